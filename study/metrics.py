@@ -1,0 +1,105 @@
+"""Metrics as per-example statistics (N, S) and the rule that turns their sum into a corpus score.
+
+After sacreBLEU's `metrics/base.py`: statistics a segment first, aggregation later, and a signature
+that makes a score reproducible.  Any subset or resample of the examples can be scored from the
+stored statistics, which is what a paired bootstrap needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Per-example sufficient statistics of one metric on one split."""
+
+    metric: str
+    values: Array  # (N, S)
+    signature: str
+
+    @property
+    def score(self) -> float:
+        """The corpus score over all N examples."""
+        return METRICS[self.metric].aggregate(self.values.sum(axis=0))
+
+    def example_scores(self) -> Array:
+        """Score every example alone; shape (N,)."""
+        metric = METRICS[self.metric]
+        return np.array([metric.aggregate_one(row) for row in self.values], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: which way is better and how statistics become a score."""
+
+    name: str
+    direction: str  # "maximize" or "minimize"
+    aggregate: Callable[[Array], float]  # summed statistics (S,) -> corpus score
+    aggregate_one: Callable[[Array], float]  # one example's statistics (S,) -> its own score
+    label: str
+    from_text: Callable[[Sequence[str], Sequence[str]], Statistics] | None = None
+
+
+def text_statistics(metric: str, outputs: Sequence[str], references: Sequence[str]) -> Statistics:
+    """Score N outputs against N references with a metric that compares text."""
+    from_text = METRICS[metric].from_text
+    assert from_text is not None, f"{metric} is not computed from text"
+    return from_text(outputs, references)
+
+
+@cache
+def _sacrebleu(name: str, per_sentence: bool = False) -> Any:
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+
+    if name == "bleu":
+        return BLEU(effective_order=per_sentence)
+    return CHRF()
+
+
+def _sacrebleu_statistics(
+    name: str, outputs: Sequence[str], references: Sequence[str]
+) -> Statistics:
+    metric = _sacrebleu(name)
+    rows = metric._extract_corpus_statistics(list(outputs), [list(references)])
+    values = np.array(rows, dtype=np.float64).reshape(len(outputs), -1)
+    return Statistics(name, values, str(metric.get_signature()))
+
+
+def _sacrebleu_score(name: str, summed: Array, per_sentence: bool = False) -> float:
+    metric = _sacrebleu(name, per_sentence)
+    return float(metric._compute_score_from_stats([round(x) for x in summed]).score)
+
+
+def _weighted_mean(summed: Array) -> float:
+    """Aggregate (sum, weight): the mean over tokens, NaN where there were none."""
+    return float(summed[0] / summed[1]) if summed[1] else float("nan")
+
+
+def _text_metric(name: str, label: str) -> Metric:
+    return Metric(
+        name=name,
+        direction="maximize",
+        aggregate=lambda summed: _sacrebleu_score(name, summed),
+        aggregate_one=lambda row: _sacrebleu_score(name, row, per_sentence=True),
+        label=label,
+        from_text=lambda outputs, references: _sacrebleu_statistics(name, outputs, references),
+    )
+
+
+METRICS: Mapping[str, Metric] = {
+    "bleu": _text_metric("bleu", "BLEU"),
+    "chrf": _text_metric("chrf", "chrF"),
+    "loss": Metric("loss", "minimize", _weighted_mean, _weighted_mean, "token loss (nats)"),
+}
+
+LOSS_SIGNATURE = "cross-entropy|mean:token|unit:nat"

@@ -1,0 +1,314 @@
+"""What a run knows beyond Optuna's tables: evaluations, per-example statistics, outputs, provenance.
+
+The tables are described in `schema.sql`.  Writing is the runner's; reading is the analysis's, on
+a connection of its own that may be read-only.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import sqlalchemy
+from sqlalchemy import Connection, Engine, text
+
+from study.errors import InputError
+from study.metrics import Statistics
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model on one split: its scores, their statistics (N, S) and its N outputs."""
+
+    role: str  # search, baseline, confirm
+    name: str  # of a baseline: base, default; otherwise empty
+    trial_number: int | None
+    seed: int
+    split: str
+    config: Mapping[str, Any]
+    details: Mapping[str, Any]
+    statistics: Mapping[str, Statistics] = field(repr=False)
+    outputs: Sequence[str] = field(repr=False)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The corpus score of every metric."""
+        return {name: statistics.score for name, statistics in self.statistics.items()}
+
+
+@dataclass(frozen=True)
+class EvaluationRow:
+    """The key and the facts of a stored evaluation, without its arrays."""
+
+    evaluation_id: str
+    role: str
+    name: str
+    trial_number: int | None
+    seed: int
+    split: str
+    config: Mapping[str, Any]
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One stored corpus score."""
+
+    evaluation_id: str
+    metric: str
+    score: float
+    signature: str
+    n_examples: int
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The texts of one split, N each."""
+
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+
+
+# ---------------------------------------------------------------- schema
+
+
+def create_tables(engine: Engine) -> None:
+    """Create our tables where they are missing; refuse those of another version."""
+    blob = "BYTEA" if engine.dialect.name == "postgresql" else "BLOB"
+    script = resources.files("study.store").joinpath("schema.sql").read_text(encoding="utf-8")
+    statements = _without_comments(script).replace("{blob}", blob).split(";")
+    with engine.begin() as connection:
+        for statement in filter(str.strip, statements):
+            connection.execute(text(statement))
+        if connection.execute(text("SELECT count(*) FROM run_schema")).scalar() == 0:
+            connection.execute(text("INSERT INTO run_schema VALUES (:v)"), {"v": SCHEMA_VERSION})
+        _check_version(connection)
+
+
+def _without_comments(script: str) -> str:
+    return "\n".join(line.split("--")[0] for line in script.splitlines())
+
+
+def has_tables(engine: Engine) -> bool:
+    """Say whether this database holds our tables, in the version that this program reads."""
+    if not sqlalchemy.inspect(engine).has_table("run_schema"):
+        return False
+    with engine.connect() as connection:
+        _check_version(connection)
+    return True
+
+
+def _check_version(connection: Connection) -> None:
+    found = connection.execute(text("SELECT max(version) FROM run_schema")).scalar()
+    if found != SCHEMA_VERSION:
+        raise InputError(
+            f"database: the tables of optuna-study have schema version {found}; "
+            f"this program reads and writes version {SCHEMA_VERSION}"
+        )
+
+
+# ---------------------------------------------------------------- writing
+
+
+def write_study(engine: Engine, study_id: int, spec: str, provenance: Mapping[str, Any]) -> None:
+    """Record how a study is run; a resumed one replaces its row and keeps its date."""
+    values = {"i": study_id, "s": spec, "p": json.dumps(provenance)}
+    with engine.begin() as connection:
+        updated = connection.execute(
+            text("UPDATE run_studies SET spec = :s, provenance = :p WHERE study_id = :i"), values
+        )
+        if updated.rowcount == 0:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            connection.execute(
+                text("INSERT INTO run_studies VALUES (:i, :s, :p, :c)"), {**values, "c": now}
+            )
+
+
+def write_examples(engine: Engine, study_id: int, split: str, examples: Examples) -> None:
+    """Record the texts of one split, once."""
+    with engine.begin() as connection:
+        known = connection.execute(
+            text("SELECT 1 FROM run_examples WHERE study_id = :i AND split = :s"),
+            {"i": study_id, "s": split},
+        ).first()
+        if known is None:
+            connection.execute(
+                text("INSERT INTO run_examples VALUES (:i, :s, :n, :src, :tgt)"),
+                {
+                    "i": study_id,
+                    "s": split,
+                    "n": len(examples.sources),
+                    "src": _pack_texts(examples.sources),
+                    "tgt": _pack_texts(examples.targets),
+                },
+            )
+
+
+def write_evaluations(engine: Engine, study_id: int, evaluations: Sequence[Evaluation]) -> None:
+    """Record one model's evaluations in one transaction, replacing those of the same key."""
+    with engine.begin() as connection:
+        for evaluation in evaluations:
+            _delete(connection, study_id, evaluation)
+            _insert(connection, study_id, evaluation)
+
+
+def _delete(connection: Connection, study_id: int, evaluation: Evaluation) -> None:
+    key = _key(study_id, evaluation)
+    same_trial = "trial_number IS NULL" if evaluation.trial_number is None else "trial_number = :t"
+    rows = connection.execute(
+        text(
+            "SELECT evaluation_id FROM run_evaluations WHERE study_id = :i AND role = :r "
+            f"AND name = :n AND {same_trial} AND seed = :e AND split = :s"
+        ),
+        key,
+    )
+    for (evaluation_id,) in rows.all():
+        for table in ("run_evaluations", "run_scores", "run_outputs"):
+            connection.execute(
+                text(f"DELETE FROM {table} WHERE evaluation_id = :id"), {"id": evaluation_id}
+            )
+
+
+def _key(study_id: int, evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "i": study_id,
+        "r": evaluation.role,
+        "n": evaluation.name,
+        "t": evaluation.trial_number,
+        "e": evaluation.seed,
+        "s": evaluation.split,
+    }
+
+
+def _insert(connection: Connection, study_id: int, evaluation: Evaluation) -> None:
+    evaluation_id = uuid.uuid4().hex
+    connection.execute(
+        text("INSERT INTO run_evaluations VALUES (:id, :i, :r, :n, :t, :e, :s, :c, :d)"),
+        {
+            **_key(study_id, evaluation),
+            "id": evaluation_id,
+            "c": json.dumps(evaluation.config),
+            "d": json.dumps(evaluation.details),
+        },
+    )
+    for statistics in evaluation.statistics.values():
+        _insert_score(connection, evaluation_id, statistics)
+    connection.execute(
+        text("INSERT INTO run_outputs VALUES (:id, :o)"),
+        {"id": evaluation_id, "o": _pack_texts(evaluation.outputs)},
+    )
+
+
+def _insert_score(connection: Connection, evaluation_id: str, statistics: Statistics) -> None:
+    rows, columns = statistics.values.shape
+    connection.execute(
+        text("INSERT INTO run_scores VALUES (:id, :m, :score, :sig, :n, :k, :b)"),
+        {
+            "id": evaluation_id,
+            "m": statistics.metric,
+            "score": statistics.score,
+            "sig": statistics.signature,
+            "n": rows,
+            "k": columns,
+            "b": zlib.compress(np.ascontiguousarray(statistics.values, dtype="<f8").tobytes()),
+        },
+    )
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read_spec(engine: Engine, study_id: int) -> str | None:
+    """The resolved study file (TOML) that the study was run with; None if not run by us."""
+    row = _one(engine, "SELECT spec FROM run_studies WHERE study_id = :i", i=study_id)
+    return None if row is None else str(row[0])
+
+
+def read_provenance(engine: Engine, study_id: int) -> dict[str, Any]:
+    """Versions, hardware, data hashes and times of the study; with `created_at`."""
+    row = _one(
+        engine, "SELECT provenance, created_at FROM run_studies WHERE study_id = :i", i=study_id
+    )
+    return {} if row is None else {**json.loads(row[0]), "created_at": row[1]}
+
+
+def read_examples(engine: Engine, study_id: int) -> dict[str, Examples]:
+    """The texts of every split."""
+    rows = _all(
+        engine, "SELECT split, sources, targets FROM run_examples WHERE study_id = :i", i=study_id
+    )
+    return {split: Examples(_unpack_texts(s), _unpack_texts(t)) for split, s, t in rows}
+
+
+def read_evaluations(engine: Engine, study_id: int) -> list[EvaluationRow]:
+    """Every evaluation's key and facts, baselines first, then by trial."""
+    rows = _all(
+        engine,
+        "SELECT evaluation_id, role, name, trial_number, seed, split, config, details "
+        "FROM run_evaluations WHERE study_id = :i ORDER BY role, trial_number, name, seed, split",
+        i=study_id,
+    )
+    return [EvaluationRow(*row[:6], json.loads(row[6]), json.loads(row[7])) for row in rows]
+
+
+def read_scores(engine: Engine, study_id: int) -> list[ScoreRow]:
+    """Every corpus score of the study."""
+    rows = _all(
+        engine,
+        "SELECT s.evaluation_id, s.metric, s.score, s.signature, s.n_examples FROM run_scores s "
+        "JOIN run_evaluations e ON e.evaluation_id = s.evaluation_id WHERE e.study_id = :i",
+        i=study_id,
+    )
+    return [ScoreRow(*row) for row in rows]
+
+
+def read_statistics(engine: Engine, evaluation_id: str, metric: str) -> Statistics:
+    """The per-example statistics (N, S) of one evaluation and metric; KeyError if not stored."""
+    row = _one(
+        engine,
+        "SELECT metric, signature, n_examples, n_statistics, statistics FROM run_scores "
+        "WHERE evaluation_id = :id AND metric = :m",
+        id=evaluation_id,
+        m=metric,
+    )
+    if row is None:
+        raise KeyError((evaluation_id, metric))
+    name, signature, n_examples, n_statistics, blob = row
+    values = np.frombuffer(zlib.decompress(blob), dtype="<f8").reshape(n_examples, n_statistics)
+    return Statistics(name, values.astype(np.float64), signature)
+
+
+def read_outputs(engine: Engine, evaluation_id: str) -> tuple[str, ...]:
+    """What the model produced, N texts; KeyError if not stored."""
+    row = _one(
+        engine, "SELECT outputs FROM run_outputs WHERE evaluation_id = :id", id=evaluation_id
+    )
+    if row is None:
+        raise KeyError(evaluation_id)
+    return _unpack_texts(row[0])
+
+
+def _one(engine: Engine, query: str, **values: Any) -> Any:
+    return next(_all(engine, query, **values), None)
+
+
+def _all(engine: Engine, query: str, **values: Any) -> Iterator[Any]:
+    with engine.connect() as connection:
+        yield from connection.execute(text(query), values).all()
+
+
+def _pack_texts(texts: Sequence[str]) -> bytes:
+    return zlib.compress(json.dumps(list(texts), ensure_ascii=False).encode())
+
+
+def _unpack_texts(blob: bytes) -> tuple[str, ...]:
+    return tuple(json.loads(zlib.decompress(blob)))
