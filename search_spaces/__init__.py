@@ -1,0 +1,1 @@
+"""Where to search: named search spaces over Optuna's distributions."""

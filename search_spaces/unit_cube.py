@@ -31,7 +31,7 @@ def level_count(distribution: BaseDistribution) -> int | None:
 
 
 def from_unit(distribution: BaseDistribution, unit: float) -> Any:
-    """Return the external value at position `unit`, 0 <= unit < 1, of the distribution's own scale."""
+    """Return the external value at position 0 <= `unit` < 1 of the distribution's own scale."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[_cell(unit, len(distribution.choices))]
     if isinstance(distribution, IntDistribution):

@@ -1,0 +1,1 @@
+"""Runs the trials: ask, train, tell.  Only this package imports torch, and not here."""

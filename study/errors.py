@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class InputError(Exception):
-    """A user's mistake: one line a problem, each with where, which rule, what it got, what is allowed.
+    """A user's mistake: one line a problem, each with where, rule, got and allowed.
 
     The command line prints the lines without a traceback and exits with status 2.
     """

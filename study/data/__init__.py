@@ -1,0 +1,1 @@
+"""Readers of examples, and the embedded corpus."""

@@ -1,0 +1,1 @@
+"""Engines train trials: `base` is their promise, `sequential` the reference."""

@@ -1,0 +1,1 @@
+"""Everything persistent: the Optuna storage, our tables, the saved adapters."""

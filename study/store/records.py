@@ -1,4 +1,4 @@
-"""What a run knows beyond Optuna's tables: evaluations, per-example statistics, outputs, provenance.
+"""What a run knows beyond Optuna's tables: evaluations, statistics, outputs, provenance.
 
 The tables are described in `schema.sql`.  Writing is the runner's; reading is the analysis's, on
 a connection of its own that may be read-only.

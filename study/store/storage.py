@@ -150,17 +150,18 @@ def _open_sqlite(path: Path) -> BaseStorage:
     from optuna.storages import RDBStorage
 
     _check_is_optuna_sqlite(path)
-    if _is_older_schema(path):
-        return _open_upgraded_copy(path)
     try:
-        return RDBStorage(
+        storage = RDBStorage(
             f"sqlite:///{_read_only_uri(path)}",
             engine_kwargs={"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}},
             skip_compatibility_check=True,
             skip_table_creation=True,
         )
+        if storage.get_current_version() == storage.get_head_version():
+            return storage
     except SQLAlchemyError as error:
         raise InputError(f"{path}: cannot read the database: {_one_line(error)}") from error
+    return _open_upgraded_copy(path)
 
 
 def _read_only_uri(path: Path) -> str:
@@ -187,26 +188,6 @@ def _query(path: Path, query: str) -> list[tuple[Any, ...]]:
         raise InputError(f"{path}: cannot read the database: {error}") from error
     finally:
         connection.close()
-
-
-def _is_older_schema(path: Path) -> bool:
-    """Compare the file's Alembic revision with the newest that the installed Optuna ships."""
-    found = _query(path, "SELECT version_num FROM alembic_version")
-    return not found or found[0][0] != _newest_revision()
-
-
-def _newest_revision() -> str:
-    import optuna.storages._rdb.alembic as migrations
-
-    folder = Path(next(iter(migrations.__path__))) / "versions"
-    names = [file.name.removesuffix(".py") for file in folder.glob("v*.py")]
-    return max(
-        names, key=lambda name: [_number(part) for part in name.removeprefix("v").split(".")]
-    )
-
-
-def _number(part: str) -> int:
-    return int(part) if part.isdigit() else ord(part[0]) - ord("a")
 
 
 def _open_upgraded_copy(path: Path) -> BaseStorage:
