@@ -37,8 +37,8 @@ def from_unit(distribution: BaseDistribution, unit: float) -> Any:
     if isinstance(distribution, IntDistribution):
         if distribution.log:
             low, high = math.log(distribution.low - 0.5), math.log(distribution.high + 0.5)
-            value = round(math.exp(low + unit * (high - low)))
-            return min(max(value, distribution.low), distribution.high)
+            level = round(math.exp(low + unit * (high - low)))
+            return min(max(level, distribution.low), distribution.high)
         levels = level_count(distribution)
         assert levels is not None
         return distribution.low + distribution.step * _cell(unit, levels)
@@ -46,7 +46,8 @@ def from_unit(distribution: BaseDistribution, unit: float) -> Any:
     if distribution.step is not None:
         levels = level_count(distribution)
         assert levels is not None
-        return distribution.low + distribution.step * _cell(unit, levels)
+        # the last level may pass `high` by a rounding error, and Optuna would refuse it
+        return min(distribution.low + distribution.step * _cell(unit, levels), distribution.high)
     if distribution.log:
         low, high = math.log(distribution.low), math.log(distribution.high)
         value = math.exp(low + unit * (high - low))
@@ -60,16 +61,17 @@ def to_unit(distribution: BaseDistribution, value: Any) -> float:
         return (distribution.to_internal_repr(value) + 0.5) / len(distribution.choices)
     if isinstance(distribution, IntDistribution) and distribution.log:
         low, high = math.log(distribution.low - 0.5), math.log(distribution.high + 0.5)
-        return (math.log(value) - low) / (high - low)
+        return float((math.log(value) - low) / (high - low))
     levels = level_count(distribution)
     assert isinstance(distribution, (IntDistribution, FloatDistribution)), distribution
     if levels is not None:
         assert distribution.step is not None
-        return (round((value - distribution.low) / distribution.step) + 0.5) / levels
+        return float((round((value - distribution.low) / distribution.step) + 0.5) / levels)
     if distribution.high == distribution.low:
         return 0.5
     if distribution.log:
-        return math.log(value / distribution.low) / math.log(distribution.high / distribution.low)
+        width = math.log(distribution.high / distribution.low)
+        return float(math.log(value / distribution.low) / width)
     return float((value - distribution.low) / (distribution.high - distribution.low))
 
 

@@ -1,0 +1,259 @@
+"""Trials as points of the unit cube, each parameter on its own scale.
+
+The scale of a distribution stands in `search_spaces.unit_cube`; what is added here is what an
+analysis needs: the measure of every column (so that an integral over a parameter is an integral
+over what a uniform sampler would draw), categories that are all numbers in their natural order, and
+a stated rule for values that are missing because their condition was not met.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from search_spaces.unit_cube import from_unit, level_count, to_unit
+
+Array = NDArray[np.float64]
+
+MAX_LEVELS = 64  # a discrete range with more levels is integrated as a continuous one
+GRID_SIZE = 33  # points of a continuous parameter at which its marginal curve is given
+NARROW = 0.1  # a parameter whose trials span less than this share of its range "hardly varied"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One parameter on the unit interval.
+
+    `positions` (L,) and `weights` (L,) are the levels' places and their share of the interval, None
+    for a continuous parameter; `values` are the external values of the levels, in the same order.
+    """
+
+    name: str
+    distribution: BaseDistribution
+    ordered: bool
+    positions: Array | None
+    weights: Array | None
+    values: tuple[Any, ...]
+
+    @property
+    def is_log(self) -> bool:
+        """Whether the parameter's own scale is a logarithm (powers of two are not declared so)."""
+        return bool(getattr(self.distribution, "log", False)) or _is_geometric(self.values)
+
+    @property
+    def is_categorical(self) -> bool:
+        """Whether its levels have no order."""
+        return not self.ordered
+
+    def to_unit(self, value: Any) -> float:
+        """Return the position of an external value; raise ValueError for one out of range."""
+        if not _contains(self.distribution, value):
+            raise ValueError(
+                f"parameter {self.name!r}: the trials hold {value!r}, which is not in "
+                f"{self.distribution}: was this name used with different distributions?"
+            )
+        if self.positions is not None and isinstance(self.distribution, CategoricalDistribution):
+            return float(self.positions[_index_of(self.values, value)])
+        return min(max(to_unit(self.distribution, value), 0.0), 1.0)
+
+    def measure_below(self, thresholds: Array) -> Array:
+        """Return the share of the parameter's range at or below each threshold, any shape."""
+        if self.positions is None or self.weights is None:
+            return np.clip(thresholds, 0.0, 1.0)
+        cumulative = np.concatenate([[0.0], np.cumsum(self.weights)])
+        cumulative[-1] = 1.0
+        below = np.searchsorted(self.positions, thresholds, side="right")
+        return np.asarray(cumulative[below])
+
+    def grid(self) -> Array:
+        """Return the positions at which the marginal is shown: the levels, or an even grid."""
+        return np.linspace(0.0, 1.0, GRID_SIZE) if self.positions is None else self.positions
+
+    def grid_values(self) -> tuple[Any, ...]:
+        """Return the external values at `grid()`."""
+        if self.positions is not None:
+            return self.values
+        return tuple(from_unit(self.distribution, float(unit)) for unit in self.grid())
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The trials that an importance rests on.
+
+    `units` is (N trials, D parameters), `inactive` counts a parameter's missing values, `excluded`
+    says why a parameter has no importance at all.
+    """
+
+    columns: tuple[Column, ...]
+    units: Array
+    inactive: Mapping[str, int]
+    excluded: Mapping[str, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the D parameter names, in the columns' order."""
+        return tuple(column.name for column in self.columns)
+
+
+def encode(
+    points: Sequence[Mapping[str, Any]],
+    distributions: Mapping[str, BaseDistribution],
+    seed: int = 0,
+) -> Encoding:
+    """Return N trials as (N, D) positions in the unit cube.
+
+    A missing value is that of an inactive conditional parameter.  Where a parameter is inactive it
+    has no effect, so every value is equally true of such a trial: it is drawn uniformly (from
+    `seed`), which tells the surrogate just that, where a fixed substitute would let it extrapolate.
+    Parameters with one value, never active or hardly varied are excluded, each with its reason.
+    """
+    excluded: dict[str, str] = {}
+    inactive: dict[str, int] = {}
+    columns: list[Column] = []
+    units: list[Array] = []
+    for index, (name, distribution) in enumerate(distributions.items()):
+        column = make_column(name, distribution)
+        unit = np.array([column.to_unit(p[name]) if name in p else np.nan for p in points])
+        reason = _why_excluded(column, unit)
+        if reason:
+            excluded[name] = reason
+            continue
+        if missing := int(np.isnan(unit).sum()):
+            inactive[name] = missing
+            rng = np.random.default_rng([seed, index])
+            unit[np.isnan(unit)] = _draw(column, missing, rng)
+        columns.append(column)
+        units.append(unit)
+    stacked = np.stack(units, axis=1) if units else np.empty((len(points), 0))
+    return Encoding(tuple(columns), stacked, inactive, excluded)
+
+
+def make_column(name: str, distribution: BaseDistribution) -> Column:
+    """Return the column of one distribution: its levels in order, and their measure."""
+    levels = level_count(distribution)
+    if isinstance(distribution, CategoricalDistribution):
+        ordered = all_numbers(distribution.choices)
+        values = (
+            sorted(distribution.choices, key=_number) if ordered else list(distribution.choices)
+        )
+        count = len(values)
+        positions = (np.arange(count) + 0.5) / count
+        return Column(
+            name, distribution, ordered, positions, np.full(count, 1 / count), tuple(values)
+        )
+    if levels is None or levels > MAX_LEVELS:
+        return Column(name, distribution, True, None, None, ())
+    assert isinstance(distribution, (IntDistribution, FloatDistribution))
+    assert distribution.step is not None
+    values = [
+        min(distribution.low + distribution.step * i, distribution.high) for i in range(levels)
+    ]
+    positions = np.array([to_unit(distribution, value) for value in values])
+    return Column(
+        name, distribution, True, positions, _level_weights(distribution, values), tuple(values)
+    )
+
+
+def common_distributions(
+    trials: Iterable[Mapping[str, BaseDistribution]],
+) -> tuple[dict[str, BaseDistribution], list[str]]:
+    """Return one distribution per parameter name over all trials, and remarks in words.
+
+    Numeric ranges that changed within a study are widened to their hull, with a remark.  Raises
+    ValueError where one name was used on different scales or with different choices.
+    """
+    common: dict[str, BaseDistribution] = {}
+    remarks: list[str] = []
+    for trial in trials:
+        for name, distribution in trial.items():
+            known = common.setdefault(name, distribution)
+            if known == distribution:
+                continue
+            common[name] = merged = _hull(name, known, distribution)
+            if merged != known:
+                remarks.append(f"the range of {name} changed during the study; taken: {merged}")
+    return common, list(dict.fromkeys(remarks))
+
+
+def all_numbers(choices: Sequence[Any]) -> bool:
+    """Return whether every choice is a number (bool is none), so that they have an order."""
+    return all(isinstance(c, (int, float)) and not isinstance(c, bool) for c in choices)
+
+
+def _hull(name: str, one: BaseDistribution, other: BaseDistribution) -> BaseDistribution:
+    if isinstance(one, FloatDistribution) and isinstance(other, FloatDistribution):
+        if (one.log, one.step) == (other.log, other.step):
+            low, high = min(one.low, other.low), max(one.high, other.high)
+            return FloatDistribution(low, high, log=one.log, step=one.step)
+    elif (
+        isinstance(one, IntDistribution)
+        and isinstance(other, IntDistribution)
+        and (one.log, one.step) == (other.log, other.step)
+    ):
+        low_int, high_int = min(one.low, other.low), max(one.high, other.high)
+        return IntDistribution(low_int, high_int, log=one.log, step=one.step)
+    raise ValueError(
+        f"parameter {name!r} was used with different distributions: {one} and {other}; "
+        "analyse the trials of one of them"
+    )
+
+
+def _contains(distribution: BaseDistribution, value: Any) -> bool:
+    try:
+        return bool(distribution._contains(distribution.to_internal_repr(value)))
+    except (TypeError, ValueError):
+        return False
+
+
+def _number(choice: Any) -> float:
+    return float(choice)
+
+
+def _index_of(values: Sequence[Any], value: Any) -> int:
+    return next(i for i, v in enumerate(values) if v is value or v == value)
+
+
+def _level_weights(distribution: IntDistribution | FloatDistribution, values: list[Any]) -> Array:
+    if not distribution.log:
+        return np.full(len(values), 1 / len(values))
+    edges = np.log(np.array([*[v - 0.5 for v in values], values[-1] + 0.5]))
+    return np.asarray(np.diff(edges) / (edges[-1] - edges[0]))
+
+
+def _draw(column: Column, count: int, rng: np.random.Generator) -> Array:
+    if column.positions is None:
+        return rng.random(count)
+    return np.asarray(rng.choice(column.positions, size=count, p=column.weights))
+
+
+def _why_excluded(column: Column, unit: Array) -> str | None:
+    seen = np.unique(unit[~np.isnan(unit)])
+    if column.positions is not None and len(column.positions) == 1:
+        return "it has a single value in the search space"
+    if len(seen) == 0:
+        return "it was active in no trial"
+    if len(seen) == 1:
+        return "all trials have the same value"
+    if column.ordered and np.ptp(seen) < NARROW:
+        return (
+            f"it hardly varied: the trials span {np.ptp(seen):.1%} of its range, too little to say"
+        )
+    return None
+
+
+def _is_geometric(values: Sequence[Any]) -> bool:
+    if len(values) < 3 or not all_numbers(values) or min(values) <= 0:
+        return False
+    steps = np.diff(np.log(np.array(values, dtype=float)))
+    return bool(np.allclose(steps, steps[0], rtol=1e-6)) and not math.isclose(steps[0], 0.0)
