@@ -1,1 +1,16 @@
 """One file a kind of learning."""
+
+from __future__ import annotations
+
+from study.base_models import BaseModel
+from study.data.readers import Corpus
+from study.spec import StudySpec
+from study.tasks.base import Task
+from study.tasks.translation import TranslationTask
+
+TASKS = {"translation": TranslationTask}
+
+
+def make_task(spec: StudySpec, base: BaseModel, corpus: Corpus) -> Task:
+    """Return the task that the study file names."""
+    return TASKS[spec.task](spec, base, corpus)

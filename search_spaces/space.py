@@ -1,0 +1,78 @@
+"""A search space: names, Optuna's distributions, and conditions between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import Trial
+
+from search_spaces.unit_cube import from_unit, level_count
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What a study searches: name -> distribution, and under which choices of others it is active.
+
+    `conditions` maps a name to {other name: values}; the parameter is suggested only where every
+    other one was suggested with one of these values.  Names stand in an order in which conditions
+    refer backwards only.
+    """
+
+    distributions: Mapping[str, BaseDistribution]
+    conditions: Mapping[str, Mapping[str, tuple[Any, ...]]]
+
+    def suggest(self, trial: Trial) -> dict[str, Any]:
+        """Ask the trial for every active parameter; returns name -> value."""
+        values: dict[str, Any] = {}
+        for name, distribution in self.distributions.items():
+            if self.is_active(name, values):
+                values[name] = _suggest(trial, name, distribution)
+        return values
+
+    def is_active(self, name: str, values: Mapping[str, Any]) -> bool:
+        """Say whether the values chosen so far make this parameter active."""
+        return all(
+            other in values and values[other] in allowed
+            for other, allowed in self.conditions.get(name, {}).items()
+        )
+
+    def middle(self) -> dict[str, Any]:
+        """Return the value at the middle of every parameter's own scale."""
+        return {name: from_unit(d, 0.5) for name, d in self.distributions.items()}
+
+    def grid_size(self) -> int | None:
+        """Return the number of points of the complete grid; None where a range is continuous."""
+        levels = [level_count(d) for d in self.distributions.values()]
+        if any(n is None for n in levels):
+            return None
+        return math.prod(n for n in levels if n is not None)
+
+    def grid_point(self, index: int) -> dict[str, Any]:
+        """Return point `index` of the complete grid, the last parameter varying fastest."""
+        point: dict[str, Any] = {}
+        for name, distribution in reversed(self.distributions.items()):
+            levels = level_count(distribution)
+            assert levels is not None, f"{name} is continuous"
+            index, level = divmod(index, levels)
+            point[name] = from_unit(distribution, (level + 0.5) / levels)
+        return {name: point[name] for name in self.distributions}
+
+
+def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
+    match distribution:
+        case CategoricalDistribution(choices=choices):
+            return trial.suggest_categorical(name, choices)
+        case IntDistribution(low=low, high=high, log=log, step=step):
+            return trial.suggest_int(name, low, high, log=log, step=step)
+        case FloatDistribution(low=low, high=high, log=log, step=step):
+            return trial.suggest_float(name, low, high, log=log, step=step)
+    raise TypeError(f"{name}: Optuna has no distribution {distribution!r}")

@@ -1,0 +1,162 @@
+"""Parallel text from TSV or JSONL files, a hub dataset, or the embedded corpus.
+
+Bad files are refused with the file, the line and the rule, before anything is trained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study.data.embedded import Pair, petroleum_corpus
+from study.errors import InputError
+from study.spec import DataSpec
+
+MAX_LINE_CHARACTERS = 100_000
+HUB_SPLITS = {"train": ("train",), "dev": ("validation", "dev", "test")}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The pairs of every split; `general` may be empty where nothing measures forgetting."""
+
+    train: tuple[Pair, ...]
+    dev: tuple[Pair, ...]
+    general: tuple[Pair, ...] = ()
+
+    def split(self, name: str) -> tuple[Pair, ...]:
+        """Return the pairs of `train`, `dev` or `general`."""
+        pairs: tuple[Pair, ...] = getattr(self, name)
+        return pairs
+
+    def hashes(self) -> dict[str, str]:
+        """Return what identifies the content of every split."""
+        return {name: _hash(self.split(name)) for name in ("train", "dev", "general")}
+
+
+def load_corpus(data: DataSpec) -> Corpus:
+    """Read what `[data]` names; InputError with one line a problem."""
+    if data.origin == "embedded":
+        embedded = petroleum_corpus(data.seed)
+        return Corpus(embedded.train, embedded.dev, embedded.general)
+    read = {split: read_pairs(path, data) for split, path in data.files.items()}
+    if data.origin != "files":
+        read |= {s: _hub_split(data, s) for s in ("train", "dev")}
+    return Corpus(**read)
+
+
+def read_pairs(path: Path, data: DataSpec) -> tuple[Pair, ...]:
+    """Read one TSV (with a header line) or JSONL file."""
+    if path.suffix not in (".tsv", ".jsonl"):
+        raise InputError(f"{path}: unknown kind of file, got {path.suffix!r}; allowed: .tsv, .jsonl")
+    rows = _jsonl_rows(path, data) if path.suffix == ".jsonl" else _tsv_rows(path, data)
+    pairs = tuple(_pair(source, target, where) for where, source, target in rows)
+    if not pairs:
+        raise InputError(f"{path}: holds no pairs; allowed: at least one line after the header")
+    return pairs
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield (where, line) without line ends; refuse what is no text."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                where = f"{path}: line {number}"
+                if "\0" in line:
+                    raise InputError(f"{where}: holds a NUL byte; not a text file")
+                if len(line) > MAX_LINE_CHARACTERS:
+                    raise InputError(
+                        f"{where}: {len(line):,} characters; allowed: {MAX_LINE_CHARACTERS:,}"
+                    )
+                yield where, line.rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8: byte {error.start}: {error.reason}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the file: {error.strerror}") from None
+
+
+def _tsv_rows(path: Path, data: DataSpec) -> Iterator[tuple[str, str, str]]:
+    lines = _lines(path)
+    _, header = next(lines, ("", ""))
+    columns = header.split("\t")
+    positions = [_column(columns, name, path) for name in (data.source_column, data.target_column)]
+    for where, line in lines:
+        fields = line.split("\t")
+        if len(fields) != len(columns):
+            raise InputError(f"{where}: {len(fields)} fields; the header has {len(columns)}")
+        yield where, fields[positions[0]], fields[positions[1]]
+
+
+def _column(columns: list[str], name: str, path: Path) -> int:
+    if name not in columns:
+        got = ", ".join(repr(c[:40]) for c in columns[:8])
+        raise InputError(
+            f"{path}: line 1: no column {name!r} in the header, got {got}; "
+            "set data.source_column and data.target_column, or add a header line"
+        )
+    return columns.index(name)
+
+
+def _jsonl_rows(path: Path, data: DataSpec) -> Iterator[tuple[str, str, str]]:
+    for where, line in _lines(path):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}: not JSON: {error}") from None
+        yield where, *(_field(row, n, where) for n in (data.source_column, data.target_column))
+
+
+def _field(row: Any, name: str, where: str) -> str:
+    """Return a field by name; a dotted name reaches into nested objects."""
+    value = row
+    for part in name.split("."):
+        if not isinstance(value, dict) or part not in value:
+            got = ", ".join(map(repr, row)) if isinstance(row, dict) else repr(row)[:40]
+            raise InputError(f"{where}: no field {name!r}, got {got}")
+        value = value[part]
+    if not isinstance(value, str):
+        raise InputError(f"{where}: {name}: must be text, got {value!r:.60}")
+    return value
+
+
+def _pair(source: str, target: str, where: str) -> Pair:
+    for side, value in (("source", source), ("target", target)):
+        if not value.strip():
+            raise InputError(f"{where}: the {side} is empty")
+    return Pair(source, target)
+
+
+def _hub_split(data: DataSpec, split: str) -> tuple[Pair, ...]:
+    """Read one split of a hub dataset, or of a local folder in a hub dataset's layout."""
+    from datasets import get_dataset_split_names, load_dataset
+
+    assert data.corpus is not None
+    try:
+        available = get_dataset_split_names(data.corpus, data.subset)
+        name = next((s for s in HUB_SPLITS[split] if s in available), None)
+        rows = None if name is None else load_dataset(data.corpus, data.subset, split=name)
+    except Exception as error:
+        message = " ".join(str(error).split())[:200]
+        raise InputError(f"data.corpus: cannot load {data.corpus!r}: {message}") from None
+    if rows is None:
+        raise InputError(
+            f"data.corpus: {data.corpus!r} has no split for {split}; looked for "
+            f"{', '.join(HUB_SPLITS[split])}, got {', '.join(available)}"
+        )
+    return tuple(
+        _pair(
+            _field(row, data.source_column, f"{data.corpus}: {name}: row {i}"),
+            _field(row, data.target_column, f"{data.corpus}: {name}: row {i}"),
+            f"{data.corpus}: {name}: row {i}",
+        )
+        for i, row in enumerate(rows)
+    )
+
+
+def _hash(pairs: Sequence[Pair]) -> str:
+    content = "\n".join(f"{pair.source}\t{pair.target}" for pair in pairs)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]

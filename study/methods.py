@@ -1,0 +1,74 @@
+"""The PEFT methods as data: what a method's name means for a given architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from study.errors import InputError
+from study.hyperparameters import MethodSpec
+
+TARGET_SETS = ("qv", "attention", "attention+ffn")
+
+# PEFT has no default target modules for m2m_100 and others, so they are named here.
+_M2M = ("q_proj", "v_proj"), ("q_proj", "k_proj", "v_proj", "out_proj"), ("fc1", "fc2")
+_LLAMA = (
+    ("q_proj", "v_proj"),
+    ("q_proj", "k_proj", "v_proj", "o_proj"),
+    ("gate_proj", "up_proj", "down_proj"),
+)
+_BERT = (
+    ("query", "value"),
+    ("query", "key", "value", "attention.output.dense"),
+    ("intermediate.dense", "output.dense"),
+)
+_DISTILBERT = ("q_lin", "v_lin"), ("q_lin", "k_lin", "v_lin", "out_lin"), ("lin1", "lin2")
+_T5 = ("q", "v"), ("q", "k", "v", "o"), ("wi", "wi_0", "wi_1", "wo")
+
+LINEAR_NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
+    "m2m_100": _M2M,
+    "mbart": _M2M,
+    "bart": _M2M,
+    "marian": _M2M,
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "bert": _BERT,
+    "roberta": _BERT,
+    "distilbert": _DISTILBERT,
+    "t5": _T5,
+}
+"""model_type -> names of the query and value, of all attention, of the feed-forward linears."""
+
+
+def target_modules(named: str, model_type: str) -> list[str]:
+    """Return the module names of a set, or of a comma-separated list as it is.
+
+    Raises:
+        InputError: the set is not known for this architecture.
+    """
+    if named not in TARGET_SETS:
+        return [name.strip() for name in named.split(",")]
+    if model_type not in LINEAR_NAMES:
+        raise InputError(
+            f"method.target_modules: the set {named!r} is not known for {model_type!r} models; "
+            f"name the modules, as in 'q_proj,v_proj'; sets are known for {', '.join(LINEAR_NAMES)}"
+        )
+    qv, attention, feed_forward = LINEAR_NAMES[model_type]
+    return list(
+        {"qv": qv, "attention": attention, "attention+ffn": attention + feed_forward}[named]
+    )
+
+
+def peft_config(method: MethodSpec, model_type: str) -> Any:
+    """Return PEFT's configuration of a method on an architecture."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=method.rank,
+        lora_alpha=method.alpha,  # type: ignore[arg-type]  # PEFT takes fractions too
+        lora_dropout=method.dropout,
+        target_modules=target_modules(method.target_modules, model_type),
+        use_rslora=method.use_rslora,
+        bias="none",
+    )

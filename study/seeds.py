@@ -1,0 +1,11 @@
+"""Every draw of a study comes from (study seed, trial number, name) and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+
+
+def derive_seed(*parts: int | str) -> int:
+    """Return a seed below 2**63 that depends on the parts alone, on any machine."""
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -1,0 +1,285 @@
+"""The study file: what a study is.  The one place where it is validated.
+
+`load_spec` reads TOML, resolves the search space and returns a frozen `StudySpec`; whatever is
+wrong comes back as one `InputError` with one line a problem.  Nothing is validated again later.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
+
+from search_spaces import Parameter, SearchSpace
+from search_spaces.parameter import Scalar
+from study.hyperparameters import MethodSpec, Strict, TrainingSpec, is_integer, searchable
+from study.metrics import METRICS
+from study.spec_problems import problems_of
+
+COSTS = ("trainable_parameters", "train_seconds", "peak_memory_bytes")
+SHARED_WHEN_PACKED = ("train_seconds", "peak_memory_bytes")
+Positive = Annotated[int, Field(ge=1, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
+
+
+class BaseModelSpec(Strict):
+    """The frozen base: `embedded`, a hub name or a local folder."""
+
+    model: Annotated[str, Field(min_length=1)] = "embedded"
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    trust_remote_code: StrictBool = False
+
+
+class DataSpec(Strict):
+    """The examples: `embedded`, a hub dataset, or one file a split."""
+
+    corpus: str | None = None
+    subset: str | None = None
+    train: Path | None = None
+    dev: Path | None = None
+    general: Path | None = None
+    source_column: str = "source"
+    target_column: str = "target"
+    source_language: str = "eng_Latn"
+    target_language: str = "fra_Latn"
+    max_tokens: Annotated[int, Field(ge=4, strict=True)] = 128
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> Self:
+        if self.train is None and self.dev is None:
+            if self.general is not None and self.corpus in (None, "embedded"):
+                raise ValueError("general: the embedded corpus brings its own general text")
+            return self
+        if self.corpus is not None:
+            raise ValueError(f"corpus = {self.corpus!r} and files: give one or the other")
+        if self.train is None or self.dev is None:
+            raise ValueError("files: needs both train and dev")
+        return self
+
+    @property
+    def origin(self) -> str:
+        """Return `embedded`, `files`, or the name of a hub dataset."""
+        return "files" if self.train is not None else self.corpus or "embedded"
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Return the files that are given: split -> path."""
+        named = {"train": self.train, "dev": self.dev, "general": self.general}
+        return {split: path for split, path in named.items() if path is not None}
+
+
+def direction_of(objective: str) -> str:
+    """Return which way an objective is better: its metric's direction; costs are minimised."""
+    if objective in COSTS:
+        return "minimize"
+    return METRICS[objective.removeprefix("general_")].direction
+
+
+class EvaluationSpec(Strict):
+    """What is measured on the dev set, and which of it the search optimises."""
+
+    objective: tuple[str, ...] = ("bleu",)
+    directions: tuple[Literal["maximize", "minimize"], ...] = ()
+    metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("bleu", "chrf", "loss")
+    num_beams: Positive = 1
+    max_new_tokens: Positive = 64
+    batch_size: Positive = 128
+    report_examples: Positive = 64
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_directions(cls, data: Any) -> Any:
+        """Let every objective point its own way unless the file says otherwise."""
+        if not isinstance(data, Mapping) or data.get("directions"):
+            return data
+        objective = cls._one_or_several(data.get("objective", "bleu"))
+        known = [o for o in objective if o in COSTS or o.removeprefix("general_") in METRICS]
+        return {**data, "directions": [direction_of(o) for o in known]}
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        for metric in self.metrics:
+            if metric not in METRICS:
+                raise ValueError(f"metrics: unknown metric {metric!r}; allowed: {_names(METRICS)}")
+        allowed = [*self.metrics, *(f"general_{m}" for m in self.metrics), *COSTS]
+        if not self.objective:
+            raise ValueError(f"objective: needs one; allowed: {_names(allowed)}")
+        for objective in self.objective:
+            if objective not in allowed:
+                raise ValueError(f"objective: got {objective!r}; allowed: {_names(allowed)}")
+        if len(set(self.objective)) < len(self.objective):
+            raise ValueError("objective: each may stand once")
+        if len(self.directions) != len(self.objective):
+            raise ValueError(
+                f"directions: needs one an objective, got {len(self.directions)} "
+                f"for {len(self.objective)}"
+            )
+        return self
+
+
+class SearchSpec(Strict):
+    """Where and how to search, and how long."""
+
+    space: str | None = None
+    parameters: dict[str, Parameter] = {}
+    enqueue: tuple[dict[str, Scalar], ...] = ()
+    sampler: Literal["random", "sobol", "tpe", "gp", "grid"] = "tpe"
+    pruner: Literal["none", "median", "hyperband", "asha"] = "none"
+    trials: Positive = 64
+    timeout_seconds: Annotated[float, Field(strict=True, gt=0)] | None = None
+    keep_adapters: Annotated[int, Field(ge=1, strict=True)] = 3
+
+    @model_validator(mode="after")
+    def _parameters_are_hyperparameters(self) -> Self:
+        for name, parameter in self.parameters.items():
+            self._check_parameter(name, parameter)
+        return self
+
+    def _check_parameter(self, name: str, parameter: Parameter) -> None:
+        if name not in searchable():
+            raise ValueError(
+                f"parameters.{name}: unknown hyperparameter; allowed: {_names(searchable())}"
+            )
+        if is_integer(name) and isinstance(parameter.step, float):
+            raise ValueError(f"parameters.{name}.step: needs a whole number, got {parameter.step}")
+        for value in parameter.examples:
+            check_value(f"parameters.{name}", name, value)
+        earlier = list(self.parameters)[: list(self.parameters).index(name)]
+        for other in parameter.when:
+            if other not in earlier:
+                raise ValueError(
+                    f"parameters.{name}.when: {other!r} must be a parameter that stands before it"
+                )
+
+    @model_validator(mode="after")
+    def _enqueued_points_lie_in_the_space(self) -> Self:
+        distributions = self.search_space.distributions
+        for number, point in enumerate(self.enqueue):
+            for name, value in point.items():
+                where = f"enqueue[{number}].{name}"
+                if name not in distributions:
+                    raise ValueError(
+                        f"{where}: not searched here; allowed: {_names(distributions)}"
+                    )
+                check_value(where, name, value)
+                if not _contains(distributions[name], value):
+                    raise ValueError(f"{where}: {value!r} lies outside {distributions[name]}")
+        return self
+
+    @model_validator(mode="after")
+    def _grid_is_finite(self) -> Self:
+        if self.sampler == "grid" and self.search_space.grid_size() is None:
+            raise ValueError("sampler: grid needs choices, whole numbers or a step everywhere")
+        return self
+
+    @property
+    def search_space(self) -> SearchSpace:
+        """What is searched; fixed values are no part of it."""
+        found = {n: p.distribution(integer=is_integer(n)) for n, p in self.parameters.items()}
+        return SearchSpace(
+            distributions={n: d for n, d in found.items() if d is not None},
+            conditions={n: p.when for n, p in self.parameters.items() if p.when},
+        )
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The hyperparameters that the space sets to one value."""
+        return {n: p.value for n, p in self.parameters.items() if p.value is not None}
+
+
+class StudySpec(Strict):
+    """One study, whole: task, base model, data, method, training, evaluation, search."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = "study"
+    task: Literal["translation"] = "translation"
+    seed: Seed = 0
+    base: BaseModelSpec = BaseModelSpec()
+    data: DataSpec = DataSpec()
+    method: MethodSpec = MethodSpec()
+    training: TrainingSpec = TrainingSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+    search: SearchSpec = SearchSpec()
+
+    @model_validator(mode="after")
+    def _searches_something(self) -> Self:
+        if not self.search.search_space.distributions:
+            raise ValueError("search: nothing to search; name a space or give parameters")
+        if len(self.evaluation.objective) > 1 and self.search.pruner != "none":
+            raise ValueError(
+                f"search.pruner: several objectives do not prune, got {self.search.pruner!r}; "
+                "allowed: 'none'"
+            )
+        if self.training.report_every > self.training.steps:
+            raise ValueError(
+                f"training.report_every: at most training.steps = {self.training.steps}, "
+                f"got {self.training.report_every}"
+            )
+        return self
+
+    def resolve(self, values: Mapping[str, Any]) -> tuple[MethodSpec, TrainingSpec]:
+        """Return a trial's hyperparameters: the file's own, the space's fixed, then `values`."""
+        chosen = {**self.search.fixed, **values}
+        sections = searchable()
+        parts: dict[type[Strict], dict[str, Any]] = {MethodSpec: {}, TrainingSpec: {}}
+        for name, value in chosen.items():
+            parts[sections[name]][name] = value
+        return (
+            MethodSpec(**{**self.method.model_dump(), **parts[MethodSpec]}),
+            TrainingSpec(**{**self.training.model_dump(), **parts[TrainingSpec]}),
+        )
+
+    def to_toml(self) -> str:
+        """Return the resolved study file."""
+        document = self.model_dump(mode="json", exclude_none=True)
+        document["search"]["parameters"] = {
+            name: parameter.model_dump(mode="json", exclude_defaults=True)
+            for name, parameter in self.search.parameters.items()
+        }
+        return tomli_w.dumps(document)
+
+
+def check_value(where: str, name: str, value: Any) -> None:
+    """Raise ValueError where `value` is none that the hyperparameter can take."""
+    section = searchable()[name]
+    try:
+        section(**{name: value})
+    except ValidationError as error:
+        raise ValueError(f"{where}: {error.errors()[0]['msg']}, got {value!r}") from None
+
+
+def _contains(distribution: Any, value: Any) -> bool:
+    try:
+        return bool(distribution._contains(distribution.to_internal_repr(value)))
+    except ValueError:
+        return False
+
+
+def _names(names: Any) -> str:
+    return ", ".join(sorted(names))
+
+
+# ---------------------------------------------------------------- reading
+
+
+def parse_spec(document: Mapping[str, Any], where: str) -> StudySpec:
+    """Validate a resolved document; raises InputError with one line a problem."""
+    try:
+        return StudySpec.model_validate(document)
+    except ValidationError as error:
+        raise problems_of(error, where, StudySpec) from None
+
+
+def spec_from_toml(content: str, where: str) -> StudySpec:
+    """Read a resolved study file, as `to_toml` wrote it."""
+    return parse_spec(tomllib.loads(content), where)

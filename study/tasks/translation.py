@@ -1,0 +1,103 @@
+"""Translation with an encoder-decoder model: NLLB's task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from study.base_models import BaseModel
+from study.data.embedded import Pair
+from study.data.readers import Corpus
+from study.errors import InputError
+from study.losses import IGNORED, cross_entropy
+from study.metrics import METRICS, Statistics, text_statistics
+from study.spec import StudySpec
+from study.tasks.base import Batch
+from study.trials import TrialConfig
+
+
+class TranslationTask:
+    """Source text in, target text out, with language codes where the tokenizer has them."""
+
+    def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus) -> None:
+        self._evaluation = spec.evaluation
+        self._tokenizer = base.tokenizer
+        self._max_tokens = spec.data.max_tokens
+        self._corpus = corpus
+        self._text_metrics = [m for m in spec.evaluation.metrics if METRICS[m].from_text]
+        self._forced_start = self._set_languages(
+            spec.data.source_language, spec.data.target_language
+        )
+        self._ids: dict[Pair, tuple[Tensor, Tensor]] = {}
+
+    def _set_languages(self, source: str, target: str) -> int | None:
+        """Tell the tokenizer both languages; return the token that every output begins with."""
+        tokenizer = self._tokenizer
+        if not hasattr(tokenizer, "src_lang"):
+            return None
+        for key, code in (("source_language", source), ("target_language", target)):
+            if tokenizer.convert_tokens_to_ids(code) == tokenizer.unk_token_id:
+                raise InputError(
+                    f"data.{key}: {code!r} is no language code of the base model's tokenizer; "
+                    "allowed: codes such as eng_Latn, fra_Latn"
+                )
+        tokenizer.src_lang, tokenizer.tgt_lang = source, target
+        return int(tokenizer.convert_tokens_to_ids(target))
+
+    def examples(self, split: str) -> Sequence[Pair]:
+        """Return the pairs of a split."""
+        return self._corpus.split(split)
+
+    def length(self, example: Pair) -> int:
+        """Return the number of source tokens."""
+        return len(self._tokens(example)[0])
+
+    def collate(
+        self, examples: Sequence[Pair], config: TrialConfig, generator: torch.Generator
+    ) -> Batch:
+        """Return inputs (B, S) and labels (B, T), padded to the longest row."""
+        sources, targets = zip(*(self._tokens(pair) for pair in examples), strict=True)
+        pad = self._tokenizer.pad_token_id
+        input_ids = pad_sequence(sources, batch_first=True, padding_value=pad)
+        lengths = torch.tensor([len(source) for source in sources])
+        attention_mask = (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
+        labels = pad_sequence(targets, batch_first=True, padding_value=IGNORED)
+        return Batch({"input_ids": input_ids, "attention_mask": attention_mask}, labels)
+
+    def _tokens(self, pair: Pair) -> tuple[Tensor, Tensor]:
+        """Tokenise a pair once: source and target ids, without padding."""
+        if pair not in self._ids:
+            ids = self._tokenizer(
+                pair.source,
+                text_target=pair.target,
+                truncation=True,
+                max_length=self._max_tokens,
+            )
+            self._ids[pair] = (torch.tensor(ids["input_ids"]), torch.tensor(ids["labels"]))
+        return self._ids[pair]
+
+    def loss(self, model: Any, batch: Batch) -> Tensor:
+        """Return (B, 2): cross-entropy summed over target tokens, and their number."""
+        decoder_input_ids = model.prepare_decoder_input_ids_from_labels(batch.labels)
+        output = model(**batch.inputs, decoder_input_ids=decoder_input_ids, use_cache=False)
+        return cross_entropy(output.logits, batch.labels)
+
+    def predict(self, model: Any, batch: Batch) -> list[str]:
+        """Generate one translation a row: greedy, or with beams."""
+        ids = model.generate(
+            **batch.inputs,
+            forced_bos_token_id=self._forced_start,
+            num_beams=self._evaluation.num_beams,
+            max_new_tokens=self._evaluation.max_new_tokens,
+            do_sample=False,
+        )
+        return [text.strip() for text in self._tokenizer.batch_decode(ids, skip_special_tokens=True)]
+
+    def score(self, outputs: Sequence[str], examples: Sequence[Pair]) -> dict[str, Statistics]:
+        """Return the statistics of every text metric of the study."""
+        references = [pair.target for pair in examples]
+        return {name: text_statistics(name, outputs, references) for name in self._text_metrics}

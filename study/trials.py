@@ -1,0 +1,129 @@
+"""What goes into an engine and what comes out of it.  Plain data: it crosses process borders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from study.hyperparameters import MethodSpec, TrainingSpec
+from study.metrics import Statistics
+from study.seeds import derive_seed
+from study.spec import StudySpec
+
+Role = Literal["search", "baseline"]
+BASELINES = {"base": -1, "default": -2}
+"""Baselines are no Optuna trials; an engine knows them by these numbers."""
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """One training's concrete values and seed: all an engine needs.
+
+    `method` is None for the untrained base, which is only evaluated.
+    """
+
+    number: int
+    seed: int
+    training: TrainingSpec
+    method: MethodSpec | None
+    role: Role = "search"
+    name: str = ""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Every hyperparameter by name, as trained."""
+        if self.method is None:
+            return {}
+        return {"method": self.method.name, **self.method.model_dump(exclude={"name"})} | (
+            self.training.model_dump(exclude={"report_every"})
+        )
+
+
+def search_config(spec: StudySpec, number: int, values: Mapping[str, Any], origin: int) -> TrialConfig:
+    """Return the configuration of a trial; a retried one trains from its `origin`'s seed."""
+    method, training = spec.resolve(values)
+    return TrialConfig(number, derive_seed(spec.seed, origin), training, method)
+
+
+def baseline_configs(spec: StudySpec) -> list[TrialConfig]:
+    """Return the untrained base and the default LoRA: r 8, alpha 8, qv, middle learning rate."""
+    middle = spec.search.search_space.middle()
+    default = {"rank": 8, "alpha": 8, "dropout": 0.0, "target_modules": "qv", "use_rslora": False}
+    rate = {k: middle[k] for k in ("learning_rate",) if k in middle}
+    method, training = spec.resolve({**default, **rate})
+    return [
+        TrialConfig(BASELINES["base"], spec.seed, training, None, "baseline", "base"),
+        TrialConfig(
+            BASELINES["default"],
+            derive_seed(spec.seed, "default"),
+            training,
+            method,
+            "baseline",
+            "default",
+        ),
+    ]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A report from training; the value is on the objective's own scale and direction."""
+
+    number: int
+    step: int
+    value: float | None
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """One model on one split: statistics (N, S) by metric, and N outputs."""
+
+    statistics: Mapping[str, Statistics] = field(repr=False)
+    outputs: tuple[str, ...] = field(repr=False)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The corpus score of every metric."""
+        return {name: statistics.score for name, statistics in self.statistics.items()}
+
+
+@dataclass(frozen=True)
+class AdapterFiles:
+    """An adapter in PEFT's own format: the two files' contents."""
+
+    config: str = field(repr=False)  # adapter_config.json
+    weights: bytes = field(repr=False)  # adapter_model.safetensors
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What one training gave, or in `failure` the reason why it gave nothing."""
+
+    splits: Mapping[str, SplitResult] = field(default_factory=dict)
+    details: Mapping[str, float] = field(default_factory=dict)
+    adapter: AdapterFiles | None = None
+    failure: str | None = None
+
+    def metrics(self) -> dict[str, float]:
+        """Every number by name: dev scores plain, others as `general_bleu`, costs as they are."""
+        found = dict(self.details)
+        for split, result in self.splits.items():
+            prefix = "" if split == "dev" else f"{split}_"
+            found |= {prefix + name: score for name, score in result.scores.items()}
+        return found
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A training that came to its end."""
+
+    number: int
+    result: TrialResult
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A training that was lost through no fault of its own: it is to be retried."""
+
+    number: int
+    reason: str
