@@ -1,0 +1,30 @@
+"""What the trials say: a study's database in, tidy frames, numbers and figures out.
+
+`analysis.load(target)` is the door.  Importing this package loads neither pandas nor matplotlib;
+both come with the first frame or figure.  Nothing here loads torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from analysis.trials import StudyData, load
+
+if TYPE_CHECKING:
+    from analysis import comparison, plots
+    from analysis.trials import importances_of
+
+__all__ = ["StudyData", "comparison", "importances_of", "load", "plots"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "importances_of":
+        return importlib.import_module("analysis.trials").importances_of
+    if name in __all__:
+        return importlib.import_module(f"analysis.{name}")
+    raise AttributeError(f"module 'analysis' has no attribute {name!r}; it has {__all__}")
+
+
+def __dir__() -> list[str]:
+    return __all__

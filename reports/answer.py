@@ -1,0 +1,169 @@
+"""The answer in words: what to use, what it gains, what mattered, and how far to believe it."""
+
+from __future__ import annotations
+
+from analysis.comparison import Comparison
+from analysis.importance import Importances, ParameterImportance
+from reports.page import KeyFigure
+from reports.results import Results
+from reports.wording import (
+    baseline,
+    configuration,
+    interval,
+    listing,
+    number,
+    share,
+    signed,
+)
+from study.metrics import METRICS
+
+
+def answer(results: Results) -> tuple[str, ...]:
+    """The sentences that the page opens with."""
+    data = results.data
+    if not data.complete:
+        return ("No trial of this study has finished yet, so there is nothing to say about it.",)
+    found = [_best(results), _gain(results), _importance(results.importance)]
+    return tuple(sentence for sentence in found if sentence)
+
+
+def caution(results: Results) -> tuple[str, ...]:
+    """What a reader must know before using the answer."""
+    return tuple(s for s in (_thin_evidence(results), _forgetting(results), _luck(results)) if s)
+
+
+def key_figures(results: Results) -> tuple[KeyFigure, ...]:
+    """The numbers beside the answer: the best score, its gains, and what mattered most."""
+    data, best = results.data, results.data.best_trial
+    if best is None:
+        return ()
+    label = f"best {label_of(data.objective)}"
+    first = KeyFigure(
+        number(data.value(best)), label, f"trial {best.number} of {_finished(results)}"
+    )
+    gains = [
+        KeyFigure(
+            signed(c.difference),
+            f"{METRICS[c.a.metric].label} against {baseline(c.b.name)}",
+            f"95 % interval {interval(c.ci, signed)}",
+        )
+        for c in results.comparisons[:2]
+    ]
+    return (first, *gains, *_key_importance(results.importance))
+
+
+def label_of(objective: str) -> str:
+    """An objective as its metric writes itself."""
+    return METRICS[objective].label if objective in METRICS else objective
+
+
+def _key_importance(result: Importances | None) -> list[KeyFigure]:
+    if result is None or not result.parameters:
+        return []
+    top = result.parameters[0]
+    if not result.reliable or not top.significant:
+        return [KeyFigure("open", "what mattered", "the evidence is too thin to say")]
+    note = f"of the variance; 95 % interval {interval(top.ci, share)}"
+    return [KeyFigure(share(top.importance), f"{top.name} mattered most", note)]
+
+
+def _finished(results: Results) -> str:
+    return f"{len(results.data.complete)} finished"
+
+
+def _best(results: Results) -> str:
+    data, best = results.data, results.data.best_trial
+    if best is None:
+        return "No finished trial satisfies its constraints."
+    if len(data.objectives) > 1:
+        return (
+            f"{len(data.pareto_trials)} of {len(data.complete)} finished trials are beaten by no "
+            f"other in all of {listing(data.objectives)}. Best by {data.objective} is trial "
+            f"{best.number} with {configuration(best.params)}: {_values(results)}."
+        )
+    given = f", with {configuration(best.params)}" if best.params else ""
+    where = " on the dev examples" if results.metric == data.objective else ""
+    return (
+        f"Best of {len(data.complete)} finished trials is trial {best.number}{given}: "
+        f"{label_of(data.objective)} {number(data.value(best))}{where}."
+    )
+
+
+def _values(results: Results) -> str:
+    data, best = results.data, results.data.best_trial
+    assert best is not None
+    return listing(f"{n} {number(v)}" for n, v in zip(data.objectives, best.values, strict=True))
+
+
+def _gain(results: Results) -> str:
+    if not results.comparisons:
+        return ""
+    said = listing(_one_gain(c) for c in results.comparisons)
+    return f"On the same {results.comparisons[0].n_examples} examples that is {said}."
+
+
+def _one_gain(comparison: Comparison) -> str:
+    than = f"{baseline(comparison.b.name)} (95 % interval {interval(comparison.ci, signed)})"
+    if not comparison.clear:
+        return f"not clearly different from {than}"
+    way = "better" if comparison.gain > 0 else "worse"
+    return f"{number(abs(comparison.difference))} {way} than {than}"
+
+
+def _importance(result: Importances | None) -> str:
+    if result is None or not result.parameters or not result.reliable:
+        return ""
+    beyond = [p for p in result.parameters if p.significant]
+    if not beyond:
+        return "No parameter rose above what chance would give."
+    top, *others = beyond
+    verb = "matters" if len(beyond) == 1 else "matters most"
+    first = f"{top.name} {verb}: {_share(top)}"
+    rest = (
+        f", then {listing(f'{p.name} ({share(p.importance)})' for p in others)}" if others else ""
+    )
+    silent = len(beyond) < len(result.parameters)
+    return f"{first}{rest}.{' Nothing else rose above chance.' if silent else ''}"
+
+
+def _share(effect: ParameterImportance) -> str:
+    return (
+        f"it accounts for {share(effect.importance)} of the variance of the score over the search "
+        f"space (95 % interval {interval(effect.ci, share)}; chance would give {share(effect.null)})"
+    )
+
+
+def _thin_evidence(results: Results) -> str:
+    result = results.importance
+    if results.importance_problem:
+        return f"Importances could not be computed: {results.importance_problem}."
+    if result is None or result.reliable:
+        return ""
+    return f"What mattered cannot be said reliably: {'; '.join(result.reasons)}."
+
+
+def _forgetting(results: Results) -> str:
+    """What the best model lost outside its domain, where that was measured."""
+    found = [
+        c
+        for c in results.all_comparisons
+        if c.a.split == "general" and c.b.name == "base" and c.a.metric == results.metric
+    ]
+    if not found or not found[0].clear:
+        return ""
+    c = found[0]
+    verb = "gained" if c.gain > 0 else "forgotten"
+    return (
+        f"On general examples the best trial has {METRICS[c.a.metric].label} "
+        f"{number(c.a.score)}, the untrained base {number(c.b.score)}: "
+        f"{number(abs(c.difference))} {verb} (95 % interval {interval(c.ci, signed)})."
+    )
+
+
+def _luck(results: Results) -> str:
+    if len(results.data.complete) < 2:
+        return ""
+    return (
+        f"The best of {len(results.data.complete)} is partly luck: it was chosen by the very score "
+        "shown here, so expect somewhat less on new examples and fresh seeds."
+    )

@@ -1,0 +1,76 @@
+"""A study in, one self-contained HTML file out: load → analyse → page → render → write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from analysis.trials import StudyData, load
+from reports import answer, sections
+from reports.page import Page, Section
+from reports.provenance import provenance_section
+from reports.render import render, write
+from reports.results import Results, analyse
+from reports.samples import samples_section
+from reports.wording import moment
+
+SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
+    sections.importance_section,
+    sections.level_section,
+    sections.slice_section,
+    sections.baseline_section,
+    samples_section,
+    sections.pareto_section,
+    sections.history_section,
+    sections.trials_section,
+    sections.failure_section,
+    provenance_section,
+)
+
+
+def build_report(
+    target: str | Path | StudyData,
+    out: Path,
+    study_name: str | None = None,
+    *,
+    surrogate: str = "auto",
+    seed: int = 0,
+    resamples: int = 100,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write the page of a study and return where it is.
+
+    Raises InputError where `target` is no study or `out` cannot be written.
+    """
+    data = target if isinstance(target, StudyData) else load(target, study_name)
+    results = analyse(data, surrogate=surrogate, seed=seed, resamples=resamples, progress=progress)
+    return write(render(page_of(results)), Path(out))
+
+
+def page_of(results: Results) -> Page:
+    """Return the page as plain data, sections that do not apply left out."""
+    found = (section(results) for section in SECTIONS)
+    return Page(
+        title=results.data.name,
+        subtitle=_subtitle(results.data),
+        answer=answer.answer(results),
+        caution=answer.caution(results),
+        key_figures=answer.key_figures(results),
+        sections=tuple(section for section in found if section is not None),
+        footer="Made by optuna-study. This file needs no network and can be passed on alone.",
+    )
+
+
+def _subtitle(data: StudyData) -> str:
+    counts = ", ".join(f"{count} {state}" for state, count in data.counts.items())
+    ends = [t.datetime_complete for t in data.frozen_trials if t.datetime_complete]
+    task = str(data.attributes.get("task", ""))
+    return " · ".join(
+        part
+        for part in (
+            task,
+            f"{counts} trials" if counts else "no trials",
+            moment(max(ends)) if ends else "",
+        )
+        if part
+    )

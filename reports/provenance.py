@@ -1,0 +1,94 @@
+"""Where the numbers come from: versions, seeds, signatures, hardware, counts, the study file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from analysis.trials import StudyData, is_enqueued
+from reports.page import Code, Facts, Part, Section
+from reports.results import Results
+from reports.tables import space_table
+from reports.wording import moment, number
+
+PAGE_PACKAGES = ("optuna-study", "optuna", "scikit-learn", "numpy", "matplotlib", "seaborn")
+
+
+def provenance_section(results: Results) -> Section:
+    """Always there: what is known about how these numbers came about."""
+    data = results.data
+    facts: dict[str, dict[str, str]] = {
+        "Trials": _counts(data),
+        "Study": _study(data),
+        "Metric signatures": {r.metric: r.signature for r in data.score_rows},
+        **_recorded(data.provenance),
+        "Baselines’ seeds": {e.name: str(e.seed) for e in data.evaluations if e.role == "baseline"},
+        "Analysis": _analysis(results),
+    }
+    parts: list[Part] = [Facts(title, values) for title, values in facts.items() if values]
+    space = space_table(data)
+    if space is not None:
+        parts.append(space)
+    if data.spec_text:
+        parts.append(Code("The study file as run", data.spec_text))
+    return Section(
+        "provenance",
+        "Where the numbers come from",
+        "What is needed to judge these results, and to get them again.",
+        tuple(parts),
+    )
+
+
+def _counts(data: StudyData) -> dict[str, str]:
+    counts = {state: number(count) for state, count in data.counts.items()} or {"trials": "none"}
+    enqueued = sum(map(is_enqueued, data.frozen_trials))
+    return counts | ({"of them enqueued by hand": number(enqueued)} if enqueued else {})
+
+
+def _study(data: StudyData) -> dict[str, str]:
+    ways = zip(data.objectives, data.directions, strict=True)
+    facts = {"name": data.name, "objectives": ", ".join(f"{n} ({way})" for n, way in ways)}
+    facts |= {k: _flat(v) for k, v in data.attributes.items() if k != "objectives"}
+    starts = [t.datetime_start for t in data.frozen_trials if t.datetime_start]
+    ends = [t.datetime_complete for t in data.frozen_trials if t.datetime_complete]
+    if starts:
+        facts["first trial started"] = moment(min(starts))
+    if ends:
+        facts["last trial ended"] = moment(max(ends))
+    return facts | {"read from": data.target}
+
+
+def _recorded(provenance: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Each nested part under its own heading, plain values under one."""
+    plain = {k: _flat(v) for k, v in provenance.items() if not isinstance(v, Mapping)}
+    nested = {
+        k.replace("_", " ").capitalize(): {name: _flat(v) for name, v in part.items()}
+        for k, part in provenance.items()
+        if isinstance(part, Mapping)
+    }
+    return nested | {"Run": plain}
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_flat(v)}" for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_flat, value))
+    return number(value, 4)
+
+
+def _analysis(results: Results) -> dict[str, str]:
+    facts = {}
+    if results.importance is not None:
+        facts["importances"] = f"{results.importance.evaluator}, {results.importance.surrogate}"
+    if results.comparisons:
+        facts["intervals of scores"] = "paired bootstrap, 1000 resamples"
+    return facts | {name: _version(name) for name in PAGE_PACKAGES}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,51 @@
+"""Page data to HTML: one template, style and script inlined, everything from data escaped."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports.page import Page
+from study.errors import InputError
+
+
+def render(page: Page) -> str:
+    """Return the whole HTML document."""
+    return _environment().get_template("page.html").render(page=page)
+
+
+def write(document: str, out: Path) -> Path:
+    """Write the document in one step, so that a reader never meets half a page."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(document)
+        Path(name).chmod(0o644)
+        Path(name).replace(out)
+    except OSError as error:
+        raise InputError(f"{out}: cannot write the report: {error.strerror or error}") from error
+    return out
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.globals["inlined"] = lambda name: Markup(_template_text(name))
+    environment.filters["svg"] = Markup  # serialised by reports.figures, which escapes its text
+    return environment
+
+
+def _template_text(name: str) -> str:
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")

@@ -1,0 +1,86 @@
+"""Everything a page is made of, computed once: the study and what the analysis says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from analysis.comparison import (
+    Comparison,
+    Score,
+    against_baselines,
+    example_scores,
+    headline_metric,
+    model_scores,
+)
+from analysis.importance import Importances
+from analysis.trials import StudyData, importances_of
+from study.errors import InputError
+from study.metrics import Array
+
+
+@dataclass(frozen=True)
+class Results:
+    """A study with its analysis; what does not apply is empty."""
+
+    data: StudyData
+    importances: tuple[Importances, ...]  # one an objective
+    importance_problem: str  # why there are none, in words
+    metric: str | None  # by which models are compared
+    comparisons: tuple[Comparison, ...]  # the best against every baseline, headline metric on dev
+    all_comparisons: tuple[Comparison, ...]  # the same on every metric and split
+    model_scores: tuple[Score, ...]
+    example_scores: Mapping[str, Array]  # model -> (N,)
+
+    @property
+    def importance(self) -> Importances | None:
+        """The importances for the first objective."""
+        return self.importances[0] if self.importances else None
+
+
+def analyse(
+    data: StudyData,
+    *,
+    surrogate: str = "auto",
+    seed: int = 0,
+    resamples: int = 100,
+    progress: Callable[[int, int], None] | None = None,
+) -> Results:
+    """Return all results of a study, bootstrap and resampling seeded by `seed`."""
+    found, problem = _importances(data, surrogate, seed, resamples, progress)
+    compared = [
+        c
+        for m in data.metrics
+        for s in data.splits
+        for c in against_baselines(data, m, s, seed=seed)
+    ]
+    metric = headline_metric(data)
+    first = data.splits[0] if data.splits else ""
+    return Results(
+        data=data,
+        importances=found,
+        importance_problem=problem,
+        metric=metric,
+        comparisons=tuple(c for c in compared if (c.a.metric, c.a.split) == (metric, first)),
+        all_comparisons=tuple(compared),
+        model_scores=tuple(model_scores(data, metric, seed=seed)) if compared else (),
+        example_scores=example_scores(data, metric) if metric else {},
+    )
+
+
+def _importances(
+    data: StudyData,
+    surrogate: str,
+    seed: int,
+    resamples: int,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[tuple[Importances, ...], str]:
+    if not data.complete:
+        return (), ""
+    try:
+        return tuple(
+            importances_of(data, name, surrogate, seed, progress, resamples)
+            for name in data.objectives
+        ), ""
+    except InputError as error:
+        return (), str(error)

@@ -1,0 +1,77 @@
+"""Sample outputs: which examples to show, and where an output leaves its reference."""
+
+from __future__ import annotations
+
+from difflib import SequenceMatcher
+
+import numpy as np
+
+from analysis.trials import StudyData
+from reports.page import Sample, Samples, Section, Words
+from reports.results import Results
+from reports.wording import number
+from study.metrics import METRICS
+
+IMPROVED, LOWEST, ORDINARY = 3, 2, 3
+
+
+def samples_section(results: Results) -> Section | None:
+    """What base and best made of a few examples; None where no outputs are stored."""
+    data, metric = results.data, results.metric
+    if metric is None or data.best_trial is None or "base" not in data.baselines:
+        return None
+    try:
+        samples = _samples(data, metric)
+    except LookupError:
+        return None
+    return Section(
+        "samples",
+        "Sample outputs",
+        "Examples that gained most from base to best, those that are still worst, and a few taken "
+        "evenly from the rest. Marked words differ from the reference. Scores are of the single "
+        f"example ({METRICS[metric].label}).",
+        (Samples(samples),),
+    )
+
+
+def _samples(data: StudyData, metric: str) -> tuple[Sample, ...]:
+    assert data.best_trial is not None
+    models = {"base": data.outputs("base"), f"trial {data.best_trial.number}": data.outputs("best")}
+    base, best = models.values()
+    sign = 1.0 if METRICS[metric].direction == "maximize" else -1.0
+    before, after = (np.nan_to_num(sign * frame[metric].to_numpy()) for frame in (base, best))
+    return tuple(
+        Sample(
+            why=why,
+            source=str(best.source[index]),
+            target=str(best.target[index]),
+            outputs=tuple(
+                (name, compared(f.output[index], f.target[index]), number(float(f[metric][index])))
+                for name, f in models.items()
+            ),
+        )
+        for index, why in chosen(before, after).items()
+    )
+
+
+def chosen(before: np.ndarray, after: np.ndarray) -> dict[int, str]:
+    """Return example -> why it is shown, from the scores (N,) of base and best, higher better."""
+    gain = after - before
+    picks = {int(i): "gained most" for i in np.argsort(-gain, kind="stable")[:IMPROVED]}
+    for i in np.argsort(after, kind="stable")[:LOWEST]:
+        picks.setdefault(int(i), "still worst")
+    rest = [i for i in range(len(after)) if i not in picks]
+    for i in rest[:: max(len(rest) // ORDINARY, 1)][:ORDINARY]:
+        picks[i] = "ordinary"
+    return picks
+
+
+def compared(output: str, target: str) -> tuple[Words, ...]:
+    """Split an output into the words it shares with the reference and those it does not."""
+    words = output.split()
+    matcher = SequenceMatcher(None, words, target.split(), autojunk=False)
+    return tuple(
+        Words(" ".join(words[a:b]), tag != "equal")
+        for tag, a, b, _, _ in matcher.get_opcodes()
+        if b > a
+    )
