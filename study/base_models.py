@@ -60,6 +60,7 @@ def load_base(location: str, spec: BaseModelSpec) -> BaseModel:
     except Exception as error:  # transformers raises many kinds, all meaning: cannot be loaded
         message = " ".join(str(error).split())[:300]
         raise InputError(f"base.model: cannot load {location!r}: {message}") from error
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     model.eval().requires_grad_(False)
     model.generation_config.max_length = None  # the study file's max_new_tokens rules
     return BaseModel(model, tokenizer, location)

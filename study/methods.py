@@ -66,7 +66,7 @@ def peft_config(method: MethodSpec, model_type: str) -> Any:
 
     return LoraConfig(
         r=method.rank,
-        lora_alpha=method.alpha,  # type: ignore[arg-type]  # PEFT takes fractions too
+        lora_alpha=int(method.alpha) if method.alpha.is_integer() else method.alpha,
         lora_dropout=method.dropout,
         target_modules=target_modules(method.target_modules, model_type),
         use_rslora=method.use_rslora,

@@ -103,3 +103,10 @@ METRICS: Mapping[str, Metric] = {
 }
 
 LOSS_SIGNATURE = "cross-entropy|mean:token|unit:nat"
+
+
+def split_and_metric(objective: str) -> tuple[str, str]:
+    """Return what an objective is measured on: `bleu` on dev, `general_bleu` on general."""
+    if objective.startswith("general_"):
+        return "general", objective.removeprefix("general_")
+    return "dev", objective

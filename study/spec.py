@@ -132,7 +132,7 @@ class SearchSpec(Strict):
     """Where and how to search, and how long."""
 
     space: str | None = None
-    parameters: dict[str, Parameter] = {}
+    parameters: dict[str, Parameter] = Field(default_factory=dict)
     enqueue: tuple[dict[str, Scalar], ...] = ()
     sampler: Literal["random", "sobol", "tpe", "gp", "grid"] = "tpe"
     pruner: Literal["none", "median", "hyperband", "asha"] = "none"

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ValidationError
 
 from study.errors import InputError
 
-
 UNION_BRANCHES = frozenset({"int", "float", "str", "bool", "StrictInt", "StrictFloat"})
 
 
@@ -28,8 +27,10 @@ def _line(problem: Any, where: str, model: type[BaseModel]) -> str:
         return f"{where}: {key}: unknown key{_hint(str(location[-1]), location[:-1], model)}"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
-        return f"{where}: {key}.{message}" if key and _names_a_key(message) else _join(
-            where, key, message
+        return (
+            f"{where}: {key}.{message}"
+            if key and _names_a_key(message)
+            else _join(where, key, message)
         )
     return _join(where, key, f"{message[:1].lower()}{message[1:]}, got {_short(problem['input'])}")
 

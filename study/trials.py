@@ -40,7 +40,9 @@ class TrialConfig:
         )
 
 
-def search_config(spec: StudySpec, number: int, values: Mapping[str, Any], origin: int) -> TrialConfig:
+def search_config(
+    spec: StudySpec, number: int, values: Mapping[str, Any], origin: int
+) -> TrialConfig:
     """Return the configuration of a trial; a retried one trains from its `origin`'s seed."""
     method, training = spec.resolve(values)
     return TrialConfig(number, derive_seed(spec.seed, origin), training, method)

@@ -52,7 +52,9 @@ def load_corpus(data: DataSpec) -> Corpus:
 def read_pairs(path: Path, data: DataSpec) -> tuple[Pair, ...]:
     """Read one TSV (with a header line) or JSONL file."""
     if path.suffix not in (".tsv", ".jsonl"):
-        raise InputError(f"{path}: unknown kind of file, got {path.suffix!r}; allowed: .tsv, .jsonl")
+        raise InputError(
+            f"{path}: unknown kind of file, got {path.suffix!r}; allowed: .tsv, .jsonl"
+        )
     rows = _jsonl_rows(path, data) if path.suffix == ".jsonl" else _tsv_rows(path, data)
     pairs = tuple(_pair(source, target, where) for where, source, target in rows)
     if not pairs:

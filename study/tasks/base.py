@@ -26,6 +26,11 @@ class Batch:
     inputs: Mapping[str, Tensor]
     labels: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        inputs = {name: tensor.to(device) for name, tensor in self.inputs.items()}
+        return Batch(inputs, self.labels.to(device))
+
 
 class Task(Protocol):
     """One kind of learning."""

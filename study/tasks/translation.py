@@ -82,9 +82,15 @@ class TranslationTask:
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Return (B, 2): cross-entropy summed over target tokens, and their number."""
-        decoder_input_ids = model.prepare_decoder_input_ids_from_labels(batch.labels)
+        decoder_input_ids = self._shifted_right(batch.labels, model.config.decoder_start_token_id)
         output = model(**batch.inputs, decoder_input_ids=decoder_input_ids, use_cache=False)
         return cross_entropy(output.logits, batch.labels)
+
+    def _shifted_right(self, labels: Tensor, start: int) -> Tensor:
+        """Return what the decoder reads (B, T) to predict the labels (B, T)."""
+        shifted = labels.roll(1, dims=1)
+        shifted[:, 0] = start
+        return shifted.masked_fill(shifted == IGNORED, self._tokenizer.pad_token_id)
 
     def predict(self, model: Any, batch: Batch) -> list[str]:
         """Generate one translation a row: greedy, or with beams."""
@@ -95,7 +101,9 @@ class TranslationTask:
             max_new_tokens=self._evaluation.max_new_tokens,
             do_sample=False,
         )
-        return [text.strip() for text in self._tokenizer.batch_decode(ids, skip_special_tokens=True)]
+        return [
+            text.strip() for text in self._tokenizer.batch_decode(ids, skip_special_tokens=True)
+        ]
 
     def score(self, outputs: Sequence[str], examples: Sequence[Pair]) -> dict[str, Statistics]:
         """Return the statistics of every text metric of the study."""

@@ -1,0 +1,31 @@
+"""The engine's promise.  The runner knows nothing else of how trials are trained."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from study.trials import Finished, Interrupted, Progress, TrialConfig, TrialResult
+
+
+class Engine(Protocol):
+    """Trains as many trials at a time as it has slots.
+
+    A trial's result does not depend on its neighbours: data order, dropout masks and initial
+    weights come from the trial's own seed.
+    """
+
+    @property
+    def free_slots(self) -> int:
+        """How many trials may be started now."""
+
+    def start(self, config: TrialConfig) -> None:
+        """Put a trial into a free slot."""
+
+    def advance(self) -> list[Progress | Finished | Interrupted]:
+        """Train up to the next report of at least one trial."""
+
+    def stop(self, number: int) -> TrialResult:
+        """End a trial that was pruned; returns what it had, and the slot is free again."""
+
+    def close(self) -> None:
+        """Release processes and memory; running trials are lost."""

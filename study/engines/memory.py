@@ -1,0 +1,42 @@
+"""Peak memory of one training."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+from pathlib import Path
+
+import torch
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+
+class PeakMemory:
+    """Measures from its creation on: the accelerator's peak, or else the process's on the CPU."""
+
+    def __init__(self) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            _reset_high_water_mark()
+
+    def peak_bytes(self) -> int:
+        """Return the most memory in use at any time so far."""
+        if torch.cuda.is_available():
+            return int(torch.cuda.max_memory_allocated())
+        return _high_water_mark()
+
+
+def _reset_high_water_mark() -> None:
+    with contextlib.suppress(OSError):  # elsewhere than on Linux it covers the whole process
+        _CLEAR.write_text("5")
+
+
+def _high_water_mark() -> int:
+    try:
+        lines = _STATUS.read_text().splitlines()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    kibibytes = next(line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    return int(kibibytes) * 1024

@@ -1,0 +1,182 @@
+"""Worker processes, each with an engine of its own, behind one parent.
+
+The parent alone asks, tells and writes, so SQLite has one writer.  A worker that dies loses its
+trial, which is reported as interrupted, and a new worker takes its place.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from study.engines.base import Engine
+from study.errors import InputError
+from study.trials import Finished, Interrupted, Progress, TrialConfig, TrialResult
+
+_SPAWN = multiprocessing.get_context("spawn")
+MAX_DEATHS_IN_A_ROW = 5
+
+
+class WorkerFailed(RuntimeError):
+    """A worker raised; the message holds its traceback."""
+
+
+class PoolEngine:
+    """W workers with one slot each.
+
+    `make_engine` is called in each worker with `arguments`, which become known only after the
+    workers have started: they import torch while the parent still builds the base.
+    """
+
+    def __init__(self, make_engine: Callable[..., Engine], workers: int) -> None:
+        self._make_engine = make_engine
+        self._arguments: tuple[Any, ...] | None = None
+        self._workers = [_Worker(make_engine) for _ in range(workers)]
+        self._deaths = 0
+
+    def load(self, *arguments: Any) -> None:
+        """Let every worker make its engine."""
+        self._arguments = arguments
+        for worker in self._workers:
+            worker.send("load", arguments)
+
+    @property
+    def free_slots(self) -> int:
+        """The number of workers without a trial."""
+        return sum(worker.trial is None for worker in self._workers)
+
+    def start(self, config: TrialConfig) -> None:
+        """Give a free worker the trial."""
+        worker = next(w for w in self._workers if w.trial is None)
+        worker.trial = config.number
+        worker.send("start", (config,))
+
+    def advance(self) -> list[Progress | Finished | Interrupted]:
+        """Let every worker train, and return the reports of those that have one."""
+        busy = [w for w in self._workers if w.trial is not None]
+        for worker in busy:
+            if not worker.is_advancing:
+                worker.send("advance", ())
+                worker.is_advancing = True
+        ready = wait([worker.connection for worker in busy])
+        return [e for w in busy if w.connection in ready for e in self._events_of(w)]
+
+    def _events_of(self, worker: _Worker) -> list[Progress | Finished | Interrupted]:
+        worker.is_advancing = False
+        try:
+            events: list[Progress | Finished | Interrupted] = worker.receive()
+        except EOFError:
+            return [self._replace(worker)]
+        self._deaths = 0
+        if any(isinstance(event, Finished) for event in events):
+            worker.trial = None
+        return events
+
+    def _replace(self, worker: _Worker) -> Interrupted:
+        """Report the dead worker's trial, and start another worker in its place."""
+        reason = worker.cause_of_death()
+        self._deaths += 1
+        if self._deaths >= MAX_DEATHS_IN_A_ROW:
+            raise WorkerFailed(f"{self._deaths} workers died in a row, the last one: {reason}")
+        number = worker.trial
+        assert number is not None
+        fresh = _Worker(self._make_engine)
+        assert self._arguments is not None
+        fresh.send("load", self._arguments)
+        self._workers[self._workers.index(worker)] = fresh
+        return Interrupted(number, reason)
+
+    def stop(self, number: int) -> TrialResult:
+        """Stop a pruned trial in its worker."""
+        worker = next(w for w in self._workers if w.trial == number)
+        assert not worker.is_advancing, "a trial is pruned at its report"
+        worker.send("stop", (number,))
+        worker.trial = None
+        try:
+            result: TrialResult = worker.receive()
+        except EOFError:
+            worker.trial = number
+            self._replace(worker)
+            return TrialResult()
+        return result
+
+    def close(self) -> None:
+        """End all workers at once, whatever they are doing."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+            worker.connection.close()
+
+
+class _Worker:
+    """A process at the other end of a pipe."""
+
+    def __init__(self, make_engine: Callable[..., Engine]) -> None:
+        self.connection, theirs = _SPAWN.Pipe()
+        self.process: SpawnProcess = _SPAWN.Process(
+            target=_serve, args=(theirs, make_engine), daemon=True
+        )
+        self.process.start()
+        theirs.close()
+        self.trial: int | None = None
+        self.is_advancing = False
+
+    def send(self, command: str, arguments: tuple[Any, ...]) -> None:
+        try:
+            self.connection.send((command, arguments))
+        except (BrokenPipeError, ConnectionResetError):
+            return  # the next receive finds the end of the pipe
+
+    def receive(self) -> Any:
+        """Return the worker's answer; EOFError where it died."""
+        try:
+            status, answer = self.connection.recv()
+        except ConnectionResetError as error:
+            raise EOFError from error
+        if status == "input":
+            raise InputError(answer)
+        if status == "error":
+            raise WorkerFailed(answer)
+        return answer
+
+    def cause_of_death(self) -> str:
+        self.process.join(timeout=5)
+        code = self.process.exitcode
+        if code is not None and code < 0:
+            return f"the worker process was ended by {signal.Signals(-code).name}"
+        return f"the worker process exited with status {code}"
+
+
+def _serve(connection: Connection, make_engine: Callable[..., Engine]) -> None:
+    """Answer the parent's commands until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    try:
+        _answer(connection, make_engine)
+    except EOFError:
+        pass  # the parent is gone
+    except InputError as error:
+        connection.send(("input", error.problems))
+    except Exception:
+        connection.send(("error", traceback.format_exc()))
+
+
+def _answer(connection: Connection, make_engine: Callable[..., Engine]) -> None:
+    from study.engines.workspace import be_one_quiet_thread
+
+    be_one_quiet_thread()
+    engine: Engine | None = None
+    while True:
+        command, arguments = connection.recv()
+        if command == "load":
+            engine = make_engine(*arguments)
+            continue
+        assert engine is not None
+        answer = getattr(engine, command)(*arguments)
+        if command != "start":
+            connection.send(("ok", answer))

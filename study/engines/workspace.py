@@ -1,0 +1,31 @@
+"""What an engine needs in its own process: base model and task, loaded once."""
+
+from __future__ import annotations
+
+from study.base_models import load_base
+from study.data.readers import Corpus, load_corpus
+from study.engines.sequential import SequentialEngine
+from study.spec import StudySpec
+from study.tasks import make_task
+
+
+def sequential_engine(
+    spec: StudySpec, base_location: str, corpus: Corpus | None = None
+) -> SequentialEngine:
+    """Load base and corpus and return the engine over them."""
+    base = load_base(base_location, spec.base)
+    task = make_task(spec, base, corpus or load_corpus(spec.data))
+    return SequentialEngine(spec, base, task)
+
+
+def be_one_quiet_thread() -> None:
+    """Use one thread, as every worker does, and keep libraries from drawing progress bars.
+
+    On small models several threads are slower than one, and workers would fight over the cores.
+    """
+    import torch
+    from transformers.utils import logging
+
+    torch.set_num_threads(1)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

@@ -1,0 +1,46 @@
+"""Saved adapters: the best k trials of a study, in PEFT's own format."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from study.errors import InputError
+from study.trials import AdapterFiles
+
+CONFIG_NAME = "adapter_config.json"
+WEIGHTS_NAME = "adapter_model.safetensors"
+
+
+def adapter_folder(run: Path, name: str) -> Path:
+    """Return the folder of an adapter: `trial-00012`, or the name of a baseline."""
+    return run / "adapters" / name
+
+
+def trial_name(number: int) -> str:
+    """Return the folder name of a trial's adapter."""
+    return f"trial-{number:05d}"
+
+
+def save_adapter(run: Path, name: str, files: AdapterFiles) -> Path:
+    """Write an adapter, whole or not at all."""
+    folder = adapter_folder(run, name)
+    unfinished = folder.with_name(f".{name}.unfinished")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        (unfinished / CONFIG_NAME).write_text(files.config, encoding="utf-8")
+        (unfinished / WEIGHTS_NAME).write_bytes(files.weights)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(unfinished, folder)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot save the adapter: {error.strerror}") from error
+    return folder
+
+
+def keep_only(run: Path, names: set[str]) -> None:
+    """Delete the adapters of trials that are no longer among the best."""
+    for folder in (run / "adapters").glob("trial-*"):
+        if folder.name not in names:
+            shutil.rmtree(folder)

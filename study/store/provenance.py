@@ -1,0 +1,67 @@
+"""What a result rests on: versions, hardware, data.  After PEFT's `method_comparison`."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+PACKAGES = (
+    "optuna-study",
+    "torch",
+    "transformers",
+    "peft",
+    "optuna",
+    "scikit-learn",
+    "numpy",
+    "sacrebleu",
+    "tokenizers",
+)
+
+
+def provenance(engine: str, workers: int, base: str, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """Return versions, hardware, and the hashes of the data, as JSON takes them."""
+    return {
+        "versions": {"python": platform.python_version()} | _versions(),
+        "hardware": {
+            "processor": _processor(),
+            "cores": available_cores(),
+            "memory_bytes": psutil.virtual_memory().total,
+            "platform": platform.platform(),
+        },
+        "engine": engine,
+        "workers": workers,
+        "base": base,
+        "data_sha256": dict(hashes),
+    }
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
