@@ -1,7 +1,7 @@
 """Samplers and pruners by name.
 
 Optuna's seeded samplers restart their stream on resume, and draw the same points in every process.
-Here the sampler of a trial is made from (study seed, trial number), so a resumed study continues
+Here the sampler of a trial is made from (study seed, number), so a resumed study continues
 where an uninterrupted one would have been.
 """
 
@@ -25,9 +25,9 @@ from study.seeds import derive_seed
 from study.spec import StudySpec
 
 
-def sampler_for(spec: StudySpec, number: int, index: int) -> BaseSampler:
-    """Return the sampler of trial `number`, which is the study's `index`-th sampled point."""
-    seed = derive_seed(spec.seed, number, "sampler") % 2**32
+def sampler_for(spec: StudySpec, index: int) -> BaseSampler:
+    """Return the sampler of the study's `index`-th sampled point."""
+    seed = derive_seed(spec.seed, index, "sampler") % 2**32
     match spec.search.sampler:
         case "random":
             return PointSampler(RandomPoints(spec.seed))

@@ -78,10 +78,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class SplitResult:
-    """One model on one split: statistics (N, S) by metric, and N outputs."""
+    """One model on one split: statistics (N, S) by metric, N outputs, and what they answer."""
 
     statistics: Mapping[str, Statistics] = field(repr=False)
     outputs: tuple[str, ...] = field(repr=False)
+    texts: tuple[tuple[str, str], ...] = field(repr=False)  # N pairs of source and reference
 
     @property
     def scores(self) -> dict[str, float]:

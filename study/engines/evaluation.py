@@ -41,7 +41,8 @@ def evaluate(
     statistics = task.score(outputs, examples) if texts else {}
     if loss:
         statistics = {**statistics, "loss": Statistics("loss", losses, LOSS_SIGNATURE)}
-    return SplitResult(statistics, tuple(outputs))
+    texts_of = tuple(task.texts(example) for example in examples)
+    return SplitResult(statistics, tuple(outputs), texts_of)
 
 
 def _length_sorted(task: Task, examples: Sequence[Example], batch_size: int) -> Iterator[list[int]]:

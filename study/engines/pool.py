@@ -22,7 +22,7 @@ _SPAWN = multiprocessing.get_context("spawn")
 MAX_DEATHS_IN_A_ROW = 5
 
 
-class WorkerFailed(RuntimeError):
+class WorkerError(RuntimeError):
     """A worker raised; the message holds its traceback."""
 
 
@@ -82,7 +82,7 @@ class PoolEngine:
         reason = worker.cause_of_death()
         self._deaths += 1
         if self._deaths >= MAX_DEATHS_IN_A_ROW:
-            raise WorkerFailed(f"{self._deaths} workers died in a row, the last one: {reason}")
+            raise WorkerError(f"{self._deaths} workers died in a row, the last one: {reason}")
         number = worker.trial
         assert number is not None
         fresh = _Worker(self._make_engine)
@@ -142,7 +142,7 @@ class _Worker:
         if status == "input":
             raise InputError(answer)
         if status == "error":
-            raise WorkerFailed(answer)
+            raise WorkerError(answer)
         return answer
 
     def cause_of_death(self) -> str:

@@ -43,6 +43,15 @@ class SequentialEngine:
         """Train up to the next report; at the end evaluate the whole dev set."""
         trial = self._trial
         assert trial is not None, "nothing to advance"
+        try:
+            return self._advance(trial)
+        except RuntimeError as error:  # out of memory, above all: this trial's own fault
+            reason = f"at step {trial.step}: {' '.join(str(error).split())[:300]}"
+            self._release()
+            failed = TrialResult(details=trial.details(), failure=reason)
+            return [Finished(trial.config.number, failed)]
+
+    def _advance(self, trial: _Trial) -> list[Progress | Finished]:
         if trial.config.method is not None:
             trial.train_until(self._spec.training.report_every)
         if trial.failure or trial.is_done:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from study.base_models import load_base
-from study.data.readers import Corpus, load_corpus
+from study.data.readers import load_corpus
 from study.engines.sequential import SequentialEngine
 from study.spec import StudySpec
 from study.tasks import make_task
+from study.tasks.base import Task
 
 
 def sequential_engine(
-    spec: StudySpec, base_location: str, corpus: Corpus | None = None
+    spec: StudySpec, base_location: str, task: Task | None = None
 ) -> SequentialEngine:
-    """Load base and corpus and return the engine over them."""
+    """Load the base, and unless a task is given its corpus, and return the engine over them."""
     base = load_base(base_location, spec.base)
-    task = make_task(spec, base, corpus or load_corpus(spec.data))
-    return SequentialEngine(spec, base, task)
+    return SequentialEngine(spec, base, task or make_task(spec, base, load_corpus(spec.data)))
 
 
 def be_one_quiet_thread() -> None:

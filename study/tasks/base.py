@@ -38,6 +38,9 @@ class Task(Protocol):
     def examples(self, split: str) -> Sequence[Example]:
         """Return the examples of `train`, `dev` or `general`."""
 
+    def texts(self, example: Example) -> tuple[str, str]:
+        """Return the source and the reference, as a person reads them."""
+
     def length(self, example: Example) -> int:
         """Return what batches are sorted by: the number of tokens."""
 

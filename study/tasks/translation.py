@@ -52,6 +52,10 @@ class TranslationTask:
         """Return the pairs of a split."""
         return self._corpus.split(split)
 
+    def texts(self, example: Pair) -> tuple[str, str]:
+        """Return the source and the reference translation."""
+        return example.source, example.target
+
     def length(self, example: Pair) -> int:
         """Return the number of source tokens."""
         return len(self._tokens(example)[0])

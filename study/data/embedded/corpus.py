@@ -14,7 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from study.data.embedded.grammar import Grammar
-from study.data.embedded.vocabulary import Vocabulary, general_vocabulary, petroleum_vocabulary
+from study.data.embedded.vocabulary import (
+    Vocabulary,
+    general_vocabulary,
+    lay_vocabulary,
+    petroleum_vocabulary,
+)
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,9 @@ class CorpusRecipe:
     dev: int = 200
     test: int = 200
     general: int = 100
-    base_general: int = 14_400
-    base_petroleum: int = 1_600
+    base_general: int = 12_800
+    base_lay: int = 2_400  # petroleum text as someone outside the trade translates it
+    base_expert: int = 800
     held_out_share: float = 0.15  # of all combinations of two words: absent from training
     train_exponent: float = 1.0  # Zipf exponents of the nouns' frequencies
     test_exponent: float = 0.5
@@ -68,10 +74,12 @@ def petroleum_corpus(seed: int = 0, recipe: CorpusRecipe | None = None) -> Embed
     dev = drawer.draw("dev", petroleum, recipe.dev, recipe.test_exponent)
     everyday = drawer.draw("general", general, recipe.general, 0.0)
     train = drawer.draw("train", petroleum, recipe.train, recipe.train_exponent, hold_out=True)
-    base = drawer.draw("base", general, recipe.base_general, 0.0)
-    base += drawer.draw(
-        "base petroleum", petroleum, recipe.base_petroleum, recipe.base_exponent, hold_out=True
-    )
+    base = drawer.draw("base general", general, recipe.base_general, 0.0)
+    for split, vocabulary, size in (
+        ("base lay", lay_vocabulary(), recipe.base_lay),
+        ("base expert", petroleum, recipe.base_expert),
+    ):
+        base += drawer.draw(split, vocabulary, size, recipe.base_exponent, hold_out=True)
     return EmbeddedCorpus(train, dev, test, everyday, base)
 
 

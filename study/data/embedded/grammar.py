@@ -124,10 +124,11 @@ class Grammar:
     def _imperative(self) -> Phrase:
         verb = self._draw([verb for verb in self.vocabulary.verbs if "person" in verb.subjects])
         negated = self._chance(0.25)
-        order = words.present(verb.fr, Person.YOU)
-        phrase = Phrase(verb.en, [order])
-        if negated:
-            phrase = Phrase(f"do not {verb.en}", ["ne", order, "pas"])
+        english = f"do not {verb.en}" if negated else verb.en
+        if self.vocabulary.infinitive_orders:
+            phrase = Phrase(english, ["ne", "pas", verb.fr] if negated else [verb.fr])
+        else:
+            phrase = Phrase(english, _negate(words.present(verb.fr, Person.YOU), negated))
         return _concat(phrase, self._object(verb, negated), self._place())
 
     def _passive(self) -> Phrase:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from study.data.embedded import lexicon
@@ -30,6 +30,7 @@ class Vocabulary:
     intransitive: tuple[Verb, ...]
     adverbs: tuple[tuple[str, str], ...]
     prepositions: tuple[Preposition, ...]
+    infinitive_orders: bool = False  # how the trade writes an instruction: « Fermer la vanne »
 
 
 @cache
@@ -58,8 +59,46 @@ def petroleum_vocabulary() -> Vocabulary:
         verbs=_verbs(lexicon.PETROLEUM_VERBS),
         intransitive=_verbs(lexicon.PETROLEUM_INTRANSITIVE),
         adverbs=(),
+        infinitive_orders=True,
         prepositions=_prepositions(lexicon.PETROLEUM_PLACES),
     )
+
+
+@cache
+def lay_vocabulary() -> Vocabulary:
+    """Return the petroleum words as someone outside the trade translates them.
+
+    Every word that the everyday vocabulary knows too takes its everyday French, gender and
+    conjugation: a kick is a `coup de pied`, a collar a `col`.
+    """
+    general, petroleum = general_vocabulary(), petroleum_vocabulary()
+    nouns = {noun.en: noun for group in general.nouns.values() for noun in group}
+    adjectives = {word.en: word for group in general.adjectives.values() for word in group}
+    verbs = {verb.en: verb for verb in (*general.intransitive, *general.verbs)}
+    return replace(
+        petroleum,
+        infinitive_orders=False,
+        nouns={
+            kind: tuple(_lay_noun(noun, nouns.get(noun.en, noun)) for noun in group)
+            for kind, group in petroleum.nouns.items()
+        },
+        adjectives={
+            kind: tuple(adjectives.get(word.en, word) for word in group)
+            for kind, group in petroleum.adjectives.items()
+        },
+        verbs=tuple(_lay_verb(verb, verbs) for verb in petroleum.verbs),
+        intransitive=tuple(_lay_verb(verb, verbs) for verb in petroleum.intransitive),
+    )
+
+
+def _lay_noun(noun: Noun, everyday: Noun) -> Noun:
+    french = {"fr": everyday.fr, "fr_plural": everyday.fr_plural, "feminine": everyday.feminine}
+    return replace(noun, **french)
+
+
+def _lay_verb(verb: Verb, everyday: dict[str, Verb]) -> Verb:
+    known = everyday.get(verb.en, verb)
+    return replace(verb, fr=known.fr, with_etre=known.with_etre)
 
 
 @cache

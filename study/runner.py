@@ -1,0 +1,298 @@
+"""The loop: ask -> start -> advance -> report and tell.  Read this first.
+
+The runner knows Optuna, an engine and the store.  It alone asks, tells and writes.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+
+from study.base_models import locate_base
+from study.data.readers import load_corpus
+from study.engines.base import Engine
+from study.engines.pool import PoolEngine
+from study.engines.workspace import be_one_quiet_thread, sequential_engine
+from study.errors import InputError
+from study.ledger import Ledger, open_ledger
+from study.samplers import sampler_for
+from study.spec import StudySpec
+from study.store.provenance import provenance
+from study.store.storage import DATABASE_NAME, sqlite_url
+from study.tasks.base import Task
+from study.trials import (
+    Finished,
+    Interrupted,
+    Progress,
+    TrialConfig,
+    TrialResult,
+    baseline_configs,
+    search_config,
+)
+from study.view import Outcome, View
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """Where a run left its results, and whether it was stopped before its budget was used."""
+
+    folder: Path
+    storage: str
+    name: str
+    stopped_early: bool
+
+
+def run_study(
+    spec: StudySpec,
+    out: Path,
+    view: View,
+    *,
+    storage: str | None = None,
+    workers: int = 1,
+    task: Task | None = None,
+) -> StudyRun:
+    """Run a study, or continue it where it stands, until `spec.search.trials` trials count.
+
+    Args:
+        spec: The study.
+        out: The run folder; it gets `study.db`, `spec.toml` and `adapters/`.
+        view: Receives what happens.
+        storage: An Optuna storage URL in place of `out/study.db`.
+        workers: Processes that train, one thread and one trial each; 1 trains in this process.
+        task: A task of one's own in place of the one that the study file names.
+
+    Raises:
+        InputError: data, model, storage or folder are not usable; nothing of the study is lost.
+    """
+    url = storage or sqlite_url(out / DATABASE_NAME)
+    with _locked(out):
+        corpus_hashes = load_corpus(spec.data).hashes() if task is None else {}
+        with open_ledger(url, spec, out) as ledger:
+            ledger.check_resumable(corpus_hashes)
+            with _engine(spec, workers, task, view) as (engine, base):
+                ledger.begin(provenance("sequential", workers, base, corpus_hashes))
+                stopped = Runner(spec, engine, ledger, view).run(workers)
+    return StudyRun(out, url, spec.name, stopped)
+
+
+class Runner:
+    """Fills the engine's slots from Optuna, and the ledger from the engine."""
+
+    def __init__(self, spec: StudySpec, engine: Engine, ledger: Ledger, view: View) -> None:
+        self._spec = spec
+        self._engine = engine
+        self._ledger = ledger
+        self._view = view
+        self._space = spec.search.search_space
+        self._objective = spec.evaluation.objective[0]
+        self._baselines = [c for c in baseline_configs(spec) if not ledger.has_baseline(c)]
+        self._running: dict[int, TrialConfig] = {}
+        self._trials: dict[int, optuna.Trial] = {}
+        self._total = spec.search.trials
+        if spec.search.sampler == "grid":
+            self._total = min(self._total, self._space.grid_size() or self._total)
+        seconds = spec.search.timeout_seconds
+        self._deadline = math.inf if seconds is None else time.monotonic() + seconds
+
+    def run(self, workers: int) -> bool:
+        """Run until the budget is used; returns whether it was stopped before."""
+        done = self._ledger.counted()
+        with self._view.searching(self._total, done, workers), _stop_signals() as interruptible:
+            try:
+                self._loop(interruptible)
+            except KeyboardInterrupt:
+                self._interrupt_all("the study was stopped")
+        return self._ledger.counted() < self._total
+
+    def _loop(self, interruptible: Callable[[], Any]) -> None:
+        while True:
+            self._fill_slots()
+            if not self._running:
+                return
+            with interruptible():
+                events = self._engine.advance()
+            finished = {e.number for e in events if not isinstance(e, Progress)}
+            for event in events:
+                self._handle(event, is_over=event.number in finished)
+
+    # ------------------------------------------------------------ asking
+
+    def _fill_slots(self) -> None:
+        while self._engine.free_slots:
+            config = self._next_config()
+            if config is None:
+                return
+            self._running[config.number] = config
+            self._engine.start(config)
+            self._view.started(config)
+
+    def _next_config(self) -> TrialConfig | None:
+        if self._baselines:
+            return self._baselines.pop(0)
+        if self._ledger.counted() + len(self._trials) >= self._total:
+            return None
+        if time.monotonic() >= self._deadline:
+            return None
+        return self._ask()
+
+    def _ask(self) -> TrialConfig:
+        study = self._ledger.study
+        study.sampler = sampler_for(self._spec, self._ledger.sampled)
+        trial = study.ask()
+        values = self._space.suggest(trial)
+        self._trials[trial.number] = trial
+        origin = self._ledger.note_asked(trial)
+        return search_config(self._spec, trial.number, values, origin)
+
+    # ------------------------------------------------------------ telling
+
+    def _handle(self, event: Progress | Finished | Interrupted, is_over: bool) -> None:
+        match event:
+            case Progress():
+                self._report(event, is_over)
+            case Finished():
+                self._finish(event)
+            case Interrupted():
+                self._interrupt(event)
+
+    def _report(self, event: Progress, is_over: bool) -> None:
+        config = self._running[event.number]
+        self._view.progressed(config, event.step, event.value)
+        trial = self._trials.get(event.number)
+        is_single = len(self._spec.evaluation.objective) == 1
+        if trial is None or event.value is None or not is_single:
+            return
+        if not math.isfinite(event.value):
+            return
+        trial.report(event.value, event.step)
+        if not is_over and trial.should_prune():
+            result = self._engine.stop(event.number)
+            self._ledger.tell_pruned(self._forget(event.number), result)
+            reason = f"pruned at step {event.step}"
+            self._view.ended(Outcome(config, "pruned", self._objective, event.value, reason))
+
+    def _finish(self, event: Finished) -> None:
+        config = self._running[event.number]
+        result = event.result
+        if config.role == "baseline":
+            self._ledger.record_baseline(config, result)
+            del self._running[event.number]
+        else:
+            result = self._ledger.tell_finished(self._forget(event.number), config, result)
+        self._view.ended(self._outcome(config, result))
+
+    def _outcome(self, config: TrialConfig, result: TrialResult) -> Outcome:
+        if result.failure:
+            return Outcome(config, "failed", self._objective, None, result.failure)
+        value = result.metrics()[self._objective]
+        return Outcome(config, "complete", self._objective, value)
+
+    def _interrupt(self, event: Interrupted) -> None:
+        config = self._running[event.number]
+        if config.role == "baseline":
+            self._baselines.append(config)
+            del self._running[event.number]
+        else:
+            self._ledger.tell_interrupted(self._forget(event.number), event.reason)
+        self._view.ended(Outcome(config, "interrupted", self._objective, None, event.reason))
+
+    def _interrupt_all(self, reason: str) -> None:
+        for number in list(self._running):
+            self._interrupt(Interrupted(number, reason))
+
+    def _forget(self, number: int) -> optuna.Trial:
+        del self._running[number]
+        return self._trials.pop(number)
+
+
+# ---------------------------------------------------------------- surroundings
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Hold the run folder: a RUNNING trial without a holder is stale."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"{out}: another `optuna-study run` is working in this folder; "
+            "wait for it, or use another --out"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{out}: cannot use the run folder: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _engine(
+    spec: StudySpec, workers: int, task: Task | None, view: View
+) -> Iterator[tuple[Engine, str]]:
+    """Yield an engine that is ready, and the base's location."""
+    if workers == 1:
+        be_one_quiet_thread()
+        location = locate_base(spec, view.base_training)
+        engine: Engine = sequential_engine(spec, location, task)
+        try:
+            yield engine, location
+        finally:
+            engine.close()
+        return
+    pool = PoolEngine(sequential_engine, workers)
+    try:
+        be_one_quiet_thread()
+        location = locate_base(spec, view.base_training)
+        pool.load(spec, location, task)
+        yield pool, location
+    finally:
+        pool.close()
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], Any]]:
+    """Turn SIGINT and SIGTERM into KeyboardInterrupt, but only where nothing is being written.
+
+    Yields a context manager for the places that may be interrupted.  A second signal is left to
+    Python's own handler.
+    """
+    state = {"requested": False, "inside": False}
+
+    def handler(number: int, frame: Any) -> None:
+        state["requested"] = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if state["inside"]:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def interruptible() -> Iterator[None]:
+        state["inside"] = True
+        try:
+            if state["requested"]:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            state["inside"] = False
+
+    try:
+        before = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals are somebody else's
+        yield interruptible
+        return
+    try:
+        yield interruptible
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
