@@ -19,7 +19,7 @@ from study.errors import InputError
 from study.metrics import METRICS, Array, Statistics
 
 if TYPE_CHECKING:
-    from analysis.trials import StudyData, Who
+    from analysis.study_data import StudyData, Who
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95

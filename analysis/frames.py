@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.trials import is_enqueued
+from analysis.study_data import is_enqueued
 from study.store import records
 from study.store.records import EvaluationRow
 
 if TYPE_CHECKING:
-    from analysis.trials import StudyData
+    from analysis.study_data import StudyData
 
 LEADING = ("number", "state", "enqueued", "seconds")
 

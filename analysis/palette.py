@@ -8,8 +8,9 @@ report exchanges these very values for its light and dark theme.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from study.metrics import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,9 +26,10 @@ CHANCE = "#b0528b"
 PAIR = "#56b4e9"
 PAPER = "#ffffff"
 
+SPLITS = ("dev", "general", "test")
 BASELINES = {"base": BASE, "default": DEFAULT}
 
-STYLE: Mapping[str, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 8.0,
     "axes.titlesize": 9.0,
@@ -70,20 +72,25 @@ def new_axes(ax: Axes | None) -> Axes:
         return plt.subplots(figsize=(5.2, 3.4), layout="constrained")[1]
 
 
-def legend_above(ax: Axes, columns: int = 4) -> None:
-    """A legend in one row above the axes, where it covers no data; none if nothing is labelled."""
-    handles, labels = ax.get_legend_handles_labels()
+def legend_above(ax: Axes, handles: list[Any] | None = None, columns: int = 0) -> None:
+    """A legend above the axes, where it covers no data; none if nothing is labelled."""
+    handles = ax.get_legend_handles_labels()[0] if handles is None else handles
     if handles:
-        ax.legend(
-            handles,
-            labels,
-            loc="lower left",
-            bbox_to_anchor=(0.0, 1.0),
-            ncols=columns,
-            borderaxespad=0.2,
-            handlelength=1.6,
-            columnspacing=1.2,
-        )
+        columns = columns or (len(handles) if len(handles) <= 3 else 3)
+        style: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0)}
+        style |= {"borderaxespad": 0.2, "handlelength": 1.5, "columnspacing": 1.2}
+        ax.legend(handles=handles, ncols=columns, **style)
+
+
+def label_of(objective: str) -> str:
+    """An objective as its metric writes itself: `general_bleu` is "BLEU (general)".
+
+    Only for metrics that mean the same in every database; a foreign `loss` stays a `loss`.
+    """
+    split, _, name = objective.rpartition("_")
+    if name not in METRICS or METRICS[name].from_text is None or split not in ("", *SPLITS):
+        return objective.replace("_", " ") if split in SPLITS else objective
+    return METRICS[name].label + (f" ({split})" if split else "")
 
 
 def shortened(text: Any, width: int = 24) -> str:

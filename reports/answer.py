@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analysis.comparison import Comparison
 from analysis.importance import Importances, ParameterImportance
+from analysis.palette import label_of
 from reports.page import KeyFigure
 from reports.results import Results
 from reports.wording import (
@@ -45,16 +46,11 @@ def key_figures(results: Results) -> tuple[KeyFigure, ...]:
         KeyFigure(
             signed(c.difference),
             f"{METRICS[c.a.metric].label} against {baseline(c.b.name)}",
-            f"95 % interval {interval(c.ci, signed)}",
+            f"95 % interval {interval(c.ci)}",
         )
         for c in results.comparisons[:2]
     ]
     return (first, *gains, *_key_importance(results.importance))
-
-
-def label_of(objective: str) -> str:
-    """An objective as its metric writes itself."""
-    return METRICS[objective].label if objective in METRICS else objective
 
 
 def _key_importance(result: Importances | None) -> list[KeyFigure]:
@@ -64,7 +60,7 @@ def _key_importance(result: Importances | None) -> list[KeyFigure]:
     if not result.reliable or not top.significant:
         return [KeyFigure("open", "what mattered", "the evidence is too thin to say")]
     note = f"of the variance; 95 % interval {interval(top.ci, share)}"
-    return [KeyFigure(share(top.importance), f"{top.name} mattered most", note)]
+    return [KeyFigure(share(top.importance), f"importance of {top.name}", note)]
 
 
 def _finished(results: Results) -> str:
@@ -103,7 +99,7 @@ def _gain(results: Results) -> str:
 
 
 def _one_gain(comparison: Comparison) -> str:
-    than = f"{baseline(comparison.b.name)} (95 % interval {interval(comparison.ci, signed)})"
+    than = f"{baseline(comparison.b.name)} (95 % interval {interval(comparison.ci)})"
     if not comparison.clear:
         return f"not clearly different from {than}"
     way = "better" if comparison.gain > 0 else "worse"
@@ -117,8 +113,7 @@ def _importance(result: Importances | None) -> str:
     if not beyond:
         return "No parameter rose above what chance would give."
     top, *others = beyond
-    verb = "matters" if len(beyond) == 1 else "matters most"
-    first = f"{top.name} {verb}: {_share(top)}"
+    first = f"What matters{' most' if others else ''} is {top.name}: {_share(top)}"
     rest = (
         f", then {listing(f'{p.name} ({share(p.importance)})' for p in others)}" if others else ""
     )
@@ -128,8 +123,9 @@ def _importance(result: Importances | None) -> str:
 
 def _share(effect: ParameterImportance) -> str:
     return (
-        f"it accounts for {share(effect.importance)} of the variance of the score over the search "
-        f"space (95 % interval {interval(effect.ci, share)}; chance would give {share(effect.null)})"
+        f"it accounts for {share(effect.importance)} of the variance of the score over the whole "
+        f"search space (95 % interval {interval(effect.ci, share)}; "
+        f"chance would give {share(effect.null)})"
     )
 
 
@@ -156,7 +152,7 @@ def _forgetting(results: Results) -> str:
     return (
         f"On general examples the best trial has {METRICS[c.a.metric].label} "
         f"{number(c.a.score)}, the untrained base {number(c.b.score)}: "
-        f"{number(abs(c.difference))} {verb} (95 % interval {interval(c.ci, signed)})."
+        f"{number(abs(c.difference))} {verb} (95 % interval {interval(c.ci)})."
     )
 
 

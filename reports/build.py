@@ -6,18 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from analysis.trials import StudyData, load
-from reports import answer, sections
+from reports import answer, effects, sections
 from reports.page import Page, Section
 from reports.provenance import provenance_section
 from reports.render import render, write
 from reports.results import Results, analyse
 from reports.samples import samples_section
-from reports.wording import moment
+from reports.wording import counted, moment
 
 SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
-    sections.importance_section,
-    sections.level_section,
-    sections.slice_section,
+    effects.importance_section,
+    effects.level_section,
+    effects.slice_section,
     sections.baseline_section,
     samples_section,
     sections.pareto_section,
@@ -62,14 +62,13 @@ def page_of(results: Results) -> Page:
 
 
 def _subtitle(data: StudyData) -> str:
-    counts = ", ".join(f"{count} {state}" for state, count in data.counts.items())
     ends = [t.datetime_complete for t in data.frozen_trials if t.datetime_complete]
     task = str(data.attributes.get("task", ""))
     return " · ".join(
         part
         for part in (
             task,
-            f"{counts} trials" if counts else "no trials",
+            f"trials: {counted(data.counts)}" if data.counts else "no trials",
             moment(max(ends)) if ends else "",
         )
         if part

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 Sortable = float | str
 
@@ -115,7 +115,16 @@ class Code:
     text: str
 
 
-Part = Prose | Figures | Table | Facts | Samples | Code
+@dataclass(frozen=True)
+class Beside:
+    """Parts in two columns where there is room: a figure, and what it says in numbers."""
+
+    kind: ClassVar[str] = "beside"
+    left: tuple[Part, ...]
+    right: tuple[Part, ...]
+
+
+Part: TypeAlias = "Prose | Figures | Table | Facts | Samples | Code | Beside"
 
 
 @dataclass(frozen=True)

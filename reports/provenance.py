@@ -10,7 +10,7 @@ from analysis.trials import StudyData, is_enqueued
 from reports.page import Code, Facts, Part, Section
 from reports.results import Results
 from reports.tables import space_table
-from reports.wording import moment, number
+from reports.wording import STATES, moment, number
 
 PAGE_PACKAGES = ("optuna-study", "optuna", "scikit-learn", "numpy", "matplotlib", "seaborn")
 
@@ -41,7 +41,8 @@ def provenance_section(results: Results) -> Section:
 
 
 def _counts(data: StudyData) -> dict[str, str]:
-    counts = {state: number(count) for state, count in data.counts.items()} or {"trials": "none"}
+    counts = {STATES.get(state, state): number(n) for state, n in data.counts.items()}
+    counts = counts or {"trials": "none"}
     enqueued = sum(map(is_enqueued, data.frozen_trials))
     return counts | ({"of them enqueued by hand": number(enqueued)} if enqueued else {})
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.comparison import Comparison
+from analysis.palette import label_of
 from analysis.trials import StudyData, is_enqueued
 from reports.page import Cell, Table
-from reports.wording import configuration, interval, number, signed
+from reports.wording import STATES, alike, configuration, interval, number, probability, signed
 from study.metrics import METRICS
 
 # attributes that our runner records and a reader compares trials by
@@ -22,31 +24,31 @@ def trial_table(data: StudyData) -> Table | None:
     if not data.frozen_trials:
         return None
     attributes = _attributes(data)
-    names = list(data.distributions)
-    rows = []
-    for trial in data.frozen_trials:
-        values = [data.value(trial, name) for name in data.objectives]
-        rows.append(
-            (
-                cell(trial.number),
-                Cell(_state(trial), trial.state.name),
-                *(cell(v if v == v else None) for v in values),
-                *(cell(trial.params.get(name)) for name in names),
-                *(cell(trial.user_attrs.get(name)) for name in attributes),
-            )
-        )
-    best = {data.best_trial.number} if data.best_trial and len(data.objectives) == 1 else set()
+    columns: dict[str, list[Any]] = {
+        "trial": [t.number for t in data.frozen_trials],
+        "state": [_state(t) for t in data.frozen_trials],
+    }
+    for name in data.objectives:
+        values = [data.value(t, name) for t in data.frozen_trials]
+        columns[label_of(name)] = [None if math.isnan(v) else v for v in values]
+    for name in data.distributions:
+        columns.setdefault(name, [t.params.get(name) for t in data.frozen_trials])
+    for name in attributes:
+        heading = label_of(name).replace("_", " ")
+        columns.setdefault(heading, [t.user_attrs.get(name) for t in data.frozen_trials])
+    cells = [
+        [cell(v, write) for v in values] for values in columns.values() for write in [alike(values)]
+    ]
+    numbers = _best_numbers(data)
+    marked = frozenset(i for i, t in enumerate(data.frozen_trials) if t.number in numbers)
+    rows = tuple(zip(*cells, strict=True))
+    return Table("All trials", tuple(columns), rows, sortable=True, marked=marked)
+
+
+def _best_numbers(data: StudyData) -> set[int]:
     if len(data.objectives) > 1:
-        best = {t.number for t in data.pareto_trials}
-    marked = frozenset(i for i, t in enumerate(data.frozen_trials) if t.number in best)
-    columns = (
-        "trial",
-        "state",
-        *data.objectives,
-        *names,
-        *(a.replace("_", " ") for a in attributes),
-    )
-    return Table("All trials", columns, tuple(rows), sortable=True, marked=marked)
+        return {t.number for t in data.pareto_trials}
+    return {data.best_trial.number} if data.best_trial is not None else set()
 
 
 def failure_table(data: StudyData) -> Table | None:
@@ -68,9 +70,9 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
             cell(c.a.score),
             cell(c.b.score),
             Cell(signed(c.difference), c.difference, True),
-            Cell(interval(c.ci, signed)),
+            Cell(interval(c.ci)),
             Cell(_verdict(c)),
-            cell(c.p_value),
+            Cell(probability(c.p_value), c.p_value, True),
         )
         for c in comparisons
     )
@@ -96,13 +98,13 @@ def space_table(data: StudyData) -> Table | None:
     return Table("Search space", ("parameter", "range"), rows)
 
 
-def cell(value: Any) -> Cell:
+def cell(value: Any, write: Callable[[Any], str] = number) -> Cell:
     """A value as a cell that sorts by the value itself."""
     if value is None:
         return Cell("")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return Cell(number(value), str(value))
-    return Cell(number(value), float(value), numeric=True)
+    return Cell(write(value), float(value), numeric=True)
 
 
 def _attributes(data: StudyData) -> list[str]:
@@ -113,7 +115,8 @@ def _attributes(data: StudyData) -> list[str]:
 
 
 def _state(trial: FrozenTrial) -> str:
-    return trial.state.name.lower() + (", enqueued" if is_enqueued(trial) else "")
+    state = trial.state.name.lower()
+    return STATES.get(state, state) + (" (enqueued)" if is_enqueued(trial) else "")
 
 
 def _reason(trial: FrozenTrial) -> str:

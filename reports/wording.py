@@ -3,24 +3,52 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-BASELINE_WORDS = {"base": "the untrained base", "default": "the default configuration"}
+BASELINE_WORDS = {"base": "the untrained base", "default": "default LoRA"}
+STATES = {"fail": "failed"}
+THIN = "\u202f"  # a narrow space that does not break
 
 
 def number(value: Any, digits: int = 3) -> str:
     """A number with few significant digits, thousands set apart; anything else as text."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "" if value is None else str(value)
-    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
-        return f"{int(value):,}".replace(",", "\u202f") if abs(value) >= 10_000 else str(int(value))
     if not math.isfinite(value):
         return str(value)
-    if 1 <= abs(value) < 10_000:
-        return f"{value:.{max(digits - len(str(int(abs(value)))), 1)}f}"
-    return f"{value:.{digits}g}"
+    size = abs(value)
+    if isinstance(value, int) or (value.is_integer() and size < 1e15):
+        return f"{int(value):,}".replace(",", THIN) if size >= 10_000 else str(int(value))
+    if 1e-3 <= size < 10_000:
+        return f"{value:.{decimals(value, digits)}f}"
+    mantissa, exponent = _power(value, digits - 1).split("e")
+    return f"{float(mantissa):g}e{exponent}"
+
+
+def _power(value: float, places: int) -> str:
+    mantissa, exponent = f"{value:.{places}e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def decimals(largest: float, digits: int = 3) -> int:
+    """How many decimals give the largest of some numbers `digits` significant ones."""
+    if largest == 0 or not math.isfinite(largest):
+        return 0
+    return min(max(digits - 1 - math.floor(math.log10(abs(largest))), 0 if digits < 3 else 1), 6)
+
+
+def alike(values: Iterable[Any]) -> Callable[[Any], str]:
+    """A way to write a column's numbers with the same decimals; integers and text as they are."""
+    numbers = [v for v in values if isinstance(v, float) and math.isfinite(v)]
+    largest = max(map(abs, numbers), default=0.0)
+    if largest >= 10_000 or all(v.is_integer() for v in numbers):
+        return number
+    if largest < 1e-2:
+        return lambda v: _power(v, 2) if isinstance(v, float) and 0 < abs(v) < 1e-2 else number(v)
+    places = decimals(largest)
+    return lambda v: f"{v:.{places}f}" if isinstance(v, float) and math.isfinite(v) else number(v)
 
 
 def share(value: float) -> str:
@@ -33,9 +61,22 @@ def signed(value: float) -> str:
     return ("+" if value >= 0 else "−") + number(abs(float(value)), 3)
 
 
-def interval(ci: tuple[float, float], write: Any = number) -> str:
-    """An interval in words."""
-    return f"{write(float(ci[0]))} to {write(float(ci[1]))}".replace("-", "−")
+def interval(ci: tuple[float, float], write: Callable[[float], str] | None = None) -> str:
+    """An interval in words; without a way to write them both ends are signed and alike."""
+    if write is None:
+        same = alike([float(ci[0]), float(ci[1])])
+        return " to ".join(("+" if end >= 0 else "−") + same(abs(float(end))) for end in ci)
+    return " to ".join(write(float(end)) for end in ci)
+
+
+def probability(p: float) -> str:
+    """A p-value, no smaller than the resamples can tell."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Trials by state in words."""
+    return ", ".join(f"{number(n)} {STATES.get(state, state)}" for state, n in counts.items())
 
 
 def configuration(params: Mapping[str, Any]) -> str:

@@ -21,7 +21,6 @@ from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
-    IntDistribution,
 )
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState

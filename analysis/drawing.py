@@ -1,0 +1,183 @@
+"""The pieces that figures are drawn from: dots, violins, baselines, a parameter's own axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from optuna.trial import FrozenTrial
+
+from analysis.palette import BEST, INK, MUTED, PAPER, STYLE, TRIAL, colour_of, shortened
+from analysis.slices import Slice
+from analysis.study_data import StudyData
+from study.metrics import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from analysis.importance import Marginal
+
+FEW = 3  # fewer different values than this make no violin
+FAR = 6.0  # values further from the middle half than this many times its width leave the axis
+WELL_SPREAD = ((1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
+
+
+def dots(ax: Axes, x: Array, y: Array, enqueued: Sequence[bool]) -> None:
+    """One dot a trial; a hollow diamond where somebody chose the point by hand."""
+    by_hand = np.array(enqueued, dtype=bool)
+    style: dict[str, Any] = {"s": 13, "color": TRIAL, "alpha": 0.75, "linewidths": 0}
+    if (~by_hand).any():
+        ax.scatter(x[~by_hand], y[~by_hand], label="trial", **style)
+    style = {"s": 20, "marker": "D", "facecolors": "none", "edgecolors": TRIAL, "linewidths": 1.0}
+    if by_hand.any():
+        ax.scatter(x[by_hand], y[by_hand], label="enqueued by hand", **style)
+
+
+def mark_best(ax: Axes, data: StudyData, shown: Slice, x: Array) -> None:
+    """A large dot for the best trial of the slice's objective."""
+    best = next(iter(data.ranked(shown.objective)), None)
+    if best is not None and best.number in shown.numbers:
+        place = shown.numbers.index(best.number)
+        style: dict[str, Any] = {"s": 42, "color": BEST, "linewidths": 0, "zorder": 4}
+        ax.scatter(x[place], shown.y[place], label=f"best (trial {best.number})", **style)
+
+
+def baseline_lines(ax: Axes, data: StudyData, objective: str) -> None:
+    """A level line for each baseline that knows this objective."""
+    for name, dashes in zip(data.baselines, (":", "--", "-.", "-."), strict=False):
+        value = data.baseline_value(name, objective)
+        if value is not None and np.isfinite(value):
+            label = shortened(name)
+            ax.axhline(value, color=colour_of(name), ls=dashes, lw=1.1, label=label, zorder=1.5)
+
+
+def mean_effect(ax: Axes, shown: Slice, marginal: Marginal) -> None:
+    """The marginal with its band; separate marks where the levels have no order."""
+    mean, low, high = marginal.mean, marginal.low, marginal.high
+    x = [shown.levels.index(v) if shown.levels else v for v in marginal.values]
+    if marginal.is_categorical:
+        ax.errorbar(x, mean, [mean - low, high - mean], fmt="_", color=INK, lw=1.0, ms=14)
+        return
+    ax.fill_between(x, low, high, color=MUTED, alpha=0.2, linewidth=0)
+    ax.plot(x, mean, color=INK, lw=1.2)
+
+
+def keep_in_view(ax: Axes, y: Array) -> None:
+    """Let far outliers leave the axis, and say how many: they would flatten everything else."""
+    if len(y) < 8:
+        return
+    low, high = np.quantile(y, [0.25, 0.75])
+    reach = FAR * (high - low)
+    inside = (y >= low - reach) & (y <= high + reach)
+    if reach == 0 or inside.all():
+        return
+    kept = y[inside]
+    room = 0.06 * max(np.ptp(kept), 1e-12)
+    ax.set_ylim(kept.min() - room, kept.max() + room)
+    note = f"{(~inside).sum()} outside the axis"
+    ax.annotate(note, (1, 0), (-2, 3), "axes fraction", "offset points", ha="right", color=MUTED)
+
+
+def violins(ax: Axes, groups: Mapping[str, Array], colours: Mapping[str, str]) -> None:
+    """Violins of the groups with enough different values, each with a line at its median."""
+    import seaborn
+
+    width = min(0.8, 0.25 * len(groups))
+    style: dict[str, Any] = {"saturation": 1, "cut": 0, "inner": None, "density_norm": "width"}
+    style |= {"width": width, "linewidth": 0.8, "alpha": 0.28, "native_scale": True, "ax": ax}
+    for place, (name, y) in enumerate(groups.items()):
+        colour = colours[name]
+        if len(np.unique(y)) >= FEW:
+            x = np.full(len(y), place)
+            seaborn.violinplot(x=x, y=y, color=colour, linecolor=colour, **style)
+        if len(y):
+            ends = [place - 0.28 * width, place + 0.28 * width]
+            ax.plot(ends, [np.median(y)] * 2, color=INK, lw=1.5, zorder=3)
+
+
+def parameter_axis(ax: Axes, shown: Slice) -> None:
+    """The x axis of a slice: its levels by name, or its range on its own scale."""
+    ax.set_xlabel(shortened(shown.parameter, 40))
+    if shown.levels:
+        level_axis(ax, [shortened(tick(value), 14) for value in shown.levels])
+    elif shown.is_log and len(shown.x) and shown.x.min() > 0:
+        _log_axis(ax, shown.x)
+
+
+def level_axis(ax: Axes, labels: Sequence[str]) -> None:
+    """Levels at 0, 1, 2 …, slanted where they would run into each other."""
+    crowded = sum(map(len, labels)) > 34
+    ax.set_xticks(range(len(labels)), labels)
+    if crowded:
+        ax.tick_params("x", rotation=35)
+        for label in ax.get_xticklabels():
+            label.set_horizontalalignment("right")
+    ax.set_xlim(-0.6, len(labels) - 0.4)
+    ax.grid(axis="x", visible=False)
+
+
+def _log_axis(ax: Axes, x: Array) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    ax.set_xscale("log")
+    if x.max() / x.min() < 50:  # decades alone would leave an axis without a number
+        ax.xaxis.set_major_locator(FixedLocator(list(_nice_ticks(x.min(), x.max()))))
+        ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+
+
+def _nice_ticks(low: float, high: float) -> Array:
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    ticks = decades
+    for steps in WELL_SPREAD:
+        ticks = np.outer(decades, steps).ravel()
+        ticks = ticks[(ticks >= low * 0.98) & (ticks <= high * 1.02)]
+        if len(ticks) >= 3:
+            break
+    return ticks
+
+
+def tick(value: Any) -> str:
+    """A level or a place on an axis, small numbers as powers."""
+    if not isinstance(value, float):
+        return str(value)
+    if value and abs(value) < 1e-3:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{value:.3g}"
+
+
+def curves(ax: Axes, trials: Sequence[FrozenTrial], colour: str, label: str, width: float) -> None:
+    """The reports of several trials over their steps, as one collection of lines."""
+    from matplotlib.collections import LineCollection
+
+    lines = [
+        [(step, y) for step, y in sorted(t.intermediate_values.items()) if np.isfinite(y)]
+        for t in trials
+    ]
+    lines = [line for line in lines if line]
+    if lines:
+        alpha = 0.5 if width < 1 else 1.0
+        drawn = LineCollection(lines, colors=colour, linewidths=width, alpha=alpha, label=label)
+        ax.add_collection(drawn)
+        ax.autoscale_view()
+
+
+def jitter(count: int, width: float) -> Array:
+    """A small sideways shift (count,), the same at every call."""
+    return np.random.default_rng(0).uniform(-width, width, count)
+
+
+def small_multiples(count: int) -> list[Axes]:
+    """The axes of a new figure of `count` panels, three in a row."""
+    import matplotlib.pyplot as plt
+
+    columns = min(max(count, 1), 3)
+    rows = max(-(-count // columns), 1)
+    size = (3.4 * columns, 2.8 * rows)
+    with plt.rc_context({**STYLE, "figure.facecolor": PAPER, "axes.facecolor": PAPER}):
+        _, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    for ax in axes.flat[count:]:
+        ax.remove()
+    return list(axes.flat[:count])

@@ -1,0 +1,170 @@
+"""What mattered: importances, the score by level, each parameter against the score."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from analysis import plots
+from analysis.importance import Importances
+from analysis.palette import label_of
+from analysis.slices import slice_of, varied_parameters
+from reports.figures import SMALL, draw
+from reports.page import Beside, Cell, Figures, Part, Prose, Section, Table
+from reports.results import Results
+from reports.wording import interval, number, share
+
+EVALUATORS = {"fanova": "functional ANOVA"}
+SURROGATES = {"gp": "Gaussian process", "forest": "random forest"}
+MAX_VIOLINS, MAX_SLICES = 6, 12
+
+
+def importance_section(results: Results) -> Section | None:
+    """What mattered, and how sure that is."""
+    shown = [r for r in results.importances if r.parameters]
+    if not shown:
+        return None
+    parts: list[Part] = []
+    for index, result in enumerate(shown):
+        parts += _importance_parts(result, index)
+    return Section(
+        "importance",
+        "What mattered",
+        "A bar is the share of the score's variance, over the whole search space, that this "
+        "parameter alone accounts for. The thin line is its 95 % interval; the upright mark is "
+        "what a parameter without any effect would reach by chance here. What no bar holds is "
+        "interaction or noise.",
+        tuple(parts),
+    )
+
+
+def _importance_parts(result: Importances, index: int) -> list[Part]:
+    top = result.parameters[0]
+    figure = draw(
+        f"importance-{index}",
+        partial(plots.plot_importances, result),
+        f"Importances for {result.objective}: {top.name} leads with {share(top.importance)} of the "
+        f"variance, 95 % interval {interval(top.ci, share)}.",
+        f"Importance for {label_of(result.objective)}",
+    )
+    said = Prose((_reliability(result), *_sentences(result)), "" if result.reliable else "warning")
+    return [Beside((Figures((figure,)),), (said, _importance_table(result)))]
+
+
+def _sentences(result: Importances) -> list[str]:
+    return [remark[:1].upper() + remark[1:].rstrip(".") + "." for remark in result.remarks]
+
+
+def _reliability(result: Importances) -> str:
+    used = f"{result.trials['used']} trials"
+    rests = (
+        f"{EVALUATORS.get(result.evaluator, result.evaluator)} on a "
+        f"{SURROGATES.get(result.surrogate, result.surrogate)} fitted to {used}; it predicts "
+        f"held-out trials with R²\u00a0=\u00a0{share(result.held_out_r2)}"
+    )
+    if result.reliable:
+        return f"Reliable: {rests}."
+    return f"Not reliable: {'; '.join(result.reasons)}. ({rests}.)"
+
+
+def _importance_table(result: Importances) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (
+            Cell(p.name),
+            _share_cell(p.importance),
+            Cell(interval(p.ci, share)),
+            _share_cell(p.null),
+            Cell("yes" if p.significant else "no"),
+        )
+        for p in result.parameters
+    ]
+    rows += [
+        (
+            Cell(" × ".join(i.names)),
+            _share_cell(i.importance),
+            Cell(interval(i.ci, share)),
+            Cell(""),
+            Cell(""),
+        )
+        for i in result.interactions[:5]
+        if i.importance >= 0.005
+    ]
+    rows.append((Cell("unexplained"), _share_cell(result.unexplained), *[Cell("")] * 3))
+    columns = ("parameter", "share", "95 % interval", "by chance", "beyond chance")
+    return Table(f"Shares of the variance of {label_of(result.objective)}", columns, tuple(rows))
+
+
+def level_section(results: Results) -> Section | None:
+    """A violin of the score for each level of every discrete parameter that varied."""
+    data = results.data
+    names = [
+        name
+        for name in varied_parameters(data, results.importance)
+        if len(slice_of(data, name).levels) > 1
+    ]
+    figures = tuple(
+        draw(
+            f"level-{index}",
+            partial(plots.plot_score_by_level, data, name),
+            f"{label_of(data.objective)} for each level of {name}; {_best_level(results, name)}",
+            f"{name}: {_best_level(results, name)}",
+        )
+        for index, name in enumerate(names[:MAX_VIOLINS])
+    )
+    return (
+        Section(
+            "levels",
+            "Score by level",
+            "Every dot is a trial; the outline shows how the scores of a level are spread, the "
+            "short line is their median. Levels with too few trials have dots only.",
+            (Figures(figures),),
+        )
+        if figures
+        else None
+    )
+
+
+def _best_level(results: Results, name: str) -> str:
+    shown = slice_of(results.data, name)
+    medians = {
+        level: float(np.median(shown.y[shown.x == i]))
+        for i, level in enumerate(shown.levels)
+        if (shown.x == i).any()
+    }
+    choose = max if results.data.direction == "maximize" else min
+    level = choose(medians, key=lambda v: medians[v])
+    return f"best median at {number(level)} ({number(medians[level])})."
+
+
+def slice_section(results: Results) -> Section | None:
+    """Every parameter that varied against the objective."""
+    data, result = results.data, results.importance
+    curves = {m.name: m for m in result.marginals} if result else {}
+    figures = tuple(
+        draw(
+            f"slice-{index}",
+            partial(plots.plot_slice, data, name, marginal=curves.get(name)),
+            f"{data.objective} of every finished trial over {name}.",
+            size=SMALL,
+        )
+        for index, name in enumerate(varied_parameters(data, result)[:MAX_SLICES])
+    )
+    curve = (
+        " The line is the surrogate's mean effect with all other parameters averaged out, and its "
+        "95 % band."
+    )
+    return (
+        Section(
+            "slices",
+            "Each parameter against the score",
+            f"Every dot is a finished trial, the large one is the best.{curve if curves else ''}",
+            (Figures(figures, "small"),),
+        )
+        if figures
+        else None
+    )
+
+
+def _share_cell(value: float) -> Cell:
+    return Cell(share(value), float(value), numeric=True)

@@ -1,0 +1,188 @@
+"""What the terminal shows of a study: tables for a person, dicts for `--json`.
+
+Needs neither pandas nor matplotlib, so that `optuna-study show` answers at once.  Nothing is wider
+than 80 columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from analysis.palette import label_of
+from analysis.study_data import StudyData, is_enqueued
+from reports.wording import STATES, alike, counted, interval, number, share, signed
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from analysis.comparison import Comparison
+    from analysis.importance import Importances
+
+WIDTH = 80
+TOP = 5
+
+
+def study_table(data: StudyData, top: int = TOP) -> RenderableType:
+    """State, counts, the best trials and the best against the baselines."""
+    ways = zip(data.objectives, data.directions, strict=True)
+    head = Text.assemble((data.name, "bold"), "  ", ", ".join(f"{way} {n}" for n, way in ways))
+    parts: list[RenderableType] = [head, Text(f"trials: {counted(data.counts) or 'none'}")]
+    shown = data.pareto_trials if len(data.objectives) > 1 else data.ranked()[:top]
+    if shown:
+        parts += [Text(), _trials(data, shown[: max(top, 1)])]
+    if len(shown) > top:
+        parts.append(Text(f"… and {len(shown) - top} more on the Pareto front", style="dim"))
+    if data.baselines and data.best_trial is not None:
+        parts += [Text(), _baselines(data)]
+    return Group(*parts, *_failures(data))
+
+
+def _trials(data: StudyData, trials: Sequence[FrozenTrial]) -> Table:
+    """The best trials, a row each; parameters that do not fit the width share one column."""
+    title = "best trials" if len(data.objectives) == 1 else "trials beaten by no other"
+    columns: dict[str, list[Any]] = {"trial": [t.number for t in trials]}
+    for index, name in enumerate(data.objectives):
+        columns[label_of(name)] = [t.values[index] for t in trials]
+    varied = {n: [t.params.get(n) for t in trials] for n in data.distributions}
+    if _width({**columns, **varied}) <= WIDTH:
+        return _table(title, {**columns, **varied})
+    lines = [", ".join(f"{n} {number(v)}" for n, v in t.params.items()) for t in trials]
+    return _table(title, {**columns, "parameters": lines})
+
+
+def _baselines(data: StudyData) -> Table:
+    """The scores of the best trial and the baselines, metric by metric and split by split."""
+    assert data.best_trial is not None
+    columns: dict[str, list[Any]] = {"": [*data.baselines, f"trial {data.best_trial.number}"]}
+    for split in data.splits:
+        for metric in data.metrics:
+            scores = [data.score(who, metric, split) for who in (*data.baselines, "best")]
+            if any(score is not None for score in scores):
+                heading = label_of(metric) if split == "dev" else f"{split} {label_of(metric)}"
+                columns[heading] = scores
+    while _width(columns) > WIDTH:
+        columns.popitem()
+    return _table("best against baselines", columns)
+
+
+def _failures(data: StudyData) -> list[RenderableType]:
+    """One line for each reason of failure, most frequent first."""
+    reasons: dict[str, int] = {}
+    for trial in data.frozen_trials:
+        if reason := trial.user_attrs.get("failure"):
+            reasons[str(reason)] = reasons.get(str(reason), 0) + 1
+    most = sorted(reasons.items(), key=lambda item: -item[1])[:3]
+    return [Text(f"\n{count} failed: {reason}", overflow="fold") for reason, count in most]
+
+
+def importance_table(result: Importances) -> RenderableType:
+    """Shares with intervals and chance line, and whether to believe them."""
+    title = f"importance for {label_of(result.objective)} ({result.evaluator}, {result.surrogate})"
+    table = _empty(title, ["parameter", "share", "95 % interval", "chance", ""])
+    for p in result.parameters:
+        verdict = "beyond chance" if p.significant else ""
+        style = "bold" if p.significant else None
+        cells = [p.name, share(p.importance), interval(p.ci, share), share(p.null), verdict]
+        table.add_row(*map(Text, cells), style=style)
+    for pair in [i for i in result.interactions if i.importance >= 0.01][:3]:
+        cells = [" × ".join(pair.names), share(pair.importance), interval(pair.ci, share), "", ""]
+        table.add_row(*map(Text, cells))
+    table.add_row("unexplained", share(result.unexplained), "", "", "")
+    notes = [Text(_belief(result), overflow="fold", style="" if result.reliable else "yellow")]
+    notes += [Text(remark, overflow="fold", style="dim") for remark in result.remarks]
+    return Group(*([table] if result.parameters else []), *notes)
+
+
+def _belief(result: Importances) -> str:
+    used = f"{result.trials['used']} trials used"
+    if not result.reliable:
+        return f"not reliable: {'; '.join(result.reasons)} ({used})"
+    return f"reliable: held-out R² {share(result.held_out_r2)}, {used}"
+
+
+def comparison_table(comparisons: Iterable[Comparison]) -> Table:
+    """Pairs of models, a row each: scores, difference, interval, p."""
+    headings = ["", "metric", "scores", "difference", "95 % interval", "p"]
+    table = _empty("paired bootstrap over the examples", headings)
+    for c in comparisons:
+        scores = f"{number(c.a.score)} / {number(c.b.score)}"
+        p = "< 0.001" if c.p_value < 0.001 else f"{c.p_value:.3f}"
+        cells = [f"{c.a.name} / {c.b.name}", f"{label_of(c.a.metric)} {c.a.split}", scores]
+        table.add_row(*map(Text, [*cells, signed(c.difference), interval(c.ci), p]))
+    return table
+
+
+def study_json(data: StudyData, top: int = TOP) -> dict[str, Any]:
+    """The document that `optuna-study show --json` prints; no NaN and no infinity in it."""
+    shown = data.pareto_trials if len(data.objectives) > 1 else data.ranked()[:top]
+    who = (*data.baselines, *(["best"] if data.best_trial is not None else []))
+    return {
+        "study": data.name,
+        "target": data.target,
+        "objectives": [
+            {"name": n, "direction": way}
+            for n, way in zip(data.objectives, data.directions, strict=True)
+        ],
+        "trials": {STATES.get(state, state): count for state, count in data.counts.items()},
+        "best": [_trial_json(data, trial) for trial in shown],
+        "scores": {
+            name: {
+                split: {m: _finite(data.score(name, m, split)) for m in data.metrics}
+                for split in data.splits
+            }
+            for name in who
+            if data.metrics
+        },
+    }
+
+
+def _trial_json(data: StudyData, trial: FrozenTrial) -> dict[str, Any]:
+    values = dict(zip(data.objectives, map(_finite, trial.values), strict=True))
+    return {
+        "number": trial.number,
+        "values": values,
+        "params": {name: _finite(value) for name, value in trial.params.items()},
+        "enqueued": is_enqueued(trial),
+    }
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# ---------------------------------------------------------------- tables
+
+
+def _empty(title: str, headings: Iterable[str]) -> Table:
+    style: dict[str, Any] = {"box": None, "pad_edge": False, "title_justify": "left"}
+    table = Table(title=Text(title, style="dim"), width=None, **style)
+    for heading in headings:
+        table.add_column(Text(heading), overflow="fold")
+    return table
+
+
+def _table(title: str, columns: dict[str, list[Any]]) -> Table:
+    table = _empty(title, columns)
+    for column, values in zip(table.columns, columns.values(), strict=True):
+        numeric = all(isinstance(v, (int, float)) for v in values if v is not None)
+        column.justify = "right" if numeric else "left"
+    for cells in zip(*map(_written, columns.values()), strict=True):
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _written(values: list[Any]) -> list[str]:
+    write = alike(values)
+    return [write(value) for value in values]
+
+
+def _width(columns: dict[str, list[Any]]) -> int:
+    """How wide the columns are, with a space of two between them."""
+    widths = [max(map(len, [name, *_written(values)])) + 2 for name, values in columns.items()]
+    return sum(widths)
