@@ -1,1 +1,332 @@
-def main() -> None: ...
+"""The command line: parse, call, print.  `optuna-study` and `python -m optuna_study`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from study.errors import InputError
+
+if TYPE_CHECKING:
+    from study.runner import StudyRun
+    from study.spec import StudySpec
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Find out how to fine-tune with LoRA, and what mattered.\n\n"
+    "Start with `optuna-study run`: it needs no download and takes about two minutes.",
+)
+
+Target = Annotated[
+    str,
+    typer.Argument(help="A run folder, an SQLite or journal file, or a storage URL."),
+]
+StudyName = Annotated[
+    str | None, typer.Option(help="Which study, where the storage holds several.")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")
+]
+Surrogate = Annotated[
+    str,
+    typer.Option(help="forest: fANOVA as published; gp: Gaussian process; auto: the better one."),
+]
+
+
+@app.command()
+def run(
+    spec: Annotated[
+        str, typer.Argument(help="A study file, or a shipped study (see `list`).")
+    ] = "petroleum",
+    trials: Annotated[
+        int | None, typer.Option(help="The total wanted, those done before included.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that train, one thread each. [default: cores]")
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Another search space: a shipped one or a file.")
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="An Optuna storage URL in place of OUT/study.db.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/NAME]")] = None,
+    seed: Annotated[int | None, typer.Option(help="What every random draw comes from.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Start no trial after so many seconds.")
+    ] = None,
+    no_prune: Annotated[bool, typer.Option("--no-prune", help="Train every trial whole.")] = False,
+) -> None:
+    """Run a study, or continue it where it stands, and write its report."""
+    from study.store.provenance import available_cores
+    from study.study_files import load_spec
+
+    overrides = {
+        "search.trials": trials,
+        "search.space": space,
+        "seed": seed,
+        "search.timeout_seconds": timeout,
+        "search.pruner": "none" if no_prune else None,
+    }
+    study = load_spec(spec, overrides)
+    workers = available_cores() if workers is None else workers
+    if workers < 1:
+        raise InputError(f"--workers: must be at least 1, got {workers}")
+    finished = _run(study, out or Path("runs") / study.name, storage, workers)
+    _conclude(finished)
+
+
+def _run(study: StudySpec, out: Path, storage: str | None, workers: int) -> StudyRun:
+    from study.runner import run_study
+    from study.terminal_view import make_view
+
+    return run_study(study, out, make_view(study, _messages()), storage=storage, workers=workers)
+
+
+def _conclude(finished: StudyRun) -> None:
+    """Print and write what the study found."""
+    from reports import terminal
+    from reports.build import page_of
+    from reports.render import render, write
+    from reports.results import analyse
+
+    data = _load(finished.storage, finished.name)
+    with _progress("what mattered") as progress:
+        results = analyse(data, progress=progress)
+        report = write(render(page_of(results)), finished.folder / "report.html")
+    console = _results()
+    console.print(terminal.study_table(data))
+    if results.importance is not None:
+        console.print()
+        console.print(terminal.importance_table(results.importance))
+    adapter = _best_adapter(finished.folder, data)
+    if adapter:
+        console.print(f"\nadapter  {adapter}", highlight=False, soft_wrap=True)
+    console.print(f"report   {report}", highlight=False, soft_wrap=True)
+    if finished.stopped_early:
+        _messages().print("The budget is not used up; the same command continues.")
+
+
+def _best_adapter(folder: Path, data: Any) -> Path | None:
+    from study.store.adapters import adapter_folder, trial_name
+
+    if data.best_trial is None:
+        return None
+    path = adapter_folder(folder, trial_name(data.best_trial.number))
+    return path if path.is_dir() else None
+
+
+@app.command()
+def check(
+    spec: Annotated[str, typer.Argument(help="A study file, or a shipped study.")],
+    as_json: AsJson = False,
+) -> None:
+    """Validate a study file, resolve it, and say what a trial will cost in parameters."""
+    from study.cost import trial_cost
+    from study.study_files import load_spec
+
+    study = load_spec(spec)
+    cost = trial_cost(study)
+    if as_json:
+        _print_json({"spec": study.model_dump(mode="json", exclude_none=True), "cost": cost})
+        return
+    console = _results()
+    console.print(study.to_toml().rstrip(), markup=False, soft_wrap=True)
+    console.print()
+    for line in cost["lines"]:
+        console.print(line, markup=False, highlight=False)
+
+
+@app.command(name="list")
+def list_(as_json: AsJson = False) -> None:
+    """Show the studies and search spaces that ship."""
+    from search_spaces import shipped_spaces
+    from study.study_files import described, presets
+
+    found = {"studies": described(presets()), "spaces": described(shipped_spaces())}
+    if as_json:
+        _print_json(found)
+        return
+    console = _results()
+    for kind, entries in found.items():
+        console.print(f"[bold]{kind}[/]")
+        for name, text in entries.items():
+            console.print(f"  {name:<16}{text}", markup=False, highlight=False)
+
+
+@app.command()
+def show(target: Target, study_name: StudyName = None, as_json: AsJson = False) -> None:
+    """Show a study's state, counts and best trials."""
+    from reports import terminal
+
+    data = _load(target, study_name)
+    if as_json:
+        _print_json(terminal.study_json(data))
+    else:
+        _results().print(terminal.study_table(data))
+
+
+@app.command()
+def importance(
+    target: Target,
+    study_name: StudyName = None,
+    objective: Annotated[
+        str | None, typer.Option(help="Which objective. [default: the first]")
+    ] = None,
+    surrogate: Surrogate = "auto",
+    seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Show what mattered, and how sure that is."""
+    from analysis.trials import importances_of
+    from reports import terminal
+
+    data = _load(target, study_name)
+    with _progress("what mattered") as progress:
+        found = importances_of(data, objective, surrogate=surrogate, seed=seed, progress=progress)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        _results().print(terminal.importance_table(found))
+
+
+@app.command()
+def report(
+    target: Target,
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML file. [default: beside the study]")
+    ] = None,
+    study_name: StudyName = None,
+    surrogate: Surrogate = "auto",
+) -> None:
+    """Write the study as one HTML page that needs no network."""
+    from reports.build import build_report
+
+    data = _load(target, study_name)
+    with _progress("the report") as progress:
+        path = build_report(
+            data, out or _report_path(target), surrogate=surrogate, progress=progress
+        )
+    _results().print(str(path), markup=False, highlight=False, soft_wrap=True)
+
+
+def _report_path(target: str) -> Path:
+    path = Path(target)
+    if path.is_dir():
+        return path / "report.html"
+    return path.with_suffix(".html") if path.is_file() else Path("report.html")
+
+
+@app.command()
+def base(
+    corpus: Annotated[Path, typer.Argument(help="A TSV or JSONL file of parallel text.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; must not exist.")],
+    source_column: Annotated[str, typer.Option()] = "source",
+    target_column: Annotated[str, typer.Option()] = "target",
+    source_language: Annotated[str, typer.Option()] = "eng_Latn",
+    target_language: Annotated[str, typer.Option()] = "fra_Latn",
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 3000,
+    vocabulary: Annotated[int, typer.Option(min=300, help="Tokens at most.")] = 4000,
+    width: Annotated[int, typer.Option(min=16, help="The model's width.")] = 128,
+    layers: Annotated[int, typer.Option(min=1, help="Of encoder and decoder each.")] = 2,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Build a small base model of NLLB's architecture, and its tokenizer, from parallel text."""
+    from study.base_command import build_from_corpus
+
+    recipe = {
+        "source_language": source_language,
+        "target_language": target_language,
+        "steps": steps,
+        "vocabulary_size": vocabulary,
+        "d_model": width,
+        "ffn": 4 * width,
+        "layers": layers,
+        "seed": seed,
+    }
+    with _progress("training the base model") as progress:
+        build_from_corpus(
+            corpus,
+            out,
+            source_column=source_column,
+            target_column=target_column,
+            recipe=recipe,
+            progress=lambda step, total, loss: progress(step, total),
+        )
+    _results().print(f"base     {out}", markup=False, highlight=False, soft_wrap=True)
+
+
+# ---------------------------------------------------------------- printing
+
+
+def _load(target: str, study_name: str | None) -> Any:
+    from analysis.trials import load
+
+    return load(target, study_name)
+
+
+def _results() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 100)
+
+
+def _messages() -> Console:
+    return Console(stderr=True)
+
+
+def _print_json(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Any]:
+    """Yield a callback (done, total) that draws a bar on standard error, if that is a terminal."""
+    from rich.progress import Progress
+
+    console = _messages()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task(what, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("optuna-study"))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line a problem and status 2."""
+    try:
+        app()
+    except InputError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

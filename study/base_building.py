@@ -53,6 +53,7 @@ class BaseRecipe:
     steps: int = 800
     batch_size: int = 64
     learning_rate: float = 3e-3
+    weight_decay: float = 0.0
     warmup_fraction: float = 0.1
     seed: int = 0
     source_language: str = "eng_Latn"
@@ -193,7 +194,7 @@ def _train(
         torch.manual_seed(recipe.seed)
         model = new_model(recipe, tokenizer).train()
         optimizer = torch.optim.AdamW(
-            model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
+            model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _pace(step, recipe))
         batches = _batches(_encode(pairs, tokenizer, recipe), recipe)

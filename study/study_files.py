@@ -118,3 +118,11 @@ def _space_parameters(space: str, study_file: Path) -> dict[str, Any]:
     if not isinstance(parameters, dict):
         raise InputError(f"{path}: a search space needs [parameters.NAME] tables")
     return parameters
+
+
+def described(files: Mapping[str, Path]) -> dict[str, str]:
+    """Return what each shipped file says of itself in its first line, a comment."""
+    return {
+        name: path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+        for name, path in files.items()
+    }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
@@ -106,12 +107,14 @@ class PoolEngine:
         return result
 
     def close(self) -> None:
-        """End all workers at once, whatever they are doing."""
+        """End all workers, whatever they are doing."""
         for worker in self._workers:
-            worker.process.kill()
-        for worker in self._workers:
-            worker.process.join()
             worker.connection.close()
+            worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join(timeout=5)
+            worker.process.kill()
+            worker.process.join()
 
 
 class _Worker:
@@ -156,9 +159,10 @@ class _Worker:
 def _serve(connection: Connection, make_engine: Callable[..., Engine]) -> None:
     """Answer the parent's commands until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # leave in order, locks released
     try:
         _answer(connection, make_engine)
-    except EOFError:
+    except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the parent is gone
     except InputError as error:
         connection.send(("input", error.problems))

@@ -1,0 +1,79 @@
+"""What a trial will cost in parameters, before anything is trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from study.base_models import BaseModel, locate_base
+from study.engines.adapters import attach_adapter
+from study.errors import InputError
+from study.spec import StudySpec
+from study.trials import baseline_configs
+
+
+def trial_cost(spec: StudySpec) -> dict[str, Any]:
+    """Return parameter counts of the base and of its smallest and largest adapter.
+
+    The model is built without weights, on PyTorch's meta device, so it takes no memory.
+    """
+    model = _skeleton(spec)
+    base = sum(p.numel() for p in model.parameters())
+    counts = {name: _adapter_size(model, method) for name, method in _extremes(spec).items()}
+    lines = [f"base     {base:,} parameters, frozen"] + [
+        f"{name:<8} {pairs} adapter pairs, {count:,} trainable parameters ({count / base:.2%})"
+        for name, (pairs, count) in counts.items()
+    ]
+    return {
+        "base_parameters": base,
+        "adapters": {n: {"pairs": p, "parameters": c} for n, (p, c) in counts.items()},
+        "trials": spec.search.trials,
+        "lines": [*lines, f"search   {spec.search.trials} trials of {spec.training.steps} steps"],
+    }
+
+
+def _skeleton(spec: StudySpec) -> Any:
+    import torch
+    from transformers import AutoConfig, AutoModelForSeq2SeqLM
+
+    from study.engines.workspace import be_one_quiet_thread
+
+    be_one_quiet_thread()
+    location = locate_base(spec)
+    try:
+        config = AutoConfig.from_pretrained(
+            location,
+            revision=spec.base.revision or "main",
+            trust_remote_code=spec.base.trust_remote_code,
+        )
+    except Exception as error:
+        message = " ".join(str(error).split())[:300]
+        raise InputError(f"base.model: cannot load {location!r}: {message}") from error
+    with torch.device("meta"):
+        return AutoModelForSeq2SeqLM.from_config(config)
+
+
+def _extremes(spec: StudySpec) -> dict[str, Any]:
+    """Return the default LoRA and the ends of what the space can choose."""
+    default = baseline_configs(spec)[1].method
+    ranks = _choices(spec, "rank", spec.method.rank)
+    sets = _choices(spec, "target_modules", spec.method.target_modules)
+    least = {"rank": min(ranks), "target_modules": sets[0]}
+    most = {"rank": max(ranks), "target_modules": sets[-1]}
+    return {
+        "default": default,
+        "least": spec.resolve(least)[0],
+        "most": spec.resolve(most)[0],
+    }
+
+
+def _choices(spec: StudySpec, name: str, fixed: Any) -> tuple[Any, ...]:
+    parameter = spec.search.parameters.get(name)
+    return (fixed,) if parameter is None else parameter.examples
+
+
+def _adapter_size(model: Any, method: Any) -> tuple[int, int]:
+    adapter = attach_adapter(BaseModel(model, None, "skeleton"), method, seed=0)
+    pairs = sum(hasattr(module, "lora_A") for module in model.modules())
+    count = sum(weight.numel() for weight in adapter.weights)
+    adapter.detach()
+    return pairs, count
