@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from analysis.trials import StudyData, load
 
 if TYPE_CHECKING:
-    from analysis import comparison, plots
+    from analysis import comparison as comparison
+    from analysis import plots as plots
     from analysis.trials import importances_of
 
 __all__ = ["StudyData", "comparison", "importances_of", "load", "plots"]

@@ -192,9 +192,15 @@ def against_baselines(
 
 def model_scores(data: StudyData, metric: str | None = None, *, seed: int = 0) -> list[Score]:
     """The baselines' and the best trial's scores on every split, with bootstrap intervals."""
+    splits = data.splits
+    return scores_in([c for s in splits for c in against_baselines(data, metric, s, seed=seed)])
+
+
+def scores_in(comparisons: Sequence[Comparison]) -> list[Score]:
+    """The scores of all models in some comparisons, each once, the compared model last."""
     result: list[Score] = []
-    for split in data.splits:
-        found = against_baselines(data, metric, split, seed=seed)
+    for split in dict.fromkeys(c.a.split for c in comparisons):
+        found = [c for c in comparisons if c.a.split == split]
         result += [c.b for c in found] + [c.a for c in found[:1]]
     return result
 

@@ -85,15 +85,25 @@ def violins(ax: Axes, groups: Mapping[str, Array], colours: Mapping[str, str]) -
 
     width = min(0.8, 0.25 * len(groups))
     style: dict[str, Any] = {"saturation": 1, "cut": 0, "inner": None, "density_norm": "width"}
-    style |= {"width": width, "linewidth": 0.8, "alpha": 0.28, "native_scale": True, "ax": ax}
-    for place, (name, y) in enumerate(groups.items()):
-        colour = colours[name]
-        if len(np.unique(y)) >= FEW:
-            x = np.full(len(y), place)
+    style |= {"linewidth": 0.8, "alpha": 0.28, "native_scale": True, "ax": ax}
+    for colour in dict.fromkeys(colours.values()):
+        x, y = _stacked([v if colours[name] == colour else v[:0] for name, v in groups.items()])
+        if len(y):
+            gap = np.diff(np.unique(x)).min(initial=len(groups)) if len(np.unique(x)) > 1 else 1
+            style["width"] = width / gap  # seaborn's unit is the smallest distance
             seaborn.violinplot(x=x, y=y, color=colour, linecolor=colour, **style)
+    for place, y in enumerate(groups.values()):
         if len(y):
             ends = [place - 0.28 * width, place + 0.28 * width]
             ax.plot(ends, [np.median(y)] * 2, color=INK, lw=1.5, zorder=3)
+
+
+def _stacked(groups: Sequence[Array]) -> tuple[Array, Array]:
+    """Places and values, both (N,), of the groups that make a violin."""
+    enough = [(place, y) for place, y in enumerate(groups) if len(np.unique(y)) >= FEW]
+    places = [np.full(len(y), float(place)) for place, y in enough]
+    empty = np.empty(0)
+    return np.concatenate([empty, *places]), np.concatenate([empty, *[y for _, y in enough]])
 
 
 def parameter_axis(ax: Axes, shown: Slice) -> None:

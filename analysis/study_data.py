@@ -87,13 +87,10 @@ class StudyData:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Trials by state, states without trials left out."""
-        found = Counter(trial.state.name.lower() for trial in self.frozen_trials)
-        return {
-            state.name.lower(): found[state.name.lower()]
-            for state in TrialState
-            if found[state.name.lower()]
-        }
+        """Trials by state; `interrupted` ones were run again and are no failures."""
+        states = [state.name.lower() for state in TrialState] + ["interrupted"]
+        found = Counter(state_of(trial) for trial in self.frozen_trials)
+        return {state: found[state] for state in states if found[state]}
 
     def value(self, trial: FrozenTrial, objective: str | None = None) -> float:
         """The trial's value of one objective; NaN unless it is COMPLETE."""
@@ -252,3 +249,10 @@ def is_enqueued(trial: FrozenTrial) -> bool:
         return bool(trial.user_attrs["enqueued"])
     retried = "retry_of" in trial.user_attrs or "failed_trial" in trial.system_attrs
     return "fixed_params" in trial.system_attrs and not retried
+
+
+def state_of(trial: FrozenTrial) -> str:
+    """The state in lower case; `interrupted` for what failed through no fault of the trial."""
+    if trial.state == TrialState.FAIL and trial.user_attrs.get("interrupted"):
+        return "interrupted"
+    return trial.state.name.lower()

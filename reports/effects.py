@@ -48,12 +48,8 @@ def _importance_parts(result: Importances, index: int) -> list[Part]:
         f"variance, 95 % interval {interval(top.ci, share)}.",
         f"Importance for {label_of(result.objective)}",
     )
-    said = Prose((_reliability(result), *_sentences(result)), "" if result.reliable else "warning")
+    said = Prose((_reliability(result), *result.remarks), "" if result.reliable else "warning")
     return [Beside((Figures((figure,)),), (said, _importance_table(result)))]
-
-
-def _sentences(result: Importances) -> list[str]:
-    return [remark[:1].upper() + remark[1:].rstrip(".") + "." for remark in result.remarks]
 
 
 def _reliability(result: Importances) -> str:
@@ -91,7 +87,7 @@ def _importance_table(result: Importances) -> Table:
         if i.importance >= 0.005
     ]
     rows.append((Cell("unexplained"), _share_cell(result.unexplained), *[Cell("")] * 3))
-    columns = ("parameter", "share", "95 % interval", "by chance", "beyond chance")
+    columns = ("parameter", "share", "95 % interval", "by chance", "beyond it")
     return Table(f"Shares of the variance of {label_of(result.objective)}", columns, tuple(rows))
 
 

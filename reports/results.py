@@ -11,7 +11,7 @@ from analysis.comparison import (
     against_baselines,
     example_scores,
     headline_metric,
-    model_scores,
+    scores_in,
 )
 from analysis.importance import Importances
 from analysis.trials import StudyData, importances_of
@@ -63,7 +63,7 @@ def analyse(
         metric=metric,
         comparisons=tuple(c for c in compared if (c.a.metric, c.a.split) == (metric, first)),
         all_comparisons=tuple(compared),
-        model_scores=tuple(model_scores(data, metric, seed=seed)) if compared else (),
+        model_scores=tuple(scores_in([c for c in compared if c.a.metric == metric])),
         example_scores=example_scores(data, metric) if metric else {},
     )
 

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.comparison import Comparison
 from analysis.palette import label_of
-from analysis.trials import StudyData, is_enqueued
+from analysis.study_data import StudyData, is_enqueued, state_of
 from reports.page import Cell, Table
 from reports.wording import STATES, alike, configuration, interval, number, probability, signed
 from study.metrics import METRICS
@@ -66,9 +66,9 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
         (
             Cell(METRICS[c.a.metric].label),
             Cell(c.a.split),
-            Cell(f"{c.a.name} against {c.b.name}"),
-            cell(c.a.score),
+            Cell(c.b.name),
             cell(c.b.score),
+            cell(c.a.score),
             Cell(signed(c.difference), c.difference, True),
             Cell(interval(c.ci)),
             Cell(_verdict(c)),
@@ -76,18 +76,9 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
         )
         for c in comparisons
     )
-    columns = (
-        "metric",
-        "split",
-        "models",
-        "first",
-        "second",
-        "difference",
-        "95 % interval",
-        "first is",
-        "p",
-    )
-    return Table("The best trial against the baselines", columns, rows)
+    best = comparisons[0].a.name
+    columns = ("metric", "examples", "baseline", "its score", best, "difference", "95 % interval")
+    return Table(f"{best} against the baselines", (*columns, f"{best} is", "p"), rows)
 
 
 def space_table(data: StudyData) -> Table | None:
@@ -115,18 +106,15 @@ def _attributes(data: StudyData) -> list[str]:
 
 
 def _state(trial: FrozenTrial) -> str:
-    state = trial.state.name.lower()
+    state = state_of(trial)
     return STATES.get(state, state) + (" (enqueued)" if is_enqueued(trial) else "")
 
 
 def _reason(trial: FrozenTrial) -> str:
-    if trial.user_attrs.get("interrupted"):
-        return "interrupted, to be run again"
-    return str(
-        trial.user_attrs.get("failure")
-        or trial.system_attrs.get("fail_reason")
-        or "no reason recorded"
-    )
+    """Our runner's words, or Optuna's own."""
+    reason = trial.user_attrs.get("failure") or trial.system_attrs.get("fail_reason")
+    again = "interrupted and run again: " if state_of(trial) == "interrupted" else ""
+    return again + str(reason or "no reason recorded")
 
 
 def _verdict(comparison: Comparison) -> str:
