@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 import optuna
+import sqlalchemy
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
 )
 from optuna.exceptions import ExperimentalWarning
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.unit_cube import from_unit
@@ -66,7 +68,7 @@ def write_study(folder: Path, shape: Shape = Shape()) -> Path:
     """Write a run folder with `study.db` and return it."""
     folder.mkdir(parents=True, exist_ok=True)
     url = sqlite_url(folder / "study.db")
-    storage = open_for_writing(url)
+    storage = without_waiting(open_for_writing(url))
     study = optuna.create_study(storage=storage, study_name=shape.name, direction="maximize")
     with warnings.catch_warnings():  # Optuna calls metric names experimental
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -83,6 +85,16 @@ def write_study(folder: Path, shape: Shape = Shape()) -> Path:
     records.write_evaluations(storage.engine, study._study_id, evaluations)
     close_after_writing(storage)
     return folder
+
+
+def without_waiting(storage: RDBStorage) -> RDBStorage:
+    """Let SQLite not wait for the disk at every commit: tests write, nobody needs it later."""
+    storage.remove_session()
+    storage.engine.dispose()
+    sqlalchemy.event.listen(
+        storage.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=0")
+    )
+    return storage
 
 
 def quality(params: Mapping[str, Any]) -> float:
@@ -221,3 +233,27 @@ def spec_toml(name: str) -> str:
         '[training]\nsteps = 120\nbatch_size = 16\n\n[evaluation]\nobjective = "bleu"\n\n'
         '[search]\nspace = "lora-narrow"\nsampler = "random"\ntrials = 64\n'
     )
+
+
+def write_foreign_study(url: str, name: str = "somebody's") -> None:
+    """A study of two objectives that this program did not run: every state, a condition."""
+    study = optuna.create_study(
+        storage=without_waiting(RDBStorage(url)),
+        study_name=name,
+        directions=["minimize", "maximize"],
+        sampler=optuna.samplers.RandomSampler(seed=1),
+    )
+    for number in range(30):
+        trial = study.ask()
+        kind = trial.suggest_categorical("optimizer", ["adam", "sgd"])
+        rate = trial.suggest_float("lr", 1e-5, 1e-1, log=True)
+        if kind == "sgd":
+            trial.suggest_float("momentum", 0.0, 0.99)
+        layers = trial.suggest_int("layers", 1, 4)
+        if number % 10 == 3:
+            study.tell(trial, state=TrialState.FAIL)
+        elif number % 10 == 7:
+            study.tell(trial, state=TrialState.PRUNED)
+        elif number < 28:  # the last two are left running
+            study.tell(trial, [abs(math.log10(rate) + 3) + 0.1 * layers, -float(layers)])
+    study.enqueue_trial({"lr": 1e-3})
