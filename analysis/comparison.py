@@ -3,8 +3,9 @@
 A corpus score such as BLEU is no mean of sentence scores, so its uncertainty comes from resampling
 the examples, summing their sufficient statistics and aggregating anew (Koehn, 2004, "Statistical
 significance tests for machine translation evaluation"; sacreBLEU's `significance.py`).  Both models
-are resampled on the same examples.  The p-value is sacreBLEU's: how often the resampled difference
-strays from its own mean by as much as was observed.
+are resampled on the same examples.  The p-value is two-sided: how often the resampled difference
+strays from its own mean, either way, by as much as was observed; sacreBLEU counts one side of the
+absolute difference and so reports about half of it.
 """
 
 from __future__ import annotations
