@@ -1,25 +1,132 @@
-"""What several parts' tests share.  Its place makes `synthetic` importable from every test."""
+"""Fixtures that several tests share: a tiny base in Hugging Face format, and studies over it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import matplotlib as mpl
 import pytest
-from synthetic import Shape, write_study
 
-from analysis import StudyData, load
+from study.spec import StudySpec
+from study.study_files import load_spec
+from study.trials import TrialConfig
+from study.view import Outcome
 
-mpl.use("agg")
+
+class RecordingView:
+    """Keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+        self.progress: list[tuple[int, int, float | None]] = []
+        self.on_progress: Callable[[TrialConfig, int], None] = lambda config, step: None
+
+    def base_training(self, step: int, total: int, loss: float) -> None:
+        """Ignore it."""
+
+    @contextmanager
+    def searching(self, total: int, done: int, workers: int) -> Iterator[None]:
+        """Enclose nothing."""
+        self.total, self.done = total, done
+        yield
+
+    def started(self, config: TrialConfig) -> None:
+        """Ignore it."""
+
+    def progressed(self, config: TrialConfig, step: int, value: float | None) -> None:
+        """Keep the report."""
+        self.progress.append((config.number, step, value))
+        self.on_progress(config, step)
+
+    def ended(self, outcome: Outcome) -> None:
+        """Keep the outcome."""
+        self.outcomes.append(outcome)
+
+    def message(self, text: str) -> None:
+        """Ignore it."""
+
+
+@pytest.fixture
+def view() -> RecordingView:
+    """Return a view that keeps what it was told."""
+    return RecordingView()
 
 
 @pytest.fixture(scope="session")
-def petroleum_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a synthetic petroleum study: 64 complete, 2 failed, 3 pruned trials."""
-    return write_study(tmp_path_factory.mktemp("runs") / "petroleum", Shape(pruned=3))
+def parallel_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with train.tsv, dev.tsv and general.tsv: few, short pairs."""
+    from study.data.embedded import petroleum_corpus
+
+    corpus = petroleum_corpus(0)
+    folder = tmp_path_factory.mktemp("text")
+    for name, pairs in (
+        ("train", corpus.train[:40]),
+        ("dev", corpus.dev[:12]),
+        ("general", corpus.general[:8]),
+    ):
+        lines = ["source\ttarget", *(f"{p.source}\t{p.target}" for p in pairs)]
+        (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
 
 
 @pytest.fixture(scope="session")
-def petroleum(petroleum_run: Path) -> StudyData:
-    """The synthetic petroleum study, loaded."""
-    return load(petroleum_run)
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a barely trained model of NLLB's architecture in Hugging Face format."""
+    from study.base_building import BaseRecipe, build_base
+    from study.data.embedded import petroleum_corpus
+
+    recipe = BaseRecipe(d_model=16, layers=1, heads=2, ffn=32, steps=20, vocabulary_size=400)
+    folder = tmp_path_factory.mktemp("base") / "tiny"
+    build_base(petroleum_corpus(0).base_train[:2000], folder, recipe)
+    return folder
+
+
+STUDY_FILE = """
+name = "{name}"
+seed = 7
+
+[base]
+model = "{base}"
+
+[data]
+train = "{text}/train.tsv"
+dev = "{text}/dev.tsv"
+general = "{text}/general.tsv"
+
+[training]
+steps = 4
+batch_size = 4
+report_every = 2
+
+[evaluation]
+max_new_tokens = 6
+report_examples = 4
+
+[search]
+space = "lora-narrow"
+sampler = "random"
+trials = 3
+"""
+
+
+@pytest.fixture(scope="session")
+def make_spec(
+    tiny_base: Path, parallel_text: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., StudySpec]:
+    """Return a function that makes a tiny study's spec, changed by dotted keys."""
+    folder = tmp_path_factory.mktemp("specs")
+
+    def make(changes: dict[str, Any] | None = None, name: str = "tiny") -> StudySpec:
+        path = folder / f"{name}.toml"
+        path.write_text(STUDY_FILE.format(name=name, base=tiny_base, text=parallel_text))
+        return load_spec(path, changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_spec(make_spec: Callable[..., StudySpec]) -> StudySpec:
+    """Return the tiny study's spec."""
+    return make_spec()

@@ -1,0 +1,77 @@
+"""The checks, one session each.  `nox` runs what a change must pass; `nox -l` lists all."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests", "notebook", "docs"]
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = True
+
+QUIET = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def _install(session: nox.Session) -> None:
+    """Install the project at the pinned versions; `--no-venv` uses the environment as it is."""
+    if session.virtualenv.is_sandboxed:
+        session.install("-c", "constraints.txt", "-e", ".[dev]")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Formatting and lint rules."""
+    if session.virtualenv.is_sandboxed:
+        session.install("-c", "constraints.txt", "ruff")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types, strictly."""
+    _install(session)
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The default tests: no network, tiny models, under three minutes on two cores."""
+    _install(session)
+    session.run("pytest", "-n", "2", *session.posargs, env=QUIET)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """The 615 M architecture, the shipped study at full length, many kills: minutes and GBs."""
+    _install(session)
+    session.run("pytest", "-m", "slow", *session.posargs, env=QUIET)
+
+
+@nox.session
+def notebook(session: nox.Session) -> None:
+    """Run the notebook over a study."""
+    _install(session)
+    session.run("pytest", "-m", "", "tests/test_notebook.py", env=QUIET)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Run every command that README and docs show."""
+    _install(session)
+    session.run("pytest", "-m", "", "tests/test_docs.py", env=QUIET)
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Render the page in headless Chromium, wide and narrow, light and dark."""
+    _install(session)
+    session.run("pytest", "-m", "", "tests/reports/test_chromium.py", env=QUIET)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Print the figures that the docs quote: name a script of benchmarks/ and its options."""
+    _install(session)
+    script, *options = session.posargs or ["finding.py", "--help"]
+    session.run("python", f"benchmarks/{script}", *options, env=QUIET)

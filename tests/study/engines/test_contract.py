@@ -1,0 +1,156 @@
+"""What every engine promises.  A new engine joins by one line in `ENGINES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from study.engines.base import Engine
+from study.engines.pool import PoolEngine
+from study.engines.workspace import sequential_engine
+from study.spec import StudySpec
+from study.trials import (
+    Finished,
+    Progress,
+    TrialConfig,
+    TrialResult,
+    baseline_configs,
+    search_config,
+)
+
+POINTS: list[dict[str, Any]] = [
+    {"rank": 8, "alpha": 64, "learning_rate": 4e-4, "dropout": 0.2},
+    {"rank": 16, "alpha": 16, "learning_rate": 3e-4, "dropout": 0.0},
+    {"rank": 8, "alpha": 256, "learning_rate": 5e-4, "dropout": 0.1},
+]
+
+
+def _pool(spec: StudySpec, base: Path) -> PoolEngine:
+    pool = PoolEngine(sequential_engine, 2)
+    pool.load(spec, str(base), None)
+    return pool
+
+
+ENGINES: dict[str, Callable[[StudySpec, Path], Engine]] = {
+    "sequential": lambda spec, base: sequential_engine(spec, str(base)),
+    "pool": _pool,
+}
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(
+    request: pytest.FixtureRequest, tiny_spec: StudySpec, tiny_base: Path
+) -> Iterator[Engine]:
+    """Yield each engine over the tiny base."""
+    made = ENGINES[request.param](tiny_spec, tiny_base)
+    yield made
+    made.close()
+
+
+def train_all(
+    engine: Engine, configs: list[TrialConfig]
+) -> tuple[dict[int, TrialResult], dict[int, list[tuple[int, float | None]]]]:
+    """Run configurations through an engine as the runner does; results and reports by number."""
+    waiting, running = list(configs), 0
+    results: dict[int, TrialResult] = {}
+    reports: dict[int, list[tuple[int, float | None]]] = {c.number: [] for c in configs}
+    while waiting or running:
+        while waiting and engine.free_slots:
+            engine.start(waiting.pop(0))
+            running += 1
+        for event in engine.advance():
+            if isinstance(event, Progress):
+                reports[event.number].append((event.step, event.value))
+            else:
+                assert isinstance(event, Finished), event
+                results[event.number] = event.result
+                running -= 1
+    return results, reports
+
+
+def configs_of(spec: StudySpec) -> list[TrialConfig]:
+    """Return the trials that every engine is tried on."""
+    return [search_config(spec, n, point, n) for n, point in enumerate(POINTS)]
+
+
+@pytest.fixture(scope="module")
+def reference(
+    tiny_base: Path, parallel_text: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[StudySpec], dict[int, TrialResult]]:
+    """Return a function that trains every trial in an engine of its own, one after the other."""
+
+    def train(spec: StudySpec) -> dict[int, TrialResult]:
+        found: dict[int, TrialResult] = {}
+        for config in configs_of(spec):
+            found |= train_all(sequential_engine(spec, str(tiny_base)), [config])[0]
+        return found
+
+    return train
+
+
+def test_every_trial_reports_at_its_steps_and_finishes(
+    engine: Engine, tiny_spec: StudySpec
+) -> None:
+    """A trial reports every `report_every` steps up to its last one, and gives a result."""
+    results, reports = train_all(engine, configs_of(tiny_spec))
+    assert set(results) == {0, 1, 2}
+    assert all([step for step, _ in found] == [2, 4] for found in reports.values())
+    assert all(result.failure is None for result in results.values())
+
+
+def test_a_result_does_not_depend_on_its_neighbours(
+    engine: Engine, tiny_spec: StudySpec, reference: Any
+) -> None:
+    """A trial gives the same weights, outputs and statistics as alone in an engine of its own."""
+    results, _ = train_all(engine, configs_of(tiny_spec))
+    for number, alone in reference(tiny_spec).items():
+        found = results[number]
+        assert found.adapter is not None
+        assert found.adapter.weights == alone.adapter.weights
+        for split in ("dev", "general"):
+            assert found.splits[split].outputs == alone.splits[split].outputs
+            for metric, statistics in alone.splits[split].statistics.items():
+                values = found.splits[split].statistics[metric].values
+                np.testing.assert_array_equal(values, statistics.values)
+
+
+def test_the_order_of_trials_does_not_matter(
+    engine: Engine, tiny_spec: StudySpec, reference: Any
+) -> None:
+    """The base is handed on without a trace of the trial before."""
+    results, _ = train_all(engine, configs_of(tiny_spec)[::-1])
+    alone = reference(tiny_spec)
+    assert all(results[n].metrics()["loss"] == alone[n].metrics()["loss"] for n in alone)
+
+
+def test_a_stopped_trial_frees_its_slot(engine: Engine, tiny_spec: StudySpec) -> None:
+    """A pruned trial gives what it had, and the next one trains as if it had never been there."""
+    first, second, _ = configs_of(tiny_spec)
+    slots = engine.free_slots
+    engine.start(first)
+    assert engine.free_slots == slots - 1
+    reported = engine.advance()
+    assert [type(event) for event in reported] == [Progress]
+    stopped = engine.stop(first.number)
+    assert stopped.details["steps"] == 2
+    assert engine.free_slots == slots
+    again, _ = train_all(engine, [second])
+    whole, _ = train_all(engine, [first])
+    assert again[1].failure is None
+    assert whole[0].failure is None
+
+
+def test_the_untrained_base_is_only_evaluated(engine: Engine, tiny_spec: StudySpec) -> None:
+    """The baseline `base` trains nothing, and scores like the model that no adapter touched."""
+    base, default = baseline_configs(tiny_spec)
+    results, reports = train_all(engine, [base, default])
+    assert reports[base.number] == []
+    assert results[base.number].details["trainable_parameters"] == 0
+    assert results[base.number].adapter is None
+    assert results[default.number].adapter is not None
+    again, _ = train_all(engine, [base])
+    assert again[base.number].metrics()["loss"] == results[base.number].metrics()["loss"]
