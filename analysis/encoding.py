@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,16 @@ class Encoding:
     excluded: Mapping[str, str]
 
     @property
+    def is_complete_grid(self) -> bool:
+        """Whether every combination of the parameters' levels was tried, equally often."""
+        sizes = [0 if c.positions is None else len(c.positions) for c in self.columns]
+        cells = math.prod(sizes)
+        if not sizes or cells == 0 or len(self.units) % cells:
+            return False
+        found, count = np.unique(self.units, axis=0, return_counts=True)
+        return len(found) == cells and bool(np.all(count == count[0]))
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Return the D parameter names, in the columns' order."""
         return tuple(column.name for column in self.columns)
@@ -136,7 +146,7 @@ def encode(
         columns.append(column)
         units.append(unit)
     stacked = np.stack(units, axis=1) if units else np.empty((len(points), 0))
-    return Encoding(tuple(columns), stacked, inactive, excluded)
+    return _on_its_grid(Encoding(tuple(columns), stacked, inactive, excluded), points)
 
 
 def make_column(name: str, distribution: BaseDistribution) -> Column:
@@ -189,6 +199,25 @@ def common_distributions(
 def all_numbers(choices: Sequence[Any]) -> bool:
     """Return whether every choice is a number (bool is none), so that they have an order."""
     return all(isinstance(c, (int, float)) and not isinstance(c, bool) for c in choices)
+
+
+def _on_its_grid(encoding: Encoding, points: Sequence[Mapping[str, Any]]) -> Encoding:
+    """Take the points of a complete grid over continuous ranges for what they are: levels."""
+    if encoding.inactive or not any(c.positions is None for c in encoding.columns):
+        return encoding
+    columns = []
+    for j, column in enumerate(encoding.columns):
+        seen, first = np.unique(encoding.units[:, j], return_index=True)
+        if len(seen) > len(encoding.units) // 2:
+            return encoding
+        if column.positions is None:
+            values = tuple(points[i][column.name] for i in first)
+            even = np.full(len(seen), 1 / len(seen))
+            columns.append(replace(column, positions=seen, weights=even, values=values))
+        else:
+            columns.append(column)
+    as_levels = replace(encoding, columns=tuple(columns))
+    return as_levels if as_levels.is_complete_grid else encoding
 
 
 def _hull(name: str, one: BaseDistribution, other: BaseDistribution) -> BaseDistribution:

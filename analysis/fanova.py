@@ -87,6 +87,12 @@ class ForestSurrogate:
         means = main[:, grown].mean(axis=1) if grown.any() else np.zeros(len(main))
         return Shares(means, both, 0.0, float(total.mean()))
 
+    def share_of(self, subset: Sequence[int]) -> float:
+        """Return the share of one subset's own effect, of any size, averaged over the trees."""
+        total = total_variance(self.boxes)
+        own = _component(self.boxes, tuple(subset))
+        return float(np.mean(np.divide(own, total, out=np.zeros_like(own), where=total > 0)))
+
     def curve(self, column: int) -> Array:
         """Return the marginal mean at `columns[column].grid()`, averaged over the trees."""
         grid = self.columns[column].grid()
@@ -172,6 +178,12 @@ def closed_subset(boxes: Boxes, subset: Sequence[int]) -> Array:
             overlap = np.minimum(high, high[a]) - np.maximum(low, low[a])
             result[t] += w * (weight[leaves] @ np.prod(np.maximum(overlap, 0.0), axis=1))
     return result
+
+
+def _component(boxes: Boxes, subset: tuple[int, ...]) -> Array:
+    """Return each tree's variance of a subset's own effect: less that of all its own subsets."""
+    smaller = [u for size in range(1, len(subset)) for u in combinations(subset, size)]
+    return np.asarray(closed_subset(boxes, subset) - sum(_component(boxes, u) for u in smaller))
 
 
 def marginal(boxes: Boxes, column: int, positions: Array) -> Array:

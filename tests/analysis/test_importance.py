@@ -150,5 +150,135 @@ def test_progress_is_told() -> None:
 
 def test_an_unknown_surrogate_is_an_error() -> None:
     """The message says what is allowed."""
-    with pytest.raises(ValueError, match="'auto', 'gp' or 'forest' but got 'tree'"):
+    with pytest.raises(
+        ValueError, match="surrogate must be one of auto, gp, forest but got 'tree'"
+    ):
         importances([], [], SPACE, surrogate="tree")
+
+
+def test_what_matters_among_the_good_differs_from_what_matters_overall() -> None:
+    """With bad values clipped, the parameter that only separates bad from worse loses its share."""
+    points = draw(80)
+    values = [
+        (-50 if p["alpha"] < 8 else 0) + 40 * p["dropout"] + 0.1 * math.log2(p["alpha"])
+        for p in points
+    ]
+    overall = importances(points, values, SPACE, resamples=0)
+    good = importances(points, values, SPACE, resamples=0, quantile=0.5)
+    assert overall.parameters[0].name == "alpha"
+    assert good.parameters[0].name == "dropout"
+    assert any("count as" in remark for remark in good.remarks)
+
+
+def test_pruned_trials_are_shown_under_every_policy() -> None:
+    """The main effects under drop, last and worst stand side by side."""
+    points = draw(40)
+    values = rises_then_falls(points)
+    pruned = [
+        (p, v - 20) for p, v in zip(draw(10, seed=7), rises_then_falls(draw(10, 7)), strict=True)
+    ]
+    result = importances(points, values, SPACE, resamples=0, pruned=pruned)
+    assert set(result.policies) == {"drop", "last", "worst"}
+    assert result.trials["pruned"] == 10
+    assert any("biased sample" in remark for remark in result.remarks)
+    taken = importances(points, values, SPACE, resamples=0, pruned=pruned, policy="last")
+    assert taken.trials["used"] == 50
+
+
+def test_a_larger_subset_is_given_on_request() -> None:
+    """Three parameters' own interaction, by name; an unknown name is an error."""
+    points = draw(40)
+    values = rises_then_falls(points)
+    subset = ("alpha", "rank", "dropout")
+    for surrogate in ("gp", "forest"):
+        result = importances(
+            points, values, SPACE, resamples=0, subsets=[subset], surrogate=surrogate
+        )
+        assert subset in [i.names for i in result.interactions]
+    with pytest.raises(ValueError, match="no share for colour"):
+        importances(points, values, SPACE, resamples=0, subsets=[("colour", "rank", "alpha")])
+
+
+def test_replicates_tell_the_noise() -> None:
+    """The same points run again show how much of the variance is noise."""
+    points = draw(30) * 3
+    values = rises_then_falls(points, noise=20.0)
+    signal = np.var(rises_then_falls(draw(400, 3), noise=0.0))
+    result = importances(points, values, SPACE, resamples=0, surrogate="gp")
+    assert result.noise == pytest.approx(400 / (400 + signal), abs=0.12)
+
+
+def test_the_importance_does_not_depend_on_unit_or_offset() -> None:
+    """Shares are the same for BLEU in points and in thousandths."""
+    points = draw(40)
+    values = np.array(rises_then_falls(points))
+    one = importances(points, values, SPACE, resamples=0)
+    two = importances(points, 1000 * values - 7, SPACE, resamples=0)
+    for a, b in zip(one.parameters, two.parameters, strict=True):
+        assert a.importance == pytest.approx(b.importance, abs=1e-3)
+
+
+def test_a_conditional_parameter_is_analysed_and_said() -> None:
+    """A parameter that is active in half of the trials has a share and a remark."""
+    rng = np.random.default_rng(0)
+    points: list[dict[str, Any]] = []
+    for _ in range(80):
+        point: dict[str, Any] = {"method": str(rng.choice(["lora", "full"]))}
+        if point["method"] == "lora":
+            point["dropout"] = float(0.3 * rng.random())
+        points.append(point)
+    values = [20 * p["dropout"] if "dropout" in p else 3.0 for p in points]
+    space: dict[str, BaseDistribution] = {
+        "method": CategoricalDistribution(["lora", "full"]),
+        "dropout": SPACE["dropout"],
+    }
+    result = importances(points, values, space, resamples=0)
+    shares = {p.name: p.importance for p in result.parameters}
+    # f = 3 or 6u, u uniform: half of the variance is dropout's own, half needs the method
+    assert shares["dropout"] == pytest.approx(0.5, abs=0.12)
+    assert shares["method"] < 0.1
+    assert any("dropout is inactive in" in remark for remark in result.remarks)
+
+
+def test_a_log_scaled_learning_rate_keeps_its_share() -> None:
+    """Optuna's evaluator gives 0.1 here: it integrates over linear values."""
+    rng = np.random.default_rng(0)
+    points = [
+        {"learning_rate": float(10 ** rng.uniform(-5, -1)), "dropout": float(0.3 * rng.random())}
+        for _ in range(100)
+    ]
+    values = [
+        -abs(math.log10(p["learning_rate"]) + 3) + p["dropout"] for p in points
+    ]  # var 1/3 and 0.0075
+    space: dict[str, BaseDistribution] = {
+        "learning_rate": FloatDistribution(1e-5, 1e-1, log=True),
+        "dropout": SPACE["dropout"],
+    }
+    for surrogate in ("gp", "forest"):
+        result = importances(points, values, space, resamples=0, surrogate=surrogate)
+        assert result.parameters[0].importance == pytest.approx(0.978, abs=0.03)
+
+
+@pytest.mark.slow
+def test_optunas_forest_agrees_on_linear_scales() -> None:
+    """On uniform linear parameters our forest's main effects are Optuna's before its rescaling."""
+    import optuna
+
+    space = {name: FloatDistribution(0, 1) for name in "abc"}
+    rng = np.random.default_rng(0)
+    points = [{n: float(rng.random()) for n in "abc"} for _ in range(120)]
+    values = [p["a"] + 0.5 * math.sin(6 * p["b"]) for p in points]
+    study = optuna.create_study()
+    study.add_trials(
+        [
+            optuna.trial.create_trial(params=p, distributions=space, value=v)
+            for p, v in zip(points, values, strict=True)
+        ]
+    )
+    theirs = optuna.importance.get_param_importances(
+        study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
+    )
+    ours = importances(points, values, space, surrogate="forest", resamples=0)
+    total = sum(p.importance for p in ours.parameters)
+    for parameter in ours.parameters:
+        assert parameter.importance / total == pytest.approx(theirs[parameter.name], abs=0.03)
