@@ -8,6 +8,7 @@ report exchanges these very values for its light and dark theme.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from study.metrics import METRICS
@@ -26,6 +27,7 @@ CHANCE = "#b0528b"
 PAIR = "#56b4e9"
 PAPER = "#ffffff"
 
+UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 SPLITS = ("dev", "general", "test")
 BASELINES = {"base": BASE, "default": DEFAULT}
 
@@ -95,5 +97,10 @@ def label_of(objective: str) -> str:
 
 def shortened(text: Any, width: int = 24) -> str:
     """A label that fits its place: the beginning, and an ellipsis where something is cut."""
-    line = " ".join(str(text).split())
+    line = " ".join(printable(text).split())
     return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def printable(text: Any) -> str:
+    """The text without control characters and broken surrogates, which no output can show."""
+    return UNPRINTABLE.sub("\ufffd", str(text))

@@ -60,7 +60,7 @@ def _svg(canvas: Any, identifier: str, alt: str) -> str:
         # the browser draws the text: a glyph that Matplotlib's font lacks is no loss
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    root = ElementTree.fromstring(buffer.getvalue())
+    root = ElementTree.fromstring(palette.printable(buffer.getvalue()))
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag.endswith(("}metadata", "}style")):
@@ -69,7 +69,7 @@ def _svg(canvas: Any, identifier: str, alt: str) -> str:
         _adapt(element, identifier)
     for name in ("width", "height"):
         root.attrib.pop(name, None)
-    root.attrib |= {"role": "img", "aria-label": alt}
+    root.attrib |= {"role": "img", "aria-label": palette.printable(alt)}
     return ElementTree.tostring(root, encoding="unicode")
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from analysis.palette import printable
 from reports.page import Page
 from study.errors import InputError
 
 
 def render(page: Page) -> str:
     """Return the whole HTML document."""
-    return _environment().get_template("page.html").render(page=page)
+    return printable(_environment().get_template("page.html").render(page=page))
 
 
 def write(document: str, out: Path) -> Path:

@@ -14,7 +14,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from analysis.palette import label_of
+from analysis.palette import label_of, printable
 from analysis.study_data import StudyData, is_enqueued
 from reports.wording import STATES, alike, counted, interval, number, share, signed
 
@@ -31,7 +31,9 @@ TOP = 5
 def study_table(data: StudyData, top: int = TOP) -> RenderableType:
     """State, counts, the best trials and the best against the baselines."""
     ways = zip(data.objectives, data.directions, strict=True)
-    head = Text.assemble((data.name, "bold"), "  ", ", ".join(f"{way} {n}" for n, way in ways))
+    head = Text.assemble(
+        (printable(data.name), "bold"), "  ", printable(", ".join(f"{way} {n}" for n, way in ways))
+    )
     parts: list[RenderableType] = [head, Text(f"trials: {counted(data.counts) or 'none'}")]
     shown = data.pareto_trials if len(data.objectives) > 1 else data.ranked()[:top]
     if shown:
@@ -78,7 +80,9 @@ def _failures(data: StudyData) -> list[RenderableType]:
         if reason := trial.user_attrs.get("failure"):
             reasons[str(reason)] = reasons.get(str(reason), 0) + 1
     most = sorted(reasons.items(), key=lambda item: -item[1])[:3]
-    return [Text(f"\n{count} failed: {reason}", overflow="fold") for reason, count in most]
+    return [
+        Text(f"\n{count} failed: {printable(reason)}", overflow="fold") for reason, count in most
+    ]
 
 
 def importance_table(result: Importances) -> RenderableType:
@@ -89,10 +93,10 @@ def importance_table(result: Importances) -> RenderableType:
         verdict = "beyond chance" if p.significant else ""
         style = "bold" if p.significant else None
         cells = [p.name, share(p.importance), interval(p.ci, share), share(p.null), verdict]
-        table.add_row(*map(Text, cells), style=style)
+        table.add_row(*map(_text, cells), style=style)
     for pair in [i for i in result.interactions if i.importance >= 0.01][:3]:
         cells = [" × ".join(pair.names), share(pair.importance), interval(pair.ci, share), "", ""]
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(_text, cells))
     table.add_row("unexplained", share(result.unexplained), "", "", "")
     notes = [Text(_belief(result), overflow="fold", style="" if result.reliable else "yellow")]
     notes += [Text(remark, overflow="fold", style="dim") for remark in result.remarks]
@@ -114,7 +118,7 @@ def comparison_table(comparisons: Iterable[Comparison]) -> Table:
         scores = f"{number(c.a.score)} / {number(c.b.score)}"
         p = "< 0.001" if c.p_value < 0.001 else f"{c.p_value:.3f}"
         cells = [f"{c.a.name} / {c.b.name}", f"{label_of(c.a.metric)} {c.a.split}", scores]
-        table.add_row(*map(Text, [*cells, signed(c.difference), interval(c.ci), p]))
+        table.add_row(*map(_text, [*cells, signed(c.difference), interval(c.ci), p]))
     return table
 
 
@@ -159,11 +163,16 @@ def _finite(value: Any) -> Any:
 # ---------------------------------------------------------------- tables
 
 
+def _text(text: str) -> Text:
+    """Plain text: no markup, and no control sequence that would steer the terminal."""
+    return Text(printable(text))
+
+
 def _empty(title: str, headings: Iterable[str]) -> Table:
     style: dict[str, Any] = {"box": None, "pad_edge": False, "title_justify": "left"}
     table = Table(title=Text(title, style="dim"), width=None, **style)
     for heading in headings:
-        table.add_column(Text(heading), overflow="fold")
+        table.add_column(_text(heading), overflow="fold")
     return table
 
 
@@ -173,7 +182,7 @@ def _table(title: str, columns: dict[str, list[Any]]) -> Table:
         numeric = all(isinstance(v, (int, float)) for v in values if v is not None)
         column.justify = "right" if numeric else "left"
     for cells in zip(*map(_written, columns.values()), strict=True):
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(_text, cells))
     return table
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import Shape, write_study
 
 from analysis import StudyData, load
 from analysis.comparison import (
@@ -21,6 +20,7 @@ from analysis.comparison import (
 )
 from study.errors import InputError
 from study.metrics import LOSS_SIGNATURE, METRICS, Statistics, text_statistics
+from tests.synthetic import Shape, write_study
 
 REFERENCES = [f"le puits {i} traverse un réservoir de gaz" for i in range(40)]
 

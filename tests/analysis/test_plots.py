@@ -12,13 +12,13 @@ import optuna
 import pytest
 from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from synthetic import write_foreign_study
 
 from analysis import StudyData, importances_of, load, plots
 from analysis.comparison import example_scores, model_scores
 from analysis.importance import Importances
 from analysis.palette import label_of, shortened
 from analysis.slices import slice_of, varied_parameters
+from tests.synthetic import write_foreign_study
 
 
 @pytest.fixture(autouse=True)

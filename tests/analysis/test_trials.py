@@ -13,10 +13,10 @@ import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from synthetic import SPACE, write_foreign_study
 
 from analysis import StudyData, importances_of, load
 from study.errors import InputError
+from tests.synthetic import SPACE, write_foreign_study
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

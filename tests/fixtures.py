@@ -1,0 +1,23 @@
+"""Fixtures over the synthetic study, for the tests of analysis, reports and notebook."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analysis import StudyData, load
+from tests.synthetic import Shape, write_study
+
+
+@pytest.fixture(scope="session")
+def petroleum_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run folder: 64 complete, 2 failed, 3 pruned trials.  Written once a session."""
+    folder = tmp_path_factory.getbasetemp() / "synthetic-petroleum"
+    return folder if folder.exists() else write_study(folder, Shape(pruned=3))
+
+
+@pytest.fixture(scope="session")
+def petroleum(petroleum_run: Path) -> StudyData:
+    """Return the synthetic petroleum study, loaded."""
+    return load(petroleum_run)

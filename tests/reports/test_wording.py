@@ -1,0 +1,69 @@
+"""How numbers are written."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from reports.wording import alike, interval, listing, number, probability, signed
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (64, "64"),
+        (2_359_296, "2\u202f359\u202f296"),
+        (80.399, "80.4"),
+        (1.5, "1.50"),
+        (0.0345, "0.0345"),
+        (3.14e-4, "3.14e-4"),
+        (2e-4, "2e-4"),
+        (-0.5, "-0.500"),
+        (123456.7, "1.23e5"),
+        (math.inf, "inf"),
+        (math.nan, "nan"),
+        (True, "True"),
+        (None, ""),
+        ("attention", "attention"),
+    ],
+)
+def test_numbers_have_three_significant_digits(value: Any, text: str) -> None:
+    """Integers in full, small numbers as powers, the rest as text."""
+    assert number(value) == text
+
+
+def test_a_column_has_the_same_decimals() -> None:
+    """So that the eye can compare."""
+    write = alike([80.4, 7.25, 0.1234, None, "x"])
+    assert [write(v) for v in (80.4, 7.25, 0.1234, None, "x", 3)] == [
+        "80.4",
+        "7.2",
+        "0.1",
+        "",
+        "x",
+        "3",
+    ]
+    assert alike([4.7e-4, 3.123e-4])(4.7e-4) == "4.70e-4"
+
+
+def test_differences_bear_their_sign() -> None:
+    """A true minus, and both ends of an interval alike."""
+    assert signed(-6.678) == "−6.68"
+    assert interval((-12.8, -0.0983)) == "−12.8 to −0.1"
+
+
+def test_a_probability_is_never_zero() -> None:
+    """No smaller than the resamples can tell."""
+    assert probability(1 / 1001) == "< 0.001"
+    assert probability(0.0579) == "0.058"
+
+
+@pytest.mark.parametrize(
+    ("items", "text"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), ("abc", "a, b and c")]
+)
+def test_listings_read_as_sentences(items: list[str], text: str) -> None:
+    """With an "and" before the last."""
+    assert listing(items) == text
