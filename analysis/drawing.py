@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from analysis.palette import BEST, INK, MUTED, PAPER, STYLE, TRIAL, colour_of, shortened
+from analysis.palette import BEST, INK, MUTED, PAPER, TRIAL, colour_of, shortened
 from analysis.slices import Slice
 from analysis.study_data import StudyData
 from study.metrics import Array
@@ -186,8 +186,8 @@ def small_multiples(count: int) -> list[Axes]:
     columns = min(max(count, 1), 3)
     rows = max(-(-count // columns), 1)
     size = (3.4 * columns, 2.8 * rows)
-    with plt.rc_context({**STYLE, "figure.facecolor": PAPER, "axes.facecolor": PAPER}):
-        _, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    figure.set_facecolor(PAPER)
     for ax in axes.flat[count:]:
         ax.remove()
     return list(axes.flat[:count])

@@ -8,13 +8,19 @@ report exchanges these very values for its light and dark theme.
 
 from __future__ import annotations
 
+import functools
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from study.metrics import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 INK = "#1b2733"
 MUTED = "#5f6b76"
@@ -64,14 +70,43 @@ def colour_of(name: str) -> str:
     return BASELINES.get(name, BEST)
 
 
+def in_house_style(plot: Callable[P, T]) -> Callable[P, T]:
+    """Draw in the house style whatever the caller's own settings are, and leave those alone."""
+
+    @functools.wraps(plot)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
+        with house_style():
+            return plot(*args, **kwargs)
+
+    return drawn
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Set the house style for a while.
+
+    Matplotlib's `rc_context` would take back every setting, among them the notebook's interactive
+    mode, which is switched on when the first figure is made: later figures would not be shown.
+    """
+    import matplotlib as mpl
+
+    before = {name: mpl.rcParams[name] for name in STYLE}
+    mpl.rcParams.update(STYLE)
+    try:
+        yield
+    finally:
+        mpl.rcParams.update(before)
+
+
 def new_axes(ax: Axes | None) -> Axes:
-    """The axes to draw on: the caller's, or those of a new figure in the house style."""
+    """The axes to draw on: the caller's, or those of a new figure on paper."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt
 
-    with plt.rc_context({**STYLE, "figure.facecolor": PAPER, "axes.facecolor": PAPER}):
-        return plt.subplots(figsize=(5.2, 3.4), layout="constrained")[1]
+    figure, axes = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
+    figure.set_facecolor(PAPER)
+    return axes
 
 
 def legend_above(ax: Axes, handles: list[Any] | None = None, columns: int = 0) -> None:

@@ -23,6 +23,7 @@ from analysis.palette import (
     PAIR,
     TRIAL,
     colour_of,
+    in_house_style,
     label_of,
     legend_above,
     new_axes,
@@ -47,6 +48,7 @@ MAX_BARS, MAX_PAIRS, SMALLEST_PAIR = 14, 3, 0.02
 MAX_DOTS = 400  # more examples than this are shown by their violin alone
 
 
+@in_house_style
 def plot_importances(result: Importances, ax: Axes | None = None) -> Axes:
     """Bars of the main effects with 95 % intervals and chance lines, then the largest pairs."""
     ax = new_axes(ax)
@@ -90,6 +92,7 @@ def _importance_handles(result: Importances, pairs: bool) -> list[Any]:
     ]
 
 
+@in_house_style
 def plot_history(data: StudyData, ax: Axes | None = None, objective: str | None = None) -> Axes:
     """Every trial's value in the order of their numbers, and the best so far."""
     ax = new_axes(ax)
@@ -124,6 +127,7 @@ def _pruned(ax: Axes, data: StudyData) -> None:
         ax.scatter(list(last), list(last.values()), label="pruned, at its last report", **style)
 
 
+@in_house_style
 def plot_slice(
     data: StudyData,
     parameter: str,
@@ -145,6 +149,7 @@ def plot_slice(
     return ax
 
 
+@in_house_style
 def plot_slices(
     data: StudyData,
     axes: Sequence[Axes] | None = None,
@@ -161,6 +166,7 @@ def plot_slices(
     ]
 
 
+@in_house_style
 def plot_score_by_level(
     data: StudyData, parameter: str, ax: Axes | None = None, objective: str | None = None
 ) -> Axes:
@@ -185,6 +191,7 @@ def plot_score_by_level(
     return ax
 
 
+@in_house_style
 def plot_best_against_baselines(scores: Sequence[Score], ax: Axes | None = None) -> Axes:
     """Bars of `comparison.model_scores` with bootstrap intervals, grouped by split."""
     ax = new_axes(ax)
@@ -208,6 +215,7 @@ def plot_best_against_baselines(scores: Sequence[Score], ax: Axes | None = None)
     return ax
 
 
+@in_house_style
 def plot_example_scores(scores: Mapping[str, Array], metric: str, ax: Axes | None = None) -> Axes:
     """A violin of `comparison.example_scores` for each model: where the corpus score comes from."""
     ax = new_axes(ax)
@@ -222,6 +230,7 @@ def plot_example_scores(scores: Mapping[str, Array], metric: str, ax: Axes | Non
     return ax
 
 
+@in_house_style
 def plot_learning_curves(data: StudyData, ax: Axes | None = None) -> Axes:
     """What every trial reported while it trained; pruned ones are grey and end in a cross."""
     ax = new_axes(ax)
@@ -246,6 +255,7 @@ def _reports(trials: Sequence[FrozenTrial]) -> Array:
     return np.asarray(reported[np.isfinite(reported)])
 
 
+@in_house_style
 def plot_pareto(data: StudyData, ax: Axes | None = None) -> Axes:
     """The first two objectives against each other, and the trials that no other beats in all."""
     ax = new_axes(ax)

@@ -1,0 +1,64 @@
+"""The notebook runs from top to bottom, over our own study and over anybody's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.fixtures import petroleum_run
+from tests.synthetic import write_foreign_study
+
+__all__ = ["petroleum_run"]
+
+NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "explore_study.ipynb"
+
+
+def _executed(target: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run every cell; returns all that was shown as text."""
+    monkeypatch.setenv("OPTUNA_STUDY_TARGET", str(target))
+    monkeypatch.setenv("RESAMPLES", "2")
+    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parent.parent))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(
+        notebook, timeout=120, resources={"metadata": {"path": NOTEBOOK.parent}}
+    ).execute()
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    warned = [out.text for out in outputs if out.get("name") == "stderr"]
+    # Optuna's progress bar misses ipywidgets, which nothing here needs
+    assert not [text for text in warned if "TqdmWarning" not in text]
+    figures = [out for out in outputs if "image/png" in out.get("data", {})]
+    assert len(figures) >= 4, "figures that a reader should see are missing"
+    shown = [out.get("text", "") + out.get("data", {}).get("text/plain", "") for out in outputs]
+    return "\n".join(shown)
+
+
+# ipykernel's and zmq's own event loops and sockets warn on some platforms
+@pytest.mark.filterwarnings("default::DeprecationWarning", "default::RuntimeWarning")
+def test_the_notebook_explores_our_study(
+    petroleum_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials, importances, comparisons and outputs."""
+    shown = _executed(petroleum_run, monkeypatch)
+    assert "against base: bleu +" in shown
+    assert "gain" in shown
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default::DeprecationWarning", "default::RuntimeWarning")
+def test_the_notebook_explores_anybodys_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not stored is passed over."""
+    write_foreign_study(f"sqlite:///{tmp_path / 'x.db'}")
+    assert "no scores beside the objective" in _executed(tmp_path / "x.db", monkeypatch)
+
+
+def test_the_notebook_is_stored_without_outputs() -> None:
+    """Outputs of somebody's machine do not belong in the repository."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
