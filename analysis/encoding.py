@@ -76,6 +76,15 @@ class Column:
         below = np.searchsorted(self.positions, thresholds, side="right")
         return np.asarray(cumulative[below])
 
+    def at_quantiles(self, quantiles: Array) -> tuple[Array, Any]:
+        """Return the positions (M,) of quantiles of the column's measure, and their values (M,)."""
+        if self.positions is None or self.weights is None:
+            values = [from_unit(self.distribution, float(q)) for q in quantiles]
+            return quantiles, np.array(values)
+        edges = np.cumsum(self.weights)
+        level = np.minimum(np.searchsorted(edges, quantiles, side="right"), len(edges) - 1)
+        return self.positions[level], np.array(self.values)[level]
+
     def grid(self) -> Array:
         """Return the positions at which the marginal is shown: the levels, or an even grid."""
         return np.linspace(0.0, 1.0, GRID_SIZE) if self.positions is None else self.positions

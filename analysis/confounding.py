@@ -1,0 +1,355 @@
+"""What α, rank and learning rate do together, and which single number says it best.
+
+LoRA adds (α / r) · B A to a weight, and under Adam a step of B A has the size learning rate · α / r
+whatever the gradient's, so the three parameters act largely through one product.  A share of "α"
+then depends on how widely each was searched: with the learning rate confined α carries the
+variance, with the learning rate wide it is the other way round.  Here the joint effect of the three
+is set beside each of them and each product of them, as alternative coordinates: how much of the
+joint effect does one column explain?
+
+rsLoRA's scale is α / √r (Kalajdzievski 2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.encoding import Array, Column, Encoding, encode, make_column
+from analysis.evidence import intervals
+from analysis.gaussian_process import GaussianProcessSurrogate, fit_gaussian_process
+from analysis.surrogates import REFIT_ITERATIONS, REFIT_TRIALS, held_out_r2
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+ALIASES = {
+    "alpha": ("alpha", "lora_alpha"),
+    "rank": ("rank", "r", "lora_r", "lora_rank"),
+    "learning_rate": ("learning_rate", "lr"),
+}
+SAMPLE = 2048  # points of the joint effect at which a column is held against it
+BINS = 64
+Values = Mapping[str, Any]  # role -> value, or array of values
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A coordinate computed from several parameters; `compute` takes them by role."""
+
+    name: str
+    formula: str
+    roles: tuple[str, ...]
+    compute: Callable[[Values], Any]
+
+
+DERIVED = (
+    Derived("scale", "alpha / rank", ("alpha", "rank"), lambda v: v["alpha"] / v["rank"]),
+    Derived(
+        "rslora_scale",
+        "alpha / sqrt(rank)",
+        ("alpha", "rank"),
+        lambda v: v["alpha"] / np.sqrt(v["rank"]),
+    ),
+    Derived(
+        "effective_lr",
+        "learning_rate · alpha / rank",
+        ("alpha", "rank", "learning_rate"),
+        lambda v: v["learning_rate"] * v["alpha"] / v["rank"],
+    ),
+    Derived(
+        "rslora_effective_lr",
+        "learning_rate · alpha / sqrt(rank)",
+        ("alpha", "rank", "learning_rate"),
+        lambda v: v["learning_rate"] * v["alpha"] / np.sqrt(v["rank"]),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How much of a joint effect one column explains.
+
+    `explained` is the part (0 to 1) of the joint effect's variance that a function of this column
+    alone reaches, with a 95 % interval; `held_out_r2` is what a surrogate predicts of held-out
+    trials when this column stands in for the whole group.
+    """
+
+    name: str
+    formula: str
+    uses: tuple[str, ...]
+    explained: float
+    ci: tuple[float, float]
+    held_out_r2: float
+
+
+@dataclass(frozen=True)
+class Confounding:
+    """The joint effect of a group of parameters and the columns that explain it, best first.
+
+    `joint` is the group's share of the total variance, interactions within it included;
+    `held_out_r2` is that of all parameters as they are.
+    """
+
+    group: tuple[str, ...]
+    joint: float
+    joint_ci: tuple[float, float]
+    held_out_r2: float
+    columns: tuple[Explanation, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document for `--json`."""
+        return {
+            "group": list(self.group),
+            "joint": self.joint,
+            "joint_ci": list(self.joint_ci),
+            "held_out_r2": self.held_out_r2,
+            "columns": [
+                {
+                    "name": c.name,
+                    "formula": c.formula,
+                    "uses": list(c.uses),
+                    "explained": c.explained,
+                    "ci": list(c.ci),
+                    "held_out_r2": c.held_out_r2,
+                }
+                for c in self.columns
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The mean objective over two parameters: `mean` and `deviation` are (G, H)."""
+
+    names: tuple[str, str]
+    values: tuple[tuple[Any, ...], tuple[Any, ...]]
+    is_log: tuple[bool, bool]
+    mean: Array
+    deviation: Array
+
+
+def with_derived(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a trial's parameters and the derived columns that they determine."""
+    roles = _roles(point)
+    values = {role: point[name] for role, name in roles.items()}
+    known = [d for d in DERIVED if all(role in values for role in d.roles)]
+    return {**point, **{d.name: float(d.compute(values)) for d in known}}
+
+
+def confounding(
+    points: Sequence[Mapping[str, Any]],
+    values: ArrayLike,
+    distributions: Mapping[str, BaseDistribution],
+    *,
+    seed: int = 0,
+    resamples: int = 50,
+) -> Confounding | None:
+    """Return how α, rank and learning rate act together in N finished trials.
+
+    None where fewer than two of them varied, or where there are too few trials to fit anything.
+    The surrogate is the Gaussian process, whose joint effects are in closed form.
+    """
+    target = np.asarray(values, dtype=float)
+    finite = np.isfinite(target)
+    kept = [p for p, ok in zip(points, finite, strict=True) if ok]
+    encoding, target = encode(kept, distributions, seed), target[finite]
+    roles = {r: n for r, n in _roles(distributions).items() if n in encoding.names}
+    if len(roles) < 2 or len(target) < 10 or np.ptp(target) == 0:
+        return None
+    fixed = _fixed(kept, distributions, roles)
+    candidates = _candidates(roles, fixed)
+    joint, explained = _explained_by_each(
+        encoding, target, roles, fixed, candidates, seed, resamples
+    )
+    whole = held_out_r2("gp", encoding, target, seed)
+    columns = [
+        Explanation(
+            d.name,
+            d.formula,
+            tuple(roles[r] for r in d.roles if r in roles),
+            share,
+            ci,
+            held_out_r2("gp", _stand_in(encoding, kept, roles, fixed, d), target, seed),
+        )
+        for d, (share, ci) in zip(candidates, explained, strict=True)
+    ]
+    return Confounding(
+        tuple(roles.values()),
+        *joint,
+        whole,
+        tuple(sorted(columns, key=lambda c: -c.explained)),
+    )
+
+
+def surface(
+    points: Sequence[Mapping[str, Any]],
+    values: ArrayLike,
+    distributions: Mapping[str, BaseDistribution],
+    names: tuple[str, str],
+    seed: int = 0,
+) -> Surface:
+    """Return the mean objective over two parameters, all others averaged out, with its deviation.
+
+    Raises ValueError for a parameter that has no effect to show.
+    """
+    target = np.asarray(values, dtype=float)
+    finite = np.isfinite(target)
+    encoding = encode([p for p, ok in zip(points, finite, strict=True) if ok], distributions, seed)
+    for name in names:
+        if name not in encoding.names:
+            why = encoding.excluded.get(name, "no such parameter")
+            raise ValueError(f"surface: nothing to show for {name!r}: {why}")
+    pair = [encoding.names.index(name) for name in names]
+    fitted = fit_gaussian_process(encoding.units, target[finite], encoding.columns, seed=seed)
+    one, other = (encoding.columns[j] for j in pair)
+    grid = np.array([(a, b) for a in one.grid() for b in other.grid()])  # (G · H, 2)
+    mean, deviation = fitted.marginal(pair, grid)
+    shape = (len(one.grid()), len(other.grid()))
+    return Surface(
+        names,
+        (one.grid_values(), other.grid_values()),
+        (one.is_log, other.is_log),
+        mean.reshape(shape),
+        deviation.reshape(shape),
+    )
+
+
+def _explained_by_each(
+    encoding: Encoding,
+    target: Array,
+    roles: Mapping[str, str],
+    fixed: Mapping[str, Any],
+    candidates: Sequence[Derived],
+    seed: int,
+    resamples: int,
+) -> tuple[tuple[float, tuple[float, float]], list[tuple[float, tuple[float, float]]]]:
+    """Return (share, interval) of the joint effect, and of each candidate's part in it."""
+    group = [encoding.names.index(name) for name in roles.values()]
+    units, by_role = _sample([encoding.columns[j] for j in group], list(roles), seed)
+    columns = [np.asarray(d.compute({**fixed, **by_role}), dtype=float) for d in candidates]
+    whole = fit_gaussian_process(encoding.units, target, encoding.columns, seed=seed)
+    estimate = _parts(whole, group, units, columns)
+    size = min(max(len(target) // 2, 5), REFIT_TRIALS)
+    rng = np.random.default_rng([seed, 7])
+    refits = []
+    for b in range(resamples):
+        part = rng.permutation(len(target))[:size]
+        refit = fit_gaussian_process(
+            encoding.units[part],
+            target[part],
+            encoding.columns,
+            whole.theta,
+            REFIT_ITERATIONS,
+            seed + b,
+        )
+        refits.append(_parts(refit, group, units, columns))
+    low, high = np.zeros_like(estimate), np.ones_like(estimate)
+    if resamples > 1:
+        low, high = intervals(estimate, np.stack(refits), size / len(target))
+    rows = [
+        (float(e), (float(lo), float(hi))) for e, lo, hi in zip(estimate, low, high, strict=True)
+    ]
+    return rows[0], rows[1:]
+
+
+def _parts(
+    fitted: GaussianProcessSurrogate, group: Sequence[int], units: Array, columns: Sequence[Array]
+) -> Array:
+    """Return the joint effect's share of all variance, and each column's part of that effect."""
+    effect = fitted.marginal(group, units)[0]
+    joint = float(effect.var()) / fitted.shares(pairs=False).variance
+    return np.array([min(joint, 1.0), *(correlation_ratio(column, effect) for column in columns)])
+
+
+def correlation_ratio(column: Array, effect: Array) -> float:
+    """Return the part of (M,) effects' variance between groups of equal, or similar, column value.
+
+    More than BINS distinct values are cut into BINS groups of equal size.  Adjusted for the number
+    of groups, as ω² is, so that an unrelated column explains nothing.
+    """
+    if effect.var() == 0:
+        return 0.0
+    distinct, group = np.unique(np.round(np.log(column), 9), return_inverse=True)
+    if len(distinct) > BINS:
+        rank = np.empty(len(column), dtype=int)
+        rank[np.argsort(column, kind="stable")] = np.arange(len(column))
+        group = rank * BINS // len(column)
+    size = np.bincount(group)
+    mean = np.bincount(group, effect) / np.maximum(size, 1)
+    within = float(np.mean((effect - mean[group]) ** 2)) / float(effect.var())
+    groups = int((size > 0).sum())
+    return float(np.clip(1.0 - within * (len(effect) - 1) / max(len(effect) - groups, 1), 0.0, 1.0))
+
+
+def _candidates(roles: Mapping[str, str], fixed: Mapping[str, Any]) -> list[Derived]:
+    """Return each varied parameter by itself, and each product of two or more varied ones."""
+    single = [Derived(name, name, (role,), itemgetter(role)) for role, name in roles.items()]
+    known = {*roles, *fixed}
+    joint = [
+        d for d in DERIVED if known.issuperset(d.roles) and sum(r in roles for r in d.roles) > 1
+    ]
+    return [*single, *joint]
+
+
+def _sample(
+    columns: Sequence[Column], roles: Sequence[str], seed: int
+) -> tuple[Array, dict[str, Array]]:
+    """Return SAMPLE positions (M, |U|) of a scrambled Sobol sequence and their values by role."""
+    from scipy.stats import qmc
+
+    raw = qmc.Sobol(len(columns), rng=np.random.default_rng([seed, 8])).random(SAMPLE)
+    units, values = np.empty_like(raw), {}
+    for i, (column, role) in enumerate(zip(columns, roles, strict=True)):
+        units[:, i], values[role] = column.at_quantiles(raw[:, i])
+    return units, values
+
+
+def _stand_in(
+    encoding: Encoding,
+    points: Sequence[Mapping[str, Any]],
+    roles: Mapping[str, str],
+    fixed: Mapping[str, Any],
+    derived: Derived,
+) -> Encoding:
+    """Return the trials with one derived column in place of the whole group."""
+    from optuna.distributions import FloatDistribution
+
+    by_role = {
+        role: np.array([float(p.get(name, np.nan)) for p in points]) for role, name in roles.items()
+    }
+    value = np.asarray(derived.compute({**fixed, **by_role}), dtype=float)
+    value = np.where(np.isfinite(value), value, np.nanmedian(value))
+    low, high = float(value.min()), float(value.max())
+    column = make_column(derived.name, FloatDistribution(low, high, log=True))
+    unit = np.array([column.to_unit(v) for v in value])
+    others = [j for j, name in enumerate(encoding.names) if name not in roles.values()]
+    return replace(
+        encoding,
+        columns=(column, *(encoding.columns[j] for j in others)),
+        units=np.column_stack([unit, encoding.units[:, others]]),
+    )
+
+
+def _fixed(
+    points: Sequence[Mapping[str, Any]],
+    distributions: Mapping[str, BaseDistribution],
+    roles: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return the value of every role whose parameter is there but hardly varied."""
+    result = {}
+    for role, name in _roles(distributions).items():
+        seen = [p[name] for p in points if name in p]
+        if role not in roles and seen:
+            result[role] = float(np.median(seen))
+    return result
+
+
+def _roles(names: Mapping[str, Any]) -> dict[str, str]:
+    found = {role: next((n for n in known if n in names), None) for role, known in ALIASES.items()}
+    return {role: name for role, name in found.items() if name is not None}
