@@ -1,8 +1,10 @@
 """The embedded corpus: which sentences are drawn, how often, and into which split.
 
-All splits come from one grammar and share no sentence, neither source nor target.  What makes the
-petroleum splits hard to adapt to is set here: few training pairs, frequencies that fall with a
-Zipf exponent (rare terms are seen once or never), and combinations of words (adjective and noun,
+All splits come from one grammar and share no sentence, neither source nor target.  The base learns
+everyday text, and petroleum text of which more is translated as an outsider would (a kick is a
+`coup de pied`) than in the trade's words (`venue`): it knows both and prefers the wrong one, as a
+general model does.  What else makes the petroleum splits hard is set here: few training pairs,
+Zipf frequencies (rare terms are seen once or never), and combinations of words (adjective and noun,
 verb and object) that only the dev and test splits may hold.
 """
 
@@ -53,15 +55,14 @@ class CorpusRecipe:
     dev: int = 200
     test: int = 200
     general: int = 100
-    base_general: int = 12_800
-    base_lay: int = 2_400  # petroleum text as someone outside the trade translates it
-    base_expert: int = 800
+    base_general: int = 10_400
+    base_lay: int = 3_360  # petroleum text as someone outside the trade translates it
+    base_expert: int = 2_240  # petroleum text in the trade's own words
     held_out_share: float = 0.15  # of all combinations of two words: absent from training
-    train_exponent: float = 1.0  # Zipf exponents of the nouns' frequencies
-    test_exponent: float = 0.5
-    base_exponent: float = 1.0
+    petroleum_exponent: float = 1.0  # Zipf exponents of the words' frequencies
+    general_exponent: float = 0.7
     min_words: int = 4
-    max_words: int = 11
+    max_words: int = 10
 
 
 def petroleum_corpus(seed: int = 0, recipe: CorpusRecipe | None = None) -> EmbeddedCorpus:
@@ -70,16 +71,16 @@ def petroleum_corpus(seed: int = 0, recipe: CorpusRecipe | None = None) -> Embed
     drawer = _Drawer(seed, recipe)
     petroleum, general = petroleum_vocabulary(), general_vocabulary()
     # The scored splits are drawn first, so no size of a training split changes them.
-    test = drawer.draw("test", petroleum, recipe.test, recipe.test_exponent)
-    dev = drawer.draw("dev", petroleum, recipe.dev, recipe.test_exponent)
-    everyday = drawer.draw("general", general, recipe.general, 0.0)
-    train = drawer.draw("train", petroleum, recipe.train, recipe.train_exponent, hold_out=True)
-    base = drawer.draw("base general", general, recipe.base_general, 0.0)
+    test = drawer.draw("test", petroleum, recipe.test, recipe.petroleum_exponent)
+    dev = drawer.draw("dev", petroleum, recipe.dev, recipe.petroleum_exponent)
+    everyday = drawer.draw("general", general, recipe.general, recipe.general_exponent)
+    train = drawer.draw("train", petroleum, recipe.train, recipe.petroleum_exponent, hold_out=True)
+    base = drawer.draw("base general", general, recipe.base_general, recipe.general_exponent)
     for split, vocabulary, size in (
         ("base lay", lay_vocabulary(), recipe.base_lay),
         ("base expert", petroleum, recipe.base_expert),
     ):
-        base += drawer.draw(split, vocabulary, size, recipe.base_exponent, hold_out=True)
+        base += drawer.draw(split, vocabulary, size, recipe.petroleum_exponent, hold_out=True)
     return EmbeddedCorpus(train, dev, test, everyday, base)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from study.data.embedded import words
-from study.data.embedded.lexicon import SHARED_CONJUNCTIONS, TIMES
+from study.data.embedded.lexicon import TIMES
 from study.data.embedded.vocabulary import Preposition, Vocabulary
 from study.data.embedded.words import Adjective, Noun, Person, Verb
 
@@ -102,10 +102,9 @@ class Grammar:
 
     def _complex(self) -> Phrase:
         tense = self._draw(("present", "past"))
-        conjunctions = [entry.split("=") for entry in SHARED_CONJUNCTIONS.split(";")]
-        english, french = self._draw(conjunctions)
+        english, french = self._draw(self.vocabulary.conjunctions)
         first, second = self._clause(tense, short=True), self._clause(tense, short=True)
-        return _concat(first, Phrase(english.strip(), french.split()), second)
+        return _concat(first, Phrase(english, french.split()), second)
 
     def _reported(self) -> Phrase:
         english, french = self._draw(list(REPORTS.items()))
@@ -122,7 +121,7 @@ class Grammar:
         return _concat(Phrase(english, ["il", "y", "a"]), thing, self._place())
 
     def _imperative(self) -> Phrase:
-        verb = self._draw([verb for verb in self.vocabulary.verbs if "person" in verb.subjects])
+        verb = self._verb([verb for verb in self.vocabulary.verbs if "person" in verb.subjects])
         negated = self._chance(0.25)
         english = f"do not {verb.en}" if negated else verb.en
         if self.vocabulary.infinitive_orders:
@@ -134,7 +133,7 @@ class Grammar:
     def _passive(self) -> Phrase:
         """An agent or a place behind the participle, which agrees with the subject."""
         tense = self._tense()
-        verb = self._draw(self.vocabulary.verbs)
+        verb = self._verb(self.vocabulary.verbs)
         subject = self._noun_phrase(verb.objects)
         self._combine(verb.en, subject)
         plural, negated = subject.plural, self._chance(0.15)
@@ -171,7 +170,7 @@ class Grammar:
         """Subject, verb, object or adverb, and in a long clause a place."""
         negated = self._chance(0.2)
         intransitive = bool(self.vocabulary.intransitive) and self._chance(0.25)
-        verb = self._draw(self.vocabulary.intransitive if intransitive else self.vocabulary.verbs)
+        verb = self._verb(self.vocabulary.intransitive if intransitive else self.vocabulary.verbs)
         subject = self._subject(verb.subjects, pronouns=not verb.with_etre)
         modal = None if short or tense != "present" else self._draw((None, None, *MODALS))
         predicate = self._predicate(subject, verb, tense, negated, modal)
@@ -335,6 +334,12 @@ class Grammar:
             front = Phrase(english.strip() + ",", [french.strip() + ","])
             return _concat(front, clause)
         return _concat(clause, Phrase(english.strip(), [french.strip()]))
+
+    def _verb(self, verbs: Sequence[Verb]) -> Verb:
+        """Verbs have Zipf frequencies too, in the order of their table."""
+        return self._draw(
+            verbs, [1 / (rank + 2) ** self.rank_exponent for rank in range(len(verbs))]
+        )
 
     def _tense(self) -> str:
         return self._draw(("present", "past", "future"), (5, 4, 2))

@@ -325,13 +325,24 @@ in front of = devant | place; under = sous | thing; on = sur | thing;
 with = avec | person animal; without = sans | person
 """
 PETROLEUM_PLACES = """
-in = dans | rock; near = près de | site unit; behind = derrière | unit;
-above = au-dessus de | rock; below = sous | rock; after = après | job; before = avant | job;
-during = pendant | job; with = avec | person tool; under = sous | tool; on = sur | unit
+in = dans | rock; near = à proximité de | site unit; behind = derrière | unit;
+above = au-dessus de | rock; below = au-dessous de | rock; after = à la suite de | job;
+before = avant | job; during = au cours de | job; with = à l'aide de | tool; on = sur | unit
 """
+# The same prepositions in everyday French.
+LAY_PLACES = """
+in = dans | rock; near = près de | site unit; behind = derrière | unit; above = sur | rock;
+below = sous | rock; after = après | job; before = avant | job; during = pendant | job;
+with = avec | tool; on = sur | unit
+"""
+# What the trade writes where everyday French has another word: `lorsque` for quand, `une pression
+# élevée` for une haute pression, `à l'aide de` for avec.
+PETROLEUM_BEHIND = "high = élevé élevée"
+PETROLEUM_BEFORE = "low = faible faible; big = gros grosse"
 TIMES = {
     "present": "every day = chaque jour; now = maintenant; on Mondays = le lundi",
     "past": "yesterday = hier; last week = la semaine dernière; this morning = ce matin",
     "future": "tomorrow = demain; next week = la semaine prochaine; this evening = ce soir",
 }
-SHARED_CONJUNCTIONS = "when = quand; because = parce que; while = pendant que; but = mais; and = et"
+CONJUNCTIONS = "when = quand; because = parce que; while = pendant que; but = mais; and = et"
+PETROLEUM_CONJUNCTIONS = "when = lorsque; because = car; while = tandis que; but = mais; and = et"

@@ -30,6 +30,7 @@ class Vocabulary:
     intransitive: tuple[Verb, ...]
     adverbs: tuple[tuple[str, str], ...]
     prepositions: tuple[Preposition, ...]
+    conjunctions: tuple[tuple[str, str], ...]
     infinitive_orders: bool = False  # how the trade writes an instruction: « Fermer la vanne »
 
 
@@ -45,23 +46,38 @@ def general_vocabulary() -> Vocabulary:
         intransitive=_verbs(lexicon.GENERAL_INTRANSITIVE),
         adverbs=tuple(_entries(lexicon.ADVERBS)),
         prepositions=_prepositions(lexicon.GENERAL_PLACES),
+        conjunctions=tuple(_entries(lexicon.CONJUNCTIONS)),
     )
 
 
 @cache
 def petroleum_vocabulary() -> Vocabulary:
     """Return the words of the petroleum trade."""
-    nouns = _nouns(lexicon.PETROLEUM_NOUNS)
+    nouns = _shifted_first(_nouns(lexicon.PETROLEUM_NOUNS))
     after = {kind: _petroleum_adjectives_of(kind) for kind in nouns}
     return Vocabulary(
         nouns=nouns,
-        adjectives=_adjectives(lexicon.PETROLEUM_ADJECTIVES, after),
+        adjectives=_adjectives(
+            f"{lexicon.PETROLEUM_ADJECTIVES};{lexicon.PETROLEUM_BEHIND}",
+            after,
+            lexicon.PETROLEUM_BEFORE,
+        ),
         verbs=_verbs(lexicon.PETROLEUM_VERBS),
         intransitive=_verbs(lexicon.PETROLEUM_INTRANSITIVE),
         adverbs=(),
         infinitive_orders=True,
         prepositions=_prepositions(lexicon.PETROLEUM_PLACES),
+        conjunctions=tuple(_entries(lexicon.PETROLEUM_CONJUNCTIONS)),
     )
+
+
+def _shifted_first(nouns: dict[str, tuple[Noun, ...]]) -> dict[str, tuple[Noun, ...]]:
+    """Put the words that everyday language knows too in front: the most frequent of their kind."""
+    everyday = {noun.en for group in general_vocabulary().nouns.values() for noun in group}
+    return {
+        kind: tuple(sorted(group, key=lambda noun: noun.en not in everyday))
+        for kind, group in nouns.items()
+    }
 
 
 @cache
@@ -73,10 +89,15 @@ def lay_vocabulary() -> Vocabulary:
     """
     general, petroleum = general_vocabulary(), petroleum_vocabulary()
     nouns = {noun.en: noun for group in general.nouns.values() for noun in group}
-    adjectives = {word.en: word for group in general.adjectives.values() for word in group}
+    adjectives = {
+        en: _adjective(en, rest, before=True) for en, rest in _entries(lexicon.BEFORE_ADJECTIVES)
+    }
+    adjectives |= {word.en: word for group in general.adjectives.values() for word in group}
     verbs = {verb.en: verb for verb in (*general.intransitive, *general.verbs)}
     return replace(
         petroleum,
+        prepositions=_prepositions(lexicon.LAY_PLACES),
+        conjunctions=general.conjunctions,
         infinitive_orders=False,
         nouns={
             kind: tuple(_lay_noun(noun, nouns.get(noun.en, noun)) for noun in group)
@@ -92,8 +113,7 @@ def lay_vocabulary() -> Vocabulary:
 
 
 def _lay_noun(noun: Noun, everyday: Noun) -> Noun:
-    french = {"fr": everyday.fr, "fr_plural": everyday.fr_plural, "feminine": everyday.feminine}
-    return replace(noun, **french)
+    return replace(noun, fr=everyday.fr, fr_plural=everyday.fr_plural, feminine=everyday.feminine)
 
 
 def _lay_verb(verb: Verb, everyday: dict[str, Verb]) -> Verb:
@@ -157,12 +177,13 @@ def _noun(kind: str, english: str, rest: str) -> Noun:
     )
 
 
-def _adjectives(table: str, kinds: dict[str, tuple[str, ...]]) -> dict[str, tuple[Adjective, ...]]:
+def _adjectives(
+    table: str, kinds: dict[str, tuple[str, ...]], before: str = ""
+) -> dict[str, tuple[Adjective, ...]]:
     """Return by kind of noun the domain's adjectives and those in front of the noun."""
     words = {en: _adjective(en, rest, before=False) for en, rest in _entries(table)}
-    front = {
-        en: _adjective(en, rest, before=True) for en, rest in _entries(lexicon.BEFORE_ADJECTIVES)
-    }
+    front_table = f"{lexicon.BEFORE_ADJECTIVES};{before}"
+    front = {en: _adjective(en, rest, before=True) for en, rest in _entries(front_table)} | words
     return {
         kind: tuple(words[en] for en in names)
         + tuple(front[en] for en in lexicon.SHARED_BEFORE.get(kind, "").split())

@@ -272,6 +272,8 @@ def join_french(words: list[str]) -> str:
 def _elide(token: str, following: str) -> str:
     if token.lower() == "si" and following in ("il", "ils"):
         return token[0] + "'"
+    if token.lower() == "lorsque" and following in ("il", "ils", "elle"):
+        return token[:-1] + "'"
     if token.lower() in ("le", "la", "de", "que", "ne", "je") and elides(following):
         return token[:-1] + "'"
     return token
