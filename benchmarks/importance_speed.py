@@ -1,0 +1,96 @@
+"""How long does an importance take?  Main effects and all pairs against Optuna's main effects.
+
+    python benchmarks/importance_speed.py
+
+One thread, one run: 1,000 trials, 6 parameters, 64 trees; then the whole evidence (100 resamples,
+both surrogates) on 200 trials, and peak memory of the decomposition as the trials grow.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import time
+import tracemalloc
+import warnings
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import FloatDistribution
+
+from analysis.encoding import encode
+from analysis.fanova import fit_forest
+from analysis.importance import importances
+
+SPACE = {f"x{j}": FloatDistribution(0.0, 1.0) for j in range(6)}
+
+
+def trials(count: int, seed: int = 0) -> tuple[list[dict[str, Any]], np.ndarray[Any, Any]]:
+    """Return random points and an objective with main effects, an interaction and noise."""
+    rng = np.random.default_rng(seed)
+    units = rng.random((count, len(SPACE)))
+    values = np.sin(5 * units[:, 0]) + units[:, 1] * units[:, 2] + 0.2 * rng.normal(size=count)
+    return [dict(zip(SPACE, row, strict=True)) for row in units.tolist()], values
+
+
+def ours(count: int) -> float:
+    """Return the seconds of encoding, forest, all main effects and all pairs."""
+    points, values = trials(count)
+    start = time.perf_counter()
+    encoding = encode(points, SPACE)
+    fit_forest(encoding.units, values, encoding.columns).shares()
+    return time.perf_counter() - start
+
+
+def optunas(count: int) -> float:
+    """Return the seconds of Optuna's fANOVA main effects."""
+    points, values = trials(count)
+    study = optuna.create_study()
+    study.add_trials(
+        [
+            optuna.trial.create_trial(params=p, distributions=SPACE, value=v)
+            for p, v in zip(points, values, strict=True)
+        ]
+    )
+    evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=64, seed=0)
+    start = time.perf_counter()
+    optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return time.perf_counter() - start
+
+
+def peak_megabytes(count: int) -> float:
+    """Return the peak memory of fit and decomposition, in megabytes."""
+    points, values = trials(count)
+    encoding = encode(points, SPACE)
+    tracemalloc.start()
+    fit_forest(encoding.units, values, encoding.columns, trees=16).shares()
+    peak = tracemalloc.get_traced_memory()[1] / 1e6
+    tracemalloc.stop()
+    return peak
+
+
+def main() -> None:
+    """Print the ratio, the evidence's seconds and the growth of memory."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore")
+    ours(100)  # imports
+    mine, theirs = min(ours(1000) for _ in range(3)), optunas(1000)
+    print(f"1,000 trials, 6 parameters, 64 trees: ours {mine:.2f} s with all 15 pairs")
+    print(f"optuna {theirs:.1f} s without pairs: {theirs / mine:.0f} times ours (aim 30)")
+    points, values = trials(200)
+    seconds = 0.0
+    for surrogate in ("gp", "forest"):
+        start = time.perf_counter()
+        importances(points, values, SPACE, surrogate=surrogate, resamples=100)
+        seconds += time.perf_counter() - start
+        print(f"200 trials, 100 resamples, {surrogate}: {time.perf_counter() - start:.1f} s")
+    print(f"whole evidence, both surrogates: {seconds:.1f} s on one core (aim 15 on two)")
+    for count in (500, 1000, 2000, 4000):
+        print(f"{count} trials, 16 trees: peak {peak_megabytes(count):.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
