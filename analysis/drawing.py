@@ -39,7 +39,13 @@ def mark_best(ax: Axes, data: StudyData, shown: Slice, x: Array) -> None:
     best = next(iter(data.ranked(shown.objective)), None)
     if best is not None and best.number in shown.numbers:
         place = shown.numbers.index(best.number)
-        style: dict[str, Any] = {"s": 42, "color": BEST, "linewidths": 0, "zorder": 4}
+        style: dict[str, Any] = {
+            "s": 42,
+            "color": BEST,
+            "linewidths": 0,
+            "zorder": 4,
+            "clip_on": False,
+        }
         ax.scatter(x[place], shown.y[place], label=f"best (trial {best.number})", **style)
 
 

@@ -18,6 +18,8 @@ from reports.wording import (
 )
 from study.metrics import METRICS
 
+SMALL_SHARE = 0.05
+
 
 def answer(results: Results) -> tuple[str, ...]:
     """The sentences that the page opens with."""
@@ -113,12 +115,14 @@ def _importance(result: Importances | None) -> str:
     if not beyond:
         return "No parameter rose above what chance would give."
     top, *others = beyond
-    first = f"What matters{' most' if others else ''} is {top.name}: {_share(top)}"
-    rest = (
-        f", then {listing(f'{p.name} ({share(p.importance)})' for p in others)}" if others else ""
-    )
+    large = [f"{p.name} ({share(p.importance)})" for p in others if p.importance >= SMALL_SHARE]
+    small = [f"{p.name} ({share(p.importance)})" for p in others if p.importance < SMALL_SHARE]
+    said = f"What matters{' most' if others else ''} is {top.name}: {_share(top)}"
+    said += f", then {listing(large)}." if large else "."
+    if small:
+        said += f" A small effect, yet beyond chance: {listing(small)}."
     silent = len(beyond) < len(result.parameters)
-    return f"{first}{rest}.{' Nothing else rose above chance.' if silent else ''}"
+    return said + (" Nothing else rose above chance." if silent else "")
 
 
 def _share(effect: ParameterImportance) -> str:

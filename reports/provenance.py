@@ -12,6 +12,7 @@ from reports.results import Results
 from reports.tables import space_table
 from reports.wording import STATES, moment, number
 
+INTERNAL = ("objectives", "adapters")  # what the page says elsewhere
 PAGE_PACKAGES = ("optuna-study", "optuna", "scikit-learn", "numpy", "matplotlib", "seaborn")
 
 
@@ -50,7 +51,7 @@ def _counts(data: StudyData) -> dict[str, str]:
 def _study(data: StudyData) -> dict[str, str]:
     ways = zip(data.objectives, data.directions, strict=True)
     facts = {"name": data.name, "objectives": ", ".join(f"{n} ({way})" for n, way in ways)}
-    facts |= {k: _flat(v) for k, v in data.attributes.items() if k != "objectives"}
+    facts |= {k: _flat(v) for k, v in data.attributes.items() if k not in INTERNAL}
     starts = [t.datetime_start for t in data.frozen_trials if t.datetime_start]
     ends = [t.datetime_complete for t in data.frozen_trials if t.datetime_complete]
     if starts:
@@ -62,13 +63,20 @@ def _study(data: StudyData) -> dict[str, str]:
 
 def _recorded(provenance: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Each nested part under its own heading, plain values under one."""
-    plain = {k: _flat(v) for k, v in provenance.items() if not isinstance(v, Mapping)}
+    plain = dict(_fact(k, v) for k, v in provenance.items() if not isinstance(v, Mapping))
     nested = {
-        k.replace("_", " ").capitalize(): {name: _flat(v) for name, v in part.items()}
+        k.replace("_", " ").capitalize(): dict(_fact(name, v) for name, v in part.items())
         for k, part in provenance.items()
         if isinstance(part, Mapping)
     }
     return nested | {"Run": plain}
+
+
+def _fact(name: str, value: Any) -> tuple[str, str]:
+    """A name and its value in words, bytes as a person counts them."""
+    if name.endswith("_bytes") and isinstance(value, (int, float)):
+        return name.removesuffix("_bytes"), f"{value / 1e9:.1f} GB"
+    return name, _flat(value)
 
 
 def _flat(value: Any) -> str:
@@ -81,7 +89,7 @@ def _flat(value: Any) -> str:
 
 def _analysis(results: Results) -> dict[str, str]:
     facts = {}
-    if results.importance is not None:
+    if results.importance is not None and results.importance.parameters:
         facts["importances"] = f"{results.importance.evaluator}, {results.importance.surrogate}"
     if results.comparisons:
         facts["intervals of scores"] = "paired bootstrap, 1000 resamples"

@@ -34,8 +34,8 @@ def trial_table(data: StudyData) -> Table | None:
     for name in data.distributions:
         columns.setdefault(name, [t.params.get(name) for t in data.frozen_trials])
     for name in attributes:
-        heading = label_of(name).replace("_", " ")
-        columns.setdefault(heading, [t.user_attrs.get(name) for t in data.frozen_trials])
+        heading, values = _attribute(name, [t.user_attrs.get(name) for t in data.frozen_trials])
+        columns.setdefault(heading, values)
     cells = [
         [cell(v, write) for v in values] for values in columns.values() for write in [alike(values)]
     ]
@@ -43,6 +43,14 @@ def trial_table(data: StudyData) -> Table | None:
     marked = frozenset(i for i, t in enumerate(data.frozen_trials) if t.number in numbers)
     rows = tuple(zip(*cells, strict=True))
     return Table("All trials", tuple(columns), rows, sortable=True, marked=marked)
+
+
+def _attribute(name: str, values: list[Any]) -> tuple[str, list[Any]]:
+    """An attribute's heading and values; bytes as megabytes."""
+    if name.endswith("_bytes"):
+        name = name.removesuffix("_bytes") + "_MB"
+        values = [v / 1e6 if isinstance(v, (int, float)) else v for v in values]
+    return label_of(name).replace("_", " "), values
 
 
 def _best_numbers(data: StudyData) -> set[int]:
