@@ -21,3 +21,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+
+// Paper cannot be unfolded.
+addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("details")) details.open = true;
+});
