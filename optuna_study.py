@@ -285,7 +285,9 @@ def _messages() -> Console:
 
 
 def _print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
+    json_text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=ascii_only)
+    sys.stdout.write(json_text + "\n")
 
 
 @contextmanager
@@ -326,6 +328,17 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:  # no space left, no permission: nothing of ours to trace
+        print(f"{error.filename or 'input or output'}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:
+        from study.store.storage import storage_problem
+
+        line = storage_problem(error)
+        if line is None:
+            raise
+        print(line, file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

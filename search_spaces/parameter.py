@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Any, Self
 
 from optuna.distributions import (
@@ -23,6 +24,10 @@ from pydantic import (
 
 Number = StrictInt | StrictFloat
 Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
+
+MAX_NUMBER = 1e300
+MAX_LEVELS = 1_000_000
+"""What a step may divide a range into; finer is a continuous range."""
 
 
 def _as_list(value: Any) -> Any:
@@ -59,6 +64,8 @@ class Parameter(BaseModel):
             raise ValueError("needs either low and high, or choices, or value")
         if self.choices is not None or self.value is not None:
             self._check_has_no_range_keys()
+        if self.value is not None and self.when:
+            raise ValueError("when belongs to what is searched; a fixed value always holds")
         if self.choices is not None:
             self._check_choices()
         if given[0]:
@@ -73,25 +80,30 @@ class Parameter(BaseModel):
         assert self.choices is not None
         if not self.choices:
             raise ValueError("choices must not be empty")
-        if len({(type(c), c) for c in self.choices}) < len(self.choices):
+        if len(set(self.choices)) < len(self.choices):  # 8 and 8.0 are one choice to Optuna
             raise ValueError("choices must differ from each other")
 
     def _check_range(self) -> None:
         if self.low is None or self.high is None:
             raise ValueError("a range needs both low and high")
+        if max(abs(self.low), abs(self.high)) > MAX_NUMBER:
+            raise ValueError(f"low and high must be at most {MAX_NUMBER:g} in size")
         if not self.low < self.high:
             raise ValueError(f"low must be below high, got low = {self.low}, high = {self.high}")
         if self.log and self.low <= 0:
             raise ValueError(f"a log-scaled range needs low > 0, got low = {self.low}")
         if self.step is not None:
-            self._check_step(self.high - self.low, self.step)
+            self._check_step(_exact(self.high) - _exact(self.low), _exact(self.step))
 
-    def _check_step(self, width: float, step: float) -> None:
+    def _check_step(self, width: Decimal, step: Decimal) -> None:
+        """Check in decimals, as Optuna does, so that it need not move the upper end."""
         if self.log:
             raise ValueError("a log-scaled range takes no step")
         if not 0 < step <= width:
             raise ValueError(f"step must be above 0 and at most high - low, got {step}")
-        if abs(width / step - round(width / step)) > 1e-9:
+        if width > MAX_LEVELS * step:
+            raise ValueError(f"step makes over {MAX_LEVELS:,} levels, got {step}; leave it out")
+        if width % step:
             raise ValueError(f"step must divide high - low, got {step} in a width of {width}")
 
     @property
@@ -118,3 +130,8 @@ class Parameter(BaseModel):
             )
         step = None if self.step is None else float(self.step)
         return FloatDistribution(float(self.low), float(self.high), log=self.log, step=step)
+
+
+def _exact(number: float) -> Decimal:
+    """Return the number as it is written: 0.3, not the nearest binary fraction."""
+    return Decimal(str(number))

@@ -49,22 +49,41 @@ class SearchSpace:
         """Return the value at the middle of every parameter's own scale."""
         return {name: from_unit(d, 0.5) for name, d in self.distributions.items()}
 
+    def product_size(self) -> int | None:
+        """Return the product of all numbers of levels; None where a range is continuous."""
+        levels = [level_count(d) for d in self.distributions.values()]
+        return None if None in levels else math.prod(n for n in levels if n is not None)
+
     def grid_size(self) -> int | None:
         """Return the number of points of the complete grid; None where a range is continuous."""
-        levels = [level_count(d) for d in self.distributions.values()]
-        if any(n is None for n in levels):
-            return None
-        return math.prod(n for n in levels if n is not None)
+        if not self.conditions or self.product_size() is None:
+            return self.product_size()
+        return len(self.grid_points())
 
-    def grid_point(self, index: int) -> dict[str, Any]:
-        """Return point `index` of the complete grid, the last parameter varying fastest."""
-        point: dict[str, Any] = {}
-        for name, distribution in reversed(self.distributions.items()):
-            levels = level_count(distribution)
-            assert levels is not None, f"{name} is continuous"
-            index, level = divmod(index, levels)
-            point[name] = from_unit(distribution, (level + 0.5) / levels)
-        return {name: point[name] for name in self.distributions}
+    def grid_points(self) -> list[dict[str, Any]]:
+        """Return every point of the complete grid once, the last parameter varying fastest.
+
+        A point holds its active parameters only, so that none differ in inactive ones alone.
+        """
+        points: list[dict[str, Any]] = [{}]
+        for name, distribution in self.distributions.items():
+            values = _levels(distribution)
+            points = [
+                extended
+                for point in points
+                for extended in (
+                    [{**point, name: v} for v in values] if self.is_active(name, point) else [point]
+                )
+            ]
+        return points
+
+
+def _levels(distribution: BaseDistribution) -> list[Any]:
+    if isinstance(distribution, IntDistribution):  # on a log scale their cells are uneven
+        return list(range(distribution.low, distribution.high + 1, distribution.step))
+    count = level_count(distribution)
+    assert count is not None, f"{distribution} is continuous"
+    return [from_unit(distribution, (level + 0.5) / count) for level in range(count)]
 
 
 def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:

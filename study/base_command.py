@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from study.base_building import BaseRecipe, build_base
 from study.base_models import TrainProgress
 from study.data.readers import read_pairs
 from study.errors import InputError
 from study.spec import DataSpec
+from study.spec_problems import problems_of
 
 
 def build_from_corpus(
@@ -29,9 +33,19 @@ def build_from_corpus(
     """
     if out.exists():
         raise InputError(f"{out}: exists already; a base is written to a new folder")
-    pairs = read_pairs(corpus, DataSpec(source_column=source_column, target_column=target_column))
-    from study.base_building import BaseRecipe, build_base
+    try:
+        columns = DataSpec(source_column=source_column, target_column=target_column)
+    except ValidationError as error:
+        raise problems_of(error, "--source-column, --target-column", DataSpec) from None
+    if recipe["d_model"] % BaseRecipe.heads:
+        raise InputError(
+            f"--width: must be a multiple of {BaseRecipe.heads}, got {recipe['d_model']}"
+        )
+    pairs = read_pairs(corpus, columns)
     from study.engines.workspace import be_one_quiet_thread
 
     be_one_quiet_thread()
-    build_base(pairs, out, dataclasses.replace(BaseRecipe(), **recipe), progress)
+    try:
+        build_base(pairs, out, dataclasses.replace(BaseRecipe(), **recipe), progress)
+    except OSError as error:
+        raise InputError(f"{out}: cannot write the base: {error.strerror}") from error

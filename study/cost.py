@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from study.base_models import BaseModel, locate_base
+from study.data.embedded import petroleum_corpus
 from study.engines.adapters import attach_adapter
 from study.errors import InputError
 from study.spec import StudySpec
@@ -38,6 +39,8 @@ def _skeleton(spec: StudySpec) -> Any:
     from study.engines.workspace import be_one_quiet_thread
 
     be_one_quiet_thread()
+    if spec.base.model == "embedded":
+        return _embedded_skeleton(spec.data.seed)
     location = locate_base(spec)
     try:
         config = AutoConfig.from_pretrained(
@@ -45,11 +48,23 @@ def _skeleton(spec: StudySpec) -> Any:
             revision=spec.base.revision or "main",
             trust_remote_code=spec.base.trust_remote_code,
         )
+        with torch.device("meta"):
+            return AutoModelForSeq2SeqLM.from_config(config)
     except Exception as error:
         message = " ".join(str(error).split())[:300]
         raise InputError(f"base.model: cannot load {location!r}: {message}") from error
+
+
+def _embedded_skeleton(seed: int) -> Any:
+    """Return the embedded base as it will be; only its vocabulary has to be learnt for that."""
+    import torch
+
+    from study.base_building import BaseRecipe, new_model, train_tokenizer
+
+    recipe = BaseRecipe(seed=seed)
+    tokenizer = train_tokenizer(petroleum_corpus(seed).base_train, recipe)
     with torch.device("meta"):
-        return AutoModelForSeq2SeqLM.from_config(config)
+        return new_model(recipe, tokenizer)
 
 
 def _extremes(spec: StudySpec) -> dict[str, Any]:

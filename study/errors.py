@@ -12,5 +12,11 @@ class InputError(Exception):
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
-        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        lines = (problems,) if isinstance(problems, str) else problems
+        self.problems = tuple(map(_one_line, lines))
         super().__init__("\n".join(self.problems))
+
+
+def _one_line(problem: str) -> str:
+    """Escape line ends and control characters, which a quoted key or a file name may hold."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in problem)

@@ -16,6 +16,7 @@ MAY_CHANGE = {
     ("search", "keep_adapters"),
     ("search", "space"),  # a name; its parameters are compared
     ("evaluation", "batch_size"),
+    *(("data", split) for split in ("train", "dev", "general")),  # paths; contents are compared
 }
 _MISSING = "nothing"
 

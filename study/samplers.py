@@ -1,16 +1,17 @@
 """Samplers and pruners by name.
 
 Optuna's seeded samplers restart their stream on resume, and draw the same points in every process.
-Here the sampler of a trial is made from (study seed, number), so a resumed study continues
-where an uninterrupted one would have been.
+Here the sampler of a trial is made from (study seed, index), where the index counts the points that
+were sampled, not those that were enqueued or retried: a resumed study continues where an
+uninterrupted one would have been.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
@@ -30,11 +31,11 @@ def sampler_for(spec: StudySpec, index: int) -> BaseSampler:
     seed = derive_seed(spec.seed, index, "sampler") % 2**32
     match spec.search.sampler:
         case "random":
-            return PointSampler(RandomPoints(spec.seed))
+            return PointSampler(RandomPoints(spec.seed), index, spec.seed)
         case "sobol":
-            return PointSampler(SobolPoints(spec.seed, spec.search.search_space, index))
+            return PointSampler(SobolPoints(spec.seed, spec.search.search_space), index, spec.seed)
         case "grid":
-            return PointSampler(GridPoints(spec.seed, spec.search.search_space, index))
+            return PointSampler(GridPoints(spec.seed, spec.search.search_space), index, spec.seed)
         case "tpe":
             return optuna.samplers.TPESampler(seed=seed)
         case "gp":
@@ -59,11 +60,29 @@ def pruner_for(spec: StudySpec) -> BasePruner:
             return optuna.pruners.SuccessiveHalvingPruner(min_resource=training.report_every)
 
 
-class PointSampler(BaseSampler):
-    """An Optuna sampler whose points do not depend on other trials."""
+def is_given(trial: FrozenTrial) -> bool:
+    """Say whether a trial's point was given, by the study file or a retry, and not sampled."""
+    return "enqueued" in trial.user_attrs or "retry_of" in trial.user_attrs
 
-    def __init__(self, points: RandomPoints | SobolPoints | GridPoints) -> None:
+
+class Points(Protocol):
+    """A sequence of points in the search space."""
+
+    def value(self, index: int, name: str, distribution: BaseDistribution) -> Any:
+        """Return one coordinate of point `index`."""
+
+
+class PointSampler(BaseSampler):
+    """An Optuna sampler whose points do not depend on other trials' results.
+
+    Of a point that was enqueued in part, the rest is drawn at random, so that it takes nothing from
+    the sequence; a retry whose first attempt was lost before it was drawn takes that one's point.
+    """
+
+    def __init__(self, points: Points, index: int, seed: int) -> None:
         self._points = points
+        self._index = index
+        self._rest = RandomPoints(derive_seed(seed, "enqueued"))
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -85,7 +104,14 @@ class PointSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Return the trial's value of one parameter."""
-        return self._points.value(trial.number, param_name, param_distribution)
+        origin = trial.user_attrs.get("retry_of", trial.number)
+        if "enqueued" in trial.user_attrs:
+            return self._rest.value(origin, param_name, param_distribution)
+        index = self._index
+        if "retry_of" in trial.user_attrs:
+            before = study.get_trials(deepcopy=False)[:origin]
+            index = sum(not is_given(t) for t in before)
+        return self._points.value(index, param_name, param_distribution)
 
 
 @dataclass(frozen=True)
@@ -94,27 +120,26 @@ class RandomPoints:
 
     seed: int
 
-    def value(self, number: int, name: str, distribution: BaseDistribution) -> Any:
-        """Draw from (study seed, trial number, name)."""
-        unit = np.random.default_rng(derive_seed(self.seed, number, name)).random()
+    def value(self, index: int, name: str, distribution: BaseDistribution) -> Any:
+        """Draw from (seed, index, name)."""
+        unit = np.random.default_rng(derive_seed(self.seed, index, name)).random()
         return from_unit(distribution, float(unit))
 
 
 @dataclass(frozen=True)
 class SobolPoints:
-    """One scrambled Sobol sequence over the whole space, point `index` of it."""
+    """One scrambled Sobol sequence over the whole space."""
 
     seed: int
     space: SearchSpace
-    index: int
 
-    def value(self, number: int, name: str, distribution: BaseDistribution) -> Any:
-        """Return the coordinate of this point."""
+    def value(self, index: int, name: str, distribution: BaseDistribution) -> Any:
+        """Return one coordinate of point `index`; the parameters' order does not matter."""
         from scipy.stats import qmc
 
-        names = list(self.space.distributions)
+        names = sorted(self.space.distributions)
         sequence = qmc.Sobol(len(names), rng=np.random.default_rng(derive_seed(self.seed, "sobol")))
-        sequence.fast_forward(self.index)
+        sequence.fast_forward(index)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # one point is no balanced block
             unit = sequence.random(1)[0, names.index(name)]
@@ -127,14 +152,14 @@ class GridPoints:
 
     seed: int
     space: SearchSpace
-    index: int
 
-    def value(self, number: int, name: str, distribution: BaseDistribution) -> Any:
-        """Return the coordinate of this point."""
-        return self._point()[name]
+    def value(self, index: int, name: str, distribution: BaseDistribution) -> Any:
+        """Return one coordinate of point `index`, which has it: inactive ones are not asked for."""
+        points = self._shuffled
+        return points[index % len(points)][name]
 
-    def _point(self) -> Mapping[str, Any]:
-        size = self.space.grid_size()
-        assert size is not None
-        order = np.random.default_rng(derive_seed(self.seed, "grid")).permutation(size)
-        return self.space.grid_point(int(order[self.index % size]))
+    @cached_property
+    def _shuffled(self) -> list[dict[str, Any]]:
+        points = self.space.grid_points()
+        order = np.random.default_rng(derive_seed(self.seed, "grid")).permutation(len(points))
+        return [points[i] for i in order]

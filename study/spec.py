@@ -7,7 +7,7 @@ wrong comes back as one `InputError` with one line a problem.  Nothing is valida
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -22,6 +22,7 @@ from study.spec_problems import problems_of
 
 COSTS = ("trainable_parameters", "train_seconds", "peak_memory_bytes")
 SHARED_WHEN_PACKED = ("train_seconds", "peak_memory_bytes")
+MAX_GRID_POINTS = 100_000
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 
@@ -51,6 +52,12 @@ class DataSpec(Strict):
     seed: Seed = 0
 
     @model_validator(mode="after")
+    def _columns_differ(self) -> Self:
+        if self.source_column == self.target_column:
+            raise ValueError(f"target_column: must not be the source's, got {self.target_column!r}")
+        return self
+
+    @model_validator(mode="after")
     def _has_one_origin(self) -> Self:
         if self.train is None and self.dev is None:
             if self.general is not None and self.corpus in (None, "embedded"):
@@ -72,6 +79,11 @@ class DataSpec(Strict):
         """Return the files that are given: split -> path."""
         named = {"train": self.train, "dev": self.dev, "general": self.general}
         return {split: path for split, path in named.items() if path is not None}
+
+    @property
+    def measures_forgetting(self) -> bool:
+        """Say whether there is general text beside the domain's."""
+        return self.general is not None or self.origin == "embedded"
 
 
 def direction_of(objective: str) -> str:
@@ -103,7 +115,8 @@ class EvaluationSpec(Strict):
         """Let every objective point its own way unless the file says otherwise."""
         if not isinstance(data, Mapping) or data.get("directions"):
             return data
-        objective = cls._one_or_several(data.get("objective", "bleu"))
+        named = cls._one_or_several(data.get("objective", "bleu"))
+        objective = [o for o in named if isinstance(o, str)] if isinstance(named, Sequence) else []
         known = [o for o in objective if o in COSTS or o.removeprefix("general_") in METRICS]
         return {**data, "directions": [direction_of(o) for o in known]}
 
@@ -156,11 +169,20 @@ class SearchSpec(Strict):
         for value in parameter.examples:
             check_value(f"parameters.{name}", name, value)
         earlier = list(self.parameters)[: list(self.parameters).index(name)]
-        for other in parameter.when:
+        for other, allowed in parameter.when.items():
+            where = f"parameters.{name}.when"
             if other not in earlier:
-                raise ValueError(
-                    f"parameters.{name}.when: {other!r} must be a parameter that stands before it"
-                )
+                raise ValueError(f"{where}: {other!r} must be a parameter that stands before it")
+            self._check_condition(where, other, allowed)
+
+    def _check_condition(self, where: str, other: str, allowed: tuple[Any, ...]) -> None:
+        distribution = self.parameters[other].distribution(integer=is_integer(other))
+        if distribution is None:
+            raise ValueError(f"{where}: {other!r} is fixed; leave the condition out")
+        for value in allowed:
+            check_value(f"{where}.{other}", other, value)
+            if not _contains(distribution, value):
+                raise ValueError(f"{where}.{other}: {value!r} lies outside {distribution}")
 
     @model_validator(mode="after")
     def _enqueued_points_lie_in_the_space(self) -> Self:
@@ -179,8 +201,13 @@ class SearchSpec(Strict):
 
     @model_validator(mode="after")
     def _grid_is_finite(self) -> Self:
-        if self.sampler == "grid" and self.search_space.grid_size() is None:
+        if self.sampler != "grid":
+            return self
+        size = self.search_space.product_size()
+        if size is None:
             raise ValueError("sampler: grid needs choices, whole numbers or a step everywhere")
+        if size > MAX_GRID_POINTS:
+            raise ValueError(f"sampler: grid of {size:,} points; allowed: {MAX_GRID_POINTS:,}")
         return self
 
     @property
@@ -210,6 +237,13 @@ class StudySpec(Strict):
     training: TrainingSpec = TrainingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     search: SearchSpec = SearchSpec()
+
+    @model_validator(mode="after")
+    def _objective_can_be_measured(self) -> Self:
+        for objective in self.evaluation.objective:
+            if objective.startswith("general_") and not self.data.measures_forgetting:
+                raise ValueError(f"evaluation.objective: {objective!r} needs data.general")
+        return self
 
     @model_validator(mode="after")
     def _searches_something(self) -> Self:

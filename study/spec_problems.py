@@ -3,29 +3,49 @@
 from __future__ import annotations
 
 import difflib
-import types
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from study.errors import InputError
 
-UNION_BRANCHES = frozenset({"int", "float", "str", "bool", "StrictInt", "StrictFloat"})
+UNION_BRANCHES = {"bool": "boolean", "int": "integer", "float": "number", "str": "string"}
+"""What pydantic appends to the location of a value that may be one of several kinds."""
 
 
 def problems_of(error: ValidationError, where: str, model: type[BaseModel]) -> InputError:
     """Return one line a problem: file, key, rule, what it got, what is allowed."""
-    lines = [_line(problem, where, model) for problem in error.errors(include_url=False)]
+    places = groupby(error.errors(include_url=False), key=_location)
+    lines = [_line(_one_of(list(found)), where, model) for _, found in places]
     return InputError(list(dict.fromkeys(lines)))
 
 
+def _location(problem: Any) -> tuple[Any, ...]:
+    """Return where in the document the problem is, without the branch of a union."""
+    *above, last = problem["loc"] or ("",)
+    branched = last in UNION_BRANCHES and problem["type"].startswith((last, "finite"))
+    return tuple(above) if branched else tuple(problem["loc"])
+
+
+def _one_of(problems: list[Any]) -> Any:
+    """Return what stands for all the branches of a union that a value failed."""
+    kinds = [UNION_BRANCHES.get(str(p["loc"][-1]), "") for p in problems if p["loc"]]
+    infinite = next((p for p in problems if p["type"] == "finite_number"), None)
+    if len(problems) == 1 or not all(kinds):
+        return problems[0]
+    allowed = f"{', '.join(kinds[:-1])} or {kinds[-1]}"
+    return infinite or {**problems[0], "msg": f"input should be a valid {allowed}"}
+
+
 def _line(problem: Any, where: str, model: type[BaseModel]) -> str:
-    location = [part for part in problem["loc"] if not _is_union_branch(part)]
+    location = _location(problem)
     key = ".".join(str(part) for part in location)
     if problem["type"] == "extra_forbidden":
         return f"{where}: {key}: unknown key{_hint(str(location[-1]), location[:-1], model)}"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ").split(" or instance of ")[0]
+    message = message.replace("dictionary", "table").replace("valid tuple", "list")
     if problem["type"] == "value_error":
         return (
             f"{where}: {key}.{message}"
@@ -45,7 +65,7 @@ def _names_a_key(message: str) -> bool:
     return bool(colon) and " " not in head
 
 
-def _hint(key: str, parents: list[Any], model: type[BaseModel]) -> str:
+def _hint(key: str, parents: tuple[Any, ...], model: type[BaseModel]) -> str:
     allowed = _fields_at(parents, model)
     if not allowed:
         return ""
@@ -54,7 +74,7 @@ def _hint(key: str, parents: list[Any], model: type[BaseModel]) -> str:
     return f"{meant}; allowed: {', '.join(allowed)}"
 
 
-def _fields_at(parents: list[Any], model: type[BaseModel]) -> list[str]:
+def _fields_at(parents: tuple[Any, ...], model: type[BaseModel]) -> list[str]:
     """Return the keys that a section knows, found by walking down from the root."""
     for parent in parents:
         field = model.model_fields.get(str(parent))
@@ -65,19 +85,16 @@ def _fields_at(parents: list[Any], model: type[BaseModel]) -> list[str]:
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        if issubclass(annotation, BaseModel):
-            yield annotation
-        return
     if get_origin(annotation) is not None:
         for argument in get_args(annotation):
             yield from _models_in(argument)
-
-
-def _is_union_branch(part: Any) -> bool:
-    return isinstance(part, str) and part in UNION_BRANCHES
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
 
 
 def _short(value: Any) -> str:
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except RecursionError:
+        return "a table nested too deeply"
     return shown if len(shown) <= 60 else shown[:57] + "..."

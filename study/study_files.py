@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,8 @@ def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) ->
     """Read a preset by name or a study file by path.
 
     `overrides` maps dotted keys to values (`{"search.trials": 10}`), as the command line gives
-    them; None leaves the file's own.  Paths in the file are relative to its folder.
+    them; None leaves the file's own.  Paths in the file are relative to its folder, those of the
+    command line to the working folder.
 
     Raises:
         InputError: one line a problem.
@@ -35,7 +37,7 @@ def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) ->
     _resolve_paths(document, path.parent)
     for key, value in (overrides or {}).items():
         if value is not None:
-            _set(document, key, value, str(path))
+            _set(document, key, _from_here(value) if key == "search.space" else value, str(path))
     _resolve_space(document, path)
     document.setdefault("name", path.stem)
     return parse_spec(document, path.name if path in presets().values() else str(path))
@@ -44,11 +46,11 @@ def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) ->
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; InputError with the line where it is none."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not valid TOML: {error}") from None
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8: byte {error.start}: {error.reason}") from None
+    except ValueError as error:  # tomllib's own, or a number of thousands of digits
+        raise InputError(f"{path}: not valid TOML: {error}") from None
     except RecursionError:
         raise InputError(f"{path}: not valid TOML: nested too deeply") from None
     except OSError as error:
@@ -60,7 +62,7 @@ def _find(target: str | Path) -> Path:
     if str(target) in known:
         return known[str(target)]
     path = Path(target)
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     close = difflib.get_close_matches(str(target), known, n=1)
     meant = f"; did you mean {close[0]}?" if close else ""
@@ -74,12 +76,26 @@ def _resolve_paths(document: dict[str, Any], folder: Path) -> None:
     if isinstance(data, dict):
         for key in PATH_KEYS:
             if isinstance(data.get(key), str):
-                data[key] = str((folder / data[key]).resolve())
-    base = document.get("base")
-    if isinstance(base, dict) and isinstance(base.get("model"), str):
-        local = folder / base["model"]
-        if local.is_dir():
-            base["model"] = str(local.resolve())
+                data[key] = _resolved(folder, data[key], f"data.{key}")
+    for section, key in (("base", "model"), ("data", "corpus")):  # a folder, or a name
+        table = document.get(section)
+        if isinstance(table, dict) and isinstance(table.get(key), str):
+            local = _resolved(folder, table[key], f"{section}.{key}")
+            if table[key] != "embedded" and os.path.isdir(local):
+                table[key] = local
+
+
+def _resolved(folder: Path, value: str, key: str) -> str:
+    try:
+        return str((folder / Path(value).expanduser()).resolve())
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, a NUL
+        raise InputError(f"{key}: not a usable path, got {value[:60]!r}: {error!s:.60}") from None
+
+
+def _from_here(space: str) -> str:
+    return (
+        os.path.abspath(space) if space not in shipped_spaces() and os.path.isfile(space) else space
+    )
 
 
 def _set(document: dict[str, Any], key: str, value: Any, where: str) -> None:
@@ -109,14 +125,16 @@ def _resolve_space(document: dict[str, Any], path: Path) -> None:
 def _space_parameters(space: str, study_file: Path) -> dict[str, Any]:
     known = shipped_spaces()
     path = known.get(space, study_file.parent / space)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(
             f"{study_file}: search.space: no shipped space and no file, got {space!r}; "
             f"shipped: {', '.join(known)}"
         )
-    parameters = read_toml(path).get("parameters")
-    if not isinstance(parameters, dict):
-        raise InputError(f"{path}: a search space needs [parameters.NAME] tables")
+    document = read_toml(path)
+    parameters = document.pop("parameters", None)
+    if not isinstance(parameters, dict) or document:
+        others = f", got {', '.join(map(repr, document))[:60]}" if document else ""
+        raise InputError(f"{path}: a search space holds [parameters.NAME] tables{others}")
     return parameters
 
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from study.data.embedded import Pair, petroleum_corpus
 from study.errors import InputError
+from study.hub import check_reachable
 from study.spec import DataSpec
 
 MAX_LINE_CHARACTERS = 100_000
+BOM = b"\xef\xbb\xbf"
 HUB_SPLITS = {"train": ("train",), "dev": ("validation", "dev", "test")}
 
 
@@ -51,11 +53,12 @@ def load_corpus(data: DataSpec) -> Corpus:
 
 def read_pairs(path: Path, data: DataSpec) -> tuple[Pair, ...]:
     """Read one TSV (with a header line) or JSONL file."""
-    if path.suffix not in (".tsv", ".jsonl"):
+    suffix = path.suffix.lower()
+    if suffix not in (".tsv", ".jsonl"):
         raise InputError(
             f"{path}: unknown kind of file, got {path.suffix!r}; allowed: .tsv, .jsonl"
         )
-    rows = _jsonl_rows(path, data) if path.suffix == ".jsonl" else _tsv_rows(path, data)
+    rows = _jsonl_rows(path, data) if suffix == ".jsonl" else _tsv_rows(path, data)
     pairs = tuple(_pair(source, target, where) for where, source, target in rows)
     if not pairs:
         raise InputError(f"{path}: holds no pairs; allowed: at least one line after the header")
@@ -63,27 +66,40 @@ def read_pairs(path: Path, data: DataSpec) -> tuple[Pair, ...]:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (where, line) without line ends; refuse what is no text."""
+    """Yield (where, line) without line ends and empty lines; refuse what is no text."""
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
+        with path.open("rb") as file:
+            # never a whole file of one line; UTF-8 takes four bytes a character at most
+            limited = iter(lambda: file.readline(4 * MAX_LINE_CHARACTERS + 2), b"")
+            for number, raw in enumerate(limited, 1):
                 where = f"{path}: line {number}"
-                if "\0" in line:
-                    raise InputError(f"{where}: holds a NUL byte; not a text file")
-                if len(line) > MAX_LINE_CHARACTERS:
-                    raise InputError(
-                        f"{where}: {len(line):,} characters; allowed: {MAX_LINE_CHARACTERS:,}"
-                    )
-                yield where, line.rstrip("\n")
+                line = _text(raw.removeprefix(BOM) if number == 1 else raw, where)
+                if line:
+                    yield where, line
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path}: cannot read the file: {reason}") from None
+
+
+def _text(raw: bytes, where: str) -> str:
+    if b"\0" in raw:
+        raise InputError(f"{where}: holds a NUL byte; not a text file")
+    try:
+        line = raw.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8: byte {error.start}: {error.reason}") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the file: {error.strerror}") from None
+        if len(raw) <= 4 * MAX_LINE_CHARACTERS:  # a longer line is cut, maybe in a character
+            raise InputError(f"{where}: not UTF-8: byte {error.start}: {error.reason}") from None
+        line = raw.decode("utf-8", errors="replace")
+    if len(line) > MAX_LINE_CHARACTERS:
+        raise InputError(f"{where}: over {MAX_LINE_CHARACTERS:,} characters, which is the limit")
+    return line
 
 
 def _tsv_rows(path: Path, data: DataSpec) -> Iterator[tuple[str, str, str]]:
     lines = _lines(path)
     _, header = next(lines, ("", ""))
+    if not header:
+        raise InputError(f"{path}: the file is empty; needed: a header line, then a pair a line")
     columns = header.split("\t")
     positions = [_column(columns, name, path) for name in (data.source_column, data.target_column)]
     for where, line in lines:
@@ -100,6 +116,8 @@ def _column(columns: list[str], name: str, path: Path) -> int:
             f"{path}: line 1: no column {name!r} in the header, got {got}; "
             "set data.source_column and data.target_column, or add a header line"
         )
+    if columns.count(name) > 1:
+        raise InputError(f"{path}: line 1: {columns.count(name)} columns are named {name!r}")
     return columns.index(name)
 
 
@@ -109,16 +127,20 @@ def _jsonl_rows(path: Path, data: DataSpec) -> Iterator[tuple[str, str, str]]:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{where}: not JSON: {error}") from None
-        yield where, *(_field(row, n, where) for n in (data.source_column, data.target_column))
+        yield where, *_sides(row, data, where)
+
+
+def _sides(row: Any, data: DataSpec, where: str) -> tuple[str, str]:
+    return _field(row, data.source_column, where), _field(row, data.target_column, where)
 
 
 def _field(row: Any, name: str, where: str) -> str:
     """Return a field by name; a dotted name reaches into nested objects."""
     value = row
-    for part in name.split("."):
-        if not isinstance(value, dict) or part not in value:
-            got = ", ".join(map(repr, row)) if isinstance(row, dict) else repr(row)[:40]
-            raise InputError(f"{where}: no field {name!r}, got {got}")
+    for part in [name] if isinstance(row, Mapping) and name in row else name.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            got = ", ".join(map(repr, row)) if isinstance(row, Mapping) else repr(row)
+            raise InputError(f"{where}: no field {name!r}, got {got[:80]}")
         value = value[part]
     if not isinstance(value, str):
         raise InputError(f"{where}: {name}: must be text, got {value!r:.60}")
@@ -129,6 +151,8 @@ def _pair(source: str, target: str, where: str) -> Pair:
     for side, value in (("source", source), ("target", target)):
         if not value.strip():
             raise InputError(f"{where}: the {side} is empty")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise InputError(f"{where}: the {side} holds half a surrogate pair; not Unicode text")
     return Pair(source, target)
 
 
@@ -137,6 +161,8 @@ def _hub_split(data: DataSpec, split: str) -> tuple[Pair, ...]:
     from datasets import get_dataset_split_names, load_dataset
 
     assert data.corpus is not None
+    if not Path(data.corpus).is_dir():
+        check_reachable(data.corpus, "dataset", "data.corpus")
     try:
         available = get_dataset_split_names(data.corpus, data.subset)
         name = next((s for s in HUB_SPLITS[split] if s in available), None)
@@ -149,14 +175,11 @@ def _hub_split(data: DataSpec, split: str) -> tuple[Pair, ...]:
             f"data.corpus: {data.corpus!r} has no split for {split}; looked for "
             f"{', '.join(HUB_SPLITS[split])}, got {', '.join(available)}"
         )
-    return tuple(
-        _pair(
-            _field(row, data.source_column, f"{data.corpus}: {name}: row {i}"),
-            _field(row, data.target_column, f"{data.corpus}: {name}: row {i}"),
-            f"{data.corpus}: {name}: row {i}",
-        )
-        for i, row in enumerate(rows)
-    )
+    where = f"{data.corpus}: {name}"
+    if not len(rows):
+        raise InputError(f"{where}: holds no pairs")
+    numbered = ((f"{where}: row {i}", row) for i, row in enumerate(rows))
+    return tuple(_pair(*_sides(row, data, place), place) for place, row in numbered)
 
 
 def _hash(pairs: Sequence[Pair]) -> str:

@@ -257,7 +257,10 @@ def read_evaluations(engine: Engine, study_id: int) -> list[EvaluationRow]:
         "FROM run_evaluations WHERE study_id = :i ORDER BY role, trial_number, name, seed, split",
         i=study_id,
     )
-    return [EvaluationRow(*row[:6], json.loads(row[6]), json.loads(row[7])) for row in rows]
+    return [
+        EvaluationRow(i, role, name, trial, seed, split, json.loads(config), json.loads(details))
+        for i, role, name, trial, seed, split, config, details in rows
+    ]
 
 
 def read_scores(engine: Engine, study_id: int) -> list[ScoreRow]:

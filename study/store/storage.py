@@ -7,16 +7,20 @@ of an older Optuna is upgraded on a temporary copy only.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import sqlalchemy
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from study.errors import InputError
@@ -25,21 +29,28 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
 
 SQLITE_MAGIC = b"SQLite format 3\0"
+OPTUNA_TABLES = {"studies", "trials", "version_info"}
+OPENING_ERRORS = (SQLAlchemyError, ImportError, RuntimeError, ValueError)
+"""What an unusable URL, driver, server or schema raises; ValueError for a port of letters."""
 BUSY_TIMEOUT_SECONDS = 60
 DATABASE_NAME = "study.db"
 
 
 def hidden(url: str) -> str:
-    """The URL without its password, for every message, log and report."""
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return url.split("://")[0] + "://…" if "://" in url else url
+    """The URL without its password, for every message, log and report.
+
+    By pattern, not by parsing: what cannot be parsed may hold a password too.
+    """
+    without = re.sub(r"^((?:[\w+.-]+:/{1,3})?[^:/@]*:).*@", r"\1***@", url, flags=re.DOTALL)
+    return re.sub(r"(?i)([?&][^=&]*pass[^=&]*=)[^&]*", r"\1***", without)
 
 
 def sqlite_url(path: Path) -> str:
-    """The storage URL of an SQLite file."""
-    return f"sqlite:///{path}"
+    """The storage URL of an SQLite file; InputError for a name that no URL can hold."""
+    url = URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+    if make_url(url).database != str(path):
+        raise InputError(f"{path}: an SQLite file's path must not hold a '?'")
+    return url
 
 
 # ---------------------------------------------------------------- writing
@@ -57,22 +68,26 @@ def open_for_writing(url: str) -> RDBStorage:
         _prepare_sqlite(path)
     arguments: dict[str, Any] = {"timeout": BUSY_TIMEOUT_SECONDS} if path is not None else {}
     try:
-        return RDBStorage(url, engine_kwargs={"connect_args": arguments})
-    except (SQLAlchemyError, ImportError, RuntimeError) as error:
+        return RDBStorage(_verbatim(url), engine_kwargs={"connect_args": arguments})
+    except OPENING_ERRORS as error:
         raise InputError(f"{hidden(url)}: cannot open the storage: {_one_line(error)}") from error
+
+
+def _verbatim(url: str) -> str:
+    """Keep Optuna from filling in braces: it passes every URL through `str.format`."""
+    return url.replace("{", "{{").replace("}", "}}")
 
 
 def _prepare_sqlite(path: Path) -> None:
     """Create the file in WAL mode, or make sure that an existing one is ours to write."""
-    if path.exists() and path.stat().st_size > 0:
-        _check_is_optuna_sqlite(path)
     try:
+        if path.exists() and path.stat().st_size > 0:
+            _check_is_optuna_sqlite(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, timeout=5)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("BEGIN IMMEDIATE")
-        connection.rollback()
-        connection.close()
+        with closing(sqlite3.connect(path, timeout=5)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
     except (sqlite3.Error, OSError) as error:
         raise InputError(f"{path}: cannot write the database: {error}") from error
 
@@ -82,10 +97,9 @@ def close_after_writing(storage: RDBStorage) -> None:
     storage.remove_session()
     storage.engine.dispose()
     path = _sqlite_path(storage.url)
-    if path is not None:
-        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS)
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.close()
+    if path is not None and path.is_file():
+        with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 # ---------------------------------------------------------------- reading
@@ -99,12 +113,12 @@ def open_read_only(target: str) -> BaseStorage:
     if "://" in target and _sqlite_path(target) is None:
         return _open_url(target)
     path = _sqlite_path(target) or Path(target)
-    if path.is_dir():
+    if os.path.isdir(path):
         path = path / DATABASE_NAME
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(
-            f"{path}: no such file; a target is a run folder, an SQLite or journal file, "
-            "or a storage URL"
+            f"{hidden(str(path))}: no such file; a target is a run folder, an SQLite or journal "
+            "file, or a storage URL"
         )
     if _first_bytes(path) == SQLITE_MAGIC:
         return _open_sqlite(path)
@@ -112,7 +126,10 @@ def open_read_only(target: str) -> BaseStorage:
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 
-        return JournalStorage(JournalFileBackend(str(path)))
+        try:
+            return JournalStorage(JournalFileBackend(str(path)))
+        except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:
+            raise InputError(f"{path}: a damaged Optuna journal: {_one_line(error)}") from error
     raise InputError(f"{path}: neither an SQLite database nor an Optuna journal")
 
 
@@ -134,14 +151,15 @@ def _open_url(url: str) -> BaseStorage:
             else {}
         )
         storage = RDBStorage(
-            url,
+            _verbatim(url),
             engine_kwargs={"connect_args": arguments},
             skip_compatibility_check=True,
             skip_table_creation=True,
         )
-    except (SQLAlchemyError, ImportError, RuntimeError) as error:
+        tables = set(sqlalchemy.inspect(storage.engine).get_table_names())
+    except OPENING_ERRORS as error:
         raise InputError(f"{hidden(url)}: cannot open the storage: {_one_line(error)}") from error
-    if not sqlalchemy.inspect(storage.engine).has_table("studies"):
+    if not tables >= OPTUNA_TABLES:
         raise InputError(f"{hidden(url)}: holds no Optuna tables")
     return storage
 
@@ -152,50 +170,55 @@ def _open_sqlite(path: Path) -> BaseStorage:
     _check_is_optuna_sqlite(path)
     try:
         storage = RDBStorage(
-            f"sqlite:///{_read_only_uri(path)}",
-            engine_kwargs={"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}},
+            "sqlite:///read-only",  # `creator` alone connects: no URL can say what it does
+            engine_kwargs={"creator": lambda: _connect_read_only(path)},
             skip_compatibility_check=True,
             skip_table_creation=True,
         )
         if storage.get_current_version() == storage.get_head_version():
             return storage
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, AssertionError) as error:
         raise InputError(f"{path}: cannot read the database: {_one_line(error)}") from error
     return _open_upgraded_copy(path)
 
 
-def _read_only_uri(path: Path) -> str:
-    """SQLite's read-only URI; `immutable` where nobody writes, so that not even a log appears."""
-    quoted = str(path.resolve()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    log = path.with_name(path.name + "-wal")
+def _connect_read_only(path: Path) -> sqlite3.Connection:
+    """Connect with `immutable` where nobody writes, so that not even a log appears."""
+    log = _log_of(path)
     immutable = "" if log.exists() and log.stat().st_size else "&immutable=1"
-    return f"file:{quoted}?mode=ro{immutable}&uri=true"
+    uri = f"file:{quote(str(path.resolve()))}?mode=ro{immutable}"
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS, check_same_thread=False)
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
 
 
 def _check_is_optuna_sqlite(path: Path) -> None:
     if _first_bytes(path) != SQLITE_MAGIC:
         raise InputError(f"{path}: not an SQLite database")
     tables = {name for (name,) in _query(path, "SELECT name FROM sqlite_master WHERE type='table'")}
-    if "studies" not in tables or "trials" not in tables:
+    if not tables >= OPTUNA_TABLES:
         raise InputError(f"{path}: an SQLite database without Optuna's tables")
 
 
 def _query(path: Path, query: str) -> list[tuple[Any, ...]]:
-    connection = sqlite3.connect(_read_only_uri(path).replace("&uri=true", ""), uri=True)
     try:
-        return connection.execute(query).fetchall()
+        with closing(_connect_read_only(path)) as connection:
+            return connection.execute(query).fetchall()
     except sqlite3.Error as error:
         raise InputError(f"{path}: cannot read the database: {error}") from error
-    finally:
-        connection.close()
 
 
 def _open_upgraded_copy(path: Path) -> BaseStorage:
     from optuna.storages import RDBStorage
 
     folder = tempfile.mkdtemp(prefix="optuna-study-")
-    copy = Path(folder) / path.name
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    copy = Path(folder) / "copy.db"
     shutil.copyfile(path, copy)
+    if _log_of(path).is_file():
+        shutil.copyfile(_log_of(path), _log_of(copy))
     try:
         storage = RDBStorage(sqlite_url(copy), skip_compatibility_check=True)
         storage.upgrade()
@@ -223,15 +246,25 @@ def _looks_like_journal(path: Path) -> bool:
 
 
 def _sqlite_path(url: str) -> Path | None:
-    if not url.startswith("sqlite:"):
+    if not re.match(r"sqlite(\+\w+)?:", url):
         return None
     try:
         database = make_url(url).database
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise InputError(f"{hidden(url)}: not a storage URL; allowed: sqlite:///FILE") from error
-    if not database:
+    if not database or database == ":memory:" or database.startswith("file:"):
         raise InputError(f"{url}: names no file; allowed: sqlite:///FILE")
-    return Path(os.path.expanduser(database))
+    return Path(database)
+
+
+def storage_problem(error: BaseException) -> str | None:
+    """Return one line for what a damaged or vanished database raises; None for anything else."""
+    from optuna.exceptions import StorageInternalError
+
+    if not isinstance(error, (StorageInternalError, SQLAlchemyError, sqlite3.Error)):
+        return None
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    return f"cannot read or write the database: {_one_line(cause or error)}"
 
 
 def _one_line(error: BaseException) -> str:

@@ -66,10 +66,10 @@ class TranslationTask:
         """Return inputs (B, S) and labels (B, T), padded to the longest row."""
         sources, targets = zip(*(self._tokens(pair) for pair in examples), strict=True)
         pad = self._tokenizer.pad_token_id
-        input_ids = pad_sequence(sources, batch_first=True, padding_value=pad)
+        input_ids = pad_sequence(list(sources), batch_first=True, padding_value=pad)
         lengths = torch.tensor([len(source) for source in sources])
         attention_mask = (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
-        labels = pad_sequence(targets, batch_first=True, padding_value=IGNORED)
+        labels = pad_sequence(list(targets), batch_first=True, padding_value=IGNORED)
         return Batch({"input_ids": input_ids, "attention_mask": attention_mask}, labels)
 
     def _tokens(self, pair: Pair) -> tuple[Tensor, Tensor]:
