@@ -261,7 +261,7 @@ class Grammar:
     def _owners(self, kind: str) -> tuple[str, ...]:
         """What a noun of this kind can be `of`."""
         if "fluid" in self.vocabulary.nouns:
-            return ("rock", "fluid", "site") if kind in ("quantity", "sample") else ("site", "unit")
+            return ("rock", "fluid", "well") if kind in ("quantity", "sample") else ("well", "unit")
         return ("place",) if kind == "event" else ("person",)
 
     def _adjective(self, noun: Noun) -> Adjective | None:

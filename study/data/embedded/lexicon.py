@@ -205,11 +205,12 @@ trap = piège* m; unconformity = discordance* f; aquifer = aquifère* m;
 gas cap = chapeau* de gaz m; field = gisement* m; pay = zone* productive* f;
 fracture = fracture* f; outcrop = affleurement* m; horizon = horizon* m;
 prospect = prospect* m; oil shale = schiste* bitumineux m""",
-    "site": """
+    "well": """
 well = puits m; oil well = puits de pétrole m; gas well = puits de gaz m;
 borehole = trou* de forage m; injection well = puits d'injection m;
-wildcat well = puits d'exploration m; platform = plate*-forme* f;
-drilling rig = appareil* de forage m; drillship = navire* de forage m;
+wildcat well = puits d'exploration m""",
+    "site": """
+platform = plate*-forme* f; drilling rig = appareil* de forage m; drillship = navire* de forage m;
 refinery = raffinerie* f; jack-up rig = plate*-forme* auto-élévatrice* f;
 terminal = terminal* m; station = station* f; annulus/annuli = espace* annulaire* m;
 drill floor = plancher* de forage m; oil field = champ* pétrolier* m""",
@@ -255,25 +256,25 @@ critical = critique critique; dense = dense dense; clean = propre propre; hot = 
 """
 # Kinds of noun that a petroleum adjective goes with.
 ADJECTIVE_KINDS = {
-    "deep": "rock site", "horizontal": "rock site", "vertical": "rock site", "porous": "rock",
+    "deep": "rock well", "horizontal": "rock well", "vertical": "rock well", "porous": "rock",
     "permeable": "rock", "heavy": "fluid tool", "light": "fluid tool", "sour": "fluid",
-    "sweet": "fluid", "tight": "rock", "lean": "fluid", "wet": "fluid rock", "dry": "fluid site",
+    "sweet": "fluid", "tight": "rock", "lean": "fluid", "wet": "fluid rock", "dry": "fluid well",
     "viscous": "fluid", "faulty": "tool unit", "hydraulic": "tool unit", "mechanical": "tool unit",
-    "damaged": "tool unit sample", "worn": "tool unit", "offshore": "site rock", "stuck": "tool",
+    "damaged": "tool unit sample", "worn": "tool unit", "offshore": "site well rock", "stuck": "tool",
     "abnormal": "quantity event", "critical": "quantity event", "dense": "fluid rock",
     "clean": "tool unit", "hot": "fluid unit",
 }  # fmt: skip
 
 PETROLEUM_VERBS = """
-drill = forer | person | site; complete = compléter | person | site;
-kill = neutraliser | person | site; test = tester | person | site unit tool;
-abandon = abandonner | person | site; run = descendre | person | tool;
+drill = forer | person | well; complete = compléter | person | well;
+kill = neutraliser | person | well; test = tester | person | well unit tool;
+abandon = abandonner | person | well site; run = descendre | person | tool;
 pull = remonter | person | tool; set = ancrer | person | tool;
 install = installer | person | tool unit; replace = remplacer | person | tool unit;
 inspect = inspecter | person | tool unit site; repair = réparer | person | tool unit;
 check = vérifier | person | tool unit quantity record sample;
-clean = nettoyer | person | tool unit site; connect = raccorder | person | unit tool;
-close = fermer | person | unit site; open = ouvrir | person | unit;
+clean = nettoyer | person | tool unit well; connect = raccorder | person | unit tool;
+close = fermer | person | unit well; open = ouvrir | person | unit;
 pump = pomper | person unit | fluid; inject = injecter | person | fluid;
 treat = traiter | person unit | fluid; heat = chauffer | unit | fluid;
 separate = séparer | unit | fluid; refine = raffiner | person | fluid;
@@ -282,13 +283,13 @@ bleed = purger | person | unit; analyse = analyser | person | fluid record sampl
 fracture = fracturer | person | rock; map = cartographier | person | rock;
 measure = mesurer | person tool | quantity; increase = augmenter | person | quantity;
 reduce = réduire | person unit | quantity; control = contrôler | person unit | quantity event;
-monitor = surveiller | person | quantity unit site;
+monitor = surveiller | person | quantity unit well;
 record = enregistrer | person tool | quantity event record;
 calculate = calculer | person | quantity; detect = détecter | person tool | event rock;
 avoid = éviter | person | event job; stop = arrêter | person | unit job;
 report = signaler | person | event; contain = contenir | rock unit | fluid;
-damage = endommager | event fluid | tool unit rock; cross = traverser | tool site | rock;
-reach = atteindre | tool site fluid | rock; produce = produire | site rock | fluid;
+damage = endommager | event fluid | tool unit rock; cross = traverser | tool well | rock;
+reach = atteindre | tool well fluid | rock; produce = produire | well rock | fluid;
 plug = boucher | fluid event | tool unit; study = étudier | person | rock record event;
 take = prélever | person | sample; describe = décrire | person | sample rock;
 start = démarrer | person | unit; transport = transporter | person unit | fluid;
@@ -297,13 +298,13 @@ plan = préparer | person | job event; supervise = diriger | person | job
 """
 PETROLEUM_INTRANSITIVE = """
 rise = augmenter | quantity; fall = baisser | quantity; leak = fuir | unit tool;
-vibrate = vibrer | tool unit; rotate = tourner | tool; flow = débiter | site rock;
+vibrate = vibrer | tool unit; rotate = tourner | tool; flow = débiter | well rock;
 work = fonctionner | unit tool; stop = cesser | event job
 """
 
 # Adjectives in front of the noun that both domains use, by kind of noun.
 SHARED_BEFORE = {
-    "person": "good bad old new young big small",
+    "person": "good bad old new young",
     "animal": "good bad old young big small beautiful pretty",
     "thing": "good bad old new big small beautiful pretty long",
     "clothes": "good bad old new big small beautiful pretty long",
@@ -311,6 +312,7 @@ SHARED_BEFORE = {
     "place": "old new big small beautiful pretty",
     "food": "good bad", "drink": "good bad",
     "event": "big small new",
+    "well": "good bad old new",
     "tool": "good old new big small long", "unit": "good old new big small",
     "fluid": "good bad", "rock": "good big small new old", "site": "good bad old new big small",
     "quantity": "high low good bad", "record": "good bad new old",
@@ -325,13 +327,13 @@ in front of = devant | place; under = sous | thing; on = sur | thing;
 with = avec | person animal; without = sans | person
 """
 PETROLEUM_PLACES = """
-in = dans | rock; near = à proximité de | site unit; behind = derrière | unit;
+in = dans | rock well; near = à proximité de | site well unit; behind = derrière | unit;
 above = au-dessus de | rock; below = au-dessous de | rock; after = à la suite de | job;
 before = avant | job; during = au cours de | job; with = à l'aide de | tool; on = sur | unit
 """
 # The same prepositions in everyday French.
 LAY_PLACES = """
-in = dans | rock; near = près de | site unit; behind = derrière | unit; above = sur | rock;
+in = dans | rock well; near = près de | site well unit; behind = derrière | unit; above = sur | rock;
 below = sous | rock; after = après | job; before = avant | job; during = pendant | job;
 with = avec | tool; on = sur | unit
 """
