@@ -98,3 +98,13 @@ def _short(value: Any) -> str:
     except RecursionError:
         return "a table nested too deeply"
     return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+def fields_in(model: type[BaseModel], *above: str) -> Iterator[str]:
+    """Yield the dotted name of every key that a document of this model can hold."""
+    for name, field in model.model_fields.items():
+        nested = next(_models_in(field.annotation), None)
+        if nested is None or get_origin(field.annotation) is dict:
+            yield ".".join((*above, name))
+        else:
+            yield from fields_in(nested, *above, name)

@@ -1,0 +1,68 @@
+"""What README and docs say is what the program does."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from search_spaces import Parameter
+from study.spec import StudySpec
+from study.spec_problems import fields_in
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOT_RUN = "<!-- not run:"
+
+
+def shell_commands(page: Path) -> Iterator[str]:
+    """Yield the `optuna-study` and `python` commands of a page that are meant to be run."""
+    text = page.read_text(encoding="utf-8")
+    for match in re.finditer(r"(?P<before>[^\n]*)\n```sh\n(?P<code>.*?)```", text, re.DOTALL):
+        if not match["before"].startswith(NOT_RUN):
+            for line in match["code"].splitlines():
+                command = line.split("#")[0].strip()
+                if command.startswith("optuna-study "):
+                    yield command
+
+
+def test_the_study_file_page_names_every_key() -> None:
+    """docs/study-file.md has a row for each key that a study file can hold."""
+    page = (ROOT / "docs" / "study-file.md").read_text(encoding="utf-8")
+    keys = {key.split(".")[-1] for key in fields_in(StudySpec)} | set(Parameter.model_fields)
+    missing = sorted(key for key in keys if not re.search(rf"`(\w+\.)?{key}`", page))
+    assert missing == []
+
+
+def test_links_between_the_pages_lead_somewhere() -> None:
+    """Every relative link of README and docs names a file of the project."""
+    broken = [
+        f"{page.name}: {link}"
+        for page in PAGES
+        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
+        if not (page.parent / link).exists()
+    ]
+    assert broken == []
+
+
+@pytest.mark.slow
+def test_the_commands_in_readme_and_docs_run(tmp_path: Path) -> None:
+    """Every command that README and docs show ends with status 0, in the order they stand in."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    commands = list(dict.fromkeys(c for page in PAGES for c in shell_commands(page)))
+    assert "optuna-study run" in commands
+    for command in commands:
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=tmp_path,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stderr[-2000:]}"
