@@ -139,7 +139,7 @@ class _Trial:
         if not math.isfinite(loss.item()):
             self.failure = f"the training loss became {loss.item()} at step {self.step}"
             return
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self._weights, self.config.training.max_grad_norm)
         self._optimizer.step()
         self._schedule.step()
