@@ -75,57 +75,64 @@ class Axis:
         levels = np.abs(unit[:, None] - column.positions).argmin(axis=1)
         return cls(unit, column.positions, column.weights, column.ordered, levels)
 
+    @cached_property
+    def apart(self) -> tuple[Array, Array, Array]:
+        """The distances between nodes (Q, Q), nodes and trials (Q, N), and trials (N, N)."""
+        return (
+            np.abs(self.nodes[:, None] - self.nodes),
+            np.abs(self.nodes[:, None] - self.at),
+            np.abs(self.at[:, None] - self.at),
+        )
+
     def gram(self, length: float) -> Gram:
         """Return the orthogonal kernel at a length scale."""
-        nodes, d_nodes = self._kernel(self.nodes[:, None] - self.nodes, length)
-        cross, d_cross = self._between(nodes, d_nodes, self.nodes, length)
-        trials, d_trials = self._between(cross.T, d_cross.T, self.at, length)
+        (nodes, d_nodes), (cross, d_cross), (trials, d_trials) = self._kernels(length)
         mean, d_mean = self.weights @ cross, self.weights @ d_cross  # (N,)
         at_nodes, d_at_nodes = nodes @ self.weights, d_nodes @ self.weights  # (Q,)
         whole, d_whole = at_nodes @ self.weights, d_at_nodes @ self.weights
         spread = 1.0 - self.weights @ at_nodes**2 / whole
-        d_spread = self.weights @ (
-            at_nodes**2 * d_whole / whole**2 - 2 * at_nodes * d_at_nodes / whole
-        )
-        outer = np.outer(d_mean, mean / whole)
-        slope = d_trials - outer - outer.T + np.outer(mean, mean * (d_whole / whole**2))
-        centred = trials - np.outer(mean, mean / whole)
+        d_spread = self.weights @ (at_nodes * (at_nodes * d_whole / whole - 2 * d_at_nodes)) / whole
+        half = np.outer(d_mean - mean * (d_whole / (2 * whole)), mean / whole)
+        centred = (trials - np.outer(mean, mean / whole)) / spread
         return Gram(
-            centred / spread,
-            slope / spread - centred * (d_spread / spread**2),
+            centred,
+            (d_trials - half - half.T) / spread - centred * (d_spread / spread),
             (cross - np.outer(at_nodes, mean / whole)) / spread,
             (nodes - np.outer(at_nodes, at_nodes / whole)) / spread,
         )
 
     def to_trials(self, positions: Array, length: float) -> tuple[Array, Array]:
         """Return the kernel of M positions with the trials (M, N), each with itself (M,)."""
-        nodes, _ = self._kernel(self.nodes[:, None] - self.nodes, length)
+        nodes, _ = self._kernel(np.abs(self.nodes[:, None] - self.nodes), length)
         at_nodes = nodes @ self.weights
         whole = at_nodes @ self.weights
         spread = 1.0 - self.weights @ at_nodes**2 / whole
-        here = self._kernel(positions[:, None] - self.nodes, length)[0] @ self.weights
-        there = self._kernel(self.at[:, None] - self.nodes, length)[0] @ self.weights
-        cross = self._kernel(positions[:, None] - self.at, length)[0]
+        here = self._kernel(np.abs(positions[:, None] - self.nodes), length)[0] @ self.weights
+        there = self._kernel(np.abs(self.at[:, None] - self.nodes), length)[0] @ self.weights
+        cross = self._kernel(np.abs(positions[:, None] - self.at), length)[0]
         return (
             (cross - np.outer(here, there / whole)) / spread,
             (1.0 - here**2 / whole) / spread,
         )
 
-    def _between(
-        self, nodes: Array, slope: Array, positions: Array, length: float
-    ) -> tuple[Array, Array]:
-        """Return the kernel of `positions` with the trials, from the nodes' where it can be."""
-        if self.levels is not None:
-            return nodes[:, self.levels], slope[:, self.levels]
-        return self._kernel(positions[:, None] - self.at, length)
+    def _kernels(self, length: float) -> list[tuple[Array, Array]]:
+        """Return kernel and slope of nodes, nodes with trials, trials: gathered where it can."""
+        nodes, cross, trials = self.apart
+        if self.levels is None:
+            return [self._kernel(distance, length) for distance in (nodes, cross, trials)]
+        k, slope = self._kernel(nodes, length)
+        with_trials = k[:, self.levels], slope[:, self.levels]
+        return [(k, slope), with_trials, (with_trials[0][self.levels], with_trials[1][self.levels])]
 
-    def _kernel(self, difference: Array, length: float) -> tuple[Array, Array]:
+    def _kernel(self, distance: Array, length: float) -> tuple[Array, Array]:
         """Return the kernel and its derivative by log length, of any shape."""
         if not self.ordered:
-            return (np.abs(difference) < 1e-9).astype(float), np.zeros_like(difference)
-        r = np.abs(difference) * (math.sqrt(5) / length)
+            return (distance < 1e-9).astype(float), np.zeros_like(distance)
+        r = distance * (math.sqrt(5) / length)
         decay = np.exp(-r)
-        return (1 + r + r * r / 3) * decay, (r * r * (1 + r) / 3) * decay
+        third = r * r / 3
+        r += 1
+        return (r + third) * decay, third * r * decay
 
 
 @dataclass(frozen=True)
