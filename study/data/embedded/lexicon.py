@@ -260,7 +260,8 @@ ADJECTIVE_KINDS = {
     "permeable": "rock", "heavy": "fluid tool", "light": "fluid tool", "sour": "fluid",
     "sweet": "fluid", "tight": "rock", "lean": "fluid", "wet": "fluid rock", "dry": "fluid well",
     "viscous": "fluid", "faulty": "tool unit", "hydraulic": "tool unit", "mechanical": "tool unit",
-    "damaged": "tool unit sample", "worn": "tool unit", "offshore": "site well rock", "stuck": "tool",
+    "damaged": "tool unit sample", "worn": "tool unit", "offshore": "site well rock",
+    "stuck": "tool",
     "abnormal": "quantity event", "critical": "quantity event", "dense": "fluid rock",
     "clean": "tool unit", "hot": "fluid unit",
 }  # fmt: skip
@@ -333,9 +334,9 @@ before = avant | job; during = au cours de | job; with = à l'aide de | tool; on
 """
 # The same prepositions in everyday French.
 LAY_PLACES = """
-in = dans | rock well; near = près de | site well unit; behind = derrière | unit; above = sur | rock;
-below = sous | rock; after = après | job; before = avant | job; during = pendant | job;
-with = avec | tool; on = sur | unit
+in = dans | rock well; near = près de | site well unit; behind = derrière | unit;
+above = sur | rock; below = sous | rock; after = après | job; before = avant | job;
+during = pendant | job; with = avec | tool; on = sur | unit
 """
 # What the trade writes where everyday French has another word: `lorsque` for quand, `une pression
 # élevée` for une haute pression, `à l'aide de` for avec.
