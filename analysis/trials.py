@@ -69,23 +69,25 @@ def importances_of(
     """
     from analysis.encoding import common_distributions
     from analysis.importance import importances
+    from analysis.threads import one_blas_thread
 
     index = data.index_of(objective)
     used = [t for t in data.complete if not is_enqueued(t)]
     try:
-        return importances(
-            [t.params for t in used],
-            [t.values[index] for t in used],
-            common_distributions(t.distributions for t in data.complete)[0],
-            surrogate=surrogate,
-            seed=seed,
-            resamples=resamples,
-            objective=data.objectives[index],
-            direction=data.directions[index],
-            study=data.name,
-            counts=_counts(data),
-            progress=progress,
-        )
+        with one_blas_thread():
+            return importances(
+                [t.params for t in used],
+                [t.values[index] for t in used],
+                common_distributions(t.distributions for t in data.complete)[0],
+                surrogate=surrogate,
+                seed=seed,
+                resamples=resamples,
+                objective=data.objectives[index],
+                direction=data.directions[index],
+                study=data.name,
+                counts=_counts(data),
+                progress=progress,
+            )
     except ValueError as error:
         raise InputError(f"{data.name}: {error}") from error
 
