@@ -66,7 +66,7 @@ def docs(session: nox.Session) -> None:
 def report(session: nox.Session) -> None:
     """Render the page in headless Chromium, wide and narrow, light and dark."""
     _install(session)
-    session.run("pytest", "-m", "", "tests/reports/test_chromium.py", env=QUIET)
+    session.run("pytest", "-m", "", "tests/reports/test_browser.py", env=QUIET)
 
 
 @nox.session

@@ -49,6 +49,11 @@ def open_ledger(url: str, spec: StudySpec, out: Path) -> Iterator[Ledger]:
             f"{hidden(url)}: cannot write the database: {cause}; trials that were told are kept, "
             "the same command continues"
         ) from error
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or out}: cannot write: {error.strerror}; trials that were told are "
+            "kept, the same command continues"
+        ) from error
     finally:
         close_after_writing(storage)
 

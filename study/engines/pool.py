@@ -109,12 +109,12 @@ class PoolEngine:
     def close(self) -> None:
         """End all workers, whatever they are doing."""
         for worker in self._workers:
-            worker.connection.close()
             worker.process.terminate()
         for worker in self._workers:
             worker.process.join(timeout=5)
             worker.process.kill()
             worker.process.join()
+            worker.connection.close()
 
 
 class _Worker:
@@ -159,7 +159,7 @@ class _Worker:
 def _serve(connection: Connection, make_engine: Callable[..., Engine]) -> None:
     """Answer the parent's commands until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # leave in order, locks released
+    signal.signal(signal.SIGTERM, _leave)
     try:
         _answer(connection, make_engine)
     except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -168,6 +168,12 @@ def _serve(connection: Connection, make_engine: Callable[..., Engine]) -> None:
         connection.send(("input", error.problems))
     except Exception:
         connection.send(("error", traceback.format_exc()))
+
+
+def _leave(number: int, frame: object) -> None:
+    """Exit in order, so that locks are released."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(0)
 
 
 def _answer(connection: Connection, make_engine: Callable[..., Engine]) -> None:

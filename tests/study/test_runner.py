@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -444,3 +446,51 @@ def test_a_task_of_ones_own_takes_the_place_of_the_named_one(
     run_study(tiny_spec, tmp_path / "run", view, task=Counting())  # type: ignore[arg-type]
     assert scores
     assert len(load(tmp_path / "run").trials) == 3
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+sys.path[:0] = {paths!r}
+import study.runner
+from conftest import RecordingView
+from study.errors import InputError
+from study.study_files import load_spec
+from test_runner import ScriptedEngine, scored
+
+engine = ScriptedEngine(lambda config: [scored(config, float(config.number))])
+study.runner.sequential_engine = lambda *_: engine
+spec = load_spec({file!r}, {{"evaluation.objective": "trainable_parameters", "search.trials": 60}})
+resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))
+try:
+    study.runner.run_study(spec, Path({out!r}), RecordingView())
+except InputError as error:
+    print(*error.problems, sep="\\n")
+    sys.exit(2)
+"""
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(
+    make_spec: Callable[..., StudySpec], tmp_path: Path
+) -> None:
+    """Where the database cannot grow the run ends with one line; with room it continues."""
+    make_spec(name="full")
+    file = next(tmp_path.parent.parent.rglob("full.toml"))
+    here = Path(__file__).parent
+    paths = [str(here), str(here.parent), str(here.parent.parent)]
+    unlimited = 2**40
+
+    def run(size: int) -> subprocess.CompletedProcess[str]:
+        script = FULL_DISK.format(paths=paths, file=str(file), out=str(tmp_path), size=size)
+        return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    full = run(size=1_000_000)
+    assert full.returncode == 2, full.stderr
+    assert len(full.stdout.splitlines()) == 1
+    assert "trials that were told are kept" in full.stdout
+    told = [t.number for t in load(tmp_path, "full").trials if t.state == TrialState.COMPLETE]
+    assert 0 < len(told) < 60
+    assert run(size=unlimited).returncode == 0
+    complete = [t.number for t in load(tmp_path, "full").trials if t.state == TrialState.COMPLETE]
+    assert len(complete) == 60
+    assert set(told) <= set(complete)
