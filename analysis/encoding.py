@@ -29,6 +29,10 @@ Array = NDArray[np.float64]
 MAX_LEVELS = 64  # a discrete range with more levels is integrated as a continuous one
 GRID_SIZE = 33  # points of a continuous parameter at which its marginal curve is given
 NARROW = 0.1  # a parameter whose trials span less than this share of its range "hardly varied"
+CROWDED = 0.5  # so did a continuous one of which so many trials have the very same value
+CROWDED_LEVEL = 0.9  # and one with levels, of which samplers do favour some
+TRIALS_PER_CATEGORY = 3  # on average, below which categories cannot be told apart
+MIN_ACTIVE = 5  # trials in which a conditional parameter must be active
 
 
 @dataclass(frozen=True)
@@ -276,17 +280,24 @@ def _draw(column: Column, count: int, rng: np.random.Generator) -> Array:
 
 
 def _why_excluded(column: Column, unit: Array) -> str | None:
-    seen = np.unique(unit[~np.isnan(unit)])
+    active = unit[~np.isnan(unit)]
+    seen, count = np.unique(active, return_counts=True)
     if column.positions is not None and len(column.positions) == 1:
         return "it has a single value in the search space"
     if len(seen) == 0:
         return "it was active in no trial"
+    if len(active) < min(MIN_ACTIVE, len(unit)):
+        return f"it was active in {len(active)} of {len(unit)} trials only"
     if len(seen) == 1:
         return "all trials have the same value"
     if column.ordered and np.ptp(seen) < NARROW:
         return (
             f"it hardly varied: the trials span {np.ptp(seen):.1%} of its range, too little to say"
         )
+    if count.max() >= (CROWDED if column.positions is None else CROWDED_LEVEL) * len(active):
+        return f"it hardly varied: {count.max()} of {len(active)} trials have the same value"
+    if column.is_categorical and len(active) < TRIALS_PER_CATEGORY * len(seen):
+        return f"{len(active)} trials are too few to tell {len(seen)} categories apart"
     return None
 
 

@@ -65,12 +65,14 @@ def chance(
     """Test each parameter on what a model without it leaves unexplained.
 
     Two statistics a parameter: how much of the residuals its own curve explains, as a share of
-    `variance`, and how much it modulates the effects of the others (a score statistic).
+    `variance` (or of the residuals', if that is larger), and how much it modulates the effects of
+    the others (a score statistic).
     """
     count = len(units)
     order = np.tile(np.arange(count), (permutations + 1, 1))
     order[1:] = np.random.default_rng([seed, 1]).permuted(order[1:], axis=1)
-    scale = max(variance * count, np.finfo(float).tiny)
+    left_over = max(float(np.var(left.residuals)) for left in blind)
+    scale = max(variance, left_over, np.finfo(float).tiny) * count
     main = np.empty((len(columns), permutations + 1))
     joint = np.empty_like(main)
     for j, (column, left) in enumerate(zip(columns, blind, strict=True)):

@@ -57,7 +57,8 @@ def test_levels_divide_the_whole_interval(distribution: BaseDistribution) -> Non
 def test_inactive_values_are_drawn_and_counted() -> None:
     """A missing value becomes some uniform level, the same for the same seed, and is counted."""
     points = [{"x": 0.5, "y": i / 20} if i % 2 else {"y": i / 20} for i in range(20)]
-    points[1]["x"] = 0.1
+    for i in range(1, 20, 2):
+        points[i]["x"] = i / 20
     distributions = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
     one, two = (encode(points, distributions, seed=3) for _ in range(2))
     assert one.inactive == {"x": 10}
@@ -67,7 +68,11 @@ def test_inactive_values_are_drawn_and_counted() -> None:
 
 @pytest.mark.parametrize(
     ("values", "why"),
-    [([0.5] * 9, "same value"), (np.linspace(0.5, 0.55, 9), "hardly varied")],
+    [
+        ([0.5] * 9, "all trials have the same value"),
+        (np.linspace(0.5, 0.55, 9), "the trials span 5.0% of its range"),
+        ([0.1] * 6 + [0.2, 0.5, 0.9], "6 of 9 trials have the same value"),
+    ],
 )
 def test_a_parameter_that_did_not_vary_is_refused(values: list[float], why: str) -> None:
     """No importance is given for a parameter whose trials span almost none of its range."""
@@ -99,3 +104,19 @@ def test_mixed_scales_under_one_name_are_an_error(other: BaseDistribution) -> No
     """One name on two scales has no importance."""
     with pytest.raises(ValueError, match="'x' was used with different distributions"):
         common_distributions([{"x": FloatDistribution(0, 1)}, {"x": other}])
+
+
+def test_a_parameter_that_was_hardly_ever_active_is_refused() -> None:
+    """A conditional parameter with two trials has no importance, and the count is said."""
+    points = [{"x": i / 9, **({"y": i / 9} if i < 2 else {})} for i in range(10)]
+    encoding = encode(points, {n: FloatDistribution(0, 1) for n in "xy"})
+    assert encoding.names == ("x",)
+    assert "active in 2 of 10 trials" in encoding.excluded["y"]
+
+
+def test_as_many_categories_as_trials_are_refused() -> None:
+    """A method that was tried once has no effect that could be told from noise."""
+    names = [f"method-{i}" for i in range(12)]
+    points = [{"method": name} for name in names * 2]
+    encoding = encode(points, {"method": CategoricalDistribution(names)})
+    assert "24 trials are too few to tell 12 categories apart" in encoding.excluded["method"]
