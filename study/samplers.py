@@ -139,7 +139,8 @@ class SobolPoints:
 
         names = sorted(self.space.distributions)
         sequence = qmc.Sobol(len(names), rng=np.random.default_rng(derive_seed(self.seed, "sobol")))
-        sequence.fast_forward(index)
+        if index:  # scipy cannot go forward by nothing
+            sequence.fast_forward(index)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # one point is no balanced block
             unit = sequence.random(1)[0, names.index(name)]

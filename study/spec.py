@@ -64,7 +64,7 @@ class DataSpec(Strict):
                 raise ValueError("general: the embedded corpus brings its own general text")
             return self
         if self.corpus is not None:
-            raise ValueError(f"corpus = {self.corpus!r} and files: give one or the other")
+            raise ValueError(f"corpus: give it or files, not both, got {self.corpus!r}")
         if self.train is None or self.dev is None:
             raise ValueError("files: needs both train and dev")
         return self

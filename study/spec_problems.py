@@ -14,6 +14,9 @@ from study.errors import InputError
 UNION_BRANCHES = {"bool": "boolean", "int": "integer", "float": "number", "str": "string"}
 """What pydantic appends to the location of a value that may be one of several kinds."""
 
+WORDS = {"dictionary": "table", "tuple": "list", "Tuple": "list", " after validation": ""}
+"""What Python calls otherwise than TOML does."""
+
 
 def problems_of(error: ValidationError, where: str, model: type[BaseModel]) -> InputError:
     """Return one line a problem: file, key, rule, what it got, what is allowed."""
@@ -45,7 +48,8 @@ def _line(problem: Any, where: str, model: type[BaseModel]) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{where}: {key}: unknown key{_hint(str(location[-1]), location[:-1], model)}"
     message = problem["msg"].removeprefix("Value error, ").split(" or instance of ")[0]
-    message = message.replace("dictionary", "table").replace("valid tuple", "list")
+    for pythons, tomls in WORDS.items():
+        message = message.replace(pythons, tomls)
     if problem["type"] == "value_error":
         return (
             f"{where}: {key}.{message}"
