@@ -30,7 +30,7 @@ def _close_figures() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def result(petroleum: StudyData) -> Importances:
     """Importances good enough to draw."""
-    return importances_of(petroleum, surrogate="forest", resamples=4)
+    return importances_of(petroleum, surrogate="gp", resamples=4)
 
 
 @pytest.fixture(scope="module")

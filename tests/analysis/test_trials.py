@@ -106,7 +106,7 @@ def test_the_spec_comes_back_as_a_dict(petroleum: StudyData) -> None:
 
 def test_importances_leave_out_what_is_no_sample(petroleum: StudyData) -> None:
     """Enqueued, pruned and failed trials are counted but not used."""
-    result = importances_of(petroleum, surrogate="forest", resamples=2)
+    result = importances_of(petroleum, surrogate="gp", resamples=2)
     assert result.trials["used"] == 63
     assert (result.trials["complete"], result.trials["pruned"], result.trials["failed"]) == (
         64,
@@ -138,7 +138,7 @@ def test_the_pareto_front_is_optunas(foreign: StudyData) -> None:
 
 def test_each_objective_has_importances(foreign: StudyData) -> None:
     """An objective is chosen by name; one that there is not is refused with what there is."""
-    result = importances_of(foreign, "value_1", surrogate="forest", resamples=2)
+    result = importances_of(foreign, "value_1", surrogate="gp", resamples=2)
     assert result.parameters[0].name == "layers"
     with pytest.raises(InputError, match="allowed: value_0, value_1"):
         importances_of(foreign, "bleu")

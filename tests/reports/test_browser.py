@@ -79,7 +79,7 @@ def seen(
 ) -> Seen:
     """The page opened at 400 and 1280 pixels."""
     folder = tmp_path_factory.mktemp("page")
-    build_report(petroleum_run, folder / "report.html", surrogate="forest", resamples=4)
+    build_report(petroleum_run, folder / "report.html", surrogate="gp", resamples=4)
     (folder / "harness.html").write_text(HARNESS, encoding="utf-8")
     theme = ["--blink-settings=preferredColorScheme=0"] if request.param == "dark" else []
     profile = f"--user-data-dir={folder / 'profile'}"

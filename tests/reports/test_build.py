@@ -26,7 +26,7 @@ HOSTILE = "<script>alert(1)</script>"
 @pytest.fixture(scope="module")
 def results(petroleum: StudyData) -> Results:
     """An analysis with few resamples: enough for a page."""
-    return analyse(petroleum, surrogate="forest", resamples=4)
+    return analyse(petroleum, surrogate="gp", resamples=4)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ class Outline(HTMLParser):
 
 
 def _report(path: Path) -> str:
-    return render(page_of(analyse(load(path), surrogate="forest", resamples=2)))
+    return render(page_of(analyse(load(path), surrogate="gp", resamples=2)))
 
 
 # ---------------------------------------------------------------- what it says
@@ -241,7 +241,7 @@ def test_a_study_without_trials_says_so(tmp_path: Path) -> None:
 def test_a_foreign_study_of_two_objectives_has_a_page(tmp_path: Path) -> None:
     """Importances an objective, the front, and no section about what is not stored."""
     write_foreign_study(f"sqlite:///{tmp_path / 'x.db'}")
-    page = page_of(analyse(load(tmp_path / "x.db"), surrogate="forest", resamples=2))
+    page = page_of(analyse(load(tmp_path / "x.db"), surrogate="gp", resamples=2))
     found = [s.identifier for s in page.sections]
     assert found == [
         "importance",
@@ -274,7 +274,7 @@ def test_thin_studies_say_that_they_are_thin(tmp_path: Path, values: list[float]
 def test_the_report_is_written_where_asked(petroleum_run: Path, tmp_path: Path) -> None:
     """Folders are made, nothing is left beside the file, and the size is that of a mail."""
     out = tmp_path / "new" / "report.html"
-    assert build_report(petroleum_run, out, surrogate="forest", resamples=2) == out
+    assert build_report(petroleum_run, out, surrogate="gp", resamples=2) == out
     assert [p.name for p in out.parent.iterdir()] == ["report.html"]
     assert out.stat().st_size < 2_000_000
 

@@ -46,7 +46,7 @@ def test_a_study_of_long_names_still_fits(tmp_path: Path) -> None:
     data = load(tmp_path / "x.db")
     text = _shown(study_table(data))
     assert "a_very_long_parameter_name_5" in text.replace("\n", "").replace(" ", "")
-    _shown(importance_table(importances_of(data, surrogate="forest", resamples=2)))
+    _shown(importance_table(importances_of(data, surrogate="gp", resamples=2)))
 
 
 def test_a_study_without_trials_is_shown(tmp_path: Path) -> None:
@@ -67,8 +67,8 @@ def test_a_front_is_shown_as_one(tmp_path: Path) -> None:
 
 def test_importances_state_their_evidence(petroleum: StudyData) -> None:
     """Evaluator, surrogate, shares, intervals, chance and the verdict."""
-    text = _shown(importance_table(importances_of(petroleum, surrogate="forest", resamples=4)))
-    assert "fanova, forest" in text
+    text = _shown(importance_table(importances_of(petroleum, surrogate="gp", resamples=4)))
+    assert "fanova, gp" in text
     assert "beyond chance" in text
     assert "63 trials used" in text
 
