@@ -15,14 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.encoding import Array, Column, Encoding, encode
-from analysis.evidence import Chance, chance, doubts, intervals, rank_stability, sample_of
+from analysis.encoding import Array, Encoding, encode
+from analysis.evidence import Chance, Sample, chance, doubts, rank_stability, sample_of
 from analysis.fanova import Shares
 from analysis.gaussian_process import GaussianProcessSurrogate
 from analysis.importance_types import (
@@ -32,17 +31,14 @@ from analysis.importance_types import (
     ParameterImportance,
 )
 from analysis.policies import POLICIES, Pruned, clipped, with_pruned
-from analysis.surrogates import (
-    FOLDS,
-    REFIT_TRIALS,
-    Choice,
-    Surrogate,
-    blind_to,
-    choose,
-    fit,
-    refit,
-    thinned,
+from analysis.refits import (
+    Refits,
+    interaction_importances,
+    marginals,
+    parameter_importances,
+    refit_often,
 )
+from analysis.surrogates import FOLDS, Choice, Surrogate, blind_to, choose, fit, thinned
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -56,7 +52,6 @@ __all__ = [
 ]
 
 SURROGATES = ("auto", "gp", "forest")
-DRAWS = 500
 Progress = Callable[[int, int], None]
 
 
@@ -73,16 +68,6 @@ class Ticker:
         self.done += 1
         if self.progress:
             self.progress(min(self.done, self.total), self.total)
-
-
-@dataclass(frozen=True)
-class Refits:
-    """B refits on subsamples: main effects (B, D), pairs (B, D, D), curves B × D × (G,)."""
-
-    kept: float
-    main: Array
-    pairs: Array
-    curves: list[list[Array]]
 
 
 def importances(
@@ -121,63 +106,86 @@ def importances(
         raise ValueError(f"{len(points)} points need {len(points)} values, got {complete.shape}")
     used, target, not_finite = with_pruned(points, complete, pruned, policy, direction)
     encoding = encode(used, distributions, seed)
+    trials = _counted(counts, len(points), len(pruned))
+    remarks = _remarks(encoding, not_finite, trials["pruned"], policy)
     head: dict[str, Any] = {
         "study": study,
         "objective": objective,
         "direction": direction,
         "evaluator": "fanova",
-        "trials": {**_counted(counts, len(points), len(pruned)), "used": len(target)},
+        "trials": {**trials, "used": len(target)},
         "excluded": encoding.excluded,
     }
-    remarks = _remarks(encoding, not_finite, len(pruned), policy)
     if reason := _nothing_to_say(target, encoding):
         return _empty(head, reason, remarks)
     if quantile is not None:
         target, remark = clipped(target, quantile, direction)
         remarks.append(remark)
-    wanted = tuple(_indices(encoding, names) for names in subsets)
     steps = resamples + FOLDS * (2 if surrogate == "auto" else 1) + len(encoding.columns)
     ticker = Ticker(steps, progress)
     choice = choose(surrogate, encoding, target, seed, ticker)
     whole = fit(choice.name, encoding, target, seed)
-    result = _measured(
-        head, remarks, encoding, target, choice, whole, wanted, seed, resamples, ticker
-    )
-    if not pruned:
-        return result
-    shares = _by_policy(points, complete, pruned, distributions, direction, choice.name, seed)
-    return Importances(**{**_fields(result), "policies": shares})
+    larger = [_larger(whole, encoding, names) for names in subsets]
+    verdict = _chance(encoding, target, whole.shares(pairs=False), seed, ticker)
+    refits = refit_often(whole, encoding, target, seed, resamples, ticker)
+    policies = {}
+    if pruned:
+        policies = _by_policy(points, complete, pruned, distributions, direction, choice.name, seed)
+    found = _Found(encoding, whole, choice, verdict, refits, larger, seed)
+    return _assembled(head, remarks, found, len(target), policies)
 
 
-def _measured(
+@dataclass(frozen=True)
+class _Found:
+    """Everything computed, before it is put into words."""
+
+    encoding: Encoding
+    whole: Surrogate
+    choice: Choice
+    verdict: Chance
+    refits: Refits
+    larger: list[InteractionImportance]
+    seed: int
+
+
+def _assembled(
     head: dict[str, Any],
     remarks: list[str],
-    encoding: Encoding,
-    target: Array,
-    choice: Choice,
-    whole: Surrogate,
-    wanted: Sequence[tuple[int, ...]],
-    seed: int,
-    resamples: int,
-    ticker: Ticker,
+    found: _Found,
+    used: int,
+    policies: Mapping[str, Mapping[str, float]],
 ) -> Importances:
-    shares = whole.shares()
-    verdict = _chance(encoding, target, shares, seed, ticker)
-    refits = _refits(whole, encoding, target, seed, resamples, ticker)
-    parameters = _parameters(whole, shares, verdict, refits, seed)
-    interactions = _interactions(encoding.names, shares, refits)
-    larger = [
-        InteractionImportance(
-            tuple(encoding.names[j] for j in subset), max(whole.share_of(subset), 0.0), (0.0, 1.0)
-        )
-        for subset in wanted
-        if len(subset) > 2
-    ]
-    held_out = choice.held_out_r2[choice.name]
-    reasons = doubts(len(target), len(encoding.columns), held_out)
-    sample = sample_of(encoding)
-    if choice.remark:
-        remarks.append(choice.remark)
+    shares = found.whole.shares()
+    parameters = parameter_importances(found.whole, shares, found.verdict, found.refits, found.seed)
+    pairs = interaction_importances(found.encoding.names, shares, found.refits)
+    held_out = found.choice.held_out_r2[found.choice.name]
+    reasons = doubts(used, len(found.encoding.columns), held_out)
+    sample = sample_of(found.encoding)
+    remarks += _more_remarks(found, parameters, sample)
+    explained = shares.main.sum() + sum(pair.importance for pair in pairs)
+    return Importances(
+        **head,
+        surrogate=found.whole.name,
+        reliable=not reasons,
+        reasons=tuple(reasons),
+        held_out_r2=held_out,
+        parameters=tuple(sorted(parameters, key=lambda p: -p.importance)),
+        interactions=tuple(sorted([*pairs, *found.larger], key=lambda i: -i.importance)),
+        unexplained=float(np.clip(1.0 - explained, 0.0, 1.0)),
+        marginals=marginals(found.whole, found.refits),
+        noise=shares.noise if isinstance(found.whole, GaussianProcessSurrogate) else None,
+        remarks=tuple(remarks),
+        surrogates=found.choice.held_out_r2,
+        stability=rank_stability(shares.main, found.refits.main) if len(found.refits.main) else {},
+        sample={**asdict(sample), "is_uniform": sample.is_uniform},
+        policies=policies,
+    )
+
+
+def _more_remarks(
+    found: _Found, parameters: Sequence[ParameterImportance], sample: Sample
+) -> list[str]:
+    remarks = [found.choice.remark] if found.choice.remark else []
     if not sample.is_uniform:
         remarks.append(
             f"the trials are no uniform sample ({sample.parameter} is off by "
@@ -185,26 +193,22 @@ def _measured(
         )
     remarks += [
         f"{p.name} has an effect, but through others: on its own it is below the chance line"
-        for p, proven in zip(parameters, verdict.has_effect, strict=True)
+        for p, proven in zip(parameters, found.verdict.has_effect, strict=True)
         if proven and not p.significant
     ]
-    explained = shares.main.sum() + sum(i.importance for i in interactions)
-    return Importances(
-        **head,
-        surrogate=whole.name,
-        reliable=not reasons,
-        reasons=tuple(reasons),
-        held_out_r2=held_out,
-        parameters=tuple(sorted(parameters, key=lambda p: -p.importance)),
-        interactions=tuple(sorted([*interactions, *larger], key=lambda i: -i.importance)),
-        unexplained=float(np.clip(1.0 - explained, 0.0, 1.0)),
-        marginals=_marginals(whole, refits),
-        noise=shares.noise if isinstance(whole, GaussianProcessSurrogate) else None,
-        remarks=tuple(remarks),
-        surrogates=choice.held_out_r2,
-        stability=rank_stability(shares.main, refits.main) if resamples else {},
-        sample={**asdict(sample), "is_uniform": sample.is_uniform},
-    )
+    return remarks
+
+
+def _larger(whole: Surrogate, encoding: Encoding, names: Sequence[str]) -> InteractionImportance:
+    """Return the own effect of a subset of three or more; refits would cost too much for it."""
+    if unknown := [name for name in names if name not in encoding.names]:
+        raise ValueError(
+            f"subsets: no share for {', '.join(unknown)}; analysed are {', '.join(encoding.names)}"
+        )
+    if len(set(names)) < 3:
+        raise ValueError(f"subsets must have three names or more (pairs are given) but got {names}")
+    share = whole.share_of([encoding.names.index(name) for name in names])
+    return InteractionImportance(tuple(names), max(share, 0.0), (0.0, 1.0))
 
 
 def _chance(encoding: Encoding, target: Array, shares: Shares, seed: int, ticker: Ticker) -> Chance:
@@ -214,97 +218,6 @@ def _chance(encoding: Encoding, target: Array, shares: Shares, seed: int, ticker
         blind.append(blind_to(some, values, j, seed))
         ticker()
     return chance(some.units, blind, shares.variance, some.columns, seed)
-
-
-def _refits(
-    whole: Surrogate,
-    encoding: Encoding,
-    target: Array,
-    seed: int,
-    resamples: int,
-    ticker: Ticker,
-) -> Refits:
-    count, width = len(target), len(encoding.columns)
-    size = min(max(count // 2, 2), REFIT_TRIALS)
-    rng = np.random.default_rng([seed, 3])
-    main, pairs = np.empty((resamples, width)), np.empty((resamples, width, width))
-    curves = []
-    for b in range(resamples):
-        part = refit(whole, encoding, target, rng.permutation(count)[:size], seed + b)
-        shares = part.shares()
-        main[b], pairs[b] = shares.main, shares.pairs
-        if not isinstance(part, GaussianProcessSurrogate):
-            curves.append([part.curve(j) for j in range(width)])
-        ticker()
-    return Refits(size / count, main, pairs, curves)
-
-
-def _parameters(
-    whole: Surrogate, shares: Shares, verdict: Chance, refits: Refits, seed: int
-) -> list[ParameterImportance]:
-    low, high = _interval(shares.main, refits.main, refits.kept)
-    if isinstance(whole, GaussianProcessSurrogate):
-        # the refits know what other trials would have said, the draws what no trial has said
-        drawn = whole.draw_shares(DRAWS, np.random.default_rng([seed, 6]))
-        known = len(refits.main) > 1
-        low = np.minimum(low if known else shares.main, np.quantile(drawn, 0.025, axis=0))
-        high = np.maximum(high if known else shares.main, np.quantile(drawn, 0.975, axis=0))
-    found = verdict.significant(shares.main)
-    return [
-        ParameterImportance(
-            column.name,
-            float(shares.main[j]),
-            (float(low[j]), float(high[j])),
-            float(verdict.line[j]),
-            bool(found[j]),
-        )
-        for j, column in enumerate(whole.columns)
-    ]
-
-
-def _interval(estimate: Array, refits: Array, kept: float) -> tuple[Array, Array]:
-    if len(refits) < 2:  # nothing is known of the spread
-        return np.zeros_like(estimate), np.ones_like(estimate)
-    return intervals(estimate, refits, kept)
-
-
-def _interactions(
-    names: Sequence[str], shares: Shares, refits: Refits
-) -> list[InteractionImportance]:
-    low, high = _interval(shares.pairs, refits.pairs, refits.kept)
-    return [
-        InteractionImportance(
-            (names[j], names[k]), float(shares.pairs[j, k]), (float(low[j, k]), float(high[j, k]))
-        )
-        for j, k in combinations(range(len(names)), 2)
-    ]
-
-
-def _marginals(whole: Surrogate, refits: Refits) -> tuple[Marginal, ...]:
-    result = []
-    for j, column in enumerate(whole.columns):
-        mean = whole.curve(j)
-        if isinstance(whole, GaussianProcessSurrogate):
-            spread = 1.96 * whole.marginal((j,), column.grid()[:, None])[1]
-        elif len(refits.curves) > 1:
-            scale = 1.96 * np.sqrt(refits.kept / (1.0 - refits.kept))
-            spread = scale * np.std([curves[j] for curves in refits.curves], axis=0)
-        else:
-            spread = np.zeros_like(mean)
-        result.append(_marginal(column, mean, spread))
-    return tuple(result)
-
-
-def _marginal(column: Column, mean: Array, spread: Array) -> Marginal:
-    return Marginal(
-        column.name,
-        column.grid_values(),
-        mean,
-        mean - spread,
-        mean + spread,
-        column.is_log,
-        column.is_categorical,
-    )
 
 
 def _by_policy(
@@ -338,14 +251,6 @@ def _check(surrogate: str, direction: str, policy: str, quantile: float | None) 
             raise ValueError(f"{name} must be one of {', '.join(allowed)} but got {got!r}")
     if quantile is not None and not 0.0 < quantile < 1.0:
         raise ValueError(f"quantile must be between 0 and 1 but got {quantile}")
-
-
-def _indices(encoding: Encoding, names: Sequence[str]) -> tuple[int, ...]:
-    if unknown := [name for name in names if name not in encoding.names]:
-        raise ValueError(
-            f"subsets: no share for {', '.join(unknown)}; analysed are {', '.join(encoding.names)}"
-        )
-    return tuple(encoding.names.index(name) for name in names)
 
 
 def _nothing_to_say(target: Array, encoding: Encoding) -> str | None:
@@ -403,7 +308,3 @@ def _remarks(encoding: Encoding, not_finite: int, pruned: int, policy: str) -> l
     if pruned:
         remarks.append(f"{pruned} pruned trials {treated[policy]}")
     return remarks
-
-
-def _fields(result: Importances) -> dict[str, Any]:
-    return {name: getattr(result, name) for name in result.__dataclass_fields__}

@@ -282,3 +282,20 @@ def test_optunas_forest_agrees_on_linear_scales() -> None:
     total = sum(p.importance for p in ours.parameters)
     for parameter in ours.parameters:
         assert parameter.importance / total == pytest.approx(theirs[parameter.name], abs=0.03)
+
+
+def test_pruned_trials_that_are_only_counted_are_mentioned() -> None:
+    """Where a study pruned, what is left is called a biased sample."""
+    points = draw(24)
+    result = importances(
+        points, rises_then_falls(points), SPACE, resamples=0, counts={"pruned": 7, "failed": 1}
+    )
+    assert result.trials == {"complete": 24, "pruned": 7, "failed": 1, "used": 24}
+    assert any("7 pruned trials are left out" in remark for remark in result.remarks)
+
+
+def test_a_subset_of_two_is_a_pair() -> None:
+    """Pairs are always given, so asking for one is an error that says so."""
+    points = draw(24)
+    with pytest.raises(ValueError, match="pairs are given"):
+        importances(points, rises_then_falls(points), SPACE, subsets=[("alpha", "rank")])

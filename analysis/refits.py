@@ -1,0 +1,126 @@
+"""What other trials would have said: refits on halves of the trials, and what they make of shares.
+
+Trials are resampled, not only trees, and without replacement: see `evidence.intervals`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from analysis.encoding import Array, Column, Encoding
+from analysis.evidence import Chance, intervals
+from analysis.fanova import Shares
+from analysis.gaussian_process import GaussianProcessSurrogate
+from analysis.importance_types import InteractionImportance, Marginal, ParameterImportance
+from analysis.surrogates import REFIT_TRIALS, Surrogate, refit
+
+DRAWS = 500  # of a Gaussian process's posterior
+
+
+@dataclass(frozen=True)
+class Refits:
+    """B refits on subsamples: main effects (B, D), pairs (B, D, D), curves B × D × (G,)."""
+
+    kept: float
+    main: Array
+    pairs: Array
+    curves: list[list[Array]]
+
+
+def refit_often(
+    whole: Surrogate,
+    encoding: Encoding,
+    target: Array,
+    seed: int,
+    resamples: int,
+    tick: Callable[[], None],
+) -> Refits:
+    """Refit the surrogate on random halves of the trials, no trial twice in one half."""
+    count, width = len(target), len(encoding.columns)
+    size = min(max(count // 2, 2), REFIT_TRIALS)
+    rng = np.random.default_rng([seed, 3])
+    main, pairs = np.empty((resamples, width)), np.empty((resamples, width, width))
+    curves = []
+    for b in range(resamples):
+        part = refit(whole, encoding, target, rng.permutation(count)[:size], seed + b)
+        shares = part.shares()
+        main[b], pairs[b] = shares.main, shares.pairs
+        if not isinstance(part, GaussianProcessSurrogate):
+            curves.append([part.curve(j) for j in range(width)])
+        tick()
+    return Refits(size / count, main, pairs, curves)
+
+
+def parameter_importances(
+    whole: Surrogate, shares: Shares, verdict: Chance, refits: Refits, seed: int
+) -> list[ParameterImportance]:
+    """Return the main effects in the columns' order, with intervals and verdicts."""
+    low, high = _interval(shares.main, refits.main, refits.kept)
+    if isinstance(whole, GaussianProcessSurrogate):
+        # the refits know what other trials would have said, the draws what no trial has said
+        drawn = whole.draw_shares(DRAWS, np.random.default_rng([seed, 6]))
+        known = len(refits.main) > 1
+        low = np.minimum(low if known else shares.main, np.quantile(drawn, 0.025, axis=0))
+        high = np.maximum(high if known else shares.main, np.quantile(drawn, 0.975, axis=0))
+    found = verdict.significant(shares.main)
+    return [
+        ParameterImportance(
+            column.name,
+            float(shares.main[j]),
+            (float(low[j]), float(high[j])),
+            float(verdict.line[j]),
+            bool(found[j]),
+        )
+        for j, column in enumerate(whole.columns)
+    ]
+
+
+def _interval(estimate: Array, refits: Array, kept: float) -> tuple[Array, Array]:
+    if len(refits) < 2:  # nothing is known of the spread
+        return np.zeros_like(estimate), np.ones_like(estimate)
+    return intervals(estimate, refits, kept)
+
+
+def interaction_importances(
+    names: Sequence[str], shares: Shares, refits: Refits
+) -> list[InteractionImportance]:
+    """Return every pair's own effect, with intervals."""
+    low, high = _interval(shares.pairs, refits.pairs, refits.kept)
+    return [
+        InteractionImportance(
+            (names[j], names[k]), float(shares.pairs[j, k]), (float(low[j, k]), float(high[j, k]))
+        )
+        for j, k in combinations(range(len(names)), 2)
+    ]
+
+
+def marginals(whole: Surrogate, refits: Refits) -> tuple[Marginal, ...]:
+    """Return every parameter's curve, with the posterior's band or that of the refits."""
+    result = []
+    for j, column in enumerate(whole.columns):
+        mean = whole.curve(j)
+        if isinstance(whole, GaussianProcessSurrogate):
+            spread = 1.96 * whole.marginal((j,), column.grid()[:, None])[1]
+        elif len(refits.curves) > 1:
+            scale = 1.96 * np.sqrt(refits.kept / (1.0 - refits.kept))
+            spread = scale * np.std([curves[j] for curves in refits.curves], axis=0)
+        else:
+            spread = np.zeros_like(mean)
+        result.append(_marginal(column, mean, spread))
+    return tuple(result)
+
+
+def _marginal(column: Column, mean: Array, spread: Array) -> Marginal:
+    return Marginal(
+        column.name,
+        column.grid_values(),
+        mean,
+        mean - spread,
+        mean + spread,
+        column.is_log,
+        column.is_categorical,
+    )
