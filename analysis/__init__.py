@@ -14,14 +14,14 @@ from analysis.trials import StudyData, load
 if TYPE_CHECKING:
     from analysis import comparison as comparison
     from analysis import plots as plots
-    from analysis.trials import importances_of
+    from analysis.trials import confounding_of, importances_of
 
-__all__ = ["StudyData", "comparison", "importances_of", "load", "plots"]
+__all__ = ["StudyData", "comparison", "confounding_of", "importances_of", "load", "plots"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "importances_of":
-        return importlib.import_module("analysis.trials").importances_of
+    if name in ("confounding_of", "importances_of"):
+        return getattr(importlib.import_module("analysis.trials"), name)
     if name in __all__:
         return importlib.import_module(f"analysis.{name}")
     raise AttributeError(f"module 'analysis' has no attribute {name!r}; it has {__all__}")

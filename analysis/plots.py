@@ -14,6 +14,7 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis import drawing
+from analysis.confounding import DERIVED, with_derived
 from analysis.palette import (
     BASE,
     BEST,
@@ -29,7 +30,7 @@ from analysis.palette import (
     new_axes,
     shortened,
 )
-from analysis.slices import slice_of, varied_parameters
+from analysis.slices import Slice, slice_of, varied_parameters
 from analysis.study_data import MAXIMIZE, StudyData, is_enqueued
 from study.metrics import METRICS, Array
 
@@ -188,6 +189,36 @@ def plot_score_by_level(
     drawing.parameter_axis(ax, shown)
     ax.set_ylabel(shortened(label_of(shown.objective)))
     legend_above(ax)
+    return ax
+
+
+@in_house_style
+def plot_derived(
+    data: StudyData, name: str, ax: Axes | None = None, objective: str | None = None
+) -> Axes:
+    """A derived coordinate of `analysis.confounding` against the objective, each dot a trial.
+
+    Raises KeyError where the parameters do not determine it.
+    """
+    ax = new_axes(ax)
+    trials = [t for t in data.complete if np.isfinite(data.value(t, objective))]
+    x = np.array([with_derived(t.params)[name] for t in trials], dtype=float)
+    y = np.array([data.value(t, objective) for t in trials], dtype=float)
+    shown = Slice(
+        parameter=next(d.formula for d in DERIVED if d.name == name),
+        objective=data.objectives[data.index_of(objective)],
+        x=x,
+        y=y,
+        numbers=tuple(t.number for t in trials),
+        enqueued=tuple(map(is_enqueued, trials)),
+        levels=(),
+        is_log=True,
+    )
+    drawing.dots(ax, x, y, shown.enqueued)
+    drawing.mark_best(ax, data, shown, x)
+    drawing.keep_in_view(ax, y)
+    drawing.parameter_axis(ax, shown)
+    ax.set_ylabel(shortened(label_of(shown.objective)))
     return ax
 
 

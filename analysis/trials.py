@@ -16,11 +16,22 @@ from study.store import records
 from study.store.storage import engine_of, hidden, open_read_only
 
 if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
     from sqlalchemy import Engine
 
+    from analysis.confounding import Confounding
     from analysis.importance import Importances
 
-__all__ = ["MAXIMIZE", "MINIMIZE", "StudyData", "Who", "importances_of", "is_enqueued", "load"]
+__all__ = [
+    "MAXIMIZE",
+    "MINIMIZE",
+    "StudyData",
+    "Who",
+    "confounding_of",
+    "importances_of",
+    "is_enqueued",
+    "load",
+]
 
 
 def load(
@@ -72,7 +83,7 @@ def importances_of(
     from analysis.threads import one_blas_thread
 
     index = data.index_of(objective)
-    used = [t for t in data.complete if not is_enqueued(t)]
+    used = sampled(data)
     try:
         with one_blas_thread():
             return importances(
@@ -90,6 +101,29 @@ def importances_of(
             )
     except ValueError as error:
         raise InputError(f"{data.name}: {error}") from error
+
+
+def confounding_of(
+    data: StudyData, objective: str | None = None, seed: int = 0, resamples: int = 20
+) -> Confounding | None:
+    """How alpha, rank and learning rate act together, and which product of them says it best.
+
+    From the same trials as `importances_of`; None where fewer than two of them varied.
+    """
+    from analysis.confounding import confounding
+    from analysis.threads import one_blas_thread
+
+    used = sampled(data)
+    values = [data.value(t, objective) for t in used]
+    with one_blas_thread():
+        return confounding(
+            [t.params for t in used], values, data.distributions, seed=seed, resamples=resamples
+        )
+
+
+def sampled(data: StudyData) -> list[FrozenTrial]:
+    """The COMPLETE trials whose points nobody chose by hand: what an importance rests on."""
+    return [t for t in data.complete if not is_enqueued(t)]
 
 
 def _counts(data: StudyData) -> dict[str, int]:

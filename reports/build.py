@@ -16,6 +16,7 @@ from reports.wording import counted, moment
 
 SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     effects.importance_section,
+    effects.product_section,
     effects.level_section,
     effects.slice_section,
     sections.baseline_section,

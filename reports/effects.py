@@ -7,13 +7,14 @@ from functools import partial
 import numpy as np
 
 from analysis import plots
+from analysis.confounding import Confounding, with_derived
 from analysis.importance import Importances
 from analysis.palette import label_of
 from analysis.slices import slice_of, varied_parameters
 from reports.figures import SMALL, draw
 from reports.page import Beside, Cell, Figures, Part, Prose, Section, Table
 from reports.results import Results
-from reports.wording import interval, number, share
+from reports.wording import interval, listing, number, share
 
 EVALUATORS = {"fanova": "functional ANOVA"}
 SURROGATES = {"gp": "Gaussian process", "forest": "random forest"}
@@ -91,6 +92,53 @@ def _importance_table(result: Importances) -> Table:
     return Table(f"Shares of the variance of {label_of(result.objective)}", columns, tuple(rows))
 
 
+def product_section(results: Results) -> Section | None:
+    """Which product of alpha, rank and learning rate says what the three do together."""
+    found, data = results.confounding, results.data
+    if found is None or not found.columns or len(found.columns[0].uses) < 2:
+        return None
+    best = found.columns[0]
+    left: tuple[Part, ...] = ()
+    if all(best.name in with_derived(t.params) for t in data.complete):
+        alt = f"{label_of(data.objective)} of every finished trial over {best.formula}."
+        left = (Figures((draw("product", partial(plots.plot_derived, data, best.name), alt),)),)
+    right = (Prose((_product(found),)), _product_table(found))
+    return Section(
+        "product",
+        "What acts as one",
+        "LoRA adds alpha / rank times its update, and the learning rate sets the size of each "
+        "step, so these parameters act through their product. A single product that explains "
+        "their joint effect is what to carry over to another search space.",
+        (Beside(left, right),) if left else right,
+    )
+
+
+def _product(found: Confounding) -> str:
+    best = found.columns[0]
+    alone = [c for c in found.columns if len(c.uses) == 1]
+    singles = listing(f"{c.name} alone {share(c.explained)}" for c in alone)
+    return (
+        f"Together {listing(found.group)} account for {share(found.joint)} of the variance (95 % "
+        f"interval {interval(found.joint_ci, share)}). Of that joint effect {best.formula} "
+        f"explains {share(best.explained)} (95 % interval {interval(best.ci, share)}), {singles}. "
+        "How much a parameter holds alone depends on how widely each of them was searched."
+    )
+
+
+def _product_table(found: Confounding) -> Table:
+    rows = tuple(
+        (
+            Cell(c.formula),
+            _share_cell(c.explained),
+            Cell(interval(c.ci, share)),
+            _share_cell(c.held_out_r2),
+        )
+        for c in found.columns
+    )
+    columns = ("coordinate", "explains", "95 % interval", "held-out R²")
+    return Table("One coordinate in place of all of them", columns, rows)
+
+
 def level_section(results: Results) -> Section | None:
     """A violin of the score for each level of every discrete parameter that varied."""
     data = results.data
@@ -163,4 +211,4 @@ def slice_section(results: Results) -> Section | None:
 
 
 def _share_cell(value: float) -> Cell:
-    return Cell(share(value), float(value), numeric=True)
+    return Cell(share(value).replace("-", "−"), float(value), numeric=True)

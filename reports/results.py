@@ -13,8 +13,9 @@ from analysis.comparison import (
     headline_metric,
     scores_in,
 )
+from analysis.confounding import Confounding
 from analysis.importance import Importances
-from analysis.trials import StudyData, importances_of
+from analysis.trials import StudyData, confounding_of, importances_of
 from study.errors import InputError
 from study.metrics import Array
 
@@ -26,6 +27,7 @@ class Results:
     data: StudyData
     importances: tuple[Importances, ...]  # one an objective
     importance_problem: str  # why there are none, in words
+    confounding: Confounding | None  # what acts as one, for the first objective
     metric: str | None  # by which models are compared
     comparisons: tuple[Comparison, ...]  # the best against every baseline, headline metric on dev
     all_comparisons: tuple[Comparison, ...]  # the same on every metric and split
@@ -60,6 +62,7 @@ def analyse(
         data=data,
         importances=found,
         importance_problem=problem,
+        confounding=_confounding(data, found, seed),
         metric=metric,
         comparisons=tuple(c for c in compared if (c.a.metric, c.a.split) == (metric, first)),
         all_comparisons=tuple(compared),
@@ -84,3 +87,8 @@ def _importances(
         ), ""
     except InputError as error:
         return (), str(error)
+
+
+def _confounding(data: StudyData, found: tuple[Importances, ...], seed: int) -> Confounding | None:
+    """Only where the importances can be believed: it rests on the same trials."""
+    return confounding_of(data, seed=seed) if found and found[0].reliable else None

@@ -111,6 +111,16 @@ def test_slices_come_in_the_order_of_importance(petroleum: StudyData, result: Im
     assert "target_modules" not in varied_parameters(petroleum)
 
 
+def test_a_derived_coordinate_is_computed_for_every_trial(petroleum: StudyData) -> None:
+    """From each trial's own parameters, on a log axis."""
+    ax = plots.plot_derived(petroleum, "scale")
+    expected = petroleum.trials.dropna(subset="bleu").eval("alpha / rank")
+    offsets = [c.get_offsets() for c in ax.collections if isinstance(c, PathCollection)]
+    drawn = np.concatenate([np.asarray(o)[:, 0] for o in offsets])
+    assert set(drawn) == set(expected)
+    assert ax.get_xscale() == "log"
+
+
 def test_bars_and_violins_of_the_models(petroleum: StudyData) -> None:
     """A bar a model and split, as high as its score."""
     scores = model_scores(petroleum)

@@ -74,6 +74,7 @@ def test_the_page_has_every_section(page: Page) -> None:
     """In the order in which a reader asks."""
     assert [s.identifier for s in page.sections] == [
         "importance",
+        "product",
         "levels",
         "slices",
         "baselines",
@@ -120,6 +121,12 @@ def test_the_table_of_trials_holds_every_trial_and_marks_the_best(
     assert table.marked == {petroleum.best_trial.number}
     rates = [row[table.columns.index("learning_rate")] for row in table.rows]
     assert rates[0].key == petroleum.frozen_trials[0].params["learning_rate"]
+
+
+def test_the_product_that_acts_as_one_is_named(page: Page) -> None:
+    """The synthetic score follows learning rate · alpha / rank, and the page finds it."""
+    (section,) = [s for s in page.sections if s.identifier == "product"]
+    assert "learning_rate · alpha / rank explains 0.9" in str(section)
 
 
 def test_failures_have_their_reasons(document: str) -> None:
