@@ -48,7 +48,7 @@ def target_modules(named: str, model_type: str) -> list[str]:
         InputError: the set is not known for this architecture.
     """
     if named not in TARGET_SETS:
-        return [name.strip() for name in named.split(",")]
+        return [name.strip() for name in named.split(",") if name.strip()]
     if model_type not in LINEAR_NAMES:
         raise InputError(
             f"method.target_modules: the set {named!r} is not known for {model_type!r} models; "

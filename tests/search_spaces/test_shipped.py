@@ -10,6 +10,7 @@ from search_spaces import Parameter, shipped_spaces
 
 
 def parameters(name: str) -> dict[str, Parameter]:
+    """A shipped space's parameters."""
     document = tomllib.loads(shipped_spaces()[name].read_text(encoding="utf-8"))
     return {n: Parameter.model_validate(table) for n, table in document["parameters"].items()}
 
