@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
 
 SQLITE_MAGIC = b"SQLite format 3\0"
+WITH_PASSWORD = r"^([\w+.-]+:/{1,3}[^:@]*:|(?![\w+.-]+:/)[^:/@]*:).*@"
 OPTUNA_TABLES = {"studies", "trials", "version_info"}
-OPENING_ERRORS = (SQLAlchemyError, ImportError, RuntimeError, ValueError)
-"""What an unusable URL, driver, server or schema raises; ValueError for a port of letters."""
 BUSY_TIMEOUT_SECONDS = 60
+WRITE_TIMEOUT_SECONDS = 5.0  # of the first try: is somebody else writing?
 DATABASE_NAME = "study.db"
 
 
@@ -41,7 +41,7 @@ def hidden(url: str) -> str:
 
     By pattern, not by parsing: what cannot be parsed may hold a password too.
     """
-    without = re.sub(r"^((?:[\w+.-]+:/{1,3})?[^:/@]*:).*@", r"\1***@", url, flags=re.DOTALL)
+    without = re.sub(WITH_PASSWORD, r"\1***@", url, flags=re.DOTALL)
     return re.sub(r"(?i)([?&][^=&]*pass[^=&]*=)[^&]*", r"\1***", without)
 
 
@@ -69,7 +69,7 @@ def open_for_writing(url: str) -> RDBStorage:
     arguments: dict[str, Any] = {"timeout": BUSY_TIMEOUT_SECONDS} if path is not None else {}
     try:
         return RDBStorage(_verbatim(url), engine_kwargs={"connect_args": arguments})
-    except OPENING_ERRORS as error:
+    except _opening_errors() as error:
         raise InputError(f"{hidden(url)}: cannot open the storage: {_one_line(error)}") from error
 
 
@@ -84,12 +84,19 @@ def _prepare_sqlite(path: Path) -> None:
         if path.exists() and path.stat().st_size > 0:
             _check_is_optuna_sqlite(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path, timeout=5)) as connection:
+        with closing(sqlite3.connect(path, timeout=WRITE_TIMEOUT_SECONDS)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("BEGIN IMMEDIATE")
             connection.rollback()
     except (sqlite3.Error, OSError) as error:
         raise InputError(f"{path}: cannot write the database: {error}") from error
+
+
+def _opening_errors() -> tuple[type[Exception], ...]:
+    """What an unusable URL, driver, server or schema raises; ValueError for a port of letters."""
+    from optuna.exceptions import StorageInternalError
+
+    return (SQLAlchemyError, StorageInternalError, ImportError, RuntimeError, ValueError)
 
 
 def close_after_writing(storage: RDBStorage) -> None:
@@ -157,7 +164,7 @@ def _open_url(url: str) -> BaseStorage:
             skip_table_creation=True,
         )
         tables = set(sqlalchemy.inspect(storage.engine).get_table_names())
-    except OPENING_ERRORS as error:
+    except _opening_errors() as error:
         raise InputError(f"{hidden(url)}: cannot open the storage: {_one_line(error)}") from error
     if not tables >= OPTUNA_TABLES:
         raise InputError(f"{hidden(url)}: holds no Optuna tables")
@@ -177,7 +184,7 @@ def _open_sqlite(path: Path) -> BaseStorage:
         )
         if storage.get_current_version() == storage.get_head_version():
             return storage
-    except (SQLAlchemyError, AssertionError) as error:
+    except (*_opening_errors(), AssertionError) as error:
         raise InputError(f"{path}: cannot read the database: {_one_line(error)}") from error
     return _open_upgraded_copy(path)
 
@@ -263,10 +270,11 @@ def storage_problem(error: BaseException) -> str | None:
 
     if not isinstance(error, (StorageInternalError, SQLAlchemyError, sqlite3.Error)):
         return None
-    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-    return f"cannot read or write the database: {_one_line(cause or error)}"
+    return f"cannot read or write the database: {_one_line(error)}"
 
 
 def _one_line(error: BaseException) -> str:
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    """Return the driver's own words where Optuna and SQLAlchemy wrap them."""
+    cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
+    cause = cause.orig if isinstance(cause, DBAPIError) and cause.orig is not None else cause
     return " ".join(str(cause).split())[:300]

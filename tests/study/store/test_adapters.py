@@ -1,0 +1,87 @@
+"""Adapters are saved whole or not at all, and only the best trials' are kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from study.errors import InputError
+from study.store.adapters import (
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    adapter_folder,
+    keep_only,
+    save_adapter,
+    trial_name,
+)
+from study.trials import AdapterFiles
+
+
+def files(content: str = "{}") -> AdapterFiles:
+    """An adapter's two files."""
+    return AdapterFiles(config=content, weights=content.encode())
+
+
+def test_an_adapter_is_two_files_of_pefts(tmp_path: Path) -> None:
+    """The folder is named after the trial and holds PEFT's two file names."""
+    folder = save_adapter(tmp_path, trial_name(12), files('{"é": 1}'))
+    assert folder == tmp_path / "adapters" / "trial-00012" == adapter_folder(tmp_path, folder.name)
+    assert sorted(os.listdir(folder)) == [CONFIG_NAME, WEIGHTS_NAME]
+    assert (folder / CONFIG_NAME).read_text(encoding="utf-8") == '{"é": 1}'
+
+
+def test_saving_again_replaces(tmp_path: Path) -> None:
+    """A retried trial's adapter takes the place of the first attempt's, remains included."""
+    save_adapter(tmp_path, "trial-00001", files("old"))
+    rest = tmp_path / "adapters" / ".trial-00001.unfinished"
+    rest.mkdir()
+    (rest / "junk").touch()
+    folder = save_adapter(tmp_path, "trial-00001", files("new"))
+    assert (folder / WEIGHTS_NAME).read_bytes() == b"new"
+    assert os.listdir(tmp_path / "adapters") == ["trial-00001"]
+
+
+def test_a_disk_that_is_full_leaves_the_old_adapter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No space left is one line, and what was saved before is still whole."""
+    folder = save_adapter(tmp_path, "default", files("old"))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match="cannot save the adapter: No space left on device"):
+        save_adapter(tmp_path, "default", files("new"))
+    assert (folder / WEIGHTS_NAME).read_bytes() == b"old"
+
+
+def test_a_file_in_the_folders_place(tmp_path: Path) -> None:
+    """A run folder whose `adapters` is a file is refused in one line."""
+    (tmp_path / "adapters").touch()
+    with pytest.raises(InputError, match="cannot save the adapter: "):
+        save_adapter(tmp_path, "default", files())
+
+
+def test_only_the_best_trials_are_kept(tmp_path: Path) -> None:
+    """Other trials' adapters go; baselines' and foreign files stay."""
+    for name in ("trial-00001", "trial-00002", "trial-00003", "default"):
+        save_adapter(tmp_path, name, files())
+    (tmp_path / "adapters" / "notes.txt").touch()
+    keep_only(tmp_path, {"trial-00002", "trial-00009"})
+    assert sorted(os.listdir(tmp_path / "adapters")) == ["default", "notes.txt", "trial-00002"]
+
+
+def test_nothing_to_keep(tmp_path: Path) -> None:
+    """A run without adapters has none to delete."""
+    keep_only(tmp_path, set())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_sort_by_number() -> None:
+    """Folders are listed in the order of their trials."""
+    assert [trial_name(n) for n in (0, 9, 10, 99_999)] == sorted(
+        trial_name(n) for n in (10, 99_999, 9, 0)
+    )

@@ -1,0 +1,212 @@
+"""What a run records comes back as it was, beside Optuna's tables and apart from other studies."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+import sqlalchemy
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Engine, text
+
+from study.errors import InputError
+from study.metrics import LOSS_SIGNATURE, Statistics, text_statistics
+from study.store import records
+from study.store.records import Evaluation, Examples
+
+STUDY = 1
+OUTPUTS = ("le puits", "", "« la boue »\n\t\0 é 🛢")
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    """A database with our tables."""
+    made = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/study.db")
+    records.create_tables(made)
+    return made
+
+
+def evaluation(number: int | None = 0, split: str = "dev", name: str = "") -> Evaluation:
+    """One evaluation of three examples."""
+    references = ["le puits", "la boue", "la boue"]
+    loss = Statistics("loss", np.array([[1.5, 3.0], [0.1, 1.0], [0.3, 2.0]]), LOSS_SIGNATURE)
+    return Evaluation(
+        role="search" if number is not None else "baseline",
+        name=name,
+        trial_number=number,
+        seed=2**63 - 1,
+        split=split,
+        config={"rank": 8, "target_modules": "qv"},
+        details={"train_seconds": 1.25},
+        statistics={"bleu": text_statistics("bleu", OUTPUTS, references), "loss": loss},
+        outputs=OUTPUTS,
+    )
+
+
+def stored(engine: Engine) -> list[str]:
+    """The identifiers of what is stored."""
+    return [row.evaluation_id for row in records.read_evaluations(engine, STUDY)]
+
+
+def test_an_evaluation_comes_back(engine: Engine) -> None:
+    """Key, configuration, costs, scores, statistics and outputs are read as they were written."""
+    made = evaluation()
+    records.write_evaluations(engine, STUDY, [made])
+    (row,) = records.read_evaluations(engine, STUDY)
+    assert (row.role, row.name, row.trial_number, row.split) == ("search", "", 0, "dev")
+    assert (row.seed, row.config, row.details) == (2**63 - 1, made.config, made.details)
+    scores = {s.metric: s for s in records.read_scores(engine, STUDY)}
+    assert {m: s.score for m, s in scores.items()} == made.scores
+    assert scores["bleu"].n_examples == 3
+    assert scores["bleu"].signature == made.statistics["bleu"].signature
+    for metric, statistics in made.statistics.items():
+        found = records.read_statistics(engine, row.evaluation_id, metric)
+        assert found.metric == metric
+        assert np.array_equal(found.values, statistics.values)
+    assert records.read_outputs(engine, row.evaluation_id) == OUTPUTS
+
+
+def test_the_same_key_replaces(engine: Engine) -> None:
+    """A trial that is written again after a crash leaves one evaluation, with its parts."""
+    records.write_evaluations(engine, STUDY, [evaluation(), evaluation(1)])
+    before = stored(engine)
+    records.write_evaluations(engine, STUDY, [evaluation()])
+    after = stored(engine)
+    assert len(after) == 2
+    assert len(set(before) & set(after)) == 1
+    for table in ("run_scores", "run_outputs"):
+        with engine.connect() as connection:
+            found = connection.execute(text(f"SELECT DISTINCT evaluation_id FROM {table}"))
+            assert {row[0] for row in found} == set(after)
+
+
+def test_what_differs_in_its_key_stays(engine: Engine) -> None:
+    """Splits, seeds, baselines' names and studies keep evaluations apart."""
+    different = [
+        evaluation(),
+        evaluation(split="general"),
+        dataclasses.replace(evaluation(), seed=1),
+        evaluation(None, name="base"),
+        evaluation(None, name="default"),
+        dataclasses.replace(evaluation(), role="confirm"),
+    ]
+    records.write_evaluations(engine, STUDY, different)
+    records.write_evaluations(engine, STUDY + 1, different)
+    assert len(stored(engine)) == len(different)
+
+
+def test_one_evaluation_that_fails_stores_none(engine: Engine) -> None:
+    """The evaluations of a trial are stored together or not at all."""
+    broken = dataclasses.replace(evaluation(split="general"), config={"rank": object()})
+    with pytest.raises(TypeError):
+        records.write_evaluations(engine, STUDY, [evaluation(), broken])
+    assert stored(engine) == []
+
+
+def test_nothing_stored_is_a_key_error(engine: Engine) -> None:
+    """Asking for an unknown evaluation or metric says so."""
+    records.write_evaluations(engine, STUDY, [evaluation()])
+    (known,) = stored(engine)
+    with pytest.raises(KeyError):
+        records.read_statistics(engine, known, "chrf")
+    with pytest.raises(KeyError):
+        records.read_outputs(engine, "unknown")
+
+
+def test_examples_are_written_once(engine: Engine) -> None:
+    """The texts of a split are those of the first run."""
+    first = Examples(("the well", "é\n🛢"), ("le puits", ""))
+    records.write_examples(engine, STUDY, "dev", first)
+    records.write_examples(engine, STUDY, "dev", Examples(("other",), ("autre",)))
+    records.write_examples(engine, STUDY + 1, "dev", Examples((), ()))
+    assert records.read_examples(engine, STUDY) == {"dev": first}
+    assert records.read_examples(engine, STUDY + 1) == {"dev": Examples((), ())}
+
+
+def test_how_a_study_is_run(engine: Engine) -> None:
+    """A resumed study replaces its file and provenance and keeps its date."""
+    assert records.read_spec(engine, STUDY) is None
+    assert records.read_provenance(engine, STUDY) == {}
+    records.write_study(engine, STUDY, "seed = 1", {"workers": 1})
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE run_studies SET created_at = 'then'"))
+    records.write_study(engine, STUDY, "seed = 2", {"workers": 2})
+    assert records.read_spec(engine, STUDY) == "seed = 2"
+    assert records.read_provenance(engine, STUDY) == {"workers": 2, "created_at": "then"}
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT created_at FROM run_studies")).all() == [("then",)]
+
+
+def test_tables_are_made_once(engine: Engine) -> None:
+    """Making the tables again changes nothing, and there is one version."""
+    records.write_evaluations(engine, STUDY, [evaluation()])
+    records.create_tables(engine)
+    assert len(stored(engine)) == 1
+    with engine.connect() as connection:
+        versions = connection.execute(text("SELECT version FROM run_schema")).all()
+    assert versions == [(records.SCHEMA_VERSION,)]
+
+
+def test_optunas_tables_stay_untouched(tmp_path: Path) -> None:
+    """Optuna's own tables have the same columns and rows with and without ours beside them."""
+    url = f"sqlite:///{tmp_path}/study.db"
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(storage=url, study_name="x")
+    study.tell(study.ask(), 1.0)
+    engine = sqlalchemy.create_engine(url)
+    before = {t: sqlalchemy.inspect(engine).get_columns(t) for t in _tables(engine)}
+    assert not records.has_tables(engine)
+    records.create_tables(engine)
+    assert records.has_tables(engine)
+    records.write_evaluations(engine, STUDY, [evaluation()])
+    after = {t: sqlalchemy.inspect(engine).get_columns(t) for t in _tables(engine)}
+    ours = {t for t in after if t.startswith("run_")}
+    assert str({t: c for t, c in after.items() if t not in ours}) == str(before)
+    assert len(ours) == 6
+    assert optuna.load_study(study_name="x", storage=url).best_value == 1.0
+
+
+def _tables(engine: Engine) -> list[str]:
+    return sqlalchemy.inspect(engine).get_table_names()
+
+
+@pytest.mark.parametrize("version", [records.SCHEMA_VERSION + 1, 0, None])
+def test_tables_of_another_version_are_refused(engine: Engine, version: int | None) -> None:
+    """Neither reading nor writing touches tables that this program does not know."""
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM run_schema"))
+        connection.execute(text("INSERT INTO run_schema VALUES (:v)"), {"v": version or 0})
+    for touch in (records.has_tables, records.create_tables):
+        with pytest.raises(InputError, match=f"schema version {version or 0}; this program reads"):
+            touch(engine)
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(
+    rows=st.lists(st.tuples(finite, finite), min_size=1, max_size=20),
+    texts=st.lists(st.text(st.characters(codec="utf-8")), max_size=5),
+)
+def test_numbers_and_texts_come_back_exactly(
+    rows: list[tuple[float, float]], texts: list[str]
+) -> None:
+    """Statistics keep every bit, and outputs every character."""
+    engine = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.pool.StaticPool)
+    records.create_tables(engine)
+    values = np.array(rows)
+    made = dataclasses.replace(
+        evaluation(), statistics={"loss": Statistics("loss", values, "x")}, outputs=texts
+    )
+    if not math.isfinite(made.scores["loss"]):
+        return
+    records.write_evaluations(engine, STUDY, [made])
+    (key,) = stored(engine)
+    assert records.read_statistics(engine, key, "loss").values.tobytes() == values.tobytes()
+    assert records.read_outputs(engine, key) == tuple(texts)
+    engine.dispose()
