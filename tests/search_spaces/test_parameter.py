@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from pydantic import ValidationError
@@ -81,6 +81,7 @@ ranges = st.fixed_dictionaries(
 choices = st.lists(st.integers(-9, 99) | st.floats(-9, 9) | st.text(max_size=4), max_size=6)
 
 
+@settings(deadline=None)
 @given(
     table=ranges | st.builds(lambda c: {"choices": c}, choices),
     integer=st.booleans(),

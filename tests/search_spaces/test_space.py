@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import optuna
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import (
     BaseDistribution,
@@ -72,6 +72,7 @@ levels = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abcd"), levels, min_size=1))
 def test_the_grid_is_the_whole_product(distributions: dict[str, BaseDistribution]) -> None:
     """Without conditions the grid has every combination of levels once, all of them valid."""

@@ -154,7 +154,7 @@ fields = st.text(
 pairs_of_text = st.lists(st.tuples(fields, fields), min_size=1, max_size=6)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pairs_of_text)
 def test_any_text_survives_a_tsv_file(tmp_path: Path, texts: list[tuple[str, str]]) -> None:
     """Quotes, spaces, other scripts and exotic separators come back as they were written."""
@@ -163,7 +163,7 @@ def test_any_text_survives_a_tsv_file(tmp_path: Path, texts: list[tuple[str, str
     assert read_pairs(path, COLUMNS) == tuple(Pair(*text) for text in texts)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pairs_of_text, st.booleans())
 def test_any_text_survives_a_jsonl_file(
     tmp_path: Path, texts: list[tuple[str, str]], ascii_only: bool
@@ -174,7 +174,7 @@ def test_any_text_survives_a_jsonl_file(
     assert read_pairs(path, COLUMNS) == tuple(Pair(*text) for text in texts)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=80), st.sampled_from(["text.tsv", "text.jsonl"]), st.booleans())
 def test_any_bytes_are_pairs_or_one_line(
     tmp_path: Path, content: bytes, name: str, with_header: bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import get_scheduler
 
@@ -32,6 +32,7 @@ def test_factors_are_those_of_transformers(schedule: str, steps: int, warmup: fl
         theirs.step()
 
 
+@settings(deadline=None)
 @given(
     steps=st.integers(1, 200),
     warmup=st.floats(0, 1),

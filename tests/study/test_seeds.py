@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.seeds import derive_seed
@@ -19,6 +19,7 @@ def test_the_seeds_of_today_are_those_of_tomorrow() -> None:
     assert derive_seed(7, 12, "dropout") == 2393904020584874358
 
 
+@settings(deadline=None)
 @given(parts)
 def test_a_seed_fits_every_generator(found: list[int | str]) -> None:
     """A seed is at least 0 and below 2**63, as torch and numpy want it."""

@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 import pytest
 import sqlalchemy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
@@ -189,6 +189,7 @@ def test_tables_of_another_version_are_refused(engine: Engine, version: int | No
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
+@settings(deadline=None, max_examples=30)
 @given(
     rows=st.lists(st.tuples(finite, finite), min_size=1, max_size=20),
     texts=st.lists(st.text(st.characters(codec="utf-8")), max_size=5),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
@@ -405,6 +405,7 @@ def test_what_is_not_secret_stays_readable() -> None:
 secrets = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=9)
 
 
+@settings(deadline=None)
 @given(secrets.map(lambda text: f"<<{text}>>"), st.sampled_from(["postgresql", "mysql+x", "a"]))
 def test_any_password_is_hidden(password: str, scheme: str) -> None:
     """A password of any printable characters is replaced whole."""
