@@ -7,6 +7,7 @@ a connection of its own that may be read-only.
 from __future__ import annotations
 
 import json
+import math
 import uuid
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -215,7 +216,7 @@ def _insert_score(connection: Connection, evaluation_id: str, statistics: Statis
         {
             "id": evaluation_id,
             "m": statistics.metric,
-            "score": statistics.score,
+            "score": None if math.isnan(statistics.score) else statistics.score,
             "sig": statistics.signature,
             "n": rows,
             "k": columns,
@@ -271,7 +272,10 @@ def read_scores(engine: Engine, study_id: int) -> list[ScoreRow]:
         "JOIN run_evaluations e ON e.evaluation_id = s.evaluation_id WHERE e.study_id = :i",
         i=study_id,
     )
-    return [ScoreRow(*row) for row in rows]
+    return [
+        ScoreRow(i, metric, math.nan if score is None else score, signature, n)
+        for i, metric, score, signature, n in rows
+    ]
 
 
 def read_statistics(engine: Engine, evaluation_id: str, metric: str) -> Statistics:

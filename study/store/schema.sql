@@ -47,7 +47,7 @@ CREATE INDEX IF NOT EXISTS run_evaluations_by_study ON run_evaluations (study_id
 CREATE TABLE IF NOT EXISTS run_scores (
     evaluation_id TEXT NOT NULL,
     metric TEXT NOT NULL,
-    score DOUBLE PRECISION NOT NULL,
+    score DOUBLE PRECISION,           -- NULL where it is no number: a loss that became NaN
     signature TEXT NOT NULL,          -- what makes the score reproducible, in the metric's own words
     n_examples INTEGER NOT NULL,      -- N
     n_statistics INTEGER NOT NULL,    -- S

@@ -96,7 +96,8 @@ def _opening_errors() -> tuple[type[Exception], ...]:
     """What an unusable URL, driver, server or schema raises; ValueError for a port of letters."""
     from optuna.exceptions import StorageInternalError
 
-    return (SQLAlchemyError, StorageInternalError, ImportError, RuntimeError, ValueError)
+    driver = (SQLAlchemyError, StorageInternalError, ImportError, RuntimeError, ValueError)
+    return (*driver, AssertionError)  # Optuna's, where the version of the schema is missing
 
 
 def close_after_writing(storage: RDBStorage) -> None:
@@ -184,7 +185,7 @@ def _open_sqlite(path: Path) -> BaseStorage:
         )
         if storage.get_current_version() == storage.get_head_version():
             return storage
-    except (*_opening_errors(), AssertionError) as error:
+    except _opening_errors() as error:
         raise InputError(f"{path}: cannot read the database: {_one_line(error)}") from error
     return _open_upgraded_copy(path)
 
