@@ -120,6 +120,8 @@ def _resolve_space(document: dict[str, Any], path: Path) -> None:
     if not isinstance(own, dict):
         return
     search["parameters"] = {**_space_parameters(search["space"], path), **own}
+    if search["space"] not in shipped_spaces():
+        del search["space"]  # its parameters are the study's now, wherever the study is read again
 
 
 def _space_parameters(space: str, study_file: Path) -> dict[str, Any]:

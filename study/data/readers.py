@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,18 @@ class Corpus:
 def load_corpus(data: DataSpec) -> Corpus:
     """Read what `[data]` names; InputError with one line a problem."""
     if data.origin == "embedded":
-        embedded = petroleum_corpus(data.seed)
-        return Corpus(embedded.train, embedded.dev, embedded.general)
+        return _embedded(data.seed)
     read = {split: read_pairs(path, data) for split, path in data.files.items()}
     if data.origin != "files":
         read |= {s: _hub_split(data, s) for s in ("train", "dev")}
     return Corpus(**read)
+
+
+@cache
+def _embedded(seed: int) -> Corpus:
+    """Generate it once a process: it takes a second."""
+    embedded = petroleum_corpus(seed)
+    return Corpus(embedded.train, embedded.dev, embedded.general)
 
 
 def read_pairs(path: Path, data: DataSpec) -> tuple[Pair, ...]:

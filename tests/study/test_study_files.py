@@ -160,6 +160,16 @@ def test_a_space_on_the_command_line_is_relative_to_the_working_folder(
     assert "no shipped space" in problem("petroleum", search__space="other.toml")
 
 
+def test_the_resolved_file_is_a_study_file_itself(tmp_path: Path) -> None:
+    """`spec.toml` of a run folder runs the same study, also where its space's file is gone."""
+    write(tmp_path, SPACE, "own.toml")
+    own = write(tmp_path, '[search]\nspace = "own.toml"\n')
+    specs = [load_spec(target) for target in (*presets(), own)]
+    (tmp_path / "own.toml").unlink()
+    for spec in specs:
+        assert load_spec(write(tmp_path, spec.to_toml(), "spec.toml")) == spec
+
+
 def test_a_files_own_parameters_replace_the_spaces(tmp_path: Path) -> None:
     """Parameters of the study file win by name; the others of the space stay."""
     content = (
