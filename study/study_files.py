@@ -27,20 +27,21 @@ def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
     `overrides` maps dotted keys to values (`{"search.trials": 10}`), as the command line gives
     them; None leaves the file's own.  Paths in the file are relative to its folder, those of the
-    command line to the working folder.
+    command line and of a preset to the working folder.
 
     Raises:
         InputError: one line a problem.
     """
     path = _find(target)
     document = read_toml(path)
-    _resolve_paths(document, path.parent)
+    is_preset = path in presets().values()
+    _resolve_paths(document, Path.cwd() if is_preset else path.parent)
     for key, value in (overrides or {}).items():
         if value is not None:
             _set(document, key, _from_here(value) if key == "search.space" else value, str(path))
     _resolve_space(document, path)
     document.setdefault("name", path.stem)
-    return parse_spec(document, path.name if path in presets().values() else str(path))
+    return parse_spec(document, path.name if is_preset else str(path))
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -136,6 +136,15 @@ def test_paths_are_relative_to_the_study_file(
     assert load_spec(hub).data.corpus == str(folder / "texts")
 
 
+def test_a_presets_data_is_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`optuna-study run nllb-600m` takes the `train.tsv` that lies here."""
+    monkeypatch.chdir(tmp_path)
+    files = load_spec("nllb-600m").data.files
+    assert files == {"train": tmp_path / "train.tsv", "dev": tmp_path / "dev.tsv"}
+
+
 def test_a_hub_name_stays_a_name(tmp_path: Path) -> None:
     """What is no folder beside the study file is left for the hub."""
     spec = load_spec(write(tmp_path, '[base]\nmodel = "facebook/nllb-200-distilled-600M"\n'))
