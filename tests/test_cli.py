@@ -316,10 +316,11 @@ def test_a_study_of_somebody_elses_is_not_continued(
     assert len(optuna.load_study(study_name="tiny", storage=url).trials) == 1
 
 
-def test_a_report_that_cannot_be_written(type_: Type, tmp_path: Path, finished: Path) -> None:
+def test_a_report_that_cannot_be_written(type_: Type, tmp_path: Path) -> None:
     """A folder in the report's place is one line and status 2."""
+    thin = write_study(tmp_path / "thin", Shape(complete=2, failed=0, enqueued=0, examples=4))
     (tmp_path / "page.html").mkdir()
-    ran = type_("report", finished, "--out", tmp_path / "page.html", "--surrogate", "forest")
+    ran = type_("report", thin, "--out", tmp_path / "page.html", "--surrogate", "forest")
     assert ran.status == 2
     (line,) = ran.problems
     assert "page.html" in line
