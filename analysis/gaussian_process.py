@@ -38,7 +38,7 @@ JITTER = 1e-8
 LENGTH = (math.log(0.5), 0.8, math.log(0.05), math.log(5.0))
 SCALE = (math.log(0.3), 1.5, math.log(1e-5), math.log(10.0))
 MIXING = (0.0, 1.5, math.log(1e-3), math.log(30.0))
-NOISE = (math.log(0.05), 1.5, math.log(1e-5), math.log(2.0))
+NOISE = (math.log(0.2), 1.5, math.log(1e-5), math.log(2.0))
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ __all__ = [
 ]
 
 SURROGATES = ("auto", "gp", "forest")
+EVALUATORS = ("fanova", "fanova-original")
 Progress = Callable[[int, int], None]
 
 
@@ -76,6 +77,7 @@ def importances(
     distributions: Mapping[str, BaseDistribution],
     *,
     surrogate: str = "auto",
+    evaluator: str = "fanova",
     seed: int = 0,
     resamples: int = 100,
     objective: str = "value",
@@ -94,13 +96,14 @@ def importances(
     out by the caller.  `pruned` holds (point, last report) of PRUNED trials, treated by `policy`
     (`drop`, `last`, `worst`).  `quantile` asks what matters among the good configurations: values
     worse than that quantile count as the quantile itself.  `subsets` names parameter subsets of any
-    size whose own effect is wanted beside all pairs.  `progress` is called with (done, total).
+    size whose own effect is wanted beside all pairs.  `evaluator="fanova-original"` takes shares
+    from the authors' own package, where it is installed.  `progress` gets (done, total).
 
     Values that are not finite are dropped with a remark.  Where nothing can be said the result has
     no parameters, `reliable` is false and `reasons` says why.  Raises ValueError for input that
     contradicts itself.
     """
-    _check(surrogate, direction, policy, quantile)
+    _check(surrogate, evaluator, direction, policy, quantile)
     complete = np.asarray(values, dtype=float)
     if complete.shape != (len(points),):
         raise ValueError(f"{len(points)} points need {len(points)} values, got {complete.shape}")
@@ -112,7 +115,7 @@ def importances(
         "study": study,
         "objective": objective,
         "direction": direction,
-        "evaluator": "fanova",
+        "evaluator": evaluator,
         "trials": {**trials, "used": len(target)},
         "excluded": encoding.excluded,
     }
@@ -121,10 +124,12 @@ def importances(
     if quantile is not None:
         target, remark = clipped(target, quantile, direction)
         remarks.append(remark)
+    original = evaluator == "fanova-original"
+    surrogate = "forest" if original else surrogate  # it knows no other
     steps = resamples + FOLDS * (2 if surrogate == "auto" else 1) + len(encoding.columns)
     ticker = Ticker(steps, progress)
     choice = choose(surrogate, encoding, target, seed, ticker)
-    whole = fit(choice.name, encoding, target, seed)
+    whole = fit("original" if original else choice.name, encoding, target, seed)
     larger = [_larger(whole, encoding, names) for names in subsets]
     verdict = _chance(encoding, target, whole.shares(pairs=False), seed, ticker)
     refits = refit_often(whole, encoding, target, seed, resamples, ticker)
@@ -241,9 +246,12 @@ def _by_policy(
     return result
 
 
-def _check(surrogate: str, direction: str, policy: str, quantile: float | None) -> None:
+def _check(
+    surrogate: str, evaluator: str, direction: str, policy: str, quantile: float | None
+) -> None:
     for name, got, allowed in (
         ("surrogate", surrogate, SURROGATES),
+        ("evaluator", evaluator, EVALUATORS),
         ("direction", direction, ("maximize", "minimize")),
         ("policy", policy, POLICIES),
     ):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from analysis.encoding import Array, Column, Encoding
 from analysis.fanova import Shares, fit_forest
+from analysis.fanova_original import OriginalSurrogate, fit_original
 from analysis.gaussian_process import MAX_TRIALS, GaussianProcessSurrogate, fit_gaussian_process
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -59,6 +60,8 @@ def fit(name: str, encoding: Encoding, values: Array, seed: int = 0) -> Surrogat
     """Fit a surrogate by name; a forest on a complete grid goes without bootstrap: it is exact."""
     if name == "gp":
         return fit_gaussian_process(encoding.units, values, encoding.columns, seed=seed)
+    if name == "original":
+        return fit_original(encoding, values, seed)
     bootstrap = not encoding.is_complete_grid
     return fit_forest(encoding.units, values, encoding.columns, seed, bootstrap=bootstrap)
 
@@ -70,6 +73,9 @@ def refit(whole: Surrogate, encoding: Encoding, values: Array, kept: Any, seed: 
         return fit_gaussian_process(
             units, values, encoding.columns, whole.theta, REFIT_ITERATIONS, seed
         )
+    if isinstance(whole, OriginalSurrogate):
+        some = replace(encoding, units=units)
+        return fit_original(some, values, seed, REFIT_TREES)
     return fit_forest(units, values, encoding.columns, seed, REFIT_TREES)
 
 
