@@ -30,13 +30,22 @@ app = typer.Typer(
 
 Target = Annotated[
     str,
-    typer.Argument(help="A run folder, an SQLite or journal file, or a storage URL."),
+    typer.Argument(help="A run folder, an SQLite or journal file, a storage URL, or a CSV file."),
 ]
 StudyName = Annotated[
     str | None, typer.Option(help="Which study, where the storage holds several.")
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")
+]
+Objective = Annotated[
+    str | None, typer.Option(help="Which objective; of a CSV file, its column. [default: first]")
+]
+Space = Annotated[
+    str | None, typer.Option(help="Of a CSV file: its search space, a shipped one or a file.")
+]
+Direction = Annotated[
+    str, typer.Option(help="Of a CSV file: maximize or minimize.", show_default=True)
 ]
 Surrogate = Annotated[
     str,
@@ -132,7 +141,7 @@ def check(
     spec: Annotated[str, typer.Argument(help="A study file, or a shipped study.")],
     as_json: AsJson = False,
 ) -> None:
-    """Validate a study file, resolve it, and say what a trial will cost in parameters."""
+    """Validate a study file and its data, resolve it, and say what a trial will cost."""
     from study.cost import trial_cost
     from study.study_files import load_spec
 
@@ -158,19 +167,29 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         _print_json(found)
         return
+    from rich.table import Table
+
     console = _results()
     for kind, entries in found.items():
-        console.print(f"[bold]{kind}[/]")
+        table = Table(title=kind, title_justify="left", box=None, show_header=False)
         for name, text in entries.items():
-            console.print(f"  {name:<16}{text}", markup=False, highlight=False)
+            table.add_row(name, text)
+        console.print(table)
 
 
 @app.command()
-def show(target: Target, study_name: StudyName = None, as_json: AsJson = False) -> None:
+def show(
+    target: Target,
+    study_name: StudyName = None,
+    space: Space = None,
+    objective: Objective = None,
+    direction: Direction = "maximize",
+    as_json: AsJson = False,
+) -> None:
     """Show a study's state, counts and best trials."""
     from reports import terminal
 
-    data = _load(target, study_name)
+    data = _load(target, study_name, space, objective, direction)
     if as_json:
         _print_json(terminal.study_json(data))
     else:
@@ -181,9 +200,9 @@ def show(target: Target, study_name: StudyName = None, as_json: AsJson = False) 
 def importance(
     target: Target,
     study_name: StudyName = None,
-    objective: Annotated[
-        str | None, typer.Option(help="Which objective. [default: the first]")
-    ] = None,
+    space: Space = None,
+    objective: Objective = None,
+    direction: Direction = "maximize",
     surrogate: Surrogate = "auto",
     seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
     as_json: AsJson = False,
@@ -192,7 +211,7 @@ def importance(
     from analysis.trials import importances_of
     from reports import terminal
 
-    data = _load(target, study_name)
+    data = _load(target, study_name, space, objective, direction)
     with _progress("what mattered") as progress:
         found = importances_of(data, objective, surrogate=surrogate, seed=seed, progress=progress)
     if as_json:
@@ -208,12 +227,15 @@ def report(
         Path | None, typer.Option(help="The HTML file. [default: beside the study]")
     ] = None,
     study_name: StudyName = None,
+    space: Space = None,
+    objective: Objective = None,
+    direction: Direction = "maximize",
     surrogate: Surrogate = "auto",
 ) -> None:
     """Write the study as one HTML page that needs no network."""
     from reports.build import build_report
 
-    data = _load(target, study_name)
+    data = _load(target, study_name, space, objective, direction)
     with _progress("the report") as progress:
         path = build_report(
             data, out or _report_path(target), surrogate=surrogate, progress=progress
@@ -270,10 +292,16 @@ def base(
 # ---------------------------------------------------------------- printing
 
 
-def _load(target: str, study_name: str | None) -> Any:
+def _load(
+    target: str,
+    study_name: str | None,
+    space: str | None = None,
+    objective: str | None = None,
+    direction: str = "maximize",
+) -> Any:
     from analysis.trials import load
 
-    return load(target, study_name)
+    return load(target, study_name, space=space, objective=objective, direction=direction)
 
 
 def _results() -> Console:

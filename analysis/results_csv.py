@@ -20,6 +20,7 @@ from analysis.study_data import MAXIMIZE, MINIMIZE, StudyData
 from study.errors import InputError
 
 MAX_PROBLEMS = 10
+MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "None"})
 Row = Mapping[str, str]
 
 
@@ -29,8 +30,8 @@ def load_csv(
     """Read a CSV file as a study.
 
     `space` maps column names to Optuna distributions or to tables such as a study file's, or is a
-    `SearchSpace`, the name of a shipped space or a TOML file.  An empty cell of a parameter is one
-    that was not active; an empty objective is a failed trial.  Raises InputError.
+    `SearchSpace`, the name of a shipped space or a TOML file.  A parameter's empty cell, or NA, is
+    one that was not active; an empty objective is a failed trial.  Raises InputError.
     """
     rows = _rows(path)
     columns = list(rows[0])
@@ -61,9 +62,8 @@ def load_csv(
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [
-                row for row in csv.DictReader(file, restval="", restkey="") if any(row.values())
-            ]
+            read = csv.DictReader(file, restval="", restkey="")
+            rows = [_without_missing(row) for row in read if any(row.values())]
     except OSError as error:
         raise InputError(f"{path}: cannot read the file: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -73,6 +73,11 @@ def _rows(path: Path) -> list[dict[str, str]]:
     if not rows:
         raise InputError(f"{path}: holds no results; needed: a row of names and a row a trial")
     return rows
+
+
+def _without_missing(row: dict[str, Any]) -> dict[str, str]:
+    """The row with every spelling of "no value" as an empty cell."""
+    return {k: "" if str(v).strip() in MISSING else v for k, v in row.items()}
 
 
 def _distributions(path: Path, space: Any, rows: Sequence[Row]) -> dict[str, BaseDistribution]:

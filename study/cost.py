@@ -6,8 +6,10 @@ from typing import Any
 
 from study.base_models import BaseModel, locate_base
 from study.data.embedded import petroleum_corpus
+from study.data.readers import Corpus, load_corpus
 from study.engines.adapters import attach_adapter
 from study.errors import InputError
+from study.methods import check_targets
 from study.spec import StudySpec
 from study.trials import baseline_configs
 
@@ -17,10 +19,12 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
 
     The model is built without weights, on PyTorch's meta device, so it takes no memory.
     """
+    corpus = load_corpus(spec.data)
     model = _skeleton(spec)
+    check_targets(model, spec.values_of("target_modules"))
     base = sum(p.numel() for p in model.parameters())
     counts = {name: _adapter_size(model, method) for name, method in _extremes(spec).items()}
-    lines = [f"base     {base:,} parameters, frozen"] + [
+    lines = [_data_line(corpus), f"base     {base:,} parameters, frozen"] + [
         f"{name:<8} {pairs} adapter pairs, {count:,} trainable parameters ({count / base:.2%})"
         for name, (pairs, count) in counts.items()
     ]
@@ -30,6 +34,14 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
         "trials": spec.search.trials,
         "lines": [*lines, f"search   {spec.search.trials} trials of {spec.training.steps} steps"],
     }
+
+
+def _data_line(corpus: Corpus) -> str:
+    seen = {pair.source for pair in corpus.train}
+    shared = sum(pair.source in seen for pair in corpus.dev)
+    sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in ("train", "dev", "general"))
+    warning = f"; {shared} dev sources stand in train too: scores flatter" if shared else ""
+    return f"data     {sizes} pairs{warning}"
 
 
 def _skeleton(spec: StudySpec) -> Any:
@@ -70,8 +82,8 @@ def _embedded_skeleton(seed: int) -> Any:
 def _extremes(spec: StudySpec) -> dict[str, Any]:
     """Return the default LoRA and the ends of what the space can choose."""
     default = baseline_configs(spec)[1].method
-    ranks = _choices(spec, "rank", spec.method.rank)
-    sets = _choices(spec, "target_modules", spec.method.target_modules)
+    ranks = spec.values_of("rank")
+    sets = spec.values_of("target_modules")
     least = {"rank": min(ranks), "target_modules": sets[0]}
     most = {"rank": max(ranks), "target_modules": sets[-1]}
     return {
@@ -79,11 +91,6 @@ def _extremes(spec: StudySpec) -> dict[str, Any]:
         "least": spec.resolve(least)[0],
         "most": spec.resolve(most)[0],
     }
-
-
-def _choices(spec: StudySpec, name: str, fixed: Any) -> tuple[Any, ...]:
-    parameter = spec.search.parameters.get(name)
-    return (fixed,) if parameter is None else parameter.examples
 
 
 def _adapter_size(model: Any, method: Any) -> tuple[int, int]:

@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from study.errors import InputError
 from study.resume import check_comparable, check_same_data
-from study.samplers import pruner_for
+from study.samplers import is_given, pruner_for
 from study.spec import StudySpec, spec_from_toml
 from study.store import records
 from study.store.adapters import keep_only, save_adapter, trial_name
@@ -78,6 +78,7 @@ class Ledger:
         trials = self.study.get_trials(deepcopy=False)
         self._counted = sum(map(counts, trials))
         self.sampled = sum(not is_given(t) for t in trials)
+        self._retries = [t.number for t in trials if "retry_of" in t.user_attrs]
         self._complete = {t.number: t.values for t in trials if t.state == TrialState.COMPLETE}
         self._examples_known = set(records.read_examples(self._engine, self._id))
 
@@ -102,12 +103,16 @@ class Ledger:
         check_same_data(before, hashes, self._spec.name)
 
     def begin(self, provenance: Mapping[str, Any]) -> None:
-        """Record how the study is run; enqueue its points once; retry what was left running."""
-        is_new = records.read_spec(self._engine, self._id) is None
+        """Record how the study is run; enqueue points that are new; retry what was left running."""
+        before = records.read_spec(self._engine, self._id)
         records.write_study(self._engine, self._id, self._spec.to_toml(), provenance)
         (self._out / "spec.toml").write_text(self._spec.to_toml(), encoding="utf-8")
-        if is_new:
+        if before is None:
             self._describe()
+        known = spec_from_toml(before, self._spec.name).search.enqueue if before else ()
+        for point in self._spec.search.enqueue:
+            if point not in known:
+                self.study.enqueue_trial(point, user_attrs={"enqueued": True})
         for stale in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             trial = optuna.Trial(self.study, stale._trial_id)
             self.tell_interrupted(trial, "the process that trained it ended")
@@ -119,8 +124,6 @@ class Ledger:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             self.study.set_metric_names(objectives)
-        for point in self._spec.search.enqueue:
-            self.study.enqueue_trial(point, user_attrs={"enqueued": True})
 
     # ------------------------------------------------------------ counting
 
@@ -129,11 +132,17 @@ class Ledger:
         return self._counted
 
     def note_asked(self, trial: optuna.Trial) -> int:
-        """Take note of a trial that was asked for; returns the number whose seed it trains with."""
+        """Take note of a trial that was asked for; returns what its seed is derived from.
+
+        That is its number in a study that was never interrupted, and for a retry its origin's.
+        """
         attributes = trial.user_attrs
-        if "enqueued" not in attributes and "retry_of" not in attributes:
+        if "retry_of" in attributes:
+            self._retries.append(trial.number)
+        elif "enqueued" not in attributes:
             self.sampled += 1
-        return int(attributes.get("retry_of", trial.number))
+        number = int(attributes.get("retry_of", trial.number))
+        return number - sum(retry < number for retry in self._retries)
 
     def has_baseline(self, config: TrialConfig) -> bool:
         """Say whether a baseline was evaluated before."""
@@ -248,11 +257,6 @@ class Ledger:
 def counts(trial: FrozenTrial) -> bool:
     """Say whether a trial is part of the total."""
     return trial.state.is_finished() and not trial.user_attrs.get("interrupted")
-
-
-def is_given(trial: FrozenTrial) -> bool:
-    """Say whether a trial's point was given, by the study file or a retry, and not sampled."""
-    return "enqueued" in trial.user_attrs or "retry_of" in trial.user_attrs
 
 
 def _judged(result: TrialResult, objectives: tuple[str, ...]) -> TrialResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from study.errors import InputError
@@ -58,6 +58,19 @@ def target_modules(named: str, model_type: str) -> list[str]:
     return list(
         {"qv": qv, "attention": attention, "attention+ffn": attention + feed_forward}[named]
     )
+
+
+def check_targets(model: Any, named: Iterable[str]) -> None:
+    """Raise InputError for a set of target modules that matches nothing in the model."""
+    names = [name for name, _ in model.named_modules()]
+    for choice in named:
+        targets = target_modules(choice, model.config.model_type)
+        if not any(f".{name}".endswith(f".{target}") for name in names for target in targets):
+            raise InputError(
+                f"method.target_modules: {choice!r} matches no module of this "
+                f"{model.config.model_type!r} model; allowed: {', '.join(TARGET_SETS)}, "
+                "or names of its linear layers"
+            )
 
 
 def peft_config(method: MethodSpec, model_type: str) -> Any:

@@ -99,7 +99,8 @@ class Runner:
         self._trials: dict[int, optuna.Trial] = {}
         self._total = spec.search.trials
         if spec.search.sampler == "grid":
-            self._total = min(self._total, self._space.grid_size() or self._total)
+            grid = self._space.grid_size() or self._total
+            self._total = min(self._total, grid + len(spec.search.enqueue))
         seconds = spec.search.timeout_seconds
         self._deadline = math.inf if seconds is None else time.monotonic() + seconds
 

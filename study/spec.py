@@ -273,6 +273,11 @@ class StudySpec(Strict):
             TrainingSpec(**{**self.training.model_dump(), **parts[TrainingSpec]}),
         )
 
+    def values_of(self, name: str) -> tuple[Any, ...]:
+        """Return the values that trials give a hyperparameter: its choices, its ends, or one."""
+        parameter = self.search.parameters.get(name)
+        return parameter.examples if parameter else (getattr(self.resolve({})[0], name),)
+
     def to_toml(self) -> str:
         """Return the resolved study file."""
         document = self.model_dump(mode="json", exclude_none=True)

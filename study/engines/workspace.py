@@ -5,6 +5,7 @@ from __future__ import annotations
 from study.base_models import load_base
 from study.data.readers import load_corpus
 from study.engines.sequential import SequentialEngine
+from study.methods import check_targets
 from study.spec import StudySpec
 from study.tasks import make_task
 from study.tasks.base import Task
@@ -15,6 +16,7 @@ def sequential_engine(
 ) -> SequentialEngine:
     """Load the base, and unless a task is given its corpus, and return the engine over them."""
     base = load_base(base_location, spec.base)
+    check_targets(base.model, spec.values_of("target_modules"))
     return SequentialEngine(spec, base, task or make_task(spec, base, load_corpus(spec.data)))
 
 

@@ -298,3 +298,12 @@ def test_an_objective_that_is_not_finite_is_no_crash(tmp_path: Path) -> None:
     data = load(path, space=space, objective="loss", direction="minimize")
     assert data.counts == {"complete": 2, "fail": 1}
     assert math.isinf(data.trials.loss[0])
+
+
+def test_na_in_a_csv_file_is_no_value(tmp_path: Path) -> None:
+    """A cell that says NA is a parameter that was not active, as R and pandas write it."""
+    path = tmp_path / "results.csv"
+    path.write_text("rank,accuracy\n8,0.5\nNA,0.4\n16,NA\n")
+    data = load(path, space={"rank": {"low": 4, "high": 32}}, objective="accuracy")
+    assert [trial.params for trial in data.frozen_trials] == [{"rank": 8}, {}, {"rank": 16}]
+    assert data.counts["fail"] == 1

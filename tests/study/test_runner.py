@@ -494,3 +494,73 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
     complete = [t.number for t in load(tmp_path, "full").trials if t.state == TrialState.COMPLETE]
     assert len(complete) == 60
     assert set(told) <= set(complete)
+
+
+def test_an_interruption_changes_no_later_trial(
+    make_spec: Callable[..., StudySpec], scripted: Any, tmp_path: Path, view: Any
+) -> None:
+    """Points and training seeds after a retry are those of a study that was never interrupted."""
+    seeds: dict[str, set[tuple[Any, ...]]] = {"whole": set(), "interrupted": set()}
+
+    def script(name: str) -> Callable[[TrialConfig], list[Any]]:
+        def events(config: TrialConfig) -> list[Any]:
+            if name == "interrupted" and config.number == 1:
+                return [Interrupted(1, "killed")]
+            if config.role == "search":
+                seeds[name].add((config.seed, *config.values.values()))
+            return [scored(config, 1.0)]
+
+        return events
+
+    for name in seeds:
+        scripted(script(name))
+        run_study(make_spec({**COST_ONLY, "search.trials": 5}), tmp_path / name, view)
+    assert seeds["interrupted"] == seeds["whole"]
+    assert len(seeds["whole"]) == 5
+
+
+def test_points_enqueued_later_are_tried_too(
+    make_spec: Callable[..., StudySpec], scripted: Any, tmp_path: Path, view: Any
+) -> None:
+    """A point added to the study file before a resume becomes a trial; known ones do not again."""
+    scripted(lambda config: [scored(config, 1.0)])
+    first, second = {"alpha": 8, "rank": 8}, {"alpha": 16, "rank": 8}
+    changes = {**COST_ONLY, "search.trials": 2}
+    run_study(make_spec({**changes, "search.enqueue": [first]}), tmp_path, view)
+    changes["search.trials"] = 4
+    run_study(make_spec({**changes, "search.enqueue": [first, second]}), tmp_path, view)
+    enqueued = [t.params["alpha"] for t in load(tmp_path).trials if "enqueued" in t.user_attrs]
+    assert enqueued == [8, 16]
+
+
+def test_a_grid_is_covered_beside_enqueued_points(
+    make_spec: Callable[..., StudySpec], scripted: Any, tmp_path: Path, view: Any
+) -> None:
+    """Every point of the grid is tried once, whatever was enqueued, and then the study ends."""
+    scripted(lambda config: [scored(config, 1.0)])
+    parameters = {
+        "alpha": {"choices": [8, 16]},
+        "rank": {"choices": [4, 8]},
+        "learning_rate": {"value": 3e-4},
+        "dropout": {"value": 0.0},
+    }
+    changes = {
+        **COST_ONLY,
+        "search.parameters": parameters,
+        "search.sampler": "grid",
+        "search.enqueue": [{"alpha": 8, "rank": 4}],
+        "search.trials": 50,
+    }
+    run_study(make_spec(changes), tmp_path, view)
+    sampled = [t.params for t in load(tmp_path).trials if "enqueued" not in t.user_attrs]
+    assert sorted((p["alpha"], p["rank"]) for p in sampled) == [(8, 4), (8, 8), (16, 4), (16, 8)]
+
+
+def test_modules_that_the_model_lacks_are_refused_before_any_trial(
+    make_spec: Callable[..., StudySpec], tmp_path: Path, view: Any
+) -> None:
+    """A choice of target modules that matches nothing is one line, and no trial is spent."""
+    spec = make_spec({"search.parameters": {"target_modules": {"choices": ["qv", "query_key"]}}})
+    with pytest.raises(InputError, match="'query_key' matches no module"):
+        run_study(spec, tmp_path, view)
+    assert view.outcomes == []
