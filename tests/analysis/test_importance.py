@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from analysis.importance import Importances, importances
@@ -299,3 +301,20 @@ def test_a_subset_of_two_is_a_pair() -> None:
     points = draw(24)
     with pytest.raises(ValueError, match="pairs are given"):
         importances(points, rises_then_falls(points), SPACE, subsets=[("alpha", "rank")])
+
+
+@given(count=st.integers(0, 14), seed=st.integers(0, 999), kinds=st.integers(1, 15))
+@settings(max_examples=20, deadline=None)
+def test_any_small_study_has_a_finite_document(count: int, seed: int, kinds: int) -> None:
+    """Whatever the trials, shares are shares and the document is valid JSON without NaN."""
+    names = [name for bit, name in enumerate(SPACE) if kinds >> bit & 1]
+    rng = np.random.default_rng(seed)
+    points = [{n: p[n] for n in names if rng.random() > 0.1} for p in draw(count, seed)]
+    values = np.round(rng.normal(size=count), 1)
+    result = importances(points, values, {n: SPACE[n] for n in names}, resamples=2, seed=seed)
+    json.dumps(result.to_json(), allow_nan=False)
+    for parameter in result.parameters:
+        low, high = parameter.ci
+        assert 0.0 <= low <= parameter.importance <= high <= 1.0
+    assert sum(p.importance for p in result.parameters) <= 1.0 + 1e-9
+    assert result.parameters or (result.reasons and not result.reliable)
