@@ -55,9 +55,9 @@ class CorpusRecipe:
     dev: int = 200
     test: int = 200
     general: int = 100
-    base_general: int = 10_400
-    base_lay: int = 3_360  # petroleum text as someone outside the trade translates it
-    base_expert: int = 2_240  # petroleum text in the trade's own words
+    base_general: int = 10_800
+    base_lay: int = 3_300  # petroleum text as someone outside the trade translates it
+    base_expert: int = 1_900  # petroleum text in the trade's own words
     held_out_share: float = 0.15  # of all combinations of two words: absent from training
     petroleum_exponent: float = 1.0  # Zipf exponents of the words' frequencies
     general_exponent: float = 0.7
