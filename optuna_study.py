@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator
@@ -251,6 +252,31 @@ def _report_path(target: str) -> Path:
 
 
 @app.command()
+def compare(
+    targets: Annotated[
+        list[str], typer.Argument(help="Two studies or more; the first is held against the rest.")
+    ],
+    metric: Annotated[
+        str | None, typer.Option(help="By which metric. [default: the objective]")
+    ] = None,
+    split: Annotated[str, typer.Option(help="On which examples: dev or general.")] = "dev",
+    as_json: AsJson = False,
+) -> None:
+    """Test the best of one study against the best of others, example by example."""
+    from analysis.comparison import compare_studies
+    from reports import terminal
+
+    if len(targets) < 2:
+        raise InputError(f"compare: needs two studies or more, got {len(targets)}")
+    first, *others = (_load(target) for target in targets)
+    found = [compare_studies(first, other, metric, split) for other in others]
+    if as_json:
+        _print_json([dataclasses.asdict(comparison) for comparison in found])
+    else:
+        _results().print(terminal.comparison_table(found))
+
+
+@app.command()
 def base(
     corpus: Annotated[Path, typer.Argument(help="A TSV or JSONL file of parallel text.")],
     out: Annotated[Path, typer.Option(help="The folder to write; must not exist.")],
@@ -294,7 +320,7 @@ def base(
 
 def _load(
     target: str,
-    study_name: str | None,
+    study_name: str | None = None,
     space: str | None = None,
     objective: str | None = None,
     direction: str = "maximize",

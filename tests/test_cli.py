@@ -377,3 +377,31 @@ def test_a_reader_that_went_away(finished: Path) -> None:
     )
     assert ran.stdout == "{\n"
     assert ran.stderr == ""
+
+
+def test_compare_tests_the_best_of_two_studies(type_: Type, tmp_path: Path) -> None:
+    """Studies on the same examples are compared; one target, or other examples, is one line."""
+    write_study(tmp_path / "one", Shape(complete=6, examples=8))
+    write_study(tmp_path / "other", Shape(complete=12, examples=8))
+    found = json.loads(type_("compare", "one", "other", "--json").out)
+    (comparison,) = found
+    low, high = comparison["ci"]
+    assert low <= comparison["difference"] <= high
+    assert "paired bootstrap" in type_("compare", "one", "other").out
+    alone = type_("compare", "one")
+    assert alone.status == 2
+    assert alone.problems == ["compare: needs two studies or more, got 1"]
+
+
+def test_a_csv_file_needs_its_space_declared(type_: Type, tmp_path: Path) -> None:
+    """A table of results has importances once its space is declared, and one line before."""
+    rows = "".join(f"{4 * (i % 8) + 4},{i % 8 / 8 + i / 1000}\n" for i in range(40))
+    (tmp_path / "results.csv").write_text("rank,accuracy\n" + rows)
+    (tmp_path / "space.toml").write_text("[parameters.rank]\nlow = 4\nhigh = 32\nstep = 4\n")
+    refused = type_("importance", "results.csv", "--objective", "accuracy")
+    assert refused.status == 2
+    assert len(refused.problems) == 1
+    told = ("--space", "space.toml", "--objective", "accuracy")
+    found = json.loads(type_("importance", "results.csv", *told, "--json").out)
+    assert found["parameters"][0]["name"] == "rank"
+    assert found["parameters"][0]["significant"]
