@@ -42,6 +42,7 @@ def main() -> None:
         _print_scores(options.seeds, studies)
         found = [analysis.importances_of(data, surrogate=options.surrogate) for data in studies]
         _print_importances(options.seeds, found)
+        _print_joint(options.seeds, [analysis.confounding_of(data) for data in studies])
 
 
 def _study(preset: str, seed: int, options: argparse.Namespace) -> Any:
@@ -77,10 +78,26 @@ def _print_importances(seeds: Iterable[int], found: Iterable[Importances]) -> No
         print(head + " | ".join(cells) + " |")
 
 
+def _print_joint(seeds: Iterable[int], found: Iterable[Any]) -> None:
+    """How much of the joint effect of α, rank and learning rate one column alone explains."""
+    names = ("alpha", "learning_rate", "scale", "effective_lr", "rslora_effective_lr")
+    print("\n| seed | joint share | " + " | ".join(names) + " |")
+    print("|" + "---|" * (len(names) + 2))
+    for seed, result in zip(seeds, found, strict=True):
+        parts = {column.name: column for column in result.columns}
+        cells = [_interval(parts[name].explained, parts[name].ci) for name in names]
+        print(
+            f"| {seed} | {_interval(result.joint, result.joint_ci)} | " + " | ".join(cells) + " |"
+        )
+
+
+def _interval(value: float, ci: tuple[float, float]) -> str:
+    return f"{value:.2f} [{ci[0]:.2f}, {ci[1]:.2f}]"
+
+
 def _cell(parameter: Any) -> str:
-    low, high = parameter.ci
     mark = "" if parameter.significant else " (n.s.)"
-    return f"{parameter.importance:.2f} [{low:.2f}, {high:.2f}]{mark}"
+    return _interval(parameter.importance, parameter.ci) + mark
 
 
 if __name__ == "__main__":
