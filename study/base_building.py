@@ -48,7 +48,7 @@ class BaseRecipe:
     ffn: int = 256
     dropout: float = 0.0
     init_std: float = 0.05
-    norm_gain: float = 14.0  # see _enlarge_norms
+    norm_gain: float = 20.0  # see _enlarge_norms
     vocabulary_size: int = 3200  # an upper limit: little text has fewer pieces
     max_tokens: int = 48  # longer sentences are cut
     steps: int = 1500
