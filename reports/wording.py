@@ -48,6 +48,8 @@ def alike(values: Iterable[Any]) -> Callable[[Any], str]:
     if largest < 1e-2:
         return lambda v: _power(v, 2) if isinstance(v, float) and 0 < abs(v) < 1e-2 else number(v)
     places = decimals(largest)
+    if any(0 < abs(v) < 10.0**-places for v in numbers):  # over decades, as learning rates are
+        return number
     return lambda v: f"{v:.{places}f}" if isinstance(v, float) and math.isfinite(v) else number(v)
 
 

@@ -67,3 +67,9 @@ def test_a_probability_is_never_zero() -> None:
 def test_listings_read_as_sentences(items: list[str], text: str) -> None:
     """With an "and" before the last."""
     assert listing(items) == text
+
+
+def test_a_column_over_decades_loses_no_number() -> None:
+    """Learning rates from 2.3e-5 to 4.8e-2 are each written with their own digits."""
+    write = alike([2.3e-5, 4e-4, 0.0477])
+    assert [write(v) for v in (2.3e-5, 0.0477)] == ["2.3e-5", "0.0477"]
