@@ -48,7 +48,7 @@ def alike(values: Iterable[Any]) -> Callable[[Any], str]:
     if largest < 1e-2:
         return lambda v: _power(v, 2) if isinstance(v, float) and 0 < abs(v) < 1e-2 else number(v)
     places = decimals(largest)
-    if any(0 < abs(v) < 10.0**-places for v in numbers):  # over decades, as learning rates are
+    if largest < 1 and any(0 < abs(v) < 1e-3 for v in numbers):  # as learning rates over decades
         return number
     return lambda v: f"{v:.{places}f}" if isinstance(v, float) and math.isfinite(v) else number(v)
 
@@ -56,6 +56,11 @@ def alike(values: Iterable[Any]) -> Callable[[Any], str]:
 def share(value: float) -> str:
     """A share of the variance, two decimals as the field writes it."""
     return f"{value:.2f}"
+
+
+def percent(value: float) -> str:
+    """A share of cases in per cent."""
+    return f"{100 * value:.0f} %"
 
 
 def signed(value: float) -> str:
