@@ -50,7 +50,8 @@ def _study(preset: str, seed: int, options: argparse.Namespace) -> Any:
     spec = load_spec(preset, {"seed": seed, "data.seed": seed, "search.trials": options.trials})
     out = options.out / f"{preset}-{seed}"
     view = make_view(spec, Console(stderr=True))
-    run_study(spec, out, view, workers=available_cores())
+    if run_study(spec, out, view, workers=available_cores()).stopped_early:
+        raise SystemExit("stopped; the same command continues")
     return analysis.load(out)
 
 
