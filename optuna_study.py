@@ -17,6 +17,8 @@ from rich.console import Console
 from study.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from study.runner import StudyRun
     from study.spec import StudySpec
 
@@ -46,12 +48,14 @@ Space = Annotated[
     str | None, typer.Option(help="Of a CSV file: its search space, a shipped one or a file.")
 ]
 Direction = Annotated[
-    str, typer.Option(help="Of a CSV file: maximize or minimize.", show_default=True)
+    str | None,
+    typer.Option(help="Of a CSV file: maximize or minimize. [default: maximize]"),
 ]
 Surrogate = Annotated[
     str,
     typer.Option(help="forest: fANOVA as published; gp: Gaussian process; auto: the better one."),
 ]
+MAXIMIZE, MINIMIZE = "maximize", "minimize"
 
 
 @app.command()
@@ -110,6 +114,7 @@ def _conclude(finished: StudyRun) -> None:
     from reports.build import page_of
     from reports.render import render, write
     from reports.results import analyse
+    from reports.terminal_importance import importance_table
 
     data = _load(finished.storage, finished.name)
     with _progress("what mattered") as progress:
@@ -119,7 +124,7 @@ def _conclude(finished: StudyRun) -> None:
     console.print(terminal.study_table(data))
     if results.importance is not None:
         console.print()
-        console.print(terminal.importance_table(results.importance))
+        console.print(importance_table(results.importance, results.confounding))
     adapter = _best_adapter(finished.folder, data)
     if adapter:
         console.print(f"\nadapter  {adapter}", highlight=False, soft_wrap=True)
@@ -184,7 +189,7 @@ def show(
     study_name: StudyName = None,
     space: Space = None,
     objective: Objective = None,
-    direction: Direction = "maximize",
+    direction: Direction = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a study's state, counts and best trials."""
@@ -202,23 +207,102 @@ def importance(
     target: Target,
     study_name: StudyName = None,
     space: Space = None,
-    objective: Objective = None,
-    direction: Direction = "maximize",
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            "--objective",
+            "--metric",
+            help="What to explain: an objective, any stored metric or number of the trials "
+            "(chrf, general_bleu, train_seconds), of a CSV file a column. [default: first]",
+        ),
+    ] = None,
+    direction: Annotated[
+        str | None,
+        typer.Option(help="maximize or minimize, where the study does not say. [default: known]"),
+    ] = None,
+    question: Annotated[
+        str,
+        typer.Option(
+            help="variance: where it comes from (fANOVA); best: what leads into the best fraction "
+            "(PED-ANOVA); gain: what bought the gain over the default (ablation path); local: what "
+            "still matters around the best."
+        ),
+    ] = "variance",
+    best: Annotated[
+        float | None,
+        typer.Option(help="Ask about the best fraction, 0.1 say, instead of all trials."),
+    ] = None,
     surrogate: Surrogate = "auto",
+    evaluator: Annotated[
+        str, typer.Option(help="fanova, or fanova-original: the authors' package, an extra.")
+    ] = "fanova",
+    pruned: Annotated[
+        str, typer.Option(help="How pruned trials count: drop, last (report), worst (value).")
+    ] = "drop",
+    subset: Annotated[
+        list[str] | None,
+        typer.Option(help="Parameters a,b,c whose own joint effect is wanted; repeatable."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Show what mattered, and how sure that is."""
-    from analysis.trials import importances_of
-    from reports import terminal
-
+    _one_of("--question", question, ("variance", "best", "gain", "local"))
+    _one_of("--surrogate", surrogate, ("auto", "gp", "forest"))
+    _one_of("--evaluator", evaluator, ("fanova", "fanova-original"))
+    _one_of("--pruned", pruned, ("drop", "last", "worst"))
+    _one_of("--direction", direction or MAXIMIZE, (MAXIMIZE, MINIMIZE))
+    if best is not None and not 0 < best < 1:
+        raise InputError(f"--best: must be between 0 and 1, got {best:g}")
+    _only_with("--pruned", pruned != "drop", question, ("variance",))
+    _only_with("--subset", bool(subset), question, ("variance",))
+    _only_with("--evaluator", evaluator != "fanova", question, ("variance",))
+    _only_with("--best", best is not None, question, ("variance", "best"))
     data = _load(target, study_name, space, objective, direction)
-    with _progress("what mattered") as progress:
-        found = importances_of(data, objective, surrogate=surrogate, seed=seed, progress=progress)
-    if as_json:
-        _print_json(found.to_json())
+    how: dict[str, Any] = {
+        "direction": direction,
+        "surrogate": surrogate,
+        "seed": seed,
+        "quantile": best,
+    }
+    if question == "variance":
+        subsets = [names.replace(" ", "").split(",") for names in subset or ()]
+        how |= {"evaluator": evaluator, "policy": pruned, "subsets": subsets}
+        document, table = _variance(data, objective, how)
     else:
-        _results().print(terminal.importance_table(found))
+        document, table = _answer(data, objective, {**how, "question": question})
+    if as_json:
+        _print_json(document)
+        return
+    console = _results()
+    console.print(table, width=min(console.width, 80))
+
+
+def _variance(
+    data: Any, objective: str | None, how: dict[str, Any]
+) -> tuple[dict[str, Any], RenderableType]:
+    """fANOVA's answer and what acts as one, as a document and as something to print."""
+    from analysis.asking import confounding_of, importances_of
+    from reports.terminal_importance import importance_table
+
+    with _progress("what mattered") as progress:
+        found = importances_of(data, objective, progress=progress, **how)
+        whole = found.reliable and found.quantile is None
+        joint = confounding_of(data, objective, how["seed"]) if whole else None
+    document = {**found.to_json(), "confounding": None if joint is None else joint.to_json()}
+    return document, importance_table(found, joint)
+
+
+def _answer(
+    data: Any, objective: str | None, how: dict[str, Any]
+) -> tuple[dict[str, Any], RenderableType]:
+    """The answer to another question than fANOVA's, as a document and as something to print."""
+    from analysis.asking import answer_of
+    from reports.terminal_importance import answer_table
+
+    with _progress("what mattered"):
+        found = answer_of(data, objective=objective, **how)
+    return {"study": data.name, **found.to_json()}, answer_table(found)
 
 
 @app.command()
@@ -230,12 +314,13 @@ def report(
     study_name: StudyName = None,
     space: Space = None,
     objective: Objective = None,
-    direction: Direction = "maximize",
+    direction: Direction = None,
     surrogate: Surrogate = "auto",
 ) -> None:
     """Write the study as one HTML page that needs no network."""
     from reports.build import build_report
 
+    _one_of("--surrogate", surrogate, ("auto", "gp", "forest"))
     data = _load(target, study_name, space, objective, direction)
     with _progress("the report") as progress:
         path = build_report(
@@ -323,11 +408,22 @@ def _load(
     study_name: str | None = None,
     space: str | None = None,
     objective: str | None = None,
-    direction: str = "maximize",
+    direction: str | None = None,
 ) -> Any:
     from analysis.trials import load
 
-    return load(target, study_name, space=space, objective=objective, direction=direction)
+    way = direction or MAXIMIZE
+    return load(target, study_name, space=space, objective=objective, direction=way)
+
+
+def _only_with(option: str, used: bool, question: str, allowed: tuple[str, ...]) -> None:
+    if used and question not in allowed:
+        raise InputError(f"{option}: goes with --question {' or '.join(allowed)}, got {question}")
+
+
+def _one_of(option: str, got: str, allowed: tuple[str, ...]) -> None:
+    if got not in allowed:
+        raise InputError(f"{option}: must be one of {', '.join(allowed)}, got {got!r}")
 
 
 def _results() -> Console:

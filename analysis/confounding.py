@@ -12,7 +12,7 @@ rsLoRA's scale is α / √r (Kalajdzievski 2023).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -136,7 +136,7 @@ class Surface:
 
 def with_derived(point: Mapping[str, Any]) -> dict[str, Any]:
     """Return a trial's parameters and the derived columns that they determine."""
-    roles = _roles(point)
+    roles = roles_in(point)
     values = {role: point[name] for role, name in roles.items()}
     known = [d for d in DERIVED if all(role in values for role in d.roles)]
     return {**point, **{d.name: float(d.compute(values)) for d in known}}
@@ -159,7 +159,7 @@ def confounding(
     finite = np.isfinite(target)
     kept = [p for p, ok in zip(points, finite, strict=True) if ok]
     encoding, target = encode(kept, distributions, seed), target[finite]
-    roles = {r: n for r, n in _roles(distributions).items() if n in encoding.names}
+    roles = {r: n for r, n in roles_in(distributions).items() if n in encoding.names}
     if len(roles) < 2 or len(target) < 10 or np.ptp(target) == 0:
         return None
     fixed = _fixed(kept, distributions, roles)
@@ -343,13 +343,14 @@ def _fixed(
 ) -> dict[str, Any]:
     """Return the value of every role whose parameter is there but hardly varied."""
     result = {}
-    for role, name in _roles(distributions).items():
+    for role, name in roles_in(distributions).items():
         seen = [p[name] for p in points if name in p]
         if role not in roles and seen:
             result[role] = float(np.median(seen))
     return result
 
 
-def _roles(names: Mapping[str, Any]) -> dict[str, str]:
+def roles_in(names: Container[str]) -> dict[str, str]:
+    """Return which of these parameters play which role: alpha, rank, learning_rate."""
     found = {role: next((n for n in known if n in names), None) for role, known in ALIASES.items()}
     return {role: name for role, name in found.items() if name is not None}

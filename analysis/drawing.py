@@ -118,7 +118,7 @@ def parameter_axis(ax: Axes, shown: Slice) -> None:
     if shown.levels:
         level_axis(ax, [shortened(tick(value), 14) for value in shown.levels])
     elif shown.is_log and len(shown.x) and shown.x.min() > 0:
-        _log_axis(ax, shown.x)
+        log_ticks(ax, "x", shown.x)
 
 
 def level_axis(ax: Axes, labels: Sequence[str]) -> None:
@@ -133,14 +133,16 @@ def level_axis(ax: Axes, labels: Sequence[str]) -> None:
     ax.grid(axis="x", visible=False)
 
 
-def _log_axis(ax: Axes, x: Array) -> None:
+def log_ticks(ax: Axes, which: str, at: Array) -> None:
+    """Make "x" or "y" logarithmic over positive places, with numbers that a person would write."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    ax.set_xscale("log")
-    if x.max() / x.min() < 50:  # decades alone would leave an axis without a number
-        ax.xaxis.set_major_locator(FixedLocator(list(_nice_ticks(x.min(), x.max()))))
-        ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    getattr(ax, f"set_{which}scale")("log")
+    if at.max() / at.min() < 50:  # decades alone would leave an axis without a number
+        axis.set_major_locator(FixedLocator(list(_nice_ticks(at.min(), at.max()))))
+        axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
 
 
 def _nice_ticks(low: float, high: float) -> Array:

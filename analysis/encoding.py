@@ -71,6 +71,17 @@ class Column:
             return float(self.positions[_index_of(self.values, value)])
         return min(max(to_unit(self.distribution, value), 0.0), 1.0)
 
+    def holds(self, value: Any) -> bool:
+        """Whether a value lies in the parameter's range."""
+        return _contains(self.distribution, value)
+
+    @property
+    def middle(self) -> Any:
+        """The value in the middle of the parameter's own scale."""
+        if self.weights is None:
+            return from_unit(self.distribution, 0.5)
+        return self.values[int(np.searchsorted(np.cumsum(self.weights), 0.5))]
+
     def measure_below(self, thresholds: Array) -> Array:
         """Return the share of the parameter's range at or below each threshold, any shape."""
         if self.positions is None or self.weights is None:

@@ -203,7 +203,7 @@ def doubts(trials: int, parameters: int, held_out_r2: float) -> list[str]:
         )
     if held_out_r2 < MIN_R2:
         reasons.append(
-            f"the surrogate cannot predict held-out trials: R² {held_out_r2:.2f}, "
-            f"at least {MIN_R2} is needed"
+            "the surrogate cannot predict held-out trials: "
+            f"R² {np.floor(100 * held_out_r2) / 100:.2f}, at least {MIN_R2} is needed"
         )
     return reasons

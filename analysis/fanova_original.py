@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import combinations
 from typing import Any
 
@@ -17,6 +18,11 @@ import numpy as np
 
 from analysis.encoding import Array, Column, Encoding
 from analysis.fanova import TREES, ForestSurrogate, Shares, fit_forest
+
+NOT_INSTALLED = (
+    "the original fANOVA is not installed here: it is the extra `fanova` of optuna-study and needs "
+    "swig 4.1 to build; `nox -s fanova` shows how"
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,11 @@ class OriginalSurrogate:
         return self.forest.curve(column)
 
 
+def is_installed() -> bool:
+    """Whether the authors' package can be imported here."""
+    return find_spec("fanova") is not None
+
+
 def fit_original(
     encoding: Encoding, values: Array, seed: int = 0, trees: int = TREES
 ) -> OriginalSurrogate:
@@ -84,10 +95,7 @@ def _fitted(units: Array, values: Array, seed: int, trees: int) -> Any:
         from ConfigSpace import ConfigurationSpace  # type: ignore[import-not-found]
         from fanova import fANOVA  # type: ignore[import-not-found]
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "the original fANOVA is not installed here: run `nox -s fanova`, or install `fanova` "
-            "with swig 4.1 in an environment of its own"
-        ) from error
+        raise ModuleNotFoundError(NOT_INSTALLED) from error
     logging.getLogger("fanova").setLevel(logging.ERROR)
     # names that sort as the columns do: ConfigSpace orders by name
     space = ConfigurationSpace({f"x{j:03d}": (0.0, 1.0) for j in range(units.shape[1])})

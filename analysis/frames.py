@@ -9,9 +9,9 @@ import html
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from analysis.study_data import is_enqueued
+from analysis.study_data import is_enqueued, seconds_of
 from study.store import records
 from study.store.records import EvaluationRow
 
@@ -59,13 +59,6 @@ def _trial_row(
         last = max(trial.intermediate_values)
         row |= {"last_step": last, "last_value": trial.intermediate_values[last]}
     return row
-
-
-def seconds_of(trial: FrozenTrial) -> float | None:
-    """The seconds from start to end; None for a trial that has not ended."""
-    if trial.state in (TrialState.RUNNING, TrialState.WAITING) or trial.duration is None:
-        return None
-    return trial.duration.total_seconds()
 
 
 def scores_frame(data: StudyData) -> pd.DataFrame:

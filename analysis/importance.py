@@ -37,6 +37,7 @@ from analysis.refits import (
     marginals,
     parameter_importances,
     refit_often,
+    subset_importances,
 )
 from analysis.surrogates import FOLDS, Choice, Surrogate, blind_to, choose, fit, thinned
 
@@ -118,6 +119,9 @@ def importances(
         "evaluator": evaluator,
         "trials": {**trials, "used": len(target)},
         "excluded": encoding.excluded,
+        "question": _question(objective, quantile),
+        "policy": policy,
+        "quantile": quantile,
     }
     if reason := _nothing_to_say(target, encoding):
         return _empty(head, reason, remarks)
@@ -130,9 +134,10 @@ def importances(
     ticker = Ticker(steps, progress)
     choice = choose(surrogate, encoding, target, seed, ticker)
     whole = fit("original" if original else choice.name, encoding, target, seed)
-    larger = [_larger(whole, encoding, names) for names in subsets]
+    wanted = [_places(encoding, names) for names in subsets]
     verdict = _chance(encoding, target, whole.shares(pairs=False), seed, ticker)
-    refits = refit_often(whole, encoding, target, seed, resamples, ticker)
+    refits = refit_often(whole, encoding, target, seed, resamples, ticker, wanted)
+    larger = subset_importances(whole, wanted, refits)
     policies = {}
     if pruned:
         policies = _by_policy(points, complete, pruned, distributions, direction, choice.name, seed)
@@ -204,16 +209,25 @@ def _more_remarks(
     return remarks
 
 
-def _larger(whole: Surrogate, encoding: Encoding, names: Sequence[str]) -> InteractionImportance:
-    """Return the own effect of a subset of three or more; refits would cost too much for it."""
+def _places(encoding: Encoding, names: Sequence[str]) -> list[int]:
+    """Return which columns a subset of three or more names."""
     if unknown := [name for name in names if name not in encoding.names]:
         raise ValueError(
             f"subsets: no share for {', '.join(unknown)}; analysed are {', '.join(encoding.names)}"
         )
     if len(set(names)) < 3:
-        raise ValueError(f"subsets must have three names or more (pairs are given) but got {names}")
-    share = whole.share_of([encoding.names.index(name) for name in names])
-    return InteractionImportance(tuple(names), max(share, 0.0), (0.0, 1.0))
+        raise ValueError(
+            "subsets must have three names or more (pairs are given) but got "
+            f"{', '.join(names) or 'none'}"
+        )
+    return [encoding.names.index(name) for name in dict.fromkeys(names)]
+
+
+def _question(objective: str, quantile: float | None) -> str:
+    where = "over the whole search space"
+    if quantile is not None:
+        where = f"among the best {quantile:.0%} of the configurations"
+    return f"{where}, where does the variance of {objective} come from?"
 
 
 def _chance(encoding: Encoding, target: Array, shares: Shares, seed: int, ticker: Ticker) -> Chance:

@@ -29,11 +29,14 @@ class ParameterImportance:
 
 @dataclass(frozen=True)
 class InteractionImportance:
-    """The share of two or more parameters beyond the effects of fewer of them."""
+    """The share of two or more parameters beyond the effects of fewer of them.
+
+    `ci` is None where it would cost too much: for a forest's subsets of three and more.
+    """
 
     names: tuple[str, ...]
     importance: float
-    ci: tuple[float, float]
+    ci: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,16 @@ class Marginal:
     is_log: bool
     is_categorical: bool
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the curve with its band as plain lists."""
+        return {
+            "name": self.name,
+            "values": list(self.values),
+            "mean": self.mean.tolist(),
+            "low": self.low.tolist(),
+            "high": self.high.tolist(),
+        }
+
 
 @dataclass(frozen=True)
 class Importances:
@@ -60,7 +73,8 @@ class Importances:
     noise's share of it; None for a forest, whose fully grown trees hold the noise in their effects.
     `surrogates` holds the held-out R² of each that was tried, `stability` how far refits on half
     the trials agree on the order, `sample` how far the trials are from a uniform sample, `policies`
-    the main effects under each treatment of pruned trials, `excluded` why a parameter has no share.
+    the main effects under each treatment of pruned trials (`policy` is the one taken), `excluded`
+    why a parameter has no share, `sampler` what chose the points, `question` what is answered.
     """
 
     study: str
@@ -83,6 +97,10 @@ class Importances:
     stability: Mapping[str, float] = field(default_factory=dict)
     sample: Mapping[str, Any] = field(default_factory=dict)
     policies: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    question: str = ""
+    policy: str = "drop"
+    quantile: float | None = None
+    sampler: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the document that `optuna-study importance --json` prints."""
@@ -107,10 +125,18 @@ class Importances:
                 for p in self.parameters
             ],
             "interactions": [
-                {"names": list(i.names), "importance": i.importance, "ci": list(i.ci)}
+                {
+                    "names": list(i.names),
+                    "importance": i.importance,
+                    "ci": None if i.ci is None else list(i.ci),
+                }
                 for i in self.interactions
             ],
             "unexplained": self.unexplained,
+            "question": self.question,
+            "quantile": self.quantile,
+            "policy": self.policy,
+            "sampler": self.sampler,
             "noise": self.noise,
             "excluded": dict(self.excluded),
             "remarks": list(self.remarks),
@@ -118,6 +144,7 @@ class Importances:
             "stability": dict(self.stability),
             "sample": dict(self.sample),
             "policies": {policy: dict(shares) for policy, shares in self.policies.items()},
+            "marginals": [m.to_json() for m in self.marginals],
         }
 
     def to_frame(self) -> pd.DataFrame:

@@ -62,8 +62,9 @@ def plot_importances(result: Importances, ax: Axes | None = None) -> Axes:
         ax.barh(row, pair.importance, 0.55, color=PAIR)
     effects: list[ParameterImportance | InteractionImportance] = [*parameters, *pairs]
     for row, effect in enumerate(effects):
-        ax.plot(effect.ci, [row, row], color=INK, lw=1.1)
-        end = (max(effect.ci[1], effect.importance), row)
+        ci = effect.ci or (effect.importance, effect.importance)
+        ax.plot(ci, [row, row], color=INK, lw=1.1)
+        end = (max(ci[1], effect.importance), row)
         ax.annotate(
             f"{effect.importance:.2f}", end, (5, 0), textcoords="offset points", va="center"
         )

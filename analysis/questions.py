@@ -12,29 +12,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.encoding import Array, Encoding, encode
+from analysis.encoding import Array, Column, Encoding, encode
+from analysis.evidence import doubts
 from analysis.surrogates import Surrogate, choose, fit
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
+LABELS = {"gp": "Gaussian process", "forest": "random forest"}
 MIN_BEST = 5  # trials that the best fraction must hold for PED-ANOVA to mean something
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One method's share a parameter, largest first, and the question it answers."""
-
-    method: str
-    question: str
-    shares: dict[str, float]
-    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +41,39 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """One method's answer, and the question it answers.
+
+    `shares` holds one number a parameter, largest first; for `ablation` it is the gain in the
+    objective's unit, and `steps` has the way.  `reasons` say why not to believe it; `remarks` what
+    it rests on.
+    """
+
+    method: str
+    question: str
+    shares: dict[str, float]
+    reasons: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    objective: str = "value"
+    direction: str = "maximize"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document for `--json`."""
+        return {
+            "objective": self.objective,
+            "direction": self.direction,
+            "method": self.method,
+            "question": self.question,
+            "reliable": not self.reasons,
+            "reasons": list(self.reasons),
+            "parameters": [{"name": n, "importance": s} for n, s in self.shares.items()],
+            "steps": [asdict(step) for step in self.steps],
+            "remarks": list(self.remarks),
+        }
+
+
+@dataclass(frozen=True)
 class Model:
     """A surrogate fitted to a study's trials, and what is needed to ask it about points."""
 
@@ -57,6 +82,19 @@ class Model:
     points: Sequence[Mapping[str, Any]]
     values: Array
     sign: float  # +1 where larger is better
+    held_out_r2: float
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why its answers cannot be believed; empty where they can."""
+        return tuple(doubts(len(self.values), len(self.encoding.columns), self.held_out_r2))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What its answers rest on."""
+        used = f"{len(self.values)} trials by a {LABELS[self.surrogate.name]}"
+        left_out = [f"{name} is left out: {why}" for name, why in self.encoding.excluded.items()]
+        return (f"from {used}, held-out R² {self.held_out_r2:.2f}", *left_out)
 
     @property
     def best(self) -> Mapping[str, Any]:
@@ -95,9 +133,10 @@ def model_of(
             f"no surrogate: {len(target)} finite values of {len(encoding.columns)} varied "
             "parameters; at least 5 values that differ are needed"
         )
-    name = choose(surrogate, encoding, target, seed).name
+    choice = choose(surrogate, encoding, target, seed)
+    fitted = fit(choice.name, encoding, target, seed)
     sign = 1.0 if direction == "maximize" else -1.0
-    return Model(encoding, fit(name, encoding, target, seed), kept, target, sign)
+    return Model(encoding, fitted, kept, target, sign, choice.held_out_r2[choice.name])
 
 
 def local_importance(model: Model, around: Mapping[str, Any] | None = None) -> Answer:
@@ -124,7 +163,8 @@ def local_importance(model: Model, around: Mapping[str, Any] | None = None) -> A
         "local importance",
         "around the best configuration, which parameter still moves the result?",
         _largest_first(shares),
-        () if total else ("the surrogate is flat around this configuration",),
+        (*model.doubts, *(() if total else ("the surrogate is flat around this configuration",))),
+        model.remarks,
     )
 
 
@@ -160,6 +200,42 @@ def ablation(
     return tuple(path)
 
 
+def gain(
+    model: Model,
+    default: Mapping[str, Any],
+    best: Mapping[str, Any] | None = None,
+    remarks: Sequence[str] = (),
+) -> Answer:
+    """Return `ablation` as an answer: what each change on the way to the best is worth."""
+    steps = ablation(model, default, best)
+    return Answer(
+        "ablation",
+        "on the way from the default to the best configuration, which changes bought the gain?",
+        {step.name: step.gain for step in steps},
+        (*model.doubts, *(() if steps else ("the default is the best configuration",))),
+        (*remarks, *model.remarks),
+        steps,
+    )
+
+
+def starting_point(
+    default: Mapping[str, Any] | None, parameters: Sequence[Column]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return where an ablation starts, a value a parameter, and in words where that comes from.
+
+    A value of the default that lies in the search space is taken; where it has none, the middle of
+    the parameter's range.
+    """
+    columns = {column.name: column for column in parameters}
+    given = {n: v for n, v in (default or {}).items() if n in columns and columns[n].holds(v)}
+    middle = {name: column.middle for name, column in columns.items() if name not in given}
+    remarks = ["it starts at the default LoRA" if given else "it starts in the middle of the space"]
+    if given and middle:
+        values = ", ".join(f"{name} {value}" for name, value in middle.items())
+        remarks.append(f"the default has no value in the space for these, middle taken: {values}")
+    return {name: {**given, **middle}[name] for name in columns}, tuple(remarks)
+
+
 def ped_anova(
     points: Sequence[Mapping[str, Any]],
     values: ArrayLike,
@@ -168,6 +244,8 @@ def ped_anova(
     quantile: float = 0.1,
 ) -> Answer:
     """Return Optuna's PED-ANOVA shares for reaching the best `quantile` of the trials."""
+    if not 0.0 < quantile < 1.0:
+        raise ValueError(f"quantile must be between 0 and 1 but got {quantile}")
     target = np.asarray(values, dtype=float)
     finite = np.isfinite(target)
     kept = [(dict(p), v) for p, v, ok in zip(points, target, finite, strict=True) if ok]
@@ -182,7 +260,10 @@ def ped_anova(
     if len(kept) < 2 or len({v for _, v in kept}) < 2:
         return Answer("PED-ANOVA", question, {}, (*reasons, "nothing varies"))
     shares = _optunas_ped_anova(kept, distributions, direction, quantile)
-    return Answer("PED-ANOVA", question, _largest_first(shares), tuple(reasons))
+    remarks = ["its shares add up to one even where nothing matters"]
+    if without := [name for name in distributions if name not in shares]:
+        remarks.append(f"no share for {', '.join(without)}: not active in every trial")
+    return Answer("PED-ANOVA", question, _largest_first(shares), tuple(reasons), tuple(remarks))
 
 
 def _optunas_ped_anova(

@@ -23,12 +23,17 @@ DRAWS = 500  # of a Gaussian process's posterior
 
 @dataclass(frozen=True)
 class Refits:
-    """B refits on subsamples: main effects (B, D), pairs (B, D, D), curves B × D × (G,)."""
+    """B refits on subsamples: main effects (B, D), pairs (B, D, D), curves B × D × (G,).
+
+    `larger` is (B, S), the own effects of S larger subsets; None for a forest, where it costs too
+    much.
+    """
 
     kept: float
     main: Array
     pairs: Array
     curves: list[list[Array]]
+    larger: Array | None = None
 
 
 def refit_often(
@@ -38,6 +43,7 @@ def refit_often(
     seed: int,
     resamples: int,
     tick: Callable[[], None],
+    subsets: Sequence[Sequence[int]] = (),
 ) -> Refits:
     """Refit the surrogate on random halves of the trials, no trial twice in one half."""
     count, width = len(target), len(encoding.columns)
@@ -45,14 +51,17 @@ def refit_often(
     rng = np.random.default_rng([seed, 3])
     main, pairs = np.empty((resamples, width)), np.empty((resamples, width, width))
     curves = []
+    larger = np.empty((resamples, len(subsets)))
     for b in range(resamples):
         part = refit(whole, encoding, target, rng.permutation(count)[:size], seed + b)
         shares = part.shares()
         main[b], pairs[b] = shares.main, shares.pairs
-        if not isinstance(part, GaussianProcessSurrogate):
+        if isinstance(part, GaussianProcessSurrogate):
+            larger[b] = [part.share_of(subset) for subset in subsets]
+        else:
             curves.append([part.curve(j) for j in range(width)])
         tick()
-    return Refits(size / count, main, pairs, curves)
+    return Refits(size / count, main, pairs, curves, None if curves else larger)
 
 
 def parameter_importances(
@@ -70,7 +79,7 @@ def parameter_importances(
     return [
         ParameterImportance(
             column.name,
-            float(shares.main[j]),
+            float(np.clip(shares.main[j], 0.0, 1.0)),
             (float(low[j]), float(high[j])),
             float(verdict.line[j]),
             bool(found[j]),
@@ -95,6 +104,24 @@ def interaction_importances(
             (names[j], names[k]), float(shares.pairs[j, k]), (float(low[j, k]), float(high[j, k]))
         )
         for j, k in combinations(range(len(names)), 2)
+    ]
+
+
+def subset_importances(
+    whole: Surrogate, subsets: Sequence[Sequence[int]], refits: Refits
+) -> list[InteractionImportance]:
+    """Return the own effects of larger subsets, with intervals where refits told them."""
+    shares = np.maximum([whole.share_of(subset) for subset in subsets], 0.0)
+    known = refits.larger is not None and len(refits.larger) > 1
+    if known and len(shares):
+        low, high = intervals(shares, np.asarray(refits.larger), refits.kept)
+    return [
+        InteractionImportance(
+            tuple(whole.columns[j].name for j in subset),
+            float(shares[i]),
+            (float(low[i]), float(high[i])) if known else None,
+        )
+        for i, subset in enumerate(subsets)
     ]
 
 

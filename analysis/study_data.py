@@ -256,3 +256,10 @@ def state_of(trial: FrozenTrial) -> str:
     if trial.state == TrialState.FAIL and trial.user_attrs.get("interrupted"):
         return "interrupted"
     return trial.state.name.lower()
+
+
+def seconds_of(trial: FrozenTrial) -> float | None:
+    """The seconds from start to end; None for a trial that has not ended."""
+    if trial.state in (TrialState.RUNNING, TrialState.WAITING) or trial.duration is None:
+        return None
+    return trial.duration.total_seconds()

@@ -6,31 +6,30 @@ database of anybody else has no scores, outputs or provenance, and everything el
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.asking import answer_of, confounding_of, importances_of, surface_of
 from analysis.study_data import MAXIMIZE, MINIMIZE, StudyData, Who, is_enqueued
 from study.errors import InputError
 from study.store import records
 from study.store.storage import engine_of, hidden, open_read_only
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
     from sqlalchemy import Engine
-
-    from analysis.confounding import Confounding
-    from analysis.importance import Importances
 
 __all__ = [
     "MAXIMIZE",
     "MINIMIZE",
     "StudyData",
     "Who",
+    "answer_of",
     "confounding_of",
     "importances_of",
     "is_enqueued",
     "load",
+    "surface_of",
 ]
 
 
@@ -63,76 +62,6 @@ def load(
         attributes=frozen.user_attrs,
         **_recorded(engine_of(storage), frozen._study_id),
     )
-
-
-def importances_of(
-    data: StudyData,
-    objective: str | None = None,
-    surrogate: str = "auto",
-    seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
-    resamples: int = 100,
-) -> Importances:
-    """What mattered for one objective, from the COMPLETE trials that were not enqueued.
-
-    Raises InputError where the study has no such objective or used one parameter name with
-    distributions that contradict each other.
-    """
-    from analysis.encoding import common_distributions
-    from analysis.importance import importances
-    from analysis.threads import one_blas_thread
-
-    index = data.index_of(objective)
-    used = sampled(data)
-    try:
-        with one_blas_thread():
-            return importances(
-                [t.params for t in used],
-                [t.values[index] for t in used],
-                common_distributions(t.distributions for t in data.complete)[0],
-                surrogate=surrogate,
-                seed=seed,
-                resamples=resamples,
-                objective=data.objectives[index],
-                direction=data.directions[index],
-                study=data.name,
-                counts=_counts(data),
-                progress=progress,
-            )
-    except ValueError as error:
-        raise InputError(f"{data.name}: {error}") from error
-
-
-def confounding_of(
-    data: StudyData, objective: str | None = None, seed: int = 0, resamples: int = 20
-) -> Confounding | None:
-    """How alpha, rank and learning rate act together, and which product of them says it best.
-
-    From the same trials as `importances_of`; None where fewer than two of them varied.
-    """
-    from analysis.confounding import confounding
-    from analysis.threads import one_blas_thread
-
-    used = sampled(data)
-    values = [data.value(t, objective) for t in used]
-    with one_blas_thread():
-        return confounding(
-            [t.params for t in used], values, data.distributions, seed=seed, resamples=resamples
-        )
-
-
-def sampled(data: StudyData) -> list[FrozenTrial]:
-    """The COMPLETE trials whose points nobody chose by hand: what an importance rests on."""
-    return [t for t in data.complete if not is_enqueued(t)]
-
-
-def _counts(data: StudyData) -> dict[str, int]:
-    counts = data.counts
-    return {
-        "complete": counts.get("complete", 0),
-        "pruned": counts.get("pruned", 0),
-        "failed": counts.get("fail", 0),
-    }
 
 
 def _choose(studies: Sequence[Any], study_name: str | None, where: str) -> Any:

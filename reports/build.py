@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from analysis.trials import StudyData, load
-from reports import answer, effects, sections
+from reports import answer, effects, products, sections
 from reports.page import Page, Section
 from reports.provenance import provenance_section
 from reports.render import render, write
@@ -16,7 +16,7 @@ from reports.wording import counted, moment
 
 SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     effects.importance_section,
-    effects.product_section,
+    products.product_section,
     effects.level_section,
     effects.slice_section,
     sections.baseline_section,

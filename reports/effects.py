@@ -7,17 +7,23 @@ from functools import partial
 import numpy as np
 
 from analysis import plots
-from analysis.confounding import Confounding, with_derived
 from analysis.importance import Importances
 from analysis.palette import label_of
 from analysis.slices import slice_of, varied_parameters
+from reports.evidence import (
+    EVALUATORS,
+    POLICY_WORDS,
+    SURROGATES,
+    evidence,
+    policy_rows,
+    policy_verdict,
+)
 from reports.figures import SMALL, draw
-from reports.page import Beside, Cell, Figures, Part, Prose, Section, Table
+from reports.page import Beside, Cell, Facts, Figures, Listing, Part, Prose, Section, Table
 from reports.results import Results
-from reports.wording import interval, listing, number, share
+from reports.tables import share_cell
+from reports.wording import interval, number, share
 
-EVALUATORS = {"fanova": "functional ANOVA"}
-SURROGATES = {"gp": "Gaussian process", "forest": "random forest"}
 MAX_VIOLINS, MAX_SLICES = 6, 12
 
 
@@ -49,8 +55,14 @@ def _importance_parts(result: Importances, index: int) -> list[Part]:
         f"variance, 95 % interval {interval(top.ci, share)}.",
         f"Importance for {label_of(result.objective)}",
     )
-    said = Prose((_reliability(result), *result.remarks), "" if result.reliable else "warning")
-    return [Beside((Figures((figure,)),), (said, _importance_table(result)))]
+    said = Prose((_reliability(result),), "" if result.reliable else "warning")
+    left: list[Part] = [Figures((figure,)), Facts("What this rests on", evidence(result))]
+    right: list[Part] = [said, _importance_table(result)]
+    if result.policies:
+        right += [_policy_table(result), Prose((policy_verdict(result),))]
+    if result.remarks:
+        right.append(Listing("Remarks", result.remarks))
+    return [Beside(tuple(left), tuple(right))]
 
 
 def _reliability(result: Importances) -> str:
@@ -69,9 +81,9 @@ def _importance_table(result: Importances) -> Table:
     rows: list[tuple[Cell, ...]] = [
         (
             Cell(p.name),
-            _share_cell(p.importance),
+            share_cell(p.importance),
             Cell(interval(p.ci, share)),
-            _share_cell(p.null),
+            share_cell(p.null),
             Cell("yes" if p.significant else "no"),
         )
         for p in result.parameters
@@ -79,64 +91,26 @@ def _importance_table(result: Importances) -> Table:
     rows += [
         (
             Cell(" × ".join(i.names)),
-            _share_cell(i.importance),
-            Cell(interval(i.ci, share)),
+            share_cell(i.importance),
+            Cell("–" if i.ci is None else interval(i.ci, share)),
             Cell(""),
             Cell(""),
         )
         for i in result.interactions[:5]
         if i.importance >= 0.005
     ]
-    rows.append((Cell("unexplained"), _share_cell(result.unexplained), *[Cell("")] * 3))
+    rows.append((Cell("unexplained"), share_cell(result.unexplained), *[Cell("")] * 3))
     columns = ("parameter", "share", "95 % interval", "by chance", "beyond it")
     return Table(f"Shares of the variance of {label_of(result.objective)}", columns, tuple(rows))
 
 
-def product_section(results: Results) -> Section | None:
-    """Which product of alpha, rank and learning rate says what the three do together."""
-    found, data = results.confounding, results.data
-    if found is None or not found.columns or len(found.columns[0].uses) < 2:
-        return None
-    best = found.columns[0]
-    left: tuple[Part, ...] = ()
-    if all(best.name in with_derived(t.params) for t in data.complete):
-        alt = f"{label_of(data.objective)} of every finished trial over {best.formula}."
-        left = (Figures((draw("product", partial(plots.plot_derived, data, best.name), alt),)),)
-    right = (Prose((_product(found),)), _product_table(found))
-    return Section(
-        "product",
-        "What acts as one",
-        "LoRA adds alpha / rank times its update, and the learning rate sets the size of each "
-        "step, so these parameters act through their product. A single product that explains "
-        "their joint effect is what to carry over to another search space.",
-        (Beside(left, right),) if left else right,
-    )
-
-
-def _product(found: Confounding) -> str:
-    best = found.columns[0]
-    alone = [c for c in found.columns if len(c.uses) == 1]
-    singles = listing(f"{c.name} alone {share(c.explained)}" for c in alone)
-    return (
-        f"Together {listing(found.group)} account for {share(found.joint)} of the variance (95 % "
-        f"interval {interval(found.joint_ci, share)}). Of that joint effect {best.formula} "
-        f"explains {share(best.explained)} (95 % interval {interval(best.ci, share)}), {singles}. "
-        "How much a parameter holds alone depends on how widely each of them was searched."
-    )
-
-
-def _product_table(found: Confounding) -> Table:
+def _policy_table(result: Importances) -> Table:
+    columns = ("share, pruned trials", *(POLICY_WORDS[policy] for policy in result.policies))
     rows = tuple(
-        (
-            Cell(c.formula),
-            _share_cell(c.explained),
-            Cell(interval(c.ci, share)),
-            _share_cell(c.held_out_r2),
-        )
-        for c in found.columns
+        (Cell(name), *(Cell(text, text, numeric=True) for text in shares))
+        for name, shares in policy_rows(result)
     )
-    columns = ("coordinate", "explains", "95 % interval", "held-out R²")
-    return Table("One coordinate in place of all of them", columns, rows)
+    return Table("How much it depends on the pruned trials", columns, rows)
 
 
 def level_section(results: Results) -> Section | None:
@@ -208,7 +182,3 @@ def slice_section(results: Results) -> Section | None:
         if figures
         else None
     )
-
-
-def _share_cell(value: float) -> Cell:
-    return Cell(share(value).replace("-", "−"), float(value), numeric=True)

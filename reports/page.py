@@ -116,6 +116,15 @@ class Code:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """Short sentences one below the other, folded away."""
+
+    kind: ClassVar[str] = "listing"
+    title: str
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Beside:
     """Parts in two columns where there is room: a figure, and what it says in numbers."""
 
@@ -124,7 +133,7 @@ class Beside:
     right: tuple[Part, ...]
 
 
-Part: TypeAlias = "Prose | Figures | Table | Facts | Samples | Code | Beside"
+Part: TypeAlias = "Prose | Figures | Table | Facts | Samples | Code | Listing | Beside"
 
 
 @dataclass(frozen=True)

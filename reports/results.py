@@ -13,9 +13,9 @@ from analysis.comparison import (
     headline_metric,
     scores_in,
 )
-from analysis.confounding import Confounding
+from analysis.confounding import Confounding, Surface
 from analysis.importance import Importances
-from analysis.trials import StudyData, confounding_of, importances_of
+from analysis.trials import StudyData, confounding_of, importances_of, surface_of
 from study.errors import InputError
 from study.metrics import Array
 
@@ -28,6 +28,7 @@ class Results:
     importances: tuple[Importances, ...]  # one an objective
     importance_problem: str  # why there are none, in words
     confounding: Confounding | None  # what acts as one, for the first objective
+    surface: Surface | None  # the first objective over alpha and learning rate
     metric: str | None  # by which models are compared
     comparisons: tuple[Comparison, ...]  # the best against every baseline, headline metric on dev
     all_comparisons: tuple[Comparison, ...]  # the same on every metric and split
@@ -57,12 +58,14 @@ def analyse(
         for c in against_baselines(data, m, s, seed=seed)
     ]
     metric = headline_metric(data)
+    believed = bool(found) and found[0].reliable  # all of this rests on the same trials
     first = data.splits[0] if data.splits else ""
     return Results(
         data=data,
         importances=found,
         importance_problem=problem,
-        confounding=_confounding(data, found, seed),
+        confounding=confounding_of(data, seed=seed) if believed else None,
+        surface=surface_of(data, seed=seed) if believed else None,
         metric=metric,
         comparisons=tuple(c for c in compared if (c.a.metric, c.a.split) == (metric, first)),
         all_comparisons=tuple(compared),
@@ -87,8 +90,3 @@ def _importances(
         ), ""
     except InputError as error:
         return (), str(error)
-
-
-def _confounding(data: StudyData, found: tuple[Importances, ...], seed: int) -> Confounding | None:
-    """Only where the importances can be believed: it rests on the same trials."""
-    return confounding_of(data, seed=seed) if found and found[0].reliable else None

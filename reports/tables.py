@@ -12,7 +12,16 @@ from analysis.comparison import Comparison
 from analysis.palette import label_of
 from analysis.study_data import StudyData, is_enqueued, state_of
 from reports.page import Cell, Table
-from reports.wording import STATES, alike, configuration, interval, number, probability, signed
+from reports.wording import (
+    STATES,
+    alike,
+    configuration,
+    interval,
+    number,
+    probability,
+    share,
+    signed,
+)
 from study.metrics import METRICS
 
 # attributes that our runner records and a reader compares trials by
@@ -104,6 +113,11 @@ def cell(value: Any, write: Callable[[Any], str] = number) -> Cell:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return Cell(number(value), str(value))
     return Cell(write(value), float(value), numeric=True)
+
+
+def share_cell(value: float) -> Cell:
+    """A share of the variance, sorted by itself."""
+    return Cell(share(value), float(value), numeric=True)
 
 
 def _attributes(data: StudyData) -> list[str]:

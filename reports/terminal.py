@@ -16,13 +16,12 @@ from rich.text import Text
 
 from analysis.palette import label_of, printable
 from analysis.study_data import StudyData, is_enqueued
-from reports.wording import STATES, alike, counted, interval, number, share, signed
+from reports.wording import STATES, alike, counted, interval, number, signed
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from analysis.comparison import Comparison
-    from analysis.importance import Importances
 
 WIDTH = 80
 TOP = 5
@@ -85,40 +84,15 @@ def _failures(data: StudyData) -> list[RenderableType]:
     ]
 
 
-def importance_table(result: Importances) -> RenderableType:
-    """Shares with intervals and chance line, and whether to believe them."""
-    title = f"importance for {label_of(result.objective)} ({result.evaluator}, {result.surrogate})"
-    table = _empty(title, ["parameter", "share", "95 % interval", "chance", ""])
-    for p in result.parameters:
-        verdict = "beyond chance" if p.significant else ""
-        style = "bold" if p.significant else None
-        cells = [p.name, share(p.importance), interval(p.ci, share), share(p.null), verdict]
-        table.add_row(*map(_text, cells), style=style)
-    for pair in [i for i in result.interactions if i.importance >= 0.01][:3]:
-        cells = [" × ".join(pair.names), share(pair.importance), interval(pair.ci, share), "", ""]
-        table.add_row(*map(_text, cells))
-    table.add_row("unexplained", share(result.unexplained), "", "", "")
-    notes = [Text(_belief(result), overflow="fold", style="" if result.reliable else "yellow")]
-    notes += [Text(remark, overflow="fold", style="dim") for remark in result.remarks]
-    return Group(*([table] if result.parameters else []), *notes)
-
-
-def _belief(result: Importances) -> str:
-    used = f"{result.trials['used']} trials used"
-    if not result.reliable:
-        return f"not reliable: {'; '.join(result.reasons)} ({used})"
-    return f"reliable: held-out R² {share(result.held_out_r2)}, {used}"
-
-
 def comparison_table(comparisons: Iterable[Comparison]) -> Table:
     """Pairs of models, a row each: scores, difference, interval, p."""
     headings = ["", "metric", "scores", "difference", "95 % interval", "p"]
-    table = _empty("paired bootstrap over the examples", headings)
+    table = empty_table("paired bootstrap over the examples", headings)
     for c in comparisons:
         scores = f"{number(c.a.score)} / {number(c.b.score)}"
         p = "< 0.001" if c.p_value < 0.001 else f"{c.p_value:.3f}"
         cells = [f"{c.a.name} / {c.b.name}", f"{label_of(c.a.metric)} {c.a.split}", scores]
-        table.add_row(*map(_text, [*cells, signed(c.difference), interval(c.ci), p]))
+        table.add_row(*map(plain, [*cells, signed(c.difference), interval(c.ci), p]))
     return table
 
 
@@ -163,26 +137,27 @@ def _finite(value: Any) -> Any:
 # ---------------------------------------------------------------- tables
 
 
-def _text(text: str) -> Text:
+def plain(text: str) -> Text:
     """Plain text: no markup, and no control sequence that would steer the terminal."""
     return Text(printable(text))
 
 
-def _empty(title: str, headings: Iterable[str]) -> Table:
+def empty_table(title: str, headings: Iterable[str]) -> Table:
+    """A table without rows in the one style of the terminal."""
     style: dict[str, Any] = {"box": None, "pad_edge": False, "title_justify": "left"}
-    table = Table(title=Text(title, style="dim"), width=None, **style)
+    table = Table(title=Text(title, style="dim") if title else None, **style)
     for heading in headings:
-        table.add_column(_text(heading), overflow="fold")
+        table.add_column(plain(heading), overflow="fold")
     return table
 
 
 def _table(title: str, columns: dict[str, list[Any]]) -> Table:
-    table = _empty(title, columns)
+    table = empty_table(title, columns)
     for column, values in zip(table.columns, columns.values(), strict=True):
         numeric = all(isinstance(v, (int, float)) for v in values if v is not None)
         column.justify = "right" if numeric else "left"
     for cells in zip(*map(_written, columns.values()), strict=True):
-        table.add_row(*map(_text, cells))
+        table.add_row(*map(plain, cells))
     return table
 
 

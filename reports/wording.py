@@ -55,7 +55,7 @@ def alike(values: Iterable[Any]) -> Callable[[Any], str]:
 
 def share(value: float) -> str:
     """A share of the variance, two decimals as the field writes it."""
-    return f"{value:.2f}"
+    return f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
 
 
 def percent(value: float) -> str:

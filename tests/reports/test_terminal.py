@@ -13,7 +13,8 @@ from rich.console import Console, RenderableType
 
 from analysis import StudyData, importances_of, load
 from analysis.comparison import against_baselines
-from reports.terminal import comparison_table, importance_table, study_json, study_table
+from reports.terminal import comparison_table, study_json, study_table
+from reports.terminal_importance import importance_table
 from tests.synthetic import write_foreign_study
 
 
@@ -68,7 +69,7 @@ def test_a_front_is_shown_as_one(tmp_path: Path) -> None:
 def test_importances_state_their_evidence(petroleum: StudyData) -> None:
     """Evaluator, surrogate, shares, intervals, chance and the verdict."""
     text = _shown(importance_table(importances_of(petroleum, surrogate="gp", resamples=4)))
-    assert "fanova, gp" in text
+    assert "functional ANOVA, Gaussian process" in text
     assert "beyond chance" in text
     assert "63 trials used" in text
 
