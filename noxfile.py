@@ -70,6 +70,18 @@ def report(session: nox.Session) -> None:
 
 
 @nox.session
+def fanova(session: nox.Session) -> None:
+    """The authors' fANOVA against ours; pyrfr has no wheel and needs swig 4.1."""
+    session.install("setuptools<70", "wheel", "swig==4.1.1", "cython", "numpy")
+    session.install("--no-build-isolation", "fanova==2.0.19")
+    session.install("-c", "constraints.txt", "-e", ".", "pytest")
+    # its SyntaxWarnings and our conftest's torch are no part of the comparison
+    options = ("--noconftest", "-o", "filterwarnings=")
+    session.run("pytest", *options, "tests/analysis/test_fanova_original.py", env=QUIET)
+    session.run("python", "benchmarks/fanova_original.py", env=QUIET)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Print the figures that the docs quote: name a script of benchmarks/ and its options."""
     _install(session)
