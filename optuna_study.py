@@ -243,6 +243,9 @@ def importance(
         list[str] | None,
         typer.Option(help="Parameters a,b,c whose own joint effect is wanted; repeatable."),
     ] = None,
+    resamples: Annotated[
+        int, typer.Option(min=0, help="Refits on half of the trials, for the intervals.")
+    ] = 100,
     seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -268,6 +271,7 @@ def importance(
     if question == "variance":
         subsets = [names.replace(" ", "").split(",") for names in subset or ()]
         how |= {"evaluator": evaluator, "policy": pruned, "subsets": subsets}
+        how |= {"resamples": resamples}
         document, table = _variance(data, objective, how)
     else:
         document, table = _answer(data, objective, {**how, "question": question})

@@ -14,14 +14,28 @@ from analysis.trials import StudyData, load
 if TYPE_CHECKING:
     from analysis import comparison as comparison
     from analysis import plots as plots
-    from analysis.trials import confounding_of, importances_of
+    from analysis.asking import answer_of, confounding_of, importances_of, surface_of
+    from analysis.targets import target_names
 
-__all__ = ["StudyData", "comparison", "confounding_of", "importances_of", "load", "plots"]
+ASKING = ("answer_of", "confounding_of", "importances_of", "surface_of")
+__all__ = [
+    "StudyData",
+    "answer_of",
+    "comparison",
+    "confounding_of",
+    "importances_of",
+    "load",
+    "plots",
+    "surface_of",
+    "target_names",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("confounding_of", "importances_of"):
-        return getattr(importlib.import_module("analysis.trials"), name)
+    if name in ASKING:
+        return getattr(importlib.import_module("analysis.asking"), name)
+    if name == "target_names":
+        return importlib.import_module("analysis.targets").target_names
     if name in __all__:
         return importlib.import_module(f"analysis.{name}")
     raise AttributeError(f"module 'analysis' has no attribute {name!r}; it has {__all__}")

@@ -196,7 +196,12 @@ def test_a_larger_subset_is_given_on_request() -> None:
         result = importances(
             points, values, SPACE, resamples=0, subsets=[subset], surrogate=surrogate
         )
-        assert subset in [i.names for i in result.interactions]
+        (found,) = [i for i in result.interactions if i.names == subset]
+        assert found.ci is None  # without refits nothing is known of its spread
+    with_refits = importances(points, values, SPACE, resamples=3, subsets=[subset], surrogate="gp")
+    (found,) = [i for i in with_refits.interactions if i.names == subset]
+    assert found.ci is not None
+    assert 0.0 <= found.ci[0] <= found.importance <= found.ci[1] < 1.0
     with pytest.raises(ValueError, match="no share for colour"):
         importances(points, values, SPACE, resamples=0, subsets=[("colour", "rank", "alpha")])
 

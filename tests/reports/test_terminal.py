@@ -11,10 +11,10 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from rich.console import Console, RenderableType
 
-from analysis import StudyData, importances_of, load
+from analysis import StudyData, answer_of, importances_of, load
 from analysis.comparison import against_baselines
 from reports.terminal import comparison_table, study_json, study_table
-from reports.terminal_importance import importance_table
+from reports.terminal_importance import answer_table, importance_table
 from tests.synthetic import write_foreign_study
 
 
@@ -72,6 +72,21 @@ def test_importances_state_their_evidence(petroleum: StudyData) -> None:
     assert "functional ANOVA, Gaussian process" in text
     assert "beyond chance" in text
     assert "63 trials used" in text
+
+
+def test_a_subset_without_an_interval_has_a_dash(petroleum: StudyData) -> None:
+    """A forest's joint effect of three is shown however small, and no interval is made up."""
+    subset = ("alpha", "rank", "learning_rate")
+    found = importances_of(petroleum, surrogate="forest", resamples=2, subsets=[subset])
+    (row,) = [r for r in _shown(importance_table(found)).splitlines() if " × ".join(subset) in r]
+    assert "–" in row
+
+
+def test_a_way_has_its_steps(petroleum: StudyData) -> None:
+    """What each change from the default is worth, and from where to where it goes."""
+    text = _shown(answer_table(answer_of(petroleum, "gain", surrogate="gp")))
+    assert "gain in bleu" in text
+    assert "it starts at the default LoRA" in text
 
 
 def test_comparisons_fit_as_well(petroleum: StudyData) -> None:

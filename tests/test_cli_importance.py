@@ -1,0 +1,223 @@
+"""`optuna-study importance` as a user types it: every question, every option, every refusal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.fanova_original import is_installed
+from tests.synthetic import Shape, write_study
+from tests.test_cli import Type, type_
+
+__all__ = ["type_"]
+
+FEW = ("--surrogate", "gp", "--resamples", "4")
+PROMISED = (
+    "study",
+    "objective",
+    "direction",
+    "evaluator",
+    "surrogate",
+    "trials",
+    "reliable",
+    "reasons",
+    "held_out_r2",
+    "parameters",
+    "interactions",
+    "unexplained",
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run folder with pruned trials."""
+    folder = tmp_path_factory.mktemp("importance") / "petroleum"
+    return write_study(folder, Shape(complete=50, pruned=8, examples=24))
+
+
+@pytest.fixture(scope="module")
+def thin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run folder whose trials are soon analysed."""
+    folder = tmp_path_factory.mktemp("thin") / "petroleum"
+    return write_study(folder, Shape(complete=12, pruned=0, examples=8))
+
+
+def asked(type_: Type, *arguments: object) -> Any:
+    """Return the JSON document of `importance` with these arguments."""
+    ran = type_("importance", *arguments, "--json")
+    assert ran.status == 0, ran.err
+    return json.loads(ran.out)
+
+
+def test_the_document_begins_as_promised_and_holds_all_evidence(type_: Type, run: Path) -> None:
+    """The promised keys come first, then question, policies, sampler, curves and the product."""
+    found = asked(type_, run, *FEW)
+    assert tuple(found)[: len(PROMISED)] == PROMISED
+    assert set(found["policies"]) == {"drop", "last", "worst"}
+    assert found["trials"]["pruned"] == 8
+    assert found["sampler"] == "random"
+    assert "where does the variance of bleu come from" in found["question"]
+    assert {m["name"] for m in found["marginals"]} == {p["name"] for p in found["parameters"]}
+    assert "effective_lr" in found["confounding"]["columns"][0]["name"]
+
+
+def test_the_table_fits_the_terminal_and_shows_the_evidence(type_: Type, run: Path) -> None:
+    """Question, belief, shares, what pruning does, sample, stability and remarks: 80 columns."""
+    ran = type_("importance", run, *FEW)
+    assert ran.status == 0
+    assert max(map(len, ran.out.splitlines())) <= 80
+    for text in (
+        "where does the variance of bleu",
+        "reliable",
+        "beyond chance",
+        "left out",
+        "worst value",
+        "50 complete, 8 pruned",
+        "random",
+        "could be uniform",
+        "stability",
+        "learning_rate · alpha / ",
+        "target_modules is left out",
+        "1 trial was enqueued by hand",
+    ):
+        assert text in ran.out, text
+
+
+def test_pruned_trials_can_count(type_: Type, run: Path) -> None:
+    """With `last` they are used, and the document says so."""
+    found = asked(type_, run, *FEW, "--pruned", "last")
+    assert found["trials"]["used"] == 49 + 8
+    assert found["policy"] == "last"
+
+
+@pytest.mark.parametrize(
+    ("name", "direction"),
+    [
+        ("chrf", "maximize"),
+        ("general_loss", "minimize"),
+        ("seconds", "minimize"),
+        ("tokens_per_second", "maximize"),
+    ],
+)
+def test_any_number_of_the_trials_can_be_explained(
+    type_: Type, thin: Path, name: str, direction: str
+) -> None:
+    """A metric, another split's, a cost: each with its own direction."""
+    found = asked(type_, thin, "--metric", name, *FEW)
+    assert (found["objective"], found["direction"]) == (name, direction)
+
+
+def test_what_a_number_of_one_value_says(type_: Type, thin: Path) -> None:
+    """A constant cost has no importances, and the reason is printed instead of bars."""
+    found = asked(type_, thin, "--metric", "train_seconds")
+    assert found["parameters"] == []
+    assert "constant" in found["reasons"][0]
+    assert "constant" in type_("importance", thin, "--metric", "train_seconds").out
+
+
+def test_a_direction_that_is_told_is_taken(type_: Type, thin: Path) -> None:
+    """Of a number whose direction nobody knows the user may say it."""
+    found = asked(type_, thin, "--metric", "evaluation_seconds", "--direction", "maximize")
+    assert found["direction"] == "maximize"
+
+
+def test_the_good_configurations(type_: Type, run: Path) -> None:
+    """With --best the question names the fraction, and a remark the edge."""
+    found = asked(type_, run, *FEW, "--best", "0.3")
+    assert "among the best 30%" in found["question"]
+    assert found["quantile"] == 0.3
+    assert any("count as" in remark for remark in found["remarks"])
+    assert found["confounding"] is None
+
+
+def test_larger_subsets(type_: Type, run: Path) -> None:
+    """Each subset has a share with a real interval, whatever blanks its names stand between."""
+    options = ("--subset", "alpha,rank,learning_rate", "--subset", "alpha, rank, dropout")
+    found = asked(type_, run, *FEW, *options)
+    larger = [i for i in found["interactions"] if len(i["names"]) == 3]
+    assert len(larger) == 2
+    assert all(i["ci"] != [0.0, 1.0] and i["ci"][0] <= i["importance"] for i in larger)
+
+
+@pytest.mark.parametrize(
+    ("question", "method", "words"),
+    [
+        ("best", "PED-ANOVA", "what takes a trial into the best 10%?"),
+        ("gain", "ablation", "which changes bought the gain?"),
+        ("local", "local importance", "around the best configuration"),
+    ],
+)
+def test_other_questions_are_labelled(
+    type_: Type, run: Path, question: str, method: str, words: str
+) -> None:
+    """Document and table name the method and the question that it answers."""
+    options = (run, "--question", question, *FEW)
+    found = asked(type_, *options)
+    assert found["method"] == method
+    assert words in found["question"]
+    assert found["parameters"]
+    shown = type_("importance", *options).out
+    assert words.split()[-1] in shown
+    assert method in " ".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_the_way_to_the_best_starts_at_the_default_lora(type_: Type, run: Path) -> None:
+    """Its steps name each change, before and after, and what it is worth."""
+    found = asked(type_, run, "--question", "gain", *FEW)
+    first = found["steps"][0]
+    assert first["name"] == "alpha"
+    assert first["before"] == 8
+    assert first["gain"] > 5
+    assert "it starts at the default LoRA" in found["remarks"]
+
+
+def test_the_best_fraction_can_be_chosen(type_: Type, run: Path) -> None:
+    """PED-ANOVA asks about the fraction that was given."""
+    found = asked(type_, run, "--question", "best", "--best", "0.25")
+    assert "best 25%" in found["question"]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--surrogate", "crystal"), "--surrogate: must be one of auto, gp, forest, got 'crystal'"),
+        (("--evaluator", "mdi"), "--evaluator: must be one of fanova, fanova-original, got 'mdi'"),
+        (("--pruned", "keep"), "--pruned: must be one of drop, last, worst, got 'keep'"),
+        (("--question", "why"), "--question: must be one of variance, best, gain, local"),
+        (("--direction", "up"), "--direction: must be one of maximize, minimize, got 'up'"),
+        (("--best", "1.5"), "--best: must be between 0 and 1, got 1.5"),
+        (("--best", "0.2", "--question", "gain"), "--best: goes with --question variance or best"),
+        (("--pruned", "last", "--question", "local"), "--pruned: goes with --question variance"),
+        (("--subset", "alpha,colour,rank"), "no share for colour"),
+        (("--subset", "alpha,rank"), "pairs are given"),
+        (("--metric", "comet"), "nothing named 'comet'; allowed: bleu, chrf, loss"),
+        (("--metric", "chrf", "--pruned", "last"), "pruned trials report bleu; allowed: drop"),
+    ],
+)
+def test_what_is_refused(type_: Type, thin: Path, options: tuple[str, ...], problem: str) -> None:
+    """One line that says what was wrong and what is allowed, and status 2."""
+    ran = type_("importance", thin, *options)
+    assert ran.status == 2
+    (line,) = ran.problems
+    assert problem in line
+
+
+@pytest.mark.skipif(is_installed(), reason="the package is installed here")
+def test_the_original_names_its_extra(type_: Type, thin: Path) -> None:
+    """Where it is not installed, the line says what to install."""
+    ran = type_("importance", thin, "--evaluator", "fanova-original")
+    assert ran.status == 2
+    (line,) = ran.problems
+    assert "extra `fanova`" in line
+
+
+def test_a_report_with_an_unknown_surrogate_is_refused(type_: Type, thin: Path) -> None:
+    """Nothing is written."""
+    ran = type_("report", thin, "--surrogate", "crystal")
+    assert ran.status == 2
+    assert len(ran.problems) == 1
+    assert not (thin / "report.html").exists()
