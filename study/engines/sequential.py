@@ -104,7 +104,7 @@ class _Trial:
         training = self.config.training
         self._weights = weights
         self._optimizer = torch.optim.AdamW(
-            weights, lr=training.learning_rate, weight_decay=training.weight_decay
+            weights, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
         )
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
             self._optimizer, lambda step: learning_rate_factor(step, training)
