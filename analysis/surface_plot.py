@@ -40,7 +40,7 @@ PRODUCTS = 0.5  # decades between lines of equal product
 def plot_surface(
     surface: Surface, data: StudyData, ax: Axes | None = None, objective: str | None = None
 ) -> Axes:
-    """The mean objective over two parameters, darker where better; each dot is a sampled trial.
+    """The mean objective over two parameters, the stronger the better; each dot is a sampled trial.
 
     Over alpha and learning rate dashed lines join equal learning rate · alpha / rank, at the middle
     of the trials' ranks: where they run along the shades, the product is what acts.

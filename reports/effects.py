@@ -56,13 +56,14 @@ def _importance_parts(result: Importances, index: int) -> list[Part]:
         f"Importance for {label_of(result.objective)}",
     )
     said = Prose((_reliability(result),), "" if result.reliable else "warning")
-    left: list[Part] = [Figures((figure,)), Facts("What this rests on", evidence(result))]
-    right: list[Part] = [said, _importance_table(result)]
+    shares = Beside((Figures((figure,)),), (said, _importance_table(result)))
+    facts = Facts("What this rests on", evidence(result))
+    details: list[Part] = []
     if result.policies:
-        right += [_policy_table(result), Prose((policy_verdict(result),))]
+        details += [_policy_table(result), Prose((policy_verdict(result),))]
     if result.remarks:
-        right.append(Listing("Remarks", result.remarks))
-    return [Beside(tuple(left), tuple(right))]
+        details.append(Listing("Remarks", result.remarks))
+    return [shares, Beside((facts,), tuple(details))]
 
 
 def _reliability(result: Importances) -> str:

@@ -46,9 +46,9 @@ def _surface(results: Results) -> list[Figure]:
             "surface",
             partial(plot_surface, surface, results.data),
             f"Mean {objective} over {one} and {other}: {_peak(surface, results.data.direction)}.",
-            f"Mean {objective} over {one} and {other}, all else averaged out, darker where "
-            f"better; 95 % band ± {number(spread)} in the middle case. Shades along the dashed "
-            "lines mean that the product acts, shades across them that one parameter does.",
+            f"Mean {objective} over {one} and {other}, all else averaged out, the stronger the "
+            f"colour the better; 95 % band ± {number(spread)} in the middle case. Shades along the "
+            "dashed lines mean that the product acts, shades across them that one parameter does.",
         )
     ]
 

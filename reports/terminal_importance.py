@@ -15,7 +15,7 @@ from rich.text import Text
 
 from reports.evidence import EVALUATORS, POLICY_WORDS, SURROGATES, evidence, policy_rows
 from reports.terminal import empty_table, plain
-from reports.wording import interval, number, share, signed
+from reports.wording import interval, listing, number, share, signed
 
 if TYPE_CHECKING:
     from analysis.confounding import Confounding
@@ -109,7 +109,7 @@ def _policies(result: Importances) -> Table:
 def _joint(joint: Confounding) -> str:
     best = joint.columns[0]
     return (
-        f"{' × '.join(joint.group)} hold {share(joint.joint)} of the variance together; "
+        f"{listing(joint.group)} together hold {share(joint.joint)} of the variance; "
         f"{best.formula} explains {share(best.explained)} of that"
     )
 
