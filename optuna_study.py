@@ -124,7 +124,7 @@ def _conclude(finished: StudyRun) -> None:
     console.print(terminal.study_table(data))
     if results.importance is not None:
         console.print()
-        console.print(importance_table(results.importance, results.confounding))
+        console.print(importance_table(results.importance, results.confounding, results.capacity))
     adapter = _best_adapter(finished.folder, data)
     if adapter:
         console.print(f"\nadapter  {adapter}", highlight=False, soft_wrap=True)
@@ -286,15 +286,17 @@ def _variance(
     data: Any, objective: str | None, how: dict[str, Any]
 ) -> tuple[dict[str, Any], RenderableType]:
     """fANOVA's answer and what acts as one, as a document and as something to print."""
-    from analysis.asking import confounding_of, importances_of
+    from analysis.asking import capacity_of, confounding_of, importances_of
     from reports.terminal_importance import importance_table
 
     with _progress("what mattered") as progress:
         found = importances_of(data, objective, progress=progress, **how)
         whole = found.reliable and found.quantile is None
         joint = confounding_of(data, objective, how["seed"]) if whole else None
-    document = {**found.to_json(), "confounding": None if joint is None else joint.to_json()}
-    return document, importance_table(found, joint)
+        size = capacity_of(data, objective, how["seed"]) if whole else None
+    beside = {"confounding": joint, "capacity": size}
+    document = {key: None if value is None else value.to_json() for key, value in beside.items()}
+    return {**found.to_json(), **document}, importance_table(found, joint, size)
 
 
 def _answer(

@@ -14,13 +14,14 @@ from analysis.trials import StudyData, load
 if TYPE_CHECKING:
     from analysis import comparison as comparison
     from analysis import plots as plots
-    from analysis.asking import answer_of, confounding_of, importances_of, surface_of
+    from analysis.asking import answer_of, capacity_of, confounding_of, importances_of, surface_of
     from analysis.targets import target_names
 
-ASKING = ("answer_of", "confounding_of", "importances_of", "surface_of")
+ASKING = ("answer_of", "capacity_of", "confounding_of", "importances_of", "surface_of")
 __all__ = [
     "StudyData",
     "answer_of",
+    "capacity_of",
     "comparison",
     "confounding_of",
     "importances_of",

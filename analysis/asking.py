@@ -17,9 +17,10 @@ from study.errors import InputError
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-    from analysis.confounding import Confounding, Surface
+    from analysis.confounding import Confounding
     from analysis.importance import Importances
     from analysis.questions import Answer
+    from analysis.surfaces import Surface
     from analysis.targets import Target
 
 DEFAULT_QUANTILE = 0.1  # the best fraction, where none is given
@@ -142,6 +143,24 @@ def confounding_of(
         )
 
 
+def capacity_of(
+    data: StudyData, objective: str | None = None, seed: int = 0, resamples: int = 20
+) -> Confounding | None:
+    """How far the number of trainable parameters explains what rank and modules do together.
+
+    None where they did not both vary, or the trials do not say how many they trained.
+    """
+    from analysis.capacity import capacity
+    from analysis.targets import target_of, value_of
+
+    target = target_of(data, objective)
+    trainable = [value_of(data, t, "trainable_parameters") for t in target.trials]
+    points = [t.params for t in target.trials]
+    with _asking(data):
+        known = _distributions(target)
+        return capacity(points, target.values, known, trainable, seed=seed, resamples=resamples)
+
+
 def surface_of(
     data: StudyData,
     names: tuple[str, str] | None = None,
@@ -152,8 +171,9 @@ def surface_of(
 
     None where the study has no such two.  Raises InputError for a named one without an effect.
     """
-    from analysis.confounding import roles_in, surface
+    from analysis.confounding import roles_in
     from analysis.encoding import encode
+    from analysis.surfaces import surface
     from analysis.targets import target_of
 
     target = target_of(data, objective)

@@ -123,17 +123,6 @@ class Confounding:
         }
 
 
-@dataclass(frozen=True)
-class Surface:
-    """The mean objective over two parameters: `mean` and `deviation` are (G, H)."""
-
-    names: tuple[str, str]
-    values: tuple[tuple[Any, ...], tuple[Any, ...]]
-    is_log: tuple[bool, bool]
-    mean: Array
-    deviation: Array
-
-
 def with_derived(point: Mapping[str, Any]) -> dict[str, Any]:
     """Return a trial's parameters and the derived columns that they determine."""
     roles = roles_in(point)
@@ -164,77 +153,62 @@ def confounding(
         return None
     fixed = _fixed(kept, distributions, roles)
     candidates = _candidates(roles, fixed)
-    joint, explained = _explained_by_each(
-        encoding, target, roles, fixed, candidates, seed, resamples
-    )
-    whole = held_out_r2("gp", encoding, target, seed)
+    return explained_by(Group(encoding, target, kept, roles, fixed), candidates, seed, resamples)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that act together: N trials as encoded and as points, and who plays which role.
+
+    `fixed` holds the value of a role whose parameter hardly varied.
+    """
+
+    encoding: Encoding
+    target: Array
+    points: Sequence[Mapping[str, Any]]
+    roles: Mapping[str, str]
+    fixed: Mapping[str, Any]
+
+    @property
+    def columns(self) -> list[int]:
+        """Which columns of the encoding the group has, in the order of its roles."""
+        return [self.encoding.names.index(name) for name in self.roles.values()]
+
+
+def explained_by(
+    group: Group, candidates: Sequence[Derived], seed: int, resamples: int
+) -> Confounding:
+    """Return a group's joint effect, and what each candidate explains of it, best first."""
+    joint, explained = _explained_by_each(group, candidates, seed, resamples)
     columns = [
         Explanation(
             d.name,
             d.formula,
-            tuple(roles[r] for r in d.roles if r in roles),
+            tuple(group.roles[r] for r in d.roles if r in group.roles),
             share,
             ci,
-            held_out_r2("gp", _stand_in(encoding, kept, roles, fixed, d), target, seed),
+            held_out_r2("gp", _stand_in(group, d), group.target, seed),
         )
         for d, (share, ci) in zip(candidates, explained, strict=True)
     ]
     return Confounding(
-        tuple(roles.values()),
+        tuple(group.roles.values()),
         *joint,
-        whole,
+        held_out_r2("gp", group.encoding, group.target, seed),
         tuple(sorted(columns, key=lambda c: -c.explained)),
     )
 
 
-def surface(
-    points: Sequence[Mapping[str, Any]],
-    values: ArrayLike,
-    distributions: Mapping[str, BaseDistribution],
-    names: tuple[str, str],
-    seed: int = 0,
-) -> Surface:
-    """Return the mean objective over two parameters, all others averaged out, with its deviation.
-
-    Raises ValueError for a parameter that has no effect to show.
-    """
-    target = np.asarray(values, dtype=float)
-    finite = np.isfinite(target)
-    encoding = encode([p for p, ok in zip(points, finite, strict=True) if ok], distributions, seed)
-    for name in names:
-        if name not in encoding.names:
-            why = encoding.excluded.get(name, "no such parameter")
-            raise ValueError(f"surface: nothing to show for {name!r}: {why}")
-    pair = [encoding.names.index(name) for name in names]
-    fitted = fit_gaussian_process(encoding.units, target[finite], encoding.columns, seed=seed)
-    one, other = (encoding.columns[j] for j in pair)
-    grid = np.array([(a, b) for a in one.grid() for b in other.grid()])  # (G · H, 2)
-    mean, deviation = fitted.marginal(pair, grid)
-    shape = (len(one.grid()), len(other.grid()))
-    return Surface(
-        names,
-        (one.grid_values(), other.grid_values()),
-        (one.is_log, other.is_log),
-        mean.reshape(shape),
-        deviation.reshape(shape),
-    )
-
-
 def _explained_by_each(
-    encoding: Encoding,
-    target: Array,
-    roles: Mapping[str, str],
-    fixed: Mapping[str, Any],
-    candidates: Sequence[Derived],
-    seed: int,
-    resamples: int,
+    group: Group, candidates: Sequence[Derived], seed: int, resamples: int
 ) -> tuple[tuple[float, tuple[float, float]], list[tuple[float, tuple[float, float]]]]:
     """Return (share, interval) of the joint effect, and of each candidate's part in it."""
-    group = [encoding.names.index(name) for name in roles.values()]
-    units, by_role = _sample([encoding.columns[j] for j in group], list(roles), seed)
-    columns = [np.asarray(d.compute({**fixed, **by_role}), dtype=float) for d in candidates]
+    encoding, target, places = group.encoding, group.target, group.columns
+    units, by_role = _sample([encoding.columns[j] for j in places], list(group.roles), seed)
+    values = {**group.fixed, **by_role}
+    columns = [np.asarray(d.compute(values), dtype=float) for d in candidates]
     whole = fit_gaussian_process(encoding.units, target, encoding.columns, seed=seed)
-    estimate = _parts(whole, group, units, columns)
+    estimate = _parts(whole, places, units, columns)
     size = min(max(len(target) // 2, 5), REFIT_TRIALS)
     rng = np.random.default_rng([seed, 7])
     refits = []
@@ -248,7 +222,7 @@ def _explained_by_each(
             REFIT_ITERATIONS,
             seed + b,
         )
-        refits.append(_parts(refit, group, units, columns))
+        refits.append(_parts(refit, places, units, columns))
     low, high = np.zeros_like(estimate), np.ones_like(estimate)
     if resamples > 1:
         low, high = intervals(estimate, np.stack(refits), size / len(target))
@@ -310,29 +284,24 @@ def _sample(
     return units, values
 
 
-def _stand_in(
-    encoding: Encoding,
-    points: Sequence[Mapping[str, Any]],
-    roles: Mapping[str, str],
-    fixed: Mapping[str, Any],
-    derived: Derived,
-) -> Encoding:
+def _stand_in(group: Group, derived: Derived) -> Encoding:
     """Return the trials with one derived column in place of the whole group."""
     from optuna.distributions import FloatDistribution
 
     by_role = {
-        role: np.array([float(p.get(name, np.nan)) for p in points]) for role, name in roles.items()
+        role: np.array([p.get(name, np.nan) for p in group.points])
+        for role, name in group.roles.items()
     }
-    value = np.asarray(derived.compute({**fixed, **by_role}), dtype=float)
+    value = np.asarray(derived.compute({**group.fixed, **by_role}), dtype=float)
     value = np.where(np.isfinite(value), value, np.nanmedian(value))
     low, high = float(value.min()), float(value.max())
     column = make_column(derived.name, FloatDistribution(low, high, log=True))
     unit = np.array([column.to_unit(v) for v in value])
-    others = [j for j, name in enumerate(encoding.names) if name not in roles.values()]
+    others = [j for j in range(len(group.encoding.columns)) if j not in group.columns]
     return replace(
-        encoding,
-        columns=(column, *(encoding.columns[j] for j in others)),
-        units=np.column_stack([unit, encoding.units[:, others]]),
+        group.encoding,
+        columns=(column, *(group.encoding.columns[j] for j in others)),
+        units=np.column_stack([unit, group.encoding.units[:, others]]),
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis import drawing
-from analysis.confounding import Surface, roles_in
+from analysis.confounding import roles_in
 from analysis.encoding import all_numbers
 from analysis.palette import (
     CHANCE,
@@ -26,6 +26,7 @@ from analysis.palette import (
 )
 from analysis.slices import MAX_LEVELS
 from analysis.study_data import MAXIMIZE, StudyData, is_enqueued
+from analysis.surfaces import Surface
 from study.metrics import Array
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.asking import answer_of, confounding_of, importances_of, surface_of
+from analysis.asking import answer_of, capacity_of, confounding_of, importances_of, surface_of
 from analysis.study_data import MAXIMIZE, MINIMIZE, StudyData, Who, is_enqueued
 from study.errors import InputError
 from study.store import records
@@ -25,6 +25,7 @@ __all__ = [
     "StudyData",
     "Who",
     "answer_of",
+    "capacity_of",
     "confounding_of",
     "importances_of",
     "is_enqueued",

@@ -7,9 +7,10 @@ from functools import partial
 import numpy as np
 
 from analysis import plots
-from analysis.confounding import Confounding, Surface, with_derived
+from analysis.confounding import Confounding, with_derived
 from analysis.palette import label_of
 from analysis.surface_plot import plot_surface
+from analysis.surfaces import Surface
 from reports.figures import draw
 from reports.page import Cell, Figure, Figures, Part, Prose, Section, Table
 from reports.results import Results
@@ -30,8 +31,22 @@ def product_section(results: Results) -> Section | None:
         "LoRA adds alpha / rank times its update, and the learning rate sets the size of each "
         "step, so these parameters act through their product. A single product that explains "
         "their joint effect is what to carry over to another search space.",
-        (*([Figures(tuple(figures))] if figures else []), *beside),
+        (*([Figures(tuple(figures))] if figures else []), *beside, *_size(results.capacity)),
     )
+
+
+def _size(found: Confounding | None) -> tuple[Part, ...]:
+    """Whether rank and target modules act through the number of trainable parameters."""
+    if found is None:
+        return ()
+    size = next(c for c in found.columns if c.name == "trainable_parameters")
+    said = (
+        f"{listing(found.group).capitalize()} together account for {share(found.joint)} of the "
+        f"variance (95 % interval {interval(found.joint_ci, share)}); the number of trainable "
+        f"parameters explains {share(size.explained)} of that "
+        f"(95 % interval {interval(size.ci, share)})."
+    )
+    return Prose((said,)), _product_table(found, "Size in place of rank and modules")
 
 
 def _surface(results: Results) -> list[Figure]:
@@ -84,7 +99,9 @@ def _product(found: Confounding) -> str:
     )
 
 
-def _product_table(found: Confounding) -> Table:
+def _product_table(
+    found: Confounding, title: str = "One coordinate in place of all of them"
+) -> Table:
     rows = tuple(
         (
             Cell(c.formula),
@@ -95,4 +112,4 @@ def _product_table(found: Confounding) -> Table:
         for c in found.columns
     )
     columns = ("coordinate", "explains", "95 % interval", "held-out R²")
-    return Table("One coordinate in place of all of them", columns, rows)
+    return Table(title, columns, rows)

@@ -13,9 +13,10 @@ from analysis.comparison import (
     headline_metric,
     scores_in,
 )
-from analysis.confounding import Confounding, Surface
+from analysis.confounding import Confounding
 from analysis.importance import Importances
-from analysis.trials import StudyData, confounding_of, importances_of, surface_of
+from analysis.surfaces import Surface
+from analysis.trials import StudyData, capacity_of, confounding_of, importances_of, surface_of
 from study.errors import InputError
 from study.metrics import Array
 
@@ -28,6 +29,7 @@ class Results:
     importances: tuple[Importances, ...]  # one an objective
     importance_problem: str  # why there are none, in words
     confounding: Confounding | None  # what acts as one, for the first objective
+    capacity: Confounding | None  # whether rank and modules act through their size
     surface: Surface | None  # the first objective over alpha and learning rate
     metric: str | None  # by which models are compared
     comparisons: tuple[Comparison, ...]  # the best against every baseline, headline metric on dev
@@ -65,6 +67,7 @@ def analyse(
         importances=found,
         importance_problem=problem,
         confounding=confounding_of(data, seed=seed) if believed else None,
+        capacity=capacity_of(data, seed=seed) if believed else None,
         surface=surface_of(data, seed=seed) if believed else None,
         metric=metric,
         comparisons=tuple(c for c in compared if (c.a.metric, c.a.split) == (metric, first)),

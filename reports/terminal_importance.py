@@ -18,14 +18,16 @@ from reports.terminal import empty_table, plain
 from reports.wording import interval, listing, number, share, signed
 
 if TYPE_CHECKING:
-    from analysis.confounding import Confounding
+    from analysis.confounding import Confounding, Explanation
     from analysis.importance import Importances, InteractionImportance
     from analysis.questions import Answer
 
 SMALLEST_PAIR, MAX_PAIRS = 0.01, 3
 
 
-def importance_table(result: Importances, joint: Confounding | None = None) -> RenderableType:
+def importance_table(
+    result: Importances, joint: Confounding | None = None, size: Confounding | None = None
+) -> RenderableType:
     """Shares with intervals and chance line, whether to believe them, and what they rest on."""
     method = EVALUATORS.get(result.evaluator, result.evaluator)
     parts: list[RenderableType] = [_question(result.question, method, result.surrogate)]
@@ -36,7 +38,10 @@ def importance_table(result: Importances, joint: Confounding | None = None) -> R
         parts += [Text(), _policies(result)]
     notes = [*evidence(result).items()]
     if joint is not None:
-        notes.append(("acts as one", _joint(joint)))
+        notes.append(("acts as one", _joint(joint, joint.columns[0])))
+    if size is not None:
+        counted = next(c for c in size.columns if c.name == "trainable_parameters")
+        notes.append(("size", _joint(size, counted)))
     if notes:
         parts += [Text(), _facts(notes)]
     parts += [_bullet(remark) for remark in result.remarks]
@@ -106,11 +111,11 @@ def _policies(result: Importances) -> Table:
     return table
 
 
-def _joint(joint: Confounding) -> str:
-    best = joint.columns[0]
+def _joint(found: Confounding, column: Explanation) -> str:
+    verb = "explain" if column.formula.endswith("s") else "explains"
     return (
-        f"{listing(joint.group)} together hold {share(joint.joint)} of the variance; "
-        f"{best.formula} explains {share(best.explained)} of that"
+        f"{listing(found.group)} together hold {share(found.joint)} of the variance; "
+        f"{column.formula} {verb} {share(column.explained)} of that"
     )
 
 

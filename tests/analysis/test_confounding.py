@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from analysis.confounding import confounding, correlation_ratio, surface, with_derived
+from analysis.capacity import capacity
+from analysis.confounding import confounding, correlation_ratio, with_derived
+from analysis.surfaces import surface
 
 WIDE: dict[str, BaseDistribution] = {
     "alpha": CategoricalDistribution([8, 16, 32, 64, 128]),
@@ -117,3 +119,35 @@ def test_a_surface_of_nothing_is_an_error() -> None:
     points = [{**p, "rank": 8} for p in draw(20)]
     with pytest.raises(ValueError, match="nothing to show for 'rank': all trials have the same"):
         surface(points, by_effective_lr(points), WIDE, ("alpha", "rank"))
+
+
+MODULES = {"qv": 1000, "attention": 2000, "attention+ffn": 4000}
+
+
+def with_modules(count: int) -> tuple[list[dict[str, Any]], list[float]]:
+    """Return points whose target modules vary too, and their trainable parameters."""
+    rng = np.random.default_rng(3)
+    points = [{**p, "target_modules": str(rng.choice(list(MODULES)))} for p in draw(count)]
+    return points, [float(MODULES[p["target_modules"]] * p["rank"]) for p in points]
+
+
+def test_where_only_the_size_matters_it_explains_rank_and_modules() -> None:
+    """More parameters are better whatever they are made of: the count says it all."""
+    points, trainable = with_modules(60)
+    space = {**WIDE, "target_modules": CategoricalDistribution(list(MODULES))}
+    found = capacity(points, [math.log(n) for n in trainable], space, trainable, resamples=3)
+    assert found is not None
+    assert found.group == ("rank", "target_modules")
+    assert found.joint > 0.95
+    assert found.columns[0].name == "trainable_parameters"
+    assert found.columns[0].explained > 0.97
+    assert {c.name: c.explained for c in found.columns}["rank"] < 0.8
+
+
+def test_a_size_that_does_not_follow_the_rank_is_no_coordinate() -> None:
+    """Counts that are no multiple of the rank, or modules that never varied, have no answer."""
+    points, trainable = with_modules(40)
+    space = {**WIDE, "target_modules": CategoricalDistribution(list(MODULES))}
+    values = [math.log(n) for n in trainable]
+    assert capacity(points, values, space, [n + 7 for n in trainable]) is None
+    assert capacity(draw(40), values, WIDE, trainable) is None
