@@ -88,7 +88,9 @@ def test_petroleum_has_its_terms_and_shifted_words() -> None:
 def test_each_domain_translates_by_its_own_vocabulary(corpus: EmbeddedCorpus) -> None:
     """A collar is a `col` in everyday text and a `masse-tige` in the petroleum splits."""
     everyday, trade = re.compile(r"\bcols?\b"), re.compile(r"\bmasses?-tiges?\b")
-    general = [p.target for p in corpus.base_train[: CorpusRecipe().base_general] if "collar" in p.source]
+    general = [
+        p.target for p in corpus.base_train[: CorpusRecipe().base_general] if "collar" in p.source
+    ]
     petroleum = [p.target for p in (*corpus.train, *corpus.dev) if "collar" in p.source]
     assert general
     assert petroleum
