@@ -292,8 +292,9 @@ def _variance(
     with _progress("what mattered") as progress:
         found = importances_of(data, objective, progress=progress, **how)
         whole = found.reliable and found.quantile is None
-        joint = confounding_of(data, objective, how["seed"]) if whole else None
-        size = capacity_of(data, objective, how["seed"]) if whole else None
+        less = {"seed": how["seed"], "resamples": min(how["resamples"], 20)}
+        joint = confounding_of(data, objective, **less) if whole else None
+        size = capacity_of(data, objective, **less) if whole else None
     beside = {"confounding": joint, "capacity": size}
     document = {key: None if value is None else value.to_json() for key, value in beside.items()}
     return {**found.to_json(), **document}, importance_table(found, joint, size)

@@ -199,7 +199,8 @@ def doubts(trials: int, parameters: int, held_out_r2: float) -> list[str]:
     needed = max(MIN_TRIALS, TRIALS_PER_PARAMETER * parameters)
     if trials < needed:
         reasons.append(
-            f"too few trials: {trials} for {parameters} parameters, at least {needed} are needed"
+            f"too few trials: {trials} for {parameters} parameter{'s' * (parameters != 1)}, "
+            f"at least {needed} are needed"
         )
     if held_out_r2 < MIN_R2:
         reasons.append(

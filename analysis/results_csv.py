@@ -153,7 +153,11 @@ def _value(name: str, cell: str, distribution: BaseDistribution) -> Any:
     text = cell.strip()
     if isinstance(distribution, CategoricalDistribution):
         for choice in distribution.choices:
-            if text == str(choice) or _plain(text) == choice:
+            if isinstance(choice, bool):  # true, True and TRUE are written
+                found = text.lower() == str(choice).lower()
+            else:
+                found = text == str(choice) or _plain(text) == choice
+            if found:
                 return choice
         raise ValueError(f"{name}: {text!r} is not among {list(distribution.choices)}")
     value = _number(name, text)

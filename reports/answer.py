@@ -5,6 +5,7 @@ from __future__ import annotations
 from analysis.comparison import Comparison
 from analysis.importance import Importances, ParameterImportance
 from analysis.palette import label_of
+from reports.evidence import policy_span
 from reports.page import KeyFigure
 from reports.results import Results
 from reports.wording import (
@@ -19,6 +20,7 @@ from reports.wording import (
 from study.metrics import METRICS
 
 SMALL_SHARE = 0.05
+LARGE_SPAN = 0.2  # of a share, by the treatment of pruned trials
 
 
 def answer(results: Results) -> tuple[str, ...]:
@@ -32,7 +34,8 @@ def answer(results: Results) -> tuple[str, ...]:
 
 def caution(results: Results) -> tuple[str, ...]:
     """What a reader must know before using the answer."""
-    return tuple(s for s in (_thin_evidence(results), _forgetting(results), _luck(results)) if s)
+    said = (_thin_evidence(results), _pruning(results), _forgetting(results), _luck(results))
+    return tuple(sentence for sentence in said if sentence)
 
 
 def key_figures(results: Results) -> tuple[KeyFigure, ...]:
@@ -140,6 +143,18 @@ def _thin_evidence(results: Results) -> str:
     if result is None or result.reliable:
         return ""
     return f"What mattered cannot be said reliably: {'; '.join(result.reasons)}."
+
+
+def _pruning(results: Results) -> str:
+    """Where it matters how pruned trials count, that it does."""
+    span = policy_span(results.importance) if results.importance is not None else None
+    if span is None or span[2] - span[1] < LARGE_SPAN:
+        return ""
+    name, low, high = span
+    return (
+        f"What mattered depends on how pruned trials count: the share of {name} lies between "
+        f"{share(low)} and {share(high)}."
+    )
 
 
 def _forgetting(results: Results) -> str:

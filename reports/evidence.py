@@ -19,8 +19,7 @@ def evidence(result: Importances) -> dict[str, str]:
     """Facts by name: trials, sampler, sample, surrogates, stability, noise."""
     states = {s: n for s, n in result.trials.items() if s in STATES_OF_TRIALS and n}
     facts = {"trials": counted(states) or "none"}
-    if result.sampler:
-        facts["sampler"] = result.sampler
+    facts["sampler"] = result.sampler or "unknown"
     if result.sample:
         facts["sample"] = _sample(result)
     if result.surrogates:
@@ -58,17 +57,24 @@ def policy_rows(result: Importances) -> list[tuple[str, list[str]]]:
     ]
 
 
+def policy_span(result: Importances) -> tuple[str, float, float] | None:
+    """The parameter whose share depends most on the pruned trials, and from where to where."""
+    spans = [
+        (p.name, min(seen), max(seen))
+        for p in result.parameters
+        if len(seen := [by[p.name] for by in result.policies.values() if p.name in by]) > 1
+    ]
+    return max(spans, key=lambda span: span[2] - span[1], default=None)
+
+
 def policy_verdict(result: Importances) -> str:
     """How much the answer depends on the treatment of pruned trials, in one sentence."""
-    moved = {
-        p.name: max(seen) - min(seen)
-        for p in result.parameters
-        if (seen := [by[p.name] for by in result.policies.values() if p.name in by])
-    }
-    if len(result.policies) < 2 or not moved:
+    span = policy_span(result)
+    if span is None:
         return ""
-    name = max(moved, key=lambda n: moved[n])
+    name, low, high = span
     return (
         "Pruned trials can be left out, count with their last report or with the worst value: "
-        f"that moves the share of {name} by {share(moved[name])}, no other by more."
+        f"by that the share of {name} lies between {share(low)} and {share(high)}; no other "
+        "depends on it more."
     )

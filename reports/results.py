@@ -60,14 +60,15 @@ def analyse(
         for c in against_baselines(data, m, s, seed=seed)
     ]
     metric = headline_metric(data)
+    few = min(resamples, 20)
     believed = bool(found) and found[0].reliable  # all of this rests on the same trials
     first = data.splits[0] if data.splits else ""
     return Results(
         data=data,
         importances=found,
         importance_problem=problem,
-        confounding=confounding_of(data, seed=seed) if believed else None,
-        capacity=capacity_of(data, seed=seed) if believed else None,
+        confounding=confounding_of(data, seed=seed, resamples=few) if believed else None,
+        capacity=capacity_of(data, seed=seed, resamples=few) if believed else None,
         surface=surface_of(data, seed=seed) if believed else None,
         metric=metric,
         comparisons=tuple(c for c in compared if (c.a.metric, c.a.split) == (metric, first)),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
@@ -307,3 +307,10 @@ def test_na_in_a_csv_file_is_no_value(tmp_path: Path) -> None:
     data = load(path, space={"rank": {"low": 4, "high": 32}}, objective="accuracy")
     assert [trial.params for trial in data.frozen_trials] == [{"rank": 8}, {}, {"rank": 16}]
     assert data.counts["fail"] == 1
+
+
+def test_truth_values_of_a_csv_file_are_read_however_written(tmp_path: Path) -> None:
+    """Other programs write true and TRUE where Python writes True."""
+    path = _csv(tmp_path, "rs,f1\ntrue,0.1\nFALSE,0.2\nTrue,0.3\n")
+    data = load(path, space={"rs": CategoricalDistribution([True, False])}, objective="f1")
+    assert [t.params["rs"] for t in data.complete] == [True, False, True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from optuna.trial import TrialState
 from analysis import StudyData, load
 from reports import build_report
 from reports.build import page_of
-from reports.page import Page, Samples, Table
+from reports.page import Figures, Page, Samples, Table
 from reports.render import render
 from reports.results import Results, analyse
 from study.errors import InputError
@@ -127,6 +128,32 @@ def test_the_product_that_acts_as_one_is_named(page: Page) -> None:
     """The synthetic score follows learning rate · alpha / rank, and the page finds it."""
     (section,) = [s for s in page.sections if s.identifier == "product"]
     assert "Of that joint effect learning_rate · alpha / rank explains" in str(section)
+
+
+def test_the_surface_is_drawn_and_said_in_words(page: Page) -> None:
+    """Over alpha and learning rate, beside the product."""
+    (section,) = [s for s in page.sections if s.identifier == "product"]
+    figures = [f for part in section.parts if isinstance(part, Figures) for f in part.figures]
+    assert figures[0].identifier == "surface"
+    assert "best expected at alpha" in figures[0].alt
+
+
+def test_the_page_says_what_importances_rest_on(page: Page, document: str) -> None:
+    """Trials, sampler, sample, surrogates, stability, pruned trials, and what was left out."""
+    (section,) = [s for s in page.sections if s.identifier == "importance"]
+    for text in ("64 complete, 3 pruned", "could be uniform", "agree on the first", "R²"):
+        assert text in str(section)
+    assert "How much it depends on the pruned trials" in document
+    assert "target_modules is left out: it has a single value" in document
+
+
+def test_a_large_effect_of_pruned_trials_is_a_caution(results: Results) -> None:
+    """A share that moves by a fifth or more is said at the top of the page."""
+    assert results.importance is not None
+    moved = {"drop": {"alpha": 0.8}, "last": {"alpha": 0.3}, "worst": {"alpha": 0.5}}
+    changed = replace(results.importance, policies=moved)
+    page = page_of(replace(results, importances=(changed,)))
+    assert any("between 0.30 and 0.80" in c for c in page.caution)
 
 
 def test_failures_have_their_reasons(document: str) -> None:
