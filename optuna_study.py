@@ -124,7 +124,8 @@ def _conclude(finished: StudyRun) -> None:
     console.print(terminal.study_table(data))
     if results.importance is not None:
         console.print()
-        console.print(importance_table(results.importance, results.confounding, results.capacity))
+        found = importance_table(results.importance, results.confounding, results.capacity)
+        console.print(found, width=min(console.width, 80))
     adapter = _best_adapter(finished.folder, data)
     if adapter:
         console.print(f"\nadapter  {adapter}", highlight=False, soft_wrap=True)
@@ -244,7 +245,7 @@ def importance(
         typer.Option(help="Parameters a,b,c whose own joint effect is wanted; repeatable."),
     ] = None,
     resamples: Annotated[
-        int, typer.Option(min=0, help="Refits on half of the trials, for the intervals.")
+        int, typer.Option(min=2, help="Refits on half of the trials, for the intervals.")
     ] = 100,
     seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
     as_json: AsJson = False,

@@ -94,6 +94,11 @@ class Model:
         """What its answers rest on."""
         used = f"{len(self.values)} trials by a {LABELS[self.surrogate.name]}"
         left_out = [f"{name} is left out: {why}" for name, why in self.encoding.excluded.items()]
+        left_out += [
+            f"{name} is inactive in {count} of {len(self.values)} trials: what it is worth there "
+            "is nothing"
+            for name, count in self.encoding.inactive.items()
+        ]
         return (f"from {used}, held-out R² {self.held_out_r2:.2f}", *left_out)
 
     @property

@@ -70,13 +70,14 @@ def answer_table(answer: Answer) -> RenderableType:
 
 
 def _question(question: str, method: str, surrogate: str = "") -> Text:
-    words = f" ({method}" + (f", {SURROGATES.get(surrogate, surrogate)})" if surrogate else ")")
+    words = f" ({method}" + (f", {SURROGATES[surrogate]})" if surrogate in SURROGATES else ")")
     asked = question[:1].upper() + question[1:]
     return Text.assemble(plain(asked), plain(words))
 
 
 def _belief(result: Importances) -> Text:
-    used = f"{result.trials['used']} trials used"
+    count = result.trials["used"]
+    used = f"{count} trial{'s' * (count != 1)} used"
     if not result.reliable:
         return _warning(f"not reliable: {'; '.join(result.reasons)} ({used})")
     r2 = share(result.held_out_r2)
