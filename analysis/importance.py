@@ -133,14 +133,15 @@ def importances(
     steps = resamples + FOLDS * (2 if surrogate == "auto" else 1) + len(encoding.columns)
     ticker = Ticker(steps, progress)
     choice = choose(surrogate, encoding, target, seed, ticker)
-    whole = fit("original" if original else choice.name, encoding, target, seed)
+    kind = "original" if original else choice.name
+    whole = fit(kind, encoding, target, seed)
     wanted = [_places(encoding, names) for names in subsets]
     verdict = _chance(encoding, target, whole.shares(pairs=False), seed, ticker)
     refits = refit_often(whole, encoding, target, seed, resamples, ticker, wanted)
     larger = subset_importances(whole, wanted, refits)
     policies = {}
     if pruned:
-        policies = _by_policy(points, complete, pruned, distributions, direction, choice.name, seed)
+        policies = _by_policy(points, complete, pruned, distributions, direction, kind, seed)
     found = _Found(encoding, whole, choice, verdict, refits, larger, seed)
     return _assembled(head, remarks, found, len(target), policies)
 
