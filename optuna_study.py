@@ -17,8 +17,6 @@ from rich.console import Console
 from study.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from study.runner import StudyRun
     from study.spec import StudySpec
 
@@ -55,7 +53,6 @@ Surrogate = Annotated[
     str,
     typer.Option(help="forest: fANOVA as published; gp: Gaussian process; auto: the better one."),
 ]
-MAXIMIZE, MINIMIZE = "maximize", "minimize"
 
 
 @app.command()
@@ -251,66 +248,28 @@ def importance(
     as_json: AsJson = False,
 ) -> None:
     """Show what mattered, and how sure that is."""
-    _one_of("--question", question, ("variance", "best", "gain", "local"))
-    _one_of("--surrogate", surrogate, ("auto", "gp", "forest"))
-    _one_of("--evaluator", evaluator, ("fanova", "fanova-original"))
-    _one_of("--pruned", pruned, ("drop", "last", "worst"))
-    _one_of("--direction", direction or MAXIMIZE, (MAXIMIZE, MINIMIZE))
-    if best is not None and not 0 < best < 1:
-        raise InputError(f"--best: must be between 0 and 1, got {best:g}")
-    _only_with("--pruned", pruned != "drop", question, ("variance",))
-    _only_with("--subset", bool(subset), question, ("variance",))
-    _only_with("--evaluator", evaluator != "fanova", question, ("variance",))
-    _only_with("--best", best is not None, question, ("variance", "best"))
+    from reports.asked import Question
+
+    asked = Question(
+        question=question,
+        objective=objective,
+        direction=direction,
+        best=best,
+        surrogate=surrogate,
+        evaluator=evaluator,
+        pruned=pruned,
+        subset=tuple(subset or ()),
+        resamples=resamples,
+        seed=seed,
+    )
     data = _load(target, study_name, space, objective, direction)
-    how: dict[str, Any] = {
-        "direction": direction,
-        "surrogate": surrogate,
-        "seed": seed,
-        "quantile": best,
-    }
-    if question == "variance":
-        subsets = [names.replace(" ", "").split(",") for names in subset or ()]
-        how |= {"evaluator": evaluator, "policy": pruned, "subsets": subsets}
-        how |= {"resamples": resamples}
-        document, table = _variance(data, objective, how)
-    else:
-        document, table = _answer(data, objective, {**how, "question": question})
+    with _progress("what mattered") as progress:
+        document, table = asked.answer(data, progress)
     if as_json:
         _print_json(document)
         return
     console = _results()
     console.print(table, width=min(console.width, 80))
-
-
-def _variance(
-    data: Any, objective: str | None, how: dict[str, Any]
-) -> tuple[dict[str, Any], RenderableType]:
-    """fANOVA's answer and what acts as one, as a document and as something to print."""
-    from analysis.asking import capacity_of, confounding_of, importances_of
-    from reports.terminal_importance import importance_table
-
-    with _progress("what mattered") as progress:
-        found = importances_of(data, objective, progress=progress, **how)
-        whole = found.reliable and found.quantile is None
-        less = {"seed": how["seed"], "resamples": min(how["resamples"], 20)}
-        joint = confounding_of(data, objective, **less) if whole else None
-        size = capacity_of(data, objective, **less) if whole else None
-    beside = {"confounding": joint, "capacity": size}
-    document = {key: None if value is None else value.to_json() for key, value in beside.items()}
-    return {**found.to_json(), **document}, importance_table(found, joint, size)
-
-
-def _answer(
-    data: Any, objective: str | None, how: dict[str, Any]
-) -> tuple[dict[str, Any], RenderableType]:
-    """The answer to another question than fANOVA's, as a document and as something to print."""
-    from analysis.asking import answer_of
-    from reports.terminal_importance import answer_table
-
-    with _progress("what mattered"):
-        found = answer_of(data, objective=objective, **how)
-    return {"study": data.name, **found.to_json()}, answer_table(found)
 
 
 @app.command()
@@ -326,9 +285,10 @@ def report(
     surrogate: Surrogate = "auto",
 ) -> None:
     """Write the study as one HTML page that needs no network."""
+    from reports.asked import Question
     from reports.build import build_report
 
-    _one_of("--surrogate", surrogate, ("auto", "gp", "forest"))
+    Question(surrogate=surrogate)  # refused before anything is read
     data = _load(target, study_name, space, objective, direction)
     with _progress("the report") as progress:
         path = build_report(
@@ -420,18 +380,8 @@ def _load(
 ) -> Any:
     from analysis.trials import load
 
-    way = direction or MAXIMIZE
+    way = direction or "maximize"
     return load(target, study_name, space=space, objective=objective, direction=way)
-
-
-def _only_with(option: str, used: bool, question: str, allowed: tuple[str, ...]) -> None:
-    if used and question not in allowed:
-        raise InputError(f"{option}: goes with --question {' or '.join(allowed)}, got {question}")
-
-
-def _one_of(option: str, got: str, allowed: tuple[str, ...]) -> None:
-    if got not in allowed:
-        raise InputError(f"{option}: must be one of {', '.join(allowed)}, got {got!r}")
 
 
 def _results() -> Console:
