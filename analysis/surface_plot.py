@@ -75,7 +75,7 @@ def _shades(ax: Axes, x: Array, y: Array, height: Array, better: float) -> None:
     opacity = np.linspace(FAINT, STRONG, len(levels) - 1)[:: int(better)]
     ax.contourf(x, y, height, levels=levels, colors=[to_rgba(TRIAL, a) for a in opacity])
     lines = ax.contour(x, y, height, levels=levels, colors=MUTED, linewidths=0.5)
-    ax.clabel(lines, fontsize=7, colors=INK, fmt=drawing.tick)
+    ax.clabel(lines, fontsize=7.5, colors=INK, fmt=drawing.tick)
 
 
 def _dots(ax: Axes, surface: Surface, data: StudyData) -> None:
