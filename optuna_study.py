@@ -26,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Find out how to fine-tune with LoRA, and what mattered.\n\n"
-    "Start with `optuna-study run`: it needs no download and takes about two minutes.",
+    "Start with `optuna-study run`: it needs no download and takes about three minutes.",
 )
 
 Target = Annotated[
