@@ -14,6 +14,7 @@ MAY_CHANGE = {
     ("search", "sampler"),
     ("search", "pruner"),
     ("search", "keep_adapters"),
+    ("search", "enqueue"),
     ("search", "space"),  # a name; its parameters are compared
     ("evaluation", "batch_size"),
     *(("data", split) for split in ("train", "dev", "general")),  # paths; contents are compared
@@ -27,9 +28,7 @@ def check_comparable(before: StudySpec, now: StudySpec, study: str) -> None:
     changed = [
         f"{study}: {'.'.join(key)}: was {old.get(key, _MISSING)!r}, now {new.get(key, _MISSING)!r}"
         for key in dict.fromkeys([*old, *new])
-        if old.get(key, _MISSING) != new.get(key, _MISSING)
-        and key[:2] not in MAY_CHANGE
-        and key[:2] != ("search", "enqueue")
+        if old.get(key, _MISSING) != new.get(key, _MISSING) and key[:2] not in MAY_CHANGE
     ]
     if changed:
         raise InputError([*changed, _advice(study)])

@@ -21,7 +21,6 @@ from study.metrics import METRICS
 from study.spec_problems import problems_of
 
 COSTS = ("trainable_parameters", "train_seconds", "peak_memory_bytes")
-SHARED_WHEN_PACKED = ("train_seconds", "peak_memory_bytes")
 MAX_GRID_POINTS = 100_000
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]

@@ -131,10 +131,6 @@ class PlainView:
             f"{', ' + left if left else ''}]"
         )
 
-    def message(self, text: str) -> None:
-        """Write the line."""
-        self._line(text)
-
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
@@ -195,15 +191,14 @@ class LiveView:
         self._progress.remove_task(self._tasks.pop(outcome.config.number))
         self._tally.add(outcome)
         if outcome.state in ("failed", "interrupted") or outcome.config.role == "baseline":
-            self.message(f"{describe(self._spec, outcome.config)}: {_ending(outcome)}")
+            self._line(f"{describe(self._spec, outcome.config)}: {_ending(outcome)}")
         best, left = self._tally.best, self._tally.remaining()
         words = [f"best {self._label} {best.value:.3g}"] if best else []
         self._progress.update(
             self._whole, completed=self._tally.done, text=", ".join([*words, *filter(None, [left])])
         )
 
-    def message(self, text: str) -> None:
-        """Write a line above the bars."""
+    def _line(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False)
 
     @property

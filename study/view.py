@@ -37,6 +37,3 @@ class View(Protocol):
 
     def ended(self, outcome: Outcome) -> None:
         """Report that a trial or baseline came to its end."""
-
-    def message(self, text: str) -> None:
-        """Show one line."""

@@ -44,9 +44,6 @@ class RecordingView:
         """Keep the outcome."""
         self.outcomes.append(outcome)
 
-    def message(self, text: str) -> None:
-        """Ignore it."""
-
 
 @pytest.fixture
 def view() -> RecordingView:
