@@ -24,6 +24,8 @@ class MethodSpec(Strict):
     dropout: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.0
     target_modules: Annotated[str, Field(min_length=1)] = "attention"
     use_rslora: StrictBool = False
+    loraplus_lr_ratio: Annotated[float, Field(strict=True, gt=0)] = 1.0
+    init_lora_weights: Literal["default", "pissa"] = "default"
 
     @property
     def scale(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from study.spec import StudySpec
 from study.study_files import load_spec
 from study.trials import TrialConfig
 from study.view import Outcome
+
+os.environ["OMP_NUM_THREADS"] = "1"  # a worker's one thread; sums over two differ in their last bit
 
 
 class RecordingView:

@@ -6,12 +6,13 @@ A task knows nothing of slots or engines.  Rows come first everywhere: B example
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from study.losses import IGNORED
 from study.metrics import Statistics
 from study.trials import TrialConfig
 
@@ -21,15 +22,51 @@ Example = Any
 
 @dataclass(frozen=True)
 class Batch:
-    """Tensors with B rows: the model's inputs and the labels (B, T), -100 where none."""
+    """Tensors with B rows, padded on the right.
 
-    inputs: Mapping[str, Tensor]
-    labels: Tensor
+    `rows` is what a loss needs of each row's own trial, a distillation temperature for instance,
+    so that trials of different values share a batch.
+    """
+
+    inputs: Mapping[str, Tensor]  # what the model reads: (B, S)
+    labels: Tensor  # (B, T), -100 where none; or (B,)
+    rows: Mapping[str, Tensor] = field(default_factory=dict)  # (B, ...)
+    padding: Mapping[str, float] = field(default_factory=dict)  # input -> value; else 0
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
         inputs = {name: tensor.to(device) for name, tensor in self.inputs.items()}
-        return Batch(inputs, self.labels.to(device))
+        rows = {name: tensor.to(device) for name, tensor in self.rows.items()}
+        return Batch(inputs, self.labels.to(device), rows, self.padding)
+
+
+def stacked(batches: Sequence[Batch]) -> Batch:
+    """Return the rows of several batches one below the other, padded to the longest."""
+    if len(batches) == 1:
+        return batches[0]
+    first = batches[0]
+    inputs = {
+        name: _padded([b.inputs[name] for b in batches], first.padding.get(name, 0))
+        for name in first.inputs
+    }
+    rows = {name: _padded([b.rows[name] for b in batches], 0) for name in first.rows}
+    labels = _padded([b.labels for b in batches], IGNORED)
+    return Batch(inputs, labels, rows, first.padding)
+
+
+def _padded(tensors: Sequence[Tensor], value: float) -> Tensor:
+    """Concatenate (B_i, T_i, ...) to (ΣB, max T, ...), filled up with `value`."""
+    if tensors[0].dim() == 1:
+        return torch.cat(list(tensors))
+    longest = max(t.shape[1] for t in tensors)
+    whole = tensors[0].new_full(
+        (sum(len(t) for t in tensors), longest, *tensors[0].shape[2:]), value
+    )
+    start = 0
+    for tensor in tensors:
+        whole[start : start + len(tensor), : tensor.shape[1]] = tensor
+        start += len(tensor)
+    return whole
 
 
 class Task(Protocol):

@@ -70,7 +70,8 @@ class TranslationTask:
         lengths = torch.tensor([len(source) for source in sources])
         attention_mask = (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
         labels = pad_sequence(list(targets), batch_first=True, padding_value=IGNORED)
-        return Batch({"input_ids": input_ids, "attention_mask": attention_mask}, labels)
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        return Batch(inputs, labels, padding={"input_ids": pad})
 
     def _tokens(self, pair: Pair) -> tuple[Tensor, Tensor]:
         """Tokenise a pair once: source and target ids, without padding."""
