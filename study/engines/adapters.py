@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from study.base_models import BaseModel
+from study.engines.dropout import SeededDropout
 from study.errors import InputError
 from study.hyperparameters import MethodSpec
 from study.methods import peft_config
@@ -21,39 +22,19 @@ from study.trials import AdapterFiles
 ADAPTER = "default"  # PEFT's own name for the first adapter
 
 
-class SeededDropout(nn.Module):
-    """Dropout whose masks come from a generator of its own, not from PyTorch's global one."""
-
-    def __init__(self, probability: float, seed: int) -> None:
-        super().__init__()
-        self._keep = 1.0 - probability
-        self._seed = seed
-        self._generator: torch.Generator | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Zero each element with the given probability and scale the rest, in training only."""
-        if not self.training:
-            return x
-        if self._generator is None:
-            self._generator = torch.Generator(x.device).manual_seed(self._seed)
-        return x * self._drawn_mask(x)
-
-    def _drawn_mask(self, x: Tensor) -> Tensor:
-        """Return 0 or 1/keep an element; 64 random bits serve four, since drawing is what costs."""
-        words = torch.empty(x.numel() // 4 + 1, dtype=torch.int64, device=x.device)
-        words.random_(-(2**63), None, generator=self._generator)
-        lanes = words.view(torch.int16)[: x.numel()].view(x.shape)  # uniform in ±2**15
-        kept = lanes < round(self._keep * 2**16) - 2**15
-        return kept.to(x.dtype) / self._keep
-
-
 @dataclass(frozen=True)
 class Adapter:
     """The trainable part of a base that carries a PEFT adapter."""
 
     peft_model: Any
-    weights: list[nn.Parameter]
+    other_weights: list[nn.Parameter]  # A, and what is trained beside LoRA
+    lora_b: list[nn.Parameter]
     dropouts: nn.ModuleList
+
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """All that is trained."""
+        return [*self.other_weights, *self.lora_b]
 
     def files(self) -> AdapterFiles:
         """Return the adapter in PEFT's own format."""
@@ -106,8 +87,10 @@ def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
                     method.dropout, derive_seed(seed, "dropout", name)
                 )
                 dropouts.append(layer.lora_dropout[ADAPTER])
-    weights = [p for p in base.model.parameters() if p.requires_grad]
-    return Adapter(peft_model, weights, dropouts)
+    trained = {name: p for name, p in base.model.named_parameters() if p.requires_grad}
+    lora_b = [p for name, p in trained.items() if ".lora_B." in name]
+    others = [p for name, p in trained.items() if ".lora_B." not in name]
+    return Adapter(peft_model, others, lora_b, dropouts)
 
 
 def _seed_layer(layer: Any, name: str, seed: int) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from study.base_models import load_base
 from study.data.readers import load_corpus
-from study.engines.adapters import SeededDropout
+from study.engines.dropout import SeededDropout
 from study.engines.schedules import learning_rate_factor
 from study.engines.workspace import sequential_engine
 from study.spec import StudySpec
