@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class BaseModel:
     model: Any  # a transformers PreTrainedModel
     tokenizer: Any
     name: str  # as PEFT records it in adapter_config.json
+    decompositions: dict[str, Any] = field(default_factory=dict, repr=False)  # of PiSSA, by module
 
     @property
     def model_type(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from study.errors import InputError
-from study.hyperparameters import MethodSpec
+from study.hyperparameters import MethodSpec, TrainingSpec
 
 TARGET_SETS = ("qv", "attention", "attention+ffn")
 
@@ -71,6 +71,32 @@ def check_targets(model: Any, named: Iterable[str]) -> None:
                 f"{model.config.model_type!r} model; allowed: {', '.join(TARGET_SETS)}, "
                 "or names of its linear layers"
             )
+
+
+def targeted_modules(model: Any, named: str) -> dict[str, Any]:
+    """Return the layers that PEFT would adapt, by name, for targets as in the study file."""
+    from peft import LoraConfig
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    config = LoraConfig(target_modules=target_modules(named, model.config.model_type))
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if check_target_module_exists(config, name)
+    }
+
+
+def why_not_packed(method: MethodSpec, training: TrainingSpec, model: Any) -> str | None:
+    """Return why a training cannot share a forward pass with others, or None where it can."""
+    from torch import nn
+
+    if method.name != "lora":
+        return f"method {method.name!r}"
+    if training.base_dropout:
+        return "training.base_dropout"
+    named = targeted_modules(model, method.target_modules)
+    others = sorted({type(m).__name__ for m in named.values() if type(m) is not nn.Linear})
+    return f"target modules that are {', '.join(others)}" if others else None
 
 
 def peft_config(method: MethodSpec, model_type: str) -> Any:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from study.base_models import BaseModel
 from study.engines.dropout import SeededDropout
-from study.errors import InputError
 from study.hyperparameters import MethodSpec
 from study.methods import peft_config
 from study.seeds import derive_seed
 from study.trials import AdapterFiles
 
 ADAPTER = "default"  # PEFT's own name for the first adapter
+PREFIX = "base_model.model."  # what PEFT puts before a module's name in its files
+Pair = tuple[Tensor, Tensor]  # A (R, D_in) and B (D_out, R)
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Adapter:
     other_weights: list[nn.Parameter]  # A, and what is trained beside LoRA
     lora_b: list[nn.Parameter]
     dropouts: nn.ModuleList
+    principal: Mapping[str, Pair]  # PiSSA's A₀ and B₀ by module
+    original: Mapping[str, Tensor]  # the weights that they were taken out of
 
     @property
     def weights(self) -> list[nn.Parameter]:
@@ -39,19 +43,15 @@ class Adapter:
     def files(self) -> AdapterFiles:
         """Return the adapter in PEFT's own format."""
         from peft import get_peft_model_state_dict
-        from safetensors.torch import save
 
         tensors = get_peft_model_state_dict(self.peft_model)
-        config = self.peft_model.peft_config[ADAPTER].to_dict()
-        config |= {"inference_mode": True, "target_modules": sorted(config["target_modules"])}
-        return AdapterFiles(
-            config=json.dumps(config, indent=2, sort_keys=True, default=_plain),
-            weights=save({name: t.contiguous() for name, t in tensors.items()}, {"format": "pt"}),
-        )
+        return adapter_files(self.peft_model.peft_config[ADAPTER], tensors, self.principal)
 
     def detach(self) -> None:
         """Give the base its own layers and a clean configuration back."""
         base = self.peft_model.unload()
+        for name, weight in self.original.items():
+            base.get_submodule(name).weight.data = weight
         if hasattr(base, "peft_config"):
             del base.peft_config
         base.eval().requires_grad_(False)
@@ -61,45 +61,97 @@ def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
     """Put a fresh LoRA adapter on the base.
 
     A is drawn as PEFT does, uniform in ±1/sqrt(D_in), but from (seed, module name); B is zero.
-
-    Raises:
-        InputError: the target modules are none of this model's.
+    PiSSA's A₀ and B₀ are taken out of the base's weight, as PEFT does, and put back by `detach`.
     """
     from peft import get_peft_model
 
     config = peft_config(method, base.model_type)
     config.base_model_name_or_path = base.name
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            peft_model = get_peft_model(base.model, config)
-    except ValueError as error:
-        message = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"method.target_modules: got {method.target_modules!r}: {message}"
-        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peft_model = get_peft_model(base.model, config)
+    layers = {n: layer for n, layer in base.model.named_modules() if hasattr(layer, "lora_A")}
     dropouts = nn.ModuleList()
-    for name, layer in base.model.named_modules():
-        if hasattr(layer, "lora_A"):
-            _seed_layer(layer, name, seed)
-            if method.dropout:
-                layer.lora_dropout[ADAPTER] = SeededDropout(
-                    method.dropout, derive_seed(seed, "dropout", name)
-                )
-                dropouts.append(layer.lora_dropout[ADAPTER])
+    for name, layer in layers.items():
+        layer.lora_A[ADAPTER].weight.data.copy_(
+            initial_a(layer.lora_A[ADAPTER].weight.shape, seed, name)
+        )
+        if method.dropout:
+            dropout = SeededDropout(method.dropout, derive_seed(seed, "dropout", name))
+            layer.lora_dropout[ADAPTER] = dropout
+            dropouts.append(dropout)
+    principal, original = {}, {}
+    if method.init_lora_weights == "pissa":
+        principal = {name: principal_pair(base, name, method) for name in layers}
+        original = {name: layer.weight.data for name, layer in layers.items()}
+        for name, layer in layers.items():
+            _take_out(layer, *principal[name], method.scale)
     trained = {name: p for name, p in base.model.named_parameters() if p.requires_grad}
     lora_b = [p for name, p in trained.items() if ".lora_B." in name]
     others = [p for name, p in trained.items() if ".lora_B." not in name]
-    return Adapter(peft_model, others, lora_b, dropouts)
+    return Adapter(peft_model, others, lora_b, dropouts, principal, original)
 
 
-def _seed_layer(layer: Any, name: str, seed: int) -> None:
-    a = layer.lora_A[ADAPTER].weight  # (R, D_in)
+def _take_out(layer: Any, A0: Tensor, B0: Tensor, scale: float) -> None:
+    """Begin an adapter at A₀ and B₀, and give the layer a weight without them."""
+    layer.lora_A[ADAPTER].weight.data.copy_(A0)
+    layer.lora_B[ADAPTER].weight.data.copy_(B0)
+    residual = layer.weight.data - scale * (B0 @ A0)
+    layer.get_base_layer().weight.data = residual.to(layer.weight.dtype)
+
+
+# ---------------------------------------------------------------- initial weights
+
+
+def initial_a(shape: torch.Size, seed: int, name: str) -> Tensor:
+    """Return a module's initial A (R, D_in), Kaiming-uniform as PEFT's, in float64."""
     generator = torch.Generator().manual_seed(derive_seed(seed, "A", name))
-    drawn = torch.empty(a.shape, dtype=torch.float64)
-    nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
-    with torch.no_grad():
-        a.copy_(drawn)
+    drawn = torch.empty(shape, dtype=torch.float64)
+    return nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
+
+
+def principal_pair(base: BaseModel, name: str, method: MethodSpec) -> Pair:
+    """Return PiSSA's A₀ (R, D_in) and B₀ (D_out, R): scale · B₀A₀ is W's best of its rank.
+
+    Meng et al. 2024 (arXiv:2404.02948); the decomposition is kept with the base.
+    """
+    if name not in base.decompositions:
+        weight = base.model.get_submodule(name).weight.detach()
+        base.decompositions[name] = torch.linalg.svd(
+            weight.to(torch.promote_types(weight.dtype, torch.float32)), full_matrices=False
+        )
+    U, S, Vh = base.decompositions[name]
+    root = (S[: method.rank] / method.scale).sqrt()
+    return root[:, None] * Vh[: method.rank], U[:, : method.rank] * root
+
+
+# ---------------------------------------------------------------- files
+
+
+def adapter_files(
+    config: Any, tensors: Mapping[str, Tensor], principal: Mapping[str, Pair]
+) -> AdapterFiles:
+    """Return an adapter in PEFT's own format.
+
+    One that began at A₀ and B₀ becomes a plain LoRA of twice the rank, [A; A₀] and [B, -B₀], so
+    that it loads over the base as it is, as PEFT converts PiSSA.
+    """
+    from safetensors.torch import save
+
+    described = config.to_dict()
+    described |= {"inference_mode": True, "target_modules": sorted(described["target_modules"])}
+    tensors = dict(tensors)
+    if principal:
+        gain = 2**0.5 if described["use_rslora"] else 2
+        described |= {"r": 2 * described["r"], "lora_alpha": gain * described["lora_alpha"]}
+    for name, (A0, B0) in principal.items():
+        a, b = (f"{PREFIX}{name}.lora_{letter}.weight" for letter in "AB")
+        tensors[a] = torch.cat([tensors[a], A0.to(tensors[a])])
+        tensors[b] = torch.cat([tensors[b], -B0.to(tensors[b])], dim=1)
+    return AdapterFiles(
+        config=json.dumps(described, indent=2, sort_keys=True, default=_plain),
+        weights=save({name: t.contiguous() for name, t in tensors.items()}, {"format": "pt"}),
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ from study.engines.evaluation import Examiner
 from study.engines.memory import PeakMemory
 from study.engines.training import Training
 from study.spec import StudySpec
-from study.tasks.base import Task
+from study.tasks.base import Task, stacked
 from study.trials import Finished, Progress, SplitResult, TrialConfig, TrialResult
 
 
@@ -71,7 +71,9 @@ class SequentialEngine:
         training.train_seconds += time.perf_counter() - started
 
     def _train_one_step(self, training: Training, adapter: Adapter) -> None:
-        batch = training.next_batch().to(self._base.model.device)
+        batch = stacked(training.next_groups()).to(self._base.model.device)
+        for dropout in adapter.dropouts:
+            dropout.step = training.step
         total, weight = self._task.loss(self._base.model, batch).sum(dim=0)
         loss = total / weight
         if training.count_step(loss.item(), weight.item()):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
 
+from study.engines.dropout import GROUP
 from study.engines.schedules import learning_rate_factor
 from study.seeds import derive_seed
 from study.spec import StudySpec
-from study.tasks.base import Batch, Task
+from study.tasks.base import Batch, Example, Task
 from study.trials import TrialConfig
 
 
@@ -47,17 +47,22 @@ class Training:
 
     # ------------------------------------------------------------ the data
 
-    def next_batch(self) -> Batch:
-        """Return the next batch of an endless sequence of shuffled epochs."""
-        return self._task.collate(self._next_examples(), self.config, self._generator)
+    def next_groups(self) -> list[Batch]:
+        """Return the next batch, sorted by length, in groups of rows that engines never part."""
+        examples = self._next_examples()
+        return [
+            self._task.collate(examples[i : i + GROUP], self.config, self._generator)
+            for i in range(0, len(examples), GROUP)
+        ]
 
-    def _next_examples(self) -> list[Any]:
+    def _next_examples(self) -> list[Example]:
+        """Return the next of an endless sequence of shuffled epochs."""
         examples = self._task.examples("train")
         size = self.config.training.batch_size
         while len(self._order) < size:
             self._order += torch.randperm(len(examples), generator=self._generator).tolist()
         chosen, self._order = self._order[:size], self._order[size:]
-        return [examples[i] for i in chosen]
+        return sorted((examples[i] for i in chosen), key=self._task.length)
 
     # ------------------------------------------------------------ the optimizer
 
@@ -92,7 +97,7 @@ class Training:
         for group in self._optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         self._optimizer.step()
-        self._optimizer.zero_grad()
+        self._optimizer.zero_grad(set_to_none=False)  # packed gradients are views of one matrix
 
     # ------------------------------------------------------------ the costs
 

@@ -2,22 +2,71 @@
 
 from __future__ import annotations
 
-from study.base_models import load_base
+import contextlib
+import ctypes
+from dataclasses import dataclass
+from typing import Literal
+
+from study.base_models import BaseModel, load_base
 from study.data.readers import load_corpus
+from study.engines.base import Engine
+from study.engines.mixed import MixedEngine
+from study.engines.packed import PackedEngine
 from study.engines.sequential import SequentialEngine
-from study.methods import check_targets
+from study.engines.slots import in_even_rounds, measured_slots, most_slots
+from study.hyperparameters import MethodSpec
+from study.methods import check_targets, why_not_packed
 from study.spec import StudySpec
 from study.tasks import make_task
 from study.tasks.base import Task
+from study.trials import TrialConfig, baseline_configs
+
+EngineName = Literal["packed", "sequential"]
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+LARGEST_INT = 2**31 - 1
 
 
-def sequential_engine(
-    spec: StudySpec, base_location: str, task: Task | None = None
-) -> SequentialEngine:
+@dataclass(frozen=True)
+class EngineChoice:
+    """How trials are trained, and in each of so many workers how many at once; None measures."""
+
+    name: EngineName = "packed"
+    slots: int | None = None
+    workers: int = 1
+
+
+def make_engine(
+    spec: StudySpec, base_location: str, task: Task | None, choice: EngineChoice
+) -> Engine:
     """Load the base, and unless a task is given its corpus, and return the engine over them."""
     base = load_base(base_location, spec.base)
     check_targets(base.model, spec.values_of("target_modules"))
-    return SequentialEngine(spec, base, task or make_task(spec, base, load_corpus(spec.data)))
+    task = task or make_task(spec, base, load_corpus(spec.data))
+    sequential = SequentialEngine(spec, base, task)
+    methods = _packable_methods(spec, base)
+    if choice.name == "sequential" or not methods:
+        return sequential
+    most = most_slots(spec, choice.workers) if choice.slots is None else choice.slots
+    packed = PackedEngine(spec, base, task, methods, most)
+    if choice.slots is None:
+        slots = measured_slots(packed, spec, choice.workers)
+        packed.slots = in_even_rounds(slots, spec, choice.workers)
+    return MixedEngine(packed, sequential, lambda config: _why_alone(config, base))
+
+
+def _packable_methods(spec: StudySpec, base: BaseModel) -> list[MethodSpec]:
+    """Return methods as wide as any that trials may have and that can be packed."""
+    names = ("rank", "target_modules", "init_lora_weights")
+    parts = [spec.resolve({name: value}) for name in names for value in spec.values_of(name)]
+    found = [(part[0], part[1]) for part in parts]
+    found += [(c.method, c.training) for c in baseline_configs(spec) if c.method is not None]
+    return [m for m, training in found if why_not_packed(m, training, base.model) is None]
+
+
+def _why_alone(config: TrialConfig, base: BaseModel) -> str | None:
+    if config.method is None:
+        return None
+    return why_not_packed(config.method, config.training, base.model)
 
 
 def be_one_quiet_thread() -> None:
@@ -29,5 +78,18 @@ def be_one_quiet_thread() -> None:
     from transformers.utils import logging
 
     torch.set_num_threads(1)
+    _keep_freed_memory()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc hand freed memory out again instead of giving it back to the system.
+
+    Every training step asks for the same tensors; a third of a step on small models went into the
+    page faults of memory that was returned and asked for again.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(M_MMAP_THRESHOLD, LARGEST_INT)
+        libc.mallopt(M_TRIM_THRESHOLD, LARGEST_INT)
