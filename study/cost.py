@@ -88,8 +88,8 @@ def _extremes(spec: StudySpec) -> dict[str, Any]:
     most = {"rank": max(ranks), "target_modules": sets[-1]}
     return {
         "default": default,
-        "least": spec.resolve(least)[0],
-        "most": spec.resolve(most)[0],
+        "least": spec.resolve(least).method,
+        "most": spec.resolve(most).method,
     }
 
 
