@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from study.errors import InputError
@@ -73,8 +73,8 @@ def check_targets(model: Any, named: Iterable[str]) -> None:
             )
 
 
-def peft_config(method: MethodSpec, model_type: str) -> Any:
-    """Return PEFT's configuration of a method on an architecture."""
+def peft_config(method: MethodSpec, model_type: str, head: Sequence[str] = ()) -> Any:
+    """Return PEFT's configuration of a method on an architecture; `head` is trained in full."""
     from peft import LoraConfig
 
     return LoraConfig(
@@ -83,5 +83,6 @@ def peft_config(method: MethodSpec, model_type: str) -> Any:
         lora_dropout=method.dropout,
         target_modules=target_modules(method.target_modules, model_type),
         use_rslora=method.use_rslora,
+        modules_to_save=list(head) or None,
         bias="none",
     )

@@ -112,10 +112,12 @@ class SplitResult:
 
 @dataclass(frozen=True)
 class AdapterFiles:
-    """An adapter in PEFT's own format: the two files' contents."""
+    """An adapter in PEFT's own format, or a whole model in transformers': the two files."""
 
-    config: str = field(repr=False)  # adapter_config.json
-    weights: bytes = field(repr=False)  # adapter_model.safetensors
+    config: str = field(repr=False)
+    weights: bytes = field(repr=False)
+    config_name: str = "adapter_config.json"
+    weights_name: str = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True)

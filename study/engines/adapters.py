@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from study.base_models import BaseModel
+from study.base_models import BaseModel, draw_fresh
 from study.errors import InputError
 from study.hyperparameters import MethodSpec
 from study.methods import peft_config
@@ -77,16 +77,17 @@ class Adapter:
 
 
 def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
-    """Put a fresh LoRA adapter on the base.
+    """Put a fresh LoRA adapter on the base; a classifier's head is trained in full beside it.
 
     A is drawn as PEFT does, uniform in ±1/sqrt(D_in), but from (seed, module name); B is zero.
+    The head begins as the checkpoint's; what the checkpoint does not hold is drawn from the seed.
 
     Raises:
         InputError: the target modules are none of this model's.
     """
     from peft import get_peft_model
 
-    config = peft_config(method, base.model_type)
+    config = peft_config(method, base.model_type, base.head)
     config.base_model_name_or_path = base.name
     try:
         with warnings.catch_warnings():
@@ -106,8 +107,20 @@ def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
                     method.dropout, derive_seed(seed, "dropout", name)
                 )
                 dropouts.append(layer.lora_dropout[ADAPTER])
+    draw_fresh(_trained_copies(base), base.model.config, seed)
     weights = [p for p in base.model.parameters() if p.requires_grad]
     return Adapter(peft_model, weights, dropouts)
+
+
+def _trained_copies(base: BaseModel) -> dict[str, nn.Parameter]:
+    """Return the weights that stand in for the base's fresh ones, by the names of those."""
+    copies = {}
+    for name in base.fresh:
+        parts = name.split(".")
+        behind = next(i for i, part in enumerate(parts) if part in base.head) + 1
+        parts[behind:behind] = ["modules_to_save", ADAPTER]
+        copies[name] = base.model.get_parameter(".".join(parts))
+    return copies
 
 
 def _seed_layer(layer: Any, name: str, seed: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,10 @@ def evaluate(
     """Return the statistics and outputs of N examples, in their own order.
 
     The generator that `collate` gets is the same for every configuration, so that all are
-    measured on the same draws.
+    measured on the same draws; and no teacher has a part in the loss, so that trials of different
+    temperatures compare.
     """
+    config = replace(config, distillation=None)
     generator = torch.Generator().manual_seed(0)
     outputs = [""] * len(examples)
     losses = np.zeros((len(examples), 2))

@@ -11,6 +11,7 @@ import torch
 from study.base_models import BaseModel
 from study.engines.adapters import Adapter, attach_adapter
 from study.engines.evaluation import evaluate
+from study.engines.full import FullWeights, attach_full
 from study.engines.memory import PeakMemory
 from study.engines.schedules import learning_rate_factor
 from study.metrics import Statistics, split_and_metric
@@ -95,9 +96,14 @@ class _Trial:
         self._train_seconds = 0.0
         self._evaluation_seconds = 0.0
         self._model = base.model
-        self._adapter: Adapter | None = None
+        self._adapter: Adapter | FullWeights | None = None
         if config.method is not None:
-            self._adapter = attach_adapter(base, config.method, config.seed)
+            is_full = config.method.name == "full"
+            self._adapter = (
+                attach_full(base, config.seed)
+                if is_full
+                else attach_adapter(base, config.method, config.seed)
+            )
             self._prepare_training(self._adapter.weights)
 
     def _prepare_training(self, weights: list[torch.nn.Parameter]) -> None:
