@@ -85,8 +85,9 @@ def train_model(
     batches: Iterable[Mapping[str, Any]],
     recipe: TrainingRecipe,
     progress: Progress | None,
+    loss_of: Callable[[Any, Any], Any] = lambda model, batch: model(**batch).loss,
 ) -> Any:
-    """Make a model and train it on its own loss; PyTorch's global generator is left as it was."""
+    """Make a model and train it; PyTorch's global generator is left as it was."""
     import torch
 
     with _one_thread(), torch.random.fork_rng(devices=[]):
@@ -97,7 +98,7 @@ def train_model(
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _pace(step, recipe))
         for step, batch in zip(range(1, recipe.steps + 1), batches, strict=False):
-            loss = model(**batch).loss
+            loss = loss_of(model, batch)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
