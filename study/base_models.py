@@ -36,6 +36,7 @@ class BaseModel:
     tokenizer: Any
     name: str  # as PEFT records it in adapter_config.json
     fresh: frozenset[str] = frozenset()  # weights of a new head that the checkpoint does not hold
+    trained_tokens: tuple[int, ...] = ()  # whose rows of the vocabulary are trained beside LoRA
 
     @property
     def model_type(self) -> str:
@@ -88,6 +89,10 @@ def _embedded(
         from study.base_building import embedded_base
 
         return str(embedded_base(spec.data.seed, progress))
+    if spec.task == "causal_translation":
+        from study.llama_building import embedded_llama
+
+        return str(embedded_llama(part, spec.data.seed, progress))
     raise InputError(f"{part}: the task {spec.task!r} has no embedded model; name a folder")
 
 

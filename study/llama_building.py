@@ -1,4 +1,4 @@
-"""The embedded Llama miniature: a student and a larger teacher of one tokenizer, cached like NLLB's.
+"""The embedded Llama miniature: a student and a larger teacher of one tokenizer, cached.
 
 The architecture is Llama 3's own (`LlamaForCausalLM`, Grattafiori et al. 2024: RMSNorm, rotary
 positions, grouped queries, SwiGLU, tied embeddings as in 3.2) at a fraction of its size, the
@@ -29,12 +29,12 @@ from study.building import (
 from study.data import chat
 from study.data.embedded import CorpusRecipe, Pair, petroleum_corpus
 from study.losses import IGNORED
+from study.spec import INSTRUCTION
 
 if TYPE_CHECKING:
     import torch
 
-Part = Literal["student", "teacher"]
-INSTRUCTION = "Translate from English into French."
+Part = Literal["base", "teacher"]
 SPECIAL_TOKENS = (
     "<unk>",
     "<|begin_of_text|>",
@@ -79,9 +79,9 @@ def embedded_llama(
     part: Part, seed: int = 0, progress: Progress | None = None, cache: Path | None = None
 ) -> Path:
     """Return the folder of the embedded student or teacher, built on first use."""
-    recipe = replace(STUDENT if part == "student" else TEACHER, seed=seed)
+    recipe = replace(STUDENT if part == "base" else TEACHER, seed=seed)
     pieces_from = petroleum_corpus(seed).base_train
-    pairs = pieces_from if part == "student" else petroleum_corpus(seed, TRADE).base_train
+    pairs = pieces_from if part == "base" else petroleum_corpus(seed, TRADE).base_train
     texts = [f"{pair.source}\t{pair.target}" for pair in (*pieces_from, *pairs)]
     recipes = json.dumps(asdict(recipe), sort_keys=True)
     return cached(

@@ -73,8 +73,16 @@ def check_targets(model: Any, named: Iterable[str]) -> None:
             )
 
 
-def peft_config(method: MethodSpec, model_type: str, head: Sequence[str] = ()) -> Any:
-    """Return PEFT's configuration of a method on an architecture; `head` is trained in full."""
+def peft_config(
+    method: MethodSpec,
+    model_type: str,
+    head: Sequence[str] = (),
+    tokens: Mapping[str, Sequence[int]] | None = None,
+) -> Any:
+    """Return PEFT's configuration of a method on an architecture.
+
+    `head` is trained in full; of the layers in `tokens` the named rows are.
+    """
     from peft import LoraConfig
 
     return LoraConfig(
@@ -84,5 +92,6 @@ def peft_config(method: MethodSpec, model_type: str, head: Sequence[str] = ()) -
         target_modules=target_modules(method.target_modules, model_type),
         use_rslora=method.use_rslora,
         modules_to_save=list(head) or None,
+        trainable_token_indices={name: list(rows) for name, rows in (tokens or {}).items()} or None,
         bias="none",
     )

@@ -34,6 +34,8 @@ MAX_GRID_POINTS = 100_000
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 TaskName = Literal["translation", "causal_translation", "classification"]
+INSTRUCTION = "Translate from English into French."
+STOP_TOKEN = "<|end_of_translation|>"
 DISTILLED = ("causal_translation", "classification")
 """The tasks that can learn from a teacher."""
 
@@ -60,6 +62,8 @@ class DataSpec(Strict):
     source_language: str = "eng_Latn"
     target_language: str = "fra_Latn"
     max_tokens: Annotated[int, Field(ge=4, strict=True)] = 128
+    instruction: str = INSTRUCTION
+    stop_token: Annotated[str, Field(min_length=1)] = STOP_TOKEN
     seed: Seed = 0
 
     @model_validator(mode="after")

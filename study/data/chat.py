@@ -1,9 +1,9 @@
 """Prompts in a chat model's own format: instruction, source, answer; and where the answer stands.
 
 The format is the tokenizer's chat template.  Llama 3's stands here for tokenizers that have its
-marks but no template, as the base models of that family and the embedded miniature.  An answer ends
-with a stop token of its own, `<|end_of_translation|>`: a reserved token of the vocabulary stands for
-it, so that the embedding keeps its size and an adapter loads on the original base.
+marks but no template, as those of that family's base models have.  An answer ends with a stop token
+of its own, `<|end_of_translation|>`: a reserved token of the vocabulary stands for it, so that the
+embedding keeps its size and an adapter loads on the original base.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 
 from study.errors import InputError
 
-STOP = "<|end_of_translation|>"
 RESERVED = re.compile(r"<\|reserved_special_token_\d+\|>")
 HEADER, END_OF_TURN = "<|start_header_id|>", "<|eot_id|>"
 DATE = "26 Jul 2024"

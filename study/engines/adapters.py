@@ -87,7 +87,7 @@ def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
     """
     from peft import get_peft_model
 
-    config = peft_config(method, base.model_type, base.head)
+    config = peft_config(method, base.model_type, base.head, _token_rows(base))
     config.base_model_name_or_path = base.name
     try:
         with warnings.catch_warnings():
@@ -110,6 +110,19 @@ def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
     draw_fresh(_trained_copies(base), base.model.config, seed)
     weights = [p for p in base.model.parameters() if p.requires_grad]
     return Adapter(peft_model, weights, dropouts)
+
+
+def _token_rows(base: BaseModel) -> dict[str, tuple[int, ...]]:
+    """Return the layer whose rows of the trained tokens are trained, beginning as they are.
+
+    That is the output head; where it shares the input embedding's weight, PEFT trains both as one.
+    """
+    if not base.trained_tokens:
+        return {}
+    tied = base.model.config.tie_word_embeddings
+    layer = base.model.get_input_embeddings() if tied else base.model.get_output_embeddings()
+    name = next(name for name, module in base.model.named_modules() if module is layer)
+    return {name.rpartition(".")[2]: base.trained_tokens}
 
 
 def _trained_copies(base: BaseModel) -> dict[str, nn.Parameter]:

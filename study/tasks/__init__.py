@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from study.base_models import BaseModel
 from study.data.readers import Corpus
 from study.spec import StudySpec
 from study.tasks.base import Task
+from study.tasks.causal_translation import CausalTranslationTask
 from study.tasks.translation import TranslationTask
 
-TASKS = {"translation": TranslationTask}
+TASKS: Mapping[str, Callable[[StudySpec, BaseModel, Corpus], Task]] = {
+    "translation": TranslationTask,
+    "causal_translation": CausalTranslationTask,
+}
 
 
 def make_task(spec: StudySpec, base: BaseModel, corpus: Corpus) -> Task:
