@@ -36,7 +36,7 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
     }
 
 
-def _data_line(corpus: Corpus) -> str:
+def _data_line(corpus: Corpus[Any]) -> str:
     seen = {pair.source for pair in corpus.train}
     shared = sum(pair.source in seen for pair in corpus.dev)
     sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in ("train", "dev", "general"))

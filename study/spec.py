@@ -59,9 +59,12 @@ class DataSpec(Strict):
     general: Path | None = None
     source_column: str = "source"
     target_column: str = "target"
+    label_column: str | None = None
+    labels: tuple[str, ...] = ()
     source_language: str = "eng_Latn"
     target_language: str = "fra_Latn"
     max_tokens: Annotated[int, Field(ge=4, strict=True)] = 128
+    too_long: Literal["truncate", "refuse"] = "truncate"
     instruction: str = INSTRUCTION
     stop_token: Annotated[str, Field(min_length=1)] = STOP_TOKEN
     seed: Seed = 0

@@ -37,7 +37,7 @@ from study.trials import TrialConfig
 class CausalTranslationTask:
     """Instruction and source in, translation and stop token out."""
 
-    def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus) -> None:
+    def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus[Pair]) -> None:
         self._evaluation = spec.evaluation
         self._tokenizer = base.tokenizer
         self._corpus = corpus
@@ -128,7 +128,7 @@ class CausalTranslationTask:
         return {name: text_statistics(name, outputs, references) for name in self._text_metrics}
 
 
-def _dialogues(form: ChatFormat, corpus: Corpus, longest: int) -> dict[Pair, Dialogue]:
+def _dialogues(form: ChatFormat, corpus: Corpus[Pair], longest: int) -> dict[Pair, Dialogue]:
     """Write every pair of the corpus as a dialogue, before anything is trained.
 
     Raises:
