@@ -36,7 +36,7 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
     }
 
 
-def _data_line(corpus: Corpus) -> str:
+def _data_line(corpus: Corpus[Any]) -> str:
     seen = {pair.source for pair in corpus.train}
     shared = sum(pair.source in seen for pair in corpus.dev)
     sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in ("train", "dev", "general"))
@@ -48,7 +48,7 @@ def _skeleton(spec: StudySpec) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
-    from study.engines.workspace import be_one_quiet_thread
+    from study.engines.process import be_one_quiet_thread
 
     be_one_quiet_thread()
     if spec.base.model == "embedded":
@@ -88,8 +88,8 @@ def _extremes(spec: StudySpec) -> dict[str, Any]:
     most = {"rank": max(ranks), "target_modules": sets[-1]}
     return {
         "default": default,
-        "least": spec.resolve(least)[0],
-        "most": spec.resolve(most)[0],
+        "least": spec.resolve(least).method,
+        "most": spec.resolve(most).method,
     }
 
 

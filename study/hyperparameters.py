@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
@@ -18,7 +19,7 @@ class Strict(BaseModel):
 class MethodSpec(Strict):
     """The PEFT method and its own hyperparameters."""
 
-    name: Literal["lora"] = "lora"
+    name: Literal["lora", "full"] = "lora"
     rank: Annotated[int, Field(ge=1, le=1024, strict=True)] = 8
     alpha: Annotated[float, Field(strict=True, gt=0)] = 8.0
     dropout: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.0
@@ -47,7 +48,25 @@ class TrainingSpec(Strict):
     base_dropout: StrictBool = False
 
 
-NOT_SEARCHED = frozenset({"report_every", "base_dropout", "name"})
+class DistillationSpec(Strict):
+    """A teacher, and how much of it goes into the loss: (1 − a)·CE + a·T²·KL(teacher‖student)."""
+
+    teacher: Annotated[str, Field(min_length=1)]
+    revision: str | None = None
+    temperature: Annotated[float, Field(strict=True, gt=0)] = 2.0
+    distillation_weight: Fraction = 0.5
+
+
+class Hyperparameters(NamedTuple):
+    """One training's hyperparameters, by section; without a method it is the untrained base."""
+
+    method: MethodSpec | None
+    training: TrainingSpec
+    distillation: DistillationSpec | None
+
+
+SECTIONS = (MethodSpec, TrainingSpec, DistillationSpec)
+NOT_SEARCHED = frozenset({"report_every", "base_dropout", "name", "teacher", "revision"})
 """Fields that belong to the whole study."""
 
 
@@ -55,10 +74,19 @@ def searchable() -> dict[str, type[Strict]]:
     """Return every hyperparameter that a search may vary, with the section it stands in."""
     return {
         name: section
-        for section in (MethodSpec, TrainingSpec)
+        for section in SECTIONS
         for name in section.model_fields
         if name not in NOT_SEARCHED
     }
+
+
+Section = TypeVar("Section", bound=Strict)
+
+
+def with_values(section: Section, values: Mapping[str, Any]) -> Section:
+    """Return a section with those of the values that stand in it."""
+    own = {name: value for name, value in values.items() if searchable()[name] is type(section)}
+    return type(section)(**{**section.model_dump(), **own})
 
 
 def is_integer(name: str) -> bool:

@@ -24,6 +24,39 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([losses.sum(dim=1), (labels != IGNORED).sum(dim=1).to(losses)], dim=1)
 
 
+def distillation(
+    student: Tensor, teacher: Tensor, labels: Tensor, temperature: Tensor, weight: Tensor
+) -> Tensor:
+    """(1 − a)·CE + a·T²·KL(teacher ‖ student), both softened by T, at the labelled positions.
+
+    Hinton, Vinyals & Dean 2015, "Distilling the knowledge in a neural network": T² keeps the soft
+    part's gradients as large as they are at T = 1, so that a means the same at every T.
+
+    Args:
+        student: Logits (B, T, V).
+        teacher: Logits (B, T, V), without gradient.
+        labels: (B, T); positions labelled -100 do not count, neither in CE nor in KL.
+        temperature: T of every row, (B,).
+        weight: a of every row, (B,): 0 is plain cross-entropy.
+
+    Returns:
+        (B, 2): summed loss in nats and number of tokens, as `cross_entropy`.
+    """
+    plain, tokens = cross_entropy(student, labels).unbind(dim=1)
+    temperature, weight = temperature.to(plain), weight.to(plain)
+    divergence = _divergence(student, teacher, temperature[:, None, None])  # (B, T)
+    soft = divergence.masked_fill(labels == IGNORED, 0.0).sum(dim=1)
+    mixed = (1 - weight) * plain + weight * temperature**2 * soft
+    return torch.stack([mixed, tokens], dim=1)
+
+
+def _divergence(student: Tensor, teacher: Tensor, temperature: Tensor) -> Tensor:
+    """KL(teacher ‖ student) in nats of logits (B, T, V) divided by a temperature: (B, T)."""
+    soft_student = (_at_least_float32(student) / temperature).log_softmax(dim=-1)
+    soft_teacher = (_at_least_float32(teacher) / temperature).log_softmax(dim=-1)
+    return F.kl_div(soft_student, soft_teacher, reduction="none", log_target=True).sum(dim=-1)
+
+
 def _at_least_float32(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 

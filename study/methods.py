@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from study.base_models import BaseModel
 from study.errors import InputError
 from study.hyperparameters import MethodSpec, TrainingSpec
 
@@ -86,7 +87,7 @@ def targeted_modules(model: Any, named: str) -> dict[str, Any]:
     }
 
 
-def why_not_packed(method: MethodSpec, training: TrainingSpec, model: Any) -> str | None:
+def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) -> str | None:
     """Return why a training cannot share a forward pass with others, or None where it can."""
     from torch import nn
 
@@ -94,13 +95,23 @@ def why_not_packed(method: MethodSpec, training: TrainingSpec, model: Any) -> st
         return f"method {method.name!r}"
     if training.base_dropout:
         return "training.base_dropout"
-    named = targeted_modules(model, method.target_modules)
+    if base.head or base.trained_tokens:
+        return "weights that are trained in full beside the adapter"
+    named = targeted_modules(base.model, method.target_modules)
     others = sorted({type(m).__name__ for m in named.values() if type(m) is not nn.Linear})
     return f"target modules that are {', '.join(others)}" if others else None
 
 
-def peft_config(method: MethodSpec, model_type: str) -> Any:
-    """Return PEFT's configuration of a method on an architecture."""
+def peft_config(
+    method: MethodSpec,
+    model_type: str,
+    head: Sequence[str] = (),
+    tokens: Mapping[str, Sequence[int]] | None = None,
+) -> Any:
+    """Return PEFT's configuration of a method on an architecture.
+
+    `head` is trained in full; of the layers in `tokens` the named rows are.
+    """
     from peft import LoraConfig
 
     return LoraConfig(
@@ -109,5 +120,7 @@ def peft_config(method: MethodSpec, model_type: str) -> Any:
         lora_dropout=method.dropout,
         target_modules=target_modules(method.target_modules, model_type),
         use_rslora=method.use_rslora,
+        modules_to_save=list(head) or None,
+        trainable_token_indices={name: list(rows) for name, rows in (tokens or {}).items()} or None,
         bias="none",
     )

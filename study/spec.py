@@ -16,14 +16,29 @@ from pydantic import Field, StrictBool, ValidationError, field_validator, model_
 
 from search_spaces import Parameter, SearchSpace
 from search_spaces.parameter import Scalar
-from study.hyperparameters import MethodSpec, Strict, TrainingSpec, is_integer, searchable
+from study.hyperparameters import (
+    DistillationSpec,
+    Hyperparameters,
+    MethodSpec,
+    Strict,
+    TrainingSpec,
+    is_integer,
+    searchable,
+    with_values,
+)
 from study.metrics import METRICS
 from study.spec_problems import problems_of
 
-COSTS = ("trainable_parameters", "train_seconds", "peak_memory_bytes")
+SHARED_COSTS = ("train_seconds", "peak_memory_bytes")  # where trials are trained together
+COSTS = ("trainable_parameters", *SHARED_COSTS)
 MAX_GRID_POINTS = 100_000
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
+TaskName = Literal["translation", "causal_translation", "classification"]
+INSTRUCTION = "Translate from English into French."
+STOP_TOKEN = "<|end_of_translation|>"
+DISTILLED = ("causal_translation", "classification")
+"""The tasks that can learn from a teacher."""
 
 
 class BaseModelSpec(Strict):
@@ -45,9 +60,14 @@ class DataSpec(Strict):
     general: Path | None = None
     source_column: str = "source"
     target_column: str = "target"
+    label_column: str | None = None
+    labels: tuple[str, ...] = ()
     source_language: str = "eng_Latn"
     target_language: str = "fra_Latn"
     max_tokens: Annotated[int, Field(ge=4, strict=True)] = 128
+    too_long: Literal["truncate", "refuse"] = "truncate"
+    instruction: str = INSTRUCTION
+    stop_token: Annotated[str, Field(min_length=1)] = STOP_TOKEN
     seed: Seed = 0
 
     @model_validator(mode="after")
@@ -228,12 +248,13 @@ class StudySpec(Strict):
     """One study, whole: task, base model, data, method, training, evaluation, search."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = "study"
-    task: Literal["translation"] = "translation"
+    task: TaskName = "translation"
     seed: Seed = 0
     base: BaseModelSpec = BaseModelSpec()
     data: DataSpec = DataSpec()
     method: MethodSpec = MethodSpec()
     training: TrainingSpec = TrainingSpec()
+    distillation: DistillationSpec | None = None
     evaluation: EvaluationSpec = EvaluationSpec()
     search: SearchSpec = SearchSpec()
 
@@ -260,22 +281,44 @@ class StudySpec(Strict):
             )
         return self
 
-    def resolve(self, values: Mapping[str, Any]) -> tuple[MethodSpec, TrainingSpec]:
+    @model_validator(mode="after")
+    def _distils_with_a_teacher(self) -> Self:
+        if self.distillation is not None and self.task not in DISTILLED:
+            raise ValueError(
+                f"distillation: the task {self.task!r} learns from no teacher; "
+                f"allowed: {', '.join(DISTILLED)}"
+            )
+        for name in self.search.parameters:
+            if searchable()[name] is DistillationSpec and self.distillation is None:
+                raise ValueError(
+                    f"search.parameters.{name}: needs a teacher; name one in distillation.teacher"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _full_training_has_no_adapter(self) -> Self:
+        for name in self.search.parameters if self.method.name == "full" else ():
+            if searchable()[name] is MethodSpec:
+                raise ValueError(
+                    f"search.parameters.{name}: the method 'full' has no adapter; leave it out"
+                )
+        return self
+
+    def resolve(self, values: Mapping[str, Any]) -> Hyperparameters:
         """Return a trial's hyperparameters: the file's own, the space's fixed, then `values`."""
         chosen = {**self.search.fixed, **values}
-        sections = searchable()
-        parts: dict[type[Strict], dict[str, Any]] = {MethodSpec: {}, TrainingSpec: {}}
-        for name, value in chosen.items():
-            parts[sections[name]][name] = value
-        return (
-            MethodSpec(**{**self.method.model_dump(), **parts[MethodSpec]}),
-            TrainingSpec(**{**self.training.model_dump(), **parts[TrainingSpec]}),
+        return Hyperparameters(
+            with_values(self.method, chosen),
+            with_values(self.training, chosen),
+            with_values(self.distillation, chosen) if self.distillation else None,
         )
 
     def values_of(self, name: str) -> tuple[Any, ...]:
         """Return the values that trials give a hyperparameter: its choices, its ends, or one."""
         parameter = self.search.parameters.get(name)
-        return parameter.examples if parameter else (getattr(self.resolve({})[0], name),)
+        if parameter:
+            return parameter.examples
+        return tuple(getattr(part, name) for part in self.resolve({}) if hasattr(part, name))
 
     def to_toml(self) -> str:
         """Return the resolved study file."""
@@ -293,7 +336,9 @@ def check_value(where: str, name: str, value: Any) -> None:
     try:
         section(**{name: value})
     except ValidationError as error:
-        raise ValueError(f"{where}: {error.errors()[0]['msg']}, got {value!r}") from None
+        own = [problem["msg"] for problem in error.errors() if problem["loc"][0] == name]
+        if own:  # others: what the section needs besides
+            raise ValueError(f"{where}: {own[0]}, got {value!r}") from None
 
 
 def _contains(distribution: Any, value: Any) -> bool:

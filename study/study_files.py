@@ -15,6 +15,7 @@ from study.spec import StudySpec, parse_spec
 
 DEFAULT_SPACE = "lora-wide"
 PATH_KEYS = ("train", "dev", "general")
+FOLDER_OR_NAME = (("base", "model"), ("distillation", "teacher"), ("data", "corpus"))
 
 
 def presets() -> dict[str, Path]:
@@ -78,7 +79,7 @@ def _resolve_paths(document: dict[str, Any], folder: Path) -> None:
         for key in PATH_KEYS:
             if isinstance(data.get(key), str):
                 data[key] = _resolved(folder, data[key], f"data.{key}")
-    for section, key in (("base", "model"), ("data", "corpus")):  # a folder, or a name
+    for section, key in FOLDER_OR_NAME:
         table = document.get(section)
         if isinstance(table, dict) and isinstance(table.get(key), str):
             local = _resolved(folder, table[key], f"{section}.{key}")

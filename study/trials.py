@@ -6,13 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from study.hyperparameters import MethodSpec, TrainingSpec
+from study.hyperparameters import (
+    DistillationSpec,
+    Hyperparameters,
+    MethodSpec,
+    TrainingSpec,
+    with_values,
+)
 from study.metrics import Statistics
 from study.seeds import derive_seed
 from study.spec import StudySpec
 
 Role = Literal["search", "baseline"]
-BASELINES = {"base": -1, "default": -2}
+BASELINES = {"base": -1, "default": -2, "plain": -3}
 """Baselines are no Optuna trials; an engine knows them by these numbers."""
 
 
@@ -29,42 +35,56 @@ class TrialConfig:
     method: MethodSpec | None
     role: Role = "search"
     name: str = ""
+    distillation: DistillationSpec | None = None
 
     @property
     def values(self) -> dict[str, Any]:
         """Every hyperparameter by name, as trained."""
         if self.method is None:
             return {}
-        return {"method": self.method.name, **self.method.model_dump(exclude={"name"})} | (
-            self.training.model_dump(exclude={"report_every"})
-        )
+        is_full = self.method.name == "full"
+        adapter = {} if is_full else self.method.model_dump(exclude={"name"})
+        shown = {"method": self.method.name, **adapter}
+        shown |= self.training.model_dump(exclude={"report_every"})
+        if self.distillation is not None:
+            shown |= self.distillation.model_dump(exclude={"teacher", "revision"})
+        return shown
 
 
 def search_config(
     spec: StudySpec, number: int, values: Mapping[str, Any], origin: int
 ) -> TrialConfig:
     """Return the configuration of a trial; a retried one trains from its `origin`'s seed."""
-    method, training = spec.resolve(values)
-    return TrialConfig(number, derive_seed(spec.seed, origin), training, method)
+    method, training, distillation = spec.resolve(values)
+    seed = derive_seed(spec.seed, origin)
+    return TrialConfig(number, seed, training, method, distillation=distillation)
 
 
 def baseline_configs(spec: StudySpec) -> list[TrialConfig]:
-    """Return the untrained base and the default LoRA: r 8, alpha 8, qv, middle learning rate."""
+    """Return the untrained base and the default LoRA: r 8, alpha 8, qv, middle learning rate.
+
+    With a teacher also `plain`: the default again, same seed, with nothing of the teacher in its
+    loss.  What the two differ by is what distillation does.
+    """
     middle = spec.search.search_space.middle()
     default = {"rank": 8, "alpha": 8, "dropout": 0.0, "target_modules": "qv", "use_rslora": False}
     rate = {k: middle[k] for k in ("learning_rate",) if k in middle}
-    method, training = spec.resolve({**default, **rate})
-    return [
-        TrialConfig(BASELINES["base"], spec.seed, training, None, "baseline", "base"),
-        TrialConfig(
-            BASELINES["default"],
-            derive_seed(spec.seed, "default"),
-            training,
-            method,
-            "baseline",
-            "default",
-        ),
-    ]
+    parts = spec.resolve({**default, **rate})
+    untrained = Hyperparameters(None, parts.training, None)
+    baselines = [_baseline(spec.seed, "base", untrained)]
+    seed = derive_seed(spec.seed, "default")
+    baselines.append(_baseline(seed, "default", parts))
+    if parts.distillation is not None:
+        alone = with_values(parts.distillation, {"distillation_weight": 0.0})
+        baselines.append(_baseline(seed, "plain", parts._replace(distillation=alone)))
+    return baselines
+
+
+def _baseline(seed: int, name: str, parts: Hyperparameters) -> TrialConfig:
+    method, training, distillation = parts
+    return TrialConfig(
+        BASELINES[name], seed, training, method, "baseline", name, distillation=distillation
+    )
 
 
 @dataclass(frozen=True)
@@ -92,10 +112,12 @@ class SplitResult:
 
 @dataclass(frozen=True)
 class AdapterFiles:
-    """An adapter in PEFT's own format: the two files' contents."""
+    """An adapter in PEFT's own format, or a whole model in transformers': the two files."""
 
-    config: str = field(repr=False)  # adapter_config.json
-    weights: bytes = field(repr=False)  # adapter_model.safetensors
+    config: str = field(repr=False)
+    weights: bytes = field(repr=False)
+    config_name: str = "adapter_config.json"
+    weights_name: str = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True)

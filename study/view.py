@@ -37,3 +37,6 @@ class View(Protocol):
 
     def ended(self, outcome: Outcome) -> None:
         """Report that a trial or baseline came to its end."""
+
+    def noticed(self, text: str) -> None:
+        """Report something about the run itself that a person should know."""

@@ -24,7 +24,12 @@ class RecordingView:
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
         self.progress: list[tuple[int, int, float | None]] = []
+        self.notices: list[str] = []
         self.on_progress: Callable[[TrialConfig, int], None] = lambda config, step: None
+
+    def noticed(self, text: str) -> None:
+        """Keep it."""
+        self.notices.append(text)
 
     def base_training(self, step: int, total: int, loss: float) -> None:
         """Ignore it."""

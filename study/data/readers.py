@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from study.data.embedded import Pair, petroleum_corpus
 from study.errors import InputError
@@ -20,39 +20,44 @@ from study.spec import DataSpec
 
 MAX_LINE_CHARACTERS = 100_000
 BOM = b"\xef\xbb\xbf"
-HUB_SPLITS = {"train": ("train",), "dev": ("validation", "dev", "test")}
+HUB_SPLITS = {"train": ("train",), "dev": ("validation", "validation_matched", "dev", "test")}
+
+
+E = TypeVar("E")
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """The pairs of every split; `general` may be empty where nothing measures forgetting."""
+class Corpus(Generic[E]):
+    """The examples of every split; `general` may be empty where nothing measures forgetting."""
 
-    train: tuple[Pair, ...]
-    dev: tuple[Pair, ...]
-    general: tuple[Pair, ...] = ()
+    train: tuple[E, ...]
+    dev: tuple[E, ...]
+    general: tuple[E, ...] = ()
+    labels: tuple[str, ...] = ()  # of a classification, in their own order
+    skipped: Mapping[str, int] = field(default_factory=dict)  # why rows were left out -> how many
 
-    def split(self, name: str) -> tuple[Pair, ...]:
-        """Return the pairs of `train`, `dev` or `general`."""
-        pairs: tuple[Pair, ...] = getattr(self, name)
-        return pairs
+    def split(self, name: str) -> tuple[E, ...]:
+        """Return the examples of `train`, `dev` or `general`."""
+        examples: tuple[E, ...] = getattr(self, name)
+        return examples
 
     def hashes(self) -> dict[str, str]:
         """Return what identifies the content of every split."""
         return {name: _hash(self.split(name)) for name in ("train", "dev", "general")}
 
 
-def load_corpus(data: DataSpec) -> Corpus:
+def load_corpus(data: DataSpec) -> Corpus[Pair]:
     """Read what `[data]` names; InputError with one line a problem."""
     if data.origin == "embedded":
         return _embedded(data.seed)
     read = {split: read_pairs(path, data) for split, path in data.files.items()}
     if data.origin != "files":
         read |= {s: _hub_split(data, s) for s in ("train", "dev")}
-    return Corpus(**read)
+    return Corpus(read["train"], read["dev"], read.get("general", ()))
 
 
 @cache
-def _embedded(seed: int) -> Corpus:
+def _embedded(seed: int) -> Corpus[Pair]:
     """Generate it once a process: it takes a second."""
     embedded = petroleum_corpus(seed)
     return Corpus(embedded.train, embedded.dev, embedded.general)
@@ -72,7 +77,7 @@ def read_pairs(path: Path, data: DataSpec) -> tuple[Pair, ...]:
     return pairs
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
+def lines_of(path: Path) -> Iterator[tuple[str, str]]:
     """Yield (where, line) without line ends and empty lines; refuse what is no text."""
     try:
         with path.open("rb") as file:
@@ -103,7 +108,7 @@ def _text(raw: bytes, where: str) -> str:
 
 
 def _tsv_rows(path: Path, data: DataSpec) -> Iterator[tuple[str, str, str]]:
-    lines = _lines(path)
+    lines = lines_of(path)
     _, header = next(lines, ("", ""))
     if not header:
         raise InputError(f"{path}: the file is empty; needed: a header line, then a pair a line")
@@ -129,7 +134,7 @@ def _column(columns: list[str], name: str, path: Path) -> int:
 
 
 def _jsonl_rows(path: Path, data: DataSpec) -> Iterator[tuple[str, str, str]]:
-    for where, line in _lines(path):
+    for where, line in lines_of(path):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
@@ -164,8 +169,16 @@ def _pair(source: str, target: str, where: str) -> Pair:
 
 
 def _hub_split(data: DataSpec, split: str) -> tuple[Pair, ...]:
-    """Read one split of a hub dataset, or of a local folder in a hub dataset's layout."""
-    from datasets import get_dataset_split_names, load_dataset
+    _, rows = hub_rows(data, split)
+    return tuple(_pair(*_sides(row, data, place), place) for place, row in rows)
+
+
+def hub_rows(data: DataSpec, split: str) -> tuple[str, Iterator[tuple[str, Mapping[str, Any]]]]:
+    """Return what one split of a hub dataset is called, and its rows, each with where it stands.
+
+    A local folder in a hub dataset's layout serves too.  Classes come by name.
+    """
+    from datasets import ClassLabel, get_dataset_split_names, load_dataset
 
     assert data.corpus is not None
     if not Path(data.corpus).is_dir():
@@ -185,10 +198,18 @@ def _hub_split(data: DataSpec, split: str) -> tuple[Pair, ...]:
     where = f"{data.corpus}: {name}"
     if not len(rows):
         raise InputError(f"{where}: holds no pairs")
-    numbered = ((f"{where}: row {i}", row) for i, row in enumerate(rows))
-    return tuple(_pair(*_sides(row, data, place), place) for place, row in numbered)
+    classes = {n: f.names for n, f in rows.features.items() if isinstance(f, ClassLabel)}
+    return where, (
+        (f"{where}: row {number}", row | {n: _class(row[n], c) for n, c in classes.items()})
+        for number, row in enumerate(rows)
+    )
 
 
-def _hash(pairs: Sequence[Pair]) -> str:
-    content = "\n".join(f"{pair.source}\t{pair.target}" for pair in pairs)
+def _class(value: Any, names: Sequence[str]) -> Any:
+    """Return a class by its name; -1 is none."""
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else value
+
+
+def _hash(examples: Sequence[Any]) -> str:
+    content = "\n".join("\t".join(astuple(example)) for example in examples)
     return hashlib.sha256(content.encode()).hexdigest()[:16]

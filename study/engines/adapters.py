@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from study.base_models import BaseModel
+from study.base_models import BaseModel, draw_fresh
 from study.engines.dropout import SeededDropout
 from study.hyperparameters import MethodSpec
 from study.methods import peft_config
@@ -58,14 +58,15 @@ class Adapter:
 
 
 def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
-    """Put a fresh LoRA adapter on the base.
+    """Put a fresh LoRA adapter on the base; a classifier's head is trained in full beside it.
 
     A is drawn as PEFT does, uniform in ±1/sqrt(D_in), but from (seed, module name); B is zero.
+    The head begins as the checkpoint's; what the checkpoint does not hold is drawn from the seed.
     PiSSA's A₀ and B₀ are taken out of the base's weight, as PEFT does, and put back by `detach`.
     """
     from peft import get_peft_model
 
-    config = peft_config(method, base.model_type)
+    config = peft_config(method, base.model_type, base.head, _token_rows(base))
     config.base_model_name_or_path = base.name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -86,6 +87,7 @@ def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
         original = {name: layer.weight.data for name, layer in layers.items()}
         for name, layer in layers.items():
             _take_out(layer, *principal[name], method.scale)
+    draw_fresh(_trained_copies(base), base.model.config, seed)
     trained = {name: p for name, p in base.model.named_parameters() if p.requires_grad}
     lora_b = [p for name, p in trained.items() if ".lora_B." in name]
     others = [p for name, p in trained.items() if ".lora_B." not in name]
@@ -98,6 +100,30 @@ def _take_out(layer: Any, A0: Tensor, B0: Tensor, scale: float) -> None:
     layer.lora_B[ADAPTER].weight.data.copy_(B0)
     residual = layer.weight.data - scale * (B0 @ A0)
     layer.get_base_layer().weight.data = residual.to(layer.weight.dtype)
+
+
+def _token_rows(base: BaseModel) -> dict[str, tuple[int, ...]]:
+    """Return the layer whose rows of the trained tokens are trained, beginning as they are.
+
+    That is the output head; where it shares the input embedding's weight, PEFT trains both as one.
+    """
+    if not base.trained_tokens:
+        return {}
+    tied = base.model.config.tie_word_embeddings
+    layer = base.model.get_input_embeddings() if tied else base.model.get_output_embeddings()
+    name = next(name for name, module in base.model.named_modules() if module is layer)
+    return {name.rpartition(".")[2]: base.trained_tokens}
+
+
+def _trained_copies(base: BaseModel) -> dict[str, nn.Parameter]:
+    """Return the weights that stand in for the base's fresh ones, by the names of those."""
+    copies = {}
+    for name in base.fresh:
+        parts = name.split(".")
+        behind = next(i for i, part in enumerate(parts) if part in base.head) + 1
+        parts[behind:behind] = ["modules_to_save", ADAPTER]
+        copies[name] = base.model.get_parameter(".".join(parts))
+    return copies
 
 
 # ---------------------------------------------------------------- initial weights

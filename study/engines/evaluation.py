@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,8 +70,10 @@ class Examiner:
         """Return each model's statistics and outputs of N examples, in their own order.
 
         The generator that `collate` gets is the same for every configuration, so that all are
-        measured on the same draws.
+        measured on the same draws; and no teacher has a part in the loss, so that trials of
+        different temperatures compare.
         """
+        configs = [replace(config, distillation=None) for config in configs]
         K, N = len(configs), len(examples)
         outputs = [[""] * N for _ in configs]
         losses = np.zeros((K, N, 2))

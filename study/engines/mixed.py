@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from study.engines.packed import PackedEngine
 from study.engines.sequential import SequentialEngine
-from study.trials import Event, Finished, Notice, TrialConfig, TrialResult
+from study.trials import Event, Notice, TrialConfig, TrialResult
 
 
 class MixedEngine:

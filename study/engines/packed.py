@@ -31,6 +31,8 @@ T = TypeVar("T")
 ROWS_A_PASS = 128
 """With fewer the passes' overhead shows, with more short texts are padded to longer ones."""
 
+SIGN_OF_LIFE_SECONDS = 1.0
+
 
 class PackedEngine:
     """K slots over one base; a slot that is free costs no compute.
@@ -108,15 +110,20 @@ class PackedEngine:
     # ------------------------------------------------------------ training
 
     def advance(self) -> list[Event]:
-        """Train all trials, a step at a time, until one has something to report."""
+        """Train all trials, a step at a time, until one has something to report.
+
+        After a second without, says how far they are, with no value.
+        """
         assert self._trials, "nothing to advance"
+        started = time.perf_counter()
         due = [slot for slot, training in self._trials.items() if training.is_done]
         while not due:  # nothing was done already, as an untrained base is
             self.train_one_step()
             due = [slot for slot, training in self._trials.items() if training.is_due]
-        events = self._reported(sorted(due, key=self._order))
+            if not due and time.perf_counter() - started > SIGN_OF_LIFE_SECONDS:
+                return [Progress(t.config.number, t.step, None) for t in self._trials.values()]
         notices, self._notices = self._notices, []
-        return [*notices, *events]
+        return [*notices, *self._reported(sorted(due, key=self._order))]
 
     def train_one_step(self) -> None:
         """Train every trial one step on its own next batch."""

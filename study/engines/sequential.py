@@ -11,8 +11,10 @@ import torch
 from study.base_models import BaseModel
 from study.engines.adapters import Adapter, attach_adapter
 from study.engines.evaluation import Examiner
+from study.engines.full import FullWeights, attach_full
 from study.engines.memory import PeakMemory
 from study.engines.training import Training
+from study.hyperparameters import MethodSpec
 from study.spec import StudySpec
 from study.tasks.base import Task, stacked
 from study.trials import Finished, Progress, SplitResult, TrialConfig, TrialResult
@@ -39,7 +41,7 @@ class SequentialEngine:
         training = Training(config, self._spec, self._task)
         adapter = None
         if config.method is not None:
-            adapter = attach_adapter(self._base, config.method, config.seed)
+            adapter = _attached(self._base, config.method, config.seed)
             training.optimize(adapter.other_weights, adapter.lora_b)
             training.trainable_parameters = sum(w.numel() for w in adapter.weights)
         self._trial = _Trial(training, adapter, PeakMemory())
@@ -59,7 +61,7 @@ class SequentialEngine:
             self._release()
         return events
 
-    def _train(self, training: Training, adapter: Adapter) -> None:
+    def _train(self, training: Training, adapter: Adapter | FullWeights) -> None:
         """Train up to the next report, the end, or a loss that is no number."""
         started = time.perf_counter()
         self._base.model.train(training.config.training.base_dropout)
@@ -70,7 +72,7 @@ class SequentialEngine:
         self._base.model.eval()
         training.train_seconds += time.perf_counter() - started
 
-    def _train_one_step(self, training: Training, adapter: Adapter) -> None:
+    def _train_one_step(self, training: Training, adapter: Adapter | FullWeights) -> None:
         batch = stacked(training.next_groups()).to(self._base.model.device)
         for dropout in adapter.dropouts:
             dropout.step = training.step
@@ -118,12 +120,18 @@ class SequentialEngine:
         self._trial = None
 
 
+def _attached(base: BaseModel, method: MethodSpec, seed: int) -> Adapter | FullWeights:
+    if method.name == "full":
+        return attach_full(base, seed)
+    return attach_adapter(base, method, seed)
+
+
 @dataclass(frozen=True)
 class _Trial:
     """A training and the adapter that it moves."""
 
     training: Training
-    adapter: Adapter | None
+    adapter: Adapter | FullWeights | None
     memory: PeakMemory
 
     @property

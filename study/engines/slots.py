@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import psutil
+
 from study.engines.memory import PeakMemory
 from study.engines.packed import PackedEngine
 from study.spec import StudySpec
 from study.trials import TrialConfig, baseline_configs, search_config
 
 MOST = 64
-WORTH_IT = 0.95  # twice the slots are taken if a trial's step then costs less than so much of before
+WORTH_IT = 0.95  # more slots are taken while a trial's step then costs less than so much of before
 STEPS = 2
 SHARE_OF_MEMORY = 0.7
 ROUNDS_OF_ADAPTIVE_SAMPLERS = 8

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from study.base_models import BaseModel, load_base
+from study.data.chat import stop_id
 from study.data.readers import load_corpus
 from study.engines.base import Engine
 from study.engines.mixed import MixedEngine
@@ -22,8 +21,6 @@ from study.tasks.base import Task
 from study.trials import TrialConfig, baseline_configs
 
 EngineName = Literal["packed", "sequential"]
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-LARGEST_INT = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -39,8 +36,7 @@ def make_engine(
     spec: StudySpec, base_location: str, task: Task | None, choice: EngineChoice
 ) -> Engine:
     """Load the base, and unless a task is given its corpus, and return the engine over them."""
-    base = load_base(base_location, spec.base)
-    check_targets(base.model, spec.values_of("target_modules"))
+    base = working_base(spec, base_location)
     task = task or make_task(spec, base, load_corpus(spec.data))
     sequential = SequentialEngine(spec, base, task)
     methods = _packable_methods(spec, base)
@@ -60,36 +56,19 @@ def _packable_methods(spec: StudySpec, base: BaseModel) -> list[MethodSpec]:
     parts = [spec.resolve({name: value}) for name in names for value in spec.values_of(name)]
     found = [(part[0], part[1]) for part in parts]
     found += [(c.method, c.training) for c in baseline_configs(spec) if c.method is not None]
-    return [m for m, training in found if why_not_packed(m, training, base.model) is None]
+    return [m for m, training in found if why_not_packed(m, training, base) is None]
 
 
 def _why_alone(config: TrialConfig, base: BaseModel) -> str | None:
     if config.method is None:
         return None
-    return why_not_packed(config.method, config.training, base.model)
+    return why_not_packed(config.method, config.training, base)
 
 
-def be_one_quiet_thread() -> None:
-    """Use one thread, as every worker does, and keep libraries from drawing progress bars.
-
-    On small models several threads are slower than one, and workers would fight over the cores.
-    """
-    import torch
-    from transformers.utils import logging
-
-    torch.set_num_threads(1)
-    _keep_freed_memory()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc hand freed memory out again instead of giving it back to the system.
-
-    Every training step asks for the same tensors; a third of a step on small models went into the
-    page faults of memory that was returned and asked for again.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(M_MMAP_THRESHOLD, LARGEST_INT)
-        libc.mallopt(M_TRIM_THRESHOLD, LARGEST_INT)
+def working_base(spec: StudySpec, location: str) -> BaseModel:
+    """Load the base, checked against the target modules, with what the task adds to be trained."""
+    base = load_base(location, spec.base, spec.task)
+    check_targets(base.model, spec.values_of("target_modules"))
+    if spec.task == "causal_translation":
+        return replace(base, trained_tokens=(stop_id(base.tokenizer, spec.data.stop_token),))
+    return base

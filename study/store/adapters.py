@@ -9,9 +9,6 @@ from pathlib import Path
 from study.errors import InputError
 from study.trials import AdapterFiles
 
-CONFIG_NAME = "adapter_config.json"
-WEIGHTS_NAME = "adapter_model.safetensors"
-
 
 def adapter_folder(run: Path, name: str) -> Path:
     """Return the folder of an adapter: `trial-00012`, or the name of a baseline."""
@@ -30,8 +27,8 @@ def save_adapter(run: Path, name: str, files: AdapterFiles) -> Path:
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        (unfinished / CONFIG_NAME).write_text(files.config, encoding="utf-8")
-        (unfinished / WEIGHTS_NAME).write_bytes(files.weights)
+        (unfinished / files.config_name).write_text(files.config, encoding="utf-8")
+        (unfinished / files.weights_name).write_bytes(files.weights)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(unfinished, folder)
     except OSError as error:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from study.base_models import BaseModel
 from study.data.readers import Corpus
 from study.spec import StudySpec
 from study.tasks.base import Task
+from study.tasks.causal_translation import CausalTranslationTask
 from study.tasks.translation import TranslationTask
 
-TASKS = {"translation": TranslationTask}
+TASKS: Mapping[str, Callable[[StudySpec, BaseModel, Corpus[Any]], Task]] = {
+    "translation": TranslationTask,
+    "causal_translation": CausalTranslationTask,
+}
 
 
-def make_task(spec: StudySpec, base: BaseModel, corpus: Corpus) -> Task:
+def make_task(spec: StudySpec, base: BaseModel, corpus: Corpus[Any]) -> Task:
     """Return the task that the study file names."""
     return TASKS[spec.task](spec, base, corpus)

@@ -84,7 +84,11 @@ class Task(Protocol):
     def collate(
         self, examples: Sequence[Example], config: TrialConfig, generator: torch.Generator
     ) -> Batch:
-        """Return B examples as tensors; randomness comes from the generator."""
+        """Return B examples as tensors; randomness comes from the generator.
+
+        `config.distillation` is None where the loss is to be the plain one: without a teacher, and
+        wherever a trial is evaluated.
+        """
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Return (B, 2): the loss summed over a row's tokens, and its weight."""

@@ -23,7 +23,7 @@ from study.trials import TrialConfig
 class TranslationTask:
     """Source text in, target text out, with language codes where the tokenizer has them."""
 
-    def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus) -> None:
+    def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus[Pair]) -> None:
         self._evaluation = spec.evaluation
         self._tokenizer = base.tokenizer
         self._max_tokens = spec.data.max_tokens

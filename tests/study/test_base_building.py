@@ -11,8 +11,9 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from study import base_building
-from study.base_building import BaseRecipe, build_base, embedded_base, is_intact
+from study import base_building, building
+from study.base_building import BaseRecipe, build_base, embedded_base
+from study.building import is_intact
 from study.data.embedded import CorpusRecipe, Pair, petroleum_corpus
 
 TINY = BaseRecipe(
@@ -201,11 +202,11 @@ def test_another_library_version_is_another_base(
     """A base built under other versions is not taken for this one."""
     first = embedded_base(1, cache=tmp_path)
     versions: dict[str, Any] = {"torch": "0"}
-    monkeypatch.setattr(base_building, "_versions", lambda: versions)
+    monkeypatch.setattr(building, "versions", lambda: versions)
     assert embedded_base(1, cache=tmp_path) != first
 
 
 def test_the_cache_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """$OPTUNA_STUDY_CACHE comes before the home folder."""
     monkeypatch.setenv("OPTUNA_STUDY_CACHE", str(tmp_path))
-    assert base_building.default_cache() == tmp_path
+    assert building.default_cache() == tmp_path

@@ -16,7 +16,7 @@ import pytest
 from optuna.trial import TrialState
 
 import study.runner
-from study.engines.workspace import sequential_engine
+from study.engines.workspace import EngineChoice, make_engine
 from study.errors import InputError
 from study.runner import run_study
 from study.spec import StudySpec
@@ -72,7 +72,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ScriptedEngine]:
 
     def put(script: Callable[[TrialConfig], list[Any]]) -> ScriptedEngine:
         engine = ScriptedEngine(script)
-        monkeypatch.setattr(study.runner, "sequential_engine", lambda *_: engine)
+        monkeypatch.setattr(study.runner, "make_engine", lambda *_: engine)
         return engine
 
     return put
@@ -330,7 +330,7 @@ def test_a_hopeless_trial_is_pruned(
         update={"evaluation": spec.evaluation.model_copy(update={"directions": ("maximize",)})}
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study.runner, "sequential_engine", lambda *_: engine)
+        patch.setattr(study.runner, "make_engine", lambda *_: engine)
         run_study(spec, tmp_path, view)
     assert engine.stopped == [7]
     assert load(tmp_path).trials[7].state == TrialState.PRUNED
@@ -432,7 +432,7 @@ def test_a_task_of_ones_own_takes_the_place_of_the_named_one(
     tiny_spec: StudySpec, tiny_base: Path, tmp_path: Path, view: Any
 ) -> None:
     """One object passed to `run_study` is trained and scored."""
-    task = sequential_engine(tiny_spec, str(tiny_base))._task
+    task = make_engine(tiny_spec, str(tiny_base), None, EngineChoice("sequential"))._task
     scores: list[int] = []
 
     class Counting:
@@ -459,7 +459,7 @@ from study.study_files import load_spec
 from test_runner import ScriptedEngine, scored
 
 engine = ScriptedEngine(lambda config: [scored(config, float(config.number))])
-study.runner.sequential_engine = lambda *_: engine
+study.runner.make_engine = lambda *_: engine
 spec = load_spec({file!r}, {{"evaluation.objective": "trainable_parameters", "search.trials": 60}})
 resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))
 try:

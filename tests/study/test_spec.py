@@ -16,7 +16,7 @@ from study.hyperparameters import MethodSpec, TrainingSpec
 from study.resume import check_comparable
 from study.spec import MAX_GRID_POINTS, StudySpec, parse_spec, spec_from_toml
 from study.study_files import load_spec, presets
-from study.trials import baseline_configs
+from study.trials import baseline_configs, search_config
 
 ALPHA = {"alpha": {"choices": [8, 16]}}
 
@@ -47,6 +47,30 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "truth as a seed": ({"seed": True}, "seed: input should be a valid integer, got True"),
     "dropout of one": ({"method": {"dropout": 1}}, "method.dropout: input should be less than 1"),
     "an unknown method": ({"method": {"name": "dora"}}, "method.name: input should be 'lora'"),
+    "a temperature without a teacher": (
+        {"search": {"parameters": {"temperature": {"low": 1.0, "high": 8.0}}}},
+        "search.parameters.temperature: needs a teacher; name one in distillation.teacher",
+    ),
+    "a teacher for a task without one": (
+        {"distillation": {"teacher": "embedded"}},
+        "distillation: the task 'translation' learns from no teacher; allowed: causal_translation",
+    ),
+    "a temperature of zero": (
+        {"distillation": {"teacher": "x", "temperature": 0}},
+        "distillation.temperature: input should be greater than 0, got 0",
+    ),
+    "a weight beyond one": (
+        {"distillation": {"teacher": "x", "distillation_weight": 1.5}},
+        "distillation.distillation_weight: input should be less than or equal to 1, got 1.5",
+    ),
+    "a distillation from nobody": (
+        {"distillation": {"temperature": 2.0}},
+        "distillation.teacher: field required",
+    ),
+    "an adapter's rank where there is none": (
+        {"method": {"name": "full"}},
+        "search.parameters.alpha: the method 'full' has no adapter; leave it out",
+    ),
     "a name with a slash": ({"name": "../x"}, "name: string should match"),
     "a name with a line end": ({"name": "x\n"}, "name: string should match"),
     "an empty name": ({"name": ""}, "name: string should match"),
@@ -323,9 +347,42 @@ def test_a_trial_is_the_file_then_the_fixed_values_then_its_own() -> None:
         ),
         "x.toml",
     )
-    method, training = spec.resolve({"alpha": 16})
+    method, training, distillation = spec.resolve({"alpha": 16})
     assert method == MethodSpec(rank=4, alpha=16, dropout=0.1)
     assert training == TrainingSpec(steps=50, report_every=10)
+    assert distillation is None
+
+
+def with_teacher(**sections: Any) -> dict[str, Any]:
+    """A valid document of a study that distils."""
+    distillation = {"teacher": "embedded", "temperature": 3.0}
+    return document(task="classification", distillation=distillation, **sections)
+
+
+def test_distillation_is_searched_like_the_rest() -> None:
+    """Temperature and weight are the file's unless a trial chose them, and among its values."""
+    parameters = {"distillation_weight": {"low": 0.0, "high": 1.0}}
+    spec = parse_spec(with_teacher(search={"parameters": parameters}), "x.toml")
+    config = search_config(spec, 0, {"distillation_weight": 0.25}, 0)
+    assert config.distillation is not None
+    assert (config.values["temperature"], config.values["distillation_weight"]) == (3.0, 0.25)
+    assert "teacher" not in config.values
+    assert spec.values_of("temperature") == (3.0,)
+
+
+def test_with_a_teacher_the_default_is_trained_without_it_too() -> None:
+    """`plain` is the default in everything but the weight of its teacher, the seed included."""
+    base, default, plain = baseline_configs(parse_spec(with_teacher(), "x.toml"))
+    assert base.distillation is None
+    assert plain.distillation is not None
+    assert default.distillation is not None
+    assert plain.distillation.distillation_weight == 0
+    assert default.distillation.distillation_weight == 0.5
+    assert (plain.seed, plain.method, plain.training) == (
+        default.seed,
+        default.method,
+        default.training,
+    )
 
 
 def test_baselines_are_the_untrained_base_and_the_default_lora() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from study.engines.base import Engine
 from study.engines.pool import PoolEngine
-from study.engines.workspace import sequential_engine
+from study.engines.workspace import EngineChoice, make_engine
 from study.spec import StudySpec
 from study.trials import (
     Finished,
@@ -29,15 +29,29 @@ POINTS: list[dict[str, Any]] = [
 ]
 
 
-def _pool(spec: StudySpec, base: Path) -> PoolEngine:
-    pool = PoolEngine(sequential_engine, 2)
-    pool.load(spec, str(base), None)
-    return pool
+SEQUENTIAL = EngineChoice("sequential")
+
+
+def _alone(choice: EngineChoice) -> Callable[[StudySpec, Path], Engine]:
+    return lambda spec, base: make_engine(spec, str(base), None, choice)
+
+
+def _pool(choice: EngineChoice) -> Callable[[StudySpec, Path], Engine]:
+    def made(spec: StudySpec, base: Path) -> PoolEngine:
+        pool = PoolEngine(make_engine, 2)
+        pool.load(spec, str(base), None, choice)
+        return pool
+
+    return made
 
 
 ENGINES: dict[str, Callable[[StudySpec, Path], Engine]] = {
-    "sequential": lambda spec, base: sequential_engine(spec, str(base)),
-    "pool": _pool,
+    "sequential": _alone(SEQUENTIAL),
+    "sequential pool": _pool(SEQUENTIAL),
+    "packed, 1 slot": _alone(EngineChoice(slots=1)),
+    "packed, 4 slots": _alone(EngineChoice(slots=4)),
+    "packed pool": _pool(EngineChoice(slots=2, workers=2)),
+    "packed, measured": _alone(EngineChoice()),
 }
 
 
@@ -86,7 +100,8 @@ def reference(
     def train(spec: StudySpec) -> dict[int, TrialResult]:
         found: dict[int, TrialResult] = {}
         for config in configs_of(spec):
-            found |= train_all(sequential_engine(spec, str(tiny_base)), [config])[0]
+            alone = make_engine(spec, str(tiny_base), None, SEQUENTIAL)
+            found |= train_all(alone, [config])[0]
         return found
 
     return train

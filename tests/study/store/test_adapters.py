@@ -9,8 +9,6 @@ import pytest
 
 from study.errors import InputError
 from study.store.adapters import (
-    CONFIG_NAME,
-    WEIGHTS_NAME,
     adapter_folder,
     keep_only,
     save_adapter,
@@ -28,8 +26,8 @@ def test_an_adapter_is_two_files_of_pefts(tmp_path: Path) -> None:
     """The folder is named after the trial and holds PEFT's two file names."""
     folder = save_adapter(tmp_path, trial_name(12), files('{"é": 1}'))
     assert folder == tmp_path / "adapters" / "trial-00012" == adapter_folder(tmp_path, folder.name)
-    assert sorted(os.listdir(folder)) == [CONFIG_NAME, WEIGHTS_NAME]
-    assert (folder / CONFIG_NAME).read_text(encoding="utf-8") == '{"é": 1}'
+    assert sorted(os.listdir(folder)) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert (folder / "adapter_config.json").read_text(encoding="utf-8") == '{"é": 1}'
 
 
 def test_saving_again_replaces(tmp_path: Path) -> None:
@@ -39,7 +37,7 @@ def test_saving_again_replaces(tmp_path: Path) -> None:
     rest.mkdir()
     (rest / "junk").touch()
     folder = save_adapter(tmp_path, "trial-00001", files("new"))
-    assert (folder / WEIGHTS_NAME).read_bytes() == b"new"
+    assert (folder / "adapter_model.safetensors").read_bytes() == b"new"
     assert os.listdir(tmp_path / "adapters") == ["trial-00001"]
 
 
@@ -55,7 +53,7 @@ def test_a_disk_that_is_full_leaves_the_old_adapter(
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(InputError, match="cannot save the adapter: No space left on device"):
         save_adapter(tmp_path, "default", files("new"))
-    assert (folder / WEIGHTS_NAME).read_bytes() == b"old"
+    assert (folder / "adapter_model.safetensors").read_bytes() == b"old"
 
 
 def test_a_file_in_the_folders_place(tmp_path: Path) -> None:

@@ -1,0 +1,142 @@
+"""Prompts in a chat model's own format: instruction, source, answer; and where the answer stands.
+
+The format is the tokenizer's chat template.  Llama 3's stands here for tokenizers that have its
+marks but no template, as those of that family's base models have.  An answer ends with a stop token
+of its own, `<|end_of_translation|>`: a reserved token of the vocabulary stands for it, so that the
+embedding keeps its size and an adapter loads on the original base.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from study.errors import InputError
+
+RESERVED = re.compile(r"<\|reserved_special_token_\d+\|>")
+HEADER, END_OF_TURN = "<|start_header_id|>", "<|eot_id|>"
+DATE = "26 Jul 2024"
+"""What Llama 3.2's template says is today: its own default; the real date would change results."""
+
+LLAMA3_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "<|start_header_id|>{{ message['role'] }}<|end_header_id|>\n\n"
+    "{{ message['content'] | trim }}<|eot_id|>"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
+)
+"""Llama 3's published prompt format, without tools and dates."""
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """The ids of one example: what the model is given, and what it is to answer."""
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]  # with the stop token at its end, unless the answer was cut
+    is_cut: bool  # source or answer was longer than allowed
+
+
+class ChatFormat:
+    """Writes pairs of texts as dialogues of one tokenizer."""
+
+    def __init__(self, tokenizer: Any, instruction: str, stop_token: str, max_tokens: int) -> None:
+        """Find template and stop token.
+
+        Args:
+            tokenizer: A fast tokenizer of transformers.
+            instruction: What the system message says.
+            stop_token: A token of the vocabulary; where there is none of this name, the first
+                reserved token stands for it.
+            max_tokens: Source and answer are cut to so many tokens each.
+
+        Raises:
+            InputError: the tokenizer has no template, or the vocabulary no such token.
+        """
+        self._tokenizer = tokenizer
+        self._template = template_of(tokenizer)
+        self._instruction = instruction
+        self._max_tokens = max_tokens
+        self.stop = stop_id(tokenizer, stop_token)
+
+    def dialogue(self, source: str, answer: str) -> Dialogue:
+        """Return an example as ids.
+
+        Raises:
+            InputError: the template does not give the answer back as it is.
+        """
+        asked, source_is_cut = self._cut(source.strip())
+        answered, answer_is_cut = self._cut(answer.strip())
+        prompt = self._written(asked)
+        whole = self._written(asked, answered)
+        if not whole.startswith(prompt + answered):
+            raise InputError(
+                f"data: the chat template of the base model does not hold the answer as it is "
+                f"given, right after the prompt; the answer: {answered[:60]!r}"
+            )
+        ending = () if answer_is_cut else (self.stop,)
+        ids = (*self._ids(answered), *ending)
+        return Dialogue(tuple(self._ids(prompt)), ids, source_is_cut or answer_is_cut)
+
+    def _written(self, source: str, answer: str | None = None) -> str:
+        messages = [
+            {"role": "system", "content": self._instruction},
+            {"role": "user", "content": source},
+        ]
+        if answer is not None:
+            messages.append({"role": "assistant", "content": answer})
+        return str(
+            self._tokenizer.apply_chat_template(
+                messages,
+                chat_template=self._template,
+                tokenize=False,
+                add_generation_prompt=answer is None,
+                date_string=DATE,
+            )
+        )
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _cut(self, text: str) -> tuple[str, bool]:
+        """Return the text up to its last allowed token, and whether that is less than all."""
+        encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ends = [end for _, end in encoded["offset_mapping"]]
+        is_cut = len(ends) > self._max_tokens
+        return (text[: ends[self._max_tokens - 1]].rstrip() if is_cut else text), is_cut
+
+
+def template_of(tokenizer: Any) -> str:
+    """Return the tokenizer's chat template, or Llama 3's where it has Llama 3's marks.
+
+    Raises:
+        InputError: it has neither.
+    """
+    if tokenizer.chat_template:
+        return str(tokenizer.get_chat_template())
+    if {HEADER, END_OF_TURN} <= set(tokenizer.get_vocab()):
+        return LLAMA3_TEMPLATE
+    raise InputError(
+        "base.model: its tokenizer has neither a chat template nor Llama 3's marks "
+        f"({HEADER}, {END_OF_TURN}); this task needs a chat model"
+    )
+
+
+def stop_id(tokenizer: Any, stop_token: str) -> int:
+    """Return the token of this name, or the first reserved token, which stands for it.
+
+    Raises:
+        InputError: the vocabulary has neither.
+    """
+    vocabulary: dict[str, int] = tokenizer.get_vocab()
+    if stop_token in vocabulary:
+        return vocabulary[stop_token]
+    reserved = [number for token, number in vocabulary.items() if RESERVED.fullmatch(token)]
+    if not reserved:
+        raise InputError(
+            f"data.stop_token: the vocabulary has no {stop_token!r} and no reserved token to stand "
+            f"for it; name one that it has, such as {tokenizer.eos_token!r}, or add it to the "
+            "tokenizer, resize the model and keep that as base.model"
+        )
+    return min(reserved)

@@ -1,0 +1,76 @@
+"""The embedded corpora of labelled sentence pairs: who learns from which of them.
+
+The teacher learns from many pairs, the student from few; both begin from text in which sentences
+follow one another and a connective says how, as in any text.  No pair stands in two splits.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from study.data.embedded.entailment import entailment_pairs
+from study.data.embedded.paraphrase import paraphrase_pairs
+
+LANGUAGES: Mapping[str, Callable[[random.Random], Iterator[tuple[str, str, str]]]] = {
+    "mnli": entailment_pairs,
+    "qqp": paraphrase_pairs,
+}
+CONNECTIVES: Mapping[str, str] = {
+    "entailment": "therefore",
+    "neutral": "moreover",
+    "contradiction": "however",
+    "duplicate": "likewise",
+    "not_duplicate": "besides",
+}
+
+
+@dataclass(frozen=True)
+class SentencePair:
+    """Two sentences and their label's name."""
+
+    first: str
+    second: str
+    label: str
+
+
+@dataclass(frozen=True)
+class EmbeddedPairs:
+    """The splits: `train` and `dev` of the study, `teacher` and `text` of what is built before."""
+
+    train: tuple[SentencePair, ...]
+    dev: tuple[SentencePair, ...]
+    teacher: tuple[SentencePair, ...]
+    text: tuple[SentencePair, ...]  # its labels show as connectives only
+
+
+SIZES = {"dev": 800, "train": 1_000, "teacher": 12_000, "text": 3_000}
+"""What is scored is drawn first, so that no size of another split changes it."""
+
+
+def pair_corpus(language: str, seed: int = 0) -> EmbeddedPairs:
+    """Return the corpus of a language (mnli or qqp) and seed: the same everywhere."""
+    seen: set[tuple[str, str]] = set()
+    drawn = {
+        split: tuple(_new(LANGUAGES[language], f"{seed}/{language}/{split}", size, seen))
+        for split, size in SIZES.items()
+    }
+    return EmbeddedPairs(**drawn)
+
+
+def _new(
+    language: Callable[[random.Random], Iterator[tuple[str, str, str]]],
+    seed: str,
+    size: int,
+    seen: set[tuple[str, str]],
+) -> Iterator[SentencePair]:
+    """Yield `size` pairs that were in no split before."""
+    left = size
+    for first, second, label in language(random.Random(seed)):
+        if not left:
+            return
+        if first != second and (first, second) not in seen:
+            seen.add((first, second))
+            left -= 1
+            yield SentencePair(first, second, label)

@@ -1,0 +1,205 @@
+"""Labelled sentence pairs: GLUE's files as they are, hub datasets, TSV, JSONL, or embedded ones.
+
+Which columns hold what is read from the header: MNLI's and QQP's are known in every layout that
+they are handed on in, others are named in the study file.  Rows that nobody could learn from are
+left out and counted, as GLUE's own readers do: no label, an empty sentence, a broken line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from study.data.embedded import SentencePair, pair_corpus
+from study.data.readers import Corpus, hub_rows, lines_of
+from study.errors import InputError
+from study.spec import DataSpec
+
+NLI = ("entailment", "neutral", "contradiction")
+PARAPHRASE = ("not_duplicate", "duplicate")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns hold both sentences and the label, and what the label's numbers mean."""
+
+    first: str
+    second: str
+    label: str
+    labels: tuple[str, ...] = ()
+
+
+LAYOUTS = (
+    Layout("sentence1", "sentence2", "gold_label", NLI),  # MultiNLI's and GLUE's files
+    Layout("premise", "hypothesis", "label", NLI),  # the hub's
+    Layout("question1", "question2", "is_duplicate", PARAPHRASE),  # GLUE's file
+    Layout("question1", "question2", "label", PARAPHRASE),  # the hub's
+    Layout("sentence1", "sentence2", "label"),
+)
+UNLABELLED = {"-", "-1", ""}
+"""What stands for a label where the annotators did not agree, or where it is kept secret."""
+BROKEN_SHARE = 0.01
+"""So many lines of a file may have too many or too few fields; QQP's has a few."""
+Row = tuple[str, Mapping[str, Any]]
+
+
+def load_sentence_pairs(data: DataSpec) -> Corpus[SentencePair]:
+    """Read what `[data]` names; InputError with one line a problem."""
+    if data.origin == "embedded":
+        return _embedded(data.subset or "mnli", data.seed)
+    sources = {split: (str(path), _file_rows(path)) for split, path in data.files.items()}
+    if data.origin != "files":
+        sources |= {split: hub_rows(data, split) for split in ("train", "dev")}
+    skipped: Counter[str] = Counter()
+    raw = {s: list(_raw(rows, where, data, skipped)) for s, (where, rows) in sources.items()}
+    labels = data.labels or _labels([row for rows in raw.values() for row in rows])
+    read = {split: tuple(_named(row, labels) for row in rows) for split, rows in raw.items()}
+    return Corpus(
+        read["train"], read["dev"], read.get("general", ()), labels=labels, skipped=dict(skipped)
+    )
+
+
+@cache
+def _embedded(subset: str, seed: int) -> Corpus[SentencePair]:
+    corpus = pair_corpus(subset, seed)
+    return Corpus(corpus.train, corpus.dev, labels=NLI if subset == "mnli" else PARAPHRASE)
+
+
+# ---------------------------------------------------------------- files
+
+
+def _file_rows(path: Path) -> Iterator[Row]:
+    suffix = path.suffix.lower()
+    if suffix not in (".tsv", ".jsonl"):
+        raise InputError(
+            f"{path}: unknown kind of file, got {path.suffix!r}; allowed: .tsv, .jsonl"
+        )
+    return _json_rows(path) if suffix == ".jsonl" else _tsv_rows(path)
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
+    for where, line in lines_of(path):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}: not JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{where}: must be a JSON object, got {line[:40]!r}")
+        yield where, row
+
+
+def _tsv_rows(path: Path) -> Iterator[Row]:
+    """Yield rows by the header's names; a broken line is a row without any."""
+    lines = lines_of(path)
+    _, header = next(lines, ("", ""))
+    columns, broken = header.split("\t"), 0
+    for rows, (where, line) in enumerate(lines, 1):
+        fields = line.split("\t")
+        broken += len(fields) != len(columns)
+        if broken > max(1, BROKEN_SHARE * max(rows, 1000)):
+            raise InputError(
+                f"{where}: {len(fields)} fields; the header has {len(columns)}, and {broken} of "
+                f"{rows} lines disagree with it"
+            )
+        yield where, dict(zip(columns, fields, strict=True)) if len(fields) == len(columns) else {}
+
+
+# ---------------------------------------------------------------- rows
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """A row whose label is not understood yet."""
+
+    where: str
+    first: str
+    second: str
+    label: str
+    known: tuple[str, ...]  # what the layout says of the labels
+
+
+def _raw(rows: Iterator[Row], where: str, data: DataSpec, skipped: Counter[str]) -> Iterator[_Raw]:
+    layout: Layout | None = None
+    count = 0
+    for place, row in rows:
+        if not row:
+            skipped["broken lines"] += 1
+            continue
+        layout = layout or _layout(list(row), data, place)
+        found = _row(row, layout, place)
+        reason = _unusable(found)
+        if reason:
+            skipped[reason] += 1
+            continue
+        count += 1
+        yield found
+    if not count:
+        raise InputError(f"{where}: holds no labelled pairs")
+
+
+def _layout(columns: Sequence[str], data: DataSpec, where: str) -> Layout:
+    """Return the layout that the study file names, or the first known one that fits."""
+    named = Layout(data.source_column, data.target_column, data.label_column or "label")
+    for layout in (named, *LAYOUTS):
+        if {layout.first, layout.second, layout.label} <= set(columns):
+            return layout
+    got = ", ".join(repr(c[:40]) for c in columns[:12])
+    raise InputError(
+        f"{where}: no columns of sentence pairs, got {got}; known: "
+        + "; ".join(f"{known.first}, {known.second}, {known.label}" for known in LAYOUTS)
+        + "; or set data.source_column, data.target_column and data.label_column"
+    )
+
+
+def _row(row: Mapping[str, Any], layout: Layout, where: str) -> _Raw:
+    values = {}
+    for name in (layout.first, layout.second, layout.label):
+        if name not in row:
+            raise InputError(f"{where}: no field {name!r}, got {', '.join(map(repr, row))[:80]}")
+        values[name] = row[name]
+    sides = []
+    for name in (layout.first, layout.second):
+        if not isinstance(values[name], str):
+            raise InputError(f"{where}: {name}: must be text, got {values[name]!r:.60}")
+        sides.append(values[name].strip())
+    label = values[layout.label]
+    if not isinstance(label, (str, int)):
+        raise InputError(f"{where}: {layout.label}: must be text or a number, got {label!r:.60}")
+    text = label.strip() if isinstance(label, str) else str(int(label))
+    return _Raw(where, sides[0], sides[1], text, layout.labels)
+
+
+def _unusable(row: _Raw) -> str:
+    if row.label in UNLABELLED:
+        return "rows without a label"
+    return "" if row.first and row.second else "rows with an empty sentence"
+
+
+# ---------------------------------------------------------------- labels
+
+
+def _labels(rows: Sequence[_Raw]) -> tuple[str, ...]:
+    """Return the labels in order: the layout's where they are its, else sorted."""
+    known, used = rows[0].known, {row.label for row in rows}
+    if known and used <= {*known, *map(str, range(len(known)))}:
+        return known
+    return tuple(
+        sorted(used, key=lambda label: (len(label), label) if label.isdigit() else (0, label))
+    )
+
+
+def _named(row: _Raw, labels: Sequence[str]) -> SentencePair:
+    """Return the pair with its label by name; a number is a position among the labels."""
+    if row.label in labels:
+        return SentencePair(row.first, row.second, row.label)
+    if row.label.isdigit() and int(row.label) < len(labels):
+        return SentencePair(row.first, row.second, labels[int(row.label)])
+    raise InputError(
+        f"{row.where}: label {row.label[:40]!r} is none of the study's; allowed: "
+        f"{', '.join(labels)}, or their numbers from 0"
+    )

@@ -1,0 +1,159 @@
+"""Translation with a decoder-only chat model, alone or with a teacher: Llama's task.
+
+The loss counts the answer only.  Rows are prompt and answer, padded on the right, so attention
+needs no mask: nothing that counts comes after padding.  The output head, half of a small model's
+work, is computed where an answer is predicted and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from study.base_models import BaseModel, load_teacher
+from study.data.chat import ChatFormat, Dialogue
+from study.data.embedded import Pair
+from study.data.readers import Corpus
+from study.errors import InputError
+from study.losses import IGNORED, cross_entropy, distillation
+from study.metrics import METRICS, Statistics, text_statistics
+from study.spec import StudySpec
+from study.tasks.base import Batch
+from study.tasks.teachers import (
+    Teacher,
+    answer_states,
+    check_head,
+    end_ids,
+    padded_inputs,
+    padding_id,
+)
+from study.trials import TrialConfig
+
+
+class CausalTranslationTask:
+    """Instruction and source in, translation and stop token out."""
+
+    def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus[Pair]) -> None:
+        self._evaluation = spec.evaluation
+        self._tokenizer = base.tokenizer
+        self._corpus = corpus
+        self._text_metrics = [m for m in spec.evaluation.metrics if METRICS[m].from_text]
+        form = ChatFormat(
+            base.tokenizer, spec.data.instruction, spec.data.stop_token, spec.data.max_tokens
+        )
+        self._pad = padding_id(base, form.stop)
+        self._ends = end_ids(base, form.stop)
+        self._dialogues = _dialogues(form, corpus, base.model.config.max_position_embeddings)
+        check_head(base.model, form.stop)
+        self._teacher: Teacher | None = None
+        if spec.distillation is not None:
+            asked = [self._dialogues[pair] for pair in corpus.train]
+            self._teacher = Teacher(load_teacher(spec, base), asked, form.stop)
+
+    def examples(self, split: str) -> Sequence[Pair]:
+        """Return the pairs of a split."""
+        return self._corpus.split(split)
+
+    def texts(self, example: Pair) -> tuple[str, str]:
+        """Return the source and the reference translation."""
+        return example.source, example.target
+
+    def length(self, example: Pair) -> int:
+        """Return the number of the prompt's tokens."""
+        return len(self._dialogues[example].prompt)
+
+    def collate(
+        self, examples: Sequence[Pair], config: TrialConfig, generator: torch.Generator
+    ) -> Batch:
+        """Return inputs (B, T), the answers as labels (B, A), and what each row's loss needs."""
+        chosen = [self._dialogues[pair] for pair in examples]
+        rows = {"prompt_tokens": torch.tensor([len(d.prompt) for d in chosen])}
+        if config.distillation is not None and self._teacher is not None:
+            rows["teacher"] = self._teacher.states(chosen)  # (B, A, D)
+            shape = (len(chosen),)
+            rows["temperature"] = torch.full(
+                shape, config.distillation.temperature, dtype=torch.float64
+            )
+            rows["weight"] = torch.full(
+                shape, config.distillation.distillation_weight, dtype=torch.float64
+            )
+        answers = [torch.tensor(d.answer) for d in chosen]
+        labels = pad_sequence(answers, batch_first=True, padding_value=IGNORED)
+        return Batch(
+            {"input_ids": padded_inputs(chosen, self._pad)}, labels, rows, {"input_ids": self._pad}
+        )
+
+    def loss(self, model: Any, batch: Batch) -> Tensor:
+        """Return (B, 2): the loss summed over the answer's tokens, and their number."""
+        rows, labels = batch.rows, batch.labels
+        states = answer_states(
+            model, batch.inputs["input_ids"], rows["prompt_tokens"], labels.shape[1]
+        )
+        logits = model.get_output_embeddings()(states)  # (B, A, V)
+        if "teacher" not in rows:
+            return cross_entropy(logits, labels)
+        assert self._teacher is not None
+        soft = self._teacher.logits(rows["teacher"])  # (B, A, V)
+        return distillation(logits, soft, labels, rows["temperature"], rows["weight"])
+
+    def predict(self, model: Any, batch: Batch) -> list[str]:
+        """Generate one translation a row: greedy, or with beams; cut at the stop token."""
+        prompts, mask = left_padded(
+            batch.inputs["input_ids"], batch.rows["prompt_tokens"], self._pad
+        )
+        ids = model.generate(
+            input_ids=prompts,
+            attention_mask=mask,
+            num_beams=self._evaluation.num_beams,
+            max_new_tokens=self._evaluation.max_new_tokens,
+            do_sample=False,
+            eos_token_id=self._ends,
+            pad_token_id=self._pad,
+        )
+        answers = [self._up_to_the_end(row) for row in ids[:, prompts.shape[1] :].tolist()]
+        texts = self._tokenizer.batch_decode(answers, skip_special_tokens=True)
+        return [" ".join(text.split()) for text in texts]
+
+    def _up_to_the_end(self, ids: list[int]) -> list[int]:
+        end = next((i for i, token in enumerate(ids) if token in self._ends), len(ids))
+        return ids[:end]
+
+    def score(self, outputs: Sequence[str], examples: Sequence[Pair]) -> dict[str, Statistics]:
+        """Return the statistics of every text metric of the study."""
+        references = [pair.target for pair in examples]
+        return {name: text_statistics(name, outputs, references) for name in self._text_metrics}
+
+
+def _dialogues(form: ChatFormat, corpus: Corpus[Pair], longest: int) -> dict[Pair, Dialogue]:
+    """Write every pair of the corpus as a dialogue, before anything is trained.
+
+    Raises:
+        InputError: the template does not hold an answer, or a dialogue is longer than the model.
+    """
+    found: dict[Pair, Dialogue] = {}
+    for split in ("train", "dev", "general"):
+        for number, pair in enumerate(corpus.split(split), 1):
+            try:
+                found[pair] = form.dialogue(pair.source, pair.target)
+            except InputError as error:
+                raise InputError(f"{split}: pair {number}: {error}") from None
+            tokens = len(found[pair].prompt) + len(found[pair].answer)
+            if tokens > longest:
+                raise InputError(
+                    f"{split}: pair {number}: {tokens} tokens with the prompt, the base model "
+                    f"reads {longest}; lower data.max_tokens"
+                )
+    return found
+
+
+def left_padded(input_ids: Tensor, prompt_tokens: Tensor, pad: int) -> tuple[Tensor, Tensor]:
+    """Return the prompts alone, moved to the right edge, and their mask: each (B, P)."""
+    width = int(prompt_tokens.max())
+    columns = torch.arange(width, device=input_ids.device) - (width - prompt_tokens)[:, None]
+    mask = columns >= 0  # (B, P)
+    prompts = input_ids.gather(1, columns.clamp(min=0)).masked_fill(~mask, pad)
+    return prompts, mask.long()

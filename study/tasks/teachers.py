@@ -1,0 +1,115 @@
+"""A teacher that is asked once an example, however many trials learn from it.
+
+Every trial of a study sees the same training examples, and a frozen teacher always says the same
+of them.  So what is kept of it are its last hidden states at the answer's positions, (A, D) an
+example: a matrix product away from its logits, exact at every temperature, and far smaller than
+the logits (A, V).  benchmarks/teacher_logits.py compares this with asking anew and with keeping the
+top k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from study.base_models import BaseModel
+from study.data.chat import Dialogue
+from study.errors import InputError
+
+TOGETHER = 32
+"""Dialogues that are asked in one pass: always the same ones, so no result depends on the order."""
+NEVER = -1e4  # a logit of no probability that stays finite at any temperature
+
+
+class Teacher:
+    """A frozen causal language model, and what it said so far."""
+
+    def __init__(self, base: BaseModel, dialogues: Sequence[Dialogue], stop: int) -> None:
+        """Take a model, the dialogues that it can be asked about, and their stop token.
+
+        Raises:
+            InputError: the model's logits are more than its output head.
+        """
+        self._model = base.model
+        self._pad = padding_id(base, stop)
+        self._stop, self._ends = stop, end_ids(base, stop)
+        known = sorted(dict.fromkeys(dialogues), key=lambda d: len(d.prompt) + len(d.answer))
+        groups = [tuple(known[at : at + TOGETHER]) for at in range(0, len(known), TOGETHER)]
+        self._group_of = {dialogue: group for group in groups for dialogue in group}
+        self._kept: dict[Dialogue, Tensor] = {}  # (A, D) each
+        check_head(self._model, stop, "distillation.teacher")
+
+    def states(self, dialogues: Sequence[Dialogue]) -> Tensor:
+        """Return the last hidden states (B, A, D) from which each answer token is predicted."""
+        for dialogue in dialogues:
+            if dialogue not in self._kept:
+                self._ask(self._group_of[dialogue])
+        return pad_sequence([self._kept[d] for d in dialogues], batch_first=True)
+
+    @torch.no_grad()
+    def _ask(self, group: Sequence[Dialogue]) -> None:
+        device = self._model.device
+        input_ids = padded_inputs(group, self._pad).to(device)
+        starts = torch.tensor([len(d.prompt) for d in group], device=device)
+        longest = max(len(d.answer) for d in group)
+        found = answer_states(self._model, input_ids, starts, longest).cpu()
+        for dialogue, states in zip(group, found, strict=True):
+            self._kept[dialogue] = states[: len(dialogue.answer)].clone()
+
+    @torch.no_grad()
+    def logits(self, states: Tensor) -> Tensor:
+        """Return the logits (B, A, V) of states (B, A, D).
+
+        Whatever ends the teacher's turn counts as the stop token, which it need not have learnt.
+        """
+        logits: Tensor = self._model.get_output_embeddings()(states)
+        ending = logits[..., self._ends].logsumexp(dim=-1)  # (B, A)
+        logits[..., self._ends] = NEVER
+        logits[..., self._stop] = ending
+        return logits
+
+
+def end_ids(base: BaseModel, stop: int) -> list[int]:
+    """Return what ends an answer: the stop token, and what ends the model's own turns."""
+    own = base.model.generation_config.eos_token_id
+    known = {stop, base.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
+    return sorted(int(token) for token in known - {None})
+
+
+def padding_id(base: BaseModel, stop: int) -> int:
+    """Return what rows are filled up with; Llama's tokenizers name nothing for it."""
+    return stop if base.tokenizer.pad_token_id is None else int(base.tokenizer.pad_token_id)
+
+
+def padded_inputs(dialogues: Sequence[Dialogue], pad: int) -> Tensor:
+    """Return what a model reads (B, T): prompt and answer but for its last token."""
+    ids = [torch.tensor(d.prompt + d.answer[:-1]) for d in dialogues]
+    return pad_sequence(ids, batch_first=True, padding_value=pad)
+
+
+def answer_states(model: Any, input_ids: Tensor, prompt_tokens: Tensor, answer: int) -> Tensor:
+    """Return the last hidden states (B, A, D) from which `answer` tokens a row are predicted.
+
+    `input_ids` (B, T) are padded on the right; the first `prompt_tokens` (B,) of each are given.
+    """
+    hidden: Tensor = model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+    columns = (prompt_tokens - 1)[:, None] + torch.arange(answer, device=hidden.device)  # (B, A)
+    columns = columns.clamp(max=hidden.shape[1] - 1)
+    return hidden.gather(1, columns[:, :, None].expand(-1, -1, hidden.shape[2]))
+
+
+@torch.no_grad()
+def check_head(model: Any, token: int, key: str = "base.model") -> None:
+    """Refuse a model whose logits are more than its output head of its last hidden states."""
+    ids = torch.tensor([[token, token]], device=model.device)
+    one = torch.tensor([1], device=model.device)
+    ours = model.get_output_embeddings()(answer_states(model, ids, one, 2))
+    if not torch.allclose(ours, model(input_ids=ids).logits.to(ours), rtol=1e-2, atol=1e-2):
+        raise InputError(
+            f"{key}: {model.config.model_type!r} models change their logits after the output head; "
+            "this task takes models that do not, such as llama"
+        )
