@@ -35,9 +35,9 @@ class BaseModel:
     model: Any  # a transformers PreTrainedModel
     tokenizer: Any
     name: str  # as PEFT records it in adapter_config.json
-    decompositions: dict[str, Any] = field(default_factory=dict, repr=False)  # of PiSSA, by module
     fresh: frozenset[str] = frozenset()  # weights of a new head that the checkpoint does not hold
     trained_tokens: tuple[int, ...] = ()  # whose rows of the vocabulary are trained beside LoRA
+    decompositions: dict[str, Any] = field(default_factory=dict, repr=False)  # of PiSSA, by module
 
     @property
     def model_type(self) -> str:

@@ -66,7 +66,7 @@ PLAIN_HEADS = frozenset({"m2m_100", "llama", "mistral", "qwen2"})
 ROWS_AT_ONCE = 128  # as many logits as stay in a core's cache
 
 
-def language_model_loss(model: Any, inputs: Mapping[str, Tensor], labels: Tensor) -> Tensor:
+def language_model_loss(model: Any, inputs: Mapping[str, Any], labels: Tensor) -> Tensor:
     """Return the token cross-entropy (B, 2) of a model's logits (B, T, V) against labels (B, T).
 
     Where the output layer is a plain frozen one, no logit of an unlabelled position is computed,
@@ -102,9 +102,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         """Return the losses (n,)."""
         losses, grads = [], []
-        for h, label in zip(
-            hidden.split(ROWS_AT_ONCE), labels[:, None].split(ROWS_AT_ONCE), strict=True
-        ):
+        for start in range(0, len(hidden), ROWS_AT_ONCE):
+            h = hidden[start : start + ROWS_AT_ONCE]
+            label = labels[start : start + ROWS_AT_ONCE, None]
             log_p = _at_least_float32(F.linear(h, weight, bias)).log_softmax(dim=1)
             losses.append(-log_p.gather(1, label)[:, 0])
             if grad:

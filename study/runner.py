@@ -22,6 +22,7 @@ from study.data.readers import load_corpus
 from study.engines.base import Engine
 from study.engines.pool import PoolEngine
 from study.engines.process import be_one_quiet_thread
+from study.engines.workspace import EngineChoice, EngineName, make_engine
 from study.errors import InputError
 from study.ledger import Ledger, open_ledger
 from study.samplers import sampler_for

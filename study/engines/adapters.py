@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ class Adapter:
     peft_model: Any
     other_weights: list[nn.Parameter]  # A, and what is trained beside LoRA
     lora_b: list[nn.Parameter]
-    dropouts: nn.ModuleList
+    dropouts: Sequence[SeededDropout]
     principal: Mapping[str, Pair]  # PiSSA's A₀ and B₀ by module
     original: Mapping[str, Tensor]  # the weights that they were taken out of
 
@@ -39,6 +39,12 @@ class Adapter:
     def weights(self) -> list[nn.Parameter]:
         """All that is trained."""
         return [*self.other_weights, *self.lora_b]
+
+    def begin_step(self, step: int) -> None:
+        """Turn dropout on, with the masks of this step."""
+        for dropout in self.dropouts:
+            dropout.train()
+            dropout.step = step
 
     def files(self) -> AdapterFiles:
         """Return the adapter in PEFT's own format."""
@@ -72,7 +78,7 @@ def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
         warnings.simplefilter("ignore")
         peft_model = get_peft_model(base.model, config)
     layers = {n: layer for n, layer in base.model.named_modules() if hasattr(layer, "lora_A")}
-    dropouts = nn.ModuleList()
+    dropouts: list[SeededDropout] = []
     for name, layer in layers.items():
         layer.lora_A[ADAPTER].weight.data.copy_(
             initial_a(layer.lora_A[ADAPTER].weight.shape, seed, name)

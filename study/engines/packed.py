@@ -171,7 +171,7 @@ class PackedEngine:
         )
         batch = stacked([group for of_slot in groups for group in of_slot]).to(self._model.device)
         losses = self._task.loss(self._model, batch)  # (rows, 2)
-        losses[:, 0].sum().backward()
+        torch.autograd.backward(losses[:, 0].sum())
         owner = torch.repeat_interleave(torch.tensor(counts))
         totals = torch.zeros(len(slots), 2, dtype=torch.float64)
         return totals.index_add(0, owner, losses.detach().double().cpu())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from study.base_models import BaseModel
-from study.engines.adapters import PREFIX, adapter_files, initial_a, principal_pair
+from study.engines.adapters import PREFIX, Pair, adapter_files, initial_a, principal_pair
 from study.engines.packed_linear import PackedLinear, Pairs, Rows, SlotAdapter
 from study.hyperparameters import MethodSpec
 from study.methods import peft_config, targeted_modules
@@ -73,7 +73,7 @@ class AdapterBank:
                 method.init_lora_weights == "pissa",
             )
             self._initialise(layer, slot, name, method, seed)
-        return method.rank * sum(n.in_features + n.out_features for n in names.values())
+        return method.rank * sum(int(n.in_features + n.out_features) for n in names.values())
 
     def _initialise(
         self, layer: PackedLinear, slot: int, name: str, method: MethodSpec, seed: int
@@ -124,7 +124,8 @@ class AdapterBank:
     def files(self, slot: int) -> AdapterFiles:
         """Return a slot's adapter in PEFT's own format."""
         method = self._methods[slot]
-        tensors, principal = {}, {}
+        tensors: dict[str, Tensor] = {}
+        principal: dict[str, Pair] = {}
         for name, layer in self._layers.items():
             if slot not in layer.adapters:
                 continue
@@ -139,7 +140,7 @@ class AdapterBank:
     def open(self) -> None:
         """Take over the layers of the base."""
         for layer in self._layers.values():
-            layer.linear.forward = layer  # type: ignore[method-assign]
+            vars(layer.linear)["forward"] = layer
 
     def close(self) -> None:
         """Give the base's layers their own `forward` back."""
@@ -154,9 +155,10 @@ def max_precision(dtype: torch.dtype) -> torch.dtype:
 
 def _columns(matrix: Tensor, start: int, shape: tuple[int, int]) -> Tensor:
     """Return columns of (K, P) as (K, *shape), sharing memory."""
-    return matrix[:, start : start + shape[0] * shape[1]].unflatten(1, shape)
+    part = matrix[:, start : start + shape[0] * shape[1]]
+    return part.view(len(matrix), *shape)
 
 
-def _pair_of(pairs: Pairs, slot: int, rank: int) -> tuple[Tensor, Tensor]:
+def _pair_of(pairs: Pairs, slot: int, rank: int) -> Pair:
     """Return one slot's A (rank, D_in) and B (D_out, rank), sharing memory."""
     return pairs.A[slot, :rank], pairs.B[slot, :, :rank]

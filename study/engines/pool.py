@@ -53,10 +53,7 @@ class PoolEngine:
 
     def start(self, config: TrialConfig) -> None:
         """Give the trial to the worker with the most room."""
-        worker = max(self._workers, key=lambda w: w.free_slots)
-        worker.trials.add(config.number)
-        worker.free -= 1
-        worker.send("start", (config,))
+        max(self._workers, key=lambda worker: worker.free_slots).start(config)
 
     def advance(self) -> list[Event]:
         """Let every worker train, and return the reports of those that have some."""
@@ -136,6 +133,12 @@ class _Worker:
             self.receive()
         assert self.free is not None
         return self.free
+
+    def start(self, config: TrialConfig) -> None:
+        assert self.free
+        self.trials.add(config.number)
+        self.free -= 1
+        self.send("start", (config,))
 
     def send(self, command: str, arguments: tuple[Any, ...]) -> None:
         try:

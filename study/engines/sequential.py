@@ -65,7 +65,6 @@ class SequentialEngine:
         """Train up to the next report, the end, or a loss that is no number."""
         started = time.perf_counter()
         self._base.model.train(training.config.training.base_dropout)
-        adapter.dropouts.train()
         self._train_one_step(training, adapter)
         while not training.is_due:
             self._train_one_step(training, adapter)
@@ -73,9 +72,8 @@ class SequentialEngine:
         training.train_seconds += time.perf_counter() - started
 
     def _train_one_step(self, training: Training, adapter: Adapter | FullWeights) -> None:
+        adapter.begin_step(training.step)
         batch = stacked(training.next_groups()).to(self._base.model.device)
-        for dropout in adapter.dropouts:
-            dropout.step = training.step
         total, weight = self._task.loss(self._base.model, batch).sum(dim=0)
         loss = total / weight
         if training.count_step(loss.item(), weight.item()):

@@ -18,7 +18,7 @@ from study.methods import check_targets, why_not_packed
 from study.spec import StudySpec
 from study.tasks import make_task
 from study.tasks.base import Task
-from study.trials import TrialConfig, baseline_configs
+from study.trials import TrialConfig, baseline_configs, search_config
 
 EngineName = Literal["packed", "sequential"]
 
@@ -53,10 +53,16 @@ def make_engine(
 def _packable_methods(spec: StudySpec, base: BaseModel) -> list[MethodSpec]:
     """Return methods as wide as any that trials may have and that can be packed."""
     names = ("rank", "target_modules", "init_lora_weights")
-    parts = [spec.resolve({name: value}) for name in names for value in spec.values_of(name)]
-    found = [(part[0], part[1]) for part in parts]
-    found += [(c.method, c.training) for c in baseline_configs(spec) if c.method is not None]
-    return [m for m, training in found if why_not_packed(m, training, base) is None]
+    configs = [
+        search_config(spec, 0, {name: value}, origin=0)
+        for name in names
+        for value in spec.values_of(name)
+    ]
+    return [
+        config.method
+        for config in (*configs, *baseline_configs(spec))
+        if config.method is not None and _why_alone(config, base) is None
+    ]
 
 
 def _why_alone(config: TrialConfig, base: BaseModel) -> str | None:
