@@ -95,11 +95,11 @@ def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) 
         return f"method {method.name!r}"
     if training.base_dropout:
         return "training.base_dropout"
-    if base.head or base.trained_tokens:
-        return "weights that are trained in full beside the adapter"
-    named = targeted_modules(base.model, method.target_modules)
-    others = sorted({type(m).__name__ for m in named.values() if type(m) is not nn.Linear})
-    return f"target modules that are {', '.join(others)}" if others else None
+    named = list(targeted_modules(base.model, method.target_modules).values())
+    heads = [base.model.get_submodule(name) for name in base.head]
+    named += [m for head in heads for m in head.modules() if list(m.parameters(recurse=False))]
+    others = sorted({type(m).__name__ for m in named if type(m) is not nn.Linear})
+    return f"{', '.join(others)} among the trained layers" if others else None
 
 
 def peft_config(

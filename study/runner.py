@@ -20,9 +20,10 @@ from filelock import FileLock, Timeout
 from study.base_models import locate_base
 from study.data.readers import load_corpus
 from study.engines.base import Engine
+from study.engines.choice import PACKED, EngineChoice
 from study.engines.pool import PoolEngine
 from study.engines.process import be_one_quiet_thread
-from study.engines.workspace import EngineChoice, EngineName, make_engine
+from study.engines.workspace import make_engine
 from study.errors import InputError
 from study.ledger import Ledger, open_ledger
 from study.samplers import sampler_for
@@ -60,9 +61,7 @@ def run_study(
     view: View,
     *,
     storage: str | None = None,
-    workers: int = 1,
-    engine: EngineName = "packed",
-    slots: int | None = None,
+    choice: EngineChoice = PACKED,
     task: Task | None = None,
 ) -> StudyRun:
     """Run a study, or continue it where it stands, until `spec.search.trials` trials count.
@@ -72,16 +71,14 @@ def run_study(
         out: The run folder; it gets `study.db`, `spec.toml` and `adapters/`.
         view: Receives what happens.
         storage: An Optuna storage URL in place of `out/study.db`.
-        workers: Processes that train, one thread each; 1 trains in this process.
-        engine: `packed` trains many trials at once in each worker, `sequential` one.
-        slots: How many the packed engine trains at once; None measures what is best.
+        choice: The engine, and its worker processes and slots.
         task: A task of one's own in place of the one that the study file names.
 
     Raises:
         InputError: data, model, storage or folder are not usable; nothing of the study is lost.
     """
     url = storage or sqlite_url(out / DATABASE_NAME)
-    choice = _choice(spec, EngineChoice(engine, slots, workers), view)
+    choice = _allowed(spec, choice, view)
     with _locked(out):
         corpus_hashes = load_corpus(spec.data).hashes() if task is None else {}
         with open_ledger(url, spec, out) as ledger:
@@ -248,7 +245,7 @@ def _locked(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def _choice(spec: StudySpec, wanted: EngineChoice, view: View) -> EngineChoice:
+def _allowed(spec: StudySpec, wanted: EngineChoice, view: View) -> EngineChoice:
     """Return how to train: what is shared between trials can be no objective of theirs."""
     shared = [cost for cost in spec.evaluation.objective if cost in SHARED_COSTS]
     alone = EngineChoice("sequential", None, 1)

@@ -72,11 +72,9 @@ def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
     """
     from peft import get_peft_model
 
-    config = peft_config(method, base.model_type, base.head, _token_rows(base))
-    config.base_model_name_or_path = base.name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        peft_model = get_peft_model(base.model, config)
+        peft_model = get_peft_model(base.model, adapter_config(base, method))
     layers = {n: layer for n, layer in base.model.named_modules() if hasattr(layer, "lora_A")}
     dropouts: list[SeededDropout] = []
     for name, layer in layers.items():
@@ -108,17 +106,25 @@ def _take_out(layer: Any, A0: Tensor, B0: Tensor, scale: float) -> None:
     layer.get_base_layer().weight.data = residual.to(layer.weight.dtype)
 
 
-def _token_rows(base: BaseModel) -> dict[str, tuple[int, ...]]:
+def adapter_config(base: BaseModel, method: MethodSpec) -> Any:
+    """Return PEFT's configuration of a method on this base."""
+    layer = token_layer(base)
+    tokens = {layer.rpartition(".")[2]: base.trained_tokens} if layer else {}
+    config = peft_config(method, base.model_type, base.head, tokens)
+    config.base_model_name_or_path = base.name
+    return config
+
+
+def token_layer(base: BaseModel) -> str | None:
     """Return the layer whose rows of the trained tokens are trained, beginning as they are.
 
     That is the output head; where it shares the input embedding's weight, PEFT trains both as one.
     """
     if not base.trained_tokens:
-        return {}
+        return None
     tied = base.model.config.tie_word_embeddings
     layer = base.model.get_input_embeddings() if tied else base.model.get_output_embeddings()
-    name = next(name for name, module in base.model.named_modules() if module is layer)
-    return {name.rpartition(".")[2]: base.trained_tokens}
+    return next(str(name) for name, module in base.model.named_modules() if module is layer)
 
 
 def _trained_copies(base: BaseModel) -> dict[str, nn.Parameter]:

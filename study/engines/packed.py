@@ -20,7 +20,7 @@ from study.engines.dropout import GROUP
 from study.engines.evaluation import Examiner
 from study.engines.memory import PeakMemory, is_out_of_memory
 from study.engines.packed_bank import AdapterBank
-from study.engines.packed_linear import Rows
+from study.engines.packed_rows import Rows
 from study.engines.training import Training
 from study.hyperparameters import MethodSpec
 from study.spec import StudySpec

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from study.base_models import BaseModel, load_base
 from study.data.chat import stop_id
 from study.data.readers import load_corpus
 from study.engines.base import Engine
+from study.engines.choice import EngineChoice
 from study.engines.mixed import MixedEngine
 from study.engines.packed import PackedEngine
 from study.engines.sequential import SequentialEngine
@@ -19,17 +19,6 @@ from study.spec import StudySpec
 from study.tasks import make_task
 from study.tasks.base import Task
 from study.trials import TrialConfig, baseline_configs, search_config
-
-EngineName = Literal["packed", "sequential"]
-
-
-@dataclass(frozen=True)
-class EngineChoice:
-    """How trials are trained, and in each of so many workers how many at once; None measures."""
-
-    name: EngineName = "packed"
-    slots: int | None = None
-    workers: int = 1
 
 
 def make_engine(

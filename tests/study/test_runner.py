@@ -16,7 +16,8 @@ import pytest
 from optuna.trial import TrialState
 
 import study.runner
-from study.engines.workspace import EngineChoice, make_engine
+from study.engines.choice import EngineChoice
+from study.engines.workspace import make_engine
 from study.errors import InputError
 from study.runner import run_study
 from study.spec import StudySpec
@@ -377,7 +378,8 @@ def test_ctrl_c_keeps_what_is_complete(tiny_spec: StudySpec, tmp_path: Path, vie
             os.kill(os.getpid(), signal.SIGINT)
 
     view.on_progress = interrupt
-    assert run_study(tiny_spec, tmp_path / "run", view).stopped_early
+    alone = EngineChoice("sequential")
+    assert run_study(tiny_spec, tmp_path / "run", view, choice=alone).stopped_early
     states = [t.state for t in load(tmp_path / "run").trials]
     assert states[:2] == [TrialState.COMPLETE, TrialState.FAIL]
     view.on_progress = lambda config, step: None
@@ -400,7 +402,7 @@ def test_a_timeout_starts_no_further_trial(
 def test_two_workers_give_the_table_of_one(tiny_spec: StudySpec, tmp_path: Path, view: Any) -> None:
     """Points, values and numbers do not depend on the number of workers."""
     run_study(tiny_spec, tmp_path / "one", view)
-    run_study(tiny_spec, tmp_path / "two", view, workers=2)
+    run_study(tiny_spec, tmp_path / "two", view, choice=EngineChoice(workers=2))
     assert table(tmp_path / "one") == table(tmp_path / "two")
 
 
@@ -420,7 +422,7 @@ def test_a_worker_that_is_killed_loses_nothing(
                     killed.append(child.pid)
 
     view.on_progress = kill
-    run_study(tiny_spec, tmp_path / "run", view, workers=2)
+    run_study(tiny_spec, tmp_path / "run", view, choice=EngineChoice(workers=2))
     assert killed
     assert "interrupted" in [outcome.state for outcome in view.outcomes]
     trials = load(tmp_path / "run").trials

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from study.engines.base import Engine
+from study.engines.choice import EngineChoice
 from study.engines.pool import PoolEngine
-from study.engines.workspace import EngineChoice, make_engine
+from study.engines.workspace import make_engine
 from study.spec import StudySpec
 from study.trials import (
     AdapterFiles,

@@ -13,9 +13,10 @@ import torch
 
 from study.base_models import load_base
 from study.data.readers import load_corpus
+from study.engines.choice import EngineChoice
 from study.engines.dropout import SeededDropout
 from study.engines.schedules import learning_rate_factor
-from study.engines.workspace import EngineChoice, make_engine
+from study.engines.workspace import make_engine
 from study.spec import StudySpec
 from study.store.adapters import save_adapter
 from study.trials import Finished, TrialResult, search_config
