@@ -18,7 +18,8 @@ import optuna
 from filelock import FileLock, Timeout
 
 from study.base_models import locate_base
-from study.data.readers import load_corpus
+from study.data.corpora import corpus_of
+from study.data.remarks import data_remarks
 from study.engines.base import Engine
 from study.engines.pool import PoolEngine
 from study.engines.workspace import be_one_quiet_thread, sequential_engine
@@ -75,10 +76,13 @@ def run_study(
     """
     url = storage or sqlite_url(out / DATABASE_NAME)
     with _locked(out):
-        corpus_hashes = load_corpus(spec.data).hashes() if task is None else {}
+        corpus = corpus_of(spec) if task is None else None
+        corpus_hashes = {} if corpus is None else corpus.hashes()
         with open_ledger(url, spec, out) as ledger:
             ledger.check_resumable(corpus_hashes)
             with _engine(spec, workers, task, view) as (engine, base):
+                for remark in data_remarks(spec, corpus, base) if corpus else ():
+                    view.remarked(remark)
                 ledger.begin(provenance("sequential", workers, base, corpus_hashes))
                 stopped = Runner(spec, engine, ledger, view).run(workers)
     return StudyRun(out, url, spec.name, stopped)

@@ -26,6 +26,9 @@ class View(Protocol):
     def base_training(self, step: int, total: int, loss: float) -> None:
         """Report that the embedded base is being trained."""
 
+    def remarked(self, line: str) -> None:
+        """Report what a person should know of the data before anything is trained."""
+
     def searching(self, total: int, done: int, workers: int) -> AbstractContextManager[None]:
         """Enclose the search: `done` of `total` trials count already."""
 
