@@ -60,7 +60,7 @@ class LlamaRecipe:
     key_value_heads: int = 2
     ffn: int = 176
     init_std: float = 0.05
-    norm_gain: float = 1.0  # see enlarge_norms
+    norm_gain: float = 4.0  # see enlarge_norms
     vocabulary_size: int = 3200  # an upper limit
     max_tokens: int = 48  # longer sides are cut
     steps: int = 700
