@@ -12,7 +12,7 @@ from typing import Any, Literal
 from study.errors import InputError
 from study.hub import check_reachable
 from study.seeds import derive_seed
-from study.spec import BaseModelSpec, StudySpec, TaskName
+from study.spec import PAIR_LANGUAGES, BaseModelSpec, StudySpec, TaskName
 
 PICKLE_SUFFIXES = {".bin", ".pt", ".pth", ".pkl", ".ckpt"}
 TrainProgress = Callable[[int, int, float], None]
@@ -94,7 +94,15 @@ def _embedded(
         from study.llama_building import embedded_llama
 
         return str(embedded_llama(part, spec.data.seed, progress))
-    raise InputError(f"{part}: the task {spec.task!r} has no embedded model; name a folder")
+    from study.classifier_building import embedded_classifier
+
+    language = spec.data.subset or "mnli"
+    if language not in PAIR_LANGUAGES:
+        raise InputError(
+            f"data.subset: the embedded models know {', '.join(PAIR_LANGUAGES)}, got {language!r}; "
+            "name a base.model and a distillation.teacher of yours"
+        )
+    return str(embedded_classifier(part, language, spec.data.seed, progress))
 
 
 # ---------------------------------------------------------------- loading

@@ -86,27 +86,38 @@ def train_model(
     recipe: TrainingRecipe,
     progress: Progress | None,
     loss_of: Callable[[Any, Any], Any] = lambda model, batch: model(**batch).loss,
+    optimizers_of: Callable[[Any, Any], Sequence[Any]] = lambda model, recipe: (
+        adamw(model.parameters(), recipe),
+    ),
 ) -> Any:
     """Make a model and train it; PyTorch's global generator is left as it was."""
     import torch
+    from torch.optim.lr_scheduler import LambdaLR
 
     with _one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = make().train()
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _pace(step, recipe))
+        optimizers = optimizers_of(model, recipe)
+        schedules = [LambdaLR(each, lambda step: _pace(step, recipe)) for each in optimizers]
         for step, batch in zip(range(1, recipe.steps + 1), batches, strict=False):
             loss = loss_of(model, batch)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
+            for part in (*optimizers, *schedules):
+                part.step()
+            model.zero_grad()
             if progress is not None:
                 progress(step, recipe.steps, loss.item())
     return model.eval()
+
+
+def adamw(parameters: Iterable[Any], recipe: TrainingRecipe) -> Any:
+    """Return the optimizer of a small model."""
+    import torch
+
+    return torch.optim.AdamW(
+        parameters, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
+    )
 
 
 def _pace(step: int, recipe: TrainingRecipe) -> float:

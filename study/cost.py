@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from study.base_models import BaseModel, locate_base
-from study.data.embedded import petroleum_corpus
-from study.data.readers import Corpus, load_corpus
+from study.base_models import BaseModel
+from study.data.corpora import corpus_of
+from study.data.embedded import Pair
+from study.data.readers import Corpus
 from study.engines.adapters import attach_adapter
-from study.errors import InputError
 from study.methods import check_targets
 from study.spec import StudySpec
 from study.trials import baseline_configs
@@ -19,12 +19,16 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
 
     The model is built without weights, on PyTorch's meta device, so it takes no memory.
     """
-    corpus = load_corpus(spec.data)
-    model = _skeleton(spec)
-    check_targets(model, spec.values_of("target_modules"))
+    from study.engines.process import be_one_quiet_thread
+    from study.skeletons import skeleton_of
+
+    be_one_quiet_thread()
+    corpus = corpus_of(spec)
+    model = skeleton_of(spec)
     base = sum(p.numel() for p in model.parameters())
-    counts = {name: _adapter_size(model, method) for name, method in _extremes(spec).items()}
-    lines = [_data_line(corpus), f"base     {base:,} parameters, frozen"] + [
+    is_full = spec.method.name == "full"
+    counts = {"full": (0, base)} if is_full else _adapter_sizes(model, spec)
+    lines = [_data_line(corpus), f"base     {base:,} parameters{'' if is_full else ', frozen'}"] + [
         f"{name:<8} {pairs} adapter pairs, {count:,} trainable parameters ({count / base:.2%})"
         for name, (pairs, count) in counts.items()
     ]
@@ -36,47 +40,23 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
     }
 
 
+def _adapter_sizes(model: Any, spec: StudySpec) -> dict[str, tuple[int, int]]:
+    check_targets(model, spec.values_of("target_modules"))
+    return {name: _adapter_size(model, method) for name, method in _extremes(spec).items()}
+
+
 def _data_line(corpus: Corpus[Any]) -> str:
-    seen = {pair.source for pair in corpus.train}
-    shared = sum(pair.source in seen for pair in corpus.dev)
+    seen = {_first(example) for example in corpus.train}
+    shared = sum(_first(example) in seen for example in corpus.dev)
     sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in ("train", "dev", "general"))
+    left_out = "".join(f"; {count:,} {reason} left out" for reason, count in corpus.skipped.items())
     warning = f"; {shared} dev sources stand in train too: scores flatter" if shared else ""
-    return f"data     {sizes} pairs{warning}"
+    return f"data     {sizes} pairs{left_out}{warning}"
 
 
-def _skeleton(spec: StudySpec) -> Any:
-    import torch
-    from transformers import AutoConfig, AutoModelForSeq2SeqLM
-
-    from study.engines.process import be_one_quiet_thread
-
-    be_one_quiet_thread()
-    if spec.base.model == "embedded":
-        return _embedded_skeleton(spec.data.seed)
-    location = locate_base(spec)
-    try:
-        config = AutoConfig.from_pretrained(
-            location,
-            revision=spec.base.revision or "main",
-            trust_remote_code=spec.base.trust_remote_code,
-        )
-        with torch.device("meta"):
-            return AutoModelForSeq2SeqLM.from_config(config)
-    except Exception as error:
-        message = " ".join(str(error).split())[:300]
-        raise InputError(f"base.model: cannot load {location!r}: {message}") from error
-
-
-def _embedded_skeleton(seed: int) -> Any:
-    """Return the embedded base as it will be; only its vocabulary has to be learnt for that."""
-    import torch
-
-    from study.base_building import BaseRecipe, new_model, train_tokenizer
-
-    recipe = BaseRecipe(seed=seed)
-    tokenizer = train_tokenizer(petroleum_corpus(seed).base_train, recipe)
-    with torch.device("meta"):
-        return new_model(recipe, tokenizer)
+def _first(example: Any) -> Any:
+    """Return what must not stand in train and dev: a source; both sentences of a labelled pair."""
+    return example.source if isinstance(example, Pair) else (example.first, example.second)
 
 
 def _extremes(spec: StudySpec) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class DistillationSpec(Strict):
 
     teacher: Annotated[str, Field(min_length=1)]
     revision: str | None = None
+    labels: tuple[str, ...] = ()
     temperature: Annotated[float, Field(strict=True, gt=0)] = 2.0
     distillation_weight: Fraction = 0.5
 
@@ -66,7 +67,7 @@ class Hyperparameters(NamedTuple):
 
 
 SECTIONS = (MethodSpec, TrainingSpec, DistillationSpec)
-NOT_SEARCHED = frozenset({"report_every", "base_dropout", "name", "teacher", "revision"})
+NOT_SEARCHED = frozenset({"report_every", "base_dropout", "name", "teacher", "revision", "labels"})
 """Fields that belong to the whole study."""
 
 

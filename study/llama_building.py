@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from study.building import (
     Progress,
+    adamw,
     cached,
     enlarge_norms,
     even_batches,
@@ -59,18 +60,19 @@ class LlamaRecipe:
     key_value_heads: int = 2
     ffn: int = 176
     init_std: float = 0.05
-    norm_gain: float = 1.0  # see enlarge_norms
+    norm_gain: float = 4.0  # see enlarge_norms
     vocabulary_size: int = 3200  # an upper limit
     max_tokens: int = 48  # longer sides are cut
-    steps: int = 800
+    steps: int = 700
     batch_size: int = 32
-    learning_rate: float = 5e-3
+    learning_rate: float = 2e-2  # of embedding and norms
+    matrix_learning_rate: float = 7e-3  # of all between them
     warmup_fraction: float = 0.1
     seed: int = 0
 
 
 STUDENT = LlamaRecipe()
-TEACHER = LlamaRecipe(width=96, ffn=256)
+TEACHER = LlamaRecipe(width=96, ffn=256, steps=600)
 TRADE = CorpusRecipe(base_general=6_000, base_lay=0, base_expert=10_000)
 """What the teacher has read."""
 
@@ -160,9 +162,25 @@ def _train(
     form = chat.ChatFormat(tokenizer, INSTRUCTION, chat.END_OF_TURN, recipe.max_tokens)
     dialogues = [form.dialogue(pair.source, pair.target) for pair in pairs]
     batches = _batches(dialogues, recipe, tokenizer.pad_token_id)
-    model = train_model(lambda: new_model(recipe, tokenizer), batches, recipe, progress, _loss)
+    model = train_model(
+        lambda: new_model(recipe, tokenizer), batches, recipe, progress, _loss, _optimizers
+    )
     enlarge_norms(_readers(model), recipe.norm_gain)
     return model
+
+
+def _optimizers(model: Any, recipe: LlamaRecipe) -> list[Any]:
+    """Return Muon for the layers' matrices and AdamW for the rest.
+
+    Jordan et al. 2024, "Muon": twice the progress of AdamW a step here, at the same price.
+    """
+    import torch
+
+    matrices = [p for p in model.model.layers.parameters() if p.dim() == 2]
+    others = [p for p in model.parameters() if not any(p is matrix for matrix in matrices)]
+    rate = recipe.matrix_learning_rate
+    muon = torch.optim.Muon(matrices, lr=rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+    return [adamw(others, recipe), muon]
 
 
 def _loss(model: Any, batch: Any) -> torch.Tensor:

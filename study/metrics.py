@@ -7,6 +7,7 @@ stored statistics, which is what a paired bootstrap needs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -96,11 +97,42 @@ def _text_metric(name: str, label: str) -> Metric:
     )
 
 
+def _accuracy_statistics(outputs: Sequence[str], references: Sequence[str]) -> Statistics:
+    """(N, 2): whether the output is the reference, and 1."""
+    right = [output == reference for output, reference in zip(outputs, references, strict=True)]
+    values = np.array([right, np.ones(len(right))], dtype=np.float64).T
+    return Statistics("accuracy", values, "accuracy|case:exact")
+
+
+def _f1_statistics(outputs: Sequence[str], references: Sequence[str]) -> Statistics:
+    """(N, 3·C): of each class whether it was found, said, and true; C classes in their order."""
+    classes = sorted({*outputs, *references})
+    said = np.array([[output == c for c in classes] for output in outputs])
+    true = np.array([[reference == c for c in classes] for reference in references])
+    shape = (len(outputs), len(classes))  # which an empty split would lose
+    columns = [column.reshape(shape) for column in (said & true, said, true)]
+    return Statistics("macro_f1", np.hstack(columns).astype(np.float64), "macro-f1|classes:present")
+
+
+def _macro_f1(summed: Array) -> float:
+    """Mean of 2·found / (said + true) over the classes that occur, as scikit-learn's; else NaN."""
+    found, said, true = summed.reshape(3, -1)
+    present = said + true > 0
+    return float(np.mean(2 * found[present] / (said + true)[present])) if any(present) else math.nan
+
+
 METRICS: Mapping[str, Metric] = {
     "bleu": _text_metric("bleu", "BLEU"),
     "chrf": _text_metric("chrf", "chrF"),
-    "loss": Metric("loss", "minimize", _weighted_mean, _weighted_mean, "token loss (nats)"),
+    "accuracy": Metric(
+        "accuracy", "maximize", _weighted_mean, _weighted_mean, "accuracy", _accuracy_statistics
+    ),
+    "macro_f1": Metric("macro_f1", "maximize", _macro_f1, _macro_f1, "macro F1", _f1_statistics),
+    "loss": Metric("loss", "minimize", _weighted_mean, _weighted_mean, "loss (nats)"),
 }
+
+OF_CLASSES = frozenset({"accuracy", "macro_f1"})
+"""The metrics of outputs that are classes; others, apart from the loss, are of free text."""
 
 LOSS_SIGNATURE = "cross-entropy|mean:token|unit:nat"
 

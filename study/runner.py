@@ -18,7 +18,8 @@ import optuna
 from filelock import FileLock, Timeout
 
 from study.base_models import locate_base
-from study.data.readers import load_corpus
+from study.data.corpora import corpus_of
+from study.data.remarks import data_remarks
 from study.engines.base import Engine
 from study.engines.choice import PACKED, EngineChoice
 from study.engines.pool import PoolEngine
@@ -80,12 +81,15 @@ def run_study(
     url = storage or sqlite_url(out / DATABASE_NAME)
     choice = _allowed(spec, choice, view)
     with _locked(out):
-        corpus_hashes = load_corpus(spec.data).hashes() if task is None else {}
+        corpus = corpus_of(spec) if task is None else None
+        corpus_hashes = {} if corpus is None else corpus.hashes()
         with open_ledger(url, spec, out) as ledger:
             ledger.check_resumable(corpus_hashes)
-            with _engine(spec, choice, task, view) as (ready, base):
+            with _engine(spec, choice, task, view) as (engine, base):
+                for remark in data_remarks(spec, corpus, base) if corpus else ():
+                    view.remarked(remark)
                 ledger.begin(provenance(choice.name, choice.workers, base, corpus_hashes))
-                stopped = Runner(spec, ready, ledger, view).run(choice.workers)
+                stopped = Runner(spec, engine, ledger, view).run(choice.workers)
     return StudyRun(out, url, spec.name, stopped)
 
 
@@ -164,7 +168,7 @@ class Runner:
     def _handle(self, event: Event, finished: Container[int]) -> None:
         match event:
             case Notice():
-                self._view.noticed(event.text)
+                self._view.remarked(event.text)
             case Progress():
                 self._report(event, is_over=event.number in finished)
             case Finished():
@@ -251,7 +255,7 @@ def _allowed(spec: StudySpec, wanted: EngineChoice, view: View) -> EngineChoice:
     alone = EngineChoice("sequential", None, 1)
     if not shared or wanted == alone:
         return wanted
-    view.noticed(f"one trial at a time: {shared[0]} as an objective cannot be shared")
+    view.remarked(f"one trial at a time: {shared[0]} as an objective cannot be shared")
     return alone
 
 

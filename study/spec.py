@@ -26,7 +26,7 @@ from study.hyperparameters import (
     searchable,
     with_values,
 )
-from study.metrics import METRICS
+from study.metrics import METRICS, OF_CLASSES
 from study.spec_problems import problems_of
 
 SHARED_COSTS = ("train_seconds", "peak_memory_bytes")  # where trials are trained together
@@ -37,6 +37,9 @@ Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 TaskName = Literal["translation", "causal_translation", "classification"]
 INSTRUCTION = "Translate from English into French."
 STOP_TOKEN = "<|end_of_translation|>"
+PAIR_LANGUAGES = ("mnli", "qqp")
+"""The embedded corpora of sentence pairs."""
+OF_CLASSIFICATION = {"objective": "accuracy", "metrics": ["accuracy", "macro_f1", "loss"]}
 DISTILLED = ("causal_translation", "classification")
 """The tasks that can learn from a teacher."""
 
@@ -98,11 +101,6 @@ class DataSpec(Strict):
         """Return the files that are given: split -> path."""
         named = {"train": self.train, "dev": self.dev, "general": self.general}
         return {split: path for split, path in named.items() if path is not None}
-
-    @property
-    def measures_forgetting(self) -> bool:
-        """Say whether there is general text beside the domain's."""
-        return self.general is not None or self.origin == "embedded"
 
 
 def direction_of(objective: str) -> str:
@@ -258,10 +256,50 @@ class StudySpec(Strict):
     evaluation: EvaluationSpec = EvaluationSpec()
     search: SearchSpec = SearchSpec()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _measure_what_the_task_produces(cls, data: Any) -> Any:
+        """Score classes as classes where the file does not say by what."""
+        if not isinstance(data, Mapping) or data.get("task") != "classification":
+            return data
+        own = data.get("evaluation", {})
+        if not isinstance(own, Mapping):
+            return data
+        return {**data, "evaluation": {**OF_CLASSIFICATION, **own}}
+
+    @model_validator(mode="after")
+    def _metrics_fit_the_task(self) -> Self:
+        is_classes = self.task == "classification"
+        fitting = [m for m in METRICS if m == "loss" or (m in OF_CLASSES) == is_classes]
+        for metric in self.evaluation.metrics:
+            if metric not in fitting:
+                raise ValueError(
+                    f"evaluation.metrics: {metric!r} is none of the task {self.task!r}; "
+                    f"allowed: {_names(fitting)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _embedded_data_are_the_tasks(self) -> Self:
+        is_pairs = self.data.origin == "embedded" and self.task == "classification"
+        if is_pairs and self.data.subset not in (None, *PAIR_LANGUAGES):
+            raise ValueError(
+                f"data.subset: the embedded corpora are {_names(PAIR_LANGUAGES)}, "
+                f"got {self.data.subset!r}"
+            )
+        return self
+
+    @property
+    def measures_forgetting(self) -> bool:
+        """Say whether there is general text beside the task's own."""
+        return self.data.general is not None or (
+            self.data.origin == "embedded" and self.task != "classification"
+        )
+
     @model_validator(mode="after")
     def _objective_can_be_measured(self) -> Self:
         for objective in self.evaluation.objective:
-            if objective.startswith("general_") and not self.data.measures_forgetting:
+            if objective.startswith("general_") and not self.measures_forgetting:
                 raise ValueError(f"evaluation.objective: {objective!r} needs data.general")
         return self
 

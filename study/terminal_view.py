@@ -27,7 +27,9 @@ def make_view(spec: StudySpec, console: Console) -> View:
 def describe(spec: StudySpec, config: TrialConfig) -> str:
     """Return a training in few words: its number and what the search chose for it."""
     if config.role == "baseline":
-        return {"base": "untrained base", "default": "default LoRA"}[config.name]
+        default = "default LoRA" if spec.method.name == "lora" else "default training"
+        named = {"base": "untrained base", "default": default, "plain": f"{default}, no teacher"}
+        return named[config.name]
     searched = spec.search.search_space.distributions
     chosen = {name: v for name, v in config.values.items() if name in searched}
     return f"#{config.number}  " + " ".join(f"{_short(n)} {_value(v)}" for n, v in chosen.items())
@@ -108,6 +110,10 @@ class PlainView:
             self._line(f"training the base model: step {step}/{total}, loss {loss:.2f}")
             self._base_next = step / total + PLAIN_BASE_EVERY
 
+    def remarked(self, line: str) -> None:
+        """Write it."""
+        self._line(f"data: {line}")
+
     @contextmanager
     def searching(self, total: int, done: int, workers: int) -> Iterator[None]:
         """Say what begins."""
@@ -121,10 +127,6 @@ class PlainView:
 
     def progressed(self, config: TrialConfig, step: int, value: float | None) -> None:
         """Write nothing."""
-
-    def noticed(self, text: str) -> None:
-        """Write it."""
-        self._line(text)
 
     def ended(self, outcome: Outcome) -> None:
         """Write how it ended."""
@@ -168,6 +170,11 @@ class LiveView:
         progress.update(task, completed=step, text=f"loss {loss:.2f}")
         if step >= total:
             progress.stop()
+            self._base = None  # a teacher's may follow
+
+    def remarked(self, line: str) -> None:
+        """Leave a line."""
+        self._line(f"data: {line}")
 
     @contextmanager
     def searching(self, total: int, done: int, workers: int) -> Iterator[None]:
@@ -205,10 +212,6 @@ class LiveView:
         self._progress.update(task, completed=step)
         if value is not None:
             self._progress.update(task, text=f"{self._label} {value:.3g}")
-
-    def noticed(self, text: str) -> None:
-        """Leave a line."""
-        self._line(text)
 
     def ended(self, outcome: Outcome) -> None:
         """Take the trial's bar away; what did not go well, and baselines, leave a line."""

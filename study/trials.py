@@ -47,7 +47,7 @@ class TrialConfig:
         shown = {"method": self.method.name, **adapter}
         shown |= self.training.model_dump(exclude={"report_every"})
         if self.distillation is not None:
-            shown |= self.distillation.model_dump(exclude={"teacher", "revision"})
+            shown |= self.distillation.model_dump(exclude={"teacher", "revision", "labels"})
         return shown
 
 

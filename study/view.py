@@ -26,6 +26,9 @@ class View(Protocol):
     def base_training(self, step: int, total: int, loss: float) -> None:
         """Report that the embedded base is being trained."""
 
+    def remarked(self, line: str) -> None:
+        """Report what a person should know of the data, or of how the trials are trained."""
+
     def searching(self, total: int, done: int, workers: int) -> AbstractContextManager[None]:
         """Enclose the search: `done` of `total` trials count already."""
 
@@ -37,6 +40,3 @@ class View(Protocol):
 
     def ended(self, outcome: Outcome) -> None:
         """Report that a trial or baseline came to its end."""
-
-    def noticed(self, text: str) -> None:
-        """Report something about the run itself that a person should know."""

@@ -23,16 +23,16 @@ class RecordingView:
 
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
+        self.remarks: list[str] = []
         self.progress: list[tuple[int, int, float | None]] = []
-        self.notices: list[str] = []
         self.on_progress: Callable[[TrialConfig, int], None] = lambda config, step: None
-
-    def noticed(self, text: str) -> None:
-        """Keep it."""
-        self.notices.append(text)
 
     def base_training(self, step: int, total: int, loss: float) -> None:
         """Ignore it."""
+
+    def remarked(self, line: str) -> None:
+        """Keep the remark."""
+        self.remarks.append(line)
 
     @contextmanager
     def searching(self, total: int, done: int, workers: int) -> Iterator[None]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from study.base_models import BaseModel, load_base
 from study.data.chat import stop_id
-from study.data.readers import load_corpus
+from study.data.corpora import corpus_of
 from study.engines.base import Engine
 from study.engines.choice import EngineChoice
 from study.engines.mixed import MixedEngine
@@ -25,8 +26,12 @@ def make_engine(
     spec: StudySpec, base_location: str, task: Task | None, choice: EngineChoice
 ) -> Engine:
     """Load the base, and unless a task is given its corpus, and return the engine over them."""
-    base = working_base(spec, base_location)
-    task = task or make_task(spec, base, load_corpus(spec.data))
+    if task is None:
+        corpus = corpus_of(spec)
+        base = working_base(spec, base_location, corpus.labels)
+        task = make_task(spec, base, corpus)
+    else:
+        base = working_base(spec, base_location)
     sequential = SequentialEngine(spec, base, task)
     methods = _packable_methods(spec, base)
     if choice.name == "sequential" or not methods:
@@ -60,10 +65,11 @@ def _why_alone(config: TrialConfig, base: BaseModel) -> str | None:
     return why_not_packed(config.method, config.training, base)
 
 
-def working_base(spec: StudySpec, location: str) -> BaseModel:
+def working_base(spec: StudySpec, location: str, labels: Sequence[str] = ()) -> BaseModel:
     """Load the base, checked against the target modules, with what the task adds to be trained."""
-    base = load_base(location, spec.base, spec.task)
-    check_targets(base.model, spec.values_of("target_modules"))
+    base = load_base(location, spec.base, spec.task, labels)
+    if spec.method.name != "full":
+        check_targets(base.model, spec.values_of("target_modules"))
     if spec.task == "causal_translation":
         return replace(base, trained_tokens=(stop_id(base.tokenizer, spec.data.stop_token),))
     return base

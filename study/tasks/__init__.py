@@ -10,11 +10,13 @@ from study.data.readers import Corpus
 from study.spec import StudySpec
 from study.tasks.base import Task
 from study.tasks.causal_translation import CausalTranslationTask
+from study.tasks.classification import ClassificationTask
 from study.tasks.translation import TranslationTask
 
 TASKS: Mapping[str, Callable[[StudySpec, BaseModel, Corpus[Any]], Task]] = {
     "translation": TranslationTask,
     "causal_translation": CausalTranslationTask,
+    "classification": ClassificationTask,
 }
 
 

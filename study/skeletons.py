@@ -1,0 +1,72 @@
+"""A study's base without its weights: what it is made of can be counted before it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import transformers
+
+from study import base_building, classifier_building, llama_building
+from study.base_models import MODEL_CLASSES, locate_base
+from study.data.embedded import pair_corpus, petroleum_corpus
+from study.errors import InputError
+from study.spec import StudySpec
+
+
+def skeleton_of(spec: StudySpec) -> Any:
+    """Return the base model on PyTorch's meta device: modules and shapes, no memory.
+
+    Raises:
+        InputError: the base is no model that transformers can make for this task.
+    """
+    if spec.base.model == "embedded":
+        return EMBEDDED[spec.task](spec)
+    location = locate_base(spec)
+    try:
+        config = transformers.AutoConfig.from_pretrained(
+            location,
+            revision=spec.base.revision or "main",
+            trust_remote_code=spec.base.trust_remote_code,
+        )
+        with torch.device("meta"):
+            return getattr(transformers, MODEL_CLASSES[spec.task]).from_config(config)
+    except Exception as error:
+        message = " ".join(str(error).split())[:300]
+        raise InputError(f"base.model: cannot load {location!r}: {message}") from error
+
+
+# Of an embedded base only the vocabulary has to be learnt to know its size.
+
+
+def _nllb(spec: StudySpec) -> Any:
+    recipe = base_building.BaseRecipe(seed=spec.data.seed)
+    pairs = petroleum_corpus(spec.data.seed).base_train
+    tokenizer = base_building.train_tokenizer(pairs, recipe)
+    with torch.device("meta"):
+        return base_building.new_model(recipe, tokenizer)
+
+
+def _llama(spec: StudySpec) -> Any:
+    pairs = petroleum_corpus(spec.data.seed).base_train
+    tokenizer = llama_building.train_tokenizer(pairs, llama_building.STUDENT)
+    with torch.device("meta"):
+        return llama_building.new_model(llama_building.STUDENT, tokenizer)
+
+
+def _distilbert(spec: StudySpec) -> Any:
+    language, recipe = spec.data.subset or "mnli", classifier_building.STUDENT
+    text = pair_corpus(language, spec.data.seed).text
+    tokenizer = classifier_building.new_tokenizer("base", text, recipe)
+    config = classifier_building.student_config(recipe, tokenizer)
+    config.id2label = dict(enumerate(classifier_building.ORDERS[language]))
+    with torch.device("meta"):
+        return transformers.DistilBertForSequenceClassification(config)
+
+
+EMBEDDED: Mapping[str, Callable[[StudySpec], Any]] = {
+    "translation": _nllb,
+    "causal_translation": _llama,
+    "classification": _distilbert,
+}

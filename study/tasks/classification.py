@@ -1,0 +1,225 @@
+"""Sequence classification of sentence pairs, alone or with a teacher: DistilBERT's task on GLUE.
+
+Labels are names everywhere; what number a model gives a label is read from its own configuration,
+so MNLI's three are the right ones whatever the order in which a checkpoint learnt them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from study.base_models import BaseModel, load_teacher
+from study.data.embedded import SentencePair
+from study.data.lengths import length_limit
+from study.data.readers import Corpus
+from study.errors import InputError
+from study.losses import cross_entropy, distillation
+from study.metrics import METRICS, Statistics, text_statistics
+from study.spec import StudySpec
+from study.tasks.base import Batch
+from study.trials import TrialConfig
+
+ASKED_TOGETHER = 16
+"""Examples that a teacher sees in one pass: always the same, so no result depends on the order."""
+
+
+class ClassificationTask:
+    """Two sentences in, the name of a label out."""
+
+    def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus[SentencePair]) -> None:
+        self._corpus = corpus
+        self._reader = PairReader(base, spec.data.max_tokens)
+        self._metrics = [m for m in spec.evaluation.metrics if METRICS[m].from_text]
+        self._labels = label_names(base, corpus.labels, "base.model")  # in the model's order
+        self._teacher: SoftLabels | None = None
+        if spec.distillation is not None:
+            teacher = load_teacher(spec, base)
+            order = teacher_order(teacher, spec.distillation.labels, self._labels)
+            self._teacher = SoftLabels(teacher, order, corpus.train, spec.data.max_tokens)
+
+    def examples(self, split: str) -> Sequence[SentencePair]:
+        """Return the sentence pairs of a split."""
+        return self._corpus.split(split)
+
+    def texts(self, example: SentencePair) -> tuple[str, str]:
+        """Return both sentences, and the label."""
+        return f"{example.first} ⏵ {example.second}", example.label
+
+    def length(self, example: SentencePair) -> int:
+        """Return the number of tokens of both sentences."""
+        return self._reader.length(example)
+
+    def collate(
+        self, examples: Sequence[SentencePair], config: TrialConfig, generator: torch.Generator
+    ) -> Batch:
+        """Return inputs (B, T), labels (B, 1), and with a teacher what it says of each row."""
+        inputs = self._reader.inputs(examples)
+        labels = torch.tensor([[self._labels.index(example.label)] for example in examples])
+        rows: dict[str, Tensor] = {}
+        if config.distillation is not None and self._teacher is not None:
+            ones = torch.ones(len(examples), dtype=torch.float64)
+            rows = {
+                "teacher_logits": self._teacher.logits(examples),  # (B, L)
+                "temperature": ones * config.distillation.temperature,
+                "distillation_weight": ones * config.distillation.distillation_weight,
+            }
+        return Batch(inputs, labels, rows, self._reader.padding)
+
+    def loss(self, model: Any, batch: Batch) -> Tensor:
+        """Return (B, 2): a row's loss, and 1."""
+        logits = model(**batch.inputs).logits[:, None]  # (B, 1, L): one token a row
+        rows = batch.rows
+        if "teacher_logits" not in rows:
+            return cross_entropy(logits, batch.labels)
+        return distillation(
+            logits,
+            rows["teacher_logits"][:, None],
+            batch.labels,
+            rows["temperature"],
+            rows["distillation_weight"],
+        )
+
+    def predict(self, model: Any, batch: Batch) -> list[str]:
+        """Return the most probable label of each row."""
+        return [self._labels[i] for i in model(**batch.inputs).logits.argmax(dim=1).tolist()]
+
+    def score(
+        self, outputs: Sequence[str], examples: Sequence[SentencePair]
+    ) -> dict[str, Statistics]:
+        """Return the statistics of accuracy and macro F1, as far as the study wants them."""
+        references = [example.label for example in examples]
+        return {name: text_statistics(name, outputs, references) for name in self._metrics}
+
+
+class PairReader:
+    """Sentence pairs as a model's tokenizer writes them, cut where they are too long."""
+
+    def __init__(self, base: BaseModel, max_tokens: int) -> None:
+        self._tokenizer = base.tokenizer
+        self._limit = length_limit(base.tokenizer, base.model.config, max_tokens)
+        self._ids: dict[SentencePair, Mapping[str, list[int]]] = {}
+        self.padding = {
+            "input_ids": float(base.tokenizer.pad_token_id),
+            "token_type_ids": float(base.tokenizer.pad_token_type_id),
+        }
+
+    def _tokens(self, pair: SentencePair) -> Mapping[str, list[int]]:
+        """Tokenise a pair once."""
+        if pair not in self._ids:
+            self._ids[pair] = self._tokenizer(
+                pair.first, pair.second, truncation=True, max_length=self._limit
+            )
+        return self._ids[pair]
+
+    def length(self, pair: SentencePair) -> int:
+        """Return a pair's number of tokens."""
+        return len(self._tokens(pair)["input_ids"])
+
+    def inputs(self, pairs: Sequence[SentencePair]) -> dict[str, Tensor]:
+        """Return what the model reads, each (B, T), padded on the right."""
+        rows = [self._tokens(pair) for pair in pairs]
+        return {
+            name: pad_sequence(
+                [torch.tensor(row[name]) for row in rows],
+                batch_first=True,
+                padding_value=self.padding.get(name, 0),
+            )
+            for name in self._tokenizer.model_input_names
+        }
+
+
+class SoftLabels:
+    """What a frozen teacher says of the training examples; each is asked once, for all trials."""
+
+    def __init__(
+        self,
+        teacher: BaseModel,
+        order: Sequence[int],
+        examples: Sequence[SentencePair],
+        max_tokens: int,
+    ) -> None:
+        self._model = teacher.model
+        self._order = list(order)  # the teacher's output of each of the student's labels
+        self._reader = PairReader(teacher, max_tokens)
+        known = sorted(dict.fromkeys(examples), key=lambda pair: len(pair.first + pair.second))
+        self._groups = [
+            known[at : at + ASKED_TOGETHER] for at in range(0, len(known), ASKED_TOGETHER)
+        ]
+        self._group_of = {pair: group for group in self._groups for pair in group}
+        self._kept: dict[SentencePair, Tensor] = {}  # (L,) each
+
+    def logits(self, examples: Sequence[SentencePair]) -> Tensor:
+        """Return the teacher's logits (B, L), its outputs in the student's order."""
+        for example in examples:
+            if example not in self._kept:
+                self._ask(self._group_of[example])
+        return torch.stack([self._kept[example] for example in examples])
+
+    @torch.no_grad()
+    def _ask(self, group: Sequence[SentencePair]) -> None:
+        inputs = {n: t.to(self._model.device) for n, t in self._reader.inputs(group).items()}
+        found = self._model(**inputs).logits[:, self._order].cpu()  # (B, L)
+        self._kept |= dict(zip(group, found, strict=True))
+
+
+# ---------------------------------------------------------------- labels
+
+
+def label_names(base: BaseModel, wanted: Sequence[str], key: str) -> list[str]:
+    """Return the study's labels in the order of a model's outputs.
+
+    A model that never named its outputs is taken to mean the study's order: it is trained to.
+
+    Raises:
+        InputError: the model knows other labels, or another number of them.
+    """
+    own = own_labels(base)
+    if own is None and len(base.model.config.id2label) == len(wanted):
+        return list(wanted)
+    by_name = {_normal(name): name for name in wanted}
+    if own is None or set(map(_normal, own)) != set(by_name):
+        outputs = ", ".join(own or base.model.config.id2label.values())
+        raise InputError(
+            f"{key}: {base.name!r} has the labels {outputs}; the data have {', '.join(wanted)}"
+        )
+    return [by_name[_normal(name)] for name in own]
+
+
+def teacher_order(teacher: BaseModel, named: Sequence[str], student: Sequence[str]) -> list[int]:
+    """Return which of the teacher's outputs stands for each of the student's labels.
+
+    Raises:
+        InputError: the teacher's outputs have no names, or others than the student's labels.
+    """
+    own = named or own_labels(teacher)
+    if own is None:
+        raise InputError(
+            f"distillation.teacher: {teacher.name!r} does not name its outputs; set "
+            f"distillation.labels to {', '.join(student)} in the order of the teacher's"
+        )
+    found = [_normal(name) for name in own]
+    if sorted(found) != sorted(map(_normal, student)) or len(own) != _outputs(teacher):
+        raise InputError(
+            f"distillation.teacher: {teacher.name!r} has {_outputs(teacher)} outputs, "
+            f"{', '.join(own)}; the student has {', '.join(student)}"
+        )
+    return [found.index(_normal(label)) for label in student]
+
+
+def own_labels(base: BaseModel) -> list[str] | None:
+    """Return the names of a model's outputs in order; None where it has transformers' LABEL_0."""
+    names = [str(base.model.config.id2label[i]) for i in range(_outputs(base))]
+    return None if all(name.upper().startswith("LABEL_") for name in names) else names
+
+
+def _outputs(base: BaseModel) -> int:
+    return int(base.model.config.num_labels)
+
+
+def _normal(label: str) -> str:
+    return label.strip().lower().replace("-", "_").replace(" ", "_")
