@@ -13,17 +13,29 @@ import torch
 from torch import Tensor
 
 WORTH_DROPPING = 0.75  # rows are dropped when so many or fewer are left
-PLAIN = frozenset(f"{name}_token_id" for name in ("bos", "eos", "pad", "decoder_start")) | {
-    "transformers_version",
-    "_from_model_config",
-    "max_length",
-    "use_cache",
-}
+BEYOND_GREEDY = (
+    "bad_words_ids",
+    "begin_suppress_tokens",
+    "encoder_no_repeat_ngram_size",
+    "encoder_repetition_penalty",
+    "exponential_decay_length_penalty",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "guidance_scale",
+    "min_length",
+    "min_new_tokens",
+    "no_repeat_ngram_size",
+    "repetition_penalty",
+    "sequence_bias",
+    "suppress_tokens",
+)
+NEUTRAL = (None, 0, 1)
 
 
 def is_plain(model: Any) -> bool:
     """Say whether a model's own generation settings ask for nothing that `greedy` does not do."""
-    return model.generation_config.to_diff_dict().keys() <= PLAIN
+    config = model.generation_config
+    return all(getattr(config, name, None) in NEUTRAL for name in BEYOND_GREEDY)
 
 
 @torch.no_grad()
