@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from study.engines.choice import EngineChoice, EngineName
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,6 +67,13 @@ def run(
     workers: Annotated[
         int | None, typer.Option(help="Processes that train, one thread each. [default: cores]")
     ] = None,
+    engine: Annotated[
+        EngineName,
+        typer.Option(help="packed: many trials in one pass over the base; sequential: one by one."),
+    ] = "packed",
+    slots: Annotated[
+        str, typer.Option(help="Trials a worker packs: a number, or auto, which measures.")
+    ] = "auto",
     space: Annotated[
         str | None, typer.Option(help="Another search space: a shipped one or a file.")
     ] = None,
@@ -94,15 +102,24 @@ def run(
     workers = available_cores() if workers is None else workers
     if workers < 1:
         raise InputError(f"--workers: must be at least 1, got {workers}")
-    finished = _run(study, out or Path("runs") / study.name, storage, workers)
+    choice = EngineChoice(engine, _slots(slots), workers)
+    finished = _run(study, out or Path("runs") / study.name, storage, choice)
     _conclude(finished)
 
 
-def _run(study: StudySpec, out: Path, storage: str | None, workers: int) -> StudyRun:
+def _slots(given: str) -> int | None:
+    if given == "auto":
+        return None
+    if not given.isdecimal() or int(given) < 1:
+        raise InputError(f"--slots: got {given!r}; allowed: auto, or a number from 1")
+    return int(given)
+
+
+def _run(study: StudySpec, out: Path, storage: str | None, choice: EngineChoice) -> StudyRun:
     from study.runner import run_study
     from study.terminal_view import make_view
 
-    return run_study(study, out, make_view(study, _messages()), storage=storage, workers=workers)
+    return run_study(study, out, make_view(study, _messages()), storage=storage, choice=choice)
 
 
 def _conclude(finished: StudyRun) -> None:

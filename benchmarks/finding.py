@@ -19,6 +19,7 @@ from rich.console import Console
 
 import analysis
 from analysis.importance import Importances
+from study.engines.choice import EngineChoice
 from study.runner import run_study
 from study.store.provenance import available_cores
 from study.study_files import load_spec
@@ -50,7 +51,7 @@ def _study(preset: str, seed: int, options: argparse.Namespace) -> Any:
     spec = load_spec(preset, {"seed": seed, "data.seed": seed, "search.trials": options.trials})
     out = options.out / f"{preset}-{seed}"
     view = make_view(spec, Console(stderr=True))
-    if run_study(spec, out, view, workers=available_cores()).stopped_early:
+    if run_study(spec, out, view, choice=EngineChoice(workers=available_cores())).stopped_early:
         raise SystemExit("stopped; the same command continues")
     return analysis.load(out)
 

@@ -42,7 +42,7 @@ def build_from_corpus(
             f"--width: must be a multiple of {BaseRecipe.heads}, got {recipe['d_model']}"
         )
     pairs = read_pairs(corpus, columns)
-    from study.engines.workspace import be_one_quiet_thread
+    from study.engines.process import be_one_quiet_thread
 
     be_one_quiet_thread()
     try:

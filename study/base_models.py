@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +37,7 @@ class BaseModel:
     name: str  # as PEFT records it in adapter_config.json
     fresh: frozenset[str] = frozenset()  # weights of a new head that the checkpoint does not hold
     trained_tokens: tuple[int, ...] = ()  # whose rows of the vocabulary are trained beside LoRA
+    decompositions: dict[str, Any] = field(default_factory=dict, repr=False)  # of PiSSA, by module
 
     @property
     def model_type(self) -> str:

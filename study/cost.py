@@ -19,7 +19,7 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
 
     The model is built without weights, on PyTorch's meta device, so it takes no memory.
     """
-    from study.engines.workspace import be_one_quiet_thread
+    from study.engines.process import be_one_quiet_thread
     from study.skeletons import skeleton_of
 
     be_one_quiet_thread()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 IGNORED = -100
@@ -56,3 +59,63 @@ def _divergence(student: Tensor, teacher: Tensor, temperature: Tensor) -> Tensor
 
 def _at_least_float32(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
+
+
+# Models whose logits are the output layer of the last hidden state and nothing besides.
+PLAIN_HEADS = frozenset({"m2m_100", "llama", "mistral", "qwen2"})
+ROWS_AT_ONCE = 128  # as many logits as stay in a core's cache
+
+
+def language_model_loss(model: Any, inputs: Mapping[str, Any], labels: Tensor) -> Tensor:
+    """Return the token cross-entropy (B, 2) of a model's logits (B, T, V) against labels (B, T).
+
+    Where the output layer is a plain frozen one, no logit of an unlabelled position is computed,
+    and none is kept.
+    """
+    head = model.get_output_embeddings()
+    if model.config.model_type not in PLAIN_HEADS or not _is_plain(head):
+        return cross_entropy(model(**inputs).logits, labels)
+    hidden = model.base_model(**inputs).last_hidden_state  # (B, T, D)
+    counted = labels != IGNORED
+    losses = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden[counted], head.weight, head.bias, labels[counted], hidden.requires_grad
+    )
+    by_row = losses.new_zeros(counted.shape).masked_scatter(counted, losses)  # (B, T)
+    return torch.stack([by_row.sum(dim=1), counted.sum(dim=1).to(losses)], dim=1)
+
+
+def _is_plain(head: Any) -> bool:
+    """Say whether it is a linear layer that nothing adapts."""
+    return type(head) is nn.Linear and "forward" not in vars(head) and not head.weight.requires_grad
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """Cross-entropy of hidden states (n, D) under an output layer (V, D), without keeping logits.
+
+    The gradient of the hidden states is computed with the loss, a few rows at a time, as in Hsu et
+    al. 2024 (Liger Kernel, arXiv:2410.10989); the layer itself is frozen and gets none.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, grad: bool
+    ) -> Tensor:
+        """Return the losses (n,)."""
+        losses, grads = [], []
+        for start in range(0, len(hidden), ROWS_AT_ONCE):
+            h = hidden[start : start + ROWS_AT_ONCE]
+            label = labels[start : start + ROWS_AT_ONCE, None]
+            log_p = _at_least_float32(F.linear(h, weight, bias)).log_softmax(dim=1)
+            losses.append(-log_p.gather(1, label)[:, 0])
+            if grad:
+                p = log_p.exp_()
+                grads.append(p.scatter_add_(1, label, p.new_full(label.shape, -1.0)) @ weight)
+        if grad:
+            ctx.save_for_backward(torch.cat(grads))
+        return torch.cat(losses)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient of the hidden states."""
+        (grad_hidden,) = ctx.saved_tensors
+        return grad_hidden * grads[0][:, None], None, None, None, None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from study.base_models import BaseModel
 from study.errors import InputError
-from study.hyperparameters import MethodSpec
+from study.hyperparameters import MethodSpec, TrainingSpec
 
 TARGET_SETS = ("qv", "attention", "attention+ffn")
 
@@ -71,6 +72,34 @@ def check_targets(model: Any, named: Iterable[str]) -> None:
                 f"{model.config.model_type!r} model; allowed: {', '.join(TARGET_SETS)}, "
                 "or names of its linear layers"
             )
+
+
+def targeted_modules(model: Any, named: str) -> dict[str, Any]:
+    """Return the layers that PEFT would adapt, by name, for targets as in the study file."""
+    from peft import LoraConfig
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    config = LoraConfig(target_modules=target_modules(named, model.config.model_type))
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if check_target_module_exists(config, name)
+    }
+
+
+def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) -> str | None:
+    """Return why a training cannot share a forward pass with others, or None where it can."""
+    from torch import nn
+
+    if method.name != "lora":
+        return f"method {method.name!r}"
+    if training.base_dropout:
+        return "training.base_dropout"
+    named = list(targeted_modules(base.model, method.target_modules).values())
+    heads = [base.model.get_submodule(name) for name in base.head]
+    named += [m for head in heads for m in head.modules() if list(m.parameters(recurse=False))]
+    others = sorted({type(m).__name__ for m in named if type(m) is not nn.Linear})
+    return f"{', '.join(others)} among the trained layers" if others else None
 
 
 def peft_config(

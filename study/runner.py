@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +21,22 @@ from study.base_models import locate_base
 from study.data.corpora import corpus_of
 from study.data.remarks import data_remarks
 from study.engines.base import Engine
+from study.engines.choice import PACKED, EngineChoice
 from study.engines.pool import PoolEngine
-from study.engines.workspace import be_one_quiet_thread, sequential_engine
+from study.engines.process import be_one_quiet_thread
+from study.engines.workspace import make_engine
 from study.errors import InputError
 from study.ledger import Ledger, open_ledger
 from study.samplers import sampler_for
-from study.spec import StudySpec
+from study.spec import SHARED_COSTS, StudySpec
 from study.store.provenance import provenance
 from study.store.storage import DATABASE_NAME, sqlite_url
 from study.tasks.base import Task
 from study.trials import (
+    Event,
     Finished,
     Interrupted,
+    Notice,
     Progress,
     TrialConfig,
     TrialResult,
@@ -58,7 +62,7 @@ def run_study(
     view: View,
     *,
     storage: str | None = None,
-    workers: int = 1,
+    choice: EngineChoice = PACKED,
     task: Task | None = None,
 ) -> StudyRun:
     """Run a study, or continue it where it stands, until `spec.search.trials` trials count.
@@ -68,23 +72,24 @@ def run_study(
         out: The run folder; it gets `study.db`, `spec.toml` and `adapters/`.
         view: Receives what happens.
         storage: An Optuna storage URL in place of `out/study.db`.
-        workers: Processes that train, one thread and one trial each; 1 trains in this process.
+        choice: The engine, and its worker processes and slots.
         task: A task of one's own in place of the one that the study file names.
 
     Raises:
         InputError: data, model, storage or folder are not usable; nothing of the study is lost.
     """
     url = storage or sqlite_url(out / DATABASE_NAME)
+    choice = _allowed(spec, choice, view)
     with _locked(out):
         corpus = corpus_of(spec) if task is None else None
         corpus_hashes = {} if corpus is None else corpus.hashes()
         with open_ledger(url, spec, out) as ledger:
             ledger.check_resumable(corpus_hashes)
-            with _engine(spec, workers, task, view) as (engine, base):
+            with _engine(spec, choice, task, view) as (engine, base):
                 for remark in data_remarks(spec, corpus, base) if corpus else ():
                     view.remarked(remark)
-                ledger.begin(provenance("sequential", workers, base, corpus_hashes))
-                stopped = Runner(spec, engine, ledger, view).run(workers)
+                ledger.begin(provenance(choice.name, choice.workers, base, corpus_hashes))
+                stopped = Runner(spec, engine, ledger, view).run(choice.workers)
     return StudyRun(out, url, spec.name, stopped)
 
 
@@ -125,9 +130,9 @@ class Runner:
                 return
             with interruptible():
                 events = self._engine.advance()
-            finished = {e.number for e in events if not isinstance(e, Progress)}
+            finished = {e.number for e in events if isinstance(e, (Finished, Interrupted))}
             for event in events:
-                self._handle(event, is_over=event.number in finished)
+                self._handle(event, finished)
 
     # ------------------------------------------------------------ asking
 
@@ -160,10 +165,12 @@ class Runner:
 
     # ------------------------------------------------------------ telling
 
-    def _handle(self, event: Progress | Finished | Interrupted, is_over: bool) -> None:
+    def _handle(self, event: Event, finished: Container[int]) -> None:
         match event:
+            case Notice():
+                self._view.remarked(event.text)
             case Progress():
-                self._report(event, is_over)
+                self._report(event, is_over=event.number in finished)
             case Finished():
                 self._finish(event)
             case Interrupted():
@@ -242,28 +249,35 @@ def _locked(out: Path) -> Iterator[None]:
         lock.release()
 
 
+def _allowed(spec: StudySpec, wanted: EngineChoice, view: View) -> EngineChoice:
+    """Return how to train: what is shared between trials can be no objective of theirs."""
+    shared = [cost for cost in spec.evaluation.objective if cost in SHARED_COSTS]
+    alone = EngineChoice("sequential", None, 1)
+    if not shared or wanted == alone:
+        return wanted
+    view.remarked(f"one trial at a time: {shared[0]} as an objective cannot be shared")
+    return alone
+
+
 @contextmanager
 def _engine(
-    spec: StudySpec, workers: int, task: Task | None, view: View
+    spec: StudySpec, choice: EngineChoice, task: Task | None, view: View
 ) -> Iterator[tuple[Engine, str]]:
     """Yield an engine that is ready, and the base's location."""
-    if workers == 1:
-        be_one_quiet_thread()
-        location = locate_base(spec, view.base_training)
-        engine: Engine = sequential_engine(spec, location, task)
-        try:
-            yield engine, location
-        finally:
-            engine.close()
-        return
-    pool = PoolEngine(sequential_engine, workers)
+    be_one_quiet_thread()
+    pool = PoolEngine(make_engine, choice.workers) if choice.workers > 1 else None
+    engine: Engine | None = pool
     try:
-        be_one_quiet_thread()
         location = locate_base(spec, view.base_training)
-        pool.load(spec, location, task)
-        yield pool, location
+        if pool is None:
+            engine = make_engine(spec, location, task, choice)
+        else:
+            pool.load(spec, location, task, choice)
+        assert engine is not None
+        yield engine, location
     finally:
-        pool.close()
+        if engine is not None:
+            engine.close()
 
 
 @contextmanager

@@ -29,7 +29,8 @@ from study.hyperparameters import (
 from study.metrics import METRICS, OF_CLASSES
 from study.spec_problems import problems_of
 
-COSTS = ("trainable_parameters", "train_seconds", "peak_memory_bytes")
+SHARED_COSTS = ("train_seconds", "peak_memory_bytes")  # where trials are trained together
+COSTS = ("trainable_parameters", *SHARED_COSTS)
 MAX_GRID_POINTS = 100_000
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]

@@ -16,6 +16,7 @@ from study.trials import TrialConfig
 from study.view import Outcome, View
 
 PLAIN_BASE_EVERY = 0.25
+MOST_BARS = 8
 
 
 def make_view(spec: StudySpec, console: Console) -> View:
@@ -148,7 +149,7 @@ def _ending(outcome: Outcome) -> str:
 
 
 class LiveView:
-    """A bar for the study and one for every running trial."""
+    """A bar for the study and one for each of the first running trials."""
 
     def __init__(self, spec: StudySpec, console: Console) -> None:
         self._spec = spec
@@ -190,16 +191,32 @@ class LiveView:
         """Add a bar for the trial."""
         steps = config.training.steps if config.method is not None else None
         text = escape(describe(self._spec, config))
-        self._tasks[config.number] = self._progress.add_task(text, total=steps, text="")
+        self._tasks[config.number] = self._progress.add_task(
+            text, total=steps, text="", visible=len(self._tasks) < MOST_BARS
+        )
+        self._say_how_many()
+
+    def _say_how_many(self) -> None:
+        """Let the first trials be seen, and say how many there are besides."""
+        for position, task in enumerate(self._tasks.values()):
+            self._progress.update(task, visible=position < MOST_BARS)
+        unseen = len(self._tasks) - MOST_BARS
+        more = f" [dim]and {unseen} trials more[/dim]" if unseen > 0 else ""
+        self._progress.update(
+            self._whole, description=f"[bold]{escape(self._spec.name)}[/bold]{more}"
+        )
 
     def progressed(self, config: TrialConfig, step: int, value: float | None) -> None:
         """Move the trial's bar."""
-        text = "" if value is None else f"{self._label} {value:.3g}"
-        self._progress.update(self._tasks[config.number], completed=step, text=text)
+        task = self._tasks[config.number]
+        self._progress.update(task, completed=step)
+        if value is not None:
+            self._progress.update(task, text=f"{self._label} {value:.3g}")
 
     def ended(self, outcome: Outcome) -> None:
         """Take the trial's bar away; what did not go well, and baselines, leave a line."""
         self._progress.remove_task(self._tasks.pop(outcome.config.number))
+        self._say_how_many()
         self._tally.add(outcome)
         if outcome.state in ("failed", "interrupted") or outcome.config.role == "baseline":
             self._line(f"{describe(self._spec, outcome.config)}: {_ending(outcome)}")

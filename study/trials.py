@@ -152,3 +152,14 @@ class Interrupted:
 
     number: int
     reason: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something about the engine itself that a person should know."""
+
+    text: str
+
+
+Event = Progress | Finished | Interrupted | Notice
+"""What an engine reports."""

@@ -27,7 +27,7 @@ class View(Protocol):
         """Report that the embedded base is being trained."""
 
     def remarked(self, line: str) -> None:
-        """Report what a person should know of the data before anything is trained."""
+        """Report what a person should know of the data, or of how the trials are trained."""
 
     def searching(self, total: int, done: int, workers: int) -> AbstractContextManager[None]:
         """Enclose the search: `done` of `total` trials count already."""

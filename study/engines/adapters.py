@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,39 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from study.base_models import BaseModel, draw_fresh
-from study.errors import InputError
+from study.engines.dropout import SeededDropout
 from study.hyperparameters import MethodSpec
 from study.methods import peft_config
 from study.seeds import derive_seed
 from study.trials import AdapterFiles
 
 ADAPTER = "default"  # PEFT's own name for the first adapter
-
-
-class SeededDropout(nn.Module):
-    """Dropout whose masks come from a generator of its own, not from PyTorch's global one."""
-
-    def __init__(self, probability: float, seed: int) -> None:
-        super().__init__()
-        self._keep = 1.0 - probability
-        self._seed = seed
-        self._generator: torch.Generator | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Zero each element with the given probability and scale the rest, in training only."""
-        if not self.training:
-            return x
-        if self._generator is None:
-            self._generator = torch.Generator(x.device).manual_seed(self._seed)
-        return x * self._drawn_mask(x)
-
-    def _drawn_mask(self, x: Tensor) -> Tensor:
-        """Return 0 or 1/keep an element; 64 random bits serve four, since drawing is what costs."""
-        words = torch.empty(x.numel() // 4 + 1, dtype=torch.int64, device=x.device)
-        words.random_(-(2**63), None, generator=self._generator)
-        lanes = words.view(torch.int16)[: x.numel()].view(x.shape)  # uniform in ±2**15
-        kept = lanes < round(self._keep * 2**16) - 2**15
-        return kept.to(x.dtype) / self._keep
+PREFIX = "base_model.model."  # what PEFT puts before a module's name in its files
+Pair = tuple[Tensor, Tensor]  # A (R, D_in) and B (D_out, R)
 
 
 @dataclass(frozen=True)
@@ -52,25 +29,35 @@ class Adapter:
     """The trainable part of a base that carries a PEFT adapter."""
 
     peft_model: Any
-    weights: list[nn.Parameter]
-    dropouts: nn.ModuleList
+    other_weights: list[nn.Parameter]  # A, and what is trained beside LoRA
+    lora_b: list[nn.Parameter]
+    dropouts: Sequence[SeededDropout]
+    principal: Mapping[str, Pair]  # PiSSA's A₀ and B₀ by module
+    original: Mapping[str, Tensor]  # the weights that they were taken out of
+
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """All that is trained."""
+        return [*self.other_weights, *self.lora_b]
+
+    def begin_step(self, step: int) -> None:
+        """Turn dropout on, with the masks of this step."""
+        for dropout in self.dropouts:
+            dropout.train()
+            dropout.step = step
 
     def files(self) -> AdapterFiles:
         """Return the adapter in PEFT's own format."""
         from peft import get_peft_model_state_dict
-        from safetensors.torch import save
 
         tensors = get_peft_model_state_dict(self.peft_model)
-        config = self.peft_model.peft_config[ADAPTER].to_dict()
-        config |= {"inference_mode": True, "target_modules": sorted(config["target_modules"])}
-        return AdapterFiles(
-            config=json.dumps(config, indent=2, sort_keys=True, default=_plain),
-            weights=save({name: t.contiguous() for name, t in tensors.items()}, {"format": "pt"}),
-        )
+        return adapter_files(self.peft_model.peft_config[ADAPTER], tensors, self.principal)
 
     def detach(self) -> None:
         """Give the base its own layers and a clean configuration back."""
         base = self.peft_model.unload()
+        for name, weight in self.original.items():
+            base.get_submodule(name).weight.data = weight
         if hasattr(base, "peft_config"):
             del base.peft_config
         base.eval().requires_grad_(False)
@@ -81,48 +68,63 @@ def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
 
     A is drawn as PEFT does, uniform in ±1/sqrt(D_in), but from (seed, module name); B is zero.
     The head begins as the checkpoint's; what the checkpoint does not hold is drawn from the seed.
-
-    Raises:
-        InputError: the target modules are none of this model's.
+    PiSSA's A₀ and B₀ are taken out of the base's weight, as PEFT does, and put back by `detach`.
     """
     from peft import get_peft_model
 
-    config = peft_config(method, base.model_type, base.head, _token_rows(base))
-    config.base_model_name_or_path = base.name
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            peft_model = get_peft_model(base.model, config)
-    except ValueError as error:
-        message = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"method.target_modules: got {method.target_modules!r}: {message}"
-        ) from error
-    dropouts = nn.ModuleList()
-    for name, layer in base.model.named_modules():
-        if hasattr(layer, "lora_A"):
-            _seed_layer(layer, name, seed)
-            if method.dropout:
-                layer.lora_dropout[ADAPTER] = SeededDropout(
-                    method.dropout, derive_seed(seed, "dropout", name)
-                )
-                dropouts.append(layer.lora_dropout[ADAPTER])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peft_model = get_peft_model(base.model, adapter_config(base, method))
+    layers = {n: layer for n, layer in base.model.named_modules() if hasattr(layer, "lora_A")}
+    dropouts: list[SeededDropout] = []
+    for name, layer in layers.items():
+        layer.lora_A[ADAPTER].weight.data.copy_(
+            initial_a(layer.lora_A[ADAPTER].weight.shape, seed, name)
+        )
+        if method.dropout:
+            dropout = SeededDropout(method.dropout, derive_seed(seed, "dropout", name))
+            layer.lora_dropout[ADAPTER] = dropout
+            dropouts.append(dropout)
+    principal, original = {}, {}
+    if method.init_lora_weights == "pissa":
+        principal = {name: principal_pair(base, name, method) for name in layers}
+        original = {name: layer.weight.data for name, layer in layers.items()}
+        for name, layer in layers.items():
+            _take_out(layer, *principal[name], method.scale)
     draw_fresh(_trained_copies(base), base.model.config, seed)
-    weights = [p for p in base.model.parameters() if p.requires_grad]
-    return Adapter(peft_model, weights, dropouts)
+    trained = {name: p for name, p in base.model.named_parameters() if p.requires_grad}
+    lora_b = [p for name, p in trained.items() if ".lora_B." in name]
+    others = [p for name, p in trained.items() if ".lora_B." not in name]
+    return Adapter(peft_model, others, lora_b, dropouts, principal, original)
 
 
-def _token_rows(base: BaseModel) -> dict[str, tuple[int, ...]]:
+def _take_out(layer: Any, A0: Tensor, B0: Tensor, scale: float) -> None:
+    """Begin an adapter at A₀ and B₀, and give the layer a weight without them."""
+    layer.lora_A[ADAPTER].weight.data.copy_(A0)
+    layer.lora_B[ADAPTER].weight.data.copy_(B0)
+    residual = layer.weight.data - scale * (B0 @ A0)
+    layer.get_base_layer().weight.data = residual.to(layer.weight.dtype)
+
+
+def adapter_config(base: BaseModel, method: MethodSpec) -> Any:
+    """Return PEFT's configuration of a method on this base."""
+    layer = token_layer(base)
+    tokens = {layer.rpartition(".")[2]: base.trained_tokens} if layer else {}
+    config = peft_config(method, base.model_type, base.head, tokens)
+    config.base_model_name_or_path = base.name
+    return config
+
+
+def token_layer(base: BaseModel) -> str | None:
     """Return the layer whose rows of the trained tokens are trained, beginning as they are.
 
     That is the output head; where it shares the input embedding's weight, PEFT trains both as one.
     """
     if not base.trained_tokens:
-        return {}
+        return None
     tied = base.model.config.tie_word_embeddings
     layer = base.model.get_input_embeddings() if tied else base.model.get_output_embeddings()
-    name = next(name for name, module in base.model.named_modules() if module is layer)
-    return {name.rpartition(".")[2]: base.trained_tokens}
+    return next(str(name) for name, module in base.model.named_modules() if module is layer)
 
 
 def _trained_copies(base: BaseModel) -> dict[str, nn.Parameter]:
@@ -136,13 +138,58 @@ def _trained_copies(base: BaseModel) -> dict[str, nn.Parameter]:
     return copies
 
 
-def _seed_layer(layer: Any, name: str, seed: int) -> None:
-    a = layer.lora_A[ADAPTER].weight  # (R, D_in)
+# ---------------------------------------------------------------- initial weights
+
+
+def initial_a(shape: torch.Size, seed: int, name: str) -> Tensor:
+    """Return a module's initial A (R, D_in), Kaiming-uniform as PEFT's, in float64."""
     generator = torch.Generator().manual_seed(derive_seed(seed, "A", name))
-    drawn = torch.empty(a.shape, dtype=torch.float64)
-    nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
-    with torch.no_grad():
-        a.copy_(drawn)
+    drawn = torch.empty(shape, dtype=torch.float64)
+    return nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
+
+
+def principal_pair(base: BaseModel, name: str, method: MethodSpec) -> Pair:
+    """Return PiSSA's A₀ (R, D_in) and B₀ (D_out, R): scale · B₀A₀ is W's best of its rank.
+
+    Meng et al. 2024 (arXiv:2404.02948); the decomposition is kept with the base.
+    """
+    if name not in base.decompositions:
+        weight = base.model.get_submodule(name).weight.detach()
+        base.decompositions[name] = torch.linalg.svd(
+            weight.to(torch.promote_types(weight.dtype, torch.float32)), full_matrices=False
+        )
+    U, S, Vh = base.decompositions[name]
+    root = (S[: method.rank] / method.scale).sqrt()
+    return root[:, None] * Vh[: method.rank], U[:, : method.rank] * root
+
+
+# ---------------------------------------------------------------- files
+
+
+def adapter_files(
+    config: Any, tensors: Mapping[str, Tensor], principal: Mapping[str, Pair]
+) -> AdapterFiles:
+    """Return an adapter in PEFT's own format.
+
+    One that began at A₀ and B₀ becomes a plain LoRA of twice the rank, [A; A₀] and [B, -B₀], so
+    that it loads over the base as it is, as PEFT converts PiSSA.
+    """
+    from safetensors.torch import save
+
+    described = config.to_dict()
+    described |= {"inference_mode": True, "target_modules": sorted(described["target_modules"])}
+    tensors = dict(tensors)
+    if principal:
+        gain = 2**0.5 if described["use_rslora"] else 2
+        described |= {"r": 2 * described["r"], "lora_alpha": gain * described["lora_alpha"]}
+    for name, (A0, B0) in principal.items():
+        a, b = (f"{PREFIX}{name}.lora_{letter}.weight" for letter in "AB")
+        tensors[a] = torch.cat([tensors[a], A0.to(tensors[a])])
+        tensors[b] = torch.cat([tensors[b], -B0.to(tensors[b])], dim=1)
+    return AdapterFiles(
+        config=json.dumps(described, indent=2, sort_keys=True, default=_plain),
+        weights=save({name: t.contiguous() for name, t in tensors.items()}, {"format": "pt"}),
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from study.trials import Finished, Interrupted, Progress, TrialConfig, TrialResult
+from study.trials import Event, TrialConfig, TrialResult
 
 
 class Engine(Protocol):
@@ -22,7 +22,7 @@ class Engine(Protocol):
     def start(self, config: TrialConfig) -> None:
         """Put a trial into a free slot."""
 
-    def advance(self) -> Sequence[Progress | Finished | Interrupted]:
+    def advance(self) -> Sequence[Event]:
         """Train up to the next report of at least one trial."""
 
     def stop(self, number: int) -> TrialResult:

@@ -1,54 +1,118 @@
-"""Scoring one model on one split, in length-sorted batches."""
+"""Scoring models on the examples of a split, in length-sorted batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from study.metrics import LOSS_SIGNATURE, Statistics
-from study.tasks.base import Example, Task
-from study.trials import SplitResult, TrialConfig
+from study.metrics import LOSS_SIGNATURE, Statistics, split_and_metric
+from study.spec import COSTS, StudySpec
+from study.tasks.base import Example, Task, stacked
+from study.trials import Progress, SplitResult, TrialConfig, TrialResult
+
+SPLITS = ("dev", "general")
+PACKED_BATCHES = 8
+"""A pass over several models has the rows of at most so many batches."""
 
 
-@torch.inference_mode()
-def evaluate(
-    task: Task,
-    model: Any,
-    examples: Sequence[Example],
-    config: TrialConfig,
-    batch_size: int,
-    texts: bool = True,
-    loss: bool = True,
-) -> SplitResult:
-    """Return the statistics and outputs of N examples, in their own order.
+@dataclass(frozen=True)
+class Examiner:
+    """Evaluates K models that share a base in one pass.
 
-    The generator that `collate` gets is the same for every configuration, so that all are
-    measured on the same draws; and no teacher has a part in the loss, so that trials of different
-    temperatures compare.
+    `lay_out(n)` tells the model that the coming passes hold n rows of each of them.
     """
-    config = replace(config, distillation=None)
-    generator = torch.Generator().manual_seed(0)
-    outputs = [""] * len(examples)
-    losses = np.zeros((len(examples), 2))
-    for rows in _length_sorted(task, examples, batch_size):
-        batch = task.collate([examples[i] for i in rows], config, generator).to(model.device)
-        if loss:
-            losses[rows] = task.loss(model, batch).double().cpu().numpy()
-        if texts:
-            for row, output in zip(rows, task.predict(model, batch), strict=True):
-                outputs[row] = output
-    statistics = task.score(outputs, examples) if texts else {}
-    if loss:
-        statistics = {**statistics, "loss": Statistics("loss", losses, LOSS_SIGNATURE)}
-    texts_of = tuple(task.texts(example) for example in examples)
-    return SplitResult(statistics, tuple(outputs), texts_of)
 
+    spec: StudySpec
+    task: Task
+    model: Any
+    lay_out: Callable[[Sequence[TrialConfig], int], None] = lambda configs, rows: None
 
-def _length_sorted(task: Task, examples: Sequence[Example], batch_size: int) -> Iterator[list[int]]:
-    order = sorted(range(len(examples)), key=lambda i: task.length(examples[i]))
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    def report(self, configs: Sequence[TrialConfig]) -> list[float | None]:
+        """Score the first objective on the first dev examples, for pruner and learning curve."""
+        objective = self.spec.evaluation.objective[0]
+        if objective in COSTS:
+            return [None] * len(configs)
+        split, metric = split_and_metric(objective)
+        examples = self.task.examples(split)[: self.spec.evaluation.report_examples]
+        is_loss = metric == "loss"
+        found = self.evaluate(configs, examples, texts=not is_loss, loss=is_loss)
+        return [result.scores[metric] for result in found]
+
+    def splits(self, configs: Sequence[TrialConfig]) -> list[dict[str, SplitResult]]:
+        """Evaluate every split that has examples."""
+        named = [split for split in SPLITS if self.task.examples(split)]
+        found = [self.evaluate(configs, self.task.examples(split)) for split in named]
+        return [dict(zip(named, of_one, strict=True)) for of_one in zip(*found, strict=True)]
+
+    def last_progress(self, config: TrialConfig, result: TrialResult) -> list[Progress]:
+        """Return the learning curve's last point, on the same examples as those before it."""
+        objective = self.spec.evaluation.objective[0]
+        if result.failure or objective in COSTS or config.method is None:
+            return []
+        split, metric = split_and_metric(objective)
+        whole = result.splits[split].statistics[metric]
+        first = whole.values[: self.spec.evaluation.report_examples]
+        value = Statistics(whole.metric, first, whole.signature).score
+        return [Progress(config.number, config.training.steps, value)]
+
+    @torch.inference_mode()
+    def evaluate(
+        self,
+        configs: Sequence[TrialConfig],
+        examples: Sequence[Example],
+        texts: bool = True,
+        loss: bool = True,
+    ) -> list[SplitResult]:
+        """Return each model's statistics and outputs of N examples, in their own order.
+
+        The generator that `collate` gets is the same for every configuration, so that all are
+        measured on the same draws; and no teacher has a part in the loss, so that trials of
+        different temperatures compare.
+        """
+        configs = [replace(config, distillation=None) for config in configs]
+        K, N = len(configs), len(examples)
+        outputs = [[""] * N for _ in configs]
+        losses = np.zeros((K, N, 2))
+        generators = [torch.Generator().manual_seed(0) for _ in configs]
+        for chosen in self._length_sorted(examples, K):
+            some = [examples[i] for i in chosen]
+            batch = stacked(
+                [
+                    self.task.collate(some, config, generator)
+                    for config, generator in zip(configs, generators, strict=True)
+                ]
+            ).to(self.model.device)
+            self.lay_out(configs, len(chosen))
+            if loss:
+                found = self.task.loss(self.model, batch).double().cpu().numpy()
+                losses[:, chosen] = found.reshape(K, len(chosen), 2)
+            if texts:
+                rows = iter(self.task.predict(self.model, batch))
+                for of_model in outputs:
+                    for i in chosen:
+                        of_model[i] = next(rows)
+        return [
+            self._scored(examples, outputs[k] if texts else None, losses[k] if loss else None)
+            for k in range(K)
+        ]
+
+    def _scored(
+        self, examples: Sequence[Example], outputs: list[str] | None, losses: Any
+    ) -> SplitResult:
+        statistics = {} if outputs is None else dict(self.task.score(outputs, examples))
+        if losses is not None:
+            statistics["loss"] = Statistics("loss", losses, LOSS_SIGNATURE)
+        texts_of = tuple(self.task.texts(example) for example in examples)
+        return SplitResult(statistics, tuple(outputs or [""] * len(examples)), texts_of)
+
+    def _length_sorted(self, examples: Sequence[Example], K: int) -> Iterator[list[int]]:
+        """Yield indices of examples of similar length; several models get smaller batches each."""
+        batch_size = self.spec.evaluation.batch_size
+        size = max(1, min(batch_size, batch_size * PACKED_BATCHES // K))
+        order = sorted(range(len(examples)), key=lambda i: self.task.length(examples[i]))
+        for start in range(0, len(order), size):
+            yield order[start : start + size]

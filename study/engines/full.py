@@ -19,9 +19,17 @@ class FullWeights:
     """All weights of a base in training, and a copy of what they were; like `Adapter` to use."""
 
     model: Any
-    weights: list[nn.Parameter]
-    dropouts: nn.ModuleList
+    other_weights: list[nn.Parameter]
+    lora_b: list[nn.Parameter]  # none
     before: Mapping[str, Tensor]
+
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """All that is trained."""
+        return self.other_weights
+
+    def begin_step(self, step: int) -> None:
+        """Do nothing: there is no adapter whose dropout would begin."""
 
     def files(self) -> AdapterFiles:
         """Return the whole model as `save_pretrained` writes it."""
@@ -43,4 +51,4 @@ def attach_full(base: BaseModel, seed: int) -> FullWeights:
     before = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     draw_fresh({name: model.get_parameter(name) for name in base.fresh}, model.config, seed)
     model.requires_grad_(True)
-    return FullWeights(model, list(model.parameters()), nn.ModuleList(), before)
+    return FullWeights(model, list(model.parameters()), [], before)

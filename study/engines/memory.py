@@ -40,3 +40,11 @@ def _high_water_mark() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     kibibytes = next(line.split()[1] for line in lines if line.startswith("VmHWM:"))
     return int(kibibytes) * 1024
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an allocation failed, on the CPU or on an accelerator."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        word in str(error).lower() for word in words
+    )

@@ -17,7 +17,7 @@ from typing import Any
 
 from study.engines.base import Engine
 from study.errors import InputError
-from study.trials import Finished, Interrupted, Progress, TrialConfig, TrialResult
+from study.trials import Event, Finished, Interrupted, TrialConfig, TrialResult
 
 _SPAWN = multiprocessing.get_context("spawn")
 MAX_DEATHS_IN_A_ROW = 5
@@ -28,7 +28,7 @@ class WorkerError(RuntimeError):
 
 
 class PoolEngine:
-    """W workers with one slot each.
+    """W workers with the slots of their own engines.
 
     `make_engine` is called in each worker with `arguments`, which become known only after the
     workers have started: they import torch while the parent still builds the base.
@@ -48,18 +48,16 @@ class PoolEngine:
 
     @property
     def free_slots(self) -> int:
-        """The number of workers without a trial."""
-        return sum(worker.trial is None for worker in self._workers)
+        """The free slots of the workers that are not in the middle of their training."""
+        return sum(worker.free_slots for worker in self._workers)
 
     def start(self, config: TrialConfig) -> None:
-        """Give a free worker the trial."""
-        worker = next(w for w in self._workers if w.trial is None)
-        worker.trial = config.number
-        worker.send("start", (config,))
+        """Give the trial to the worker with the most room."""
+        max(self._workers, key=lambda worker: worker.free_slots).start(config)
 
-    def advance(self) -> list[Progress | Finished | Interrupted]:
-        """Let every worker train, and return the reports of those that have one."""
-        busy = [w for w in self._workers if w.trial is not None]
+    def advance(self) -> list[Event]:
+        """Let every worker train, and return the reports of those that have some."""
+        busy = [worker for worker in self._workers if worker.trials]
         for worker in busy:
             if not worker.is_advancing:
                 worker.send("advance", ())
@@ -67,43 +65,38 @@ class PoolEngine:
         ready = wait([worker.connection for worker in busy])
         return [e for w in busy if w.connection in ready for e in self._events_of(w)]
 
-    def _events_of(self, worker: _Worker) -> list[Progress | Finished | Interrupted]:
+    def _events_of(self, worker: _Worker) -> list[Event]:
         worker.is_advancing = False
         try:
-            events: list[Progress | Finished | Interrupted] = worker.receive()
+            events: list[Event] = worker.receive()
         except EOFError:
-            return [self._replace(worker)]
+            return self._replace(worker)
         self._deaths = 0
-        if any(isinstance(event, Finished) for event in events):
-            worker.trial = None
+        worker.trials -= {event.number for event in events if isinstance(event, Finished)}
         return events
 
-    def _replace(self, worker: _Worker) -> Interrupted:
-        """Report the dead worker's trial, and start another worker in its place."""
+    def _replace(self, worker: _Worker) -> list[Event]:
+        """Report the dead worker's trials, and start another worker in its place."""
         reason = worker.cause_of_death()
         self._deaths += 1
         if self._deaths >= MAX_DEATHS_IN_A_ROW:
             raise WorkerError(f"{self._deaths} workers died in a row, the last one: {reason}")
-        number = worker.trial
-        assert number is not None
         fresh = _Worker(self._make_engine)
         assert self._arguments is not None
         fresh.send("load", self._arguments)
         self._workers[self._workers.index(worker)] = fresh
-        return Interrupted(number, reason)
+        return [Interrupted(number, reason) for number in sorted(worker.trials)]
 
     def stop(self, number: int) -> TrialResult:
         """Stop a pruned trial in its worker."""
-        worker = next(w for w in self._workers if w.trial == number)
+        worker = next(w for w in self._workers if number in w.trials)
         assert not worker.is_advancing, "a trial is pruned at its report"
         worker.send("stop", (number,))
-        worker.trial = None
         try:
             result: TrialResult = worker.receive()
-        except EOFError:
-            worker.trial = number
-            self._replace(worker)
-            return TrialResult()
+        except EOFError:  # the next `advance` finds its other trials lost
+            result = TrialResult()
+        worker.trials.remove(number)
         return result
 
     def close(self) -> None:
@@ -127,8 +120,25 @@ class _Worker:
         )
         self.process.start()
         theirs.close()
-        self.trial: int | None = None
+        self.trials: set[int] = set()
+        self.free: int | None = None  # slots; known once the engine is made
         self.is_advancing = False
+
+    @property
+    def free_slots(self) -> int:
+        """How many trials may be sent now; waits for an engine that is being made."""
+        if self.is_advancing:
+            return 0
+        if self.free is None:
+            self.receive()
+        assert self.free is not None
+        return self.free
+
+    def start(self, config: TrialConfig) -> None:
+        assert self.free
+        self.trials.add(config.number)
+        self.free -= 1
+        self.send("start", (config,))
 
     def send(self, command: str, arguments: tuple[Any, ...]) -> None:
         try:
@@ -139,7 +149,7 @@ class _Worker:
     def receive(self) -> Any:
         """Return the worker's answer; EOFError where it died."""
         try:
-            status, answer = self.connection.recv()
+            status, answer, self.free = self.connection.recv()
         except ConnectionResetError as error:
             raise EOFError from error
         if status == "input":
@@ -165,9 +175,9 @@ def _serve(connection: Connection, make_engine: Callable[..., Engine]) -> None:
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the parent is gone
     except InputError as error:
-        connection.send(("input", error.problems))
+        connection.send(("input", error.problems, 0))
     except Exception:
-        connection.send(("error", traceback.format_exc()))
+        connection.send(("error", traceback.format_exc(), 0))
 
 
 def _leave(number: int, frame: object) -> None:
@@ -177,16 +187,16 @@ def _leave(number: int, frame: object) -> None:
 
 
 def _answer(connection: Connection, make_engine: Callable[..., Engine]) -> None:
-    from study.engines.workspace import be_one_quiet_thread
+    from study.engines.process import be_one_quiet_thread
 
     be_one_quiet_thread()
     engine: Engine | None = None
     while True:
         command, arguments = connection.recv()
         if command == "load":
-            engine = make_engine(*arguments)
-            continue
-        assert engine is not None
-        answer = getattr(engine, command)(*arguments)
+            engine, answer = make_engine(*arguments), None
+        else:
+            assert engine is not None
+            answer = getattr(engine, command)(*arguments)
         if command != "start":
-            connection.send(("ok", answer))
+            connection.send(("ok", answer, engine.free_slots))

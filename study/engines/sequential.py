@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import time
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 
 from study.base_models import BaseModel
 from study.engines.adapters import Adapter, attach_adapter
-from study.engines.evaluation import evaluate
+from study.engines.evaluation import Examiner
 from study.engines.full import FullWeights, attach_full
 from study.engines.memory import PeakMemory
-from study.engines.schedules import learning_rate_factor
-from study.metrics import Statistics, split_and_metric
-from study.seeds import derive_seed
-from study.spec import COSTS, StudySpec
-from study.tasks.base import Task
+from study.engines.training import Training
+from study.hyperparameters import MethodSpec
+from study.spec import StudySpec
+from study.tasks.base import Task, stacked
 from study.trials import Finished, Progress, SplitResult, TrialConfig, TrialResult
 
 
@@ -28,6 +27,7 @@ class SequentialEngine:
         self._spec = spec
         self._base = base
         self._task = task
+        self._examiner = Examiner(spec, task, base.model)
         self._trial: _Trial | None = None
 
     @property
@@ -38,36 +38,73 @@ class SequentialEngine:
     def start(self, config: TrialConfig) -> None:
         """Attach a fresh adapter; the first training step comes with `advance`."""
         assert self._trial is None, "the sequential engine has one slot"
-        self._trial = _Trial(config, self._spec, self._base, self._task)
+        training = Training(config, self._spec, self._task)
+        adapter = None
+        if config.method is not None:
+            adapter = _attached(self._base, config.method, config.seed)
+            training.optimize(adapter.other_weights, adapter.lora_b)
+            training.trainable_parameters = sum(w.numel() for w in adapter.weights)
+        self._trial = _Trial(training, adapter, PeakMemory())
 
     def advance(self) -> list[Progress | Finished]:
-        """Train up to the next report; at the end evaluate the whole dev set."""
+        """Train up to the next report; at the end evaluate every split."""
         trial = self._trial
         assert trial is not None, "nothing to advance"
         try:
-            return self._advance(trial)
+            if trial.adapter is not None:
+                self._train(trial.training, trial.adapter)
+            events = self._reported(trial)
         except RuntimeError as error:  # out of memory, above all: this trial's own fault
-            reason = f"at step {trial.step}: {' '.join(str(error).split())[:300]}"
+            reason = f"at step {trial.training.step}: {' '.join(str(error).split())[:300]}"
+            events = [Finished(trial.number, trial.result(failure=reason))]
+        if isinstance(events[-1], Finished):
             self._release()
-            failed = TrialResult(details=trial.details(), failure=reason)
-            return [Finished(trial.config.number, failed)]
+        return events
 
-    def _advance(self, trial: _Trial) -> list[Progress | Finished]:
-        if trial.config.method is not None:
-            trial.train_until(self._spec.training.report_every)
-        if trial.failure or trial.is_done:
-            result = trial.result()
-            self._release()
-            return [*trial.last_progress(result), Finished(trial.config.number, result)]
-        return [Progress(trial.config.number, trial.step, trial.report())]
+    def _train(self, training: Training, adapter: Adapter | FullWeights) -> None:
+        """Train up to the next report, the end, or a loss that is no number."""
+        started = time.perf_counter()
+        self._base.model.train(training.config.training.base_dropout)
+        self._train_one_step(training, adapter)
+        while not training.is_due:
+            self._train_one_step(training, adapter)
+        self._base.model.eval()
+        training.train_seconds += time.perf_counter() - started
+
+    def _train_one_step(self, training: Training, adapter: Adapter | FullWeights) -> None:
+        adapter.begin_step(training.step)
+        batch = stacked(training.next_groups()).to(self._base.model.device)
+        total, weight = self._task.loss(self._base.model, batch).sum(dim=0)
+        loss = total / weight
+        if training.count_step(loss.item(), weight.item()):
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(adapter.weights, training.config.training.max_grad_norm)
+            training.update()
+
+    def _reported(self, trial: _Trial) -> list[Progress | Finished]:
+        training = trial.training
+        if training.failure:
+            return [Finished(trial.number, trial.result(failure=training.failure))]
+        started = time.perf_counter()
+        if not training.is_done:
+            (value,) = self._examiner.report([training.config])
+            training.evaluation_seconds += time.perf_counter() - started
+            return [Progress(trial.number, training.step, value)]
+        (splits,) = self._examiner.splits([training.config])
+        training.evaluation_seconds += time.perf_counter() - started
+        result = trial.result(splits)
+        return [
+            *self._examiner.last_progress(training.config, result),
+            Finished(trial.number, result),
+        ]
 
     def stop(self, number: int) -> TrialResult:
         """End the trial as it stands."""
         trial = self._trial
         assert trial is not None
-        assert trial.config.number == number
+        assert trial.number == number
         self._release()
-        return TrialResult(details=trial.details())
+        return trial.result()
 
     def close(self) -> None:
         """Give the base back its own layers."""
@@ -76,146 +113,33 @@ class SequentialEngine:
 
     def _release(self) -> None:
         assert self._trial is not None
-        self._trial.detach()
+        if self._trial.adapter is not None:
+            self._trial.adapter.detach()
         self._trial = None
 
 
+def _attached(base: BaseModel, method: MethodSpec, seed: int) -> Adapter | FullWeights:
+    if method.name == "full":
+        return attach_full(base, seed)
+    return attach_adapter(base, method, seed)
+
+
+@dataclass(frozen=True)
 class _Trial:
-    """One training in progress."""
+    """A training and the adapter that it moves."""
 
-    def __init__(self, config: TrialConfig, spec: StudySpec, base: BaseModel, task: Task) -> None:
-        self.config = config
-        self.step = 0
-        self.failure: str | None = None
-        self._spec = spec
-        self._task = task
-        self._memory = PeakMemory()
-        self._generator = torch.Generator().manual_seed(derive_seed(config.seed, "data"))
-        self._order: list[int] = []
-        self._tokens = 0.0
-        self._train_seconds = 0.0
-        self._evaluation_seconds = 0.0
-        self._model = base.model
-        self._adapter: Adapter | FullWeights | None = None
-        if config.method is not None:
-            is_full = config.method.name == "full"
-            self._adapter = (
-                attach_full(base, config.seed)
-                if is_full
-                else attach_adapter(base, config.method, config.seed)
-            )
-            self._prepare_training(self._adapter.weights)
-
-    def _prepare_training(self, weights: list[torch.nn.Parameter]) -> None:
-        training = self.config.training
-        self._weights = weights
-        self._optimizer = torch.optim.AdamW(
-            weights, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
-        )
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(
-            self._optimizer, lambda step: learning_rate_factor(step, training)
-        )
+    training: Training
+    adapter: Adapter | FullWeights | None
+    memory: PeakMemory
 
     @property
-    def is_done(self) -> bool:
-        return self.config.method is None or self.step >= self.config.training.steps
+    def number(self) -> int:
+        return self.training.config.number
 
-    # ------------------------------------------------------------ training
-
-    def train_until(self, report_every: int) -> None:
-        """Train up to the next multiple of `report_every`, the end, or a loss that is no number."""
-        started = time.perf_counter()
-        assert self._adapter is not None
-        self._model.train(self.config.training.base_dropout)
-        self._adapter.dropouts.train()
-        while not self.failure:
-            self._train_one_step()
-            if self.is_done or self.step % report_every == 0:
-                break
-        self._model.eval()
-        self._train_seconds += time.perf_counter() - started
-
-    def _train_one_step(self) -> None:
-        batch = self._task.collate(self._next_examples(), self.config, self._generator)
-        batch = batch.to(self._model.device)
-        total, weight = self._task.loss(self._model, batch).sum(dim=0)
-        loss = total / weight
-        self.step += 1
-        self._tokens += weight.item()
-        if not math.isfinite(loss.item()):
-            self.failure = f"the training loss became {loss.item()} at step {self.step}"
-            return
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._weights, self.config.training.max_grad_norm)
-        self._optimizer.step()
-        self._schedule.step()
-        self._optimizer.zero_grad()
-
-    def _next_examples(self) -> list[Any]:
-        """Return the next batch of an endless sequence of shuffled epochs."""
-        examples = self._task.examples("train")
-        size = self.config.training.batch_size
-        while len(self._order) < size:
-            self._order += torch.randperm(len(examples), generator=self._generator).tolist()
-        chosen, self._order = self._order[:size], self._order[size:]
-        return [examples[i] for i in chosen]
-
-    # ------------------------------------------------------------ results
-
-    def report(self) -> float | None:
-        """Score the first objective on the first dev examples, for pruner and learning curve."""
-        started = time.perf_counter()
-        objective = self._spec.evaluation.objective[0]
-        if objective in COSTS:
-            return None
-        split, metric = split_and_metric(objective)
-        examples = self._task.examples(split)[: self._spec.evaluation.report_examples]
-        result = self._evaluate(examples, texts=metric != "loss", loss=metric == "loss")
-        self._evaluation_seconds += time.perf_counter() - started
-        return result.scores[metric]
-
-    def last_progress(self, result: TrialResult) -> list[Progress]:
-        """Return the learning curve's last point, on the same examples as those before it."""
-        objective = self._spec.evaluation.objective[0]
-        if result.failure or objective in COSTS or self.config.method is None:
-            return []
-        split, metric = split_and_metric(objective)
-        whole = result.splits[split].statistics[metric]
-        first = whole.values[: self._spec.evaluation.report_examples]
-        value = Statistics(whole.metric, first, whole.signature).score
-        return [Progress(self.config.number, self.step, value)]
-
-    def result(self) -> TrialResult:
-        """Evaluate every split, and take the adapter."""
-        if self.failure:
-            return TrialResult(details=self.details(), failure=self.failure)
-        started = time.perf_counter()
-        splits = {
-            split: self._evaluate(self._task.examples(split))
-            for split in ("dev", "general")
-            if self._task.examples(split)
-        }
-        self._evaluation_seconds += time.perf_counter() - started
-        files = self._adapter.files() if self._adapter else None
-        return TrialResult(splits=splits, details=self.details(), adapter=files)
-
-    def _evaluate(self, examples: Any, *, texts: bool = True, loss: bool = True) -> SplitResult:
-        batch_size = self._spec.evaluation.batch_size
-        return evaluate(self._task, self._model, examples, self.config, batch_size, texts, loss)
-
-    def details(self) -> dict[str, float]:
-        """Return the trial's costs."""
-        trained = sum(w.numel() for w in self._adapter.weights) if self._adapter else 0
-        return {
-            "trainable_parameters": trained,
-            "steps": self.step,
-            "train_seconds": self._train_seconds,
-            "evaluation_seconds": self._evaluation_seconds,
-            "tokens_per_second": self._tokens / max(self._train_seconds, 1e-9),
-            "peak_memory_bytes": self._memory.peak_bytes(),
-        }
-
-    def detach(self) -> None:
-        """Leave the base as it was."""
-        if self._adapter is not None:
-            self._adapter.detach()
+    def result(
+        self, splits: Mapping[str, SplitResult] | None = None, failure: str | None = None
+    ) -> TrialResult:
+        """Return what it gave: of an ended training all, of a stopped or failed one its costs."""
+        details = self.training.details(self.memory.peak_bytes())
+        files = self.adapter.files() if self.adapter and splits is not None else None
+        return TrialResult(splits or {}, details, files, failure)

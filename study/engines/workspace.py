@@ -8,22 +8,61 @@ from dataclasses import replace
 from study.base_models import BaseModel, load_base
 from study.data.chat import stop_id
 from study.data.corpora import corpus_of
+from study.engines.base import Engine
+from study.engines.choice import EngineChoice
+from study.engines.mixed import MixedEngine
+from study.engines.packed import PackedEngine
 from study.engines.sequential import SequentialEngine
-from study.methods import check_targets
+from study.engines.slots import in_even_rounds, measured_slots, most_slots
+from study.hyperparameters import MethodSpec
+from study.methods import check_targets, why_not_packed
 from study.spec import StudySpec
 from study.tasks import make_task
 from study.tasks.base import Task
+from study.trials import TrialConfig, baseline_configs, search_config
 
 
-def sequential_engine(
-    spec: StudySpec, base_location: str, task: Task | None = None
-) -> SequentialEngine:
+def make_engine(
+    spec: StudySpec, base_location: str, task: Task | None, choice: EngineChoice
+) -> Engine:
     """Load the base, and unless a task is given its corpus, and return the engine over them."""
-    if task is not None:
-        return SequentialEngine(spec, working_base(spec, base_location), task)
-    corpus = corpus_of(spec)
-    base = working_base(spec, base_location, corpus.labels)
-    return SequentialEngine(spec, base, make_task(spec, base, corpus))
+    if task is None:
+        corpus = corpus_of(spec)
+        base = working_base(spec, base_location, corpus.labels)
+        task = make_task(spec, base, corpus)
+    else:
+        base = working_base(spec, base_location)
+    sequential = SequentialEngine(spec, base, task)
+    methods = _packable_methods(spec, base)
+    if choice.name == "sequential" or not methods:
+        return sequential
+    most = most_slots(spec, choice.workers) if choice.slots is None else choice.slots
+    packed = PackedEngine(spec, base, task, methods, most)
+    if choice.slots is None:
+        slots = measured_slots(packed, spec, choice.workers)
+        packed.slots = in_even_rounds(slots, spec, choice.workers)
+    return MixedEngine(packed, sequential, lambda config: _why_alone(config, base))
+
+
+def _packable_methods(spec: StudySpec, base: BaseModel) -> list[MethodSpec]:
+    """Return methods as wide as any that trials may have and that can be packed."""
+    names = ("rank", "target_modules", "init_lora_weights")
+    configs = [
+        search_config(spec, 0, {name: value}, origin=0)
+        for name in names
+        for value in spec.values_of(name)
+    ]
+    return [
+        config.method
+        for config in (*configs, *baseline_configs(spec))
+        if config.method is not None and _why_alone(config, base) is None
+    ]
+
+
+def _why_alone(config: TrialConfig, base: BaseModel) -> str | None:
+    if config.method is None:
+        return None
+    return why_not_packed(config.method, config.training, base)
 
 
 def working_base(spec: StudySpec, location: str, labels: Sequence[str] = ()) -> BaseModel:
@@ -34,16 +73,3 @@ def working_base(spec: StudySpec, location: str, labels: Sequence[str] = ()) -> 
     if spec.task == "causal_translation":
         return replace(base, trained_tokens=(stop_id(base.tokenizer, spec.data.stop_token),))
     return base
-
-
-def be_one_quiet_thread() -> None:
-    """Use one thread, as every worker does, and keep libraries from drawing progress bars.
-
-    On small models several threads are slower than one, and workers would fight over the cores.
-    """
-    import torch
-    from transformers.utils import logging
-
-    torch.set_num_threads(1)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()

@@ -13,7 +13,7 @@ from study.base_models import BaseModel
 from study.data.embedded import Pair
 from study.data.readers import Corpus
 from study.errors import InputError
-from study.losses import IGNORED, cross_entropy
+from study.losses import IGNORED, language_model_loss
 from study.metrics import METRICS, Statistics, text_statistics
 from study.spec import StudySpec
 from study.tasks.base import Batch
@@ -88,8 +88,8 @@ class TranslationTask:
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Return (B, 2): cross-entropy summed over target tokens, and their number."""
         decoder_input_ids = self._shifted_right(batch.labels, model.config.decoder_start_token_id)
-        output = model(**batch.inputs, decoder_input_ids=decoder_input_ids, use_cache=False)
-        return cross_entropy(output.logits, batch.labels)
+        inputs = {**batch.inputs, "decoder_input_ids": decoder_input_ids, "use_cache": False}
+        return language_model_loss(model, inputs, batch.labels)
 
     def _shifted_right(self, labels: Tensor, start: int) -> Tensor:
         """Return what the decoder reads (B, T) to predict the labels (B, T)."""

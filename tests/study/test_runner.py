@@ -16,7 +16,8 @@ import pytest
 from optuna.trial import TrialState
 
 import study.runner
-from study.engines.workspace import sequential_engine
+from study.engines.choice import EngineChoice
+from study.engines.workspace import make_engine
 from study.errors import InputError
 from study.runner import run_study
 from study.spec import StudySpec
@@ -72,7 +73,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ScriptedEngine]:
 
     def put(script: Callable[[TrialConfig], list[Any]]) -> ScriptedEngine:
         engine = ScriptedEngine(script)
-        monkeypatch.setattr(study.runner, "sequential_engine", lambda *_: engine)
+        monkeypatch.setattr(study.runner, "make_engine", lambda *_: engine)
         return engine
 
     return put
@@ -330,7 +331,7 @@ def test_a_hopeless_trial_is_pruned(
         update={"evaluation": spec.evaluation.model_copy(update={"directions": ("maximize",)})}
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study.runner, "sequential_engine", lambda *_: engine)
+        patch.setattr(study.runner, "make_engine", lambda *_: engine)
         run_study(spec, tmp_path, view)
     assert engine.stopped == [7]
     assert load(tmp_path).trials[7].state == TrialState.PRUNED
@@ -377,7 +378,8 @@ def test_ctrl_c_keeps_what_is_complete(tiny_spec: StudySpec, tmp_path: Path, vie
             os.kill(os.getpid(), signal.SIGINT)
 
     view.on_progress = interrupt
-    assert run_study(tiny_spec, tmp_path / "run", view).stopped_early
+    alone = EngineChoice("sequential")
+    assert run_study(tiny_spec, tmp_path / "run", view, choice=alone).stopped_early
     states = [t.state for t in load(tmp_path / "run").trials]
     assert states[:2] == [TrialState.COMPLETE, TrialState.FAIL]
     view.on_progress = lambda config, step: None
@@ -400,7 +402,7 @@ def test_a_timeout_starts_no_further_trial(
 def test_two_workers_give_the_table_of_one(tiny_spec: StudySpec, tmp_path: Path, view: Any) -> None:
     """Points, values and numbers do not depend on the number of workers."""
     run_study(tiny_spec, tmp_path / "one", view)
-    run_study(tiny_spec, tmp_path / "two", view, workers=2)
+    run_study(tiny_spec, tmp_path / "two", view, choice=EngineChoice(workers=2))
     assert table(tmp_path / "one") == table(tmp_path / "two")
 
 
@@ -420,7 +422,7 @@ def test_a_worker_that_is_killed_loses_nothing(
                     killed.append(child.pid)
 
     view.on_progress = kill
-    run_study(tiny_spec, tmp_path / "run", view, workers=2)
+    run_study(tiny_spec, tmp_path / "run", view, choice=EngineChoice(workers=2))
     assert killed
     assert "interrupted" in [outcome.state for outcome in view.outcomes]
     trials = load(tmp_path / "run").trials
@@ -432,7 +434,7 @@ def test_a_task_of_ones_own_takes_the_place_of_the_named_one(
     tiny_spec: StudySpec, tiny_base: Path, tmp_path: Path, view: Any
 ) -> None:
     """One object passed to `run_study` is trained and scored."""
-    task = sequential_engine(tiny_spec, str(tiny_base))._task
+    task = make_engine(tiny_spec, str(tiny_base), None, EngineChoice("sequential"))._task
     scores: list[int] = []
 
     class Counting:
@@ -459,7 +461,7 @@ from study.study_files import load_spec
 from test_runner import ScriptedEngine, scored
 
 engine = ScriptedEngine(lambda config: [scored(config, float(config.number))])
-study.runner.sequential_engine = lambda *_: engine
+study.runner.make_engine = lambda *_: engine
 spec = load_spec({file!r}, {{"evaluation.objective": "trainable_parameters", "search.trials": 60}})
 resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))
 try:

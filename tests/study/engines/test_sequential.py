@@ -13,9 +13,10 @@ import torch
 
 from study.base_models import load_base
 from study.data.readers import load_corpus
-from study.engines.adapters import SeededDropout
+from study.engines.choice import EngineChoice
+from study.engines.dropout import SeededDropout
 from study.engines.schedules import learning_rate_factor
-from study.engines.workspace import sequential_engine
+from study.engines.workspace import make_engine
 from study.spec import StudySpec
 from study.store.adapters import save_adapter
 from study.trials import Finished, TrialResult, search_config
@@ -25,7 +26,7 @@ POINT = {"rank": 8, "alpha": 32, "learning_rate": 5e-4, "dropout": 0.0}
 
 def train(spec: StudySpec, base: Path, point: dict[str, Any]) -> TrialResult:
     """Train one trial to its end."""
-    engine = sequential_engine(spec, str(base))
+    engine = make_engine(spec, str(base), None, EngineChoice("sequential"))
     engine.start(search_config(spec, 0, point, 0))
     while True:
         for event in engine.advance():
@@ -121,7 +122,7 @@ def _peft_by_hand(spec: StudySpec, folder: Path) -> dict[str, torch.Tensor]:
 
 def test_padding_does_not_change_a_row(tiny_spec: StudySpec, tiny_base: Path) -> None:
     """A pair has the same loss alone and in a batch with longer ones."""
-    engine = sequential_engine(tiny_spec, str(tiny_base))
+    engine = make_engine(tiny_spec, str(tiny_base), None, EngineChoice("sequential"))
     task, model = engine._task, engine._base.model
     config = search_config(tiny_spec, 0, POINT, 0)
     generator = torch.Generator()
@@ -135,7 +136,7 @@ def test_a_loss_that_is_no_number_fails_the_trial_alone(
     tiny_spec: StudySpec, tiny_base: Path
 ) -> None:
     """A diverging trial is FAIL with its step and reason, and the next one trains as ever."""
-    engine = sequential_engine(tiny_spec, str(tiny_base))
+    engine = make_engine(tiny_spec, str(tiny_base), None, EngineChoice("sequential"))
     task = engine._task
     loss = task.loss
     task.loss = lambda model, batch: loss(model, batch) * math.nan  # type: ignore[method-assign]
@@ -151,7 +152,7 @@ def test_a_loss_that_is_no_number_fails_the_trial_alone(
 
 def test_running_out_of_memory_fails_the_trial_alone(tiny_spec: StudySpec, tiny_base: Path) -> None:
     """PyTorch's out-of-memory error becomes the trial's reason."""
-    engine = sequential_engine(tiny_spec, str(tiny_base))
+    engine = make_engine(tiny_spec, str(tiny_base), None, EngineChoice("sequential"))
 
     def loss(model: Any, batch: Any) -> Any:
         raise torch.OutOfMemoryError("tried to allocate 900 GiB")

@@ -1,0 +1,262 @@
+"""All that K slots train, as one matrix of weights and one of gradients, a row a slot.
+
+A row holds the matrices A of its adapter, then what is trained in full, then the matrices B.  So an
+optimizer sees two flat tensors, and a layer sees (K, R, D_in) and (K, D_out, R); nothing is copied
+from one form to the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from study.base_models import BaseModel, draw_fresh
+from study.engines.adapters import (
+    PREFIX,
+    Pair,
+    adapter_config,
+    adapter_files,
+    initial_a,
+    principal_pair,
+    token_layer,
+)
+from study.engines.packed_copies import (
+    PackedCopies,
+    PackedLinearCopies,
+    PackedTokenEmbedding,
+    PackedTokenHead,
+)
+from study.engines.packed_linear import PackedLinear, Pairs, SlotAdapter
+from study.engines.packed_rows import Rows
+from study.hyperparameters import MethodSpec
+from study.methods import targeted_modules
+from study.seeds import derive_seed
+from study.trials import AdapterFiles
+
+TOKEN_ROWS = "rows"
+
+
+class AdapterBank:
+    """Room for K adapters of any of the given methods on one base."""
+
+    def __init__(self, base: BaseModel, methods: Iterable[MethodSpec], slots: int) -> None:
+        methods = list(methods)
+        self._base = base
+        self._methods: dict[int, MethodSpec] = {}  # by slot
+        self._taken: list[nn.Module] = []
+        linears = _linears(base, {method.target_modules for method in methods})
+        rank = max(method.rank for method in methods)
+        self._begin_full = _trained_in_full(base)
+        first: dict[Key, tuple[int, ...]]
+        first = {(name, "A"): (rank, layer.in_features) for name, layer in linears.items()}
+        first |= {key: tuple(weight.shape) for key, weight in self._begin_full.items()}
+        last = {(name, "B"): (layer.out_features, rank) for name, layer in linears.items()}
+        plan = _Plan(first, last)
+        self._b_start = plan.width(first)
+        dtype = torch.promote_types(base.model.dtype, torch.float32)
+        self.weights = torch.zeros(slots, plan.width(), dtype=dtype, device=base.model.device)
+        self.grads = torch.zeros_like(self.weights)
+        is_pissa = any(method.init_lora_weights == "pissa" for method in methods)
+        initial = torch.zeros_like(self.weights) if is_pissa else self.weights
+        self._lora = {
+            name: PackedLinear(
+                linear,
+                *(
+                    Pairs(plan.of(matrix, (name, "A")), plan.of(matrix, (name, "B")))
+                    for matrix in (self.weights, self.grads, initial)
+                ),
+            )
+            for name, linear in linears.items()
+        }
+        self._full = {key: plan.of(self.weights, key) for key in self._begin_full}
+        self._copies = _copies(self._full, {k: plan.of(self.grads, k) for k in self._full})
+
+    # ------------------------------------------------------------ the base's layers
+
+    def open(self) -> None:
+        """Take over the layers of the base."""
+        for layer in self._lora.values():
+            self._take_over(layer.linear, layer)
+        for name, copies in self._copies.items():
+            module = self._base.model.get_submodule(name)
+            if name == token_layer(self._base):
+                self._open_tokens(module, copies)
+            else:
+                self._take_over(module, PackedLinearCopies(module, copies))
+
+    def _open_tokens(self, layer: nn.Module, copies: PackedCopies) -> None:
+        tokens = self._base.trained_tokens
+        head = self._base.model.get_output_embeddings()
+        self._take_over(head, PackedTokenHead(head, tokens, copies))
+        if isinstance(layer, nn.Embedding):  # which the head shares its weight with
+            self._take_over(layer, PackedTokenEmbedding(layer, tokens, copies))
+
+    def _take_over(self, layer: nn.Module, forward: Callable[[Tensor], Tensor]) -> None:
+        vars(layer)["forward"] = forward
+        self._taken.append(layer)
+
+    def close(self) -> None:
+        """Give the base's layers their own `forward` back."""
+        while self._taken:
+            del vars(self._taken.pop())["forward"]
+
+    def lay_out(self, layout: Sequence[Rows]) -> None:
+        """Tell every layer whose rows the coming passes hold."""
+        for layer in self._lora.values():
+            layer.lay_out(layout)
+        for copies in self._copies.values():
+            copies.lay_out(layout)
+
+    # ------------------------------------------------------------ slots
+
+    def attach(self, slot: int, method: MethodSpec, seed: int) -> int:
+        """Put a fresh adapter into a slot; returns the number of its weights."""
+        self._methods[slot] = method
+        self.weights[slot], self.grads[slot] = 0.0, 0.0
+        names = targeted_modules(self._base.model, method.target_modules)
+        for name in names:
+            self._lora[name].adapters[slot] = SlotAdapter(
+                method.rank,
+                method.scale,
+                method.dropout,
+                derive_seed(seed, "dropout", name),
+                method.init_lora_weights == "pissa",
+            )
+            self._begin_lora(name, slot, method, seed)
+        self._begin_copies(slot, seed)
+        count = method.rank * sum(int(n.in_features + n.out_features) for n in names.values())
+        return count + sum(weight.numel() for weight in self._begin_full.values())
+
+    def _begin_lora(self, name: str, slot: int, method: MethodSpec, seed: int) -> None:
+        layer = self._lora[name]
+        if method.init_lora_weights == "default":
+            A, _ = _pair_of(layer.weights, slot, method.rank)
+            A.copy_(initial_a(A.shape, seed, name))
+            return
+        A0, B0 = principal_pair(self._base, name, method)
+        for pairs in (layer.weights, layer.initial):
+            pairs.A[slot], pairs.B[slot] = 0.0, 0.0
+            A, B = _pair_of(pairs, slot, method.rank)
+            A.copy_(A0)
+            B.copy_(B0)
+
+    def _begin_copies(self, slot: int, seed: int) -> None:
+        for copies in self._copies.values():
+            copies.slots.add(slot)
+        for key, weight in self._begin_full.items():
+            self._full[key][slot] = weight
+        own = {".".join(key): weight[slot] for key, weight in self._full.items()}
+        fresh = {name: own[name] for name in self._base.fresh}
+        draw_fresh(fresh, self._base.model.config, seed)
+
+    def release(self, slot: int) -> None:
+        """Take a slot's adapter off."""
+        self._methods.pop(slot, None)
+        for layer in self._lora.values():
+            layer.adapters.pop(slot, None)
+        for copies in self._copies.values():
+            copies.slots.discard(slot)
+
+    def breadth(self, slot: int) -> int:
+        """Return how many layers a slot's adapter has."""
+        return sum(slot in layer.adapters for layer in self._lora.values())
+
+    # ------------------------------------------------------------ training
+
+    def trained(self, slot: int) -> tuple[nn.Parameter, nn.Parameter]:
+        """Return all but B, and B, of a slot: flat, with gradients in place, for an optimizer."""
+        parts = []
+        for columns in (slice(0, self._b_start), slice(self._b_start, None)):
+            weights = nn.Parameter(self.weights[slot, columns])
+            weights.grad = self.grads[slot, columns]
+            parts.append(weights)
+        return parts[0], parts[1]
+
+    def average_and_clip(self, slot: int, weight: float, max_norm: float) -> None:
+        """Turn a sum of gradients over `weight` tokens into their mean, clipped at a norm.
+
+        Clips as `torch.nn.utils.clip_grad_norm_`.
+        """
+        norm = self.grads[slot].norm().item() / weight
+        self.grads[slot] *= min(1.0, max_norm / (norm + 1e-6)) / weight
+
+    # ------------------------------------------------------------ files
+
+    def files(self, slot: int) -> AdapterFiles:
+        """Return a slot's adapter in PEFT's own format."""
+        method = self._methods[slot]
+        tensors: dict[str, Tensor] = {}
+        principal: dict[str, Pair] = {}
+        for name, layer in self._lora.items():
+            if slot not in layer.adapters:
+                continue
+            A, B = _pair_of(layer.weights, slot, method.rank)
+            tensors |= {f"{PREFIX}{name}.lora_A.weight": A, f"{PREFIX}{name}.lora_B.weight": B}
+            if method.init_lora_weights == "pissa":
+                principal[name] = _pair_of(layer.initial, slot, method.rank)
+        for (name, key), weight in self._full.items():
+            in_file = "token_adapter.trainable_tokens_delta" if key == TOKEN_ROWS else key
+            tensors[f"{PREFIX}{name}.{in_file}"] = weight[slot]
+        return adapter_files(adapter_config(self._base, method), tensors, principal)
+
+
+Key = tuple[str, str]  # module and weight
+
+
+class _Plan:
+    """Where in a row each weight stands, in the order given."""
+
+    def __init__(self, *parts: Mapping[Key, tuple[int, ...]]) -> None:
+        self._places: dict[Key, tuple[int, tuple[int, ...]]] = {}
+        self._width = 0
+        for key, shape in ((key, shape) for part in parts for key, shape in part.items()):
+            self._places[key] = (self._width, shape)
+            self._width += math.prod(shape)
+
+    def width(self, part: Mapping[Key, tuple[int, ...]] | None = None) -> int:
+        """Return the length of a row, or of a part of it."""
+        return self._width if part is None else sum(map(math.prod, part.values()))
+
+    def of(self, matrix: Tensor, key: Key) -> Tensor:
+        """Return a weight (K, ...) of all slots from a matrix (K, P), sharing memory."""
+        start, shape = self._places[key]
+        return matrix[:, start : start + math.prod(shape)].view(len(matrix), *shape)
+
+
+def _pair_of(pairs: Pairs, slot: int, rank: int) -> Pair:
+    """Return one slot's A (rank, D_in) and B (D_out, rank), sharing memory."""
+    return pairs.A[slot, :rank], pairs.B[slot, :, :rank]
+
+
+def _linears(base: BaseModel, targets: Iterable[str]) -> dict[str, nn.Linear]:
+    """Return the linear layers of all targets together."""
+    found: dict[str, nn.Linear] = {}
+    for named in sorted(targets):
+        found |= targeted_modules(base.model, named)
+    return found
+
+
+def _trained_in_full(base: BaseModel) -> dict[Key, Tensor]:
+    """Return what is trained beside the adapter as it stands in the base: head, rows of tokens."""
+    found: dict[Key, Tensor] = {}
+    for name in base.head:
+        for path, module in base.model.get_submodule(name).named_modules(prefix=name):
+            found |= {(path, key): weight for key, weight in module.named_parameters(recurse=False)}
+    layer = token_layer(base)
+    if layer:
+        rows = base.model.get_submodule(layer).weight[list(base.trained_tokens)]
+        found[layer, TOKEN_ROWS] = rows
+    return {key: weight.detach() for key, weight in found.items()}
+
+
+def _copies(weights: Mapping[Key, Tensor], grads: Mapping[Key, Tensor]) -> dict[str, PackedCopies]:
+    """Return every module's copies, as leaves whose gradients autograd adds up in place."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for (name, key), weight in weights.items():
+        leaf = weight.detach().requires_grad_()
+        leaf.grad = grads[name, key]
+        found.setdefault(name, {})[key] = leaf
+    return {name: PackedCopies(own) for name, own in found.items()}

@@ -1,0 +1,63 @@
+"""Whose rows are whose in a packed batch: slot by slot, in runs that compute as one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Whose rows these are: `count` rows of the trial in `slot`, `first` of its batch the first.
+
+    `step` is the trial's own, and only given in training.
+    """
+
+    slot: int
+    count: int
+    first: int = 0
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """Consecutive slots with equally many rows: one batch of k."""
+
+    start: int  # first row
+    members: tuple[Rows, ...]
+    is_adapted: bool
+
+    @property
+    def slots(self) -> list[int]:
+        """The k slots."""
+        return [rows.slot for rows in self.members]
+
+    def of(self, flat: Tensor, positions: int) -> Tensor:
+        """Return the run's part (k, n, D) of all rows (rows · positions, D)."""
+        stop = self.start + sum(rows.count for rows in self.members)
+        part = flat[self.start * positions : stop * positions]
+        return part.view(len(self.members), -1, flat.shape[-1])
+
+
+def runs(layout: Sequence[Rows], is_adapted: Callable[[int], bool]) -> list[Run]:
+    """Return the runs of a layout; in each either all slots are adapted by a layer, or none."""
+    found, start = [], 0
+    for (adapted, count), group in groupby(
+        layout, lambda rows: (is_adapted(rows.slot), rows.count)
+    ):
+        members = tuple(group)
+        found.append(Run(start, members, adapted))
+        start += count * len(members)
+    return found
+
+
+def index_of(slots: Sequence[int], device: torch.device) -> slice | Tensor:
+    """Return what selects the slots from a tensor (K, ...): without a copy where it can be."""
+    span = slice(slots[0], slots[0] + len(slots))
+    if list(slots) == list(range(span.start, span.stop)):
+        return span
+    return torch.tensor(slots, device=device)

@@ -1,0 +1,88 @@
+"""How many trials to pack: as many as fit into memory and still make each of them cheaper."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psutil
+
+from study.engines.memory import PeakMemory
+from study.engines.packed import PackedEngine
+from study.spec import StudySpec
+from study.trials import TrialConfig, baseline_configs, search_config
+
+MOST = 64
+WORTH_IT = 0.95  # more slots are taken while a trial's step then costs less than so much of before
+STEPS = 2
+SHARE_OF_MEMORY = 0.7
+ROUNDS_OF_ADAPTIVE_SAMPLERS = 8
+ADAPTIVE = ("tpe", "gp")
+
+
+def most_slots(spec: StudySpec, workers: int) -> int:
+    """Return the slots a worker can use at all.
+
+    A sampler that learns from results is asked in rounds: the more trials run at once, the fewer
+    results each proposal knows.
+    """
+    trials = spec.search.trials + len(baseline_configs(spec))
+    if spec.search.sampler in ADAPTIVE:
+        trials = math.ceil(trials / ROUNDS_OF_ADAPTIVE_SAMPLERS)
+    return max(1, min(MOST, math.ceil(trials / workers)))
+
+
+def measured_slots(engine: PackedEngine, spec: StudySpec, workers: int) -> int:
+    """Return how many of the engine's slots are worth using, by training the largest trial a bit.
+
+    Doubles the number of trials until a step of one gets hardly cheaper, twice as many would not
+    fit into this worker's share of memory, or no slots are left.
+    """
+    free_bytes = psutil.virtual_memory().available * SHARE_OF_MEMORY / workers
+    best, seconds_before = 1, math.inf
+    for k in _doubling(engine.slots):
+        memory = PeakMemory()
+        start_bytes = memory.peak_bytes()
+        seconds = _seconds_a_step(engine, _largest(spec), k)
+        if engine.slots < k or seconds > WORTH_IT * seconds_before:
+            return best
+        best, seconds_before = k, seconds
+        if 2 * (memory.peak_bytes() - start_bytes) > free_bytes:
+            return best
+    return best
+
+
+def _doubling(most: int) -> Iterator[int]:
+    k = 1
+    while k < most:
+        yield k
+        k *= 2
+    yield most
+
+
+def _largest(spec: StudySpec) -> TrialConfig:
+    values = {name: max(spec.values_of(name)) for name in ("rank", "batch_size", "dropout")}
+    values["target_modules"] = spec.values_of("target_modules")[-1]
+    return search_config(spec, 0, values, origin=0)
+
+
+def _seconds_a_step(engine: PackedEngine, config: TrialConfig, k: int) -> float:
+    """Return a step's seconds for each of k trials, which leave nothing behind."""
+    for number in range(k):
+        engine.start(replace(config, number=number))
+    seconds = []
+    for _ in range(STEPS):
+        started = time.perf_counter()
+        engine.train_one_step()
+        seconds.append(time.perf_counter() - started)
+    for number in range(k):
+        engine.stop(number)
+    return min(seconds) / k
+
+
+def in_even_rounds(slots: int, spec: StudySpec, workers: int) -> int:
+    """Return so many slots that as few rounds as these need are all full."""
+    trials = (spec.search.trials + len(baseline_configs(spec))) / workers
+    return math.ceil(trials / math.ceil(trials / slots))

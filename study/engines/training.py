@@ -1,0 +1,113 @@
+"""What a training in progress is, whichever engine drives it: its clock, its data and its costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from study.engines.dropout import GROUP
+from study.engines.schedules import learning_rate_factor
+from study.seeds import derive_seed
+from study.spec import StudySpec
+from study.tasks.base import Batch, Example, Task
+from study.trials import TrialConfig
+
+
+class Training:
+    """One trial's own step, batches, optimizer and costs."""
+
+    def __init__(self, config: TrialConfig, spec: StudySpec, task: Task) -> None:
+        self.config = config
+        self.step = 0
+        self.failure: str | None = None
+        self.tokens = 0.0
+        self.train_seconds = 0.0
+        self.evaluation_seconds = 0.0
+        self.trainable_parameters = 0
+        self._report_every = spec.training.report_every
+        self._task = task
+        self._generator = torch.Generator().manual_seed(derive_seed(config.seed, "data"))
+        self._order: list[int] = []
+        self._optimizer: torch.optim.Optimizer | None = None
+
+    # ------------------------------------------------------------ the clock
+
+    @property
+    def is_done(self) -> bool:
+        """Say whether it has been trained to its end; an untrained base has from the start."""
+        return self.config.method is None or self.step >= self.config.training.steps
+
+    @property
+    def is_due(self) -> bool:
+        """Say whether it has something to report."""
+        return bool(self.failure) or self.is_done or self.step % self._report_every == 0
+
+    # ------------------------------------------------------------ the data
+
+    def next_groups(self) -> list[Batch]:
+        """Return the next batch, sorted by length, in groups of rows that engines never part."""
+        examples = self._next_examples()
+        return [
+            self._task.collate(examples[i : i + GROUP], self.config, self._generator)
+            for i in range(0, len(examples), GROUP)
+        ]
+
+    def _next_examples(self) -> list[Example]:
+        """Return the next of an endless sequence of shuffled epochs."""
+        examples = self._task.examples("train")
+        size = self.config.training.batch_size
+        while len(self._order) < size:
+            self._order += torch.randperm(len(examples), generator=self._generator).tolist()
+        chosen, self._order = self._order[:size], self._order[size:]
+        return sorted((examples[i] for i in chosen), key=self._task.length)
+
+    # ------------------------------------------------------------ the optimizer
+
+    def optimize(self, weights: Sequence[nn.Parameter], lora_b: Sequence[nn.Parameter]) -> None:
+        """Make the optimizer of A and all else that is trained, and of B at LoRA+'s own rate.
+
+        LoRA+: Hayou et al. 2024 (arXiv:2402.12354).
+        """
+        training, method = self.config.training, self.config.method
+        assert method is not None
+        rate = training.learning_rate
+        groups = [
+            {"params": list(weights), "base_lr": rate},
+            {"params": list(lora_b), "base_lr": rate * method.loraplus_lr_ratio},
+        ]
+        self._optimizer = torch.optim.AdamW(
+            groups, lr=rate, weight_decay=training.weight_decay, fused=True
+        )
+
+    def count_step(self, loss: float, tokens: float) -> bool:
+        """Count a step; returns False, with the reason in `failure`, if its loss is no number."""
+        self.step += 1
+        self.tokens += tokens
+        if not math.isfinite(loss):
+            self.failure = f"the training loss became {loss} at step {self.step}"
+        return not self.failure
+
+    def update(self) -> None:
+        """Move the weights by their gradients at the schedule's learning rate."""
+        assert self._optimizer is not None
+        factor = learning_rate_factor(self.step - 1, self.config.training)
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=False)  # packed gradients are views of one matrix
+
+    # ------------------------------------------------------------ the costs
+
+    def details(self, peak_memory_bytes: float) -> dict[str, float]:
+        """Return what the trial cost; where trials are packed, its share of the seconds."""
+        return {
+            "trainable_parameters": self.trainable_parameters,
+            "steps": self.step,
+            "train_seconds": self.train_seconds,
+            "evaluation_seconds": self.evaluation_seconds,
+            "tokens_per_second": self.tokens / max(self.train_seconds, 1e-9),
+            "peak_memory_bytes": peak_memory_bytes,
+        }
