@@ -347,6 +347,37 @@ def compare(
 
 
 @app.command()
+def comet(
+    target: Target,
+    model: Annotated[Path, typer.Option(help="The folder of a COMET model, with its checkpoint.")],
+    command: Annotated[
+        str,
+        typer.Option(
+            envvar="OPTUNA_STUDY_COMET",
+            help="comet-score, in an environment of its own.",
+        ),
+    ] = "comet-score",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every trial, not the baselines and the best one only.")
+    ] = False,
+    gpus: Annotated[int, typer.Option(min=0)] = 0,
+    batch_size: Annotated[int, typer.Option(min=1)] = 8,
+    study_name: StudyName = None,
+) -> None:
+    """Score stored translations with COMET, and add the scores to the study."""
+    from reports import terminal
+    from study.comet import chosen, find_comet, score_study
+
+    scorer = find_comet(command, model, gpus, batch_size)
+    data = _load(target, study_name)
+    best = data.best_trial.number if data.best_trial and not everything else None
+    rows = chosen(data.evaluations, best)
+    with _progress("COMET") as progress:
+        score_study(target, data.engine, rows, data.examples, scorer, progress)
+    _results().print(terminal.study_table(_load(target, study_name)))
+
+
+@app.command()
 def base(
     corpus: Annotated[Path, typer.Argument(help="A TSV or JSONL file of parallel text.")],
     out: Annotated[Path, typer.Option(help="The folder to write; must not exist.")],
