@@ -142,8 +142,11 @@ class EvaluationSpec(Strict):
         for metric in self.metrics:
             if metric not in METRICS.keys() - AFTERWARDS:
                 known = _names(METRICS.keys() - AFTERWARDS)
-                kind = "is scored after the run" if metric in AFTERWARDS else "is unknown"
-                raise ValueError(f"metrics: {metric!r} {kind}; allowed: {known}")
+                later = metric in AFTERWARDS
+                found = (
+                    f"{metric!r} is scored after the run" if later else f"unknown metric {metric!r}"
+                )
+                raise ValueError(f"metrics: {found}; allowed: {known}")
         allowed = [*self.metrics, *(f"general_{m}" for m in self.metrics), *COSTS]
         if not self.objective:
             raise ValueError(f"objective: needs one; allowed: {_names(allowed)}")
