@@ -25,7 +25,7 @@ from study.data.embedded.entailment import (
     label_of,
     statements,
 )
-from study.data.embedded.paraphrase import ACTORS, ACTS, PLACES, paraphrase_pairs
+from study.data.embedded.paraphrase import ACTS, KINDS, PLACES, THINGS, paraphrase_pairs
 
 Individual = frozenset[str]  # the words that are true of somebody
 
@@ -163,25 +163,15 @@ def test_the_taxonomy_is_no_accident() -> None:
 # ---------------------------------------------------------------- paraphrases
 
 
-def meaning(question: str) -> tuple[int, int, int, int]:
-    """Who did what to whom where, read from the words again."""
-    words = [w for w in question.split() if w not in ("the", "?")]
-    at = words.index("near")
-    place, words = words[at + 1], words[:at] + words[at + 2 :]
-    is_passive = words[0] == "was"
-    first, done, second = (word for word in words[1:] if word != "by")
-    # was PATIENT ACTED by AGENT, or did AGENT ACT PATIENT
-    agent, patient = (second, first) if is_passive else (first, second)
-    return (
-        _row(ACTORS, agent),
-        next(i for i, forms in enumerate(ACTS) if any(done in form for form in forms)),
-        _row(ACTORS, patient),
-        _row(PLACES, place),
+def meaning(question: str) -> tuple[int, ...]:
+    """What is asked of what and where, read from the words again."""
+    match = re.fullmatch(r"(\w+ \w+ i) (\w+) my (\w+) at (\w+) \?", question)
+    assert match is not None, question
+    tables = (KINDS, ACTS, THINGS, PLACES)
+    return tuple(
+        next(i for i, words in enumerate(table) if word in words)
+        for table, word in zip(tables, match.groups(), strict=True)
     )
-
-
-def _row(table: tuple[tuple[str, ...], ...], word: str) -> int:
-    return next(i for i, row in enumerate(table) if word in row)
 
 
 def test_duplicates_mean_the_same() -> None:
