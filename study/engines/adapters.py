@@ -34,6 +34,7 @@ class Adapter:
     dropouts: Sequence[SeededDropout]
     principal: Mapping[str, Pair]  # PiSSA's A₀ and B₀ by module
     original: Mapping[str, Tensor]  # the weights that they were taken out of
+    replaced: Mapping[str, nn.Module]  # the base's layers of which the adapter trains a copy
 
     @property
     def weights(self) -> list[nn.Parameter]:
@@ -58,6 +59,8 @@ class Adapter:
         base = self.peft_model.unload()
         for name, weight in self.original.items():
             base.get_submodule(name).weight.data = weight
+        for name, module in self.replaced.items():  # PEFT leaves its trained copies
+            base.set_submodule(name, module)
         if hasattr(base, "peft_config"):
             del base.peft_config
         base.eval().requires_grad_(False)
@@ -72,6 +75,8 @@ def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
     """
     from peft import get_peft_model
 
+    copied = [*base.head, *filter(None, [token_layer(base)])]
+    replaced = {name: base.model.get_submodule(name) for name in copied}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         peft_model = get_peft_model(base.model, adapter_config(base, method))
@@ -95,7 +100,7 @@ def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
     trained = {name: p for name, p in base.model.named_parameters() if p.requires_grad}
     lora_b = [p for name, p in trained.items() if ".lora_B." in name]
     others = [p for name, p in trained.items() if ".lora_B." not in name]
-    return Adapter(peft_model, others, lora_b, dropouts, principal, original)
+    return Adapter(peft_model, others, lora_b, dropouts, principal, original, replaced)
 
 
 def _take_out(layer: Any, A0: Tensor, B0: Tensor, scale: float) -> None:

@@ -72,7 +72,11 @@ class AdapterBank:
             for name, linear in linears.items()
         }
         self._full = {key: plan.of(self.weights, key) for key in self._begin_full}
-        self._copies = _copies(self._full, {k: plan.of(self.grads, k) for k in self._full})
+        grads = {key: plan.of(self.grads, key) for key in self._full}
+        self._copies = {
+            name: PackedCopies(_of_module(self._full, name), _of_module(grads, name))
+            for name in {name for name, _ in self._full}
+        }
 
     # ------------------------------------------------------------ the base's layers
 
@@ -252,11 +256,5 @@ def _trained_in_full(base: BaseModel) -> dict[Key, Tensor]:
     return {key: weight.detach() for key, weight in found.items()}
 
 
-def _copies(weights: Mapping[Key, Tensor], grads: Mapping[Key, Tensor]) -> dict[str, PackedCopies]:
-    """Return every module's copies, as leaves whose gradients autograd adds up in place."""
-    found: dict[str, dict[str, Tensor]] = {}
-    for (name, key), weight in weights.items():
-        leaf = weight.detach().requires_grad_()
-        leaf.grad = grads[name, key]
-        found.setdefault(name, {})[key] = leaf
-    return {name: PackedCopies(own) for name, own in found.items()}
+def _of_module(weights: Mapping[Key, Tensor], module: str) -> dict[str, Tensor]:
+    return {key: weight for (name, key), weight in weights.items() if name == module}

@@ -1,12 +1,13 @@
 """Weights that every trial trains in full beside its adapter: a classifier's head, rows of tokens.
 
-They are small, so each slot has a copy of its own, and PyTorch's autograd adds up their gradients.
-PEFT calls them `modules_to_save` and `trainable_token_indices`.
+They are small, so each slot has a copy of its own.  PEFT calls them `modules_to_save` and
+`trainable_token_indices`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +17,13 @@ from study.engines.packed_rows import Rows, Run, index_of, runs
 
 
 class PackedCopies:
-    """A layer whose named weights every adapted slot has for itself."""
+    """A layer's weights that every adapted slot has for itself, and their gradients."""
 
-    def __init__(self, weights: dict[str, Tensor]) -> None:
-        self.weights = weights  # each (K, ...)
+    def __init__(self, weights: dict[str, Tensor], grads: dict[str, Tensor]) -> None:
+        self.weights = weights  # by name, each (K, ...)
+        self.grads = grads
         self.slots: set[int] = set()
+        self._anchor = torch.zeros((), requires_grad=True)
         self._runs: list[Run] = []
         self._rows = 0
 
@@ -31,8 +34,9 @@ class PackedCopies:
 
     def own(self, run: Run, name: str) -> Tensor:
         """Return a weight (k, ...) of a run's slots."""
-        weight = self.weights[name]
-        return weight[index_of(run.slots, weight.device)]
+        index = index_of(run.slots, self._anchor.device)
+        own: Tensor = _Own.apply(self._anchor, self.weights[name], self.grads[name], index)  # type: ignore[no-untyped-call]
+        return own
 
     def by_run(self, x: Tensor, compute: Callable[[Run, Tensor], Tensor]) -> Tensor:
         """Compute each run's part (k, n, D) of x (rows, ..., D), and put the results together."""
@@ -40,6 +44,24 @@ class PackedCopies:
         positions = flat.shape[0] // self._rows
         parts = [compute(run, run.of(flat, positions)).flatten(0, 1) for run in self._runs]
         return torch.cat(parts).view(*x.shape[:-1], -1)
+
+
+class _Own(torch.autograd.Function):
+    """Some slots' weights; adds their gradients straight to `grads`, where optimizers read them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, anchor: Tensor, weights: Tensor, grads: Tensor, index: slice | Tensor
+    ) -> Tensor:
+        """Return (k, ...) of weights (K, ...); the anchor is what asks for gradients."""
+        ctx.grads, ctx.index = grads, index
+        return weights[index].clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None, None]:
+        """Return nothing: the gradient has its place already."""
+        ctx.grads[ctx.index] += grads[0]
+        return None, None, None, None
 
 
 class PackedLinearCopies:
