@@ -101,9 +101,7 @@ def tiny_classifiers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build_classifier("base", corpus.text, NLI, folder / "base", recipe)
     build_classifier("teacher", corpus.teacher[:3000], NLI, folder / "teacher", recipe)
     for name, pairs in (("train", corpus.train[:40]), ("dev", corpus.dev[:24])):
-        rows = [
-            {"sentence1": p.first, "sentence2": p.second, "gold_label": p.label} for p in pairs
-        ]
+        rows = [{"sentence1": p.first, "sentence2": p.second, "gold_label": p.label} for p in pairs]
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
     return folder
