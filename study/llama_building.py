@@ -106,6 +106,8 @@ def build_llama(
     The pieces are learnt from `pieces_from`, else from `pairs`: models that share it share their
     vocabulary.  The folder appears whole or not at all.
     """
+    if not pairs:
+        raise ValueError("a base needs at least one sentence pair to learn from, but got none")
     with whole_folder(folder, {"recipe": asdict(recipe), "pairs": len(pairs)}) as unfinished:
         tokenizer = train_tokenizer(pieces_from or pairs, recipe)
         model = _train(pairs, tokenizer, recipe, progress)
