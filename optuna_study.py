@@ -347,9 +347,43 @@ def compare(
 
 
 @app.command()
+def comet(
+    target: Target,
+    model: Annotated[Path, typer.Option(help="The folder of a COMET model, with its checkpoint.")],
+    command: Annotated[
+        str,
+        typer.Option(
+            envvar="OPTUNA_STUDY_COMET",
+            help="comet-score, in an environment of its own.",
+        ),
+    ] = "comet-score",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every trial, not the baselines and the best one only.")
+    ] = False,
+    gpus: Annotated[int, typer.Option(min=0)] = 0,
+    batch_size: Annotated[int, typer.Option(min=1)] = 8,
+    study_name: StudyName = None,
+) -> None:
+    """Score stored translations with COMET, and add the scores to the study."""
+    from reports import terminal
+    from study.comet import chosen, find_comet, score_study
+
+    scorer = find_comet(command, model, gpus, batch_size)
+    data = _load(target, study_name)
+    best = data.best_trial.number if data.best_trial and not everything else None
+    rows = chosen(data.evaluations, best)
+    with _progress("COMET") as progress:
+        score_study(target, data.engine, rows, data.examples, scorer, progress)
+    _results().print(terminal.study_table(_load(target, study_name)))
+
+
+@app.command()
 def base(
     corpus: Annotated[Path, typer.Argument(help="A TSV or JSONL file of parallel text.")],
     out: Annotated[Path, typer.Option(help="The folder to write; must not exist.")],
+    architecture: Annotated[
+        str, typer.Option(help="nllb, or llama with a chat template; one vocabulary a corpus.")
+    ] = "nllb",
     source_column: Annotated[str, typer.Option()] = "source",
     target_column: Annotated[str, typer.Option()] = "target",
     source_language: Annotated[str, typer.Option()] = "eng_Latn",
@@ -357,29 +391,29 @@ def base(
     steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 3000,
     vocabulary: Annotated[int, typer.Option(min=300, help="Tokens at most.")] = 4000,
     width: Annotated[int, typer.Option(min=16, help="The model's width.")] = 128,
-    layers: Annotated[int, typer.Option(min=1, help="Of encoder and decoder each.")] = 2,
+    layers: Annotated[int, typer.Option(min=1, help="Of NLLB's encoder and decoder each.")] = 2,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
-    """Build a small base model of NLLB's architecture, and its tokenizer, from parallel text."""
-    from study.base_command import build_from_corpus
+    """Build a small base model and its tokenizer from parallel text."""
+    from study.base_command import BaseOrder, build_from_corpus
 
-    recipe = {
-        "source_language": source_language,
-        "target_language": target_language,
-        "steps": steps,
-        "vocabulary_size": vocabulary,
-        "d_model": width,
-        "ffn": 4 * width,
-        "layers": layers,
-        "seed": seed,
-    }
+    order = BaseOrder(
+        architecture,
+        source_language,
+        target_language,
+        steps=steps,
+        vocabulary=vocabulary,
+        width=width,
+        layers=layers,
+        seed=seed,
+    )
     with _progress("training the base model") as progress:
         build_from_corpus(
             corpus,
             out,
             source_column=source_column,
             target_column=target_column,
-            recipe=recipe,
+            order=order,
             progress=lambda step, total, loss: progress(step, total),
         )
     _results().print(f"base     {out}", markup=False, highlight=False, soft_wrap=True)

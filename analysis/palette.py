@@ -125,7 +125,7 @@ def label_of(objective: str) -> str:
     Only for metrics that mean the same in every database; a foreign `loss` stays a `loss`.
     """
     split, _, name = objective.rpartition("_")
-    if name not in METRICS or METRICS[name].from_text is None or split not in ("", *SPLITS):
+    if name not in METRICS.keys() - {"loss"} or split not in ("", *SPLITS):
         return objective.replace("_", " ") if split in SPLITS else objective
     return METRICS[name].label + (f" ({split})" if split else "")
 

@@ -20,6 +20,7 @@ from study.building import (
     cached,
     enlarge_norms,
     even_batches,
+    muon_and_adamw,
     source_of,
     train_model,
     whole_folder,
@@ -49,15 +50,16 @@ class ClassifierRecipe:
     init_std: float = 0.05
     norm_gain: float = 20.0  # see enlarge_norms
     max_tokens: int = 64
-    steps: int = 600
+    steps: int = 300
     batch_size: int = 64
     learning_rate: float = 3e-3
+    matrix_learning_rate: float = 4e-3  # of Muon
     warmup_fraction: float = 0.1
     seed: int = 0
 
 
 STUDENT = ClassifierRecipe()
-TEACHER = ClassifierRecipe(layers=3, steps=1_100, learning_rate=2e-3, norm_gain=1.0)
+TEACHER = ClassifierRecipe(layers=3, steps=1_000, learning_rate=2e-3, norm_gain=1.0)
 
 
 def embedded_classifier(
@@ -156,7 +158,13 @@ def _train_student(
 ) -> Any:
     texts = [(pair.first, f"{CONNECTIVES[pair.label]} {pair.second}") for pair in pairs]
     batches = _masked_batches(texts, tokenizer, recipe)
-    model = train_model(lambda: new_student(recipe, tokenizer), batches, recipe, progress)
+    model = train_model(
+        lambda: new_student(recipe, tokenizer),
+        batches,
+        recipe,
+        progress,
+        optimizers_of=lambda model: _optimizers(model, model.distilbert.transformer, recipe),
+    )
     _enlarge(model, recipe.norm_gain)
     return model
 
@@ -237,7 +245,17 @@ def _train_teacher(
     batches = (
         {**batch, "labels": chosen} for batch, chosen in _batches(texts, wanted, tokenizer, recipe)
     )
-    return train_model(lambda: new_teacher(recipe, tokenizer, labels), batches, recipe, progress)
+    return train_model(
+        lambda: new_teacher(recipe, tokenizer, labels),
+        batches,
+        recipe,
+        progress,
+        optimizers_of=lambda model: _optimizers(model, model.bert.encoder, recipe),
+    )
+
+
+def _optimizers(model: Any, layers: Any, recipe: ClassifierRecipe) -> list[Any]:
+    return muon_and_adamw(model, layers, recipe, recipe.matrix_learning_rate)
 
 
 def _batches(

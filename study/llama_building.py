@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from study.building import (
     Progress,
-    adamw,
     cached,
     enlarge_norms,
     even_batches,
     learn_pieces,
+    muon_and_adamw,
     source_of,
     train_model,
     whole_folder,
@@ -106,6 +106,8 @@ def build_llama(
     The pieces are learnt from `pieces_from`, else from `pairs`: models that share it share their
     vocabulary.  The folder appears whole or not at all.
     """
+    if not pairs:
+        raise ValueError("a base needs at least one sentence pair to learn from, but got none")
     with whole_folder(folder, {"recipe": asdict(recipe), "pairs": len(pairs)}) as unfinished:
         tokenizer = train_tokenizer(pieces_from or pairs, recipe)
         model = _train(pairs, tokenizer, recipe, progress)
@@ -163,24 +165,17 @@ def _train(
     dialogues = [form.dialogue(pair.source, pair.target) for pair in pairs]
     batches = _batches(dialogues, recipe, tokenizer.pad_token_id)
     model = train_model(
-        lambda: new_model(recipe, tokenizer), batches, recipe, progress, _loss, _optimizers
+        lambda: new_model(recipe, tokenizer),
+        batches,
+        recipe,
+        progress,
+        _loss,
+        lambda model: muon_and_adamw(
+            model, model.model.layers, recipe, recipe.matrix_learning_rate
+        ),
     )
     enlarge_norms(_readers(model), recipe.norm_gain)
     return model
-
-
-def _optimizers(model: Any, recipe: LlamaRecipe) -> list[Any]:
-    """Return Muon for the layers' matrices and AdamW for the rest.
-
-    Jordan et al. 2024, "Muon": twice the progress of AdamW a step here, at the same price.
-    """
-    import torch
-
-    matrices = [p for p in model.model.layers.parameters() if p.dim() == 2]
-    others = [p for p in model.parameters() if not any(p is matrix for matrix in matrices)]
-    rate = recipe.matrix_learning_rate
-    muon = torch.optim.Muon(matrices, lr=rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
-    return [adamw(others, recipe), muon]
 
 
 def _loss(model: Any, batch: Any) -> torch.Tensor:

@@ -132,11 +132,15 @@ METRICS: Mapping[str, Metric] = {
         "accuracy", "maximize", _weighted_mean, _weighted_mean, "accuracy", _accuracy_statistics
     ),
     "macro_f1": Metric("macro_f1", "maximize", _macro_f1, _macro_f1, "macro F1", _f1_statistics),
+    "comet": Metric("comet", "maximize", _weighted_mean, _weighted_mean, "COMET"),
     "loss": Metric("loss", "minimize", _weighted_mean, _weighted_mean, "loss (nats)"),
 }
 
 OF_CLASSES = frozenset({"accuracy", "macro_f1"})
 """The metrics of outputs that are classes; others, apart from the loss, are of free text."""
+
+AFTERWARDS = frozenset({"comet"})
+"""The metrics that a trial does not compute; `optuna-study comet` adds them to a study."""
 
 LOSS_SIGNATURE = "cross-entropy|mean:token|unit:nat"
 

@@ -26,7 +26,7 @@ from study.hyperparameters import (
     searchable,
     with_values,
 )
-from study.metrics import METRICS, OF_CLASSES
+from study.metrics import AFTERWARDS, METRICS, OF_CLASSES
 from study.spec_problems import problems_of
 
 SHARED_COSTS = ("train_seconds", "peak_memory_bytes")  # where trials are trained together
@@ -140,8 +140,13 @@ class EvaluationSpec(Strict):
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
         for metric in self.metrics:
-            if metric not in METRICS:
-                raise ValueError(f"metrics: unknown metric {metric!r}; allowed: {_names(METRICS)}")
+            if metric not in METRICS.keys() - AFTERWARDS:
+                known = _names(METRICS.keys() - AFTERWARDS)
+                later = metric in AFTERWARDS
+                found = (
+                    f"{metric!r} is scored after the run" if later else f"unknown metric {metric!r}"
+                )
+                raise ValueError(f"metrics: {found}; allowed: {known}")
         allowed = [*self.metrics, *(f"general_{m}" for m in self.metrics), *COSTS]
         if not self.objective:
             raise ValueError(f"objective: needs one; allowed: {_names(allowed)}")
@@ -270,7 +275,8 @@ class StudySpec(Strict):
     @model_validator(mode="after")
     def _metrics_fit_the_task(self) -> Self:
         is_classes = self.task == "classification"
-        fitting = [m for m in METRICS if m == "loss" or (m in OF_CLASSES) == is_classes]
+        measured = METRICS.keys() - AFTERWARDS
+        fitting = [m for m in measured if m == "loss" or (m in OF_CLASSES) == is_classes]
         for metric in self.evaluation.metrics:
             if metric not in fitting:
                 raise ValueError(

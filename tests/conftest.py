@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -86,6 +87,77 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base") / "tiny"
     build_base(petroleum_corpus(0).base_train[:2000], folder, recipe)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_classifiers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with `base` and `teacher`, barely trained, and train and dev.jsonl."""
+    from study.classifier_building import ClassifierRecipe, build_classifier
+    from study.data.embedded import pair_corpus
+    from study.data.sentence_pairs import NLI
+
+    folder, corpus = tmp_path_factory.mktemp("classifiers"), pair_corpus("mnli", 0)
+    recipe = ClassifierRecipe(width=16, layers=1, heads=2, ffn=32, steps=20, batch_size=32)
+    build_classifier("base", corpus.text, NLI, folder / "base", recipe)
+    build_classifier("teacher", corpus.teacher[:3000], NLI, folder / "teacher", recipe)
+    for name, pairs in (("train", corpus.train[:40]), ("dev", corpus.dev[:24])):
+        rows = [{"sentence1": p.first, "sentence2": p.second, "gold_label": p.label} for p in pairs]
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    return folder
+
+
+PAIR_STUDY_FILE = """
+name = "{name}"
+task = "classification"
+seed = 7
+
+[base]
+model = "{folder}/base"
+
+[data]
+train = "{folder}/train.jsonl"
+dev = "{folder}/dev.jsonl"
+
+[distillation]
+teacher = "{folder}/teacher"
+
+[training]
+steps = 4
+batch_size = 4
+report_every = 2
+
+[evaluation]
+report_examples = 8
+
+[search]
+sampler = "random"
+trials = 3
+
+[search.parameters.learning_rate]
+low = 1e-4
+high = 1e-2
+log = true
+
+[search.parameters.distillation_weight]
+low = 0.0
+high = 1.0
+"""
+
+
+@pytest.fixture(scope="session")
+def make_pair_spec(
+    tiny_classifiers: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., StudySpec]:
+    """Return a function that makes a tiny classification study's spec, changed by dotted keys."""
+    folder = tmp_path_factory.mktemp("pair-specs")
+
+    def make(changes: dict[str, Any] | None = None, name: str = "pairs") -> StudySpec:
+        path = folder / f"{name}.toml"
+        path.write_text(PAIR_STUDY_FILE.format(name=name, folder=tiny_classifiers))
+        return load_spec(path, changes)
+
+    return make
 
 
 STUDY_FILE = """

@@ -217,6 +217,14 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
         ("base", "text.tsv", "--out", "b", "--width", "30"),
         "--width: must be a multiple of 4, got 30",
     ),
+    "a width of no rotary heads": (
+        ("base", "text.tsv", "--out", "b", "--architecture", "llama", "--width", "20"),
+        "--width: must be a multiple of 8, got 20",
+    ),
+    "an unknown architecture": (
+        ("base", "text.tsv", "--out", "b", "--architecture", "bert"),
+        "--architecture: allowed are nllb, llama, got 'bert'",
+    ),
     "a folder that cannot be made": (
         ("base", "text.tsv", "--out", "file/b", "--steps", "1"),
         "file/b: cannot write the base: ",

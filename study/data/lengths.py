@@ -24,14 +24,18 @@ def too_long(corpus: Corpus[Any], tokenizer: Any, limit: int) -> dict[str, int]:
     return {split: _longer(corpus.split(split), tokenizer, limit) for split in SPLITS}
 
 
-def length_remarks(corpus: Corpus[Any], tokenizer: Any, config: Any, data: DataSpec) -> list[str]:
+def length_remarks(
+    corpus: Corpus[Any], tokenizer: Any, config: Any, data: DataSpec, spare: int = 0
+) -> list[str]:
     """Return one line where texts are cut, none where all fit.
+
+    `spare` are the tokens that the tokenizer adds to a text but the task does not count.
 
     Raises:
         InputError: some do not, and the study file refuses that.
     """
     limit = length_limit(tokenizer, config, data.max_tokens)
-    counts = {split: n for split, n in too_long(corpus, tokenizer, limit).items() if n}
+    counts = {split: n for split, n in too_long(corpus, tokenizer, limit + spare).items() if n}
     if not counts:
         return []
     found = ", ".join(f"{n:,} of {len(corpus.split(s)):,} {s}" for s, n in counts.items())

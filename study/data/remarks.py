@@ -16,8 +16,6 @@ def data_remarks(spec: StudySpec, corpus: Corpus[Any], location: str) -> list[st
         InputError: texts are too long, and the study file refuses that.
     """
     skipped = [f"{count:,} {reason} left out" for reason, count in corpus.skipped.items()]
-    if spec.task == "causal_translation":  # refuses itself what its template makes too long
-        return skipped
     from transformers import AutoConfig, AutoTokenizer
 
     options = {
@@ -26,4 +24,6 @@ def data_remarks(spec: StudySpec, corpus: Corpus[Any], location: str) -> list[st
     }
     tokenizer = AutoTokenizer.from_pretrained(location, **options)
     config = AutoConfig.from_pretrained(location, **options)
-    return skipped + length_remarks(corpus, tokenizer, config, spec.data)
+    # a dialogue's marks are its template's, and no part of either text
+    spare = len(tokenizer("")["input_ids"]) if spec.task == "causal_translation" else 0
+    return skipped + length_remarks(corpus, tokenizer, config, spec.data, spare)

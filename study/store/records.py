@@ -162,6 +162,16 @@ def write_evaluations(engine: Engine, study_id: int, evaluations: Sequence[Evalu
             _insert(connection, study_id, evaluation)
 
 
+def write_score(engine: Engine, evaluation_id: str, statistics: Statistics) -> None:
+    """Record one more metric of a stored evaluation, replacing what it had of it."""
+    with engine.begin() as connection:
+        connection.execute(
+            text("DELETE FROM run_scores WHERE evaluation_id = :id AND metric = :m"),
+            {"id": evaluation_id, "m": statistics.metric},
+        )
+        _insert_score(connection, evaluation_id, statistics)
+
+
 def _delete(connection: Connection, study_id: int, evaluation: Evaluation) -> None:
     key = _key(study_id, evaluation)
     same_trial = "trial_number IS NULL" if evaluation.trial_number is None else "trial_number = :t"

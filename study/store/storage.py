@@ -76,6 +76,14 @@ def open_for_writing(url: str) -> RDBStorage:
     return storage
 
 
+def writable_url(target: str) -> str:
+    """Return the storage URL of what `open_read_only` opened: a run folder, a file or a URL."""
+    if "://" in target:
+        return target
+    path = Path(target)
+    return sqlite_url(path / DATABASE_NAME if path.is_dir() else path)
+
+
 def _spare_the_disk(engine: sqlalchemy.Engine) -> None:
     """Let SQLite flush at checkpoints instead of at every commit, of which a trial makes dozens.
 

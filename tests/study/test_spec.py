@@ -104,7 +104,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"evaluation": {"objective": ["bleu", "loss"], "directions": ["maximize"]}},
         "evaluation.directions: needs one an objective, got 1 for 2",
     ),
-    "an unknown metric": ({"evaluation": {"metrics": ["comet"]}}, "unknown metric 'comet'"),
+    "an unknown metric": ({"evaluation": {"metrics": ["meteor"]}}, "unknown metric 'meteor'"),
+    "a later metric": ({"evaluation": {"metrics": ["comet"]}}, "'comet' is scored after the run"),
     "no metric": ({"evaluation": {"metrics": []}}, "evaluation.metrics: list should have at least"),
     "reports after the end": (
         {"training": {"steps": 10, "report_every": 11}},
@@ -326,7 +327,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert spec.evaluation.directions == ("maximize",)
     assert spec.data.origin == "embedded"
     assert spec.base.model == "embedded"
-    assert spec.data.measures_forgetting
+    assert spec.measures_forgetting
 
 
 def test_every_objective_points_its_own_way() -> None:

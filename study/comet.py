@@ -1,0 +1,193 @@
+"""COMET by its own command, in an environment of its own: scores come back a sentence.
+
+COMET (Rei et al. 2020, "COMET: A neural framework for MT evaluation") is a trained metric.  Its
+package, unbabel-comet, needs older numpy and transformers than this project, so it is never
+imported: `comet-score` reads text files and writes JSON.  The scores are stored beside an
+evaluation's other statistics, where every table and comparison finds them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from study.errors import InputError
+from study.metrics import Statistics
+from study.store import records
+from study.store.storage import close_after_writing, open_for_writing, writable_url
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from study.store.records import EvaluationRow, Examples
+
+NOT_SET_UP = (
+    "COMET needs an environment of its own: `python -m venv comet`, `comet/bin/pip install "
+    "unbabel-comet`, then --command comet/bin/comet-score"
+)
+OF_OUR_ENVIRONMENT = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONWARNINGS")
+
+
+@dataclass(frozen=True)
+class Comet:
+    """The command, the folder of a model, and how it is run."""
+
+    command: str
+    checkpoint: Path
+    gpus: int = 0
+    batch_size: int = 8
+
+    @property
+    def signature(self) -> str:
+        """What makes a score reproducible: the model, by the content of its checkpoint."""
+        with self.checkpoint.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+        return f"comet|model:{_model_name(self.checkpoint)}|sha256:{digest}"
+
+    def scores(
+        self, examples: Examples, systems: Sequence[Sequence[str]]
+    ) -> list[np.ndarray[Any, Any]]:
+        """Score every system's N outputs; returns (N,) each.
+
+        Raises:
+            InputError: the command failed, or gave other scores than it was asked for.
+        """
+        with tempfile.TemporaryDirectory(prefix="optuna-study-comet-") as name:
+            folder = Path(name)
+            _write_lines(folder / "sources.txt", examples.sources)
+            _write_lines(folder / "references.txt", examples.targets)
+            files = [f"system-{number}.txt" for number in range(len(systems))]
+            for file, outputs in zip(files, systems, strict=True):
+                _write_lines(folder / file, outputs)
+            self._run(folder, files)
+            found = self._read(folder / "scores.json")
+            return [self._of(found, file, len(examples.sources)) for file in files]
+
+    def _run(self, folder: Path, files: Sequence[str]) -> None:
+        asked = [self.command, "-s", "sources.txt", "-t", *files, "-r", "references.txt"]
+        asked += ["--model", str(self.checkpoint), "--to_json", "scores.json", "--quiet"]
+        asked += ["--gpus", str(self.gpus), "--batch_size", str(self.batch_size)]
+        environment = {k: v for k, v in os.environ.items() if k not in OF_OUR_ENVIRONMENT}
+        try:
+            done = subprocess.run(
+                asked, cwd=folder, env=environment, capture_output=True, text=True, check=False
+            )
+        except OSError as error:
+            raise InputError(f"--command: cannot run {self.command!r}: {error.strerror}") from error
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip().splitlines() or ["nothing"]
+            raise InputError(
+                f"--command: {self.command!r} ended with status {done.returncode} and said: "
+                f"{said[-1][:300]}"
+            )
+
+    def _read(self, path: Path) -> Mapping[str, Any]:
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"--command: {self.command!r} wrote no scores: {error}") from error
+        return {Path(name).name: rows for name, rows in found.items()}
+
+    def _of(self, found: Mapping[str, Any], file: str, count: int) -> np.ndarray[Any, Any]:
+        """Return the scores (N,) of one system, all of them or none."""
+        try:
+            scores = np.array([float(row["COMET"]) for row in found[file]])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"--command: {self.command!r} wrote scores in a form that is not known: {error!r}"
+            ) from error
+        if len(scores) != count or not all(map(math.isfinite, scores)):
+            raise InputError(
+                f"--command: {self.command!r} gave {np.isfinite(scores).sum()} scores "
+                f"for {count} sentences"
+            )
+        return scores
+
+
+def find_comet(command: str, model: Path, gpus: int = 0, batch_size: int = 8) -> Comet:
+    """Return what runs COMET.
+
+    Raises:
+        InputError: the command is not there, or the folder holds no checkpoint; the line says what
+            to do.
+    """
+    path = shutil.which(command)
+    if path is None:
+        raise InputError(f"--command: no command {command!r} here; {NOT_SET_UP}")
+    checkpoints = sorted(model.rglob("*.ckpt")) if model.is_dir() else [model]
+    usable = [file for file in checkpoints if file.suffix == ".ckpt" and file.is_file()]
+    if len(usable) != 1:
+        raise InputError(
+            f"--model: needs one *.ckpt file in the folder of a COMET model, such as "
+            f"Unbabel/wmt22-comet-da, got {len(usable)} in {model}"
+        )
+    return Comet(str(Path(path).resolve()), usable[0].resolve(), gpus, batch_size)
+
+
+def score_study(
+    target: str,
+    engine: Engine | None,
+    rows: Sequence[EvaluationRow],
+    examples: Mapping[str, Examples],
+    comet: Comet,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Score the outputs of some evaluations and store them; returns how many.
+
+    Raises:
+        InputError: no outputs are stored, COMET failed, or the storage cannot be written.
+    """
+    if engine is None or not rows:
+        raise InputError(f"{target}: stores no outputs that COMET could score")
+    signature, found = comet.signature, {}
+    for done, split in enumerate(splits := sorted({row.split for row in rows})):
+        progress(done, len(splits))
+        of_split = [row for row in rows if row.split == split]
+        systems = [records.read_outputs(engine, row.evaluation_id) for row in of_split]
+        for row, scores in zip(of_split, comet.scores(examples[split], systems), strict=True):
+            values = np.stack([scores, np.ones_like(scores)], axis=1)  # (N, 2)
+            found[row.evaluation_id] = Statistics("comet", values, signature)
+    _store(target, found)
+    return len(found)
+
+
+def chosen(rows: Sequence[EvaluationRow], best: int | None) -> list[EvaluationRow]:
+    """Return the evaluations of the baselines and of the best trial; None: of all."""
+    return [
+        row
+        for row in rows
+        if best is None
+        or row.role == "baseline"
+        or (row.role, row.trial_number) == ("search", best)
+    ]
+
+
+def _store(target: str, found: Mapping[str, Statistics]) -> None:
+    storage = open_for_writing(writable_url(target))
+    try:
+        for evaluation_id, statistics in found.items():
+            records.write_score(storage.engine, evaluation_id, statistics)
+    finally:
+        close_after_writing(storage)
+
+
+def _write_lines(path: Path, texts: Sequence[str]) -> None:
+    """Write a text a line: a line break within one would shift all that follow."""
+    path.write_text("".join(" ".join(t.split()) + "\n" for t in texts), encoding="utf-8")
+
+
+def _model_name(checkpoint: Path) -> str:
+    """Return the model's folder: the hub keeps checkpoints one deeper."""
+    folder = checkpoint.parent
+    return (folder.parent if folder.name == "checkpoints" else folder).name
