@@ -8,8 +8,9 @@ from study.base_models import BaseModel
 from study.data.corpora import corpus_of
 from study.data.embedded import Pair
 from study.data.readers import Corpus
-from study.engines.adapters import attach_adapter
-from study.methods import check_targets
+from study.engines.attaching import attach
+from study.hyperparameters import MethodSpec
+from study.methods import METHODS, check_methods
 from study.spec import StudySpec
 from study.trials import baseline_configs
 
@@ -26,9 +27,10 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
     corpus = corpus_of(spec)
     model = skeleton_of(spec)
     base = sum(p.numel() for p in model.parameters())
-    is_full = spec.method.name == "full"
-    counts = {"full": (0, base)} if is_full else _adapter_sizes(model, spec)
-    lines = [_data_line(corpus), f"base     {base:,} parameters{'' if is_full else ', frozen'}"] + [
+    check_methods(model, spec)
+    counts = {name: _size(model, method) for name, method in _extremes(spec).items()}
+    frozen = "" if spec.methods == ("full",) else ", frozen"
+    lines = [_data_line(corpus), f"base     {base:,} parameters{frozen}"] + [
         f"{name:<8} {pairs} adapter pairs, {count:,} trainable parameters ({count / base:.2%})"
         for name, (pairs, count) in counts.items()
     ]
@@ -38,11 +40,6 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
         "trials": spec.search.trials,
         "lines": [*lines, f"search   {spec.search.trials} trials of {spec.training.steps} steps"],
     }
-
-
-def _adapter_sizes(model: Any, spec: StudySpec) -> dict[str, tuple[int, int]]:
-    check_targets(model, spec.values_of("target_modules"))
-    return {name: _adapter_size(model, method) for name, method in _extremes(spec).items()}
 
 
 def _data_line(corpus: Corpus[Any]) -> str:
@@ -59,23 +56,40 @@ def _first(example: Any) -> Any:
     return example.source if isinstance(example, Pair) else (example.first, example.second)
 
 
-def _extremes(spec: StudySpec) -> dict[str, Any]:
-    """Return the default LoRA and the ends of what the space can choose."""
-    default = baseline_configs(spec)[1].method
+def _extremes(spec: StudySpec) -> dict[str, MethodSpec]:
+    """Return the default LoRA, the ends of what the space can choose, and what is no LoRA."""
+    others = [name for name in spec.methods if not METHODS[name].has("rank")]
+    found: dict[str, MethodSpec] = {name: _method(spec, {"method": name}) for name in others}
+    adapted = [name for name in spec.methods if name not in others]
+    if not adapted:
+        return found
     ranks = spec.values_of("rank")
     sets = spec.values_of("target_modules")
-    least = {"rank": min(ranks), "target_modules": sets[0]}
-    most = {"rank": max(ranks), "target_modules": sets[-1]}
+    least = {"method": adapted[0], "rank": min(ranks), "target_modules": sets[0]}
+    most = {"method": adapted[-1], "rank": max(ranks), "target_modules": sets[-1]}
+    default = baseline_configs(spec)[1].method
+    assert default is not None
     return {
         "default": default,
-        "least": spec.resolve(least).method,
-        "most": spec.resolve(most).method,
+        "least": _method(spec, least),
+        "most": _method(spec, most),
+        **found,
     }
 
 
-def _adapter_size(model: Any, method: Any) -> tuple[int, int]:
-    adapter = attach_adapter(BaseModel(model, None, "skeleton"), method, seed=0)
+def _method(spec: StudySpec, values: dict[str, Any]) -> MethodSpec:
+    """Return a method as large as with these values, beginning as LoRA does: sizes are the same."""
+    method = spec.resolve(values).method
+    assert method is not None
+    if method.begins_in_weight or method.name == "qlora":
+        return MethodSpec(rank=method.rank, target_modules=method.target_modules)
+    return method
+
+
+def _size(model: Any, method: MethodSpec) -> tuple[int, int]:
+    """Return the number of adapter pairs and of trainable parameters."""
+    attached = attach(BaseModel(model, None, "skeleton"), method, seed=0)
     pairs = sum(hasattr(module, "lora_A") for module in model.modules())
-    count = sum(weight.numel() for weight in adapter.weights)
-    adapter.detach()
+    count = sum(weight.numel() for weight in attached.weights)
+    attached.detach()
     return pairs, count

@@ -22,10 +22,13 @@ from study.hyperparameters import (
     MethodSpec,
     Strict,
     TrainingSpec,
+    field_of,
+    is_choice,
     is_integer,
     searchable,
     with_values,
 )
+from study.methods import METHODS, MethodName
 from study.metrics import AFTERWARDS, METRICS, OF_CLASSES
 from study.spec_problems import problems_of
 
@@ -188,6 +191,8 @@ class SearchSpec(Strict):
             )
         if is_integer(name) and isinstance(parameter.step, float):
             raise ValueError(f"parameters.{name}.step: needs a whole number, got {parameter.step}")
+        if is_choice(name) and parameter.low is not None:
+            raise ValueError(f"parameters.{name}: takes choices, no range")
         for value in parameter.examples:
             check_value(f"parameters.{name}", name, value)
         earlier = list(self.parameters)[: list(self.parameters).index(name)]
@@ -239,6 +244,13 @@ class SearchSpec(Strict):
         return SearchSpace(
             distributions={n: d for n, d in found.items() if d is not None},
             conditions={n: p.when for n, p in self.parameters.items() if p.when},
+        )
+
+    def may_hold(self, name: str, method: str) -> bool:
+        """Say whether a trial of this method can have this parameter."""
+        return all(
+            method in allowed if other == "method" else self.may_hold(other, method)
+            for other, allowed in self.parameters[name].when.items()
         )
 
     @property
@@ -339,13 +351,40 @@ class StudySpec(Strict):
                 )
         return self
 
+    @property
+    def methods(self) -> tuple[MethodName, ...]:
+        """The methods that trials may have."""
+        return self.values_of("method")
+
     @model_validator(mode="after")
-    def _full_training_has_no_adapter(self) -> Self:
-        for name in self.search.parameters if self.method.name == "full" else ():
-            if searchable()[name] is MethodSpec:
+    def _methods_fit_the_task(self) -> Self:
+        for method in self.methods:
+            if self.task not in METHODS[method].tasks:
                 raise ValueError(
-                    f"search.parameters.{name}: the method 'full' has no adapter; leave it out"
+                    f"method.name: {method!r} cannot learn the task {self.task!r} yet; "
+                    f"allowed: {', '.join(METHODS[method].tasks)}"
                 )
+        if "loraplus" in self.methods and self.values_of("loraplus_lr_ratio") == (1.0,):
+            raise ValueError(
+                "method.loraplus_lr_ratio: at 1 'loraplus' is 'lora'; give another, or search it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _parameters_belong_to_their_methods(self) -> Self:
+        """Refuse to search what a method does not have: it would seem to have no effect."""
+        for name, parameter in self.search.parameters.items():
+            if searchable()[name] is not MethodSpec or name == "method":
+                continue
+            having = [method for method in self.methods if name in METHODS[method].own]
+            if having and parameter.value is not None:
+                continue
+            for method in self.methods:
+                if method not in having and self.search.may_hold(name, method):
+                    remedy = f"add when = {{ method = {having} }}" if having else "leave it out"
+                    raise ValueError(
+                        f"search.parameters.{name}: the method {method!r} has no {name}; {remedy}"
+                    )
         return self
 
     def resolve(self, values: Mapping[str, Any]) -> Hyperparameters:
@@ -362,11 +401,15 @@ class StudySpec(Strict):
         parameter = self.search.parameters.get(name)
         if parameter:
             return parameter.examples
-        return tuple(getattr(part, name) for part in self.resolve({}) if hasattr(part, name))
+        field = field_of(name)
+        return tuple(getattr(part, field) for part in self.resolve({}) if hasattr(part, field))
 
     def to_toml(self) -> str:
         """Return the resolved study file."""
         document = self.model_dump(mode="json", exclude_none=True)
+        for key in self.method.model_dump(exclude={"name"}):
+            if not any(METHODS[method].has(key) for method in (*self.methods, self.method.name)):
+                del document["method"][key]
         document["search"]["parameters"] = {
             name: parameter.model_dump(mode="json", exclude_defaults=True)
             for name, parameter in self.search.parameters.items()
@@ -376,11 +419,11 @@ class StudySpec(Strict):
 
 def check_value(where: str, name: str, value: Any) -> None:
     """Raise ValueError where `value` is none that the hyperparameter can take."""
-    section = searchable()[name]
+    section, field = searchable()[name], field_of(name)
     try:
-        section(**{name: value})
+        section(**{field: value})
     except ValidationError as error:
-        own = [problem["msg"] for problem in error.errors() if problem["loc"][0] == name]
+        own = [problem["msg"] for problem in error.errors() if problem["loc"][:1] == (field,)]
         if own:  # others: what the section needs besides
             raise ValueError(f"{where}: {own[0]}, got {value!r}") from None
 
