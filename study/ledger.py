@@ -225,7 +225,7 @@ class Ledger:
                     seed=config.seed,
                     split=split,
                     config=config.values,
-                    details=result.details,
+                    details={**result.details, "training_losses": result.losses},
                     statistics=found.statistics,
                     outputs=found.outputs,
                 )
