@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from analysis.classes import Classes, classes_of, is_classification
 from analysis.trials import StudyData
 from reports.page import Beside, Cell, Section, Table
@@ -46,9 +48,9 @@ def _score_table(name: str, found: Classes) -> Table:
     rows = tuple(
         (
             Cell(score.name),
-            share_cell(score.precision),
-            share_cell(score.recall),
-            share_cell(score.f1),
+            _share(score.precision),
+            _share(score.recall),
+            _share(score.f1),
             cell(score.examples),
         )
         for score in found.scores
@@ -56,6 +58,10 @@ def _score_table(name: str, found: Classes) -> Table:
     collapsed = ", which has collapsed to one class" if found.is_collapsed else ""
     columns = ("class", "precision", "recall", "F1", "examples")
     return Table(f"Scores of {name}{collapsed}", columns, rows)
+
+
+def _share(value: float) -> Cell:
+    return Cell("–") if math.isnan(value) else share_cell(value)
 
 
 def _confusion_table(name: str, found: Classes) -> Table:
