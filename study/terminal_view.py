@@ -87,7 +87,7 @@ class _Tally:
         if finished < 2 or self.done >= self.total:
             return ""
         seconds = (time.monotonic() - self._started) / finished * (self.total - self.done)
-        return f"about {clock(seconds)} left"
+        return f"{clock(seconds)} left"
 
 
 def clock(seconds: float) -> str:
@@ -238,7 +238,7 @@ class LiveView:
 def _bars(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}", table_column=Column(no_wrap=True)),
-        BarColumn(bar_width=8, table_column=Column(min_width=8)),
+        BarColumn(bar_width=6, table_column=Column(min_width=6)),
         MofNCompleteColumn(table_column=Column(min_width=7, no_wrap=True)),
         TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True)),
         console=console,
