@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -57,21 +57,25 @@ def text_statistics(metric: str, outputs: Sequence[str], references: Sequence[st
     return from_text(outputs, references)
 
 
-@cache
-def _sacrebleu(name: str, per_sentence: bool = False) -> Any:
+@lru_cache(maxsize=8)
+def _sacrebleu(
+    name: str, per_sentence: bool = False, references: tuple[str, ...] | None = None
+) -> Any:
+    """Return a metric; one with references has read them, for every trial to be held against."""
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 
+    given = [references] if references else None
     if name == "bleu":
-        return BLEU(effective_order=per_sentence)
-    return CHRF()
+        return BLEU(effective_order=per_sentence, references=given)
+    return CHRF(references=given)
 
 
 def _sacrebleu_statistics(
     name: str, outputs: Sequence[str], references: Sequence[str]
 ) -> Statistics:
-    metric = _sacrebleu(name)
-    rows = metric._extract_corpus_statistics(list(outputs), [list(references)])
+    metric = _sacrebleu(name, references=tuple(references))
+    rows = metric._extract_corpus_statistics(list(outputs), None)
     values = np.array(rows, dtype=np.float64).reshape(len(outputs), -1)
     return Statistics(name, values, str(metric.get_signature()))
 

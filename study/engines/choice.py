@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 EngineName = Literal["packed", "sequential"]
@@ -18,6 +18,10 @@ class EngineChoice:
     name: EngineName = "packed"
     slots: int | None = None  # of the packed engine; None measures what is best
     workers: int = 1  # one thread each; 1 trains in the parent itself
+
+    def halved(self, running: int) -> EngineChoice:
+        """Return half the slots of a worker that proved too small for the `running` trials."""
+        return replace(self, slots=max(1, running // 2))
 
 
 PACKED = EngineChoice()

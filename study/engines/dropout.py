@@ -32,13 +32,14 @@ def kept(draws: Sequence[Draw], B: int, T: int, D: int, device: torch.device) ->
     """Return what is kept, (k, B, T, D) of 0 and 1 in uint8, for k trials of B rows each."""
     k, groups = len(draws), -(-B // GROUP)
     lanes = T * GROUP * D
-    words = torch.zeros(k, groups, lanes // LANES, dtype=torch.int64, device=device)
-    for of_trial, draw in zip(words, draws, strict=True):
+    words = torch.zeros(k * groups, lanes // LANES, dtype=torch.int64, device=device)
+    generator = torch.Generator(device)
+    for place, of_group in enumerate(words.unbind()):
+        draw, group = draws[place // groups], place % groups
         if draw.probability:
-            for group, of_group in enumerate(of_trial, start=draw.first // GROUP):
-                seed = (draw.seed + draw.step * _STEP + group * _GROUP) % 2**63
-                generator = torch.Generator(device).manual_seed(seed)
-                of_group.random_(-(2**63), None, generator=generator)
+            number = group + draw.first // GROUP
+            seed = (draw.seed + draw.step * _STEP + number * _GROUP) % 2**63
+            of_group.random_(-(2**63), None, generator=generator.manual_seed(seed))
     drawn = words.view(torch.int16).view(k, groups, T, GROUP, D)  # uniform in ±2**15
     limits = [round((1.0 - draw.probability) * 2**16) - 2**15 - 1 for draw in draws]
     is_kept = drawn <= drawn.new_tensor(limits).view(-1, 1, 1, 1, 1)

@@ -47,6 +47,7 @@ class AdapterBank:
         self._base = base
         self._methods: dict[int, MethodSpec] = {}  # by slot
         self._taken: list[nn.Module] = []
+        self._layout: Sequence[Rows] = ()
         linears = _linears(base, {method.target_modules for method in methods})
         rank = max(method.rank for method in methods)
         self._begin_full = _trained_in_full(base)
@@ -82,6 +83,7 @@ class AdapterBank:
 
     def open(self) -> None:
         """Take over the layers of the base."""
+        self._base.model.keep_rows = self.keep_rows
         for layer in self._lora.values():
             self._take_over(layer.linear, layer)
         for name, copies in self._copies.items():
@@ -104,11 +106,31 @@ class AdapterBank:
 
     def close(self) -> None:
         """Give the base's layers their own `forward` back."""
+        vars(self._base.model).pop("keep_rows", None)
         while self._taken:
             del vars(self._taken.pop())["forward"]
 
+    def keep_rows(self, alive: Tensor) -> Tensor:
+        """Return the rows to go on with, of those laid out, when only some are `alive`.
+
+        Slots without any are dropped; the others keep as many rows as the one with the most alive
+        needs, so that they remain one batch.
+        """
+        parts = torch.split(alive, [rows.count for rows in self._layout])
+        count = max(int(part.sum()) for part in parts)
+        kept, layout, start = [], [], 0
+        for rows, part in zip(self._layout, parts, strict=True):
+            if part.any():
+                alive_first = part.int().argsort(descending=True, stable=True)
+                kept.append(start + alive_first[:count])
+                layout.append(Rows(rows.slot, len(kept[-1])))
+            start += rows.count
+        self.lay_out(layout)
+        return torch.cat(kept)
+
     def lay_out(self, layout: Sequence[Rows]) -> None:
         """Tell every layer whose rows the coming passes hold."""
+        self._layout = layout
         for layer in self._lora.values():
             layer.lay_out(layout)
         for copies in self._copies.values():

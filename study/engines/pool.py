@@ -16,8 +16,11 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from study.engines.base import Engine
+from study.engines.choice import PACKED, EngineChoice
 from study.errors import InputError
-from study.trials import Event, Finished, Interrupted, TrialConfig, TrialResult
+from study.spec import StudySpec
+from study.tasks.base import Task
+from study.trials import Event, Finished, Interrupted, Notice, TrialConfig, TrialResult
 
 _SPAWN = multiprocessing.get_context("spawn")
 MAX_DEATHS_IN_A_ROW = 5
@@ -30,21 +33,22 @@ class WorkerError(RuntimeError):
 class PoolEngine:
     """W workers with the slots of their own engines.
 
-    `make_engine` is called in each worker with `arguments`, which become known only after the
-    workers have started: they import torch while the parent still builds the base.
+    `make_engine` is called in each worker with what `load` gets, which becomes known only after
+    the workers have started: they import torch while the parent still builds the base.
     """
 
     def __init__(self, make_engine: Callable[..., Engine], workers: int) -> None:
         self._make_engine = make_engine
-        self._arguments: tuple[Any, ...] | None = None
+        self._arguments: tuple[StudySpec, str, Task | None] | None = None
+        self._choice = PACKED
         self._workers = [_Worker(make_engine) for _ in range(workers)]
         self._deaths = 0
 
-    def load(self, *arguments: Any) -> None:
+    def load(self, spec: StudySpec, base: str, task: Task | None, choice: EngineChoice) -> None:
         """Let every worker make its engine."""
-        self._arguments = arguments
+        self._arguments, self._choice = (spec, base, task), choice
         for worker in self._workers:
-            worker.send("load", arguments)
+            worker.send("load", (*self._arguments, choice))
 
     @property
     def free_slots(self) -> int:
@@ -81,11 +85,20 @@ class PoolEngine:
         self._deaths += 1
         if self._deaths >= MAX_DEATHS_IN_A_ROW:
             raise WorkerError(f"{self._deaths} workers died in a row, the last one: {reason}")
+        notices: list[Event] = []
+        if worker.was_killed and len(worker.trials) > 1:
+            self._choice = self._choice.halved(len(worker.trials))
+            notices = [
+                Notice(
+                    f"{reason}, perhaps for want of memory: the next one packs "
+                    f"{self._choice.slots} trials"
+                )
+            ]
         fresh = _Worker(self._make_engine)
         assert self._arguments is not None
-        fresh.send("load", self._arguments)
+        fresh.send("load", (*self._arguments, self._choice))
         self._workers[self._workers.index(worker)] = fresh
-        return [Interrupted(number, reason) for number in sorted(worker.trials)]
+        return [*notices, *(Interrupted(number, reason) for number in sorted(worker.trials))]
 
     def stop(self, number: int) -> TrialResult:
         """Stop a pruned trial in its worker."""
@@ -157,6 +170,11 @@ class _Worker:
         if status == "error":
             raise WorkerError(answer)
         return answer
+
+    @property
+    def was_killed(self) -> bool:
+        """Say whether the system ended it, as it does when memory runs out."""
+        return self.process.exitcode == -signal.SIGKILL
 
     def cause_of_death(self) -> str:
         self.process.join(timeout=5)

@@ -17,6 +17,7 @@ from study.losses import IGNORED, language_model_loss
 from study.metrics import METRICS, Statistics, text_statistics
 from study.spec import StudySpec
 from study.tasks.base import Batch
+from study.tasks.decoding import greedy, is_plain
 from study.trials import TrialConfig
 
 
@@ -57,8 +58,9 @@ class TranslationTask:
         return example.source, example.target
 
     def length(self, example: Pair) -> int:
-        """Return the number of source tokens."""
-        return len(self._tokens(example)[0])
+        """Return the number of tokens of both sides."""
+        source, target = self._tokens(example)
+        return len(source) + len(target)
 
     def collate(
         self, examples: Sequence[Pair], config: TrialConfig, generator: torch.Generator
@@ -99,16 +101,19 @@ class TranslationTask:
 
     def predict(self, model: Any, batch: Batch) -> list[str]:
         """Generate one translation a row: greedy, or with beams."""
-        ids = model.generate(
-            **batch.inputs,
-            forced_bos_token_id=self._forced_start,
-            num_beams=self._evaluation.num_beams,
-            max_new_tokens=self._evaluation.max_new_tokens,
-            do_sample=False,
-        )
-        return [
-            text.strip() for text in self._tokenizer.batch_decode(ids, skip_special_tokens=True)
-        ]
+        longest = self._evaluation.max_new_tokens
+        if self._evaluation.num_beams == 1 and is_plain(model):
+            ids = greedy(model, batch.inputs, self._forced_start, longest)
+        else:
+            ids = model.generate(
+                **batch.inputs,
+                forced_bos_token_id=self._forced_start,
+                num_beams=self._evaluation.num_beams,
+                max_new_tokens=longest,
+                do_sample=False,
+            )
+        texts = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return [text.strip() for text in texts]
 
     def score(self, outputs: Sequence[str], examples: Sequence[Pair]) -> dict[str, Statistics]:
         """Return the statistics of every text metric of the study."""

@@ -1,0 +1,86 @@
+"""Greedy generation that stops computing rows that have ended.
+
+Hugging Face's `generate` computes every row until the last one ends; with the rows of many trials
+in a batch, one that rambles would hold up all.  Beams are left to `generate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+WORTH_DROPPING = 0.75  # rows are dropped when so many or fewer are left
+BEYOND_GREEDY = (
+    "bad_words_ids",
+    "begin_suppress_tokens",
+    "encoder_no_repeat_ngram_size",
+    "encoder_repetition_penalty",
+    "exponential_decay_length_penalty",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "guidance_scale",
+    "min_length",
+    "min_new_tokens",
+    "no_repeat_ngram_size",
+    "repetition_penalty",
+    "sequence_bias",
+    "suppress_tokens",
+)
+NEUTRAL = (None, 0, 1)
+
+
+def is_plain(model: Any) -> bool:
+    """Say whether a model's own generation settings ask for nothing that `greedy` does not do."""
+    config = model.generation_config
+    return all(getattr(config, name, None) in NEUTRAL for name in BEYOND_GREEDY)
+
+
+@torch.no_grad()
+def greedy(
+    model: Any, inputs: Mapping[str, Tensor], first: int | None, max_new_tokens: int
+) -> Tensor:
+    """Return what an encoder-decoder model generates for B inputs, (B, T), as `generate` does.
+
+    `first` is the token that every output begins with, if any.  A model that packs trials has
+    `keep_rows`, which says what rows go on so that its slots stay even.
+    """
+    config = model.generation_config
+    ends = torch.tensor(config.eos_token_id, device=model.device)
+    keep_rows = getattr(model, "keep_rows", _alive_rows)
+    outputs = inputs["input_ids"].new_full(
+        (len(inputs["input_ids"]), max_new_tokens + 1), config.pad_token_id
+    )
+    outputs[:, 0] = model.config.decoder_start_token_id
+    going = torch.arange(len(outputs), device=outputs.device)  # rows still computed
+    alive = torch.ones_like(going, dtype=torch.bool)  # those of them that have not ended
+    encoded = model.get_encoder()(**inputs).last_hidden_state
+    mask, cache = inputs["attention_mask"], None
+    for step in range(1, max_new_tokens + 1):
+        found = model(
+            encoder_outputs=(encoded,),
+            attention_mask=mask,
+            decoder_input_ids=outputs[going, step - 1, None],
+            past_key_values=cache,
+            use_cache=True,
+        )
+        token = found.logits[:, -1].argmax(dim=-1)
+        if step == 1 and first is not None:
+            token = torch.full_like(token, first)
+        outputs[going[alive], step] = token[alive]
+        alive &= ~torch.isin(token, ends)
+        left = int(alive.sum())
+        if left == 0:
+            return outputs[:, : step + 1]
+        cache = found.past_key_values
+        if left <= WORTH_DROPPING * len(alive):
+            kept = keep_rows(alive)
+            cache.batch_select_indices(kept)
+            going, alive, encoded, mask = going[kept], alive[kept], encoded[kept], mask[kept]
+    return outputs
+
+
+def _alive_rows(alive: Tensor) -> Tensor:
+    return alive.nonzero()[:, 0]
