@@ -42,7 +42,9 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
 
 def _adapter_sizes(model: Any, spec: StudySpec) -> dict[str, tuple[int, int]]:
     check_targets(model, spec.values_of("target_modules"))
-    return {name: _adapter_size(model, method) for name, method in _extremes(spec).items()}
+    stops = (0,) if spec.task == "causal_translation" else ()  # any row is as long as another
+    base = BaseModel(model, None, "skeleton", trained_tokens=stops)
+    return {name: _adapter_size(base, method) for name, method in _extremes(spec).items()}
 
 
 def _data_line(corpus: Corpus[Any]) -> str:
@@ -73,9 +75,9 @@ def _extremes(spec: StudySpec) -> dict[str, Any]:
     }
 
 
-def _adapter_size(model: Any, method: Any) -> tuple[int, int]:
-    adapter = attach_adapter(BaseModel(model, None, "skeleton"), method, seed=0)
-    pairs = sum(hasattr(module, "lora_A") for module in model.modules())
+def _adapter_size(base: BaseModel, method: Any) -> tuple[int, int]:
+    adapter = attach_adapter(base, method, seed=0)
+    pairs = sum(hasattr(module, "lora_A") for module in base.model.modules())
     count = sum(weight.numel() for weight in adapter.weights)
     adapter.detach()
     return pairs, count

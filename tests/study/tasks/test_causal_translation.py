@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load
 
 from study.base_models import BaseModel, load_base
+from study.cost import trial_cost
 from study.data.chat import ChatFormat, Dialogue
 from study.data.readers import load_corpus
 from study.engines.choice import EngineChoice
@@ -283,6 +284,14 @@ def test_the_base_is_handed_on_without_a_trace(make_llama_spec: MakeSpec) -> Non
     (alone,) = train(spec, {"alpha": 16})
     _, second = train(spec, {"alpha": 128}, {"alpha": 16})
     assert second.adapter == alone.adapter
+
+
+def test_the_stop_token_is_counted_before_it_is_trained(make_llama_spec: MakeSpec) -> None:
+    """`check` says as many trainable parameters as a trial then has."""
+    spec = make_llama_spec()
+    (result,) = train(spec, {"rank": 16})
+    counted = trial_cost(spec)["adapters"]["most"]["parameters"]
+    assert result.details["trainable_parameters"] == counted
 
 
 # ---------------------------------------------------------------- wrong input
