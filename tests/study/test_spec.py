@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from study.errors import InputError
 from study.hyperparameters import MethodSpec, TrainingSpec
 from study.resume import check_comparable
-from study.spec import MAX_GRID_POINTS, StudySpec, parse_spec, spec_from_toml
+from study.search_spec import MAX_GRID_POINTS
+from study.spec import StudySpec, parse_spec, spec_from_toml
 from study.study_files import load_spec, presets
 from study.trials import baseline_configs, search_config
 
