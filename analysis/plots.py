@@ -297,7 +297,9 @@ def plot_training_losses(data: StudyData, ax: Axes | None = None) -> Axes:
         is_baseline = row.role == "baseline"
         colour = colour_of(row.name) if is_baseline else BEST if row.trial_number == best else TRIAL
         label = row.name if is_baseline else labels.pop(colour, None)
-        style: dict[str, Any] = {"lw": 0.7 if colour == TRIAL else 1.6, "color": colour}
+        is_one_of_many = colour == TRIAL
+        style: dict[str, Any] = {"color": colour, "lw": 0.7 if is_one_of_many else 1.6}
+        style["zorder"] = 2 if is_one_of_many else 3
         ax.plot(*np.array(points, dtype=float).T, label=label, **style)
     ax.set(xlabel="step", ylabel="training loss (nats)")
     legend_above(ax)

@@ -24,7 +24,7 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
 
     be_one_quiet_thread()
     corpus = corpus_of(spec)
-    model = skeleton_of(spec)
+    model = skeleton_of(spec, corpus.labels)
     base = sum(p.numel() for p in model.parameters())
     is_full = spec.method.name == "full"
     counts = {"full": (0, base)} if is_full else _adapter_sizes(model, spec)
