@@ -35,7 +35,7 @@ PAPER = "#ffffff"
 
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 SPLITS = ("dev", "general", "test")
-BASELINES = {"base": BASE, "default": DEFAULT}
+BASELINES = {"base": BASE, "default": DEFAULT, "plain": PAIR}
 
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -124,9 +124,11 @@ def label_of(objective: str) -> str:
 
     Only for metrics that mean the same in every database; a foreign `loss` stays a `loss`.
     """
-    split, _, name = objective.rpartition("_")
-    if name not in METRICS.keys() - {"loss"} or split not in ("", *SPLITS):
-        return objective.replace("_", " ") if split in SPLITS else objective
+    split, _, name = objective.partition("_")
+    if split not in SPLITS:
+        split, name = "", objective
+    if name not in METRICS.keys() - {"loss"}:
+        return objective.replace("_", " ") if split else objective
     return METRICS[name].label + (f" ({split})" if split else "")
 
 

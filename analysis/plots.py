@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis import drawing
 from analysis.confounding import DERIVED, with_derived
+from analysis.distillation import WEIGHT
 from analysis.palette import (
     BASE,
     BEST,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from analysis.comparison import Score
+    from analysis.distillation import Distillation
     from analysis.importance import (
         Importances,
         InteractionImportance,
@@ -279,6 +281,39 @@ def plot_learning_curves(data: StudyData, ax: Axes | None = None) -> Axes:
     ax.set(xlabel="step", ylabel=f"{shortened(label_of(data.objective))} as reported")
     drawing.keep_in_view(ax, _reports(trials))
     legend_above(ax)
+    return ax
+
+
+@in_house_style
+def plot_training_losses(data: StudyData, ax: Axes | None = None) -> Axes:
+    """Every trained model's training loss; a distilled one's holds its teacher's part."""
+    ax = new_axes(ax)
+    best = data.best_trial.number if data.best_trial is not None else None
+    labels = {TRIAL: "trial", BEST: f"best (trial {best})"}
+    for row in data.evaluations:
+        points = row.details.get("training_losses", ())
+        if row.split != "dev" or not points:
+            continue
+        is_baseline = row.role == "baseline"
+        colour = colour_of(row.name) if is_baseline else BEST if row.trial_number == best else TRIAL
+        label = row.name if is_baseline else labels.pop(colour, None)
+        is_one_of_many = colour == TRIAL
+        style: dict[str, Any] = {"color": colour, "lw": 0.7 if is_one_of_many else 1.6}
+        style["zorder"] = 2 if is_one_of_many else 3
+        ax.plot(*np.array(points, dtype=float).T, label=label, **style)
+    ax.set(xlabel="step", ylabel="training loss (nats)")
+    legend_above(ax)
+    return ax
+
+
+@in_house_style
+def plot_weight_curve(data: StudyData, found: Distillation, ax: Axes | None = None) -> Axes:
+    """The objective over the teacher's weight: every trial, and the mean of each bin of weights."""
+    ax = plot_slice(data, WEIGHT, ax)
+    for part in found.curve:
+        ax.plot([part.low, part.high], [part.mean, part.mean], color=INK, lw=1.6, marker="|")
+        middle = (part.low + part.high) / 2
+        ax.plot([middle, middle], part.ci, color=INK, lw=1.1)
     return ax
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from analysis.comparison import Comparison
+from analysis.distillation import distillation_of
 from analysis.importance import Importances, ParameterImportance
 from analysis.palette import label_of
+from reports.distillation import verdict
 from reports.evidence import policy_span
 from reports.page import KeyFigure
 from reports.results import Results
@@ -28,7 +30,12 @@ def answer(results: Results) -> tuple[str, ...]:
     data = results.data
     if not data.complete:
         return ("No trial of this study has finished yet, so there is nothing to say about it.",)
-    found = [_best(results), _gain(results), _importance(results.importance)]
+    found = [
+        _best(results),
+        _gain(results),
+        _distillation(results),
+        _importance(results.importance),
+    ]
     return tuple(sentence for sentence in found if sentence)
 
 
@@ -50,7 +57,7 @@ def key_figures(results: Results) -> tuple[KeyFigure, ...]:
     gains = [
         KeyFigure(
             signed(c.difference),
-            f"{METRICS[c.a.metric].label} against {baseline(c.b.name)}",
+            f"{METRICS[c.a.metric].label} against {baseline(c.b.name, results.method)}",
             f"95 % interval {interval(c.ci)}",
         )
         for c in results.comparisons[:2]
@@ -99,16 +106,22 @@ def _values(results: Results) -> str:
 def _gain(results: Results) -> str:
     if not results.comparisons:
         return ""
-    said = listing(_one_gain(c) for c in results.comparisons)
+    said = listing(_one_gain(c, results.method) for c in results.comparisons)
     return f"On the same {results.comparisons[0].n_examples} examples that is {said}."
 
 
-def _one_gain(comparison: Comparison) -> str:
-    than = f"{baseline(comparison.b.name)} (95 % interval {interval(comparison.ci)})"
+def _one_gain(comparison: Comparison, method: str) -> str:
+    than = f"{baseline(comparison.b.name, method)} (95 % interval {interval(comparison.ci)})"
     if not comparison.clear:
         return f"not clearly different from {than}"
     way = "better" if comparison.gain > 0 else "worse"
     return f"{number(abs(comparison.difference))} {way} than {than}"
+
+
+def _distillation(results: Results) -> str:
+    """Whether the teacher helped, where there is one."""
+    found = distillation_of(results.data)
+    return verdict(found) if found is not None else ""
 
 
 def _importance(result: Importances | None) -> str:

@@ -7,19 +7,25 @@ from pathlib import Path
 
 from analysis.trials import StudyData, load
 from reports import answer, effects, products, sections
+from reports.classes import classes_section
+from reports.distillation import distillation_section
 from reports.page import Page, Section
 from reports.provenance import provenance_section
 from reports.render import render, write
 from reports.results import Results, analyse
 from reports.samples import samples_section
+from reports.sweep import sweep_section
 from reports.wording import counted, moment
 
 SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
+    sweep_section,
+    distillation_section,
     effects.importance_section,
     products.product_section,
     effects.level_section,
     effects.slice_section,
     sections.baseline_section,
+    classes_section,
     samples_section,
     sections.pareto_section,
     sections.history_section,

@@ -38,6 +38,11 @@ class Results:
     example_scores: Mapping[str, Array]  # model -> (N,)
 
     @property
+    def method(self) -> str:
+        """The name of the method that the study trains with."""
+        return str((self.data.spec or {}).get("method", {}).get("name", "lora"))
+
+    @property
     def importance(self) -> Importances | None:
         """The importances for the first objective."""
         return self.importances[0] if self.importances else None

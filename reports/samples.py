@@ -10,7 +10,7 @@ from analysis.trials import StudyData
 from reports.page import Sample, Samples, Section, Words
 from reports.results import Results
 from reports.wording import number
-from study.metrics import METRICS
+from study.metrics import METRICS, OF_CLASSES
 
 IMPROVED, LOWEST, ORDINARY = 3, 2, 3
 
@@ -24,14 +24,19 @@ def samples_section(results: Results) -> Section | None:
         samples = _samples(data, metric)
     except LookupError:
         return None
-    return Section(
-        "samples",
-        "Sample outputs",
+    reading = (
         "Examples that gained most from base to best, those that are still worst, and a few taken "
-        "evenly from the rest. Marked words differ from the reference. Scores are of the single "
-        f"example ({METRICS[metric].label}).",
-        (Samples(samples),),
+        "evenly from the rest. "
     )
+    if metric in OF_CLASSES:
+        reading += "A marked label is wrong."
+    else:
+        reading += (
+            "Marked words differ from the reference. Scores are of the single example "
+            f"({METRICS[metric].label})."
+        )
+    title = "Sample answers" if metric in OF_CLASSES else "Sample outputs"
+    return Section("samples", title, reading, (Samples(samples),))
 
 
 def _samples(data: StudyData, metric: str) -> tuple[Sample, ...]:
@@ -46,12 +51,17 @@ def _samples(data: StudyData, metric: str) -> tuple[Sample, ...]:
             source=str(best.source[index]),
             target=str(best.target[index]),
             outputs=tuple(
-                (name, compared(f.output[index], f.target[index]), number(float(f[metric][index])))
+                (name, compared(f.output[index], f.target[index]), _score(f[metric][index], metric))
                 for name, f in models.items()
             ),
         )
         for index, why in chosen(before, after).items()
     )
+
+
+def _score(value: float, metric: str) -> str:
+    """The score of a single example; a class is right or wrong, which the mark says."""
+    return "" if metric in OF_CLASSES else number(float(value))
 
 
 def chosen(before: np.ndarray, after: np.ndarray) -> dict[int, str]:

@@ -14,6 +14,7 @@ from reports.page import Cell, Figures, Prose, Section, Table
 from reports.results import Results
 from reports.tables import cell, comparison_table, failure_table, trial_table
 from reports.wording import configuration, number
+from study.metrics import OF_CLASSES
 
 
 def baseline_section(results: Results) -> Section | None:
@@ -31,7 +32,7 @@ def baseline_section(results: Results) -> Section | None:
             "Corpus scores with bootstrap intervals",
         )
     ]
-    if results.example_scores and metric:
+    if results.example_scores and metric and metric not in OF_CLASSES:  # of 0 and 1
         figures.append(
             draw(
                 "examples",
@@ -82,6 +83,15 @@ def history_section(results: Results) -> Section | None:
                 partial(plots.plot_learning_curves, data),
                 "What each trial reported while it trained.",
                 "Learning curves",
+            )
+        )
+    if any(len(e.details.get("training_losses", ())) > 1 for e in data.evaluations):
+        figures.append(
+            draw(
+                "losses",
+                partial(plots.plot_training_losses, data),
+                "The training loss of each trial and baseline, each by its own loss.",
+                "Training losses",
             )
         )
     return Section(

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.comparison import Comparison
-from analysis.palette import label_of
+from analysis.palette import SPLITS, label_of
 from analysis.study_data import StudyData, is_enqueued, state_of
 from reports.page import Cell, Table
 from reports.wording import (
@@ -123,8 +123,13 @@ def share_cell(value: float) -> Cell:
 def _attributes(data: StudyData) -> list[str]:
     """Numeric attributes worth a column: the metrics on every split, then the costs."""
     present = dict.fromkeys(name for t in data.complete for name in t.user_attrs)
-    metrics = [n for n in present if n.split("_")[-1] in METRICS and n not in data.objectives]
+    metrics = [n for n in present if _is_metric(n) and n not in data.objectives]
     return metrics + [n for n in SHOWN if n in present and n not in data.objectives]
+
+
+def _is_metric(name: str) -> bool:
+    split, _, metric = name.partition("_")
+    return name in METRICS or (split in SPLITS and metric in METRICS)
 
 
 def _state(trial: FrozenTrial) -> str:

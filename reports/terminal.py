@@ -16,6 +16,7 @@ from rich.text import Text
 
 from analysis.palette import label_of, printable
 from analysis.study_data import StudyData, is_enqueued
+from analysis.sweeps import Sweep, learnt, sweep_of
 from reports.wording import STATES, alike, counted, interval, number, signed
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ def study_table(data: StudyData, top: int = TOP) -> RenderableType:
     )
     parts: list[RenderableType] = [head, Text(f"trials: {counted(data.counts) or 'none'}")]
     shown = data.pareto_trials if len(data.objectives) > 1 else data.ranked()[:top]
-    if shown:
+    sweep = sweep_of(data)
+    if sweep is not None:
+        parts += [Text(), _sweep(sweep)]
+    elif shown:
         parts += [Text(), _trials(data, shown[: max(top, 1)])]
     if len(shown) > top:
         parts.append(Text(f"… and {len(shown) - top} more on the Pareto front", style="dim"))
@@ -55,6 +59,17 @@ def _trials(data: StudyData, trials: Sequence[FrozenTrial]) -> Table:
         return _table(title, {**columns, **varied})
     lines = [", ".join(f"{n} {number(v)}" for n, v in t.params.items()) for t in trials]
     return _table(title, {**columns, "parameters": lines})
+
+
+def _sweep(sweep: Sweep) -> Table:
+    """One row a level: its scores, whether it learnt, and what a classifier says."""
+    columns: dict[str, list[Any]] = {
+        sweep.parameter: [row.name if row.value is None else row.value for row in sweep.rows],
+        **{label_of(m): [row.scores.get(m) for row in sweep.rows] for m in sweep.metrics},
+        "": [learnt(row) for row in sweep.rows],
+        "what it says": [row.remark for row in sweep.rows],
+    }
+    return _table("one row a level", {n: c for n, c in columns.items() if any(c)})
 
 
 def _baselines(data: StudyData) -> Table:

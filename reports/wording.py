@@ -7,7 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-BASELINE_WORDS = {"base": "the untrained base", "default": "default LoRA"}
+BASELINE_WORDS = {
+    "base": "the untrained base",
+    "default": "default LoRA",
+    "plain": "the default without its teacher",
+}
 STATES = {"fail": "failed"}
 THIN = "\u202f"  # a narrow space that does not break
 
@@ -97,8 +101,10 @@ def listing(items: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def baseline(name: str) -> str:
-    """A baseline in words."""
+def baseline(name: str, method: str = "lora") -> str:
+    """A baseline in words; what is not LoRA's default is named by its method."""
+    if name == "default" and method != "lora":
+        return f"the default {method} training"
     return BASELINE_WORDS.get(name, f"baseline {name}")
 
 

@@ -153,9 +153,7 @@ def _from_pretrained(
 
     options = {"revision": spec.revision or "main", "trust_remote_code": spec.trust_remote_code}
     config = transformers.AutoConfig.from_pretrained(location, **options)
-    if labels and not _is_classifier(config):
-        config.id2label = dict(enumerate(labels))  # sets num_labels too
-        config.label2id = {label: i for i, label in enumerate(labels)}
+    name_labels(config, labels)
     model, loading = getattr(transformers, MODEL_CLASSES[task]).from_pretrained(
         location,
         config=config,
@@ -168,8 +166,12 @@ def _from_pretrained(
     return model, list(loading["missing_keys"]), tokenizer
 
 
-def _is_classifier(config: Any) -> bool:
-    return any(name.endswith("ForSequenceClassification") for name in config.architectures or ())
+def name_labels(config: Any, labels: Sequence[str]) -> None:
+    """Tell the configuration of what is no classifier yet which labels its head will have."""
+    known = config.architectures or ()
+    if labels and not any(name.endswith("ForSequenceClassification") for name in known):
+        config.id2label = dict(enumerate(labels))  # sets num_labels too
+        config.label2id = {label: i for i, label in enumerate(labels)}
 
 
 def _is_of_a_head(weight: str) -> bool:

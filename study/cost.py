@@ -25,10 +25,12 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
 
     be_one_quiet_thread()
     corpus = corpus_of(spec)
-    model = skeleton_of(spec)
+    model = skeleton_of(spec, corpus.labels)
     base = sum(p.numel() for p in model.parameters())
     check_methods(model, spec)
-    counts = {name: _size(model, method) for name, method in _extremes(spec).items()}
+    stops = (0,) if spec.task == "causal_translation" else ()  # any row is as long as another
+    skeleton = BaseModel(model, None, "skeleton", trained_tokens=stops)
+    counts = {name: _size(skeleton, method) for name, method in _extremes(spec).items()}
     frozen = "" if spec.methods == ("full",) else ", frozen"
     lines = [_data_line(corpus), f"base     {base:,} parameters{frozen}"] + [
         f"{name:<8} {pairs} adapter pairs, {count:,} trainable parameters ({count / base:.2%})"
@@ -86,10 +88,10 @@ def _method(spec: StudySpec, values: dict[str, Any]) -> MethodSpec:
     return method
 
 
-def _size(model: Any, method: MethodSpec) -> tuple[int, int]:
+def _size(base: BaseModel, method: MethodSpec) -> tuple[int, int]:
     """Return the number of adapter pairs and of trainable parameters."""
-    attached = attach(BaseModel(model, None, "skeleton"), method, seed=0)
-    pairs = sum(hasattr(module, "lora_A") for module in model.modules())
+    attached = attach(base, method, seed=0)
+    pairs = sum(hasattr(module, "lora_A") for module in base.model.modules())
     count = sum(weight.numel() for weight in attached.weights)
     attached.detach()
     return pairs, count

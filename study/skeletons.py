@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import transformers
 
 from study import base_building, classifier_building, llama_building
-from study.base_models import MODEL_CLASSES, locate_base
+from study.base_models import MODEL_CLASSES, locate_base, name_labels
 from study.data.embedded import pair_corpus, petroleum_corpus
 from study.errors import InputError
 from study.spec import StudySpec
 
 
-def skeleton_of(spec: StudySpec) -> Any:
+def skeleton_of(spec: StudySpec, labels: Sequence[str] = ()) -> Any:
     """Return the base model on PyTorch's meta device: modules and shapes, no memory.
 
     Raises:
@@ -30,6 +30,7 @@ def skeleton_of(spec: StudySpec) -> Any:
             revision=spec.base.revision or "main",
             trust_remote_code=spec.base.trust_remote_code,
         )
+        name_labels(config, labels)
         with torch.device("meta"):
             return getattr(transformers, MODEL_CLASSES[spec.task]).from_config(config)
     except Exception as error:
@@ -60,7 +61,7 @@ def _distilbert(spec: StudySpec) -> Any:
     text = pair_corpus(language, spec.data.seed).text
     tokenizer = classifier_building.new_tokenizer("base", text, recipe)
     config = classifier_building.student_config(recipe, tokenizer)
-    config.id2label = dict(enumerate(classifier_building.ORDERS[language]))
+    name_labels(config, classifier_building.ORDERS[language])
     with torch.device("meta"):
         return transformers.DistilBertForSequenceClassification(config)
 

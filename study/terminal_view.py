@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 from study.metrics import METRICS, split_and_metric
 from study.spec import StudySpec
@@ -86,7 +87,7 @@ class _Tally:
         if finished < 2 or self.done >= self.total:
             return ""
         seconds = (time.monotonic() - self._started) / finished * (self.total - self.done)
-        return f"about {clock(seconds)} left"
+        return f"{clock(seconds)} left"
 
 
 def clock(seconds: float) -> str:
@@ -236,10 +237,10 @@ class LiveView:
 
 def _bars(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=12),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=6, table_column=Column(min_width=6)),
+        MofNCompleteColumn(table_column=Column(min_width=7, no_wrap=True)),
+        TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True)),
         console=console,
         transient=True,
     )

@@ -128,6 +128,7 @@ class TrialResult:
     details: Mapping[str, float] = field(default_factory=dict)
     adapter: AdapterFiles | None = None
     failure: str | None = None
+    losses: tuple[tuple[int, float], ...] = ()  # step, mean training loss since the one before
 
     def metrics(self) -> dict[str, float]:
         """Every number by name: dev scores plain, others as `general_bleu`, costs as they are."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from analysis import StudyData, load
+from study.spec import StudySpec
 from tests.synthetic import Shape, write_study
 
 
@@ -21,3 +23,17 @@ def petroleum_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def petroleum(petroleum_run: Path) -> StudyData:
     """Return the synthetic petroleum study, loaded."""
     return load(petroleum_run)
+
+
+@pytest.fixture(scope="session")
+def pairs(
+    make_pair_spec: Callable[..., StudySpec], tmp_path_factory: pytest.TempPathFactory
+) -> StudyData:
+    """Return a run of the tiny classification study: three trials, with and without its teacher."""
+    from study.engines.choice import EngineChoice
+    from study.runner import run_study
+    from tests.conftest import RecordingView
+
+    folder = tmp_path_factory.mktemp("pairs-run")
+    run_study(make_pair_spec(), folder, RecordingView(), choice=EngineChoice("sequential"))
+    return load(folder)

@@ -127,7 +127,7 @@ def adapter_config(base: BaseModel, method: MethodSpec) -> Any:
 
 
 def token_layer(base: BaseModel) -> str | None:
-    """Return the layer whose rows of the trained tokens are trained, beginning as they are.
+    """Return the layer whose rows of the trained tokens are trained, beginning as the base's.
 
     That is the output head; where it shares the input embedding's weight, PEFT trains both as one.
     """

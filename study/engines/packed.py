@@ -214,7 +214,7 @@ class PackedEngine:
         has_adapter = config.method is not None and not training.failure
         files = self._bank.files(slot) if has_adapter else None
         details = training.details(self._memory.peak_bytes())
-        result = TrialResult(splits, details, files, training.failure)
+        result = TrialResult(splits, details, files, training.failure, training.losses)
         self._release(slot)
         return [*self._examiner.last_progress(config, result), Finished(config.number, result)]
 

@@ -134,4 +134,4 @@ class _Trial:
         """Return what it gave: of an ended training all, of a stopped or failed one its costs."""
         details = self.training.details(self.memory.peak_bytes())
         files = self.adapter.files() if self.adapter and splits is not None else None
-        return TrialResult(splits or {}, details, files, failure)
+        return TrialResult(splits or {}, details, files, failure, self.training.losses)

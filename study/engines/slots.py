@@ -16,8 +16,8 @@ from study.spec import StudySpec
 from study.trials import TrialConfig, baseline_configs, search_config
 
 MOST = 64
-WORTH_IT = 0.95  # more slots are taken while a trial's step then costs less than so much of before
-STEPS = 2
+WORTH_IT = 0.97  # more slots are taken while a trial's step then costs less than so much of before
+STEPS = 3
 SHARE_OF_MEMORY = 0.7
 ROUNDS_OF_ADAPTIVE_SAMPLERS = 4  # benchmarks/parallel_proposals.py
 ADAPTIVE = ("tpe", "gp")

@@ -27,6 +27,8 @@ class Training:
         self.train_seconds = 0.0
         self.evaluation_seconds = 0.0
         self.trainable_parameters = 0
+        self.losses: tuple[tuple[int, float], ...] = ()
+        self._recent: list[float] = []
         self._report_every = spec.training.report_every
         self._task = task
         self._generator = torch.Generator().manual_seed(derive_seed(config.seed, "data"))
@@ -88,7 +90,12 @@ class Training:
         self.tokens += tokens
         if not math.isfinite(loss):
             self.failure = f"the training loss became {loss} at step {self.step}"
-        return not self.failure
+            return False
+        self._recent.append(loss)
+        if self.is_due:
+            self.losses += ((self.step, sum(self._recent) / len(self._recent)),)
+            self._recent = []
+        return True
 
     def update(self) -> None:
         """Move the weights by their gradients at the schedule's learning rate."""

@@ -75,5 +75,18 @@ def working_base(spec: StudySpec, location: str, labels: Sequence[str] = ()) -> 
     base = load_base(location, spec.base, spec.task, labels)
     check_methods(base.model, spec)
     if spec.task == "causal_translation":
-        return replace(base, trained_tokens=(stop_id(base.tokenizer, spec.data.stop_token),))
+        return _with_stop_token(base, spec.data.stop_token)
     return base
+
+
+def _with_stop_token(base: BaseModel, name: str) -> BaseModel:
+    """Return the base with a stop token to train.
+
+    A reserved token that stands for it begins as what ends the model's own turns: else a little
+    training unlearns that end before it has learnt the new one, and outputs never stop.
+    """
+    stop, end = stop_id(base.tokenizer, name), base.tokenizer.eos_token_id
+    if name not in base.tokenizer.get_vocab() and end is not None:
+        rows = base.model.get_output_embeddings().weight.data
+        rows[stop] = rows[end]
+    return replace(base, trained_tokens=(stop,))

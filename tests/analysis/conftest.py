@@ -2,8 +2,8 @@
 
 import matplotlib as mpl
 
-from tests.fixtures import petroleum, petroleum_run
+from tests.fixtures import pairs, petroleum, petroleum_run
 
-__all__ = ["petroleum", "petroleum_run"]
+__all__ = ["pairs", "petroleum", "petroleum_run"]
 
 mpl.use("agg")

@@ -90,3 +90,31 @@ def test_an_objectives_name_says_its_split() -> None:
     assert split_and_metric("bleu") == ("dev", "bleu")
     assert split_and_metric("general_loss") == ("general", "loss")
     assert split_and_metric("general_general_bleu") == ("general", "general_bleu")
+
+
+def test_macro_f1_and_accuracy_are_scikit_learns() -> None:
+    """The corpus scores, and those of any subset, are scikit-learn's on the same labels."""
+    from sklearn.metrics import accuracy_score, f1_score
+
+    rng = np.random.default_rng(0)
+    references = list(rng.choice(["a", "b", "c"], size=60))
+    outputs = [r if rng.random() < 0.6 else str(rng.choice(["a", "b"])) for r in references]
+    accuracy = text_statistics("accuracy", outputs, references)
+    f1 = text_statistics("macro_f1", outputs, references)
+    assert f1.values.shape == (60, 9)
+    for rows in (list(range(60)), list(range(0, 60, 7)), [3]):
+        said, true = [outputs[i] for i in rows], [references[i] for i in rows]
+        part = Statistics("accuracy", accuracy.values[rows], accuracy.signature)
+        assert part.score == pytest.approx(accuracy_score(true, said))
+        part = Statistics("macro_f1", f1.values[rows], f1.signature)
+        assert part.score == pytest.approx(f1_score(true, said, average="macro"))
+
+
+def test_one_class_throughout_shows_in_macro_f1() -> None:
+    """A collapsed classifier keeps its share of right answers, and loses its macro F1."""
+    references = ["a"] * 6 + ["b"] * 2 + ["c"] * 2
+    accuracy, f1 = (
+        text_statistics(metric, ["a"] * 10, references).score for metric in ("accuracy", "macro_f1")
+    )
+    assert accuracy == pytest.approx(0.6)
+    assert f1 == pytest.approx((2 * 6 / 16) / 3)

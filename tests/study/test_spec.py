@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from study.classifier_building import ORDERS
+from study.data.embedded.sentence_pairs import LANGUAGES
 from study.errors import InputError
 from study.hyperparameters import MethodSpec, TrainingSpec
 from study.resume import check_comparable
-from study.spec import MAX_GRID_POINTS, StudySpec, parse_spec, spec_from_toml
+from study.search_spec import MAX_GRID_POINTS
+from study.spec import PAIR_LANGUAGES, StudySpec, parse_spec, spec_from_toml
 from study.study_files import load_spec, presets
 from study.trials import baseline_configs, search_config
 
@@ -97,6 +100,22 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a weight beyond one": (
         {"distillation": {"teacher": "x", "distillation_weight": 1.5}},
         "distillation.distillation_weight: input should be less than or equal to 1, got 1.5",
+    ),
+    "words compared in a classification": (
+        {"task": "classification", "evaluation": {"metrics": ["bleu"], "objective": "bleu"}},
+        "evaluation.metrics: 'bleu' is none of the task 'classification'; allowed: accuracy,",
+    ),
+    "classes counted in a translation": (
+        {"evaluation": {"metrics": ["accuracy"], "objective": "accuracy"}},
+        "evaluation.metrics: 'accuracy' is none of the task 'translation'; allowed: bleu, chrf",
+    ),
+    "an embedded corpus that there is not": (
+        {"task": "classification", "data": {"subset": "rte"}},
+        "data.subset: the embedded corpora are mnli, qqp, got 'rte'",
+    ),
+    "forgetting where there is nothing to forget": (
+        {"task": "classification", "evaluation": {"objective": "general_accuracy"}},
+        "evaluation.objective: 'general_accuracy' needs data.general",
     ),
     "a distillation from nobody": (
         {"distillation": {"temperature": 2.0}},
@@ -363,6 +382,21 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert spec.data.origin == "embedded"
     assert spec.base.model == "embedded"
     assert spec.measures_forgetting
+
+
+def test_a_classification_is_scored_as_one() -> None:
+    """Accuracy, macro F1 and loss are its defaults, and what the file says wins."""
+    spec = parse_spec(document(task="classification"), "x.toml")
+    assert spec.evaluation.objective == ("accuracy",)
+    assert spec.evaluation.directions == ("maximize",)
+    assert spec.evaluation.metrics == ("accuracy", "macro_f1", "loss")
+    own = document(task="classification", evaluation={"objective": "macro_f1"})
+    assert parse_spec(own, "x.toml").evaluation.objective == ("macro_f1",)
+
+
+def test_the_embedded_languages_are_those_that_are_generated() -> None:
+    """A study file may name exactly the languages that there are, and each knows its labels."""
+    assert set(PAIR_LANGUAGES) == set(LANGUAGES) == set(ORDERS)
 
 
 def test_every_objective_points_its_own_way() -> None:

@@ -31,8 +31,17 @@ def write(folder: Path, content: str | bytes, name: str = "mine.toml") -> Path:
 
 
 def test_the_presets_that_ship() -> None:
-    """Three studies ship, and each says in its first line what it is."""
-    assert set(presets()) == {"petroleum", "petroleum-wide", "nllb-600m"}
+    """These studies ship, and each says in its first line what it is."""
+    assert set(presets()) == {
+        "petroleum",
+        "petroleum-wide",
+        "nllb-600m",
+        "distilbert-mnli",
+        "distilbert-qqp",
+        "distilbert-sweep",
+        "eurollama",
+        "eurollama-sweep",
+    }
     for text in described({**presets(), **shipped_spaces()}).values():
         assert len(text) > 20
         assert not text.startswith("#")

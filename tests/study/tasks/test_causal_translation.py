@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load
 
 from study.base_models import BaseModel, load_base
-from study.data.chat import ChatFormat, Dialogue
+from study.cost import trial_cost
+from study.data.chat import ChatFormat, Dialogue, stop_id
 from study.data.readers import load_corpus
 from study.engines.choice import EngineChoice
 from study.engines.workspace import make_engine, working_base
@@ -207,9 +208,9 @@ def test_the_stop_token_is_trained_and_the_adapter_loads_on_the_original_base(
     (result,) = train(spec, {}, engine=engine)
     assert result.adapter is not None
     folder = save_adapter(tmp_path, "trial-00000", result.adapter)
-    base = working_base(spec, spec.base.model)
+    base = load_base(spec.base.model, spec.base, spec.task)
     assert base.model.config.tie_word_embeddings
-    (stop,) = base.trained_tokens
+    stop = stop_id(base.tokenizer, spec.data.stop_token)
     before = base.model.get_input_embeddings().weight.detach().clone()
     model = PeftModel.from_pretrained(base.model, folder).eval()
     found = [by_hand(model, d) for d in dialogues(spec, base, "dev")]
@@ -223,6 +224,20 @@ def test_the_stop_token_is_trained_and_the_adapter_loads_on_the_original_base(
     assert config["trainable_token_indices"] == {"embed_tokens": [stop]}
 
 
+def test_the_stop_token_begins_as_the_end_of_a_turn(make_llama_spec: MakeSpec) -> None:
+    """So the untrained model can end with it; a token that the vocabulary has is left alone."""
+    for name, begins_anew in (("<|end_of_translation|>", True), ("<|end_of_text|>", False)):
+        spec = make_llama_spec({"data.stop_token": name})
+        original = load_base(spec.base.model, spec.base, spec.task)
+        base = working_base(spec, spec.base.model)
+        (stop,) = base.trained_tokens
+        before, rows = (m.get_output_embeddings().weight for m in (original.model, base.model))
+        begins_as = base.tokenizer.eos_token_id if begins_anew else stop
+        assert torch.equal(rows[stop], before[begins_as])
+        changed = (rows != before).any(dim=1).nonzero().flatten().tolist()
+        assert changed == ([stop] if begins_anew else [])
+
+
 def test_an_untied_head_learns_the_stop_token_too(
     make_llama_spec: MakeSpec, tiny_llamas: Path, tmp_path: Path
 ) -> None:
@@ -234,13 +249,13 @@ def test_an_untied_head_learns_the_stop_token_too(
     (result,) = train(spec, {})
     assert result.adapter is not None
     saved = save_adapter(tmp_path, "trial-00000", result.adapter)
-    base = working_base(spec, str(folder))
+    base = load_base(str(folder), spec.base, spec.task)
     model = PeftModel.from_pretrained(base.model, saved).eval()
     found = [by_hand(model, d) for d in dialogues(spec, base, "dev")]
     stored = result.splits["dev"].statistics["loss"].values[:, 0]
     assert found == pytest.approx(stored.tolist(), rel=SINGLE)
     indices = json.loads(result.adapter.config)["trainable_token_indices"]
-    assert indices == {"lm_head": list(base.trained_tokens)}
+    assert indices == {"lm_head": [stop_id(base.tokenizer, spec.data.stop_token)]}
 
 
 def _untied(source: Path, folder: Path) -> Path:
@@ -283,6 +298,14 @@ def test_the_base_is_handed_on_without_a_trace(make_llama_spec: MakeSpec) -> Non
     (alone,) = train(spec, {"alpha": 16})
     _, second = train(spec, {"alpha": 128}, {"alpha": 16})
     assert second.adapter == alone.adapter
+
+
+def test_the_stop_token_is_counted_before_it_is_trained(make_llama_spec: MakeSpec) -> None:
+    """`check` says as many trainable parameters as a trial then has."""
+    spec = make_llama_spec()
+    (result,) = train(spec, {"rank": 16})
+    counted = trial_cost(spec)["adapters"]["most"]["parameters"]
+    assert result.details["trainable_parameters"] == counted
 
 
 # ---------------------------------------------------------------- wrong input

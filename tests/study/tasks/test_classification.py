@@ -16,15 +16,18 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from study.base_models import load_base
+from study.cost import trial_cost
 from study.data.corpora import corpus_of
 from study.engines.choice import EngineChoice
 from study.engines.workspace import make_engine, working_base
 from study.errors import InputError
+from study.runner import run_study
 from study.spec import StudySpec
 from study.store.adapters import save_adapter
 from study.tasks import make_task
 from study.tasks.base import stacked
 from study.trials import Finished, TrialConfig, TrialResult, search_config
+from tests.conftest import RecordingView
 
 MakeSpec = Callable[..., StudySpec]
 DOUBLE = {"base.dtype": "float64"}
@@ -345,3 +348,40 @@ def test_long_texts_are_cut_for_student_and_teacher(make_pair_spec: MakeSpec) ->
     assert ids.shape[1] == 8
     ends = [row[row != base.tokenizer.pad_token_id][-1].item() for row in ids]
     assert set(ends) == {base.tokenizer.sep_token_id}
+
+
+def test_a_study_says_what_it_cuts_and_trains_plain_beside_the_default(
+    make_pair_spec: MakeSpec, view: RecordingView, tmp_path: Path
+) -> None:
+    """One remark with the counts; three baselines; every trial with its own T and a."""
+    spec = make_pair_spec({"data.max_tokens": 12})
+    run_study(spec, tmp_path, view)
+    (remark,) = view.remarks
+    assert "examples have more than 12 tokens and are cut" in remark
+    names = [o.config.name for o in view.outcomes if o.config.role == "baseline"]
+    assert sorted(names) == ["base", "default", "plain"]
+    assert [o.state for o in view.outcomes] == ["complete"] * 6
+    searched = [o.config for o in view.outcomes if o.config.role == "search"]
+    assert len({c.values["distillation_weight"] for c in searched}) == 3
+
+
+def test_refused_lengths_are_refused_before_anything_is_trained(
+    make_pair_spec: MakeSpec, view: RecordingView, tmp_path: Path
+) -> None:
+    """With `too_long = "refuse"` the run ends in one line and has no trial."""
+    spec = make_pair_spec({"data.max_tokens": 12, "data.too_long": "refuse"})
+    with pytest.raises(InputError, match=r"more than 12 tokens; allowed: data\.too_long"):
+        run_study(spec, tmp_path, view)
+    assert view.outcomes == []
+
+
+def test_the_cost_counts_the_head_beside_the_adapter(make_pair_spec: MakeSpec) -> None:
+    """`check` says what a trial trains: LoRA and head, or with `full` every weight."""
+    lora = trial_cost(make_pair_spec())
+    _, base = task_of(make_pair_spec())
+    head = sum(base.model.get_submodule(n).weight.numel() for n in base.head)
+    head += sum(base.model.get_submodule(n).bias.numel() for n in base.head)
+    default = lora["adapters"]["default"]
+    assert default == {"pairs": 2, "parameters": 2 * 8 * (16 + 16) + head}
+    full = trial_cost(make_pair_spec({"method.name": "full"}))
+    assert full["adapters"]["full"]["parameters"] == base.model.num_parameters()
