@@ -115,9 +115,7 @@ def test_what_cannot_be_exported_is_one_line(double: StudySpec, tmp_path: Path) 
     with pytest.raises(InputError, match=r"no adapter of trial 7; none is kept there, see search"):
         export_trial(tmp_path, double, 7)
     kept(tmp_path, double, "prefix")
-    with pytest.raises(
-        InputError, match=r"no adapter of trial 7; kept are 3, see search.keep_adap"
-    ):
+    with pytest.raises(InputError, match=r"no adapter of trial 7; kept are 3, see search"):
         export_trial(tmp_path, double, 7)
     with pytest.raises(InputError, match="--merge: a prefix is read beside the weights"):
         export_trial(tmp_path, double, 3, merge=True)
