@@ -9,6 +9,7 @@ import pytest
 
 from search_spaces import shipped_spaces
 from study.errors import InputError
+from study.methods import METHODS
 from study.study_files import described, load_spec, presets, read_toml
 
 SPACE = "[parameters.alpha]\nchoices = [8, 16]\n"
