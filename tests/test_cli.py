@@ -16,6 +16,7 @@ import pytest
 
 import optuna_study
 from study.spec import StudySpec
+from study.view import View
 from tests.synthetic import Shape, write_foreign_study, write_study
 
 PAIRS = "source\ttarget\n" + "".join(f"word {i}\tmot {i}\n" for i in range(6))
@@ -413,3 +414,40 @@ def test_a_csv_file_needs_its_space_declared(type_: Type, tmp_path: Path) -> Non
     found = json.loads(type_("importance", "results.csv", *told, "--json").out)
     assert found["parameters"][0]["name"] == "rank"
     assert found["parameters"][0]["significant"]
+
+
+# ---------------------------------------------------------------- export
+
+
+def test_export_writes_what_transformers_loads(
+    type_: Type, make_spec: Callable[..., StudySpec], view: View, tmp_path: Path
+) -> None:
+    """The best trial by default, merged when asked, with the difference that the merge makes."""
+    from transformers import AutoModelForSeq2SeqLM
+
+    from study.engines.choice import EngineChoice
+    from study.runner import run_study
+
+    run_study(
+        make_spec({"search.trials": 1}), tmp_path / "r", view, choice=EngineChoice("sequential")
+    )
+    plain = type_("export", "r")
+    assert (plain.status, plain.err) == (0, "")
+    assert plain.out.split() == ["trial", "0", "folder", "r/export/trial-00000"]
+    merged = type_("export", "r", "--trial", 0, "--merge", "--out", "merged")
+    assert (merged.status, merged.err) == (0, "")
+    assert "checked  logits differ from adapter plus base by at most " in merged.out
+    assert AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "merged").config.d_model == 16
+    again = type_("export", "r")
+    assert (again.status, len(again.problems)) == (2, 1)
+    assert "exists already" in again.err
+
+
+def test_export_says_what_does_not_exist(type_: Type, finished: Path, tmp_path: Path) -> None:
+    """A study that was not run here, a trial whose adapter is not kept: one line each."""
+    write_foreign_study(f"sqlite:///{tmp_path / 'x.db'}")
+    foreign, missing = type_("export", "x.db"), type_("export", finished, "--trial", 99)
+    assert (foreign.status, missing.status) == (2, 2)
+    assert foreign.problems == ["x.db: no run folder of optuna-study; its adapters cannot be found"]
+    assert len(missing.problems) == 1
+    assert "no adapter of trial 99; none is kept there" in missing.problems[0]
