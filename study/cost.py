@@ -33,7 +33,8 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
     counts = {name: _size(skeleton, method) for name, method in _extremes(spec).items()}
     frozen = "" if spec.methods == ("full",) else ", frozen"
     lines = [_data_line(corpus), f"base     {base:,} parameters{frozen}"] + [
-        f"{name:<8} {pairs} adapter pairs, {count:,} trainable parameters ({count / base:.2%})"
+        f"{name:<8} {f'{pairs} adapter pairs, ' if pairs else ''}"
+        f"{count:,} trainable parameters ({count / base:.2%})"
         for name, (pairs, count) in counts.items()
     ]
     return {
