@@ -5,7 +5,7 @@ size, dropout setting and evaluation at the end (plain_trainer.py says in which 
 runs).  The sides run alternately, each as whole processes on two cores.
 
 Without pruning the measure is trials per minute; aim: 8 times one Trainer process.  What two such
-processes side by side on one storage reach is printed as well.
+processes side by side on one storage reach, and one with two threads, is printed as well.
 
     python benchmarks/packed_against_trainer.py --rounds 3
 
@@ -26,6 +26,7 @@ import statistics
 from packed_sides import Search, Side, alternately, print_ratios, study_side, trainer_side
 
 STEPS, REPORT_EVERY = 120, 40
+TWO_THREADS = ("--threads", "2")
 
 
 def main() -> None:
@@ -62,6 +63,7 @@ def _whole_sides(options: argparse.Namespace) -> dict[str, Side]:
     return {
         "packed": _ours(options, options.seeds[0], "none"),
         "one Trainer": trainer_side(1, options.trials, options.seeds[0]),
+        "one Trainer, two threads": trainer_side(1, options.trials, options.seeds[0], *TWO_THREADS),
         "two Trainers": trainer_side(2, options.trials, options.seeds[0]),
     }
 

@@ -75,13 +75,18 @@ def _measure(slots: int, batch_size: int) -> _Memory:
     base = _base(tokenizer)
     engine = filled(spec, base, slots)
     memory = PeakMemory()
+    _train(engine)
+    measured = memory.peak_bytes() - before
+    engine.close()
+    weights = sum(map(_bytes, base.model.parameters()))
+    adapters = slots * _of_one_trial(spec, base)
+    activations = _activations(filled(spec, base, slots), base)  # of the same steps once more
+    return _Memory(slots, weights, adapters, activations, measured)
+
+
+def _train(engine: PackedEngine) -> None:
     for _ in range(STEPS):
         engine.train_one_step()
-    measured = memory.peak_bytes() - before
-    weights = sum(map(_bytes, base.model.parameters()))
-    return _Memory(
-        slots, weights, slots * _of_one_trial(spec, base), _activations(engine, base), measured
-    )
 
 
 def _base(tokenizer: Any) -> BaseModel:
@@ -98,7 +103,7 @@ def _of_one_trial(spec: StudySpec, base: BaseModel) -> int:
 
 
 def _activations(engine: PackedEngine, base: BaseModel) -> int:
-    """Return the bytes that autograd keeps at the end of the largest forward pass of a step.
+    """Return the bytes that autograd keeps at the end of the largest forward pass.
 
     The base's weights, which it keeps as well, are counted elsewhere.
     """
@@ -118,7 +123,7 @@ def _activations(engine: PackedEngine, base: BaseModel) -> int:
         return tensor
 
     with saved_tensors_hooks(pack, unpack):
-        engine.train_one_step()
+        _train(engine)
     return max(peaks)
 
 

@@ -28,7 +28,7 @@ from study.spec import StudySpec, spec_from_toml
 from study.store import records
 from study.store.adapters import keep_only, save_adapter, trial_name
 from study.store.storage import close_after_writing, hidden, open_for_writing
-from study.trials import TrialConfig, TrialResult
+from study.trials import TrialConfig, TrialResult, baseline_configs
 
 MAX_ATTEMPTS = 3
 
@@ -113,6 +113,9 @@ class Ledger:
         for point in self._spec.search.enqueue:
             if point not in known:
                 self.study.enqueue_trial(point, user_attrs={"enqueued": True})
+        self._retry_stale()
+
+    def _retry_stale(self) -> None:
         for stale in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             trial = optuna.Trial(self.study, stale._trial_id)
             self.tell_interrupted(trial, "the process that trained it ended")
@@ -144,10 +147,18 @@ class Ledger:
         number = int(attributes.get("retry_of", trial.number))
         return number - sum(retry < number for retry in self._retries)
 
-    def has_baseline(self, config: TrialConfig) -> bool:
-        """Say whether a baseline was evaluated before."""
+    def missing_baselines(self) -> list[TrialConfig]:
+        """Return the baselines that were not evaluated before."""
         rows = records.read_evaluations(self._engine, self._id)
-        return any(row.role == "baseline" and row.name == config.name for row in rows)
+        known = {row.name for row in rows if row.role == "baseline"}
+        return [config for config in baseline_configs(self._spec) if config.name not in known]
+
+    def is_finished(self) -> bool:
+        """Say whether nothing is left to train; a trial left running is then told as failed."""
+        if self._counted < self._spec.search.budget or self.missing_baselines():
+            return False
+        self._retry_stale()
+        return True
 
     # ------------------------------------------------------------ writing
 

@@ -109,7 +109,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             losses.append(-log_p.gather(1, label)[:, 0])
             if grad:
                 p = log_p.exp_()
-                grads.append(p.scatter_add_(1, label, p.new_full(label.shape, -1.0)) @ weight)
+                p.scatter_add_(1, label, p.new_full(label.shape, -1.0))
+                grads.append(p.to(weight.dtype) @ weight)
         if grad:
             ctx.save_for_backward(torch.cat(grads))
         return torch.cat(losses)
@@ -118,4 +119,4 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient of the hidden states."""
         (grad_hidden,) = ctx.saved_tensors
-        return grad_hidden * grads[0][:, None], None, None, None, None
+        return (grad_hidden * grads[0][:, None]).to(grad_hidden.dtype), None, None, None, None

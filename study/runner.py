@@ -40,7 +40,6 @@ from study.trials import (
     Progress,
     TrialConfig,
     TrialResult,
-    baseline_configs,
     search_config,
 )
 from study.view import Outcome, View
@@ -85,6 +84,8 @@ def run_study(
         corpus_hashes = {} if corpus is None else corpus.hashes()
         with open_ledger(url, spec, out) as ledger:
             ledger.check_resumable(corpus_hashes)
+            if ledger.is_finished():
+                return StudyRun(out, url, spec.name, stopped_early=False)
             with _engine(spec, choice, task, view) as (engine, base):
                 for remark in data_remarks(spec, corpus, base) if corpus else ():
                     view.remarked(remark)
@@ -103,13 +104,10 @@ class Runner:
         self._view = view
         self._space = spec.search.search_space
         self._objective = spec.evaluation.objective[0]
-        self._baselines = [c for c in baseline_configs(spec) if not ledger.has_baseline(c)]
+        self._baselines = ledger.missing_baselines()
         self._running: dict[int, TrialConfig] = {}
         self._trials: dict[int, optuna.Trial] = {}
-        self._total = spec.search.trials
-        if spec.search.sampler == "grid":
-            grid = self._space.grid_size() or self._total
-            self._total = min(self._total, grid + len(spec.search.enqueue))
+        self._total = spec.search.budget
         seconds = spec.search.timeout_seconds
         self._deadline = math.inf if seconds is None else time.monotonic() + seconds
 

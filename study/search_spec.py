@@ -84,6 +84,14 @@ class SearchSpec(Strict):
         return self
 
     @property
+    def budget(self) -> int:
+        """How many trials are wanted: a grid has no more than its points and the enqueued ones."""
+        if self.sampler != "grid":
+            return self.trials
+        points = self.search_space.grid_size() or self.trials
+        return min(self.trials, points + len(self.enqueue))
+
+    @property
     def search_space(self) -> SearchSpace:
         """What is searched; fixed values are no part of it."""
         found = {n: p.distribution(integer=is_integer(n)) for n, p in self.parameters.items()}

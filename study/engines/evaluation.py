@@ -17,6 +17,8 @@ from study.trials import Progress, SplitResult, TrialConfig, TrialResult
 SPLITS = ("dev", "general")
 PACKED_BATCHES = 8
 """A pass over several models has the rows of at most so many batches."""
+TOGETHER = 16
+"""Rows that are collated at once, however many models are evaluated: draws may depend on it."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,13 @@ class Examiner:
         outputs = [[""] * N for _ in configs]
         losses = np.zeros((K, N, 2))
         generators = [torch.Generator().manual_seed(0) for _ in configs]
-        for chosen in self._length_sorted(examples, K):
-            some = [examples[i] for i in chosen]
+        for groups in self._length_sorted(examples, K):
+            chosen = [i for group in groups for i in group]
             batch = stacked(
                 [
-                    self.task.collate(some, config, generator)
+                    self.task.collate([examples[i] for i in group], config, generator)
                     for config, generator in zip(configs, generators, strict=True)
+                    for group in groups
                 ]
             ).to(self.model.device)
             self.lay_out(configs, len(chosen))
@@ -109,10 +112,12 @@ class Examiner:
         texts_of = tuple(self.task.texts(example) for example in examples)
         return SplitResult(statistics, tuple(outputs or [""] * len(examples)), texts_of)
 
-    def _length_sorted(self, examples: Sequence[Example], K: int) -> Iterator[list[int]]:
-        """Yield indices of examples of similar length; several models get smaller batches each."""
-        batch_size = self.spec.evaluation.batch_size
-        size = max(1, min(batch_size, batch_size * PACKED_BATCHES // K))
+    def _length_sorted(self, examples: Sequence[Example], K: int) -> Iterator[list[list[int]]]:
+        """Yield groups of examples of similar length; several models get fewer at a time."""
+        most = self.spec.evaluation.batch_size
+        size = min(most, TOGETHER)
         order = sorted(range(len(examples)), key=lambda i: self.task.length(examples[i]))
-        for start in range(0, len(order), size):
-            yield order[start : start + size]
+        groups = [order[start : start + size] for start in range(0, len(order), size)]
+        at_once = max(1, min(most, most * PACKED_BATCHES // K) // size)
+        for start in range(0, len(groups), at_once):
+            yield groups[start : start + at_once]

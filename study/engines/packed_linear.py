@@ -135,7 +135,7 @@ class _PackedLoRA(torch.autograd.Function):
             x_k, y_k = lora.run.of(flat, positions), lora.run.of(y, positions)
             A, B = lora.pair(layer.weights)
             mask = lora.mask(x_k, positions)
-            read = x_k.to(A.dtype) if mask is None else x_k * mask
+            read = x_k.to(A.dtype) if mask is None else x_k.to(A.dtype) * mask
             h = torch.bmm(read, A.mT).mul_(lora.scale)  # (k, n, r)
             _add_product(y_k, h, B.mT)
             if lora.pissa_scale is not None:

@@ -566,3 +566,16 @@ def test_modules_that_the_model_lacks_are_refused_before_any_trial(
     with pytest.raises(InputError, match="'query_key' matches no module"):
         run_study(spec, tmp_path, view)
     assert view.outcomes == []
+
+
+def test_a_finished_study_starts_no_engine(
+    make_spec: Callable[..., StudySpec], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, view: Any
+) -> None:
+    """The same command on a finished study trains nothing, and tells a trial left running."""
+    spec = make_spec({"search.trials": 1})
+    done = run_study(spec, tmp_path, view)
+    optuna.load_study(study_name=done.name, storage=done.storage).ask()  # by a killed process
+    monkeypatch.setattr(study.runner, "make_engine", None)
+    assert not run_study(spec, tmp_path, view).stopped_early
+    states = [t.state for t in load(tmp_path).trials]
+    assert states[:2] == [TrialState.COMPLETE, TrialState.FAIL]
