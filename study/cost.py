@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from study.base_models import BaseModel
+from study.base_models import BaseModel, locate_base
 from study.data.corpora import corpus_of
 from study.data.embedded import Pair
 from study.data.readers import Corpus
+from study.data.remarks import data_remarks
 from study.engines.adapters import attach_adapter
 from study.methods import check_targets
 from study.spec import StudySpec
@@ -28,7 +29,12 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
     base = sum(p.numel() for p in model.parameters())
     is_full = spec.method.name == "full"
     counts = {"full": (0, base)} if is_full else _adapter_sizes(model, spec)
-    lines = [_data_line(corpus), f"base     {base:,} parameters{'' if is_full else ', frozen'}"] + [
+    remarks = [] if spec.base.model == "embedded" else data_remarks(spec, corpus, locate_base(spec))
+    lines = [
+        _data_line(corpus),
+        *(f"data     {remark}" for remark in remarks),
+        f"base     {base:,} parameters{'' if is_full else ', frozen'}",
+    ] + [
         f"{name:<8} {pairs} adapter pairs, {count:,} trainable parameters ({count / base:.2%})"
         for name, (pairs, count) in counts.items()
     ]
@@ -51,9 +57,8 @@ def _data_line(corpus: Corpus[Any]) -> str:
     seen = {_first(example) for example in corpus.train}
     shared = sum(_first(example) in seen for example in corpus.dev)
     sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in ("train", "dev", "general"))
-    left_out = "".join(f"; {count:,} {reason} left out" for reason, count in corpus.skipped.items())
     warning = f"; {shared} dev sources stand in train too: scores flatter" if shared else ""
-    return f"data     {sizes} pairs{left_out}{warning}"
+    return f"data     {sizes} pairs{warning}"
 
 
 def _first(example: Any) -> Any:
