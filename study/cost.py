@@ -9,8 +9,9 @@ from study.data.corpora import corpus_of
 from study.data.embedded import Pair
 from study.data.readers import Corpus
 from study.data.remarks import data_remarks
-from study.engines.adapters import attach_adapter
-from study.methods import check_targets
+from study.engines.attaching import attach
+from study.hyperparameters import MethodSpec
+from study.methods import METHODS, check_methods
 from study.spec import StudySpec
 from study.trials import baseline_configs
 
@@ -27,13 +28,16 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
     corpus = corpus_of(spec)
     model = skeleton_of(spec, corpus.labels)
     base = sum(p.numel() for p in model.parameters())
-    is_full = spec.method.name == "full"
-    counts = {"full": (0, base)} if is_full else _adapter_sizes(model, spec)
+    check_methods(model, spec)
+    stops = (0,) if spec.task == "causal_translation" else ()  # any row is as long as another
+    skeleton = BaseModel(model, None, "skeleton", trained_tokens=stops)
+    counts = {name: _size(skeleton, method) for name, method in _extremes(spec).items()}
+    frozen = "" if spec.methods == ("full",) else ", frozen"
     remarks = [] if spec.base.model == "embedded" else data_remarks(spec, corpus, locate_base(spec))
     lines = [
         _data_line(corpus),
         *(f"data     {remark}" for remark in remarks),
-        f"base     {base:,} parameters{'' if is_full else ', frozen'}",
+        f"base     {base:,} parameters{frozen}",
     ] + [
         f"{name:<8} {pairs} adapter pairs, {count:,} trainable parameters ({count / base:.2%})"
         for name, (pairs, count) in counts.items()
@@ -44,13 +48,6 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
         "trials": spec.search.trials,
         "lines": [*lines, f"search   {spec.search.trials} trials of {spec.training.steps} steps"],
     }
-
-
-def _adapter_sizes(model: Any, spec: StudySpec) -> dict[str, tuple[int, int]]:
-    check_targets(model, spec.values_of("target_modules"))
-    stops = (0,) if spec.task == "causal_translation" else ()  # any row is as long as another
-    base = BaseModel(model, None, "skeleton", trained_tokens=stops)
-    return {name: _adapter_size(base, method) for name, method in _extremes(spec).items()}
 
 
 def _data_line(corpus: Corpus[Any]) -> str:
@@ -66,23 +63,40 @@ def _first(example: Any) -> Any:
     return example.source if isinstance(example, Pair) else (example.first, example.second)
 
 
-def _extremes(spec: StudySpec) -> dict[str, Any]:
-    """Return the default LoRA and the ends of what the space can choose."""
-    default = baseline_configs(spec)[1].method
+def _extremes(spec: StudySpec) -> dict[str, MethodSpec]:
+    """Return the default LoRA, the ends of what the space can choose, and what is no LoRA."""
+    others = [name for name in spec.methods if not METHODS[name].has("rank")]
+    found: dict[str, MethodSpec] = {name: _method(spec, {"method": name}) for name in others}
+    adapted = [name for name in spec.methods if name not in others]
+    if not adapted:
+        return found
     ranks = spec.values_of("rank")
     sets = spec.values_of("target_modules")
-    least = {"rank": min(ranks), "target_modules": sets[0]}
-    most = {"rank": max(ranks), "target_modules": sets[-1]}
+    least = {"method": adapted[0], "rank": min(ranks), "target_modules": sets[0]}
+    most = {"method": adapted[-1], "rank": max(ranks), "target_modules": sets[-1]}
+    default = baseline_configs(spec)[1].method
+    assert default is not None
     return {
         "default": default,
-        "least": spec.resolve(least).method,
-        "most": spec.resolve(most).method,
+        "least": _method(spec, least),
+        "most": _method(spec, most),
+        **found,
     }
 
 
-def _adapter_size(base: BaseModel, method: Any) -> tuple[int, int]:
-    adapter = attach_adapter(base, method, seed=0)
+def _method(spec: StudySpec, values: dict[str, Any]) -> MethodSpec:
+    """Return a method as large as with these values, beginning as LoRA does: sizes are the same."""
+    method = spec.resolve(values).method
+    assert method is not None
+    if method.begins_in_weight or method.name == "qlora":
+        return MethodSpec(rank=method.rank, target_modules=method.target_modules)
+    return method
+
+
+def _size(base: BaseModel, method: MethodSpec) -> tuple[int, int]:
+    """Return the number of adapter pairs and of trainable parameters."""
+    attached = attach(base, method, seed=0)
     pairs = sum(hasattr(module, "lora_A") for module in base.model.modules())
-    count = sum(weight.numel() for weight in adapter.weights)
-    adapter.detach()
+    count = sum(weight.numel() for weight in attached.weights)
+    attached.detach()
     return pairs, count

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
+
+from study.methods import METHODS, MethodName
 
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
 
@@ -17,16 +19,44 @@ class Strict(BaseModel):
 
 
 class MethodSpec(Strict):
-    """The PEFT method and its own hyperparameters."""
+    """The PEFT method and the hyperparameters of all; METHODS says which of them it has."""
 
-    name: Literal["lora", "full"] = "lora"
+    name: MethodName = "lora"
     rank: Annotated[int, Field(ge=1, le=1024, strict=True)] = 8
     alpha: Annotated[float, Field(strict=True, gt=0)] = 8.0
     dropout: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.0
     target_modules: Annotated[str, Field(min_length=1)] = "attention"
     use_rslora: StrictBool = False
     loraplus_lr_ratio: Annotated[float, Field(strict=True, gt=0)] = 1.0
-    init_lora_weights: Literal["default", "pissa"] = "default"
+    init_lora_weights: Literal["default", "pissa", "olora"] = "default"
+    pissa_niter: Annotated[int, Field(ge=0, le=64, strict=True)] = 0
+    quantization_bits: Literal[4, 8] = 4
+    num_virtual_tokens: Annotated[int, Field(ge=1, le=1024, strict=True)] = 8
+
+    @model_validator(mode="before")
+    @classmethod
+    def _be_what_the_name_says(cls, data: Any) -> Any:
+        """Set what the method's name decides; refuse a value that contradicts it."""
+        name = data.get("name") if isinstance(data, Mapping) else None
+        if not isinstance(name, str) or name not in METHODS:
+            return data
+        decided = METHODS[name].decides  # type: ignore[index]  # just looked up
+        for key, value in decided.items():
+            if data.get(key, value) != value:
+                raise ValueError(
+                    f"{key}: the method {name!r} means {value!r}, got {data[key]!r}; leave it out"
+                )
+        return {**data, **decided}
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The hyperparameters that this method has, with their values."""
+        return {k: v for k, v in self.model_dump().items() if METHODS[self.name].has(k)}
+
+    @property
+    def begins_in_weight(self) -> bool:
+        """Whether B₀A₀ is not zero, but taken out of the base's weight."""
+        return self.init_lora_weights != "default"
 
     @property
     def scale(self) -> float:
@@ -70,10 +100,13 @@ SECTIONS = (MethodSpec, TrainingSpec, DistillationSpec)
 NOT_SEARCHED = frozenset({"report_every", "base_dropout", "name", "teacher", "revision", "labels"})
 """Fields that belong to the whole study."""
 
+FIELDS = {"method": "name"}
+"""Hyperparameters that have another name in a search than in their section."""
+
 
 def searchable() -> dict[str, type[Strict]]:
     """Return every hyperparameter that a search may vary, with the section it stands in."""
-    return {
+    return {"method": MethodSpec} | {
         name: section
         for section in SECTIONS
         for name in section.model_fields
@@ -81,15 +114,38 @@ def searchable() -> dict[str, type[Strict]]:
     }
 
 
+def field_of(name: str) -> str:
+    """Return the field of its section that a hyperparameter is."""
+    return FIELDS.get(name, name)
+
+
 Section = TypeVar("Section", bound=Strict)
 
 
 def with_values(section: Section, values: Mapping[str, Any]) -> Section:
-    """Return a section with those of the values that stand in it."""
-    own = {name: value for name, value in values.items() if searchable()[name] is type(section)}
-    return type(section)(**{**section.model_dump(), **own})
+    """Return a section with those of the values that stand in it.
+
+    What the name of a method decides goes with the name.
+    """
+    own = {field_of(n): v for n, v in values.items() if searchable()[n] is type(section)}
+    given = section.model_dump()
+    if isinstance(section, MethodSpec):
+        decided = METHODS[own.get("name", section.name)].decides
+        given = {k: v for k, v in given.items() if k not in METHODS[section.name].decides}
+        own = {k: v for k, v in own.items() if k not in decided}
+        given |= decided
+    return type(section)(**{**given, **own})
 
 
 def is_integer(name: str) -> bool:
     """Say whether a hyperparameter takes whole numbers only."""
-    return searchable()[name].model_fields[name].annotation is int
+    return _annotation(name) is int
+
+
+def is_choice(name: str) -> bool:
+    """Say whether a hyperparameter takes one of a few named values only."""
+    return get_origin(_annotation(name)) is Literal
+
+
+def _annotation(name: str) -> Any:
+    return searchable()[name].model_fields[field_of(name)].annotation

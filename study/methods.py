@@ -1,13 +1,17 @@
-"""The PEFT methods as data: what a method's name means for a given architecture."""
+"""The PEFT methods as data: what a method's name means, and on which modules of an architecture."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
-from study.base_models import BaseModel
 from study.errors import InputError
-from study.hyperparameters import MethodSpec, TrainingSpec
+
+if TYPE_CHECKING:  # hyperparameters reads this table
+    from study.base_models import BaseModel
+    from study.hyperparameters import MethodSpec, TrainingSpec
+    from study.spec import StudySpec
 
 TARGET_SETS = ("qv", "attention", "attention+ffn")
 
@@ -40,6 +44,19 @@ LINEAR_NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ..
     "t5": _T5,
 }
 """model_type -> names of the query and value, of all attention, of the feed-forward linears."""
+
+_IA3_BART = ("k_proj", "v_proj"), ("fc2",)
+_IA3_LLAMA = ("k_proj", "v_proj"), ("down_proj",)
+_IA3_BERT = ("key", "value"), ("output.dense",)
+
+IA3_NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    **dict.fromkeys(("m2m_100", "mbart", "bart", "marian"), _IA3_BART),
+    **dict.fromkeys(("llama", "mistral", "qwen2"), _IA3_LLAMA),
+    **dict.fromkeys(("bert", "roberta"), _IA3_BERT),
+    "distilbert": (("k_lin", "v_lin"), ("lin2",)),
+    "t5": (("k", "v"), ("wo",)),
+}
+"""model_type -> linears whose output IA³ scales, and feed-forward ones whose input it scales."""
 
 
 def target_modules(named: str, model_type: str) -> list[str]:
@@ -74,6 +91,14 @@ def check_targets(model: Any, named: Iterable[str]) -> None:
             )
 
 
+def check_methods(model: Any, spec: StudySpec) -> None:
+    """Raise InputError where a method of the study has no modules in this model."""
+    if any(METHODS[name].has("target_modules") for name in spec.methods):
+        check_targets(model, spec.values_of("target_modules"))
+    if "ia3" in spec.methods:
+        ia3_modules(model.config.model_type)
+
+
 def targeted_modules(model: Any, named: str) -> dict[str, Any]:
     """Return the layers that PEFT would adapt, by name, for targets as in the study file."""
     from peft import LoraConfig
@@ -91,7 +116,7 @@ def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) 
     """Return why a training cannot share a forward pass with others, or None where it can."""
     from torch import nn
 
-    if method.name != "lora":
+    if not METHODS[method.name].packs:
         return f"method {method.name!r}"
     if training.base_dropout:
         return "training.base_dropout"
@@ -100,6 +125,9 @@ def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) 
     named += [m for head in heads for m in head.modules() if list(m.parameters(recurse=False))]
     others = sorted({type(m).__name__ for m in named if type(m) is not nn.Linear})
     return f"{', '.join(others)} among the trained layers" if others else None
+
+
+# ---------------------------------------------------------------- PEFT's configurations
 
 
 def peft_config(
@@ -112,6 +140,16 @@ def peft_config(
 
     `head` is trained in full; of the layers in `tokens` the named rows are.
     """
+    config = METHODS[method.name].config
+    assert config is not None, "full fine-tuning has no PEFT configuration"
+    return config(method, model_type, list(head) or None, tokens)
+
+
+Tokens = Mapping[str, Sequence[int]] | None
+
+
+def _lora(method: MethodSpec, model_type: str, head: list[str] | None, tokens: Tokens) -> Any:
+    """LoRA: Hu et al. 2021 (arXiv:2106.09685), and all that are of its shape."""
     from peft import LoraConfig
 
     return LoraConfig(
@@ -120,7 +158,92 @@ def peft_config(
         lora_dropout=method.dropout,
         target_modules=target_modules(method.target_modules, model_type),
         use_rslora=method.use_rslora,
-        modules_to_save=list(head) or None,
+        use_dora=method.name == "dora",
+        modules_to_save=head,
         trainable_token_indices={name: list(rows) for name, rows in (tokens or {}).items()} or None,
         bias="none",
     )
+
+
+def ia3_modules(model_type: str) -> tuple[list[str], list[str]]:
+    """Return the linears whose output IA³ scales, and those whose input."""
+    if model_type not in IA3_NAMES:
+        raise InputError(
+            f"method.name: the modules of 'ia3' are not known for {model_type!r} models; "
+            f"they are for {', '.join(IA3_NAMES)}"
+        )
+    scaled, feed_forward = IA3_NAMES[model_type]
+    return list(scaled), list(feed_forward)
+
+
+def _ia3(method: MethodSpec, model_type: str, head: list[str] | None, tokens: Tokens) -> Any:
+    """IA³: Liu et al. 2022 (arXiv:2205.05638)."""
+    from peft import IA3Config
+
+    scaled, feed_forward = ia3_modules(model_type)
+    return IA3Config(
+        target_modules=scaled + feed_forward, feedforward_modules=feed_forward, modules_to_save=head
+    )
+
+
+def _prefix(method: MethodSpec, model_type: str, head: list[str] | None, tokens: Tokens) -> Any:
+    """Prefix tuning: Li & Liang 2021 (arXiv:2101.00190), without their reparametrisation."""
+    from peft import PrefixTuningConfig
+
+    return PrefixTuningConfig(
+        task_type="SEQ_2_SEQ_LM", num_virtual_tokens=method.num_virtual_tokens
+    )
+
+
+# ---------------------------------------------------------------- the table
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a method's name stands for.
+
+    `own` are its hyperparameters in `[method]`; `decides` are those that the name itself sets.
+    """
+
+    title: str
+    config: Callable[[MethodSpec, str, list[str] | None, Tokens], Any] | None
+    own: tuple[str, ...] = ()
+    decides: Mapping[str, Any] = field(default_factory=dict)
+    packs: bool = False  # many trials in one pass over the base
+    tasks: tuple[str, ...] = ("translation", "causal_translation", "classification")
+
+    def has(self, name: str) -> bool:
+        """Say whether a hyperparameter of `[method]` means something to it."""
+        return name in self.own or name in self.decides
+
+
+MethodName = Literal[
+    "lora",
+    "rslora",
+    "loraplus",
+    "pissa",
+    "olora",
+    "dora",
+    "qlora",
+    "ia3",
+    "prefix",
+    "full",
+]
+_LORA = ("rank", "alpha", "dropout", "target_modules")
+_SWITCHES = ("use_rslora", "loraplus_lr_ratio")
+
+METHODS: Mapping[MethodName, Method] = {
+    "lora": Method("LoRA", _lora, (*_LORA, *_SWITCHES, "init_lora_weights"), packs=True),
+    "rslora": Method("rsLoRA", _lora, _LORA, {"use_rslora": True}, packs=True),
+    "loraplus": Method("LoRA+", _lora, (*_LORA, "loraplus_lr_ratio"), packs=True),
+    "pissa": Method(
+        "PiSSA", _lora, (*_LORA, "pissa_niter"), {"init_lora_weights": "pissa"}, packs=True
+    ),
+    "olora": Method("OLoRA", _lora, _LORA, {"init_lora_weights": "olora"}, packs=True),
+    "dora": Method("DoRA", _lora, (*_LORA, *_SWITCHES)),
+    "qlora": Method("QLoRA", _lora, (*_LORA, *_SWITCHES, "quantization_bits")),
+    "ia3": Method("IA³", _ia3, tasks=("translation", "classification")),
+    "prefix": Method("prefix tuning", _prefix, ("num_virtual_tokens",), tasks=("translation",)),
+    "full": Method("full fine-tuning", None),
+}
+"""A method's name in a study file -> what it is.  docs/methods.md says the same in words."""

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from search_spaces import Parameter, SearchSpace
 from search_spaces.parameter import Scalar
-from study.hyperparameters import Strict, is_integer, searchable
+from study.hyperparameters import Strict, field_of, is_choice, is_integer, searchable
 
 MAX_GRID_POINTS = 100_000
 Positive = Annotated[int, Field(ge=1, strict=True)]
@@ -39,6 +39,8 @@ class SearchSpec(Strict):
             )
         if is_integer(name) and isinstance(parameter.step, float):
             raise ValueError(f"parameters.{name}.step: needs a whole number, got {parameter.step}")
+        if is_choice(name) and parameter.low is not None:
+            raise ValueError(f"parameters.{name}: takes choices, no range")
         for value in parameter.examples:
             check_value(f"parameters.{name}", name, value)
         earlier = list(self.parameters)[: list(self.parameters).index(name)]
@@ -100,6 +102,13 @@ class SearchSpec(Strict):
             conditions={n: p.when for n, p in self.parameters.items() if p.when},
         )
 
+    def may_hold(self, name: str, method: str) -> bool:
+        """Say whether a trial of this method can have this parameter."""
+        return all(
+            method in allowed if other == "method" else self.may_hold(other, method)
+            for other, allowed in self.parameters[name].when.items()
+        )
+
     @property
     def fixed(self) -> dict[str, Any]:
         """The hyperparameters that the space sets to one value."""
@@ -108,11 +117,11 @@ class SearchSpec(Strict):
 
 def check_value(where: str, name: str, value: Any) -> None:
     """Raise ValueError where `value` is none that the hyperparameter can take."""
-    section = searchable()[name]
+    section, field = searchable()[name], field_of(name)
     try:
-        section(**{name: value})
+        section(**{field: value})
     except ValidationError as error:
-        own = [problem["msg"] for problem in error.errors() if problem["loc"][0] == name]
+        own = [problem["msg"] for problem in error.errors() if problem["loc"][:1] == (field,)]
         if own:  # others: what the section needs besides
             raise ValueError(f"{where}: {own[0]}, got {value!r}") from None
 

@@ -20,9 +20,11 @@ from study.hyperparameters import (
     MethodSpec,
     Strict,
     TrainingSpec,
+    field_of,
     searchable,
     with_values,
 )
+from study.methods import METHODS, MethodName
 from study.metrics import AFTERWARDS, METRICS, OF_CLASSES
 from study.search_spec import Positive, SearchSpec, names_in
 from study.spec_problems import problems_of
@@ -251,13 +253,40 @@ class StudySpec(Strict):
                 )
         return self
 
+    @property
+    def methods(self) -> tuple[MethodName, ...]:
+        """The methods that trials may have."""
+        return self.values_of("method")
+
     @model_validator(mode="after")
-    def _full_training_has_no_adapter(self) -> Self:
-        for name in self.search.parameters if self.method.name == "full" else ():
-            if searchable()[name] is MethodSpec:
+    def _methods_fit_the_task(self) -> Self:
+        for method in self.methods:
+            if self.task not in METHODS[method].tasks:
                 raise ValueError(
-                    f"search.parameters.{name}: the method 'full' has no adapter; leave it out"
+                    f"method.name: {method!r} cannot learn the task {self.task!r} yet; "
+                    f"allowed: {', '.join(METHODS[method].tasks)}"
                 )
+        if "loraplus" in self.methods and self.values_of("loraplus_lr_ratio") == (1.0,):
+            raise ValueError(
+                "method.loraplus_lr_ratio: at 1 'loraplus' is 'lora'; give another, or search it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _parameters_belong_to_their_methods(self) -> Self:
+        """Refuse to search what a method does not have: it would seem to have no effect."""
+        for name, parameter in self.search.parameters.items():
+            if searchable()[name] is not MethodSpec or name == "method":
+                continue
+            having = [method for method in self.methods if name in METHODS[method].own]
+            if having and parameter.value is not None:
+                continue
+            for method in self.methods:
+                if method not in having and self.search.may_hold(name, method):
+                    remedy = f"add when = {{ method = {having} }}" if having else "leave it out"
+                    raise ValueError(
+                        f"search.parameters.{name}: the method {method!r} has no {name}; {remedy}"
+                    )
         return self
 
     def resolve(self, values: Mapping[str, Any]) -> Hyperparameters:
@@ -274,11 +303,15 @@ class StudySpec(Strict):
         parameter = self.search.parameters.get(name)
         if parameter:
             return parameter.examples
-        return tuple(getattr(part, name) for part in self.resolve({}) if hasattr(part, name))
+        field = field_of(name)
+        return tuple(getattr(part, field) for part in self.resolve({}) if hasattr(part, field))
 
     def to_toml(self) -> str:
         """Return the resolved study file."""
         document = self.model_dump(mode="json", exclude_none=True)
+        for key in self.method.model_dump(exclude={"name"}):
+            if not any(METHODS[method].has(key) for method in (*self.methods, self.method.name)):
+                del document["method"][key]
         document["search"]["parameters"] = {
             name: parameter.model_dump(mode="json", exclude_defaults=True)
             for name, parameter in self.search.parameters.items()

@@ -28,7 +28,7 @@ def make_view(spec: StudySpec, console: Console) -> View:
 def describe(spec: StudySpec, config: TrialConfig) -> str:
     """Return a training in few words: its number and what the search chose for it."""
     if config.role == "baseline":
-        default = "default LoRA" if spec.method.name == "lora" else "default training"
+        default = "default training" if spec.methods == ("full",) else "default LoRA"
         named = {"base": "untrained base", "default": default, "plain": f"{default}, no teacher"}
         return named[config.name]
     searched = spec.search.search_space.distributions
@@ -37,7 +37,7 @@ def describe(spec: StudySpec, config: TrialConfig) -> str:
 
 
 def _short(name: str) -> str:
-    words = {"learning_rate": "lr", "alpha": "α", "rank": "r", "target_modules": ""}
+    words = {"learning_rate": "lr", "alpha": "α", "rank": "r", "target_modules": "", "method": ""}
     return words.get(name, name)
 
 

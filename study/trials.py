@@ -39,12 +39,10 @@ class TrialConfig:
 
     @property
     def values(self) -> dict[str, Any]:
-        """Every hyperparameter by name, as trained."""
+        """Every hyperparameter that this training has, by name."""
         if self.method is None:
             return {}
-        is_full = self.method.name == "full"
-        adapter = {} if is_full else self.method.model_dump(exclude={"name"})
-        shown = {"method": self.method.name, **adapter}
+        shown = {"method": self.method.name, **self.method.own}
         shown |= self.training.model_dump(exclude={"report_every"})
         if self.distillation is not None:
             shown |= self.distillation.model_dump(exclude={"teacher", "revision", "labels"})
@@ -63,11 +61,13 @@ def search_config(
 def baseline_configs(spec: StudySpec) -> list[TrialConfig]:
     """Return the untrained base and the default LoRA: r 8, alpha 8, qv, middle learning rate.
 
+    In a study of full fine-tuning alone the default is that.
     With a teacher also `plain`: the default again, same seed, with nothing of the teacher in its
     loss.  What the two differ by is what distillation does.
     """
     middle = spec.search.search_space.middle()
     default = {"rank": 8, "alpha": 8, "dropout": 0.0, "target_modules": "qv", "use_rslora": False}
+    default |= {} if spec.methods == ("full",) else {"method": "lora"}
     rate = {k: middle[k] for k in ("learning_rate",) if k in middle}
     parts = spec.resolve({**default, **rate})
     untrained = Hyperparameters(None, parts.training, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +32,11 @@ class Adapter:
     other_weights: list[nn.Parameter]  # A, and what is trained beside LoRA
     lora_b: list[nn.Parameter]
     dropouts: Sequence[SeededDropout]
-    principal: Mapping[str, Pair]  # PiSSA's A₀ and B₀ by module
+    principal: Mapping[str, Pair]  # A₀ and B₀ by module, where it begins in the weight
     original: Mapping[str, Tensor]  # the weights that they were taken out of
-    replaced: Mapping[str, nn.Module]  # the base's layers of which the adapter trains a copy
+    replaced: Mapping[str, nn.Module]  # the base's own layers where others take their place
+
+    dora_layers: Sequence[nn.Module] = ()  # which else skip their dropout over a base in evaluation
 
     @property
     def weights(self) -> list[nn.Parameter]:
@@ -46,6 +48,8 @@ class Adapter:
         for dropout in self.dropouts:
             dropout.train()
             dropout.step = step
+        for layer in self.dora_layers:
+            layer.training = True
 
     def files(self) -> AdapterFiles:
         """Return the adapter in PEFT's own format."""
@@ -59,7 +63,7 @@ class Adapter:
         base = self.peft_model.unload()
         for name, weight in self.original.items():
             base.get_submodule(name).weight.data = weight
-        for name, module in self.replaced.items():  # PEFT leaves its trained copies
+        for name, module in self.replaced.items():  # PEFT leaves its trained copies in their places
             base.set_submodule(name, module)
         if hasattr(base, "peft_config"):
             del base.peft_config
@@ -67,11 +71,12 @@ class Adapter:
 
 
 def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
-    """Put a fresh LoRA adapter on the base; a classifier's head is trained in full beside it.
+    """Put a fresh LoRA or IA³ on the base; a classifier's head is trained in full beside it.
 
-    A is drawn as PEFT does, uniform in ±1/sqrt(D_in), but from (seed, module name); B is zero.
-    The head begins as the checkpoint's; what the checkpoint does not hold is drawn from the seed.
-    PiSSA's A₀ and B₀ are taken out of the base's weight, as PEFT does, and put back by `detach`.
+    A is drawn as PEFT does, uniform in ±1/sqrt(D_in), but from (seed, module name); B is zero, and
+    IA³'s vectors are one.  The head begins as the checkpoint's; what the checkpoint does not hold
+    is drawn from the seed.  The A₀ and B₀ of PiSSA and OLoRA are taken out of the base's weight, as
+    PEFT does, and put back by `detach`.
     """
     from peft import get_peft_model
 
@@ -91,8 +96,8 @@ def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
             layer.lora_dropout[ADAPTER] = dropout
             dropouts.append(dropout)
     principal, original = {}, {}
-    if method.init_lora_weights == "pissa":
-        principal = {name: principal_pair(base, name, method) for name in layers}
+    if method.begins_in_weight:
+        principal = {name: initial_pair(base, name, method, seed) for name in layers}
         original = {name: layer.weight.data for name, layer in layers.items()}
         for name, layer in layers.items():
             _take_out(layer, *principal[name], method.scale)
@@ -100,7 +105,8 @@ def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
     trained = {name: p for name, p in base.model.named_parameters() if p.requires_grad}
     lora_b = [p for name, p in trained.items() if ".lora_B." in name]
     others = [p for name, p in trained.items() if ".lora_B." not in name]
-    return Adapter(peft_model, others, lora_b, dropouts, principal, original, replaced)
+    dora = list(layers.values()) if method.name == "dora" else []
+    return Adapter(peft_model, others, lora_b, dropouts, principal, original, replaced, dora)
 
 
 def _take_out(layer: Any, A0: Tensor, B0: Tensor, scale: float) -> None:
@@ -153,19 +159,48 @@ def initial_a(shape: torch.Size, seed: int, name: str) -> Tensor:
     return nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
 
 
-def principal_pair(base: BaseModel, name: str, method: MethodSpec) -> Pair:
-    """Return PiSSA's A₀ (R, D_in) and B₀ (D_out, R): scale · B₀A₀ is W's best of its rank.
+def initial_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> Pair:
+    """Return A₀ (R, D_in) and B₀ (D_out, R) of a module whose adapter begins in its weight W.
 
-    Meng et al. 2024 (arXiv:2404.02948); the decomposition is kept with the base.
+    PiSSA, Meng et al. 2024 (arXiv:2404.02948): scale · B₀A₀ is W's best approximation of its rank.
+    OLoRA, Büyükakyüz 2024 (arXiv:2406.01775): B₀ and A₀ are the first columns of Q and rows of R
+    of W = QR, not divided by the scale, as PEFT has it.  Exact decompositions are kept with the
+    base, all but the part of PiSSA with `pissa_niter` iterations, which depends on the seed.
     """
-    if name not in base.decompositions:
-        weight = base.model.get_submodule(name).weight.detach()
-        base.decompositions[name] = torch.linalg.svd(
-            weight.to(torch.promote_types(weight.dtype, torch.float32)), full_matrices=False
-        )
-    U, S, Vh = base.decompositions[name]
-    root = (S[: method.rank] / method.scale).sqrt()
-    return root[:, None] * Vh[: method.rank], U[:, : method.rank] * root
+    weight = base.model.get_submodule(name).weight.detach()
+    W = weight.to(torch.promote_types(weight.dtype, torch.float32))
+    r = method.rank
+    if method.init_lora_weights == "olora":
+        Q, R = _kept(base, f"qr {name}", lambda: torch.linalg.qr(W))
+        return R[:r], Q[:, :r]
+    if method.pissa_niter:
+        U, S, Vh = leading_svd(W, r, method.pissa_niter, derive_seed(seed, "PiSSA", name))
+    else:
+        U, S, Vh = _kept(base, f"svd {name}", lambda: torch.linalg.svd(W, full_matrices=False))
+    root = (S[:r] / method.scale).sqrt()
+    return root[:, None] * Vh[:r], U[:, :r] * root
+
+
+def _kept(base: BaseModel, key: str, decompose: Callable[[], Any]) -> Any:
+    if key not in base.decompositions:
+        base.decompositions[key] = decompose()
+    return base.decompositions[key]
+
+
+def leading_svd(W: Tensor, rank: int, iterations: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return U (D_out, R), S (R,) and Vh (R, D_in) of about the largest singular values of W.
+
+    Subspace iteration from a random start, Halko, Martinsson & Tropp 2011 (arXiv:0909.4061),
+    algorithm 4.4, with twice the rank's columns.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    columns = min(2 * rank, *W.shape)
+    start = torch.randn(W.shape[1], columns, generator=generator, dtype=torch.float64).to(W)
+    Q, _ = torch.linalg.qr(W @ start)
+    for _ in range(iterations):
+        Q, _ = torch.linalg.qr(W @ torch.linalg.qr(W.mT @ Q)[0])
+    U, S, Vh = torch.linalg.svd(Q.mT @ W, full_matrices=False)
+    return (Q @ U)[:, :rank], S[:rank], Vh[:rank]
 
 
 # ---------------------------------------------------------------- files
@@ -182,7 +217,7 @@ def adapter_files(
     from safetensors.torch import save
 
     described = config.to_dict()
-    described |= {"inference_mode": True, "target_modules": sorted(described["target_modules"])}
+    described |= {"inference_mode": True}
     tensors = dict(tensors)
     if principal:
         gain = 2**0.5 if described["use_rslora"] else 2

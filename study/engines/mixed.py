@@ -24,14 +24,19 @@ class MixedEngine:
         self._packed = packed
         self._sequential = sequential
         self._why_alone = why_alone
-        self._waiting: TrialConfig | None = None
+        self._waiting: list[TrialConfig] = []
         self._said: set[str] = set()
         self._notices: list[Notice] = []
 
     @property
     def free_slots(self) -> int:
-        """The packed engine's, and none while a trial is trained alone or waits for it."""
-        return 0 if self._waiting or self._is_alone else self._packed.free_slots
+        """The packed engine's, and none while a trial is trained alone.
+
+        As many trials may wait to be trained alone as there are slots: so slots stay full.
+        """
+        if self._is_alone or (self._waiting and not self._packed.is_busy):
+            return 0
+        return min(self._packed.free_slots, self._packed.slots - len(self._waiting))
 
     @property
     def _is_alone(self) -> bool:
@@ -43,20 +48,19 @@ class MixedEngine:
         if reason is None:
             self._packed.start(config)
             return
-        self._waiting = config
+        self._waiting.append(config)
         if reason not in self._said:
             self._said.add(reason)
             self._notices.append(Notice(f"not packed, trained one at a time: {reason}"))
 
     def advance(self) -> Sequence[Event]:
-        """Advance the packed trials while there are any, else the one that waits."""
+        """Advance the packed trials while there are any, else those that wait, one by one."""
         notices, self._notices = self._notices, []
         if self._packed.is_busy:
             return [*notices, *self._packed.advance()]
-        if self._waiting is not None:
+        if not self._is_alone:
             self._packed.close()
-            self._sequential.start(self._waiting)
-            self._waiting = None
+            self._sequential.start(self._waiting.pop(0))
         events = self._sequential.advance()
         self._return_base()
         return [*notices, *events]

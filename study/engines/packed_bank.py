@@ -20,7 +20,7 @@ from study.engines.adapters import (
     adapter_config,
     adapter_files,
     initial_a,
-    principal_pair,
+    initial_pair,
     token_layer,
 )
 from study.engines.packed_copies import (
@@ -60,8 +60,8 @@ class AdapterBank:
         dtype = torch.promote_types(base.model.dtype, torch.float32)
         self.weights = torch.zeros(slots, plan.width(), dtype=dtype, device=base.model.device)
         self.grads = torch.zeros_like(self.weights)
-        is_pissa = any(method.init_lora_weights == "pissa" for method in methods)
-        initial = torch.zeros_like(self.weights) if is_pissa else self.weights
+        has_initial = any(method.begins_in_weight for method in methods)
+        initial = torch.zeros_like(self.weights) if has_initial else self.weights
         self._lora = {
             name: PackedLinear(
                 linear,
@@ -149,7 +149,7 @@ class AdapterBank:
                 method.scale,
                 method.dropout,
                 derive_seed(seed, "dropout", name),
-                method.init_lora_weights == "pissa",
+                method.begins_in_weight,
             )
             self._begin_lora(name, slot, method, seed)
         self._begin_copies(slot, seed)
@@ -158,11 +158,11 @@ class AdapterBank:
 
     def _begin_lora(self, name: str, slot: int, method: MethodSpec, seed: int) -> None:
         layer = self._lora[name]
-        if method.init_lora_weights == "default":
+        if not method.begins_in_weight:
             A, _ = _pair_of(layer.weights, slot, method.rank)
             A.copy_(initial_a(A.shape, seed, name))
             return
-        A0, B0 = principal_pair(self._base, name, method)
+        A0, B0 = initial_pair(self._base, name, method, seed)
         for pairs in (layer.weights, layer.initial):
             pairs.A[slot], pairs.B[slot] = 0.0, 0.0
             A, B = _pair_of(pairs, slot, method.rank)
@@ -221,7 +221,7 @@ class AdapterBank:
                 continue
             A, B = _pair_of(layer.weights, slot, method.rank)
             tensors |= {f"{PREFIX}{name}.lora_A.weight": A, f"{PREFIX}{name}.lora_B.weight": B}
-            if method.init_lora_weights == "pissa":
+            if method.begins_in_weight:
                 principal[name] = _pair_of(layer.initial, slot, method.rank)
         for (name, key), weight in self._full.items():
             in_file = "token_adapter.trainable_tokens_delta" if key == TOKEN_ROWS else key

@@ -6,8 +6,9 @@ A_k (R, D_in), B_k (D_out, R), scale s_k and dropout mask m_k,
     y    = x Wᵀ + b                      one product over the rows of all slots
     y_k += s_k (m_k · x_k) A_kᵀ B_kᵀ     batched products (k, n, D_in) -> (k, n, R) -> (k, n, D_out)
 
-LoRA is Hu et al. 2021 (arXiv:2106.09685), PiSSA Meng et al. 2024 (arXiv:2404.02948), here as
-W + s BA - s B₀A₀ so that all slots share W.  docs/packing.md explains the whole.
+LoRA is Hu et al. 2021 (arXiv:2106.09685).  What begins in W, as PiSSA (arXiv:2404.02948) and OLoRA
+(arXiv:2406.01775) do, is here W + s BA - s B₀A₀, so that all slots share W.  docs/packing.md
+explains the whole.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class SlotAdapter:
     scale: float
     dropout: float
     dropout_seed: int
-    is_pissa: bool
+    begins_in_weight: bool
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class LoraRun:
     rank: int  # the largest among them
     scale: Tensor  # (k, 1, 1); in training with 1 / (1 - dropout)
     draws: tuple[Draw, ...]  # of dropout; empty where nothing is dropped
-    pissa_scale: Tensor | None  # (k, 1, 1), zero where the slot has no B₀A₀
+    initial_scale: Tensor | None  # (k, 1, 1), zero where the slot has no B₀A₀
 
     def pair(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
         """Return A (k, r, D_in) and B (k, D_out, r) without the rows that are zero in all."""
@@ -77,7 +78,7 @@ class PackedLinear:
         self.linear = linear
         self.weights = weights
         self.grads = grads
-        self.initial = initial  # PiSSA's A₀ and B₀
+        self.initial = initial  # A₀ and B₀ that were taken out of W
         self.adapters: dict[int, SlotAdapter] = {}  # by slot
         self.lora_runs: list[LoraRun] = []
         self.rows = 0
@@ -93,7 +94,7 @@ class PackedLinear:
         adapters = [self.adapters[slot] for slot in run.slots]
         draws = tuple(map(_draw, adapters, run.members))
         gains = [a.scale / (1.0 - d.probability) for a, d in zip(adapters, draws, strict=True)]
-        pissa = [a.scale * a.is_pissa for a in adapters]
+        initial = [a.scale * a.begins_in_weight for a in adapters]
         like = self.weights.A
         return LoraRun(
             run=run,
@@ -101,7 +102,7 @@ class PackedLinear:
             rank=max(a.rank for a in adapters),
             scale=like.new_tensor(gains).view(-1, 1, 1),
             draws=draws if any(draw.probability for draw in draws) else (),
-            pissa_scale=like.new_tensor(pissa).view(-1, 1, 1) if any(pissa) else None,
+            initial_scale=like.new_tensor(initial).view(-1, 1, 1) if any(initial) else None,
         )
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -138,9 +139,9 @@ class _PackedLoRA(torch.autograd.Function):
             read = x_k.to(A.dtype) if mask is None else x_k.to(A.dtype) * mask
             h = torch.bmm(read, A.mT).mul_(lora.scale)  # (k, n, r)
             _add_product(y_k, h, B.mT)
-            if lora.pissa_scale is not None:
+            if lora.initial_scale is not None:
                 A0, B0 = lora.pair(layer.initial)
-                _add_product(y_k, torch.bmm(x_k.to(A.dtype), A0.mT) * -lora.pissa_scale, B0.mT)
+                _add_product(y_k, torch.bmm(x_k.to(A.dtype), A0.mT) * -lora.initial_scale, B0.mT)
             saved += [read, h, mask]
         ctx.save_for_backward(*saved)
         ctx.layer, ctx.lora_runs, ctx.positions = layer, layer.lora_runs, positions
@@ -166,9 +167,9 @@ class _PackedLoRA(torch.autograd.Function):
                 _add_product(g_x, g_h, A)
             else:
                 g_x += torch.bmm(g_h, A).mul_(mask)
-            if lora.pissa_scale is not None:
+            if lora.initial_scale is not None:
                 A0, B0 = lora.pair(layer.initial)
-                _add_product(g_x, torch.bmm(g_y, B0) * -lora.pissa_scale, A0)
+                _add_product(g_x, torch.bmm(g_y, B0) * -lora.initial_scale, A0)
         return (grad_x if grad_x is None else grad_x.view(*grads[0].shape[:-1], -1)), None, None
 
 

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 import torch
 
 from study.base_models import BaseModel
-from study.engines.adapters import Adapter, attach_adapter
+from study.engines.attaching import Attached, attach
 from study.engines.evaluation import Examiner
-from study.engines.full import FullWeights, attach_full
 from study.engines.memory import PeakMemory
 from study.engines.training import Training
-from study.hyperparameters import MethodSpec
 from study.spec import StudySpec
 from study.tasks.base import Task, stacked
 from study.trials import Finished, Progress, SplitResult, TrialConfig, TrialResult
@@ -41,7 +39,7 @@ class SequentialEngine:
         training = Training(config, self._spec, self._task)
         adapter = None
         if config.method is not None:
-            adapter = _attached(self._base, config.method, config.seed)
+            adapter = attach(self._base, config.method, config.seed)
             training.optimize(adapter.other_weights, adapter.lora_b)
             training.trainable_parameters = sum(w.numel() for w in adapter.weights)
         self._trial = _Trial(training, adapter, PeakMemory())
@@ -61,7 +59,7 @@ class SequentialEngine:
             self._release()
         return events
 
-    def _train(self, training: Training, adapter: Adapter | FullWeights) -> None:
+    def _train(self, training: Training, adapter: Attached) -> None:
         """Train up to the next report, the end, or a loss that is no number."""
         started = time.perf_counter()
         self._base.model.train(training.config.training.base_dropout)
@@ -71,7 +69,7 @@ class SequentialEngine:
         self._base.model.eval()
         training.train_seconds += time.perf_counter() - started
 
-    def _train_one_step(self, training: Training, adapter: Adapter | FullWeights) -> None:
+    def _train_one_step(self, training: Training, adapter: Attached) -> None:
         adapter.begin_step(training.step)
         batch = stacked(training.next_groups()).to(self._base.model.device)
         total, weight = self._task.loss(self._base.model, batch).sum(dim=0)
@@ -118,18 +116,12 @@ class SequentialEngine:
         self._trial = None
 
 
-def _attached(base: BaseModel, method: MethodSpec, seed: int) -> Adapter | FullWeights:
-    if method.name == "full":
-        return attach_full(base, seed)
-    return attach_adapter(base, method, seed)
-
-
 @dataclass(frozen=True)
 class _Trial:
     """A training and the adapter that it moves."""
 
     training: Training
-    adapter: Adapter | FullWeights | None
+    adapter: Attached | None
     memory: PeakMemory
 
     @property

@@ -11,6 +11,7 @@ import psutil
 
 from study.engines.memory import PeakMemory
 from study.engines.packed import PackedEngine
+from study.methods import METHODS
 from study.spec import StudySpec
 from study.trials import TrialConfig, baseline_configs, search_config
 
@@ -65,6 +66,7 @@ def _doubling(most: int) -> Iterator[int]:
 def _largest(spec: StudySpec) -> TrialConfig:
     values = {name: max(spec.values_of(name)) for name in ("rank", "batch_size", "dropout")}
     values["target_modules"] = spec.values_of("target_modules")[-1]
+    values["method"] = next(name for name in spec.methods if METHODS[name].packs)
     return search_config(spec, 0, values, origin=0)
 
 

@@ -12,10 +12,11 @@ from study.engines.base import Engine
 from study.engines.choice import EngineChoice
 from study.engines.mixed import MixedEngine
 from study.engines.packed import PackedEngine
+from study.engines.quantized import check_quantization
 from study.engines.sequential import SequentialEngine
 from study.engines.slots import in_even_rounds, measured_slots, most_slots
 from study.hyperparameters import MethodSpec
-from study.methods import check_targets, why_not_packed
+from study.methods import check_methods, why_not_packed
 from study.spec import StudySpec
 from study.tasks import make_task
 from study.tasks.base import Task
@@ -45,17 +46,19 @@ def make_engine(
 
 
 def _packable_methods(spec: StudySpec, base: BaseModel) -> list[MethodSpec]:
-    """Return methods as wide as any that trials may have and that can be packed."""
+    """Return methods as wide as any that trials may have and that can be packed, if any can."""
     names = ("rank", "target_modules", "init_lora_weights")
     configs = [
-        search_config(spec, 0, {name: value}, origin=0)
+        search_config(spec, 0, {"method": method, name: value}, origin=0)
+        for method in spec.methods
         for name in names
         for value in spec.values_of(name)
     ]
+    packable = [c for c in configs if _why_alone(c, base) is None]
     return [
         config.method
-        for config in (*configs, *baseline_configs(spec))
-        if config.method is not None and _why_alone(config, base) is None
+        for config in (*packable, *baseline_configs(spec))
+        if packable and config.method is not None and _why_alone(config, base) is None
     ]
 
 
@@ -66,10 +69,11 @@ def _why_alone(config: TrialConfig, base: BaseModel) -> str | None:
 
 
 def working_base(spec: StudySpec, location: str, labels: Sequence[str] = ()) -> BaseModel:
-    """Load the base, checked against the target modules, with what the task adds to be trained."""
+    """Load the base, checked against the methods, with what the task adds to be trained."""
+    if "qlora" in spec.methods:
+        check_quantization(spec.values_of("quantization_bits"), spec.base.dtype)
     base = load_base(location, spec.base, spec.task, labels)
-    if spec.method.name != "full":
-        check_targets(base.model, spec.values_of("target_modules"))
+    check_methods(base.model, spec)
     if spec.task == "causal_translation":
         return _with_stop_token(base, spec.data.stop_token)
     return base

@@ -49,7 +49,42 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a negative seed": ({"seed": -1}, "seed: input should be greater than or equal to 0, got -1"),
     "truth as a seed": ({"seed": True}, "seed: input should be a valid integer, got True"),
     "dropout of one": ({"method": {"dropout": 1}}, "method.dropout: input should be less than 1"),
-    "an unknown method": ({"method": {"name": "dora"}}, "method.name: input should be 'lora'"),
+    "an unknown method": ({"method": {"name": "lokr"}}, "method.name: input should be 'lora'"),
+    "a method and its contrary": (
+        {"method": {"name": "rslora", "use_rslora": False}},
+        "method.use_rslora: the method 'rslora' means True, got False; leave it out",
+    ),
+    "a method of another task": (
+        {"method": {"name": "prefix"}, "task": "causal_translation"},
+        "method.name: 'prefix' cannot learn the task 'causal_translation' yet; allowed: transl",
+    ),
+    "a searched method of another task": (
+        {
+            "search": {"parameters": {"method": {"choices": ["lora", "ia3"]}}},
+            "task": "causal_translation",
+        },
+        "method.name: 'ia3' cannot learn the task 'causal_translation' yet; allowed: transl",
+    ),
+    "LoRA+ that is LoRA": (
+        {"method": {"name": "loraplus"}},
+        "method.loraplus_lr_ratio: at 1 'loraplus' is 'lora'; give another, or search it",
+    ),
+    "a parameter that not every method has": (
+        {
+            "search": {
+                "parameters": {"method": {"choices": ["lora", "ia3"]}, "rank": {"choices": [4, 8]}}
+            }
+        },
+        "search.parameters.rank: the method 'ia3' has no rank; add when = { method = ['lora'] }",
+    ),
+    "a range of what has two values": (
+        {"search": {"parameters": {"quantization_bits": {"low": 4, "high": 8}}}},
+        "search.parameters.quantization_bits: takes choices, no range",
+    ),
+    "a method that is none": (
+        {"search": {"parameters": {"method": {"choices": ["lora", "lokr"]}}}},
+        "search.parameters.method: Input should be 'lora'",
+    ),
     "a temperature without a teacher": (
         {"search": {"parameters": {"temperature": {"low": 1.0, "high": 8.0}}}},
         "search.parameters.temperature: needs a teacher; name one in distillation.teacher",
@@ -88,7 +123,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an adapter's rank where there is none": (
         {"method": {"name": "full"}},
-        "search.parameters.alpha: the method 'full' has no adapter; leave it out",
+        "search.parameters.alpha: the method 'full' has no alpha; leave it out",
     ),
     "a name with a slash": ({"name": "../x"}, "name: string should match"),
     "a name with a line end": ({"name": "x\n"}, "name: string should match"),
