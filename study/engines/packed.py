@@ -131,8 +131,9 @@ class PackedEngine:
         slots = sorted(self._trials, key=self._order)
         batches = {slot: self._trials[slot].next_groups() for slot in slots}
         self._in_parts(slots, lambda some: self._update(some, batches))
+        seconds = time.perf_counter() - started
         for training in self._trials.values():
-            training.train_seconds += (time.perf_counter() - started) / len(slots)
+            training.train_seconds += seconds / len(slots)
 
     def _order(self, slot: int) -> tuple[int, int, int]:
         """Sort slots so that those stand together which a layer can compute as one batch."""
@@ -199,8 +200,8 @@ class PackedEngine:
         found = self._in_parts(
             slots, lambda some: evaluate([self._trials[slot].config for slot in some])
         )
+        seconds = time.perf_counter() - started
         for slot in slots:
-            seconds = time.perf_counter() - started
             self._trials[slot].evaluation_seconds += seconds / len(slots)
         return found
 
