@@ -67,7 +67,7 @@ points = st.fixed_dictionaries(
         "batch_size": st.integers(1, 9),
         "steps": st.integers(2, 6),
         "use_rslora": st.booleans(),
-        "init_lora_weights": st.sampled_from(["default", "pissa"]),
+        "init_lora_weights": st.sampled_from(["default", "pissa", "olora"]),
     }
 )
 packings = st.lists(
