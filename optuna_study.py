@@ -379,6 +379,40 @@ def comet(
 
 
 @app.command()
+def export(
+    target: Annotated[str, typer.Argument(help="A run folder: adapters lie in it.")],
+    trial: Annotated[int | None, typer.Option(help="Which trial's. [default: the best]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A new folder. [default: TARGET/export/trial-NUMBER]")
+    ] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="A plain model, checked against adapter plus base.")
+    ] = False,
+) -> None:
+    """Write a trial's adapter in PEFT's format, or merged into a plain model, with tokenizer."""
+    from study.export import export_trial
+    from study.spec import spec_from_toml
+
+    data = _load(target)
+    if data.spec_text is None or not Path(target).is_dir():
+        raise InputError(f"{target}: no run folder of optuna-study; its adapters cannot be found")
+    if trial is None and data.best_trial is None:
+        raise InputError(f"{target}: no complete trial yet: nothing to export")
+    number = data.best_trial.number if trial is None else trial
+    done = export_trial(Path(target), spec_from_toml(data.spec_text, target), number, out, merge)
+    console = _results()
+    console.print(f"trial    {number}", highlight=False)
+    console.print(f"folder   {done.folder}", highlight=False, soft_wrap=True)
+    if done.difference is not None:
+        console.print(
+            f"checked  logits differ from adapter plus base by at most {done.difference:.1e} "
+            f"(standard deviation {done.spread:.1f})",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+@app.command()
 def base(
     corpus: Annotated[Path, typer.Argument(help="A TSV or JSONL file of parallel text.")],
     out: Annotated[Path, typer.Option(help="The folder to write; must not exist.")],

@@ -41,6 +41,7 @@ class Parameter(BaseModel):
     """A range (`low`, `high`, `log`, `step`), `choices`, or one fixed `value`.
 
     `when` names other parameters and the choices of theirs under which this one is active.
+    `balanced` choices take turns: in every round of trials each comes once, in random order.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -52,6 +53,7 @@ class Parameter(BaseModel):
     choices: tuple[Scalar, ...] | None = None
     value: Scalar | None = None
     when: dict[str, OneOrMany] = {}
+    balanced: StrictBool = False
 
     @model_validator(mode="after")
     def _is_one_kind(self) -> Self:
@@ -62,6 +64,8 @@ class Parameter(BaseModel):
         ]
         if sum(given) != 1:
             raise ValueError("needs either low and high, or choices, or value")
+        if self.balanced and (self.choices is None or self.when):
+            raise ValueError("balanced belongs to choices that every trial has")
         if self.choices is not None or self.value is not None:
             self._check_has_no_range_keys()
         if self.value is not None and self.when:

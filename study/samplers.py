@@ -9,13 +9,14 @@ uninterrupted one would have been.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
@@ -31,7 +32,8 @@ def sampler_for(spec: StudySpec, index: int) -> BaseSampler:
     seed = derive_seed(spec.seed, index, "sampler") % 2**32
     match spec.search.sampler:
         case "random":
-            return PointSampler(RandomPoints(spec.seed), index, spec.seed)
+            points = RandomPoints(spec.seed, spec.search.balanced)
+            return PointSampler(points, index, spec.seed)
         case "sobol":
             return PointSampler(SobolPoints(spec.seed, spec.search.search_space), index, spec.seed)
         case "grid":
@@ -116,14 +118,23 @@ class PointSampler(BaseSampler):
 
 @dataclass(frozen=True)
 class RandomPoints:
-    """Uniform on every parameter's own scale."""
+    """Uniform on every parameter's own scale; the choices of balanced ones take turns."""
 
     seed: int
+    balanced: tuple[str, ...] = ()
 
     def value(self, index: int, name: str, distribution: BaseDistribution) -> Any:
         """Draw from (seed, index, name)."""
+        if name in self.balanced and isinstance(distribution, CategoricalDistribution):
+            return self._turn(index, name, distribution.choices)
         unit = np.random.default_rng(derive_seed(self.seed, index, name)).random()
         return from_unit(distribution, float(unit))
+
+    def _turn(self, index: int, name: str, choices: Sequence[Any]) -> Any:
+        """Return one of the choices, each once in every round, in the round's own order."""
+        round_, place = divmod(index, len(choices))
+        rng = np.random.default_rng(derive_seed(self.seed, round_, name, "round"))
+        return choices[rng.permutation(len(choices))[place]]
 
 
 @dataclass(frozen=True)

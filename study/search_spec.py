@@ -60,6 +60,19 @@ class SearchSpec(Strict):
                 raise ValueError(f"{where}.{other}: {value!r} lies outside {distribution}")
 
     @model_validator(mode="after")
+    def _turns_are_taken_at_random(self) -> Self:
+        for name in self.balanced if self.sampler != "random" else ():
+            raise ValueError(
+                f"parameters.{name}.balanced: needs the sampler 'random', got {self.sampler!r}"
+            )
+        return self
+
+    @property
+    def balanced(self) -> tuple[str, ...]:
+        """The parameters whose choices take turns."""
+        return tuple(name for name, p in self.parameters.items() if p.balanced)
+
+    @model_validator(mode="after")
     def _enqueued_points_lie_in_the_space(self) -> Self:
         distributions = self.search_space.distributions
         for number, point in enumerate(self.enqueue):

@@ -31,8 +31,12 @@ def describe(spec: StudySpec, config: TrialConfig) -> str:
         default = "default training" if spec.methods == ("full",) else "default LoRA"
         named = {"base": "untrained base", "default": default, "plain": f"{default}, no teacher"}
         return named[config.name]
-    searched = spec.search.search_space.distributions
-    chosen = {name: v for name, v in config.values.items() if name in searched}
+    space, values = spec.search.search_space, config.values
+    chosen = {
+        name: value
+        for name, value in values.items()
+        if name in space.distributions and space.is_active(name, values)
+    }
     return f"#{config.number}  " + " ".join(f"{_short(n)} {_value(v)}" for n, v in chosen.items())
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from study.spec import StudySpec
+from study.view import View
 from tests.fixtures import petroleum_run
 from tests.synthetic import write_foreign_study
 
@@ -44,6 +47,30 @@ def test_the_notebook_explores_our_study(
     shown = _executed(petroleum_run, monkeypatch)
     assert "against base: bleu +" in shown
     assert "gain" in shown
+
+
+@pytest.mark.filterwarnings("default::DeprecationWarning", "default::RuntimeWarning")
+def test_the_notebook_swaps_adapters(
+    make_spec: Callable[..., StudySpec], view: View, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over a run that kept its adapters, each is put on the base and translates."""
+    from study.engines.choice import EngineChoice
+    from study.runner import run_study
+
+    run = tmp_path / "run"
+    run_study(make_spec({"search.trials": 2}), run, view, choice=EngineChoice("sequential"))
+    monkeypatch.setenv("OPTUNA_STUDY_TARGET", str(run))
+    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parent.parent))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    wanted = ("cell-01", "cell-03", "swap-found", "swap")
+    notebook.cells = [cell for cell in notebook.cells if cell.id in wanted]
+    assert len(notebook.cells) == len(wanted)
+    NotebookClient(
+        notebook, timeout=120, resources={"metadata": {"path": NOTEBOOK.parent}}
+    ).execute()
+    shown = "".join(out.get("text", "") for out in notebook.cells[-1].outputs)
+    for name in ("trial-00000", "trial-00001"):
+        assert f"{name}: swapped in " in shown
 
 
 @pytest.mark.slow

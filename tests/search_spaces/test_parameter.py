@@ -42,6 +42,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "text as a bound": ({"low": "1", "high": 2}, "valid"),
     "truth as a bound": ({"low": True, "high": 2}, "valid"),
     "a number as log": ({"low": 1, "high": 2, "log": 1}, "valid boolean"),
+    "turns in a range": ({"low": 1, "high": 2, "balanced": True}, "belongs to choices"),
+    "turns under a condition": (
+        {"choices": [1, 2], "balanced": True, "when": {"rank": 8}},
+        "belongs to choices that every trial has",
+    ),
     "an unknown key": ({"low": 1, "high": 2, "base": 10}, "Extra"),
 }
 

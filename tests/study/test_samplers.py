@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 from scipy.stats import qmc
 
 from search_spaces.unit_cube import to_unit
+from study.errors import InputError
 from study.samplers import is_given, pruner_for, sampler_for
 from study.spec import StudySpec, parse_spec
 
@@ -26,6 +27,7 @@ CONTINUOUS = {
     "dropout": {"low": 0.0, "high": 0.3},
     "alpha": {"low": 1, "high": 256, "log": True},
 }
+CONTINUOUS_RATE = {"learning_rate": CONTINUOUS["learning_rate"]}
 LEVELS = {
     "target_modules": {"choices": ["qv", "attention"]},
     "rank": {"low": 1, "high": 3},
@@ -232,3 +234,23 @@ def test_a_hopeless_trial_is_pruned(pruner: str) -> None:
                 break
         study.tell(trial, 50.0 if number < 12 else 1.0)
     assert pruned > 6
+
+
+def test_balanced_choices_take_turns() -> None:
+    """In every round each choice comes once, in an order of the round's own; others stay random."""
+    names = ["lora", "dora", "full"]
+    method = {"choices": names, "balanced": True}
+    spec = spec_of("random", {"method": method, **CONTINUOUS_RATE})
+    drawn = [point["method"] for point in points(spec, 18)]
+    rounds = [tuple(drawn[i : i + 3]) for i in range(0, 18, 3)]
+    assert all(sorted(each) == sorted(names) for each in rounds)
+    assert len(set(rounds)) > 1
+    plain = spec_of("random", {"method": {"choices": names}, **CONTINUOUS_RATE})
+    rates = [point["learning_rate"] for point in points(spec, 18)]
+    assert rates == [point["learning_rate"] for point in points(plain, 18)]
+
+
+def test_only_random_points_take_turns() -> None:
+    """A sampler that learns cannot be told what to try."""
+    with pytest.raises(InputError, match=r"method\.balanced: needs the sampler 'random', got"):
+        spec_of("tpe", {"method": {"choices": ["lora", "dora"], "balanced": True}})

@@ -9,6 +9,7 @@ import pytest
 
 from search_spaces import shipped_spaces
 from study.errors import InputError
+from study.methods import METHODS
 from study.study_files import described, load_spec, presets, read_toml
 
 SPACE = "[parameters.alpha]\nchoices = [8, 16]\n"
@@ -41,6 +42,7 @@ def test_the_presets_that_ship() -> None:
         "distilbert-sweep",
         "eurollama",
         "eurollama-sweep",
+        "method-shootout",
     }
     for text in described({**presets(), **shipped_spaces()}).values():
         assert len(text) > 20
@@ -51,6 +53,19 @@ def test_the_presets_that_ship() -> None:
 def test_every_preset_loads(name: str) -> None:
     """A preset is a study of its own name."""
     assert load_spec(name).name == name
+
+
+def test_the_shootout_is_at_equal_budgets() -> None:
+    """Every method has the same number of trials, and only the parameters that it has."""
+    search = load_spec("method-shootout").search
+    methods = search.parameters["method"].choices
+    assert methods is not None
+    assert search.balanced == ("method",)
+    assert search.trials % len(methods) == 0
+    for method in methods:
+        held = {name for name in search.parameters if search.may_hold(name, str(method))}
+        of_method = held - {"method", "learning_rate"}
+        assert of_method <= set(METHODS[method].own)  # type: ignore[index]
 
 
 def test_the_petroleum_presets_sample_at_random() -> None:
