@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -38,12 +39,18 @@ Curve = list[tuple[int, float | None]]
 
 
 def train_all(
-    engine: Engine, configs: Sequence[TrialConfig], notices: list[str] | None = None
+    engine: Engine,
+    configs: Sequence[TrialConfig],
+    notices: list[str] | None = None,
+    running: int = 0,
 ) -> tuple[dict[int, TrialResult], dict[int, Curve]]:
-    """Run configurations through an engine as the runner does; results and reports by number."""
-    waiting, running = list(configs), 0
+    """Run configurations through an engine as the runner does; results and reports by number.
+
+    Notices go to the list that is given; so many trials may be `running` in it already.
+    """
+    waiting = list(configs)
     results: dict[int, TrialResult] = {}
-    reports: dict[int, Curve] = {c.number: [] for c in configs}
+    reports: dict[int, Curve] = defaultdict(list)
     while waiting or running:
         while waiting and engine.free_slots:
             engine.start(waiting.pop(0))
