@@ -39,7 +39,8 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
         *(f"data     {remark}" for remark in remarks),
         f"base     {base:,} parameters{frozen}",
     ] + [
-        f"{name:<8} {pairs} adapter pairs, {count:,} trainable parameters ({count / base:.2%})"
+        f"{name:<8} {f'{pairs} adapter pairs, ' if pairs else ''}"
+        f"{count:,} trainable parameters ({count / base:.2%})"
         for name, (pairs, count) in counts.items()
     ]
     return {

@@ -16,6 +16,7 @@ import pytest
 
 import optuna_study
 from study.spec import StudySpec
+from study.view import View
 from tests.synthetic import Shape, write_foreign_study, write_study
 
 PAIRS = "source\ttarget\n" + "".join(f"word {i}\tmot {i}\n" for i in range(6))
@@ -413,3 +414,43 @@ def test_a_csv_file_needs_its_space_declared(type_: Type, tmp_path: Path) -> Non
     found = json.loads(type_("importance", "results.csv", *told, "--json").out)
     assert found["parameters"][0]["name"] == "rank"
     assert found["parameters"][0]["significant"]
+
+
+# ---------------------------------------------------------------- export
+
+
+def test_export_writes_what_transformers_loads(
+    type_: Type, make_spec: Callable[..., StudySpec], view: View, tmp_path: Path
+) -> None:
+    """The best trial by default, merged when asked, with the difference that the merge makes."""
+    from transformers import AutoModelForSeq2SeqLM
+
+    from study.engines.choice import EngineChoice
+    from study.runner import run_study
+
+    run_study(
+        make_spec({"search.trials": 1}), tmp_path / "r", view, choice=EngineChoice("sequential")
+    )
+    plain = type_("export", "r")
+    assert (plain.status, plain.err) == (0, "")
+    assert plain.out.split() == ["trial", "0", "folder", "r/export/trial-00000"]
+    merged = type_("export", "r", "--trial", 0, "--merge", "--out", "merged")
+    assert (merged.status, merged.err) == (0, "")
+    assert "checked  logits differ from adapter plus base by at most " in merged.out
+    assert AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "merged").config.d_model == 16
+    again = type_("export", "r")
+    assert (again.status, len(again.problems)) == (2, 1)
+    assert "exists already" in again.err
+    missing = type_("export", "r", "--trial", 99)
+    assert missing.status == 2
+    assert missing.problems == [
+        "r: no adapter of trial 99; kept are 0, see search.keep_adapters of the study"
+    ]
+
+
+def test_export_of_a_study_that_was_not_run_here(type_: Type, tmp_path: Path) -> None:
+    """Somebody's database has no adapters beside it: one line."""
+    write_foreign_study(f"sqlite:///{tmp_path / 'x.db'}")
+    ran = type_("export", "x.db")
+    assert ran.status == 2
+    assert ran.problems == ["x.db: no run folder of optuna-study; its adapters cannot be found"]

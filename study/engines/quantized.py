@@ -92,6 +92,7 @@ def quantized_linear(linear: nn.Linear, bits: int) -> nn.Module:
             *shape, has_bias, compute_dtype=linear.weight.dtype, quant_type="nf4"
         )
         layer.weight = bnb.Params4bit(weight, requires_grad=False, quant_type="nf4")
+        layer.support_avx512bf16_for_cpu = False  # packs weights for inference alone, in 64 columns
     else:
         layer = bnb.Linear8bitLt(*shape, has_bias, has_fp16_weights=False)
         layer.weight = bnb.Int8Params(weight, requires_grad=False, has_fp16_weights=False)

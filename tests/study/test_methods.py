@@ -11,7 +11,14 @@ from peft import inject_adapter_in_model
 
 from study.errors import InputError
 from study.hyperparameters import MethodSpec
-from study.methods import LINEAR_NAMES, TARGET_SETS, peft_config, target_modules
+from study.methods import (
+    IA3_NAMES,
+    LINEAR_NAMES,
+    TARGET_SETS,
+    ia3_modules,
+    peft_config,
+    target_modules,
+)
 
 SMALL: dict[str, dict[str, Any]] = {
     "hidden": {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2},
@@ -101,3 +108,15 @@ def test_the_config_is_the_methods() -> None:
     assert config.use_rslora
     assert config.target_modules == {"q_proj", "v_proj"}
     assert peft_config(MethodSpec(alpha=1.5), "m2m_100").lora_alpha == 1.5
+
+
+def test_ia3_is_known_for_every_architecture() -> None:
+    """Keys, values and a feed-forward linear are named wherever LoRA's sets are."""
+    assert set(IA3_NAMES) == set(LINEAR_NAMES)
+    for model_type, (scaled, feed_forward) in IA3_NAMES.items():
+        assert set(scaled) <= set(LINEAR_NAMES[model_type][1])
+        assert set(feed_forward) <= set(LINEAR_NAMES[model_type][2])
+    with pytest.raises(
+        InputError, match="the modules of 'ia3' are not known for 'gpt_neox' models"
+    ):
+        ia3_modules("gpt_neox")
