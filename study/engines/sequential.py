@@ -84,7 +84,7 @@ class SequentialEngine:
 
     @contextmanager
     def _base_dropout_of(self, training: Training) -> Iterator[None]:
-        """Let the base's own dropout draw from the trial's seed; it knows no generator but one."""
+        """Seed the base's own dropout, which draws from PyTorch's global generator."""
         if not training.config.training.base_dropout:
             yield
             return
