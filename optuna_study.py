@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from study.engines.choice import EngineChoice, EngineName
 from study.errors import InputError
 
 if TYPE_CHECKING:
+    from study.engines.choice import EngineChoice
     from study.runner import StudyRun
     from study.spec import StudySpec
 
@@ -68,7 +68,7 @@ def run(
         int | None, typer.Option(help="Processes that train, one thread each. [default: cores]")
     ] = None,
     engine: Annotated[
-        EngineName,
+        Literal["packed", "sequential"],
         typer.Option(help="packed: many trials in one pass over the base; sequential: one by one."),
     ] = "packed",
     slots: Annotated[
@@ -88,6 +88,7 @@ def run(
     no_prune: Annotated[bool, typer.Option("--no-prune", help="Train every trial whole.")] = False,
 ) -> None:
     """Run a study, or continue it where it stands, and write its report."""
+    from study.engines.choice import EngineChoice
     from study.store.provenance import available_cores
     from study.study_files import load_spec
 

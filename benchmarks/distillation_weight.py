@@ -1,11 +1,11 @@
 """What the teacher's weight does: the embedded students at several a, otherwise the same training.
 
 Every seed trains one student a weight, all from the same initial weights on the same batches, in
-one pass of the packed engine.  Prints the mean accuracy on dev over the seeds, and the difference
-to plain training (a = 0) with a 95 % interval from resampling the examples, the seeds' answers to
-one example together.
+one pass of the packed engine.  Prints the preset's objective on dev over all seeds together, and
+the difference to plain training (a = 0) with a 95 % interval from resampling the examples, the
+seeds' answers to one example together.
 
-    python benchmarks/distillation_weight.py --language mnli --seeds 0 1 2
+    python benchmarks/distillation_weight.py --preset distilbert-mnli --seeds 0 1 2
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from study.base_models import locate_base
 from study.engines.choice import EngineChoice
 from study.engines.process import be_one_quiet_thread
 from study.engines.workspace import make_engine
+from study.metrics import METRICS
 from study.spec import StudySpec
 from study.study_files import load_spec
 from study.trials import Finished, TrialConfig, TrialResult, search_config
@@ -31,7 +32,8 @@ RESAMPLES = 2000
 def main() -> None:
     """Train, and print a row a weight."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--language", choices=("mnli", "qqp"), default="mnli")
+    presets = ("distilbert-mnli", "distilbert-qqp", "eurollama")
+    parser.add_argument("--preset", choices=presets, default=presets[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--temperature", type=float, default=2.0)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
@@ -45,26 +47,29 @@ def main() -> None:
         "rank": given.rank,
         "alpha": given.alpha,
     }
-    correct = np.stack([answers(given.language, seed, values) for seed in given.seeds])
-    print(f"{given.language}, {len(given.seeds)} seeds, {values}")
-    print("| a | accuracy | against a = 0 | 95 % interval |\n|---|---|---|---|")
-    for i, weight in enumerate(WEIGHTS):
-        low, high = interval(correct[:, i] - correct[:, 0])
-        gain, score = (correct[:, i] - correct[:, 0]).mean(), correct[:, i].mean()
-        print(f"| {weight} | {score:.3f} | {gain:+.3f} | {low:+.3f} to {high:+.3f} |")
+    metric = load_spec(given.preset).evaluation.objective[0]
+    found = np.stack([statistics(given.preset, metric, seed, values) for seed in given.seeds])
+    summed = found.sum(axis=0)  # (A, N, S)
+    print(f"{given.preset}, {len(given.seeds)} seeds, {values}")
+    print(f"| a | {metric} | against a = 0 | 95 % interval |\n|---|---|---|---|")
+    scores = resampled(metric, summed)  # (A, resamples)
+    whole = [METRICS[metric].aggregate(of_weight.sum(axis=0)) for of_weight in summed]
+    for weight, score, drawn in zip(WEIGHTS, whole, scores, strict=True):
+        low, high = np.quantile(drawn - scores[0], [0.025, 0.975])
+        print(f"| {weight} | {score:.3f} | {score - whole[0]:+.3f} | {low:+.3f} to {high:+.3f} |")
 
 
-def answers(language: str, seed: int, values: dict[str, float]) -> NDArray[np.float64]:
-    """Train a student a weight; return whether each answers each dev example rightly: (A, N)."""
-    spec = load_spec(f"distilbert-{language}", {"seed": seed})
+def statistics(
+    preset: str, metric: str, seed: int, values: dict[str, float]
+) -> NDArray[np.float64]:
+    """Train a student a weight; return each one's statistics of each dev example: (A, N, S)."""
+    spec = load_spec(preset, {"seed": seed})
     configs = [
         search_config(spec, n, {**values, "distillation_weight": weight}, origin=0)
         for n, weight in enumerate(WEIGHTS)
     ]
     results = trained(spec, configs)
-    return np.stack(
-        [results[c.number].splits["dev"].statistics["accuracy"].values[:, 0] for c in configs]
-    )
+    return np.stack([results[c.number].splits["dev"].statistics[metric].values for c in configs])
 
 
 def trained(spec: StudySpec, configs: Sequence[TrialConfig]) -> dict[int, TrialResult]:
@@ -80,12 +85,12 @@ def trained(spec: StudySpec, configs: Sequence[TrialConfig]) -> dict[int, TrialR
     return results
 
 
-def interval(differences: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the bootstrap interval of a mean of differences (seeds, N), by examples."""
-    of_example = differences.mean(axis=0)
-    drawn = np.random.default_rng(0).integers(len(of_example), size=(RESAMPLES, len(of_example)))
-    low, high = np.quantile(of_example[drawn].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)
+def resampled(metric: str, summed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the score of every weight on the same resampled examples: (A, resamples)."""
+    count = summed.shape[1]
+    drawn = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
+    aggregate = METRICS[metric].aggregate
+    return np.array([[aggregate(one[rows].sum(axis=0)) for rows in drawn] for one in summed])
 
 
 if __name__ == "__main__":

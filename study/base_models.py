@@ -166,6 +166,23 @@ def _from_pretrained(
     return model, list(loading["missing_keys"]), tokenizer
 
 
+def load_tokenizer(location: str, spec: BaseModelSpec) -> tuple[Any, Any]:
+    """Return a base's tokenizer and configuration, without its weights.
+
+    Raises:
+        InputError: transformers can load no tokenizer there.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    options = {"revision": spec.revision or "main", "trust_remote_code": spec.trust_remote_code}
+    try:
+        config = AutoConfig.from_pretrained(location, **options)
+        return AutoTokenizer.from_pretrained(location, **options), config
+    except Exception as error:
+        message = " ".join(str(error).split())[:300]
+        raise InputError(f"base.model: cannot load {location!r}: {message}") from error
+
+
 def name_labels(config: Any, labels: Sequence[str]) -> None:
     """Tell the configuration of what is no classifier yet which labels its head will have."""
     known = config.architectures or ()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from study.base_models import BaseModel
+from study.base_models import BaseModel, locate_base
 from study.data.corpora import corpus_of
 from study.data.embedded import Pair
 from study.data.readers import Corpus
+from study.data.remarks import data_remarks
 from study.engines.attaching import attach
 from study.hyperparameters import MethodSpec
 from study.methods import METHODS, check_methods
@@ -32,7 +33,12 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
     skeleton = BaseModel(model, None, "skeleton", trained_tokens=stops)
     counts = {name: _size(skeleton, method) for name, method in _extremes(spec).items()}
     frozen = "" if spec.methods == ("full",) else ", frozen"
-    lines = [_data_line(corpus), f"base     {base:,} parameters{frozen}"] + [
+    remarks = [] if spec.base.model == "embedded" else data_remarks(spec, corpus, locate_base(spec))
+    lines = [
+        _data_line(corpus),
+        *(f"data     {remark}" for remark in remarks),
+        f"base     {base:,} parameters{frozen}",
+    ] + [
         f"{name:<8} {f'{pairs} adapter pairs, ' if pairs else ''}"
         f"{count:,} trainable parameters ({count / base:.2%})"
         for name, (pairs, count) in counts.items()
@@ -49,9 +55,8 @@ def _data_line(corpus: Corpus[Any]) -> str:
     seen = {_first(example) for example in corpus.train}
     shared = sum(_first(example) in seen for example in corpus.dev)
     sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in ("train", "dev", "general"))
-    left_out = "".join(f"; {count:,} {reason} left out" for reason, count in corpus.skipped.items())
     warning = f"; {shared} dev sources stand in train too: scores flatter" if shared else ""
-    return f"data     {sizes} pairs{left_out}{warning}"
+    return f"data     {sizes} pairs{warning}"
 
 
 def _first(example: Any) -> Any:

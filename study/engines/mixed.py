@@ -36,7 +36,7 @@ class MixedEngine:
         """
         if self._is_alone or (self._waiting and not self._packed.is_busy):
             return 0
-        return min(self._packed.free_slots, self._packed.slots - len(self._waiting))
+        return max(0, min(self._packed.free_slots, self._packed.slots - len(self._waiting)))
 
     @property
     def _is_alone(self) -> bool:

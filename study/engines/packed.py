@@ -8,8 +8,9 @@ rows never meet another's, so its result is the same whatever is packed beside i
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -130,25 +131,36 @@ class PackedEngine:
         started = time.perf_counter()
         slots = sorted(self._trials, key=self._order)
         batches = {slot: self._trials[slot].next_groups() for slot in slots}
-        self._in_parts(slots, lambda some: self._update(some, batches))
+        totals = self._in_parts(slots, lambda some: self._gradients(some, batches))
+        for slot in totals:  # apart from the passes, which may be made again in halves
+            self._in_parts([slot], lambda some: self._update(some, totals))
+        seconds = time.perf_counter() - started
         for training in self._trials.values():
-            training.train_seconds += (time.perf_counter() - started) / len(slots)
+            training.train_seconds += seconds / len(slots)
 
     def _order(self, slot: int) -> tuple[int, int, int]:
         """Sort slots so that those stand together which a layer can compute as one batch."""
         return self._trials[slot].config.training.batch_size, self._bank.breadth(slot), slot
 
-    def _update(self, slots: Sequence[int], batches: dict[int, list[Batch]]) -> list[None]:
-        """Move the weights of some slots by their gradients over their batches."""
+    def _gradients(
+        self, slots: Sequence[int], batches: Mapping[int, list[Batch]]
+    ) -> list[list[float]]:
+        """Sum the gradients of some slots over their batches; returns their losses and weights."""
         at_once = max(1, ROWS_A_PASS // (GROUP * len(slots)))
         totals = torch.zeros(len(slots), 2, dtype=torch.float64)
         self._bank.grads[slots] = 0.0
         for first in range(0, max(len(batches[slot]) for slot in slots), at_once):
             groups = [batches[slot][first : first + at_once] for slot in slots]
             totals += self._backward(slots, groups, first * GROUP)
-        for slot, (total, weight) in zip(slots, totals.tolist(), strict=True):
+        found: list[list[float]] = totals.tolist()
+        return found
+
+    def _update(self, slots: Sequence[int], totals: Mapping[int, list[float]]) -> list[None]:
+        """Move the weights of some slots by their gradients."""
+        for slot in slots:
+            total, weight = totals[slot]
             training = self._trials[slot]
-            if training.count_step(total / weight, weight):
+            if training.count_step(total / weight if weight else math.nan, weight):
                 max_norm = training.config.training.max_grad_norm
                 self._bank.average_and_clip(slot, weight, max_norm)
                 training.update()
@@ -199,8 +211,8 @@ class PackedEngine:
         found = self._in_parts(
             slots, lambda some: evaluate([self._trials[slot].config for slot in some])
         )
+        seconds = time.perf_counter() - started
         for slot in slots:
-            seconds = time.perf_counter() - started
             self._trials[slot].evaluation_seconds += seconds / len(slots)
         return found
 

@@ -7,8 +7,7 @@ from one form to the other.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -30,13 +29,18 @@ from study.engines.packed_copies import (
     PackedTokenHead,
 )
 from study.engines.packed_linear import PackedLinear, Pairs, SlotAdapter
+from study.engines.packed_plan import (
+    TOKEN_ROWS,
+    Key,
+    RowPlan,
+    linears_of,
+    trained_in_full,
+)
 from study.engines.packed_rows import Rows
 from study.hyperparameters import MethodSpec
 from study.methods import targeted_modules
 from study.seeds import derive_seed
 from study.trials import AdapterFiles
-
-TOKEN_ROWS = "rows"
 
 
 class AdapterBank:
@@ -48,35 +52,23 @@ class AdapterBank:
         self._methods: dict[int, MethodSpec] = {}  # by slot
         self._taken: list[nn.Module] = []
         self._layout: Sequence[Rows] = ()
-        linears = _linears(base, {method.target_modules for method in methods})
+        linears = linears_of(base, {method.target_modules for method in methods})
+        self._begin_full = trained_in_full(base)
         rank = max(method.rank for method in methods)
-        self._begin_full = _trained_in_full(base)
-        first: dict[Key, tuple[int, ...]]
-        first = {(name, "A"): (rank, layer.in_features) for name, layer in linears.items()}
-        first |= {key: tuple(weight.shape) for key, weight in self._begin_full.items()}
-        last = {(name, "B"): (layer.out_features, rank) for name, layer in linears.items()}
-        plan = _Plan(first, last)
-        self._b_start = plan.width(first)
+        self._plan = plan = RowPlan(linears, rank, self._begin_full)
         dtype = torch.promote_types(base.model.dtype, torch.float32)
-        self.weights = torch.zeros(slots, plan.width(), dtype=dtype, device=base.model.device)
+        self.weights = torch.zeros(slots, plan.width, dtype=dtype, device=base.model.device)
         self.grads = torch.zeros_like(self.weights)
         has_initial = any(method.begins_in_weight for method in methods)
         initial = torch.zeros_like(self.weights) if has_initial else self.weights
+        matrices = (self.weights, self.grads, initial)
         self._lora = {
-            name: PackedLinear(
-                linear,
-                *(
-                    Pairs(plan.of(matrix, (name, "A")), plan.of(matrix, (name, "B")))
-                    for matrix in (self.weights, self.grads, initial)
-                ),
-            )
+            name: PackedLinear(linear, *(plan.pairs(matrix, name) for matrix in matrices))
             for name, linear in linears.items()
         }
-        self._full = {key: plan.of(self.weights, key) for key in self._begin_full}
-        grads = {key: plan.of(self.grads, key) for key in self._full}
         self._copies = {
-            name: PackedCopies(_of_module(self._full, name), _of_module(grads, name))
-            for name in {name for name, _ in self._full}
+            module: PackedCopies(plan.full(self.weights, module), plan.full(self.grads, module))
+            for module in dict.fromkeys(module for module, _ in self._begin_full)
         }
 
     # ------------------------------------------------------------ the base's layers
@@ -173,10 +165,13 @@ class AdapterBank:
         for copies in self._copies.values():
             copies.slots.add(slot)
         for key, weight in self._begin_full.items():
-            self._full[key][slot] = weight
-        own = {".".join(key): weight[slot] for key, weight in self._full.items()}
+            self._full(key)[slot] = weight
+        own = {".".join(key): self._full(key)[slot] for key in self._begin_full}
         fresh = {name: own[name] for name in self._base.fresh}
         draw_fresh(fresh, self._base.model.config, seed)
+
+    def _full(self, key: Key) -> Tensor:
+        return self._plan.of(self.weights, key)
 
     def release(self, slot: int) -> None:
         """Take a slot's adapter off."""
@@ -195,7 +190,7 @@ class AdapterBank:
     def trained(self, slot: int) -> tuple[nn.Parameter, nn.Parameter]:
         """Return all but B, and B, of a slot: flat, with gradients in place, for an optimizer."""
         parts = []
-        for columns in (slice(0, self._b_start), slice(self._b_start, None)):
+        for columns in (slice(0, self._plan.b_start), slice(self._plan.b_start, None)):
             weights = nn.Parameter(self.weights[slot, columns])
             weights.grad = self.grads[slot, columns]
             parts.append(weights)
@@ -223,60 +218,12 @@ class AdapterBank:
             tensors |= {f"{PREFIX}{name}.lora_A.weight": A, f"{PREFIX}{name}.lora_B.weight": B}
             if method.begins_in_weight:
                 principal[name] = _pair_of(layer.initial, slot, method.rank)
-        for (name, key), weight in self._full.items():
+        for name, key in self._begin_full:
             in_file = "token_adapter.trainable_tokens_delta" if key == TOKEN_ROWS else key
-            tensors[f"{PREFIX}{name}.{in_file}"] = weight[slot]
+            tensors[f"{PREFIX}{name}.{in_file}"] = self._full((name, key))[slot]
         return adapter_files(adapter_config(self._base, method), tensors, principal)
-
-
-Key = tuple[str, str]  # module and weight
-
-
-class _Plan:
-    """Where in a row each weight stands, in the order given."""
-
-    def __init__(self, *parts: Mapping[Key, tuple[int, ...]]) -> None:
-        self._places: dict[Key, tuple[int, tuple[int, ...]]] = {}
-        self._width = 0
-        for key, shape in ((key, shape) for part in parts for key, shape in part.items()):
-            self._places[key] = (self._width, shape)
-            self._width += math.prod(shape)
-
-    def width(self, part: Mapping[Key, tuple[int, ...]] | None = None) -> int:
-        """Return the length of a row, or of a part of it."""
-        return self._width if part is None else sum(map(math.prod, part.values()))
-
-    def of(self, matrix: Tensor, key: Key) -> Tensor:
-        """Return a weight (K, ...) of all slots from a matrix (K, P), sharing memory."""
-        start, shape = self._places[key]
-        return matrix[:, start : start + math.prod(shape)].view(len(matrix), *shape)
 
 
 def _pair_of(pairs: Pairs, slot: int, rank: int) -> Pair:
     """Return one slot's A (rank, D_in) and B (D_out, rank), sharing memory."""
     return pairs.A[slot, :rank], pairs.B[slot, :, :rank]
-
-
-def _linears(base: BaseModel, targets: Iterable[str]) -> dict[str, nn.Linear]:
-    """Return the linear layers of all targets together."""
-    found: dict[str, nn.Linear] = {}
-    for named in sorted(targets):
-        found |= targeted_modules(base.model, named)
-    return found
-
-
-def _trained_in_full(base: BaseModel) -> dict[Key, Tensor]:
-    """Return what is trained beside the adapter as it stands in the base: head, rows of tokens."""
-    found: dict[Key, Tensor] = {}
-    for name in base.head:
-        for path, module in base.model.get_submodule(name).named_modules(prefix=name):
-            found |= {(path, key): weight for key, weight in module.named_parameters(recurse=False)}
-    layer = token_layer(base)
-    if layer:
-        rows = base.model.get_submodule(layer).weight[list(base.trained_tokens)]
-        found[layer, TOKEN_ROWS] = rows
-    return {key: weight.detach() for key, weight in found.items()}
-
-
-def _of_module(weights: Mapping[Key, Tensor], module: str) -> dict[str, Tensor]:
-    return {key: weight for (name, key), weight in weights.items() if name == module}

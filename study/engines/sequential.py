@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from study.engines.attaching import Attached, attach
 from study.engines.evaluation import Examiner
 from study.engines.memory import PeakMemory
 from study.engines.training import Training
+from study.seeds import derive_seed
 from study.spec import StudySpec
 from study.tasks.base import Task, stacked
 from study.trials import Finished, Progress, SplitResult, TrialConfig, TrialResult
@@ -72,12 +74,24 @@ class SequentialEngine:
     def _train_one_step(self, training: Training, adapter: Attached) -> None:
         adapter.begin_step(training.step)
         batch = stacked(training.next_groups()).to(self._base.model.device)
-        total, weight = self._task.loss(self._base.model, batch).sum(dim=0)
+        with self._base_dropout_of(training):
+            total, weight = self._task.loss(self._base.model, batch).sum(dim=0)
         loss = total / weight
         if training.count_step(loss.item(), weight.item()):
             loss.backward()
             torch.nn.utils.clip_grad_norm_(adapter.weights, training.config.training.max_grad_norm)
             training.update()
+
+    @contextmanager
+    def _base_dropout_of(self, training: Training) -> Iterator[None]:
+        """Seed the base's own dropout, which draws from PyTorch's global generator."""
+        if not training.config.training.base_dropout:
+            yield
+            return
+        device = self._base.model.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(derive_seed(training.config.seed, "base dropout", training.step))
+            yield
 
     def _reported(self, trial: _Trial) -> list[Progress | Finished]:
         training = trial.training

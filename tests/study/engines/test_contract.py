@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from study.engines.base import Engine
@@ -15,16 +13,8 @@ from study.engines.choice import EngineChoice
 from study.engines.pool import PoolEngine
 from study.engines.workspace import make_engine
 from study.spec import StudySpec
-from study.trials import (
-    AdapterFiles,
-    Finished,
-    Notice,
-    Progress,
-    TrialConfig,
-    TrialResult,
-    baseline_configs,
-    search_config,
-)
+from study.trials import Progress, TrialConfig, TrialResult, baseline_configs, search_config
+from tests.engine_runs import assert_same_result, train_all
 
 POINTS: list[dict[str, Any]] = [
     {"rank": 8, "alpha": 64, "learning_rate": 4e-4, "dropout": 0.2},
@@ -73,40 +63,6 @@ def engine(request: pytest.FixtureRequest, spec: StudySpec, tiny_base: Path) -> 
     made.close()
 
 
-def train_all(
-    engine: Engine, configs: list[TrialConfig]
-) -> tuple[dict[int, TrialResult], dict[int, list[tuple[int, float | None]]]]:
-    """Run configurations through an engine as the runner does; results and reports by number."""
-    waiting, running = list(configs), 0
-    results: dict[int, TrialResult] = {}
-    reports: dict[int, list[tuple[int, float | None]]] = {c.number: [] for c in configs}
-    while waiting or running:
-        while waiting and engine.free_slots:
-            engine.start(waiting.pop(0))
-            running += 1
-        for event in engine.advance():
-            if isinstance(event, Notice) or (isinstance(event, Progress) and event.value is None):
-                continue
-            if isinstance(event, Progress):
-                reports[event.number].append((event.step, event.value))
-            else:
-                assert isinstance(event, Finished), event
-                results[event.number] = event.result
-                running -= 1
-    return results, reports
-
-
-def assert_same_tensors(found: AdapterFiles, wanted: AdapterFiles) -> None:
-    """Compare two adapters as PEFT would load them."""
-    from safetensors.torch import load
-
-    tensors = load(found.weights)
-    assert json.loads(found.config) == json.loads(wanted.config)
-    assert tensors.keys() == load(wanted.weights).keys()
-    for name, tensor in load(wanted.weights).items():
-        np.testing.assert_allclose(tensors[name], tensor, rtol=1e-9, atol=1e-12)
-
-
 def configs_of(spec: StudySpec) -> list[TrialConfig]:
     """Return the trials that every engine is tried on."""
     return [search_config(spec, n, point, n) for n, point in enumerate(POINTS)]
@@ -142,14 +98,7 @@ def test_a_result_does_not_depend_on_its_neighbours(
     """A trial gives the same weights, outputs and statistics as alone in an engine of its own."""
     results, _ = train_all(engine, configs_of(spec))
     for number, alone in reference(spec).items():
-        found = results[number]
-        assert found.adapter is not None
-        assert_same_tensors(found.adapter, alone.adapter)
-        for split in ("dev", "general"):
-            assert found.splits[split].outputs == alone.splits[split].outputs
-            for metric, statistics in alone.splits[split].statistics.items():
-                values = found.splits[split].statistics[metric].values
-                np.testing.assert_allclose(values, statistics.values, rtol=1e-9)
+        assert_same_result(results[number], alone)
 
 
 def test_the_order_of_trials_does_not_matter(
@@ -185,7 +134,7 @@ def test_the_untrained_base_is_only_evaluated(engine: Engine, spec: StudySpec) -
     """The baseline `base` trains nothing, and scores like the model that no adapter touched."""
     base, default = baseline_configs(spec)
     results, reports = train_all(engine, [base, default])
-    assert reports[base.number] == []
+    assert base.number not in reports
     assert results[base.number].details["trainable_parameters"] == 0
     assert results[base.number].adapter is None
     assert results[default.number].adapter is not None

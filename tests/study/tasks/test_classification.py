@@ -383,5 +383,8 @@ def test_the_cost_counts_the_head_beside_the_adapter(make_pair_spec: MakeSpec) -
     head += sum(base.model.get_submodule(n).bias.numel() for n in base.head)
     default = lora["adapters"]["default"]
     assert default == {"pairs": 2, "parameters": 2 * 8 * (16 + 16) + head}
+    assert not any("cut" in line for line in lora["lines"])
+    cut = trial_cost(make_pair_spec({"data.max_tokens": 12}))
+    assert any("examples have more than 12 tokens and are cut" in line for line in cut["lines"])
     full = trial_cost(make_pair_spec({"method.name": "full"}))
     assert full["adapters"]["full"]["parameters"] == base.model.num_parameters()
