@@ -53,7 +53,15 @@ class PoolEngine:
     @property
     def free_slots(self) -> int:
         """The free slots of the workers that are not in the middle of their training."""
-        return sum(worker.free_slots for worker in self._workers)
+        return sum(self._free_slots_of(place) for place in range(len(self._workers)))
+
+    def _free_slots_of(self, place: int) -> int:
+        """Return a worker's free slots; one that died of making its engine is replaced first."""
+        while True:
+            try:
+                return self._workers[place].free_slots
+            except EOFError:
+                self._replace(self._workers[place])
 
     def start(self, config: TrialConfig) -> None:
         """Give the trial to the worker with the most room."""
