@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,14 @@ from study.data.embedded import Pair
 from study.spec import StudySpec
 from study.study_files import load_spec
 from study.trials import TrialConfig, search_config
-from tests.engine_runs import Bench, assert_same_result, bench_of, dev_losses, losses_with_peft
+from tests.engine_runs import (
+    Bench,
+    assert_same_result,
+    bench_of,
+    dev_losses,
+    losses_with_peft,
+    train_all,
+)
 
 POINTS = [
     {"rank": 4, "alpha": 16.0, "learning_rate": 1e-2, "dropout": 0.2, "batch_size": 3},
@@ -146,3 +155,15 @@ def test_adapters_load_with_peft_to_the_stored_losses(copies: Bench, tmp_path: P
         found = losses_with_peft(copies, result.adapter, tmp_path / str(config.number))
         stored = result.splits["dev"].statistics["loss"].values[:, 0].tolist()
         assert found == pytest.approx(stored, rel=1e-9)
+
+
+def test_the_untrained_base_has_no_copies(copies: Bench) -> None:
+    """In a slot that a trial has left it is evaluated as it is, and a trial beside it goes on."""
+    first, second, _ = configs_of(copies)
+    untrained = replace(first, number=-1, method=None)
+    trained = replace(first, training=first.training.model_copy(update={"steps": 1}))
+    with closing(copies.packed([first, second], slots=2)) as engine:
+        results, _ = train_all(engine, [trained, second, untrained])
+    found = results[-1].splits["dev"].statistics["loss"].values[:, 0].tolist()
+    assert found == pytest.approx(dev_losses(copies, copies.base.model), rel=1e-9)
+    assert_same_result(results[second.number], copies.alone(second))

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from study.engines import packed
 from study.engines.packed import PackedEngine
 from study.engines.packed_bank import AdapterBank
 from study.engines.packed_rows import Rows
@@ -106,16 +107,21 @@ def run_packing(engine: PackedEngine, plans: Sequence[Plan]) -> dict[int, TrialR
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-@given(packings, st.integers(1, 3))
+@given(packings, st.integers(1, 3), st.sampled_from([4, 16, packed.ROWS_A_PASS]))
 def test_every_packing_gives_every_trial_its_own_result(
-    bench: Bench, drawn: list[tuple[dict[str, Any], int, int | None]], slots: int
+    bench: Bench,
+    drawn: list[tuple[dict[str, Any], int, int | None]],
+    slots: int,
+    rows_a_pass: int,
 ) -> None:
     """Trials that begin, end and are stopped at any time leave the others as they are alone."""
     plans = [
         Plan(search_config(bench.spec, number, point, number), starts_after, stops_at)
         for number, (point, starts_after, stops_at) in enumerate(drawn)
     ]
-    with closing(bench.packed([plan.config for plan in plans], slots)) as engine:
+    engine = bench.packed([plan.config for plan in plans], slots)
+    with closing(engine), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packed, "ROWS_A_PASS", rows_a_pass)
         results = run_packing(engine, plans)
     for plan in plans:
         config = plan.config
