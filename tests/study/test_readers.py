@@ -257,7 +257,10 @@ def test_a_hub_dataset_in_a_folder(tmp_path: Path, kind: str) -> None:
 def test_hub_datasets_that_will_not_do(tmp_path: Path) -> None:
     """A missing split, a missing column and an empty text are one line each."""
     cases = {
-        "one": ({"train": translations("ab")}, "has no split for dev; looked for validation, dev"),
+        "one": (
+            {"train": translations("ab")},
+            "has no split for dev; looked for validation, validation_matched, dev",
+        ),
         "two": (
             {"train": [{"en": "a"}], "validation": [{"en": "b"}]},
             "train: row 0: no field 'translation.en', got 'en'",
