@@ -212,7 +212,7 @@ def test_a_retried_trial_is_a_sample(tmp_path: Path) -> None:
 def test_reading_changes_nothing(petroleum_run: Path, tmp_path: Path) -> None:
     """A study is read byte for byte as it was, without files appearing beside it."""
     copy = tmp_path / "run"
-    copy.mkdir()  # of the database alone: others may be reading the shared one, with files beside it
+    copy.mkdir()  # of the database alone: others who read the shared one put files beside it
     shutil.copy(petroleum_run / "study.db", copy)
     before = (copy / "study.db").read_bytes()
     data = load(copy)
