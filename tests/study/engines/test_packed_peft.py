@@ -119,7 +119,7 @@ def test_packed_alone_and_by_hand_are_the_same_in_single_precision(
     make_spec: Callable[..., StudySpec],
 ) -> None:
     """Over 100 steps they agree to ten times what one unit in the last place becomes."""
-    hold(hundred_steps(make_spec, "float32"), FEW[:2], floor=1e-6, chaos=1e-4)
+    hold(hundred_steps(make_spec, "float32"), FEW[1:2], floor=1e-6, chaos=1e-4)
 
 
 @pytest.mark.slow
