@@ -1,0 +1,68 @@
+"""The command line: parse, call, print.  `optuna-study` and `python -m optuna_study`."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from optuna_study.adapting import comet, export
+from optuna_study.preparing import base
+from optuna_study.reading import compare, importance, report, show
+from optuna_study.running import run
+from optuna_study.studies import check, list_
+from study.errors import InputError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Find out how to fine-tune with LoRA, and what mattered.\n\n"
+    "Start with `optuna-study run`: it needs no download and takes about three minutes.",
+)
+
+for command in (run, check, list_, show, importance, report, compare, export, comet, base):
+    app.command(name=command.__name__.strip("_"))(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(metadata.version("optuna-study"))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line a problem and status 2."""
+    try:
+        app()
+    except InputError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:  # no space left, no permission: nothing of ours to trace
+        print(f"{error.filename or 'input or output'}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:
+        from study.store.storage import storage_problem
+
+        line = storage_problem(error)
+        if line is None:
+            raise
+        print(line, file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,5 @@
+"""`python -m optuna_study`."""
+
+from optuna_study import main
+
+main()

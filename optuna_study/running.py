@@ -1,0 +1,117 @@
+"""`run`: the command that trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from optuna_study.console import load, messages, progress_bar
+from study.errors import InputError
+
+if TYPE_CHECKING:
+    from study.engines.choice import EngineChoice
+    from study.runner import StudyRun
+    from study.spec import StudySpec
+
+
+def run(
+    spec: Annotated[
+        str, typer.Argument(help="A study file, or a shipped study (see `list`).")
+    ] = "petroleum",
+    trials: Annotated[
+        int | None, typer.Option(help="The total wanted, those done before included.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that train, one thread each. [default: cores]")
+    ] = None,
+    engine: Annotated[
+        Literal["packed", "sequential"],
+        typer.Option(help="packed: many trials in one pass over the base; sequential: one by one."),
+    ] = "packed",
+    slots: Annotated[
+        str, typer.Option(help="Trials a worker packs: a number, or auto, which measures.")
+    ] = "auto",
+    space: Annotated[
+        str | None, typer.Option(help="Another search space: a shipped one or a file.")
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="An Optuna storage URL in place of OUT/study.db.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/NAME]")] = None,
+    seed: Annotated[int | None, typer.Option(help="What every random draw comes from.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Start no trial after so many seconds.")
+    ] = None,
+    no_prune: Annotated[bool, typer.Option("--no-prune", help="Train every trial whole.")] = False,
+) -> None:
+    """Run a study, or continue it where it stands, and write its report."""
+    from study.engines.choice import EngineChoice
+    from study.store.provenance import available_cores
+    from study.study_files import load_spec
+
+    overrides = {
+        "search.trials": trials,
+        "search.space": space,
+        "seed": seed,
+        "search.timeout_seconds": timeout,
+        "search.pruner": "none" if no_prune else None,
+    }
+    study = load_spec(spec, overrides)
+    workers = available_cores() if workers is None else workers
+    if workers < 1:
+        raise InputError(f"--workers: must be at least 1, got {workers}")
+    choice = EngineChoice(engine, _slots(slots), workers)
+    finished = _train(study, out or Path("runs") / study.name, storage, choice)
+    _conclude(finished)
+
+
+def _slots(given: str) -> int | None:
+    if given == "auto":
+        return None
+    if not given.isdecimal() or int(given) < 1:
+        raise InputError(f"--slots: got {given!r}; allowed: auto, or a number from 1")
+    return int(given)
+
+
+def _train(study: StudySpec, out: Path, storage: str | None, choice: EngineChoice) -> StudyRun:
+    from study.runner import run_study
+    from study.terminal_view import make_view
+
+    return run_study(study, out, make_view(study, messages()), storage=storage, choice=choice)
+
+
+def _conclude(finished: StudyRun) -> None:
+    """Print and write what the study found."""
+    from reports import terminal
+    from reports.build import page_of
+    from reports.render import render, write
+    from reports.results import analyse
+    from reports.terminal_importance import importance_table
+
+    data = load(finished.storage, finished.name)
+    with progress_bar("what mattered") as progress:
+        analysed = analyse(data, progress=progress)
+        report = write(render(page_of(analysed)), finished.folder / "report.html")
+    console = results()
+    console.print(terminal.study_table(data))
+    if analysed.importance is not None:
+        console.print()
+        found = importance_table(analysed.importance, analysed.confounding, analysed.capacity)
+        console.print(found, width=min(console.width, 80))
+    adapter = _best_adapter(finished.folder, data)
+    if adapter:
+        console.print(f"\nadapter  {adapter}", highlight=False, soft_wrap=True)
+    console.print(f"report   {report}", highlight=False, soft_wrap=True)
+    if finished.stopped_early:
+        messages().print("The budget is not used up; the same command continues.")
+
+
+def _best_adapter(folder: Path, data: Any) -> Path | None:
+    from study.store.adapters import adapter_folder, trial_name
+
+    if data.best_trial is None:
+        return None
+    path = adapter_folder(folder, trial_name(data.best_trial.number))
+    return path if path.is_dir() else None
