@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from optuna_study.console import load, messages, progress_bar
+from optuna_study.console import load, messages, progress_bar, results
 from study.errors import InputError
 
 if TYPE_CHECKING:
