@@ -9,6 +9,7 @@ from analysis.trials import StudyData, load
 from reports import answer, effects, products, sections
 from reports.classes import classes_section
 from reports.distillation import distillation_section
+from reports.next_study import next_section
 from reports.page import Page, Section
 from reports.provenance import provenance_section
 from reports.render import render, write
@@ -31,6 +32,7 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     sections.history_section,
     sections.trials_section,
     sections.failure_section,
+    next_section,
     provenance_section,
 )
 

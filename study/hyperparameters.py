@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_origin
 
@@ -145,6 +146,16 @@ def is_integer(name: str) -> bool:
 def is_choice(name: str) -> bool:
     """Say whether a hyperparameter takes one of a few named values only."""
     return get_origin(_annotation(name)) is Literal
+
+
+def limits_of(name: str) -> tuple[float, float]:
+    """Return between which values a numeric hyperparameter must lie; the ends may be excluded."""
+    bounds = searchable()[name].model_fields[field_of(name)].metadata
+    found = {
+        key: getattr(b, key) for b in bounds for key in ("ge", "gt", "le", "lt") if hasattr(b, key)
+    }
+    low, high = found.get("ge", found.get("gt")), found.get("le", found.get("lt"))
+    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def _annotation(name: str) -> Any:
