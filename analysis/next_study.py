@@ -5,8 +5,8 @@ Each change has its reason in words:
 - parameters that act through one product are searched through one of them: α is held, and the
   learning rate covers the products that both covered;
 - where the best trials crowd at an end of a range, the range grows there;
-- a range of which the good trials fill a part shrinks to that part: its bad values carried the
-  variance, and beside them nothing else could show;
+- a parameter that holds most of the variance shrinks to the part of its range where the good
+  trials lie: beside its bad values nothing else could show;
 - where no range shrinks, a parameter whose share is small, interactions included, is fixed;
 - what is undecided stays, with an estimate of how many trials would decide it.
 """
@@ -36,6 +36,7 @@ SMALL = 0.05  # the share below which a parameter is not worth searching
 EXPLAINS = 0.8  # of a joint effect: from here on one product stands in for its factors
 UNIFORM = 2048  # points of the search space against which a product's ends are measured
 ENQUEUED = 3
+DOMINATES = 0.5  # the share from which one effect hides the others
 GOOD = 0.25  # of the trials: where these lie a range is good
 CHEAPER_IF_SMALLER = ("rank", "num_virtual_tokens", "steps", "epochs")
 Kind = Literal["kept", "widened", "narrowed", "fixed", "replaced"]
@@ -145,7 +146,7 @@ def proposal_of(
 
     Raises InputError where this program did not run the study, or no trial of it is complete.
     """
-    if data.spec is None:
+    if not data.is_ours:
         raise InputError(f"{data.target}: optuna-study did not run it: what it searched is unknown")
     if not data.complete:
         raise InputError(f"{data.target}: no trial is complete yet: nothing to learn from")
@@ -195,7 +196,7 @@ def _alone(evidence: _Evidence, name: str) -> Change:
     if effect is None:
         return _kept(evidence, name)
     moved = _at_its_end(evidence, name)
-    if moved is None and effect.significant:
+    if moved is None and effect.significant and effect.importance >= DOMINATES:
         moved = _where_it_is_good(evidence, name)
     return moved or _kept(evidence, name)
 
@@ -274,6 +275,7 @@ class _Product:
     alpha: str
     rate: str
     at: float
+    joint: float
     why: str
 
     def rates(self, points: Iterable[Mapping[str, Any]]) -> Array:
@@ -290,7 +292,7 @@ def _product_of(evidence: _Evidence, found: Confounding | None) -> _Product | No
     if evidence.is_conditional(alpha) or evidence.is_conditional(rate):
         return None
     why = f"{column.formula} explains {column.explained:.2f} of what these do together"
-    return _Product(alpha, rate, evidence.best[0].params[alpha], why)
+    return _Product(alpha, rate, evidence.best[0].params[alpha], found.joint, why)
 
 
 def _through_product(evidence: _Evidence, product: _Product) -> dict[str, Change]:
@@ -299,7 +301,9 @@ def _through_product(evidence: _Evidence, product: _Product) -> dict[str, Change
     uniform = product.rates(_uniform_points(evidence, (alpha, rate)))
     whole = {"low": float(uniform.min()), "high": float(uniform.max()), "log": True}
     crowd = crowd_in_sample(product.rates(t.params for t in evidence.best), uniform)
-    good = narrowed(whole, product.rates(t.params for t in evidence.good).tolist())
+    good = None
+    if product.joint >= DOMINATES:
+        good = narrowed(whole, product.rates(t.params for t in evidence.good).tolist())
     reason = f"covers, with {alpha} held, the products that both covered"
     if crowd is not None:
         whole = widened(whole, crowd.end, limits_of(rate)) or whole

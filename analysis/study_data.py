@@ -67,6 +67,16 @@ class StudyData:
         return None if self.spec_text is None else tomllib.loads(self.spec_text)
 
     @cached_property
+    def is_ours(self) -> bool:
+        """Whether a study file that this program reads is stored with the study."""
+        from study.spec import spec_from_toml
+
+        try:
+            return self.spec_text is not None and bool(spec_from_toml(self.spec_text, self.name))
+        except (InputError, ValueError):
+            return False
+
+    @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
         """One distribution a parameter; ranges that changed are widened where they can be."""
         from analysis.encoding import common_distributions

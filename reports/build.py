@@ -32,8 +32,8 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     sections.history_section,
     sections.trials_section,
     sections.failure_section,
-    next_section,
     provenance_section,
+    next_section,
 )
 
 

@@ -78,7 +78,7 @@ def analyse(
         confounding=product,
         capacity=capacity_of(data, seed=seed, resamples=few) if believed else None,
         surface=surface_of(data, seed=seed) if believed else None,
-        proposal=propose(data, found[0], product) if found and data.spec else None,
+        proposal=propose(data, found[0], product) if found and data.is_ours else None,
         metric=metric,
         comparisons=tuple(c for c in compared if (c.a.metric, c.a.split) == (metric, first)),
         all_comparisons=tuple(compared),
