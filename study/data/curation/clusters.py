@@ -1,19 +1,17 @@
-"""k-means over the vectors of texts, and what each cluster is about."""
+"""k-means over the vectors of inputs, and what each cluster is about."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from study.data.curation.embedding import word_weights
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from study.data.curation.embedding import Vectors
+from study.data.curation.content import contents
+from study.data.curation.embedding import Vectors, word_weights
+from study.data.curation.records import Record
 
 STARTS = 4
 """k-means is begun so often; the tightest clusters are kept."""
@@ -24,18 +22,18 @@ SHOWN_WORDS = 6
 class Clustering:
     """Clusters, the largest first."""
 
-    labels: NDArray[np.int64]  # (N,): which cluster a text is in, from 0
+    labels: NDArray[np.int64]  # (N,): which cluster a record is in, from 0
     words: tuple[tuple[str, ...], ...]  # a cluster: the words that set it apart
-    typical: tuple[int, ...]  # a cluster: the text nearest to its centre
+    typical: tuple[int, ...]  # a cluster: the record nearest to its centre
 
     @property
     def sizes(self) -> list[int]:
-        """Return how many texts each cluster holds."""
+        """Return how many records each cluster holds."""
         return [int((self.labels == cluster).sum()) for cluster in range(len(self.words))]
 
 
-def clustering(texts: Sequence[str], vectors: Vectors, clusters: int, seed: int) -> Clustering:
-    """Group texts by their vectors, shape (N, D), on one thread.
+def clustering(records: Sequence[Record], vectors: Vectors, clusters: int, seed: int) -> Clustering:
+    """Group records by their inputs' vectors, shape (N, D), on one thread.
 
     There are fewer clusters than asked for where there are fewer distinct vectors.
     """
@@ -49,7 +47,7 @@ def clustering(texts: Sequence[str], vectors: Vectors, clusters: int, seed: int)
     by_size = np.argsort(-np.bincount(means.labels_, minlength=means.n_clusters), kind="stable")
     labels = np.argsort(by_size)[means.labels_]
     typical = distances.argmin(axis=0)[by_size]
-    return Clustering(labels, _words(texts, labels), tuple(typical.tolist()))
+    return Clustering(labels, _words(contents(records), labels), tuple(typical.tolist()))
 
 
 def _words(texts: Sequence[str], labels: NDArray[np.int64]) -> tuple[tuple[str, ...], ...]:

@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from study.data.curation.content import contents
+from study.data.curation.records import Record
 from study.errors import InputError
 from study.hub import check_reachable
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Vectors = NDArray[np.float32]
-
+Vectors = NDArray[np.float32]
+"""Shape (N, D)."""
 Progress = Callable[[int, int], None]
 """Called with what is done and the total."""
 DIMENSIONS = 100
 """What latent semantic analysis is usually reduced to."""
 WORDS = 50_000
-TOKEN = r"(?u)\w+|[^\w\s]"
-"""A word or one mark, so that no text is without any."""
 
 
 class Embed(Protocol):
-    """Returns a vector of length 1 for each text, shape (N, D), and says how far it is."""
+    """Returns a vector of length 1 for each record's input, shape (N, D); says how far it is."""
 
-    def __call__(self, texts: Sequence[str], seed: int, progress: Progress) -> Vectors:
-        """Embed the texts; whatever is drawn comes from the seed."""
+    def __call__(self, records: Sequence[Record], seed: int, progress: Progress) -> Vectors:
+        """Embed the inputs; whatever is drawn comes from the seed."""
         ...
 
 
-def tfidf(texts: Sequence[str], seed: int, progress: Progress) -> Vectors:
-    """Embed texts by their words: TF-IDF, then latent semantic analysis, on one thread."""
+def tfidf(records: Sequence[Record], seed: int, progress: Progress) -> Vectors:
+    """Embed inputs by their own words: TF-IDF, then latent semantic analysis."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.preprocessing import normalize
 
-    matrix = word_weights(texts)[0]
+    matrix = word_weights(contents(records))[0]
     progress(1, 2)
     if min(matrix.shape) > DIMENSIONS:
         reduction = TruncatedSVD(DIMENSIONS, random_state=seed % 2**32)
@@ -49,11 +47,14 @@ def tfidf(texts: Sequence[str], seed: int, progress: Progress) -> Vectors:
 
 
 def word_weights(texts: Sequence[str]) -> tuple[Any, Sequence[str]]:
-    """Return the TF-IDF matrix, sparse, rows of length 1, shape (N, V), and its V words."""
+    """Return the TF-IDF of texts whose words are spaced: sparse, (N, V), and its V words.
+
+    Rows have length 1.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(
-        token_pattern=TOKEN, sublinear_tf=True, max_features=WORDS, dtype=np.float32
+        token_pattern=r"\S+", sublinear_tf=True, max_features=WORDS, dtype=np.float32
     )
     matrix = vectorizer.fit_transform(texts)
     return matrix, list(vectorizer.get_feature_names_out())
@@ -82,10 +83,11 @@ class Encoder:
         positions = getattr(self._model.config, "max_position_embeddings", self.MAX_TOKENS)
         self._max_tokens = min(self._tokenizer.model_max_length, positions, self.MAX_TOKENS)
 
-    def __call__(self, texts: Sequence[str], seed: int, progress: Progress) -> Vectors:
-        """Embed texts, those of like length together; nothing is drawn from the seed."""
+    def __call__(self, records: Sequence[Record], seed: int, progress: Progress) -> Vectors:
+        """Embed inputs, those of like length together; nothing is drawn from the seed."""
         import torch
 
+        texts = [record.source for record in records]
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         found: list[Any] = [None] * len(texts)
         with torch.inference_mode():

@@ -39,7 +39,17 @@ def _clusters(report: Mapping[str, Any]) -> str:
     names = ("cluster", "size", "selected", "topped up", "words above average", "nearest to centre")
     return (
         f"## Clusters\n\n{report['filling']}.  k-means over {report['encoder']}; within a cluster "
-        f"every template gives its share.\n\n{_table(names, rows)}"
+        f"every template gives its share.{_agreement(report)}\n\n{_table(names, rows)}"
+    )
+
+
+def _agreement(report: Mapping[str, Any]) -> str:
+    found = report["agreement_with_templates"]
+    if found is None:
+        return ""
+    return (
+        f"  Adjusted mutual information of clusters and templates: {found:.2f} (0: they have "
+        "nothing to do with each other; 1: they are the same)."
     )
 
 

@@ -49,13 +49,10 @@ def topped_up(sizes: Sequence[int], each: int) -> list[int]:
     """
     quotas = [0] * len(sizes)
     missing = min(each * len(sizes), sum(sizes))
-    while missing:
-        roomy = [i for i, size in enumerate(sizes) if quotas[i] < size]
-        share, rest = divmod(missing, len(roomy))
-        for rank, i in enumerate(roomy):
-            given = min(share + (rank < rest), sizes[i] - quotas[i])
-            quotas[i] += given
-            missing -= given
+    smallest_first = sorted(range(len(sizes)), key=lambda i: (sizes[i], -i))
+    for done, i in enumerate(smallest_first):
+        quotas[i] = min(sizes[i], missing // (len(sizes) - done))
+        missing -= quotas[i]
     return quotas
 
 

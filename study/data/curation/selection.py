@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from study.data.curation.cleaning import CountTokens, Dropped, Lengths, clean
 from study.data.curation.clusters import Clustering, clustering
@@ -107,34 +109,34 @@ def curate(
     Raises:
         InputError: nothing is left to select, or less than a split needs.
     """
-    if choices.lengths.max_tokens is not None and count_tokens is None:
-        raise InputError("max_tokens: needs a tokenizer to count by")
     seed = choices.seed
-    kept, dropped = clean(shuffled(records, seed, "order"), choices.lengths, count_tokens)
-    if not kept:
-        raise InputError(_nothing_left(dropped))
+    kept, dropped = _usable(records, choices, count_tokens)
     drawn = shuffled(_drawn(kept, choices), seed, "clusters")
-    texts = [record.source for record in drawn]
-    vectors = embed(
-        texts, derive_seed(seed, "embedding"), lambda done, all_: progress("embedding", done, all_)
-    )
-    progress("clustering", 0, 1)
-    found = clustering(texts, vectors, choices.clusters, derive_seed(seed, "k-means"))
-    progress("clustering", 1, 1)
+    vectors = embed(drawn, derive_seed(seed, "embedding"), partial(progress, "embedding"))
+    progress("clustering", 0, 0)
+    found = clustering(drawn, vectors, choices.clusters, derive_seed(seed, "k-means"))
     members = _members(drawn, found)
     quotas = topped_up(found.sizes, choices.per_cluster)
-    selected = [
-        record
-        for cluster, (own, quota) in enumerate(zip(members, quotas, strict=True))
-        for record in proportional(own, quota, seed, f"cluster {cluster}")
-    ]
+    selected = _filled(members, quotas, seed)
     return Curation(
         {name: tuple(part) for name, part in split(selected, choices.shares, seed).items()},
         (*dropped, *_left(kept, drawn, NOT_DRAWN), *_left(drawn, selected, FULL)),
-        _clusters(found, quotas, texts),
+        _clusters(found, quotas, drawn),
         {record.number: cluster for cluster, own in enumerate(members) for record in own},
         choices,
     )
+
+
+def _usable(
+    records: Sequence[Record], choices: Choices, count_tokens: CountTokens | None
+) -> tuple[list[Record], list[Dropped]]:
+    if choices.lengths.max_tokens is not None and count_tokens is None:
+        raise InputError("max_tokens: needs a tokenizer to count by")
+    ordered = shuffled(records, choices.seed, "order")
+    kept, dropped = clean(ordered, choices.lengths, count_tokens)
+    if not kept:
+        raise InputError(_nothing_left(dropped))
+    return kept, dropped
 
 
 def _drawn(records: Sequence[Record], choices: Choices) -> list[Record]:
@@ -153,11 +155,20 @@ def _members(records: Sequence[Record], found: Clustering) -> list[list[Record]]
     return members
 
 
+def _filled(members: Sequence[Sequence[Record]], quotas: Sequence[int], seed: int) -> list[Record]:
+    """Return what every cluster gives, of each template its share."""
+    return [
+        record
+        for cluster, (own, quota) in enumerate(zip(members, quotas, strict=True))
+        for record in proportional(own, quota, seed, f"cluster {cluster}")
+    ]
+
+
 def _clusters(
-    found: Clustering, quotas: Sequence[int], texts: Sequence[str]
+    found: Clustering, quotas: Sequence[int], records: Sequence[Record]
 ) -> tuple[Cluster, ...]:
     rows = zip(found.sizes, quotas, found.words, found.typical, strict=True)
-    return tuple(Cluster(size, quota, words, texts[i]) for size, quota, words, i in rows)
+    return tuple(Cluster(size, quota, words, records[i].source) for size, quota, words, i in rows)
 
 
 def _left(before: Sequence[Record], after: Sequence[Record], reason: str) -> list[Dropped]:
@@ -166,5 +177,6 @@ def _left(before: Sequence[Record], after: Sequence[Record], reason: str) -> lis
 
 
 def _nothing_left(dropped: Sequence[Dropped]) -> str:
-    reasons = sorted({d.reason for d in dropped})
-    return f"records: none of {len(dropped):,} is usable: {', '.join(reasons)}"
+    reasons = Counter(d.reason for d in dropped)
+    counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
+    return f"records: none of {len(dropped):,} is usable: {counts or 'there are none'}"

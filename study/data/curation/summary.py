@@ -20,6 +20,7 @@ def summary(records: Sequence[Record], curation: Curation) -> dict[str, Any]:
         "selected": curation.selected,
         "splits": {name: len(part) for name, part in curation.splits.items()},
         "filling": filling(curation),
+        "agreement_with_templates": _agreement(records, curation),
         "templates": _templates(records, curation),
         "clusters": _clusters(curation),
         "choices": asdict(curation.choices),
@@ -39,6 +40,21 @@ def filling(curation: Curation) -> str:
     lacking = sum(each - cluster.size for cluster in clusters if cluster.size < each)
     which = f"cluster{'s' if len(short) > 1 else ''} {', '.join(short)}"
     return f"{asked}: {lacking:,} lacking in {which}, topped up from the others"
+
+
+def _agreement(records: Sequence[Record], curation: Curation) -> float | None:
+    """Return the adjusted mutual information of cluster and template: 0 is chance, 1 the same."""
+    from sklearn.metrics import adjusted_mutual_info_score
+
+    pairs = [
+        (record.template, curation.cluster_of[record.number])
+        for record in records
+        if record.number in curation.cluster_of
+    ]
+    templates, clusters = zip(*pairs, strict=True)
+    if len(set(templates)) == 1 or len(set(clusters)) == 1:
+        return None
+    return float(adjusted_mutual_info_score(templates, clusters))
 
 
 def _stage(reason: str) -> int:
