@@ -46,7 +46,7 @@ class ChatFormat:
 
         Args:
             tokenizer: A fast tokenizer of transformers.
-            instruction: What the system message says.
+            instruction: What the system message says; without one there is none.
             stop_token: A token of the vocabulary; where there is none of this name, the first
                 reserved token stands for it.
             max_tokens: Source and answer are cut to so many tokens each.
@@ -80,10 +80,9 @@ class ChatFormat:
         return Dialogue(tuple(self._ids(prompt)), ids, source_is_cut or answer_is_cut)
 
     def _written(self, source: str, answer: str | None = None) -> str:
-        messages = [
-            {"role": "system", "content": self._instruction},
-            {"role": "user", "content": source},
-        ]
+        messages = [{"role": "user", "content": source}]
+        if self._instruction:
+            messages.insert(0, {"role": "system", "content": self._instruction})
         if answer is not None:
             messages.append({"role": "assistant", "content": answer})
         return str(

@@ -143,11 +143,11 @@ def _jsonl_rows(path: Path, data: DataSpec) -> Iterator[tuple[str, str, str]]:
 
 
 def _sides(row: Any, data: DataSpec, where: str) -> tuple[str, str]:
-    return _field(row, data.source_column, where), _field(row, data.target_column, where)
+    return text_field(row, data.source_column, where), text_field(row, data.target_column, where)
 
 
-def _field(row: Any, name: str, where: str) -> str:
-    """Return a field by name; a dotted name reaches into nested objects."""
+def text_field(row: Any, name: str, where: str) -> str:
+    """Return a text by its name; a dotted name reaches into nested objects.  InputError if none."""
     value = row
     for part in [name] if isinstance(row, Mapping) and name in row else name.split("."):
         if not isinstance(value, Mapping) or part not in value:

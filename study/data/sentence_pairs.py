@@ -79,10 +79,11 @@ def _file_rows(path: Path) -> Iterator[Row]:
         raise InputError(
             f"{path}: unknown kind of file, got {path.suffix!r}; allowed: .tsv, .jsonl"
         )
-    return _json_rows(path) if suffix == ".jsonl" else _tsv_rows(path)
+    return json_rows(path) if suffix == ".jsonl" else _tsv_rows(path)
 
 
-def _json_rows(path: Path) -> Iterator[Row]:
+def json_rows(path: Path) -> Iterator[Row]:
+    """Yield every line of a JSONL file as an object, with the place it stands at."""
     for where, line in lines_of(path):
         try:
             row = json.loads(line)
