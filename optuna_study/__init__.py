@@ -11,7 +11,7 @@ import typer
 from optuna_study.adapting import comet, export
 from optuna_study.preparing import base, curate
 from optuna_study.reading import compare, importance, next_, report, show
-from optuna_study.running import run
+from optuna_study.running import confirm, run
 from optuna_study.studies import check, list_
 from study.errors import InputError
 
@@ -26,7 +26,8 @@ app = typer.Typer(
 
 COMMANDS = (
     *(run, check, list_),
-    *(show, importance, report, compare, next_),
+    *(show, importance, report, compare),
+    *(confirm, next_),
     *(export, comet),
     *(base, curate),
 )

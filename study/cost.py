@@ -7,7 +7,7 @@ from typing import Any
 from study.base_models import BaseModel, locate_base
 from study.data.corpora import corpus_of
 from study.data.embedded import Pair
-from study.data.readers import Corpus
+from study.data.readers import SPLITS, Corpus
 from study.data.remarks import data_remarks
 from study.engines.attaching import attach
 from study.hyperparameters import MethodSpec
@@ -57,7 +57,7 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
 def _data_line(corpus: Corpus[Any]) -> str:
     seen = {_first(example) for example in corpus.train}
     shared = sum(_first(example) in seen for example in corpus.dev)
-    sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in ("train", "dev", "general"))
+    sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in SPLITS if corpus.split(s))
     warning = f"; {shared} dev sources stand in train too: scores flatter" if shared else ""
     return f"data     {sizes} pairs{warning}"
 

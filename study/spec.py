@@ -59,6 +59,7 @@ class DataSpec(Strict):
     train: Path | None = None
     dev: Path | None = None
     general: Path | None = None
+    test: Path | None = None
     source_column: str = "source"
     target_column: str = "target"
     label_column: str | None = None
@@ -80,8 +81,9 @@ class DataSpec(Strict):
     @model_validator(mode="after")
     def _has_one_origin(self) -> Self:
         if self.train is None and self.dev is None:
-            if self.general is not None and self.corpus in (None, "embedded"):
-                raise ValueError("general: the embedded corpus brings its own general text")
+            for split in ("general", "test") if self.corpus in (None, "embedded") else ():
+                if getattr(self, split) is not None:
+                    raise ValueError(f"{split}: the embedded corpus brings its own")
             return self
         if self.corpus is not None:
             raise ValueError(f"corpus: give it or files, not both, got {self.corpus!r}")
@@ -97,7 +99,7 @@ class DataSpec(Strict):
     @property
     def files(self) -> dict[str, Path]:
         """Return the files that are given: split -> path."""
-        named = {"train": self.train, "dev": self.dev, "general": self.general}
+        named = {split: getattr(self, split) for split in ("train", "dev", "general", "test")}
         return {split: path for split, path in named.items() if path is not None}
 
 

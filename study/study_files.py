@@ -14,7 +14,7 @@ from study.errors import InputError
 from study.spec import StudySpec, parse_spec
 
 DEFAULT_SPACE = "lora-wide"
-PATH_KEYS = ("train", "dev", "general")
+PATH_KEYS = ("train", "dev", "general", "test")
 FOLDER_OR_NAME = (
     ("base", "model"),
     ("distillation", "teacher"),
