@@ -14,7 +14,9 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from contextlib import closing
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -34,6 +36,9 @@ OPTUNA_TABLES = {"studies", "trials", "version_info"}
 BUSY_TIMEOUT_SECONDS = 60
 WRITE_TIMEOUT_SECONDS = 5.0  # of the first try: is somebody else writing?
 DATABASE_NAME = "study.db"
+DIALECTS = ("sqlite", "postgresql")  # what a run can write to; anything that Optuna knows is read
+ALREADY_THERE = r"(?i)already exists|duplicate key|unique constraint"
+CREATION_ATTEMPTS, CREATION_SECONDS = 10, 0.3
 
 
 def hidden(url: str) -> str:
@@ -53,6 +58,11 @@ def sqlite_url(path: Path) -> str:
     return url
 
 
+def is_shared(url: str) -> bool:
+    """Whether a storage is a server, which other machines reach too."""
+    return _sqlite_path(url) is None
+
+
 # ---------------------------------------------------------------- writing
 
 
@@ -66,14 +76,34 @@ def open_for_writing(url: str) -> RDBStorage:
     path = _sqlite_path(url)
     if path is not None:
         _prepare_sqlite(path)
-    arguments: dict[str, Any] = {"timeout": BUSY_TIMEOUT_SECONDS} if path is not None else {}
+    options: dict[str, Any] = (
+        {"pool_pre_ping": True}  # a server may have hung up while a trial trained
+        if path is None
+        else {"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}}
+    )
     try:
-        storage = RDBStorage(_verbatim(url), engine_kwargs={"connect_args": arguments})
+        storage = _with_tables(lambda: RDBStorage(_verbatim(url), engine_kwargs=options))
     except _opening_errors() as error:
         raise InputError(f"{hidden(url)}: cannot open the storage: {_one_line(error)}") from error
+    if storage.engine.dialect.name not in DIALECTS:
+        raise InputError(
+            f"{hidden(url)}: a run needs {' or '.join(DIALECTS)}, got {storage.engine.dialect.name}"
+        )
     if path is not None:
-        _spare_the_disk(storage.engine)
+        _share_the_file(storage.engine)
     return storage
+
+
+def _with_tables(create: Callable[[], RDBStorage]) -> RDBStorage:
+    """Open a storage whose tables several runs may be creating at this very moment."""
+    for _ in range(CREATION_ATTEMPTS):
+        try:
+            return create()
+        except (DBAPIError, AssertionError) as error:
+            if isinstance(error, DBAPIError) and not re.search(ALREADY_THERE, str(error.orig)):
+                raise
+            time.sleep(CREATION_SECONDS)
+    return create()
 
 
 def writable_url(target: str) -> str:
@@ -84,18 +114,27 @@ def writable_url(target: str) -> str:
     return sqlite_url(path / DATABASE_NAME if path.is_dir() else path)
 
 
-def _spare_the_disk(engine: sqlalchemy.Engine) -> None:
-    """Let SQLite flush at checkpoints instead of at every commit, of which a trial makes dozens.
+def _share_the_file(engine: sqlalchemy.Engine) -> None:
+    """Let several runs write one SQLite file, and spare the disk.
 
-    In WAL mode that is safe against killed processes; a power failure may lose the last trials, but
-    never the database.
+    Optuna reads a row, decides and writes it back; here every transaction takes the file's write
+    lock before it reads, as `FOR UPDATE` does on a server, so nobody else decides in between.
+
+    SQLite flushes at checkpoints instead of at every commit, of which a trial makes dozens.  In WAL
+    mode that is safe against killed processes; a power failure may lose the last trials, but never
+    the database.
     """
 
-    def set_pragma(connection: Any, record: Any) -> None:
+    def prepare(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # `begin` below says it, not the driver
         connection.execute("PRAGMA synchronous=NORMAL")
 
-    sqlalchemy.event.listen(engine, "connect", set_pragma)
-    engine.dispose()  # what was opened before flushes at every commit
+    def begin(connection: sqlalchemy.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    sqlalchemy.event.listen(engine, "connect", prepare)
+    sqlalchemy.event.listen(engine, "begin", begin)
+    engine.dispose()  # what was opened before does neither
 
 
 def _verbatim(url: str) -> str:
@@ -131,7 +170,11 @@ def close_after_writing(storage: RDBStorage) -> None:
     storage.engine.dispose()
     path = _sqlite_path(storage.url)
     if path is not None and path.is_file():
-        with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS)) as connection:
+        # no room, or another run at work: the log keeps what it holds
+        with (
+            suppress(sqlite3.OperationalError),
+            closing(sqlite3.connect(path, timeout=WRITE_TIMEOUT_SECONDS)) as connection,
+        ):
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
