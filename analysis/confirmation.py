@@ -140,7 +140,14 @@ def confirmation_of(data: StudyData, *, seed: int = 0) -> Confirmation | None:
     winner = next((m for m in models if m.trial == data.best_trial.number), None)
     if winner is None:
         return None
-    others = tuple(m for m in models if m is not winner and _paired(winner, m))
+    return confirmation_among(metric, winner, [m for m in models if m is not winner], seed)
+
+
+def confirmation_among(
+    metric: str, winner: Retrained, models: Sequence[Retrained], seed: int = 0
+) -> Confirmation:
+    """Return the winner tested against every model that was trained on some of its seeds."""
+    others = tuple(m for m in models if _paired(winner, m))
     found = [_difference(winner, other, seed) for other in others]
     adjusted = holm([p for _, _, p, _ in found])
     tested = tuple(

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from analysis import drawing
 from analysis.confirmation import Confirmation
-from analysis.palette import INK, colour_of, label_of, shortened
-from analysis.plots import in_house_style, new_axes
+from analysis.palette import INK, colour_of, in_house_style, label_of, new_axes, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

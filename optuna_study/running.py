@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from optuna_study.console import load, messages, print_json, progress_bar, results
-from optuna_study.options import AsJson
+from optuna_study.options import AsJson, StudyName
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -75,6 +75,10 @@ def confirm(
         typer.Option(help="Another trial to train again, what you used so far say; repeatable."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=2, help="Fresh seeds for each.")] = 5,
+    storage: Annotated[
+        str | None, typer.Option(help="Where the study is stored, if not in TARGET.")
+    ] = None,
+    study_name: StudyName = None,
     test: Annotated[
         Path | None, typer.Option(help="Held-out examples. [default: the study's data.test]")
     ] = None,
@@ -91,7 +95,7 @@ def confirm(
     from study.confirming import chosen_trials, confirm_study, stored_spec
     from study.terminal_view import make_view
 
-    data = load(target)
+    data = load(storage or target, study_name)
     spec = stored_spec(data.spec_text, target, test)
     choice = _choice(engine, slots, workers)
     done = confirm_study(
@@ -100,29 +104,29 @@ def confirm(
         make_view(spec, messages()),
         chosen_trials(data.ranked(), top, trial or ()),
         seeds=seeds,
+        storage=storage,
         choice=choice,
     )
-    _conclude_confirmation(target, as_json)
+    _conclude_confirmation(load(storage or target, study_name), Path(target), as_json)
     if not done:
         messages().print("Not all of it is trained; the same command continues.")
 
 
-def _conclude_confirmation(target: str, as_json: bool) -> None:
+def _conclude_confirmation(data: Any, folder: Path, as_json: bool) -> None:
     from analysis.confirmation import confirmation_of
     from reports.build import build_report
     from reports.confirmation import confirmation_table
 
-    data = load(target)
     found = confirmation_of(data)
     if found is None:
-        raise InputError(f"{target}: the best trial is not trained again yet")
+        raise InputError(f"{folder}: the best trial is not trained again yet")
     if as_json:
         print_json(found.to_json())
         return
     console = results()
     console.print(confirmation_table(found), width=min(console.width, 80))
     with progress_bar("the report") as progress:
-        report = build_report(data, Path(target) / "report.html", progress=progress)
+        report = build_report(data, folder / "report.html", progress=progress)
     console.print(f"\nreport   {report}", highlight=False, soft_wrap=True)
 
 

@@ -6,7 +6,7 @@ from analysis.comparison import Comparison
 from analysis.distillation import distillation_of
 from analysis.importance import Importances, ParameterImportance
 from analysis.palette import label_of
-from reports.confirmation import verdict as verdict_of_confirmation
+from reports.confirmation import headline
 from reports.distillation import verdict
 from reports.evidence import policy_span
 from reports.page import KeyFigure
@@ -123,7 +123,7 @@ def _one_gain(comparison: Comparison, method: str) -> str:
 def _confirmed(results: Results) -> str:
     """What fresh seeds and held-out examples say of the best trial."""
     found = results.confirmation
-    return " ".join(verdict_of_confirmation(found, results.method)) if found else ""
+    return headline(found, results.method) if found else ""
 
 
 def _distillation(results: Results) -> str:

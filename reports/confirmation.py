@@ -10,7 +10,7 @@ from rich.text import Text
 from analysis.confirmation import Confirmation, Luck, Retrained, Tested
 from analysis.confirmation_plot import plot_confirmation
 from reports.figures import draw
-from reports.page import Cell, Figures, Prose, Section, Table
+from reports.page import Beside, Cell, Figures, Prose, Section, Table
 from reports.results import Results
 from reports.terminal import empty_table, plain
 from reports.wording import alike, baseline, interval, listing, number, probability, signed
@@ -36,22 +36,34 @@ def confirmation_section(results: Results) -> Section | None:
         "fresh seeds and scored on examples that no search has seen. A difference counts where its "
         "adjusted p-value is below 0.05.",
         (
-            Prose((*verdict(found, results.method), *cost(found))),
-            Figures((figure,)),
-            _models_table(found),
+            Beside(
+                (Figures((figure,)),),
+                (Prose((*verdict(found, results.method), *cost(found))), _models_table(found)),
+            ),
             _tested_table(found, results.method),
         ),
     )
 
 
+def headline(found: Confirmation, method: str = "lora") -> str:
+    """Whether the winner is better than the default, in one sentence; than the next without one."""
+    by_name = {t.other: t for t in found.tested}
+    tested = by_name.get("default") or next(iter(found.tested), None)
+    where = f"trained again on {len(found.winner.seeds)} fresh seeds, {found.winner.name} is"
+    if tested is None:
+        return ""
+    than = f"{_named(tested, method)} on {found.n_examples} held-out examples"
+    if not tested.clear:
+        return f"Not confirmed: {where} not clearly different from {than} ({_with_sign(tested)})."
+    way = f"{number(abs(tested.gain))} {'better' if tested.gain > 0 else 'worse'}"
+    found_so = "Confirmed" if tested.gain > 0 else "Refuted"
+    return f"{found_so}: {where} {way} than {than} (95 % interval {interval(tested.ci)})."
+
+
 def verdict(found: Confirmation, method: str = "lora") -> tuple[str, ...]:
-    """Whether the winner is better, by how much, and how much of its search score was luck."""
+    """The headline, the other comparisons, and how much of the search score was luck."""
     seeds, label = len(found.winner.seeds), METRICS[found.metric].label
-    said = [
-        f"{found.winner.name.capitalize()}, trained again on {seeds} fresh seeds, has {label} "
-        f"{number(float(found.winner.scores.mean()))} on {found.n_examples} held-out examples.",
-        *_against(found, method),
-    ]
+    said = [headline(found, method), *_against(found, method)]
     if found.luck is not None:
         said.append(luck(found.luck, label))
     if seeds < FEW_SEEDS:
@@ -60,15 +72,17 @@ def verdict(found: Confirmation, method: str = "lora") -> tuple[str, ...]:
 
 
 def _against(found: Confirmation, method: str) -> list[str]:
-    better = [t for t in found.tested if t.clear and t.gain > 0]
-    worse = [t for t in found.tested if t.clear and t.gain <= 0]
-    open_ones = [t for t in found.tested if not t.clear]
+    """The comparisons that the headline leaves out."""
+    tested = [t for t in found.tested if t.other != "default"]
     said = [
         f"It is {way} than {listing(f'{_named(t, method)} by {_by(t)}' for t in those)}."
-        for way, those in (("better", better), ("worse", worse))
+        for way, those in (
+            ("better", [t for t in tested if t.clear and t.gain > 0]),
+            ("worse", [t for t in tested if t.clear and t.gain <= 0]),
+        )
         if those
     ]
-    if open_ones:
+    if open_ones := [t for t in tested if not t.clear]:
         named = listing(f"{_named(t, method)} ({_with_sign(t)})" for t in open_ones)
         said.append(f"It is not clearly different from {named}.")
     return said

@@ -72,7 +72,8 @@ def confirm_study(
     corpus = corpus_of(spec)
     if not corpus.test:
         raise InputError("data.test: confirming needs held-out examples; give a file by --test")
-    with locked(out), open_ledger(storage or sqlite_url(out / DATABASE_NAME), spec, out) as ledger:
+    url = storage or sqlite_url(out / DATABASE_NAME)
+    with locked(out, alone=True), open_ledger(url, spec, out) as ledger:
         pending = ledger.unconfirmed(confirmation_configs(spec, candidates, seeds))
         if not pending:
             return True

@@ -10,7 +10,7 @@ import math
 import sqlite3
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -268,6 +268,27 @@ class Ledger:
         else:
             self._claims.release(claim)
 
+    def unconfirmed(self, configs: Sequence[TrialConfig]) -> list[TrialConfig]:
+        """Return the confirmations that are not stored yet."""
+        rows = records.read_evaluations(self._engine, self._id, role="confirm")
+        known = {(row.trial_number, row.name, row.seed) for row in rows}
+        return [c for c in configs if (c.repeats, c.name, c.seed) not in known]
+
+    def record_confirmation(self, config: TrialConfig, result: TrialResult) -> None:
+        """Store a training on a fresh seed, which is no Optuna trial.
+
+        Raises InputError where an earlier confirmation had other test examples.
+        """
+        stored = records.read_examples(self._engine, self._id).get("test")
+        if stored is not None:
+            texts = tuple(zip(stored.sources, stored.targets, strict=True))
+            if texts != tuple(result.splits["test"].texts):
+                raise InputError(
+                    f"{self._spec.name}: data.test: an earlier confirmation had other examples; "
+                    "the two cannot be compared"
+                )
+        self._record(config, result)
+
     def _tell(
         self, trial: optuna.Trial, claim: Claim, state: TrialState, values: Any = None
     ) -> bool:
@@ -299,7 +320,7 @@ class Ledger:
 
     def _record(self, config: TrialConfig, result: TrialResult) -> None:
         self._record_examples(result)
-        number = config.number if config.role == "search" else None
+        number = config.number if config.role == "search" else config.repeats
         records.write_evaluations(
             self._engine,
             self._id,

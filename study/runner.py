@@ -91,14 +91,14 @@ def run_study(
     check_metrics(spec.evaluation)
     url = storage or sqlite_url(out / DATABASE_NAME)
     choice = _allowed(spec, choice, view)
-    with _locked(out, alone=not is_shared(url)):
+    with locked(out, alone=not is_shared(url)):
         corpus = corpus_of(spec) if task is None else None
         corpus_hashes = {} if corpus is None else corpus.hashes()
         with open_ledger(url, spec, out) as ledger:
             ledger.check_resumable(corpus_hashes)
             if ledger.is_finished():
                 return StudyRun(out, url, spec.name, stopped_early=False)
-            with _engine(spec, choice, task, view) as (engine, base):
+            with ready_engine(spec, choice, task, view) as (engine, base):
                 for remark in metric_remarks(spec.evaluation):
                     view.remarked(remark)
                 for remark in data_remarks(spec, corpus, base) if corpus else ():
@@ -130,7 +130,7 @@ class Runner:
     def run(self, workers: int) -> bool:
         """Run until the budget is used; returns whether it was stopped before."""
         done = self._ledger.counted()
-        with self._view.searching(self._total, done, workers), _stop_signals() as interruptible:
+        with self._view.searching(self._total, done, workers), stop_signals() as interruptible:
             try:
                 self._loop(interruptible)
             except KeyboardInterrupt:
@@ -257,7 +257,7 @@ class Runner:
 
 
 @contextmanager
-def _locked(out: Path, *, alone: bool) -> Iterator[None]:
+def locked(out: Path, *, alone: bool) -> Iterator[None]:
     """Make the run folder; on an SQLite file of its own a run has it `alone`."""
     lock = FileLock(out / ".lock")
     try:
@@ -288,7 +288,7 @@ def _allowed(spec: StudySpec, wanted: EngineChoice, view: View) -> EngineChoice:
 
 
 @contextmanager
-def _engine(
+def ready_engine(
     spec: StudySpec, choice: EngineChoice, task: Task | None, view: View
 ) -> Iterator[tuple[Engine, str]]:
     """Yield an engine that is ready, and the base's location."""
@@ -309,7 +309,7 @@ def _engine(
 
 
 @contextmanager
-def _stop_signals() -> Iterator[Callable[[], Any]]:
+def stop_signals() -> Iterator[Callable[[], Any]]:
     """Turn SIGINT and SIGTERM into KeyboardInterrupt, but only where nothing is being written.
 
     Yields a context manager for the places that may be interrupted.  A second signal is left to

@@ -59,8 +59,14 @@ def load_sentence_pairs(data: DataSpec) -> Corpus[SentencePair]:
     raw = {s: list(_raw(rows, where, data, skipped)) for s, (where, rows) in sources.items()}
     labels = data.labels or _labels([row for rows in raw.values() for row in rows])
     read = {split: tuple(_named(row, labels) for row in rows) for split, rows in raw.items()}
-    others = (read.get(split, ()) for split in ("general", "test"))
-    return Corpus(read["train"], read["dev"], *others, labels=labels, skipped=dict(skipped))
+    return Corpus(
+        read["train"],
+        read["dev"],
+        read.get("general", ()),
+        read.get("test", ()),
+        labels=labels,
+        skipped=dict(skipped),
+    )
 
 
 @cache
