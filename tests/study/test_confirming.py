@@ -78,9 +78,8 @@ def test_a_repetition_trains_the_same_configuration(
     data = load(folder)
     assert data.best_trial is not None
     own = data.evaluation("best")
-    again = [
-        row for row in data.evaluations if row.role == "confirm" and row.trial_number is not None
-    ]
+    confirmed = [row for row in data.evaluations if row.role == "confirm"]
+    again = [row for row in confirmed if row.trial_number is not None]
     assert {tuple(sorted(row.config.items())) for row in again} == {
         tuple(sorted(own.config.items()))
     }
