@@ -46,7 +46,7 @@ class ChatFormat:
 
         Args:
             tokenizer: A fast tokenizer of transformers.
-            instruction: What the system message says; without one there is none.
+            instruction: What the system message says; empty for none.
             stop_token: A token of the vocabulary; where there is none of this name, the first
                 reserved token stands for it.
             max_tokens: Source and answer are cut to so many tokens each.

@@ -129,13 +129,16 @@ def _study_file(
     document = {
         "name": order.out.name if STUDY_NAME.fullmatch(order.out.name) else "curated",
         "task": "causal_translation",
-        "base": {"model": _location(tokens.location) if tokens else "embedded"},
+        "base": {"model": _model_of(order.tokenizer)},
         "data": data,
         "evaluation": evaluation,
     }
     return tomli_w.dumps(document)
 
 
-def _location(model: str) -> str:
-    """Return a folder by its whole path: the study file stands elsewhere."""
-    return str(Path(model).resolve()) if Path(model).is_dir() else model
+def _model_of(tokenizer: str | None) -> str:
+    """Return the model that a tokenizer belongs to, a folder by its whole path."""
+    if tokenizer is None or not Path(tokenizer).is_dir():
+        return tokenizer or "embedded"
+    folder = Path(tokenizer).resolve()
+    return str(folder) if any(folder.glob("*.safetensors")) else "embedded"

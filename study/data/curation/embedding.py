@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from study.data.curation.content import contents
 from study.data.curation.records import Record
 from study.errors import InputError
-from study.hub import check_reachable
 
 Vectors = NDArray[np.float32]
 """Shape (N, D)."""
@@ -75,10 +74,6 @@ class Encoder:
         Raises:
             InputError: there is none, or transformers cannot load it.
         """
-        from pathlib import Path
-
-        if not Path(location).is_dir():
-            check_reachable(location, "model", "--encoder")
         self._model, self._tokenizer = _loaded(location)
         positions = getattr(self._model.config, "max_position_embeddings", self.MAX_TOKENS)
         self._max_tokens = min(self._tokenizer.model_max_length, positions, self.MAX_TOKENS)
@@ -116,8 +111,10 @@ def _loaded(location: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
+    from study.base_models import located
     from study.engines.process import be_one_quiet_thread
 
+    located(location, None, "--encoder")
     be_one_quiet_thread()
     try:
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)

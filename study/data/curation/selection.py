@@ -110,6 +110,7 @@ def curate(
         InputError: nothing is left to select, or less than a split needs.
     """
     seed = choices.seed
+    progress("cleaning", 0, 0)
     kept, dropped = _usable(records, choices, count_tokens)
     drawn = shuffled(_drawn(kept, choices), seed, "clusters")
     vectors = embed(drawn, derive_seed(seed, "embedding"), partial(progress, "embedding"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from study.data.chat import ChatFormat
@@ -61,14 +62,11 @@ class ChatTokens:
 
 
 def _loaded(location: str) -> Any:
-    from pathlib import Path
-
-    from study.base_models import load_tokenizer
-    from study.hub import check_reachable
+    from study.base_models import load_tokenizer, located
     from study.spec import BaseModelSpec
 
-    if not Path(location).is_dir():
-        check_reachable(location, "model", "--tokenizer")
+    if not Path(location).is_dir():  # of a folder the weights do not matter here
+        located(location, None, "--tokenizer")
     try:
         return load_tokenizer(location, BaseModelSpec(model=location))[0]
     except InputError as error:
