@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from study.methods import METHODS, MethodName
 
+MOST, MOST_ROWS = 1_000_000_000, 65_536  # what no study needs, and no machine has memory for
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
 
 
@@ -69,13 +70,13 @@ class TrainingSpec(Strict):
     """How one trial trains: AdamW with a warm-up, a schedule and gradient clipping."""
 
     learning_rate: Annotated[float, Field(strict=True, gt=0)] = 3e-4
-    steps: Annotated[int, Field(ge=1, strict=True)] = 120
-    batch_size: Annotated[int, Field(ge=1, strict=True)] = 16
+    steps: Annotated[int, Field(ge=1, le=MOST, strict=True)] = 120
+    batch_size: Annotated[int, Field(ge=1, le=MOST_ROWS, strict=True)] = 16
     warmup_fraction: Fraction = 0.05
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     weight_decay: Annotated[float, Field(strict=True, ge=0)] = 0.0
     max_grad_norm: Annotated[float, Field(strict=True, gt=0)] = 1.0
-    report_every: Annotated[int, Field(ge=1, strict=True)] = 30
+    report_every: Annotated[int, Field(ge=1, le=MOST, strict=True)] = 30
     base_dropout: StrictBool = False
 
 

@@ -15,6 +15,8 @@ import tomli_w
 from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
 
 from study.hyperparameters import (
+    MOST,
+    MOST_ROWS,
     DistillationSpec,
     Hyperparameters,
     MethodSpec,
@@ -66,7 +68,7 @@ class DataSpec(Strict):
     labels: tuple[str, ...] = ()
     source_language: str = "eng_Latn"
     target_language: str = "fra_Latn"
-    max_tokens: Annotated[int, Field(ge=4, strict=True)] = 128
+    max_tokens: Annotated[int, Field(ge=4, le=MOST, strict=True)] = 128
     too_long: Literal["truncate", "refuse"] = "truncate"
     instruction: str = INSTRUCTION
     stop_token: Annotated[str, Field(min_length=1)] = STOP_TOKEN
@@ -118,8 +120,8 @@ class EvaluationSpec(Strict):
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("bleu", "chrf", "loss")
     encoder: Annotated[str, Field(min_length=1)] | None = None
     synonyms: Literal["none", "wordnet"] = "none"
-    num_beams: Positive = 1
-    max_new_tokens: Positive = 64
+    num_beams: Annotated[int, Field(ge=1, le=1024, strict=True)] = 1
+    max_new_tokens: Annotated[int, Field(ge=1, le=MOST_ROWS, strict=True)] = 64
     batch_size: Positive = 128
     report_examples: Positive = 64
 

@@ -282,7 +282,7 @@ def _query(path: Path, query: str) -> list[tuple[Any, ...]]:
     try:
         with closing(_connect_read_only(path)) as connection:
             return connection.execute(query).fetchall()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # its own words may be damaged too
         raise InputError(f"{path}: cannot read the database: {error}") from error
 
 
@@ -340,6 +340,13 @@ def storage_problem(error: BaseException) -> str | None:
     if not isinstance(error, (StorageInternalError, SQLAlchemyError, sqlite3.Error)):
         return None
     return f"cannot read or write the database: {_one_line(error)}"
+
+
+def damage_in(error: BaseException) -> str:
+    """Return in one line what reading a damaged study raised, whichever library did."""
+    if storage_problem(error) is not None:
+        return _one_line(error)
+    return f"{type(error).__name__}: {_one_line(error)}"
 
 
 def _one_line(error: BaseException) -> str:
