@@ -74,7 +74,8 @@ def confirm_study(
         raise InputError("data.test: confirming needs held-out examples; give a file by --test")
     url = storage or sqlite_url(out / DATABASE_NAME)
     with locked(out, alone=True), open_ledger(url, spec, out) as ledger:
-        pending = ledger.unconfirmed(confirmation_configs(spec, candidates, seeds))
+        wanted = confirmation_configs(spec, candidates, seeds, len(corpus.train))
+        pending = ledger.unconfirmed(wanted)
         if not pending:
             return True
         with ready_engine(spec, choice, None, view) as (engine, _):
@@ -82,9 +83,12 @@ def confirm_study(
 
 
 def confirmation_configs(
-    spec: StudySpec, candidates: Sequence[Candidate], seeds: int
+    spec: StudySpec, candidates: Sequence[Candidate], seeds: int, examples: int
 ) -> list[TrialConfig]:
-    """Return what is to be trained: seed by seed every candidate and baseline; the base once."""
+    """Return what is to be trained: seed by seed every candidate and baseline; the base once.
+
+    `examples` are those of training: what epochs are counted in.
+    """
     untrained, *defaults = baseline_configs(spec)
     number = iter(range(FIRST_NUMBER, FIRST_NUMBER - 10**9, -1))
     configs = [replace(untrained, number=next(number), role="confirm")]
@@ -95,7 +99,7 @@ def confirmation_configs(
             replace(config, number=next(number), seed=seed, role="confirm")
             for config in (*again, *defaults)
         ]
-    return configs
+    return [replace(c, training=c.training.counted(examples)) for c in configs]
 
 
 def chosen_trials(

@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,18 +104,22 @@ def run_study(
                 for remark in data_remarks(spec, corpus, base) if corpus else ():
                     view.remarked(remark)
                 ledger.begin(provenance(choice.name, choice.workers, base, corpus_hashes))
-                stopped = Runner(spec, engine, ledger, view).run(choice.workers)
+                examples = len(task.examples("train") if task else corpus_of(spec).train)
+                stopped = Runner(spec, engine, ledger, view, examples).run(choice.workers)
     return StudyRun(out, url, spec.name, stopped)
 
 
 class Runner:
     """Fills the engine's slots from Optuna, and the ledger from the engine."""
 
-    def __init__(self, spec: StudySpec, engine: Engine, ledger: Ledger, view: View) -> None:
+    def __init__(
+        self, spec: StudySpec, engine: Engine, ledger: Ledger, view: View, examples: int
+    ) -> None:
         self._spec = spec
         self._engine = engine
         self._ledger = ledger
         self._view = view
+        self._examples = examples  # of training: what epochs are counted in
         self._space = spec.search.search_space
         self._objective = spec.evaluation.objective[0]
         self._baselines = {config.number: config for config in baseline_configs(spec)}
@@ -160,6 +164,7 @@ class Runner:
             if claim is None:
                 return
             config = self._config_of(claim)
+            config = replace(config, training=config.training.counted(self._examples))
             self._claims[config.number] = claim
             self._running[config.number] = config
             self._engine.start(config)

@@ -45,7 +45,7 @@ class TrialConfig:
         if self.method is None:
             return {}
         shown = {"method": self.method.name, **self.method.own}
-        shown |= self.training.model_dump(exclude={"report_every"})
+        shown |= self.training.model_dump(exclude={"report_every"}, exclude_none=True)
         if self.distillation is not None:
             shown |= self.distillation.model_dump(exclude={"teacher", "revision", "labels"})
         return shown

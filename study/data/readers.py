@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from study.data.embedded import Pair, petroleum_corpus
+from study.data.embedded import Pair, instruction_corpus, petroleum_corpus
 from study.errors import InputError
 from study.hub import check_reachable
 from study.spec import DataSpec
@@ -59,6 +59,21 @@ def load_corpus(data: DataSpec) -> Corpus[Pair]:
     if data.origin != "files":
         read |= {s: _hub_split(data, s) for s in ("train", "dev")}
     return Corpus(read["train"], read["dev"], read.get("general", ()), read.get("test", ()))
+
+
+def load_instructions(data: DataSpec) -> Corpus[Pair]:
+    """Read instructions and answers: those that are embedded, or as any pairs."""
+    return _embedded_instructions(data.seed) if data.origin == "embedded" else load_corpus(data)
+
+
+@cache
+def _embedded_instructions(seed: int) -> Corpus[Pair]:
+    embedded = instruction_corpus(seed)
+    train, dev, general = (
+        tuple(Pair(row.source, row.target) for row in rows)
+        for rows in (embedded.train, embedded.dev, embedded.general)
+    )
+    return Corpus(train, dev, general)
 
 
 @cache

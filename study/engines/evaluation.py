@@ -110,7 +110,8 @@ class Examiner:
     ) -> SplitResult:
         statistics = {} if outputs is None else dict(self.task.score(outputs, examples))
         if losses is not None:
-            statistics["loss"] = Statistics("loss", losses, LOSS_SIGNATURE)
+            signature = getattr(self.task, "loss_signature", LOSS_SIGNATURE)
+            statistics["loss"] = Statistics("loss", losses, signature)
         texts_of = tuple(self.task.texts(example) for example in examples)
         return SplitResult(statistics, tuple(outputs or [""] * len(examples)), texts_of)
 
