@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from analysis.adapters import Adapters, against_base
 from analysis.comparison import (
     Comparison,
     Score,
@@ -40,6 +41,7 @@ class Results:
     all_comparisons: tuple[Comparison, ...]  # the same on every metric and split
     model_scores: tuple[Score, ...]
     example_scores: Mapping[str, Array]  # model -> (N,)
+    adapters: Adapters | None = None  # the base against each; None where no base is stored
 
     @property
     def method(self) -> str:
@@ -87,7 +89,15 @@ def analyse(
         all_comparisons=tuple(compared),
         model_scores=tuple(scores_in([c for c in compared if c.a.metric == metric])),
         example_scores=example_scores(data, metric) if metric else {},
+        adapters=_adapters(data, first, seed),
     )
+
+
+def _adapters(data: StudyData, split: str, seed: int) -> Adapters | None:
+    try:
+        return against_base(data, split=split, seed=seed)
+    except InputError:
+        return None  # no base, nothing adapted, or nothing stored example by example
 
 
 def _importances(

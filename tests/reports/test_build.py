@@ -79,6 +79,7 @@ def test_the_page_has_every_section(page: Page) -> None:
         "levels",
         "slices",
         "baselines",
+        "adapters",
         "samples",
         "history",
         "trials",
