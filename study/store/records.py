@@ -24,6 +24,7 @@ from study.errors import InputError
 from study.metrics import Statistics
 
 SCHEMA_VERSION = 2
+CREATION_LOCK = 0x6F70_7475_6E61  # any number that only this program locks: "optuna"
 READABLE = (1, SCHEMA_VERSION)  # version 2 added tables that readers do not need
 
 
@@ -89,6 +90,8 @@ def create_tables(engine: Engine) -> None:
     script = resources.files("study.store").joinpath("schema.sql").read_text(encoding="utf-8")
     statements = _without_comments(script).replace("{blob}", blob).split(";")
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # SQLite locks the whole file
+            connection.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": CREATION_LOCK})
         for statement in filter(str.strip, statements):
             connection.execute(text(statement))
         if connection.execute(text("SELECT count(*) FROM run_schema")).scalar() == 0:

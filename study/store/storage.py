@@ -96,7 +96,7 @@ def open_for_writing(url: str) -> RDBStorage:
     try:
         storage = _with_tables(lambda: RDBStorage(_verbatim(url), engine_kwargs=options))
     except _opening_errors() as error:
-        raise InputError(f"{hidden(url)}: cannot open the storage: {_one_line(error)}") from error
+        raise InputError(f"{hidden(url)}: cannot open the storage: {one_line(error)}") from error
     if storage.engine.dialect.name not in DIALECTS:
         raise InputError(
             f"{hidden(url)}: a run needs {' or '.join(DIALECTS)}, got {storage.engine.dialect.name}"
@@ -217,7 +217,7 @@ def open_read_only(target: str) -> BaseStorage:
         try:
             return JournalStorage(JournalFileBackend(str(path)))
         except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:
-            raise InputError(f"{path}: a damaged Optuna journal: {_one_line(error)}") from error
+            raise InputError(f"{path}: a damaged Optuna journal: {one_line(error)}") from error
     raise InputError(f"{path}: neither an SQLite database nor an Optuna journal")
 
 
@@ -246,7 +246,7 @@ def _open_url(url: str) -> BaseStorage:
         )
         tables = set(sqlalchemy.inspect(storage.engine).get_table_names())
     except _opening_errors() as error:
-        raise InputError(f"{hidden(url)}: cannot open the storage: {_one_line(error)}") from error
+        raise InputError(f"{hidden(url)}: cannot open the storage: {one_line(error)}") from error
     if not tables >= OPTUNA_TABLES:
         raise InputError(f"{hidden(url)}: holds no Optuna tables")
     return storage
@@ -266,7 +266,7 @@ def _open_sqlite(path: Path) -> BaseStorage:
         if storage.get_current_version() == storage.get_head_version():
             return storage
     except _opening_errors() as error:
-        raise InputError(f"{path}: cannot read the database: {_one_line(error)}") from error
+        raise InputError(f"{path}: cannot read the database: {one_line(error)}") from error
     return _open_upgraded_copy(path)
 
 
@@ -321,7 +321,7 @@ def _open_upgraded_copy(path: Path) -> BaseStorage:
         storage.upgrade()
     except Exception as error:
         raise InputError(
-            f"{path}: its Optuna schema cannot be upgraded: {_one_line(error)}"
+            f"{path}: its Optuna schema cannot be upgraded: {one_line(error)}"
         ) from error
     return storage
 
@@ -360,18 +360,18 @@ def storage_problem(error: BaseException) -> str | None:
 
     if not isinstance(error, (StorageInternalError, SQLAlchemyError, sqlite3.Error)):
         return None
-    return f"cannot read or write the database: {_one_line(error)}"
+    return f"cannot read or write the database: {one_line(error)}"
 
 
 def damage_in(error: BaseException) -> str:
     """Return in one line what reading a damaged study raised, whichever library did."""
     if storage_problem(error) is not None:
-        return _one_line(error)
-    return f"{type(error).__name__}: {_one_line(error)}"
+        return one_line(error)
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
-def _one_line(error: BaseException) -> str:
-    """Return the driver's own words where Optuna and SQLAlchemy wrap them."""
+def one_line(error: BaseException) -> str:
+    """Return the driver's own words where Optuna and SQLAlchemy wrap them, without passwords."""
     cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
     cause = cause.orig if isinstance(cause, DBAPIError) and cause.orig is not None else cause
-    return " ".join(str(cause).split())[:300]
+    return hidden(" ".join(str(cause).split())[:300])
