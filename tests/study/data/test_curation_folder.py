@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -274,3 +275,17 @@ def test_pickled_encoders_are_refused(encoder_folder: Path, tmp_path: Path) -> N
     torch.save(Encoder(str(encoder_folder))._model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(InputError, match=r"--encoder: .* pickled weights are not loaded"):
         Encoder(str(tmp_path))
+
+
+def test_other_models_are_no_encoders(
+    encoder_folder: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    """Neither a translator nor a checkpoint that lacks weights embeds anything."""
+    with pytest.raises(InputError, match="is an encoder with a decoder; allowed: a sentence enc"):
+        Encoder(str(tiny_base))
+    folder = Path(shutil.copytree(encoder_folder, tmp_path / "deeper"))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["num_hidden_layers"] = 2
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(InputError, match=r"has no weights for encoder\.layer\.1\."):
+        Encoder(str(folder))
