@@ -23,6 +23,7 @@ MODEL_CLASSES: Mapping[TaskName, str] = {
     "translation": "AutoModelForSeq2SeqLM",
     "causal_translation": "AutoModelForCausalLM",
     "classification": "AutoModelForSequenceClassification",
+    "masked_diffusion": "AutoModelForMaskedLM",
 }
 HEADS = ("pre_classifier", "classifier", "score", "classification_head")
 """What transformers calls the layers above the pretrained body, trained in full by every method."""
@@ -95,6 +96,10 @@ def _embedded(
         from study.llama_building import embedded_llama
 
         return str(embedded_llama(part, spec.data.seed, progress))
+    if spec.task == "masked_diffusion":
+        from study.masked_building import embedded_masked
+
+        return str(embedded_masked(spec.data.seed, progress))
     from study.classifier_building import embedded_classifier
 
     language = spec.data.subset or "mnli"
