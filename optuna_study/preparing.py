@@ -122,8 +122,8 @@ def curate(
         float, typer.Option(help="The share for the dev set.", rich_help_panel=PRODUCTS)
     ] = 0.1,
     test: Annotated[
-        float, typer.Option(help="The share for a test set.", rich_help_panel=PRODUCTS)
-    ] = 0.0,
+        float, typer.Option(help="The share held out of the search.", rich_help_panel=PRODUCTS)
+    ] = 0.1,
     system: Annotated[
         str, typer.Option(help="A system message for all.", rich_help_panel=PRODUCTS)
     ] = "",

@@ -31,6 +31,9 @@ from study.data.curation.tokens import ChatTokens
 LIBRARIES = ("optuna-study", "scikit-learn", "numpy")
 WITH_A_MODEL = ("transformers", "tokenizers", "torch")
 STUDY_FILE = "study.toml"
+STAND_IN = "# the embedded model is a stand-in: name yours, or give curate --tokenizer\n"
+BLOCK = 16
+"""Tokens that masked diffusion generates at a time; an answer's region is a multiple."""
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -120,19 +123,25 @@ def _study_file(
     order: CurationOrder, tokens: ChatTokens | None, measured: Mapping[str, int]
 ) -> str:
     """Return a study over the curated data, of the tokenizer's own model where there is one."""
-    data: dict[str, Any] = {"train": "train.jsonl", "dev": "dev.jsonl", "instruction": order.system}
-    evaluation: dict[str, Any] = {"objective": "chrf"}
-    if tokens is not None:
-        longest = max(measured["longest_input"], measured["longest_output"])
-        data |= {"max_tokens": max(4, longest), "stop_token": tokens.stop}
-        evaluation["max_new_tokens"] = measured["longest_output"] + 1
-    document = {
+    files = {name: f"{name}.jsonl" for name in ("train", *order.choices.shares)}
+    document: dict[str, Any] = {
         "name": order.out.name if STUDY_NAME.fullmatch(order.out.name) else "curated",
         "task": "causal_translation",
         "base": {"model": _model_of(order.tokenizer)},
-        "data": data,
-        "evaluation": evaluation,
+        "data": {**files, "instruction": order.system},
+        "evaluation": {"objective": "chrf"},
     }
+    if tokens is None:
+        return STAND_IN + tomli_w.dumps(document)
+    longest = measured["longest_output"]
+    document["data"]["max_tokens"] = max(4, longest, measured["longest_input"])
+    if tokens.is_masked:
+        length = BLOCK * (longest // BLOCK + 1)
+        document["task"] = "masked_diffusion"
+        document["diffusion"] = {"length": length, "steps": length, "block_length": BLOCK}
+    else:
+        document["data"]["stop_token"] = tokens.stop
+        document["evaluation"]["max_new_tokens"] = longest + 1
     return tomli_w.dumps(document)
 
 

@@ -32,7 +32,7 @@ class Choices:
     clusters: int = 10
     per_cluster: int = 1000
     dev: float = 0.1  # a share of what is selected
-    test: float = 0.0
+    test: float = 0.1  # held out of the search
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -73,7 +73,7 @@ class Cluster:
 class Curation:
     """What was selected, and why the rest was not; together they are every record read."""
 
-    splits: Mapping[str, tuple[Record, ...]]  # train, dev and, if asked for, test
+    splits: Mapping[str, tuple[Record, ...]]  # train, dev and, unless its share is 0, test
     dropped: tuple[Dropped, ...]
     clusters: tuple[Cluster, ...]
     cluster_of: Mapping[int, int]  # a record's number -> its cluster, from 0
