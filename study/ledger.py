@@ -27,7 +27,13 @@ from study.samplers import is_given, pruner_for
 from study.spec import StudySpec, spec_from_toml
 from study.store import records
 from study.store.adapters import keep_only, save_adapter, trial_name
-from study.store.storage import close_after_writing, hidden, open_for_writing
+from study.store.storage import (
+    NO_STUDY,
+    close_after_writing,
+    hidden,
+    named_damage,
+    open_for_writing,
+)
 from study.trials import TrialConfig, TrialResult, baseline_configs
 
 MAX_ATTEMPTS = 3
@@ -42,7 +48,9 @@ def open_ledger(url: str, spec: StudySpec, out: Path) -> Iterator[Ledger]:
     """
     storage = open_for_writing(url)
     try:
-        yield Ledger(storage, spec, out)
+        with named_damage(hidden(url), NO_STUDY):
+            ledger = Ledger(storage, spec, out)
+        yield ledger
     except (StorageInternalError, DBAPIError, sqlite3.Error) as error:
         cause = " ".join(str(error.__cause__ or error).split())[:200]
         raise InputError(

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
 
+from study.errors import InputError
 from study.hyperparameters import (
     MOST,
     MOST_ROWS,
@@ -333,5 +334,9 @@ def parse_spec(document: Mapping[str, Any], where: str) -> StudySpec:
 
 
 def spec_from_toml(content: str, where: str) -> StudySpec:
-    """Read a resolved study file, as `to_toml` wrote it."""
-    return parse_spec(tomllib.loads(content), where)
+    """Read a resolved study file, as `to_toml` wrote it; InputError where it was changed since."""
+    try:
+        document = tomllib.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: its study file is not valid TOML: {error}") from None
+    return parse_spec(document, where)

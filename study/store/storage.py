@@ -14,7 +14,9 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from contextlib import closing
+import zlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 SQLITE_MAGIC = b"SQLite format 3\0"
 WITH_PASSWORD = r"^([\w+.-]+:/{1,3}[^:@]*:|(?![\w+.-]+:/)[^:/@]*:).*@"
 OPTUNA_TABLES = {"studies", "trials", "version_info"}
+NO_STUDY = (ValueError, LookupError, TypeError, AttributeError, zlib.error)
+"""What decoding a damaged value raises, where the database itself can be read."""
 BUSY_TIMEOUT_SECONDS = 60
 WRITE_TIMEOUT_SECONDS = 5.0  # of the first try: is somebody else writing?
 DATABASE_NAME = "study.db"
@@ -42,7 +46,7 @@ def hidden(url: str) -> str:
     By pattern, not by parsing: what cannot be parsed may hold a password too.
     """
     without = re.sub(WITH_PASSWORD, r"\1***@", url, flags=re.DOTALL)
-    return re.sub(r"(?i)([?&][^=&]*pass[^=&]*=)[^&]*", r"\1***", without)
+    return re.sub(r"(?i)([?&][^=&]*(?:pass|pwd|secret)[^=&]*=)[^&]*", r"\1***", without)
 
 
 def sqlite_url(path: Path) -> str:
@@ -286,7 +290,7 @@ def _sqlite_path(url: str) -> Path | None:
     except (ArgumentError, ValueError) as error:
         raise InputError(f"{hidden(url)}: not a storage URL; allowed: sqlite:///FILE") from error
     if not database or database == ":memory:" or database.startswith("file:"):
-        raise InputError(f"{url}: names no file; allowed: sqlite:///FILE")
+        raise InputError(f"{hidden(url)}: names no file; allowed: sqlite:///FILE")
     return Path(database)
 
 
@@ -299,11 +303,22 @@ def storage_problem(error: BaseException) -> str | None:
     return f"cannot read or write the database: {_one_line(error)}"
 
 
-def damage_in(error: BaseException) -> str:
-    """Return in one line what reading a damaged study raised, whichever library did."""
-    if storage_problem(error) is not None:
-        return _one_line(error)
-    return f"{type(error).__name__}: {_one_line(error)}"
+@contextmanager
+def named_damage(
+    where: str, kinds: type[Exception] | tuple[type[Exception], ...] = Exception
+) -> Iterator[None]:
+    """Turn whatever reading a damaged study raises into one InputError that says where.
+
+    Optuna, SQLAlchemy, json and zlib raise a dozen kinds between them, all of which mean that what
+    is stored is no study.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except kinds as error:
+        kind = "" if storage_problem(error) else f"{type(error).__name__}: "
+        raise InputError(f"{where}: cannot read the study: {kind}{_one_line(error)}") from error
 
 
 def _one_line(error: BaseException) -> str:
