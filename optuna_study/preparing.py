@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from optuna_study.console import progress_bar, results
+from optuna_study.console import print_line, progress_bar
 
 
 def base(
@@ -48,4 +48,4 @@ def base(
             order=order,
             progress=lambda step, total, loss: progress(step, total),
         )
-    results().print(f"base     {out}", markup=False, highlight=False, soft_wrap=True)
+    print_line("base", out)
