@@ -109,7 +109,9 @@ def test_mutants_that_are_studies_are_resolved_by_check(
     """`check` says what an accepted mutant costs, or which data or model it lacks."""
     monkeypatch.chdir(tmp_path)
     numbers = (n for n in range(2000) if read(tmp_path / "mine.toml", n) is not None)
-    checked = [accepted("check", tmp_path / "mine.toml") for n, _ in zip(numbers, range(40), strict=False)]
+    checked = [
+        accepted("check", tmp_path / "mine.toml") for n, _ in zip(numbers, range(40), strict=False)
+    ]
     assert len(checked) == 40
     assert any(checked)
 
