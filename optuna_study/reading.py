@@ -121,6 +121,7 @@ def report(
     surrogate: Surrogate = "auto",
 ) -> None:
     """Write the study as one HTML page that needs no network."""
+    from analysis.palette import printable
     from reports.asked import Question
     from reports.build import build_report
 
@@ -130,7 +131,7 @@ def report(
         path = build_report(
             data, out or _report_path(target), surrogate=surrogate, progress=progress
         )
-    results().print(str(path), markup=False, highlight=False, soft_wrap=True)
+    results().print(printable(path), markup=False, highlight=False, soft_wrap=True)
 
 
 def _report_path(target: str) -> Path:

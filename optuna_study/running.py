@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from optuna_study.console import load, messages, print_json, progress_bar, results
+from optuna_study.console import load, messages, print_json, print_line, progress_bar, results
 from optuna_study.options import AsJson, StudyName
 from study.errors import InputError
 
@@ -177,8 +177,9 @@ def _conclude(finished: StudyRun) -> None:
         console.print(found, width=min(console.width, 80))
     adapter = _best_adapter(finished.folder, data)
     if adapter:
-        console.print(f"\nadapter  {adapter}", highlight=False, soft_wrap=True)
-    console.print(f"report   {report}", highlight=False, soft_wrap=True)
+        console.print()
+        print_line("adapter", adapter)
+    print_line("report", report)
     if finished.stopped_early:
         messages().print("The budget is not used up; the same command continues.")
 
