@@ -70,6 +70,14 @@ DERIVED = (
     ),
 )
 
+WITHOUT_RANK = Derived(
+    "alpha_lr",
+    "learning_rate · alpha",
+    ("alpha", "learning_rate"),
+    lambda v: v["learning_rate"] * v["alpha"],
+)
+"""What both effective rates are, where every trial has the same rank and none says which."""
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -127,8 +135,17 @@ def with_derived(point: Mapping[str, Any]) -> dict[str, Any]:
     """Return a trial's parameters and the derived columns that they determine."""
     roles = roles_in(point)
     values = {role: point[name] for role, name in roles.items()}
-    known = [d for d in DERIVED if all(role in values for role in d.roles)]
+    known = [d for d in _products(values) if all(role in values for role in d.roles)]
     return {**point, **{d.name: float(d.compute(values)) for d in known}}
+
+
+def formula_of(name: str) -> str:
+    """Return how a derived coordinate is computed."""
+    return next(d.formula for d in (*DERIVED, WITHOUT_RANK) if d.name == name)
+
+
+def _products(roles: Container[str]) -> tuple[Derived, ...]:
+    return DERIVED if "rank" in roles else (WITHOUT_RANK,)
 
 
 def confounding(
@@ -266,7 +283,9 @@ def _candidates(roles: Mapping[str, str], fixed: Mapping[str, Any]) -> list[Deri
     single = [Derived(name, name, (role,), itemgetter(role)) for role, name in roles.items()]
     known = {*roles, *fixed}
     joint = [
-        d for d in DERIVED if known.issuperset(d.roles) and sum(r in roles for r in d.roles) > 1
+        d
+        for d in _products(known)
+        if known.issuperset(d.roles) and sum(r in roles for r in d.roles) > 1
     ]
     return [*single, *joint]
 

@@ -14,7 +14,7 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis import drawing
-from analysis.confounding import DERIVED, with_derived
+from analysis.confounding import formula_of, with_derived
 from analysis.distillation import WEIGHT
 from analysis.palette import (
     BASE,
@@ -208,7 +208,7 @@ def plot_derived(
     x = np.array([with_derived(t.params)[name] for t in trials], dtype=float)
     y = np.array([data.value(t, objective) for t in trials], dtype=float)
     shown = Slice(
-        parameter=next(d.formula for d in DERIVED if d.name == name),
+        parameter=formula_of(name),
         objective=data.objectives[data.index_of(objective)],
         x=x,
         y=y,

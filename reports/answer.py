@@ -6,6 +6,7 @@ from analysis.comparison import Comparison
 from analysis.distillation import distillation_of
 from analysis.importance import Importances, ParameterImportance
 from analysis.palette import label_of
+from reports.confirmation import headline
 from reports.distillation import verdict
 from reports.evidence import policy_span
 from reports.page import KeyFigure
@@ -33,6 +34,7 @@ def answer(results: Results) -> tuple[str, ...]:
     found = [
         _best(results),
         _gain(results),
+        _confirmed(results),
         _distillation(results),
         _importance(results.importance),
     ]
@@ -118,6 +120,12 @@ def _one_gain(comparison: Comparison, method: str) -> str:
     return f"{number(abs(comparison.difference))} {way} than {than}"
 
 
+def _confirmed(results: Results) -> str:
+    """What fresh seeds and held-out examples say of the best trial."""
+    found = results.confirmation
+    return headline(found, results.method) if found else ""
+
+
 def _distillation(results: Results) -> str:
     """Whether the teacher helped, where there is one."""
     found = distillation_of(results.data)
@@ -189,9 +197,10 @@ def _forgetting(results: Results) -> str:
 
 
 def _luck(results: Results) -> str:
-    if len(results.data.complete) < 2:
+    if results.confirmation is not None or len(results.data.complete) < 2:
         return ""
     return (
         f"The best of {len(results.data.complete)} is partly luck: it was chosen by the very score "
-        "shown here, so expect somewhat less on new examples and fresh seeds."
+        "shown here, so expect somewhat less on new examples and fresh seeds. "
+        "`optuna-study confirm` tests it."
     )

@@ -8,7 +8,9 @@ from pathlib import Path
 from analysis.trials import StudyData, load
 from reports import answer, effects, products, sections
 from reports.classes import classes_section
+from reports.confirmation import confirmation_section
 from reports.distillation import distillation_section
+from reports.next_study import next_section
 from reports.page import Page, Section
 from reports.provenance import provenance_section
 from reports.render import render, write
@@ -18,6 +20,7 @@ from reports.sweep import sweep_section
 from reports.wording import counted, moment
 
 SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
+    confirmation_section,
     sweep_section,
     distillation_section,
     effects.importance_section,
@@ -32,6 +35,7 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     sections.trials_section,
     sections.failure_section,
     provenance_section,
+    next_section,
 )
 
 

@@ -65,7 +65,7 @@ def locate_base(spec: StudySpec, progress: TrainProgress | None = None) -> str:
     if spec.distillation is not None:
         locate_teacher(spec, progress)
     if spec.base.model != "embedded":
-        return _located(spec.base.model, spec.base.revision, "base.model")
+        return located(spec.base.model, spec.base.revision, "base.model")
     return _embedded(spec, "base", progress)
 
 
@@ -74,11 +74,12 @@ def locate_teacher(spec: StudySpec, progress: TrainProgress | None = None) -> st
     assert spec.distillation is not None, "a study without a teacher"
     teacher = spec.distillation.teacher
     if teacher != "embedded":
-        return _located(teacher, spec.distillation.revision, "distillation.teacher")
+        return located(teacher, spec.distillation.revision, "distillation.teacher")
     return _embedded(spec, "teacher", progress)
 
 
-def _located(model: str, revision: str | None, key: str) -> str:
+def located(model: str, revision: str | None, key: str) -> str:
+    """Return a folder that holds a checkpoint, or a name that the hub knows; InputError if none."""
     if not _is_folder(model, key):
         check_reachable(model, "model", key, revision)
     return model

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 from study.methods import METHODS, MethodName
 from study.optimizers import OptimizerName
 
+MOST, MOST_ROWS = 1_000_000_000, 65_536  # what no study needs, and no machine has memory for
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
 
 
@@ -73,16 +74,16 @@ class TrainingSpec(Strict):
     """
 
     learning_rate: Annotated[float, Field(strict=True, gt=0)] = 3e-4
-    steps: Annotated[int, Field(ge=1, strict=True)] = 120
-    epochs: Annotated[float, Field(strict=True, gt=0)] | None = None
-    batch_size: Annotated[int, Field(ge=1, strict=True)] = 16
-    cutoff_tokens: Annotated[int, Field(ge=4, strict=True)] | None = None
+    steps: Annotated[int, Field(ge=1, le=MOST, strict=True)] = 120
+    epochs: Annotated[float, Field(strict=True, gt=0, le=MOST)] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=MOST_ROWS, strict=True)] = 16
+    cutoff_tokens: Annotated[int, Field(ge=4, le=MOST, strict=True)] | None = None
     optimizer: OptimizerName = "adamw"
     warmup_fraction: Fraction = 0.05
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     weight_decay: Annotated[float, Field(strict=True, ge=0)] = 0.0
     max_grad_norm: Annotated[float, Field(strict=True, gt=0)] = 1.0
-    report_every: Annotated[int, Field(ge=1, strict=True)] = 30
+    report_every: Annotated[int, Field(ge=1, le=MOST, strict=True)] = 30
     base_dropout: StrictBool = False
 
     def counted(self, examples: int) -> Self:
@@ -160,6 +161,18 @@ def is_integer(name: str) -> bool:
 def is_choice(name: str) -> bool:
     """Say whether a hyperparameter takes one of a few named values only."""
     return get_origin(_annotation(name)) is Literal
+
+
+def limits_of(name: str) -> tuple[float, float]:
+    """Return between which values a numeric hyperparameter must lie; the ends may be excluded."""
+    field = searchable()[name].model_fields[field_of(name)]
+    optional = [m for kind in get_args(field.annotation) for m in getattr(kind, "__metadata__", ())]
+    bounds = [*field.metadata, *(b for m in optional for b in getattr(m, "metadata", ()))]
+    found = {
+        key: getattr(b, key) for b in bounds for key in ("ge", "gt", "le", "lt") if hasattr(b, key)
+    }
+    low, high = found.get("ge", found.get("gt")), found.get("le", found.get("lt"))
+    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def _annotation(name: str) -> Any:

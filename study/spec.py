@@ -16,6 +16,8 @@ from pydantic import Field, StrictBool, ValidationError, field_validator, model_
 
 from study.diffusion_spec import DiffusionSpec
 from study.hyperparameters import (
+    MOST,
+    MOST_ROWS,
     DistillationSpec,
     Hyperparameters,
     MethodSpec,
@@ -26,7 +28,7 @@ from study.hyperparameters import (
     with_values,
 )
 from study.methods import METHODS, MethodName
-from study.metrics import AFTERWARDS, METRICS, OF_CLASSES
+from study.metrics import AFTERWARDS, METRICS, OF_CLASSES, TextOptions
 from study.search_spec import Positive, SearchSpec, names_in
 from study.spec_problems import problems_of
 
@@ -66,13 +68,14 @@ class DataSpec(Strict):
     train: Path | None = None
     dev: Path | None = None
     general: Path | None = None
+    test: Path | None = None
     source_column: str = "source"
     target_column: str = "target"
     label_column: str | None = None
     labels: tuple[str, ...] = ()
     source_language: str = "eng_Latn"
     target_language: str = "fra_Latn"
-    max_tokens: Annotated[int, Field(ge=4, strict=True)] = 128
+    max_tokens: Annotated[int, Field(ge=4, le=MOST, strict=True)] = 128
     too_long: Literal["truncate", "refuse"] = "truncate"
     instruction: str = INSTRUCTION
     stop_token: Annotated[str, Field(min_length=1)] = STOP_TOKEN
@@ -87,8 +90,9 @@ class DataSpec(Strict):
     @model_validator(mode="after")
     def _has_one_origin(self) -> Self:
         if self.train is None and self.dev is None:
-            if self.general is not None and self.corpus in (None, "embedded"):
-                raise ValueError("general: the embedded corpus brings its own general text")
+            for split in ("general", "test") if self.corpus in (None, "embedded") else ():
+                if getattr(self, split) is not None:
+                    raise ValueError(f"{split}: the embedded corpus brings its own")
             return self
         if self.corpus is not None:
             raise ValueError(f"corpus: give it or files, not both, got {self.corpus!r}")
@@ -104,7 +108,7 @@ class DataSpec(Strict):
     @property
     def files(self) -> dict[str, Path]:
         """Return the files that are given: split -> path."""
-        named = {"train": self.train, "dev": self.dev, "general": self.general}
+        named = {split: getattr(self, split) for split in ("train", "dev", "general", "test")}
         return {split: path for split, path in named.items() if path is not None}
 
 
@@ -121,8 +125,10 @@ class EvaluationSpec(Strict):
     objective: tuple[str, ...] = ("bleu",)
     directions: tuple[Literal["maximize", "minimize"], ...] = ()
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("bleu", "chrf", "loss")
-    num_beams: Positive = 1
-    max_new_tokens: Positive = 64
+    encoder: Annotated[str, Field(min_length=1)] | None = None
+    synonyms: Literal["none", "wordnet"] = "none"
+    num_beams: Annotated[int, Field(ge=1, le=1024, strict=True)] = 1
+    max_new_tokens: Annotated[int, Field(ge=1, le=MOST_ROWS, strict=True)] = 64
     batch_size: Positive = 128
     report_examples: Positive = 64
 
@@ -166,6 +172,18 @@ class EvaluationSpec(Strict):
                 f"for {len(self.objective)}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _embeddings_have_an_encoder(self) -> Self:
+        for metric in self.metrics:
+            if METRICS[metric].extra == "semantic" and self.encoder is None:
+                raise ValueError(f"encoder: {metric!r} needs a sentence-transformers model")
+        return self
+
+    @property
+    def text_options(self) -> TextOptions:
+        """What the metrics of texts must know."""
+        return TextOptions(self.encoder, self.synonyms)
 
 
 class StudySpec(Strict):

@@ -45,8 +45,10 @@ class Examiner:
         return [result.scores[metric] for result in found]
 
     def splits(self, configs: Sequence[TrialConfig]) -> list[dict[str, SplitResult]]:
-        """Evaluate every split that has examples."""
-        named = [split for split in SPLITS if self.task.examples(split)]
+        """Evaluate every split that has examples; what is held out, only to confirm."""
+        confirms = all(config.role == "confirm" for config in configs)
+        splits = (*SPLITS, "test") if confirms else SPLITS
+        named = [split for split in splits if self.task.examples(split)]
         found = [self.evaluate(configs, self.task.examples(split)) for split in named]
         return [dict(zip(named, of_one, strict=True)) for of_one in zip(*found, strict=True)]
 

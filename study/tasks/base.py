@@ -76,7 +76,7 @@ class Task(Protocol):
     """
 
     def examples(self, split: str) -> Sequence[Example]:
-        """Return the examples of `train`, `dev` or `general`."""
+        """Return the examples of `train`, `dev`, `general` or `test`."""
 
     def texts(self, example: Example) -> tuple[str, str]:
         """Return the source and the reference, as a person reads them."""

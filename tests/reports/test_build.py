@@ -84,6 +84,7 @@ def test_the_page_has_every_section(page: Page) -> None:
         "trials",
         "failures",
         "provenance",
+        "next",
     ]
     assert all(section.reading for section in page.sections)
 
