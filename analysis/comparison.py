@@ -108,9 +108,7 @@ def _chunk(statistics: Sequence[Statistics], drawn: np.ndarray[Any, Any]) -> Arr
     offsets = drawn + np.arange(resamples)[:, None] * n
     counts = np.bincount(offsets.ravel(), minlength=resamples * n).reshape(resamples, n)
     weights = counts.astype(np.float64)
-    return np.array(
-        [[METRICS[s.metric].aggregate(row) for row in weights @ s.values] for s in statistics]
-    )
+    return np.array([METRICS[s.metric].aggregate(weights @ s.values) for s in statistics])
 
 
 def compare(

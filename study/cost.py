@@ -12,6 +12,7 @@ from study.data.remarks import data_remarks
 from study.engines.attaching import attach
 from study.hyperparameters import MethodSpec
 from study.methods import METHODS, check_methods
+from study.metrics.needs import check_metrics, metric_remarks
 from study.spec import StudySpec
 from study.trials import baseline_configs
 
@@ -25,6 +26,7 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
     from study.skeletons import skeleton_of
 
     be_one_quiet_thread()
+    check_metrics(spec.evaluation)
     corpus = corpus_of(spec)
     model = skeleton_of(spec, corpus.labels)
     base = sum(p.numel() for p in model.parameters())
@@ -37,6 +39,7 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
     lines = [
         _data_line(corpus),
         *(f"data     {remark}" for remark in remarks),
+        *(f"metrics  {remark}" for remark in metric_remarks(spec.evaluation)),
         f"base     {base:,} parameters{frozen}",
     ] + [
         f"{name:<8} {f'{pairs} adapter pairs, ' if pairs else ''}"

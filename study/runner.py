@@ -27,6 +27,7 @@ from study.engines.process import be_one_quiet_thread
 from study.engines.workspace import make_engine
 from study.errors import InputError
 from study.ledger import Ledger, open_ledger
+from study.metrics.needs import check_metrics, metric_remarks
 from study.samplers import sampler_for
 from study.spec import SHARED_COSTS, StudySpec
 from study.store.provenance import provenance
@@ -77,6 +78,7 @@ def run_study(
     Raises:
         InputError: data, model, storage or folder are not usable; nothing of the study is lost.
     """
+    check_metrics(spec.evaluation)
     url = storage or sqlite_url(out / DATABASE_NAME)
     choice = _allowed(spec, choice, view)
     with _locked(out):
@@ -87,6 +89,8 @@ def run_study(
             if ledger.is_finished():
                 return StudyRun(out, url, spec.name, stopped_early=False)
             with _engine(spec, choice, task, view) as (engine, base):
+                for remark in metric_remarks(spec.evaluation):
+                    view.remarked(remark)
                 for remark in data_remarks(spec, corpus, base) if corpus else ():
                     view.remarked(remark)
                 ledger.begin(provenance(choice.name, choice.workers, base, corpus_hashes))

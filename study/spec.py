@@ -25,7 +25,7 @@ from study.hyperparameters import (
     with_values,
 )
 from study.methods import METHODS, MethodName
-from study.metrics import AFTERWARDS, METRICS, OF_CLASSES
+from study.metrics import AFTERWARDS, METRICS, OF_CLASSES, TextOptions
 from study.search_spec import Positive, SearchSpec, names_in
 from study.spec_problems import problems_of
 
@@ -114,6 +114,8 @@ class EvaluationSpec(Strict):
     objective: tuple[str, ...] = ("bleu",)
     directions: tuple[Literal["maximize", "minimize"], ...] = ()
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("bleu", "chrf", "loss")
+    encoder: Annotated[str, Field(min_length=1)] | None = None
+    synonyms: Literal["none", "wordnet"] = "none"
     num_beams: Positive = 1
     max_new_tokens: Positive = 64
     batch_size: Positive = 128
@@ -159,6 +161,18 @@ class EvaluationSpec(Strict):
                 f"for {len(self.objective)}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _embeddings_have_an_encoder(self) -> Self:
+        for metric in self.metrics:
+            if METRICS[metric].extra == "semantic" and self.encoder is None:
+                raise ValueError(f"encoder: {metric!r} needs a sentence-transformers model")
+        return self
+
+    @property
+    def text_options(self) -> TextOptions:
+        """What the metrics of texts must know."""
+        return TextOptions(self.encoder, self.synonyms)
 
 
 class StudySpec(Strict):

@@ -15,7 +15,12 @@ from study.spec import StudySpec, parse_spec
 
 DEFAULT_SPACE = "lora-wide"
 PATH_KEYS = ("train", "dev", "general")
-FOLDER_OR_NAME = (("base", "model"), ("distillation", "teacher"), ("data", "corpus"))
+FOLDER_OR_NAME = (
+    ("base", "model"),
+    ("distillation", "teacher"),
+    ("data", "corpus"),
+    ("evaluation", "encoder"),
+)
 
 
 def presets() -> dict[str, Path]:
