@@ -142,20 +142,74 @@ def _report_path(target: str) -> Path:
 
 def compare(
     targets: Annotated[
-        list[str], typer.Argument(help="Two studies or more; the first is held against the rest.")
+        list[str],
+        typer.Argument(help="One study: its base against its adapters; several: their best."),
     ],
     metric: Annotated[
-        str | None, typer.Option(help="By which metric. [default: the objective]")
+        list[str] | None,
+        typer.Option(help="By which metric; repeatable. [default: all; of studies the objective]"),
     ] = None,
     split: Annotated[str, typer.Option(help="On which examples: dev or general.")] = "dev",
+    trials: Annotated[
+        str | None,
+        typer.Option(help="Which adapters, as in 3,5. [default: all, of more than 9 the best 5]"),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Also write every number of the comparison to this file.")
+    ] = None,
+    study_name: StudyName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Test the best of one study against the best of others, example by example."""
+    """Test adapters against their base, or the best of studies, example by example."""
+    if len(targets) == 1:
+        _compare_adapters(targets[0], study_name, metric or [], split, trials, csv, as_json)
+        return
+    for option, given in (("--trials", trials), ("--csv", csv), ("--study-name", study_name)):
+        if given is not None:
+            raise InputError(f"{option}: goes with one study, got {len(targets)}")
+    _compare_studies(targets, metric or [], split, as_json)
+
+
+def _compare_adapters(
+    target: str,
+    study_name: str | None,
+    metrics: list[str],
+    split: str,
+    trials: str | None,
+    csv: Path | None,
+    as_json: bool,
+) -> None:
+    """Show one study's base against its adapters."""
+    from analysis.adapters import against_base
+    from reports import terminal_adapters
+
+    numbers = _numbers(trials)
+    found = against_base(load(target, study_name), metrics, split, numbers)
+    if csv is not None:
+        terminal_adapters.write_csv(found, csv)
+    if as_json:
+        print_json(terminal_adapters.adapters_json(found))
+        return
+    console = results()
+    console.print(terminal_adapters.adapters_table(found, metrics), width=min(console.width, 80))
+
+
+def _numbers(trials: str | None) -> list[int]:
+    """Read `3,5`."""
+    parts = [part.strip() for part in (trials or "").split(",")] if trials is not None else []
+    if not all(part.isdecimal() for part in parts):
+        raise InputError(f"--trials: got {trials!r}; allowed: numbers with commas, as in 3,5")
+    return [int(part) for part in parts]
+
+
+def _compare_studies(targets: list[str], metrics: list[str], split: str, as_json: bool) -> None:
+    """Show the best of the first study against the best of the others."""
     from analysis.comparison import compare_studies
     from reports import terminal
 
-    if len(targets) < 2:
-        raise InputError(f"compare: needs two studies or more, got {len(targets)}")
+    if len(metrics) > 1:
+        raise InputError(f"--metric: studies are compared by one, got {len(metrics)}")
+    metric = metrics[0] if metrics else None
     first, *others = (load(target) for target in targets)
     found = [compare_studies(first, other, metric, split) for other in others]
     if as_json:

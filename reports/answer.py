@@ -6,6 +6,7 @@ from analysis.comparison import Comparison
 from analysis.distillation import distillation_of
 from analysis.importance import Importances, ParameterImportance
 from analysis.palette import label_of
+from reports.confirmation import headline
 from reports.distillation import verdict
 from reports.evidence import policy_span
 from reports.results import Results
@@ -31,6 +32,7 @@ def answer(results: Results) -> tuple[str, ...]:
     found = [
         _best(results),
         _gain(results),
+        _confirmed(results),
         _distillation(results),
         _importance(results.importance),
     ]
@@ -80,6 +82,12 @@ def _one_gain(comparison: Comparison, method: str) -> str:
         return f"not clearly different from {than}"
     way = "better" if comparison.gain > 0 else "worse"
     return f"{number(abs(comparison.difference))} {way} than {than}"
+
+
+def _confirmed(results: Results) -> str:
+    """What fresh seeds and held-out examples say of the best trial."""
+    found = results.confirmation
+    return headline(found, results.method) if found else ""
 
 
 def _distillation(results: Results) -> str:
@@ -153,9 +161,10 @@ def _forgetting(results: Results) -> str:
 
 
 def _luck(results: Results) -> str:
-    if len(results.data.complete) < 2:
+    if results.confirmation is not None or len(results.data.complete) < 2:
         return ""
     return (
         f"The best of {len(results.data.complete)} is partly luck: it was chosen by the very score "
-        "shown here, so expect somewhat less on new examples and fresh seeds."
+        "shown here, so expect somewhat less on new examples and fresh seeds. "
+        "`optuna-study confirm` tests it."
     )

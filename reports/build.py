@@ -8,6 +8,7 @@ from pathlib import Path
 from analysis.trials import StudyData, load
 from reports import answer, effects, products, sections
 from reports.classes import classes_section
+from reports.confirmation import confirmation_section
 from reports.distillation import distillation_section
 from reports.next_study import next_section
 from reports.opening import key_figures
@@ -21,6 +22,7 @@ from reports.trade_offs import cost_section, pareto_section
 from reports.wording import counted, moment
 
 SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
+    confirmation_section,
     sweep_section,
     distillation_section,
     effects.importance_section,

@@ -13,6 +13,7 @@ from analysis.comparison import (
     headline_metric,
     scores_in,
 )
+from analysis.confirmation import Confirmation, confirmation_of
 from analysis.confounding import Confounding
 from analysis.importance import Importances
 from analysis.next_study import Proposal, propose
@@ -34,6 +35,7 @@ class Results:
     confounding: Confounding | None  # what acts as one, for the first objective
     capacity: Confounding | None  # whether rank and modules act through their size
     surface: Surface | None  # the first objective over alpha and learning rate
+    confirmation: Confirmation | None  # what fresh seeds say of the best trial
     proposal: Proposal | None  # what to search next; None where this program did not run the study
     metric: str | None  # by which models are compared
     comparisons: tuple[Comparison, ...]  # the best against every baseline, headline metric on dev
@@ -85,6 +87,7 @@ def analyse(
         confounding=product,
         capacity=capacity_of(data, seed=seed, resamples=few) if believed else None,
         surface=surface_of(data, seed=seed) if believed else None,
+        confirmation=confirmation_of(data, seed=seed),
         proposal=propose(data, found[0], product) if found and data.is_ours else None,
         metric=metric,
         comparisons=tuple(c for c in compared if (c.a.metric, c.a.split) == (metric, first)),

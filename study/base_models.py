@@ -23,6 +23,7 @@ MODEL_CLASSES: Mapping[TaskName, str] = {
     "translation": "AutoModelForSeq2SeqLM",
     "causal_translation": "AutoModelForCausalLM",
     "classification": "AutoModelForSequenceClassification",
+    "masked_diffusion": "AutoModelForMaskedLM",
 }
 HEADS = ("pre_classifier", "classifier", "score", "classification_head")
 """What transformers calls the layers above the pretrained body, trained in full by every method."""
@@ -63,7 +64,7 @@ def locate_base(spec: StudySpec, progress: TrainProgress | None = None) -> str:
     if spec.distillation is not None:
         locate_teacher(spec, progress)
     if spec.base.model != "embedded":
-        return _located(spec.base.model, spec.base.revision, "base.model")
+        return located(spec.base.model, spec.base.revision, "base.model")
     return _embedded(spec, "base", progress)
 
 
@@ -72,11 +73,12 @@ def locate_teacher(spec: StudySpec, progress: TrainProgress | None = None) -> st
     assert spec.distillation is not None, "a study without a teacher"
     teacher = spec.distillation.teacher
     if teacher != "embedded":
-        return _located(teacher, spec.distillation.revision, "distillation.teacher")
+        return located(teacher, spec.distillation.revision, "distillation.teacher")
     return _embedded(spec, "teacher", progress)
 
 
-def _located(model: str, revision: str | None, key: str) -> str:
+def located(model: str, revision: str | None, key: str) -> str:
+    """Return a folder that holds a checkpoint, or a name that the hub knows; InputError if none."""
     if not _is_folder(model, key):
         check_reachable(model, "model", key, revision)
     return model
@@ -94,6 +96,10 @@ def _embedded(
         from study.llama_building import embedded_llama
 
         return str(embedded_llama(part, spec.data.seed, progress))
+    if spec.task == "masked_diffusion":
+        from study.masked_building import embedded_masked
+
+        return str(embedded_masked(spec.data.seed, progress))
     from study.classifier_building import embedded_classifier
 
     language = spec.data.subset or "mnli"

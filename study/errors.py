@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+LONGEST = 1000  # characters of a line
+
 
 class InputError(Exception):
     """A user's mistake: one line a problem, each with where, rule, got and allowed.
@@ -18,5 +20,9 @@ class InputError(Exception):
 
 
 def _one_line(problem: str) -> str:
-    """Escape line ends and control characters, which a quoted key or a file name may hold."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in problem)
+    """Escape line ends and control characters, which a quoted key or a file name may hold.
+
+    What is longer than anybody reads is cut in its middle: the place stands first, the rule last.
+    """
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in problem)
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"

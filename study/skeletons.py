@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import transformers
 
-from study import base_building, classifier_building, llama_building
+from study import base_building, classifier_building, llama_building, masked_building
 from study.base_models import MODEL_CLASSES, locate_base, name_labels
 from study.data.embedded import pair_corpus, petroleum_corpus
 from study.errors import InputError
@@ -66,8 +66,17 @@ def _distilbert(spec: StudySpec) -> Any:
         return transformers.DistilBertForSequenceClassification(config)
 
 
+def _masked(spec: StudySpec) -> Any:
+    recipe = masked_building.MaskedRecipe(seed=spec.data.seed)
+    pairs = masked_building.embedded_pairs(spec.data.seed)
+    tokenizer = masked_building.train_tokenizer(pairs, recipe)
+    with torch.device("meta"):
+        return masked_building.new_model(recipe, tokenizer)
+
+
 EMBEDDED: Mapping[str, Callable[[StudySpec], Any]] = {
     "translation": _nllb,
     "causal_translation": _llama,
     "classification": _distilbert,
+    "masked_diffusion": _masked,
 }

@@ -14,7 +14,9 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from contextlib import closing
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -33,7 +35,22 @@ WITH_PASSWORD = r"^([\w+.-]+:/{1,3}[^:@]*:|(?![\w+.-]+:/)[^:/@]*:).*@"
 OPTUNA_TABLES = {"studies", "trials", "version_info"}
 BUSY_TIMEOUT_SECONDS = 60
 WRITE_TIMEOUT_SECONDS = 5.0  # of the first try: is somebody else writing?
+CREATED_BY_OPTUNA = OPTUNA_TABLES | {
+    "alembic_version",
+    "study_directions",
+    "study_system_attributes",
+    "study_user_attributes",
+    "trial_heartbeats",
+    "trial_intermediate_values",
+    "trial_params",
+    "trial_system_attributes",
+    "trial_user_attributes",
+    "trial_values",
+}
 DATABASE_NAME = "study.db"
+DIALECTS = ("sqlite", "postgresql")  # what a run can write to; anything that Optuna knows is read
+ALREADY_THERE = r"(?i)already exists|duplicate key|unique constraint"
+CREATION_ATTEMPTS, CREATION_SECONDS = 10, 0.3
 
 
 def hidden(url: str) -> str:
@@ -53,6 +70,11 @@ def sqlite_url(path: Path) -> str:
     return url
 
 
+def is_shared(url: str) -> bool:
+    """Whether a storage is a server, which other machines reach too."""
+    return _sqlite_path(url) is None
+
+
 # ---------------------------------------------------------------- writing
 
 
@@ -66,14 +88,34 @@ def open_for_writing(url: str) -> RDBStorage:
     path = _sqlite_path(url)
     if path is not None:
         _prepare_sqlite(path)
-    arguments: dict[str, Any] = {"timeout": BUSY_TIMEOUT_SECONDS} if path is not None else {}
+    options: dict[str, Any] = (
+        {"pool_pre_ping": True}  # a server may have hung up while a trial trained
+        if path is None
+        else {"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}}
+    )
     try:
-        storage = RDBStorage(_verbatim(url), engine_kwargs={"connect_args": arguments})
+        storage = _with_tables(lambda: RDBStorage(_verbatim(url), engine_kwargs=options))
     except _opening_errors() as error:
         raise InputError(f"{hidden(url)}: cannot open the storage: {_one_line(error)}") from error
+    if storage.engine.dialect.name not in DIALECTS:
+        raise InputError(
+            f"{hidden(url)}: a run needs {' or '.join(DIALECTS)}, got {storage.engine.dialect.name}"
+        )
     if path is not None:
-        _spare_the_disk(storage.engine)
+        _share_the_file(storage.engine)
     return storage
+
+
+def _with_tables(create: Callable[[], RDBStorage]) -> RDBStorage:
+    """Open a storage whose tables several runs may be creating at this very moment."""
+    for _ in range(CREATION_ATTEMPTS):
+        try:
+            return create()
+        except (DBAPIError, AssertionError) as error:
+            if isinstance(error, DBAPIError) and not re.search(ALREADY_THERE, str(error.orig)):
+                raise
+            time.sleep(CREATION_SECONDS)
+    return create()
 
 
 def writable_url(target: str) -> str:
@@ -84,18 +126,27 @@ def writable_url(target: str) -> str:
     return sqlite_url(path / DATABASE_NAME if path.is_dir() else path)
 
 
-def _spare_the_disk(engine: sqlalchemy.Engine) -> None:
-    """Let SQLite flush at checkpoints instead of at every commit, of which a trial makes dozens.
+def _share_the_file(engine: sqlalchemy.Engine) -> None:
+    """Let several runs write one SQLite file, and spare the disk.
 
-    In WAL mode that is safe against killed processes; a power failure may lose the last trials, but
-    never the database.
+    Optuna reads a row, decides and writes it back; here every transaction takes the file's write
+    lock before it reads, as `FOR UPDATE` does on a server, so nobody else decides in between.
+
+    SQLite flushes at checkpoints instead of at every commit, of which a trial makes dozens.  In WAL
+    mode that is safe against killed processes; a power failure may lose the last trials, but never
+    the database.
     """
 
-    def set_pragma(connection: Any, record: Any) -> None:
+    def prepare(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # `begin` below says it, not the driver
         connection.execute("PRAGMA synchronous=NORMAL")
 
-    sqlalchemy.event.listen(engine, "connect", set_pragma)
-    engine.dispose()  # what was opened before flushes at every commit
+    def begin(connection: sqlalchemy.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    sqlalchemy.event.listen(engine, "connect", prepare)
+    sqlalchemy.event.listen(engine, "begin", begin)
+    engine.dispose()  # what was opened before does neither
 
 
 def _verbatim(url: str) -> str:
@@ -106,7 +157,7 @@ def _verbatim(url: str) -> str:
 def _prepare_sqlite(path: Path) -> None:
     """Create the file in WAL mode, or make sure that an existing one is ours to write."""
     try:
-        if path.exists() and path.stat().st_size > 0:
+        if path.exists() and path.stat().st_size > 0 and not _is_being_created(path):
             _check_is_optuna_sqlite(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path, timeout=WRITE_TIMEOUT_SECONDS)) as connection:
@@ -131,7 +182,11 @@ def close_after_writing(storage: RDBStorage) -> None:
     storage.engine.dispose()
     path = _sqlite_path(storage.url)
     if path is not None and path.is_file():
-        with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS)) as connection:
+        # no room, or another run at work: the log keeps what it holds
+        with (
+            suppress(sqlite3.OperationalError),
+            closing(sqlite3.connect(path, timeout=WRITE_TIMEOUT_SECONDS)) as connection,
+        ):
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
@@ -235,11 +290,20 @@ def _check_is_optuna_sqlite(path: Path) -> None:
         raise InputError(f"{path}: an SQLite database without Optuna's tables")
 
 
+def _is_being_created(path: Path) -> bool:
+    """Whether it holds nothing but some of Optuna's tables: another run is at it, or was killed."""
+    if _first_bytes(path) != SQLITE_MAGIC:
+        return False
+    tables = {name for (name,) in _query(path, "SELECT name FROM sqlite_master WHERE type='table'")}
+    columns = {name for (name,) in _query(path, "SELECT name FROM pragma_table_info('studies')")}
+    return tables <= CREATED_BY_OPTUNA and columns in ({"study_id", "study_name"}, set())
+
+
 def _query(path: Path, query: str) -> list[tuple[Any, ...]]:
     try:
         with closing(_connect_read_only(path)) as connection:
             return connection.execute(query).fetchall()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # its own words may be damaged too
         raise InputError(f"{path}: cannot read the database: {error}") from error
 
 
@@ -297,6 +361,13 @@ def storage_problem(error: BaseException) -> str | None:
     if not isinstance(error, (StorageInternalError, SQLAlchemyError, sqlite3.Error)):
         return None
     return f"cannot read or write the database: {_one_line(error)}"
+
+
+def damage_in(error: BaseException) -> str:
+    """Return in one line what reading a damaged study raised, whichever library did."""
+    if storage_problem(error) is not None:
+        return _one_line(error)
+    return f"{type(error).__name__}: {_one_line(error)}"
 
 
 def _one_line(error: BaseException) -> str:
