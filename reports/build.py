@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from analysis.trials import StudyData, load
-from reports import answer, effects, products, sections
+from reports import adapters, answer, effects, products, sections
 from reports.classes import classes_section
 from reports.confirmation import confirmation_section
 from reports.distillation import distillation_section
@@ -31,6 +31,7 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     effects.slice_section,
     effects.parallel_section,
     sections.baseline_section,
+    adapters.adapters_section,
     classes_section,
     samples_section,
     pareto_section,

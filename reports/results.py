@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from analysis.adapters import Adapters, against_base
 from analysis.comparison import (
     Comparison,
     Score,
@@ -42,6 +43,7 @@ class Results:
     all_comparisons: tuple[Comparison, ...]  # the same on every metric and split
     model_scores: tuple[Score, ...]
     example_scores: Mapping[str, Array]  # model -> (N,)
+    adapters: Adapters | None = None  # the base against each; None where no base is stored
 
     @property
     def method(self) -> str:
@@ -94,12 +96,20 @@ def analyse(
         all_comparisons=tuple(compared),
         model_scores=tuple(scores_in([c for c in compared if c.a.metric == metric])),
         example_scores=example_scores(data, metric) if metric else {},
+        adapters=_adapters(data, first, seed),
     )
 
 
 def refits_for(trials: int) -> int:
     """Return how many refits give intervals of a study of so many trials."""
     return min(max(FITTED_TRIALS // max(trials, 1), 20), 100)
+
+
+def _adapters(data: StudyData, split: str, seed: int) -> Adapters | None:
+    try:
+        return against_base(data, split=split, seed=seed)
+    except InputError:
+        return None  # no base, nothing adapted, or nothing stored example by example
 
 
 def _importances(

@@ -80,6 +80,7 @@ def test_the_page_has_every_section(page: Page) -> None:
         "slices",
         "parallel",
         "baselines",
+        "adapters",
         "samples",
         "cost",
         "history",
