@@ -23,6 +23,8 @@ from analysis.trials import StudyData, capacity_of, confounding_of, importances_
 from study.errors import InputError
 from study.metrics import Array
 
+FITTED_TRIALS = 20_000  # in all refits together
+
 
 @dataclass(frozen=True)
 class Results:
@@ -59,10 +61,15 @@ def analyse(
     *,
     surrogate: str = "auto",
     seed: int = 0,
-    resamples: int = 100,
+    resamples: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Results:
-    """Return all results of a study, bootstrap and resampling seeded by `seed`."""
+    """Return all results of a study, bootstrap and resampling seeded by `seed`.
+
+    The importances are refitted `resamples` times for their intervals; None for 100, and fewer
+    where there are many trials, whose refits differ less and take longer.
+    """
+    resamples = refits_for(len(data.complete)) if resamples is None else resamples
     found, problem = _importances(data, surrogate, seed, resamples, progress)
     compared = [
         c
@@ -91,6 +98,11 @@ def analyse(
         example_scores=example_scores(data, metric) if metric else {},
         adapters=_adapters(data, first, seed),
     )
+
+
+def refits_for(trials: int) -> int:
+    """Return how many refits give intervals of a study of so many trials."""
+    return min(max(FITTED_TRIALS // max(trials, 1), 20), 100)
 
 
 def _adapters(data: StudyData, split: str, seed: int) -> Adapters | None:
