@@ -27,6 +27,7 @@ from study.data.curation.records import Columns, Record, fingerprint, read_recor
 from study.data.curation.selection import Choices, Curation, Progress, curate
 from study.data.curation.summary import summary
 from study.data.curation.tokens import ChatTokens
+from study.errors import InputError
 
 LIBRARIES = ("optuna-study", "scikit-learn", "numpy")
 WITH_A_MODEL = ("transformers", "tokenizers", "torch")
@@ -49,6 +50,13 @@ class CurationOrder:
     tokenizer: str | None = None
     encoder: str | None = None
     choices: Choices = field(default_factory=Choices)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be written into a report: a terminal's bytes that are no UTF-8."""
+        for name in ("records", "out", "system", "tokenizer", "encoder"):
+            given = str(getattr(self, name))
+            if not given.isascii() and given != given.encode(errors="replace").decode():
+                raise InputError(f"{name}: must be Unicode text, got {given!r:.60}")
 
 
 def curate_to_folder(order: CurationOrder, progress: Progress) -> dict[str, Any]:
@@ -133,6 +141,12 @@ def _study_file(
     }
     if tokens is None:
         return STAND_IN + tomli_w.dumps(document)
+    _widen(document, tokens, measured)
+    return tomli_w.dumps(document)
+
+
+def _widen(document: dict[str, Any], tokens: ChatTokens, measured: Mapping[str, int]) -> None:
+    """Set a study's limits, in place, so that no text is cut."""
     longest = measured["longest_output"]
     document["data"]["max_tokens"] = max(4, longest, measured["longest_input"])
     if tokens.is_masked:
@@ -142,7 +156,6 @@ def _study_file(
     else:
         document["data"]["stop_token"] = tokens.stop
         document["evaluation"]["max_new_tokens"] = longest + 1
-    return tomli_w.dumps(document)
 
 
 def _model_of(tokenizer: str | None) -> str:

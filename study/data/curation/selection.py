@@ -20,6 +20,8 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is, and the total."""
 NOT_DRAWN = "not drawn: its template has enough"
 FULL = "not drawn: its cluster has enough"
+MOST_CLUSTERS = 1000
+"""A distance to every centre is kept for every record."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Choices:
             for name in ("sample", "per_template", "clusters", "per_cluster")
             if (value := getattr(self, name)) is not None and value < 1
         ]
+        if self.clusters > MOST_CLUSTERS:
+            problems.append(f"clusters: at most {MOST_CLUSTERS:,}, got {self.clusters:,}")
         if self.sample is not None and self.per_template is not None:
             problems.append("sample, per_template: give one of them, not both")
         if not 0 < self.dev < 1:

@@ -261,6 +261,7 @@ REFUSED = {
     "no dev set": (partial(Choices, dev=0.0), "dev: a share above 0 and below 1, got 0.0"),
     "no train set": (partial(Choices, dev=0.5, test=0.5), "dev, test: together below 1, got 0.5"),
     "no clusters": (partial(Choices, clusters=0), "clusters: at least 1, got 0"),
+    "a cluster a record": (partial(Choices, clusters=10**9), "clusters: at most 1,000, got 1,000"),
     "not a number": (partial(Choices, dev=float("nan")), "dev: a share above 0 and below 1, got"),
 }
 

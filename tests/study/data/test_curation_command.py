@@ -121,6 +121,10 @@ BAD = {
         ("records.jsonl", "--max-characters", 3),
         "records: none of 120 is usable: 120 over 3 characters",
     ),
+    "a system message in Latin-1": (
+        ("records.jsonl", "--system", "caf\udce9"),
+        r"system: must be Unicode text, got 'caf\udce9'",
+    ),
     "the working folder": (
         ("records.jsonl", "--out", "."),
         "--out: . is the working folder; name one that is new or empty",
