@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from optuna_study.console import load, print_json, progress_bar, results
-from optuna_study.options import AsJson, Direction, Objective, Space, StudyName, Surrogate, Target
+from optuna_study.options import (
+    AsJson,
+    Direction,
+    Objective,
+    Resamples,
+    Space,
+    StudyName,
+    Surrogate,
+    Target,
+)
 from study.errors import InputError
 
 
@@ -71,9 +80,7 @@ def importance(
         list[str] | None,
         typer.Option(help="Parameters a,b,c whose own joint effect is wanted; repeatable."),
     ] = None,
-    resamples: Annotated[
-        int, typer.Option(min=2, help="Refits on half of the trials, for the intervals.")
-    ] = 100,
+    resamples: Resamples = 100,
     seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -114,6 +121,7 @@ def report(
     surrogate: Surrogate = "auto",
 ) -> None:
     """Write the study as one HTML page that needs no network."""
+    from analysis.palette import printable
     from reports.asked import Question
     from reports.build import build_report
 
@@ -123,7 +131,7 @@ def report(
         path = build_report(
             data, out or _report_path(target), surrogate=surrogate, progress=progress
         )
-    results().print(str(path), markup=False, highlight=False, soft_wrap=True)
+    results().print(printable(path), markup=False, highlight=False, soft_wrap=True)
 
 
 def _report_path(target: str) -> Path:
@@ -209,3 +217,32 @@ def _compare_studies(targets: list[str], metrics: list[str], split: str, as_json
         print_json([dataclasses.asdict(comparison) for comparison in found])
     else:
         results().print(terminal.comparison_table(found))
+
+
+def next_(
+    target: Target,
+    out: Annotated[
+        Path | None, typer.Option(help="The study file. [default: TARGET/next.toml, or NAME.toml]")
+    ] = None,
+    study_name: StudyName = None,
+    resamples: Resamples = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Write the next study file from what this study taught, each change with its reason."""
+    from analysis.next_study import proposal_of
+    from reports.next_file import next_file, next_name, write_new
+    from reports.next_study import next_table
+
+    data = load(target, study_name)
+    with progress_bar("what mattered") as progress:
+        proposal = proposal_of(data, resamples=resamples, progress=progress)
+    if as_json:
+        print_json(proposal.to_json())
+        return
+    console = results()
+    console.print(next_table(proposal), width=min(console.width, 80))
+    if proposal.changes_space:
+        beside = Path(target) / "next.toml" if Path(target).is_dir() else None
+        path = out or beside or Path(f"{next_name(data.name)}.toml")
+        write_new(path, next_file(data, proposal))
+        console.print(f"\nnext     {path}", markup=False, highlight=False, soft_wrap=True)

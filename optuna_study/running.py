@@ -1,4 +1,4 @@
-"""`run`: the command that trains."""
+"""The commands that train: `run` and `confirm`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from optuna_study.console import load, messages, progress_bar, results
+from optuna_study.console import load, messages, print_json, print_line, progress_bar, results
+from optuna_study.options import AsJson, StudyName
 from study.errors import InputError
 
 if TYPE_CHECKING:
     from study.engines.choice import EngineChoice
     from study.runner import StudyRun
     from study.spec import StudySpec
+
+Workers = Annotated[
+    int | None, typer.Option(help="Processes that train, one thread each. [default: cores]")
+]
+EngineName = Annotated[
+    Literal["packed", "sequential"],
+    typer.Option(help="packed: many trials in one pass over the base; sequential: one by one."),
+]
+Slots = Annotated[
+    str, typer.Option(help="Trials a worker packs: a number, or auto, which measures.")
+]
 
 
 def run(
@@ -23,16 +35,9 @@ def run(
     trials: Annotated[
         int | None, typer.Option(help="The total wanted, those done before included.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes that train, one thread each. [default: cores]")
-    ] = None,
-    engine: Annotated[
-        Literal["packed", "sequential"],
-        typer.Option(help="packed: many trials in one pass over the base; sequential: one by one."),
-    ] = "packed",
-    slots: Annotated[
-        str, typer.Option(help="Trials a worker packs: a number, or auto, which measures.")
-    ] = "auto",
+    workers: Workers = None,
+    engine: EngineName = "packed",
+    slots: Slots = "auto",
     space: Annotated[
         str | None, typer.Option(help="Another search space: a shipped one or a file.")
     ] = None,
@@ -47,8 +52,6 @@ def run(
     no_prune: Annotated[bool, typer.Option("--no-prune", help="Train every trial whole.")] = False,
 ) -> None:
     """Run a study, or continue it where it stands, and write its report."""
-    from study.engines.choice import EngineChoice
-    from study.store.provenance import available_cores
     from study.study_files import load_spec
 
     overrides = {
@@ -59,12 +62,84 @@ def run(
         "search.pruner": "none" if no_prune else None,
     }
     study = load_spec(spec, overrides)
+    choice = _choice(engine, slots, workers)
+    finished = _train(study, out or Path("runs") / study.name, storage, choice)
+    _conclude(finished)
+
+
+def confirm(
+    target: Annotated[str, typer.Argument(help="A run folder.")],
+    top: Annotated[int, typer.Option(min=1, help="How many of the best trials.")] = 3,
+    trial: Annotated[
+        list[int] | None,
+        typer.Option(help="Another trial to train again, what you used so far say; repeatable."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=2, help="Fresh seeds for each.")] = 5,
+    storage: Annotated[
+        str | None, typer.Option(help="Where the study is stored, if not in TARGET.")
+    ] = None,
+    study_name: StudyName = None,
+    test: Annotated[
+        Path | None, typer.Option(help="Held-out examples. [default: the study's data.test]")
+    ] = None,
+    workers: Workers = None,
+    engine: EngineName = "packed",
+    slots: Slots = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Train the best trials and the baselines again on fresh seeds, and test the winner.
+
+    All are scored on held-out examples; what is done already is kept, so the same command
+    continues. The report shows it from then on.
+    """
+    from study.confirming import chosen_trials, confirm_study, stored_spec
+    from study.terminal_view import make_view
+
+    data = load(storage or target, study_name)
+    spec = stored_spec(data.spec_text, target, test)
+    choice = _choice(engine, slots, workers)
+    done = confirm_study(
+        spec,
+        Path(target),
+        make_view(spec, messages()),
+        chosen_trials(data.ranked(), top, trial or ()),
+        seeds=seeds,
+        storage=storage,
+        choice=choice,
+    )
+    _conclude_confirmation(load(storage or target, study_name), Path(target), as_json)
+    if not done:
+        messages().print("Not all of it is trained; the same command continues.")
+
+
+def _conclude_confirmation(data: Any, folder: Path, as_json: bool) -> None:
+    from analysis.confirmation import confirmation_of
+    from reports.build import build_report
+    from reports.confirmation import confirmation_table
+
+    found = confirmation_of(data)
+    if found is None:
+        raise InputError(f"{folder}: the best trial is not trained again yet")
+    if as_json:
+        print_json(found.to_json())
+        return
+    console = results()
+    console.print(confirmation_table(found), width=min(console.width, 80))
+    with progress_bar("the report") as progress:
+        report = build_report(data, folder / "report.html", progress=progress)
+    console.print(f"\nreport   {report}", highlight=False, soft_wrap=True)
+
+
+def _choice(
+    engine: Literal["packed", "sequential"], slots: str, workers: int | None
+) -> EngineChoice:
+    from study.engines.choice import EngineChoice
+    from study.store.provenance import available_cores
+
     workers = available_cores() if workers is None else workers
     if workers < 1:
         raise InputError(f"--workers: must be at least 1, got {workers}")
-    choice = EngineChoice(engine, _slots(slots), workers)
-    finished = _train(study, out or Path("runs") / study.name, storage, choice)
-    _conclude(finished)
+    return EngineChoice(engine, _slots(slots), workers)
 
 
 def _slots(given: str) -> int | None:
@@ -102,8 +177,9 @@ def _conclude(finished: StudyRun) -> None:
         console.print(found, width=min(console.width, 80))
     adapter = _best_adapter(finished.folder, data)
     if adapter:
-        console.print(f"\nadapter  {adapter}", highlight=False, soft_wrap=True)
-    console.print(f"report   {report}", highlight=False, soft_wrap=True)
+        console.print()
+        print_line("adapter", adapter)
+    print_line("report", report)
     if finished.stopped_early:
         messages().print("The budget is not used up; the same command continues.")
 

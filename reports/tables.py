@@ -51,7 +51,7 @@ def trial_table(data: StudyData) -> Table | None:
     numbers = _best_numbers(data)
     marked = frozenset(i for i, t in enumerate(data.frozen_trials) if t.number in numbers)
     rows = tuple(zip(*cells, strict=True))
-    return Table("All trials", tuple(columns), rows, sortable=True, marked=marked)
+    return Table("All trials", tuple(columns), rows, True, marked, choices="state")
 
 
 def _attribute(name: str, values: list[Any]) -> tuple[str, list[Any]]:

@@ -75,7 +75,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_and_version(type_: Type) -> None:
     """Without arguments there is help; every command has its own; the version is one line."""
     assert "Usage" in type_().out + type_().err
-    for command in ("run", "check", "list", "show", "importance", "report", "base"):
+    for command in ("run", "check", "list", "show", "importance", "report", "next", "base"):
         ran = type_(command, "--help")
         assert (ran.status, ran.err) == (0, "")
         assert "Usage" in ran.out
@@ -423,6 +423,31 @@ def test_compare_holds_the_adapters_of_one_study_against_their_base(
         ran = type_("compare", "one", *wrong)
         assert ran.status == 2
         assert ran.problems[0].startswith(line)
+
+
+def test_next_writes_a_study_file_that_can_be_checked(type_: Type, tmp_path: Path) -> None:
+    """The file is written once, is a study file, and is never written over what somebody edited."""
+    folder = write_study(tmp_path / "petroleum", Shape())
+    ran = type_("next", folder, "--resamples", 20)
+    assert (ran.status, ran.err) == (0, "")
+    path = folder / "next.toml"
+    assert str(path) in ran.out
+    assert max(map(len, ran.out.splitlines()[:-1])) <= 80
+    assert type_("check", path).status == 0
+    assert type_("next", folder, "--resamples", 20).status == 0
+    path.write_text(path.read_text(encoding="utf-8") + "# mine\n", encoding="utf-8")
+    ran = type_("next", folder, "--resamples", 20)
+    assert ran.status == 2
+    assert ran.err.count("\n") == 1
+    assert path.read_text(encoding="utf-8").endswith("# mine\n")
+
+
+def test_next_of_a_study_that_somebody_else_ran(type_: Type, tmp_path: Path) -> None:
+    """What was searched is not known there; one line says so."""
+    write_foreign_study(f"sqlite:///{tmp_path}/other.db")
+    ran = type_("next", tmp_path / "other.db")
+    assert ran.status == 2
+    assert ran.err.count("\n") == 1
 
 
 def test_a_csv_file_needs_its_space_declared(type_: Type, tmp_path: Path) -> None:
