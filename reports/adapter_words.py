@@ -56,7 +56,7 @@ def caution(found: Adapters) -> list[str]:
     said = []
     if found.left_out:
         said.append(
-            f"{found.left_out} trials that scored less are not shown. The best of many flatter, all "
+            f"{found.left_out} trials of lower score are not shown. The best of many flatter, all "
             "the more on the examples that chose them; the p-values are corrected for every trial."
         )
     if "synonyms:none" in found.signatures.get("meteor", ""):
