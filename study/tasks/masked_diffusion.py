@@ -27,7 +27,7 @@ from study.data.instructions import InstructionFormat
 from study.data.readers import Corpus
 from study.errors import InputError
 from study.losses import IGNORED, masked_diffusion
-from study.metrics import METRICS, Statistics, text_statistics
+from study.metrics import Statistics, text_scores
 from study.noise import bernoulli_masks, counted_masks
 from study.seeds import derive_seed
 from study.spec import StudySpec
@@ -57,11 +57,12 @@ class MaskedDiffusionTask:
         assert spec.diffusion is not None, "a study of masked diffusion"
         self._settings = spec.diffusion
         self._form = form = InstructionFormat(base.tokenizer, spec.data, spec.diffusion)
-        self._text_metrics = [m for m in spec.evaluation.metrics if METRICS[m].from_text]
+        self._evaluation = spec.evaluation
         self._splits = {
             "train": [Asked(pair) for pair in corpus.train],
             "dev": [Asked(pair, _seed(spec, pair)) for pair in corpus.dev],
             "general": [Asked(pair, _seed(spec, pair)) for pair in corpus.general],
+            "test": [Asked(pair, _seed(spec, pair)) for pair in corpus.test],
         }
         longest = self._check_lengths(base)
         width = 0 if hides_padding(base.model, form.mask, form.end) else longest
@@ -160,7 +161,8 @@ class MaskedDiffusionTask:
     def score(self, outputs: Sequence[str], examples: Sequence[Asked]) -> dict[str, Statistics]:
         """Return the statistics of every text metric of the study."""
         references = [example.pair.target for example in examples]
-        return {name: text_statistics(name, outputs, references) for name in self._text_metrics}
+        asked = self._evaluation
+        return text_scores(asked.metrics, outputs, references, asked.text_options)
 
 
 def _seed(spec: StudySpec, pair: Pair) -> int:

@@ -17,7 +17,9 @@ from study.masked_building import MaskedRecipe, build_masked, embedded_masked, e
 TINY = MaskedRecipe(
     width=16, layers=1, heads=2, ffn=32, steps=30, batch_size=8, vocabulary_size=300, seed=5
 )
-SMALL = InstructionRecipe(train=4, dev=4, general=4, base_general=100, base_lay=30, base_own=30)
+SMALL = InstructionRecipe(
+    train=4, dev=4, test=4, general=4, base_general=100, base_lay=30, base_own=30
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -98,7 +100,7 @@ def test_the_embedded_one_is_built_once(tmp_path: Path, monkeypatch: pytest.Monk
 def test_no_instruction_stands_in_two_splits() -> None:
     """What is scored was never read, by the base or in training."""
     corpus = instruction_corpus(3)
-    splits = (corpus.train, corpus.dev, corpus.general, corpus.base_train)
+    splits = (corpus.train, corpus.dev, corpus.test, corpus.general, corpus.base_train)
     sources = [row.source for split in splits for row in split]
     assert len(set(sources)) == len(sources)
 
@@ -107,7 +109,7 @@ def test_scored_splits_do_not_depend_on_the_size_of_others() -> None:
     """More to train on leaves dev and general as they are."""
     one = instruction_corpus(3, SMALL)
     other = instruction_corpus(3, replace(SMALL, train=40, base_general=10))
-    assert (one.dev, one.general) == (other.dev, other.general)
+    assert (one.dev, one.test, one.general) == (other.dev, other.test, other.general)
 
 
 def test_every_instruction_says_its_template() -> None:
