@@ -31,24 +31,39 @@ def binaries() -> Path | None:
     return next((path.parent for path in candidates if (path.parent / "initdb").exists()), None)
 
 
+_FOLDERS: dict[str, Path] = {}  # of the running servers, by URL
+
+
 @contextmanager
 def server() -> Iterator[str]:
     """Yield the URL of a server without its database: `postgresql://user:password@host:port`."""
     folder = Path(tempfile.mkdtemp(prefix="optuna-study-postgres-"))
+    url = f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{_free_port()}"
+    _FOLDERS[url] = folder
     (folder / "password").write_text(PASSWORD)
     if os.geteuid() == 0:  # the server refuses to run as root
         _give_to_nobody(folder)
-    port = _free_port()
     try:
         _call(folder, "initdb", "--no-sync", "-U", USER, "-A", "scram-sha-256", "--pwfile=password")
-        options = [f"-c {name}={value}" for name, value in SETTINGS.items()]
-        place = f"-p {port} -k {folder}"
-        _call(folder, "pg_ctl", "-w", "-l", "log", "-o", " ".join([place, *options]), "start")
-        yield f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}"
+        _start(url)
+        yield url
     finally:
         with suppress(subprocess.CalledProcessError):
             _call(folder, "pg_ctl", "-m", "immediate", "stop")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(url: str) -> None:
+    folder = _FOLDERS[url]
+    options = [f"-c {name}={value}" for name, value in SETTINGS.items()]
+    place = f"-p {url.rpartition(':')[2]} -k {folder}"
+    _call(folder, "pg_ctl", "-w", "-l", "log", "-o", " ".join([place, *options]), "start")
+
+
+def restart(url: str) -> None:
+    """Let a server crash and come back."""
+    _call(_FOLDERS[url], "pg_ctl", "-m", "immediate", "stop")
+    _start(url)
 
 
 def new_database(url: str) -> str:

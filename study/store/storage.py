@@ -243,7 +243,8 @@ def _open_url(url: str) -> BaseStorage:
         )
         storage = RDBStorage(
             _verbatim(url),
-            engine_kwargs={"connect_args": arguments},
+            # a reader asks now and then: no connection stays open in between
+            engine_kwargs={"connect_args": arguments, "poolclass": sqlalchemy.NullPool},
             skip_compatibility_check=True,
             skip_table_creation=True,
         )
