@@ -245,7 +245,7 @@ class Ledger:
         self._record(config, result)
         is_saved = self._save_adapter(trial.number, values[0], result)
         if not self._tell(trial, claim, TrialState.COMPLETE, values):
-            records.forget_evaluations(self._engine, self._id, trial.number)
+            self._claims.forget_evaluations(trial.number)
             return None
         if is_saved:
             self._keep_the_best()

@@ -50,7 +50,9 @@ def interrupt(
         reason = f"interrupted {claim.attempt} times, at last: {reason}"
     if not _fail(study, trial, reason, is_given_up):
         _settle(study, claims, claim)  # somebody told it before us
-    elif is_given_up:
+        return
+    claims.forget_evaluations(trial.number)
+    if is_given_up:
         claims.close(claim)
     else:
         claims.release(claim, trial.params, trial.number)
@@ -84,6 +86,7 @@ def _settle(study: optuna.Study, claims: Claims, claim: Claim) -> None:
     elif counts(found):
         claims.close(claim)
     else:
+        claims.forget_evaluations(found.number)
         claims.release(claim, found.params, found.number)
 
 

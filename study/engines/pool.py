@@ -7,8 +7,10 @@ trial, which is reported as interrupted, and a new worker takes its place.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
@@ -196,6 +198,7 @@ def _serve(connection: Connection, make_engine: Callable[..., Engine]) -> None:
     """Answer the parent's commands until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     try:
         _answer(connection, make_engine)
     except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -204,6 +207,14 @@ def _serve(connection: Connection, make_engine: Callable[..., Engine]) -> None:
         connection.send(("input", error.problems, 0))
     except Exception:
         connection.send(("error", traceback.format_exc(), 0))
+
+
+def _end_with_the_parent() -> None:
+    """End at once when the parent was killed: the pipe is looked at only between reports."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _leave(number: int, frame: object) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from study.store import trial_rows
+from study.store import records, trial_rows
 
 COLUMNS = "claim, sampled, enqueued, point, state, parent, attempt, origin, waiting"
 
@@ -143,6 +143,10 @@ class Claims:
                 **values,
             )
             return bool(changed.rowcount)
+
+    def forget_evaluations(self, trial_number: int) -> None:
+        """Remove what was recorded of an attempt that came to nothing in the end."""
+        records.forget_evaluations(self._engine, self._study_id, trial_number)
 
     # ------------------------------------------------------------ looking
 

@@ -178,7 +178,7 @@ def write_score(engine: Engine, evaluation_id: str, statistics: Statistics) -> N
 
 
 def forget_evaluations(engine: Engine, study_id: int, trial_number: int) -> None:
-    """Remove what was recorded of a trial that another run took over."""
+    """Remove what was recorded of a trial that was lost before it was told."""
     with engine.begin() as connection:
         _delete_where(
             connection, "role = 'search' AND trial_number = :t", i=study_id, t=trial_number

@@ -35,6 +35,18 @@ WITH_PASSWORD = r"^([\w+.-]+:/{1,3}[^:@]*:|(?![\w+.-]+:/)[^:/@]*:).*@"
 OPTUNA_TABLES = {"studies", "trials", "version_info"}
 BUSY_TIMEOUT_SECONDS = 60
 WRITE_TIMEOUT_SECONDS = 5.0  # of the first try: is somebody else writing?
+CREATED_BY_OPTUNA = OPTUNA_TABLES | {
+    "alembic_version",
+    "study_directions",
+    "study_system_attributes",
+    "study_user_attributes",
+    "trial_heartbeats",
+    "trial_intermediate_values",
+    "trial_params",
+    "trial_system_attributes",
+    "trial_user_attributes",
+    "trial_values",
+}
 DATABASE_NAME = "study.db"
 DIALECTS = ("sqlite", "postgresql")  # what a run can write to; anything that Optuna knows is read
 ALREADY_THERE = r"(?i)already exists|duplicate key|unique constraint"
@@ -145,7 +157,7 @@ def _verbatim(url: str) -> str:
 def _prepare_sqlite(path: Path) -> None:
     """Create the file in WAL mode, or make sure that an existing one is ours to write."""
     try:
-        if path.exists() and path.stat().st_size > 0:
+        if path.exists() and path.stat().st_size > 0 and not _is_being_created(path):
             _check_is_optuna_sqlite(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path, timeout=WRITE_TIMEOUT_SECONDS)) as connection:
@@ -276,6 +288,15 @@ def _check_is_optuna_sqlite(path: Path) -> None:
     tables = {name for (name,) in _query(path, "SELECT name FROM sqlite_master WHERE type='table'")}
     if not tables >= OPTUNA_TABLES:
         raise InputError(f"{path}: an SQLite database without Optuna's tables")
+
+
+def _is_being_created(path: Path) -> bool:
+    """Whether it holds nothing but some of Optuna's tables: another run is at it, or was killed."""
+    if _first_bytes(path) != SQLITE_MAGIC:
+        return False
+    tables = {name for (name,) in _query(path, "SELECT name FROM sqlite_master WHERE type='table'")}
+    columns = {name for (name,) in _query(path, "SELECT name FROM pragma_table_info('studies')")}
+    return tables <= CREATED_BY_OPTUNA and columns in ({"study_id", "study_name"}, set())
 
 
 def _query(path: Path, query: str) -> list[tuple[Any, ...]]:
