@@ -26,6 +26,14 @@ def run(
     workers: Annotated[
         int | None, typer.Option(help="Processes that train, one thread each. [default: cores]")
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Place the workers on a Ray cluster, one a GPU or every two cores: local, auto, "
+            "HOST:PORT or ray://HOST:PORT.",
+        ),
+    ] = None,
     engine: Annotated[
         Literal["packed", "sequential"],
         typer.Option(help="packed: many trials in one pass over the base; sequential: one by one."),
@@ -47,7 +55,7 @@ def run(
     no_prune: Annotated[bool, typer.Option("--no-prune", help="Train every trial whole.")] = False,
 ) -> None:
     """Run a study, or continue it where it stands, and write its report."""
-    from study.engines.choice import EngineChoice
+    from study.engines.choice import AS_THE_CLUSTER_HAS_ROOM, EngineChoice
     from study.store.provenance import available_cores
     from study.study_files import load_spec
 
@@ -59,10 +67,11 @@ def run(
         "search.pruner": "none" if no_prune else None,
     }
     study = load_spec(spec, overrides)
-    workers = available_cores() if workers is None else workers
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise InputError(f"--workers: must be at least 1, got {workers}")
-    choice = EngineChoice(engine, _slots(slots), workers)
+    if workers is None:
+        workers = AS_THE_CLUSTER_HAS_ROOM if ray else available_cores()
+    choice = EngineChoice(engine, _slots(slots), workers, ray)
     finished = _train(study, out or Path("runs") / study.name, storage, choice)
     _conclude(finished)
 
