@@ -184,7 +184,6 @@ def _importance_section(named: Named) -> Section | None:
         "importances",
         partial(beside.plot_importances_beside, found),
         "Shares of the variance in each study: " + "; ".join(_what_mattered(named)),
-        size=(6.0, 3.6),
     )
     return Section(
         "importances",
