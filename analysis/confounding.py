@@ -35,7 +35,7 @@ ALIASES = {
 }
 SAMPLE = 2048  # points of the joint effect at which a column is held against it
 BINS = 64
-HELD_OUT_TRIALS = 320  # enough to rank coordinates by what they predict, which is done for each
+HELD_OUT_TRIALS = 160  # enough to rank coordinates by what they predict, which is done for each
 Values = Mapping[str, Any]  # role -> value, or array of values
 
 

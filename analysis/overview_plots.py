@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from analysis.importance import Importances
 
-MAX_AXES, MAX_LINES, MAX_PAIRED, MAX_RANGES = 7, 400, 8, 6
+MAX_AXES, MAX_LINES, MAX_PAIRED, MAX_RANGES, MAX_LEVELS = 7, 400, 8, 6, 9
 BEST_SHARE = 0.1  # of the trials stand out
 
 
@@ -95,16 +95,17 @@ def plot_parallel(
     top = np.arange(min(shown.leading, len(lines)))
     _lines(ax, shown, lines, top, BEST, f"best {BEST_SHARE:.0%}", 1.3)
     for place in range(lines.shape[1]):
-        ax.axvline(place, color=MUTED, lw=0.7, zorder=1.5)
+        ax.plot([place] * 2, [0, 1], color=MUTED, lw=0.7, zorder=1.5)
     for place, column in enumerate(kept):
-        _ends(ax, place, *_limits(column))
+        _scale(ax, place, column)
     if len(values):
         _ends(ax, len(kept), drawing.tick(float(values.min())), drawing.tick(float(values.max())))
     names = [shortened(c.name, 14) for c in kept]
     names.append(shortened(label_of(data.objectives[data.index_of(objective)]), 14))
-    drawing.level_axis(ax, names)
+    ax.set_xticks(range(len(names)), names)
     ax.tick_params("x", length=0, pad=12)
-    ax.set(ylim=(-0.03, 1.03), yticks=[])
+    ax.set(xlim=(-0.3, len(kept) + 0.3), ylim=(-0.03, 1.1), yticks=[])
+    ax.grid(visible=False)
     ax.spines[["left", "bottom"]].set_visible(False)
     legend_above(ax)
     return ax
@@ -125,15 +126,22 @@ def _lines(
     ax.add_collection(drawn)
 
 
-def _limits(column: Column) -> tuple[str, str]:
+def _scale(ax: Axes, place: int, column: Column) -> None:
+    """Name the levels beside the axis where they are few, else the ends of the range."""
     values = column.grid_values()
-    return shortened(drawing.tick(values[0]), 10), shortened(drawing.tick(values[-1]), 10)
+    if column.positions is None or len(values) > MAX_LEVELS:
+        _ends(ax, place, drawing.tick(values[0]), drawing.tick(values[-1]))
+        return
+    style: dict[str, Any] = {"textcoords": "offset points", "va": "center", "color": INK}
+    for value, unit in zip(values, column.positions, strict=True):
+        ax.annotate(shortened(drawing.tick(value), 14), (place, unit), (4, 0), **style)
 
 
 def _ends(ax: Axes, place: float, low: str, high: str) -> None:
     style: dict[str, Any] = {"ha": "center", "color": INK, "annotation_clip": False}
-    ax.annotate(low, (place, 0), (0, -4), textcoords="offset points", va="top", **style)
-    ax.annotate(high, (place, 1), (0, 3), textcoords="offset points", va="bottom", **style)
+    style["textcoords"] = "offset points"
+    ax.annotate(shortened(low, 10), (place, 0), (0, -4), va="top", **style)
+    ax.annotate(shortened(high, 10), (place, 1), (0, 3), va="bottom", **style)
 
 
 @in_house_style

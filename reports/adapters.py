@@ -84,7 +84,7 @@ def _overview(found: Adapters) -> Table:
     names = [_name(model) for model in (found.base, *found.adapters)]
     rows = tuple((Cell(name), *cells) for name, *cells in zip(names, *columns, strict=True))
     marked = frozenset(i for i, m in enumerate(found.adapters, 1) if m.name in flagged)
-    headings = ("", *(METRICS[m].label for m in found.metrics))
+    headings = ("model", *(METRICS[m].label for m in found.metrics))
     return Table("The base's scores, and what each adapter adds", headings, rows, marked=marked)
 
 
@@ -158,7 +158,7 @@ def _looks(found: Adapters) -> Table:
     ]
     rows.append((Cell("references"), *_look(found.examined.references), Cell("")))
     columns = (
-        *("", "ROUGE-1", "ROUGE-2", "words an output", "of the references'"),
+        *("model", "ROUGE-1", "ROUGE-2", "words an output", "of the references'"),
         *("repeated bigrams", "effective words", "empty", "flag"),
     )
     return Table("What the outputs look like", columns, tuple(rows))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from analysis.trials import StudyData, load
 from reports import adapters, answer, effects, products, sections
@@ -17,6 +18,7 @@ from reports.provenance import provenance_section
 from reports.render import render, write
 from reports.results import Results, analyse
 from reports.samples import samples_section
+from reports.side_by_side import page_of_studies
 from reports.sweep import sweep_section
 from reports.trade_offs import cost_section, pareto_section
 from reports.wording import counted, moment
@@ -59,8 +61,15 @@ def build_report(
     Raises InputError where `target` is no study or `out` cannot be written.
     """
     data = target if isinstance(target, StudyData) else load(target, study_name)
-    results = analyse(data, surrogate=surrogate, seed=seed, resamples=resamples, progress=progress)
-    return write(render(page_of(results)), Path(out))
+    options: dict[str, Any] = {"surrogate": surrogate, "seed": seed, "resamples": resamples}
+    return write(render(report_page([data], **options, progress=progress)), Path(out))
+
+
+def report_page(studies: Sequence[StudyData], **options: Any) -> Page:
+    """Return the page of one study, or that of several side by side; options as `analyse` has."""
+    if len(studies) > 1:
+        return page_of_studies(studies, **options)
+    return page_of(analyse(studies[0], **options))
 
 
 def page_of(results: Results) -> Page:

@@ -20,17 +20,20 @@ def key_figures(results: Results) -> tuple[KeyFigure, ...]:
     """What to use, what it gains over base and default, what mattered; what is not known is not."""
     if results.data.best_trial is None:
         return ()
-    found = (_to_use(results), _gained(results), _mattered(results))
+    found = (to_use(results), _gained(results), _mattered(results))
     return tuple(figure for figure in found if figure is not None)
 
 
-def _to_use(results: Results) -> KeyFigure:
+def to_use(results: Results, identifier: str = "to-use", study: str = "") -> KeyFigure:
+    """The best trial's value and place in the search space, under the study's name if given."""
     data, best = results.data, results.data.best_trial
-    assert best is not None
+    label = f"best {label_of(data.objective)}" + (f" of {study}" if study else "")
+    if best is None:
+        return KeyFigure("–", label, "no finished trial")
     figure = None
     if best.params and len(data.complete) > 1:
         figure = draw(
-            "to-use",
+            identifier,
             partial(overview_plots.plot_best_in_ranges, data, result=results.importance),
             f"Where the best trial lies in the range of each parameter: "
             f"{configuration(dict(list(best.params.items())[:MAX_RANGES]))}.",
@@ -38,7 +41,7 @@ def _to_use(results: Results) -> KeyFigure:
             CARD,
         )
     note = f"trial {best.number} of {len(data.complete)} finished"
-    return KeyFigure(number(data.value(best)), f"best {label_of(data.objective)}", note, figure)
+    return KeyFigure(number(data.value(best)), label, note, figure)
 
 
 def _gained(results: Results) -> KeyFigure | None:

@@ -48,7 +48,7 @@ class KeyFigure:
 
 @dataclass(frozen=True)
 class Figures:
-    """Drawings side by side where there is room; `size` is "wide" or "small"."""
+    """Drawings side by side where there is room; `size` is "wide", "small" or "full"."""
 
     kind: ClassVar[str] = "figures"
     figures: tuple[Figure, ...]

@@ -78,7 +78,7 @@ def analyse(
         for c in against_baselines(data, m, s, seed=seed)
     ]
     metric = headline_metric(data)
-    few = min(resamples, 20)
+    few = max(min(resamples // 2, 20), 2)
     believed = bool(found) and found[0].reliable  # all of this rests on the same trials
     product = confounding_of(data, seed=seed, resamples=few) if believed else None
     first = data.splits[0] if data.splits else ""
