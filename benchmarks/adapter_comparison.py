@@ -65,6 +65,15 @@ class Writers:
 
         return write
 
+    def scattered(self, good: float) -> Callable[[Text, Rng], Text]:
+        """Keep a share of the words, each by itself: hardly ever two in a row."""
+        return lambda t, rng: [w if rng.random() < good else self._any(rng) for w in t]
+
+    def echoing(self, good: float) -> Callable[[Text, Rng], Text]:
+        """As honest, with the last fifth of the answer said once more."""
+        write = self.honest(good)
+        return lambda t, rng: (said := write(t, rng)) + said[-max(len(t) // 5, 2) :]
+
     def wordy(self, good: float) -> Callable[[Text, Rng], Text]:
         """As honest, and then half as long again."""
         write = self.honest(good)
@@ -140,7 +149,7 @@ def null(runs: int, n: int = 100, population: int = 1500) -> None:
     write = Writers(references).honest(0.5)
     outputs = [written(write, references, rng) for _ in range(ADAPTERS + 1)]
     pool = {m: [text_statistics(m, o, targets) for o in outputs] for m in NAMES}
-    exchanges = 4000
+    exchanges = 2000
     wrong = {"corrected": 0, "each at 0.05": 0}
     for run in range(runs):
         rng = np.random.default_rng([2, run])
@@ -172,10 +181,12 @@ def gaming(runs: int) -> None:
         "honest: 0.50 → 0.70": (w.honest(0.5), w.honest(0.7)),
         "honest: 0.30 → 0.90": (w.honest(0.3), w.honest(0.9)),
         "honest: 0.05 → 0.20": (w.honest(0.05), w.honest(0.2)),
+        "honest: single words, 0.10 → 0.25": (w.scattered(0.1), w.scattered(0.25)),
         "honest: wordy 0.50 → 0.50 at the right length": (w.wordy(0.5), w.honest(0.5)),
         "honest: terse 0.50 → 0.50 at the right length": (w.terse(0.5), w.honest(0.5)),
         "no change: 0.50 → 0.50": (w.honest(0.5), w.honest(0.5)),
         "games: repeats its keywords": (w.honest(0.3), w.repeating(0.6)),
+        "games a little: says its end twice": (w.honest(0.3), w.echoing(0.5)),
         "games: right words in no order": (w.honest(0.3), w.shuffled(0.6)),
         "games: truncates to what is sure": (w.honest(0.3), w.truncated(0.9)),
         "games: pads with common words": (w.honest(0.3), w.padded(0.6)),
@@ -215,6 +226,6 @@ def _print_gaming(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["coverage", "null", "gaming"])
-    parser.add_argument("--runs", type=int, default=400)
+    parser.add_argument("--runs", type=int, default=300)
     given = parser.parse_args()
     {"coverage": coverage, "null": null, "gaming": gaming}[given.what](given.runs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated
 
@@ -110,30 +111,68 @@ def importance(
 
 
 def report(
-    target: Target,
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            help="A run folder, an SQLite or journal file, a storage URL, or a CSV file; several "
+            "for one page with the studies side by side."
+        ),
+    ],
     out: Annotated[
-        Path | None, typer.Option(help="The HTML file. [default: beside the study]")
+        Path | None,
+        typer.Option(help="The HTML file. [default: beside the study, of several comparison.html]"),
     ] = None,
-    study_name: StudyName = None,
+    study_name: Annotated[
+        list[str] | None,
+        typer.Option(help="Which study, where a storage holds several; repeatable."),
+    ] = None,
     space: Space = None,
     objective: Objective = None,
     direction: Direction = None,
     surrogate: Surrogate = "auto",
+    csv: Annotated[Path | None, typer.Option(help="A folder for every table as CSV.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="A folder for every figure.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="Of figures: png, svg, pdf.")] = "png",
 ) -> None:
-    """Write the study as one HTML page that needs no network."""
+    """Write a study, or several side by side, as one HTML page that needs no network."""
+    from analysis.palette import printable
     from reports.asked import Question
-    from reports.build import build_report
+    from reports.build import report_page
+    from reports.files import check_format, save_figures, save_tables
+    from reports.render import render, write
 
     Question(surrogate=surrogate)  # refused before anything is read
-    data = load(target, study_name, space, objective, direction)
+    check_format(format_)
+    named = _named(targets, study_name or [])
+    studies = [load(target, name, space, objective, direction) for target, name in named]
     with progress_bar("the report") as progress:
-        path = build_report(
-            data, out or _report_path(target), surrogate=surrogate, progress=progress
+        page = report_page(studies, surrogate=surrogate, progress=progress)
+    path = write(render(page), out or _report_path(targets[0] if len(studies) == 1 else None))
+    results().print(printable(path), markup=False, highlight=False, soft_wrap=True)
+    for folder, files in (
+        (csv, save_tables(page, csv) if csv else []),
+        (figures, save_figures(page, figures, format_) if figures else []),
+    ):
+        if folder:
+            results().print(f"{folder}: {len(files)} files", markup=False, highlight=False)
+
+
+def _named(targets: list[str], names: list[str]) -> list[tuple[str, str | None]]:
+    """Each target with its study's name; several names of one target are several studies."""
+    if len(targets) == 1:
+        return [(targets[0], name) for name in names] or [(targets[0], None)]
+    if len(names) not in (0, len(targets)):
+        raise InputError(
+            f"--study-name: must be given once for each of {len(targets)} targets, or not at all, "
+            f"got {len(names)}"
         )
-    results().print(str(path), markup=False, highlight=False, soft_wrap=True)
+    return list(zip_longest(targets, names))
 
 
-def _report_path(target: str) -> Path:
+def _report_path(target: str | None) -> Path:
+    """Beside a study; where there are several, here."""
+    if target is None:
+        return Path("comparison.html")
     path = Path(target)
     if path.is_dir():
         return path / "report.html"

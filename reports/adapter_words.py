@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.wording import listing, number, signed
+from reports.wording import interval, listing, number
 from study.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -43,21 +43,22 @@ def noise(found: Adapters, metric: str) -> list[str]:
 
 def _noise(found: SeedNoise, metric: str) -> str:
     scores = listing(number(score) for score in found.scores)
-    low, high = found.ci
-    clear = "clear" if low > 0 or high < 0 else "not clear"
     return (
         f"Seed noise: {listing(found.names)} are one configuration ({found.twins}) trained with "
-        f"other seeds: {METRICS[metric].label} {scores}. Adapters that differ by less than "
-        f"{number(abs(found.largest))} differ by no more than seeds do (on these examples that is "
-        f"{clear}: {signed(low)} to {signed(high)})."
+        f"other seeds: {METRICS[metric].label} {scores}, a difference of "
+        f"{number(abs(found.largest))} (95 % interval {interval(found.ci)}). Adapters that differ "
+        "no more than that may differ by their seeds alone."
     )
 
 
 def caution(found: Adapters) -> list[str]:
     """What a reader must know before using the table."""
-    if not found.left_out:
-        return []
-    return [
-        f"{found.left_out} trials that scored less are not shown. The best of many flatter, all "
-        "the more on the examples that chose them; the p-values are corrected for every trial."
-    ]
+    said = []
+    if found.left_out:
+        said.append(
+            f"{found.left_out} trials of lower score are not shown. The best of many flatter, all "
+            "the more on the examples that chose them; the p-values are corrected for every trial."
+        )
+    if "synonyms:none" in found.signatures.get("meteor", ""):
+        said.append("METEOR counts no synonyms here: figures with WordNet are higher.")
+    return said

@@ -9,7 +9,6 @@ from analysis.palette import label_of
 from reports.confirmation import headline
 from reports.distillation import verdict
 from reports.evidence import policy_span
-from reports.page import KeyFigure
 from reports.results import Results
 from reports.wording import (
     baseline,
@@ -18,7 +17,6 @@ from reports.wording import (
     listing,
     number,
     share,
-    signed,
 )
 from study.metrics import METRICS
 
@@ -45,40 +43,6 @@ def caution(results: Results) -> tuple[str, ...]:
     """What a reader must know before using the answer."""
     said = (_thin_evidence(results), _pruning(results), _forgetting(results), _luck(results))
     return tuple(sentence for sentence in said if sentence)
-
-
-def key_figures(results: Results) -> tuple[KeyFigure, ...]:
-    """The numbers beside the answer: the best score, its gains, and what mattered most."""
-    data, best = results.data, results.data.best_trial
-    if best is None:
-        return ()
-    label = f"best {label_of(data.objective)}"
-    first = KeyFigure(
-        number(data.value(best)), label, f"trial {best.number} of {_finished(results)}"
-    )
-    gains = [
-        KeyFigure(
-            signed(c.difference),
-            f"{METRICS[c.a.metric].label} against {baseline(c.b.name, results.method)}",
-            f"95 % interval {interval(c.ci)}",
-        )
-        for c in results.comparisons[:2]
-    ]
-    return (first, *gains, *_key_importance(results.importance))
-
-
-def _key_importance(result: Importances | None) -> list[KeyFigure]:
-    if result is None or not result.parameters:
-        return []
-    top = result.parameters[0]
-    if not result.reliable or not top.significant:
-        return [KeyFigure("open", "what mattered", "the evidence is too thin to say")]
-    note = f"of the variance; 95 % interval {interval(top.ci, share)}"
-    return [KeyFigure(share(top.importance), f"importance of {top.name}", note)]
-
-
-def _finished(results: Results) -> str:
-    return f"{len(results.data.complete)} finished"
 
 
 def _best(results: Results) -> str:

@@ -16,7 +16,7 @@ from rich.text import Text
 from analysis.palette import printable
 from reports.adapter_words import caution, gaming, noise, title
 from reports.terminal import WIDTH, empty_table, plain
-from reports.wording import alike, decimals, probability
+from reports.wording import alike, alike_signed, probability
 from study.errors import InputError
 from study.metrics import METRICS
 
@@ -68,15 +68,9 @@ def _column(found: Adapters, metric: str) -> list[str]:
     """Heading, the base's score, then each difference; a star where it is significant."""
     base = found.scores[found.base.name, metric].score
     contrasts = [found.of(model.name, metric) for model in found.adapters]
-    write = _differences([base, *(c.difference for c in contrasts)])
+    write = alike_signed([base, *(c.difference for c in contrasts)])
     cells = [write(c.difference) + ("*" if c.significant else " ") for c in contrasts]
     return [METRICS[metric].label, write(base).lstrip("+") + " ", *cells]
-
-
-def _differences(values: Sequence[float]) -> Any:
-    """Write a metric's numbers alike: one decimal of points, two of what is below 10."""
-    places = min(max(decimals(max(map(abs, values))), 1), 3)
-    return lambda v: ("+" if v >= 0 else "−") + f"{abs(v):.{places}f}"
 
 
 # ---------------------------------------------------------------- one metric
@@ -91,7 +85,7 @@ def _whole(found: Adapters, metric: str) -> Table:
     models = (found.base, *found.adapters)
     scores = [found.scores[model.name, metric] for model in models]
     write = alike([value for s in scores for value in (s.score, s.mean)])
-    signs = _differences([found.of(m.name, metric).difference for m in found.adapters])
+    signs = alike_signed([found.of(m.name, metric).difference for m in found.adapters])
     for model, score in zip(models, scores, strict=True):
         row = [model.label, write(score.score), f"{write(score.mean)} ± {write(score.sd)}"]
         if model is not found.base:

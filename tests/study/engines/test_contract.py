@@ -11,6 +11,7 @@ import pytest
 from study.engines.base import Engine
 from study.engines.choice import EngineChoice
 from study.engines.pool import PoolEngine
+from study.engines.processes import ProcessLauncher
 from study.engines.workspace import make_engine
 from study.spec import StudySpec
 from study.trials import Progress, TrialConfig, TrialResult, baseline_configs, search_config
@@ -32,7 +33,7 @@ def _alone(choice: EngineChoice) -> Callable[[StudySpec, Path], Engine]:
 
 def _pool(choice: EngineChoice) -> Callable[[StudySpec, Path], Engine]:
     def made(spec: StudySpec, base: Path) -> PoolEngine:
-        pool = PoolEngine(make_engine, 2)
+        pool = PoolEngine(ProcessLauncher(make_engine), 2)
         pool.load(spec, str(base), None, choice)
         return pool
 
