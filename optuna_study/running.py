@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from study.runner import StudyRun
     from study.spec import StudySpec
 
+MOST_WORKERS = 1024  # processes on one machine
+
 
 def run(
     spec: Annotated[
@@ -60,8 +62,8 @@ def run(
     }
     study = load_spec(spec, overrides)
     workers = available_cores() if workers is None else workers
-    if workers < 1:
-        raise InputError(f"--workers: must be at least 1, got {workers}")
+    if not 1 <= workers <= MOST_WORKERS:
+        raise InputError(f"--workers: must be 1 to {MOST_WORKERS}, got {workers}")
     choice = EngineChoice(engine, _slots(slots), workers)
     finished = _train(study, out or Path("runs") / study.name, storage, choice)
     _conclude(finished)
