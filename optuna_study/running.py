@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from study.spec import StudySpec
 
 MOST_WORKERS = 1024  # processes on one machine
+MOST_SLOTS = 1024  # trials that one of them packs
 
 
 def run(
@@ -72,9 +73,10 @@ def run(
 def _slots(given: str) -> int | None:
     if given == "auto":
         return None
-    if not given.isdecimal() or int(given) < 1:
-        raise InputError(f"--slots: got {given!r}; allowed: auto, or a number from 1")
-    return int(given)
+    number = int(given) if given.isdecimal() and len(given) < 9 else 0
+    if not 1 <= number <= MOST_SLOTS:
+        raise InputError(f"--slots: got {given!r:.40}; allowed: auto, or 1 to {MOST_SLOTS}")
+    return number
 
 
 def _train(study: StudySpec, out: Path, storage: str | None, choice: EngineChoice) -> StudyRun:
