@@ -9,9 +9,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from optuna_study.adapting import comet, export
-from optuna_study.preparing import base
-from optuna_study.reading import compare, importance, report, show
-from optuna_study.running import run
+from optuna_study.preparing import base, curate
+from optuna_study.reading import compare, importance, next_, report, show
+from optuna_study.running import confirm, run
 from optuna_study.studies import check, list_
 from study.errors import InputError
 
@@ -24,7 +24,14 @@ app = typer.Typer(
     "Start with `optuna-study run`: it needs no download and takes about three minutes.",
 )
 
-for command in (run, check, list_, show, importance, report, compare, export, comet, base):
+COMMANDS = (
+    *(run, check, list_),
+    *(show, importance, report, compare),
+    *(confirm, next_),
+    *(export, comet),
+    *(base, curate),
+)
+for command in COMMANDS:
     app.command(name=command.__name__.strip("_"))(command)
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from analysis.palette import printable
 from reports.page import Page
 from study.errors import InputError
+
+CODE = re.compile("`([^`\n]+)`")
 
 
 def render(page: Page) -> str:
@@ -51,8 +54,14 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
     )
     environment.globals["inlined"] = lambda name: Markup(_template_text(name))
+    environment.filters["coded"] = _coded
     environment.filters["svg"] = Markup  # serialised by reports.figures, which escapes its text
     return environment
+
+
+def _coded(text: str) -> Markup:
+    """The text escaped, what stands between backticks as code."""
+    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def _template_text(name: str) -> str:

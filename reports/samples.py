@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 import numpy as np
 
+from analysis.adapter_plots import flagged_names
 from analysis.trials import StudyData
 from reports.page import Sample, Samples, Section, Words
 from reports.results import Results
@@ -13,20 +15,21 @@ from reports.wording import number
 from study.metrics import METRICS, OF_CLASSES
 
 IMPROVED, LOWEST, ORDINARY = 3, 2, 3
+ADAPTERS = 3
 
 
 def samples_section(results: Results) -> Section | None:
-    """What base and best made of a few examples; None where no outputs are stored."""
+    """What base and chosen adapters made of a few examples; None where none are stored."""
     data, metric = results.data, results.metric
     if metric is None or data.best_trial is None or "base" not in data.baselines:
         return None
     try:
-        samples = _samples(data, metric)
+        samples = _samples(data, metric, _shown(results))
     except LookupError:
         return None
     reading = (
-        "Examples that gained most from base to best, those that are still worst, and a few taken "
-        "evenly from the rest. "
+        "What base and adapters made of the examples that gained most from base to best, of those "
+        "that are still worst, and of a few taken evenly from the rest. "
     )
     if metric in OF_CLASSES:
         reading += "A marked label is wrong."
@@ -39,10 +42,22 @@ def samples_section(results: Results) -> Section | None:
     return Section("samples", title, reading, (Samples(samples),))
 
 
-def _samples(data: StudyData, metric: str) -> tuple[Sample, ...]:
-    assert data.best_trial is not None
-    models = {"base": data.outputs("base"), f"trial {data.best_trial.number}": data.outputs("best")}
-    base, best = models.values()
+def _shown(results: Results) -> list[int]:
+    """The best trial, those that are flagged, then the next best: three adapters at most."""
+    assert results.data.best_trial is not None
+    found = results.adapters
+    flagged = flagged_names(found) if found is not None else set()
+    ranked = [trial.number for trial in results.data.ranked()]
+    suspect = [number for number in ranked if f"trial {number}" in flagged]
+    compared = [m.who for m in found.adapters] if found is not None else []
+    others = [number for number in ranked if number in compared]
+    return list(dict.fromkeys([ranked[0], *suspect, *others]))[:ADAPTERS]
+
+
+def _samples(data: StudyData, metric: str, trials: Sequence[int]) -> tuple[Sample, ...]:
+    models = {"base": data.outputs("base")}
+    models |= {f"trial {number}": data.outputs(number) for number in trials}
+    base, best, *_ = models.values()
     sign = 1.0 if METRICS[metric].direction == "maximize" else -1.0
     before, after = (np.nan_to_num(sign * frame[metric].to_numpy()) for frame in (base, best))
     return tuple(

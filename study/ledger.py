@@ -1,4 +1,4 @@
-"""One study in its storage: what counts, what is told, what is kept.
+"""One study in its storage: what is to be trained, what is told, what is kept.
 
 Every write that makes a trial final comes last, after its evaluations, so that a crash leaves
 either a finished trial with everything or an unfinished one.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import time
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,25 +19,27 @@ from typing import Any
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from sqlalchemy.exc import DBAPIError
 
+from study import recovery
 from study.errors import InputError
 from study.resume import check_comparable, check_same_data
-from study.samplers import is_given, pruner_for
+from study.samplers import pruner_for
 from study.spec import StudySpec, spec_from_toml
-from study.store import records
-from study.store.adapters import keep_only, save_adapter, trial_name
+from study.store import records, trial_rows
+from study.store.adapters import remove_adapters, save_adapter, saved_trials, trial_name
+from study.store.claims import Claim, Claims
+from study.store.parents import GRACE_SECONDS, Parent
 from study.store.storage import (
     NO_STUDY,
     close_after_writing,
     hidden,
     named_damage,
+    one_line,
     open_for_writing,
 )
 from study.trials import TrialConfig, TrialResult, baseline_configs
-
-MAX_ATTEMPTS = 3
 
 
 @contextmanager
@@ -48,26 +51,32 @@ def open_ledger(url: str, spec: StudySpec, out: Path) -> Iterator[Ledger]:
     """
     storage = open_for_writing(url)
     try:
-        with named_damage(hidden(url), NO_STUDY):
-            ledger = Ledger(storage, spec, out)
-        yield ledger
-    except (StorageInternalError, DBAPIError, sqlite3.Error) as error:
-        cause = " ".join(str(error.__cause__ or error).split())[:200]
-        raise InputError(
-            f"{hidden(url)}: cannot write the database: {cause}; trials that were told are kept, "
-            "the same command continues"
-        ) from error
-    except OSError as error:
-        raise InputError(
-            f"{error.filename or out}: cannot write: {error.strerror}; trials that were told are "
-            "kept, the same command continues"
-        ) from error
+        with _as_input_errors(url, out):
+            with named_damage(hidden(url), NO_STUDY):
+                ledger = Ledger(storage, spec, out)
+            try:
+                yield ledger
+            finally:
+                ledger.end()
     finally:
         close_after_writing(storage)
 
 
+@contextmanager
+def _as_input_errors(url: str, out: Path) -> Iterator[None]:
+    kept = "trials that were told are kept, the same command continues"
+    try:
+        yield
+    except (StorageInternalError, DBAPIError, sqlite3.Error) as error:
+        problem = f"{hidden(url)}: cannot write the database: {one_line(error)}; {kept}"
+        raise InputError(problem) from error
+    except OSError as error:
+        problem = f"{error.filename or out}: cannot write: {error.strerror}; {kept}"
+        raise InputError(problem) from error
+
+
 class Ledger:
-    """The one writer of a study."""
+    """What one run reads and writes of a study."""
 
     def __init__(self, storage: RDBStorage, spec: StudySpec, out: Path) -> None:
         self._engine = storage.engine
@@ -83,12 +92,11 @@ class Ledger:
             pruner=pruner_for(spec),
             load_if_exists=True,
         )
-        trials = self.study.get_trials(deepcopy=False)
-        self._counted = sum(map(counts, trials))
-        self.sampled = sum(not is_given(t) for t in trials)
-        self._retries = [t.number for t in trials if "retry_of" in t.user_attrs]
-        self._complete = {t.number: t.values for t in trials if t.state == TrialState.COMPLETE}
+        self._claims = Claims(self._engine, self._id)
+        self._parent = Parent(self._engine, out)
+        self._recovered_at = -math.inf
         self._examples_known = set(records.read_examples(self._engine, self._id))
+        self._worst_kept: float | None = None  # of the best k, once there are k
 
     @property
     def _id(self) -> int:
@@ -100,7 +108,7 @@ class Ledger:
         """Refuse a study whose earlier trials would not be comparable with new ones."""
         stored = records.read_spec(self._engine, self._id)
         if stored is None:
-            if self.study.get_trials(deepcopy=False):
+            if trial_rows.has_trials(self._engine, self._id):
                 raise InputError(
                     f"{self._spec.name}: the storage holds a study of this name that "
                     "optuna-study did not run; choose another name"
@@ -109,130 +117,217 @@ class Ledger:
         check_comparable(spec_from_toml(stored, self._spec.name), self._spec, self._spec.name)
         before = records.read_provenance(self._engine, self._id).get("data_sha256", {})
         check_same_data(before, hashes, self._spec.name)
+        recovery.adopt(self.study, self._claims)
+        self._recover()
 
     def begin(self, provenance: Mapping[str, Any]) -> None:
-        """Record how the study is run; enqueue points that are new; retry what was left running."""
-        before = records.read_spec(self._engine, self._id)
-        records.write_study(self._engine, self._id, self._spec.to_toml(), provenance)
-        (self._out / "spec.toml").write_text(self._spec.to_toml(), encoding="utf-8")
-        if before is None:
-            self._describe()
-        known = spec_from_toml(before, self._spec.name).search.enqueue if before else ()
-        for point in self._spec.search.enqueue:
-            if point not in known:
-                self.study.enqueue_trial(point, user_attrs={"enqueued": True})
-        self._retry_stale()
+        """Record how the study is run, and take a place among the runs that share it."""
+        text = self._spec.to_toml()
+        if not records.add_study(self._engine, self._id, text, provenance):
+            self.check_resumable(provenance.get("data_sha256", {}))  # another run may have begun it
+            records.write_study(self._engine, self._id, text, provenance)
+        (self._out / "spec.toml").write_text(text, encoding="utf-8")
+        self._describe()
+        self._parent.begin()
+        self._claims.open_baselines([config.number for config in self.missing_baselines()])
+        self._claims.enqueue(self._spec.search.enqueue)
+        for trial_id in trial_rows.waiting(self._engine, self._id):
+            waiting = self.study._storage.get_trial(trial_id)
+            point = waiting.system_attrs.get("fixed_params", {})
+            self._claims.enqueue_waiting(trial_id, point)
 
-    def _retry_stale(self) -> None:
-        for stale in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            trial = optuna.Trial(self.study, stale._trial_id)
-            self.tell_interrupted(trial, "the process that trained it ended")
+    def end(self) -> None:
+        """Leave the study to the other runs."""
+        self._parent.end()
 
     def _describe(self) -> None:
         objectives = list(self._spec.evaluation.objective)
-        self.study.set_user_attr("task", self._spec.task)
-        self.study.set_user_attr("objectives", objectives)
+        if self.study.user_attrs.get("objectives") == objectives:
+            return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             self.study.set_metric_names(objectives)
+        self.study.set_user_attr("task", self._spec.task)
+        self.study.set_user_attr("objectives", objectives)
 
-    # ------------------------------------------------------------ counting
+    def _recover(self) -> None:
+        recovery.recover(self.study, self._claims, self._engine)
+        self._recovered_at = time.monotonic()
+
+    # ------------------------------------------------------------ what is to be trained
 
     def counted(self) -> int:
         """Return how many trials count: complete, pruned, and failed by their own fault."""
-        return self._counted
-
-    def note_asked(self, trial: optuna.Trial) -> int:
-        """Take note of a trial that was asked for; returns what its seed is derived from.
-
-        That is its number in a study that was never interrupted, and for a retry its origin's.
-        """
-        attributes = trial.user_attrs
-        if "retry_of" in attributes:
-            self._retries.append(trial.number)
-        elif "enqueued" not in attributes:
-            self.sampled += 1
-        number = int(attributes.get("retry_of", trial.number))
-        return number - sum(retry < number for retry in self._retries)
+        return self._claims.counted()
 
     def missing_baselines(self) -> list[TrialConfig]:
         """Return the baselines that were not evaluated before."""
-        rows = records.read_evaluations(self._engine, self._id)
-        known = {row.name for row in rows if row.role == "baseline"}
+        rows = records.read_evaluations(self._engine, self._id, role="baseline")
+        known = {row.name for row in rows}
         return [config for config in baseline_configs(self._spec) if config.name not in known]
 
     def is_finished(self) -> bool:
-        """Say whether nothing is left to train; a trial left running is then told as failed."""
-        if self._counted < self._spec.search.budget or self.missing_baselines():
-            return False
-        self._retry_stale()
-        return True
+        """Say whether nothing is left to train."""
+        return self.counted() >= self._spec.search.budget and not self.missing_baselines()
 
-    # ------------------------------------------------------------ writing
+    def take(self, *, baselines_only: bool = False) -> Claim | None:
+        """Take what is to be trained next: nobody else gets it; None if there is nothing left.
 
-    def record_baseline(self, config: TrialConfig, result: TrialResult) -> None:
-        """Store a baseline, which is no Optuna trial."""
-        if result.failure:
-            return
-        self._record(config, result)
-        if result.adapter is not None:
-            save_adapter(self._out, config.name, result.adapter)
+        Now and then, and where there is nothing left, what dead runs held is put up again.
+        """
+        if time.monotonic() - self._recovered_at > GRACE_SECONDS:
+            self._recover()
+        claim = self._take(baselines_only)
+        if claim is None:
+            self._recover()
+            claim = self._take(baselines_only)
+        return claim
+
+    def _take(self, baselines_only: bool) -> Claim | None:
+        budget = self._spec.search.budget
+        claim = self._claims.take(self._parent.id, budget, baselines_only=baselines_only)
+        if claim is not None and claim.is_baseline and self._is_known(claim):
+            self._claims.close(claim)  # its run was killed just before it said so
+            return self._take(baselines_only)
+        return claim
+
+    def _is_known(self, baseline: Claim) -> bool:
+        return baseline.number not in [config.number for config in self.missing_baselines()]
+
+    def others_at_work(self) -> int:
+        """Return how many trials and baselines of this budget other runs hold."""
+        others = [claim for claim in self._claims.held() if claim.parent != self._parent.id]
+        if self.counted() >= self._spec.search.budget:
+            others = [claim for claim in others if claim.is_baseline]
+        return len(others)
+
+    def ask(self, claim: Claim) -> optuna.Trial:
+        """Return the trial of a claim, which does not yet have its point."""
+        storage, attributes = self.study._storage, _attributes(claim)
+        if claim.waiting is not None:
+            return self._ask_waiting(claim.waiting, claim, attributes)
+        system = {trial_rows.CLAIM: claim.key, "fixed_params": claim.point}
+        template = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            user_attrs=attributes,
+            system_attrs={key: value for key, value in system.items() if value is not None},
+        )
+        return optuna.Trial(self.study, storage.create_new_trial(self._id, template))
+
+    def _ask_waiting(
+        self, trial_id: int, claim: Claim, attributes: Mapping[str, Any]
+    ) -> optuna.Trial:
+        storage = self.study._storage
+        self.study.get_trials(deepcopy=False)  # Optuna's cache knows what it made or read
+        storage.set_trial_system_attr(trial_id, trial_rows.CLAIM, claim.key)
+        for name, value in attributes.items():
+            storage.set_trial_user_attr(trial_id, name, value)
+        storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        return optuna.Trial(self.study, trial_id)
+
+    # ------------------------------------------------------------ what came of it
+
+    def record_baseline(self, claim: Claim, config: TrialConfig, result: TrialResult) -> None:
+        """Store a baseline, which is no Optuna trial; one that failed is left to the next run."""
+        if not result.failure:
+            self._record(config, result)
+            if result.adapter is not None:
+                save_adapter(self._out, config.name, result.adapter)
+        self._claims.close(claim, "failed" if result.failure else "done")
 
     def tell_finished(
-        self, trial: optuna.Trial, config: TrialConfig, result: TrialResult
-    ) -> TrialResult:
-        """Store and tell a trial that came to its end; returns the result as it was judged."""
+        self, trial: optuna.Trial, claim: Claim, config: TrialConfig, result: TrialResult
+    ) -> TrialResult | None:
+        """Store and tell a trial that came to its end; returns the result as it was judged.
+
+        None where another run took the trial over: this one was silent for too long.
+        """
         result = _judged(result, self._spec.evaluation.objective)
-        self._set_details(trial, config, result)
-        self._counted += 1
+        if not self._set_details(trial, claim, config, result):
+            return None
         if result.failure:
-            trial.set_user_attr("failure", result.failure)
-            self.study.tell(trial, state=TrialState.FAIL)
-            return result
+            return result if self._tell(trial, claim, TrialState.FAIL) else None
         metrics = result.metrics()
         values = [metrics[objective] for objective in self._spec.evaluation.objective]
         self._record(config, result)
-        self._complete[trial.number] = values
-        self._keep_adapters(trial.number, result)
-        self.study.tell(trial, values)
+        is_saved = self._save_adapter(trial.number, values[0], result)
+        if not self._tell(trial, claim, TrialState.COMPLETE, values):
+            self._claims.forget_evaluations(trial.number)
+            return None
+        if is_saved:
+            self._keep_the_best()
         return result
 
-    def tell_pruned(self, trial: optuna.Trial, result: TrialResult) -> None:
-        """Tell a trial that the pruner stopped."""
+    def tell_pruned(self, trial: optuna.Trial, claim: Claim, result: TrialResult) -> bool:
+        """Tell a trial that the pruner stopped; returns whether it was still this run's."""
+        if not self._is_mine(trial, claim):
+            return False
         for name, value in result.details.items():
             trial.set_user_attr(name, value)
-        self._counted += 1
-        self.study.tell(trial, state=TrialState.PRUNED)
+        return self._tell(trial, claim, TrialState.PRUNED)
 
-    def tell_interrupted(self, trial: optuna.Trial, reason: str) -> None:
-        """Fail a trial that was lost through no fault of its own, and put it up for a retry.
+    def tell_interrupted(self, trial: optuna.Trial | None, claim: Claim, reason: str) -> None:
+        """Put up again what was lost through no fault of its own."""
+        if trial is not None:
+            recovery.interrupt(self.study, self._claims, trial, claim, reason)
+        elif claim.attempt >= recovery.MAX_ATTEMPTS:
+            self._claims.close(claim, "failed")
+        else:
+            self._claims.release(claim)
 
-        After the third attempt it counts as failed.
+    def unconfirmed(self, configs: Sequence[TrialConfig]) -> list[TrialConfig]:
+        """Return the confirmations that are not stored yet."""
+        rows = records.read_evaluations(self._engine, self._id, role="confirm")
+        known = {(row.trial_number, row.name, row.seed) for row in rows}
+        return [c for c in configs if (c.repeats, c.name, c.seed) not in known]
+
+    def record_confirmation(self, config: TrialConfig, result: TrialResult) -> None:
+        """Store a training on a fresh seed, which is no Optuna trial.
+
+        Raises InputError where an earlier confirmation had other test examples.
         """
-        attempt = int(trial.user_attrs.get("attempt", 1))
-        trial.set_user_attr("failure", reason)
-        if attempt >= MAX_ATTEMPTS:
-            trial.set_user_attr("failure", f"interrupted {attempt} times, at last: {reason}")
-            self.study.tell(trial, state=TrialState.FAIL)
-            self._counted += 1
-            return
-        origin = int(trial.user_attrs.get("retry_of", trial.number))
-        carried = {k: v for k, v in trial.user_attrs.items() if k == "enqueued"}
-        self.study.enqueue_trial(
-            trial.params, user_attrs={**carried, "retry_of": origin, "attempt": attempt + 1}
-        )
-        trial.set_user_attr("interrupted", True)
-        self.study.tell(trial, state=TrialState.FAIL)
+        stored = records.read_examples(self._engine, self._id).get("test")
+        if stored is not None:
+            texts = tuple(zip(stored.sources, stored.targets, strict=True))
+            if texts != tuple(result.splits["test"].texts):
+                raise InputError(
+                    f"{self._spec.name}: data.test: an earlier confirmation had other examples; "
+                    "the two cannot be compared"
+                )
+        self._record(config, result)
 
-    def _set_details(self, trial: optuna.Trial, config: TrialConfig, result: TrialResult) -> None:
-        trial.set_user_attr("seed", config.seed)
-        for name, value in result.metrics().items():
-            if math.isfinite(value):
-                trial.set_user_attr(name, value)
+    def _tell(
+        self, trial: optuna.Trial, claim: Claim, state: TrialState, values: Any = None
+    ) -> bool:
+        is_told = recovery.tell(self.study, trial, state, values)
+        if is_told:
+            self._claims.close(claim)
+        return is_told
+
+    def _is_mine(self, trial: optuna.Trial, claim: Claim) -> bool:
+        """Say whether a trial is still this run's; one that is not is no longer left RUNNING."""
+        if self._claims.is_mine(claim):
+            return True
+        recovery.recover(self.study, self._claims, self._engine)
+        return False
+
+    def _set_details(
+        self, trial: optuna.Trial, claim: Claim, config: TrialConfig, result: TrialResult
+    ) -> bool:
+        if not self._is_mine(trial, claim):
+            return False
+        known: dict[str, Any] = {"seed": config.seed, **result.metrics()}
+        if result.failure:
+            known["failure"] = result.failure
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):  # `_tell` will notice
+            for name, value in known.items():
+                if not isinstance(value, float) or math.isfinite(value):
+                    trial.set_user_attr(name, value)
+        return True
 
     def _record(self, config: TrialConfig, result: TrialResult) -> None:
         self._record_examples(result)
-        number = config.number if config.role == "search" else None
+        number = config.number if config.role == "search" else config.repeats
         records.write_evaluations(
             self._engine,
             self._id,
@@ -262,20 +357,38 @@ class Ledger:
 
     # ------------------------------------------------------------ adapters
 
-    def _keep_adapters(self, number: int, result: TrialResult) -> None:
-        """Save the adapter if the trial is among the best k by the first objective."""
-        ranked = sorted(self._complete, key=lambda n: self._complete[n][0], reverse=self._maximize)
-        best = ranked[: self._spec.search.keep_adapters]
-        if number not in best or result.adapter is None:
-            return
+    def _save_adapter(self, number: int, value: float, result: TrialResult) -> bool:
+        """Save the adapter of a trial that will be among the best k by the first objective."""
+        if result.adapter is None or not self._is_better(value, self._worst_kept):
+            return False
+        best = self._best()
+        if len(best) == self._spec.search.keep_adapters:
+            self._worst_kept = best[-1][1]
+        if not self._is_better(value, self._worst_kept):
+            return False
         save_adapter(self._out, trial_name(number), result.adapter)
-        keep_only(self._out, {trial_name(n) for n in best})
-        self.study.set_user_attr("adapters", {str(n): f"adapters/{trial_name(n)}" for n in best})
+        return True
+
+    def _is_better(self, value: float, other: float | None) -> bool:
+        return other is None or (value > other if self._maximize else value < other)
+
+    def _best(self) -> list[tuple[int, float]]:
+        count = self._spec.search.keep_adapters
+        return trial_rows.best(self._engine, self._id, count, self._maximize)
+
+    def _keep_the_best(self) -> None:
+        """Delete what is told and not among the best; another run may be about to tell the rest."""
+        saved = saved_trials(self._out)
+        told = trial_rows.finished_among(self._engine, self._id, saved)
+        remove_adapters(self._out, told - {number for number, _ in self._best()})
 
 
-def counts(trial: FrozenTrial) -> bool:
-    """Say whether a trial is part of the total."""
-    return trial.state.is_finished() and not trial.user_attrs.get("interrupted")
+def _attributes(claim: Claim) -> dict[str, Any]:
+    """What a trial's user attributes say of where its point is from."""
+    found: dict[str, Any] = {"enqueued": True} if claim.enqueued else {}
+    if claim.origin is not None:
+        found |= {"retry_of": claim.origin, "attempt": claim.attempt}
+    return found
 
 
 def _judged(result: TrialResult, objectives: tuple[str, ...]) -> TrialResult:

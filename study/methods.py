@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from study.errors import InputError
+from study.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:  # hyperparameters reads this table
     from study.base_models import BaseModel
@@ -28,6 +29,10 @@ _BERT = (
     ("intermediate.dense", "output.dense"),
 )
 _DISTILBERT = ("q_lin", "v_lin"), ("q_lin", "k_lin", "v_lin", "out_lin"), ("lin1", "lin2")
+# one linear makes query, key and value together
+_MODERNBERT = ("attn.Wqkv",), ("attn.Wqkv", "attn.Wo"), ("mlp.Wi", "mlp.Wo")
+# the blocks' ff_out is left out: PEFT would find the output head too, which has the same name
+_LLADA = ("q_proj", "v_proj"), ("q_proj", "k_proj", "v_proj", "attn_out"), ("ff_proj", "up_proj")
 _T5 = ("q", "v"), ("q", "k", "v", "o"), ("wi", "wi_0", "wi_1", "wo")
 
 LINEAR_NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
@@ -38,10 +43,14 @@ LINEAR_NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ..
     "llama": _LLAMA,
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
+    "eurobert": _LLAMA,
     "bert": _BERT,
     "roberta": _BERT,
+    "xlm-roberta": _BERT,
     "distilbert": _DISTILBERT,
+    "modernbert": _MODERNBERT,
     "t5": _T5,
+    "llada": _LLADA,
 }
 """model_type -> names of the query and value, of all attention, of the feed-forward linears."""
 
@@ -51,8 +60,8 @@ _IA3_BERT = ("key", "value"), ("output.dense",)
 
 IA3_NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     **dict.fromkeys(("m2m_100", "mbart", "bart", "marian"), _IA3_BART),
-    **dict.fromkeys(("llama", "mistral", "qwen2"), _IA3_LLAMA),
-    **dict.fromkeys(("bert", "roberta"), _IA3_BERT),
+    **dict.fromkeys(("llama", "mistral", "qwen2", "eurobert"), _IA3_LLAMA),
+    **dict.fromkeys(("bert", "roberta", "xlm-roberta"), _IA3_BERT),
     "distilbert": (("k_lin", "v_lin"), ("lin2",)),
     "t5": (("k", "v"), ("wo",)),
 }
@@ -165,6 +174,8 @@ def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) 
         return f"method {method.name!r}"
     if training.base_dropout:
         return "training.base_dropout"
+    if not OPTIMIZERS[training.optimizer].packs:
+        return f"optimizer {training.optimizer!r}"
     named = list(targeted_modules(base.model, method.target_modules).values())
     heads = [base.model.get_submodule(name) for name in base.head]
     named += [m for head in heads for m in head.modules() if list(m.parameters(recurse=False))]
@@ -255,7 +266,12 @@ class Method:
     own: tuple[str, ...] = ()
     decides: Mapping[str, Any] = field(default_factory=dict)
     packs: bool = False  # many trials in one pass over the base
-    tasks: tuple[str, ...] = ("translation", "causal_translation", "classification")
+    tasks: tuple[str, ...] = (
+        "translation",
+        "causal_translation",
+        "classification",
+        "masked_diffusion",
+    )
 
     def has(self, name: str) -> bool:
         """Say whether a hyperparameter of `[method]` means something to it."""

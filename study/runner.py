@@ -1,6 +1,7 @@
 """The loop: ask -> start -> advance -> report and tell.  Read this first.
 
-The runner knows Optuna, an engine and the store.  It alone asks, tells and writes.
+The runner knows Optuna, an engine and the store.  It alone asks, tells and writes; several of them
+on one storage share the study's budget, each unit of which is taken once.
 """
 
 from __future__ import annotations
@@ -9,28 +10,31 @@ import math
 import signal
 import time
 from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
+from optuna.exceptions import UpdateFinishedTrialError
 
 from study.base_models import locate_base
 from study.data.corpora import corpus_of
 from study.data.remarks import data_remarks
 from study.engines.base import Engine
 from study.engines.choice import PACKED, EngineChoice
-from study.engines.pool import PoolEngine
 from study.engines.process import be_one_quiet_thread
+from study.engines.workers import pool_of, reached
 from study.engines.workspace import make_engine
 from study.errors import InputError
 from study.ledger import Ledger, open_ledger
+from study.metrics.needs import check_metrics, metric_remarks
 from study.samplers import sampler_for
 from study.spec import SHARED_COSTS, StudySpec
+from study.store.claims import Claim
 from study.store.provenance import provenance
-from study.store.storage import DATABASE_NAME, sqlite_url
+from study.store.storage import DATABASE_NAME, is_shared, sqlite_url
 from study.tasks.base import Task
 from study.trials import (
     Event,
@@ -40,9 +44,13 @@ from study.trials import (
     Progress,
     TrialConfig,
     TrialResult,
+    baseline_configs,
     search_config,
 )
 from study.view import Outcome, View
+
+POLL_SECONDS = 1.0  # while other runs train what is left
+TAKEN_OVER = "it was silent for too long, and another run took it over"
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,9 @@ def run_study(
 ) -> StudyRun:
     """Run a study, or continue it where it stands, until `spec.search.trials` trials count.
 
+    Several runs may share a storage, each with an `out` of its own or, on a server, one for all:
+    every unit of the budget is trained once, and what a run leaves that dies is retried by another.
+
     Args:
         spec: The study.
         out: The run folder; it gets `study.db`, `spec.toml` and `adapters/`.
@@ -77,36 +88,48 @@ def run_study(
     Raises:
         InputError: data, model, storage or folder are not usable; nothing of the study is lost.
     """
+    check_metrics(spec.evaluation)
     url = storage or sqlite_url(out / DATABASE_NAME)
     choice = _allowed(spec, choice, view)
-    with _locked(out):
+    with locked(out, alone=not is_shared(url)):
         corpus = corpus_of(spec) if task is None else None
         corpus_hashes = {} if corpus is None else corpus.hashes()
         with open_ledger(url, spec, out) as ledger:
             ledger.check_resumable(corpus_hashes)
             if ledger.is_finished():
                 return StudyRun(out, url, spec.name, stopped_early=False)
-            with _engine(spec, choice, task, view) as (engine, base):
-                for remark in data_remarks(spec, corpus, base) if corpus else ():
+            with (
+                reached(choice, view.remarked) as choice,
+                ready_engine(spec, choice, task, view) as (engine, base),
+            ):
+                for remark in metric_remarks(spec.evaluation):
                     view.remarked(remark)
+                for remark in data_remarks(spec, corpus, base) if corpus else ():
+                    view.remarked(f"data: {remark}")
                 ledger.begin(provenance(choice.name, choice.workers, base, corpus_hashes))
-                stopped = Runner(spec, engine, ledger, view).run(choice.workers)
+                examples = len(task.examples("train") if task else corpus_of(spec).train)
+                stopped = Runner(spec, engine, ledger, view, examples).run(choice.workers)
     return StudyRun(out, url, spec.name, stopped)
 
 
 class Runner:
     """Fills the engine's slots from Optuna, and the ledger from the engine."""
 
-    def __init__(self, spec: StudySpec, engine: Engine, ledger: Ledger, view: View) -> None:
+    def __init__(
+        self, spec: StudySpec, engine: Engine, ledger: Ledger, view: View, examples: int
+    ) -> None:
         self._spec = spec
         self._engine = engine
         self._ledger = ledger
         self._view = view
+        self._examples = examples  # of training: what epochs are counted in
         self._space = spec.search.search_space
         self._objective = spec.evaluation.objective[0]
-        self._baselines = ledger.missing_baselines()
+        self._baselines = {config.number: config for config in baseline_configs(spec)}
         self._running: dict[int, TrialConfig] = {}
+        self._claims: dict[int, Claim] = {}
         self._trials: dict[int, optuna.Trial] = {}
+        self._is_waiting = False
         self._total = spec.search.budget
         seconds = spec.search.timeout_seconds
         self._deadline = math.inf if seconds is None else time.monotonic() + seconds
@@ -114,7 +137,7 @@ class Runner:
     def run(self, workers: int) -> bool:
         """Run until the budget is used; returns whether it was stopped before."""
         done = self._ledger.counted()
-        with self._view.searching(self._total, done, workers), _stop_signals() as interruptible:
+        with self._view.searching(self._total, done, workers), stop_signals() as interruptible:
             try:
                 self._loop(interruptible)
             except KeyboardInterrupt:
@@ -125,7 +148,11 @@ class Runner:
         while True:
             self._fill_slots()
             if not self._running:
-                return
+                if not self._awaits_others():
+                    return
+                with interruptible():
+                    time.sleep(POLL_SECONDS)
+                continue
             with interruptible():
                 events = self._engine.advance()
             finished = {e.number for e in events if isinstance(e, (Finished, Interrupted))}
@@ -136,30 +163,33 @@ class Runner:
 
     def _fill_slots(self) -> None:
         while self._engine.free_slots:
-            config = self._next_config()
-            if config is None:
+            claim = self._ledger.take(baselines_only=time.monotonic() >= self._deadline)
+            if claim is None:
                 return
+            config = self._config_of(claim)
+            config = replace(config, training=config.training.counted(self._examples))
+            self._claims[config.number] = claim
             self._running[config.number] = config
             self._engine.start(config)
             self._view.started(config)
 
-    def _next_config(self) -> TrialConfig | None:
-        if self._baselines:
-            return self._baselines.pop(0)
-        if self._ledger.counted() + len(self._trials) >= self._total:
-            return None
-        if time.monotonic() >= self._deadline:
-            return None
-        return self._ask()
-
-    def _ask(self) -> TrialConfig:
-        study = self._ledger.study
-        study.sampler = sampler_for(self._spec, self._ledger.sampled)
-        trial = study.ask()
-        values = self._space.suggest(trial)
+    def _config_of(self, claim: Claim) -> TrialConfig:
+        if claim.is_baseline:
+            return self._baselines[claim.number]
+        given = claim.number if claim.enqueued else None
+        self._ledger.study.sampler = sampler_for(self._spec, claim.sampled, given)
+        trial = self._ledger.ask(claim)
         self._trials[trial.number] = trial
-        origin = self._ledger.note_asked(trial)
-        return search_config(self._spec, trial.number, values, origin)
+        values = self._space.suggest(trial)
+        return search_config(self._spec, trial.number, values, claim.number)
+
+    def _awaits_others(self) -> bool:
+        """Say whether other runs train what is left: should they die, it is taken here."""
+        held = self._ledger.others_at_work() if time.monotonic() < self._deadline else 0
+        if held and not self._is_waiting:
+            self._view.remarked(f"waiting for the last trials, which other runs train: {held}")
+        self._is_waiting = held > 0
+        return self._is_waiting
 
     # ------------------------------------------------------------ telling
 
@@ -183,22 +213,29 @@ class Runner:
             return
         if not math.isfinite(event.value):
             return
-        trial.report(event.value, event.step)
+        with suppress(UpdateFinishedTrialError):  # taken over: whoever tells it will notice
+            trial.report(event.value, event.step)
         if not is_over and trial.should_prune():
-            result = self._engine.stop(event.number)
-            self._ledger.tell_pruned(self._forget(event.number), result)
-            reason = f"pruned at step {event.step}"
-            self._view.ended(Outcome(config, "pruned", self._objective, event.value, reason))
+            self._prune(event, trial)
+
+    def _prune(self, event: Progress, trial: optuna.Trial) -> None:
+        result = self._engine.stop(event.number)
+        config, claim = self._forget(event.number)
+        ended = Outcome(
+            config, "pruned", self._objective, event.value, f"pruned at step {event.step}"
+        )
+        is_told = self._ledger.tell_pruned(trial, claim, result)
+        self._view.ended(ended if is_told else self._taken_over(config))
 
     def _finish(self, event: Finished) -> None:
-        config = self._running[event.number]
-        result = event.result
-        if config.role == "baseline":
-            self._ledger.record_baseline(config, result)
-            del self._running[event.number]
-        else:
-            result = self._ledger.tell_finished(self._forget(event.number), config, result)
-        self._view.ended(self._outcome(config, result))
+        trial = self._trials.get(event.number)
+        config, claim = self._forget(event.number)
+        if trial is None:
+            self._ledger.record_baseline(claim, config, event.result)
+            self._view.ended(self._outcome(config, event.result))
+            return
+        judged = self._ledger.tell_finished(trial, claim, config, event.result)
+        self._view.ended(self._outcome(config, judged) if judged else self._taken_over(config))
 
     def _outcome(self, config: TrialConfig, result: TrialResult) -> Outcome:
         if result.failure:
@@ -206,34 +243,35 @@ class Runner:
         value = result.metrics()[self._objective]
         return Outcome(config, "complete", self._objective, value)
 
+    def _taken_over(self, config: TrialConfig) -> Outcome:
+        return Outcome(config, "interrupted", self._objective, None, TAKEN_OVER)
+
     def _interrupt(self, event: Interrupted) -> None:
-        config = self._running[event.number]
-        if config.role == "baseline":
-            self._baselines.append(config)
-            del self._running[event.number]
-        else:
-            self._ledger.tell_interrupted(self._forget(event.number), event.reason)
+        trial = self._trials.get(event.number)
+        config, claim = self._forget(event.number)
+        self._ledger.tell_interrupted(trial, claim, event.reason)
         self._view.ended(Outcome(config, "interrupted", self._objective, None, event.reason))
 
     def _interrupt_all(self, reason: str) -> None:
         for number in list(self._running):
             self._interrupt(Interrupted(number, reason))
 
-    def _forget(self, number: int) -> optuna.Trial:
-        del self._running[number]
-        return self._trials.pop(number)
+    def _forget(self, number: int) -> tuple[TrialConfig, Claim]:
+        self._trials.pop(number, None)
+        return self._running.pop(number), self._claims.pop(number)
 
 
 # ---------------------------------------------------------------- surroundings
 
 
 @contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Hold the run folder: a RUNNING trial without a holder is stale."""
+def locked(out: Path, *, alone: bool) -> Iterator[None]:
+    """Make the run folder; on an SQLite file of its own a run has it `alone`."""
+    lock = FileLock(out / ".lock")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out / ".lock")
-        lock.acquire(timeout=0)
+        if alone:
+            lock.acquire(timeout=0)
     except Timeout:
         raise InputError(
             f"{out}: another `optuna-study run` is working in this folder; "
@@ -250,7 +288,7 @@ def _locked(out: Path) -> Iterator[None]:
 def _allowed(spec: StudySpec, wanted: EngineChoice, view: View) -> EngineChoice:
     """Return how to train: what is shared between trials can be no objective of theirs."""
     shared = [cost for cost in spec.evaluation.objective if cost in SHARED_COSTS]
-    alone = EngineChoice("sequential", None, 1)
+    alone = wanted.alone()
     if not shared or wanted == alone:
         return wanted
     view.remarked(f"one trial at a time: {shared[0]} as an objective cannot be shared")
@@ -258,12 +296,12 @@ def _allowed(spec: StudySpec, wanted: EngineChoice, view: View) -> EngineChoice:
 
 
 @contextmanager
-def _engine(
+def ready_engine(
     spec: StudySpec, choice: EngineChoice, task: Task | None, view: View
 ) -> Iterator[tuple[Engine, str]]:
     """Yield an engine that is ready, and the base's location."""
     be_one_quiet_thread()
-    pool = PoolEngine(make_engine, choice.workers) if choice.workers > 1 else None
+    pool = pool_of(make_engine, choice)
     engine: Engine | None = pool
     try:
         location = locate_base(spec, view.base_training)
@@ -279,7 +317,7 @@ def _engine(
 
 
 @contextmanager
-def _stop_signals() -> Iterator[Callable[[], Any]]:
+def stop_signals() -> Iterator[Callable[[], Any]]:
     """Turn SIGINT and SIGTERM into KeyboardInterrupt, but only where nothing is being written.
 
     Yields a context manager for the places that may be interrupted.  A second signal is left to

@@ -2,8 +2,8 @@
 
 Optuna's seeded samplers restart their stream on resume, and draw the same points in every process.
 Here the sampler of a trial is made from (study seed, index), where the index counts the points that
-were sampled, not those that were enqueued or retried: a resumed study continues where an
-uninterrupted one would have been.
+are sampled, not those that are enqueued or retried: a resumed study continues where an
+uninterrupted one would have been, and any number of runs draw what one would.
 """
 
 from __future__ import annotations
@@ -26,18 +26,25 @@ from search_spaces.unit_cube import from_unit
 from study.seeds import derive_seed
 from study.spec import StudySpec
 
+ADAPTIVE = ("tpe", "gp")  # they learn from earlier trials
 
-def sampler_for(spec: StudySpec, index: int) -> BaseSampler:
-    """Return the sampler of the study's `index`-th sampled point."""
+
+def sampler_for(spec: StudySpec, index: int, enqueued: int | None = None) -> BaseSampler:
+    """Return the sampler of the study's `index`-th sampled point.
+
+    What the `enqueued`-th point of the study, one that was given in part, leaves open is drawn at
+    random, so that it takes nothing from the sequence; an adaptive sampler proposes it.
+    """
     seed = derive_seed(spec.seed, index, "sampler") % 2**32
+    if enqueued is not None and spec.search.sampler not in ADAPTIVE:
+        return PointSampler(RandomPoints(derive_seed(spec.seed, "enqueued")), enqueued)
     match spec.search.sampler:
         case "random":
-            points = RandomPoints(spec.seed, spec.search.balanced)
-            return PointSampler(points, index, spec.seed)
+            return PointSampler(RandomPoints(spec.seed, spec.search.balanced), index)
         case "sobol":
-            return PointSampler(SobolPoints(spec.seed, spec.search.search_space), index, spec.seed)
+            return PointSampler(SobolPoints(spec.seed, spec.search.search_space), index)
         case "grid":
-            return PointSampler(GridPoints(spec.seed, spec.search.search_space), index, spec.seed)
+            return PointSampler(GridPoints(spec.seed, spec.search.search_space), index)
         case "tpe":
             return optuna.samplers.TPESampler(seed=seed)
         case "gp":
@@ -56,15 +63,11 @@ def pruner_for(spec: StudySpec) -> BasePruner:
             return optuna.pruners.MedianPruner(n_startup_trials=5)
         case "hyperband":
             return optuna.pruners.HyperbandPruner(
-                min_resource=training.report_every, max_resource=training.steps
+                min_resource=training.report_every,
+                max_resource="auto" if training.epochs else training.steps,
             )
         case "asha":
             return optuna.pruners.SuccessiveHalvingPruner(min_resource=training.report_every)
-
-
-def is_given(trial: FrozenTrial) -> bool:
-    """Say whether a trial's point was given, by the study file or a retry, and not sampled."""
-    return "enqueued" in trial.user_attrs or "retry_of" in trial.user_attrs
 
 
 class Points(Protocol):
@@ -75,16 +78,11 @@ class Points(Protocol):
 
 
 class PointSampler(BaseSampler):
-    """An Optuna sampler whose points do not depend on other trials' results.
+    """An Optuna sampler of one point, which does not depend on other trials' results."""
 
-    Of a point that was enqueued in part, the rest is drawn at random, so that it takes nothing from
-    the sequence; a retry whose first attempt was lost before it was drawn takes that one's point.
-    """
-
-    def __init__(self, points: Points, index: int, seed: int) -> None:
+    def __init__(self, points: Points, index: int) -> None:
         self._points = points
         self._index = index
-        self._rest = RandomPoints(derive_seed(seed, "enqueued"))
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -106,14 +104,7 @@ class PointSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Return the trial's value of one parameter."""
-        origin = trial.user_attrs.get("retry_of", trial.number)
-        if "enqueued" in trial.user_attrs:
-            return self._rest.value(origin, param_name, param_distribution)
-        index = self._index
-        if "retry_of" in trial.user_attrs:
-            before = study.get_trials(deepcopy=False)[:origin]
-            index = sum(not is_given(t) for t in before)
-        return self._points.value(index, param_name, param_distribution)
+        return self._points.value(self._index, param_name, param_distribution)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,13 @@ from study.errors import InputError
 from study.spec import StudySpec, parse_spec
 
 DEFAULT_SPACE = "lora-wide"
-PATH_KEYS = ("train", "dev", "general")
-FOLDER_OR_NAME = (("base", "model"), ("distillation", "teacher"), ("data", "corpus"))
+PATH_KEYS = ("train", "dev", "general", "test")
+FOLDER_OR_NAME = (
+    ("base", "model"),
+    ("distillation", "teacher"),
+    ("data", "corpus"),
+    ("evaluation", "encoder"),
+)
 
 
 def presets() -> dict[str, Path]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from study.errors import InputError
 from study.trials import AdapterFiles
+
+TRIAL_FOLDER = r"\.?trial-(?P<number>\d{5,})(\.unfinished)?"
 
 
 def adapter_folder(run: Path, name: str) -> Path:
@@ -36,8 +40,14 @@ def save_adapter(run: Path, name: str, files: AdapterFiles) -> Path:
     return folder
 
 
-def keep_only(run: Path, names: set[str]) -> None:
+def saved_trials(run: Path) -> set[int]:
+    """Return the numbers of the trials whose adapters lie here, whole or unfinished."""
+    found = (re.fullmatch(TRIAL_FOLDER, path.name) for path in (run / "adapters").glob("*"))
+    return {int(match["number"]) for match in found if match}
+
+
+def remove_adapters(run: Path, numbers: Iterable[int]) -> None:
     """Delete the adapters of trials that are no longer among the best."""
-    for folder in (run / "adapters").glob("trial-*"):
-        if folder.name not in names:
-            shutil.rmtree(folder)
+    for folder in map(trial_name, numbers):
+        for name in (folder, f".{folder}.unfinished"):
+            shutil.rmtree(adapter_folder(run, name), ignore_errors=True)

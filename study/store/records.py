@@ -24,7 +24,9 @@ from sqlalchemy import Connection, Engine, text
 from study.errors import InputError
 from study.metrics import Statistics
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+CREATION_LOCK = 0x6F70_7475_6E61  # any number that only this program locks: "optuna"
+READABLE = (1, SCHEMA_VERSION)  # version 2 added tables that readers do not need
 MOST_TEXT_BYTES = 2**30  # of one split's texts
 
 
@@ -85,16 +87,19 @@ class Examples:
 
 
 def create_tables(engine: Engine) -> None:
-    """Create our tables where they are missing; refuse those of another version."""
+    """Create our tables where they are missing; later versions' are refused."""
     blob = "BYTEA" if engine.dialect.name == "postgresql" else "BLOB"
     script = resources.files("study.store").joinpath("schema.sql").read_text(encoding="utf-8")
     statements = _without_comments(script).replace("{blob}", blob).split(";")
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # SQLite locks the whole file
+            connection.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": CREATION_LOCK})
         for statement in filter(str.strip, statements):
             connection.execute(text(statement))
         if connection.execute(text("SELECT count(*) FROM run_schema")).scalar() == 0:
             connection.execute(text("INSERT INTO run_schema VALUES (:v)"), {"v": SCHEMA_VERSION})
         _check_version(connection)
+        connection.execute(text("UPDATE run_schema SET version = :v"), {"v": SCHEMA_VERSION})
 
 
 def _without_comments(script: str) -> str:
@@ -112,7 +117,7 @@ def has_tables(engine: Engine) -> bool:
 
 def _check_version(connection: Connection) -> None:
     found = connection.execute(text("SELECT max(version) FROM run_schema")).scalar()
-    if found != SCHEMA_VERSION:
+    if found not in READABLE:
         raise InputError(
             f"database: the tables of optuna-study have schema version {found}; "
             f"this program reads and writes version {SCHEMA_VERSION}"
@@ -122,38 +127,41 @@ def _check_version(connection: Connection) -> None:
 # ---------------------------------------------------------------- writing
 
 
+def add_study(engine: Engine, study_id: int, spec: str, provenance: Mapping[str, Any]) -> bool:
+    """Record how a study is run, unless that is known; returns whether it was not."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    values = {"i": study_id, "s": spec, "p": json.dumps(provenance), "c": now}
+    with engine.begin() as connection:
+        added = connection.execute(
+            text("INSERT INTO run_studies VALUES (:i, :s, :p, :c) ON CONFLICT DO NOTHING"), values
+        )
+    return added.rowcount == 1
+
+
 def write_study(engine: Engine, study_id: int, spec: str, provenance: Mapping[str, Any]) -> None:
     """Record how a study is run; a resumed one replaces its row and keeps its date."""
-    values = {"i": study_id, "s": spec, "p": json.dumps(provenance)}
-    with engine.begin() as connection:
-        updated = connection.execute(
-            text("UPDATE run_studies SET spec = :s, provenance = :p WHERE study_id = :i"), values
-        )
-        if updated.rowcount == 0:
-            now = datetime.now(UTC).isoformat(timespec="seconds")
+    if not add_study(engine, study_id, spec, provenance):
+        values = {"i": study_id, "s": spec, "p": json.dumps(provenance)}
+        with engine.begin() as connection:
             connection.execute(
-                text("INSERT INTO run_studies VALUES (:i, :s, :p, :c)"), {**values, "c": now}
+                text("UPDATE run_studies SET spec = :s, provenance = :p WHERE study_id = :i"),
+                values,
             )
 
 
 def write_examples(engine: Engine, study_id: int, split: str, examples: Examples) -> None:
     """Record the texts of one split, once."""
     with engine.begin() as connection:
-        known = connection.execute(
-            text("SELECT 1 FROM run_examples WHERE study_id = :i AND split = :s"),
-            {"i": study_id, "s": split},
-        ).first()
-        if known is None:
-            connection.execute(
-                text("INSERT INTO run_examples VALUES (:i, :s, :n, :src, :tgt)"),
-                {
-                    "i": study_id,
-                    "s": split,
-                    "n": len(examples.sources),
-                    "src": _pack_texts(examples.sources),
-                    "tgt": _pack_texts(examples.targets),
-                },
-            )
+        connection.execute(
+            text("INSERT INTO run_examples VALUES (:i, :s, :n, :src, :tgt) ON CONFLICT DO NOTHING"),
+            {
+                "i": study_id,
+                "s": split,
+                "n": len(examples.sources),
+                "src": _pack_texts(examples.sources),
+                "tgt": _pack_texts(examples.targets),
+            },
+        )
 
 
 def write_evaluations(engine: Engine, study_id: int, evaluations: Sequence[Evaluation]) -> None:
@@ -174,15 +182,24 @@ def write_score(engine: Engine, evaluation_id: str, statistics: Statistics) -> N
         _insert_score(connection, evaluation_id, statistics)
 
 
+def forget_evaluations(engine: Engine, study_id: int, trial_number: int) -> None:
+    """Remove what was recorded of a trial that was lost before it was told."""
+    with engine.begin() as connection:
+        _delete_where(
+            connection, "role = 'search' AND trial_number = :t", i=study_id, t=trial_number
+        )
+
+
 def _delete(connection: Connection, study_id: int, evaluation: Evaluation) -> None:
-    key = _key(study_id, evaluation)
     same_trial = "trial_number IS NULL" if evaluation.trial_number is None else "trial_number = :t"
+    condition = f"role = :r AND name = :n AND {same_trial} AND seed = :e AND split = :s"
+    _delete_where(connection, condition, **_key(study_id, evaluation))
+
+
+def _delete_where(connection: Connection, condition: str, **values: Any) -> None:
     rows = connection.execute(
-        text(
-            "SELECT evaluation_id FROM run_evaluations WHERE study_id = :i AND role = :r "
-            f"AND name = :n AND {same_trial} AND seed = :e AND split = :s"
-        ),
-        key,
+        text(f"SELECT evaluation_id FROM run_evaluations WHERE study_id = :i AND {condition}"),
+        values,
     )
     for (evaluation_id,) in rows.all():
         for table in ("run_evaluations", "run_scores", "run_outputs"):
@@ -262,13 +279,15 @@ def read_examples(engine: Engine, study_id: int) -> dict[str, Examples]:
     return {split: Examples(_unpack_texts(s), _unpack_texts(t)) for split, s, t in rows}
 
 
-def read_evaluations(engine: Engine, study_id: int) -> list[EvaluationRow]:
-    """Every evaluation's key and facts, baselines first, then by trial."""
+def read_evaluations(engine: Engine, study_id: int, role: str | None = None) -> list[EvaluationRow]:
+    """Every evaluation's key and facts, or those of one role; baselines first, then by trial."""
     rows = _all(
         engine,
         "SELECT evaluation_id, role, name, trial_number, seed, split, config, details "
-        "FROM run_evaluations WHERE study_id = :i ORDER BY role, trial_number, name, seed, split",
+        "FROM run_evaluations WHERE study_id = :i AND (:r = '' OR role = :r) "
+        "ORDER BY role, trial_number, name, seed, split",
         i=study_id,
+        r=role or "",
     )
     return [
         EvaluationRow(i, role, name, trial, seed, split, json.loads(config), json.loads(details))
@@ -319,12 +338,12 @@ def read_outputs(engine: Engine, evaluation_id: str) -> tuple[str, ...]:
 
 
 def _one(engine: Engine, query: str, **values: Any) -> Any:
-    return next(_all(engine, query, **values), None)
+    return next(iter(_all(engine, query, **values)), None)
 
 
-def _all(engine: Engine, query: str, **values: Any) -> Iterator[Any]:
+def _all(engine: Engine, query: str, **values: Any) -> Sequence[Any]:
     with engine.connect() as connection:
-        yield from connection.execute(text(query), values).all()
+        return connection.execute(text(query), values).all()
 
 
 def _pack_texts(texts: Sequence[str]) -> bytes:

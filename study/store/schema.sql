@@ -2,6 +2,8 @@
 --
 -- Version history
 --   1  2026-11  first version
+--   2  2026-11  run_parents and run_claims: several runs share one budget.  A study of version 1
+--               gets its claims, made from its trials, when it is next run.
 --
 -- The types are understood by SQLite and PostgreSQL; {blob} is BLOB or BYTEA.
 -- Optuna's studies.study_id is the key to everything here.
@@ -60,3 +62,28 @@ CREATE TABLE IF NOT EXISTS run_outputs (
     evaluation_id TEXT PRIMARY KEY,
     outputs {blob} NOT NULL           -- zlib-compressed JSON list of N strings
 );
+
+-- One row a run that is at work (`optuna-study run`): the others see by it that it lives.
+CREATE TABLE IF NOT EXISTS run_parents (
+    parent_id TEXT PRIMARY KEY,       -- a random UUID
+    host TEXT NOT NULL,
+    lock_file TEXT NOT NULL,          -- held while it lives: on its own host death shows at once
+    seen_at DOUBLE PRECISION NOT NULL -- seconds since 1970, by the clock of the database
+);
+
+-- One row a unit of the budget: each is trained once, by whoever takes it, and retried if lost.
+-- Baselines have numbers below zero and are no part of the budget.
+CREATE TABLE IF NOT EXISTS run_claims (
+    study_id INTEGER NOT NULL,
+    claim INTEGER NOT NULL,           -- 0, 1, 2 ...: what the training's seed is derived from
+    sampled INTEGER NOT NULL,         -- how many before it are sampled: the index of its point
+    enqueued INTEGER NOT NULL,        -- 1: the study file or a person chose the point
+    point TEXT,                       -- JSON: what is known of the point before it is sampled
+    state TEXT NOT NULL,              -- open, held, done; failed (a baseline, until the next run)
+    parent TEXT,                      -- who holds it, or held it last
+    attempt INTEGER NOT NULL,         -- 1, 2, 3: it was interrupted one time less
+    origin INTEGER,                   -- of a retry: the number of the first attempt's trial
+    waiting INTEGER,                  -- the id of an Optuna trial that waits to be this claim's
+    PRIMARY KEY (study_id, claim)
+);
+CREATE INDEX IF NOT EXISTS run_claims_by_state ON run_claims (study_id, state);

@@ -14,9 +14,10 @@ import re
 import shutil
 import sqlite3
 import tempfile
+import time
 import zlib
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -37,7 +38,22 @@ NO_STUDY = (ValueError, LookupError, TypeError, AttributeError, zlib.error)
 """What decoding a damaged value raises, where the database itself can be read."""
 BUSY_TIMEOUT_SECONDS = 60
 WRITE_TIMEOUT_SECONDS = 5.0  # of the first try: is somebody else writing?
+CREATED_BY_OPTUNA = OPTUNA_TABLES | {
+    "alembic_version",
+    "study_directions",
+    "study_system_attributes",
+    "study_user_attributes",
+    "trial_heartbeats",
+    "trial_intermediate_values",
+    "trial_params",
+    "trial_system_attributes",
+    "trial_user_attributes",
+    "trial_values",
+}
 DATABASE_NAME = "study.db"
+DIALECTS = ("sqlite", "postgresql")  # what a run can write to; anything that Optuna knows is read
+ALREADY_THERE = r"(?i)already exists|duplicate key|unique constraint"
+CREATION_ATTEMPTS, CREATION_SECONDS = 10, 0.3
 
 
 def hidden(url: str) -> str:
@@ -57,6 +73,11 @@ def sqlite_url(path: Path) -> str:
     return url
 
 
+def is_shared(url: str) -> bool:
+    """Whether a storage is a server, which other machines reach too."""
+    return _sqlite_path(url) is None
+
+
 # ---------------------------------------------------------------- writing
 
 
@@ -70,14 +91,34 @@ def open_for_writing(url: str) -> RDBStorage:
     path = _sqlite_path(url)
     if path is not None:
         _prepare_sqlite(path)
-    arguments: dict[str, Any] = {"timeout": BUSY_TIMEOUT_SECONDS} if path is not None else {}
+    options: dict[str, Any] = (
+        {"pool_pre_ping": True}  # a server may have hung up while a trial trained
+        if path is None
+        else {"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}}
+    )
     try:
-        storage = RDBStorage(_verbatim(url), engine_kwargs={"connect_args": arguments})
+        storage = _with_tables(lambda: RDBStorage(_verbatim(url), engine_kwargs=options))
     except _opening_errors() as error:
-        raise InputError(f"{hidden(url)}: cannot open the storage: {_one_line(error)}") from error
+        raise InputError(f"{hidden(url)}: cannot open the storage: {one_line(error)}") from error
+    if storage.engine.dialect.name not in DIALECTS:
+        raise InputError(
+            f"{hidden(url)}: a run needs {' or '.join(DIALECTS)}, got {storage.engine.dialect.name}"
+        )
     if path is not None:
-        _spare_the_disk(storage.engine)
+        _share_the_file(storage.engine)
     return storage
+
+
+def _with_tables(create: Callable[[], RDBStorage]) -> RDBStorage:
+    """Open a storage whose tables several runs may be creating at this very moment."""
+    for _ in range(CREATION_ATTEMPTS):
+        try:
+            return create()
+        except (DBAPIError, AssertionError) as error:
+            if isinstance(error, DBAPIError) and not re.search(ALREADY_THERE, str(error.orig)):
+                raise
+            time.sleep(CREATION_SECONDS)
+    return create()
 
 
 def writable_url(target: str) -> str:
@@ -88,18 +129,27 @@ def writable_url(target: str) -> str:
     return sqlite_url(path / DATABASE_NAME if path.is_dir() else path)
 
 
-def _spare_the_disk(engine: sqlalchemy.Engine) -> None:
-    """Let SQLite flush at checkpoints instead of at every commit, of which a trial makes dozens.
+def _share_the_file(engine: sqlalchemy.Engine) -> None:
+    """Let several runs write one SQLite file, and spare the disk.
 
-    In WAL mode that is safe against killed processes; a power failure may lose the last trials, but
-    never the database.
+    Optuna reads a row, decides and writes it back; here every transaction takes the file's write
+    lock before it reads, as `FOR UPDATE` does on a server, so nobody else decides in between.
+
+    SQLite flushes at checkpoints instead of at every commit, of which a trial makes dozens.  In WAL
+    mode that is safe against killed processes; a power failure may lose the last trials, but never
+    the database.
     """
 
-    def set_pragma(connection: Any, record: Any) -> None:
+    def prepare(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # `begin` below says it, not the driver
         connection.execute("PRAGMA synchronous=NORMAL")
 
-    sqlalchemy.event.listen(engine, "connect", set_pragma)
-    engine.dispose()  # what was opened before flushes at every commit
+    def begin(connection: sqlalchemy.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    sqlalchemy.event.listen(engine, "connect", prepare)
+    sqlalchemy.event.listen(engine, "begin", begin)
+    engine.dispose()  # what was opened before does neither
 
 
 def _verbatim(url: str) -> str:
@@ -110,7 +160,7 @@ def _verbatim(url: str) -> str:
 def _prepare_sqlite(path: Path) -> None:
     """Create the file in WAL mode, or make sure that an existing one is ours to write."""
     try:
-        if path.exists() and path.stat().st_size > 0:
+        if path.exists() and path.stat().st_size > 0 and not _is_being_created(path):
             _check_is_optuna_sqlite(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path, timeout=WRITE_TIMEOUT_SECONDS)) as connection:
@@ -135,7 +185,11 @@ def close_after_writing(storage: RDBStorage) -> None:
     storage.engine.dispose()
     path = _sqlite_path(storage.url)
     if path is not None and path.is_file():
-        with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS)) as connection:
+        # no room, or another run at work: the log keeps what it holds
+        with (
+            suppress(sqlite3.OperationalError),
+            closing(sqlite3.connect(path, timeout=WRITE_TIMEOUT_SECONDS)) as connection,
+        ):
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
@@ -166,7 +220,7 @@ def open_read_only(target: str) -> BaseStorage:
         try:
             return JournalStorage(JournalFileBackend(str(path)))
         except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:
-            raise InputError(f"{path}: a damaged Optuna journal: {_one_line(error)}") from error
+            raise InputError(f"{path}: a damaged Optuna journal: {one_line(error)}") from error
     raise InputError(f"{path}: neither an SQLite database nor an Optuna journal")
 
 
@@ -189,13 +243,14 @@ def _open_url(url: str) -> BaseStorage:
         )
         storage = RDBStorage(
             _verbatim(url),
-            engine_kwargs={"connect_args": arguments},
+            # a reader asks now and then: no connection stays open in between
+            engine_kwargs={"connect_args": arguments, "poolclass": sqlalchemy.NullPool},
             skip_compatibility_check=True,
             skip_table_creation=True,
         )
         tables = set(sqlalchemy.inspect(storage.engine).get_table_names())
     except _opening_errors() as error:
-        raise InputError(f"{hidden(url)}: cannot open the storage: {_one_line(error)}") from error
+        raise InputError(f"{hidden(url)}: cannot open the storage: {one_line(error)}") from error
     if not tables >= OPTUNA_TABLES:
         raise InputError(f"{hidden(url)}: holds no Optuna tables")
     return storage
@@ -215,7 +270,7 @@ def _open_sqlite(path: Path) -> BaseStorage:
         if storage.get_current_version() == storage.get_head_version():
             return storage
     except _opening_errors() as error:
-        raise InputError(f"{path}: cannot read the database: {_one_line(error)}") from error
+        raise InputError(f"{path}: cannot read the database: {one_line(error)}") from error
     return _open_upgraded_copy(path)
 
 
@@ -237,6 +292,15 @@ def _check_is_optuna_sqlite(path: Path) -> None:
     tables = {name for (name,) in _query(path, "SELECT name FROM sqlite_master WHERE type='table'")}
     if not tables >= OPTUNA_TABLES:
         raise InputError(f"{path}: an SQLite database without Optuna's tables")
+
+
+def _is_being_created(path: Path) -> bool:
+    """Whether it holds nothing but some of Optuna's tables: another run is at it, or was killed."""
+    if _first_bytes(path) != SQLITE_MAGIC:
+        return False
+    tables = {name for (name,) in _query(path, "SELECT name FROM sqlite_master WHERE type='table'")}
+    columns = {name for (name,) in _query(path, "SELECT name FROM pragma_table_info('studies')")}
+    return tables <= CREATED_BY_OPTUNA and columns in ({"study_id", "study_name"}, set())
 
 
 def _query(path: Path, query: str) -> list[tuple[Any, ...]]:
@@ -261,7 +325,7 @@ def _open_upgraded_copy(path: Path) -> BaseStorage:
         storage.upgrade()
     except Exception as error:
         raise InputError(
-            f"{path}: its Optuna schema cannot be upgraded: {_one_line(error)}"
+            f"{path}: its Optuna schema cannot be upgraded: {one_line(error)}"
         ) from error
     return storage
 
@@ -300,7 +364,7 @@ def storage_problem(error: BaseException) -> str | None:
 
     if not isinstance(error, (StorageInternalError, SQLAlchemyError, sqlite3.Error)):
         return None
-    return f"cannot read or write the database: {_one_line(error)}"
+    return f"cannot read or write the database: {one_line(error)}"
 
 
 @contextmanager
@@ -318,11 +382,11 @@ def named_damage(
         raise
     except kinds as error:
         kind = "" if storage_problem(error) else f"{type(error).__name__}: "
-        raise InputError(f"{where}: cannot read the study: {kind}{_one_line(error)}") from error
+        raise InputError(f"{where}: cannot read the study: {kind}{one_line(error)}") from error
 
 
-def _one_line(error: BaseException) -> str:
-    """Return the driver's own words where Optuna and SQLAlchemy wrap them."""
+def one_line(error: BaseException) -> str:
+    """Return the driver's own words where Optuna and SQLAlchemy wrap them, without passwords."""
     cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
     cause = cause.orig if isinstance(cause, DBAPIError) and cause.orig is not None else cause
-    return " ".join(str(cause).split())[:300]
+    return hidden(" ".join(str(cause).split())[:300])

@@ -78,12 +78,16 @@ def test_the_page_has_every_section(page: Page) -> None:
         "product",
         "levels",
         "slices",
+        "parallel",
         "baselines",
+        "adapters",
         "samples",
+        "cost",
         "history",
         "trials",
         "failures",
         "provenance",
+        "next",
     ]
     assert all(section.reading for section in page.sections)
 
@@ -281,6 +285,7 @@ def test_a_foreign_study_of_two_objectives_has_a_page(tmp_path: Path) -> None:
         "importance",
         "levels",
         "slices",
+        "parallel",
         "pareto",
         "history",
         "trials",

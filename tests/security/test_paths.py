@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from reports.next_file import next_name
 from study.errors import InputError
 from study.export import export_trial
 from study.spec import StudySpec
@@ -119,3 +121,19 @@ def test_a_stranger_s_run_folder_does_not_decide_to_run_code(
     command("export", run)
     command("export", run, "--trust-remote-code")
     assert seen == [False, True]
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x", "/etc/cron.d/x", "..", "a/b", "\x00\n", "-rf", "é" * 300]
+)
+def test_a_file_named_after_a_study_stays_where_it_is(name: str) -> None:
+    """`next` names a file after a study, whatever somebody has called it."""
+    found = Path(f"{next_name(name)}.toml")
+    assert found.name == str(found)
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", found.name)
+
+
+def test_the_next_name_counts_on() -> None:
+    """Names of our own studies stay as they are."""
+    assert next_name("petroleum") == "petroleum-2"
+    assert next_name("petroleum-2") == "petroleum-3"

@@ -14,12 +14,11 @@ from optuna.pruners import (
     NopPruner,
     SuccessiveHalvingPruner,
 )
-from optuna.trial import TrialState
 from scipy.stats import qmc
 
 from search_spaces.unit_cube import to_unit
 from study.errors import InputError
-from study.samplers import is_given, pruner_for, sampler_for
+from study.samplers import pruner_for, sampler_for
 from study.spec import StudySpec, parse_spec
 
 CONTINUOUS = {
@@ -48,10 +47,11 @@ def spec_of(sampler: str, parameters: dict[str, Any] | None = None, **other: Any
     return parse_spec({"name": "x", "search": search, **other}, "x.toml")
 
 
-def ask(study: optuna.Study, spec: StudySpec) -> optuna.Trial:
-    """Ask as the runner does."""
-    sampled = sum(not is_given(t) for t in study.get_trials(deepcopy=False))
-    study.sampler = sampler_for(spec, sampled)
+def ask(
+    study: optuna.Study, spec: StudySpec, index: int, enqueued: int | None = None
+) -> optuna.Trial:
+    """Ask as the runner does, for the sampled point of this index or an enqueued one."""
+    study.sampler = sampler_for(spec, index, enqueued)
     trial = study.ask()
     spec.search.search_space.suggest(trial)
     return trial
@@ -61,52 +61,25 @@ def points(spec: StudySpec, count: int) -> list[dict[str, Any]]:
     """The first points of a study that nothing interrupts."""
     study = optuna.create_study()
     found = []
-    for _ in range(count):
-        trial = ask(study, spec)
+    for index in range(count):
+        trial = ask(study, spec, index)
         study.tell(trial, 0.0)
         found.append(trial.params)
     return found
 
 
-def sampled_points(study: optuna.Study) -> list[dict[str, Any]]:
-    """The points that were drawn, in order."""
-    return [t.params for t in study.get_trials() if not is_given(t)]
-
-
 @pytest.mark.parametrize("sampler", DRAWN)
-def test_a_resumed_study_draws_what_an_uninterrupted_one_would(sampler: str) -> None:
-    """Trials that were interrupted, retried or enqueued shift no later point."""
+def test_a_point_does_not_depend_on_who_draws_it_or_when(sampler: str) -> None:
+    """Runs that share the indices, in whatever order and however often, draw what one would."""
     spec = spec_of(sampler)
-    study = optuna.create_study()
-    study.enqueue_trial({"rank": 2} if sampler == "grid" else {"dropout": 0.1}, {"enqueued": True})
-    for number in range(11):
-        trial = ask(study, spec)
-        if number in (3, 4, 7):
-            study.enqueue_trial(trial.params, {"retry_of": trial.number})
-            study.tell(trial, state=TrialState.FAIL)
-        else:
-            study.tell(trial, 0.0)
-    drawn = sampled_points(study)
-    assert len(drawn) == 7
-    assert drawn == points(spec, 7)
-
-
-@pytest.mark.parametrize("sampler", DRAWN)
-def test_a_trial_lost_before_it_was_drawn_gives_its_point_to_its_retry(sampler: str) -> None:
-    """A crash between ask and suggest loses no point, and nobody gets it twice."""
-    spec = spec_of(sampler)
-    study = optuna.create_study()
-    for number in range(6):
-        if number == 2:
-            study.sampler = sampler_for(spec, 2)
-            lost = study.ask()
-            study.enqueue_trial({}, {"retry_of": lost.number})
-            study.tell(lost, state=TrialState.FAIL)
-        else:
-            study.tell(ask(study, spec), 0.0)
-    found = [t.params for t in study.get_trials() if t.number != 2]
-    expected = points(spec, 5)
-    assert found == [*expected[:2], expected[2], *expected[3:]]
+    here, there = optuna.create_study(), optuna.create_study()
+    for study, indices in ((here, (3, 0, 6, 3)), (there, (5, 1, 4, 2))):
+        for index in indices:
+            study.tell(ask(study, spec, index), 0.0)
+    a, b = ([t.params for t in study.get_trials()] for study in (here, there))
+    expected = points(spec, 7)
+    assert [a[1], b[1], b[3], a[0], b[2], b[0], a[2]] == expected
+    assert a[0] == a[3]
 
 
 @pytest.mark.parametrize("sampler", DRAWN)
@@ -114,15 +87,11 @@ def test_a_point_enqueued_in_part_takes_nothing_from_the_sequence(sampler: str) 
     """What an enqueued point leaves open is drawn apart, so it repeats no sampled point."""
     spec = spec_of(sampler)
     study = optuna.create_study()
-    study.enqueue_trial({}, {"enqueued": True})
-    study.enqueue_trial({}, {"enqueued": True})
-    for _ in range(4):
-        study.tell(ask(study, spec), 0.0)
-    given = [t.params for t in study.get_trials() if is_given(t)]
-    assert sampled_points(study) == points(spec, 2)
+    given = [ask(study, spec, 0, enqueued=number).params for number in (0, 1)]
+    assert [ask(study, spec, index).params for index in (0, 1)] == points(spec, 2)
+    assert given[0] != given[1]
     if sampler != "grid":
         assert all(point not in points(spec, 50) for point in given)
-        assert given[0] != given[1]
 
 
 @pytest.mark.parametrize("sampler", ["random", "sobol"])
@@ -225,7 +194,7 @@ def test_a_hopeless_trial_is_pruned(pruner: str) -> None:
     study = optuna.create_study(direction="maximize", pruner=pruner_for(spec))
     pruned = 0
     for number in range(24):
-        trial = ask(study, spec)
+        trial = ask(study, spec, number)
         for step in (30, 60, 90, 120):
             trial.report(50.0 if number < 12 else 1.0, step)
             if trial.should_prune():

@@ -10,8 +10,9 @@ import pytest
 from study.errors import InputError
 from study.store.adapters import (
     adapter_folder,
-    keep_only,
+    remove_adapters,
     save_adapter,
+    saved_trials,
     trial_name,
 )
 from study.trials import AdapterFiles
@@ -63,23 +64,20 @@ def test_a_file_in_the_folders_place(tmp_path: Path) -> None:
         save_adapter(tmp_path, "default", files())
 
 
-def test_only_the_best_trials_are_kept(tmp_path: Path) -> None:
-    """Other trials' adapters go; baselines' and foreign files stay."""
-    for name in ("trial-00001", "trial-00002", "trial-00003", "default"):
+def test_removed_adapters_go_whole(tmp_path: Path) -> None:
+    """What is named goes, remains of a killed run included; the rest and foreign files stay."""
+    for name in ("trial-00001", "trial-00002", "trial-123456", "default"):
         save_adapter(tmp_path, name, files())
-    (tmp_path / "adapters" / "notes.txt").touch()
-    keep_only(tmp_path, {"trial-00002", "trial-00009"})
-    assert sorted(os.listdir(tmp_path / "adapters")) == ["default", "notes.txt", "trial-00002"]
+    for name in ("notes.txt", "trial-old", ".trial-00003.unfinished"):
+        (tmp_path / "adapters" / name).mkdir()
+    assert saved_trials(tmp_path) == {1, 2, 3, 123456}
+    remove_adapters(tmp_path, {1, 3, 123456, 9})
+    kept = {"default", "notes.txt", "trial-old", "trial-00002"}
+    assert set(os.listdir(tmp_path / "adapters")) == kept
 
 
-def test_nothing_to_keep(tmp_path: Path) -> None:
-    """A run without adapters has none to delete."""
-    keep_only(tmp_path, set())
+def test_nothing_to_remove(tmp_path: Path) -> None:
+    """A run without adapters has none, and none to delete."""
+    assert saved_trials(tmp_path) == set()
+    remove_adapters(tmp_path, {1})
     assert list(tmp_path.iterdir()) == []
-
-
-def test_names_sort_by_number() -> None:
-    """Folders are listed in the order of their trials."""
-    assert [trial_name(n) for n in (0, 9, 10, 99_999)] == sorted(
-        trial_name(n) for n in (10, 99_999, 9, 0)
-    )

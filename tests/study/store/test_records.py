@@ -167,7 +167,7 @@ def test_optunas_tables_stay_untouched(tmp_path: Path) -> None:
     after = {t: sqlalchemy.inspect(engine).get_columns(t) for t in _tables(engine)}
     ours = {t for t in after if t.startswith("run_")}
     assert str({t: c for t, c in after.items() if t not in ours}) == str(before)
-    assert len(ours) == 6
+    assert len(ours) == 8
     assert optuna.load_study(study_name="x", storage=url).best_value == 1.0
 
 

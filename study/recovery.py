@@ -1,0 +1,151 @@
+"""What becomes of trials that were lost: failed and put up again, by whoever sees it first.
+
+The state of the Optuna trial decides between a run that tells it late and one that gave it up: only
+one of them changes it from RUNNING.  What that one then does to the claim is repeated here by the
+next run that looks, should it die in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Engine
+
+from study.store import parents, trial_rows
+from study.store.claims import Claim, Claims
+
+MAX_ATTEMPTS = 3
+ENDED = "the process that trained it ended"
+
+
+def counts(trial: FrozenTrial) -> bool:
+    """Say whether a trial is part of the total: it ended, and was not interrupted."""
+    return trial.state.is_finished() and not trial.user_attrs.get("interrupted")
+
+
+def tell(study: optuna.Study, trial: optuna.Trial, state: TrialState, values: Any = None) -> bool:
+    """Tell a trial; returns whether it was still to be told."""
+    try:
+        study.tell(trial, values, state)
+    except (UpdateFinishedTrialError, ValueError):
+        if _current(study, trial._trial_id).state.is_finished():
+            return False
+        raise
+    return True
+
+
+def interrupt(
+    study: optuna.Study, claims: Claims, trial: optuna.Trial, claim: Claim, reason: str
+) -> None:
+    """Fail a trial that was lost through no fault of its own, and put its claim up for a retry.
+
+    After the third attempt it counts as failed.
+    """
+    is_given_up = claim.attempt >= MAX_ATTEMPTS
+    if is_given_up:
+        reason = f"interrupted {claim.attempt} times, at last: {reason}"
+    if not _fail(study, trial, reason, is_given_up):
+        _settle(study, claims, claim)  # somebody told it before us
+        return
+    claims.forget_evaluations(trial.number)
+    if is_given_up:
+        claims.close(claim)
+    else:
+        claims.release(claim, trial.params, trial.number)
+
+
+def recover(study: optuna.Study, claims: Claims, engine: Engine) -> None:
+    """Settle what runs left that are dead, and trials that nobody holds."""
+    parents.forget_the_dead(engine)
+    for claim in claims.held_by_the_dead():
+        _settle(study, claims, claim)
+    running = trial_rows.running(engine, study._study_id)
+    held = {claim.key for claim in claims.held()}
+    for trial_id, key in running:
+        if key not in held:
+            _fail(study, optuna.Trial(study, trial_id), ENDED, is_given_up=False)
+
+
+def _settle(study: optuna.Study, claims: Claims, claim: Claim) -> None:
+    """Do to a claim what its trial says."""
+    trial_id = None if claim.is_baseline else claims.trial_of(claim)
+    if trial_id is None:
+        is_lost = claim.is_baseline and claim.attempt >= MAX_ATTEMPTS
+        claims.close(claim, "failed") if is_lost else claims.release(claim)
+        return
+    storage = study._storage
+    if _current(study, trial_id).state == TrialState.WAITING:
+        storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+    found = _current(study, trial_id)
+    if not found.state.is_finished():
+        interrupt(study, claims, optuna.Trial(study, trial_id), claim, ENDED)
+    elif counts(found):
+        claims.close(claim)
+    else:
+        claims.forget_evaluations(found.number)
+        claims.release(claim, found.params, found.number)
+
+
+def _fail(study: optuna.Study, trial: optuna.Trial, reason: str, is_given_up: bool) -> bool:
+    try:
+        trial.set_user_attr("failure", reason)
+        if not is_given_up:
+            trial.set_user_attr("interrupted", True)
+    except UpdateFinishedTrialError:
+        return False
+    return tell(study, trial, TrialState.FAIL)
+
+
+def _current(study: optuna.Study, trial_id: int) -> FrozenTrial:
+    return study._storage.get_trial(trial_id)
+
+
+# ---------------------------------------------------------------- studies of schema version 1
+
+
+def adopt(study: optuna.Study, claims: Claims) -> None:
+    """Give a study of an earlier version its claims."""
+    trials = study.get_trials(deepcopy=False) if claims.is_empty() else []
+    if not trials:
+        return
+    found, made = _claims_of(trials)
+    for trial in trials:
+        if trial.state == TrialState.RUNNING:
+            key = found[made[trial.number]].key
+            study._storage.set_trial_system_attr(trial._trial_id, trial_rows.CLAIM, key)
+    claims.add(found)
+
+
+def _claims_of(trials: Sequence[FrozenTrial]) -> tuple[list[Claim], dict[int, int]]:
+    """The claims that these trials are, and the claim of each trial's number.
+
+    A retry follows what it repeats, so the last attempt says how a claim stands.
+    """
+    found: list[Claim] = []
+    made: dict[int, int] = {}
+    sampled = 0
+    for trial in trials:
+        attributes, origin = trial.user_attrs, trial.user_attrs.get("retry_of")
+        is_enqueued = bool(attributes.get("enqueued"))
+        if origin is None:
+            found.append(Claim(len(found), sampled, is_enqueued))
+            sampled += not is_enqueued
+        made[trial.number] = len(found) - 1 if origin is None else made[int(origin)]
+        claim = found[made[trial.number]]
+        claim.attempt, claim.origin = int(attributes.get("attempt", 1)), origin
+        claim.point = trial.system_attrs.get("fixed_params")
+        _stand(claim, trial)
+    return found, made
+
+
+def _stand(claim: Claim, trial: FrozenTrial) -> None:
+    """Set a claim's state to what its last trial says."""
+    claim.waiting = trial._trial_id if trial.state == TrialState.WAITING else None
+    if trial.state == TrialState.RUNNING:
+        claim.state, claim.parent = "held", "an earlier version"
+    else:
+        claim.state = "done" if counts(trial) else "open"

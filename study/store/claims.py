@@ -1,0 +1,244 @@
+"""The budget of a study, shared by all runs on one storage: each unit of it is taken once.
+
+A claim is one unit: a trial with all its retries.  It is taken in one short transaction that holds
+the study's row (PostgreSQL) or the whole file (SQLite), so the total is exact and no index of the
+sampler is used twice, however many runs there are.  The table is described in `schema.sql`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+
+from study.store import records, trial_rows
+
+COLUMNS = "claim, sampled, enqueued, point, state, parent, attempt, origin, waiting"
+
+
+@dataclass
+class Claim:
+    """One unit of the budget; a negative number is a baseline's."""
+
+    number: int  # what the seed of its training is derived from
+    sampled: int = 0  # how many before it are sampled: the index of its point
+    enqueued: bool = False
+    point: dict[str, Any] | None = None  # what is known of it before it is sampled
+    state: str = "open"
+    parent: str | None = None
+    attempt: int = 1
+    origin: int | None = None  # of a retry: the number of the first attempt's trial
+    waiting: int | None = None  # the id of an Optuna trial that waits to be this claim's
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is a baseline, which is no part of the budget."""
+        return self.number < 0
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """The claim and its attempt: what one Optuna trial was made for."""
+        return self.number, self.attempt
+
+
+class Claims:
+    """The claims of one study."""
+
+    def __init__(self, engine: Engine, study_id: int) -> None:
+        self._engine = engine
+        self._study_id = study_id
+
+    # ------------------------------------------------------------ adding
+
+    def add(self, claims: Sequence[Claim]) -> None:
+        """Add the claims of a study that has none."""
+        with self._locked() as connection:
+            if self._last(connection) is None:
+                for claim in claims:
+                    self._insert(connection, claim)
+
+    def enqueue(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Add a claim for every point that was not enqueued before."""
+        with self._locked() as connection:
+            rows = self._select(connection, "enqueued = 1 AND claim >= 0")
+            known = Counter(_written(claim.point) for claim in rows)
+            for point in points:
+                if known[_written(point)] > 0:
+                    known[_written(point)] -= 1
+                else:
+                    self._append(connection, enqueued=True, point=dict(point))
+
+    def enqueue_waiting(self, trial_id: int, point: Mapping[str, Any]) -> None:
+        """Add a claim for a trial that somebody put into Optuna's own queue, once."""
+        with self._locked() as connection:
+            if not self._select(connection, "waiting = :t", t=trial_id):
+                self._append(connection, enqueued=True, point=dict(point), waiting=trial_id)
+
+    def open_baselines(self, numbers: Sequence[int]) -> None:
+        """Add baselines, and let those that failed be tried again."""
+        with self._locked() as connection:
+            known = {claim.number for claim in self._select(connection, "claim < 0")}
+            for number in numbers:
+                if number not in known:
+                    self._insert(connection, Claim(number))
+            self._execute(
+                connection,
+                "UPDATE run_claims SET state = 'open', attempt = 1 "
+                "WHERE study_id = :i AND state = 'failed'",
+            )
+
+    # ------------------------------------------------------------ taking
+
+    def take(self, parent: str, budget: int, *, baselines_only: bool = False) -> Claim | None:
+        """Take a baseline, what was lost or enqueued, or a new claim; None if nothing is left."""
+        with self._locked() as connection:
+            condition = "state = 'open'" + (" AND claim < 0" if baselines_only else "")
+            first = "ORDER BY claim >= 0, abs(claim) LIMIT 1"
+            claim = next(iter(self._select(connection, condition, first)), None)
+            if claim is not None and claim.is_baseline:
+                return self._hold(connection, claim, parent)
+            if baselines_only or self._begun(connection) >= budget:
+                return None
+            return self._hold(connection, claim or self._append(connection), parent)
+
+    def _hold(self, connection: Connection, claim: Claim, parent: str) -> Claim:
+        claim.state, claim.parent = "held", parent
+        self._execute(
+            connection,
+            "UPDATE run_claims SET state = 'held', parent = :p WHERE study_id = :i AND claim = :c",
+            c=claim.number,
+            p=parent,
+        )
+        return claim
+
+    def close(self, claim: Claim, state: str = "done") -> bool:
+        """Mark a claim that is held as done or failed; returns whether it was this holder's."""
+        return self._leave(claim, "state = :s", s=state)
+
+    def release(
+        self, claim: Claim, point: Mapping[str, Any] | None = None, origin: int | None = None
+    ) -> bool:
+        """Put a claim up for another attempt; returns whether it was this holder's."""
+        known = _written(point) if point else None
+        changes = (
+            "state = 'open', attempt = attempt + 1, waiting = NULL, "
+            "point = COALESCE(:k, point), origin = COALESCE(origin, :o)"
+        )
+        return self._leave(claim, changes, k=known, o=origin)
+
+    def _leave(self, claim: Claim, changes: str, **values: Any) -> bool:
+        with self._engine.begin() as connection:
+            changed = self._execute(
+                connection,
+                f"UPDATE run_claims SET {changes} WHERE study_id = :i AND claim = :c "
+                "AND state = 'held' AND parent = :p AND attempt = :a",
+                c=claim.number,
+                p=claim.parent,
+                a=claim.attempt,
+                **values,
+            )
+            return bool(changed.rowcount)
+
+    def forget_evaluations(self, trial_number: int) -> None:
+        """Remove what was recorded of an attempt that came to nothing in the end."""
+        records.forget_evaluations(self._engine, self._study_id, trial_number)
+
+    # ------------------------------------------------------------ looking
+
+    def counted(self) -> int:
+        """How many of the budget are done."""
+        with self._engine.connect() as connection:
+            return self._begun(connection) - self._count(connection, "held")
+
+    def is_mine(self, claim: Claim) -> bool:
+        """Whether the claim is still held by whom it was taken for."""
+        with self._engine.connect() as connection:
+            (now,) = self._select(connection, "claim = :c", c=claim.number)
+        return (now.state, now.parent, now.attempt) == ("held", claim.parent, claim.attempt)
+
+    def held(self) -> list[Claim]:
+        """The claims that somebody holds."""
+        with self._engine.connect() as connection:
+            return self._select(connection, "state = 'held'")
+
+    def held_by_the_dead(self) -> list[Claim]:
+        """The claims whose holder is not among the living."""
+        condition = "state = 'held' AND parent NOT IN (SELECT parent_id FROM run_parents)"
+        with self._engine.connect() as connection:
+            return self._select(connection, condition)
+
+    def trial_of(self, claim: Claim) -> int | None:
+        """The id of the Optuna trial that was made for this attempt."""
+        return trial_rows.trial_of(self._engine, self._study_id, claim.key)
+
+    def is_empty(self) -> bool:
+        """Whether no unit of the budget was ever taken or put up."""
+        with self._engine.connect() as connection:
+            return self._last(connection) is None
+
+    # ------------------------------------------------------------ SQL
+
+    @contextmanager
+    def _locked(self) -> Iterator[Connection]:
+        """A transaction that excludes every other one of this study that decides who gets what."""
+        with self._engine.begin() as connection:  # on SQLite that alone locks the file
+            if self._engine.dialect.name != "sqlite":
+                row = "SELECT study_id FROM run_studies WHERE study_id = :i FOR UPDATE"
+                self._execute(connection, row)
+            yield connection
+
+    def _begun(self, connection: Connection) -> int:
+        """How many of the budget are done or held."""
+        last = self._last(connection)
+        return 0 if last is None else last.number + 1 - self._count(connection, "open")
+
+    def _count(self, connection: Connection, state: str) -> int:
+        return len(self._select(connection, "state = :s AND claim >= 0", s=state))
+
+    def _last(self, connection: Connection) -> Claim | None:
+        found = self._select(connection, "claim >= 0", "ORDER BY claim DESC LIMIT 1")
+        return found[0] if found else None
+
+    def _append(self, connection: Connection, **values: Any) -> Claim:
+        last = self._last(connection)
+        claim = Claim(0, **values)
+        if last is not None:
+            claim.number, claim.sampled = last.number + 1, last.sampled + (not last.enqueued)
+        self._insert(connection, claim)
+        return claim
+
+    def _insert(self, connection: Connection, claim: Claim) -> None:
+        values = asdict(claim) | {"enqueued": int(claim.enqueued)}
+        values["point"] = None if claim.point is None else _written(claim.point)
+        places = (
+            ":number, :sampled, :enqueued, :point, :state, :parent, :attempt, :origin, :waiting"
+        )
+        self._execute(
+            connection,
+            f"INSERT INTO run_claims (study_id, {COLUMNS}) VALUES (:i, {places})",
+            **values,
+        )
+
+    def _select(
+        self, connection: Connection, condition: str, rest: str = "", **values: Any
+    ) -> list[Claim]:
+        query = f"SELECT {COLUMNS} FROM run_claims WHERE study_id = :i AND {condition} {rest}"
+        return [_read(row) for row in self._execute(connection, query, **values).all()]
+
+    def _execute(self, connection: Connection, query: str, **values: Any) -> Any:
+        return connection.execute(text(query), {"i": self._study_id, **values})
+
+
+def _read(row: Any) -> Claim:
+    number, sampled, enqueued, point, *rest = row
+    known = None if point is None else json.loads(point)
+    return Claim(number, sampled, bool(enqueued), known, *rest)
+
+
+def _written(point: Mapping[str, Any] | None) -> str:
+    return json.dumps(point, sort_keys=True)
