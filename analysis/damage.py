@@ -7,14 +7,13 @@ once, when a study is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
 
 from study.errors import InputError
-from study.store.storage import damage_in
 
 if TYPE_CHECKING:
     from analysis.study_data import StudyData
@@ -22,21 +21,6 @@ if TYPE_CHECKING:
 EVALUATION_TYPES = (str, str, str, (int, type(None)), int, str, dict, dict)
 SCORE_TYPES = (str, str, float, str, int)
 """The types of the fields of `EvaluationRow` and `ScoreRow`, in their order."""
-
-
-@contextmanager
-def named_damage(where: str) -> Iterator[None]:
-    """Turn whatever reading raises into one InputError that says where.
-
-    Optuna, SQLAlchemy, json and zlib raise a dozen kinds between them, all of which mean that what
-    is stored is no study.
-    """
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{where}: cannot read the study: {damage_in(error)}") from error
 
 
 def check_whole(data: StudyData) -> None:
@@ -50,6 +34,9 @@ def _problem(data: StudyData) -> str:
     texts = [data.name, *data.distributions, *(n for t in data.frozen_trials for n in t.user_attrs)]
     if not _are(texts, str):
         return "a name that is no text"
+    numbers = [(*(t.values or ()), *t.intermediate_values.values()) for t in data.frozen_trials]
+    if not _are(chain.from_iterable(numbers), (int, float)):
+        return "a value that is no number"
     for trial in data.frozen_trials:
         values = trial.values
         if trial.state == TrialState.COMPLETE and len(values or ()) != len(data.objectives):

@@ -205,7 +205,7 @@ def _fixed_if_small(evidence: _Evidence, change: Change) -> Change:
     """Fix what was kept though it has nearly no effect, not even on which trials are best."""
     name = change.parameter
     effect = evidence.effects.get(name)
-    if change.kind != "kept" or effect is None or effect.significant:
+    if change.kind != "kept" or effect is None:
         return change
     upper = evidence.upper_share(name)
     if upper >= SMALL or evidence.is_conditional(name):
@@ -215,7 +215,7 @@ def _fixed_if_small(evidence: _Evidence, change: Change) -> Change:
         where = f"but {crowd.inside} of the {crowd.best} best trials lie at its {crowd.end} end"
         return replace(change, reason=f"{change.reason}, {where}")
     value, remark = evidence.ranked[0].params[name], "the best trial's"
-    if name in CHEAPER_IF_SMALLER:
+    if name in CHEAPER_IF_SMALLER and not effect.significant:
         value, remark = min(t.params[name] for t in evidence.ranked), "the cheapest"
     reason = f"at most {upper:.2f} of the variance, interactions included; {remark} value"
     return Change(name, "fixed", {"value": value}, reason)

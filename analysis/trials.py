@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.asking import answer_of, capacity_of, confounding_of, importances_of, surface_of
-from analysis.damage import check_whole, named_damage
+from analysis.damage import check_whole
 from analysis.study_data import MAXIMIZE, MINIMIZE, StudyData, Who, is_enqueued
 from study.errors import InputError
 from study.store import records
-from study.store.storage import engine_of, hidden, open_read_only
+from study.store.storage import engine_of, hidden, named_damage, open_read_only
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -48,7 +48,7 @@ def load(
     A storage of several studies needs `study_name`; a CSV file needs `space` (name → Optuna
     distribution) and the name of its `objective` column.  Raises InputError, one line a problem.
     """
-    if str(target).lower().endswith(".csv"):
+    if str(target).lower().endswith(".csv") and "://" not in str(target):
         from analysis.results_csv import load_csv
 
         return load_csv(Path(target), space, objective, direction, study_name)

@@ -149,7 +149,7 @@ def null(runs: int, n: int = 100, population: int = 1500) -> None:
     write = Writers(references).honest(0.5)
     outputs = [written(write, references, rng) for _ in range(ADAPTERS + 1)]
     pool = {m: [text_statistics(m, o, targets) for o in outputs] for m in NAMES}
-    exchanges = 4000
+    exchanges = 2000
     wrong = {"corrected": 0, "each at 0.05": 0}
     for run in range(runs):
         rng = np.random.default_rng([2, run])
@@ -226,6 +226,6 @@ def _print_gaming(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["coverage", "null", "gaming"])
-    parser.add_argument("--runs", type=int, default=400)
+    parser.add_argument("--runs", type=int, default=300)
     given = parser.parse_args()
     {"coverage": coverage, "null": null, "gaming": gaming}[given.what](given.runs)

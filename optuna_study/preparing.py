@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optuna_study.console import messages, print_json, progress_bar, results
+from optuna_study.console import messages, print_json, print_line, progress_bar, results
 from optuna_study.options import AsJson
 
 
@@ -51,7 +51,7 @@ def base(
             order=order,
             progress=lambda step, total, loss: progress(step, total),
         )
-    results().print(f"base     {out}", markup=False, highlight=False, soft_wrap=True)
+    print_line("base", out)
 
 
 RECORDS, SELECTION, PRODUCTS = "What is read", "What is selected", "What is written"
@@ -122,8 +122,8 @@ def curate(
         float, typer.Option(help="The share for the dev set.", rich_help_panel=PRODUCTS)
     ] = 0.1,
     test: Annotated[
-        float, typer.Option(help="The share for a test set.", rich_help_panel=PRODUCTS)
-    ] = 0.0,
+        float, typer.Option(help="The share held out of the search.", rich_help_panel=PRODUCTS)
+    ] = 0.1,
     system: Annotated[
         str, typer.Option(help="A system message for all.", rich_help_panel=PRODUCTS)
     ] = "",

@@ -135,6 +135,7 @@ def report(
     format_: Annotated[str, typer.Option("--format", help="Of figures: png, svg, pdf.")] = "png",
 ) -> None:
     """Write a study, or several side by side, as one HTML page that needs no network."""
+    from analysis.palette import printable
     from reports.asked import Question
     from reports.build import report_page
     from reports.files import check_format, save_figures, save_tables
@@ -147,7 +148,7 @@ def report(
     with progress_bar("the report") as progress:
         page = report_page(studies, surrogate=surrogate, progress=progress)
     path = write(render(page), out or _report_path(targets[0] if len(studies) == 1 else None))
-    results().print(str(path), markup=False, highlight=False, soft_wrap=True)
+    results().print(printable(path), markup=False, highlight=False, soft_wrap=True)
     for folder, files in (
         (csv, save_tables(page, csv) if csv else []),
         (figures, save_figures(page, figures, format_) if figures else []),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from optuna_study.console import load, messages, print_json, progress_bar, results
+from optuna_study.console import load, messages, print_json, print_line, progress_bar, results
 from optuna_study.options import AsJson, StudyName
 from study.errors import InputError
 
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 Workers = Annotated[
     int | None, typer.Option(help="Processes that train, one thread each. [default: cores]")
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Place the workers on a Ray cluster, one a GPU or every two cores: local, auto, "
+        "HOST:PORT or ray://HOST:PORT.",
+    ),
 ]
 EngineName = Annotated[
     Literal["packed", "sequential"],
@@ -36,6 +44,7 @@ def run(
         int | None, typer.Option(help="The total wanted, those done before included.")
     ] = None,
     workers: Workers = None,
+    ray: Ray = None,
     engine: EngineName = "packed",
     slots: Slots = "auto",
     space: Annotated[
@@ -62,7 +71,7 @@ def run(
         "search.pruner": "none" if no_prune else None,
     }
     study = load_spec(spec, overrides)
-    choice = _choice(engine, slots, workers)
+    choice = _choice(engine, slots, workers, ray)
     finished = _train(study, out or Path("runs") / study.name, storage, choice)
     _conclude(finished)
 
@@ -83,6 +92,7 @@ def confirm(
         Path | None, typer.Option(help="Held-out examples. [default: the study's data.test]")
     ] = None,
     workers: Workers = None,
+    ray: Ray = None,
     engine: EngineName = "packed",
     slots: Slots = "auto",
     as_json: AsJson = False,
@@ -97,7 +107,7 @@ def confirm(
 
     data = load(storage or target, study_name)
     spec = stored_spec(data.spec_text, target, test)
-    choice = _choice(engine, slots, workers)
+    choice = _choice(engine, slots, workers, ray)
     done = confirm_study(
         spec,
         Path(target),
@@ -131,15 +141,16 @@ def _conclude_confirmation(data: Any, folder: Path, as_json: bool) -> None:
 
 
 def _choice(
-    engine: Literal["packed", "sequential"], slots: str, workers: int | None
+    engine: Literal["packed", "sequential"], slots: str, workers: int | None, ray: str | None
 ) -> EngineChoice:
-    from study.engines.choice import EngineChoice
+    from study.engines.choice import AS_THE_CLUSTER_HAS_ROOM, EngineChoice
     from study.store.provenance import available_cores
 
-    workers = available_cores() if workers is None else workers
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise InputError(f"--workers: must be at least 1, got {workers}")
-    return EngineChoice(engine, _slots(slots), workers)
+    if workers is None:
+        workers = AS_THE_CLUSTER_HAS_ROOM if ray else available_cores()
+    return EngineChoice(engine, _slots(slots), workers, ray)
 
 
 def _slots(given: str) -> int | None:
@@ -177,8 +188,9 @@ def _conclude(finished: StudyRun) -> None:
         console.print(found, width=min(console.width, 80))
     adapter = _best_adapter(finished.folder, data)
     if adapter:
-        console.print(f"\nadapter  {adapter}", highlight=False, soft_wrap=True)
-    console.print(f"report   {report}", highlight=False, soft_wrap=True)
+        console.print()
+        print_line("adapter", adapter)
+    print_line("report", report)
     if finished.stopped_early:
         messages().print("The budget is not used up; the same command continues.")
 

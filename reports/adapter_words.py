@@ -53,9 +53,12 @@ def _noise(found: SeedNoise, metric: str) -> str:
 
 def caution(found: Adapters) -> list[str]:
     """What a reader must know before using the table."""
-    if not found.left_out:
-        return []
-    return [
-        f"{found.left_out} trials that scored less are not shown. The best of many flatter, all "
-        "the more on the examples that chose them; the p-values are corrected for every trial."
-    ]
+    said = []
+    if found.left_out:
+        said.append(
+            f"{found.left_out} trials of lower score are not shown. The best of many flatter, all "
+            "the more on the examples that chose them; the p-values are corrected for every trial."
+        )
+    if "synonyms:none" in found.signatures.get("meteor", ""):
+        said.append("METEOR counts no synonyms here: figures with WordNet are higher.")
+    return said

@@ -30,11 +30,18 @@ def write(document: str, out: Path) -> Path:
         handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(document)
-        Path(name).chmod(0o644)
+        Path(name).chmod(0o666 & ~_umask())
         Path(name).replace(out)
     except OSError as error:
         raise InputError(f"{out}: cannot write the report: {error.strerror or error}") from error
     return out
+
+
+def _umask() -> int:
+    """Return what the user wants nobody else to do with new files; asking means setting it."""
+    before = os.umask(0o077)
+    os.umask(before)
+    return before
 
 
 @cache

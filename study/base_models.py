@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from study.errors import InputError
 from study.hub import check_reachable
+from study.remote_code import own_class, why_not_loaded
 from study.seeds import derive_seed
 from study.spec import PAIR_LANGUAGES, BaseModelSpec, StudySpec, TaskName
 
@@ -133,8 +134,8 @@ def load_base(
             warnings.simplefilter("ignore")
             model, missing, tokenizer = _from_pretrained(location, spec, task, labels)
     except Exception as error:  # transformers raises many kinds, all meaning: cannot be loaded
-        message = " ".join(str(error).split())[:300]
-        raise InputError(f"{key}: cannot load {location!r}: {message}") from error
+        reason = why_not_loaded(error, spec)
+        raise InputError(f"{key}: cannot load {location!r}: {reason}") from error
     fresh = frozenset(n for n in missing if task == "classification" and _is_of_a_head(n))
     lost = sorted(set(missing) - fresh)
     if lost:  # transformers would leave them random and say so in a warning
@@ -144,7 +145,7 @@ def load_base(
 
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     model.eval().requires_grad_(False)
-    if model.can_generate():
+    if model.can_generate() and model.generation_config is not None:
         model.generation_config.max_length = None  # the study file's max_new_tokens rules
     draw_fresh({name: model.get_parameter(name) for name in fresh}, model.config, seed=0)
     return BaseModel(model, tokenizer, location, fresh)
@@ -160,7 +161,7 @@ def _from_pretrained(
     options = {"revision": spec.revision or "main", "trust_remote_code": spec.trust_remote_code}
     config = transformers.AutoConfig.from_pretrained(location, **options)
     name_labels(config, labels)
-    model, loading = getattr(transformers, MODEL_CLASSES[task]).from_pretrained(
+    model, loading = model_class(location, config, spec, task).from_pretrained(
         location,
         config=config,
         dtype=getattr(torch, spec.dtype),
@@ -170,6 +171,14 @@ def _from_pretrained(
     )
     tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
     return model, list(loading["missing_keys"]), tokenizer
+
+
+def model_class(location: str, config: Any, spec: BaseModelSpec, task: TaskName) -> Any:
+    """Return what loads the model: transformers' class for the task, or the model's own."""
+    import transformers
+
+    own = own_class(location, config, spec) if task == "masked_diffusion" else None
+    return own or getattr(transformers, MODEL_CLASSES[task])
 
 
 def load_tokenizer(location: str, spec: BaseModelSpec) -> tuple[Any, Any]:
@@ -185,8 +194,8 @@ def load_tokenizer(location: str, spec: BaseModelSpec) -> tuple[Any, Any]:
         config = AutoConfig.from_pretrained(location, **options)
         return AutoTokenizer.from_pretrained(location, **options), config
     except Exception as error:
-        message = " ".join(str(error).split())[:300]
-        raise InputError(f"base.model: cannot load {location!r}: {message}") from error
+        reason = why_not_loaded(error, spec)
+        raise InputError(f"base.model: cannot load {location!r}: {reason}") from error
 
 
 def name_labels(config: Any, labels: Sequence[str]) -> None:

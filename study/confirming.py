@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial
 from study.data.corpora import corpus_of
 from study.engines.base import Engine
 from study.engines.choice import PACKED, EngineChoice
+from study.engines.workers import reached
 from study.errors import InputError
 from study.ledger import Ledger, open_ledger
 from study.runner import locked, ready_engine, stop_signals
@@ -78,7 +79,10 @@ def confirm_study(
         pending = ledger.unconfirmed(wanted)
         if not pending:
             return True
-        with ready_engine(spec, choice, None, view) as (engine, _):
+        with (
+            reached(choice, view.remarked) as choice,
+            ready_engine(spec, choice, None, view) as (engine, _),
+        ):
             return _Confirmation(spec, engine, ledger, view).run(pending, choice.workers)
 
 

@@ -31,7 +31,14 @@ from study.store import records, trial_rows
 from study.store.adapters import remove_adapters, save_adapter, saved_trials, trial_name
 from study.store.claims import Claim, Claims
 from study.store.parents import GRACE_SECONDS, Parent
-from study.store.storage import close_after_writing, hidden, open_for_writing
+from study.store.storage import (
+    NO_STUDY,
+    close_after_writing,
+    hidden,
+    named_damage,
+    one_line,
+    open_for_writing,
+)
 from study.trials import TrialConfig, TrialResult, baseline_configs
 
 
@@ -45,7 +52,8 @@ def open_ledger(url: str, spec: StudySpec, out: Path) -> Iterator[Ledger]:
     storage = open_for_writing(url)
     try:
         with _as_input_errors(url, out):
-            ledger = Ledger(storage, spec, out)
+            with named_damage(hidden(url), NO_STUDY):
+                ledger = Ledger(storage, spec, out)
             try:
                 yield ledger
             finally:
@@ -60,8 +68,7 @@ def _as_input_errors(url: str, out: Path) -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, DBAPIError, sqlite3.Error) as error:
-        cause = " ".join(str(error.__cause__ or error).split())[:200]
-        problem = f"{hidden(url)}: cannot write the database: {hidden(cause)}; {kept}"
+        problem = f"{hidden(url)}: cannot write the database: {one_line(error)}; {kept}"
         raise InputError(problem) from error
     except OSError as error:
         problem = f"{error.filename or out}: cannot write: {error.strerror}; {kept}"

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study import noise
 from study.building import (
     Progress,
     cached,
@@ -29,6 +30,7 @@ from study.data.embedded import Pair, instruction_corpus
 from study.data.instructions import InstructionFormat, Row
 from study.diffusion_spec import DiffusionSpec
 from study.losses import IGNORED, masked_diffusion
+from study.noise import counted_masks
 from study.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def embedded_masked(
     texts = [f"{pair.source}\t{pair.target}" for pair in pairs]
     return cached(
         f"embedded-instructions-{seed}",
-        [json.dumps(asdict(recipe), sort_keys=True), *source_of(__file__), *texts],
+        [json.dumps(asdict(recipe), sort_keys=True), *source_of(__file__, noise.__file__), *texts],
         cache,
         lambda folder: build_masked(pairs, folder, recipe, progress),
     )
@@ -159,35 +161,37 @@ def _train(
 def _batches(
     rows: Sequence[Row], recipe: MaskedRecipe, form: InstructionFormat
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield rows with a share t of each answer masked, t even over the batch: tensors (B, T)."""
+    """Yield rows with some tokens of each answer masked: tensors (B, T), and scale (B,)."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
     generator = torch.Generator().manual_seed(recipe.seed)
     for positions in even_batches([len(row.prompt) + len(row.answer) for row in rows], recipe):
         chosen = [rows[position] for position in positions]
-        B = len(chosen)
         ids = pad_sequence(
             [torch.tensor(row.prompt + row.answer) for row in chosen],
             batch_first=True,
             padding_value=form.end,
         )
-        starts = torch.tensor([len(row.prompt) for row in chosen])[:, None]
-        stops = starts + torch.tensor([len(row.answer) for row in chosen])[:, None]
-        columns = torch.arange(ids.shape[1])
-        share = (torch.randperm(B, generator=generator) + torch.rand(1, generator=generator)) / B
-        masked = torch.rand(ids.shape, generator=generator) < share[:, None]
-        masked &= (columns >= starts) & (columns < stops)
+        drawn = [counted_masks(len(row.answer), 1, generator) for row in chosen]
+        masked = pad_sequence(
+            [
+                torch.cat([torch.zeros(len(row.prompt), dtype=torch.bool), masks[:, 0]])
+                for row, (masks, _) in zip(chosen, drawn, strict=True)
+            ],
+            batch_first=True,
+        )
+        lengths = torch.tensor([len(row.prompt) + len(row.answer) for row in chosen])
         yield {
             "input_ids": ids.masked_fill(masked, form.mask),
-            "attention_mask": (columns < stops).long(),
+            "attention_mask": (torch.arange(ids.shape[1]) < lengths[:, None]).long(),
             "labels": ids.masked_fill(~masked, IGNORED),
-            "scale": 1 / (share.clamp(min=0.05) * (stops - starts)[:, 0]),
+            "scale": torch.cat([scale for _, scale in drawn]),
         }
 
 
 def _loss(model: Any, batch: Any) -> torch.Tensor:
-    """Return LLaDA's objective; of few masks the weight is bounded, for it is all variance."""
+    """Return LLaDA's objective, mean over the rows."""
     from study.tasks.token_logits import token_logits
 
     labels, scale = batch.pop("labels"), batch.pop("scale")

@@ -60,8 +60,8 @@ _IA3_BERT = ("key", "value"), ("output.dense",)
 
 IA3_NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     **dict.fromkeys(("m2m_100", "mbart", "bart", "marian"), _IA3_BART),
-    **dict.fromkeys(("llama", "mistral", "qwen2"), _IA3_LLAMA),
-    **dict.fromkeys(("bert", "roberta"), _IA3_BERT),
+    **dict.fromkeys(("llama", "mistral", "qwen2", "eurobert"), _IA3_LLAMA),
+    **dict.fromkeys(("bert", "roberta", "xlm-roberta"), _IA3_BERT),
     "distilbert": (("k_lin", "v_lin"), ("lin2",)),
     "t5": (("k", "v"), ("wo",)),
 }

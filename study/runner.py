@@ -24,8 +24,8 @@ from study.data.corpora import corpus_of
 from study.data.remarks import data_remarks
 from study.engines.base import Engine
 from study.engines.choice import PACKED, EngineChoice
-from study.engines.pool import PoolEngine
 from study.engines.process import be_one_quiet_thread
+from study.engines.workers import pool_of, reached
 from study.engines.workspace import make_engine
 from study.errors import InputError
 from study.ledger import Ledger, open_ledger
@@ -98,11 +98,14 @@ def run_study(
             ledger.check_resumable(corpus_hashes)
             if ledger.is_finished():
                 return StudyRun(out, url, spec.name, stopped_early=False)
-            with ready_engine(spec, choice, task, view) as (engine, base):
+            with (
+                reached(choice, view.remarked) as choice,
+                ready_engine(spec, choice, task, view) as (engine, base),
+            ):
                 for remark in metric_remarks(spec.evaluation):
                     view.remarked(remark)
                 for remark in data_remarks(spec, corpus, base) if corpus else ():
-                    view.remarked(remark)
+                    view.remarked(f"data: {remark}")
                 ledger.begin(provenance(choice.name, choice.workers, base, corpus_hashes))
                 examples = len(task.examples("train") if task else corpus_of(spec).train)
                 stopped = Runner(spec, engine, ledger, view, examples).run(choice.workers)
@@ -285,7 +288,7 @@ def locked(out: Path, *, alone: bool) -> Iterator[None]:
 def _allowed(spec: StudySpec, wanted: EngineChoice, view: View) -> EngineChoice:
     """Return how to train: what is shared between trials can be no objective of theirs."""
     shared = [cost for cost in spec.evaluation.objective if cost in SHARED_COSTS]
-    alone = EngineChoice("sequential", None, 1)
+    alone = wanted.alone()
     if not shared or wanted == alone:
         return wanted
     view.remarked(f"one trial at a time: {shared[0]} as an objective cannot be shared")
@@ -298,7 +301,7 @@ def ready_engine(
 ) -> Iterator[tuple[Engine, str]]:
     """Yield an engine that is ready, and the base's location."""
     be_one_quiet_thread()
-    pool = PoolEngine(make_engine, choice.workers) if choice.workers > 1 else None
+    pool = pool_of(make_engine, choice)
     engine: Engine | None = pool
     try:
         location = locate_base(spec, view.base_training)

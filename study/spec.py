@@ -15,6 +15,7 @@ import tomli_w
 from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
 
 from study.diffusion_spec import DiffusionSpec
+from study.errors import InputError
 from study.hyperparameters import (
     MOST,
     MOST_ROWS,
@@ -385,5 +386,9 @@ def parse_spec(document: Mapping[str, Any], where: str) -> StudySpec:
 
 
 def spec_from_toml(content: str, where: str) -> StudySpec:
-    """Read a resolved study file, as `to_toml` wrote it."""
-    return parse_spec(tomllib.loads(content), where)
+    """Read a resolved study file, as `to_toml` wrote it; InputError where it was changed since."""
+    try:
+        document = tomllib.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: its study file is not valid TOML: {error}") from None
+    return parse_spec(document, where)

@@ -119,7 +119,7 @@ class PlainView:
 
     def remarked(self, line: str) -> None:
         """Write it."""
-        self._line(f"data: {line}")
+        self._line(line)
 
     @contextmanager
     def searching(self, total: int, done: int, workers: int) -> Iterator[None]:
@@ -181,7 +181,7 @@ class LiveView:
 
     def remarked(self, line: str) -> None:
         """Leave a line."""
-        self._line(f"data: {line}")
+        self._line(line)
 
     @contextmanager
     def searching(self, total: int, done: int, workers: int) -> Iterator[None]:

@@ -69,11 +69,11 @@ def load_instructions(data: DataSpec) -> Corpus[Pair]:
 @cache
 def _embedded_instructions(seed: int) -> Corpus[Pair]:
     embedded = instruction_corpus(seed)
-    train, dev, general = (
+    train, dev, general, test = (
         tuple(Pair(row.source, row.target) for row in rows)
-        for rows in (embedded.train, embedded.dev, embedded.general)
+        for rows in (embedded.train, embedded.dev, embedded.general, embedded.test)
     )
-    return Corpus(train, dev, general)
+    return Corpus(train, dev, general, test)
 
 
 @cache

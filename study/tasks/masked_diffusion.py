@@ -6,8 +6,9 @@ share t ~ U(0, 1) of the region is masked, never the prompt, and the masked toke
 from both sides.  A row's loss is the cross-entropy at its masks, divided by the probability of a
 mask and by the region's length; a batch's is the mean over its rows.
 
-A model is evaluated on draws that depend on the study's seed and the example alone: the same t,
-masks and generation for every configuration.
+A model is evaluated on draws that depend on the study's seed and the example alone: the same masks
+and generation for every configuration.  There the number of masks is drawn, which has the same
+expectation and varies far less (study/noise.py).
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from study.data.instructions import InstructionFormat
 from study.data.readers import Corpus
 from study.errors import InputError
 from study.losses import IGNORED, masked_diffusion
-from study.metrics import METRICS, Statistics, text_statistics
+from study.metrics import Statistics, text_scores
+from study.noise import bernoulli_masks, counted_masks
 from study.seeds import derive_seed
 from study.spec import StudySpec
 from study.tasks.base import Batch
@@ -35,7 +37,7 @@ from study.tasks.token_logits import hides_padding, token_logits
 from study.trials import TrialConfig
 
 EVALUATION_DRAWS = 4
-"""An example's evaluation loss is the mean over so many t, one a quarter of (0, 1), and masks."""
+"""An example's evaluation loss is the mean over so many draws, one a quarter of the counts."""
 
 
 @dataclass(frozen=True)
@@ -49,20 +51,21 @@ class Asked:
 class MaskedDiffusionTask:
     """Instruction in, answer out, all of its tokens at once or block by block."""
 
-    loss_signature = f"cross-entropy/p|mean:answer,row|draws:{EVALUATION_DRAWS}|unit:nat"
+    loss_signature = f"masked-cross-entropy/p|mean:answer,row|draws:{EVALUATION_DRAWS}|unit:nat"
 
     def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus[Pair]) -> None:
         assert spec.diffusion is not None, "a study of masked diffusion"
         self._settings = spec.diffusion
         self._form = form = InstructionFormat(base.tokenizer, spec.data, spec.diffusion)
-        self._text_metrics = [m for m in spec.evaluation.metrics if METRICS[m].from_text]
+        self._evaluation = spec.evaluation
         self._splits = {
             "train": [Asked(pair) for pair in corpus.train],
             "dev": [Asked(pair, _seed(spec, pair)) for pair in corpus.dev],
             "general": [Asked(pair, _seed(spec, pair)) for pair in corpus.general],
+            "test": [Asked(pair, _seed(spec, pair)) for pair in corpus.test],
         }
         longest = self._check_lengths(base)
-        width = 0 if hides_padding(base.model, form.mask) else longest
+        width = 0 if hides_padding(base.model, form.mask, form.end) else longest
         ends = tuple(form.ends)
         self._how = Decoding(spec.diffusion, form.mask, ends, form.fixed, form.end, width)
 
@@ -106,7 +109,7 @@ class MaskedDiffusionTask:
             for example, trained in zip(examples, of_training, strict=True)
         ]
         drawn = [
-            _draws(len(row.answer), example.seed, self._settings.eps, generator)
+            _drawn(len(row.answer), example.seed, self._settings.eps, generator)
             for row, example in zip(rows, examples, strict=True)
         ]
         lengths = torch.tensor([len(row.prompt) + len(row.answer) for row in rows])
@@ -158,25 +161,18 @@ class MaskedDiffusionTask:
     def score(self, outputs: Sequence[str], examples: Sequence[Asked]) -> dict[str, Statistics]:
         """Return the statistics of every text metric of the study."""
         references = [example.pair.target for example in examples]
-        return {name: text_statistics(name, outputs, references) for name in self._text_metrics}
+        asked = self._evaluation
+        return text_scores(asked.metrics, outputs, references, asked.text_options)
 
 
 def _seed(spec: StudySpec, pair: Pair) -> int:
     return derive_seed(spec.seed, "evaluation", pair.source, pair.target)
 
 
-def _draws(
+def _drawn(
     tokens: int, seed: int | None, eps: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return masks (A, S) of an answer of A tokens, and what weighs each draw, (S,).
-
-    In training S is 1, from the generator; else t is stratified, from the example's seed.
-    """
-    draws = 1
-    if seed is not None:
-        generator, draws = torch.Generator().manual_seed(seed), EVALUATION_DRAWS
-    u = torch.rand(draws, generator=generator, dtype=torch.float64)
-    t = (torch.arange(draws) + u) / draws
-    p = (1 - eps) * t + eps  # (S,)
-    masks = torch.rand(tokens, draws, generator=generator, dtype=torch.float64) < p
-    return masks, 1 / (p * tokens * draws)
+    """Return masks (A, S) of an answer of A tokens, and what weighs each draw, (S,)."""
+    if seed is None:
+        return bernoulli_masks(tokens, eps, generator)
+    return counted_masks(tokens, EVALUATION_DRAWS, torch.Generator().manual_seed(seed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 
 from analysis import StudyData, load
@@ -13,13 +14,13 @@ from analysis.comparison import compare_trials
 from analysis.significance import holm
 from study.errors import InputError
 from tests.adapter_study import GAMER, METRICS, TWINS, write_adapter_study
-from tests.synthetic import Shape, write_foreign_study, write_study
+from tests.synthetic import Shape, write_study
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> StudyData:
     """Nine enqueued adapters by eight metrics."""
-    return load(write_adapter_study(tmp_path_factory.mktemp("adapters")))
+    return load(write_adapter_study(tmp_path_factory.mktemp("adapters"), 40))
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +82,8 @@ def test_the_adapter_that_games_is_flagged_and_no_other(found: Adapters) -> None
 
 def test_a_metric_that_was_not_measured_is_computed_from_the_outputs(tmp_path: Path) -> None:
     """The same statistics as if the study had measured it, for base and adapters."""
-    measured = load(write_adapter_study(tmp_path / "one", metrics=("chrf", "rougeL", "bleu2")))
-    bare = load(write_adapter_study(tmp_path / "two", metrics=("chrf",)))
+    measured = load(write_adapter_study(tmp_path / "one", 10, metrics=("chrf", "rougeL", "bleu2")))
+    bare = load(write_adapter_study(tmp_path / "two", 10, metrics=("chrf",)))
     names = ["rougeL", "bleu2"]
     one, two = (against_base(data, names, trials=[1]) for data in (measured, bare))
     assert one.contrasts == two.contrasts
@@ -148,7 +149,7 @@ def test_what_cannot_be_compared_is_a_line(study: StudyData, asked: dict, line: 
 
 def test_studies_without_base_or_adapters_are_refused(tmp_path: Path) -> None:
     """Somebody else's database has no base; a study that has not begun has no adapter."""
-    write_foreign_study(f"sqlite:///{tmp_path}/foreign.db")
+    optuna.create_study(storage=f"sqlite:///{tmp_path}/foreign.db")
     with pytest.raises(InputError, match="stores no evaluation of the untrained base"):
         against_base(load(tmp_path / "foreign.db"))
     nothing = Shape(complete=0, failed=0, enqueued=0, examples=5)

@@ -167,7 +167,7 @@ def test_more_metrics_than_fit_take_a_second_table(tmp_path: Path) -> None:
 def test_the_best_of_many_come_with_a_caution(petroleum: StudyData) -> None:
     """Who was chosen by a score flatters in it."""
     text = " ".join(_shown(against_base(petroleum)).split())
-    assert "59 trials that scored less are not shown" in text
+    assert "59 trials of lower score are not shown" in text
     assert "corrected for every trial" in text
 
 

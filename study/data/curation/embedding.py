@@ -118,10 +118,19 @@ def _loaded(location: str) -> tuple[Any, Any]:
     be_one_quiet_thread()
     try:
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
-        model = AutoModel.from_pretrained(
-            location, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        model, found = AutoModel.from_pretrained(
+            location,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
     except Exception as error:  # transformers raises many kinds, all meaning: cannot be loaded
         message = " ".join(str(error).split())[:300]
         raise InputError(f"--encoder: cannot load {location!r}: {message}") from error
+    lost = sorted(name for name in found["missing_keys"] if "pooler" not in name)
+    if lost or model.config.is_encoder_decoder:
+        got = f"has no weights for {lost[0]}" if lost else "is an encoder with a decoder"
+        raise InputError(f"--encoder: {location!r} {got}; allowed: a sentence encoder")
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer

@@ -44,7 +44,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
                 folder.rmdir()
             unfinished.rename(folder)
     except OSError as error:
-        raise InputError(f"--out: {folder}: cannot write: {error.strerror}") from error
+        raise InputError(f"--out: {folder}: cannot write: {error.strerror or error}") from error
 
 
 def write_splits(folder: Path, curation: Curation, system: str) -> None:

@@ -29,10 +29,11 @@ class Instruction:
 
 @dataclass(frozen=True)
 class EmbeddedInstructions:
-    """The clinic's own `train` and `dev`, everyday `general`, and what the base has read."""
+    """The clinic's own `train`, `dev` and `test`, everyday `general`, what the base has read."""
 
     train: tuple[Instruction, ...]
     dev: tuple[Instruction, ...]
+    test: tuple[Instruction, ...]
     general: tuple[Instruction, ...]
     base_train: tuple[Instruction, ...]
 
@@ -43,6 +44,7 @@ class InstructionRecipe:
 
     train: int = 400
     dev: int = 160
+    test: int = 160
     general: int = 80
     base_general: int = 6_000
     base_lay: int = 2_400  # a clinic's tasks as an outsider answers them
@@ -59,13 +61,13 @@ def instruction_corpus(
         """Return so many new instructions; what is scored is drawn first."""
         return tuple(_new(tasks, random.Random(f"{seed}/{split}"), size, seen))
 
-    dev = drawn("dev", OWN, recipe.dev)
+    test, dev = drawn("test", OWN, recipe.test), drawn("dev", OWN, recipe.dev)
     general = drawn("general", EVERYDAY, recipe.general)
     train = drawn("train", OWN, recipe.train)
     base = drawn("base general", EVERYDAY, recipe.base_general)
     base += drawn("base lay", LAY, recipe.base_lay)
     base += drawn("base own", OWN, recipe.base_own)
-    return EmbeddedInstructions(train, dev, general, base)
+    return EmbeddedInstructions(train, dev, test, general, base)
 
 
 Draw = Callable[[random.Random], tuple[dict[str, str], str]]

@@ -60,7 +60,7 @@ def test_what_it_prints(type_: Type) -> None:
     ran = type_("curate", "records.jsonl", "--out", "new/curated", "--clusters", 3)
     assert (ran.status, ran.err) == (0, "")
     lines = [" ".join(line.split()) for line in ran.out.splitlines()]
-    assert lines[:3] == ["120 read", "108 train", "12 dev"]
+    assert lines[:4] == ["120 read", "96 train", "12 dev", "12 test"]
     assert "3 × 1,000 wanted, 120 there: all are taken" in lines
     assert max(map(len, ran.out.splitlines())) <= 80
     assert Path("new/curated/study.toml").read_text().strip() in ran.out
@@ -72,7 +72,7 @@ def test_check_accepts_the_study_file(type_: Type) -> None:
     type_("curate", "records.jsonl", "--out", "new/curated")
     checked = type_("check", "new/curated/study.toml")
     assert (checked.status, checked.err) == (0, "")
-    assert "data 108 train, 12 dev" in " ".join(checked.out.split())
+    assert "data 96 train, 12 dev" in " ".join(checked.out.split())
 
 
 def test_json_is_one_document(type_: Type) -> None:
@@ -121,6 +121,10 @@ BAD = {
         ("records.jsonl", "--max-characters", 3),
         "records: none of 120 is usable: 120 over 3 characters",
     ),
+    "a system message in Latin-1": (
+        ("records.jsonl", "--system", "caf\udce9"),
+        r"system: must be Unicode text, got 'caf\udce9'",
+    ),
     "the working folder": (
         ("records.jsonl", "--out", "."),
         "--out: . is the working folder; name one that is new or empty",
@@ -149,7 +153,7 @@ def test_the_python_that_the_docs_show(type_: Type, capsys: pytest.CaptureFixtur
     seen: dict[str, Any] = {}
     exec(code, seen)
     assert len(capsys.readouterr().out.splitlines()) == 5
-    assert len(seen["train"]) == 108
+    assert len(seen["train"]) == 96
 
 
 def test_tfidf_needs_no_torch(type_: Type, tmp_path: Path) -> None:

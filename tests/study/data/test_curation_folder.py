@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,11 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in file]
 
 
+def loaded(folder: Path) -> Any:
+    """The folder as `datasets` reads it, without a copy in the user's cache."""
+    return datasets.load_dataset(str(folder), cache_dir=str(folder.parent.parent / "cache"))
+
+
 def test_the_counts_are_the_files(curated: tuple[Path, dict[str, Any]]) -> None:
     """Every record read stands in one file, under its number, and the report counts them right."""
     out, report = curated
@@ -88,7 +94,7 @@ def test_the_counts_are_the_files(curated: tuple[Path, dict[str, Any]]) -> None:
 def test_conversations_are_sharegpts(curated: tuple[Path, dict[str, Any]]) -> None:
     """`datasets` loads them, and system, human and gpt speak in turn."""
     out, report = curated
-    found = datasets.load_dataset(str(out / "sharegpt"))
+    found = loaded(out / "sharegpt")
     names = {"train": "train", "validation": "dev", "test": "test"}
     assert {name: report["splits"][names[name]] for name in found} == found.num_rows
     turns, row = found["validation"][0]["conversations"], rows_of(out / "dev.jsonl")[0]
@@ -105,7 +111,7 @@ def test_tokens_mask_the_prompt(curated: tuple[Path, dict[str, Any]], chat_model
 
     out, report = curated
     tokenizer = AutoTokenizer.from_pretrained(chat_model)
-    found = datasets.load_dataset(str(out / "tokens"))
+    found = loaded(out / "tokens")
     assert found["train"].num_rows == report["splits"]["train"]
     for tokens, row in zip(found["test"], rows_of(out / "test.jsonl"), strict=True):
         pairs = list(zip(tokens["input_ids"], tokens["labels"], strict=True))
@@ -126,12 +132,35 @@ def test_the_study_file_passes_check(
     """`check` reads the data, finds the model, and nothing is cut."""
     out, report = curated
     spec = load_spec(out / "study.toml")
-    assert spec.base.model == str(chat_model)
+    assert (spec.task, spec.base.model) == ("causal_translation", str(chat_model))
+    assert spec.data.test == out / "test.jsonl"
     assert (spec.data.instruction, spec.data.stop_token) == ("be brief.", "<|eot_id|>")
     lines = "\n".join(trial_cost(spec)["lines"])
     assert f"{report['splits']['train']} train" in lines
     assert "are cut" not in lines
     assert spec.evaluation.max_new_tokens == report["tokens"]["longest_output"] + 1
+
+
+def test_a_masked_model_gets_a_study_of_diffusion(instructions: Path, tmp_path: Path) -> None:
+    """Its tokenizer knows no chat: the plain template asks, and the answer's region holds all."""
+    from study.data.embedded import Pair
+    from study.masked_building import MaskedRecipe, new_model, train_tokenizer
+
+    recipe = MaskedRecipe(width=16, layers=1, heads=2, ffn=32, vocabulary_size=320)
+    tokenizer = train_tokenizer([Pair(r.source, r.target) for r in generated()], recipe)
+    for part in (tokenizer, new_model(recipe, tokenizer)):
+        part.save_pretrained(tmp_path / "masked")
+    order = CurationOrder(str(instructions), tmp_path / "c", tokenizer=str(tmp_path / "masked"))
+    curate_to_folder(order, silent)
+    found = loaded(tmp_path / "c" / "tokens")["validation"]
+    for tokens, row in zip(found, rows_of(tmp_path / "c" / "dev.jsonl"), strict=True):
+        said = [i for i in tokens["labels"] if i != -100]
+        assert tokenizer.decode(said).replace(" ", "") == f"{row['target']}[SEP]".replace(" ", "")
+    spec = load_spec(tmp_path / "c" / "study.toml")
+    assert (spec.task, spec.data.instruction) == ("masked_diffusion", "")
+    assert spec.diffusion is not None
+    assert spec.diffusion.length == 16
+    assert not any("cut" in line for line in trial_cost(spec)["lines"])
 
 
 def test_the_page_is_markdown(curated: tuple[Path, dict[str, Any]]) -> None:
@@ -161,9 +190,11 @@ def test_the_same_seed_writes_the_same_files(instructions: Path, tmp_path: Path)
     assert set(found[0]) == {
         "train.jsonl",
         "dev.jsonl",
+        "test.jsonl",
         "dropped.jsonl",
         "sharegpt/train.jsonl",
         "sharegpt/dev.jsonl",
+        "sharegpt/test.jsonl",
         "study.toml",
     }
 
@@ -215,7 +246,7 @@ def test_a_tokenizer_that_cannot_chat_is_refused(chat_model: Path, tmp_path: Pat
     tokenizer.save_pretrained(tmp_path / "endless")
     (tmp_path / "endless" / "config.json").write_text((chat_model / "config.json").read_text())
     wrong = {
-        str(tmp_path / "endless"): "has no end-of-sequence token",
+        str(tmp_path / "endless"): "--tokenizer: its tokenizer names neither an end",
         str(tmp_path): "--tokenizer: cannot load",
         str(tmp_path / "nowhere"): "--tokenizer: no such folder",
     }
@@ -274,3 +305,17 @@ def test_pickled_encoders_are_refused(encoder_folder: Path, tmp_path: Path) -> N
     torch.save(Encoder(str(encoder_folder))._model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(InputError, match=r"--encoder: .* pickled weights are not loaded"):
         Encoder(str(tmp_path))
+
+
+def test_other_models_are_no_encoders(
+    encoder_folder: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    """Neither a translator nor a checkpoint that lacks weights embeds anything."""
+    with pytest.raises(InputError, match="is an encoder with a decoder; allowed: a sentence enc"):
+        Encoder(str(tiny_base))
+    folder = Path(shutil.copytree(encoder_folder, tmp_path / "deeper"))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["num_hidden_layers"] = 2
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(InputError, match=r"has no weights for encoder\.layer\.1\."):
+        Encoder(str(folder))

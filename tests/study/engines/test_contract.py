@@ -11,6 +11,7 @@ import pytest
 from study.engines.base import Engine
 from study.engines.choice import EngineChoice
 from study.engines.pool import PoolEngine
+from study.engines.processes import ProcessLauncher
 from study.engines.workspace import make_engine
 from study.spec import StudySpec
 from study.trials import Progress, TrialConfig, TrialResult, baseline_configs, search_config
@@ -32,7 +33,7 @@ def _alone(choice: EngineChoice) -> Callable[[StudySpec, Path], Engine]:
 
 def _pool(choice: EngineChoice) -> Callable[[StudySpec, Path], Engine]:
     def made(spec: StudySpec, base: Path) -> PoolEngine:
-        pool = PoolEngine(make_engine, 2)
+        pool = PoolEngine(ProcessLauncher(make_engine), 2)
         pool.load(spec, str(base), None, choice)
         return pool
 
@@ -49,16 +50,36 @@ ENGINES: dict[str, Callable[[StudySpec, Path], Engine]] = {
 }
 
 
+STUDIES = {"translation": "make_spec", "masked diffusion": "make_masked_spec"}
+CASES = [
+    pytest.param(
+        (study, engine),
+        id=f"{study}: {engine}",
+        marks=[pytest.mark.slow] if study != "translation" and engine != "packed, 4 slots" else [],
+    )
+    for study in STUDIES
+    for engine in ENGINES
+]
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Return a kind of study and an engine; the suite runs for every pair."""
+    pair: tuple[str, str] = request.param
+    return pair
+
+
 @pytest.fixture(scope="module")
-def spec(make_spec: Callable[..., StudySpec]) -> StudySpec:
-    """Return the tiny study in double precision, where equal means equal to 1e-9."""
-    return make_spec({"base.dtype": "float64"})
+def spec(case: tuple[str, str], request: pytest.FixtureRequest) -> StudySpec:
+    """Return a tiny study in double precision, where equal means equal to 1e-9."""
+    made: StudySpec = request.getfixturevalue(STUDIES[case[0]])({"base.dtype": "float64"})
+    return made
 
 
-@pytest.fixture(scope="module", params=ENGINES)
-def engine(request: pytest.FixtureRequest, spec: StudySpec, tiny_base: Path) -> Iterator[Engine]:
-    """Yield each engine over the tiny base."""
-    made = ENGINES[request.param](spec, tiny_base)
+@pytest.fixture(scope="module")
+def engine(case: tuple[str, str], spec: StudySpec) -> Iterator[Engine]:
+    """Yield each engine over the study's base."""
+    made = ENGINES[case[1]](spec, Path(spec.base.model))
     yield made
     made.close()
 
@@ -69,15 +90,13 @@ def configs_of(spec: StudySpec) -> list[TrialConfig]:
 
 
 @pytest.fixture(scope="module")
-def reference(
-    tiny_base: Path, parallel_text: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[StudySpec], dict[int, TrialResult]]:
+def reference() -> Callable[[StudySpec], dict[int, TrialResult]]:
     """Return a function that trains every trial in an engine of its own, one after the other."""
 
     def train(spec: StudySpec) -> dict[int, TrialResult]:
         found: dict[int, TrialResult] = {}
         for config in configs_of(spec):
-            alone = make_engine(spec, str(tiny_base), None, SEQUENTIAL)
+            alone = make_engine(spec, spec.base.model, None, SEQUENTIAL)
             found |= train_all(alone, [config])[0]
         return found
 
