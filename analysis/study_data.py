@@ -246,7 +246,7 @@ class StudyData:
         return tuple(sorted(splits, key=lambda s: (s != "dev", s)))
 
     def _repr_html_(self) -> str:
-        from analysis.frames import study_html
+        from analysis.notebook_html import study_html
 
         return study_html(self)
 
