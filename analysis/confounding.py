@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from analysis.encoding import Array, Column, Encoding, encode, make_column
 from analysis.evidence import intervals
 from analysis.gaussian_process import GaussianProcessSurrogate, fit_gaussian_process
-from analysis.surrogates import REFIT_ITERATIONS, REFIT_TRIALS, held_out_r2
+from analysis.surrogates import REFIT_ITERATIONS, REFIT_TRIALS, held_out_r2, thinned
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -35,6 +35,7 @@ ALIASES = {
 }
 SAMPLE = 2048  # points of the joint effect at which a column is held against it
 BINS = 64
+HELD_OUT_TRIALS = 160  # enough to rank coordinates by what they predict, which is done for each
 Values = Mapping[str, Any]  # role -> value, or array of values
 
 
@@ -69,6 +70,14 @@ DERIVED = (
         lambda v: v["learning_rate"] * v["alpha"] / np.sqrt(v["rank"]),
     ),
 )
+
+WITHOUT_RANK = Derived(
+    "alpha_lr",
+    "learning_rate · alpha",
+    ("alpha", "learning_rate"),
+    lambda v: v["learning_rate"] * v["alpha"],
+)
+"""What both effective rates are, where every trial has the same rank and none says which."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +136,17 @@ def with_derived(point: Mapping[str, Any]) -> dict[str, Any]:
     """Return a trial's parameters and the derived columns that they determine."""
     roles = roles_in(point)
     values = {role: point[name] for role, name in roles.items()}
-    known = [d for d in DERIVED if all(role in values for role in d.roles)]
+    known = [d for d in _products(values) if all(role in values for role in d.roles)]
     return {**point, **{d.name: float(d.compute(values)) for d in known}}
+
+
+def formula_of(name: str) -> str:
+    """Return how a derived coordinate is computed."""
+    return next(d.formula for d in (*DERIVED, WITHOUT_RANK) if d.name == name)
+
+
+def _products(roles: Container[str]) -> tuple[Derived, ...]:
+    return DERIVED if "rank" in roles else (WITHOUT_RANK,)
 
 
 def confounding(
@@ -187,16 +205,21 @@ def explained_by(
             tuple(group.roles[r] for r in d.roles if r in group.roles),
             share,
             ci,
-            held_out_r2("gp", _stand_in(group, d), group.target, seed),
+            _held_out(_stand_in(group, d), group.target, seed),
         )
         for d, (share, ci) in zip(candidates, explained, strict=True)
     ]
     return Confounding(
         tuple(group.roles.values()),
         *joint,
-        held_out_r2("gp", group.encoding, group.target, seed),
+        _held_out(group.encoding, group.target, seed),
         tuple(sorted(columns, key=lambda c: -c.explained)),
     )
+
+
+def _held_out(encoding: Encoding, target: Array, seed: int) -> float:
+    """Return what a Gaussian process predicts of held-out trials, of a few hundred at most."""
+    return held_out_r2("gp", *thinned(encoding, target, seed, HELD_OUT_TRIALS), seed)
 
 
 def _explained_by_each(
@@ -266,7 +289,9 @@ def _candidates(roles: Mapping[str, str], fixed: Mapping[str, Any]) -> list[Deri
     single = [Derived(name, name, (role,), itemgetter(role)) for role, name in roles.items()]
     known = {*roles, *fixed}
     joint = [
-        d for d in DERIVED if known.issuperset(d.roles) and sum(r in roles for r in d.roles) > 1
+        d
+        for d in _products(known)
+        if known.issuperset(d.roles) and sum(r in roles for r in d.roles) > 1
     ]
     return [*single, *joint]
 

@@ -69,6 +69,16 @@ class StudyData:
         return None if self.spec_text is None else tomllib.loads(self.spec_text)
 
     @cached_property
+    def is_ours(self) -> bool:
+        """Whether a study file that this program reads is stored with the study."""
+        from study.spec import spec_from_toml
+
+        try:
+            return self.spec_text is not None and bool(spec_from_toml(self.spec_text, self.name))
+        except (InputError, ValueError):
+            return False
+
+    @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
         """One distribution a parameter; ranges that changed are widened where they can be."""
         from analysis.encoding import common_distributions
@@ -246,11 +256,12 @@ class StudyData:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The evaluated splits, dev first."""
-        return tuple(sorted({e.split for e in self.evaluations}, key=lambda s: (s != "dev", s)))
+        """The splits that the search evaluated, dev first."""
+        splits = {e.split for e in self.evaluations if e.role != "confirm"}
+        return tuple(sorted(splits, key=lambda s: (s != "dev", s)))
 
     def _repr_html_(self) -> str:
-        from analysis.frames import study_html
+        from analysis.notebook_html import study_html
 
         return study_html(self)
 

@@ -12,10 +12,11 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from analysis.asking import answer_of, capacity_of, confounding_of, importances_of, surface_of
+from analysis.damage import check_whole
 from analysis.study_data import MAXIMIZE, MINIMIZE, StudyData, Who, is_enqueued
 from study.errors import InputError
 from study.store import records
-from study.store.storage import engine_of, hidden, open_read_only
+from study.store.storage import engine_of, hidden, named_damage, open_read_only
 from study.store.trial_reading import best_ids, counts_by_state, read_trials, trial_ids
 
 if TYPE_CHECKING:
@@ -55,23 +56,29 @@ def load(
     trials a random sample is read and its best; the counts are of all.  Raises InputError, one
     line a problem.
     """
-    if str(target).lower().endswith(".csv"):
+    if str(target).lower().endswith(".csv") and "://" not in str(target):
         from analysis.results_csv import load_csv
 
         return load_csv(Path(target), space, objective, direction, study_name)
-    storage = open_read_only(str(target))
-    engine = engine_of(storage)
-    frozen = _choose(storage.get_all_studies(), study_name, hidden(str(target)))
-    directions = tuple(MAXIMIZE if d.name == "MAXIMIZE" else MINIMIZE for d in frozen.directions)
-    return StudyData(
-        name=frozen.study_name,
-        target=hidden(str(target)),
-        objectives=_objective_names(frozen, len(directions)),
-        directions=directions,
-        attributes=frozen.user_attrs,
-        **(trials := _trials_of(storage, engine, frozen._study_id, directions)),
-        **_recorded(engine, frozen._study_id, trials),
-    )
+    where = hidden(str(target))
+    with named_damage(where):
+        storage = open_read_only(str(target))
+        engine = engine_of(storage)
+        frozen = _choose(storage.get_all_studies(), study_name, where)
+        directions = tuple(
+            MAXIMIZE if d.name == "MAXIMIZE" else MINIMIZE for d in frozen.directions
+        )
+        data = StudyData(
+            name=frozen.study_name,
+            target=where,
+            objectives=_objective_names(frozen, len(directions)),
+            directions=directions,
+            attributes=frozen.user_attrs,
+            **(trials := _trials_of(storage, engine, frozen._study_id, directions)),
+            **_recorded(engine, frozen._study_id, trials),
+        )
+        check_whole(data)
+    return data
 
 
 def _trials_of(

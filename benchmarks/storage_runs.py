@@ -108,7 +108,7 @@ def run_cheaply(spec: StudySpec, out: Path, url: str | None, seconds: float) -> 
     def engine(*_: Any) -> Iterator[tuple[CheapEngine, str]]:
         yield CheapEngine(seconds), "nowhere"
 
-    study.runner._engine = engine  # type: ignore[assignment]
+    study.runner.ready_engine = engine  # type: ignore[assignment]
     study.runner.POLL_SECONDS = 0.05
     task: Any = object()  # no corpus is read
     choice = EngineChoice("sequential")

@@ -30,3 +30,6 @@ Surrogate = Annotated[
     str,
     typer.Option(help="forest: fANOVA as published; gp: Gaussian process; auto: the better one."),
 ]
+Resamples = Annotated[
+    int, typer.Option(min=2, help="Refits on half of the trials, for the intervals.")
+]

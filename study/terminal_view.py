@@ -27,7 +27,9 @@ def make_view(spec: StudySpec, console: Console) -> View:
 
 def describe(spec: StudySpec, config: TrialConfig) -> str:
     """Return a training in few words: its number and what the search chose for it."""
-    if config.role == "baseline":
+    if config.repeats is not None:
+        return f"trial {config.repeats} again"
+    if config.role != "search":
         default = "default training" if spec.methods == ("full",) else "default LoRA"
         named = {"base": "untrained base", "default": default, "plain": f"{default}, no teacher"}
         return named[config.name]
@@ -117,7 +119,7 @@ class PlainView:
 
     def remarked(self, line: str) -> None:
         """Write it."""
-        self._line(f"data: {line}")
+        self._line(line)
 
     @contextmanager
     def searching(self, total: int, done: int, workers: int) -> Iterator[None]:
@@ -179,7 +181,7 @@ class LiveView:
 
     def remarked(self, line: str) -> None:
         """Leave a line."""
-        self._line(f"data: {line}")
+        self._line(line)
 
     @contextmanager
     def searching(self, total: int, done: int, workers: int) -> Iterator[None]:

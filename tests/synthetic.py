@@ -27,6 +27,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from search_spaces import shipped_spaces
 from search_spaces.unit_cube import from_unit
 from study.metrics import LOSS_SIGNATURE, Statistics, text_statistics
 from study.store import records
@@ -226,12 +227,14 @@ def provenance() -> dict[str, Any]:
 
 
 def spec_toml(name: str) -> str:
-    """A resolved study file."""
+    """A resolved study file, as the runner stores it."""
+    narrow = shipped_spaces()["lora-narrow"].read_text(encoding="utf-8")
     quoted = name.replace("\\", "\\\\").replace('"', '\\"')
     return (
         f'name = "{quoted}"\ntask = "translation"\nseed = 0\n\n[base]\nmodel = "embedded"\n\n'
         '[training]\nsteps = 120\nbatch_size = 16\n\n[evaluation]\nobjective = "bleu"\n\n'
         '[search]\nspace = "lora-narrow"\nsampler = "random"\ntrials = 64\n'
+        + narrow.replace("[parameters.", "[search.parameters.")
     )
 
 

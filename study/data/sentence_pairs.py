@@ -60,14 +60,20 @@ def load_sentence_pairs(data: DataSpec) -> Corpus[SentencePair]:
     labels = data.labels or _labels([row for rows in raw.values() for row in rows])
     read = {split: tuple(_named(row, labels) for row in rows) for split, rows in raw.items()}
     return Corpus(
-        read["train"], read["dev"], read.get("general", ()), labels=labels, skipped=dict(skipped)
+        read["train"],
+        read["dev"],
+        read.get("general", ()),
+        read.get("test", ()),
+        labels=labels,
+        skipped=dict(skipped),
     )
 
 
 @cache
 def _embedded(subset: str, seed: int) -> Corpus[SentencePair]:
     corpus = pair_corpus(subset, seed)
-    return Corpus(corpus.train, corpus.dev, labels=NLI if subset == "mnli" else PARAPHRASE)
+    labels = NLI if subset == "mnli" else PARAPHRASE
+    return Corpus(corpus.train, corpus.dev, test=corpus.test, labels=labels)
 
 
 # ---------------------------------------------------------------- files
@@ -79,10 +85,11 @@ def _file_rows(path: Path) -> Iterator[Row]:
         raise InputError(
             f"{path}: unknown kind of file, got {path.suffix!r}; allowed: .tsv, .jsonl"
         )
-    return _json_rows(path) if suffix == ".jsonl" else _tsv_rows(path)
+    return json_rows(path) if suffix == ".jsonl" else _tsv_rows(path)
 
 
-def _json_rows(path: Path) -> Iterator[Row]:
+def json_rows(path: Path) -> Iterator[Row]:
+    """Yield every line of a JSONL file as an object, with the place it stands at."""
     for where, line in lines_of(path):
         try:
             row = json.loads(line)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
 EngineName = Literal["packed", "sequential"]
+AS_THE_CLUSTER_HAS_ROOM = 0
 
 
 @dataclass(frozen=True)
@@ -18,10 +20,21 @@ class EngineChoice:
     name: EngineName = "packed"
     slots: int | None = None  # of the packed engine; None measures what is best
     workers: int = 1  # one thread each; 1 trains in the parent itself
+    ray: str | None = None  # the address of a cluster, where even one worker is a process
+    machines: int = 1  # that the workers are spread over
+
+    @property
+    def workers_a_machine(self) -> int:
+        """How many share a machine's memory."""
+        return math.ceil(self.workers / self.machines)
 
     def halved(self, running: int) -> EngineChoice:
         """Return half the slots of a worker that proved too small for the `running` trials."""
         return replace(self, slots=max(1, running // 2))
+
+    def alone(self) -> EngineChoice:
+        """Return one worker that trains one trial at a time, wherever it is."""
+        return replace(self, name="sequential", slots=None, workers=1)
 
 
 PACKED = EngineChoice()

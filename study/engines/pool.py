@@ -1,120 +1,177 @@
-"""Worker processes, each with an engine of its own, behind one parent.
+"""Workers, each with an engine of its own, behind one parent.
 
 The parent alone asks, tells and writes, so SQLite has one writer.  A worker that dies loses its
-trial, which is reported as interrupted, and a new worker takes its place.
+trials, which are reported as interrupted, and a new worker takes its place.  Where workers are is a
+launcher's affair: `processes.py` starts them here, `ray_pool.py` anywhere on a cluster.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import sys
-import threading
-import traceback
-from collections.abc import Callable
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
-from typing import Any
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
-from study.engines.base import Engine
-from study.engines.choice import PACKED, EngineChoice
+from study.engines.choice import EngineChoice
+from study.engines.served import Answer
 from study.errors import InputError
 from study.spec import StudySpec
 from study.tasks.base import Task
 from study.trials import Event, Finished, Interrupted, Notice, TrialConfig, TrialResult
 
-_SPAWN = multiprocessing.get_context("spawn")
-MAX_DEATHS_IN_A_ROW = 5
+MAX_DEATHS_IN_A_ROW = 5  # beside one of every worker, since a machine takes all of its own along
+PATIENCE_SECONDS = 10.0  # for the other workers once the first is ready: few trials spread evenly
 
 
 class WorkerError(RuntimeError):
     """A worker raised; the message holds its traceback."""
 
 
+@dataclass(frozen=True)
+class Death:
+    """Why a worker is no more, and whether it was killed, as the system does for want of memory."""
+
+    reason: str
+    was_killed: bool
+
+
+class Channel(Protocol):
+    """What leads to one worker.  Commands are answered in their order, all but `start`."""
+
+    def send(self, command: str, arguments: tuple[Any, ...]) -> None:
+        """Send a command; that the worker is dead is found by `receive`."""
+
+    def receive(self) -> Answer:
+        """Wait for the answer; raises EOFError where the worker died."""
+
+    def death(self) -> Death:
+        """Return why a dead worker died."""
+
+
+C = TypeVar("C", bound=Channel)
+
+
+class Launcher(Protocol[C]):
+    """Starts workers, and knows which of them have answered."""
+
+    def launch(self) -> C:
+        """Start a worker, which at once begins to import what it needs."""
+
+    def brought(self, spec: StudySpec, base: str) -> Any:
+        """Return what `make_engine` gets over there in place of the base's location."""
+
+    def ready(self, channels: Sequence[C], timeout: float | None) -> Sequence[C]:
+        """Wait for an answer, or a death, so many seconds; returns whose came, perhaps none."""
+
+    def close(self) -> None:
+        """End all workers, whatever they are doing."""
+
+
 class PoolEngine:
     """W workers with the slots of their own engines.
 
-    `make_engine` is called in each worker with what `load` gets, which becomes known only after
-    the workers have started: they import torch while the parent still builds the base.
+    The engines are made by `load`, whose arguments become known only after the workers have
+    started: they import torch while the parent still builds the base.
     """
 
-    def __init__(self, make_engine: Callable[..., Engine], workers: int) -> None:
-        self._make_engine = make_engine
-        self._arguments: tuple[StudySpec, str, Task | None] | None = None
-        self._choice = PACKED
-        self._workers = [_Worker(make_engine) for _ in range(workers)]
+    def __init__(self, launcher: Launcher[C], workers: int) -> None:
+        self._launcher: Launcher[Any] = launcher
+        self._workers = [_Worker(launcher.launch()) for _ in range(workers)]
         self._deaths = 0
+        self._first_ready_at: float | None = None
+        self._kept: list[Event] = []  # what happened outside `advance`, which reports it
 
     def load(self, spec: StudySpec, base: str, task: Task | None, choice: EngineChoice) -> None:
         """Let every worker make its engine."""
-        self._arguments, self._choice = (spec, base, task), choice
+        self._arguments = (spec, self._launcher.brought(spec, base), task)
+        self._choice = choice
         for worker in self._workers:
-            worker.send("load", (*self._arguments, choice))
+            worker.ask("load", *self._arguments, choice)
 
     @property
     def free_slots(self) -> int:
-        """The free slots of the workers that are not in the middle of their training."""
-        return sum(self._free_slots_of(place) for place in range(len(self._workers)))
+        """The free slots of the workers that are ready and not in the middle of their training.
 
-    def _free_slots_of(self, place: int) -> int:
-        """Return a worker's free slots; one that died of making its engine is replaced first."""
-        while True:
-            try:
-                return self._workers[place].free_slots
-            except EOFError:
-                self._replace(self._workers[place])
+        Waits where nothing runs and nobody is ready yet.
+        """
+        while loading := [w for w in self._workers if w.asked == "load"]:
+            patience = self._patience()
+            answered = self._answered(loading, patience)
+            for worker in answered:
+                self._kept += self._events_of(worker)
+            if not answered and patience is not None:
+                break
+        return sum(worker.free_slots for worker in self._workers)
+
+    def _patience(self) -> float | None:
+        """Return for how many seconds engines in the making are waited for; None is for ever."""
+        if all(worker.asked == "load" for worker in self._workers):
+            return None
+        now = time.monotonic()
+        self._first_ready_at = self._first_ready_at or now
+        return max(0.0, self._first_ready_at + PATIENCE_SECONDS - now)
 
     def start(self, config: TrialConfig) -> None:
         """Give the trial to the worker with the most room."""
         max(self._workers, key=lambda worker: worker.free_slots).start(config)
 
     def advance(self) -> list[Event]:
-        """Let every worker train, and return the reports of those that have some."""
-        busy = [worker for worker in self._workers if worker.trials]
-        for worker in busy:
-            if not worker.is_advancing:
-                worker.send("advance", ())
-                worker.is_advancing = True
-        ready = wait([worker.connection for worker in busy])
-        return [e for w in busy if w.connection in ready for e in self._events_of(w)]
+        """Let every worker train, and return the reports of those that have some.
+
+        Nothing is reported where all that came is a worker whose slots are now free.
+        """
+        for worker in self._workers:
+            if worker.trials and worker.asked is None:
+                worker.ask("advance")
+        asked = [worker for worker in self._workers if worker.asked]
+        events, self._kept = self._kept, []
+        for worker in self._answered(asked, timeout=None):
+            events += self._events_of(worker)
+        return events
+
+    def _answered(self, workers: Sequence[_Worker], timeout: float | None) -> list[_Worker]:
+        ready = self._launcher.ready([worker.channel for worker in workers], timeout)
+        return [worker for worker in workers if worker.channel in ready]
 
     def _events_of(self, worker: _Worker) -> list[Event]:
-        worker.is_advancing = False
+        command, worker.asked = worker.asked, None
         try:
-            events: list[Event] = worker.receive()
+            answer = worker.receive()
         except EOFError:
             return self._replace(worker)
+        if command == "load":
+            return []
         self._deaths = 0
+        events: list[Event] = answer
         worker.trials -= {event.number for event in events if isinstance(event, Finished)}
         return events
 
     def _replace(self, worker: _Worker) -> list[Event]:
         """Report the dead worker's trials, and start another worker in its place."""
-        reason = worker.cause_of_death()
+        death = worker.channel.death()
         self._deaths += 1
-        if self._deaths >= MAX_DEATHS_IN_A_ROW:
-            raise WorkerError(f"{self._deaths} workers died in a row, the last one: {reason}")
+        if self._deaths >= MAX_DEATHS_IN_A_ROW + len(self._workers) - 1:
+            raise WorkerError(f"{self._deaths} workers died in a row, the last one: {death.reason}")
         notices: list[Event] = []
-        if worker.was_killed and len(worker.trials) > 1:
+        if death.was_killed and len(worker.trials) > 1:
             self._choice = self._choice.halved(len(worker.trials))
             notices = [
                 Notice(
-                    f"{reason}, perhaps for want of memory: the next one packs "
+                    f"{death.reason}, perhaps for want of memory: the next one packs "
                     f"{self._choice.slots} trials"
                 )
             ]
-        fresh = _Worker(self._make_engine)
-        assert self._arguments is not None
-        fresh.send("load", (*self._arguments, self._choice))
+        fresh = _Worker(self._launcher.launch())
+        fresh.ask("load", *self._arguments, self._choice)
         self._workers[self._workers.index(worker)] = fresh
-        return [*notices, *(Interrupted(number, reason) for number in sorted(worker.trials))]
+        lost = sorted(worker.trials)
+        return [*notices, *(Interrupted(number, death.reason) for number in lost)]
 
     def stop(self, number: int) -> TrialResult:
         """Stop a pruned trial in its worker."""
         worker = next(w for w in self._workers if number in w.trials)
-        assert not worker.is_advancing, "a trial is pruned at its report"
-        worker.send("stop", (number,))
+        assert worker.asked is None, "a trial is pruned at its report"
+        worker.channel.send("stop", (number,))
         try:
             result: TrialResult = worker.receive()
         except EOFError:  # the next `advance` finds its other trials lost
@@ -124,116 +181,40 @@ class PoolEngine:
 
     def close(self) -> None:
         """End all workers, whatever they are doing."""
-        for worker in self._workers:
-            worker.process.terminate()
-        for worker in self._workers:
-            worker.process.join(timeout=5)
-            worker.process.kill()
-            worker.process.join()
-            worker.connection.close()
+        self._launcher.close()
 
 
 class _Worker:
-    """A process at the other end of a pipe."""
+    """What the parent knows of a worker: its trials, its room, and what it was asked."""
 
-    def __init__(self, make_engine: Callable[..., Engine]) -> None:
-        self.connection, theirs = _SPAWN.Pipe()
-        self.process: SpawnProcess = _SPAWN.Process(
-            target=_serve, args=(theirs, make_engine), daemon=True
-        )
-        self.process.start()
-        theirs.close()
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
         self.trials: set[int] = set()
-        self.free: int | None = None  # slots; known once the engine is made
-        self.is_advancing = False
+        self.free = 0  # slots, by its last answer
+        self.asked: str | None = None  # `load` or `advance`, while the answer is awaited
 
     @property
     def free_slots(self) -> int:
-        """How many trials may be sent now; waits for an engine that is being made."""
-        if self.is_advancing:
-            return 0
-        if self.free is None:
-            self.receive()
-        assert self.free is not None
-        return self.free
+        """How many trials may be sent now."""
+        return 0 if self.asked else self.free
 
     def start(self, config: TrialConfig) -> None:
-        assert self.free
+        assert self.free_slots
         self.trials.add(config.number)
         self.free -= 1
-        self.send("start", (config,))
+        self.channel.send("start", (config,))
 
-    def send(self, command: str, arguments: tuple[Any, ...]) -> None:
-        try:
-            self.connection.send((command, arguments))
-        except (BrokenPipeError, ConnectionResetError):
-            return  # the next receive finds the end of the pipe
+    def ask(self, command: str, *arguments: Any) -> None:
+        """Send a command whose answer comes later."""
+        self.channel.send(command, arguments)
+        self.asked = command
 
     def receive(self) -> Any:
         """Return the worker's answer; EOFError where it died."""
-        try:
-            status, answer, self.free = self.connection.recv()
-        except ConnectionResetError as error:
-            raise EOFError from error
-        if status == "input":
-            raise InputError(answer)
-        if status == "error":
-            raise WorkerError(answer)
-        return answer
-
-    @property
-    def was_killed(self) -> bool:
-        """Say whether the system ended it, as it does when memory runs out."""
-        return self.process.exitcode == -signal.SIGKILL
-
-    def cause_of_death(self) -> str:
-        self.process.join(timeout=5)
-        code = self.process.exitcode
-        if code is not None and code < 0:
-            return f"the worker process was ended by {signal.Signals(-code).name}"
-        return f"the worker process exited with status {code}"
-
-
-def _serve(connection: Connection, make_engine: Callable[..., Engine]) -> None:
-    """Answer the parent's commands until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    signal.signal(signal.SIGTERM, _leave)
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    try:
-        _answer(connection, make_engine)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # the parent is gone
-    except InputError as error:
-        connection.send(("input", error.problems, 0))
-    except Exception:
-        connection.send(("error", traceback.format_exc(), 0))
-
-
-def _end_with_the_parent() -> None:
-    """End at once when the parent was killed: the pipe is looked at only between reports."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _leave(number: int, frame: object) -> None:
-    """Exit in order, so that locks are released."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(0)
-
-
-def _answer(connection: Connection, make_engine: Callable[..., Engine]) -> None:
-    from study.engines.process import be_one_quiet_thread
-
-    be_one_quiet_thread()
-    engine: Engine | None = None
-    while True:
-        command, arguments = connection.recv()
-        if command == "load":
-            engine, answer = make_engine(*arguments), None
-        else:
-            assert engine is not None
-            answer = getattr(engine, command)(*arguments)
-        if command != "start":
-            connection.send(("ok", answer, engine.free_slots))
+        answer = self.channel.receive()
+        self.free = answer.free
+        if answer.status == "input":
+            raise InputError(answer.value)
+        if answer.status == "error":
+            raise WorkerError(answer.value)
+        return answer.value

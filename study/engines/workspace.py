@@ -40,7 +40,7 @@ def make_engine(
     most = most_slots(spec, choice.workers) if choice.slots is None else choice.slots
     packed = PackedEngine(spec, base, task, methods, most)
     if choice.slots is None:
-        slots = measured_slots(packed, spec, choice.workers)
+        slots = measured_slots(packed, spec, choice.workers_a_machine)
         packed.slots = in_even_rounds(slots, spec, choice.workers)
     return MixedEngine(packed, sequential, lambda config: _why_alone(config, base))
 

@@ -27,7 +27,7 @@ PACKAGES = (
 def provenance(engine: str, workers: int, base: str, hashes: Mapping[str, str]) -> dict[str, Any]:
     """Return versions, hardware, and the hashes of the data, as JSON takes them."""
     return {
-        "versions": {"python": platform.python_version()} | _versions(),
+        "versions": {"python": platform.python_version()} | package_versions(),
         "hardware": {
             "processor": _processor(),
             "cores": available_cores(),
@@ -48,7 +48,8 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that results depend on."""
     found = {}
     for package in PACKAGES:
         try:

@@ -15,8 +15,9 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 SQLITE_MAGIC = b"SQLite format 3\0"
 WITH_PASSWORD = r"^([\w+.-]+:/{1,3}[^:@]*:|(?![\w+.-]+:/)[^:/@]*:).*@"
 OPTUNA_TABLES = {"studies", "trials", "version_info"}
+NO_STUDY = (ValueError, LookupError, TypeError, AttributeError, zlib.error)
+"""What decoding a damaged value raises, where the database itself can be read."""
 BUSY_TIMEOUT_SECONDS = 60
 WRITE_TIMEOUT_SECONDS = 5.0  # of the first try: is somebody else writing?
 CREATED_BY_OPTUNA = OPTUNA_TABLES | {
@@ -59,7 +62,7 @@ def hidden(url: str) -> str:
     By pattern, not by parsing: what cannot be parsed may hold a password too.
     """
     without = re.sub(WITH_PASSWORD, r"\1***@", url, flags=re.DOTALL)
-    return re.sub(r"(?i)([?&][^=&]*pass[^=&]*=)[^&]*", r"\1***", without)
+    return re.sub(r"(?i)([?&][^=&]*(?:pass|pwd|secret)[^=&]*=)[^&]*", r"\1***", without)
 
 
 def sqlite_url(path: Path) -> str:
@@ -304,7 +307,7 @@ def _query(path: Path, query: str) -> list[tuple[Any, ...]]:
     try:
         with closing(_connect_read_only(path)) as connection:
             return connection.execute(query).fetchall()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # its own words may be damaged too
         raise InputError(f"{path}: cannot read the database: {error}") from error
 
 
@@ -351,7 +354,7 @@ def _sqlite_path(url: str) -> Path | None:
     except (ArgumentError, ValueError) as error:
         raise InputError(f"{hidden(url)}: not a storage URL; allowed: sqlite:///FILE") from error
     if not database or database == ":memory:" or database.startswith("file:"):
-        raise InputError(f"{url}: names no file; allowed: sqlite:///FILE")
+        raise InputError(f"{hidden(url)}: names no file; allowed: sqlite:///FILE")
     return Path(database)
 
 
@@ -362,6 +365,24 @@ def storage_problem(error: BaseException) -> str | None:
     if not isinstance(error, (StorageInternalError, SQLAlchemyError, sqlite3.Error)):
         return None
     return f"cannot read or write the database: {one_line(error)}"
+
+
+@contextmanager
+def named_damage(
+    where: str, kinds: type[Exception] | tuple[type[Exception], ...] = Exception
+) -> Iterator[None]:
+    """Turn whatever reading a damaged study raises into one InputError that says where.
+
+    Optuna, SQLAlchemy, json and zlib raise a dozen kinds between them, all of which mean that what
+    is stored is no study.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except kinds as error:
+        kind = "" if storage_problem(error) else f"{type(error).__name__}: "
+        raise InputError(f"{where}: cannot read the study: {kind}{one_line(error)}") from error
 
 
 def one_line(error: BaseException) -> str:

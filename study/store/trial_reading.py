@@ -18,8 +18,6 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Engine, bindparam, text
 
-from study.errors import InputError
-
 CHUNK = 5000  # ids in one query; SQLite takes 32,766
 NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}  # stored without value
 Rows = Iterator[tuple[Any, ...]]
@@ -64,17 +62,11 @@ def best_ids(
 
 
 def read_trials(engine: Engine, ids: Sequence[int]) -> list[FrozenTrial]:
-    """The trials of these ids, in order of their numbers.
-
-    Raises InputError where a row holds what Optuna could not have written.
-    """
+    """The trials of these ids, in order of their numbers."""
     found: list[FrozenTrial] = []
-    try:
-        with engine.connect() as connection:
-            for start in range(0, len(ids), CHUNK):
-                found += _read_chunk(connection, ids[start : start + CHUNK])
-    except (ValueError, LookupError, TypeError) as error:
-        raise InputError(f"database: cannot read the trials: {error!r}") from error
+    with engine.connect() as connection:
+        for start in range(0, len(ids), CHUNK):
+            found += _read_chunk(connection, ids[start : start + CHUNK])
     return sorted(found, key=lambda trial: trial.number)
 
 

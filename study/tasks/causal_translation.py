@@ -17,10 +17,10 @@ from torch.nn.utils.rnn import pad_sequence
 from study.base_models import BaseModel, load_teacher
 from study.data.chat import ChatFormat, Dialogue
 from study.data.embedded import Pair
-from study.data.readers import Corpus
+from study.data.readers import SPLITS, Corpus
 from study.errors import InputError
 from study.losses import IGNORED, cross_entropy, distillation
-from study.metrics import METRICS, Statistics, text_statistics
+from study.metrics import Statistics, text_scores
 from study.spec import StudySpec
 from study.tasks.base import Batch
 from study.tasks.teachers import (
@@ -41,7 +41,6 @@ class CausalTranslationTask:
         self._evaluation = spec.evaluation
         self._tokenizer = base.tokenizer
         self._corpus = corpus
-        self._text_metrics = [m for m in spec.evaluation.metrics if METRICS[m].from_text]
         form = ChatFormat(
             base.tokenizer, spec.data.instruction, spec.data.stop_token, spec.data.max_tokens
         )
@@ -125,7 +124,8 @@ class CausalTranslationTask:
     def score(self, outputs: Sequence[str], examples: Sequence[Pair]) -> dict[str, Statistics]:
         """Return the statistics of every text metric of the study."""
         references = [pair.target for pair in examples]
-        return {name: text_statistics(name, outputs, references) for name in self._text_metrics}
+        asked = self._evaluation
+        return text_scores(asked.metrics, outputs, references, asked.text_options)
 
 
 def _dialogues(form: ChatFormat, corpus: Corpus[Pair], longest: int) -> dict[Pair, Dialogue]:
@@ -135,7 +135,7 @@ def _dialogues(form: ChatFormat, corpus: Corpus[Pair], longest: int) -> dict[Pai
         InputError: the template does not hold an answer, or a dialogue is longer than the model.
     """
     found: dict[Pair, Dialogue] = {}
-    for split in ("train", "dev", "general"):
+    for split in SPLITS:
         for number, pair in enumerate(corpus.split(split), 1):
             try:
                 found[pair] = form.dialogue(pair.source, pair.target)

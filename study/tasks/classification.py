@@ -19,7 +19,7 @@ from study.data.lengths import length_limit
 from study.data.readers import Corpus
 from study.errors import InputError
 from study.losses import cross_entropy, distillation
-from study.metrics import METRICS, Statistics, text_statistics
+from study.metrics import Statistics, text_scores
 from study.spec import StudySpec
 from study.tasks.base import Batch
 from study.trials import TrialConfig
@@ -34,7 +34,7 @@ class ClassificationTask:
     def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus[SentencePair]) -> None:
         self._corpus = corpus
         self._reader = PairReader(base, spec.data.max_tokens)
-        self._metrics = [m for m in spec.evaluation.metrics if METRICS[m].from_text]
+        self._evaluation = spec.evaluation
         self._labels = label_names(base, corpus.labels, "base.model")  # in the model's order
         self._teacher: SoftLabels | None = None
         if spec.distillation is not None:
@@ -93,7 +93,8 @@ class ClassificationTask:
     ) -> dict[str, Statistics]:
         """Return the statistics of accuracy and macro F1, as far as the study wants them."""
         references = [example.label for example in examples]
-        return {name: text_statistics(name, outputs, references) for name in self._metrics}
+        asked = self._evaluation
+        return text_scores(asked.metrics, outputs, references, asked.text_options)
 
 
 class PairReader:

@@ -14,7 +14,7 @@ from study.data.embedded import Pair
 from study.data.readers import Corpus
 from study.errors import InputError
 from study.losses import IGNORED, language_model_loss
-from study.metrics import METRICS, Statistics, text_statistics
+from study.metrics import Statistics, text_scores
 from study.spec import StudySpec
 from study.tasks.base import Batch
 from study.tasks.decoding import greedy, is_plain
@@ -29,7 +29,6 @@ class TranslationTask:
         self._tokenizer = base.tokenizer
         self._max_tokens = spec.data.max_tokens
         self._corpus = corpus
-        self._text_metrics = [m for m in spec.evaluation.metrics if METRICS[m].from_text]
         self._forced_start = self._set_languages(
             spec.data.source_language, spec.data.target_language
         )
@@ -118,4 +117,5 @@ class TranslationTask:
     def score(self, outputs: Sequence[str], examples: Sequence[Pair]) -> dict[str, Statistics]:
         """Return the statistics of every text metric of the study."""
         references = [pair.target for pair in examples]
-        return {name: text_statistics(name, outputs, references) for name in self._text_metrics}
+        asked = self._evaluation
+        return text_scores(asked.metrics, outputs, references, asked.text_options)

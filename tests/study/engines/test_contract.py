@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from study.engines.base import Engine
 from study.engines.choice import EngineChoice
-from study.engines.pool import PoolEngine
+from study.engines.workers import pool_of, reached
 from study.engines.workspace import make_engine
 from study.spec import StudySpec
 from study.trials import Progress, TrialConfig, TrialResult, baseline_configs, search_config
@@ -26,41 +28,74 @@ POINTS: list[dict[str, Any]] = [
 SEQUENTIAL = EngineChoice("sequential")
 
 
-def _alone(choice: EngineChoice) -> Callable[[StudySpec, Path], Engine]:
-    return lambda spec, base: make_engine(spec, str(base), None, choice)
+Made = Callable[[StudySpec, Path], AbstractContextManager[Engine]]
 
 
-def _pool(choice: EngineChoice) -> Callable[[StudySpec, Path], Engine]:
-    def made(spec: StudySpec, base: Path) -> PoolEngine:
-        pool = PoolEngine(make_engine, 2)
-        pool.load(spec, str(base), None, choice)
-        return pool
+def _alone(choice: EngineChoice) -> Made:
+    return lambda spec, base: closing(make_engine(spec, str(base), None, choice))
+
+
+def _pool(wanted: EngineChoice) -> Made:
+    @contextmanager
+    def made(spec: StudySpec, base: Path) -> Iterator[Engine]:
+        if wanted.ray:
+            pytest.importorskip("ray")
+        with reached(wanted, print) as choice:
+            pool = pool_of(make_engine, choice)
+            assert pool is not None
+            with closing(pool):
+                pool.load(spec, str(base), None, choice)
+                yield pool
 
     return made
 
 
-ENGINES: dict[str, Callable[[StudySpec, Path], Engine]] = {
+ENGINES: dict[str, Made] = {
     "sequential": _alone(SEQUENTIAL),
-    "sequential pool": _pool(SEQUENTIAL),
+    "sequential pool": _pool(replace(SEQUENTIAL, workers=2)),
     "packed, 1 slot": _alone(EngineChoice(slots=1)),
     "packed, 4 slots": _alone(EngineChoice(slots=4)),
     "packed pool": _pool(EngineChoice(slots=2, workers=2)),
     "packed, measured": _alone(EngineChoice()),
+    "ray": _pool(EngineChoice(slots=2, workers=2, ray="local")),
 }
+STUDIES = {"translation": "make_spec", "masked diffusion": "make_masked_spec"}
+
+
+def _is_slow(study: str, engine: str) -> bool:
+    return engine == "ray" or (study != "translation" and engine != "packed, 4 slots")
+
+
+CASES = [
+    pytest.param(
+        (study, engine),
+        id=f"{study}: {engine}",
+        marks=[pytest.mark.slow] if _is_slow(study, engine) else [],
+    )
+    for study in STUDIES
+    for engine in ENGINES
+]
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Return a kind of study and an engine; the suite runs for every pair."""
+    pair: tuple[str, str] = request.param
+    return pair
 
 
 @pytest.fixture(scope="module")
-def spec(make_spec: Callable[..., StudySpec]) -> StudySpec:
-    """Return the tiny study in double precision, where equal means equal to 1e-9."""
-    return make_spec({"base.dtype": "float64"})
+def spec(case: tuple[str, str], request: pytest.FixtureRequest) -> StudySpec:
+    """Return a tiny study in double precision, where equal means equal to 1e-9."""
+    made: StudySpec = request.getfixturevalue(STUDIES[case[0]])({"base.dtype": "float64"})
+    return made
 
 
-@pytest.fixture(scope="module", params=ENGINES)
-def engine(request: pytest.FixtureRequest, spec: StudySpec, tiny_base: Path) -> Iterator[Engine]:
-    """Yield each engine over the tiny base."""
-    made = ENGINES[request.param](spec, tiny_base)
-    yield made
-    made.close()
+@pytest.fixture(scope="module")
+def engine(case: tuple[str, str], spec: StudySpec) -> Iterator[Engine]:
+    """Yield each engine over the study's base."""
+    with ENGINES[case[1]](spec, Path(spec.base.model)) as made:
+        yield made
 
 
 def configs_of(spec: StudySpec) -> list[TrialConfig]:
@@ -69,15 +104,13 @@ def configs_of(spec: StudySpec) -> list[TrialConfig]:
 
 
 @pytest.fixture(scope="module")
-def reference(
-    tiny_base: Path, parallel_text: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[StudySpec], dict[int, TrialResult]]:
+def reference() -> Callable[[StudySpec], dict[int, TrialResult]]:
     """Return a function that trains every trial in an engine of its own, one after the other."""
 
     def train(spec: StudySpec) -> dict[int, TrialResult]:
         found: dict[int, TrialResult] = {}
         for config in configs_of(spec):
-            alone = make_engine(spec, str(tiny_base), None, SEQUENTIAL)
+            alone = make_engine(spec, spec.base.model, None, SEQUENTIAL)
             found |= train_all(alone, [config])[0]
         return found
 

@@ -132,5 +132,5 @@ def test_a_damaged_value_is_refused_in_one_line(large: Path) -> None:
 
     with sqlite3.connect(large) as connection:
         connection.execute("UPDATE trials SET state = 'LOST'")
-    with pytest.raises(InputError, match="cannot read the trials"):
+    with pytest.raises(InputError, match="cannot read the study"):
         load(large)

@@ -1,0 +1,95 @@
+"""Which records nobody should learn from: empty, too short, too long, or there twice."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from study.data.curation.records import Record
+
+CountTokens = Callable[[Sequence[str]], list[int]]
+SENTENCE_MARKS = re.compile(r"[.,;:!?…\"'«»“”‘’]+(?=\s|$)|(?:(?<=\s)|^)[\"'«»“”‘’]+")
+"""Sentence marks beside a space or an end; within a number or an expression they count."""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A record that was left out, and why."""
+
+    record: Record
+    reason: str
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """What a record's texts may measure."""
+
+    min_characters: int = 1  # of the input
+    max_characters: int | None = None  # of input and output each
+    max_tokens: int | None = None  # of input and output each
+
+
+def normalised(text: str) -> str:
+    """Return a text without what makes no other text of it: case, spacing, marks at words' ends.
+
+    Composed Unicode (NFC), case-folded.  A text of marks alone keeps them.
+    """
+    folded = " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    return " ".join(SENTENCE_MARKS.sub(" ", folded).split()) or folded
+
+
+def clean(
+    records: Sequence[Record], lengths: Lengths, count_tokens: CountTokens | None
+) -> tuple[list[Record], list[Dropped]]:
+    """Return what is left, and what is not with the reason; of duplicates the first is left."""
+    reasons = [_misfit(record, lengths) for record in records]
+    if lengths.max_tokens is not None and count_tokens is not None:
+        _add_token_misfits(records, reasons, lengths.max_tokens, count_tokens)
+    _add_duplicates(records, reasons)
+    fates = list(zip(records, reasons, strict=True))
+    kept = [record for record, reason in fates if not reason]
+    return kept, [Dropped(record, reason) for record, reason in fates if reason]
+
+
+def _misfit(record: Record, lengths: Lengths) -> str:
+    if not record.source:
+        return "empty input"
+    if not record.target:
+        return "empty output"
+    if len(record.source) < lengths.min_characters:
+        return f"input under {lengths.min_characters:,} characters"
+    longest = max(len(record.source), len(record.target))
+    if lengths.max_characters is not None and longest > lengths.max_characters:
+        return f"over {lengths.max_characters:,} characters"
+    return ""
+
+
+def _add_token_misfits(
+    records: Sequence[Record], reasons: list[str], most: int, count_tokens: CountTokens
+) -> None:
+    """Give records with more tokens than allowed their reason, in place."""
+    left = [i for i, reason in enumerate(reasons) if not reason]
+    sources = count_tokens([records[i].source for i in left])
+    targets = count_tokens([records[i].target for i in left])
+    for i, source, target in zip(left, sources, targets, strict=True):
+        if max(source, target) > most:
+            reasons[i] = f"over {most:,} tokens"
+
+
+def _add_duplicates(records: Sequence[Record], reasons: list[str]) -> None:
+    """Give every record that repeats an earlier one its reason, in place."""
+    exact: set[tuple[str, str]] = set()
+    near: set[tuple[str, str]] = set()
+    for i, record in enumerate(records):
+        if reasons[i]:
+            continue
+        as_is = (record.source, record.target)
+        alike = (normalised(record.source), normalised(record.target))
+        if as_is in exact:
+            reasons[i] = "exact duplicate"
+        elif alike in near:
+            reasons[i] = "near duplicate"
+        exact.add(as_is)
+        near.add(alike)

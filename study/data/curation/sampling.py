@@ -1,0 +1,87 @@
+"""How many of each stratum are taken, and which: seeded, and blind to the order of what is read.
+
+Every draw orders records by a hash of (seed, purpose, content) and takes the first.  So the same
+records give the same sample in whatever order they came.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from study.data.curation.records import Record
+from study.seeds import derive_seed
+
+S = TypeVar("S", bound=Hashable)
+
+
+def shuffled(records: Iterable[Record], seed: int, purpose: str) -> list[Record]:
+    """Return the records in an order drawn from (seed, purpose, content) alone."""
+
+    def place(record: Record) -> tuple[int, str, str, str]:
+        content = (record.source, record.target, record.template)
+        return derive_seed(seed, purpose, *content), *content
+
+    return sorted(records, key=place)
+
+
+def apportion(sizes: Sequence[int], total: int) -> list[int]:
+    """Share `total` out in proportion to the sizes, by largest remainders (Hamilton's method).
+
+    Every quota is its exact share rounded down or up, and they add up to `total`, or to all that
+    there is.
+    """
+    whole = sum(sizes)
+    if total >= whole:
+        return list(sizes)
+    quotas = [total * size // whole for size in sizes]
+    remainders = sorted(range(len(sizes)), key=lambda i: -(total * sizes[i] % whole))
+    for i in remainders[: total - sum(quotas)]:
+        quotas[i] += 1
+    return quotas
+
+
+def topped_up(sizes: Sequence[int], each: int) -> list[int]:
+    """Return `each` of every size, what is lacking in short ones spread evenly over the others.
+
+    The quotas add up to `each` times the number of sizes, or to all that there is.
+    """
+    quotas = [0] * len(sizes)
+    missing = min(each * len(sizes), sum(sizes))
+    smallest_first = sorted(range(len(sizes)), key=lambda i: (sizes[i], -i))
+    for done, i in enumerate(smallest_first):
+        quotas[i] = min(sizes[i], missing // (len(sizes) - done))
+        missing -= quotas[i]
+    return quotas
+
+
+def strata(records: Iterable[Record], key: Callable[[Record], S]) -> dict[S, list[Record]]:
+    """Return the records of every stratum, in the order given."""
+    found: dict[S, list[Record]] = defaultdict(list)
+    for record in records:
+        found[key(record)].append(record)
+    return dict(found)
+
+
+def proportional(records: Sequence[Record], total: int, seed: int, purpose: str) -> list[Record]:
+    """Draw `total` records, every template by its share, rounded down or up."""
+    by_template = _by_template(records, seed, purpose)
+    quotas = apportion([len(members) for members in by_template.values()], total)
+    return _first(by_template, quotas)
+
+
+def at_most(records: Sequence[Record], each: int, seed: int, purpose: str) -> list[Record]:
+    """Draw `each` records of every template, or all that it has."""
+    by_template = _by_template(records, seed, purpose)
+    return _first(by_template, [min(each, len(members)) for members in by_template.values()])
+
+
+def _by_template(records: Sequence[Record], seed: int, purpose: str) -> Mapping[str, list[Record]]:
+    found = strata(shuffled(records, seed, purpose), lambda record: record.template)
+    return dict(sorted(found.items()))
+
+
+def _first(by_template: Mapping[str, list[Record]], quotas: Sequence[int]) -> list[Record]:
+    pairs = zip(by_template.values(), quotas, strict=True)
+    return [record for members, quota in pairs for record in members[:quota]]

@@ -1,0 +1,187 @@
+"""The selection, whole: clean, draw by template, cluster, fill the clusters, split.  Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from study.data.curation.cleaning import CountTokens, Dropped, Lengths, clean
+from study.data.curation.clusters import Clustering, clustering
+from study.data.curation.embedding import Embed, tfidf
+from study.data.curation.records import Record
+from study.data.curation.sampling import at_most, proportional, shuffled, topped_up
+from study.data.curation.splitting import split
+from study.errors import InputError
+from study.seeds import derive_seed
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is, and the total."""
+NOT_DRAWN = "not drawn: its template has enough"
+FULL = "not drawn: its cluster has enough"
+MOST_CLUSTERS = 1000
+"""A distance to every centre is kept for every record."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is chosen, and how much of it."""
+
+    lengths: Lengths = field(default_factory=Lengths)
+    sample: int | None = None  # so many in all, every template by its share
+    per_template: int | None = None  # so many of each template
+    clusters: int = 10
+    per_cluster: int = 1000
+    dev: float = 0.1  # a share of what is selected
+    test: float = 0.1  # held out of the search
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, one line a problem."""
+        problems = [
+            f"{name}: at least 1, got {value}"
+            for name in ("sample", "per_template", "clusters", "per_cluster")
+            if (value := getattr(self, name)) is not None and value < 1
+        ]
+        if self.clusters > MOST_CLUSTERS:
+            problems.append(f"clusters: at most {MOST_CLUSTERS:,}, got {self.clusters:,}")
+        if self.sample is not None and self.per_template is not None:
+            problems.append("sample, per_template: give one of them, not both")
+        if not 0 < self.dev < 1:
+            problems.append(f"dev: a share above 0 and below 1, got {self.dev}")
+        if not 0 <= self.test < 1:
+            problems.append(f"test: a share from 0 to below 1, got {self.test}")
+        if self.dev + self.test >= 1 and not problems:
+            problems.append(f"dev, test: together below 1, got {self.dev} and {self.test}")
+        if problems:
+            raise InputError(problems)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Return the shares of the parts beside `train`."""
+        return {"dev": self.dev} | ({"test": self.test} if self.test else {})
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What one cluster holds, what was taken of it, and what it is about."""
+
+    size: int
+    taken: int
+    words: tuple[str, ...]
+    typical: str
+
+
+@dataclass(frozen=True)
+class Curation:
+    """What was selected, and why the rest was not; together they are every record read."""
+
+    splits: Mapping[str, tuple[Record, ...]]  # train, dev and, unless its share is 0, test
+    dropped: tuple[Dropped, ...]
+    clusters: tuple[Cluster, ...]
+    cluster_of: Mapping[int, int]  # a record's number -> its cluster, from 0
+    choices: Choices
+
+    @property
+    def selected(self) -> int:
+        """Return how many records are in the splits."""
+        return sum(map(len, self.splits.values()))
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Say nothing."""
+
+
+def curate(
+    records: Sequence[Record],
+    choices: Choices = Choices(),
+    *,
+    embed: Embed = tfidf,
+    count_tokens: CountTokens | None = None,
+    progress: Progress = _silent,
+) -> Curation:
+    """Select training data: the same for the same records and seed, in whatever order they come.
+
+    Args:
+        records: What there is; their numbers differ.
+        choices: What is wanted of it.
+        embed: Makes vectors of inputs; `tfidf`, or an `Encoder`.
+        count_tokens: Counts the tokens of texts; needed where `lengths.max_tokens` is given.
+        progress: Told how far it is.
+
+    Raises:
+        InputError: nothing is left to select, or less than a split needs.
+    """
+    seed = choices.seed
+    progress("cleaning", 0, 0)
+    kept, dropped = _usable(records, choices, count_tokens)
+    drawn = shuffled(_drawn(kept, choices), seed, "clusters")
+    vectors = embed(drawn, derive_seed(seed, "embedding"), partial(progress, "embedding"))
+    progress("clustering", 0, 0)
+    found = clustering(drawn, vectors, choices.clusters, derive_seed(seed, "k-means"))
+    members = _members(drawn, found)
+    quotas = topped_up(found.sizes, choices.per_cluster)
+    selected = _filled(members, quotas, seed)
+    return Curation(
+        {name: tuple(part) for name, part in split(selected, choices.shares, seed).items()},
+        (*dropped, *_left(kept, drawn, NOT_DRAWN), *_left(drawn, selected, FULL)),
+        _clusters(found, quotas, drawn),
+        {record.number: cluster for cluster, own in enumerate(members) for record in own},
+        choices,
+    )
+
+
+def _usable(
+    records: Sequence[Record], choices: Choices, count_tokens: CountTokens | None
+) -> tuple[list[Record], list[Dropped]]:
+    if choices.lengths.max_tokens is not None and count_tokens is None:
+        raise InputError("max_tokens: needs a tokenizer to count by")
+    ordered = shuffled(records, choices.seed, "order")
+    kept, dropped = clean(ordered, choices.lengths, count_tokens)
+    if not kept:
+        raise InputError(_nothing_left(dropped))
+    return kept, dropped
+
+
+def _drawn(records: Sequence[Record], choices: Choices) -> list[Record]:
+    """Return the sample that the choices ask for, stratified by template; or all."""
+    if choices.sample is not None:
+        return proportional(records, choices.sample, choices.seed, "sample")
+    if choices.per_template is not None:
+        return at_most(records, choices.per_template, choices.seed, "sample")
+    return list(records)
+
+
+def _members(records: Sequence[Record], found: Clustering) -> list[list[Record]]:
+    members: list[list[Record]] = [[] for _ in found.words]
+    for record, label in zip(records, found.labels, strict=True):
+        members[label].append(record)
+    return members
+
+
+def _filled(members: Sequence[Sequence[Record]], quotas: Sequence[int], seed: int) -> list[Record]:
+    """Return what every cluster gives, of each template its share."""
+    return [
+        record
+        for cluster, (own, quota) in enumerate(zip(members, quotas, strict=True))
+        for record in proportional(own, quota, seed, f"cluster {cluster}")
+    ]
+
+
+def _clusters(
+    found: Clustering, quotas: Sequence[int], records: Sequence[Record]
+) -> tuple[Cluster, ...]:
+    rows = zip(found.sizes, quotas, found.words, found.typical, strict=True)
+    return tuple(Cluster(size, quota, words, records[i].source) for size, quota, words, i in rows)
+
+
+def _left(before: Sequence[Record], after: Sequence[Record], reason: str) -> list[Dropped]:
+    stayed = {record.number for record in after}
+    return [Dropped(record, reason) for record in before if record.number not in stayed]
+
+
+def _nothing_left(dropped: Sequence[Dropped]) -> str:
+    reasons = Counter(d.reason for d in dropped)
+    counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
+    return f"records: none of {len(dropped):,} is usable: {counts or 'there are none'}"

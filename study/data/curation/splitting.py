@@ -1,0 +1,58 @@
+"""Train, dev and test without a leak: records of one input stand on one side together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from study.data.curation.cleaning import normalised
+from study.data.curation.records import Record
+from study.data.curation.sampling import apportion, shuffled, strata
+from study.errors import InputError
+
+
+def split(
+    records: Sequence[Record], shares: Mapping[str, float], seed: int
+) -> dict[str, list[Record]]:
+    """Return `train` and the parts that `shares` names, each in a drawn order.
+
+    Inputs that are one when normalised are never parted.  Every template gives its share, rounded;
+    where each input stands once a part has its share of the records to the record.
+
+    Raises:
+        InputError: there are fewer distinct inputs than parts.
+    """
+    groups = _groups(shuffled(records, seed, "split"))
+    parts = (*shares, "train")
+    if len(groups) < len(parts):
+        raise InputError(
+            f"records: {len(groups)} distinct {'inputs are' if len(groups) > 1 else 'input is'} "
+            f"left; needed: one at least for each of {', '.join(parts)}"
+        )
+    found = {}
+    for filled, (name, share) in enumerate(shares.items(), 1):
+        wanted = max(1, round(share * len(records)))
+        taken = _fitting(groups, wanted, spare=len(groups) - (len(parts) - filled))
+        found[name] = [record for i in taken for record in groups[i]]
+        groups = [group for i, group in enumerate(groups) if i not in taken]
+    return {"train": [record for group in groups for record in group], **found}
+
+
+def _groups(records: Sequence[Record]) -> list[list[Record]]:
+    return list(strata(records, lambda record: normalised(record.source)).values())
+
+
+def _fitting(groups: Sequence[list[Record]], wanted: int, spare: int) -> dict[int, None]:
+    """Return which groups fit the templates' quotas, the smallest where none does; in order."""
+    sizes = Counter[str]()
+    for group in groups:
+        sizes[group[0].template] += len(group)
+    names = sorted(sizes)
+    quotas = dict(zip(names, apportion([sizes[n] for n in names], wanted), strict=True))
+    taken: dict[int, None] = {}
+    for i, group in enumerate(groups):
+        template = group[0].template
+        if len(taken) < spare and len(group) <= quotas[template]:
+            quotas[template] -= len(group)
+            taken[i] = None
+    return taken or {min(range(len(groups)), key=lambda i: len(groups[i])): None}

@@ -1,0 +1,85 @@
+"""Conversations in ShareGPT's form, and as tokens of a chat model with the prompt masked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from study.data.chat import PLAIN_TEMPLATE, ChatFormat
+from study.data.curation.records import Record
+from study.data.instructions import LLADA_MASK, end_token
+from study.errors import InputError
+
+IGNORED = -100
+"""The label that PyTorch's cross-entropy leaves out."""
+
+
+def conversation(record: Record, system: str = "") -> dict[str, list[dict[str, str]]]:
+    """Return a record in ShareGPT's form: what the human asks, what the model is to answer."""
+    turns = [("system", system)] if system else []
+    turns += [("human", record.source), ("gpt", record.target)]
+    return {"conversations": [{"from": who, "value": said} for who, said in turns]}
+
+
+class ChatTokens:
+    """Records as one tokenizer's tokens, in its chat template."""
+
+    def __init__(self, location: str, system: str = "") -> None:
+        """Load the tokenizer of a chat model, from a folder or the hub; without its weights.
+
+        A masked language model that knows no chat gets the plain template that studies give it.
+
+        Raises:
+            InputError: there is none, it knows no chat template, or no token ends its answers.
+        """
+        self.location = location
+        self._tokenizer, architectures = _loaded(location)
+        self.is_masked = LLADA_MASK in self._tokenizer.get_vocab() or any(
+            name.endswith("ForMaskedLM") for name in architectures
+        )
+        is_plain = self.is_masked and not self._tokenizer.chat_template
+        template = PLAIN_TEMPLATE if is_plain else None
+        try:
+            self.stop = end_token(self._tokenizer)
+            self._form = ChatFormat(self._tokenizer, system, self.stop, 2**31, template)
+        except InputError as error:
+            lines = [line.replace("base.model", "--tokenizer") for line in error.problems]
+            raise InputError(lines) from None
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens each text has, by itself."""
+        if not texts:
+            return []
+        ids = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        return list(map(len, ids))
+
+    def rows(self, records: Sequence[Record]) -> Iterator[dict[str, list[int]]]:
+        """Yield `input_ids` and `labels`, (T,) each: the prompt's labels are -100, never learnt.
+
+        The answer ends with the end-of-sequence token, which is learnt.
+        """
+        for record in records:
+            found = self._form.dialogue(record.source, record.target)
+            masked = [IGNORED] * len(found.prompt)
+            yield {
+                "input_ids": [*found.prompt, *found.answer],
+                "labels": [*masked, *found.answer],
+            }
+
+
+def _loaded(location: str) -> tuple[Any, Sequence[str]]:
+    """Return a tokenizer, and what its model is; no code of its own is run."""
+    from transformers import AutoTokenizer, PretrainedConfig
+
+    from study.base_models import located
+
+    if not Path(location).is_dir():  # of a folder the weights do not matter here
+        located(location, None, "--tokenizer")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+        config, _ = PretrainedConfig.get_config_dict(location)
+    except Exception as error:  # transformers raises many kinds, all meaning: cannot be loaded
+        message = " ".join(str(error).split())[:300]
+        raise InputError(f"--tokenizer: cannot load {location!r}: {message}") from error
+    return tokenizer, config.get("architectures") or ()

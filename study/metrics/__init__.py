@@ -1,0 +1,117 @@
+"""Metrics as per-example statistics (N, S) and the rule that turns their sum into a corpus score.
+
+After sacreBLEU's `metrics/base.py`: statistics a segment first, aggregation later, and a signature
+that makes a score reproducible.  Any subset or resample of the examples can be scored from the
+stored statistics, which is what a paired bootstrap needs.  Importing this loads none of the
+libraries that the metrics come from; `docs/metrics.md` says what each metric is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from study.metrics import classes, meteor, ngrams, rouge, semantic
+from study.metrics.base import PLAIN, Array, Metric, TextOptions, weighted_mean
+
+__all__ = [
+    "AFTERWARDS",
+    "LOSS_SIGNATURE",
+    "METRICS",
+    "OF_CLASSES",
+    "Array",
+    "Metric",
+    "Statistics",
+    "TextOptions",
+    "split_and_metric",
+    "text_scores",
+    "text_statistics",
+]
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("bleu", "BLEU", ngrams.bleu_scores, ngrams.bleu(4), aggregate_one=ngrams.bleu_each),
+        *(
+            Metric(
+                f"bleu{n}",
+                f"BLEU-{n}",
+                ngrams.bleu_scores,
+                ngrams.bleu(n),
+                aggregate_one=ngrams.bleu_each,
+            )
+            for n in (1, 2, 3, 4)
+        ),
+        Metric("chrf", "chrF", ngrams.chrf_scores, ngrams.chrf),
+        Metric("rouge1", "ROUGE-1", weighted_mean, rouge.rouge("rouge1"), extra="rouge"),
+        Metric("rouge2", "ROUGE-2", weighted_mean, rouge.rouge("rouge2"), extra="rouge"),
+        Metric("rougeL", "ROUGE-L", weighted_mean, rouge.rouge("rougeL"), extra="rouge"),
+        Metric("meteor", "METEOR", weighted_mean, meteor.meteor, extra="rouge"),
+        Metric("semantic_cosine", "cosine", weighted_mean, semantic.cosine, extra="semantic"),
+        Metric("semantic_f1", "semantic F1", semantic.f1_scores, semantic.f1, extra="semantic"),
+        Metric("accuracy", "accuracy", weighted_mean, classes.accuracy),
+        Metric("macro_f1", "macro F1", classes.macro_f1_scores, classes.macro_f1),
+        Metric("comet", "COMET", weighted_mean),
+        Metric("loss", "loss (nats)", weighted_mean, direction="minimize"),
+    )
+}
+
+OF_CLASSES = frozenset({"accuracy", "macro_f1"})
+"""The metrics of outputs that are classes; others, apart from the loss, are of free text."""
+
+AFTERWARDS = frozenset({"comet"})
+"""The metrics that a trial does not compute; `optuna-study comet` adds them to a study."""
+
+LOSS_SIGNATURE = "cross-entropy|mean:token|unit:nat"
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Per-example sufficient statistics of one metric on one split."""
+
+    metric: str
+    values: Array  # (N, S)
+    signature: str
+
+    @property
+    def score(self) -> float:
+        """The corpus score over all N examples."""
+        return float(METRICS[self.metric].aggregate(self.values.sum(axis=0)))
+
+    def example_scores(self) -> Array:
+        """Score every example alone; shape (N,)."""
+        return METRICS[self.metric].each(self.values)
+
+
+def text_statistics(
+    metric: str,
+    outputs: Sequence[str],
+    references: Sequence[str],
+    options: TextOptions = PLAIN,
+) -> Statistics:
+    """Score N outputs against N references with a metric that compares text.
+
+    Raises:
+        InputError: its library, its data or its encoder is not there.
+    """
+    from_text = METRICS[metric].from_text
+    assert from_text is not None, f"{metric} is not computed from text"
+    return Statistics(metric, *from_text(outputs, references, options))
+
+
+def text_scores(
+    metrics: Sequence[str],
+    outputs: Sequence[str],
+    references: Sequence[str],
+    options: TextOptions = PLAIN,
+) -> dict[str, Statistics]:
+    """Score N outputs by those of some metrics that compare text, as a task's `score` must."""
+    named = [metric for metric in metrics if METRICS[metric].from_text]
+    return {metric: text_statistics(metric, outputs, references, options) for metric in named}
+
+
+def split_and_metric(objective: str) -> tuple[str, str]:
+    """Return what an objective is measured on: `bleu` on dev, `general_bleu` on general."""
+    if objective.startswith("general_"):
+        return "general", objective.removeprefix("general_")
+    return "dev", objective

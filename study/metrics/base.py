@@ -1,0 +1,57 @@
+"""What a metric is: per-example statistics (N, S), and how their sum becomes a corpus score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """What the study file says of how texts are compared."""
+
+    encoder: str | None = None  # a sentence-transformers model: folder or hub name
+    synonyms: str = "none"  # of METEOR: none, or wordnet
+
+
+FromText: TypeAlias = Callable[
+    [Sequence[str], Sequence[str], TextOptions], tuple[Array, str]
+]  # N outputs, N references -> statistics (N, S) and signature
+
+
+PLAIN = TextOptions()
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: which way is better and how statistics become a score."""
+
+    name: str
+    label: str
+    aggregate: Callable[[Array], Array]  # summed statistics (..., S) -> corpus scores (...)
+    from_text: FromText | None = None
+    direction: str = "maximize"  # or "minimize"
+    extra: str = ""  # of pyproject: what must be installed
+    aggregate_one: Callable[[Array], Array] | None = None  # (N, S) -> (N,), where not `aggregate`
+
+    def each(self, values: Array) -> Array:
+        """Score every example alone: statistics (N, S) -> (N,)."""
+        return (self.aggregate_one or self.aggregate)(values)
+
+
+def weighted_mean(summed: Array) -> Array:
+    """Aggregate (..., 2), sum and weight: the mean, NaN where there is no weight."""
+    total, weight = summed[..., 0], summed[..., 1]
+    nan = np.full(np.shape(total), np.nan)
+    return np.asarray(np.divide(total, weight, out=nan, where=weight != 0))
+
+
+def of_examples(scores: Sequence[float] | Array) -> Array:
+    """Return (N, 2), each example's own score and 1: the corpus score is their mean."""
+    return np.stack([np.asarray(scores, dtype=np.float64), np.ones(len(scores))], axis=1)

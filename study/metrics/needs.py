@@ -1,0 +1,64 @@
+"""What a study's metrics need, looked for before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from study.errors import InputError
+from study.metrics import METRICS, meteor, semantic
+
+if TYPE_CHECKING:
+    from study.spec import EvaluationSpec
+
+PACKAGES: Mapping[str, Mapping[str, str]] = {
+    "rouge": {"rouge-score": "rouge_score", "nltk": "nltk"},
+    "semantic": {"sentence-transformers": "sentence_transformers"},
+}
+"""The extras of metrics: package -> module."""
+
+
+def check_metrics(evaluation: EvaluationSpec) -> None:
+    """Look for the libraries, the data and the encoder of a study's metrics.
+
+    Raises:
+        InputError: something is missing; a line for each, with how to get it.
+    """
+    missing = [line for name in evaluation.metrics if (line := missing_library(name))]
+    if missing:
+        raise InputError([f"evaluation.metrics: {line}" for line in dict.fromkeys(missing)])
+    if "meteor" in evaluation.metrics:
+        meteor.synonyms(evaluation.synonyms)
+    if evaluation.encoder is not None and any(map(needs_encoder, evaluation.metrics)):
+        semantic.encoder_folder(evaluation.encoder)
+
+
+@cache
+def missing_library(metric: str) -> str:
+    """Say in a line what a metric needs that is not installed; nothing where all is there."""
+    extra = METRICS[metric].extra
+    wanted = PACKAGES.get(extra, {})
+    missing = [package for package, module in wanted.items() if find_spec(module) is None]
+    if not missing:
+        return ""
+    return (
+        f"{metric!r} needs {' and '.join(missing)}, not installed here; "
+        f"`pip install 'optuna-study[{extra}]'`, or leave it out"
+    )
+
+
+def needs_encoder(metric: str) -> bool:
+    """Say whether a metric compares embeddings."""
+    return METRICS[metric].extra == "semantic"
+
+
+def metric_remarks(evaluation: EvaluationSpec) -> list[str]:
+    """Return a line for what a person should know of a metric before reading its figures."""
+    if "meteor" not in evaluation.metrics or evaluation.synonyms != "none":
+        return []
+    return [
+        "METEOR counts equal words and equal English stems, no synonyms: figures with WordNet "
+        "(evaluation.synonyms) are higher"
+    ]
