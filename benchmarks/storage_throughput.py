@@ -2,8 +2,8 @@
 
 1, 2, 4 and 8 runs, each a process with a folder of its own, share a study on one SQLite file and on
 one PostgreSQL server, which this script starts on the loopback.  Per trial a run takes a claim,
-asks, reports, and tells: some fifteen transactions.  With `--grpc` also plain Optuna, asked and told
-by as many processes, on the server directly and through Optuna's gRPC proxy (needs grpcio).
+asks, reports, and tells: some fifteen transactions.  With `--grpc` also plain Optuna, asked and
+told by as many processes, on the server directly and through Optuna's gRPC proxy (needs grpcio).
 
     python benchmarks/storage_throughput.py [--trials 200] [--runs 1 2 4 8] [--grpc]
 """
