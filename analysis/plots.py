@@ -240,13 +240,13 @@ def plot_best_against_baselines(scores: Sequence[Score], ax: Axes | None = None)
     labels = dict.fromkeys(names, True)
     for score in scores:
         place = splits.index(score.split) + (names.index(score.name) - (len(names) - 1) / 2) * width
-        label = score.name if labels.pop(score.name, False) else None
+        label = shortened(score.name) if labels.pop(score.name, False) else None
         ax.bar(place, score.score, width * 0.86, color=colour_of(score.name), label=label)
         ax.plot([place, place], score.ci, color=INK, lw=1.2)
         text = f"{score.score:.1f}" if abs(score.score) >= 10 else f"{score.score:.2f}"
         top = (place, max(score.ci[1], score.score))
         ax.annotate(text, top, (0, 3), textcoords="offset points", ha="center")
-    ax.set_xticks(range(len(splits)), [f"{split} examples" for split in splits])
+    ax.set_xticks(range(len(splits)), [f"{shortened(split)} examples" for split in splits])
     ax.margins(y=0.12)
     ax.set_ylabel(label_of(scores[0].metric) if scores else "")
     ax.grid(axis="x", visible=False)
