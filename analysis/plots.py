@@ -297,19 +297,28 @@ def plot_training_losses(data: StudyData, ax: Axes | None = None) -> Axes:
     best = data.best_trial.number if data.best_trial is not None else None
     labels = {TRIAL: "trial", BEST: f"best (trial {best})"}
     for row in data.evaluations:
-        points = row.details.get("training_losses", ())
-        if row.split != "dev" or not points:
+        points = _curve(row.details.get("training_losses", ()))
+        if row.split != "dev" or points is None:
             continue
         is_baseline = row.role == "baseline"
         colour = colour_of(row.name) if is_baseline else BEST if row.trial_number == best else TRIAL
-        label = row.name if is_baseline else labels.pop(colour, None)
+        label = shortened(row.name) if is_baseline else labels.pop(colour, None)
         is_one_of_many = colour == TRIAL
         style: dict[str, Any] = {"color": colour, "lw": 0.7 if is_one_of_many else 1.6}
         style["zorder"] = 2 if is_one_of_many else 3
-        ax.plot(*np.array(points, dtype=float).T, label=label, **style)
+        ax.plot(*points.T, label=label, **style)
     ax.set(xlabel="step", ylabel="training loss (nats)")
     legend_above(ax)
     return ax
+
+
+def _curve(points: Any) -> Array | None:
+    """Steps and losses (N, 2) as they were stored; None where that is no curve."""
+    try:
+        curve = np.array(points, dtype=float)
+    except (ValueError, TypeError):
+        return None
+    return curve if curve.ndim == 2 and curve.shape[1] == 2 else None
 
 
 @in_house_style
