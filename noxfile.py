@@ -75,6 +75,14 @@ def report(session: nox.Session) -> None:
 
 
 @nox.session
+def dashboard(session: nox.Session) -> None:
+    """Open a run in optuna-dashboard and ask its API."""
+    if session.virtualenv.is_sandboxed:
+        session.install("-c", "constraints.txt", "-e", ".[dev,dashboard]")
+    session.run("pytest", "-m", "", "tests/test_dashboard.py", env=QUIET)
+
+
+@nox.session
 def fanova(session: nox.Session) -> None:
     """The authors' fANOVA against ours; pyrfr has no wheel and needs swig 4.1."""
     session.install("setuptools<70", "wheel", "swig==4.1.1", "cython", "numpy")
