@@ -9,6 +9,7 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 
+AXE = "axe-core@4.14.1"  # of npm; looks for what keeps somebody from reading a page
 QUIET = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -64,9 +65,21 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def report(session: nox.Session) -> None:
-    """Render the page in headless Chromium, wide and narrow, light and dark."""
+    """Use the pages in headless Chromium, wide and narrow, light and dark; axe-core's rules."""
     _install(session)
-    session.run("pytest", "-m", "", "tests/reports/test_browser.py", env=QUIET)
+    folder = session.create_tmp()
+    session.run("npm", "install", "--silent", "--prefix", folder, AXE, external=True)
+    axe = f"{folder}/node_modules/axe-core/axe.min.js"
+    pages = ("tests/reports/test_browser.py", "tests/reports/test_hostile_page.py")
+    session.run("pytest", "-m", "", *pages, env={**QUIET, "AXE_CORE": axe})
+
+
+@nox.session
+def dashboard(session: nox.Session) -> None:
+    """Open a run in optuna-dashboard and ask its API."""
+    if session.virtualenv.is_sandboxed:
+        session.install("-c", "constraints.txt", "-e", ".[dev,dashboard]")
+    session.run("pytest", "-m", "", "tests/test_dashboard.py", env=QUIET)
 
 
 @nox.session

@@ -67,6 +67,11 @@ class Comparison:
         """Whether the interval excludes zero."""
         return self.ci[0] > 0 or self.ci[1] < 0
 
+    def _repr_html_(self) -> str:
+        from analysis.notebook_html import comparison_html
+
+        return comparison_html(self)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers and names, for `--json`."""
         return {
@@ -132,7 +137,7 @@ def compare(
         )
     drawn = resampled_scores((a, b), resamples, seed)
     scores = [
-        Score(name, s.metric, split, s.score, _interval(row))
+        Score(name, s.metric, split, s.score, interval_of(row))
         for name, s, row in zip(names, (a, b), drawn, strict=True)
     ]
     difference = a.score - b.score
@@ -142,7 +147,7 @@ def compare(
         a=scores[0],
         b=scores[1],
         difference=difference,
-        ci=_interval(differences),
+        ci=interval_of(differences),
         p_value=float((strays.sum() + 1) / (resamples + 1)),
         n_examples=len(a.values),
         signature=a.signature,
@@ -254,7 +259,8 @@ def _label(data: StudyData, who: Who) -> str:
     return f"trial {who}" if isinstance(who, int) else who
 
 
-def _interval(values: Array) -> Interval:
+def interval_of(values: Array) -> Interval:
+    """The percentile interval of resampled values (R,)."""
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from analysis.encoding import Array, Column, Encoding, encode, make_column
 from analysis.evidence import intervals
 from analysis.gaussian_process import GaussianProcessSurrogate, fit_gaussian_process
-from analysis.surrogates import REFIT_ITERATIONS, REFIT_TRIALS, held_out_r2
+from analysis.surrogates import REFIT_ITERATIONS, REFIT_TRIALS, held_out_r2, thinned
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -35,6 +35,7 @@ ALIASES = {
 }
 SAMPLE = 2048  # points of the joint effect at which a column is held against it
 BINS = 64
+HELD_OUT_TRIALS = 160  # enough to rank coordinates by what they predict, which is done for each
 Values = Mapping[str, Any]  # role -> value, or array of values
 
 
@@ -204,16 +205,21 @@ def explained_by(
             tuple(group.roles[r] for r in d.roles if r in group.roles),
             share,
             ci,
-            held_out_r2("gp", _stand_in(group, d), group.target, seed),
+            _held_out(_stand_in(group, d), group.target, seed),
         )
         for d, (share, ci) in zip(candidates, explained, strict=True)
     ]
     return Confounding(
         tuple(group.roles.values()),
         *joint,
-        held_out_r2("gp", group.encoding, group.target, seed),
+        _held_out(group.encoding, group.target, seed),
         tuple(sorted(columns, key=lambda c: -c.explained)),
     )
+
+
+def _held_out(encoding: Encoding, target: Array, seed: int) -> float:
+    """Return what a Gaussian process predicts of held-out trials, of a few hundred at most."""
+    return held_out_r2("gp", *thinned(encoding, target, seed, HELD_OUT_TRIALS), seed)
 
 
 def _explained_by_each(

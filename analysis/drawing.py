@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,23 +15,35 @@ from study.metrics import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import Collection
 
     from analysis.importance import Marginal
 
 FEW = 3  # fewer different values than this make no violin
+BOXED = 8  # as many values as give quartiles that mean something
 FAR = 6.0  # values further from the middle half than this many times its width leave the axis
 WELL_SPREAD = ((1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
 
 
-def dots(ax: Axes, x: Array, y: Array, enqueued: Sequence[bool]) -> None:
+def dots(
+    ax: Axes, x: Array, y: Array, enqueued: Sequence[bool], numbers: Sequence[int] = ()
+) -> None:
     """One dot a trial; a hollow diamond where somebody chose the point by hand."""
-    by_hand = np.array(enqueued, dtype=bool)
+    by_hand, which = np.array(enqueued, dtype=bool), np.array(numbers, dtype=int)
     style: dict[str, Any] = {"s": 13, "color": TRIAL, "alpha": 0.75, "linewidths": 0}
     if (~by_hand).any():
-        ax.scatter(x[~by_hand], y[~by_hand], label="trial", **style)
+        drawn = ax.scatter(x[~by_hand], y[~by_hand], label="trial", **style)
+        of_trials(drawn, which[~by_hand] if len(which) else which)
     style = {"s": 20, "marker": "D", "facecolors": "none", "edgecolors": TRIAL, "linewidths": 1.0}
     if by_hand.any():
-        ax.scatter(x[by_hand], y[by_hand], label="enqueued by hand", **style)
+        drawn = ax.scatter(x[by_hand], y[by_hand], label="enqueued by hand", **style)
+        of_trials(drawn, which[by_hand] if len(which) else which)
+
+
+def of_trials(marks: Collection, numbers: Iterable[int]) -> None:
+    """Note which trial each mark stands for; the page shows it to who points at the mark."""
+    if known := " ".join(map(str, numbers)):
+        marks.set_gid(f"trial:{known}")
 
 
 def mark_best(ax: Axes, data: StudyData, shown: Slice, x: Array) -> None:
@@ -46,7 +58,8 @@ def mark_best(ax: Axes, data: StudyData, shown: Slice, x: Array) -> None:
             "zorder": 4,
             "clip_on": False,
         }
-        ax.scatter(x[place], shown.y[place], label=f"best (trial {best.number})", **style)
+        drawn = ax.scatter(x[place], shown.y[place], label=f"best (trial {best.number})", **style)
+        of_trials(drawn, [best.number])
 
 
 def baseline_lines(ax: Axes, data: StudyData, objective: str) -> None:
@@ -86,7 +99,7 @@ def keep_in_view(ax: Axes, y: Array) -> None:
 
 
 def violins(ax: Axes, groups: Mapping[str, Array], colours: Mapping[str, str]) -> None:
-    """Violins of the groups with enough different values, each with a line at its median."""
+    """Violins of the groups with enough different values, with median and quartiles as a box."""
     import seaborn
 
     width = min(0.8, 0.25 * len(groups))
@@ -102,6 +115,8 @@ def violins(ax: Axes, groups: Mapping[str, Array], colours: Mapping[str, str]) -
         if len(y):
             ends = [place - 0.28 * width, place + 0.28 * width]
             ax.plot(ends, [np.median(y)] * 2, color=INK, lw=1.5, zorder=3)
+        if len(y) >= BOXED:
+            ax.plot([place] * 2, np.quantile(y, [0.25, 0.75]), color=INK, lw=3, alpha=0.35)
 
 
 def _stacked(groups: Sequence[Array]) -> tuple[Array, Array]:
@@ -170,14 +185,14 @@ def curves(ax: Axes, trials: Sequence[FrozenTrial], colour: str, label: str, wid
     """The reports of several trials over their steps, as one collection of lines."""
     from matplotlib.collections import LineCollection
 
-    lines = [
-        [(step, y) for step, y in sorted(t.intermediate_values.items()) if np.isfinite(y)]
-        for t in trials
-    ]
-    lines = [line for line in lines if line]
+    reports = {t.number: sorted(t.intermediate_values.items()) for t in trials}
+    finite = {n: [(step, y) for step, y in line if np.isfinite(y)] for n, line in reports.items()}
+    lines = {number: line for number, line in finite.items() if line}
     if lines:
         alpha = 0.5 if width < 1 else 1.0
-        drawn = LineCollection(lines, colors=colour, linewidths=width, alpha=alpha, label=label)
+        style: dict[str, Any] = {"colors": colour, "linewidths": width, "alpha": alpha}
+        drawn = LineCollection(list(lines.values()), label=label, **style)
+        of_trials(drawn, lines)
         ax.add_collection(drawn)
         ax.autoscale_view()
 

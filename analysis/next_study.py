@@ -7,7 +7,7 @@ Each change has its reason in words:
 - where the best trials crowd at an end of a range, the range grows there;
 - a parameter that holds most of the variance shrinks to the part of its range where the good
   trials lie: beside its bad values nothing else could show;
-- where no range shrinks, a parameter whose share is small, interactions included, is fixed;
+- where nothing dominates, a parameter whose share is small, interactions included, is fixed;
 - what is undecided stays, with an estimate of how many trials would decide it.
 """
 
@@ -37,7 +37,7 @@ EXPLAINS = 0.8  # of a joint effect: from here on one product stands in for its 
 UNIFORM = 2048  # points of the search space against which a product's ends are measured
 ENQUEUED = 3
 DOMINATES = 0.5  # the share from which one effect hides the others
-GOOD = 0.25  # of the trials: where these lie a range is good
+GOOD = 0.25  # of the trials, or of a marginal curve: where these lie a range is good
 CHEAPER_IF_SMALLER = ("rank", "num_virtual_tokens", "steps", "epochs")
 Kind = Literal["kept", "widened", "narrowed", "fixed", "replaced"]
 
@@ -50,7 +50,6 @@ class Change:
     kind: Kind
     becomes: Written
     reason: str
-    shrinks: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,8 @@ def propose(data: StudyData, found: Importances, product: Confounding | None) ->
     for name in written:
         if name not in changes:
             changes[name] = _alone(evidence, name) if found.reliable else _kept(evidence, name)
-    if found.reliable and not any(c.shrinks for c in changes.values()):
+    dominates = any(p.importance >= DOMINATES for p in found.parameters)
+    if found.reliable and not dominates and (one is None or one.joint < DOMINATES):
         changes = {name: _fixed_if_small(evidence, change) for name, change in changes.items()}
     undecided = tuple(
         p.name
@@ -205,7 +205,7 @@ def _fixed_if_small(evidence: _Evidence, change: Change) -> Change:
     """Fix what was kept though it has nearly no effect, not even on which trials are best."""
     name = change.parameter
     effect = evidence.effects.get(name)
-    if change.kind != "kept" or effect is None or effect.significant:
+    if change.kind != "kept" or effect is None:
         return change
     upper = evidence.upper_share(name)
     if upper >= SMALL or evidence.is_conditional(name):
@@ -215,7 +215,7 @@ def _fixed_if_small(evidence: _Evidence, change: Change) -> Change:
         where = f"but {crowd.inside} of the {crowd.best} best trials lie at its {crowd.end} end"
         return replace(change, reason=f"{change.reason}, {where}")
     value, remark = evidence.ranked[0].params[name], "the best trial's"
-    if name in CHEAPER_IF_SMALLER:
+    if name in CHEAPER_IF_SMALLER and not effect.significant:
         value, remark = min(t.params[name] for t in evidence.ranked), "the cheapest"
     reason = f"at most {upper:.2f} of the variance, interactions included; {remark} value"
     return Change(name, "fixed", {"value": value}, reason)
@@ -255,11 +255,18 @@ def _at_its_end(evidence: _Evidence, name: str) -> Change | None:
 
 
 def _where_it_is_good(evidence: _Evidence, name: str) -> Change | None:
-    good = [t.params[name] for t in evidence.good if name in t.params]
-    becomes = narrowed(evidence.written[name], good)
+    marginal = evidence.marginals.get(name)
+    if marginal is None:
+        return None
+    sign = -1 if evidence.data.direction == MAXIMIZE else 1
+    best = np.argsort(sign * marginal.mean)[: math.ceil(GOOD * len(marginal.mean))]
+    becomes = narrowed(evidence.written[name], [marginal.values[i] for i in best])
     if becomes is None:
         return None
-    return Change(name, "narrowed", becomes, f"the best {len(good)} trials lie in this part", True)
+    reason = (
+        f"its share of {evidence.effects[name].importance:.2f} hides the others; best is this part"
+    )
+    return Change(name, "narrowed", becomes, reason)
 
 
 # ---------------------------------------------------------------- what acts as one
@@ -312,10 +319,9 @@ def _through_product(evidence: _Evidence, product: _Product) -> dict[str, Change
         reason = f"covers, with {alpha} held, the products of the best {len(evidence.good)} trials"
         whole = good
     becomes = whole | {end: float(f"{whole[end]:.2g}") for end in ("low", "high")}
-    shrinks = crowd is None and good is not None
     return {
         alpha: Change(alpha, "fixed", {"value": product.at}, f"{product.why}: one is enough"),
-        rate: Change(rate, "replaced", becomes, reason, shrinks),
+        rate: Change(rate, "replaced", becomes, reason),
     }
 
 

@@ -52,11 +52,14 @@ MAX_DOTS = 400  # more examples than this are shown by their violin alone
 
 
 @in_house_style
-def plot_importances(result: Importances, ax: Axes | None = None) -> Axes:
+def plot_importances(
+    result: Importances, ax: Axes | None = None, bars: int = MAX_BARS, *, legend: bool = True
+) -> Axes:
     """Bars of the main effects with 95 % intervals and chance lines, then the largest pairs."""
     ax = new_axes(ax)
-    parameters = result.parameters[:MAX_BARS]
+    parameters = result.parameters[:bars]
     pairs = [i for i in result.interactions if i.importance >= SMALLEST_PAIR][:MAX_PAIRS]
+    pairs = pairs[: bars - len(parameters)]
     for row, p in enumerate(parameters):
         ax.barh(row, p.importance, 0.55, color=TRIAL if p.significant else BASE)
         ax.plot([p.null, p.null], [row - 0.42, row + 0.42], color=CHANCE, lw=1.6)
@@ -76,7 +79,8 @@ def plot_importances(result: Importances, ax: Axes | None = None) -> Axes:
     ax.set(xlim=(0, 1.12), ylim=(len(names) - 0.4, -0.6), xticks=[0, 0.2, 0.4, 0.6, 0.8, 1.0])
     ax.set_xlabel(f"share of the variance of {shortened(label_of(result.objective))}")
     ax.grid(axis="y", visible=False)
-    legend_above(ax, _importance_handles(result, bool(pairs)), columns=2)
+    if legend:
+        legend_above(ax, _importance_handles(result, bool(pairs)), columns=2)
     return ax
 
 
@@ -104,7 +108,7 @@ def plot_history(data: StudyData, ax: Axes | None = None, objective: str | None 
     trials = [t for t in data.complete if np.isfinite(t.values[index])]
     numbers = np.array([t.number for t in trials])
     values = np.array([t.values[index] for t in trials])
-    drawing.dots(ax, numbers, values, [is_enqueued(t) for t in trials])
+    drawing.dots(ax, numbers, values, [is_enqueued(t) for t in trials], list(numbers))
     if len(values):
         better = np.maximum if data.directions[index] == MAXIMIZE else np.minimum
         best = better.accumulate(values)
@@ -128,7 +132,8 @@ def _pruned(ax: Axes, data: StudyData) -> None:
     }
     if last:
         style: dict[str, Any] = {"s": 16, "marker": "x", "color": MUTED, "lw": 0.9}
-        ax.scatter(list(last), list(last.values()), label="pruned, at its last report", **style)
+        label = "pruned, at its last report"
+        drawing.of_trials(ax.scatter(list(last), list(last.values()), label=label, **style), last)
 
 
 @in_house_style
@@ -145,7 +150,7 @@ def plot_slice(
     if marginal is not None:
         drawing.mean_effect(ax, shown, marginal)
     x = shown.x + drawing.jitter(len(shown.x), 0.12 if shown.levels else 0.0)
-    drawing.dots(ax, x, shown.y, shown.enqueued)
+    drawing.dots(ax, x, shown.y, shown.enqueued, shown.numbers)
     drawing.mark_best(ax, data, shown, x)
     drawing.keep_in_view(ax, shown.y)
     drawing.parameter_axis(ax, shown)
@@ -185,7 +190,7 @@ def plot_score_by_level(
     groups = {str(i): shown.y[shown.x == i] for i in range(len(shown.levels))}
     drawing.violins(ax, groups, dict.fromkeys(groups, TRIAL))
     x = shown.x + drawing.jitter(len(shown.x), min(0.14, 0.05 * len(groups)))
-    drawing.dots(ax, x, shown.y, shown.enqueued)
+    drawing.dots(ax, x, shown.y, shown.enqueued, shown.numbers)
     drawing.mark_best(ax, data, shown, x)
     drawing.baseline_lines(ax, data, shown.objective)
     drawing.keep_in_view(ax, shown.y)
@@ -217,7 +222,7 @@ def plot_derived(
         levels=(),
         is_log=True,
     )
-    drawing.dots(ax, x, y, shown.enqueued)
+    drawing.dots(ax, x, y, shown.enqueued, shown.numbers)
     drawing.mark_best(ax, data, shown, x)
     drawing.keep_in_view(ax, y)
     drawing.parameter_axis(ax, shown)
@@ -277,7 +282,8 @@ def plot_learning_curves(data: StudyData, ax: Axes | None = None) -> Axes:
     drawing.curves(ax, best, BEST, f"best (trial {best[0].number})" if best else "", 1.8)
     ends = [max(t.intermediate_values) for t in pruned]
     reached = [t.intermediate_values[end] for t, end in zip(pruned, ends, strict=True)]
-    ax.scatter(ends, reached, s=14, marker="x", color=MUTED, lw=0.8)
+    crosses = ax.scatter(ends, reached, s=14, marker="x", color=MUTED, lw=0.8)
+    drawing.of_trials(crosses, [t.number for t in pruned])
     ax.set(xlabel="step", ylabel=f"{shortened(label_of(data.objective))} as reported")
     drawing.keep_in_view(ax, _reports(trials))
     legend_above(ax)
@@ -328,7 +334,7 @@ def plot_pareto(data: StudyData, ax: Axes | None = None) -> Axes:
     ax = new_axes(ax)
     trials = [t for t in data.ranked() if np.isfinite(t.values).all()]
     x, y = (np.array([t.values[i] for t in trials]) for i in (0, 1))
-    drawing.dots(ax, x, y, [is_enqueued(t) for t in trials])
+    drawing.dots(ax, x, y, [is_enqueued(t) for t in trials], [t.number for t in trials])
     front = np.array(sorted(t.values for t in data.pareto_trials if np.isfinite(t.values).all()))
     if len(front):
         style: dict[str, Any] = {"color": BEST, "marker": "o", "ms": 4, "lw": 1.0}

@@ -241,11 +241,12 @@ class StudyData:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The evaluated splits, dev first."""
-        return tuple(sorted({e.split for e in self.evaluations}, key=lambda s: (s != "dev", s)))
+        """The splits that the search evaluated, dev first."""
+        splits = {e.split for e in self.evaluations if e.role != "confirm"}
+        return tuple(sorted(splits, key=lambda s: (s != "dev", s)))
 
     def _repr_html_(self) -> str:
-        from analysis.frames import study_html
+        from analysis.notebook_html import study_html
 
         return study_html(self)
 

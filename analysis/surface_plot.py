@@ -80,14 +80,15 @@ def _shades(ax: Axes, x: Array, y: Array, height: Array, better: float) -> None:
 
 def _dots(ax: Axes, surface: Surface, data: StudyData) -> None:
     one, other = surface.names
-    sampled = [t.params for t in data.complete if not is_enqueued(t)]
-    at = [
-        (_place(surface.values[0], p[one]), _place(surface.values[1], p[other]))
-        for p in sampled
+    sampled = {t.number: t.params for t in data.complete if not is_enqueued(t)}
+    at = {
+        number: (_place(surface.values[0], p[one]), _place(surface.values[1], p[other]))
+        for number, p in sampled.items()
         if one in p and other in p
-    ]
-    x, y = np.array(at, dtype=float).reshape(-1, 2).T
-    ax.scatter(x, y, s=7, color=INK, alpha=0.65, linewidths=0, label="trial")
+    }
+    x, y = np.array(list(at.values()), dtype=float).reshape(-1, 2).T
+    drawn = ax.scatter(x, y, s=7, color=INK, alpha=0.65, linewidths=0, label="trial")
+    drawing.of_trials(drawn, at)
 
 
 def _place(values: Sequence[Any], value: Any) -> float:

@@ -178,11 +178,13 @@ def blind_to(encoding: Encoding, values: Array, column: int, seed: int = 0) -> B
     )
 
 
-def thinned(encoding: Encoding, values: Array, seed: int = 0) -> tuple[Encoding, Array]:
-    """Return at most as many trials as a Gaussian process takes, drawn at random."""
-    if len(values) <= MAX_TRIALS:
+def thinned(
+    encoding: Encoding, values: Array, seed: int = 0, most: int = MAX_TRIALS
+) -> tuple[Encoding, Array]:
+    """Return at most as many trials as a Gaussian process takes, or `most`, drawn at random."""
+    if len(values) <= most:
         return encoding, values
-    kept = np.random.default_rng([seed, 5]).permutation(len(values))[:MAX_TRIALS]
+    kept = np.random.default_rng([seed, 5]).permutation(len(values))[:most]
     return (
         Encoding(encoding.columns, encoding.units[kept], encoding.inactive, encoding.excluded),
         values[kept],

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.asking import answer_of, capacity_of, confounding_of, importances_of, surface_of
+from analysis.damage import check_whole
 from analysis.study_data import MAXIMIZE, MINIMIZE, StudyData, Who, is_enqueued
 from study.errors import InputError
 from study.store import records
-from study.store.storage import engine_of, hidden, open_read_only
+from study.store.storage import engine_of, hidden, named_damage, open_read_only
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -47,22 +48,28 @@ def load(
     A storage of several studies needs `study_name`; a CSV file needs `space` (name → Optuna
     distribution) and the name of its `objective` column.  Raises InputError, one line a problem.
     """
-    if str(target).lower().endswith(".csv"):
+    if str(target).lower().endswith(".csv") and "://" not in str(target):
         from analysis.results_csv import load_csv
 
         return load_csv(Path(target), space, objective, direction, study_name)
-    storage = open_read_only(str(target))
-    frozen = _choose(storage.get_all_studies(), study_name, hidden(str(target)))
-    directions = tuple(MAXIMIZE if d.name == "MAXIMIZE" else MINIMIZE for d in frozen.directions)
-    return StudyData(
-        name=frozen.study_name,
-        target=hidden(str(target)),
-        objectives=_objective_names(frozen, len(directions)),
-        directions=directions,
-        frozen_trials=tuple(storage.get_all_trials(frozen._study_id, deepcopy=False)),
-        attributes=frozen.user_attrs,
-        **_recorded(engine_of(storage), frozen._study_id),
-    )
+    where = hidden(str(target))
+    with named_damage(where):
+        storage = open_read_only(str(target))
+        frozen = _choose(storage.get_all_studies(), study_name, where)
+        directions = tuple(
+            MAXIMIZE if d.name == "MAXIMIZE" else MINIMIZE for d in frozen.directions
+        )
+        data = StudyData(
+            name=frozen.study_name,
+            target=where,
+            objectives=_objective_names(frozen, len(directions)),
+            directions=directions,
+            frozen_trials=tuple(storage.get_all_trials(frozen._study_id, deepcopy=False)),
+            attributes=frozen.user_attrs,
+            **_recorded(engine_of(storage), frozen._study_id),
+        )
+        check_whole(data)
+    return data
 
 
 def _choose(studies: Sequence[Any], study_name: str | None, where: str) -> Any:

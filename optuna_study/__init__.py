@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from importlib import metadata
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from optuna_study.adapting import comet, export
 from optuna_study.preparing import base, curate
 from optuna_study.reading import compare, importance, next_, report, show
-from optuna_study.running import run
+from optuna_study.running import confirm, run
 from optuna_study.studies import check, list_
 from study.errors import InputError
 
@@ -26,7 +26,8 @@ app = typer.Typer(
 
 COMMANDS = (
     *(run, check, list_),
-    *(show, importance, report, compare, next_),
+    *(show, importance, report, compare),
+    *(confirm, next_),
     *(export, comet),
     *(base, curate),
 )
@@ -54,21 +55,23 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
-        sys.exit(2)
+        _refuse(error)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:  # no space left, no permission: nothing of ours to trace
-        print(f"{error.filename or 'input or output'}: {error.strerror}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(InputError(f"{error.filename or 'input or output'}: {error.strerror or error}"))
     except Exception as error:
         from study.store.storage import storage_problem
 
         line = storage_problem(error)
         if line is None:
             raise
-        print(line, file=sys.stderr)
-        sys.exit(2)
+        _refuse(InputError(line))
+
+
+def _refuse(error: InputError) -> NoReturn:
+    for problem in error.problems:
+        print(problem, file=sys.stderr)
+    sys.exit(2)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from optuna_study.console import load, progress_bar, results
+from optuna_study.console import load, print_line, progress_bar, results
 from optuna_study.options import StudyName, Target
 from study.errors import InputError
 
@@ -51,6 +51,10 @@ def export(
     merge: Annotated[
         bool, typer.Option("--merge", help="A plain model, checked against adapter plus base.")
     ] = False,
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option("--trust-remote-code", help="Run the code that the base model brings along."),
+    ] = False,
 ) -> None:
     """Write a trial's adapter in PEFT's format, or merged into a plain model, with tokenizer."""
     from study.export import export_trial
@@ -62,14 +66,16 @@ def export(
     if trial is None and data.best_trial is None:
         raise InputError(f"{target}: no complete trial yet: nothing to export")
     number = data.best_trial.number if trial is None else trial
-    done = export_trial(Path(target), spec_from_toml(data.spec_text, target), number, out, merge)
-    console = results()
-    console.print(f"trial    {number}", highlight=False)
-    console.print(f"folder   {done.folder}", highlight=False, soft_wrap=True)
+    spec = spec_from_toml(data.spec_text, target)
+    # the study file comes out of the database, which may be anybody's
+    trusted = spec.base.model_copy(update={"trust_remote_code": trust_remote_code})
+    spec = spec.model_copy(update={"base": trusted})
+    done = export_trial(Path(target), spec, number, out, merge)
+    print_line("trial", number)
+    print_line("folder", done.folder)
     if done.difference is not None:
-        console.print(
-            f"checked  logits differ from adapter plus base by at most {done.difference:.1e} "
+        print_line(
+            "checked",
+            f"logits differ from adapter plus base by at most {done.difference:.1e} "
             f"(standard deviation {done.spread:.1f})",
-            highlight=False,
-            soft_wrap=True,
         )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+
+UNPRINTED = re.compile("[\x7f-\x9f\ud800-\udfff\u2028\u2029]")
+"""What json leaves as it is: second control characters, which steer terminals, and half pairs."""
 
 
 def load(
@@ -30,6 +34,14 @@ def results() -> Console:
     return Console(width=None if sys.stdout.isatty() else 100)
 
 
+def print_line(name: str, text: object) -> None:
+    """Write one named line on standard output, as it is: a path may look like markup."""
+    from analysis.palette import printable
+
+    line = printable(f"{name:<9}{text}")
+    results().print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def messages() -> Console:
     """Return the console of standard error."""
     return Console(stderr=True)
@@ -39,7 +51,7 @@ def print_json(document: Any) -> None:
     """Write one JSON document on standard output."""
     ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
     json_text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=ascii_only)
-    sys.stdout.write(json_text + "\n")
+    sys.stdout.write(UNPRINTED.sub(lambda found: f"\\u{ord(found[0]):04x}", json_text) + "\n")
 
 
 @contextmanager

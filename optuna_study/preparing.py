@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optuna_study.console import messages, print_json, progress_bar, results
+from optuna_study.console import messages, print_json, print_line, progress_bar, results
 from optuna_study.options import AsJson
 
 
@@ -51,7 +51,7 @@ def base(
             order=order,
             progress=lambda step, total, loss: progress(step, total),
         )
-    results().print(f"base     {out}", markup=False, highlight=False, soft_wrap=True)
+    print_line("base", out)
 
 
 RECORDS, SELECTION, PRODUCTS = "What is read", "What is selected", "What is written"
@@ -108,18 +108,22 @@ def curate(
             rich_help_panel=SELECTION,
         ),
     ] = None,
-    clusters: Annotated[int, typer.Option(min=1, rich_help_panel=SELECTION)] = 10,
+    clusters: Annotated[
+        int, typer.Option(min=1, help="Groups of like content.", rich_help_panel=SELECTION)
+    ] = 10,
     per_cluster: Annotated[
         int,
-        typer.Option(min=1, help="Of each; small ones are topped up.", rich_help_panel=SELECTION),
+        typer.Option(
+            min=1, help="Of each; what small ones lack the others give.", rich_help_panel=SELECTION
+        ),
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, rich_help_panel=SELECTION)] = 0,
     dev: Annotated[
         float, typer.Option(help="The share for the dev set.", rich_help_panel=PRODUCTS)
     ] = 0.1,
     test: Annotated[
-        float, typer.Option(help="The share for a test set.", rich_help_panel=PRODUCTS)
-    ] = 0.0,
+        float, typer.Option(help="The share held out of the search.", rich_help_panel=PRODUCTS)
+    ] = 0.1,
     system: Annotated[
         str, typer.Option(help="A system message for all.", rich_help_panel=PRODUCTS)
     ] = "",
@@ -166,33 +170,49 @@ def _stages() -> Iterator[Any]:
 
     console = messages()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-        task = bars.add_task("reading", total=None)
-        yield lambda what, done, total: bars.update(
-            task, description=what, completed=done, total=total or None
-        )
+        tasks: dict[str, Any] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                for before in tasks.values():
+                    bars.update(before, visible=False)
+                tasks[what] = bars.add_task(what, total=total or None)
+            bars.update(tasks[what], completed=done, total=total or None)
+
+        yield show
 
 
 def _print_curation(report: dict[str, Any], out: Path) -> None:
+    console = results()
+    console.print(_counts(report))
+    console.print()
+    console.print(_clusters(report))
+    console.print(f"\n{report['filling']}\n", markup=False, highlight=False)
+    study_file = out / "study.toml"
+    console.print(study_file.read_text(encoding="utf-8"), markup=False, highlight=False)
+    for name, said in (("report", out / "REPORT.md"), ("next", f"optuna-study check {study_file}")):
+        console.print(f"{name:<8} {said}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _counts(report: dict[str, Any]) -> Any:
     from rich.table import Table
 
-    console = results()
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(justify="right")
     counts = [("read", report["read"]), *report["dropped"].items(), *report["splits"].items()]
-    reasons = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    reasons.add_column(justify="right")
     for what, count in counts:
-        reasons.add_row(f"{count:,}", what)
-    console.print(reasons)
-    clusters = Table(box=None, header_style="", padding=(0, 2, 0, 0))
+        table.add_row(f"{count:,}", what)
+    return table
+
+
+def _clusters(report: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="", padding=(0, 2, 0, 0))
     for name in ("cluster", "size", "taken"):
-        clusters.add_column(name, justify="right")
-    clusters.add_column("words above average", no_wrap=True, overflow="ellipsis")
+        table.add_column(name, justify="right")
+    table.add_column("words above average", no_wrap=True, overflow="ellipsis")
     for row in report["clusters"]:
         figures = (f"{row[name]:,}" for name in ("number", "size", "selected"))
-        clusters.add_row(*figures, ", ".join(row["words"]))
-    console.print()
-    console.print(clusters)
-    console.print(f"\n{report['filling']}\n", highlight=False)
-    console.print((out / "study.toml").read_text(encoding="utf-8"), markup=False, highlight=False)
-    report_file, study_file = out / "REPORT.md", out / "study.toml"
-    lines = (f"report   {report_file}", f"study    optuna-study check {study_file}")
-    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+        table.add_row(*figures, ", ".join(row["words"]))
+    return table

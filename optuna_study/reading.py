@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated
 
@@ -110,30 +111,70 @@ def importance(
 
 
 def report(
-    target: Target,
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            help="A run folder, an SQLite or journal file, a storage URL, or a CSV file; several "
+            "for one page with the studies side by side."
+        ),
+    ],
     out: Annotated[
-        Path | None, typer.Option(help="The HTML file. [default: beside the study]")
+        Path | None,
+        typer.Option(help="The HTML file. [default: beside the study, of several comparison.html]"),
     ] = None,
-    study_name: StudyName = None,
+    study_name: Annotated[
+        list[str] | None,
+        typer.Option(help="Which study, where a storage holds several; repeatable."),
+    ] = None,
     space: Space = None,
     objective: Objective = None,
     direction: Direction = None,
     surrogate: Surrogate = "auto",
+    csv: Annotated[Path | None, typer.Option(help="A folder for every table as CSV.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="A folder for every figure.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="Of figures: png, svg, pdf.")] = "png",
 ) -> None:
-    """Write the study as one HTML page that needs no network."""
+    """Write a study, or several side by side, as one HTML page that needs no network."""
+    from analysis.palette import printable
     from reports.asked import Question
-    from reports.build import build_report
+    from reports.build import report_page
+    from reports.files import check_format, save_figures, save_tables
+    from reports.render import render, write
 
     Question(surrogate=surrogate)  # refused before anything is read
-    data = load(target, study_name, space, objective, direction)
+    check_format(format_)
+    named = _named(targets, study_name or [])
+    studies = [load(target, name, space, objective, direction) for target, name in named]
     with progress_bar("the report") as progress:
-        path = build_report(
-            data, out or _report_path(target), surrogate=surrogate, progress=progress
+        page = report_page(studies, surrogate=surrogate, progress=progress)
+    path = write(render(page), out or _report_path(targets[0] if len(studies) == 1 else None))
+    results().print(printable(path), markup=False, highlight=False, soft_wrap=True)
+    for folder, files in (
+        (csv, save_tables(page, csv) if csv else []),
+        (figures, save_figures(page, figures, format_) if figures else []),
+    ):
+        if folder:
+            results().print(
+                printable(f"{folder}: {len(files)} files"), markup=False, highlight=False
+            )
+
+
+def _named(targets: list[str], names: list[str]) -> list[tuple[str, str | None]]:
+    """Each target with its study's name; several names of one target are several studies."""
+    if len(targets) == 1:
+        return [(targets[0], name) for name in names] or [(targets[0], None)]
+    if len(names) not in (0, len(targets)):
+        raise InputError(
+            f"--study-name: must be given once for each of {len(targets)} targets, or not at all, "
+            f"got {len(names)}"
         )
-    results().print(str(path), markup=False, highlight=False, soft_wrap=True)
+    return list(zip_longest(targets, names))
 
 
-def _report_path(target: str) -> Path:
+def _report_path(target: str | None) -> Path:
+    """Beside a study; where there are several, here."""
+    if target is None:
+        return Path("comparison.html")
     path = Path(target)
     if path.is_dir():
         return path / "report.html"
@@ -142,20 +183,74 @@ def _report_path(target: str) -> Path:
 
 def compare(
     targets: Annotated[
-        list[str], typer.Argument(help="Two studies or more; the first is held against the rest.")
+        list[str],
+        typer.Argument(help="One study: its base against its adapters; several: their best."),
     ],
     metric: Annotated[
-        str | None, typer.Option(help="By which metric. [default: the objective]")
+        list[str] | None,
+        typer.Option(help="By which metric; repeatable. [default: all; of studies the objective]"),
     ] = None,
     split: Annotated[str, typer.Option(help="On which examples: dev or general.")] = "dev",
+    trials: Annotated[
+        str | None,
+        typer.Option(help="Which adapters, as in 3,5. [default: all, of more than 9 the best 5]"),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Also write every number of the comparison to this file.")
+    ] = None,
+    study_name: StudyName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Test the best of one study against the best of others, example by example."""
+    """Test adapters against their base, or the best of studies, example by example."""
+    if len(targets) == 1:
+        _compare_adapters(targets[0], study_name, metric or [], split, trials, csv, as_json)
+        return
+    for option, given in (("--trials", trials), ("--csv", csv), ("--study-name", study_name)):
+        if given is not None:
+            raise InputError(f"{option}: goes with one study, got {len(targets)}")
+    _compare_studies(targets, metric or [], split, as_json)
+
+
+def _compare_adapters(
+    target: str,
+    study_name: str | None,
+    metrics: list[str],
+    split: str,
+    trials: str | None,
+    csv: Path | None,
+    as_json: bool,
+) -> None:
+    """Show one study's base against its adapters."""
+    from analysis.adapters import against_base
+    from reports import terminal_adapters
+
+    numbers = _numbers(trials)
+    found = against_base(load(target, study_name), metrics, split, numbers)
+    if csv is not None:
+        terminal_adapters.write_csv(found, csv)
+    if as_json:
+        print_json(terminal_adapters.adapters_json(found))
+        return
+    console = results()
+    console.print(terminal_adapters.adapters_table(found, metrics), width=min(console.width, 80))
+
+
+def _numbers(trials: str | None) -> list[int]:
+    """Read `3,5`."""
+    parts = [part.strip() for part in (trials or "").split(",")] if trials is not None else []
+    if not all(part.isdecimal() for part in parts):
+        raise InputError(f"--trials: got {trials!r}; allowed: numbers with commas, as in 3,5")
+    return [int(part) for part in parts]
+
+
+def _compare_studies(targets: list[str], metrics: list[str], split: str, as_json: bool) -> None:
+    """Show the best of the first study against the best of the others."""
     from analysis.comparison import compare_studies
     from reports import terminal
 
-    if len(targets) < 2:
-        raise InputError(f"compare: needs two studies or more, got {len(targets)}")
+    if len(metrics) > 1:
+        raise InputError(f"--metric: studies are compared by one, got {len(metrics)}")
+    metric = metrics[0] if metrics else None
     first, *others = (load(target) for target in targets)
     found = [compare_studies(first, other, metric, split) for other in others]
     if as_json:

@@ -1,4 +1,4 @@
-"""`run`: the command that trains."""
+"""The commands that train: `run` and `confirm`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,36 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from optuna_study.console import load, messages, progress_bar, results
+from optuna_study.console import load, messages, print_json, print_line, progress_bar, results
+from optuna_study.options import AsJson, StudyName
 from study.errors import InputError
 
 if TYPE_CHECKING:
     from study.engines.choice import EngineChoice
     from study.runner import StudyRun
     from study.spec import StudySpec
+
+MOST_WORKERS = 1024  # processes that a command starts
+MOST_SLOTS = 1024  # trials that one of them packs
+
+Workers = Annotated[
+    int | None, typer.Option(help="Processes that train, one thread each. [default: cores]")
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Place the workers on a Ray cluster, one a GPU or every two cores: local, auto, "
+        "HOST:PORT or ray://HOST:PORT.",
+    ),
+]
+EngineName = Annotated[
+    Literal["packed", "sequential"],
+    typer.Option(help="packed: many trials in one pass over the base; sequential: one by one."),
+]
+Slots = Annotated[
+    str, typer.Option(help="Trials a worker packs: a number, or auto, which measures.")
+]
 
 
 def run(
@@ -23,24 +46,10 @@ def run(
     trials: Annotated[
         int | None, typer.Option(help="The total wanted, those done before included.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes that train, one thread each. [default: cores]")
-    ] = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Place the workers on a Ray cluster, one a GPU or every two cores: local, auto, "
-            "HOST:PORT or ray://HOST:PORT.",
-        ),
-    ] = None,
-    engine: Annotated[
-        Literal["packed", "sequential"],
-        typer.Option(help="packed: many trials in one pass over the base; sequential: one by one."),
-    ] = "packed",
-    slots: Annotated[
-        str, typer.Option(help="Trials a worker packs: a number, or auto, which measures.")
-    ] = "auto",
+    workers: Workers = None,
+    ray: Ray = None,
+    engine: EngineName = "packed",
+    slots: Slots = "auto",
     space: Annotated[
         str | None, typer.Option(help="Another search space: a shipped one or a file.")
     ] = None,
@@ -55,8 +64,6 @@ def run(
     no_prune: Annotated[bool, typer.Option("--no-prune", help="Train every trial whole.")] = False,
 ) -> None:
     """Run a study, or continue it where it stands, and write its report."""
-    from study.engines.choice import AS_THE_CLUSTER_HAS_ROOM, EngineChoice
-    from study.store.provenance import available_cores
     from study.study_files import load_spec
 
     overrides = {
@@ -67,21 +74,96 @@ def run(
         "search.pruner": "none" if no_prune else None,
     }
     study = load_spec(spec, overrides)
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers: must be at least 1, got {workers}")
-    if workers is None:
-        workers = AS_THE_CLUSTER_HAS_ROOM if ray else available_cores()
-    choice = EngineChoice(engine, _slots(slots), workers, ray)
+    choice = _choice(engine, slots, workers, ray)
     finished = _train(study, out or Path("runs") / study.name, storage, choice)
     _conclude(finished)
+
+
+def confirm(
+    target: Annotated[str, typer.Argument(help="A run folder.")],
+    top: Annotated[int, typer.Option(min=1, help="How many of the best trials.")] = 3,
+    trial: Annotated[
+        list[int] | None,
+        typer.Option(help="Another trial to train again, what you used so far say; repeatable."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=2, help="Fresh seeds for each.")] = 5,
+    storage: Annotated[
+        str | None, typer.Option(help="Where the study is stored, if not in TARGET.")
+    ] = None,
+    study_name: StudyName = None,
+    test: Annotated[
+        Path | None, typer.Option(help="Held-out examples. [default: the study's data.test]")
+    ] = None,
+    workers: Workers = None,
+    ray: Ray = None,
+    engine: EngineName = "packed",
+    slots: Slots = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Train the best trials and the baselines again on fresh seeds, and test the winner.
+
+    All are scored on held-out examples; what is done already is kept, so the same command
+    continues. The report shows it from then on.
+    """
+    from study.confirming import chosen_trials, confirm_study, stored_spec
+    from study.terminal_view import make_view
+
+    data = load(storage or target, study_name)
+    spec = stored_spec(data.spec_text, target, test)
+    choice = _choice(engine, slots, workers, ray)
+    done = confirm_study(
+        spec,
+        Path(target),
+        make_view(spec, messages()),
+        chosen_trials(data.ranked(), top, trial or ()),
+        seeds=seeds,
+        storage=storage,
+        choice=choice,
+    )
+    _conclude_confirmation(load(storage or target, study_name), Path(target), as_json)
+    if not done:
+        messages().print("Not all of it is trained; the same command continues.")
+
+
+def _conclude_confirmation(data: Any, folder: Path, as_json: bool) -> None:
+    from analysis.confirmation import confirmation_of
+    from reports.build import build_report
+    from reports.confirmation import confirmation_table
+
+    found = confirmation_of(data)
+    if found is None:
+        raise InputError(f"{folder}: the best trial is not trained again yet")
+    if as_json:
+        print_json(found.to_json())
+        return
+    console = results()
+    console.print(confirmation_table(found), width=min(console.width, 80))
+    with progress_bar("the report") as progress:
+        report = build_report(data, folder / "report.html", progress=progress)
+    console.print()
+    print_line("report", report)
+
+
+def _choice(
+    engine: Literal["packed", "sequential"], slots: str, workers: int | None, ray: str | None
+) -> EngineChoice:
+    from study.engines.choice import AS_THE_CLUSTER_HAS_ROOM, EngineChoice
+    from study.store.provenance import available_cores
+
+    if workers is not None and not 1 <= workers <= MOST_WORKERS:
+        raise InputError(f"--workers: must be 1 to {MOST_WORKERS}, got {workers}")
+    if workers is None:
+        workers = AS_THE_CLUSTER_HAS_ROOM if ray else available_cores()
+    return EngineChoice(engine, _slots(slots), workers, ray)
 
 
 def _slots(given: str) -> int | None:
     if given == "auto":
         return None
-    if not given.isdecimal() or int(given) < 1:
-        raise InputError(f"--slots: got {given!r}; allowed: auto, or a number from 1")
-    return int(given)
+    number = int(given) if given.isdecimal() and len(given) < 9 else 0
+    if not 1 <= number <= MOST_SLOTS:
+        raise InputError(f"--slots: got {given!r:.40}; allowed: auto, or 1 to {MOST_SLOTS}")
+    return number
 
 
 def _train(study: StudySpec, out: Path, storage: str | None, choice: EngineChoice) -> StudyRun:
@@ -111,8 +193,9 @@ def _conclude(finished: StudyRun) -> None:
         console.print(found, width=min(console.width, 80))
     adapter = _best_adapter(finished.folder, data)
     if adapter:
-        console.print(f"\nadapter  {adapter}", highlight=False, soft_wrap=True)
-    console.print(f"report   {report}", highlight=False, soft_wrap=True)
+        console.print()
+        print_line("adapter", adapter)
+    print_line("report", report)
     if finished.stopped_early:
         messages().print("The budget is not used up; the same command continues.")
 

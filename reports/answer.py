@@ -6,9 +6,9 @@ from analysis.comparison import Comparison
 from analysis.distillation import distillation_of
 from analysis.importance import Importances, ParameterImportance
 from analysis.palette import label_of
+from reports.confirmation import headline
 from reports.distillation import verdict
 from reports.evidence import policy_span
-from reports.page import KeyFigure
 from reports.results import Results
 from reports.wording import (
     baseline,
@@ -17,7 +17,6 @@ from reports.wording import (
     listing,
     number,
     share,
-    signed,
 )
 from study.metrics import METRICS
 
@@ -33,6 +32,7 @@ def answer(results: Results) -> tuple[str, ...]:
     found = [
         _best(results),
         _gain(results),
+        _confirmed(results),
         _distillation(results),
         _importance(results.importance),
     ]
@@ -43,40 +43,6 @@ def caution(results: Results) -> tuple[str, ...]:
     """What a reader must know before using the answer."""
     said = (_thin_evidence(results), _pruning(results), _forgetting(results), _luck(results))
     return tuple(sentence for sentence in said if sentence)
-
-
-def key_figures(results: Results) -> tuple[KeyFigure, ...]:
-    """The numbers beside the answer: the best score, its gains, and what mattered most."""
-    data, best = results.data, results.data.best_trial
-    if best is None:
-        return ()
-    label = f"best {label_of(data.objective)}"
-    first = KeyFigure(
-        number(data.value(best)), label, f"trial {best.number} of {_finished(results)}"
-    )
-    gains = [
-        KeyFigure(
-            signed(c.difference),
-            f"{METRICS[c.a.metric].label} against {baseline(c.b.name, results.method)}",
-            f"95 % interval {interval(c.ci)}",
-        )
-        for c in results.comparisons[:2]
-    ]
-    return (first, *gains, *_key_importance(results.importance))
-
-
-def _key_importance(result: Importances | None) -> list[KeyFigure]:
-    if result is None or not result.parameters:
-        return []
-    top = result.parameters[0]
-    if not result.reliable or not top.significant:
-        return [KeyFigure("open", "what mattered", "the evidence is too thin to say")]
-    note = f"of the variance; 95 % interval {interval(top.ci, share)}"
-    return [KeyFigure(share(top.importance), f"importance of {top.name}", note)]
-
-
-def _finished(results: Results) -> str:
-    return f"{len(results.data.complete)} finished"
 
 
 def _best(results: Results) -> str:
@@ -116,6 +82,12 @@ def _one_gain(comparison: Comparison, method: str) -> str:
         return f"not clearly different from {than}"
     way = "better" if comparison.gain > 0 else "worse"
     return f"{number(abs(comparison.difference))} {way} than {than}"
+
+
+def _confirmed(results: Results) -> str:
+    """What fresh seeds and held-out examples say of the best trial."""
+    found = results.confirmation
+    return headline(found, results.method) if found else ""
 
 
 def _distillation(results: Results) -> str:
@@ -189,9 +161,10 @@ def _forgetting(results: Results) -> str:
 
 
 def _luck(results: Results) -> str:
-    if len(results.data.complete) < 2:
+    if results.confirmation is not None or len(results.data.complete) < 2:
         return ""
     return (
         f"The best of {len(results.data.complete)} is partly luck: it was chosen by the very score "
-        "shown here, so expect somewhat less on new examples and fresh seeds."
+        "shown here, so expect somewhat less on new examples and fresh seeds. "
+        "`optuna-study confirm` tests it."
     )

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from analysis.trials import StudyData, load
-from reports import answer, effects, products, sections
+from reports import adapters, answer, effects, products, sections
 from reports.classes import classes_section
+from reports.confirmation import confirmation_section
 from reports.distillation import distillation_section
 from reports.next_study import next_section
+from reports.opening import key_figures
 from reports.page import Page, Section
 from reports.provenance import provenance_section
 from reports.render import render, write
 from reports.results import Results, analyse
 from reports.samples import samples_section
+from reports.side_by_side import page_of_studies
 from reports.sweep import sweep_section
+from reports.trade_offs import cost_section, pareto_section
 from reports.wording import counted, moment
 
 SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
+    confirmation_section,
     sweep_section,
     distillation_section,
     effects.importance_section,
     products.product_section,
     effects.level_section,
     effects.slice_section,
+    effects.parallel_section,
     sections.baseline_section,
+    adapters.adapters_section,
     classes_section,
     samples_section,
-    sections.pareto_section,
+    pareto_section,
+    cost_section,
     sections.history_section,
     sections.trials_section,
     sections.failure_section,
@@ -44,7 +53,7 @@ def build_report(
     *,
     surrogate: str = "auto",
     seed: int = 0,
-    resamples: int = 100,
+    resamples: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write the page of a study and return where it is.
@@ -52,8 +61,15 @@ def build_report(
     Raises InputError where `target` is no study or `out` cannot be written.
     """
     data = target if isinstance(target, StudyData) else load(target, study_name)
-    results = analyse(data, surrogate=surrogate, seed=seed, resamples=resamples, progress=progress)
-    return write(render(page_of(results)), Path(out))
+    options: dict[str, Any] = {"surrogate": surrogate, "seed": seed, "resamples": resamples}
+    return write(render(report_page([data], **options, progress=progress)), Path(out))
+
+
+def report_page(studies: Sequence[StudyData], **options: Any) -> Page:
+    """Return the page of one study, or that of several side by side; options as `analyse` has."""
+    if len(studies) > 1:
+        return page_of_studies(studies, **options)
+    return page_of(analyse(studies[0], **options))
 
 
 def page_of(results: Results) -> Page:
@@ -64,7 +80,7 @@ def page_of(results: Results) -> Page:
         subtitle=_subtitle(results.data),
         answer=answer.answer(results),
         caution=answer.caution(results),
-        key_figures=answer.key_figures(results),
+        key_figures=key_figures(results),
         sections=tuple(section for section in found if section is not None),
         footer="Made by optuna-study. This file needs no network and can be passed on alone.",
     )

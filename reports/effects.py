@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from analysis import plots
+from analysis import overview_plots, plots
 from analysis.importance import Importances
 from analysis.palette import label_of
 from analysis.slices import slice_of, varied_parameters
@@ -19,7 +19,7 @@ from reports.evidence import (
     policy_verdict,
 )
 from reports.figures import SMALL, draw
-from reports.page import Beside, Cell, Facts, Figures, Listing, Part, Prose, Section, Table
+from reports.page import Beside, Cell, Facts, Figure, Figures, Listing, Part, Prose, Section, Table
 from reports.results import Results
 from reports.tables import share_cell
 from reports.wording import interval, number, share
@@ -59,11 +59,27 @@ def _importance_parts(result: Importances, index: int) -> list[Part]:
     shares = Beside((Figures((figure,)),), (said, _importance_table(result)))
     facts = Facts("What this rests on", evidence(result))
     details: list[Part] = []
+    if len(result.parameters) > 2:
+        details.append(Figures((_interactions(result, index),)))
     if result.policies:
         details += [_policy_table(result), Prose((policy_verdict(result),))]
     if result.remarks:
         details.append(Listing("Remarks", result.remarks))
     return [shares, Beside((facts,), tuple(details))]
+
+
+def _interactions(result: Importances, index: int) -> Figure:
+    strongest = result.interactions[0] if result.interactions else None
+    said = "no pair is known"
+    if strongest is not None:
+        said = f"the strongest pair is {' × '.join(strongest.names)} with "
+        said += share(strongest.importance)
+    return draw(
+        f"interactions-{index}",
+        partial(overview_plots.plot_interactions, result),
+        f"Shares as a matrix, single parameters on the diagonal, pairs below it; {said}.",
+        "On the diagonal what a parameter does alone, below it what two do beyond that",
+    )
 
 
 def _reliability(result: Importances) -> str:
@@ -182,4 +198,25 @@ def slice_section(results: Results) -> Section | None:
         )
         if figures
         else None
+    )
+
+
+def parallel_section(results: Results) -> Section | None:
+    """All parameters of all trials in one figure."""
+    data = results.data
+    if len(data.complete) < 5 or len(varied_parameters(data)) < 2:
+        return None
+    figure = draw(
+        "parallel",
+        partial(overview_plots.plot_parallel, data, result=results.importance),
+        f"Every finished trial as a line through its parameters to its {label_of(data.objective)}; "
+        "the best tenth stands out.",
+        size=(9.6, 3.2),
+    )
+    return Section(
+        "parallel",
+        "All parameters at once",
+        "Every line is a finished trial, from its parameters to its score. Where the lines of the "
+        "best tenth run together, good trials agree; where they spread, that parameter is free.",
+        (Figures((figure,), "full"),),
     )

@@ -1,25 +1,18 @@
 """What a page consists of: plain data that the templates draw and a test can look at.
 
 Every text is plain text; the templates escape it.  The only ready-made markup is a figure's SVG,
-which `reports.figures` serialises itself.
+which `reports.figures` serialises itself; beside it stands what drew it, so that a figure can be
+saved in another format.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias
 
 Sortable = float | str
-
-
-@dataclass(frozen=True)
-class KeyFigure:
-    """One number that the page opens with."""
-
-    value: str
-    label: str
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,12 +31,24 @@ class Figure:
     identifier: str
     svg: str
     alt: str
-    caption: str = ""
+    caption: str
+    size: tuple[float, float]  # inches
+    plot: Callable[[Any], Any] = field(repr=False, compare=False)  # draws on given Axes
+
+
+@dataclass(frozen=True)
+class KeyFigure:
+    """One number that the page opens with, what it means, and the drawing that shows it."""
+
+    value: str
+    label: str
+    note: str = ""
+    figure: Figure | None = None
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Drawings side by side where there is room; `size` is "wide" or "small"."""
+    """Drawings side by side where there is room; `size` is "wide", "small" or "full"."""
 
     kind: ClassVar[str] = "figures"
     figures: tuple[Figure, ...]
@@ -61,7 +66,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a header row; the rows named in `marked` stand out."""
+    """A table with a header row; the rows named in `marked` stand out.
+
+    `choices` names the column by whose few values the rows can be chosen; None for no filter.
+    """
 
     kind: ClassVar[str] = "table"
     caption: str
@@ -69,6 +77,12 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     sortable: bool = False
     marked: frozenset[int] = frozenset()
+    choices: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The caption as part of a file's name."""
+        return re.sub(r"[^a-z0-9]+", "-", self.caption.lower()).strip("-")[:60] or "table"
 
 
 @dataclass(frozen=True)
@@ -157,3 +171,30 @@ class Page:
     key_figures: tuple[KeyFigure, ...]
     sections: tuple[Section, ...]
     footer: str
+
+    def parts(self) -> Iterator[tuple[str, Part]]:
+        """Yield every part with its section's identifier, those that stand beside others too."""
+        for section in self.sections:
+            for part in _flat(section.parts):
+                yield section.identifier, part
+
+    def figures(self) -> Iterator[Figure]:
+        """Yield every drawing in the page's order."""
+        yield from (key.figure for key in self.key_figures if key.figure is not None)
+        for _, part in self.parts():
+            if isinstance(part, Figures):
+                yield from part.figures
+
+    def tables(self) -> Iterator[tuple[str, Table]]:
+        """Yield every table with its section's identifier."""
+        for identifier, part in self.parts():
+            if isinstance(part, Table):
+                yield identifier, part
+
+
+def _flat(parts: tuple[Part, ...]) -> Iterator[Part]:
+    for part in parts:
+        if isinstance(part, Beside):
+            yield from _flat((*part.left, *part.right))
+        else:
+            yield part

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from analysis.palette import printable
 from reports.page import Page
 from study.errors import InputError
+
+CODE = re.compile("`([^`\n]+)`")
 
 
 def render(page: Page) -> str:
@@ -27,11 +30,18 @@ def write(document: str, out: Path) -> Path:
         handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(document)
-        Path(name).chmod(0o644)
+        Path(name).chmod(0o666 & ~_umask())
         Path(name).replace(out)
     except OSError as error:
         raise InputError(f"{out}: cannot write the report: {error.strerror or error}") from error
     return out
+
+
+def _umask() -> int:
+    """Return what the user wants nobody else to do with new files; asking means setting it."""
+    before = os.umask(0o077)
+    os.umask(before)
+    return before
 
 
 @cache
@@ -44,8 +54,14 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
     )
     environment.globals["inlined"] = lambda name: Markup(_template_text(name))
+    environment.filters["coded"] = _coded
     environment.filters["svg"] = Markup  # serialised by reports.figures, which escapes its text
     return environment
+
+
+def _coded(text: str) -> Markup:
+    """The text escaped, what stands between backticks as code."""
+    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def _template_text(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from analysis.adapters import Adapters, against_base
 from analysis.comparison import (
     Comparison,
     Score,
@@ -13,6 +14,7 @@ from analysis.comparison import (
     headline_metric,
     scores_in,
 )
+from analysis.confirmation import Confirmation, confirmation_of
 from analysis.confounding import Confounding
 from analysis.importance import Importances
 from analysis.next_study import Proposal, propose
@@ -20,6 +22,8 @@ from analysis.surfaces import Surface
 from analysis.trials import StudyData, capacity_of, confounding_of, importances_of, surface_of
 from study.errors import InputError
 from study.metrics import Array
+
+FITTED_TRIALS = 20_000  # in all refits together
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,14 @@ class Results:
     confounding: Confounding | None  # what acts as one, for the first objective
     capacity: Confounding | None  # whether rank and modules act through their size
     surface: Surface | None  # the first objective over alpha and learning rate
+    confirmation: Confirmation | None  # what fresh seeds say of the best trial
     proposal: Proposal | None  # what to search next; None where this program did not run the study
     metric: str | None  # by which models are compared
     comparisons: tuple[Comparison, ...]  # the best against every baseline, headline metric on dev
     all_comparisons: tuple[Comparison, ...]  # the same on every metric and split
     model_scores: tuple[Score, ...]
     example_scores: Mapping[str, Array]  # model -> (N,)
+    adapters: Adapters | None = None  # the base against each; None where no base is stored
 
     @property
     def method(self) -> str:
@@ -55,10 +61,15 @@ def analyse(
     *,
     surrogate: str = "auto",
     seed: int = 0,
-    resamples: int = 100,
+    resamples: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Results:
-    """Return all results of a study, bootstrap and resampling seeded by `seed`."""
+    """Return all results of a study, bootstrap and resampling seeded by `seed`.
+
+    The importances are refitted `resamples` times for their intervals; None for 100, and fewer
+    where there are many trials, whose refits differ less and take longer.
+    """
+    resamples = refits_for(len(data.complete)) if resamples is None else resamples
     found, problem = _importances(data, surrogate, seed, resamples, progress)
     compared = [
         c
@@ -67,7 +78,7 @@ def analyse(
         for c in against_baselines(data, m, s, seed=seed)
     ]
     metric = headline_metric(data)
-    few = min(resamples, 20)
+    few = max(min(resamples // 2, 20), 2)
     believed = bool(found) and found[0].reliable  # all of this rests on the same trials
     product = confounding_of(data, seed=seed, resamples=few) if believed else None
     first = data.splits[0] if data.splits else ""
@@ -78,13 +89,27 @@ def analyse(
         confounding=product,
         capacity=capacity_of(data, seed=seed, resamples=few) if believed else None,
         surface=surface_of(data, seed=seed) if believed else None,
+        confirmation=confirmation_of(data, seed=seed),
         proposal=propose(data, found[0], product) if found and data.is_ours else None,
         metric=metric,
         comparisons=tuple(c for c in compared if (c.a.metric, c.a.split) == (metric, first)),
         all_comparisons=tuple(compared),
         model_scores=tuple(scores_in([c for c in compared if c.a.metric == metric])),
         example_scores=example_scores(data, metric) if metric else {},
+        adapters=_adapters(data, first, seed),
     )
+
+
+def refits_for(trials: int) -> int:
+    """Return how many refits give intervals of a study of so many trials."""
+    return min(max(FITTED_TRIALS // max(trials, 1), 20), 100)
+
+
+def _adapters(data: StudyData, split: str, seed: int) -> Adapters | None:
+    try:
+        return against_base(data, split=split, seed=seed)
+    except InputError:
+        return None  # no base, nothing adapted, or nothing stored example by example
 
 
 def _importances(

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 import numpy as np
 
+from analysis.adapter_plots import flagged_names
 from analysis.trials import StudyData
 from reports.page import Sample, Samples, Section, Words
 from reports.results import Results
 from reports.wording import number
 from study.metrics import METRICS, OF_CLASSES
 
-IMPROVED, LOWEST, ORDINARY = 3, 2, 3
+CHANGED, LOST, EXTREME, ORDINARY = 3, 2, 2, 2
+ADAPTERS = 3
 
 
 def samples_section(results: Results) -> Section | None:
-    """What base and best made of a few examples; None where no outputs are stored."""
+    """What base and chosen adapters made of a few examples; None where none are stored."""
     data, metric = results.data, results.metric
     if metric is None or data.best_trial is None or "base" not in data.baselines:
         return None
     try:
-        samples = _samples(data, metric)
+        samples = _samples(data, metric, _shown(results))
     except LookupError:
         return None
     reading = (
-        "Examples that gained most from base to best, those that are still worst, and a few taken "
-        "evenly from the rest. "
+        "What base and adapters made of the examples that changed most from base to best, for "
+        "better and for worse, of the worst and the best, and of a few taken evenly from the rest. "
     )
     if metric in OF_CLASSES:
         reading += "A marked label is wrong."
@@ -39,10 +42,22 @@ def samples_section(results: Results) -> Section | None:
     return Section("samples", title, reading, (Samples(samples),))
 
 
-def _samples(data: StudyData, metric: str) -> tuple[Sample, ...]:
-    assert data.best_trial is not None
-    models = {"base": data.outputs("base"), f"trial {data.best_trial.number}": data.outputs("best")}
-    base, best = models.values()
+def _shown(results: Results) -> list[int]:
+    """The best trial, those that are flagged, then the next best: three adapters at most."""
+    assert results.data.best_trial is not None
+    found = results.adapters
+    flagged = flagged_names(found) if found is not None else set()
+    ranked = [trial.number for trial in results.data.ranked()]
+    suspect = [number for number in ranked if f"trial {number}" in flagged]
+    compared = [m.who for m in found.adapters] if found is not None else []
+    others = [number for number in ranked if number in compared]
+    return list(dict.fromkeys([ranked[0], *suspect, *others]))[:ADAPTERS]
+
+
+def _samples(data: StudyData, metric: str, trials: Sequence[int]) -> tuple[Sample, ...]:
+    models = {"base": data.outputs("base")}
+    models |= {f"trial {number}": data.outputs(number) for number in trials}
+    base, best, *_ = models.values()
     sign = 1.0 if METRICS[metric].direction == "maximize" else -1.0
     before, after = (np.nan_to_num(sign * frame[metric].to_numpy()) for frame in (base, best))
     return tuple(
@@ -65,15 +80,24 @@ def _score(value: float, metric: str) -> str:
 
 
 def chosen(before: np.ndarray, after: np.ndarray) -> dict[int, str]:
-    """Return example -> why it is shown, from the scores (N,) of base and best, higher better."""
+    """Return example -> why it is shown, from the scores (N,) of base and best, higher better.
+
+    Examples of equal score are taken in their order; what lost nothing is not said to have lost.
+    """
     gain = after - before
-    picks = {int(i): "gained most" for i in np.argsort(-gain, kind="stable")[:IMPROVED]}
-    for i in np.argsort(after, kind="stable")[:LOWEST]:
-        picks.setdefault(int(i), "still worst")
+    lost = np.flatnonzero(gain < 0)
+    picks = dict.fromkeys(_first(-gain, CHANGED), "gained most")
+    for i in lost[_first(gain[lost], LOST)]:
+        picks.setdefault(int(i), "lost most")
+    for why, order in (("still worst", after), ("among the best", -after)):
+        for i in _first(order, EXTREME):
+            picks.setdefault(i, why)
     rest = [i for i in range(len(after)) if i not in picks]
-    for i in rest[:: max(len(rest) // ORDINARY, 1)][:ORDINARY]:
-        picks[i] = "ordinary"
-    return picks
+    return picks | dict.fromkeys(rest[:: max(len(rest) // ORDINARY, 1)][:ORDINARY], "ordinary")
+
+
+def _first(order: np.ndarray, count: int) -> list[int]:
+    return [int(i) for i in np.argsort(order, kind="stable")[:count]]
 
 
 def compared(output: str, target: str) -> tuple[Words, ...]:

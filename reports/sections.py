@@ -10,9 +10,9 @@ from functools import partial
 from analysis import plots
 from analysis.palette import label_of
 from reports.figures import draw
-from reports.page import Cell, Figures, Prose, Section, Table
+from reports.page import Figures, Prose, Section
 from reports.results import Results
-from reports.tables import cell, comparison_table, failure_table, trial_table
+from reports.tables import comparison_table, failure_table, trial_table
 from reports.wording import configuration, number
 from study.metrics import OF_CLASSES
 
@@ -103,33 +103,6 @@ def history_section(results: Results) -> Section | None:
     )
 
 
-def pareto_section(results: Results) -> Section | None:
-    """The front of a study of several objectives."""
-    data = results.data
-    if len(data.objectives) < 2 or not data.complete:
-        return None
-    figure = draw(
-        "pareto",
-        partial(plots.plot_pareto, data),
-        f"{data.objectives[0]} against {data.objectives[1]}; {len(data.pareto_trials)} trials are "
-        "beaten by no other.",
-    )
-    rows = tuple(
-        (cell(t.number), *(cell(v) for v in t.values), Cell(configuration(t.params)))
-        for t in data.pareto_trials
-    )
-    return Section(
-        "pareto",
-        "What cannot be had together",
-        "A trial on the line is beaten by no other in every objective at once: to gain in one is "
-        "to lose in another.",
-        (
-            Figures((figure,)),
-            Table("Trials on the front", ("trial", *data.objectives, "configuration"), rows, True),
-        ),
-    )
-
-
 def trials_section(results: Results) -> Section | None:
     """Every trial in one sortable table."""
     table = trial_table(results.data)
@@ -139,7 +112,8 @@ def trials_section(results: Results) -> Section | None:
         else Section(
             "trials",
             "All trials",
-            "Choose a column's heading to sort by it. The best is marked.",
+            "Choose a column's heading to sort by it; type words, or column=value, to filter. "
+            "The best is marked. Each dot of the figures above is a row here: point at one.",
             (table,),
         )
     )

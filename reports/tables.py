@@ -51,7 +51,7 @@ def trial_table(data: StudyData) -> Table | None:
     numbers = _best_numbers(data)
     marked = frozenset(i for i, t in enumerate(data.frozen_trials) if t.number in numbers)
     rows = tuple(zip(*cells, strict=True))
-    return Table("All trials", tuple(columns), rows, sortable=True, marked=marked)
+    return Table("All trials", tuple(columns), rows, True, marked, choices="state")
 
 
 def _attribute(name: str, values: list[Any]) -> tuple[str, list[Any]]:
@@ -102,7 +102,7 @@ def space_table(data: StudyData) -> Table | None:
     """The search space as Optuna knows it."""
     if not data.distributions:
         return None
-    rows = tuple((Cell(name), Cell(_range(d))) for name, d in data.distributions.items())
+    rows = tuple((Cell(name), Cell(range_of(d))) for name, d in data.distributions.items())
     return Table("Search space", ("parameter", "range"), rows)
 
 
@@ -150,7 +150,8 @@ def _verdict(comparison: Comparison) -> str:
     return "better" if comparison.gain > 0 else "worse"
 
 
-def _range(distribution: Any) -> str:
+def range_of(distribution: Any) -> str:
+    """A parameter's choices, or its range with step and scale, in words."""
     if hasattr(distribution, "choices"):
         return ", ".join(number(choice) for choice in distribution.choices)
     text = f"{number(distribution.low)} to {number(distribution.high)}"

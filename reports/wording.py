@@ -72,6 +72,13 @@ def signed(value: float) -> str:
     return ("+" if value >= 0 else "−") + number(abs(float(value)), 3)
 
 
+def alike_signed(values: Iterable[float]) -> Callable[[float], str]:
+    """A way to write differences of one kind with the same decimals and their signs."""
+    largest = max(map(abs, values), default=0.0)
+    places = min(max(decimals(largest), 1), 3)
+    return lambda v: ("+" if v >= 0 else "−") + f"{abs(v):.{places}f}"
+
+
 def interval(ci: tuple[float, float], write: Callable[[float], str] | None = None) -> str:
     """An interval in words; without a way to write them both ends are signed and alike."""
     if write is None:

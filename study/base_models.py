@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from study.errors import InputError
 from study.hub import check_reachable
+from study.remote_code import own_class, why_not_loaded
 from study.seeds import derive_seed
 from study.spec import PAIR_LANGUAGES, BaseModelSpec, StudySpec, TaskName
 
@@ -23,6 +24,7 @@ MODEL_CLASSES: Mapping[TaskName, str] = {
     "translation": "AutoModelForSeq2SeqLM",
     "causal_translation": "AutoModelForCausalLM",
     "classification": "AutoModelForSequenceClassification",
+    "masked_diffusion": "AutoModelForMaskedLM",
 }
 HEADS = ("pre_classifier", "classifier", "score", "classification_head")
 """What transformers calls the layers above the pretrained body, trained in full by every method."""
@@ -63,7 +65,7 @@ def locate_base(spec: StudySpec, progress: TrainProgress | None = None) -> str:
     if spec.distillation is not None:
         locate_teacher(spec, progress)
     if spec.base.model != "embedded":
-        return _located(spec.base.model, spec.base.revision, "base.model")
+        return located(spec.base.model, spec.base.revision, "base.model")
     return _embedded(spec, "base", progress)
 
 
@@ -72,11 +74,12 @@ def locate_teacher(spec: StudySpec, progress: TrainProgress | None = None) -> st
     assert spec.distillation is not None, "a study without a teacher"
     teacher = spec.distillation.teacher
     if teacher != "embedded":
-        return _located(teacher, spec.distillation.revision, "distillation.teacher")
+        return located(teacher, spec.distillation.revision, "distillation.teacher")
     return _embedded(spec, "teacher", progress)
 
 
-def _located(model: str, revision: str | None, key: str) -> str:
+def located(model: str, revision: str | None, key: str) -> str:
+    """Return a folder that holds a checkpoint, or a name that the hub knows; InputError if none."""
     if not _is_folder(model, key):
         check_reachable(model, "model", key, revision)
     return model
@@ -94,6 +97,10 @@ def _embedded(
         from study.llama_building import embedded_llama
 
         return str(embedded_llama(part, spec.data.seed, progress))
+    if spec.task == "masked_diffusion":
+        from study.masked_building import embedded_masked
+
+        return str(embedded_masked(spec.data.seed, progress))
     from study.classifier_building import embedded_classifier
 
     language = spec.data.subset or "mnli"
@@ -127,8 +134,8 @@ def load_base(
             warnings.simplefilter("ignore")
             model, missing, tokenizer = _from_pretrained(location, spec, task, labels)
     except Exception as error:  # transformers raises many kinds, all meaning: cannot be loaded
-        message = " ".join(str(error).split())[:300]
-        raise InputError(f"{key}: cannot load {location!r}: {message}") from error
+        reason = why_not_loaded(error, spec)
+        raise InputError(f"{key}: cannot load {location!r}: {reason}") from error
     fresh = frozenset(n for n in missing if task == "classification" and _is_of_a_head(n))
     lost = sorted(set(missing) - fresh)
     if lost:  # transformers would leave them random and say so in a warning
@@ -138,7 +145,7 @@ def load_base(
 
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     model.eval().requires_grad_(False)
-    if model.can_generate():
+    if model.can_generate() and model.generation_config is not None:
         model.generation_config.max_length = None  # the study file's max_new_tokens rules
     draw_fresh({name: model.get_parameter(name) for name in fresh}, model.config, seed=0)
     return BaseModel(model, tokenizer, location, fresh)
@@ -154,7 +161,7 @@ def _from_pretrained(
     options = {"revision": spec.revision or "main", "trust_remote_code": spec.trust_remote_code}
     config = transformers.AutoConfig.from_pretrained(location, **options)
     name_labels(config, labels)
-    model, loading = getattr(transformers, MODEL_CLASSES[task]).from_pretrained(
+    model, loading = model_class(location, config, spec, task).from_pretrained(
         location,
         config=config,
         dtype=getattr(torch, spec.dtype),
@@ -164,6 +171,14 @@ def _from_pretrained(
     )
     tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
     return model, list(loading["missing_keys"]), tokenizer
+
+
+def model_class(location: str, config: Any, spec: BaseModelSpec, task: TaskName) -> Any:
+    """Return what loads the model: transformers' class for the task, or the model's own."""
+    import transformers
+
+    own = own_class(location, config, spec) if task == "masked_diffusion" else None
+    return own or getattr(transformers, MODEL_CLASSES[task])
 
 
 def load_tokenizer(location: str, spec: BaseModelSpec) -> tuple[Any, Any]:
@@ -179,8 +194,8 @@ def load_tokenizer(location: str, spec: BaseModelSpec) -> tuple[Any, Any]:
         config = AutoConfig.from_pretrained(location, **options)
         return AutoTokenizer.from_pretrained(location, **options), config
     except Exception as error:
-        message = " ".join(str(error).split())[:300]
-        raise InputError(f"base.model: cannot load {location!r}: {message}") from error
+        reason = why_not_loaded(error, spec)
+        raise InputError(f"base.model: cannot load {location!r}: {reason}") from error
 
 
 def name_labels(config: Any, labels: Sequence[str]) -> None:

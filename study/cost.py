@@ -7,10 +7,10 @@ from typing import Any
 from study.base_models import BaseModel, locate_base
 from study.data.corpora import corpus_of
 from study.data.embedded import Pair
-from study.data.readers import Corpus
+from study.data.readers import SPLITS, Corpus
 from study.data.remarks import data_remarks
 from study.engines.attaching import attach
-from study.hyperparameters import MethodSpec
+from study.hyperparameters import MethodSpec, TrainingSpec
 from study.methods import METHODS, check_methods
 from study.metrics.needs import check_metrics, metric_remarks
 from study.spec import StudySpec
@@ -50,14 +50,25 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
         "base_parameters": base,
         "adapters": {n: {"pairs": p, "parameters": c} for n, (p, c) in counts.items()},
         "trials": spec.search.trials,
-        "lines": [*lines, f"search   {spec.search.trials} trials of {spec.training.steps} steps"],
+        "lines": [*lines, f"search   {spec.search.trials} trials of {_steps(spec, corpus)} steps"],
     }
+
+
+def _steps(spec: StudySpec, corpus: Corpus[Any]) -> str:
+    """Return how many steps a trial has, or the least and the most."""
+    each = [
+        TrainingSpec(epochs=epochs, batch_size=size, steps=steps).counted(len(corpus.train)).steps
+        for epochs in spec.values_of("epochs")
+        for size in spec.values_of("batch_size")
+        for steps in spec.values_of("steps")
+    ]
+    return f"{min(each):,}" if min(each) == max(each) else f"{min(each):,} to {max(each):,}"
 
 
 def _data_line(corpus: Corpus[Any]) -> str:
     seen = {_first(example) for example in corpus.train}
     shared = sum(_first(example) in seen for example in corpus.dev)
-    sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in ("train", "dev", "general"))
+    sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in SPLITS if corpus.split(s))
     warning = f"; {shared} dev sources stand in train too: scores flatter" if shared else ""
     return f"data     {sizes} pairs{warning}"
 

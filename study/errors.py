@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+LONGEST = 1000  # characters of a line
+SECRETS = (
+    re.compile(r"([\w+.-]+:/{1,3}[^\s:@/]*:)\S*@"),  # of a URL, and of one taken for a path
+    re.compile(r"(?i)(\b\w*(?:pass(?:w(?:or)?d)?|pwd|secret)=)[^&\s]+"),
+)
 
 
 class InputError(Exception):
@@ -13,10 +20,24 @@ class InputError(Exception):
 
     def __init__(self, problems: str | Sequence[str]) -> None:
         lines = (problems,) if isinstance(problems, str) else problems
-        self.problems = tuple(map(_one_line, lines))
+        self.problems = tuple(_one_line(without_secrets(line)) for line in lines)
         super().__init__("\n".join(self.problems))
 
 
+def without_secrets(text: str) -> str:
+    """Return a text without the passwords of URLs in it, whoever wrote it.
+
+    By pattern, not by parsing: what cannot be parsed may hold a password too.
+    """
+    for pattern in SECRETS:
+        text = pattern.sub(lambda found: f"{found[1]}***{'@' * found[0].endswith('@')}", text)
+    return text
+
+
 def _one_line(problem: str) -> str:
-    """Escape line ends and control characters, which a quoted key or a file name may hold."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in problem)
+    """Escape line ends and control characters, which a quoted key or a file name may hold.
+
+    What is longer than anybody reads is cut in its middle: the place stands first, the rule last.
+    """
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in problem)
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from study.base_models import BaseModel, load_base, locate_base
+from study.base_models import PICKLE_SUFFIXES, BaseModel, load_base, locate_base
 from study.data.corpora import corpus_of
 from study.engines.process import be_one_quiet_thread
 from study.errors import InputError
@@ -59,7 +59,7 @@ def export_trial(
     is_adapter = (source / "adapter_config.json").is_file()  # else it was full fine-tuning
     merge = merge and is_adapter
     if merge:
-        _check_mergeable(spec, source)
+        _check_mergeable(source)
     out = out or run / "export" / (source.name + ("-merged" if merge else ""))
     be_one_quiet_thread()
     with _whole(out) as unfinished:
@@ -78,18 +78,34 @@ def export_trial(
 def _adapter(run: Path, number: int) -> Path:
     folder = adapter_folder(run, trial_name(number))
     if folder.is_dir():
+        _check_is_ours(run, folder)
         return folder
-    kept = sorted(int(f.name.removeprefix("trial-")) for f in folder.parent.glob("trial-*"))
+    names = (f.name.removeprefix("trial-") for f in folder.parent.glob("trial-*"))
+    kept = sorted(int(name) for name in names if name.isdecimal())
     allowed = f"kept are {', '.join(map(str, kept))}" if kept else "none is kept there"
     raise InputError(
         f"{run}: no adapter of trial {number}; {allowed}, see search.keep_adapters of the study"
     )
 
 
-def _check_mergeable(spec: StudySpec, source: Path) -> None:
+def _check_is_ours(run: Path, folder: Path) -> None:
+    """Refuse links, which may lead anywhere, and weights that would have to be unpickled."""
+    if any(p.is_symlink() for p in (run / "adapters", folder, *folder.rglob("*"))):
+        raise InputError(f"{folder}: holds a link; an adapter's files lie in the run folder")
+    if not any(folder.glob("*.safetensors")):
+        pickles = sorted(p.name for p in folder.iterdir() if p.suffix in PICKLE_SUFFIXES)
+        found = f", got {', '.join(pickles)}" if pickles else ""
+        raise InputError(f"{folder}: no *.safetensors file{found}; pickled weights are not loaded")
+
+
+def _check_mergeable(source: Path) -> None:
     import json
 
-    kind = json.loads((source / "adapter_config.json").read_text(encoding="utf-8"))["peft_type"]
+    path = source / "adapter_config.json"
+    try:
+        kind = json.loads(path.read_text(encoding="utf-8"))["peft_type"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{path}: no configuration of an adapter: {error}") from None
     if kind == "PREFIX_TUNING":
         raise InputError(
             "--merge: a prefix is read beside the weights and cannot be merged into them; "
@@ -105,14 +121,22 @@ def _base(spec: StudySpec, location: str | None = None) -> BaseModel:
 
 def _merged(spec: StudySpec, base: BaseModel, source: Path, out: Path) -> Tensor:
     """Write base plus adapter as one model; returns the logits of the two before."""
-    from peft import PeftModel
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        adapted = PeftModel.from_pretrained(base.model, source).eval()
+        adapted = _adapted(base, source)
         before = _logits(spec, base)
         adapted.merge_and_unload().save_pretrained(out)
     return before
+
+
+def _adapted(base: BaseModel, source: Path) -> Any:
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(base.model, source).eval()
+    except Exception as error:  # PEFT raises many kinds, all meaning: cannot be loaded
+        message = " ".join(str(error).split())[:300]
+        raise InputError(f"{source}: cannot load the adapter: {message}") from error
 
 
 @torch.inference_mode()

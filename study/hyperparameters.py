@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from study.methods import METHODS, MethodName
+from study.optimizers import OptimizerName
 
+MOST, MOST_ROWS = 1_000_000_000, 65_536  # what no study needs, and no machine has memory for
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
 
 
@@ -66,17 +68,30 @@ class MethodSpec(Strict):
 
 
 class TrainingSpec(Strict):
-    """How one trial trains: AdamW with a warm-up, a schedule and gradient clipping."""
+    """How one trial trains: an optimizer with a warm-up, a schedule and gradient clipping.
+
+    Where `epochs` are given they say how many steps there are, once the examples are counted.
+    """
 
     learning_rate: Annotated[float, Field(strict=True, gt=0)] = 3e-4
-    steps: Annotated[int, Field(ge=1, strict=True)] = 120
-    batch_size: Annotated[int, Field(ge=1, strict=True)] = 16
+    steps: Annotated[int, Field(ge=1, le=MOST, strict=True)] = 120
+    epochs: Annotated[float, Field(strict=True, gt=0, le=MOST)] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=MOST_ROWS, strict=True)] = 16
+    cutoff_tokens: Annotated[int, Field(ge=4, le=MOST, strict=True)] | None = None
+    optimizer: OptimizerName = "adamw"
     warmup_fraction: Fraction = 0.05
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     weight_decay: Annotated[float, Field(strict=True, ge=0)] = 0.0
     max_grad_norm: Annotated[float, Field(strict=True, gt=0)] = 1.0
-    report_every: Annotated[int, Field(ge=1, strict=True)] = 30
+    report_every: Annotated[int, Field(ge=1, le=MOST, strict=True)] = 30
     base_dropout: StrictBool = False
+
+    def counted(self, examples: int) -> Self:
+        """Return the same with the steps that its epochs are, of so many training examples."""
+        if self.epochs is None:
+            return self
+        steps = math.ceil(self.epochs * examples / self.batch_size)
+        return self.model_copy(update={"steps": steps})
 
 
 class DistillationSpec(Strict):
@@ -150,7 +165,9 @@ def is_choice(name: str) -> bool:
 
 def limits_of(name: str) -> tuple[float, float]:
     """Return between which values a numeric hyperparameter must lie; the ends may be excluded."""
-    bounds = searchable()[name].model_fields[field_of(name)].metadata
+    field = searchable()[name].model_fields[field_of(name)]
+    optional = [m for kind in get_args(field.annotation) for m in getattr(kind, "__metadata__", ())]
+    bounds = [*field.metadata, *(b for m in optional for b in getattr(m, "metadata", ()))]
     found = {
         key: getattr(b, key) for b in bounds for key in ("ge", "gt", "le", "lt") if hasattr(b, key)
     }
@@ -159,4 +176,9 @@ def limits_of(name: str) -> tuple[float, float]:
 
 
 def _annotation(name: str) -> Any:
-    return searchable()[name].model_fields[field_of(name)].annotation
+    """Return a field's type; of one that may be missing the type that it has where it is given."""
+    annotation = searchable()[name].model_fields[field_of(name)].annotation
+    given = [kind for kind in get_args(annotation) if kind is not type(None)]
+    if get_origin(annotation) is Literal or len(given) != 1:
+        return annotation
+    return given[0] if get_origin(given[0]) is not Annotated else get_args(given[0])[0]

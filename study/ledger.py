@@ -10,7 +10,7 @@ import math
 import sqlite3
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,14 @@ from study.store import records, trial_rows
 from study.store.adapters import remove_adapters, save_adapter, saved_trials, trial_name
 from study.store.claims import Claim, Claims
 from study.store.parents import GRACE_SECONDS, Parent
-from study.store.storage import close_after_writing, hidden, open_for_writing
+from study.store.storage import (
+    NO_STUDY,
+    close_after_writing,
+    hidden,
+    named_damage,
+    one_line,
+    open_for_writing,
+)
 from study.trials import TrialConfig, TrialResult, baseline_configs
 
 
@@ -45,7 +52,8 @@ def open_ledger(url: str, spec: StudySpec, out: Path) -> Iterator[Ledger]:
     storage = open_for_writing(url)
     try:
         with _as_input_errors(url, out):
-            ledger = Ledger(storage, spec, out)
+            with named_damage(hidden(url), NO_STUDY):
+                ledger = Ledger(storage, spec, out)
             try:
                 yield ledger
             finally:
@@ -60,8 +68,7 @@ def _as_input_errors(url: str, out: Path) -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, DBAPIError, sqlite3.Error) as error:
-        cause = " ".join(str(error.__cause__ or error).split())[:200]
-        problem = f"{hidden(url)}: cannot write the database: {hidden(cause)}; {kept}"
+        problem = f"{hidden(url)}: cannot write the database: {one_line(error)}; {kept}"
         raise InputError(problem) from error
     except OSError as error:
         problem = f"{error.filename or out}: cannot write: {error.strerror}; {kept}"
@@ -268,6 +275,27 @@ class Ledger:
         else:
             self._claims.release(claim)
 
+    def unconfirmed(self, configs: Sequence[TrialConfig]) -> list[TrialConfig]:
+        """Return the confirmations that are not stored yet."""
+        rows = records.read_evaluations(self._engine, self._id, role="confirm")
+        known = {(row.trial_number, row.name, row.seed) for row in rows}
+        return [c for c in configs if (c.repeats, c.name, c.seed) not in known]
+
+    def record_confirmation(self, config: TrialConfig, result: TrialResult) -> None:
+        """Store a training on a fresh seed, which is no Optuna trial.
+
+        Raises InputError where an earlier confirmation had other test examples.
+        """
+        stored = records.read_examples(self._engine, self._id).get("test")
+        if stored is not None:
+            texts = tuple(zip(stored.sources, stored.targets, strict=True))
+            if texts != tuple(result.splits["test"].texts):
+                raise InputError(
+                    f"{self._spec.name}: data.test: an earlier confirmation had other examples; "
+                    "the two cannot be compared"
+                )
+        self._record(config, result)
+
     def _tell(
         self, trial: optuna.Trial, claim: Claim, state: TrialState, values: Any = None
     ) -> bool:
@@ -299,7 +327,7 @@ class Ledger:
 
     def _record(self, config: TrialConfig, result: TrialResult) -> None:
         self._record_examples(result)
-        number = config.number if config.role == "search" else None
+        number = config.number if config.role == "search" else config.repeats
         records.write_evaluations(
             self._engine,
             self._id,

@@ -57,6 +57,24 @@ def _divergence(student: Tensor, teacher: Tensor, temperature: Tensor) -> Tensor
     return F.kl_div(soft_student, soft_teacher, reduction="none", log_target=True).sum(dim=-1)
 
 
+def masked_diffusion(logits: Tensor, labels: Tensor, masked: Tensor, scale: Tensor) -> Tensor:
+    """Return each row's cross-entropy in nats at its masked tokens, times the row's scale: (B,).
+
+    With scale 1 / (p · A), for p the probability that a token was masked and A the answer's length,
+    this is LLaDA's estimate of -log p(answer | prompt) / A from above (Nie et al. 2025,
+    arXiv:2502.09992, equation 5), unbiased over p and the masks.
+
+    Args:
+        logits: (n, V), of the masked tokens alone, row by row.
+        labels: (B, T), what stands there.
+        masked: (B, T), n of them true.
+        scale: (B,).
+    """
+    losses = F.cross_entropy(_at_least_float32(logits), labels[masked], reduction="none")  # (n,)
+    by_token = losses.new_zeros(masked.shape).masked_scatter(masked, losses)  # (B, T)
+    return by_token.sum(dim=1) * scale.to(by_token)
+
+
 def _at_least_float32(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from study.errors import InputError
+from study.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:  # hyperparameters reads this table
     from study.base_models import BaseModel
@@ -28,6 +29,10 @@ _BERT = (
     ("intermediate.dense", "output.dense"),
 )
 _DISTILBERT = ("q_lin", "v_lin"), ("q_lin", "k_lin", "v_lin", "out_lin"), ("lin1", "lin2")
+# one linear makes query, key and value together
+_MODERNBERT = ("attn.Wqkv",), ("attn.Wqkv", "attn.Wo"), ("mlp.Wi", "mlp.Wo")
+# the blocks' ff_out is left out: PEFT would find the output head too, which has the same name
+_LLADA = ("q_proj", "v_proj"), ("q_proj", "k_proj", "v_proj", "attn_out"), ("ff_proj", "up_proj")
 _T5 = ("q", "v"), ("q", "k", "v", "o"), ("wi", "wi_0", "wi_1", "wo")
 
 LINEAR_NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
@@ -38,10 +43,14 @@ LINEAR_NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ..
     "llama": _LLAMA,
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
+    "eurobert": _LLAMA,
     "bert": _BERT,
     "roberta": _BERT,
+    "xlm-roberta": _BERT,
     "distilbert": _DISTILBERT,
+    "modernbert": _MODERNBERT,
     "t5": _T5,
+    "llada": _LLADA,
 }
 """model_type -> names of the query and value, of all attention, of the feed-forward linears."""
 
@@ -51,8 +60,8 @@ _IA3_BERT = ("key", "value"), ("output.dense",)
 
 IA3_NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     **dict.fromkeys(("m2m_100", "mbart", "bart", "marian"), _IA3_BART),
-    **dict.fromkeys(("llama", "mistral", "qwen2"), _IA3_LLAMA),
-    **dict.fromkeys(("bert", "roberta"), _IA3_BERT),
+    **dict.fromkeys(("llama", "mistral", "qwen2", "eurobert"), _IA3_LLAMA),
+    **dict.fromkeys(("bert", "roberta", "xlm-roberta"), _IA3_BERT),
     "distilbert": (("k_lin", "v_lin"), ("lin2",)),
     "t5": (("k", "v"), ("wo",)),
 }
@@ -79,15 +88,37 @@ def target_modules(named: str, model_type: str) -> list[str]:
 
 
 def check_targets(model: Any, named: Iterable[str]) -> None:
-    """Raise InputError for a set of target modules that matches nothing in the model."""
-    names = [name for name, _ in model.named_modules()]
+    """Raise InputError for target modules that the model has not, or that no adapter fits."""
     for choice in named:
         targets = target_modules(choice, model.config.model_type)
-        if not any(f".{name}".endswith(f".{target}") for name in names for target in targets):
+        found = {target: _ending_in(target, model) for target in targets}
+        missing = [] if choice in TARGET_SETS else [t for t in targets if not found[t]]
+        if missing or not any(found.values()):
             raise InputError(
-                f"method.target_modules: {choice!r} matches no module of this "
-                f"{model.config.model_type!r} model; allowed: {', '.join(TARGET_SETS)}, "
-                "or names of its linear layers"
+                f"method.target_modules: {', '.join(map(repr, missing)) or repr(choice)} matches "
+                f"no module of this {model.config.model_type!r} model; allowed: "
+                f"{', '.join(TARGET_SETS)}, or names of its linear layers"
+            )
+        if choice not in TARGET_SETS:
+            _check_linear(model, [name for names in found.values() for name in names])
+
+
+def _ending_in(target: str, model: Any) -> list[str]:
+    return [name for name, _ in model.named_modules() if f".{name}".endswith(f".{target}")]
+
+
+def _check_linear(model: Any, names: Sequence[str]) -> None:
+    """Refuse embeddings, norms and whole blocks, and the vocabulary's layer, which may be tied."""
+    from torch import nn
+
+    for name in names:
+        module = model.get_submodule(name)
+        linear = isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+        if not linear or module is model.get_output_embeddings():
+            kind = "the vocabulary's layer" if linear else type(module).__name__
+            raise InputError(
+                f"method.target_modules: {name!r} takes no adapter, got {kind}; allowed: "
+                f"{', '.join(TARGET_SETS)}, or names of this model's linear layers"
             )
 
 
@@ -95,8 +126,31 @@ def check_methods(model: Any, spec: StudySpec) -> None:
     """Raise InputError where a method of the study has no modules in this model."""
     if any(METHODS[name].has("target_modules") for name in spec.methods):
         check_targets(model, spec.values_of("target_modules"))
+        check_ranks(model, spec)
     if "ia3" in spec.methods:
         ia3_modules(model.config.model_type)
+
+
+def check_ranks(model: Any, spec: StudySpec) -> None:
+    """Raise InputError for a rank that cannot be taken out of the smallest adapted weight."""
+    kinds = {"pissa", "olora"} & {*spec.methods, *spec.values_of("init_lora_weights")}
+    methods = [m for m in spec.methods if METHODS[m].has("init_lora_weights")]
+    for choice in spec.values_of("target_modules") if kinds else ():
+        layers = targeted_modules(model, choice)
+        name = min(layers, key=lambda n: min(layers[n].weight.shape))
+        most, rank = min(layers[name].weight.shape), max(_ranks(spec, methods))
+        if rank > most:
+            raise InputError(
+                f"method.rank: {' and '.join(sorted(kinds))}: the adapter is part of the weight, "
+                f"got {rank}; allowed: at most {most}, the smaller side of {name!r}"
+            )
+
+
+def _ranks(spec: StudySpec, methods: Iterable[MethodName]) -> tuple[int, ...]:
+    """Return the ranks that trials of these methods may have."""
+    if any("rank" in spec.search.parameters and spec.search.may_hold("rank", m) for m in methods):
+        return spec.values_of("rank")
+    return (spec.method.rank,)
 
 
 def targeted_modules(model: Any, named: str) -> dict[str, Any]:
@@ -120,6 +174,8 @@ def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) 
         return f"method {method.name!r}"
     if training.base_dropout:
         return "training.base_dropout"
+    if not OPTIMIZERS[training.optimizer].packs:
+        return f"optimizer {training.optimizer!r}"
     named = list(targeted_modules(base.model, method.target_modules).values())
     heads = [base.model.get_submodule(name) for name in base.head]
     named += [m for head in heads for m in head.modules() if list(m.parameters(recurse=False))]
@@ -210,7 +266,12 @@ class Method:
     own: tuple[str, ...] = ()
     decides: Mapping[str, Any] = field(default_factory=dict)
     packs: bool = False  # many trials in one pass over the base
-    tasks: tuple[str, ...] = ("translation", "causal_translation", "classification")
+    tasks: tuple[str, ...] = (
+        "translation",
+        "causal_translation",
+        "classification",
+        "masked_diffusion",
+    )
 
     def has(self, name: str) -> bool:
         """Say whether a hyperparameter of `[method]` means something to it."""

@@ -17,7 +17,9 @@ MAY_CHANGE = {
     ("search", "enqueue"),
     ("search", "space"),  # a name; its parameters are compared
     ("evaluation", "batch_size"),
-    *(("data", split) for split in ("train", "dev", "general")),  # paths; contents are compared
+    *(
+        ("data", split) for split in ("train", "dev", "general", "test")
+    ),  # paths; contents are compared
 }
 _MISSING = "nothing"
 

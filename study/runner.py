@@ -11,7 +11,8 @@ import signal
 import time
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def run_study(
     check_metrics(spec.evaluation)
     url = storage or sqlite_url(out / DATABASE_NAME)
     choice = _allowed(spec, choice, view)
-    with _locked(out, alone=not is_shared(url)):
+    with locked(out, alone=not is_shared(url)):
         corpus = corpus_of(spec) if task is None else None
         corpus_hashes = {} if corpus is None else corpus.hashes()
         with open_ledger(url, spec, out) as ledger:
@@ -100,25 +101,33 @@ def run_study(
                 return StudyRun(out, url, spec.name, stopped_early=False)
             with (
                 reached(choice, view.remarked) as choice,
-                _engine(spec, choice, task, view) as (engine, base),
+                ready_engine(spec, choice, task, view) as (engine, base),
             ):
                 for remark in metric_remarks(spec.evaluation):
                     view.remarked(remark)
                 for remark in data_remarks(spec, corpus, base) if corpus else ():
                     view.remarked(f"data: {remark}")
                 ledger.begin(provenance(choice.name, choice.workers, base, corpus_hashes))
-                stopped = Runner(spec, engine, ledger, view).run(choice.workers)
+                stopped = Runner(spec, engine, ledger, view, task).run(choice.workers)
     return StudyRun(out, url, spec.name, stopped)
 
 
 class Runner:
     """Fills the engine's slots from Optuna, and the ledger from the engine."""
 
-    def __init__(self, spec: StudySpec, engine: Engine, ledger: Ledger, view: View) -> None:
+    def __init__(
+        self,
+        spec: StudySpec,
+        engine: Engine,
+        ledger: Ledger,
+        view: View,
+        examples: Callable[[], int],
+    ) -> None:
         self._spec = spec
         self._engine = engine
         self._ledger = ledger
         self._view = view
+        self._task = task
         self._space = spec.search.search_space
         self._objective = spec.evaluation.objective[0]
         self._baselines = {config.number: config for config in baseline_configs(spec)}
@@ -133,7 +142,7 @@ class Runner:
     def run(self, workers: int) -> bool:
         """Run until the budget is used; returns whether it was stopped before."""
         done = self._ledger.counted()
-        with self._view.searching(self._total, done, workers), _stop_signals() as interruptible:
+        with self._view.searching(self._total, done, workers), stop_signals() as interruptible:
             try:
                 self._loop(interruptible)
             except KeyboardInterrupt:
@@ -163,10 +172,17 @@ class Runner:
             if claim is None:
                 return
             config = self._config_of(claim)
+            if config.training.epochs is not None:
+                config = replace(config, training=config.training.counted(self._examples))
             self._claims[config.number] = claim
             self._running[config.number] = config
             self._engine.start(config)
             self._view.started(config)
+
+    @cached_property
+    def _examples(self) -> int:
+        """How many examples an epoch has."""
+        return len(self._task.examples("train") if self._task else corpus_of(self._spec).train)
 
     def _config_of(self, claim: Claim) -> TrialConfig:
         if claim.is_baseline:
@@ -260,7 +276,7 @@ class Runner:
 
 
 @contextmanager
-def _locked(out: Path, *, alone: bool) -> Iterator[None]:
+def locked(out: Path, *, alone: bool) -> Iterator[None]:
     """Make the run folder; on an SQLite file of its own a run has it `alone`."""
     lock = FileLock(out / ".lock")
     try:
@@ -291,7 +307,7 @@ def _allowed(spec: StudySpec, wanted: EngineChoice, view: View) -> EngineChoice:
 
 
 @contextmanager
-def _engine(
+def ready_engine(
     spec: StudySpec, choice: EngineChoice, task: Task | None, view: View
 ) -> Iterator[tuple[Engine, str]]:
     """Yield an engine that is ready, and the base's location."""
@@ -312,7 +328,7 @@ def _engine(
 
 
 @contextmanager
-def _stop_signals() -> Iterator[Callable[[], Any]]:
+def stop_signals() -> Iterator[Callable[[], Any]]:
     """Turn SIGINT and SIGTERM into KeyboardInterrupt, but only where nothing is being written.
 
     Yields a context manager for the places that may be interrupted.  A second signal is left to

@@ -63,7 +63,8 @@ def pruner_for(spec: StudySpec) -> BasePruner:
             return optuna.pruners.MedianPruner(n_startup_trials=5)
         case "hyperband":
             return optuna.pruners.HyperbandPruner(
-                min_resource=training.report_every, max_resource=training.steps
+                min_resource=training.report_every,
+                max_resource="auto" if training.epochs else training.steps,
             )
         case "asha":
             return optuna.pruners.SuccessiveHalvingPruner(min_resource=training.report_every)

@@ -8,10 +8,10 @@ from pydantic import Field, ValidationError, model_validator
 
 from search_spaces import Parameter, SearchSpace
 from search_spaces.parameter import Scalar
-from study.hyperparameters import Strict, field_of, is_choice, is_integer, searchable
+from study.hyperparameters import MOST, Strict, field_of, is_choice, is_integer, searchable
 
 MAX_GRID_POINTS = 100_000
-Positive = Annotated[int, Field(ge=1, strict=True)]
+Positive = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 
 
 class SearchSpec(Strict):
@@ -24,7 +24,7 @@ class SearchSpec(Strict):
     pruner: Literal["none", "median", "hyperband", "asha"] = "none"
     trials: Positive = 64
     timeout_seconds: Annotated[float, Field(strict=True, gt=0)] | None = None
-    keep_adapters: Annotated[int, Field(ge=1, strict=True)] = 3
+    keep_adapters: Positive = 3
 
     @model_validator(mode="after")
     def _parameters_are_hyperparameters(self) -> Self:

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 import transformers
 
-from study import base_building, classifier_building, llama_building
-from study.base_models import MODEL_CLASSES, locate_base, name_labels
+from study import base_building, classifier_building, llama_building, masked_building
+from study.base_models import locate_base, model_class, name_labels
 from study.data.embedded import pair_corpus, petroleum_corpus
 from study.errors import InputError
+from study.remote_code import why_not_loaded
 from study.spec import StudySpec
 
 
@@ -31,11 +32,13 @@ def skeleton_of(spec: StudySpec, labels: Sequence[str] = ()) -> Any:
             trust_remote_code=spec.base.trust_remote_code,
         )
         name_labels(config, labels)
+        found = model_class(location, config, spec.base, spec.task)
         with torch.device("meta"):
-            return getattr(transformers, MODEL_CLASSES[spec.task]).from_config(config)
+            make = getattr(found, "from_config", found)  # a model's own class is made directly
+            return make(config)
     except Exception as error:
-        message = " ".join(str(error).split())[:300]
-        raise InputError(f"base.model: cannot load {location!r}: {message}") from error
+        reason = why_not_loaded(error, spec.base)
+        raise InputError(f"base.model: cannot load {location!r}: {reason}") from error
 
 
 # Of an embedded base only the vocabulary has to be learnt to know its size.
@@ -66,8 +69,17 @@ def _distilbert(spec: StudySpec) -> Any:
         return transformers.DistilBertForSequenceClassification(config)
 
 
+def _masked(spec: StudySpec) -> Any:
+    recipe = masked_building.MaskedRecipe(seed=spec.data.seed)
+    pairs = masked_building.embedded_pairs(spec.data.seed)
+    tokenizer = masked_building.train_tokenizer(pairs, recipe)
+    with torch.device("meta"):
+        return masked_building.new_model(recipe, tokenizer)
+
+
 EMBEDDED: Mapping[str, Callable[[StudySpec], Any]] = {
     "translation": _nllb,
     "causal_translation": _llama,
     "classification": _distilbert,
+    "masked_diffusion": _masked,
 }

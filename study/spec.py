@@ -14,7 +14,11 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
 
+from study.diffusion_spec import DiffusionSpec
+from study.errors import InputError
 from study.hyperparameters import (
+    MOST,
+    MOST_ROWS,
     DistillationSpec,
     Hyperparameters,
     MethodSpec,
@@ -32,12 +36,18 @@ from study.spec_problems import problems_of
 SHARED_COSTS = ("train_seconds", "peak_memory_bytes")  # where trials are trained together
 COSTS = ("trainable_parameters", *SHARED_COSTS)
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
-TaskName = Literal["translation", "causal_translation", "classification"]
+TaskName = Literal["translation", "causal_translation", "classification", "masked_diffusion"]
 INSTRUCTION = "Translate from English into French."
 STOP_TOKEN = "<|end_of_translation|>"
 PAIR_LANGUAGES = ("mnli", "qqp")
 """The embedded corpora of sentence pairs."""
-OF_CLASSIFICATION = {"objective": "accuracy", "metrics": ["accuracy", "macro_f1", "loss"]}
+OWN_DEFAULTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "classification": {
+        "evaluation": {"objective": "accuracy", "metrics": ["accuracy", "macro_f1", "loss"]}
+    },
+    "masked_diffusion": {"data": {"instruction": ""}, "diffusion": {}},
+}
+"""What a task takes where the file does not say: task -> section -> keys."""
 DISTILLED = ("causal_translation", "classification")
 """The tasks that can learn from a teacher."""
 
@@ -59,13 +69,14 @@ class DataSpec(Strict):
     train: Path | None = None
     dev: Path | None = None
     general: Path | None = None
+    test: Path | None = None
     source_column: str = "source"
     target_column: str = "target"
     label_column: str | None = None
     labels: tuple[str, ...] = ()
     source_language: str = "eng_Latn"
     target_language: str = "fra_Latn"
-    max_tokens: Annotated[int, Field(ge=4, strict=True)] = 128
+    max_tokens: Annotated[int, Field(ge=4, le=MOST, strict=True)] = 128
     too_long: Literal["truncate", "refuse"] = "truncate"
     instruction: str = INSTRUCTION
     stop_token: Annotated[str, Field(min_length=1)] = STOP_TOKEN
@@ -80,8 +91,9 @@ class DataSpec(Strict):
     @model_validator(mode="after")
     def _has_one_origin(self) -> Self:
         if self.train is None and self.dev is None:
-            if self.general is not None and self.corpus in (None, "embedded"):
-                raise ValueError("general: the embedded corpus brings its own general text")
+            for split in ("general", "test") if self.corpus in (None, "embedded") else ():
+                if getattr(self, split) is not None:
+                    raise ValueError(f"{split}: the embedded corpus brings its own")
             return self
         if self.corpus is not None:
             raise ValueError(f"corpus: give it or files, not both, got {self.corpus!r}")
@@ -97,7 +109,7 @@ class DataSpec(Strict):
     @property
     def files(self) -> dict[str, Path]:
         """Return the files that are given: split -> path."""
-        named = {"train": self.train, "dev": self.dev, "general": self.general}
+        named = {split: getattr(self, split) for split in ("train", "dev", "general", "test")}
         return {split: path for split, path in named.items() if path is not None}
 
 
@@ -116,8 +128,8 @@ class EvaluationSpec(Strict):
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("bleu", "chrf", "loss")
     encoder: Annotated[str, Field(min_length=1)] | None = None
     synonyms: Literal["none", "wordnet"] = "none"
-    num_beams: Positive = 1
-    max_new_tokens: Positive = 64
+    num_beams: Annotated[int, Field(ge=1, le=1024, strict=True)] = 1
+    max_new_tokens: Annotated[int, Field(ge=1, le=MOST_ROWS, strict=True)] = 64
     batch_size: Positive = 128
     report_examples: Positive = 64
 
@@ -186,19 +198,28 @@ class StudySpec(Strict):
     method: MethodSpec = MethodSpec()
     training: TrainingSpec = TrainingSpec()
     distillation: DistillationSpec | None = None
+    diffusion: DiffusionSpec | None = None
     evaluation: EvaluationSpec = EvaluationSpec()
     search: SearchSpec = SearchSpec()
 
     @model_validator(mode="before")
     @classmethod
-    def _measure_what_the_task_produces(cls, data: Any) -> Any:
-        """Score classes as classes where the file does not say by what."""
-        if not isinstance(data, Mapping) or data.get("task") != "classification":
-            return data
-        own = data.get("evaluation", {})
-        if not isinstance(own, Mapping):
-            return data
-        return {**data, "evaluation": {**OF_CLASSIFICATION, **own}}
+    def _begin_with_the_tasks_own_defaults(cls, data: Any) -> Any:
+        """Score classes as classes, for instance, where the file does not say by what."""
+        task = str(data.get("task")) if isinstance(data, Mapping) else ""
+        for section, defaults in OWN_DEFAULTS.get(task, {}).items():
+            own = data.get(section, {})
+            if isinstance(own, Mapping):
+                data = {**data, section: {**defaults, **own}}
+        return data
+
+    @model_validator(mode="after")
+    def _diffuses_where_that_is_the_task(self) -> Self:
+        if (self.diffusion is None) == (self.task == "masked_diffusion"):
+            raise ValueError(
+                f"diffusion: is of the task 'masked_diffusion' alone, got the task {self.task!r}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _metrics_fit_the_task(self) -> Self:
@@ -246,10 +267,28 @@ class StudySpec(Strict):
                 f"search.pruner: several objectives do not prune, got {self.search.pruner!r}; "
                 "allowed: 'none'"
             )
-        if self.training.report_every > self.training.steps:
+        counts_steps = self.training.epochs is None and "epochs" not in self.search.parameters
+        if counts_steps and self.training.report_every > self.training.steps:
             raise ValueError(
                 f"training.report_every: at most training.steps = {self.training.steps}, "
                 f"got {self.training.report_every}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _counts_steps_or_epochs(self) -> Self:
+        named = {*self.search.parameters, *self.training.model_fields_set}
+        if {"steps", "epochs"} <= named:
+            raise ValueError("training: counts steps or epochs; give one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def _cuts_what_the_task_can_cut(self) -> Self:
+        is_given = self.training.cutoff_tokens or "cutoff_tokens" in self.search.parameters
+        if is_given and self.task != "masked_diffusion":
+            raise ValueError(
+                "training.cutoff_tokens: a trial's own limit is of the task 'masked_diffusion', "
+                f"got {self.task!r}; data.max_tokens is every task's"
             )
         return self
 
@@ -323,6 +362,8 @@ class StudySpec(Strict):
     def to_toml(self) -> str:
         """Return the resolved study file."""
         document = self.model_dump(mode="json", exclude_none=True)
+        if self.training.epochs is not None or "epochs" in self.search.parameters:
+            del document["training"]["steps"]
         for key in self.method.model_dump(exclude={"name"}):
             if not any(METHODS[method].has(key) for method in (*self.methods, self.method.name)):
                 del document["method"][key]
@@ -345,5 +386,9 @@ def parse_spec(document: Mapping[str, Any], where: str) -> StudySpec:
 
 
 def spec_from_toml(content: str, where: str) -> StudySpec:
-    """Read a resolved study file, as `to_toml` wrote it."""
-    return parse_spec(tomllib.loads(content), where)
+    """Read a resolved study file, as `to_toml` wrote it; InputError where it was changed since."""
+    try:
+        document = tomllib.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: its study file is not valid TOML: {error}") from None
+    return parse_spec(document, where)

@@ -14,7 +14,7 @@ from study.errors import InputError
 from study.spec import StudySpec, parse_spec
 
 DEFAULT_SPACE = "lora-wide"
-PATH_KEYS = ("train", "dev", "general")
+PATH_KEYS = ("train", "dev", "general", "test")
 FOLDER_OR_NAME = (
     ("base", "model"),
     ("distillation", "teacher"),
@@ -41,7 +41,7 @@ def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) ->
     path = _find(target)
     document = read_toml(path)
     is_preset = path in presets().values()
-    _resolve_paths(document, Path.cwd() if is_preset else path.parent)
+    _resolve_paths(document, Path.cwd() if is_preset else path.parent, path)
     for key, value in (overrides or {}).items():
         if value is not None:
             _set(document, key, _from_here(value) if key == "search.space" else value, str(path))
@@ -78,16 +78,16 @@ def _find(target: str | Path) -> Path:
     )
 
 
-def _resolve_paths(document: dict[str, Any], folder: Path) -> None:
+def _resolve_paths(document: dict[str, Any], folder: Path, where: Path) -> None:
     data = document.get("data")
     if isinstance(data, dict):
         for key in PATH_KEYS:
             if isinstance(data.get(key), str):
-                data[key] = _resolved(folder, data[key], f"data.{key}")
+                data[key] = _resolved(folder, data[key], f"{where}: data.{key}")
     for section, key in FOLDER_OR_NAME:
         table = document.get(section)
         if isinstance(table, dict) and isinstance(table.get(key), str):
-            local = _resolved(folder, table[key], f"{section}.{key}")
+            local = _resolved(folder, table[key], f"{where}: {section}.{key}")
             if table[key] != "embedded" and os.path.isdir(local):
                 table[key] = local
 

@@ -27,7 +27,9 @@ def make_view(spec: StudySpec, console: Console) -> View:
 
 def describe(spec: StudySpec, config: TrialConfig) -> str:
     """Return a training in few words: its number and what the search chose for it."""
-    if config.role == "baseline":
+    if config.repeats is not None:
+        return f"trial {config.repeats} again"
+    if config.role != "search":
         default = "default training" if spec.methods == ("full",) else "default LoRA"
         named = {"base": "untrained base", "default": default, "plain": f"{default}, no teacher"}
         return named[config.name]

@@ -17,7 +17,7 @@ from study.metrics import Statistics
 from study.seeds import derive_seed
 from study.spec import StudySpec
 
-Role = Literal["search", "baseline"]
+Role = Literal["search", "baseline", "confirm"]
 BASELINES = {"base": -1, "default": -2, "plain": -3}
 """Baselines are no Optuna trials; an engine knows them by these numbers."""
 
@@ -26,7 +26,8 @@ BASELINES = {"base": -1, "default": -2, "plain": -3}
 class TrialConfig:
     """One training's concrete values and seed: all an engine needs.
 
-    `method` is None for the untrained base, which is only evaluated.
+    `method` is None for the untrained base, which is only evaluated.  `repeats` is the trial whose
+    configuration a confirmation trains anew.
     """
 
     number: int
@@ -36,6 +37,7 @@ class TrialConfig:
     role: Role = "search"
     name: str = ""
     distillation: DistillationSpec | None = None
+    repeats: int | None = None
 
     @property
     def values(self) -> dict[str, Any]:
@@ -43,7 +45,7 @@ class TrialConfig:
         if self.method is None:
             return {}
         shown = {"method": self.method.name, **self.method.own}
-        shown |= self.training.model_dump(exclude={"report_every"})
+        shown |= self.training.model_dump(exclude={"report_every"}, exclude_none=True)
         if self.distillation is not None:
             shown |= self.distillation.model_dump(exclude={"teacher", "revision", "labels"})
         return shown

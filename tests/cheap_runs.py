@@ -189,7 +189,7 @@ def look(target: str) -> Found:
     storage = open_read_only(target)
     engine = engine_of(storage)
     assert engine is not None
-    (study,) = storage.get_all_studies()
+    (study,) = storage.get_all_studies()  # ValueError where there is none yet
     trials = storage.get_all_trials(study._study_id, deepcopy=False)
     with engine.connect() as connection:
         claims = connection.execute(text("SELECT claim, state, attempt FROM run_claims")).all()

@@ -28,6 +28,12 @@ LLAMA3_TEMPLATE = (
 )
 """Llama 3's published prompt format, without tools and dates."""
 
+PLAIN_TEMPLATE = (
+    "{{ bos_token or cls_token }}{% for message in messages %}{{ message['content'] | trim }}"
+    "{% if message['role'] != 'assistant' %}{{ sep_token or '\n' }}{% endif %}{% endfor %}"
+)
+"""For a tokenizer that knows no chat, BERT's above all: begin, each message, a separator."""
+
 
 @dataclass(frozen=True)
 class Dialogue:
@@ -41,33 +47,42 @@ class Dialogue:
 class ChatFormat:
     """Writes pairs of texts as dialogues of one tokenizer."""
 
-    def __init__(self, tokenizer: Any, instruction: str, stop_token: str, max_tokens: int) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        instruction: str,
+        stop_token: str,
+        max_tokens: int,
+        template: str | None = None,
+    ) -> None:
         """Find template and stop token.
 
         Args:
             tokenizer: A fast tokenizer of transformers.
-            instruction: What the system message says; without one there is none.
+            instruction: What the system message says; empty for none.
             stop_token: A token of the vocabulary; where there is none of this name, the first
                 reserved token stands for it.
             max_tokens: Source and answer are cut to so many tokens each.
+            template: A chat template in place of the tokenizer's.
 
         Raises:
             InputError: the tokenizer has no template, or the vocabulary no such token.
         """
         self._tokenizer = tokenizer
-        self._template = template_of(tokenizer)
+        self._template = template or template_of(tokenizer)
         self._instruction = instruction
         self._max_tokens = max_tokens
         self.stop = stop_id(tokenizer, stop_token)
 
-    def dialogue(self, source: str, answer: str) -> Dialogue:
-        """Return an example as ids.
+    def dialogue(self, source: str, answer: str, max_tokens: int | None = None) -> Dialogue:
+        """Return an example as ids; `max_tokens` cuts it shorter than others.
 
         Raises:
             InputError: the template does not give the answer back as it is.
         """
-        asked, source_is_cut = self._cut(source.strip())
-        answered, answer_is_cut = self._cut(answer.strip())
+        limit = min(self._max_tokens, max_tokens or self._max_tokens)
+        asked, source_is_cut = self._cut(source.strip(), limit)
+        answered, answer_is_cut = self._cut(answer.strip(), limit)
         prompt = self._written(asked)
         whole = self._written(asked, answered)
         if not whole.startswith(prompt + answered):
@@ -98,12 +113,12 @@ class ChatFormat:
     def _ids(self, text: str) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _cut(self, text: str) -> tuple[str, bool]:
+    def _cut(self, text: str, limit: int) -> tuple[str, bool]:
         """Return the text up to its last allowed token, and whether that is less than all."""
         encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ends = [end for _, end in encoded["offset_mapping"]]
-        is_cut = len(ends) > self._max_tokens
-        return (text[: ends[self._max_tokens - 1]].rstrip() if is_cut else text), is_cut
+        is_cut = len(ends) > limit
+        return (text[: ends[limit - 1]].rstrip() if is_cut else text), is_cut
 
 
 def template_of(tokenizer: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from study.data.readers import Corpus, load_corpus
+from study.data.readers import Corpus, load_corpus, load_instructions
 from study.data.sentence_pairs import load_sentence_pairs
 from study.spec import DataSpec, StudySpec
 
@@ -13,6 +13,7 @@ READERS: Mapping[str, Callable[[DataSpec], Corpus[Any]]] = {
     "translation": load_corpus,
     "causal_translation": load_corpus,
     "classification": load_sentence_pairs,
+    "masked_diffusion": load_instructions,
 }
 
 

@@ -13,13 +13,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from study.data.embedded import Pair, petroleum_corpus
+from study.data.embedded import Pair, instruction_corpus, petroleum_corpus
 from study.errors import InputError
 from study.hub import check_reachable
 from study.spec import DataSpec
 
 MAX_LINE_CHARACTERS = 100_000
 BOM = b"\xef\xbb\xbf"
+SPLITS = ("train", "dev", "general", "test")
 HUB_SPLITS = {"train": ("train",), "dev": ("validation", "validation_matched", "dev", "test")}
 
 
@@ -28,22 +29,26 @@ E = TypeVar("E")
 
 @dataclass(frozen=True)
 class Corpus(Generic[E]):
-    """The examples of every split; `general` may be empty where nothing measures forgetting."""
+    """The examples of every split.
+
+    `general` may be empty where nothing measures forgetting, `test` where nothing is held out.
+    """
 
     train: tuple[E, ...]
     dev: tuple[E, ...]
     general: tuple[E, ...] = ()
+    test: tuple[E, ...] = ()
     labels: tuple[str, ...] = ()  # of a classification, in their own order
     skipped: Mapping[str, int] = field(default_factory=dict)  # why rows were left out -> how many
 
     def split(self, name: str) -> tuple[E, ...]:
-        """Return the examples of `train`, `dev` or `general`."""
+        """Return the examples of `train`, `dev`, `general` or `test`."""
         examples: tuple[E, ...] = getattr(self, name)
         return examples
 
     def hashes(self) -> dict[str, str]:
-        """Return what identifies the content of every split."""
-        return {name: _hash(self.split(name)) for name in ("train", "dev", "general")}
+        """Return what identifies the content of every split; of `test` where there is one."""
+        return {name: _hash(self.split(name)) for name in SPLITS if name != "test" or self.test}
 
 
 def load_corpus(data: DataSpec) -> Corpus[Pair]:
@@ -53,14 +58,29 @@ def load_corpus(data: DataSpec) -> Corpus[Pair]:
     read = {split: read_pairs(path, data) for split, path in data.files.items()}
     if data.origin != "files":
         read |= {s: _hub_split(data, s) for s in ("train", "dev")}
-    return Corpus(read["train"], read["dev"], read.get("general", ()))
+    return Corpus(read["train"], read["dev"], read.get("general", ()), read.get("test", ()))
+
+
+def load_instructions(data: DataSpec) -> Corpus[Pair]:
+    """Read instructions and answers: those that are embedded, or as any pairs."""
+    return _embedded_instructions(data.seed) if data.origin == "embedded" else load_corpus(data)
+
+
+@cache
+def _embedded_instructions(seed: int) -> Corpus[Pair]:
+    embedded = instruction_corpus(seed)
+    train, dev, general, test = (
+        tuple(Pair(row.source, row.target) for row in rows)
+        for rows in (embedded.train, embedded.dev, embedded.general, embedded.test)
+    )
+    return Corpus(train, dev, general, test)
 
 
 @cache
 def _embedded(seed: int) -> Corpus[Pair]:
     """Generate it once a process: it takes a second."""
     embedded = petroleum_corpus(seed)
-    return Corpus(embedded.train, embedded.dev, embedded.general)
+    return Corpus(embedded.train, embedded.dev, embedded.general, embedded.test)
 
 
 def read_pairs(path: Path, data: DataSpec) -> tuple[Pair, ...]:

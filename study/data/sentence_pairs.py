@@ -60,14 +60,20 @@ def load_sentence_pairs(data: DataSpec) -> Corpus[SentencePair]:
     labels = data.labels or _labels([row for rows in raw.values() for row in rows])
     read = {split: tuple(_named(row, labels) for row in rows) for split, rows in raw.items()}
     return Corpus(
-        read["train"], read["dev"], read.get("general", ()), labels=labels, skipped=dict(skipped)
+        read["train"],
+        read["dev"],
+        read.get("general", ()),
+        read.get("test", ()),
+        labels=labels,
+        skipped=dict(skipped),
     )
 
 
 @cache
 def _embedded(subset: str, seed: int) -> Corpus[SentencePair]:
     corpus = pair_corpus(subset, seed)
-    return Corpus(corpus.train, corpus.dev, labels=NLI if subset == "mnli" else PARAPHRASE)
+    labels = NLI if subset == "mnli" else PARAPHRASE
+    return Corpus(corpus.train, corpus.dev, test=corpus.test, labels=labels)
 
 
 # ---------------------------------------------------------------- files

@@ -41,7 +41,8 @@ def kept(draws: Sequence[Draw], B: int, T: int, D: int, device: torch.device) ->
             seed = (draw.seed + draw.step * _STEP + number * _GROUP) % 2**63
             of_group.random_(-(2**63), None, generator=generator.manual_seed(seed))
     drawn = words.view(torch.int16).view(k, groups, T, GROUP, D)  # uniform in ±2**15
-    limits = [round((1.0 - draw.probability) * 2**16) - 2**15 - 1 for draw in draws]
+    # a share below 2**-17 would keep nothing, which is one below what the integers reach
+    limits = [max(round((1.0 - d.probability) * 2**16), 1) - 2**15 - 1 for d in draws]
     is_kept = drawn <= drawn.new_tensor(limits).view(-1, 1, 1, 1, 1)
     by_row = is_kept.view(torch.uint8).transpose(2, 3)  # times float, uint8 is faster than bool
     return by_row.reshape(k, groups * GROUP, T, D)[:, :B]

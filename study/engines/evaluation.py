@@ -45,8 +45,10 @@ class Examiner:
         return [result.scores[metric] for result in found]
 
     def splits(self, configs: Sequence[TrialConfig]) -> list[dict[str, SplitResult]]:
-        """Evaluate every split that has examples."""
-        named = [split for split in SPLITS if self.task.examples(split)]
+        """Evaluate every split that has examples; what is held out, only to confirm."""
+        confirms = all(config.role == "confirm" for config in configs)
+        splits = (*SPLITS, "test") if confirms else SPLITS
+        named = [split for split in splits if self.task.examples(split)]
         found = [self.evaluate(configs, self.task.examples(split)) for split in named]
         return [dict(zip(named, of_one, strict=True)) for of_one in zip(*found, strict=True)]
 
@@ -108,7 +110,8 @@ class Examiner:
     ) -> SplitResult:
         statistics = {} if outputs is None else dict(self.task.score(outputs, examples))
         if losses is not None:
-            statistics["loss"] = Statistics("loss", losses, LOSS_SIGNATURE)
+            signature = getattr(self.task, "loss_signature", LOSS_SIGNATURE)
+            statistics["loss"] = Statistics("loss", losses, signature)
         texts_of = tuple(self.task.texts(example) for example in examples)
         return SplitResult(statistics, tuple(outputs or [""] * len(examples)), texts_of)
 

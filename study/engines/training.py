@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from study.engines.dropout import GROUP
 from study.engines.schedules import learning_rate_factor
+from study.optimizers import OPTIMIZERS
 from study.seeds import derive_seed
 from study.spec import StudySpec
 from study.tasks.base import Batch, Example, Task
@@ -20,7 +22,8 @@ class Training:
     """One trial's own step, batches, optimizer and costs."""
 
     def __init__(self, config: TrialConfig, spec: StudySpec, task: Task) -> None:
-        self.config = config
+        training = config.training.counted(len(task.examples("train")))
+        self.config = replace(config, training=training)
         self.step = 0
         self.failure: str | None = None
         self.tokens = 0.0
@@ -80,9 +83,8 @@ class Training:
             {"params": list(weights), "base_lr": rate},
             {"params": list(lora_b), "base_lr": rate * method.loraplus_lr_ratio},
         ]
-        self._optimizer = torch.optim.AdamW(
-            groups, lr=rate, weight_decay=training.weight_decay, fused=True
-        )
+        make = OPTIMIZERS[training.optimizer].make
+        self._optimizer = make(groups, rate, training.weight_decay)
 
     def count_step(self, loss: float, tokens: float) -> bool:
         """Count a step; returns False, with the reason in `failure`, if its loss is no number."""

@@ -7,6 +7,7 @@ keeps letters, marks and digits of every script, and gives the same words on ASC
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
@@ -15,9 +16,13 @@ from typing import Any
 
 from study.metrics.base import Array, FromText, TextOptions, of_examples
 
+ASCII_WORD = re.compile("[a-z0-9]+")  # the same, and quicker
+
 
 def words(text: str) -> list[str]:
     """Return a text's words in lower case: runs of letters, marks and digits of any script."""
+    if text.isascii():
+        return ASCII_WORD.findall(text.lower())
     folded = unicodedata.normalize("NFC", text.lower())
     return "".join(c if _is_of_a_word(c) else " " for c in folded).split()
 

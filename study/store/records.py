@@ -10,7 +10,8 @@ import json
 import math
 import uuid
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
@@ -24,7 +25,9 @@ from study.errors import InputError
 from study.metrics import Statistics
 
 SCHEMA_VERSION = 2
+CREATION_LOCK = 0x6F70_7475_6E61  # any number that only this program locks: "optuna"
 READABLE = (1, SCHEMA_VERSION)  # version 2 added tables that readers do not need
+MOST_TEXT_BYTES = 2**30  # of one split's texts
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ def create_tables(engine: Engine) -> None:
     script = resources.files("study.store").joinpath("schema.sql").read_text(encoding="utf-8")
     statements = _without_comments(script).replace("{blob}", blob).split(";")
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # SQLite locks the whole file
+            connection.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": CREATION_LOCK})
         for statement in filter(str.strip, statements):
             connection.execute(text(statement))
         if connection.execute(text("SELECT count(*) FROM run_schema")).scalar() == 0:
@@ -316,7 +321,9 @@ def read_statistics(engine: Engine, evaluation_id: str, metric: str) -> Statisti
     if row is None:
         raise KeyError((evaluation_id, metric))
     name, signature, n_examples, n_statistics, blob = row
-    values = np.frombuffer(zlib.decompress(blob), dtype="<f8").reshape(n_examples, n_statistics)
+    with _named_damage(f"statistics of {name}"):
+        content = _unpacked(blob, 8 * n_examples * n_statistics)
+        values = np.frombuffer(content, dtype="<f8").reshape(n_examples, n_statistics)
     return Statistics(name, values.astype(np.float64), signature)
 
 
@@ -344,4 +351,22 @@ def _pack_texts(texts: Sequence[str]) -> bytes:
 
 
 def _unpack_texts(blob: bytes) -> tuple[str, ...]:
-    return tuple(json.loads(zlib.decompress(blob)))
+    with _named_damage("texts"):
+        return tuple(json.loads(_unpacked(blob, MOST_TEXT_BYTES)))
+
+
+def _unpacked(blob: bytes, most: int) -> bytes:
+    """Return what was packed; a small blob may claim to hold more than there is memory."""
+    unpacker = zlib.decompressobj()
+    content = unpacker.decompress(blob, most + 1)
+    if len(content) > most or not unpacker.eof:
+        raise ValueError("not as long as it was when it was written")
+    return content
+
+
+@contextmanager
+def _named_damage(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, zlib.error) as error:
+        raise InputError(f"database: damaged {what}: {error}") from error

@@ -15,8 +15,9 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 SQLITE_MAGIC = b"SQLite format 3\0"
 WITH_PASSWORD = r"^([\w+.-]+:/{1,3}[^:@]*:|(?![\w+.-]+:/)[^:/@]*:).*@"
 OPTUNA_TABLES = {"studies", "trials", "version_info"}
+NO_STUDY = (ValueError, LookupError, TypeError, AttributeError, zlib.error)
+"""What decoding a damaged value raises, where the database itself can be read."""
 BUSY_TIMEOUT_SECONDS = 60
 WRITE_TIMEOUT_SECONDS = 5.0  # of the first try: is somebody else writing?
 CREATED_BY_OPTUNA = OPTUNA_TABLES | {
@@ -59,7 +62,7 @@ def hidden(url: str) -> str:
     By pattern, not by parsing: what cannot be parsed may hold a password too.
     """
     without = re.sub(WITH_PASSWORD, r"\1***@", url, flags=re.DOTALL)
-    return re.sub(r"(?i)([?&][^=&]*pass[^=&]*=)[^&]*", r"\1***", without)
+    return re.sub(r"(?i)([?&][^=&]*(?:pass|pwd|secret)[^=&]*=)[^&]*", r"\1***", without)
 
 
 def sqlite_url(path: Path) -> str:
@@ -96,7 +99,7 @@ def open_for_writing(url: str) -> RDBStorage:
     try:
         storage = _with_tables(lambda: RDBStorage(_verbatim(url), engine_kwargs=options))
     except _opening_errors() as error:
-        raise InputError(f"{hidden(url)}: cannot open the storage: {_one_line(error)}") from error
+        raise InputError(f"{hidden(url)}: cannot open the storage: {one_line(error)}") from error
     if storage.engine.dialect.name not in DIALECTS:
         raise InputError(
             f"{hidden(url)}: a run needs {' or '.join(DIALECTS)}, got {storage.engine.dialect.name}"
@@ -217,7 +220,7 @@ def open_read_only(target: str) -> BaseStorage:
         try:
             return JournalStorage(JournalFileBackend(str(path)))
         except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:
-            raise InputError(f"{path}: a damaged Optuna journal: {_one_line(error)}") from error
+            raise InputError(f"{path}: a damaged Optuna journal: {one_line(error)}") from error
     raise InputError(f"{path}: neither an SQLite database nor an Optuna journal")
 
 
@@ -240,13 +243,14 @@ def _open_url(url: str) -> BaseStorage:
         )
         storage = RDBStorage(
             _verbatim(url),
-            engine_kwargs={"connect_args": arguments},
+            # a reader asks now and then: no connection stays open in between
+            engine_kwargs={"connect_args": arguments, "poolclass": sqlalchemy.NullPool},
             skip_compatibility_check=True,
             skip_table_creation=True,
         )
         tables = set(sqlalchemy.inspect(storage.engine).get_table_names())
     except _opening_errors() as error:
-        raise InputError(f"{hidden(url)}: cannot open the storage: {_one_line(error)}") from error
+        raise InputError(f"{hidden(url)}: cannot open the storage: {one_line(error)}") from error
     if not tables >= OPTUNA_TABLES:
         raise InputError(f"{hidden(url)}: holds no Optuna tables")
     return storage
@@ -266,7 +270,7 @@ def _open_sqlite(path: Path) -> BaseStorage:
         if storage.get_current_version() == storage.get_head_version():
             return storage
     except _opening_errors() as error:
-        raise InputError(f"{path}: cannot read the database: {_one_line(error)}") from error
+        raise InputError(f"{path}: cannot read the database: {one_line(error)}") from error
     return _open_upgraded_copy(path)
 
 
@@ -303,7 +307,7 @@ def _query(path: Path, query: str) -> list[tuple[Any, ...]]:
     try:
         with closing(_connect_read_only(path)) as connection:
             return connection.execute(query).fetchall()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # its own words may be damaged too
         raise InputError(f"{path}: cannot read the database: {error}") from error
 
 
@@ -321,7 +325,7 @@ def _open_upgraded_copy(path: Path) -> BaseStorage:
         storage.upgrade()
     except Exception as error:
         raise InputError(
-            f"{path}: its Optuna schema cannot be upgraded: {_one_line(error)}"
+            f"{path}: its Optuna schema cannot be upgraded: {one_line(error)}"
         ) from error
     return storage
 
@@ -350,7 +354,7 @@ def _sqlite_path(url: str) -> Path | None:
     except (ArgumentError, ValueError) as error:
         raise InputError(f"{hidden(url)}: not a storage URL; allowed: sqlite:///FILE") from error
     if not database or database == ":memory:" or database.startswith("file:"):
-        raise InputError(f"{url}: names no file; allowed: sqlite:///FILE")
+        raise InputError(f"{hidden(url)}: names no file; allowed: sqlite:///FILE")
     return Path(database)
 
 
@@ -360,11 +364,29 @@ def storage_problem(error: BaseException) -> str | None:
 
     if not isinstance(error, (StorageInternalError, SQLAlchemyError, sqlite3.Error)):
         return None
-    return f"cannot read or write the database: {_one_line(error)}"
+    return f"cannot read or write the database: {one_line(error)}"
 
 
-def _one_line(error: BaseException) -> str:
-    """Return the driver's own words where Optuna and SQLAlchemy wrap them."""
+@contextmanager
+def named_damage(
+    where: str, kinds: type[Exception] | tuple[type[Exception], ...] = Exception
+) -> Iterator[None]:
+    """Turn whatever reading a damaged study raises into one InputError that says where.
+
+    Optuna, SQLAlchemy, json and zlib raise a dozen kinds between them, all of which mean that what
+    is stored is no study.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except kinds as error:
+        kind = "" if storage_problem(error) else f"{type(error).__name__}: "
+        raise InputError(f"{where}: cannot read the study: {kind}{one_line(error)}") from error
+
+
+def one_line(error: BaseException) -> str:
+    """Return the driver's own words where Optuna and SQLAlchemy wrap them, without passwords."""
     cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
     cause = cause.orig if isinstance(cause, DBAPIError) and cause.orig is not None else cause
-    return " ".join(str(cause).split())[:300]
+    return hidden(" ".join(str(cause).split())[:300])

@@ -11,12 +11,14 @@ from study.spec import StudySpec
 from study.tasks.base import Task
 from study.tasks.causal_translation import CausalTranslationTask
 from study.tasks.classification import ClassificationTask
+from study.tasks.masked_diffusion import MaskedDiffusionTask
 from study.tasks.translation import TranslationTask
 
 TASKS: Mapping[str, Callable[[StudySpec, BaseModel, Corpus[Any]], Task]] = {
     "translation": TranslationTask,
     "causal_translation": CausalTranslationTask,
     "classification": ClassificationTask,
+    "masked_diffusion": MaskedDiffusionTask,
 }
 
 

@@ -70,10 +70,13 @@ def _padded(tensors: Sequence[Tensor], value: float) -> Tensor:
 
 
 class Task(Protocol):
-    """One kind of learning."""
+    """One kind of learning.
+
+    A task whose loss is no plain token mean says what it is in an attribute `loss_signature`.
+    """
 
     def examples(self, split: str) -> Sequence[Example]:
-        """Return the examples of `train`, `dev` or `general`."""
+        """Return the examples of `train`, `dev`, `general` or `test`."""
 
     def texts(self, example: Example) -> tuple[str, str]:
         """Return the source and the reference, as a person reads them."""

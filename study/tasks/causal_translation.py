@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from study.base_models import BaseModel, load_teacher
 from study.data.chat import ChatFormat, Dialogue
 from study.data.embedded import Pair
-from study.data.readers import Corpus
+from study.data.readers import SPLITS, Corpus
 from study.errors import InputError
 from study.losses import IGNORED, cross_entropy, distillation
 from study.metrics import Statistics, text_scores
@@ -135,7 +135,7 @@ def _dialogues(form: ChatFormat, corpus: Corpus[Pair], longest: int) -> dict[Pai
         InputError: the template does not hold an answer, or a dialogue is longer than the model.
     """
     found: dict[Pair, Dialogue] = {}
-    for split in ("train", "dev", "general"):
+    for split in SPLITS:
         for number, pair in enumerate(corpus.split(split), 1):
             try:
                 found[pair] = form.dialogue(pair.source, pair.target)

@@ -49,7 +49,7 @@ def greedy(
     """
     config = model.generation_config
     ends = torch.tensor(config.eos_token_id, device=model.device)
-    keep_rows = getattr(model, "keep_rows", _alive_rows)
+    keep_rows = getattr(model, "keep_rows", alive_rows)
     outputs = inputs["input_ids"].new_full(
         (len(inputs["input_ids"]), max_new_tokens + 1), config.pad_token_id
     )
@@ -82,5 +82,6 @@ def greedy(
     return outputs
 
 
-def _alive_rows(alive: Tensor) -> Tensor:
+def alive_rows(alive: Tensor) -> Tensor:
+    """Return which of B rows go on, of a model that packs nothing."""
     return alive.nonzero()[:, 0]

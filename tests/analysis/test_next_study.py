@@ -137,9 +137,11 @@ def test_a_settled_study_says_so() -> None:
     """What matters has its best inside and hides nothing, the rest does not matter: the end."""
     found = proposal(
         study_of(
-            {"learning_rate": RATE, "alpha": ALPHA, "dropout": DROPOUT},
+            {"learning_rate": RATE, "alpha": ALPHA, "rank": RANK, "dropout": DROPOUT},
             lambda p: (
-                hump(math.log10(p["learning_rate"] / 1e-3)) + hump(math.log2(p["alpha"] / 32) / 2)
+                hump(math.log10(p["learning_rate"] / 1e-3))
+                + hump(math.log2(p["alpha"] / 32) / 2)
+                + hump(math.log2(p["rank"] / 11) / 1.5)
             ),
             trials=150,
         )
@@ -147,6 +149,7 @@ def test_a_settled_study_says_so() -> None:
     assert {c.parameter: c.kind for c in found.changes} == {
         "learning_rate": "kept",
         "alpha": "kept",
+        "rank": "kept",
         "dropout": "fixed",
     }
     assert found.settled

@@ -1,7 +1,13 @@
-"""The page in a real browser: nothing overflows, nothing fails, sorting works."""
+"""The pages in a real browser: nothing overflows, nothing fails, tables and hovering work.
+
+`nox -s report` installs axe-core beside it and names it in AXE_CORE.
+"""
 
 from __future__ import annotations
 
+import csv
+import html
+import io
 import json
 import os
 import re
@@ -13,42 +19,16 @@ from typing import Any
 
 import pytest
 
+from analysis import load
 from reports import build_report
+from reports.render import render, write
+from reports.side_by_side import page_of_studies
+from tests.synthetic import Shape, write_study
 
 pytestmark = pytest.mark.slow
 
-HARNESS = """<!doctype html><meta charset="utf-8"><body><script>
-const widths = [400, 1280], found = {};
-let waiting = widths.length;
-for (const width of widths) {
-  const frame = document.createElement("iframe");
-  frame.width = width; frame.height = 900; frame.style.border = 0; frame.src = "report.html";
-  frame.onload = () => {
-    const page = frame.contentDocument, root = page.documentElement;
-    const wide = [...page.body.querySelectorAll("*")].filter((e) =>
-      !e.closest(".scroll") && !e.closest("pre") && !e.closest("svg") &&
-      e.getBoundingClientRect().right > width + 1);
-    const table = page.querySelector("#trials table");
-    const column = () => [...table.tBodies[0].rows].map((r) => r.cells[2].dataset.key);
-    const button = table.tHead.rows[0].cells[2].querySelector("button");
-    button.click(); const up = column(); button.click(); const down = column();
-    const clipped = [...page.querySelectorAll("svg text")].filter((t) => {
-      const box = t.getBoundingClientRect(), own = t.ownerSVGElement.getBoundingClientRect();
-      return box.left < own.left - 2 || box.right > own.right + 2 || box.bottom > own.bottom + 2;
-    }).map((t) => t.textContent);
-    const small = [...page.querySelectorAll("svg text")].map((t) => {
-      const matrix = t.getScreenCTM();  // turned text has its scale in both entries
-      return parseFloat(getComputedStyle(t).fontSize) * Math.hypot(matrix.a, matrix.b);
-    });
-    found[width] = {overflow: root.scrollWidth - root.clientWidth, up, down, clipped,
-      wide: wide.map((e) => e.tagName + "." + e.className), smallest: Math.min(...small),
-      requests: frame.contentWindow.performance.getEntriesByType("resource").map((e) => e.name)};
-    if (!--waiting) document.body.textContent = "FOUND" + JSON.stringify(found) + "END";
-  };
-  document.body.append(frame);
-}
-</script></body>"""
-
+HARNESS = Path(__file__).parent / "harness.html"
+PAGES = ("report.html", "comparison.html")
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -61,35 +41,50 @@ FLAGS = [
     "--allow-file-access-from-files",
     "--enable-logging=stderr",
     "--window-size=1400,2000",
-    "--virtual-time-budget=10000",
+    "--virtual-time-budget=120000",
 ]
+EVERYWHERE = pytest.mark.parametrize("where", [f"{p} {w}" for p in PAGES for w in (400, 1280)])
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What the browser measured at each width, and what it wrote to its console."""
+    """What the browser measured on each page at each width, and what it wrote to its console."""
 
     at: dict[str, Any]
     console: list[str]
 
 
-@pytest.fixture(scope="module", params=["light", "dark"])
-def seen(
-    request: pytest.FixtureRequest, petroleum_run: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Seen:
-    """The page opened at 400 and 1280 pixels."""
+@pytest.fixture(scope="module")
+def folder(petroleum_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the page of one study and that of two."""
     folder = tmp_path_factory.mktemp("page")
     build_report(petroleum_run, folder / "report.html", surrogate="gp", resamples=4)
-    (folder / "harness.html").write_text(HARNESS, encoding="utf-8")
+    other = write_study(folder / "other", Shape(name="petroleum-after", seed=3, pruned=1))
+    page = page_of_studies([load(petroleum_run), load(other)], surrogate="gp", resamples=4)
+    write(render(page), folder / "comparison.html")
+    return folder
+
+
+@pytest.fixture(scope="module", params=["light", "dark"])
+def seen(request: pytest.FixtureRequest, folder: Path) -> Seen:
+    """The pages opened at 400 and 1280 pixels, and used."""
+    source = os.environ.get("AXE_CORE", "")
+    axe = json.dumps(Path(source).read_text("utf-8") if source else "").replace("</", "<\\/")
+    harness = HARNESS.read_text("utf-8").replace("PAGES", json.dumps(PAGES), 1)
+    (folder / "harness.html").write_text(harness.replace("AXE", axe, 1), "utf-8")
     theme = ["--blink-settings=preferredColorScheme=0"] if request.param == "dark" else []
-    profile = f"--user-data-dir={folder / 'profile'}"
+    return opened(folder, f"profile-{request.param}", *theme)
+
+
+def opened(folder: Path, profile: str, *flags: str) -> Seen:
+    """Open a folder's `harness.html` and return what its script found."""
     url = (folder / "harness.html").as_uri()
-    command = [_browser(), *FLAGS, *theme, profile, "--dump-dom", url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    found = re.search(r"FOUND(.*)END", done.stdout, flags=re.S)
+    command = [_browser(), *FLAGS, *flags, f"--user-data-dir={folder / profile}", "--dump-dom", url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    found = re.search(r"<body>FOUND(.*)END", done.stdout, flags=re.S)
     assert found, done.stdout[-2000:] + done.stderr[-2000:]
-    text = found.group(1).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    return Seen(json.loads(text), [li for li in done.stderr.splitlines() if "CONSOLE" in li])
+    lines = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return Seen(json.loads(html.unescape(found.group(1))), lines)
 
 
 def _browser() -> str:
@@ -99,18 +94,26 @@ def _browser() -> str:
     return path
 
 
-@pytest.mark.parametrize("width", ["400", "1280"])
-def test_nothing_overflows(seen: Seen, width: str) -> None:
+@EVERYWHERE
+def test_nothing_overflows(seen: Seen, where: str) -> None:
     """No sideways scrolling of the page; wide tables scroll inside their own frame."""
-    assert seen.at[width]["overflow"] == 0
-    assert seen.at[width]["wide"] == []
+    assert seen.at[where]["overflow"] == 0
+    assert seen.at[where]["wide"] == []
 
 
-@pytest.mark.parametrize("width", ["400", "1280"])
-def test_no_text_of_a_figure_is_cut_off_or_tiny(seen: Seen, width: str) -> None:
+@EVERYWHERE
+def test_no_text_of_a_figure_is_cut_off_or_tiny(seen: Seen, where: str) -> None:
     """Labels stay inside their figure and can be read on a phone."""
-    assert seen.at[width]["clipped"] == []
-    assert seen.at[width]["smallest"] >= 7.5
+    assert seen.at[where]["clipped"] == []
+    assert seen.at[where]["smallest"] >= 7.5
+
+
+@EVERYWHERE
+def test_axe_finds_no_barrier(seen: Seen, where: str) -> None:
+    """Contrast, names, headings, tables: no rule of axe-core is violated."""
+    if seen.at[where]["violations"] is None:
+        pytest.skip("set AXE_CORE to axe.min.js, as `nox -s report` does")
+    assert seen.at[where]["violations"] == []
 
 
 def test_the_console_is_silent(seen: Seen) -> None:
@@ -125,8 +128,38 @@ def test_nothing_is_requested(seen: Seen) -> None:
 
 def test_the_trials_sort_by_value(seen: Seen) -> None:
     """Once upwards, again downwards, cells without a value last both times."""
-    up, down = seen.at["1280"]["up"], seen.at["1280"]["down"]
+    at = seen.at["report.html 1280"]
+    up, down = at["up"], at["down"]
     values = [float(v) for v in up if v]
     assert values == sorted(values)
     assert [float(v) for v in down if v] == values[::-1]
     assert up[-1] == down[-1] == ""
+
+
+def test_the_trials_can_be_filtered(seen: Seen, petroleum_run: Path) -> None:
+    """By words, by a column's value, by state; and the number of rows is said."""
+    trials = load(petroleum_run).frozen_trials
+    alpha = sum(t.params["alpha"] == 32 for t in trials)
+    at = seen.at["report.html 400"]["filter"]
+    assert at["choices"] == ["", "complete", "complete (enqueued)", "failed", "pruned"]
+    assert at["typed"] == [alpha, f"{alpha} of {len(trials)} rows"]
+    assert at["nothing"][0] == 0
+    assert at["chosen"][0] == 3
+
+
+def test_a_table_saves_what_it_shows(seen: Seen) -> None:
+    """The rows that are left by the filter, numbers in full."""
+    heading, *rows = csv.reader(io.StringIO(seen.at["report.html 1280"]["csv"]))
+    rate = heading.index("learning_rate")
+    assert [row[1] for row in rows] == ["pruned"] * 3
+    assert all(len(row[rate]) > 10 for row in rows)
+
+
+def test_a_dot_tells_its_trial(seen: Seen) -> None:
+    """Pointing at a dot shows the trial's row and marks it in every figure; Escape ends that."""
+    tip = seen.at["report.html 1280"]["tip"]
+    assert tip["shown"]
+    assert not tip["after"]
+    assert tip["text"].startswith(f"trial {tip['trial']}state ")
+    assert "learning_rate" in tip["text"]
+    assert tip["same"] > 3

@@ -27,10 +27,14 @@ from study.data.curation.records import Columns, Record, fingerprint, read_recor
 from study.data.curation.selection import Choices, Curation, Progress, curate
 from study.data.curation.summary import summary
 from study.data.curation.tokens import ChatTokens
+from study.errors import InputError
 
 LIBRARIES = ("optuna-study", "scikit-learn", "numpy")
 WITH_A_MODEL = ("transformers", "tokenizers", "torch")
 STUDY_FILE = "study.toml"
+STAND_IN = "# the embedded model is a stand-in: name yours, or give curate --tokenizer\n"
+BLOCK = 16
+"""Tokens that masked diffusion generates at a time; an answer's region is a multiple."""
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -46,6 +50,13 @@ class CurationOrder:
     tokenizer: str | None = None
     encoder: str | None = None
     choices: Choices = field(default_factory=Choices)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be written into a report: a terminal's bytes that are no UTF-8."""
+        for name in ("records", "out", "system", "tokenizer", "encoder"):
+            given = str(getattr(self, name))
+            if not given.isascii() and given != given.encode(errors="replace").decode():
+                raise InputError(f"{name}: must be Unicode text, got {given!r:.60}")
 
 
 def curate_to_folder(order: CurationOrder, progress: Progress) -> dict[str, Any]:
@@ -120,22 +131,36 @@ def _study_file(
     order: CurationOrder, tokens: ChatTokens | None, measured: Mapping[str, int]
 ) -> str:
     """Return a study over the curated data, of the tokenizer's own model where there is one."""
-    data: dict[str, Any] = {"train": "train.jsonl", "dev": "dev.jsonl", "instruction": order.system}
-    evaluation: dict[str, Any] = {"objective": "chrf"}
-    if tokens is not None:
-        longest = max(measured["longest_input"], measured["longest_output"])
-        data |= {"max_tokens": max(4, longest), "stop_token": tokens.stop}
-        evaluation["max_new_tokens"] = measured["longest_output"] + 1
-    document = {
+    files = {name: f"{name}.jsonl" for name in ("train", *order.choices.shares)}
+    document: dict[str, Any] = {
         "name": order.out.name if STUDY_NAME.fullmatch(order.out.name) else "curated",
         "task": "causal_translation",
-        "base": {"model": _location(tokens.location) if tokens else "embedded"},
-        "data": data,
-        "evaluation": evaluation,
+        "base": {"model": _model_of(order.tokenizer)},
+        "data": {**files, "instruction": order.system},
+        "evaluation": {"objective": "chrf"},
     }
+    if tokens is None:
+        return STAND_IN + tomli_w.dumps(document)
+    _widen(document, tokens, measured)
     return tomli_w.dumps(document)
 
 
-def _location(model: str) -> str:
-    """Return a folder by its whole path: the study file stands elsewhere."""
-    return str(Path(model).resolve()) if Path(model).is_dir() else model
+def _widen(document: dict[str, Any], tokens: ChatTokens, measured: Mapping[str, int]) -> None:
+    """Set a study's limits, in place, so that no text is cut."""
+    longest = measured["longest_output"]
+    document["data"]["max_tokens"] = max(4, longest, measured["longest_input"])
+    if tokens.is_masked:
+        length = BLOCK * (longest // BLOCK + 1)
+        document["task"] = "masked_diffusion"
+        document["diffusion"] = {"length": length, "steps": length, "block_length": BLOCK}
+    else:
+        document["data"]["stop_token"] = tokens.stop
+        document["evaluation"]["max_new_tokens"] = longest + 1
+
+
+def _model_of(tokenizer: str | None) -> str:
+    """Return the model that a tokenizer belongs to, a folder by its whole path."""
+    if tokenizer is None or not Path(tokenizer).is_dir():
+        return tokenizer or "embedded"
+    folder = Path(tokenizer).resolve()
+    return str(folder) if any(folder.glob("*.safetensors")) else "embedded"

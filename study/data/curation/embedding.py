@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from study.data.curation.content import contents
 from study.data.curation.records import Record
 from study.errors import InputError
-from study.hub import check_reachable
 
 Vectors = NDArray[np.float32]
 """Shape (N, D)."""
@@ -75,10 +74,6 @@ class Encoder:
         Raises:
             InputError: there is none, or transformers cannot load it.
         """
-        from pathlib import Path
-
-        if not Path(location).is_dir():
-            check_reachable(location, "model", "--encoder")
         self._model, self._tokenizer = _loaded(location)
         positions = getattr(self._model.config, "max_position_embeddings", self.MAX_TOKENS)
         self._max_tokens = min(self._tokenizer.model_max_length, positions, self.MAX_TOKENS)
@@ -116,15 +111,26 @@ def _loaded(location: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
+    from study.base_models import located
     from study.engines.process import be_one_quiet_thread
 
+    located(location, None, "--encoder")
     be_one_quiet_thread()
     try:
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
-        model = AutoModel.from_pretrained(
-            location, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        model, found = AutoModel.from_pretrained(
+            location,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
     except Exception as error:  # transformers raises many kinds, all meaning: cannot be loaded
         message = " ".join(str(error).split())[:300]
         raise InputError(f"--encoder: cannot load {location!r}: {message}") from error
+    lost = sorted(name for name in found["missing_keys"] if "pooler" not in name)
+    if lost or model.config.is_encoder_decoder:
+        got = f"has no weights for {lost[0]}" if lost else "is an encoder with a decoder"
+        raise InputError(f"--encoder: {location!r} {got}; allowed: a sentence encoder")
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer

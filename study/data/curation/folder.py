@@ -18,6 +18,8 @@ from study.errors import InputError
 
 def check_free(folder: Path) -> None:
     """Raise InputError where `folder` is there and holds something: nothing is overwritten."""
+    if folder.resolve() == Path.cwd():
+        raise InputError(f"--out: {folder} is the working folder; name one that is new or empty")
     if folder.is_dir() and not any(folder.iterdir()):
         return
     if folder.exists() or folder.is_symlink():
@@ -42,7 +44,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
                 folder.rmdir()
             unfinished.rename(folder)
     except OSError as error:
-        raise InputError(f"--out: {folder}: cannot write: {error.strerror}") from error
+        raise InputError(f"--out: {folder}: cannot write: {error.strerror or error}") from error
 
 
 def write_splits(folder: Path, curation: Curation, system: str) -> None:

@@ -55,7 +55,7 @@ def _agreement(report: Mapping[str, Any]) -> str:
 
 def _origin(report: Mapping[str, Any]) -> str:
     rows: list[tuple[str, Any]] = [("input, SHA-256", report["input_sha256"])]
-    rows += [(name, value) for name, value in _flat(report["choices"]) if value is not None]
+    rows += [(name, str(value)) for name, value in _flat(report["choices"]) if value is not None]
     rows += [(name, report[name]) for name in ("system", "tokenizer") if report[name]]
     rows += list(report["tokens"].items()) + list(report["versions"].items())
     rows += [(f"{name}, SHA-256", digest) for name, digest in report["files"].items()]

@@ -20,6 +20,8 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is, and the total."""
 NOT_DRAWN = "not drawn: its template has enough"
 FULL = "not drawn: its cluster has enough"
+MOST_CLUSTERS = 1000
+"""A distance to every centre is kept for every record."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Choices:
     clusters: int = 10
     per_cluster: int = 1000
     dev: float = 0.1  # a share of what is selected
-    test: float = 0.0
+    test: float = 0.1  # held out of the search
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -42,6 +44,8 @@ class Choices:
             for name in ("sample", "per_template", "clusters", "per_cluster")
             if (value := getattr(self, name)) is not None and value < 1
         ]
+        if self.clusters > MOST_CLUSTERS:
+            problems.append(f"clusters: at most {MOST_CLUSTERS:,}, got {self.clusters:,}")
         if self.sample is not None and self.per_template is not None:
             problems.append("sample, per_template: give one of them, not both")
         if not 0 < self.dev < 1:
@@ -73,7 +77,7 @@ class Cluster:
 class Curation:
     """What was selected, and why the rest was not; together they are every record read."""
 
-    splits: Mapping[str, tuple[Record, ...]]  # train, dev and, if asked for, test
+    splits: Mapping[str, tuple[Record, ...]]  # train, dev and, unless its share is 0, test
     dropped: tuple[Dropped, ...]
     clusters: tuple[Cluster, ...]
     cluster_of: Mapping[int, int]  # a record's number -> its cluster, from 0
@@ -110,6 +114,7 @@ def curate(
         InputError: nothing is left to select, or less than a split needs.
     """
     seed = choices.seed
+    progress("cleaning", 0, 0)
     kept, dropped = _usable(records, choices, count_tokens)
     drawn = shuffled(_drawn(kept, choices), seed, "clusters")
     vectors = embed(drawn, derive_seed(seed, "embedding"), partial(progress, "embedding"))

@@ -10,6 +10,9 @@ from typing import Any
 from study.data.curation.records import Record
 from study.data.curation.selection import FULL, NOT_DRAWN, Curation
 
+LISTED = 5
+"""More short clusters than this are counted, not listed."""
+
 
 def summary(records: Sequence[Record], curation: Curation) -> dict[str, Any]:
     """Return the counts of a curation of these records, as JSON takes them."""
@@ -32,14 +35,15 @@ def filling(curation: Curation) -> str:
     each, clusters = curation.choices.per_cluster, curation.clusters
     there, wanted = sum(c.size for c in clusters), each * len(clusters)
     short = [f"{n}" for n, cluster in enumerate(clusters, 1) if cluster.size < each]
-    asked = f"{len(clusters)} × {each:,} = {wanted:,} wanted"
+    asked = f"{len(clusters)} × {each:,} wanted"
     if there <= wanted:
         return f"{asked}, {there:,} there: all are taken"
     if not short:
         return f"{asked}: each cluster gave {each:,}"
     lacking = sum(each - cluster.size for cluster in clusters if cluster.size < each)
-    which = f"cluster{'s' if len(short) > 1 else ''} {', '.join(short)}"
-    return f"{asked}: {lacking:,} lacking in {which}, topped up from the others"
+    named = ", ".join(short) if len(short) <= LISTED else ""
+    which = f"cluster{'s'[: len(short) > 1]} {named}" if named else f"{len(short)} clusters"
+    return f"{asked}: {which} lack{'s'[: len(short) == 1]} {lacking:,}, topped up from the others"
 
 
 def _agreement(records: Sequence[Record], curation: Curation) -> float | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from study.data.chat import ChatFormat
+from study.data.chat import PLAIN_TEMPLATE, ChatFormat
 from study.data.curation.records import Record
+from study.data.instructions import LLADA_MASK, end_token
 from study.errors import InputError
 
 IGNORED = -100
@@ -26,18 +28,24 @@ class ChatTokens:
     def __init__(self, location: str, system: str = "") -> None:
         """Load the tokenizer of a chat model, from a folder or the hub; without its weights.
 
+        A masked language model that knows no chat gets the plain template that studies give it.
+
         Raises:
             InputError: there is none, it knows no chat template, or no token ends its answers.
         """
         self.location = location
-        self._tokenizer = _loaded(location)
-        self.stop: str = self._tokenizer.eos_token
-        if not self.stop:
-            raise InputError(f"--tokenizer: {location!r} has no end-of-sequence token")
+        self._tokenizer, architectures = _loaded(location)
+        self.is_masked = LLADA_MASK in self._tokenizer.get_vocab() or any(
+            name.endswith("ForMaskedLM") for name in architectures
+        )
+        is_plain = self.is_masked and not self._tokenizer.chat_template
+        template = PLAIN_TEMPLATE if is_plain else None
         try:
-            self._form = ChatFormat(self._tokenizer, system, self.stop, max_tokens=2**31)
+            self.stop = end_token(self._tokenizer)
+            self._form = ChatFormat(self._tokenizer, system, self.stop, 2**31, template)
         except InputError as error:
-            raise _of_the_option(error) from None
+            lines = [line.replace("base.model", "--tokenizer") for line in error.problems]
+            raise InputError(lines) from None
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens each text has, by itself."""
@@ -60,21 +68,18 @@ class ChatTokens:
             }
 
 
-def _loaded(location: str) -> Any:
-    from pathlib import Path
+def _loaded(location: str) -> tuple[Any, Sequence[str]]:
+    """Return a tokenizer, and what its model is; no code of its own is run."""
+    from transformers import AutoTokenizer, PretrainedConfig
 
-    from study.base_models import load_tokenizer
-    from study.hub import check_reachable
-    from study.spec import BaseModelSpec
+    from study.base_models import located
 
-    if not Path(location).is_dir():
-        check_reachable(location, "model", "--tokenizer")
+    if not Path(location).is_dir():  # of a folder the weights do not matter here
+        located(location, None, "--tokenizer")
     try:
-        return load_tokenizer(location, BaseModelSpec(model=location))[0]
-    except InputError as error:
-        raise _of_the_option(error) from None
-
-
-def _of_the_option(error: InputError) -> InputError:
-    """Return the error with the option's name where the study file's key stood."""
-    return InputError([line.replace("base.model", "--tokenizer") for line in error.problems])
+        tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+        config, _ = PretrainedConfig.get_config_dict(location)
+    except Exception as error:  # transformers raises many kinds, all meaning: cannot be loaded
+        message = " ".join(str(error).split())[:300]
+        raise InputError(f"--tokenizer: cannot load {location!r}: {message}") from error
+    return tokenizer, config.get("architectures") or ()

@@ -1,14 +1,24 @@
 """The embedded corpora: generated text, nothing to download."""
 
 from study.data.embedded.corpus import CorpusRecipe, EmbeddedCorpus, Pair, petroleum_corpus
+from study.data.embedded.instructions import (
+    EmbeddedInstructions,
+    Instruction,
+    InstructionRecipe,
+    instruction_corpus,
+)
 from study.data.embedded.sentence_pairs import EmbeddedPairs, SentencePair, pair_corpus
 
 __all__ = [
     "CorpusRecipe",
     "EmbeddedCorpus",
+    "EmbeddedInstructions",
     "EmbeddedPairs",
+    "Instruction",
+    "InstructionRecipe",
     "Pair",
     "SentencePair",
+    "instruction_corpus",
     "pair_corpus",
     "petroleum_corpus",
 ]

@@ -37,16 +37,17 @@ class SentencePair:
 
 @dataclass(frozen=True)
 class EmbeddedPairs:
-    """The splits: `train` and `dev` of the study, `teacher` and `text` of what is built before."""
+    """The splits: `train`, `dev` and `test` of the study, the others of what is built before."""
 
     train: tuple[SentencePair, ...]
     dev: tuple[SentencePair, ...]
     teacher: tuple[SentencePair, ...]
     text: tuple[SentencePair, ...]  # its labels show as connectives only
+    test: tuple[SentencePair, ...]
 
 
-SIZES = {"dev": 800, "train": 1_000, "teacher": 12_000, "text": 3_000}
-"""What is scored is drawn first, so that no size of another split changes it."""
+SIZES = {"dev": 800, "train": 1_000, "teacher": 12_000, "text": 3_000, "test": 800}
+"""In the order in which they are drawn: no size changes a split before it."""
 
 
 def pair_corpus(language: str, seed: int = 0) -> EmbeddedPairs:

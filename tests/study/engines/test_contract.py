@@ -59,19 +59,42 @@ ENGINES: dict[str, Made] = {
     "packed, measured": _alone(EngineChoice()),
     "ray": _pool(EngineChoice(slots=2, workers=2, ray="local")),
 }
-PARAMETERS = [pytest.param(n, marks=pytest.mark.slow if n == "ray" else ()) for n in ENGINES]
+STUDIES = {"translation": "make_spec", "masked diffusion": "make_masked_spec"}
+
+
+def _is_slow(study: str, engine: str) -> bool:
+    return engine == "ray" or (study != "translation" and engine != "packed, 4 slots")
+
+
+CASES = [
+    pytest.param(
+        (study, engine),
+        id=f"{study}: {engine}",
+        marks=[pytest.mark.slow] if _is_slow(study, engine) else [],
+    )
+    for study in STUDIES
+    for engine in ENGINES
+]
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Return a kind of study and an engine; the suite runs for every pair."""
+    pair: tuple[str, str] = request.param
+    return pair
 
 
 @pytest.fixture(scope="module")
-def spec(make_spec: Callable[..., StudySpec]) -> StudySpec:
-    """Return the tiny study in double precision, where equal means equal to 1e-9."""
-    return make_spec({"base.dtype": "float64"})
+def spec(case: tuple[str, str], request: pytest.FixtureRequest) -> StudySpec:
+    """Return a tiny study in double precision, where equal means equal to 1e-9."""
+    made: StudySpec = request.getfixturevalue(STUDIES[case[0]])({"base.dtype": "float64"})
+    return made
 
 
-@pytest.fixture(scope="module", params=PARAMETERS)
-def engine(request: pytest.FixtureRequest, spec: StudySpec, tiny_base: Path) -> Iterator[Engine]:
-    """Yield each engine over the tiny base."""
-    with ENGINES[request.param](spec, tiny_base) as made:
+@pytest.fixture(scope="module")
+def engine(case: tuple[str, str], spec: StudySpec) -> Iterator[Engine]:
+    """Yield each engine over the study's base."""
+    with ENGINES[case[1]](spec, Path(spec.base.model)) as made:
         yield made
 
 
@@ -81,15 +104,13 @@ def configs_of(spec: StudySpec) -> list[TrialConfig]:
 
 
 @pytest.fixture(scope="module")
-def reference(
-    tiny_base: Path, parallel_text: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[StudySpec], dict[int, TrialResult]]:
+def reference() -> Callable[[StudySpec], dict[int, TrialResult]]:
     """Return a function that trains every trial in an engine of its own, one after the other."""
 
     def train(spec: StudySpec) -> dict[int, TrialResult]:
         found: dict[int, TrialResult] = {}
         for config in configs_of(spec):
-            alone = make_engine(spec, str(tiny_base), None, SEQUENTIAL)
+            alone = make_engine(spec, spec.base.model, None, SEQUENTIAL)
             found |= train_all(alone, [config])[0]
         return found
 

@@ -1,0 +1,110 @@
+"""Instructions as a masked-diffusion model reads them: a prompt, and the region of its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from study.data.chat import END_OF_TURN, PLAIN_TEMPLATE, ChatFormat
+from study.data.embedded import Pair
+from study.diffusion_spec import DiffusionSpec
+from study.errors import InputError
+from study.spec import DataSpec
+
+LLADA_MASK = "<|mdm_mask|>"
+
+
+@dataclass(frozen=True)
+class Row:
+    """The ids of an example."""
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]  # filled up with ends to the declared length, unless it was cut
+
+
+class InstructionFormat:
+    """Writes pairs as rows, in the tokenizer's chat template or else the plain one."""
+
+    def __init__(self, tokenizer: Any, data: DataSpec, settings: DiffusionSpec) -> None:
+        """Find the tokens that masks, ends and fixed words are.
+
+        Raises:
+            InputError: the tokenizer has no mask or end, or a fixed word has no place.
+        """
+        self._tokenizer = tokenizer
+        self._length = settings.length
+        self.mask = mask_id(tokenizer, settings.mask_token)
+        end = end_token(tokenizer)
+        template = None if tokenizer.chat_template else PLAIN_TEMPLATE
+        self._form = ChatFormat(tokenizer, data.instruction, end, data.max_tokens, template)
+        self.end = self._form.stop
+        turn = tokenizer.get_vocab().get(END_OF_TURN, self.end)
+        self.ends = sorted({self.end, turn})
+        self.fixed = self._fixed_ids(settings)
+        self._rows: dict[tuple[Pair, int | None], Row] = {}
+
+    def row(self, pair: Pair, cutoff: int | None = None) -> Row:
+        """Return a pair's ids, its texts cut at `cutoff` tokens or the study's own limit."""
+        if (pair, cutoff) not in self._rows:
+            dialogue = self._form.dialogue(pair.source, pair.target, cutoff)
+            answer = dialogue.answer[: self._length]
+            if answer[-1:] == (self.end,):
+                answer += (self.end,) * (self._length - len(answer))
+            self._rows[pair, cutoff] = Row(dialogue.prompt, answer)
+        return self._rows[pair, cutoff]
+
+    def texts(self, answers: Sequence[Sequence[int]]) -> list[str]:
+        """Return answers as text, each up to its first end."""
+        whole = [
+            ids[: next((i for i, token in enumerate(ids) if token in self.ends), len(ids))]
+            for ids in answers
+        ]
+        texts = self._tokenizer.batch_decode(whole, skip_special_tokens=True)
+        return [" ".join(text.split()) for text in texts]
+
+    def _fixed_ids(self, settings: DiffusionSpec) -> dict[int, int]:
+        """Return the tokens of the fixed words by their positions in the answer."""
+        found: dict[int, int] = {}
+        for position, word in sorted(settings.fixed.items()):
+            ids = self._tokenizer(word, add_special_tokens=False)["input_ids"]
+            for place, token in enumerate(ids, position):
+                if place in found or place >= settings.length:
+                    what = "another fixed word" if place in found else "the end of the answer"
+                    raise InputError(
+                        f"diffusion.fixed: {word!r} takes {len(ids)} tokens from position "
+                        f"{position} on and runs into {what}; move it, or raise diffusion.length"
+                    )
+                found[place] = token
+        return found
+
+
+def mask_id(tokenizer: Any, named: str | None) -> int:
+    """Return the token that hides others: the one named, the tokenizer's own, or LLaDA's.
+
+    Raises:
+        InputError: there is none.
+    """
+    vocabulary: dict[str, int] = tokenizer.get_vocab()
+    found = named or tokenizer.mask_token or LLADA_MASK
+    if found not in vocabulary:
+        got = f"got {named!r}" if named else "the tokenizer names none"
+        raise InputError(
+            f"diffusion.mask_token: must be a token of the base model's vocabulary, {got}"
+        )
+    return vocabulary[found]
+
+
+def end_token(tokenizer: Any) -> str:
+    """Return what ends an answer: the tokenizer's end of text, or BERT's separator.
+
+    Raises:
+        InputError: it has neither.
+    """
+    found = tokenizer.eos_token or tokenizer.sep_token
+    if found is None:
+        raise InputError(
+            "base.model: its tokenizer names neither an end of text nor a separator, one of which "
+            "must end an answer"
+        )
+    return str(found)

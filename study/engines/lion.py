@@ -1,0 +1,35 @@
+"""Lion, which PyTorch does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Lion(torch.optim.Optimizer):
+    """Moves every weight by the learning rate, in the direction of a momentum's sign.
+
+    Chen et al. 2023, "Symbolic discovery of optimization algorithms" (arXiv:2302.06675), with their
+    β₁ = 0.9 and β₂ = 0.99 and decoupled weight decay.
+    """
+
+    def __init__(self, params: Any, lr: float, weight_decay: float) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Move all weights that have a gradient."""
+        assert closure is None, "the gradients are there already"
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._move(weight, weight.grad, group["lr"], group["weight_decay"])
+
+    def _move(self, weight: Tensor, grad: Tensor, rate: float, decay: float) -> None:
+        momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+        weight.mul_(1 - rate * decay)
+        weight.add_(momentum.lerp(grad, 0.1).sign(), alpha=-rate)
+        momentum.lerp_(grad, 0.01)

@@ -1,0 +1,70 @@
+"""The optimizers by name: what they are, and which of them train a packed trial as one alone.
+
+A packed trial's weights are one flat row.  An optimizer that moves every number by its own gradient
+alone does the same to a row as to matrices; one that looks at rows and columns does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:  # a study file is read without torch
+    import torch
+
+OptimizerName = Literal["adamw", "adam", "sgd", "lion", "adafactor"]
+Groups = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """What an optimizer's name stands for."""
+
+    make: Callable[[Groups, float, float], torch.optim.Optimizer]  # groups, rate, weight decay
+    packs: bool = True
+
+
+def _adamw(groups: Groups, rate: float, decay: float) -> torch.optim.Optimizer:
+    """Decoupled weight decay: Loshchilov & Hutter 2019 (arXiv:1711.05101)."""
+    import torch
+
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
+
+
+def _adam(groups: Groups, rate: float, decay: float) -> torch.optim.Optimizer:
+    """Kingma & Ba 2015 (arXiv:1412.6980); weight decay goes through the gradient."""
+    import torch
+
+    return torch.optim.Adam(groups, lr=rate, weight_decay=decay, fused=True)
+
+
+def _sgd(groups: Groups, rate: float, decay: float) -> torch.optim.Optimizer:
+    """With momentum 0.9; weight decay goes through the gradient."""
+    import torch
+
+    return torch.optim.SGD(groups, lr=rate, momentum=0.9, weight_decay=decay)
+
+
+def _lion(groups: Groups, rate: float, decay: float) -> torch.optim.Optimizer:
+    """Chen et al. 2023 (arXiv:2302.06675)."""
+    from study.engines.lion import Lion
+
+    return Lion(groups, lr=rate, weight_decay=decay)
+
+
+def _adafactor(groups: Groups, rate: float, decay: float) -> torch.optim.Optimizer:
+    """Shazeer & Stern 2018 (arXiv:1804.04235), as PyTorch has it: a mean a row and a column."""
+    import torch
+
+    return torch.optim.Adafactor(groups, lr=rate, weight_decay=decay)
+
+
+OPTIMIZERS: Mapping[OptimizerName, Optimizer] = {
+    "adamw": Optimizer(_adamw),
+    "adam": Optimizer(_adam),
+    "sgd": Optimizer(_sgd),
+    "lion": Optimizer(_lion),
+    "adafactor": Optimizer(_adafactor, packs=False),
+}
+"""An optimizer's name in a study file -> what it is."""

@@ -1,0 +1,179 @@
+"""Instructions for a masked-diffusion language model: LLaDA's supervised fine-tuning.
+
+Nie et al. 2025, "Large language diffusion models" (arXiv:2502.09992).  A row is a prompt and the
+region of its answer: `length` tokens, filled up with ends, which are learnt too.  In training a
+share t ~ U(0, 1) of the region is masked, never the prompt, and the masked tokens are predicted
+from both sides.  A row's loss is the cross-entropy at its masks, divided by the probability of a
+mask and by the region's length; a batch's is the mean over its rows.
+
+A model is evaluated on draws that depend on the study's seed and the example alone: the same masks
+and generation for every configuration.  There the number of masks is drawn, which has the same
+expectation and varies far less (study/noise.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from study.base_models import BaseModel
+from study.data.embedded import Pair
+from study.data.instructions import InstructionFormat, Row
+from study.data.lengths import length_limit
+from study.data.readers import Corpus
+from study.errors import InputError
+from study.losses import IGNORED, masked_diffusion
+from study.metrics import Statistics, text_scores
+from study.noise import bernoulli_masks, counted_masks
+from study.seeds import derive_seed
+from study.spec import StudySpec
+from study.tasks.base import Batch
+from study.tasks.diffusion_decoding import Decoding, generate
+from study.tasks.token_logits import hides_padding, token_logits
+from study.trials import TrialConfig
+
+EVALUATION_DRAWS = 4
+"""An example's evaluation loss is the mean over so many draws, one a quarter of the counts."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A pair of the corpus; of one to evaluate on also the seed of all its draws."""
+
+    pair: Pair
+    seed: int | None = None
+
+
+class MaskedDiffusionTask:
+    """Instruction in, answer out, all of its tokens at once or block by block."""
+
+    loss_signature = f"masked-cross-entropy/p|mean:answer,row|draws:{EVALUATION_DRAWS}|unit:nat"
+
+    def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus[Pair]) -> None:
+        assert spec.diffusion is not None, "a study of masked diffusion"
+        self._settings = spec.diffusion
+        self._form = form = InstructionFormat(base.tokenizer, spec.data, spec.diffusion)
+        self._evaluation = spec.evaluation
+        self._splits = {"train": [Asked(pair) for pair in corpus.train]}
+        for split in ("dev", "general", "test"):
+            pairs = corpus.split(split)
+            self._splits[split] = [Asked(pair, _seed(spec, pair)) for pair in pairs]
+        longest = self._check_lengths(base)
+        width = 0 if hides_padding(base.model, form.mask, form.end) else longest
+        ends = tuple(form.ends)
+        self._how = Decoding(spec.diffusion, form.mask, ends, form.fixed, form.end, width)
+
+    def _check_lengths(self, base: BaseModel) -> int:
+        """Return the longest row's tokens; InputError where the model reads fewer."""
+        tokens = {
+            (split, number): self.length(example) + self._settings.length
+            for split, examples in self._splits.items()
+            for number, example in enumerate(examples, 1)
+        }
+        most = length_limit(base.tokenizer, base.model.config, max(tokens.values()))
+        for (split, number), found in tokens.items():
+            if found > most:
+                raise InputError(
+                    f"{split}: example {number}: {found} tokens, prompt and answer, the base "
+                    f"model reads {most}; lower data.max_tokens or diffusion.length"
+                )
+        return max(tokens.values())
+
+    def examples(self, split: str) -> Sequence[Asked]:
+        """Return the examples of a split."""
+        return self._splits[split]
+
+    def texts(self, example: Asked) -> tuple[str, str]:
+        """Return the instruction and the answer."""
+        return example.pair.source, example.pair.target
+
+    def length(self, example: Asked) -> int:
+        """Return the number of the prompt's tokens."""
+        return len(self._form.row(example.pair).prompt)
+
+    # ------------------------------------------------------------ training
+
+    def collate(
+        self, examples: Sequence[Asked], config: TrialConfig, generator: torch.Generator
+    ) -> Batch:
+        """Return inputs and labels (B, T), masks (B, T, S) of S draws and their weights (B, S)."""
+        rows = [self._row(example, config) for example in examples]
+        drawn = [
+            self._drawn(row, example, generator)
+            for row, example in zip(rows, examples, strict=True)
+        ]
+        end = self._form.end
+        input_ids = self._padded([torch.tensor(r.prompt + r.answer) for r in rows], end)
+        labels = self._padded(
+            [torch.tensor((IGNORED,) * len(r.prompt) + r.answer) for r in rows], IGNORED
+        )
+        needed = {
+            "masked": self._padded([masks for masks, _ in drawn], False),
+            "scale": torch.stack([scale for _, scale in drawn]),
+            "prompt_tokens": torch.tensor([len(row.prompt) for row in rows]),
+            "seed": torch.tensor([example.seed or 0 for example in examples]),
+        }
+        inputs = {"input_ids": input_ids}
+        if not self._how.width:
+            lengths = torch.tensor([len(row.prompt) + len(row.answer) for row in rows])
+            inputs["attention_mask"] = (torch.arange(labels.shape[1]) < lengths[:, None]).long()
+        return Batch(inputs, labels, needed, {"input_ids": end})
+
+    def _row(self, example: Asked, config: TrialConfig) -> Row:
+        """Return an example's ids, cut where the trial cuts what it learns from."""
+        is_evaluated = example.seed is not None
+        return self._form.row(example.pair, None if is_evaluated else config.training.cutoff_tokens)
+
+    def _drawn(self, row: Row, example: Asked, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return a row's masks (T, S), and what weighs each draw, (S,)."""
+        tokens = len(row.answer)
+        if example.seed is None:
+            masks, scale = bernoulli_masks(tokens, self._settings.eps, generator)
+        else:
+            own = torch.Generator().manual_seed(example.seed)
+            masks, scale = counted_masks(tokens, EVALUATION_DRAWS, own)
+        return torch.cat([masks.new_zeros(len(row.prompt), masks.shape[1]), masks]), scale
+
+    def _padded(self, rows: Sequence[Tensor], value: float) -> Tensor:
+        """Return rows (B, T, ...); of a model that reads its padding all of one width."""
+        widest = rows[0].new_zeros(self._how.width, *rows[0].shape[1:])
+        return pad_sequence([*rows, widest], batch_first=True, padding_value=value)[:-1]
+
+    def loss(self, model: Any, batch: Batch) -> Tensor:
+        """Return (B, 2): a row's loss, normalised by its own length, and 1."""
+        total = torch.zeros(len(batch.labels), device=batch.labels.device)
+        for draw in range(batch.rows["scale"].shape[1]):
+            masked = batch.rows["masked"][..., draw]  # (B, T)
+            noisy = batch.inputs["input_ids"].masked_fill(masked, self._form.mask)
+            logits = token_logits(model, {**batch.inputs, "input_ids": noisy}, masked)
+            scale = batch.rows["scale"][:, draw]
+            total = total + masked_diffusion(logits, batch.labels, masked, scale)
+        return torch.stack([total, torch.ones_like(total)], dim=1)
+
+    # ------------------------------------------------------------ evaluation
+
+    def predict(self, model: Any, batch: Batch) -> list[str]:
+        """Generate one answer a row, cut at its end."""
+        ids = generate(
+            model,
+            batch.inputs["input_ids"],
+            batch.rows["prompt_tokens"],
+            batch.rows["seed"],
+            self._how,
+        )
+        return self._form.texts(ids.tolist())
+
+    def score(self, outputs: Sequence[str], examples: Sequence[Asked]) -> dict[str, Statistics]:
+        """Return the statistics of every text metric of the study."""
+        references = [example.pair.target for example in examples]
+        asked = self._evaluation
+        return text_scores(asked.metrics, outputs, references, asked.text_options)
+
+
+def _seed(spec: StudySpec, pair: Pair) -> int:
+    return derive_seed(spec.seed, "evaluation", pair.source, pair.target)

@@ -1,0 +1,171 @@
+"""`optuna-study curate` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import optuna_study
+from tests.study.data.test_curation import generated
+
+
+class Ran(NamedTuple):
+    """What a command printed and how it ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+Type = Callable[..., Ran]
+
+
+@pytest.fixture
+def type_(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Type:
+    """Return a function that runs `optuna-study` in a folder that holds records.jsonl."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = [
+        {"input": r.source, "output": r.target, "template_name": r.template} for r in generated()
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "records.jsonl").write_text(lines, encoding="utf-8")
+    (tmp_path / "same.jsonl").write_text(json.dumps(rows[0]) + "\n", encoding="utf-8")
+
+    def run(*arguments: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["optuna-study", *map(str, arguments)])
+        status = 0
+        try:
+            optuna_study.main()
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        found = capsys.readouterr()
+        assert "Traceback" not in found.err + found.out
+        return Ran(status, found.out, found.err)
+
+    return run
+
+
+def test_what_it_prints(type_: Type) -> None:
+    """Counts, clusters and the study file, in 80 columns."""
+    ran = type_("curate", "records.jsonl", "--out", "new/curated", "--clusters", 3)
+    assert (ran.status, ran.err) == (0, "")
+    lines = [" ".join(line.split()) for line in ran.out.splitlines()]
+    assert lines[:4] == ["120 read", "96 train", "12 dev", "12 test"]
+    assert "3 × 1,000 wanted, 120 there: all are taken" in lines
+    assert max(map(len, ran.out.splitlines())) <= 80
+    assert Path("new/curated/study.toml").read_text().strip() in ran.out
+
+
+@pytest.mark.slow  # check learns the embedded base's vocabulary
+def test_check_accepts_the_study_file(type_: Type) -> None:
+    """As it is, with nothing to change."""
+    type_("curate", "records.jsonl", "--out", "new/curated")
+    checked = type_("check", "new/curated/study.toml")
+    assert (checked.status, checked.err) == (0, "")
+    assert "data 96 train, 12 dev" in " ".join(checked.out.split())
+
+
+def test_json_is_one_document(type_: Type) -> None:
+    """Standard output holds what report.json holds, and nothing else."""
+    ran = type_(
+        *("curate", "records.jsonl", "--out", "curated", "--json", "--test", 0.2, "--seed", 3),
+        *("--sample", 60, "--per-cluster", 2, "--system", "be brief", "--template-column"),
+        *("template_name", "--min-characters", 2, "--max-characters", 300),
+    )
+    report = json.loads(ran.out)
+    assert report == json.loads(Path("curated/report.json").read_text(encoding="utf-8"))
+    assert report["splits"] == {"train": 14, "dev": 2, "test": 4}
+    assert report["choices"]["seed"] == 3
+    assert report["system"] == "be brief"
+
+
+BAD = {
+    "no such file": (("none.jsonl",), "none.jsonl: cannot read the file: No such file"),
+    "one record": (("same.jsonl",), "records: 1 distinct input is left; needed:"),
+    "a column that is not there": (
+        ("records.jsonl", "--output-column", "answer"),
+        "records.jsonl: line 1: no field 'answer', got 'input', 'output', 'template_name'",
+    ),
+    "two columns": (
+        ("records.jsonl", "--input-column", "input", "--input-column", "context"),
+        "records.jsonl: line 1: no field 'context', got",
+    ),
+    "a share": (("records.jsonl", "--dev", 1.5), "dev: a share above 0 and below 1, got 1.5"),
+    "two samples": (
+        ("records.jsonl", "--sample", 9, "--per-template", 9),
+        "sample, per_template: give one of them, not both",
+    ),
+    "tokens without a tokenizer": (
+        ("records.jsonl", "--max-tokens", 9),
+        "max_tokens: needs a tokenizer to count by",
+    ),
+    "no tokenizer there": (
+        ("records.jsonl", "--tokenizer", "./nowhere"),
+        "--tokenizer: no such folder, got './nowhere'",
+    ),
+    "no encoder there": (
+        ("records.jsonl", "--encoder", "./nowhere"),
+        "--encoder: no such folder, got './nowhere'",
+    ),
+    "a limit for nobody": (
+        ("records.jsonl", "--max-characters", 3),
+        "records: none of 120 is usable: 120 over 3 characters",
+    ),
+    "a system message in Latin-1": (
+        ("records.jsonl", "--system", "caf\udce9"),
+        r"system: must be Unicode text, got 'caf\udce9'",
+    ),
+    "the working folder": (
+        ("records.jsonl", "--out", "."),
+        "--out: . is the working folder; name one that is new or empty",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_mistake_is_one_line(type_: Type, name: str, tmp_path: Path) -> None:
+    """Status 2, one line, nothing on standard output, and no folder left behind."""
+    arguments, line = BAD[name]
+    before = sorted(tmp_path.rglob("*"))
+    out = () if "--out" in arguments else ("--out", "curated")
+    ran = type_("curate", *arguments, *out)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith(line)
+    assert ran.err.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_python_that_the_docs_show(type_: Type, capsys: pytest.CaptureFixture[str]) -> None:
+    """It runs, and prints a line a cluster."""
+    page = (Path(__file__).parents[3] / "docs" / "curation.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    Path("records.jsonl").rename("instructions.jsonl")
+    seen: dict[str, Any] = {}
+    exec(code, seen)
+    assert len(capsys.readouterr().out.splitlines()) == 5
+    assert len(seen["train"]) == 96
+
+
+def test_tfidf_needs_no_torch(type_: Type, tmp_path: Path) -> None:
+    """Without tokenizer and encoder neither torch nor transformers nor datasets is loaded."""
+    code = (
+        "import sys, optuna_study\n"
+        "sys.argv = 'optuna-study curate records.jsonl --out c --json'.split()\n"
+        "optuna_study.main.__globals__['app'](standalone_mode=False)\n"
+        "print({'torch', 'transformers', 'datasets'} & set(sys.modules), file=sys.stderr)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert json.loads(ran.stdout)["read"] == 120
+    assert ran.stderr == "set()\n"

@@ -1,0 +1,123 @@
+"""The winners are trained again on fresh seeds, once each, and no Optuna trial comes of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from analysis import StudyData, load
+from analysis.confirmation import confirmation_of
+from study.confirming import Candidate, chosen_trials, confirm_study, stored_spec
+from study.engines.choice import EngineChoice
+from study.errors import InputError
+from study.runner import run_study
+from study.spec import StudySpec
+from tests.conftest import RecordingView
+
+ALONE = EngineChoice("sequential")
+
+
+@pytest.fixture(scope="module")
+def searched(
+    make_spec: Callable[..., StudySpec],
+    parallel_text: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[StudySpec, Path]:
+    """Return a study with a test split, and its run folder after the search of two trials."""
+    held_out = {"search.trials": 2, "data.test": str(parallel_text / "general.tsv")}
+    spec, folder = make_spec(held_out, "held-out"), tmp_path_factory.mktemp("confirm") / "run"
+    run_study(spec, folder, RecordingView(), choice=ALONE)
+    return spec, folder
+
+
+@pytest.fixture
+def folder(searched: tuple[StudySpec, Path], tmp_path: Path) -> Path:
+    """Return a copy of the run folder."""
+    return Path(shutil.copytree(searched[1], tmp_path / "run"))
+
+
+def confirm(spec: StudySpec, folder: Path, data: StudyData, seeds: int, top: int = 1) -> int:
+    """Confirm the best; returns how many trainings that took."""
+    view = RecordingView()
+    assert confirm_study(
+        spec, folder, view, chosen_trials(data.ranked(), top, ()), seeds=seeds, choice=ALONE
+    )
+    return len(view.outcomes)
+
+
+def test_the_search_never_sees_the_test_split(searched: tuple[StudySpec, Path]) -> None:
+    """What is held out is evaluated to confirm, and for nothing else."""
+    assert {row.split for row in load(searched[1]).evaluations} == {"dev", "general"}
+
+
+def test_each_model_is_trained_once_a_seed(searched: tuple[StudySpec, Path], folder: Path) -> None:
+    """The base once, winner and default a seed each; again trains nothing, more seeds the new."""
+    spec, data = searched[0], load(folder)
+    assert confirm(spec, folder, data, seeds=2) == 1 + 2 * 2
+    after = load(folder)
+    assert len(after.frozen_trials) == len(data.frozen_trials)
+    assert after.splits == data.splits
+    assert confirm(spec, folder, after, seeds=2) == 0
+    assert confirm(spec, folder, after, seeds=3) == 2
+    found = confirmation_of(load(folder))
+    assert found is not None
+    assert found.n_examples == len(after.examples["general"].sources)
+    assert [model.name for model in found.others] == ["default", "base"]
+    assert len(found.winner.seeds) == 3
+    assert found.luck is not None
+
+
+def test_a_repetition_trains_the_same_configuration(
+    searched: tuple[StudySpec, Path], folder: Path
+) -> None:
+    """The stored hyperparameters are those of the trial; only the seed is another."""
+    confirm(searched[0], folder, load(folder), seeds=2)
+    data = load(folder)
+    assert data.best_trial is not None
+    own = data.evaluation("best")
+    confirmed = [row for row in data.evaluations if row.role == "confirm"]
+    again = [row for row in confirmed if row.trial_number is not None]
+    assert {tuple(sorted(row.config.items())) for row in again} == {
+        tuple(sorted(own.config.items()))
+    }
+    assert own.seed not in {row.seed for row in again}
+
+
+def test_without_held_out_examples_nothing_is_trained(
+    make_spec: Callable[..., StudySpec], tmp_path: Path
+) -> None:
+    """One line says what is missing."""
+    with pytest.raises(InputError, match=r"data\.test"):
+        confirm_study(make_spec(), tmp_path, RecordingView(), [Candidate(0, {})], choice=ALONE)
+
+
+def test_other_test_examples_are_refused(
+    searched: tuple[StudySpec, Path], folder: Path, parallel_text: Path
+) -> None:
+    """Scores on two test sets cannot be compared, so the second is not mixed in."""
+    spec, data = searched[0], load(folder)
+    confirm(spec, folder, data, seeds=2)
+    other = stored_spec(data.spec_text, str(folder), parallel_text / "dev.tsv")
+    with pytest.raises(InputError, match="other examples"):
+        confirm(other, folder, data, seeds=3)
+
+
+def test_trials_are_chosen_by_rank_and_by_name(searched: tuple[StudySpec, Path]) -> None:
+    """The best first, then those named; a trial that is not complete is refused."""
+    ranked = load(searched[1]).ranked()
+    assert [c.number for c in chosen_trials(ranked, 1, [ranked[1].number])] == [
+        t.number for t in ranked
+    ]
+    with pytest.raises(InputError, match="--trial"):
+        chosen_trials(ranked, 1, [99])
+    with pytest.raises(InputError, match="no trial is complete"):
+        chosen_trials([], 1, [])
+
+
+def test_what_is_no_run_folder_is_refused(tmp_path: Path) -> None:
+    """Somebody else's database says nothing of how its trials were trained."""
+    with pytest.raises(InputError, match="no run folder"):
+        stored_spec(None, str(tmp_path), None)

@@ -1,0 +1,173 @@
+"""A real PostgreSQL server: several runs share a study on it, and its password stays secret."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from study.errors import InputError
+from study.store.storage import engine_of, open_for_writing, open_read_only
+from tests import postgres
+from tests.cheap_runs import assert_whole, cheap_spec, look, run_cheaply, start
+from tests.study.test_crashes import finish, kill_often
+
+pytestmark = pytest.mark.skipif(
+    postgres.binaries() is None, reason="needs Debian's package postgresql"
+)
+Starter = Callable[..., ForkServerProcess]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Return the URL of a server that runs as long as these tests."""
+    with postgres.server() as url:
+        yield url
+
+
+@pytest.fixture
+def url(server: str) -> str:
+    """Return the URL of an empty database."""
+    return postgres.new_database(server)
+
+
+@pytest.fixture
+def begin() -> Iterator[Starter]:
+    """Return `start`, whose processes end with the test."""
+    begun: list[ForkServerProcess] = []
+
+    def starter(*arguments: object, **options: object) -> ForkServerProcess:
+        begun.append(start(*arguments, **options))  # type: ignore[arg-type]
+        return begun[-1]
+
+    yield starter
+    for process in begun:
+        process.kill()
+        process.join()
+
+
+def everything_stored(url: str) -> str:
+    """Every row of every table, as text."""
+    engine = engine_of(open_read_only(url))
+    assert engine is not None
+    with engine.connect() as connection:
+        tables = sqlalchemy.inspect(engine).get_table_names()
+        return "\n".join(
+            str(row)
+            for table in tables
+            for row in connection.execute(sqlalchemy.text(f"SELECT * FROM {table}"))
+        )
+
+
+def test_two_runs_share_a_study_and_one_of_them_dies(
+    begin: Starter, url: str, tmp_path: Path
+) -> None:
+    """The other trains what it left; the total is exact; the password is written nowhere."""
+    outs = [tmp_path / "a", tmp_path / "b"]
+    total = kill_often(begin, outs, url, trials=16, kills=2, longest=0.5)
+    for process in [begin(cheap_spec(total), out, url) for out in outs]:
+        finish(process)
+    assert_whole(look(url), total)
+    assert postgres.PASSWORD not in everything_stored(url)
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert written
+    assert not any(postgres.PASSWORD.encode() in path.read_bytes() for path in written)
+
+
+def test_runs_may_share_a_folder_too(begin: Starter, url: str, tmp_path: Path) -> None:
+    """On a server two runs work in one folder, and neither deletes what the other saved."""
+    for process in [begin(cheap_spec(12), tmp_path / "shared", url) for _ in range(2)]:
+        finish(process)
+    found = look(url)
+    assert_whole(found, 12)
+    best = sorted(found.complete().items(), key=lambda item: item[1])[:3]
+    saved = {p.name for p in (tmp_path / "shared" / "adapters").glob("trial-*")}
+    assert {f"trial-{number:05d}" for number, _ in best} <= saved
+    assert len(saved) <= 4  # at the very end each may have seen the other's as not yet told
+
+
+def test_a_run_and_its_readers_never_say_the_password(
+    url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Not in a frame, a log, a message or a report, whatever goes wrong with the URL."""
+    from analysis import load
+
+    caplog.set_level(logging.DEBUG)
+    assert not run_cheaply(cheap_spec(3), tmp_path, url, 0.0)
+    data = load(url)
+    said = [data.target, repr(data), data._repr_html_(), str(data.provenance), caplog.text]
+    wrong = [url.replace("s3cret-", "s3cret-wrong-"), url + "x", url.replace("127.0.0.1", "[::2]")]
+    wrong += [url.replace("@127.0.0.1:", "@127.0.0.1:1"), url.replace("postgresql", "postgrsql")]
+    for each in wrong:
+        for opening in (open_read_only, open_for_writing):
+            with pytest.raises(InputError) as refused:
+                opening(each)
+            said += refused.value.problems
+            assert len(refused.value.problems) == 1
+    said += capfd.readouterr()
+    assert "***" in said[0]
+    assert not any("s3cret" in text for text in said)
+
+
+def test_reading_changes_nothing_on_a_server(url: str, tmp_path: Path) -> None:
+    """A reader's every transaction is read-only."""
+    assert not run_cheaply(cheap_spec(2), tmp_path, url, 0.0)
+    engine = engine_of(open_read_only(url))
+    assert engine is not None
+    with (
+        engine.connect() as connection,
+        pytest.raises(sqlalchemy.exc.DBAPIError, match="read-only transaction"),
+    ):
+        connection.execute(sqlalchemy.text("DELETE FROM run_claims"))
+
+
+@pytest.mark.slow
+def test_a_hundred_kills_of_two_runs(begin: Starter, url: str, tmp_path: Path) -> None:
+    """100 of 100 kills are survived with exact counts, on a server with two runs at a time."""
+    outs = [tmp_path / "a", tmp_path / "b"]
+    total = kill_often(begin, outs, url, trials=200, kills=100, longest=0.6)
+    for process in [begin(cheap_spec(total), out, url) for out in outs]:
+        finish(process)
+    assert_whole(look(url), total)
+
+
+@pytest.mark.slow
+def test_eight_runs_lose_and_repeat_nothing_in_two_thousand_trials(
+    begin: Starter, url: str, tmp_path: Path
+) -> None:
+    """2,000 trials by 8 runs: as many claims, points and evaluations, each once."""
+    spec = cheap_spec(2000)
+    runs = [begin(spec, tmp_path / str(n), url, seconds=0.0) for n in range(8)]
+    for process in runs:
+        process.join()
+        assert process.exitcode == 0
+    found = look(url)
+    assert_whole(found, 2000)
+    assert len({str(t.params) for t in found.trials}) == 2000
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_loses_nothing(begin: Starter, tmp_path: Path) -> None:
+    """A run whose server stops ends with one line; when it is back the same command continues."""
+    with postgres.server() as server:
+        url = postgres.new_database(server)
+        run = begin(cheap_spec(40), tmp_path / "a", url, seconds=0.05)
+        while not run.is_alive() or _complete(url) < 3:
+            run.join(timeout=0.05)
+        postgres.restart(server)
+        run.join(timeout=120)
+        assert run.exitcode in (0, 2)
+        finish(begin(cheap_spec(40), tmp_path / "a", url))
+        assert_whole(look(url), 40)
+
+
+def _complete(url: str) -> int:
+    try:
+        return len(look(url).complete())
+    except (InputError, ValueError, sqlalchemy.exc.SQLAlchemyError, subprocess.SubprocessError):
+        return 0
