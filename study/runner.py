@@ -121,7 +121,7 @@ class Runner:
         engine: Engine,
         ledger: Ledger,
         view: View,
-        examples: Callable[[], int],
+        task: Task | None = None,
     ) -> None:
         self._spec = spec
         self._engine = engine
