@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 MAX_AXES, MAX_LINES, MAX_PAIRED, MAX_RANGES, MAX_LEVELS = 7, 400, 8, 6, 9
 BEST_SHARE = 0.1  # of the trials stand out
+BANDED = 3  # trials or more have a band
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Ranges:
     def leading(self) -> int:
         """How many of the trials are the best tenth."""
         return max(round(BEST_SHARE * len(self.trials)), 1)
+
+
+def has_bands(data: StudyData) -> bool:
+    """Whether the best tenth is enough trials to say where they lie."""
+    return round(BEST_SHARE * len(data.ranked())) >= BANDED
 
 
 def ranges_of(
@@ -191,7 +197,7 @@ def plot_best_in_ranges(
         units = shown.units[: shown.leading, row]
         units = units[np.isfinite(units)]
         ax.plot([0, 1], [row, row], color=GRID, lw=5, solid_capstyle="round", zorder=1)
-        if len(units) > 2 and not column.is_categorical:  # names have no middle
+        if len(units) >= BANDED and not column.is_categorical:  # names have no middle
             ends = np.quantile(units, [0.1, 0.9])
             ax.plot(ends, [row, row], color=TRIAL, lw=5, alpha=0.45, solid_capstyle="round")
         best = shown.units[0, row] if shown.trials else np.nan

@@ -152,7 +152,8 @@ def level_section(results: Results) -> Section | None:
             "levels",
             "Score by level",
             "Every dot is a trial; the outline shows how the scores of a level are spread, the "
-            "short line is their median. Levels with too few trials have dots only.",
+            "short line is their median, the bar holds their middle half. Levels with too few "
+            "trials have dots only.",
             (Figures(figures),),
         )
         if figures
