@@ -38,7 +38,7 @@ def to_use(results: Results, identifier: str = "to-use", study: str = "") -> Key
             f"Where the best trial lies in the range of each parameter: "
             f"{configuration(dict(list(best.params.items())[:MAX_RANGES]))}.",
             "Dot: the best trial in the range of each parameter."
-            + (" Band: where the best tenth of the trials lies." if has_bands(data) else ""),
+            + (" Band: where the best tenth lies." if has_bands(data) else ""),
             CARD,
         )
     note = f"trial {best.number} of {len(data.complete)} finished"
