@@ -70,7 +70,8 @@ def report(session: nox.Session) -> None:
     folder = session.create_tmp()
     session.run("npm", "install", "--silent", "--prefix", folder, AXE, external=True)
     axe = f"{folder}/node_modules/axe-core/axe.min.js"
-    session.run("pytest", "-m", "", "tests/reports/test_browser.py", env={**QUIET, "AXE_CORE": axe})
+    pages = ("tests/reports/test_browser.py", "tests/reports/test_hostile_page.py")
+    session.run("pytest", "-m", "", *pages, env={**QUIET, "AXE_CORE": axe})
 
 
 @nox.session

@@ -278,7 +278,7 @@ def _check(
 
 def _nothing_to_say(target: Array, encoding: Encoding) -> str | None:
     if len(target) == 0:
-        return "no finished trial with a finite value"
+        return "no sampled trial finished with a finite value"
     if len(target) == 1:
         return "a single finished trial: nothing varies"
     if np.ptp(target) <= 1e-12 * max(np.abs(target).max(), 1e-300):

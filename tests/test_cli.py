@@ -185,7 +185,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "no trials": (("run", "--trials", "0"), "petroleum.toml: search.trials: input should be"),
     "a negative seed": (("run", "--seed", "-1"), "petroleum.toml: seed: input should be greater"),
     "a huge seed": (("run", "--seed", str(2**31)), "petroleum.toml: seed: input should be less"),
-    "no workers": (("run", "--workers", "0"), "--workers: must be at least 1, got 0"),
+    "no workers": (("run", "--workers", "0"), "--workers: must be 1 to 1024, got 0"),
     "no time": (("run", "--timeout", "nan"), "petroleum.toml: search.timeout_seconds: input sho"),
     "an unknown space": (("run", "--space", "wide"), "search.space: no shipped space and no file"),
     "a file as folder": (("run", "--out", "file"), "file: cannot use the run folder: File exists"),

@@ -45,6 +45,28 @@ def length_remarks(
     return [f"{found} examples have more than {limit} tokens and are cut"]
 
 
+def answer_remarks(corpus: Corpus[Any], tokenizer: Any, data: DataSpec, limit: int) -> list[str]:
+    """Return one line where answers are longer than what is generated, none where all fit.
+
+    Raises:
+        InputError: some are, and the study file refuses that.
+    """
+    counts = {
+        split: sum(len(ids) > limit for ids in _ids(tokenizer, (p.target for p in pairs)))
+        for split in SPLITS
+        if (pairs := corpus.split(split))
+    }
+    if not any(counts.values()):
+        return []
+    found = ", ".join(f"{n:,} of {len(corpus.split(s)):,} {s}" for s, n in counts.items() if n)
+    long = f"{found} answers have more tokens than diffusion.length"
+    if data.too_long == "refuse":
+        raise InputError(
+            f"data: {long}; allowed: data.too_long = 'truncate', or a larger diffusion.length"
+        )
+    return [f"{long} and are cut"]
+
+
 def _longer(examples: Sequence[Any], tokenizer: Any, limit: int) -> int:
     # a token is a byte at least: what has fewer bytes needs no tokenizer to tell
     long = [e for e in examples if any(_bytes(text) > limit - 4 for text in _texts(e))]

@@ -23,7 +23,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from study.base_models import BaseModel
 from study.data.embedded import Pair
-from study.data.instructions import InstructionFormat
+from study.data.instructions import InstructionFormat, Row
+from study.data.lengths import length_limit
 from study.data.readers import Corpus
 from study.errors import InputError
 from study.losses import IGNORED, masked_diffusion
@@ -58,12 +59,10 @@ class MaskedDiffusionTask:
         self._settings = spec.diffusion
         self._form = form = InstructionFormat(base.tokenizer, spec.data, spec.diffusion)
         self._evaluation = spec.evaluation
-        self._splits = {
-            "train": [Asked(pair) for pair in corpus.train],
-            "dev": [Asked(pair, _seed(spec, pair)) for pair in corpus.dev],
-            "general": [Asked(pair, _seed(spec, pair)) for pair in corpus.general],
-            "test": [Asked(pair, _seed(spec, pair)) for pair in corpus.test],
-        }
+        self._splits = {"train": [Asked(pair) for pair in corpus.train]}
+        for split in ("dev", "general", "test"):
+            pairs = corpus.split(split)
+            self._splits[split] = [Asked(pair, _seed(spec, pair)) for pair in pairs]
         longest = self._check_lengths(base)
         width = 0 if hides_padding(base.model, form.mask, form.end) else longest
         ends = tuple(form.ends)
@@ -71,18 +70,19 @@ class MaskedDiffusionTask:
 
     def _check_lengths(self, base: BaseModel) -> int:
         """Return the longest row's tokens; InputError where the model reads fewer."""
-        longest = 0
-        most = base.model.config.to_dict().get("max_position_embeddings")
-        for split, examples in self._splits.items():
-            for number, example in enumerate(examples, 1):
-                tokens = self.length(example) + self._settings.length
-                if most is not None and tokens > most:
-                    raise InputError(
-                        f"{split}: example {number}: {tokens} tokens, prompt and answer, the base "
-                        f"model reads {most}; lower data.max_tokens or diffusion.length"
-                    )
-                longest = max(longest, tokens)
-        return longest
+        tokens = {
+            (split, number): self.length(example) + self._settings.length
+            for split, examples in self._splits.items()
+            for number, example in enumerate(examples, 1)
+        }
+        most = length_limit(base.tokenizer, base.model.config, max(tokens.values()))
+        for (split, number), found in tokens.items():
+            if found > most:
+                raise InputError(
+                    f"{split}: example {number}: {found} tokens, prompt and answer, the base "
+                    f"model reads {most}; lower data.max_tokens or diffusion.length"
+                )
+        return max(tokens.values())
 
     def examples(self, split: str) -> Sequence[Asked]:
         """Return the examples of a split."""
@@ -102,37 +102,47 @@ class MaskedDiffusionTask:
         self, examples: Sequence[Asked], config: TrialConfig, generator: torch.Generator
     ) -> Batch:
         """Return inputs and labels (B, T), masks (B, T, S) of S draws and their weights (B, S)."""
-        cutoff = config.training.cutoff_tokens
-        of_training = [example.seed is None for example in examples]
-        rows = [
-            self._form.row(example.pair, cutoff if trained else None)
-            for example, trained in zip(examples, of_training, strict=True)
-        ]
+        rows = [self._row(example, config) for example in examples]
         drawn = [
-            _drawn(len(row.answer), example.seed, self._settings.eps, generator)
+            self._drawn(row, example, generator)
             for row, example in zip(rows, examples, strict=True)
         ]
-        lengths = torch.tensor([len(row.prompt) + len(row.answer) for row in rows])
-        input_ids = self._padded([row.prompt + row.answer for row in rows], self._form.end)
-        labels = self._padded([(IGNORED,) * len(row.prompt) + row.answer for row in rows], IGNORED)
-        masked = torch.zeros(*labels.shape, len(drawn[0][1]), dtype=torch.bool)  # (B, T, S)
-        for row, of_row, (masks, _) in zip(rows, masked, drawn, strict=True):
-            of_row[len(row.prompt) : len(row.prompt) + len(row.answer)] = masks
-        inputs = {"input_ids": input_ids}
-        if not self._how.width:
-            inputs["attention_mask"] = (torch.arange(labels.shape[1]) < lengths[:, None]).long()
+        end = self._form.end
+        input_ids = self._padded([torch.tensor(r.prompt + r.answer) for r in rows], end)
+        labels = self._padded(
+            [torch.tensor((IGNORED,) * len(r.prompt) + r.answer) for r in rows], IGNORED
+        )
         needed = {
-            "masked": masked,
+            "masked": self._padded([masks for masks, _ in drawn], False),
             "scale": torch.stack([scale for _, scale in drawn]),
             "prompt_tokens": torch.tensor([len(row.prompt) for row in rows]),
             "seed": torch.tensor([example.seed or 0 for example in examples]),
         }
-        return Batch(inputs, labels, needed, {"input_ids": self._form.end})
+        inputs = {"input_ids": input_ids}
+        if not self._how.width:
+            lengths = torch.tensor([len(row.prompt) + len(row.answer) for row in rows])
+            inputs["attention_mask"] = (torch.arange(labels.shape[1]) < lengths[:, None]).long()
+        return Batch(inputs, labels, needed, {"input_ids": end})
 
-    def _padded(self, rows: Sequence[tuple[int, ...]], value: int) -> Tensor:
-        tensors = [torch.tensor(row) for row in rows]
-        filler = torch.zeros(self._how.width, dtype=torch.int64)  # for one even width
-        return pad_sequence([*tensors, filler], batch_first=True, padding_value=value)[:-1]
+    def _row(self, example: Asked, config: TrialConfig) -> Row:
+        """Return an example's ids, cut where the trial cuts what it learns from."""
+        is_evaluated = example.seed is not None
+        return self._form.row(example.pair, None if is_evaluated else config.training.cutoff_tokens)
+
+    def _drawn(self, row: Row, example: Asked, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return a row's masks (T, S), and what weighs each draw, (S,)."""
+        tokens = len(row.answer)
+        if example.seed is None:
+            masks, scale = bernoulli_masks(tokens, self._settings.eps, generator)
+        else:
+            own = torch.Generator().manual_seed(example.seed)
+            masks, scale = counted_masks(tokens, EVALUATION_DRAWS, own)
+        return torch.cat([masks.new_zeros(len(row.prompt), masks.shape[1]), masks]), scale
+
+    def _padded(self, rows: Sequence[Tensor], value: float) -> Tensor:
+        """Return rows (B, T, ...); of a model that reads its padding all of one width."""
+        widest = rows[0].new_zeros(self._how.width, *rows[0].shape[1:])
+        return pad_sequence([*rows, widest], batch_first=True, padding_value=value)[:-1]
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Return (B, 2): a row's loss, normalised by its own length, and 1."""
@@ -167,12 +177,3 @@ class MaskedDiffusionTask:
 
 def _seed(spec: StudySpec, pair: Pair) -> int:
     return derive_seed(spec.seed, "evaluation", pair.source, pair.target)
-
-
-def _drawn(
-    tokens: int, seed: int | None, eps: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Return masks (A, S) of an answer of A tokens, and what weighs each draw, (S,)."""
-    if seed is None:
-        return bernoulli_masks(tokens, eps, generator)
-    return counted_masks(tokens, EVALUATION_DRAWS, torch.Generator().manual_seed(seed))

@@ -87,7 +87,7 @@ def test_the_frame_has_one_row_a_parameter(study: Importances) -> None:
         ([], [], "no finished trial"),
         (draw(1), [1.0], "a single finished trial"),
         (draw(20), [2.5] * 20, "objective is constant"),
-        (draw(20), [math.nan] * 20, "no finished trial with a finite value"),
+        (draw(20), [math.nan] * 20, "no sampled trial finished with a finite value"),
         ([{"alpha": 8} for _ in range(20)], range(20), "no parameter varied"),
         (draw(3), [1.0, 2.0, 3.0], "too few trials"),
     ],

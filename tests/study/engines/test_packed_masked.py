@@ -47,7 +47,7 @@ def test_a_pack_gives_each_trial_what_it_gives_alone(bench: Bench) -> None:
     for config in configs:
         assert_same_result(packed[config.number], bench.alone(config))
     outputs = {packed[config.number].splits["dev"].outputs for config in configs}
-    assert len(outputs) > len(configs) / 2
+    assert len(outputs) > 1
 
 
 def test_a_trial_is_what_peft_trains_by_hand(bench: Bench) -> None:

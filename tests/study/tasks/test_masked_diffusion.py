@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from study.data.corpora import corpus_of
+from study.data.remarks import data_remarks
 from study.errors import InputError
 from study.spec import StudySpec
 from study.tasks.base import Batch, stacked
@@ -20,6 +22,7 @@ from study.trials import TrialConfig, search_config
 from tests.engine_runs import Bench, bench_of
 
 MakeSpec = Callable[..., StudySpec]
+WIDE = {"diffusion.length": 64, "diffusion.steps": 64, "diffusion.block_length": 64}
 SHORT = {"diffusion.length": 3, "diffusion.steps": 3, "diffusion.block_length": 3}
 
 
@@ -237,18 +240,12 @@ def test_a_row_predicts_alone_what_it_predicts_in_a_batch(bench: Bench) -> None:
         if bench.spec.diffusion
         else {}
     )
-    task = MaskedDiffusionTask(spec, bench.base, _corpus(bench))
+    task = MaskedDiffusionTask(spec, bench.base, corpus_of(bench.spec))
     dev = task.examples("dev")[:6]
     batches = [task.collate([e], config_of(bench), torch.Generator()) for e in dev]
     alone = [task.predict(bench.base.model, batch)[0] for batch in batches]
     assert task.predict(bench.base.model, stacked(batches)) == alone
     assert len(set(alone)) > 1
-
-
-def _corpus(bench: Bench) -> Any:
-    from study.data.corpora import corpus_of
-
-    return corpus_of(bench.spec)
 
 
 # ---------------------------------------------------------------- what is refused
@@ -281,3 +278,15 @@ def test_rows_longer_than_the_model_reads_are_refused(make_masked_spec: MakeSpec
     changes = {"diffusion.length": 512, "diffusion.steps": 128, "diffusion.block_length": 128}
     with pytest.raises(InputError, match=r"train: example 1: .* lower data.max_tokens"):
         bench_of(make_masked_spec(changes))
+
+
+def test_answers_longer_than_the_region_are_counted_or_refused(make_masked_spec: MakeSpec) -> None:
+    """They are cut, which is said before anything is trained; or the study file refuses."""
+    short = make_masked_spec(SHORT)
+    corpus = corpus_of(short)
+    (line,) = data_remarks(short, corpus, short.base.model)
+    assert line.startswith("40 of 40 train, 12 of 12 dev answers have more tokens than diffusion.")
+    assert data_remarks(make_masked_spec(WIDE), corpus, short.base.model) == []
+    refusing = make_masked_spec({**SHORT, "data.too_long": "refuse"})
+    with pytest.raises(InputError, match=r"dev answers .* or a larger diffusion.length"):
+        data_remarks(refusing, corpus, short.base.model)
