@@ -86,8 +86,8 @@ def plot_parallel(
 ) -> Axes:
     """Every trial as a line through its parameters to its objective; the best tenth stands out.
 
-    Of many trials the best forty do.  A parameter that a trial did not have interrupts its line.  Of more than 400 ordinary trials
-    an even choice is drawn.
+    Of many trials the best forty do, and of more than 400 ordinary ones an even choice is drawn.  A
+    parameter that a trial did not have interrupts its line.
     """
     ax = new_axes(ax)
     shown = ranges_of(data, result, objective)
