@@ -43,6 +43,7 @@ def test_the_presets_that_ship() -> None:
         "eurollama",
         "eurollama-sweep",
         "method-shootout",
+        "llada",
     }
     for text in described({**presets(), **shipped_spaces()}).values():
         assert len(text) > 20
