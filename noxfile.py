@@ -70,7 +70,16 @@ def report(session: nox.Session) -> None:
     folder = session.create_tmp()
     session.run("npm", "install", "--silent", "--prefix", folder, AXE, external=True)
     axe = f"{folder}/node_modules/axe-core/axe.min.js"
-    session.run("pytest", "-m", "", "tests/reports/test_browser.py", env={**QUIET, "AXE_CORE": axe})
+    pages = ("tests/reports/test_browser.py", "tests/reports/test_hostile_page.py")
+    session.run("pytest", "-m", "", *pages, env={**QUIET, "AXE_CORE": axe})
+
+
+@nox.session
+def dashboard(session: nox.Session) -> None:
+    """Open a run in optuna-dashboard and ask its API."""
+    if session.virtualenv.is_sandboxed:
+        session.install("-c", "constraints.txt", "-e", ".[dev,dashboard]")
+    session.run("pytest", "-m", "", "tests/test_dashboard.py", env=QUIET)
 
 
 @nox.session

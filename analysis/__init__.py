@@ -13,7 +13,10 @@ from analysis.trials import StudyData, load
 
 if TYPE_CHECKING:
     from analysis import comparison as comparison
+    from analysis import overview_plots as overview_plots
     from analysis import plots as plots
+    from analysis import side_by_side as side_by_side
+    from analysis import trade_offs as trade_offs
     from analysis.asking import answer_of, capacity_of, confounding_of, importances_of, surface_of
     from analysis.targets import target_names
 
@@ -26,9 +29,12 @@ __all__ = [
     "confounding_of",
     "importances_of",
     "load",
+    "overview_plots",
     "plots",
+    "side_by_side",
     "surface_of",
     "target_names",
+    "trade_offs",
 ]
 
 

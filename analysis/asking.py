@@ -233,6 +233,7 @@ def _remarks_on(data: StudyData, target: Target) -> list[str]:
     by_hand = sum(map(is_enqueued, data.complete))
     said = "trial was enqueued by hand and is" if by_hand == 1 else "were enqueued by hand and are"
     remarks = [f"{by_hand} {said} left out: chosen points are no sample"] if by_hand else []
+    remarks += [data.sampled] if data.sampled else []
     return remarks + common_distributions(t.distributions for t in target.trials)[1]
 
 

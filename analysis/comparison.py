@@ -67,6 +67,11 @@ class Comparison:
         """Whether the interval excludes zero."""
         return self.ci[0] > 0 or self.ci[1] < 0
 
+    def _repr_html_(self) -> str:
+        from analysis.notebook_html import comparison_html
+
+        return comparison_html(self)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers and names, for `--json`."""
         return {

@@ -34,6 +34,8 @@ def _problem(data: StudyData) -> str:
     texts = [data.name, *data.distributions, *(n for t in data.frozen_trials for n in t.user_attrs)]
     if not _are(texts, str):
         return "a name that is no text"
+    if not _are((t.number for t in data.frozen_trials), int):
+        return "a trial whose number is none"
     numbers = [(*(t.values or ()), *t.intermediate_values.values()) for t in data.frozen_trials]
     if not _are(chain.from_iterable(numbers), (int, float)):
         return "a value that is no number"

@@ -5,7 +5,6 @@ The only part of reading that needs pandas, imported by `StudyData` when a frame
 
 from __future__ import annotations
 
-import html
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -85,26 +84,3 @@ def outputs_frame(data: StudyData, evaluation: EvaluationRow) -> pd.DataFrame:
             stored = records.read_statistics(data.engine, row.evaluation_id, row.metric)
             frame[row.metric] = stored.example_scores()
     return frame
-
-
-def study_html(data: StudyData) -> str:
-    """What a notebook shows for a study: a short table, everything in it escaped."""
-    facts: dict[str, str] = {
-        "objectives": ", ".join(
-            f"{name} ({way})" for name, way in zip(data.objectives, data.directions, strict=True)
-        ),
-        "trials": ", ".join(f"{count} {state}" for state, count in data.counts.items()) or "none",
-    }
-    if (best := data.best_trial) is not None:
-        given = ", ".join(f"{name} {value}" for name, value in best.params.items())
-        facts["best"] = f"trial {best.number}: {data.value(best):.4g} with {given}"
-    for name in data.baselines:
-        if (score := data.score(name, data.objective)) is not None:
-            facts[name] = f"{score:.4g}"
-    facts["look at"] = ".trials, .scores, .outputs('best'), .statistics('best', metric)"
-    cells = "".join(
-        f"<tr><th style='text-align:left'>{html.escape(key)}</th>"
-        f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
-        for key, value in facts.items()
-    )
-    return f"<table><caption>study <b>{html.escape(data.name)}</b></caption>{cells}</table>"

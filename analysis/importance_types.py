@@ -102,6 +102,11 @@ class Importances:
     quantile: float | None = None
     sampler: str | None = None
 
+    def _repr_html_(self) -> str:
+        from analysis.notebook_html import importances_html
+
+        return importances_html(self)
+
     def to_json(self) -> dict[str, Any]:
         """Return the document that `optuna-study importance --json` prints."""
         return {

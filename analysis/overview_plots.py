@@ -200,7 +200,7 @@ def plot_best_in_ranges(
             said = shortened(drawing.tick(shown.trials[0].params[column.name]), 14)
             ax.annotate(said, (1, row), (9, 0), textcoords="offset points", va="center")
     ax.set_yticks(range(len(columns)), [shortened(c.name, 16) for c in columns])
-    ax.set(xlim=(-0.03, 1.28), ylim=(len(columns) - 0.5, -0.5))
+    ax.set(xlim=(-0.03, 1.28), ylim=(max(len(columns), 1) - 0.5, -0.5))
     ax.set_xticks([0, 1], ["lowest", "highest"])
     ax.tick_params(length=0)
     ax.grid(visible=False)

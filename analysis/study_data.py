@@ -48,6 +48,8 @@ class StudyData:
     score_rows: tuple[ScoreRow, ...] = field(default=(), repr=False)
     examples: Mapping[str, Examples] = field(default_factory=dict, repr=False)
     engine: Engine | None = field(default=None, repr=False)
+    leaders: tuple[FrozenTrial, ...] = field(default=(), repr=False)  # where trials are a sample
+    all_counts: Mapping[str, int] = field(default_factory=dict, repr=False)  # then: of the study
 
     # ------------------------------------------------------------ the trials
 
@@ -90,6 +92,16 @@ class StudyData:
                 result[name] = used[-1]
         return result
 
+    @property
+    def sampled(self) -> str | None:
+        """What is read of a study that is too large to read whole; None where everything is."""
+        if not self.all_counts:
+            return None
+        return (
+            f"{sum(self.all_counts.values()):,} trials: a random sample of "
+            f"{len(self.frozen_trials):,} is read, and the best {len(self.leaders):,}"
+        )
+
     @cached_property
     def complete(self) -> tuple[FrozenTrial, ...]:
         """The COMPLETE trials in order of their numbers."""
@@ -98,6 +110,8 @@ class StudyData:
     @cached_property
     def counts(self) -> dict[str, int]:
         """Trials by state; `interrupted` ones were run again and are no failures."""
+        if self.all_counts:
+            return dict(self.all_counts)
         states = [state.name.lower() for state in TrialState] + ["interrupted"]
         found = Counter(state_of(trial) for trial in self.frozen_trials)
         return {state: found[state] for state in states if found[state]}
@@ -122,7 +136,8 @@ class StudyData:
     def ranked(self, objective: str | None = None) -> list[FrozenTrial]:
         """The COMPLETE trials that satisfy their constraints, best first by one objective."""
         sign = -1.0 if self.directions[self.index_of(objective)] == MAXIMIZE else 1.0
-        feasible = [t for t in self.complete if all(c <= 0 for c in t.constraints.values())]
+        known = {t.number: t for t in (*self.complete, *self.leaders)}
+        feasible = [t for t in known.values() if all(c <= 0 for c in t.constraints.values())]
         ranked = [t for t in feasible if not math.isnan(self.value(t, objective))]
         return sorted(ranked, key=lambda t: (sign * self.value(t, objective), t.number))
 
@@ -246,7 +261,7 @@ class StudyData:
         return tuple(sorted(splits, key=lambda s: (s != "dev", s)))
 
     def _repr_html_(self) -> str:
-        from analysis.frames import study_html
+        from analysis.notebook_html import study_html
 
         return study_html(self)
 

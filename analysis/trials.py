@@ -6,8 +6,9 @@ database of anybody else has no scores, outputs or provenance, and everything el
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from analysis.asking import answer_of, capacity_of, confounding_of, importances_of, surface_of
@@ -16,6 +17,7 @@ from analysis.study_data import MAXIMIZE, MINIMIZE, StudyData, Who, is_enqueued
 from study.errors import InputError
 from study.store import records
 from study.store.storage import engine_of, hidden, named_damage, open_read_only
+from study.store.trial_reading import best_ids, counts_by_state, read_trials, trial_ids
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -34,6 +36,10 @@ __all__ = [
     "surface_of",
 ]
 
+MOST_TRIALS = 10_000  # of a study that is read whole
+SAMPLED_TRIALS = 1_000  # drawn at random from a larger one: what a Gaussian process takes
+BEST_TRIALS = 100  # of a larger one, by each objective
+
 
 def load(
     target: str | Path,
@@ -46,7 +52,9 @@ def load(
     """Read a study: from a run folder, an SQLite or journal file, a storage URL, or a CSV file.
 
     A storage of several studies needs `study_name`; a CSV file needs `space` (name → Optuna
-    distribution) and the name of its `objective` column.  Raises InputError, one line a problem.
+    distribution) and the name of its `objective` column.  Of a study with more than MOST_TRIALS
+    trials a random sample is read and its best; the counts are of all.  Raises InputError, one
+    line a problem.
     """
     if str(target).lower().endswith(".csv") and "://" not in str(target):
         from analysis.results_csv import load_csv
@@ -55,6 +63,7 @@ def load(
     where = hidden(str(target))
     with named_damage(where):
         storage = open_read_only(str(target))
+        engine = engine_of(storage)
         frozen = _choose(storage.get_all_studies(), study_name, where)
         directions = tuple(
             MAXIMIZE if d.name == "MAXIMIZE" else MINIMIZE for d in frozen.directions
@@ -64,12 +73,33 @@ def load(
             target=where,
             objectives=_objective_names(frozen, len(directions)),
             directions=directions,
-            frozen_trials=tuple(storage.get_all_trials(frozen._study_id, deepcopy=False)),
             attributes=frozen.user_attrs,
-            **_recorded(engine_of(storage), frozen._study_id),
+            **(trials := _trials_of(storage, engine, frozen._study_id, directions)),
+            **_recorded(engine, frozen._study_id, trials),
         )
         check_whole(data)
     return data
+
+
+def _trials_of(
+    storage: Any, engine: Engine | None, study_id: int, directions: Sequence[str]
+) -> dict[str, Any]:
+    """The trials; of a study with more than MOST_TRIALS a sample, its best, and the counts."""
+    if engine is None:
+        return {"frozen_trials": tuple(storage.get_all_trials(study_id, deepcopy=False))}
+    ids = trial_ids(engine, study_id)
+    if len(ids) <= MOST_TRIALS:
+        return {"frozen_trials": tuple(read_trials(engine, ids))}
+    drawn = Random(len(ids)).sample(ids, SAMPLED_TRIALS)
+    leaders = [
+        best_ids(engine, study_id, BEST_TRIALS, objective, way == MAXIMIZE)
+        for objective, way in enumerate(directions)
+    ]
+    return {
+        "frozen_trials": tuple(read_trials(engine, drawn)),
+        "leaders": tuple(read_trials(engine, sorted(set().union(*leaders)))),
+        "all_counts": counts_by_state(engine, study_id),
+    }
 
 
 def _choose(studies: Sequence[Any], study_name: str | None, where: str) -> Any:
@@ -95,15 +125,19 @@ def _objective_names(frozen: Any, count: int) -> tuple[str, ...]:
     return ("value",) if count == 1 else tuple(f"value_{i}" for i in range(count))
 
 
-def _recorded(engine: Engine | None, study_id: int) -> dict[str, Any]:
-    """What our own tables say about the study; nothing where there are none."""
+def _recorded(
+    engine: Engine | None, study_id: int, trials: Mapping[str, Sequence[Any]]
+) -> dict[str, Any]:
+    """What our own tables say about the study and its trials; nothing where there are none."""
     if engine is None or not records.has_tables(engine):
         return {}
+    read = [trial.number for name in ("frozen_trials", "leaders") for trial in trials.get(name, ())]
+    numbers = read if "leaders" in trials else None
     return {
         "spec_text": records.read_spec(engine, study_id),
         "provenance": records.read_provenance(engine, study_id),
-        "evaluations": tuple(records.read_evaluations(engine, study_id)),
-        "score_rows": tuple(records.read_scores(engine, study_id)),
+        "evaluations": tuple(records.read_evaluations(engine, study_id, trials=numbers)),
+        "score_rows": tuple(records.read_scores(engine, study_id, trials=numbers)),
         "examples": records.read_examples(engine, study_id),
         "engine": engine,
     }

@@ -187,7 +187,7 @@ def _print_curation(report: dict[str, Any], out: Path) -> None:
     console.print(_counts(report))
     console.print()
     console.print(_clusters(report))
-    console.print(f"\n{report['filling']}\n", highlight=False)
+    console.print(f"\n{report['filling']}\n", markup=False, highlight=False)
     study_file = out / "study.toml"
     console.print(study_file.read_text(encoding="utf-8"), markup=False, highlight=False)
     for name, said in (("report", out / "REPORT.md"), ("next", f"optuna-study check {study_file}")):

@@ -154,7 +154,9 @@ def report(
         (figures, save_figures(page, figures, format_) if figures else []),
     ):
         if folder:
-            results().print(f"{folder}: {len(files)} files", markup=False, highlight=False)
+            results().print(
+                printable(f"{folder}: {len(files)} files"), markup=False, highlight=False
+            )
 
 
 def _named(targets: list[str], names: list[str]) -> list[tuple[str, str | None]]:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from study.runner import StudyRun
     from study.spec import StudySpec
 
+MOST_WORKERS = 1024  # processes that a command starts
+MOST_SLOTS = 1024  # trials that one of them packs
+
 Workers = Annotated[
     int | None, typer.Option(help="Processes that train, one thread each. [default: cores]")
 ]
@@ -137,7 +140,8 @@ def _conclude_confirmation(data: Any, folder: Path, as_json: bool) -> None:
     console.print(confirmation_table(found), width=min(console.width, 80))
     with progress_bar("the report") as progress:
         report = build_report(data, folder / "report.html", progress=progress)
-    console.print(f"\nreport   {report}", highlight=False, soft_wrap=True)
+    console.print()
+    print_line("report", report)
 
 
 def _choice(
@@ -146,8 +150,8 @@ def _choice(
     from study.engines.choice import AS_THE_CLUSTER_HAS_ROOM, EngineChoice
     from study.store.provenance import available_cores
 
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers: must be at least 1, got {workers}")
+    if workers is not None and not 1 <= workers <= MOST_WORKERS:
+        raise InputError(f"--workers: must be 1 to {MOST_WORKERS}, got {workers}")
     if workers is None:
         workers = AS_THE_CLUSTER_HAS_ROOM if ray else available_cores()
     return EngineChoice(engine, _slots(slots), workers, ray)
@@ -156,9 +160,10 @@ def _choice(
 def _slots(given: str) -> int | None:
     if given == "auto":
         return None
-    if not given.isdecimal() or int(given) < 1:
-        raise InputError(f"--slots: got {given!r}; allowed: auto, or a number from 1")
-    return int(given)
+    number = int(given) if given.isdecimal() and len(given) < 9 else 0
+    if not 1 <= number <= MOST_SLOTS:
+        raise InputError(f"--slots: got {given!r:.40}; allowed: auto, or 1 to {MOST_SLOTS}")
+    return number
 
 
 def _train(study: StudySpec, out: Path, storage: str | None, choice: EngineChoice) -> StudyRun:

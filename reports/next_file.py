@@ -19,7 +19,11 @@ OF_THE_SEARCH = ("space", "parameters", "enqueue", "trials")
 
 
 def next_name(name: str) -> str:
-    """Return the name of the study that follows: petroleum, petroleum-2, petroleum-3."""
+    """Return the name of the study that follows: petroleum, petroleum-2, petroleum-3.
+
+    A file is named after it, and somebody else's study may be called `../../etc/cron.d/x`.
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".-")[:90] or "study"
     counted = re.fullmatch(r"(.+)-(\d{1,6})", name)
     return f"{counted[1]}-{int(counted[2]) + 1}" if counted else f"{name}-2"
 

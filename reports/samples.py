@@ -14,7 +14,7 @@ from reports.results import Results
 from reports.wording import number
 from study.metrics import METRICS, OF_CLASSES
 
-IMPROVED, LOWEST, ORDINARY = 3, 2, 3
+CHANGED, LOST, EXTREME, ORDINARY = 3, 2, 2, 2
 ADAPTERS = 3
 
 
@@ -28,8 +28,8 @@ def samples_section(results: Results) -> Section | None:
     except LookupError:
         return None
     reading = (
-        "What base and adapters made of the examples that gained most from base to best, of those "
-        "that are still worst, and of a few taken evenly from the rest. "
+        "What base and adapters made of the examples that changed most from base to best, for "
+        "better and for worse, of the worst and the best, and of a few taken evenly from the rest. "
     )
     if metric in OF_CLASSES:
         reading += "A marked label is wrong."
@@ -80,15 +80,24 @@ def _score(value: float, metric: str) -> str:
 
 
 def chosen(before: np.ndarray, after: np.ndarray) -> dict[int, str]:
-    """Return example -> why it is shown, from the scores (N,) of base and best, higher better."""
+    """Return example -> why it is shown, from the scores (N,) of base and best, higher better.
+
+    Examples of equal score are taken in their order; what lost nothing is not said to have lost.
+    """
     gain = after - before
-    picks = {int(i): "gained most" for i in np.argsort(-gain, kind="stable")[:IMPROVED]}
-    for i in np.argsort(after, kind="stable")[:LOWEST]:
-        picks.setdefault(int(i), "still worst")
+    lost = np.flatnonzero(gain < 0)
+    picks = dict.fromkeys(_first(-gain, CHANGED), "gained most")
+    for i in lost[_first(gain[lost], LOST)]:
+        picks.setdefault(int(i), "lost most")
+    for why, order in (("still worst", after), ("among the best", -after)):
+        for i in _first(order, EXTREME):
+            picks.setdefault(i, why)
     rest = [i for i in range(len(after)) if i not in picks]
-    for i in rest[:: max(len(rest) // ORDINARY, 1)][:ORDINARY]:
-        picks[i] = "ordinary"
-    return picks
+    return picks | dict.fromkeys(rest[:: max(len(rest) // ORDINARY, 1)][:ORDINARY], "ordinary")
+
+
+def _first(order: np.ndarray, count: int) -> list[int]:
+    return [int(i) for i in np.argsort(order, kind="stable")[:count]]
 
 
 def compared(output: str, target: str) -> tuple[Words, ...]:

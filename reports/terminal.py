@@ -35,6 +35,8 @@ def study_table(data: StudyData, top: int = TOP) -> RenderableType:
         (printable(data.name), "bold"), "  ", printable(", ".join(f"{way} {n}" for n, way in ways))
     )
     parts: list[RenderableType] = [head, Text(f"trials: {counted(data.counts) or 'none'}")]
+    if data.sampled:
+        parts.append(Text(data.sampled, style="dim"))
     shown = data.pareto_trials if len(data.objectives) > 1 else data.ranked()[:top]
     sweep = sweep_of(data)
     if sweep is not None:
@@ -123,6 +125,7 @@ def study_json(data: StudyData, top: int = TOP) -> dict[str, Any]:
             for n, way in zip(data.objectives, data.directions, strict=True)
         ],
         "trials": {STATES.get(state, state): count for state, count in data.counts.items()},
+        "sampled": len(data.frozen_trials) if data.sampled else None,
         "best": [_trial_json(data, trial) for trial in shown],
         "scores": {
             name: {

@@ -133,8 +133,14 @@ def check_methods(model: Any, spec: StudySpec) -> None:
 
 def check_ranks(model: Any, spec: StudySpec) -> None:
     """Raise InputError for a rank that cannot be taken out of the smallest adapted weight."""
-    kinds = {"pissa", "olora"} & {*spec.methods, *spec.values_of("init_lora_weights")}
-    methods = [m for m in spec.methods if METHODS[m].has("init_lora_weights")]
+    by_name = {"pissa", "olora"} & {*spec.methods}
+    chosen = {"pissa", "olora"} & {*spec.values_of("init_lora_weights")}
+    kinds = by_name | chosen
+    methods = [
+        m
+        for m in spec.methods
+        if m in by_name or (chosen and "init_lora_weights" in METHODS[m].own)
+    ]
     for choice in spec.values_of("target_modules") if kinds else ():
         layers = targeted_modules(model, choice)
         name = min(layers, key=lambda n: min(layers[n].weight.shape))

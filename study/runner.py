@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,7 @@ def run_study(
                 for remark in data_remarks(spec, corpus, base) if corpus else ():
                     view.remarked(f"data: {remark}")
                 ledger.begin(provenance(choice.name, choice.workers, base, corpus_hashes))
-                examples = len(task.examples("train") if task else corpus_of(spec).train)
-                stopped = Runner(spec, engine, ledger, view, examples).run(choice.workers)
+                stopped = Runner(spec, engine, ledger, view, task).run(choice.workers)
     return StudyRun(out, url, spec.name, stopped)
 
 
@@ -116,13 +116,18 @@ class Runner:
     """Fills the engine's slots from Optuna, and the ledger from the engine."""
 
     def __init__(
-        self, spec: StudySpec, engine: Engine, ledger: Ledger, view: View, examples: int
+        self,
+        spec: StudySpec,
+        engine: Engine,
+        ledger: Ledger,
+        view: View,
+        task: Task | None = None,
     ) -> None:
         self._spec = spec
         self._engine = engine
         self._ledger = ledger
         self._view = view
-        self._examples = examples  # of training: what epochs are counted in
+        self._task = task
         self._space = spec.search.search_space
         self._objective = spec.evaluation.objective[0]
         self._baselines = {config.number: config for config in baseline_configs(spec)}
@@ -167,11 +172,17 @@ class Runner:
             if claim is None:
                 return
             config = self._config_of(claim)
-            config = replace(config, training=config.training.counted(self._examples))
+            if config.training.epochs is not None:
+                config = replace(config, training=config.training.counted(self._examples))
             self._claims[config.number] = claim
             self._running[config.number] = config
             self._engine.start(config)
             self._view.started(config)
+
+    @cached_property
+    def _examples(self) -> int:
+        """How many examples an epoch has."""
+        return len(self._task.examples("train") if self._task else corpus_of(self._spec).train)
 
     def _config_of(self, claim: Claim) -> TrialConfig:
         if claim.is_baseline:

@@ -185,7 +185,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "no trials": (("run", "--trials", "0"), "petroleum.toml: search.trials: input should be"),
     "a negative seed": (("run", "--seed", "-1"), "petroleum.toml: seed: input should be greater"),
     "a huge seed": (("run", "--seed", str(2**31)), "petroleum.toml: seed: input should be less"),
-    "no workers": (("run", "--workers", "0"), "--workers: must be at least 1, got 0"),
+    "no workers": (("run", "--workers", "0"), "--workers: must be 1 to 1024, got 0"),
     "no time": (("run", "--timeout", "nan"), "petroleum.toml: search.timeout_seconds: input sho"),
     "an unknown space": (("run", "--space", "wide"), "search.space: no shipped space and no file"),
     "a file as folder": (("run", "--out", "file"), "file: cannot use the run folder: File exists"),
@@ -333,6 +333,33 @@ def test_a_report_that_cannot_be_written(type_: Type, tmp_path: Path) -> None:
     assert ran.status == 2
     (line,) = ran.problems
     assert "page.html" in line
+
+
+def test_a_report_with_its_tables_and_figures(type_: Type, tmp_path: Path) -> None:
+    """The page, a folder of tables, one of figures; a wrong format before anything is read."""
+    thin = write_study(tmp_path / "thin", Shape(complete=3, failed=1, enqueued=0, examples=4))
+    ran = type_("report", thin, "--csv", "tables", "--figures", "figures", "--format", "svg")
+    assert ran.status == 0
+    assert ran.out.splitlines()[0] == str(thin / "report.html")
+    assert (tmp_path / "tables" / "trials-all-trials.csv").read_text("utf-8").startswith("trial,")
+    assert (tmp_path / "figures" / "history-0.svg").exists()
+    assert type_("report", "nowhere", "--format", "gif").problems == [
+        "--format: must be one of png, svg, pdf, got 'gif'"
+    ]
+
+
+def test_studies_of_one_storage_side_by_side(type_: Type, tmp_path: Path) -> None:
+    """Named one by one; as many names as targets, or several of one target."""
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    for name in ("before", "after"):
+        study = optuna.create_study(storage=url, study_name=name)
+        for value in (1.0, 2.0):
+            study.tell(study.ask({"x": optuna.distributions.FloatDistribution(0, 1)}), value)
+    ran = type_("report", url, "--study-name", "before", "--study-name", "after")
+    assert ran.status == 0
+    assert "before against after" in (tmp_path / "comparison.html").read_text("utf-8")
+    (line,) = type_("report", url, url, "--study-name", "before").problems
+    assert line == "--study-name: must be given once for each of 2 targets, or not at all, got 1"
 
 
 def test_a_damaged_database_is_one_line(type_: Type, tmp_path: Path, finished: Path) -> None:

@@ -33,8 +33,12 @@ def _executed(target: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     # Optuna's progress bar misses ipywidgets, which nothing here needs
     assert not [text for text in warned if "TqdmWarning" not in text]
     figures = [out for out in outputs if "image/png" in out.get("data", {})]
-    assert len(figures) >= 4, "figures that a reader should see are missing"
-    shown = [out.get("text", "") + out.get("data", {}).get("text/plain", "") for out in outputs]
+    assert len(figures) >= 6, "figures that a reader should see are missing"
+    kinds = ("text/plain", "text/html")
+    shown = [
+        out.get("text", "") + "".join(out.get("data", {}).get(kind, "") for kind in kinds)
+        for out in outputs
+    ]
     return "\n".join(shown)
 
 
@@ -46,6 +50,8 @@ def test_the_notebook_explores_our_study(
     """Trials, importances, comparisons and outputs."""
     shown = _executed(petroleum_run, monkeypatch)
     assert "against base: bleu +" in shown
+    assert "importance for <b>bleu</b>" in shown
+    assert "bleu on 72 dev examples" in shown
     assert "gain" in shown
 
 
@@ -62,15 +68,18 @@ def test_the_notebook_swaps_adapters(
     monkeypatch.setenv("OPTUNA_STUDY_TARGET", str(run))
     monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parent.parent))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    wanted = ("cell-01", "cell-03", "swap-found", "swap")
+    wanted = ("cell-01", "cell-03", "swap-found", "swap", "translate")
     notebook.cells = [cell for cell in notebook.cells if cell.id in wanted]
     assert len(notebook.cells) == len(wanted)
     NotebookClient(
         notebook, timeout=120, resources={"metadata": {"path": NOTEBOOK.parent}}
     ).execute()
-    shown = "".join(out.get("text", "") for out in notebook.cells[-1].outputs)
+    swapped, translated = (
+        "".join(out.get("text", "") for out in cell.outputs) for cell in notebook.cells[-2:]
+    )
     for name in ("trial-00000", "trial-00001"):
-        assert f"{name}: swapped in " in shown
+        assert f"{name}: swapped in " in swapped
+    assert [line.split(":")[0] for line in translated.splitlines()] == ["base", "adapted"]
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayTaskError
 
 from study.engines.base import Engine
 from study.engines.choice import EngineChoice
@@ -95,10 +95,12 @@ class RayChannel:
             reason = str(self._error).strip().splitlines()[-1]
             raise InputError(f"--ray: a worker cannot begin on its node: {reason}")
         node, address = self._where()
-        if node not in [each["NodeID"] for each in ray.nodes() if each["Alive"]]:
-            return Death(f"{address} died", was_killed=False)
         if isinstance(self._error, OutOfMemoryError):
             return Death(f"Ray ended the worker on {address}", was_killed=True)
+        if isinstance(self._error, ActorUnavailableError):  # so it is when a node dies at once
+            return Death(f"the connection to {address} was lost", was_killed=False)
+        if node not in [each["NodeID"] for each in ray.nodes() if each["Alive"]]:
+            return Death(f"{address} left the cluster", was_killed=False)
         return Death(f"the worker process on {address} was ended", was_killed=True)
 
     def _where(self) -> tuple[str, str]:

@@ -10,7 +10,7 @@ import json
 import math
 import uuid
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -279,12 +279,20 @@ def read_examples(engine: Engine, study_id: int) -> dict[str, Examples]:
     return {split: Examples(_unpack_texts(s), _unpack_texts(t)) for split, s, t in rows}
 
 
-def read_evaluations(engine: Engine, study_id: int, role: str | None = None) -> list[EvaluationRow]:
-    """Every evaluation's key and facts, or those of one role; baselines first, then by trial."""
+def read_evaluations(
+    engine: Engine,
+    study_id: int,
+    role: str | None = None,
+    trials: Collection[int] | None = None,
+) -> list[EvaluationRow]:
+    """Every evaluation's key and facts, baselines first, then by trial; or those of one role.
+
+    Of Optuna's trials those of the given numbers, where some are given.
+    """
     rows = _all(
         engine,
         "SELECT evaluation_id, role, name, trial_number, seed, split, config, details "
-        "FROM run_evaluations WHERE study_id = :i AND (:r = '' OR role = :r) "
+        f"FROM run_evaluations e WHERE study_id = :i AND (:r = '' OR role = :r) {_among(trials)} "
         "ORDER BY role, trial_number, name, seed, split",
         i=study_id,
         r=role or "",
@@ -295,18 +303,28 @@ def read_evaluations(engine: Engine, study_id: int, role: str | None = None) -> 
     ]
 
 
-def read_scores(engine: Engine, study_id: int) -> list[ScoreRow]:
-    """Every corpus score of the study."""
+def read_scores(
+    engine: Engine, study_id: int, trials: Collection[int] | None = None
+) -> list[ScoreRow]:
+    """Every corpus score of the study, or of the given trials and of what is no trial."""
     rows = _all(
         engine,
         "SELECT s.evaluation_id, s.metric, s.score, s.signature, s.n_examples FROM run_scores s "
-        "JOIN run_evaluations e ON e.evaluation_id = s.evaluation_id WHERE e.study_id = :i",
+        "JOIN run_evaluations e ON e.evaluation_id = s.evaluation_id "
+        f"WHERE e.study_id = :i {_among(trials)}",
         i=study_id,
     )
     return [
         ScoreRow(i, metric, math.nan if score is None else score, signature, n)
         for i, metric, score, signature, n in rows
     ]
+
+
+def _among(trials: Collection[int] | None) -> str:
+    if trials is None:
+        return ""
+    numbers = ", ".join(str(int(number)) for number in trials) or "NULL"
+    return f"AND (e.role <> 'search' OR e.trial_number IN ({numbers}))"
 
 
 def read_statistics(engine: Engine, evaluation_id: str, metric: str) -> Statistics:

@@ -85,6 +85,23 @@ def test_holm_of_a_part_of_a_family_is_never_smaller() -> None:
     assert holm([0.01], family=20) == pytest.approx([0.2])
 
 
+def test_a_family_of_true_nulls_is_hardly_ever_rejected() -> None:
+    """Nine adapters by three metrics that are the base in all but chance, sixty times."""
+    rng, runs = np.random.default_rng(5), 60
+    corrected = uncorrected = 0
+    for run in range(runs):
+        of_example = rng.exponential(size=(3, 1, 30))
+        base, *others = np.moveaxis(of_example + rng.exponential(size=(3, 10, 30)), 1, 0)
+        p_values = [
+            exchange_p_values(_loss(base[m]), [_loss(o[m]) for o in others], 1000, seed=run)
+            for m in range(3)
+        ]
+        corrected += bool((holm(np.concatenate(p_values)) < 0.05).any())
+        uncorrected += bool((np.concatenate(p_values) < 0.05).any())
+    assert corrected <= 0.05 * runs + 3 * (0.05 * 0.95 * runs) ** 0.5
+    assert uncorrected > 0.25 * runs
+
+
 def test_a_family_has_exchanges_enough() -> None:
     """The least p-value, times the family, lies well below 0.05; and there is an end."""
     for family in (1, 72, 500):

@@ -73,7 +73,7 @@ def test_the_section_opens_with_the_flag(section: Section) -> None:
 def test_the_overview_has_every_adapter_and_metric(section: Section, found: Adapters) -> None:
     """The base's scores, then the differences; stars are those of the corrected p-values."""
     table = _tables(section)["The base's scores, and what each adapter adds"]
-    assert table.columns == ("", "ROUGE-1", "BLEU-4", "chrF", "ROUGE-2", "loss (nats)")
+    assert table.columns == ("model", "ROUGE-1", "BLEU-4", "chrF", "ROUGE-2", "loss (nats)")
     assert len(table.rows) == 10
     assert table.marked == {1 + GAMER}
     for row, model in zip(table.rows[1:], found.adapters, strict=True):

@@ -73,9 +73,13 @@ def seen(request: pytest.FixtureRequest, folder: Path) -> Seen:
     harness = HARNESS.read_text("utf-8").replace("PAGES", json.dumps(PAGES), 1)
     (folder / "harness.html").write_text(harness.replace("AXE", axe, 1), "utf-8")
     theme = ["--blink-settings=preferredColorScheme=0"] if request.param == "dark" else []
-    profile = f"--user-data-dir={folder / f'profile-{request.param}'}"
+    return opened(folder, f"profile-{request.param}", *theme)
+
+
+def opened(folder: Path, profile: str, *flags: str) -> Seen:
+    """Open a folder's `harness.html` and return what its script found."""
     url = (folder / "harness.html").as_uri()
-    command = [_browser(), *FLAGS, *theme, profile, "--dump-dom", url]
+    command = [_browser(), *FLAGS, *flags, f"--user-data-dir={folder / profile}", "--dump-dom", url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     found = re.search(r"<body>FOUND(.*)END", done.stdout, flags=re.S)
     assert found, done.stdout[-2000:] + done.stderr[-2000:]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
@@ -18,6 +19,7 @@ from reports.build import page_of
 from reports.page import Figures, Page, Samples, Table
 from reports.render import render
 from reports.results import Results, analyse
+from reports.samples import chosen
 from study.errors import InputError
 from tests.synthetic import Shape, write_foreign_study, write_study
 
@@ -175,6 +177,19 @@ def test_samples_show_base_and_best_beside_the_reference(page: Page) -> None:
         assert sample.outputs[0][0] == "base"
         same = [w.text for _, words, _ in sample.outputs for w in words if not w.differs]
         assert all(set(text.split()) <= set(sample.target.split()) for text in same)
+
+
+def test_samples_are_chosen_by_what_they_show() -> None:
+    """Changed most either way, worst, best, ordinary; each example once, no loss where is none."""
+    before = np.array([50.0, 50, 50, 50, 90, 10, 50, 50, 50, 50, 50, 50])
+    after = np.array([95.0, 90, 85, 50, 40, 10, 96, 52, 53, 51, 50, 20])
+    picks = chosen(before, after)
+    assert [i for i, why in picks.items() if why == "gained most"] == [6, 0, 1]
+    assert [i for i, why in picks.items() if why == "lost most"] == [4, 11]
+    assert [i for i, why in picks.items() if why == "still worst"] == [5]
+    assert "lost most" not in chosen(before, before).values()
+    assert [i for i, why in chosen(before, before).items() if why == "among the best"] == [4]
+    assert chosen(np.empty(0), np.empty(0)) == {}
 
 
 def test_the_provenance_names_versions_signatures_and_the_study_file(document: str) -> None:

@@ -16,20 +16,11 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
+from benchmarks.storage_runs import CheapEngine, cheap_spec, run_cheaply, start
 from study.errors import InputError
 from study.store import storage
 from study.store.storage import sqlite_url
-from tests.cheap_runs import (
-    CheapEngine,
-    Found,
-    assert_best_kept,
-    assert_whole,
-    cheap_spec,
-    expected_table,
-    look,
-    run_cheaply,
-    start,
-)
+from tests.cheap_runs import Found, assert_best_kept, assert_whole, expected_table, look
 
 Starter = Callable[..., ForkServerProcess]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,7 @@ import pytest
 
 from study.engines.base import Engine
 from study.engines.choice import EngineChoice
-from study.engines.pool import PoolEngine
-from study.engines.processes import ProcessLauncher
+from study.engines.workers import pool_of, reached
 from study.engines.workspace import make_engine
 from study.spec import StudySpec
 from study.trials import Progress, TrialConfig, TrialResult, baseline_configs, search_config
@@ -27,35 +28,49 @@ POINTS: list[dict[str, Any]] = [
 SEQUENTIAL = EngineChoice("sequential")
 
 
-def _alone(choice: EngineChoice) -> Callable[[StudySpec, Path], Engine]:
-    return lambda spec, base: make_engine(spec, str(base), None, choice)
+Made = Callable[[StudySpec, Path], AbstractContextManager[Engine]]
 
 
-def _pool(choice: EngineChoice) -> Callable[[StudySpec, Path], Engine]:
-    def made(spec: StudySpec, base: Path) -> PoolEngine:
-        pool = PoolEngine(ProcessLauncher(make_engine), 2)
-        pool.load(spec, str(base), None, choice)
-        return pool
+def _alone(choice: EngineChoice) -> Made:
+    return lambda spec, base: closing(make_engine(spec, str(base), None, choice))
+
+
+def _pool(wanted: EngineChoice) -> Made:
+    @contextmanager
+    def made(spec: StudySpec, base: Path) -> Iterator[Engine]:
+        if wanted.ray:
+            pytest.importorskip("ray")
+        with reached(wanted, print) as choice:
+            pool = pool_of(make_engine, choice)
+            assert pool is not None
+            with closing(pool):
+                pool.load(spec, str(base), None, choice)
+                yield pool
 
     return made
 
 
-ENGINES: dict[str, Callable[[StudySpec, Path], Engine]] = {
+ENGINES: dict[str, Made] = {
     "sequential": _alone(SEQUENTIAL),
-    "sequential pool": _pool(SEQUENTIAL),
+    "sequential pool": _pool(replace(SEQUENTIAL, workers=2)),
     "packed, 1 slot": _alone(EngineChoice(slots=1)),
     "packed, 4 slots": _alone(EngineChoice(slots=4)),
     "packed pool": _pool(EngineChoice(slots=2, workers=2)),
     "packed, measured": _alone(EngineChoice()),
+    "ray": _pool(EngineChoice(slots=2, workers=2, ray="local")),
 }
-
-
 STUDIES = {"translation": "make_spec", "masked diffusion": "make_masked_spec"}
+
+
+def _is_slow(study: str, engine: str) -> bool:
+    return engine == "ray" or (study != "translation" and engine != "packed, 4 slots")
+
+
 CASES = [
     pytest.param(
         (study, engine),
         id=f"{study}: {engine}",
-        marks=[pytest.mark.slow] if study != "translation" and engine != "packed, 4 slots" else [],
+        marks=[pytest.mark.slow] if _is_slow(study, engine) else [],
     )
     for study in STUDIES
     for engine in ENGINES
@@ -79,9 +94,8 @@ def spec(case: tuple[str, str], request: pytest.FixtureRequest) -> StudySpec:
 @pytest.fixture(scope="module")
 def engine(case: tuple[str, str], spec: StudySpec) -> Iterator[Engine]:
     """Yield each engine over the study's base."""
-    made = ENGINES[case[1]](spec, Path(spec.base.model))
-    yield made
-    made.close()
+    with ENGINES[case[1]](spec, Path(spec.base.model)) as made:
+        yield made
 
 
 def configs_of(spec: StudySpec) -> list[TrialConfig]:
