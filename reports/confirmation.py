@@ -137,7 +137,7 @@ def _models_table(found: Confirmation) -> Table:
             Cell(name),
             Cell(mean, float(model.scores.mean()), True),
             Cell(spread),
-            Cell(seeds, float(len(model.seeds)), True),
+            Cell(seeds, len(model.seeds), True),
         )
         for model, (name, mean, spread, seeds) in zip(models, _rows(found), strict=True)
     )
