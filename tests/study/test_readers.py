@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from study.data.embedded import Pair
-from study.data.readers import SPLITS, MAX_LINE_CHARACTERS, Corpus, load_corpus, read_pairs
+from study.data.readers import MAX_LINE_CHARACTERS, SPLITS, Corpus, load_corpus, read_pairs
 from study.errors import InputError
 from study.spec import DataSpec
 

@@ -44,7 +44,6 @@ def test_the_presets_that_ship() -> None:
         "eurollama-sweep",
         "llada",
         "method-shootout",
-        "llada",
     }
     for text in described({**presets(), **shipped_spaces()}).values():
         assert len(text) > 20
