@@ -75,8 +75,12 @@ def run(
     }
     study = load_spec(spec, overrides)
     choice = _choice(engine, slots, workers, ray)
-    finished = _train(study, out or Path("runs") / study.name, storage, choice)
-    _conclude(finished)
+    try:
+        finished = _train(study, out or Path("runs") / study.name, storage, choice)
+        _conclude(finished)
+    except KeyboardInterrupt:
+        messages().print("Stopped. What was told is kept; the same command continues.")
+        raise
 
 
 def confirm(

@@ -131,15 +131,15 @@ def check_methods(model: Any, spec: StudySpec) -> None:
         ia3_modules(model.config.model_type)
 
 
+IN_WEIGHT = {"pissa", "olora"}
+
+
 def check_ranks(model: Any, spec: StudySpec) -> None:
     """Raise InputError for a rank that cannot be taken out of the smallest adapted weight."""
-    by_name = {"pissa", "olora"} & {*spec.methods}
-    chosen = {"pissa", "olora"} & {*spec.values_of("init_lora_weights")}
-    kinds = by_name | chosen
+    by_key = IN_WEIGHT & {*spec.values_of("init_lora_weights")}
+    kinds = by_key | (IN_WEIGHT & {*spec.methods})
     methods = [
-        m
-        for m in spec.methods
-        if m in by_name or (chosen and "init_lora_weights" in METHODS[m].own)
+        m for m in spec.methods if m in kinds or (by_key and METHODS[m].has("init_lora_weights"))
     ]
     for choice in spec.values_of("target_modules") if kinds else ():
         layers = targeted_modules(model, choice)

@@ -29,8 +29,8 @@ METHODS = {"read_pickle", "from_pickle", "unpickle"}
 ATTRIBUTES = {("torch", "load"), ("np", "load"), ("numpy", "load"), ("os", "system")}
 READING = (
     ("show",),
-    ("importance", "--surrogate", "auto", "--resamples", "2"),
-    ("report", "--out", "r.html"),
+    pytest.param(("importance", "--surrogate", "auto", "--resamples", "2"), marks=pytest.mark.slow),
+    pytest.param(("report", "--out", "r.html"), marks=pytest.mark.slow),
     ("export",),
 )
 
@@ -90,7 +90,7 @@ def planted(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("asked", READING, ids=lambda asked: asked[0])
+@pytest.mark.parametrize("asked", READING)
 def test_planted_pickles_stay_closed(
     planted: Path, tmp_path: Path, asked: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

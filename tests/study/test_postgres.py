@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
+from benchmarks import postgres
 from benchmarks.storage_runs import cheap_spec, run_cheaply, start
 from study.errors import InputError
 from study.store.storage import engine_of, open_for_writing, open_read_only
-from tests import postgres
 from tests.cheap_runs import assert_whole, look
 from tests.study.test_crashes import finish, kill_often
 

@@ -18,12 +18,13 @@ import pytest
 from optuna.trial import TrialState
 
 import study.runner
+from study.engines import ray_cluster
 from study.engines.choice import EngineChoice
 from study.errors import InputError
 from study.runner import run_study
 from study.spec import StudySpec
 from study.trials import TrialConfig
-from tests.patient_engine import make_patient_engine
+from tests.patient_engine import PatientEngine, make_patient_engine
 
 pytest.importorskip("ray")
 pytestmark = [
@@ -115,6 +116,29 @@ def test_a_node_that_dies_takes_nothing_with_it(
     assert "interrupted" in [outcome.state for outcome in view.outcomes]
     slots = {trial.user_attrs.get("slots") for trial in trials_of(tmp_path)}
     assert slots <= {2.0, None}, "a node's death is no want of memory"
+
+
+def test_without_its_head_the_run_ends_in_one_line(
+    make_spec: Callable[..., StudySpec],
+    cluster: Any,
+    tmp_path: Path,
+    view: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ray itself would kill the run after a minute; what was told is kept, and continues."""
+    monkeypatch.setattr(ray_cluster, "LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(ray_cluster, "GRACE_SECONDS", 2.0)
+    head = cluster.head_node
+    view.on_progress = once(
+        lambda: head.kill_all_processes(check_alive=False, allow_graceful=False)
+    )
+    spec = make_spec({**COST_ONLY, "search.trials": 100})
+    with pytest.raises(InputError, match=r"^--ray: the head of the cluster at .* is gone; .*$"):
+        run_study(spec, tmp_path, view, choice=on(cluster))
+    monkeypatch.setattr(study.runner, "make_engine", lambda *_: PatientEngine(4))
+    smaller = make_spec({**COST_ONLY, "search.trials": 8})
+    run_study(smaller, tmp_path, view, choice=EngineChoice("sequential"))
+    assert complete(tmp_path) >= 8
 
 
 def test_another_version_of_ray_is_refused(

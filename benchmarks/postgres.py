@@ -1,4 +1,4 @@
-"""A real PostgreSQL server, started by the tests: loopback only, in a temporary folder."""
+"""A real PostgreSQL server for tests and benchmarks: loopback only, in a temporary folder."""
 
 from __future__ import annotations
 
