@@ -224,7 +224,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "an unknown architecture": (
         ("base", "text.tsv", "--out", "b", "--architecture", "bert"),
-        "--architecture: allowed are nllb, llama, got 'bert'",
+        "--architecture: allowed are nllb, llama, eurobert, got 'bert'",
     ),
     "a folder that cannot be made": (
         ("base", "text.tsv", "--out", "file/b", "--steps", "1"),
