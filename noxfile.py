@@ -95,6 +95,15 @@ def fanova(session: nox.Session) -> None:
 
 
 @nox.session
+def ray(session: nox.Session) -> None:
+    """Studies on a real Ray cluster of this machine, whose workers and nodes are killed."""
+    if session.virtualenv.is_sandboxed:
+        session.install("-c", "constraints.txt", "-e", ".[dev,ray]")
+    files = ("tests/study/engines/test_ray_pool.py", "tests/study/engines/test_contract.py")
+    session.run("pytest", "-m", "", "-k", "ray", *files, env=QUIET)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Print the figures that the docs quote: name a script of benchmarks/ and its options."""
     _install(session)

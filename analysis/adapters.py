@@ -127,14 +127,7 @@ def against_base(
     """
     rows = evaluated(data, split)
     models, left_out = compared_models(data, rows, trials, split)
-    names = _metrics(data, metrics, [rows[model.who] for model in models])
-    found = {
-        metric: [_statistics(data, rows[model.who], metric) for model in models] for metric in names
-    }
-    found = {metric: s for metric, s in found.items() if _comparable(s) or metric in metrics}
-    for metric, statistics in found.items():
-        if not _comparable(statistics):
-            raise InputError(f"{data.name}: {metric}: the models were scored in different ways")
+    found = _all_statistics(data, [rows[model.who] for model in models], metrics)
     family = (len(models) - 1 + left_out) * len(found)
     exchanges = exchanges_for(family)
     scores, contrasts, noise = {}, [], []
@@ -147,7 +140,7 @@ def against_base(
     return Adapters(
         study=data.name,
         split=split,
-        n_examples=len(next(iter(found.values()))[0].values) if found else 0,
+        n_examples=len(next(iter(found.values()))[0].values),
         metrics=tuple(found),
         base=models[0],
         adapters=tuple(models[1:]),
@@ -159,15 +152,38 @@ def against_base(
         exchanges=exchanges,
         left_out=left_out,
         signatures={metric: s[0].signature for metric, s in found.items()},
-        examples={
-            (model.name, metric): one.example_scores()
-            for metric, statistics in found.items()
-            for model, one in zip(models, statistics, strict=True)
-        },
+        examples=_each(models, found),
     )
 
 
+def _each(
+    models: Sequence[Model], found: Mapping[str, Sequence[Statistics]]
+) -> dict[tuple[str, str], Array]:
+    """Every example scored alone: (model, metric) -> (N,)."""
+    return {
+        (model.name, metric): one.example_scores()
+        for metric, statistics in found.items()
+        for model, one in zip(models, statistics, strict=True)
+    }
+
+
 # ---------------------------------------------------------------- which metrics
+
+
+def _all_statistics(
+    data: StudyData, rows: Sequence[EvaluationRow], wanted: Sequence[str]
+) -> dict[str, list[Statistics]]:
+    """Each metric's statistics of all models; what does not compare is left out unless wanted."""
+    found = {}
+    for metric in _metrics(data, wanted, rows):
+        statistics = [_statistics(data, row, metric) for row in rows]
+        if _comparable(statistics):
+            found[metric] = statistics
+        elif metric in wanted:
+            raise InputError(f"{data.name}: {metric}: the models were scored in different ways")
+    if not found:
+        raise InputError(f"{data.name}: no metric by which base and adapters were scored alike")
+    return found
 
 
 def _metrics(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from analysis.importance import Marginal
 
 FEW = 3  # fewer different values than this make no violin
+MANY = 800  # dots or more are small and faint, so that where they are dense can be seen
 BOXED = 8  # as many values as give quartiles that mean something
 FAR = 6.0  # values further from the middle half than this many times its width leave the axis
 WELL_SPREAD = ((1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
@@ -31,6 +32,7 @@ def dots(
     """One dot a trial; a hollow diamond where somebody chose the point by hand."""
     by_hand, which = np.array(enqueued, dtype=bool), np.array(numbers, dtype=int)
     style: dict[str, Any] = {"s": 13, "color": TRIAL, "alpha": 0.75, "linewidths": 0}
+    style |= {"s": 6, "alpha": 0.4} if len(x) > MANY else {}
     if (~by_hand).any():
         drawn = ax.scatter(x[~by_hand], y[~by_hand], label="trial", **style)
         of_trials(drawn, which[~by_hand] if len(which) else which)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 MAX_AXES, MAX_LINES, MAX_PAIRED, MAX_RANGES, MAX_LEVELS = 7, 400, 8, 6, 9
 BEST_SHARE = 0.1  # of the trials stand out
+MOST_BEST = 40  # or no line of theirs could be followed
+BANDED = 3  # trials or more have a band
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,13 @@ class Ranges:
 
     @property
     def leading(self) -> int:
-        """How many of the trials are the best tenth."""
-        return max(round(BEST_SHARE * len(self.trials)), 1)
+        """How many of the trials stand out: the best tenth, of very many the best forty."""
+        return min(max(round(BEST_SHARE * len(self.trials)), 1), MOST_BEST)
+
+
+def has_bands(data: StudyData) -> bool:
+    """Whether the best tenth is enough trials to say where they lie."""
+    return round(BEST_SHARE * len(data.ranked())) >= BANDED
 
 
 def ranges_of(
@@ -79,8 +86,8 @@ def plot_parallel(
 ) -> Axes:
     """Every trial as a line through its parameters to its objective; the best tenth stands out.
 
-    A parameter that a trial did not have interrupts its line.  Of more than 400 ordinary trials
-    an even choice is drawn.
+    Of many trials the best forty do, and of more than 400 ordinary ones an even choice is drawn.  A
+    parameter that a trial did not have interrupts its line.
     """
     ax = new_axes(ax)
     shown = ranges_of(data, result, objective)
@@ -93,7 +100,7 @@ def plot_parallel(
     rest = rest[:: max(-(-len(rest) // MAX_LINES), 1)]
     _lines(ax, shown, lines, rest, TRIAL, "trial", 0.6)
     top = np.arange(min(shown.leading, len(lines)))
-    _lines(ax, shown, lines, top, BEST, f"best {BEST_SHARE:.0%}", 1.3)
+    _lines(ax, shown, lines, top, BEST, f"best {len(top)}", 1.3)
     for place in range(lines.shape[1]):
         ax.plot([place] * 2, [0, 1], color=MUTED, lw=0.7, zorder=1.5)
     for place, column in enumerate(kept):
@@ -191,7 +198,7 @@ def plot_best_in_ranges(
         units = shown.units[: shown.leading, row]
         units = units[np.isfinite(units)]
         ax.plot([0, 1], [row, row], color=GRID, lw=5, solid_capstyle="round", zorder=1)
-        if len(units) > 2 and not column.is_categorical:  # names have no middle
+        if len(units) >= BANDED and not column.is_categorical:  # names have no middle
             ends = np.quantile(units, [0.1, 0.9])
             ax.plot(ends, [row, row], color=TRIAL, lw=5, alpha=0.45, solid_capstyle="round")
         best = shown.units[0, row] if shown.trials else np.nan

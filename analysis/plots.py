@@ -240,13 +240,13 @@ def plot_best_against_baselines(scores: Sequence[Score], ax: Axes | None = None)
     labels = dict.fromkeys(names, True)
     for score in scores:
         place = splits.index(score.split) + (names.index(score.name) - (len(names) - 1) / 2) * width
-        label = score.name if labels.pop(score.name, False) else None
+        label = shortened(score.name) if labels.pop(score.name, False) else None
         ax.bar(place, score.score, width * 0.86, color=colour_of(score.name), label=label)
         ax.plot([place, place], score.ci, color=INK, lw=1.2)
         text = f"{score.score:.1f}" if abs(score.score) >= 10 else f"{score.score:.2f}"
         top = (place, max(score.ci[1], score.score))
         ax.annotate(text, top, (0, 3), textcoords="offset points", ha="center")
-    ax.set_xticks(range(len(splits)), [f"{split} examples" for split in splits])
+    ax.set_xticks(range(len(splits)), [f"{shortened(split)} examples" for split in splits])
     ax.margins(y=0.12)
     ax.set_ylabel(label_of(scores[0].metric) if scores else "")
     ax.grid(axis="x", visible=False)
@@ -297,19 +297,28 @@ def plot_training_losses(data: StudyData, ax: Axes | None = None) -> Axes:
     best = data.best_trial.number if data.best_trial is not None else None
     labels = {TRIAL: "trial", BEST: f"best (trial {best})"}
     for row in data.evaluations:
-        points = row.details.get("training_losses", ())
-        if row.split != "dev" or not points:
+        points = _curve(row.details.get("training_losses", ()))
+        if row.split != "dev" or points is None:
             continue
         is_baseline = row.role == "baseline"
         colour = colour_of(row.name) if is_baseline else BEST if row.trial_number == best else TRIAL
-        label = row.name if is_baseline else labels.pop(colour, None)
+        label = shortened(row.name) if is_baseline else labels.pop(colour, None)
         is_one_of_many = colour == TRIAL
         style: dict[str, Any] = {"color": colour, "lw": 0.7 if is_one_of_many else 1.6}
         style["zorder"] = 2 if is_one_of_many else 3
-        ax.plot(*np.array(points, dtype=float).T, label=label, **style)
+        ax.plot(*points.T, label=label, **style)
     ax.set(xlabel="step", ylabel="training loss (nats)")
     legend_above(ax)
     return ax
+
+
+def _curve(points: Any) -> Array | None:
+    """Steps and losses (N, 2) as they were stored; None where that is no curve."""
+    try:
+        curve = np.array(points, dtype=float)
+    except (ValueError, TypeError):
+        return None
+    return curve if curve.ndim == 2 and curve.shape[1] == 2 else None
 
 
 @in_house_style

@@ -17,7 +17,7 @@ def base(
     corpus: Annotated[Path, typer.Argument(help="A TSV or JSONL file of parallel text.")],
     out: Annotated[Path, typer.Option(help="The folder to write; must not exist.")],
     architecture: Annotated[
-        str, typer.Option(help="nllb, or llama with a chat template; one vocabulary a corpus.")
+        str, typer.Option(help="nllb; llama, with a chat template; eurobert, which fills masks.")
     ] = "nllb",
     source_column: Annotated[str, typer.Option()] = "source",
     target_column: Annotated[str, typer.Option()] = "target",

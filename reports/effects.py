@@ -152,7 +152,8 @@ def level_section(results: Results) -> Section | None:
             "levels",
             "Score by level",
             "Every dot is a trial; the outline shows how the scores of a level are spread, the "
-            "short line is their median. Levels with too few trials have dots only.",
+            "short line is their median, the bar holds their middle half. Levels with too few "
+            "trials have dots only.",
             (Figures(figures),),
         )
         if figures
@@ -210,13 +211,14 @@ def parallel_section(results: Results) -> Section | None:
         "parallel",
         partial(overview_plots.plot_parallel, data, result=results.importance),
         f"Every finished trial as a line through its parameters to its {label_of(data.objective)}; "
-        "the best tenth stands out.",
+        "the best stand out.",
         size=(9.6, 3.2),
     )
     return Section(
         "parallel",
         "All parameters at once",
-        "Every line is a finished trial, from its parameters to its score. Where the lines of the "
-        "best tenth run together, good trials agree; where they spread, that parameter is free.",
+        "Every line is a finished trial, from its parameters to its score; of more than 400 an "
+        "even choice. Where the lines of the best run together, good trials agree; where they "
+        "spread, that parameter is free.",
         (Figures((figure,), "full"),),
     )

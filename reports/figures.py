@@ -111,10 +111,14 @@ def _trials_as_links(canvas: Any, keep: bool = True) -> None:
 
 
 def _svg(canvas: Any, identifier: str, alt: str) -> str:
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     _trials_as_links(canvas)
     buffer = io.StringIO()
-    with _lacking_glyphs():
-        canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    with _lacking_glyphs():  # not by savefig, which would draw everything twice
+        FigureCanvasSVG(canvas).print_svg(  # type: ignore[no-untyped-call]
+            buffer, metadata={"Date": None, "Creator": None}
+        )
     root = ElementTree.fromstring(palette.printable(buffer.getvalue()))
     for parent in list(root.iter()):
         for child in list(parent):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from analysis import overview_plots, plots
-from analysis.overview_plots import MAX_RANGES
+from analysis.overview_plots import MAX_RANGES, has_bands
 from analysis.palette import label_of
 from reports.figures import CARD, draw
 from reports.page import KeyFigure
@@ -37,7 +37,8 @@ def to_use(results: Results, identifier: str = "to-use", study: str = "") -> Key
             partial(overview_plots.plot_best_in_ranges, data, result=results.importance),
             f"Where the best trial lies in the range of each parameter: "
             f"{configuration(dict(list(best.params.items())[:MAX_RANGES]))}.",
-            "Dot: the best trial. Band: where the best tenth of the trials lies in the range.",
+            "Dot: the best trial in the range of each parameter."
+            + (" Band: where the best tenth lies." if has_bands(data) else ""),
             CARD,
         )
     note = f"trial {best.number} of {len(data.complete)} finished"

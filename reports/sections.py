@@ -85,7 +85,8 @@ def history_section(results: Results) -> Section | None:
                 "Learning curves",
             )
         )
-    if any(len(e.details.get("training_losses", ())) > 1 for e in data.evaluations):
+    curves = (e.details.get("training_losses") for e in data.evaluations)
+    if any(isinstance(curve, list) and len(curve) > 1 for curve in curves):
         figures.append(
             draw(
                 "losses",

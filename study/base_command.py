@@ -14,8 +14,12 @@ from study.data.embedded import Pair
 from study.data.readers import read_pairs
 from study.errors import InputError
 from study.llama_building import LlamaRecipe, build_llama
+from study.masked_building import MaskedRecipe, build_masked
 from study.spec import DataSpec
 from study.spec_problems import problems_of
+
+LONGEST_ANSWER = 32
+"""Tokens of the region that a masked-diffusion base learns to fill."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ def build_from_corpus(
         raise InputError(
             f"--architecture: allowed are {', '.join(BUILDERS)}, got {order.architecture!r}"
         )
-    is_rotary = order.architecture == "llama"  # whose positions come in pairs
+    is_rotary = order.architecture in ("llama", "eurobert")  # whose positions come in pairs
     multiple = BaseRecipe.heads * (2 if is_rotary else 1)
     if order.width % multiple:
         raise InputError(f"--width: must be a multiple of {multiple}, got {order.width}")
@@ -96,7 +100,21 @@ def _llama(pairs: Sequence[Pair], out: Path, order: BaseOrder, progress: TrainPr
     build_llama(pairs, out, recipe, progress)
 
 
+def _eurobert(pairs: Sequence[Pair], out: Path, order: BaseOrder, progress: TrainProgress) -> None:
+    recipe = MaskedRecipe(
+        steps=order.steps,
+        vocabulary_size=order.vocabulary,
+        width=order.width,
+        ffn=order.width * 8 // 3,
+        layers=order.layers,
+        length=LONGEST_ANSWER,
+        seed=order.seed,
+    )
+    build_masked(pairs, out, recipe, progress)
+
+
 BUILDERS: Mapping[str, Callable[[Sequence[Pair], Path, BaseOrder, TrainProgress], None]] = {
     "nllb": _nllb,
     "llama": _llama,
+    "eurobert": _eurobert,
 }

@@ -119,8 +119,9 @@ class Ledger:
         check_comparable(spec_from_toml(stored, self._spec.name), self._spec, self._spec.name)
         before = records.read_provenance(self._engine, self._id).get("data_sha256", {})
         check_same_data(before, hashes, self._spec.name)
-        recovery.adopt(self.study, self._claims)
-        self._recover()
+        with named_damage(self._spec.name, NO_STUDY):
+            recovery.adopt(self.study, self._claims)
+            self._recover()
 
     def begin(self, provenance: Mapping[str, Any]) -> None:
         """Record how the study is run, and take a place among the runs that share it."""

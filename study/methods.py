@@ -131,10 +131,16 @@ def check_methods(model: Any, spec: StudySpec) -> None:
         ia3_modules(model.config.model_type)
 
 
+IN_WEIGHT = {"pissa", "olora"}
+
+
 def check_ranks(model: Any, spec: StudySpec) -> None:
     """Raise InputError for a rank that cannot be taken out of the smallest adapted weight."""
-    kinds = {"pissa", "olora"} & {*spec.methods, *spec.values_of("init_lora_weights")}
-    methods = [m for m in spec.methods if METHODS[m].has("init_lora_weights")]
+    by_key = IN_WEIGHT & {*spec.values_of("init_lora_weights")}
+    kinds = by_key | (IN_WEIGHT & {*spec.methods})
+    methods = [
+        m for m in spec.methods if m in kinds or (by_key and METHODS[m].has("init_lora_weights"))
+    ]
     for choice in spec.values_of("target_modules") if kinds else ():
         layers = targeted_modules(model, choice)
         name = min(layers, key=lambda n: min(layers[n].weight.shape))

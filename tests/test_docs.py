@@ -16,6 +16,7 @@ from study.spec import StudySpec
 from study.spec_problems import fields_in
 
 ROOT = Path(__file__).parent.parent
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = "<!-- not run:"
 
@@ -50,19 +51,33 @@ def test_links_between_the_pages_lead_somewhere() -> None:
     assert broken == []
 
 
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user would, with this environment's programs."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-e", "-c", command],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stderr[-2000:]}"
+    return done
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_from_its_first_line_to_its_last(tmp_path: Path) -> None:
+    """In an empty folder, every block, and in the end a translation."""
+    text = TUTORIAL.read_text(encoding="utf-8")
+    done = run("\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)), tmp_path)
+    assert " -> " in done.stdout.splitlines()[-1]
+
+
 @pytest.mark.slow
 def test_the_commands_in_readme_and_docs_run(tmp_path: Path) -> None:
     """Every command that README and docs show ends with status 0, in the order they stand in."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    commands = list(dict.fromkeys(c for page in PAGES for c in shell_commands(page)))
+    pages = (page for page in PAGES if page != TUTORIAL)
+    commands = list(dict.fromkeys(c for page in pages for c in shell_commands(page)))
     assert "optuna-study run" in commands
     for command in commands:
-        done = subprocess.run(
-            command,
-            shell=True,
-            cwd=tmp_path,
-            env={**os.environ, "PATH": path},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stderr[-2000:]}"
+        run(command, tmp_path)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from study.store.provenance import available_cores
 
 ALLOWED = "allowed: local, auto, HOST:PORT, ray://HOST:PORT"
 ANSWER_SECONDS = 5.0
+LOOK_SECONDS, GRACE_SECONDS = 5.0, 30.0  # how often the head is looked for, and waited for
 CORES_A_WORKER = 2
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
 
@@ -102,7 +104,7 @@ def _running_here() -> str:
 
     try:
         return str(canonicalize_bootstrap_address("auto"))
-    except ConnectionError:
+    except (ConnectionError, ValueError):
         raise InputError(
             "--ray: auto finds no cluster that runs on this machine; start one by "
             "`ray start --head`, or name its address"
@@ -127,6 +129,53 @@ def _check_is_ray(host: str, port: int) -> None:
             grpc.channel_ready_future(channel).result(ANSWER_SECONDS)
         except grpc.FutureTimeoutError:
             raise InputError(f"--ray: what answers at {host}:{port} is no Ray cluster") from None
+
+
+# ---------------------------------------------------------------- the head
+
+
+@dataclass
+class Head:
+    """Where a cluster keeps its books: Ray kills a process that has missed it for a minute."""
+
+    host: str
+    port: int
+    seen_at: float = 0.0
+
+    @classmethod
+    def of(cls, address: str) -> Head:
+        """Return the head of the cluster that was reached by an address."""
+        import ray
+
+        is_client = address.startswith("ray://")
+        here = address[6:] if is_client else ray.get_runtime_context().gcs_address
+        host, _, port = here.rpartition(":")
+        return cls(host.strip("[]"), int(port))
+
+    def check(self) -> None:
+        """Look for the head now and then; where it is missing wait for it a little.
+
+        Raises:
+            InputError: it does not come back.
+        """
+        started = time.monotonic()
+        if started - self.seen_at < LOOK_SECONDS:
+            return
+        while not self._answers():
+            if time.monotonic() - started > GRACE_SECONDS:
+                raise InputError(
+                    f"--ray: the head of the cluster at {self.host}:{self.port} is gone; trials "
+                    "that were told are kept, the same command continues"
+                )
+            time.sleep(1)
+        self.seen_at = time.monotonic()
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection((self.host, self.port), 1.0).close()
+        except OSError:
+            return False
+        return True
 
 
 # ---------------------------------------------------------------- the room

@@ -17,7 +17,7 @@ from study.engines.base import Engine
 from study.engines.choice import EngineChoice
 from study.engines.nodes import Brought, brought, make_on_node
 from study.engines.pool import Death
-from study.engines.ray_cluster import Room
+from study.engines.ray_cluster import LOOK_SECONDS, Head, Room
 from study.engines.served import Answer, Served
 from study.errors import InputError
 from study.spec import StudySpec
@@ -30,12 +30,15 @@ class RayLauncher:
 
     def __init__(self, make_engine: Callable[..., Engine], choice: EngineChoice) -> None:
         self._make_engine = make_engine
+        assert choice.ray is not None
+        self._head = Head.of(choice.ray)
         resources = Room.of(ray.nodes()).each(choice.workers)
         self._actors = ray.remote(Seat).options(**resources, scheduling_strategy="SPREAD")
         self._launched: list[RayChannel] = []
 
     def launch(self) -> RayChannel:
         """Ask for an actor, which is placed once there is room."""
+        self._head.check()
         channel = RayChannel(self._actors.remote(self._make_engine))
         self._launched.append(channel)
         return channel
@@ -47,10 +50,18 @@ class RayLauncher:
     def ready(self, channels: Sequence[RayChannel], timeout: float | None) -> list[RayChannel]:
         """Return those whose answer, or error, has arrived."""
         answers = [channel.answer for channel in channels]
+        found = self._wait(answers, LOOK_SECONDS if timeout is None else timeout)
+        while timeout is None and not found:
+            found = self._wait(answers, LOOK_SECONDS)
+        return [channel for channel in channels if channel.answer in found]
+
+    def _wait(self, answers: list[Any], timeout: float) -> list[Any]:
+        """Return all answers that are there as soon as there is one."""
+        self._head.check()
         found, _ = ray.wait(answers, timeout=timeout)
         if found:
             found, _ = ray.wait(answers, num_returns=len(answers), timeout=0)
-        return [channel for channel in channels if channel.answer in found]
+        return list(found)
 
     def close(self) -> None:
         """End all actors, whatever they are doing."""

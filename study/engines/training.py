@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import nn
@@ -22,8 +21,7 @@ class Training:
     """One trial's own step, batches, optimizer and costs."""
 
     def __init__(self, config: TrialConfig, spec: StudySpec, task: Task) -> None:
-        training = config.training.counted(len(task.examples("train")))
-        self.config = replace(config, training=training)
+        self.config = config
         self.step = 0
         self.failure: str | None = None
         self.tokens = 0.0

@@ -170,3 +170,10 @@ def test_a_score_that_is_no_number_leaves_its_metric_out(tmp_path: Path) -> None
     records.write_score(storage.engine, row.evaluation_id, lost)
     close_after_writing(storage)
     assert against_base(load(folder)).metrics == ("chrf",)
+    storage = open_for_writing(sqlite_url(folder / "study.db"))
+    other = load(folder).statistics(0, "chrf")
+    changed = Statistics("chrf", other.values, "another chrF")
+    records.write_score(storage.engine, row.evaluation_id, changed)
+    close_after_writing(storage)
+    with pytest.raises(InputError, match="no metric by which base and adapters were scored alike"):
+        against_base(load(folder))

@@ -84,7 +84,7 @@ def test_the_frame_has_one_row_a_parameter(study: Importances) -> None:
 @pytest.mark.parametrize(
     ("points", "values", "reason"),
     [
-        ([], [], "no finished trial"),
+        ([], [], "no sampled trial"),
         (draw(1), [1.0], "a single finished trial"),
         (draw(20), [2.5] * 20, "objective is constant"),
         (draw(20), [math.nan] * 20, "no sampled trial finished with a finite value"),

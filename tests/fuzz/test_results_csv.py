@@ -35,7 +35,8 @@ def table(number: int) -> bytes:
     for _ in range(rng.choice([0, 1, 2, 12])):
         row = [rng.choice(CELLS if rng.random() < odd else likely.get(c, CELLS)) for c in columns]
         rows.append(row[: len(row) - (rng.random() < odd)] + ["9"] * (rng.random() < odd))
-    text = rng.choice(["\n", "\r\n"]).join(rng.choice([",", ",", ",", ";"]).join(r) for r in rows)
+    line_end, separator = rng.choice(["\n", "\r\n"]), rng.choice([",", ",", ",", ";"])
+    text = line_end.join(separator.join(row) for row in rows)
     return text.encode(rng.choice(["utf-8", "utf-8-sig", "utf-16"]) if odd else "utf-8")
 
 

@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 
 from analysis import StudyData, load
 from reports import build_report
+from reports.answer import caution
 from reports.build import page_of
 from reports.page import Figures, Page, Samples, Table
 from reports.render import render
@@ -158,8 +159,8 @@ def test_a_large_effect_of_pruned_trials_is_a_caution(results: Results) -> None:
     assert results.importance is not None
     moved = {"drop": {"alpha": 0.8}, "last": {"alpha": 0.3}, "worst": {"alpha": 0.5}}
     changed = replace(results.importance, policies=moved)
-    page = page_of(replace(results, importances=(changed,)))
-    assert any("between 0.30 and 0.80" in c for c in page.caution)
+    said = caution(replace(results, importances=(changed,)))
+    assert any("between 0.30 and 0.80" in c for c in said)
 
 
 def test_failures_have_their_reasons(document: str) -> None:
@@ -325,12 +326,13 @@ def test_thin_studies_say_that_they_are_thin(tmp_path: Path, values: list[float]
 # ---------------------------------------------------------------- the file
 
 
-def test_the_report_is_written_where_asked(petroleum_run: Path, tmp_path: Path) -> None:
+def test_the_report_is_written_where_asked(tmp_path: Path, document: str) -> None:
     """Folders are made, nothing is left beside the file, and the size is that of a mail."""
+    run = write_study(tmp_path / "r", Shape(complete=3, failed=0, enqueued=0, examples=4))
     out = tmp_path / "new" / "report.html"
-    assert build_report(petroleum_run, out, surrogate="gp", resamples=2) == out
+    assert build_report(run, out, surrogate="gp", resamples=2) == out
     assert [p.name for p in out.parent.iterdir()] == ["report.html"]
-    assert out.stat().st_size < 2_000_000
+    assert len(document.encode()) < 2_000_000
 
 
 def test_a_place_that_cannot_be_written_is_one_problem(tmp_path: Path) -> None:

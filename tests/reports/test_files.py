@@ -19,11 +19,11 @@ from tests.synthetic import Shape, write_foreign_study, write_study
 
 
 @pytest.fixture(scope="module")
-def page(petroleum_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Page:
-    """The page of two studies on the same examples."""
-    shape = Shape(complete=12, name="petroleum", seed=5)
-    other = write_study(tmp_path_factory.mktemp("other") / "run", shape)
-    studies = [load(petroleum_run), load(other)]
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """The page of two studies of one name on the same examples."""
+    folder = tmp_path_factory.mktemp("studies")
+    shapes = {"before": Shape(complete=16), "after": Shape(complete=12, seed=5)}
+    studies = [load(write_study(folder / name, shape)) for name, shape in shapes.items()]
     return page_of_studies(studies, surrogate="gp", resamples=2)
 
 
@@ -34,8 +34,8 @@ def _table(page: Page, caption: str) -> Table:
 def test_the_answer_tests_best_against_best_and_share_against_share(page: Page) -> None:
     """One sentence a study, the paired difference, and what mattered in each."""
     first, second, duel, *_ = page.answer
-    assert first.startswith("petroleum (synthetic-petroleum): Best of 64 finished trials")
-    assert second.startswith("petroleum (run): Best of 12 finished trials")
+    assert first.startswith("petroleum (before): Best of 16 finished trials")
+    assert second.startswith("petroleum (after): Best of 12 finished trials")
     assert duel.startswith("On the same 72 examples the best of petroleum")
     assert [s.identifier for s in page.sections] == [
         "best",
@@ -44,13 +44,14 @@ def test_the_answer_tests_best_against_best_and_share_against_share(page: Page) 
         "search",
         "differences",
     ]
-    assert len(_table(page, "The best of petroleum (synthetic-petroleum) against").rows) == 1
+    assert len(_table(page, "The best of petroleum (before) against").rows) == 1
 
 
-def test_studies_that_cannot_be_tested_say_why(petroleum_run: Path, tmp_path: Path) -> None:
+def test_studies_that_cannot_be_tested_say_why(tmp_path: Path) -> None:
     """A foreign study has no scores, another objective and other parameters: still one page."""
+    ours = write_study(tmp_path / "r", Shape(complete=8, failed=0, examples=4))
     write_foreign_study(f"sqlite:///{tmp_path / 'x.db'}")
-    studies = [load(petroleum_run), load(tmp_path / "x.db")]
+    studies = [load(ours), load(tmp_path / "x.db")]
     page = page_of_studies(studies, surrogate="gp", resamples=2)
     assert "no metric that both have scored" in page.caution[0]
     spaces = _table(page, "Search spaces")
@@ -66,7 +67,7 @@ def test_every_table_is_a_file_with_its_numbers_in_full(page: Page, tmp_path: Pa
     duel = next(p for p in made if "against-the-others" in p.name)
     heading, row = csv.reader(duel.read_text(encoding="utf-8").splitlines())
     assert heading[:2] == ["against", "metric"]
-    shown = _table(page, "The best of petroleum (synthetic-petroleum) against").rows[0]
+    shown = _table(page, "The best of petroleum (before) against").rows[0]
     assert float(row[4]) == shown[4].key != shown[4].text
 
 

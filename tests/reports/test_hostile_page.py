@@ -94,4 +94,3 @@ def test_the_inspection_sees_attacks(tmp_path: Path) -> None:
     assert seen.at["links"]
     assert seen.at["dialogs"]
     assert asked == ["/x"]
-    assert seen.console

@@ -89,6 +89,7 @@ def test_strange_names_among_the_adapters(run: Path) -> None:
         export_trial(run, load_spec("petroleum"), 7)
 
 
+@pytest.mark.slow
 def test_a_report_replaces_a_link_and_follows_none(run: Path, tmp_path: Path) -> None:
     """Where the page's place is a link its target keeps its content; the user's umask holds."""
     (tmp_path / "precious").write_text("keep me")

@@ -71,6 +71,7 @@ def test_an_error_names_a_hostile_study_in_one_line(hostile: Path) -> None:
     assert line.isprintable()
 
 
+@pytest.mark.slow
 def test_paths_that_look_like_markup(tmp_path: Path) -> None:
     """A folder named like a tag is printed as it is."""
     thin = write_study(tmp_path / "[red]x[", Shape(complete=2, failed=0, enqueued=0, examples=4))

@@ -1,4 +1,4 @@
-"""`optuna-study base`: small bases of both architectures from a person's own text."""
+"""`optuna-study base`: small bases of every architecture from a person's own text."""
 
 from __future__ import annotations
 

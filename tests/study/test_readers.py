@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from study.data.embedded import Pair
-from study.data.readers import MAX_LINE_CHARACTERS, Corpus, load_corpus, read_pairs
+from study.data.readers import MAX_LINE_CHARACTERS, SPLITS, Corpus, load_corpus, read_pairs
 from study.errors import InputError
 from study.spec import DataSpec
 
@@ -207,10 +207,10 @@ def test_a_corpus_of_files(tmp_path: Path) -> None:
 
 
 def test_the_embedded_corpus() -> None:
-    """Without files there is the embedded corpus, with general text to measure forgetting."""
+    """Without files there is the embedded corpus, with general text and a test set held out."""
     corpus = load_corpus(DataSpec())
-    assert all(len(corpus.split(split)) >= 50 for split in ("train", "dev", "general"))
-    assert len(set(corpus.hashes().values())) == 3
+    assert all(len(corpus.split(split)) >= 50 for split in SPLITS)
+    assert len(set(corpus.hashes().values())) == 4
 
 
 def hub_folder(folder: Path, kind: str, splits: dict[str, list[dict[str, Any]]]) -> Path:

@@ -42,6 +42,7 @@ def test_the_presets_that_ship() -> None:
         "distilbert-sweep",
         "eurollama",
         "eurollama-sweep",
+        "llada",
         "method-shootout",
     }
     for text in described({**presets(), **shipped_spaces()}).values():
