@@ -1,10 +1,11 @@
-"""What Ray costs on one machine: the embedded study in local processes, and in a local cluster.
+"""What Ray costs on one machine, against local processes: per trial, to start, and of a whole run.
 
-Both sides are whole commands, run in turns with as many workers and slots, so that they train the
-same.  `search` counts from the first trial's start to the last one's end; the rest of a command is
-start-up, one baseline's evaluation and the report.
+First trials that train nothing and return an adapter of 300 kB, so that the way there and back is
+what is measured; then, with `--whole`, the embedded study as whole commands, in turns with as many
+workers and slots, so that both train the same.
 
-    python benchmarks/ray_cost.py --rounds 3 --trials 16
+    python benchmarks/ray_cost.py
+    python benchmarks/ray_cost.py --whole --trials 16
 """
 
 from __future__ import annotations
@@ -15,65 +16,137 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-SIDES = {"processes": (), "ray": ("--ray", "local")}
+from study.engines.choice import EngineChoice
+from study.engines.workers import pool_of, reached
+from study.study_files import load_spec
+from study.trials import AdapterFiles, Event, Finished, TrialConfig, TrialResult, search_config
+
+SIDES = {"processes": None, "ray": "local"}
+ADAPTER_BYTES = 300_000
 
 
 class Seconds(NamedTuple):
-    """Of one command: all of it, and its search."""
+    """Of one side: until the first trial could begin, and each trial after that."""
 
-    whole: float
-    search: float
+    start: float
+    trial: float
 
 
 def main() -> None:
     """Time both sides in turns and print their medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--trials", type=int, help="[default: 300 empty ones, or 16]")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--slots", type=int, default=4)
+    parser.add_argument("--whole", action="store_true", help="whole commands that train")
     options = parser.parse_args()
+    options.trials = options.trials or (16 if options.whole else 300)
+    _compare(_command if options.whole else _empty_trials, options)
+
+
+def _compare(run: Callable[..., Seconds], options: argparse.Namespace) -> None:
     found: dict[str, list[Seconds]] = {side: [] for side in SIDES}
     for _ in range(options.rounds):
         for side in SIDES:
-            found[side].append(_run(side, options))
-            print(f"{side}: {found[side][-1].whole:.1f} s", flush=True)
-    _table(found, options.trials)
+            found[side].append(run(side, options))
+            print(f"{side}: {found[side][-1]}", file=sys.stderr, flush=True)
+    print(f"medians of {options.rounds}, {options.trials} trials, {options.workers} workers\n")
+    print("| side | start, s | a trial, ms |")
+    print("|---|---|---|")
+    for side, runs in found.items():
+        start, trial = (statistics.median(column) for column in zip(*runs, strict=True))
+        print(f"| {side} | {start:.1f} | {1000 * trial:.1f} |")
 
 
-def _run(side: str, options: argparse.Namespace) -> Seconds:
+# ---------------------------------------------------------------- trials that cost nothing
+
+
+class Empty:
+    """Ends its trials at once."""
+
+    def __init__(self, slots: int) -> None:
+        self.free_slots = slots
+        self._numbers: list[int] = []
+
+    def start(self, config: TrialConfig) -> None:
+        """Take a slot."""
+        self._numbers.append(config.number)
+        self.free_slots -= 1
+
+    def advance(self) -> list[Event]:
+        """Return what a small training returns."""
+        result = TrialResult(adapter=AdapterFiles("{}", bytes(ADAPTER_BYTES)))
+        events: list[Event] = [Finished(number, result) for number in self._numbers]
+        self.free_slots += len(self._numbers)
+        self._numbers = []
+        return events
+
+
+def make_empty(spec: Any, base: Any, task: Any, choice: EngineChoice) -> Any:
+    """Make the engine in a worker."""
+    assert choice.slots is not None
+    return Empty(choice.slots)
+
+
+def _empty_trials(side: str, options: argparse.Namespace) -> Seconds:
+    from study.base_models import locate_base
+
+    spec = load_spec("petroleum")
+    base = locate_base(spec)
+    configs = [search_config(spec, n, {}, n) for n in range(options.trials)]
+    choice = EngineChoice(slots=options.slots, workers=options.workers, ray=SIDES[side])
+    began = time.perf_counter()
+    with reached(choice, lambda line: None) as choice:
+        pool = pool_of(make_empty, choice)
+        assert pool is not None
+        with closing(pool):
+            pool.load(spec, base, None, choice)
+            assert pool.free_slots == options.slots * options.workers
+            ready = time.perf_counter()
+            _train_all(pool, configs)
+            return Seconds(ready - began, (time.perf_counter() - ready) / options.trials)
+
+
+def _train_all(pool: Any, configs: list[TrialConfig]) -> None:
+    waiting, running = list(configs), 0
+    while waiting or running:
+        while waiting and pool.free_slots:
+            pool.start(waiting.pop(0))
+            running += 1
+        running -= len(pool.advance())
+
+
+# ---------------------------------------------------------------- whole commands
+
+
+def _command(side: str, options: argparse.Namespace) -> Seconds:
+    address = SIDES[side]
     with tempfile.TemporaryDirectory() as folder:
-        line = [sys.executable, "-m", "optuna_study", "run", "--out", folder, *SIDES[side]]
+        line = [sys.executable, "-m", "optuna_study", "run", "--out", folder]
+        line += ["--ray", address] if address else []
         for name in ("trials", "workers", "slots"):
             line += [f"--{name}", str(getattr(options, name))]
-        started = time.perf_counter()
+        began = time.perf_counter()
         subprocess.run(line, check=True, capture_output=True)
-        return Seconds(time.perf_counter() - started, _search_seconds(Path(folder)))
+        whole = time.perf_counter() - began
+        search = _search_seconds(Path(folder))
+    return Seconds(whole - search, search / options.trials)
 
 
 def _search_seconds(folder: Path) -> float:
+    """Return the time from the first trial's start to the last one's end."""
     import optuna
 
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{folder}/study.db")
     starts = [trial.datetime_start for trial in study.trials if trial.datetime_start]
     ends = [trial.datetime_complete for trial in study.trials if trial.datetime_complete]
     return (max(ends) - min(starts)).total_seconds()
-
-
-def _table(found: dict[str, list[Seconds]], trials: int) -> None:
-    print(f"\nmedian seconds of {trials} trials\n")
-    print("| side | whole command | search | a trial |")
-    print("|---|---|---|---|")
-    for side, runs in found.items():
-        whole, search = (statistics.median(column) for column in zip(*runs, strict=True))
-        print(f"| {side} | {whole:.1f} | {search:.1f} | {search / trials:.2f} |")
-    both = zip(found["processes"], found["ray"], strict=True)
-    ratios = [(r.whole / p.whole, r.search / p.search) for p, r in both]
-    whole, search = (statistics.median(column) for column in zip(*ratios, strict=True))
-    print(f"\nray over processes, median of the rounds: whole {whole:.2f}, search {search:.2f}")
 
 
 if __name__ == "__main__":

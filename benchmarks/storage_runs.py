@@ -109,7 +109,7 @@ def run_cheaply(spec: StudySpec, out: Path, url: str | None, seconds: float) -> 
         yield CheapEngine(seconds), "nowhere"
 
     study.runner.ready_engine = engine  # type: ignore[assignment]
-    study.runner.POLL_SECONDS = 0.05
+    study.runner.POLL_SECONDS = study.ledger.LOOK_AGAIN_SECONDS = 0.05
     task: Any = object()  # no corpus is read
     choice = EngineChoice("sequential")
     done = study.runner.run_study(spec, out, NoView(), storage=url, choice=choice, task=task)

@@ -54,7 +54,8 @@ def run(
         str | None, typer.Option(help="Another search space: a shipped one or a file.")
     ] = None,
     storage: Annotated[
-        str | None, typer.Option(help="An Optuna storage URL in place of OUT/study.db.")
+        str | None,
+        typer.Option(help="A storage in place of OUT/study.db: several runs may share it."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/NAME]")] = None,
     seed: Annotated[int | None, typer.Option(help="What every random draw comes from.")] = None,

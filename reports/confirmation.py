@@ -131,7 +131,16 @@ def confirmation_table(found: Confirmation, method: str = "lora") -> RenderableT
 
 
 def _models_table(found: Confirmation) -> Table:
-    rows = tuple(tuple(map(Cell, row)) for row in _rows(found))
+    models = (found.winner, *found.others)
+    rows = tuple(
+        (
+            Cell(name),
+            Cell(mean, float(model.scores.mean()), True),
+            Cell(spread),
+            Cell(seeds, len(model.seeds), True),
+        )
+        for model, (name, mean, spread, seeds) in zip(models, _rows(found), strict=True)
+    )
     label = METRICS[found.metric].label
     return Table(
         f"{label} on the test examples", ("model", "mean", "standard deviation", "seeds"), rows
@@ -155,10 +164,10 @@ def _tested_table(found: Confirmation, method: str) -> Table:
     rows = tuple(
         (
             Cell(_named(t, method)),
-            Cell(signed(t.gain)),
+            Cell(signed(t.gain), t.gain, True),
             Cell(interval(t.ci)),
-            Cell(probability(t.p_value)),
-            Cell(probability(t.adjusted)),
+            Cell(probability(t.p_value), t.p_value, True),
+            Cell(probability(t.adjusted), t.adjusted, True),
         )
         for t in found.tested
     )

@@ -112,7 +112,7 @@ def cell(value: Any, write: Callable[[Any], str] = number) -> Cell:
         return Cell("")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return Cell(number(value), str(value))
-    return Cell(write(value), float(value), numeric=True)
+    return Cell(write(value), value, numeric=True)
 
 
 def share_cell(value: float) -> Cell:

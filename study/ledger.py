@@ -41,6 +41,8 @@ from study.store.storage import (
 )
 from study.trials import TrialConfig, TrialResult, baseline_configs
 
+LOOK_AGAIN_SECONDS = 1.0  # after the dead, where nothing is left to take
+
 
 @contextmanager
 def open_ledger(url: str, spec: StudySpec, out: Path) -> Iterator[Ledger]:
@@ -179,7 +181,7 @@ class Ledger:
         if time.monotonic() - self._recovered_at > GRACE_SECONDS:
             self._recover()
         claim = self._take(baselines_only)
-        if claim is None:
+        if claim is None and time.monotonic() - self._recovered_at > LOOK_AGAIN_SECONDS:
             self._recover()
             claim = self._take(baselines_only)
         return claim
@@ -256,7 +258,7 @@ class Ledger:
             self._claims.forget_evaluations(trial.number)
             return None
         if is_saved:
-            self._keep_the_best()
+            self.keep_the_best()
         return result
 
     def tell_pruned(self, trial: optuna.Trial, claim: Claim, result: TrialResult) -> bool:
@@ -377,7 +379,7 @@ class Ledger:
         count = self._spec.search.keep_adapters
         return trial_rows.best(self._engine, self._id, count, self._maximize)
 
-    def _keep_the_best(self) -> None:
+    def keep_the_best(self) -> None:
         """Delete what is told and not among the best; another run may be about to tell the rest."""
         saved = saved_trials(self._out)
         told = trial_rows.finished_among(self._engine, self._id, saved)

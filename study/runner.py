@@ -147,6 +147,7 @@ class Runner:
                 self._loop(interruptible)
             except KeyboardInterrupt:
                 self._interrupt_all("the study was stopped")
+        self._ledger.keep_the_best()
         return self._ledger.counted() < self._total
 
     def _loop(self, interruptible: Callable[[], Any]) -> None:
@@ -232,36 +233,37 @@ class Runner:
     def _prune(self, event: Progress, trial: optuna.Trial) -> None:
         result = self._engine.stop(event.number)
         config, claim = self._forget(event.number)
-        ended = Outcome(
-            config, "pruned", self._objective, event.value, f"pruned at step {event.step}"
-        )
-        is_told = self._ledger.tell_pruned(trial, claim, result)
-        self._view.ended(ended if is_told else self._taken_over(config))
+        if self._ledger.tell_pruned(trial, claim, result):
+            self._show(config, "pruned", event.value, f"pruned at step {event.step}")
+        else:
+            self._show(config, "interrupted", None, TAKEN_OVER)
 
     def _finish(self, event: Finished) -> None:
         trial = self._trials.get(event.number)
         config, claim = self._forget(event.number)
+        result: TrialResult | None = event.result
         if trial is None:
             self._ledger.record_baseline(claim, config, event.result)
-            self._view.ended(self._outcome(config, event.result))
-            return
-        judged = self._ledger.tell_finished(trial, claim, config, event.result)
-        self._view.ended(self._outcome(config, judged) if judged else self._taken_over(config))
-
-    def _outcome(self, config: TrialConfig, result: TrialResult) -> Outcome:
-        if result.failure:
-            return Outcome(config, "failed", self._objective, None, result.failure)
-        value = result.metrics()[self._objective]
-        return Outcome(config, "complete", self._objective, value)
-
-    def _taken_over(self, config: TrialConfig) -> Outcome:
-        return Outcome(config, "interrupted", self._objective, None, TAKEN_OVER)
+        else:
+            result = self._ledger.tell_finished(trial, claim, config, event.result)
+        if result is None:
+            self._show(config, "interrupted", None, TAKEN_OVER)
+        elif result.failure:
+            self._show(config, "failed", None, result.failure)
+        else:
+            self._show(config, "complete", result.metrics()[self._objective])
 
     def _interrupt(self, event: Interrupted) -> None:
         trial = self._trials.get(event.number)
         config, claim = self._forget(event.number)
         self._ledger.tell_interrupted(trial, claim, event.reason)
-        self._view.ended(Outcome(config, "interrupted", self._objective, None, event.reason))
+        self._show(config, "interrupted", None, event.reason)
+
+    def _show(
+        self, config: TrialConfig, state: str, value: float | None, reason: str | None = None
+    ) -> None:
+        counted = self._ledger.counted()
+        self._view.ended(Outcome(config, state, self._objective, value, reason, counted))
 
     def _interrupt_all(self, reason: str) -> None:
         for number in list(self._running):

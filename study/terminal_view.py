@@ -76,7 +76,7 @@ class _Tally:
     def add(self, outcome: Outcome) -> None:
         if outcome.config.role == "baseline" or outcome.state == "interrupted":
             return
-        self.done += 1
+        self.done = self.done + 1 if outcome.counted is None else outcome.counted
         if outcome.state == "complete" and outcome.value is not None and self._is_better(outcome):
             self.best = outcome
 

@@ -18,6 +18,7 @@ class Outcome:
     objective: str
     value: float | None
     reason: str | None = None
+    counted: int | None = None  # of the study's total, by now and by all runs
 
 
 class View(Protocol):

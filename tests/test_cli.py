@@ -341,7 +341,9 @@ def test_a_report_with_its_tables_and_figures(type_: Type, tmp_path: Path) -> No
     ran = type_("report", thin, "--csv", "tables", "--figures", "figures", "--format", "svg")
     assert ran.status == 0
     assert ran.out.splitlines()[0] == str(thin / "report.html")
-    assert (tmp_path / "tables" / "trials-all-trials.csv").read_text("utf-8").startswith("trial,")
+    heading, first, *_ = (tmp_path / "tables" / "trials-all-trials.csv").read_text().splitlines()
+    assert heading.startswith("trial,state,BLEU,")
+    assert first.startswith("0,complete,")
     assert (tmp_path / "figures" / "history-0.svg").exists()
     assert type_("report", "nowhere", "--format", "gif").problems == [
         "--format: must be one of png, svg, pdf, got 'gif'"

@@ -104,7 +104,7 @@ def _running_here() -> str:
 
     try:
         return str(canonicalize_bootstrap_address("auto"))
-    except ConnectionError:
+    except (ConnectionError, ValueError):
         raise InputError(
             "--ray: auto finds no cluster that runs on this machine; start one by "
             "`ray start --head`, or name its address"

@@ -99,7 +99,7 @@ def open_for_writing(url: str) -> RDBStorage:
     try:
         storage = _with_tables(lambda: RDBStorage(_verbatim(url), engine_kwargs=options))
     except _opening_errors() as error:
-        raise InputError(f"{hidden(url)}: cannot open the storage: {one_line(error)}") from error
+        raise _unopened(url, error) from error
     if storage.engine.dialect.name not in DIALECTS:
         raise InputError(
             f"{hidden(url)}: a run needs {' or '.join(DIALECTS)}, got {storage.engine.dialect.name}"
@@ -179,6 +179,12 @@ def _opening_errors() -> tuple[type[Exception], ...]:
     return (*driver, AssertionError)  # Optuna's, where the version of the schema is missing
 
 
+def _unopened(url: str, error: Exception) -> InputError:
+    is_driver = isinstance(error, ImportError) and url.startswith("postgresql")
+    why = "needs pip install 'optuna-study[postgres]'" if is_driver else one_line(error)
+    return InputError(f"{hidden(url)}: cannot open the storage: {why}")
+
+
 def close_after_writing(storage: RDBStorage) -> None:
     """Release the storage and fold SQLite's log into the file, so that it can be copied alone."""
     storage.remove_session()
@@ -250,7 +256,7 @@ def _open_url(url: str) -> BaseStorage:
         )
         tables = set(sqlalchemy.inspect(storage.engine).get_table_names())
     except _opening_errors() as error:
-        raise InputError(f"{hidden(url)}: cannot open the storage: {one_line(error)}") from error
+        raise _unopened(url, error) from error
     if not tables >= OPTUNA_TABLES:
         raise InputError(f"{hidden(url)}: holds no Optuna tables")
     return storage

@@ -13,16 +13,18 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from analysis import load
-from reports import build_report
+from reports.build import page_of
 from reports.render import render, write
+from reports.results import analyse
 from reports.side_by_side import page_of_studies
+from tests.analysis.test_confirmation import confirmed
 from tests.synthetic import Shape, write_study
 
 pytestmark = pytest.mark.slow
@@ -56,9 +58,11 @@ class Seen:
 
 @pytest.fixture(scope="module")
 def folder(petroleum_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the page of one study and that of two."""
+    """A folder with the page of one study, its winner confirmed, and that of two."""
     folder = tmp_path_factory.mktemp("page")
-    build_report(petroleum_run, folder / "report.html", surrogate="gp", resamples=4)
+    results = analyse(load(petroleum_run), surrogate="gp", resamples=4)
+    whole = page_of(replace(results, confirmation=confirmed(0.2)))
+    write(render(whole), folder / "report.html")
     other = write_study(folder / "other", Shape(name="petroleum-after", seed=3, pruned=1))
     page = page_of_studies([load(petroleum_run), load(other)], surrogate="gp", resamples=4)
     write(render(page), folder / "comparison.html")

@@ -173,5 +173,5 @@ def test_modules_that_the_model_has_not(tiny_base: Path) -> None:
         update={"choices": ("query,value",)}
     )
     search = spec.search.model_copy(update={"parameters": parameters})
-    with pytest.raises(InputError, match=r"^method\.target_modules: 'query,value' matches no "):
+    with pytest.raises(InputError, match=r"^method\.target_modules: 'query', 'value' matches no "):
         trial_cost(spec.model_copy(update={"search": search}))

@@ -91,7 +91,7 @@ def kill_often(
 def test_a_run_killed_at_any_moment_is_continued(begin: Starter, tmp_path: Path) -> None:
     """After SIGKILL the same command continues at once; the study is that of a run left alone."""
     out, url = tmp_path / "run", sqlite_url(tmp_path / "run" / "study.db")
-    total = kill_often(begin, [out], url, trials=20, kills=4, longest=0.4)
+    total = kill_often(begin, [out], url, trials=12, kills=3, longest=0.4)
     finish(begin(cheap_spec(total), out))
     found = look(str(out))
     assert_whole(found, total)
@@ -109,26 +109,19 @@ def test_two_runs_give_the_table_of_one(begin: Starter, tmp_path: Path) -> None:
     """Seeds, points and values do not depend on how many runs share the storage."""
     url = sqlite_url(tmp_path / "shared.db")
     enqueue = [{"alpha": 8.0}, {"alpha": 16.0, "learning_rate": 0.001}, {"alpha": 8.0}]
-    spec = cheap_spec(24, enqueue=enqueue)
-    for process in [begin(spec, tmp_path / name, url) for name in ("a", "b")]:
+    spec = cheap_spec(20, enqueue=enqueue)
+    outs = [tmp_path / "a", tmp_path / "b"]
+    for process in [begin(spec, out, url) for out in outs]:
         finish(process)
     finish(begin(spec, tmp_path / "one"))
     found, one = look(url), look(str(tmp_path / "one"))
     for each in (found, one):
-        assert_whole(each, 24)
+        assert_whole(each, 20)
         assert [t.params["alpha"] for t in each.trials if "enqueued" in t.user_attrs].count(8) == 2
     assert found.table() == one.table()
-
-
-def test_the_best_adapters_of_all_runs_are_kept(begin: Starter, tmp_path: Path) -> None:
-    """Each run keeps its own; the best of the study are among them."""
-    url = sqlite_url(tmp_path / "shared.db")
-    outs = [tmp_path / "a", tmp_path / "b"]
-    for process in [begin(cheap_spec(16), out, url) for out in outs]:
-        finish(process)
-    best = sorted(look(url).complete().items(), key=lambda item: item[1])[:3]
-    saved = {p.name for out in outs for p in (out / "adapters").glob("trial-*")}
-    assert {f"trial-{number:05d}" for number, _ in best} <= saved
+    best = sorted(found.complete().items(), key=lambda item: item[1])[:3]
+    saved = {path.name for out in outs for path in (out / "adapters").glob("trial-*")}
+    assert {f"trial-{number:05d}" for number, _ in best} <= saved  # each run keeps its own
 
 
 def wait_for_trials(path: Path, count: int) -> None:
@@ -155,7 +148,9 @@ def stopped_early(begin: Starter, out: Path, *signals: int) -> Found:
     return look(str(out))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_one_signal_ends_a_run_in_order(begin: Starter, tmp_path: Path, number: int) -> None:
     """What is complete stays, what was running is put up again, and the same command continues."""
     found = stopped_early(begin, tmp_path / "run", number)
@@ -168,6 +163,7 @@ def test_one_signal_ends_a_run_in_order(begin: Starter, tmp_path: Path, number: 
     assert found.complete().items() <= whole.complete().items()
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once(begin: Starter, tmp_path: Path) -> None:
     """Even then the database is whole, and the same command continues."""
     found = stopped_early(begin, tmp_path / "run", signal.SIGINT, signal.SIGINT)

@@ -144,10 +144,10 @@ def test_ctrl_c_twice_ends_at_once(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Return a folder on a disk of its own, of two megabytes."""
+    """Return a folder on a disk of its own, of a megabyte."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
     if subprocess.run(mounting, capture_output=True).returncode != 0:
         pytest.skip("needs the right to mount a disk")
     yield folder

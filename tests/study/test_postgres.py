@@ -70,7 +70,7 @@ def test_two_runs_share_a_study_and_one_of_them_dies(
 ) -> None:
     """The other trains what it left; the total is exact; the password is written nowhere."""
     outs = [tmp_path / "a", tmp_path / "b"]
-    total = kill_often(begin, outs, url, trials=16, kills=2, longest=0.5)
+    total = kill_often(begin, outs, url, trials=12, kills=2, longest=0.5)
     for process in [begin(cheap_spec(total), out, url) for out in outs]:
         finish(process)
     assert_whole(look(url), total)
@@ -80,6 +80,7 @@ def test_two_runs_share_a_study_and_one_of_them_dies(
     assert not any(postgres.PASSWORD.encode() in path.read_bytes() for path in written)
 
 
+@pytest.mark.slow
 def test_runs_may_share_a_folder_too(begin: Starter, url: str, tmp_path: Path) -> None:
     """On a server two runs work in one folder, and neither deletes what the other saved."""
     for process in [begin(cheap_spec(12), tmp_path / "shared", url) for _ in range(2)]:
