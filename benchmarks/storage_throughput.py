@@ -15,6 +15,7 @@ import multiprocessing
 import socket
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--grpc", action="store_true")
     options = parser.parse_args()
+    _quiet()
     with tempfile.TemporaryDirectory() as name, postgres.server() as server:
         folder = Path(name)
         _finish([start(cheap_spec(1), folder / "warm")])
@@ -47,6 +49,12 @@ def main() -> None:
         if options.grpc:
             _row("Optuna alone", options, lambda n: _plain(database(server), None, n, options))
             _row("Optuna, by gRPC", options, lambda n: _proxied(database(server), n, options))
+
+
+def _quiet() -> None:
+    """Keep Optuna from announcing studies, and that its proxy is experimental."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
 
 def _row(name: str, options: Any, measure: Callable[[int], float]) -> None:
@@ -93,7 +101,7 @@ def _plain(url: str, port: int | None, runs: int, options: Any) -> float:
 
 
 def _ask_and_tell(url: str, port: int | None, trials: int) -> None:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    _quiet()
     storage: Any = url
     if port is not None:
         storage = optuna.storages.GrpcStorageProxy(host="127.0.0.1", port=port)
@@ -122,6 +130,7 @@ def _proxy(url: str) -> Iterator[int]:
 
 
 def _serve(url: str, port: int) -> None:
+    _quiet()
     storage = optuna.storages.get_storage(url)
     optuna.storages.run_grpc_proxy_server(storage, host="127.0.0.1", port=port)
 

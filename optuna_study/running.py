@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -80,6 +81,7 @@ def run(
         finished = _train(study, out or Path("runs") / study.name, storage, choice)
         _conclude(finished)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a third one is too late to help
         messages().print("Stopped. What was told is kept; the same command continues.")
         raise
 
