@@ -90,13 +90,14 @@ def _found(address: str) -> str:
     """Return an address where a cluster answers: Ray itself would try for minutes."""
     if address == "local":
         return address
-    if address == "auto":
-        address = _running_here()
-    parts = re.fullmatch(r"(ray://)?([\w.-]+|\[[\w:]+\]):(\d{1,5})", address)
+    found = _running_here() if address == "auto" else address
+    parts = re.fullmatch(r"(ray://)?([\w.-]+|\[[\w:]+\]):(\d{1,5})", found)
     if parts is None:
         raise InputError(f"--ray: got {address!r}; {ALLOWED}")
     _check_answers(parts[2].strip("[]"), int(parts[3]))
-    return address
+    return (
+        address  # `auto` as it is: by it Ray takes this machine's own token, by others it does not
+    )
 
 
 def _running_here() -> str:

@@ -453,12 +453,12 @@ def test_a_task_of_ones_own_takes_the_place_of_the_named_one(
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-sys.path[:0] = {paths!r}
+sys.path.insert(0, {root!r})
 import study.runner
-from conftest import RecordingView
 from study.errors import InputError
 from study.study_files import load_spec
-from test_runner import ScriptedEngine, scored
+from tests.conftest import RecordingView
+from tests.study.test_runner import ScriptedEngine, scored
 
 engine = ScriptedEngine(lambda config: [scored(config, float(config.number))])
 study.runner.make_engine = lambda *_: engine
@@ -478,12 +478,11 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
     """Where the database cannot grow the run ends with one line; with room it continues."""
     make_spec(name="full")
     file = next(tmp_path.parent.parent.rglob("full.toml"))
-    here = Path(__file__).parent
-    paths = [str(here), str(here.parent), str(here.parent.parent)]
+    root = str(Path(__file__).parent.parent.parent)
     unlimited = 2**40
 
     def run(size: int) -> subprocess.CompletedProcess[str]:
-        script = FULL_DISK.format(paths=paths, file=str(file), out=str(tmp_path), size=size)
+        script = FULL_DISK.format(root=root, file=str(file), out=str(tmp_path), size=size)
         return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
     full = run(size=1_000_000)
