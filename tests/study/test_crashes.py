@@ -177,10 +177,12 @@ def put_to_sleep(pid: int, path: Path) -> None:
     """Stop a process between two transactions: within one it would keep SQLite's lock."""
     while True:
         os.kill(pid, signal.SIGSTOP)
-        with closing(sqlite3.connect(path, timeout=0.1)) as connection:
-            with suppress(sqlite3.OperationalError):
-                connection.execute("BEGIN IMMEDIATE")
-                return
+        with (
+            suppress(sqlite3.OperationalError),
+            closing(sqlite3.connect(path, timeout=0.1)) as connection,
+        ):
+            connection.execute("BEGIN IMMEDIATE")
+            return
         os.kill(pid, signal.SIGCONT)
         time.sleep(0.003)
 
