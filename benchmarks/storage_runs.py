@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -108,11 +109,13 @@ def run_cheaply(spec: StudySpec, out: Path, url: str | None, seconds: float) -> 
     def engine(*_: Any) -> Iterator[tuple[CheapEngine, str]]:
         yield CheapEngine(seconds), "nowhere"
 
-    study.runner.ready_engine = engine  # type: ignore[assignment]
-    study.runner.POLL_SECONDS = study.ledger.LOOK_AGAIN_SECONDS = 0.05
     task: Any = object()  # no corpus is read
     choice = EngineChoice("sequential")
-    done = study.runner.run_study(spec, out, NoView(), storage=url, choice=choice, task=task)
+    with (
+        patch.multiple(study.runner, ready_engine=engine, POLL_SECONDS=0.05),
+        patch.object(study.ledger, "LOOK_AGAIN_SECONDS", 0.05),
+    ):
+        done = study.runner.run_study(spec, out, NoView(), storage=url, choice=choice, task=task)
     return done.stopped_early
 
 
