@@ -120,9 +120,15 @@ def run_cheaply(spec: StudySpec, out: Path, url: str | None, seconds: float) -> 
 
 
 def _main(
-    spec_text: str, out: str, url: str | None, seconds: float, grace: float, heartbeat: float
+    spec_text: str,
+    out: str,
+    url: str | None,
+    seconds: float,
+    grace: float,
+    heartbeat: float,
+    problems: Path | None,
 ) -> None:
-    """What a forked process does: 0 whole, 3 stopped early, 2 with its problems on stderr."""
+    """What a forked process does: 0 whole, 3 stopped early, 2 with its problems written."""
     from study.spec import spec_from_toml
 
     parents.GRACE_SECONDS, parents.HEARTBEAT_SECONDS = grace, heartbeat
@@ -130,6 +136,8 @@ def _main(
         stopped = run_cheaply(spec_from_toml(spec_text, "cheap"), Path(out), url, seconds)
     except InputError as error:
         print(*error.problems, sep="\n", file=sys.stderr, flush=True)
+        if problems is not None:
+            problems.write_text("\n".join(error.problems))
         os._exit(2)
     os._exit(3 if stopped else 0)
 
@@ -146,9 +154,10 @@ def start(
     seconds: float = 0.002,
     grace: float = 60.0,
     heartbeat: float = 10.0,
+    problems: Path | None = None,
 ) -> ForkServerProcess:
     """Begin a run in a process of its own."""
-    arguments = (spec.to_toml(), str(out), url, seconds, grace, heartbeat)
+    arguments = (spec.to_toml(), str(out), url, seconds, grace, heartbeat, problems)
     process = _FORKED.Process(target=_main, args=arguments, daemon=True)
     process.start()
     return process

@@ -47,10 +47,10 @@ class Parent:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
-        with contextlib.suppress(SQLAlchemyError):  # the others see it by the lock, or in time
-            _forget(self._engine, self.id)
         self._lock.release()
-        Path(self._lock.lock_file).unlink(missing_ok=True)
+        with contextlib.suppress(SQLAlchemyError):  # then the free lock says it
+            _forget(self._engine, self.id)
+            Path(self._lock.lock_file).unlink(missing_ok=True)
 
     def _beat(self) -> None:
         while not self._stopping.wait(HEARTBEAT_SECONDS):

@@ -173,6 +173,20 @@ def test_a_second_signal_ends_it_at_once(begin: Starter, tmp_path: Path) -> None
     assert found.complete().items() <= whole.complete().items()
 
 
+def put_to_sleep(pid: int, path: Path) -> None:
+    """Stop a process between two transactions: within one it would keep SQLite's lock."""
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        with (
+            suppress(sqlite3.OperationalError),
+            closing(sqlite3.connect(path, timeout=0.1)) as connection,
+        ):
+            connection.execute("BEGIN IMMEDIATE")
+            return
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.003)
+
+
 def test_a_run_that_slept_too_long_loses_its_trials_to_another(
     begin: Starter, tmp_path: Path
 ) -> None:
@@ -182,7 +196,7 @@ def test_a_run_that_slept_too_long_loses_its_trials_to_another(
     sleeper = begin(cheap_spec(12), tmp_path / "a", url, seconds=0.1, **quick)
     assert sleeper.pid is not None
     wait_for_trials(tmp_path / "shared.db", 1)
-    os.kill(sleeper.pid, signal.SIGSTOP)
+    put_to_sleep(sleeper.pid, tmp_path / "shared.db")
     try:
         finish(begin(cheap_spec(12), tmp_path / "b", url, **quick))
         before = look(url)
@@ -201,7 +215,8 @@ def test_a_database_that_stays_locked_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody holds the file for longer than a run waits: it ends in order; later it goes on."""
-    monkeypatch.setattr(storage, "BUSY_TIMEOUT_SECONDS", 0.2)
+    for name in ("BUSY_TIMEOUT_SECONDS", "WRITE_TIMEOUT_SECONDS"):
+        monkeypatch.setattr(storage, name, 0.2)
     (tmp_path / "run").mkdir()
     holder = sqlite3.connect(tmp_path / "run" / "study.db", timeout=5)
     advance = CheapEngine.advance

@@ -153,12 +153,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk_ends_in_one_line(small_disk: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_ends_in_one_line(small_disk: Path, tmp_path: Path) -> None:
     """What was told is kept; with room again the same command continues to the exact total."""
-    run = start(cheap_spec(3000), small_disk / "run", seconds=0.0)
+    problems = tmp_path / "problems"
+    run = start(cheap_spec(3000), small_disk / "run", seconds=0.0, problems=problems)
     run.join()
     assert run.exitcode == 2
-    (line,) = capfd.readouterr().err.splitlines()
+    (line,) = problems.read_text().splitlines()
     assert "the same command continues" in line
     told = look(str(small_disk / "run")).complete()
     assert 0 < len(told) < 3000
