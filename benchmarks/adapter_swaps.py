@@ -10,10 +10,7 @@ load base and adapter from disk, to load a further adapter beside, and to swap: 
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +20,9 @@ from study.engines.process import be_one_quiet_thread
 from study.hyperparameters import MethodSpec
 from study.store.adapters import save_adapter
 from study.study_files import load_spec
+from study.swapping import time_swaps
 
 NAMES = ("first", "second", "third")
-SWAPS = 100
-
-
-def milliseconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Return how long some work takes, and what it gives."""
-    started = time.perf_counter()
-    found = work()
-    return 1000 * (time.perf_counter() - started), found
 
 
 def saved_adapters(base: Any, rank: int, folder: Path) -> list[Path]:
@@ -47,8 +37,6 @@ def saved_adapters(base: Any, rank: int, folder: Path) -> list[Path]:
 
 def main() -> None:
     """Print the three times."""
-    from peft import PeftModel
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", help="a model's folder; else the embedded one")
     parser.add_argument("--rank", type=int, default=8)
@@ -58,23 +46,10 @@ def main() -> None:
     location = locate_base(spec)
     with tempfile.TemporaryDirectory() as scratch:
         folders = saved_adapters(load_base(location, spec.base), asked.rank, Path(scratch))
-        loading, base = milliseconds(lambda: load_base(location, spec.base))
-        first, model = milliseconds(
-            lambda: PeftModel.from_pretrained(base.model, folders[0], adapter_name=NAMES[0])
-        )
-        further = [
-            milliseconds(lambda f=f, n=n: model.load_adapter(f, adapter_name=n))[0]  # type: ignore[misc]
-            for f, n in zip(folders[1:], NAMES[1:], strict=True)
-        ]
-        swaps = [
-            milliseconds(lambda i=i: model.set_adapter(NAMES[i % 3], inference_mode=True))[0]  # type: ignore[misc]
-            for i in range(SWAPS)
-        ]
-    pairs = sum(hasattr(m, "lora_A") for m in base.model.modules())
-    print(f"{pairs} adapter pairs of rank {asked.rank}")
-    print(f"load base and adapter    {loading + first:8.1f} ms")
-    print(f"load a further adapter   {statistics.median(further):8.1f} ms")
-    print(f"swap to a loaded one     {statistics.median(swaps):8.2f} ms")
+        found = time_swaps(lambda: load_base(location, spec.base), folders)
+    print(f"load base and adapter    {found.loading:8.1f} ms")
+    print(f"load a further adapter   {found.further:8.1f} ms")
+    print(f"swap to a loaded one     {found.swap:8.2f} ms")
 
 
 if __name__ == "__main__":

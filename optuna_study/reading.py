@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from optuna_study.console import load, print_json, progress_bar, results
+from optuna_study.console import load, messages, print_json, progress_bar, results
 from optuna_study.options import (
     AsJson,
     Direction,
@@ -198,13 +198,20 @@ def compare(
     csv: Annotated[
         Path | None, typer.Option(help="Also write every number of the comparison to this file.")
     ] = None,
+    swaps: Annotated[
+        bool, typer.Option("--swaps", help="Also show how to swap saved adapters; time it here.")
+    ] = False,
     study_name: StudyName = None,
     as_json: AsJson = False,
 ) -> None:
     """Test adapters against their base, or the best of studies, example by example."""
     if len(targets) == 1:
         _compare_adapters(targets[0], study_name, metric or [], split, trials, csv, as_json)
+        if swaps:
+            _show_swaps(targets[0])
         return
+    if swaps:
+        raise InputError(f"--swaps: goes with one study, got {len(targets)}")
     for option, given in (("--trials", trials), ("--csv", csv), ("--study-name", study_name)):
         if given is not None:
             raise InputError(f"{option}: goes with one study, got {len(targets)}")
@@ -233,6 +240,21 @@ def _compare_adapters(
         return
     console = results()
     console.print(terminal_adapters.adapters_table(found, metrics), width=min(console.width, 80))
+
+
+def _show_swaps(target: str) -> None:
+    """Show how the saved adapters of a run folder are swapped, and what that takes."""
+    from reports.terminal_adapters import swap_text
+    from study.spec import spec_from_toml
+    from study.swapping import time_study_swaps
+
+    text = load(target).spec_text
+    if text is None or not Path(target).is_dir():
+        raise InputError(f"--swaps: needs a run folder of optuna-study, got {target}")
+    found = time_study_swaps(Path(target), spec_from_toml(text, target))
+    times = (found.loading, found.further, found.swap)
+    text = swap_text(found.folders, *times)
+    messages().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _numbers(trials: str | None) -> list[int]:

@@ -176,6 +176,17 @@ def enlarge_norms(readers: Iterable[tuple[Any, Sequence[Any]]], gain: float) -> 
                 linear.weight /= gain
 
 
+def llama_readers(model: Any) -> list[tuple[Any, list[Any]]]:
+    """Return every norm of a Llama's layers with the linears that read its output."""
+    readers: list[tuple[Any, list[Any]]] = []
+    for layer in model.model.layers:
+        attention, mlp = layer.self_attn, layer.mlp
+        linears = [attention.q_proj, attention.k_proj, attention.v_proj]
+        readers.append((layer.input_layernorm, linears))
+        readers.append((layer.post_attention_layernorm, [mlp.gate_proj, mlp.up_proj]))
+    return readers
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """On a model this small a second thread costs more than it gives, and changes the sums."""

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 LONGEST = 1000  # characters of a line
 SECRETS = (
-    re.compile(r"([\w+.-]+:/{1,3}[^\s:@/]*:)\S*@"),  # of a URL, and of one taken for a path
+    # of a URL, and of one taken for a path; looked for once a word, or long words take for ever
+    re.compile(r"((?<![\w+.-])[\w+.-]+:/{1,3}[^\s:@/]*:)\S*@"),
     re.compile(r"(?i)(\b\w*(?:pass(?:w(?:or)?d)?|pwd|secret)=)[^&\s]+"),
 )
 

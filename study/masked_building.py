@@ -21,6 +21,7 @@ from study.building import (
     enlarge_norms,
     even_batches,
     learn_pieces,
+    llama_readers,
     muon_and_adamw,
     source_of,
     train_model,
@@ -154,7 +155,7 @@ def _train(
             model, model.model.layers, recipe, recipe.matrix_learning_rate
         ),
     )
-    enlarge_norms(_readers(model), recipe.norm_gain)
+    enlarge_norms(llama_readers(model), recipe.norm_gain)
     return model
 
 
@@ -198,14 +199,3 @@ def _loss(model: Any, batch: Any) -> torch.Tensor:
     masked = labels != IGNORED
     logits = token_logits(model, batch, masked)
     return masked_diffusion(logits, labels, masked, scale).mean()
-
-
-def _readers(model: Any) -> list[tuple[Any, list[Any]]]:
-    """Return every norm with the linears that read its output."""
-    readers: list[tuple[Any, list[Any]]] = []
-    for layer in model.model.layers:
-        attention, mlp = layer.self_attn, layer.mlp
-        linears = [attention.q_proj, attention.k_proj, attention.v_proj]
-        readers.append((layer.input_layernorm, linears))
-        readers.append((layer.post_attention_layernorm, [mlp.gate_proj, mlp.up_proj]))
-    return readers

@@ -406,6 +406,7 @@ def test_two_workers_give_the_table_of_one(tiny_spec: StudySpec, tmp_path: Path,
     assert table(tmp_path / "one") == table(tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_loses_nothing(
     tiny_spec: StudySpec, tmp_path: Path, view: Any
 ) -> None:
@@ -472,6 +473,7 @@ except InputError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_loses_nothing(
     make_spec: Callable[..., StudySpec], tmp_path: Path
 ) -> None:

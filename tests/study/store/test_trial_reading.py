@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shutil
+import sqlite3
 from pathlib import Path
 
 import optuna
@@ -12,7 +14,13 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 import analysis.trials
 from analysis import load
 from study.errors import InputError
-from study.store.storage import engine_of, open_read_only, sqlite_url
+from study.store.storage import (
+    close_after_writing,
+    engine_of,
+    open_for_writing,
+    open_read_only,
+    sqlite_url,
+)
 from study.store.trial_reading import best_ids, counts_by_state, read_trials, trial_ids
 
 
@@ -79,18 +87,27 @@ def test_the_best_are_finite_and_of_this_study(path: Path) -> None:
     assert best_ids(engine, 2, 9, 0, maximize=False) == [ids[3], ids[0], ids[-1]]
 
 
-@pytest.fixture
-def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a study of 60 trials, where more than 40 are too many and 20 are a sample."""
+@pytest.fixture(scope="module")
+def sixty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a study of 60 trials, the last of which still runs."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    path = tmp_path_factory.mktemp("sixty") / "study.db"
+    drawn = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn.optimize(lambda t: t.suggest_float("a", 0, 1) ** 2 + t.suggest_float("b", 0, 1), 59)
+    storage = open_for_writing(sqlite_url(path))
+    study = optuna.create_study(storage=storage)
+    study.add_trials(drawn.trials)
+    study.ask()
+    close_after_writing(storage)
+    return path
+
+
+@pytest.fixture
+def large(sixty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of it, where more than 40 trials are too many and 20 are a sample."""
     for name, count in (("MOST_TRIALS", 40), ("SAMPLED_TRIALS", 20), ("BEST_TRIALS", 3)):
         monkeypatch.setattr(analysis.trials, name, count)
-    study = optuna.create_study(
-        storage=sqlite_url(tmp_path / "study.db"), sampler=optuna.samplers.RandomSampler(seed=0)
-    )
-    study.optimize(lambda t: t.suggest_float("a", 0, 1) ** 2 + t.suggest_float("b", 0, 1), 59)
-    study.ask()
-    return tmp_path / "study.db"
+    return shutil.copy(sixty, tmp_path / "study.db")
 
 
 def test_of_a_large_study_a_sample_is_read(large: Path) -> None:
@@ -128,8 +145,6 @@ def test_a_smaller_study_is_read_whole(large: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_damaged_value_is_refused_in_one_line(large: Path) -> None:
     """What Optuna could not have written ends in one line for the command line."""
-    import sqlite3
-
     with sqlite3.connect(large) as connection:
         connection.execute("UPDATE trials SET state = 'LOST'")
     with pytest.raises(InputError, match="cannot read the study"):

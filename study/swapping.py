@@ -1,0 +1,84 @@
+"""Another adapter on a loaded base: PEFT holds several and chooses between them.
+
+Nothing is loaded at a swap: the base's weights stay where they are.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from study.base_models import BaseModel, load_base, locate_base
+from study.data.corpora import corpus_of
+from study.engines.process import be_one_quiet_thread
+from study.errors import InputError
+from study.spec import StudySpec
+from study.store.adapters import adapter_folder, saved_trials, trial_name
+
+REPEATS = 50
+
+
+@dataclass(frozen=True)
+class Swaps:
+    """Milliseconds on one thread: to load base and first adapter, a further one, and to swap."""
+
+    folders: tuple[Path, ...]
+    loading: float
+    further: float
+    swap: float
+
+
+def time_study_swaps(run: Path, spec: StudySpec) -> Swaps:
+    """Return what it takes to swap the adapters that a study saved.
+
+    Raises:
+        InputError: there are no two saved adapters of one kind, or the base cannot be loaded.
+    """
+    saved = [adapter_folder(run, trial_name(number)) for number in sorted(saved_trials(run))]
+    kinds = {folder: _kind(folder) for folder in saved if folder.is_dir()}
+    folders = [folder for folder, kind in kinds.items() if kind == next(iter(kinds.values()))]
+    if len(folders) < 2:
+        raise InputError(f"{run}: to swap takes two saved adapters of one kind, got {len(folders)}")
+    be_one_quiet_thread()
+    location, labels = locate_base(spec), corpus_of(spec).labels
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # transformers' to PEFT
+        return time_swaps(lambda: load_base(location, spec.base, spec.task, labels), folders)
+
+
+def time_swaps(load: Callable[[], BaseModel], folders: Sequence[Path]) -> Swaps:
+    """Return the times for two adapters or more on the base that `load` gives."""
+    from peft import PeftModel
+
+    first, *rest = folders
+    loading, base = _milliseconds(load)
+    attaching, model = _milliseconds(
+        lambda: PeftModel.from_pretrained(base.model, first, adapter_name=first.name)
+    )
+    further = [_milliseconds(partial(model.load_adapter, f, adapter_name=f.name)) for f in rest]
+    names = [folders[i % len(folders)].name for i in range(REPEATS)]
+    swaps = [_milliseconds(partial(model.set_adapter, n, inference_mode=True)) for n in names]
+    return Swaps(
+        tuple(folders),
+        loading + attaching,
+        statistics.median(taken for taken, _ in further),
+        statistics.median(taken for taken, _ in swaps),
+    )
+
+
+def _kind(folder: Path) -> str:
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    return str(config["peft_type"])
+
+
+def _milliseconds(work: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.perf_counter()
+    found = work()
+    return 1000 * (time.perf_counter() - started), found
