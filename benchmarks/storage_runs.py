@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+from unittest import mock
 
 import numpy as np
 
@@ -103,6 +103,7 @@ class NoView:
 
 def run_cheaply(spec: StudySpec, out: Path, url: str | None, seconds: float) -> bool:
     """Run a study with the cheap engine; returns whether it stopped early."""
+    import study.ledger
     import study.runner
 
     @contextmanager
@@ -112,8 +113,9 @@ def run_cheaply(spec: StudySpec, out: Path, url: str | None, seconds: float) -> 
     task: Any = object()  # no corpus is read
     choice = EngineChoice("sequential")
     with (
-        patch.multiple(study.runner, ready_engine=engine, POLL_SECONDS=0.05),
-        patch.object(study.ledger, "LOOK_AGAIN_SECONDS", 0.05),
+        mock.patch.object(study.runner, "ready_engine", engine),
+        mock.patch.object(study.runner, "POLL_SECONDS", 0.05),
+        mock.patch.object(study.ledger, "LOOK_AGAIN_SECONDS", 0.05),
     ):
         done = study.runner.run_study(spec, out, NoView(), storage=url, choice=choice, task=task)
     return done.stopped_early
