@@ -39,6 +39,8 @@ def _problem(data: StudyData) -> str:
     numbers = [(*(t.values or ()), *t.intermediate_values.values()) for t in data.frozen_trials]
     if not _are(chain.from_iterable(numbers), (int, float)):
         return "a value that is no number"
+    if not _are(chain.from_iterable(t.intermediate_values for t in data.frozen_trials), int):
+        return "a report whose step is no number"
     for trial in data.frozen_trials:
         values = trial.values
         if trial.state == TrialState.COMPLETE and len(values or ()) != len(data.objectives):

@@ -67,13 +67,14 @@ def assert_whole(found: Found, total: int) -> None:
     assert sorted(numbers) == list(range(total))
     assert {state for _, state, _ in found.claims} == {"done"}
     assert sorted(claim for claim, _, _ in found.claims if claim >= 0) == list(range(total))
-    assert max(attempt for _, _, attempt in found.claims) <= 3
+    tried = Counter(t.system_attrs["run:claim"][0] for t in found.trials)
+    assert max(tried.values()) <= 3  # a kill between claim and trial is no try
     evaluated = Counter(found.evaluations)
     wanted = {("baseline", name, None) for name in ("base", "default")}
     wanted |= {("search", "", number) for number in found.complete()}
     assert evaluated == Counter(wanted)
     failed = [t for t in found.counted() if t.state == TrialState.FAIL]
-    assert all(t.user_attrs["failure"].startswith("interrupted 3 times") for t in failed)
+    assert all(t.user_attrs["failure"].startswith("interrupted ") for t in failed)
     assert found.parents == 0
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from study.errors import InputError
 from study.metrics import Statistics
@@ -329,13 +330,14 @@ def _among(trials: Collection[int] | None) -> str:
 
 def read_statistics(engine: Engine, evaluation_id: str, metric: str) -> Statistics:
     """The per-example statistics (N, S) of one evaluation and metric; KeyError if not stored."""
-    row = _one(
-        engine,
-        "SELECT metric, signature, n_examples, n_statistics, statistics FROM run_scores "
-        "WHERE evaluation_id = :id AND metric = :m",
-        id=evaluation_id,
-        m=metric,
-    )
+    with _named_damage(f"statistics of {metric}"):
+        row = _one(
+            engine,
+            "SELECT metric, signature, n_examples, n_statistics, statistics FROM run_scores "
+            "WHERE evaluation_id = :id AND metric = :m",
+            id=evaluation_id,
+            m=metric,
+        )
     if row is None:
         raise KeyError((evaluation_id, metric))
     name, signature, n_examples, n_statistics, blob = row
@@ -347,9 +349,9 @@ def read_statistics(engine: Engine, evaluation_id: str, metric: str) -> Statisti
 
 def read_outputs(engine: Engine, evaluation_id: str) -> tuple[str, ...]:
     """What the model produced, N texts; KeyError if not stored."""
-    row = _one(
-        engine, "SELECT outputs FROM run_outputs WHERE evaluation_id = :id", id=evaluation_id
-    )
+    query = "SELECT outputs FROM run_outputs WHERE evaluation_id = :id"
+    with _named_damage("outputs"):
+        row = _one(engine, query, id=evaluation_id)
     if row is None:
         raise KeyError(evaluation_id)
     return _unpack_texts(row[0])
@@ -386,5 +388,9 @@ def _unpacked(blob: bytes, most: int) -> bytes:
 def _named_damage(what: str) -> Iterator[None]:
     try:
         yield
+    except OperationalError:  # locked, say: nothing is damaged
+        raise
     except (ValueError, TypeError, zlib.error) as error:
         raise InputError(f"database: damaged {what}: {error}") from error
+    except DatabaseError as error:
+        raise InputError(f"database: damaged {what}: {error.orig}") from error
