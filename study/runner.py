@@ -172,7 +172,10 @@ class Runner:
             claim = self._ledger.take(baselines_only=time.monotonic() >= self._deadline)
             if claim is None:
                 return
-            config = self._config_of(claim)
+            try:
+                config = self._config_of(claim)
+            except UpdateFinishedTrialError:
+                continue  # taken over before it had its point
             if config.training.epochs is not None:
                 config = replace(config, training=config.training.counted(self._examples))
             self._claims[config.number] = claim
@@ -191,8 +194,8 @@ class Runner:
         given = claim.number if claim.enqueued else None
         self._ledger.study.sampler = sampler_for(self._spec, claim.sampled, given)
         trial = self._ledger.ask(claim)
-        self._trials[trial.number] = trial
         values = self._space.suggest(trial)
+        self._trials[trial.number] = trial
         return search_config(self._spec, trial.number, values, claim.number)
 
     def _awaits_others(self) -> bool:
