@@ -43,6 +43,7 @@ def _executed(target: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 # ipykernel's and zmq's own event loops and sockets warn on some platforms
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default::DeprecationWarning", "default::RuntimeWarning")
 def test_the_notebook_explores_our_study(
     petroleum_run: Path, monkeypatch: pytest.MonkeyPatch
@@ -55,6 +56,7 @@ def test_the_notebook_explores_our_study(
     assert "gain" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default::DeprecationWarning", "default::RuntimeWarning")
 def test_the_notebook_swaps_adapters(
     make_spec: Callable[..., StudySpec], view: View, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

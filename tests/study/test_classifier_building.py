@@ -78,6 +78,7 @@ def test_the_same_pairs_and_recipe_give_the_same_bytes(tmp_path: Path) -> None:
         assert made["one"] == made["two"] != made["other"]
 
 
+@pytest.mark.slow
 def test_the_embedded_ones_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Built once a language, part and seed; the second time nothing is trained."""
     monkeypatch.setattr(classifier_building, "STUDENT", TINY)

@@ -399,6 +399,7 @@ def test_a_timeout_starts_no_further_trial(
     assert load(tmp_path).trials == []
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_table_of_one(tiny_spec: StudySpec, tmp_path: Path, view: Any) -> None:
     """Points, values and numbers do not depend on the number of workers."""
     run_study(tiny_spec, tmp_path / "one", view)

@@ -183,6 +183,7 @@ def test_duplicates_mean_the_same() -> None:
 # ---------------------------------------------------------------- corpora
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["mnli", "qqp"])
 def test_a_corpus_is_drawn_from_its_seed_and_shares_nothing(language: str) -> None:
     """The same seed gives the same pairs; no pair stands in two splits; labels are balanced."""

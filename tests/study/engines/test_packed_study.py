@@ -117,6 +117,7 @@ def test_a_killed_worker_loses_none_of_its_trials(run_mortal: Any, view: Any) ->
     assert all(t.state.is_finished() for t in trials)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_while_it_loads_is_replaced(run_mortal: Any, view: Any) -> None:
     """Nothing was lost with it: the study goes on as if it had not been there."""
     trials = run_mortal("loading")
