@@ -63,7 +63,7 @@ class Contrast:
     @property
     def gain(self) -> float:
         """The difference, positive where the adapter is better."""
-        return self.difference if METRICS[self.metric].direction == "maximize" else -self.difference
+        return self.difference * METRICS[self.metric].sign
 
 
 @dataclass(frozen=True)

@@ -54,13 +54,13 @@ class Comparison:
     @property
     def gain(self) -> float:
         """The difference, positive where `a` is better."""
-        return self.difference * _sign(self.a.metric)
+        return self.difference * METRICS[self.a.metric].sign
 
     @property
     def gain_ci(self) -> Interval:
         """The interval of the gain, positive where `a` is better."""
         low, high = self.ci
-        return (low, high) if _sign(self.a.metric) > 0 else (-high, -low)
+        return (low, high) if METRICS[self.a.metric].sign > 0 else (-high, -low)
 
     @property
     def clear(self) -> bool:
@@ -264,7 +264,3 @@ def interval_of(values: Array) -> Interval:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
-
-
-def _sign(metric: str) -> float:
-    return 1.0 if METRICS[metric].direction == "maximize" else -1.0

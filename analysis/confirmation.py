@@ -245,4 +245,4 @@ def _luck(winner: Retrained) -> Luck | None:
 
 
 def _sign(model: Retrained) -> float:
-    return 1.0 if METRICS[model.test[0].metric].direction == "maximize" else -1.0
+    return METRICS[model.test[0].metric].sign

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -206,9 +206,11 @@ def compare(
 ) -> None:
     """Test adapters against their base, or the best of studies, example by example."""
     if len(targets) == 1:
-        _compare_adapters(targets[0], study_name, metric or [], split, trials, csv, as_json)
+        numbers = _numbers(trials)
+        data = load(targets[0], study_name)
+        _compare_adapters(data, metric or [], split, numbers, csv, as_json)
         if swaps:
-            _show_swaps(targets[0])
+            _show_swaps(targets[0], data.spec_text)
         return
     if swaps:
         raise InputError(f"--swaps: goes with one study, got {len(targets)}")
@@ -219,11 +221,10 @@ def compare(
 
 
 def _compare_adapters(
-    target: str,
-    study_name: str | None,
+    data: Any,
     metrics: list[str],
     split: str,
-    trials: str | None,
+    numbers: list[int],
     csv: Path | None,
     as_json: bool,
 ) -> None:
@@ -231,8 +232,7 @@ def _compare_adapters(
     from analysis.adapters import against_base
     from reports import terminal_adapters
 
-    numbers = _numbers(trials)
-    found = against_base(load(target, study_name), metrics, split, numbers)
+    found = against_base(data, metrics, split, numbers)
     if csv is not None:
         terminal_adapters.write_csv(found, csv)
     if as_json:
@@ -242,16 +242,15 @@ def _compare_adapters(
     console.print(terminal_adapters.adapters_table(found, metrics), width=min(console.width, 80))
 
 
-def _show_swaps(target: str) -> None:
+def _show_swaps(target: str, spec_text: str | None) -> None:
     """Show how the saved adapters of a run folder are swapped, and what that takes."""
     from reports.terminal_adapters import swap_text
     from study.spec import spec_from_toml
     from study.swapping import time_study_swaps
 
-    text = load(target).spec_text
-    if text is None or not Path(target).is_dir():
+    if spec_text is None or not Path(target).is_dir():
         raise InputError(f"--swaps: needs a run folder of optuna-study, got {target}")
-    found = time_study_swaps(Path(target), spec_from_toml(text, target))
+    found = time_study_swaps(Path(target), spec_from_toml(spec_text, target))
     times = (found.loading, found.further, found.swap)
     text = swap_text(found.folders, *times)
     messages().print(text, markup=False, highlight=False, soft_wrap=True)

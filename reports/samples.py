@@ -58,7 +58,7 @@ def _samples(data: StudyData, metric: str, trials: Sequence[int]) -> tuple[Sampl
     models = {"base": data.outputs("base")}
     models |= {f"trial {number}": data.outputs(number) for number in trials}
     base, best, *_ = models.values()
-    sign = 1.0 if METRICS[metric].direction == "maximize" else -1.0
+    sign = METRICS[metric].sign
     before, after = (np.nan_to_num(sign * frame[metric].to_numpy()) for frame in (base, best))
     return tuple(
         Sample(

@@ -10,13 +10,14 @@ import importlib.metadata
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from filelock import FileLock
+
+from study.folders import appearing_whole
 
 Progress = Callable[[int, int, float], None]
 """Called with step, total steps and loss."""
@@ -47,6 +48,18 @@ class TrainingRecipe(Protocol):
     @property
     def seed(self) -> int:
         """What initial weights and order of the examples are drawn from."""
+
+
+class LlamaTraining(TrainingRecipe, Protocol):
+    """The same for a model of Llama's layers."""
+
+    @property
+    def matrix_learning_rate(self) -> float:
+        """Of Muon, for the layers' matrices."""
+
+    @property
+    def norm_gain(self) -> float:
+        """What the norms are multiplied by in the end, and their readers divided by."""
 
 
 # --- pieces --------------------------------------------------------------------------------------
@@ -176,7 +189,24 @@ def enlarge_norms(readers: Iterable[tuple[Any, Sequence[Any]]], gain: float) -> 
                 linear.weight /= gain
 
 
-def llama_readers(model: Any) -> list[tuple[Any, list[Any]]]:
+def train_llama(
+    make: Callable[[], Any],
+    batches: Iterable[Mapping[str, Any]],
+    recipe: LlamaTraining,
+    progress: Progress | None,
+    loss_of: Callable[[Any, Any], Any],
+) -> Any:
+    """Make a model of Llama's layers, causal or not, and train it; its norms are then enlarged."""
+
+    def optimizers_of(model: Any) -> Sequence[Any]:
+        return muon_and_adamw(model, model.model.layers, recipe, recipe.matrix_learning_rate)
+
+    model = train_model(make, batches, recipe, progress, loss_of, optimizers_of)
+    enlarge_norms(_llama_readers(model), recipe.norm_gain)
+    return model
+
+
+def _llama_readers(model: Any) -> list[tuple[Any, list[Any]]]:
     """Return every norm of a Llama's layers with the linears that read its output."""
     readers: list[tuple[Any, list[Any]]] = []
     for layer in model.model.layers:
@@ -238,12 +268,9 @@ def whole_folder(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
         raise FileExistsError(
             f"base folder must not exist yet, but {folder} does: name another one"
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        unfinished = Path(scratch) / "base"
+    with appearing_whole(folder) as unfinished:
         yield unfinished
         _write_manifest(unfinished, facts)
-        unfinished.rename(folder)
 
 
 def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:

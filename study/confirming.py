@@ -21,6 +21,7 @@ from study.engines.choice import PACKED, EngineChoice
 from study.engines.workers import reached
 from study.errors import InputError
 from study.ledger import Ledger, open_ledger
+from study.recovery import MAX_ATTEMPTS
 from study.runner import locked, ready_engine, stop_signals
 from study.seeds import derive_seed
 from study.spec import StudySpec, parse_spec
@@ -38,7 +39,6 @@ from study.trials import (
 )
 from study.view import Outcome, View
 
-MAX_ATTEMPTS = 3
 FIRST_NUMBER = -100
 """Confirmations are no Optuna trials; an engine knows them by this number and those below."""
 
@@ -148,11 +148,12 @@ class _Confirmation:
         self._objective = spec.evaluation.objective[0]
         self._running: dict[int, TrialConfig] = {}
         self._attempts: dict[int, int] = {}
+        self._pending: list[TrialConfig] = []
+        self._missed = 0
 
     def run(self, pending: Sequence[TrialConfig], workers: int) -> bool:
         """Train what is pending; returns whether none of it failed or was interrupted."""
         self._pending = list(pending)
-        self._missed = 0
         with self._view.searching(len(pending), 0, workers), stop_signals() as interruptible:
             try:
                 self._loop(interruptible)

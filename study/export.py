@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from study.base_models import PICKLE_SUFFIXES, BaseModel, load_base, locate_base
 from study.data.corpora import corpus_of
 from study.engines.process import be_one_quiet_thread
 from study.errors import InputError
+from study.folders import appearing_whole
 from study.spec import StudySpec
 from study.store.adapters import adapter_folder, trial_name
 from study.tasks import make_task
@@ -160,11 +160,7 @@ def _whole(folder: Path) -> Iterator[Path]:
     if folder.exists():
         raise InputError(f"--out: {folder} exists already; name a folder that does not")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-            unfinished = Path(scratch) / "export"
-            unfinished.mkdir()
+        with appearing_whole(folder) as unfinished:
             yield unfinished
-            unfinished.rename(folder)
     except OSError as error:
         raise InputError(f"--out: {folder}: cannot write: {error.strerror}") from error

@@ -377,7 +377,8 @@ class Ledger:
 
     def _best(self) -> list[tuple[int, float]]:
         count = self._spec.search.keep_adapters
-        return trial_rows.best(self._engine, self._id, count, self._maximize)
+        found = trial_rows.best(self._engine, self._id, count, maximize=self._maximize)
+        return [(number, value) for _, number, value in found]
 
     def keep_the_best(self) -> None:
         """Delete what is told and not among the best; another run may be about to tell the rest."""

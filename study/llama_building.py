@@ -19,13 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from study.building import (
     Progress,
     cached,
-    enlarge_norms,
     even_batches,
     learn_pieces,
-    llama_readers,
-    muon_and_adamw,
     source_of,
-    train_model,
+    train_llama,
     whole_folder,
 )
 from study.data import chat
@@ -165,18 +162,13 @@ def _train(
     form = chat.ChatFormat(tokenizer, INSTRUCTION, chat.END_OF_TURN, recipe.max_tokens)
     dialogues = [form.dialogue(pair.source, pair.target) for pair in pairs]
     batches = _batches(dialogues, recipe, tokenizer.pad_token_id)
-    model = train_model(
+    return train_llama(
         lambda: new_model(recipe, tokenizer),
         batches,
         recipe,
         progress,
         _loss,
-        lambda model: muon_and_adamw(
-            model, model.model.layers, recipe, recipe.matrix_learning_rate
-        ),
     )
-    enlarge_norms(llama_readers(model), recipe.norm_gain)
-    return model
 
 
 def _loss(model: Any, batch: Any) -> torch.Tensor:

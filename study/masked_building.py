@@ -18,13 +18,10 @@ from study import noise
 from study.building import (
     Progress,
     cached,
-    enlarge_norms,
     even_batches,
     learn_pieces,
-    llama_readers,
-    muon_and_adamw,
     source_of,
-    train_model,
+    train_llama,
     whole_folder,
 )
 from study.data.embedded import Pair, instruction_corpus
@@ -145,18 +142,13 @@ def _train(
     settings = DiffusionSpec(length=recipe.length, steps=1, block_length=recipe.length)
     form = InstructionFormat(tokenizer, data, settings)
     rows = [form.row(pair) for pair in pairs]
-    model = train_model(
+    return train_llama(
         lambda: new_model(recipe, tokenizer),
         _batches(rows, recipe, form),
         recipe,
         progress,
         _loss,
-        lambda model: muon_and_adamw(
-            model, model.model.layers, recipe, recipe.matrix_learning_rate
-        ),
     )
-    enlarge_norms(llama_readers(model), recipe.norm_gain)
-    return model
 
 
 def _batches(

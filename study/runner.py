@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 
 from study.base_models import locate_base
 from study.data.corpora import corpus_of
+from study.data.readers import Corpus
 from study.data.remarks import data_remarks
 from study.engines.base import Engine
 from study.engines.choice import PACKED, EngineChoice
@@ -108,7 +109,8 @@ def run_study(
                 for remark in data_remarks(spec, corpus, base) if corpus else ():
                     view.remarked(f"data: {remark}")
                 ledger.begin(provenance(choice.name, choice.workers, base, corpus_hashes))
-                stopped = Runner(spec, engine, ledger, view, task).run(choice.workers)
+                runner = Runner(spec, engine, ledger, view, partial(_epoch, task, corpus))
+                stopped = runner.run(choice.workers)
     return StudyRun(out, url, spec.name, stopped)
 
 
@@ -121,13 +123,13 @@ class Runner:
         engine: Engine,
         ledger: Ledger,
         view: View,
-        task: Task | None = None,
+        epoch: Callable[[], int],
     ) -> None:
         self._spec = spec
         self._engine = engine
         self._ledger = ledger
         self._view = view
-        self._task = task
+        self._epoch = epoch  # how many examples it has
         self._space = spec.search.search_space
         self._objective = spec.evaluation.objective[0]
         self._baselines = {config.number: config for config in baseline_configs(spec)}
@@ -177,16 +179,11 @@ class Runner:
             except UpdateFinishedTrialError:
                 continue  # taken over before it had its point
             if config.training.epochs is not None:
-                config = replace(config, training=config.training.counted(self._examples))
+                config = replace(config, training=config.training.counted(self._epoch()))
             self._claims[config.number] = claim
             self._running[config.number] = config
             self._engine.start(config)
             self._view.started(config)
-
-    @cached_property
-    def _examples(self) -> int:
-        """How many examples an epoch has."""
-        return len(self._task.examples("train") if self._task else corpus_of(self._spec).train)
 
     def _config_of(self, claim: Claim) -> TrialConfig:
         if claim.is_baseline:
@@ -299,6 +296,14 @@ def locked(out: Path, *, alone: bool) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _epoch(task: Task | None, corpus: Corpus[Any] | None) -> int:
+    """Return how many training examples a task of one's own, or the study's corpus, has."""
+    if corpus is not None:
+        return len(corpus.train)
+    assert task is not None
+    return len(task.examples("train"))
 
 
 def _allowed(spec: StudySpec, wanted: EngineChoice, view: View) -> EngineChoice:

@@ -9,6 +9,7 @@ embedding keeps its size and an adapter loads on the original base.
 from __future__ import annotations
 
 import re
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,11 @@ class Dialogue:
     prompt: tuple[int, ...]
     answer: tuple[int, ...]  # with the stop token at its end, unless the answer was cut
     is_cut: bool  # source or answer was longer than allowed
+
+
+def up_to_the_end(ids: Sequence[int], ends: Container[int]) -> Sequence[int]:
+    """Return the ids before the first that ends an answer."""
+    return ids[: next((i for i, token in enumerate(ids) if token in ends), len(ids))]
 
 
 class ChatFormat:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from study.data.chat import END_OF_TURN, PLAIN_TEMPLATE, ChatFormat
+from study.data.chat import END_OF_TURN, PLAIN_TEMPLATE, ChatFormat, up_to_the_end
 from study.data.embedded import Pair
 from study.diffusion_spec import DiffusionSpec
 from study.errors import InputError
@@ -56,10 +56,7 @@ class InstructionFormat:
 
     def texts(self, answers: Sequence[Sequence[int]]) -> list[str]:
         """Return answers as text, each up to its first end."""
-        whole = [
-            ids[: next((i for i, token in enumerate(ids) if token in self.ends), len(ids))]
-            for ids in answers
-        ]
+        whole = [up_to_the_end(ids, self.ends) for ids in answers]
         texts = self._tokenizer.batch_decode(whole, skip_special_tokens=True)
         return [" ".join(text.split()) for text in texts]
 

@@ -29,7 +29,10 @@ class Lion(torch.optim.Optimizer):
                     self._move(weight, weight.grad, group["lr"], group["weight_decay"])
 
     def _move(self, weight: Tensor, grad: Tensor, rate: float, decay: float) -> None:
-        momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+        state = self.state[weight]
+        if not state:
+            state["momentum"] = torch.zeros_like(weight)
+        momentum = state["momentum"]
         weight.mul_(1 - rate * decay)
         weight.add_(momentum.lerp(grad, 0.1).sign(), alpha=-rate)
         momentum.lerp_(grad, 0.01)

@@ -40,6 +40,11 @@ class Metric:
     extra: str = ""  # of pyproject: what must be installed
     aggregate_one: Callable[[Array], Array] | None = None  # (N, S) -> (N,), where not `aggregate`
 
+    @property
+    def sign(self) -> float:
+        """1 where more is better, else -1."""
+        return 1.0 if self.direction == "maximize" else -1.0
+
     def each(self, values: Array) -> Array:
         """Score every example alone: statistics (N, S) -> (N,)."""
         return (self.aggregate_one or self.aggregate)(values)

@@ -18,6 +18,8 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Engine, bindparam, text
 
+from study.store import trial_rows
+
 CHUNK = 5000  # ids in one query; SQLite takes 32,766
 NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}  # stored without value
 Rows = Iterator[tuple[Any, ...]]
@@ -50,15 +52,8 @@ def best_ids(
     engine: Engine, study_id: int, count: int, objective: int, maximize: bool
 ) -> list[int]:
     """The ids of the best COMPLETE trials by one objective, best first."""
-    query = (
-        "SELECT t.trial_id FROM trials t JOIN trial_values v ON v.trial_id = t.trial_id "
-        "WHERE t.study_id = :i AND t.state = 'COMPLETE' AND v.objective = :o "
-        f"AND v.value_type = 'FINITE' ORDER BY v.value {'DESC' if maximize else 'ASC'}, t.number "
-        "LIMIT :n"
-    )
-    values = {"i": study_id, "o": objective, "n": count}
-    with engine.connect() as connection:
-        return [row[0] for row in connection.execute(text(query), values)]
+    found = trial_rows.best(engine, study_id, count, maximize=maximize, objective=objective)
+    return [trial_id for trial_id, _, _ in found]
 
 
 def read_trials(engine: Engine, ids: Sequence[int]) -> list[FrozenTrial]:

@@ -42,15 +42,18 @@ def has_trials(engine: Engine, study_id: int) -> bool:
     return bool(_all(engine, "SELECT 1 FROM trials WHERE study_id = :i LIMIT 1", i=study_id))
 
 
-def best(engine: Engine, study_id: int, count: int, maximize: bool) -> list[tuple[int, float]]:
-    """The numbers and values of the best trials by the first objective, best first."""
+def best(
+    engine: Engine, study_id: int, count: int, *, maximize: bool, objective: int = 0
+) -> list[tuple[int, int, float]]:
+    """The ids, numbers and values of the best COMPLETE trials by one objective, best first."""
     query = (
-        "SELECT t.number, v.value FROM trials t JOIN trial_values v ON v.trial_id = t.trial_id "
-        "WHERE t.study_id = :i AND t.state = 'COMPLETE' AND v.objective = 0 "
+        "SELECT t.trial_id, t.number, v.value FROM trials t "
+        "JOIN trial_values v ON v.trial_id = t.trial_id "
+        "WHERE t.study_id = :i AND t.state = 'COMPLETE' AND v.objective = :o "
         f"AND v.value_type = 'FINITE' ORDER BY v.value {'DESC' if maximize else 'ASC'}, t.number "
         "LIMIT :n"
     )
-    return [tuple(row) for row in _all(engine, query, i=study_id, n=count)]
+    return [tuple(row) for row in _all(engine, query, i=study_id, o=objective, n=count)]
 
 
 def finished_among(engine: Engine, study_id: int, numbers: Iterable[int]) -> set[int]:

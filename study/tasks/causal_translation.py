@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from study.base_models import BaseModel, load_teacher
-from study.data.chat import ChatFormat, Dialogue
+from study.data.chat import ChatFormat, Dialogue, up_to_the_end
 from study.data.embedded import Pair
 from study.data.readers import SPLITS, Corpus
 from study.errors import InputError
@@ -113,13 +113,10 @@ class CausalTranslationTask:
             eos_token_id=self._ends,
             pad_token_id=self._pad,
         )
-        answers = [self._up_to_the_end(row) for row in ids[:, prompts.shape[1] :].tolist()]
+        whole = ids[:, prompts.shape[1] :].tolist()
+        answers = [up_to_the_end(row, self._ends) for row in whole]
         texts = self._tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [" ".join(text.split()) for text in texts]
-
-    def _up_to_the_end(self, ids: list[int]) -> list[int]:
-        end = next((i for i, token in enumerate(ids) if token in self._ends), len(ids))
-        return ids[:end]
 
     def score(self, outputs: Sequence[str], examples: Sequence[Pair]) -> dict[str, Statistics]:
         """Return the statistics of every text metric of the study."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from study.data.curation.records import Record
 from study.data.curation.selection import Curation
 from study.data.curation.tokens import ChatTokens, conversation
 from study.errors import InputError
+from study.folders import appearing_whole
 
 
 def check_free(folder: Path) -> None:
@@ -34,15 +34,11 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         InputError: it cannot be written.
     """
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-            unfinished = Path(scratch) / "curated"
-            unfinished.mkdir()
+        with appearing_whole(folder) as unfinished:
             yield unfinished
             check_free(folder)
             if folder.is_dir():
                 folder.rmdir()
-            unfinished.rename(folder)
     except OSError as error:
         raise InputError(f"--out: {folder}: cannot write: {error.strerror or error}") from error
 
