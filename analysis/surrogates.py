@@ -18,8 +18,8 @@ FOLDS = 5
 REFIT_TREES = 24  # of a forest that is one of many
 REFIT_ITERATIONS = 15  # of a process that starts where the whole fit ended
 REFIT_TRIALS = 256  # a subsample needs no more
+QUICK_TUNING_TRIALS = 150  # of a process that need not be the best one
 BLIND_ITERATIONS = 25
-BLIND_TUNING_TRIALS = 150
 BLIND_GAIN = 0.7
 
 
@@ -120,9 +120,10 @@ def held_out_r2(
     for held in folds(encoding.units, seed):
         known, seen = encoding.units[~held], values[~held]
         if name == "gp":
-            predicted = fit_gaussian_process(known, seen, encoding.columns, seed=seed).predict(
-                encoding.units[held]
+            fitted = fit_gaussian_process(
+                known, seen, encoding.columns, seed=seed, tuning_trials=QUICK_TUNING_TRIALS
             )
+            predicted = fitted.predict(encoding.units[held])
         else:
             predicted = _forest(seed).fit(known, seen).predict(encoding.units[held])
         error += float(np.sum((values[held] - predicted) ** 2))
@@ -166,7 +167,7 @@ def blind_to(encoding: Encoding, values: Array, column: int, seed: int = 0) -> B
         return Blind(centred, np.outer(centred, centred))
     # the test is exact however good this fit is: a quick one will do
     fitted = fit_gaussian_process(
-        others, values, columns, None, BLIND_ITERATIONS, seed, BLIND_TUNING_TRIALS
+        others, values, columns, None, BLIND_ITERATIONS, seed, QUICK_TUNING_TRIALS
     )
     left = fitted.leave_one_out()
     share = fitted.scales / fitted.scales.sum()

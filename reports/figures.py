@@ -100,9 +100,7 @@ def _lacking_glyphs() -> Iterator[None]:
 
 def _trials_as_links(canvas: Any, keep: bool = True) -> None:
     """Turn the numbers that `drawing.of_trials` left with marks into links, one a mark."""
-    from matplotlib.collections import Collection
-
-    for marks in canvas.findobj(Collection):
+    for marks in (marks for ax in canvas.axes for marks in ax.collections):
         gid = marks.get_gid() or ""
         if gid.startswith(OF_A_TRIAL):
             marks.set_gid(None)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from analysis.adapters import Adapters, against_base
+from analysis.asking import fits_of
 from analysis.comparison import (
     Comparison,
     Score,
@@ -80,15 +81,16 @@ def analyse(
     metric = headline_metric(data)
     few = max(min(resamples // 2, 20), 2)
     believed = bool(found) and found[0].reliable  # all of this rests on the same trials
-    product = confounding_of(data, seed=seed, resamples=few) if believed else None
+    fits = fits_of(data, seed=seed, resamples=few) if believed else None
+    product = confounding_of(data, fits=fits) if fits else None
     first = data.splits[0] if data.splits else ""
     return Results(
         data=data,
         importances=found,
         importance_problem=problem,
         confounding=product,
-        capacity=capacity_of(data, seed=seed, resamples=few) if believed else None,
-        surface=surface_of(data, seed=seed) if believed else None,
+        capacity=capacity_of(data, fits=fits) if fits else None,
+        surface=surface_of(data, fits=fits) if fits else None,
         confirmation=confirmation_of(data, seed=seed),
         proposal=propose(data, found[0], product) if found and data.is_ours else None,
         metric=metric,
