@@ -525,8 +525,9 @@ def test_export_writes_what_transformers_loads(
 
 
 def test_export_of_a_study_that_was_not_run_here(type_: Type, tmp_path: Path) -> None:
-    """Somebody's database has no adapters beside it: one line."""
+    """Somebody's database has no adapters beside it, nor how they were trained: one line."""
     write_foreign_study(f"sqlite:///{tmp_path / 'x.db'}")
-    ran = type_("export", "x.db")
-    assert ran.status == 2
-    assert ran.problems == ["x.db: no run folder of optuna-study; its adapters cannot be found"]
+    for command in ("export", "confirm"):
+        ran = type_(command, "x.db")
+        assert ran.status == 2
+        assert ran.problems == ["x.db: no run folder of optuna-study"]
