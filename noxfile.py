@@ -39,7 +39,8 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The default tests: no network, tiny models, under three minutes on two cores."""
     _install(session)
-    session.run("pytest", "-n", "2", *session.posargs, env=QUIET)
+    # each worker begins with half of the files, so that what a file prepares is prepared once
+    session.run("pytest", "-n", "2", "--dist", "worksteal", *session.posargs, env=QUIET)
 
 
 @nox.session
