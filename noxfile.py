@@ -54,14 +54,14 @@ def slow(session: nox.Session) -> None:
 def notebook(session: nox.Session) -> None:
     """Run the notebook over a study."""
     _install(session)
-    session.run("pytest", "-m", "", "tests/test_notebook.py", env=QUIET)
+    session.run("pytest", "-m", "", "-n", "2", "tests/test_notebook.py", env=QUIET)
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """Run every command that README and docs show."""
     _install(session)
-    session.run("pytest", "-m", "", "tests/test_docs.py", env=QUIET)
+    session.run("pytest", "-m", "", "-n", "2", "tests/test_docs.py", env=QUIET)
 
 
 @nox.session
