@@ -17,6 +17,7 @@ import numpy as np
 
 from analysis.adapter_models import BASE, Model, compared_models, evaluated
 from analysis.comparison import Interval, interval_of, resampled_scores
+from analysis.display import own_names
 from analysis.gaming import Examined, examine
 from analysis.significance import exchange_p_values, exchanges_for, holm
 from study.errors import InputError
@@ -321,3 +322,7 @@ def _examined(
         for model in models[1:]
     }
     return examine(outputs, data.examples[split].targets, gains, seed=seed)
+
+
+def __dir__() -> list[str]:
+    return own_names(globals())

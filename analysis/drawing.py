@@ -42,10 +42,18 @@ def dots(
         of_trials(drawn, which[by_hand] if len(which) else which)
 
 
-def of_trials(marks: Collection, numbers: Iterable[int]) -> None:
-    """Note which trial each mark stands for; the page shows it to who points at the mark."""
-    if known := " ".join(map(str, numbers)):
+def of_trials(marks: Collection, numbers: Iterable[int], study: int | None = None) -> None:
+    """Note which trial each mark stands for; the page shows it to who points at the mark.
+
+    Where several studies are on a page, `study` is the place of the trials' own among them.
+    """
+    if known := " ".join(trial_key(number, study) for number in numbers):
         marks.set_gid(f"trial:{known}")
+
+
+def trial_key(number: int | str, study: int | None = None) -> str:
+    """What marks and table rows of one trial are called on a page."""
+    return str(number) if study is None else f"{study}:{number}"
 
 
 def mark_best(ax: Axes, data: StudyData, shown: Slice, x: Array) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis import drawing
+from analysis.display import own_names
 from analysis.palette import BEST, in_house_style, label_of, legend_above, new_axes, shortened
 from analysis.palette import colour_of as colour_of_model
 from analysis.study_data import MAXIMIZE, StudyData, is_enqueued
@@ -110,3 +111,7 @@ def plot_trade_off(data: StudyData, found: TradeOff, ax: Axes | None = None) -> 
 def cost_label(cost: str) -> str:
     """A cost in words, with its unit."""
     return UNITS.get(cost, cost.replace("_", " "))
+
+
+def __dir__() -> list[str]:
+    return own_names(globals())

@@ -19,6 +19,7 @@ from optuna_study.options import (
     StudyName,
     Surrogate,
     Target,
+    TrustRemoteCode,
 )
 from study.errors import InputError
 
@@ -201,6 +202,7 @@ def compare(
     swaps: Annotated[
         bool, typer.Option("--swaps", help="Also show how to swap saved adapters; time it here.")
     ] = False,
+    trust_remote_code: TrustRemoteCode = False,
     study_name: StudyName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -210,7 +212,7 @@ def compare(
         data = load(targets[0], study_name)
         _compare_adapters(data, metric or [], split, numbers, csv, as_json)
         if swaps:
-            _show_swaps(targets[0], data.spec_text)
+            _show_swaps(targets[0], data.spec_text, trust_remote_code)
         return
     if swaps:
         raise InputError(f"--swaps: goes with one study, got {len(targets)}")
@@ -242,15 +244,14 @@ def _compare_adapters(
     console.print(terminal_adapters.adapters_table(found, metrics), width=min(console.width, 80))
 
 
-def _show_swaps(target: str, spec_text: str | None) -> None:
+def _show_swaps(target: str, spec_text: str | None, trust_remote_code: bool) -> None:
     """Show how the saved adapters of a run folder are swapped, and what that takes."""
     from reports.terminal_adapters import swap_text
-    from study.spec import spec_from_toml
+    from study.study_files import stored_spec
     from study.swapping import time_study_swaps
 
-    if spec_text is None or not Path(target).is_dir():
-        raise InputError(f"--swaps: needs a run folder of optuna-study, got {target}")
-    found = time_study_swaps(Path(target), spec_from_toml(spec_text, target))
+    spec = stored_spec(spec_text, target, trust_remote_code=trust_remote_code)
+    found = time_study_swaps(Path(target), spec)
     times = (found.loading, found.further, found.swap)
     text = swap_text(found.folders, *times)
     messages().print(text, markup=False, highlight=False, soft_wrap=True)

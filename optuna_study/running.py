@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from optuna_study.console import load, messages, print_json, print_line, progress_bar, results
-from optuna_study.options import AsJson, StudyName
+from optuna_study.options import AsJson, StudyName, TrustRemoteCode
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def confirm(
     ray: Ray = None,
     engine: EngineName = "packed",
     slots: Slots = "auto",
+    trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Train the best trials and the baselines again on fresh seeds, and test the winner.
@@ -112,11 +113,12 @@ def confirm(
     All are scored on held-out examples; what is done already is kept, so the same command
     continues. The report shows it from then on.
     """
-    from study.confirming import chosen_trials, confirm_study, stored_spec
+    from study.confirming import chosen_trials, confirm_study
+    from study.study_files import stored_spec
     from study.terminal_view import make_view
 
     data = load(storage or target, study_name)
-    spec = stored_spec(data.spec_text, target, test)
+    spec = stored_spec(data.spec_text, target, test=test, trust_remote_code=trust_remote_code)
     choice = _choice(engine, slots, workers, ray)
     done = confirm_study(
         spec,

@@ -17,6 +17,10 @@ from reports.wording import alike, baseline, interval, listing, number, probabil
 from study.metrics import METRICS
 
 FEW_SEEDS = 3
+RATIOS = {
+    "train_seconds": "takes {:.2f} times as long",
+    "peak_memory_bytes": "needs {:.2f} times the memory",
+}
 
 
 def confirmation_section(results: Results) -> Section | None:
@@ -112,8 +116,9 @@ def cost(found: Confirmation) -> tuple[str, ...]:
     if "trainable_parameters" in own and "trainable_parameters" in its:
         counts = (number(int(c["trainable_parameters"])) for c in (own, its))
         said.append("trains {} parameters where the default trains {}".format(*counts))
-    if own.get("train_seconds") and its.get("train_seconds"):
-        said.append(f"takes {own['train_seconds'] / its['train_seconds']:.2f} times as long")
+    for name, words in RATIOS.items():  # known only of what was trained alone
+        if own.get(name) and its.get(name):
+            said.append(words.format(own[name] / its[name]))
     return (f"It {listing(said)}.",) if said else ()
 
 

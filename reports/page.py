@@ -69,6 +69,7 @@ class Table:
     """A table with a header row; the rows named in `marked` stand out.
 
     `choices` names the column by whose few values the rows can be chosen; None for no filter.
+    Where rows are trials, `keys` holds what the marks of the figures call each of them.
     """
 
     kind: ClassVar[str] = "table"
@@ -78,6 +79,7 @@ class Table:
     sortable: bool = False
     marked: frozenset[int] = frozenset()
     choices: str | None = None
+    keys: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -16,6 +16,11 @@ from reports.tables import comparison_table, failure_table, trial_table
 from reports.wording import configuration, number
 from study.metrics import OF_CLASSES
 
+SORTING = "Choose a column's heading to sort by it; type words, or column=value, to filter."
+TRIALS_READING = (
+    f"{SORTING} The best is marked. Each dot of the figures above is a row here: point at one."
+)
+
 
 def baseline_section(results: Results) -> Section | None:
     """The best trial against the stored baselines."""
@@ -107,17 +112,10 @@ def history_section(results: Results) -> Section | None:
 def trials_section(results: Results) -> Section | None:
     """Every trial in one sortable table."""
     table = trial_table(results.data)
-    return (
-        None
-        if table is None
-        else Section(
-            "trials",
-            "All trials",
-            "Choose a column's heading to sort by it; type words, or column=value, to filter. "
-            "The best is marked. Each dot of the figures above is a row here: point at one.",
-            (table,),
-        )
-    )
+    if table is None:
+        return None
+    reading = TRIALS_READING if results.data.complete else SORTING
+    return Section("trials", "All trials", reading, (table,))
 
 
 def failure_section(results: Results) -> Section | None:

@@ -16,7 +16,8 @@ from reports.figures import SMALL, draw
 from reports.opening import to_use
 from reports.page import Cell, Figures, Page, Part, Prose, Section, Table
 from reports.results import Results, analyse
-from reports.tables import cell, range_of
+from reports.sections import TRIALS_READING
+from reports.tables import cell, range_of, trials_of_all
 from reports.wording import (
     configuration,
     counted,
@@ -56,6 +57,7 @@ def page_of_studies(
         _curve_section(named),
         _search_section(named),
         _difference_section(named),
+        _trials_section(named),
     )
     return Page(
         title=" against ".join(labels) if len(labels) == 2 else listing(labels),
@@ -232,7 +234,7 @@ def _curve_section(named: Named) -> Section | None:
     figures = tuple(
         draw(
             f"curve-{index}",
-            partial(beside.plot_marginals_beside, found, objective),
+            partial(beside.plot_marginals_beside, {n: found.get(n) for n in named}, objective),
             f"Mean {label_of(objective)} over {name} in {listing(found)}.",
             size=SMALL,
         )
@@ -249,8 +251,8 @@ def _curve_section(named: Named) -> Section | None:
 
 def _search_section(named: Named) -> Section | None:
     objective = _common_objective(named)
-    studies = {label: r.data for label, r in named.items() if r.data.complete}
-    if objective is None or len(studies) < 2:
+    studies = {label: r.data for label, r in named.items()}
+    if objective is None or sum(bool(data.complete) for data in studies.values()) < 2:
         return None
     text = label_of(objective)
     figures = (
@@ -270,10 +272,18 @@ def _search_section(named: Named) -> Section | None:
     return Section(
         "search",
         "How the searches went",
-        "Left how fast each search found good trials, right what a trial of each was worth: dots "
-        "are trials, the short line is the median, the bar the middle half.",
+        "Left how fast each search found good trials, a dot where it found a better one; right "
+        "what a trial of each was worth: dots are trials, the short line is the median, the bar "
+        "the middle half.",
         (Figures(figures),),
     )
+
+
+def _trials_section(named: Named) -> Section | None:
+    table = trials_of_all({label: r.data for label, r in named.items()})
+    if table is None:
+        return None
+    return Section("trials", "All trials", TRIALS_READING, (table,))
 
 
 def _difference_section(named: Named) -> Section:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.comparison import Comparison
+from analysis.drawing import trial_key
 from analysis.palette import SPLITS, label_of
 from analysis.study_data import StudyData, is_enqueued, state_of
 from reports.page import Cell, Table
@@ -51,7 +52,30 @@ def trial_table(data: StudyData) -> Table | None:
     numbers = _best_numbers(data)
     marked = frozenset(i for i, t in enumerate(data.frozen_trials) if t.number in numbers)
     rows = tuple(zip(*cells, strict=True))
-    return Table("All trials", tuple(columns), rows, True, marked, choices="state")
+    keys = tuple(trial_key(t.number) for t in data.frozen_trials)
+    return Table("All trials", tuple(columns), rows, True, marked, "state", keys)
+
+
+def trials_of_all(studies: Mapping[str, StudyData]) -> Table | None:
+    """The trials of several studies in one table, each with its study's label ahead."""
+    found = [
+        (place, label, table)
+        for place, (label, data) in enumerate(studies.items())
+        if (table := trial_table(data)) is not None
+    ]
+    columns = list(dict.fromkeys(c for _, _, table in found for c in table.columns))
+    rows: list[tuple[Cell, ...]] = []
+    marked: list[int] = []
+    keys: list[str] = []
+    for place, label, table in found:
+        marked += [len(rows) + row for row in table.marked]
+        keys += [trial_key(key, place) for key in table.keys]
+        given = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
+        rows += [(Cell(label), *(row.get(c, Cell("")) for c in columns)) for row in given]
+    if not rows:
+        return None
+    best = frozenset(marked)
+    return Table("All trials", ("study", *columns), tuple(rows), True, best, "study", tuple(keys))
 
 
 def _attribute(name: str, values: list[Any]) -> tuple[str, list[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -23,6 +24,7 @@ from analysis.overview_plots import (
     plot_parallel,
     ranges_of,
 )
+from analysis.palette import BEST
 from analysis.side_by_side import (
     differences,
     plot_importances_beside,
@@ -206,3 +208,14 @@ def test_a_curve_of_each_study_over_one_parameter(result: Importances) -> None:
     alpha = next(m for m in result.marginals if m.name == "alpha")
     lines = plot_marginals_beside({"a": alpha, "b": alpha}, "bleu").lines
     assert [np.asarray(line.get_ydata()).tolist() for line in lines] == [alpha.mean.tolist()] * 2
+
+
+def test_a_study_keeps_its_colour_where_another_has_nothing_to_show(
+    petroleum: StudyData, other: StudyData, result: Importances
+) -> None:
+    """Its place among the studies chooses the colour, not its place among those drawn."""
+    alpha = next(m for m in result.marginals if m.name == "alpha")
+    empty = replace(petroleum, frozen_trials=())
+    (curve,) = plot_marginals_beside({"a": None, "b": alpha}, "bleu").lines
+    (steps,) = plot_progress_beside({"a": empty, "b": other}, "bleu").lines
+    assert curve.get_color() == steps.get_color() == BEST

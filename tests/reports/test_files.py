@@ -43,6 +43,7 @@ def test_the_answer_tests_best_against_best_and_share_against_share(page: Page) 
         "curves",
         "search",
         "differences",
+        "trials",
     ]
     assert len(_table(page, "The best of petroleum (before) against").rows) == 1
 
@@ -56,7 +57,12 @@ def test_studies_that_cannot_be_tested_say_why(tmp_path: Path) -> None:
     assert "no metric that both have scored" in page.caution[0]
     spaces = _table(page, "Search spaces")
     assert [cell.text for cell in spaces.rows[0]][2] == "–"
-    assert [s.identifier for s in page.sections] == ["best", "importances", "differences"]
+    assert [s.identifier for s in page.sections] == [
+        "best",
+        "importances",
+        "differences",
+        "trials",
+    ]
     assert "<svg" in render(page)
 
 
@@ -122,3 +128,16 @@ def test_pages_yield_what_stands_beside(page: Page) -> None:
     assert len(names) == len(set(names))
     inside = [f for _, part in page.parts() if isinstance(part, Figures) for f in part.figures]
     assert len(names) == len(inside) + 2
+
+
+def test_marks_of_several_studies_are_rows_of_their_table(page: Page) -> None:
+    """What a mark is called names one row: a finished trial of the right study."""
+    (table,) = (table for section, table in page.tables() if section == "trials")
+    rows = dict(zip(table.keys, table.rows, strict=True))
+    assert len(rows) == len(table.rows)
+    figures = {figure.identifier: figure.svg for figure in page.figures()}
+    for name in ("progress", "scores"):
+        marked = [rows[key] for key in re.findall(r'data-trial="([^"]+)"', figures[name])]
+        assert {row[0].text for row in marked} == {"petroleum (before)", "petroleum (after)"}
+        assert all(row[2].text.startswith("complete") for row in marked)
+    assert len(re.findall("data-trial", figures["scores"])) == 28
