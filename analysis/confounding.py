@@ -23,6 +23,7 @@ from analysis.encoding import Array, Column, Encoding, make_column
 from analysis.evidence import intervals
 from analysis.fits import Fits
 from analysis.gaussian_process import GaussianProcessSurrogate
+from analysis.parallel import each
 
 ALIASES = {
     "alpha": ("alpha", "lora_alpha"),
@@ -177,6 +178,8 @@ class Group:
 def explained_by(group: Group, candidates: Sequence[Derived]) -> Confounding:
     """Return a group's joint effect, and what each candidate explains of it, best first."""
     joint, explained = _explained_by_each(group, candidates)
+    encodings = [_stand_in(group, derived) for derived in candidates]
+    held_out = list(each(group.fits.held_out_r2_in, encodings))
     columns = [
         Explanation(
             d.name,
@@ -184,9 +187,9 @@ def explained_by(group: Group, candidates: Sequence[Derived]) -> Confounding:
             tuple(group.roles[r] for r in d.roles if r in group.roles),
             share,
             ci,
-            group.fits.held_out_r2_in(_stand_in(group, d)),
+            r2,
         )
-        for d, (share, ci) in zip(candidates, explained, strict=True)
+        for d, (share, ci), r2 in zip(candidates, explained, held_out, strict=True)
     ]
     return Confounding(
         tuple(group.roles.values()),
@@ -208,7 +211,7 @@ def _explained_by_each(
     estimate = _parts(fits.whole, places, units, derived)
     low, high = np.zeros_like(estimate), np.ones_like(estimate)
     if fits.resamples > 1:
-        refits = [_parts(part, places, units, derived) for part in fits.parts]
+        refits = list(each(lambda part: _parts(part, places, units, derived), fits.parts))
         low, high = intervals(estimate, np.stack(refits), fits.part)
     rows = [
         (float(e), (float(lo), float(hi))) for e, lo, hi in zip(estimate, low, high, strict=True)
@@ -220,7 +223,7 @@ def _parts(
     fitted: GaussianProcessSurrogate, group: Sequence[int], units: Array, columns: Sequence[Array]
 ) -> Array:
     """Return the joint effect's share of all variance, and each column's part of that effect."""
-    effect = fitted.marginal(group, units)[0]
+    effect = fitted.marginal_mean(group, units)
     joint = float(effect.var()) / fitted.shares(pairs=False).variance
     return np.array([min(joint, 1.0), *(correlation_ratio(column, effect) for column in columns)])
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from analysis.encoding import Array, Encoding, encode
 from analysis.gaussian_process import GaussianProcessSurrogate, fit_gaussian_process
+from analysis.parallel import each
 from analysis.surrogates import REFIT_ITERATIONS, REFIT_TRIALS, held_out_r2, thinned
 
 if TYPE_CHECKING:
@@ -77,10 +78,9 @@ class Fits:
         """Processes of random parts, no trial twice in one part."""
         rng = np.random.default_rng([self.seed, 7])
         count = len(self.target)
-        return [
-            self._refitted(rng.permutation(count)[: self._part_size], self.seed + b)
-            for b in range(self.resamples)
-        ]
+        parts = [rng.permutation(count)[: self._part_size] for _ in range(self.resamples)]
+        whole = self.whole  # fitted before there are children to fit it
+        return list(each(lambda b: self._refitted(whole, parts[b], b), range(self.resamples)))
 
     @cached_property
     def held_out_r2(self) -> float:
@@ -97,12 +97,14 @@ class Fits:
     def _part_size(self) -> int:
         return min(max(len(self.target) // 2, 5), REFIT_TRIALS)
 
-    def _refitted(self, some: Any, seed: int) -> GaussianProcessSurrogate:
+    def _refitted(
+        self, whole: GaussianProcessSurrogate, some: Any, number: int
+    ) -> GaussianProcessSurrogate:
         return fit_gaussian_process(
             self.encoding.units[some],
             self.target[some],
             self.encoding.columns,
-            self.whole.theta,
+            whole.theta,
             REFIT_ITERATIONS,
-            seed,
+            self.seed + number,
         )

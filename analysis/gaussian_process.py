@@ -112,22 +112,24 @@ class GaussianProcessSurrogate:
 
     def predict(self, units: Array) -> Array:
         """Return the posterior mean at (M, D) positions, (M,)."""
-        return self.marginal(range(len(self.axes)), units)[0]
+        return self.marginal_mean(range(len(self.axes)), units)
+
+    def marginal_mean(self, subset: Sequence[int], units: Array) -> Array:
+        """Return the mean (M,) of the marginal of a subset at (M, |U|) positions."""
+        return self._mean(self._kernel(subset, units)[0])
 
     def marginal(self, subset: Sequence[int], units: Array) -> tuple[Array, Array]:
         """Return mean and standard deviation, (M,), of the marginal of a subset at (M, |U|)."""
         from scipy.linalg import solve_triangular
 
-        pairs = [self.axes[j].to_trials(units[:, i], self.lengths[j]) for i, j in enumerate(subset)]
-        cross = self._join([cross for cross, _ in pairs], subset)
-        own = self._join([own for _, own in pairs], subset)
+        cross, own = self._kernel(subset, units)
         known = solve_triangular(self.factor, cross.T, lower=True)
         variance = np.maximum(own - np.sum(known**2, axis=0), 0.0)
-        return self.centre + self.unit * (cross @ self.weights), self.unit * np.sqrt(variance)
+        return self._mean(cross), self.unit * np.sqrt(variance)
 
     def curve(self, column: int) -> Array:
         """Return the marginal mean at `columns[column].grid()`."""
-        return self.marginal((column,), self.columns[column].grid()[:, None])[0]
+        return self.marginal_mean((column,), self.columns[column].grid()[:, None])
 
     def component(self, subset: Sequence[int]) -> float:
         """Return the variance of one subset's own effect, of standardised values."""
@@ -202,6 +204,15 @@ class GaussianProcessSurrogate:
 
     def _residual_freedom(self) -> float:
         return max(self.noise * float(self._precisions.sum()), 2.0)
+
+    def _kernel(self, subset: Sequence[int], units: Array) -> tuple[Array, Array]:
+        """Return a subset's kernel of (M, |U|) positions with the trials (M, N) and itself (M,)."""
+        pairs = [self.axes[j].to_trials(units[:, i], self.lengths[j]) for i, j in enumerate(subset)]
+        cross = self._join([cross for cross, _ in pairs], subset)
+        return cross, self._join([own for _, own in pairs], subset)
+
+    def _mean(self, cross: Array) -> Array:
+        return np.asarray(self.centre + self.unit * (cross @ self.weights))
 
     def _join(self, kernels: Sequence[Array], subset: Sequence[int] | None = None) -> Array:
         scales = self.scales if subset is None else self.scales[list(subset)]

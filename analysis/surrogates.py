@@ -12,6 +12,7 @@ from analysis.encoding import Array, Column, Encoding
 from analysis.fanova import Shares, fit_forest
 from analysis.fanova_original import OriginalSurrogate, fit_original
 from analysis.gaussian_process import MAX_TRIALS, GaussianProcessSurrogate, fit_gaussian_process
+from analysis.parallel import each
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 FOLDS = 5
@@ -116,8 +117,8 @@ def held_out_r2(
 
     The deviation is from the mean of the training folds, so predicting that mean scores zero.
     """
-    error, deviation = 0.0, 0.0
-    for held in folds(encoding.units, seed):
+
+    def errors(held: Mask) -> tuple[float, float]:
         known, seen = encoding.units[~held], values[~held]
         if name == "gp":
             fitted = fit_gaussian_process(
@@ -126,8 +127,15 @@ def held_out_r2(
             predicted = fitted.predict(encoding.units[held])
         else:
             predicted = _forest(seed).fit(known, seen).predict(encoding.units[held])
-        error += float(np.sum((values[held] - predicted) ** 2))
-        deviation += float(np.sum((values[held] - seen.mean()) ** 2))
+        wrong, apart = values[held] - predicted, values[held] - seen.mean()
+        return float(np.sum(wrong**2)), float(np.sum(apart**2))
+
+    import sklearn.ensemble  # noqa: F401  once, for all children
+
+    error, deviation = 0.0, 0.0
+    for squared_error, squared_deviation in each(errors, folds(encoding.units, seed)):
+        error += squared_error
+        deviation += squared_deviation
         tick()
     return 1.0 - error / deviation if deviation > 0 else 0.0
 

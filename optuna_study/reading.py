@@ -87,6 +87,7 @@ def importance(
     as_json: AsJson = False,
 ) -> None:
     """Show what mattered, and how sure that is."""
+    from analysis.parallel import every_core
     from reports.asked import Question
 
     asked = Question(
@@ -102,7 +103,7 @@ def importance(
         seed=seed,
     )
     data = load(target, study_name, space, objective, direction)
-    with progress_bar("what mattered") as progress:
+    with progress_bar("what mattered") as progress, every_core():
         document, table = asked.answer(data, progress)
     if as_json:
         print_json(document)
@@ -137,6 +138,7 @@ def report(
 ) -> None:
     """Write a study, or several side by side, as one HTML page that needs no network."""
     from analysis.palette import printable
+    from analysis.parallel import every_core
     from reports.asked import Question
     from reports.build import report_page
     from reports.files import check_format, save_figures, save_tables
@@ -146,9 +148,10 @@ def report(
     check_format(format_)
     named = _named(targets, study_name or [])
     studies = [load(target, name, space, objective, direction) for target, name in named]
-    with progress_bar("the report") as progress:
+    with progress_bar("the report") as progress, every_core():
         page = report_page(studies, surrogate=surrogate, progress=progress)
-    path = write(render(page), out or _report_path(targets[0] if len(studies) == 1 else None))
+        document = render(page)
+    path = write(document, out or _report_path(targets[0] if len(studies) == 1 else None))
     results().print(printable(path), markup=False, highlight=False, soft_wrap=True)
     for folder, files in (
         (csv, save_tables(page, csv) if csv else []),
