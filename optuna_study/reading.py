@@ -235,9 +235,11 @@ def _compare_adapters(
 ) -> None:
     """Show one study's base against its adapters."""
     from analysis.adapters import against_base
+    from analysis.parallel import every_core
     from reports import terminal_adapters
 
-    found = against_base(data, metrics, split, numbers)
+    with every_core():
+        found = against_base(data, metrics, split, numbers)
     if csv is not None:
         terminal_adapters.write_csv(found, csv)
     if as_json:
@@ -295,11 +297,12 @@ def next_(
 ) -> None:
     """Write the next study file from what this study taught, each change with its reason."""
     from analysis.next_study import proposal_of
+    from analysis.parallel import every_core
     from reports.next_file import next_file, next_name, write_new
     from reports.next_study import next_table
 
     data = load(target, study_name)
-    with progress_bar("what mattered") as progress:
+    with progress_bar("what mattered") as progress, every_core():
         proposal = proposal_of(data, resamples=resamples, progress=progress)
     if as_json:
         print_json(proposal.to_json())
