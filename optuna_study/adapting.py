@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from optuna_study.console import load, print_line, progress_bar, results
+from optuna_study.console import load, load_run, print_line, progress_bar, results
 from optuna_study.options import StudyName, Target, TrustRemoteCode
 from study.errors import InputError
 
@@ -57,7 +57,7 @@ def export(
     from study.export import export_trial
     from study.study_files import stored_spec
 
-    data = load(target)
+    data = load_run(target)
     spec = stored_spec(data.spec_text, target, trust_remote_code=trust_remote_code)
     if trial is None and data.best_trial is None:
         raise InputError(f"{target}: no complete trial yet: nothing to export")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optuna_study.console import load, messages, print_json, progress_bar, results
+from optuna_study.console import load, load_run, messages, print_json, progress_bar, results
 from optuna_study.options import (
     AsJson,
     Direction,
@@ -287,7 +287,9 @@ def _compare_studies(targets: list[str], metrics: list[str], split: str, as_json
 
 
 def next_(
-    target: Target,
+    target: Annotated[
+        str, typer.Argument(help="A study that optuna-study ran: its run folder or storage.")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="The study file. [default: TARGET/next.toml, or NAME.toml]")
     ] = None,
@@ -301,7 +303,7 @@ def next_(
     from reports.next_file import next_file, next_name, write_new
     from reports.next_study import next_table
 
-    data = load(target, study_name)
+    data = load_run(target, study_name)
     with progress_bar("what mattered") as progress, every_core():
         proposal = proposal_of(data, resamples=resamples, progress=progress)
     if as_json:
