@@ -33,7 +33,7 @@ CHANCE = "#b0528b"
 PAIR = "#56b4e9"
 PAPER = "#ffffff"
 
-ON_LINES = {"fc": PAPER, "ec": "none", "alpha": 0.75, "pad": 0.6}  # behind text that lines cross
+ON_LINES = {"fc": PAPER, "ec": "none", "alpha": 0.85, "pad": 0.6}  # behind text that lines cross
 
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 SPLITS = ("dev", "general", "test")
