@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from analysis.palette import BEST, INK, MUTED, PAPER, TRIAL, colour_of, shortened
+from analysis.palette import BEST, INK, MUTED, ON_LINES, PAPER, TRIAL, colour_of, shortened
 from analysis.slices import Slice
 from analysis.study_data import StudyData
 from study.metrics import Array
@@ -72,6 +72,15 @@ def mark_best(ax: Axes, data: StudyData, shown: Slice, x: Array) -> None:
         of_trials(drawn, [best.number])
 
 
+def front(
+    ax: Axes, x: Array, y: Array, numbers: Sequence[int], label: str, drawstyle: str = "default"
+) -> None:
+    """The trials that no other beats, joined by a line; each knows its number."""
+    style: dict[str, Any] = {"color": BEST, "lw": 1.0, "drawstyle": drawstyle, "zorder": 2.5}
+    ax.plot(x, y, label=label, **style)
+    of_trials(ax.scatter(x, y, s=18, color=BEST, linewidths=0, zorder=3), numbers)
+
+
 def baseline_lines(ax: Axes, data: StudyData, objective: str) -> None:
     """A level line for each baseline that knows this objective."""
     for name, dashes in zip(data.baselines, (":", "--", "-.", "-."), strict=False):
@@ -105,7 +114,8 @@ def keep_in_view(ax: Axes, y: Array) -> None:
     room = 0.06 * max(np.ptp(kept), 1e-12)
     ax.set_ylim(kept.min() - room, kept.max() + room)
     note = f"{(~inside).sum()} outside the axis"
-    ax.annotate(note, (1, 0), (-2, 3), "axes fraction", "offset points", ha="right", color=MUTED)
+    style: dict[str, Any] = {"ha": "right", "color": MUTED, "bbox": ON_LINES}
+    ax.annotate(note, (1, 0), (-2, 3), "axes fraction", "offset points", **style)
 
 
 def violins(ax: Axes, groups: Mapping[str, Array], colours: Mapping[str, str]) -> None:
@@ -197,7 +207,7 @@ def tick(value: Any) -> str:
     """A level or a place on an axis, small numbers as powers."""
     if not isinstance(value, float):
         return str(value)
-    if value and abs(value) < 1e-3:
+    if value and not 1e-3 <= abs(value) < 1e5:
         mantissa, exponent = f"{value:.2e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"
     return f"{value:.3g}"
@@ -205,18 +215,32 @@ def tick(value: Any) -> str:
 
 def curves(ax: Axes, trials: Sequence[FrozenTrial], colour: str, label: str, width: float) -> None:
     """The reports of several trials over their steps, as one collection of lines."""
-    from matplotlib.collections import LineCollection
-
     reports = {t.number: sorted(t.intermediate_values.items()) for t in trials}
     finite = {n: [(step, y) for step, y in line if np.isfinite(y)] for n, line in reports.items()}
-    lines = {number: line for number, line in finite.items() if line}
-    if lines:
-        alpha = 0.5 if width < 1 else 1.0
-        style: dict[str, Any] = {"colors": colour, "linewidths": width, "alpha": alpha}
-        drawn = LineCollection(list(lines.values()), label=label, **style)
-        of_trials(drawn, lines)
-        ax.add_collection(drawn)
-        ax.autoscale_view()
+    known = {number: line for number, line in finite.items() if line}
+    lines(ax, list(known.values()), colour, label, width, list(known))
+
+
+def lines(
+    ax: Axes,
+    points: Sequence[Any],
+    colour: str,
+    label: str,
+    width: float,
+    numbers: Sequence[int] = (),
+) -> None:
+    """Lines of (step, value) as one collection, each that of a trial where `numbers` are given."""
+    from matplotlib.collections import LineCollection
+
+    if not points:
+        return
+    is_one_of_many = width < 1
+    style: dict[str, Any] = {"colors": colour, "linewidths": width, "label": label}
+    style |= {"alpha": 0.5 if is_one_of_many else 1.0, "zorder": 2 if is_one_of_many else 3}
+    drawn = LineCollection(points, **style)
+    of_trials(drawn, numbers)
+    ax.add_collection(drawn)
+    ax.autoscale_view()
 
 
 def jitter(count: int, width: float) -> Array:

@@ -181,7 +181,9 @@ def _best_level(results: Results, name: str) -> str:
     }
     choose = max if results.data.direction == "maximize" else min
     level = choose(medians, key=lambda v: medians[v])
-    return f"best median at {number(level)} ({number(medians[level])})."
+    count = int((shown.x == shown.levels.index(level)).sum())
+    trials = "1 trial" if count == 1 else f"{number(count)} trials"
+    return f"best median at {number(level)} ({number(medians[level])}, {trials})."
 
 
 def slice_section(results: Results) -> Section | None:
@@ -218,6 +220,9 @@ def parallel_section(results: Results) -> Section | None:
     data = results.data
     if len(data.complete) < 5 or len(varied_parameters(data)) < 2:
         return None
+    absent = ""
+    if any(name not in t.params for t in data.complete for name in data.distributions):
+        absent = " A line passes below the axis of a parameter that its trial did not have."
     figure = Figure(
         "parallel",
         partial(overview_plots.plot_parallel, data, result=results.importance),
@@ -230,6 +235,6 @@ def parallel_section(results: Results) -> Section | None:
         "All parameters at once",
         "Every line is a finished trial, from its parameters to its score; of more than 400 an "
         "even choice. Where the lines of the best run together, good trials agree; where they "
-        "spread, that parameter is free.",
+        f"spread, that parameter is free.{absent}",
         (Figures((figure,), "full"),),
     )

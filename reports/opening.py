@@ -40,7 +40,8 @@ def to_use(results: Results, identifier: str = "to-use", study: str = "") -> Key
             + (" Band: where the best tenth lies." if has_bands(data) else ""),
             CARD,
         )
-    note = f"trial {best.number} of {len(data.complete)} finished"
+    count = len(data.complete)
+    note = f"trial {best.number}, " + (f"best of {count} finished" if count > 1 else "the only one")
     return KeyFigure(number(data.value(best)), label, note, figure)
 
 

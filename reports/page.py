@@ -81,6 +81,11 @@ class Table:
     keys: tuple[str, ...] = ()
 
     @property
+    def numeric(self) -> frozenset[int]:
+        """The places of the columns that hold numbers."""
+        return frozenset(i for row in self.rows for i, cell in enumerate(row) if cell.numeric)
+
+    @property
     def name(self) -> str:
         """The caption as part of a file's name."""
         return re.sub(r"[^a-z0-9]+", "-", self.caption.lower()).strip("-")[:60] or "table"
@@ -123,11 +128,12 @@ class Samples:
 
 @dataclass(frozen=True)
 class Code:
-    """A text to be shown as it is, folded away."""
+    """A text to be shown as it is, folded away unless `unfolded`."""
 
     kind: ClassVar[str] = "code"
     title: str
     text: str
+    unfolded: bool = False
 
 
 @dataclass(frozen=True)

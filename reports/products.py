@@ -80,7 +80,8 @@ def _over_product(results: Results, found: Confounding) -> list[Figure]:
     if len(best.uses) < 2 or not all(best.name in with_derived(t.params) for t in data.complete):
         return []
     alt = f"{label_of(data.objective)} of every finished trial over {best.formula}."
-    return [Figure("product", partial(plots.plot_derived, data, best.name), alt, alt)]
+    plot = partial(plots.plot_derived, data, best.name)
+    return [Figure("product", plot, alt, f"{alt} The large dot is the best.")]
 
 
 def _product(found: Confounding) -> str:

@@ -61,8 +61,8 @@ def _environment() -> Environment:
 
 
 def _coded(text: str) -> Markup:
-    """The text escaped, what stands between backticks as code."""
-    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))
+    """The text escaped, what stands between backticks as code, per cents beside their number."""
+    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text)).replace(" %", "\u00a0%")))
 
 
 def _template_text(name: str) -> str:

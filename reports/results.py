@@ -47,6 +47,7 @@ class Results:
     model_scores: tuple[Score, ...]
     example_scores: Mapping[str, Array]  # model -> (N,)
     adapters: Adapters | None = None  # the base against each; None where no base is stored
+    surrogate: str = "auto"  # as it was asked for
 
     @property
     def method(self) -> str:
@@ -97,6 +98,7 @@ def analyse(
         model_scores=tuple(scores_in([c for c in compared if c.a.metric == metric])),
         example_scores=example_scores(data, metric) if metric else {},
         adapters=_adapters(data, first, seed),
+        surrogate=surrogate,
     )
 
 

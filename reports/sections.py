@@ -86,7 +86,7 @@ def history_section(results: Results) -> Section | None:
                 "curves",
                 partial(plots.plot_learning_curves, data),
                 "What each trial reported while it trained.",
-                "Learning curves",
+                f"Learning curves{_reported_on(results)}",
             )
         )
     curves = (e.details.get("training_losses") for e in data.evaluations)
@@ -106,6 +106,16 @@ def history_section(results: Results) -> Section | None:
         "value known by then.",
         (Figures(tuple(figures)),),
     )
+
+
+def _reported_on(results: Results) -> str:
+    """Why the curves end elsewhere than the scores."""
+    few = (results.data.spec or {}).get("evaluation", {}).get("report_examples")
+    whole = len(next(iter(results.example_scores.values()), ()))
+    if not isinstance(few, int) or few >= whole:
+        return ""
+    some = f"{number(few)} of the {number(whole)} dev examples"
+    return f": on {some}, so they need not end at the score"
 
 
 def trials_section(results: Results) -> Section | None:

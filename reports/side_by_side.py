@@ -14,6 +14,7 @@ from analysis.study_data import StudyData
 from reports.answer import answer, caution
 from reports.opening import to_use
 from reports.page import SMALL, Cell, Figure, Figures, Page, Part, Prose, Section, Table
+from reports.provenance import provenance_of_all
 from reports.results import Results, analyse
 from reports.sections import TRIALS_READING
 from reports.tables import cell, range_of, trials_of_all
@@ -24,6 +25,7 @@ from reports.wording import (
     listing,
     number,
     probability,
+    setting,
     share,
     signed,
 )
@@ -57,6 +59,7 @@ def page_of_studies(
         _search_section(named),
         _difference_section(named),
         _trials_section(named),
+        provenance_of_all(named),
     )
     return Page(
         title=" against ".join(labels) if len(labels) == 2 else listing(labels),
@@ -306,7 +309,7 @@ def _difference_section(named: Named) -> Section:
 
 
 def _short(value: Any) -> str:
-    return ", ".join(map(_short, value)) if isinstance(value, list) else number(value)
+    return ", ".join(map(_short, value)) if isinstance(value, list) else setting(value)
 
 
 def _space_table(named: Named) -> Table:

@@ -20,6 +20,7 @@ from reports.wording import (
     interval,
     number,
     probability,
+    setting,
     share,
     signed,
 )
@@ -119,7 +120,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     )
     best = comparisons[0].a.name
     columns = ("metric", "examples", "baseline", "its score", best, "difference", "95 % interval")
-    return Table(f"{best} against the baselines", (*columns, f"{best} is", "p"), rows)
+    return Table(f"{best.capitalize()} against the baselines", (*columns, f"{best} is", "p"), rows)
 
 
 def space_table(data: StudyData) -> Table | None:
@@ -177,8 +178,8 @@ def _verdict(comparison: Comparison) -> str:
 def range_of(distribution: Any) -> str:
     """A parameter's choices, or its range with step and scale, in words."""
     if hasattr(distribution, "choices"):
-        return ", ".join(number(choice) for choice in distribution.choices)
-    text = f"{number(distribution.low)} to {number(distribution.high)}"
+        return ", ".join(setting(choice) for choice in distribution.choices)
+    text = f"{setting(distribution.low)} to {setting(distribution.high)}"
     step = getattr(distribution, "step", None)
-    text += f" in steps of {number(step)}" if step and step != 1 else ""
+    text += f" in steps of {setting(step)}" if step and step != 1 else ""
     return text + (", on a log scale" if distribution.log else "")

@@ -8,8 +8,7 @@ from functools import partial
 from analysis import plots
 from analysis.palette import label_of
 from analysis.study_data import StudyData
-from analysis.targets import value_of
-from analysis.trade_offs import TradeOff, cost_label, plot_trade_off, trade_offs
+from analysis.trade_offs import TradeOff, cost_label, cost_of, plot_trade_off, trade_offs
 from reports.page import Cell, Figure, Figures, Section, Table
 from reports.results import Results
 from reports.tables import cell
@@ -76,7 +75,7 @@ def _range(found: TradeOff) -> str:
         return f"the best, trial {found.numbers[dear]}, is the cheapest too"
     return (
         f"{number(float(found.y[cheap]))} is to be had for {number(float(found.x[cheap]))}, "
-        f"{number(float(found.y[dear]))} for {number(float(found.x[dear]))}"
+        f"{number(float(found.y[dear]))} takes {number(float(found.x[dear]))}"
     )
 
 
@@ -91,7 +90,7 @@ def _front_table(data: StudyData, found: list[TradeOff]) -> Table:
         (
             cell(t.number),
             cell(data.value(t)),
-            *(cell(value_of(data, t, one.cost)) for one in found),
+            *(cell(cost_of(data, t, one.cost)) for one in found),
             Cell(", ".join(on[t.number])),
             Cell(configuration(t.params)),
         )

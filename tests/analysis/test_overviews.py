@@ -156,6 +156,28 @@ def test_costs_that_do_not_differ_are_no_choice(petroleum: StudyData) -> None:
     assert len(line.get_xdata()) == len(found.front)
 
 
+def test_a_line_passes_below_what_its_trial_did_not_have(tmp_path: Path) -> None:
+    """Every line is whole, the best ones too; the place below the axis is named."""
+    write_foreign_study(f"sqlite:///{tmp_path / 'x.db'}")
+    data = load(tmp_path / "x.db")
+    ax = plot_parallel(data)
+    drawn = [c for c in ax.collections if isinstance(c, LineCollection)]
+    heights = [path.vertices[:, 1] for c in drawn for path in c.get_paths()]
+    assert len(heights) == len(data.complete)
+    assert np.isfinite(heights).all()
+    without = sum("momentum" not in t.params for t in data.complete)
+    assert sum((h < 0).any() for h in heights) == without > 0
+    assert [text.get_text() for text in ax.texts].count("none") == 1
+
+
+def test_the_trials_on_a_front_know_their_numbers(petroleum: StudyData) -> None:
+    """Their dots hide those of all trials, so they tell what those would have told."""
+    (found,) = trade_offs(petroleum)
+    known = {c.get_gid() for c in plot_trade_off(petroleum, found).collections}
+    numbers = " ".join(str(found.numbers[place]) for place in found.front)
+    assert f"trial:{numbers}" in known
+
+
 # ---------------------------------------------------------------- side by side
 
 

@@ -44,6 +44,7 @@ def test_the_answer_tests_best_against_best_and_share_against_share(page: Page) 
         "search",
         "differences",
         "trials",
+        "provenance",
     ]
     assert len(_table(page, "The best of petroleum (before) against").rows) == 1
 
@@ -62,6 +63,7 @@ def test_studies_that_cannot_be_tested_say_why(tmp_path: Path) -> None:
         "importances",
         "differences",
         "trials",
+        "provenance",
     ]
     assert "<svg" in render(page)
 
