@@ -172,7 +172,7 @@ def encode(
             continue
         if missing := int(np.isnan(unit).sum()):
             inactive[name] = missing
-            rng = np.random.default_rng([seed, index])
+            rng = np.random.default_rng([seed, 9, index])
             unit[np.isnan(unit)] = _draw(column, missing, rng)
         columns.append(column)
         units.append(unit)
