@@ -55,19 +55,17 @@ def sampler_for(spec: StudySpec, index: int, enqueued: int | None = None) -> Bas
 
 def pruner_for(spec: StudySpec) -> BasePruner:
     """Return the pruner that the study file names; a report is one of its steps."""
-    training = spec.training
+    shortest = spec.training.report_every
     match spec.search.pruner:
         case "none":
             return optuna.pruners.NopPruner()
         case "median":
             return optuna.pruners.MedianPruner(n_startup_trials=5)
         case "hyperband":
-            return optuna.pruners.HyperbandPruner(
-                min_resource=training.report_every,
-                max_resource="auto" if training.epochs else training.steps,
-            )
+            longest = "auto" if spec.most_steps is None else spec.most_steps
+            return optuna.pruners.HyperbandPruner(shortest, longest)
         case "asha":
-            return optuna.pruners.SuccessiveHalvingPruner(min_resource=training.report_every)
+            return optuna.pruners.SuccessiveHalvingPruner(min_resource=shortest)
 
 
 class Points(Protocol):
