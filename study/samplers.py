@@ -26,8 +26,6 @@ from search_spaces.unit_cube import from_unit
 from study.seeds import derive_seed
 from study.spec import StudySpec
 
-ADAPTIVE = ("tpe", "gp")  # they learn from earlier trials
-
 
 def sampler_for(spec: StudySpec, index: int, enqueued: int | None = None) -> BaseSampler:
     """Return the sampler of the study's `index`-th sampled point.
@@ -36,7 +34,7 @@ def sampler_for(spec: StudySpec, index: int, enqueued: int | None = None) -> Bas
     random, so that it takes nothing from the sequence; an adaptive sampler proposes it.
     """
     seed = derive_seed(spec.seed, index, "sampler") % 2**32
-    if enqueued is not None and spec.search.sampler not in ADAPTIVE:
+    if enqueued is not None and not spec.search.learns:
         return PointSampler(RandomPoints(derive_seed(spec.seed, "enqueued")), enqueued)
     match spec.search.sampler:
         case "random":

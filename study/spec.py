@@ -22,6 +22,7 @@ from study.hyperparameters import (
     DistillationSpec,
     Hyperparameters,
     MethodSpec,
+    Positive,
     Strict,
     TrainingSpec,
     field_of,
@@ -30,7 +31,7 @@ from study.hyperparameters import (
 )
 from study.methods import METHODS, MethodName
 from study.metrics import AFTERWARDS, METRICS, OF_CLASSES, TextOptions
-from study.search_spec import Positive, SearchSpec, names_in
+from study.search_spec import SearchSpec, names_in
 from study.spec_problems import problems_of
 
 SHARED_COSTS = ("train_seconds", "peak_memory_bytes")  # where trials are trained together
