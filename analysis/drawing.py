@@ -205,7 +205,7 @@ def _nice_ticks(low: float, high: float) -> Array:
 
 def tick(value: Any) -> str:
     """A level or a place on an axis, small numbers as powers."""
-    if not isinstance(value, float):
+    if not isinstance(value, float) or not np.isfinite(value):
         return str(value)
     if value and not 1e-3 <= abs(value) < 1e5:
         mantissa, exponent = f"{value:.2e}".split("e")

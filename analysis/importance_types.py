@@ -58,7 +58,7 @@ class Marginal:
         """Return the curve with its band as plain lists."""
         return {
             "name": self.name,
-            "values": list(self.values),
+            "values": [None if value != value else value for value in self.values],  # a NaN
             "mean": self.mean.tolist(),
             "low": self.low.tolist(),
             "high": self.high.tolist(),
