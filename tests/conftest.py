@@ -15,6 +15,9 @@ from study.spec import StudySpec
 from study.study_files import load_spec
 from study.trials import TrialConfig
 from study.view import Outcome
+from tests.command_line import finished, type_
+
+__all__ = ["finished", "type_"]
 
 os.environ["OMP_NUM_THREADS"] = "1"  # a worker's one thread; sums over two differ in their last bit
 

@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 from analysis.fanova_original import is_installed
+from tests.command_line import Type
 from tests.synthetic import Shape, write_study
-from tests.test_cli import Type, type_
-
-__all__ = ["type_"]
 
 FEW = ("--surrogate", "gp", "--resamples", "4")
 PROMISED = (

@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import study.runner
+from study.trials import TrialConfig
 from tests.masked_fixtures import make_masked_spec, tiny_masked
+from tests.scripted_engine import ScriptedEngine
 
 __all__ = ["make_masked_spec", "tiny_masked"]
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ScriptedEngine]:
+    """Return a function that puts a scripted engine in the place of the real one."""
+
+    def put(script: Callable[[TrialConfig], list[Any]]) -> ScriptedEngine:
+        engine = ScriptedEngine(script)
+        monkeypatch.setattr(study.runner, "make_engine", lambda *_: engine)
+        return engine
+
+    return put

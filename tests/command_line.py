@@ -1,0 +1,61 @@
+"""The command as a user types it, for the tests of the command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import optuna
+import pytest
+
+import optuna_study
+from tests.synthetic import Shape, write_study
+
+
+class Ran(NamedTuple):
+    """What a command printed and how it ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def problems(self) -> list[str]:
+        """The lines on standard error."""
+        return self.err.splitlines()
+
+
+Type = Callable[..., Ran]
+
+
+@pytest.fixture
+def type_(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Type:
+    """Return a function that runs `optuna-study` with arguments, in a folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    before = optuna.logging.get_verbosity()
+
+    def run(*arguments: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["optuna-study", *map(str, arguments)])
+        status = 0
+        try:
+            optuna_study.main()
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        found = capsys.readouterr()
+        assert "Traceback" not in found.err + found.out
+        optuna.logging.set_verbosity(before)
+        return Ran(status, found.out, found.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder as a finished study leaves it."""
+    folder = tmp_path_factory.mktemp("cli") / "petroleum"
+    return write_study(folder, Shape(complete=16, failed=1, pruned=1, examples=8))
