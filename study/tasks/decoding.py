@@ -29,13 +29,16 @@ BEYOND_GREEDY = (
     "sequence_bias",
     "suppress_tokens",
 )
-NEUTRAL = (None, 0, 1)
+NEUTRAL = (None, 0, 1)  # but for the names of a token, where 0 and 1 are tokens
 
 
 def is_plain(model: Any) -> bool:
     """Say whether a model's own generation settings ask for nothing that `greedy` does not do."""
-    config = model.generation_config
-    return all(getattr(config, name, None) in NEUTRAL for name in BEYOND_GREEDY)
+    asked = {name: getattr(model.generation_config, name, None) for name in BEYOND_GREEDY}
+    return all(
+        value is None if name.endswith("_token_id") else value in NEUTRAL
+        for name, value in asked.items()
+    )
 
 
 @torch.no_grad()
