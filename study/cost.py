@@ -7,13 +7,13 @@ from typing import Any
 from study.base_models import BaseModel, locate_base
 from study.data.corpora import corpus_of
 from study.data.embedded import Pair
-from study.data.readers import SPLITS, Corpus
+from study.data.readers import Corpus
 from study.data.remarks import data_remarks
 from study.engines.attaching import attach
 from study.hyperparameters import MethodSpec, TrainingSpec
 from study.methods import METHODS, check_methods
 from study.metrics.needs import check_metrics, metric_remarks
-from study.spec import StudySpec
+from study.spec import SPLITS, StudySpec
 from study.trials import baseline_configs
 
 

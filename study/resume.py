@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from study.errors import InputError
-from study.spec import StudySpec
+from study.spec import SPLITS, StudySpec
 
 MAY_CHANGE = {
     ("search", "trials"),
@@ -17,9 +17,7 @@ MAY_CHANGE = {
     ("search", "enqueue"),
     ("search", "space"),  # a name; its parameters are compared
     ("evaluation", "batch_size"),
-    *(
-        ("data", split) for split in ("train", "dev", "general", "test")
-    ),  # paths; contents are compared
+    *(("data", split) for split in SPLITS),  # paths; contents are compared
 }
 _MISSING = "nothing"
 

@@ -40,6 +40,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 TaskName = Literal["translation", "causal_translation", "classification", "masked_diffusion"]
 INSTRUCTION = "Translate from English into French."
 STOP_TOKEN = "<|end_of_translation|>"
+SPLITS = ("train", "dev", "general", "test")
 PAIR_LANGUAGES = ("mnli", "qqp")
 """The embedded corpora of sentence pairs."""
 OWN_DEFAULTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
@@ -110,7 +111,7 @@ class DataSpec(Strict):
     @property
     def files(self) -> dict[str, Path]:
         """Return the files that are given: split -> path."""
-        named = {split: getattr(self, split) for split in ("train", "dev", "general", "test")}
+        named = {split: getattr(self, split) for split in SPLITS}
         return {split: path for split, path in named.items() if path is not None}
 
 

@@ -11,10 +11,9 @@ from typing import Any
 
 from search_spaces import shipped_spaces
 from study.errors import InputError
-from study.spec import StudySpec, parse_spec, spec_from_toml
+from study.spec import SPLITS, StudySpec, parse_spec, spec_from_toml
 
 DEFAULT_SPACE = "lora-wide"
-PATH_KEYS = ("train", "dev", "general", "test")
 FOLDER_OR_NAME = (
     ("base", "model"),
     ("distillation", "teacher"),
@@ -102,7 +101,7 @@ def _find(target: str | Path) -> Path:
 def _resolve_paths(document: dict[str, Any], folder: Path, where: Path) -> None:
     data = document.get("data")
     if isinstance(data, dict):
-        for key in PATH_KEYS:
+        for key in SPLITS:
             if isinstance(data.get(key), str):
                 data[key] = _resolved(folder, data[key], f"{where}: data.{key}")
     for section, key in FOLDER_OR_NAME:

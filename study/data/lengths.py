@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from study.data.embedded import Pair, SentencePair
-from study.data.readers import SPLITS, Corpus
+from study.data.readers import Corpus
 from study.errors import InputError
-from study.spec import DataSpec
+from study.spec import SPLITS, DataSpec
 
 
 def length_limit(tokenizer: Any, config: Any, max_tokens: int) -> int:

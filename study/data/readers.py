@@ -16,11 +16,10 @@ from typing import Any, Generic, TypeVar
 from study.data.embedded import Pair, instruction_corpus, petroleum_corpus
 from study.errors import InputError
 from study.hub import check_reachable
-from study.spec import DataSpec
+from study.spec import SPLITS, DataSpec
 
 MAX_LINE_CHARACTERS = 100_000
 BOM = b"\xef\xbb\xbf"
-SPLITS = ("train", "dev", "general", "test")
 HUB_SPLITS = {"train": ("train",), "dev": ("validation", "validation_matched", "dev", "test")}
 
 

@@ -14,7 +14,7 @@ from study.spec import COSTS, StudySpec
 from study.tasks.base import Example, Task, stacked
 from study.trials import Progress, SplitResult, TrialConfig, TrialResult
 
-SPLITS = ("dev", "general")
+SEARCHED = ("dev", "general")
 PACKED_BATCHES = 8
 """A pass over several models has the rows of at most so many batches."""
 TOGETHER = 16
@@ -47,7 +47,7 @@ class Examiner:
     def splits(self, configs: Sequence[TrialConfig]) -> list[dict[str, SplitResult]]:
         """Evaluate every split that has examples; what is held out, only to confirm."""
         confirms = all(config.role == "confirm" for config in configs)
-        splits = (*SPLITS, "test") if confirms else SPLITS
+        splits = (*SEARCHED, "test") if confirms else SEARCHED
         named = [split for split in splits if self.task.examples(split)]
         found = [self.evaluate(configs, self.task.examples(split)) for split in named]
         return [dict(zip(named, of_one, strict=True)) for of_one in zip(*found, strict=True)]

@@ -17,11 +17,11 @@ from torch.nn.utils.rnn import pad_sequence
 from study.base_models import BaseModel, load_teacher
 from study.data.chat import ChatFormat, Dialogue, up_to_the_end
 from study.data.embedded import Pair
-from study.data.readers import SPLITS, Corpus
+from study.data.readers import Corpus
 from study.errors import InputError
 from study.losses import IGNORED, cross_entropy, distillation
 from study.metrics import Statistics, text_scores
-from study.spec import StudySpec
+from study.spec import SPLITS, StudySpec
 from study.tasks.base import Batch
 from study.tasks.teachers import (
     Teacher,

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from study.data.embedded import Pair
-from study.data.readers import MAX_LINE_CHARACTERS, SPLITS, Corpus, load_corpus, read_pairs
+from study.data.readers import MAX_LINE_CHARACTERS, Corpus, load_corpus, read_pairs
 from study.errors import InputError
-from study.spec import DataSpec
+from study.spec import SPLITS, DataSpec
 
 COLUMNS = DataSpec()
 NESTED = DataSpec(source_column="translation.en", target_column="translation.fr")
