@@ -213,6 +213,6 @@ def doubts(trials: int, parameters: int, held_out_r2: float) -> list[str]:
     if held_out_r2 < MIN_R2:
         reasons.append(
             "the surrogate cannot predict held-out trials: "
-            f"R² {np.floor(100 * held_out_r2) / 100:.2f}, at least {MIN_R2} is needed"
+            f"R² {min(held_out_r2, MIN_R2 - 0.01):.2f}, at least {MIN_R2} is needed"
         )
     return reasons
