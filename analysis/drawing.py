@@ -120,23 +120,35 @@ def keep_in_view(ax: Axes, y: Array) -> None:
 
 def violins(ax: Axes, groups: Mapping[str, Array], colours: Mapping[str, str]) -> None:
     """Violins of the groups with enough different values, with median and quartiles as a box."""
-    import seaborn
-
     width = min(0.8, 0.25 * len(groups))
-    style: dict[str, Any] = {"saturation": 1, "cut": 0, "inner": None, "density_norm": "width"}
-    style |= {"linewidth": 0.8, "alpha": 0.28, "native_scale": True, "ax": ax}
-    for colour in dict.fromkeys(colours.values()):
-        x, y = _stacked([v if colours[name] == colour else v[:0] for name, v in groups.items()])
-        if len(y):
-            gap = np.diff(np.unique(x)).min(initial=len(groups)) if len(np.unique(x)) > 1 else 1
-            style["width"] = width / gap  # seaborn's unit is the smallest distance
-            seaborn.violinplot(x=x, y=y, color=colour, linecolor=colour, **style)
+    bodies(ax, list(groups.values()), [colours[name] for name in groups], width)
     for place, y in enumerate(groups.values()):
         if len(y):
             ends = [place - 0.28 * width, place + 0.28 * width]
             ax.plot(ends, [np.median(y)] * 2, color=INK, lw=1.5, zorder=3)
         if len(y) >= BOXED:
             ax.plot([place] * 2, np.quantile(y, [0.25, 0.75]), color=INK, lw=3, alpha=0.35)
+
+
+def bodies(
+    ax: Axes, groups: Sequence[Array], colours: Sequence[str], width: float, orient: str = "v"
+) -> None:
+    """The bodies of the violins, at 0, 1, … upwards or (`orient` h) sideways, one colour each."""
+    import seaborn
+
+    places, values = _stacked(groups)
+    if not len(values):
+        return
+    drawn = np.unique(places)
+    gap = np.diff(drawn).min() if len(drawn) > 1 else 1.0
+    x, y = (places, values) if orient == "v" else (values, places)
+    style: dict[str, Any] = {"saturation": 1, "cut": 0, "inner": None, "density_norm": "width"}
+    style |= {"linewidth": 0.8, "alpha": 0.28, "native_scale": True, "orient": orient}
+    style |= {"color": TRIAL, "width": width / gap}  # seaborn's unit is the smallest distance
+    known = len(ax.collections)
+    seaborn.violinplot(x=x, y=y, ax=ax, **style)
+    for body, place in zip(ax.collections[known:], drawn, strict=True):
+        body.set(facecolor=colours[int(place)], edgecolor=colours[int(place)])
 
 
 def _stacked(groups: Sequence[Array]) -> tuple[Array, Array]:

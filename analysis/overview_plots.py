@@ -13,6 +13,7 @@ import numpy as np
 
 from analysis import drawing
 from analysis.comparison import Comparison
+from analysis.display import own_names
 from analysis.encoding import Column, make_column
 from analysis.palette import (
     BEST,
@@ -242,3 +243,7 @@ def plot_gains(comparisons: Sequence[Comparison], ax: Axes | None = None) -> Axe
         ax.set_xlabel(f"gain in {METRICS[comparisons[0].a.metric].label}")
     ax.grid(axis="y", visible=False)
     return ax
+
+
+def __dir__() -> list[str]:
+    return own_names(globals())

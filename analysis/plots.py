@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis import drawing
 from analysis.confounding import formula_of, with_derived
+from analysis.display import own_names
 from analysis.distillation import WEIGHT
 from analysis.palette import (
     BASE,
@@ -357,3 +358,7 @@ def plot_pareto(data: StudyData, ax: Axes | None = None) -> Axes:
     ax.set(xlabel=one, ylabel=two)
     legend_above(ax)
     return ax
+
+
+def __dir__() -> list[str]:
+    return own_names(globals())

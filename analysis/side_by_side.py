@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis import drawing
+from analysis.display import own_names
 from analysis.encoding import all_numbers
 from analysis.palette import (
     BASE,
@@ -192,3 +193,7 @@ def plot_marginals_beside(
     ax.set(xlabel=shortened(name, 40), ylabel=shortened(label_of(objective)))
     legend_above(ax)
     return ax
+
+
+def __dir__() -> list[str]:
+    return own_names(globals())

@@ -13,6 +13,7 @@ import numpy as np
 
 from analysis import drawing
 from analysis.confounding import roles_in
+from analysis.display import own_names
 from analysis.encoding import all_numbers
 from analysis.palette import (
     CHANCE,
@@ -126,3 +127,7 @@ def _axis(ax: Axes, which: str, surface: Surface, index: int) -> None:
         if len(values) <= MAX_LEVELS:
             axis.set_major_locator(FixedLocator(values))
             axis.set_minor_locator(NullLocator())
+
+
+def __dir__() -> list[str]:
+    return own_names(globals())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis import drawing
+from analysis.display import own_names
 from analysis.palette import colour_of as colour_of_model
 from analysis.palette import in_house_style, label_of, legend_above, new_axes, shortened
 from analysis.study_data import MAXIMIZE, StudyData, is_enqueued
@@ -120,3 +121,7 @@ def cost_of(data: StudyData, trial: FrozenTrial, cost: str) -> float:
 def cost_label(cost: str) -> str:
     """A cost in words, with its unit."""
     return UNITS.get(cost, cost.replace("_", " "))
+
+
+def __dir__() -> list[str]:
+    return own_names(globals())

@@ -18,8 +18,19 @@ from reports.evidence import (
     policy_rows,
     policy_verdict,
 )
-from reports.figures import SMALL, draw
-from reports.page import Beside, Cell, Facts, Figure, Figures, Listing, Part, Prose, Section, Table
+from reports.page import (
+    SMALL,
+    Beside,
+    Cell,
+    Facts,
+    Figure,
+    Figures,
+    Listing,
+    Part,
+    Prose,
+    Section,
+    Table,
+)
 from reports.results import Results
 from reports.tables import share_cell
 from reports.wording import interval, number, share
@@ -48,7 +59,7 @@ def importance_section(results: Results) -> Section | None:
 
 def _importance_parts(result: Importances, index: int) -> list[Part]:
     top = result.parameters[0]
-    figure = draw(
+    figure = Figure(
         f"importance-{index}",
         partial(plots.plot_importances, result),
         f"Importances for {result.objective}: {top.name} leads with {share(top.importance)} of the "
@@ -74,7 +85,7 @@ def _interactions(result: Importances, index: int) -> Figure:
     if strongest is not None:
         said = f"the strongest pair is {' × '.join(strongest.names)} with "
         said += share(strongest.importance)
-    return draw(
+    return Figure(
         f"interactions-{index}",
         partial(overview_plots.plot_interactions, result),
         f"Shares as a matrix, single parameters on the diagonal, pairs below it; {said}.",
@@ -139,7 +150,7 @@ def level_section(results: Results) -> Section | None:
         if len(slice_of(data, name).levels) > 1
     ]
     figures = tuple(
-        draw(
+        Figure(
             f"level-{index}",
             partial(plots.plot_score_by_level, data, name),
             f"{label_of(data.objective)} for each level of {name}; {_best_level(results, name)}",
@@ -180,7 +191,7 @@ def slice_section(results: Results) -> Section | None:
     data, result = results.data, results.importance
     curves = {m.name: m for m in result.marginals} if result else {}
     figures = tuple(
-        draw(
+        Figure(
             f"slice-{index}",
             partial(plots.plot_slice, data, name, marginal=curves.get(name)),
             f"{data.objective} of every finished trial over {name}.",
@@ -212,7 +223,7 @@ def parallel_section(results: Results) -> Section | None:
     absent = ""
     if any(name not in t.params for t in data.complete for name in data.distributions):
         absent = " A line passes below the axis of a parameter that its trial did not have."
-    figure = draw(
+    figure = Figure(
         "parallel",
         partial(overview_plots.plot_parallel, data, result=results.importance),
         f"Every finished trial as a line through its parameters to its {label_of(data.objective)}; "

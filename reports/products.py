@@ -11,7 +11,6 @@ from analysis.confounding import Confounding, with_derived
 from analysis.palette import label_of
 from analysis.surface_plot import plot_surface
 from analysis.surfaces import Surface
-from reports.figures import draw
 from reports.page import Cell, Figure, Figures, Part, Prose, Section, Table
 from reports.results import Results
 from reports.tables import share_cell
@@ -57,7 +56,7 @@ def _surface(results: Results) -> list[Figure]:
     objective = label_of(results.data.objective)
     spread = 1.96 * float(np.median(surface.deviation))
     return [
-        draw(
+        Figure(
             "surface",
             partial(plot_surface, surface, results.data),
             f"Mean {objective} over {one} and {other}: {_peak(surface, results.data.direction)}.",
@@ -82,7 +81,7 @@ def _over_product(results: Results, found: Confounding) -> list[Figure]:
         return []
     alt = f"{label_of(data.objective)} of every finished trial over {best.formula}."
     plot = partial(plots.plot_derived, data, best.name)
-    return [draw("product", plot, alt, f"{alt} The large dot is the best.")]
+    return [Figure("product", plot, alt, f"{alt} The large dot is the best.")]
 
 
 def _product(found: Confounding) -> str:

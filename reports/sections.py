@@ -9,8 +9,7 @@ from functools import partial
 
 from analysis import plots
 from analysis.palette import label_of
-from reports.figures import draw
-from reports.page import Figures, Prose, Section
+from reports.page import Figure, Figures, Prose, Section
 from reports.results import Results
 from reports.tables import comparison_table, failure_table, trial_table
 from reports.wording import configuration, number
@@ -28,7 +27,7 @@ def baseline_section(results: Results) -> Section | None:
         return None
     scores, metric = results.model_scores, results.metric
     figures = [
-        draw(
+        Figure(
             "baselines",
             partial(plots.plot_best_against_baselines, scores),
             "Corpus scores with 95 % intervals: "
@@ -39,7 +38,7 @@ def baseline_section(results: Results) -> Section | None:
     ]
     if results.example_scores and metric and metric not in OF_CLASSES:  # of 0 and 1
         figures.append(
-            draw(
+            Figure(
                 "examples",
                 partial(plots.plot_example_scores, results.example_scores, metric),
                 "How the scores of single examples are spread, for "
@@ -73,7 +72,7 @@ def history_section(results: Results) -> Section | None:
     if not data.complete:
         return None
     figures = [
-        draw(
+        Figure(
             f"history-{index}",
             partial(plots.plot_history, data, objective=name),
             f"{name} of every trial in order, with the best so far.",
@@ -83,7 +82,7 @@ def history_section(results: Results) -> Section | None:
     ]
     if any(len(t.intermediate_values) > 1 for t in data.frozen_trials):
         figures.append(
-            draw(
+            Figure(
                 "curves",
                 partial(plots.plot_learning_curves, data),
                 "What each trial reported while it trained.",
@@ -93,7 +92,7 @@ def history_section(results: Results) -> Section | None:
     curves = (e.details.get("training_losses") for e in data.evaluations)
     if any(isinstance(curve, list) and len(curve) > 1 for curve in curves):
         figures.append(
-            draw(
+            Figure(
                 "losses",
                 partial(plots.plot_training_losses, data),
                 "The training loss of each trial and baseline, each by its own loss.",

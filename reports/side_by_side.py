@@ -12,9 +12,8 @@ from analysis.palette import label_of
 from analysis.slices import varied_parameters
 from analysis.study_data import StudyData
 from reports.answer import answer, caution
-from reports.figures import SMALL, draw
 from reports.opening import to_use
-from reports.page import Cell, Figures, Page, Part, Prose, Section, Table
+from reports.page import SMALL, Cell, Figure, Figures, Page, Part, Prose, Section, Table
 from reports.provenance import provenance_of_all
 from reports.results import Results, analyse
 from reports.sections import TRIALS_READING
@@ -185,7 +184,7 @@ def _importance_section(named: Named) -> Section | None:
     )
     if not any(r is not None and r.parameters for r in found.values()):
         return None
-    figure = draw(
+    figure = Figure(
         "importances",
         partial(beside.plot_importances_beside, found),
         "Shares of the variance in each study: " + "; ".join(_what_mattered(named)),
@@ -235,7 +234,7 @@ def _curve_section(named: Named) -> Section | None:
     if not shared:
         return None
     figures = tuple(
-        draw(
+        Figure(
             f"curve-{index}",
             partial(beside.plot_marginals_beside, {n: found.get(n) for n in named}, objective),
             f"Mean {label_of(objective)} over {name} in {listing(found)}.",
@@ -259,13 +258,13 @@ def _search_section(named: Named) -> Section | None:
         return None
     text = label_of(objective)
     figures = (
-        draw(
+        Figure(
             "progress",
             partial(beside.plot_progress_beside, studies, objective),
             f"Best {text} after so many finished trials, in {listing(studies)}.",
             f"Best {text} so far",
         ),
-        draw(
+        Figure(
             "scores",
             partial(beside.plot_scores_beside, studies, objective),
             f"How the {text} of all finished trials is spread in {listing(studies)}.",

@@ -9,8 +9,7 @@ from analysis import plots
 from analysis.palette import label_of
 from analysis.study_data import StudyData
 from analysis.trade_offs import TradeOff, cost_label, cost_of, plot_trade_off, trade_offs
-from reports.figures import draw
-from reports.page import Cell, Figures, Section, Table
+from reports.page import Cell, Figure, Figures, Section, Table
 from reports.results import Results
 from reports.tables import cell
 from reports.wording import configuration, number
@@ -23,7 +22,7 @@ def pareto_section(results: Results) -> Section | None:
     data = results.data
     if len(data.objectives) < 2 or not data.complete:
         return None
-    figure = draw(
+    figure = Figure(
         "pareto",
         partial(plots.plot_pareto, data),
         f"{data.objectives[0]} against {data.objectives[1]}; {len(data.pareto_trials)} trials are "
@@ -52,7 +51,7 @@ def cost_section(results: Results) -> Section | None:
     if not found:
         return None
     figures = tuple(
-        draw(
+        Figure(
             f"cost-{index}",
             partial(plot_trade_off, data, one),
             f"{label_of(one.objective)} of every finished trial over {cost_label(one.cost)}: "

@@ -456,15 +456,15 @@ def test_compare_holds_the_adapters_of_one_study_against_their_base(
 
 def test_next_writes_a_study_file_that_can_be_checked(type_: Type, tmp_path: Path) -> None:
     """The file is written once, is a study file, and is never written over what somebody edited."""
-    folder = write_study(tmp_path / "petroleum", Shape())
-    ran = type_("next", folder, "--resamples", 20)
+    folder = write_study(tmp_path / "petroleum", Shape(complete=40))
+    ran = type_("next", folder, "--resamples", 4)
     assert (ran.status, ran.err) == (0, "")
     path = folder / "next.toml"
     assert str(path) in ran.out
     assert max(map(len, ran.out.splitlines()[:-1])) <= 80
     assert type_("check", path).status == 0
     path.write_text(path.read_text(encoding="utf-8") + "# mine\n", encoding="utf-8")
-    ran = type_("next", folder, "--resamples", 20)
+    ran = type_("next", folder, "--resamples", 4)
     assert ran.status == 2
     assert ran.err.count("\n") == 1
     assert path.read_text(encoding="utf-8").endswith("# mine\n")
@@ -525,8 +525,14 @@ def test_export_writes_what_transformers_loads(
 
 
 def test_export_of_a_study_that_was_not_run_here(type_: Type, tmp_path: Path) -> None:
-    """Somebody's database has no adapters beside it: one line."""
+    """Somebody's database has no adapters beside it, nor how they were trained: one line."""
     write_foreign_study(f"sqlite:///{tmp_path / 'x.db'}")
-    ran = type_("export", "x.db")
-    assert ran.status == 2
-    assert ran.problems == ["x.db: no run folder of optuna-study; its adapters cannot be found"]
+    (tmp_path / "x.csv").write_text("rank,bleu\n8,1\n")
+    for command in ("export", "confirm"):
+        ran = type_(command, "x.db")
+        assert ran.status == 2
+        assert ran.problems == ["x.db: no run folder of optuna-study"]
+    for command in ("export", "confirm", "next"):
+        ran = type_(command, "x.csv")
+        assert ran.status == 2
+        assert ran.problems == ["x.csv: results in a CSV file are no study that optuna-study ran"]
