@@ -135,16 +135,20 @@ def _best_section(
         parts.append(_duel_table(next(iter(named)), duels))
     if refusals:
         parts.append(Prose(tuple(refusals), "warning"))
+    known = any(r.comparisons for r in named.values())
+    gains = " A gain is over the study's own baseline, with its 95 % interval." if known else ""
     return Section(
         "best",
         "Best against best",
-        "Each study's best trial. Where the studies were scored on the same examples, the "
+        f"Each study's best trial.{gains} Where the studies were scored on the same examples, the "
         "difference has a 95 % interval from resampling these; it counts where it leaves out zero.",
         tuple(parts),
     )
 
 
 def _best_table(named: Named) -> Table:
+    gains = {label: {c.b.name: c for c in r.comparisons} for label, r in named.items()}
+    baselines = list(dict.fromkeys(name for found in gains.values() for name in found))
     rows = []
     for label, results in named.items():
         data, best = results.data, results.data.best_trial
@@ -152,9 +156,17 @@ def _best_table(named: Named) -> Table:
         given = "" if best is None else configuration(best.params)
         trial = None if best is None else best.number
         cells = (cell(len(data.complete)), cell(trial), Cell(label_of(data.objective)), cell(value))
-        rows.append((Cell(label), *cells, Cell(given)))
-    columns = ("study", "finished", "best trial", "objective", "value", "configuration")
-    return Table("The best of each study", columns, tuple(rows))
+        over = (_gain_cell(gains[label].get(name)) for name in baselines)
+        rows.append((Cell(label), *cells, *over, Cell(given)))
+    columns = ("study", "finished", "best trial", "objective", "value")
+    heads = (*columns, *(f"gain over {name}" for name in baselines), "configuration")
+    return Table("The best of each study", heads, tuple(rows))
+
+
+def _gain_cell(found: Comparison | None) -> Cell:
+    if found is None:
+        return Cell("")
+    return Cell(f"{signed(found.difference)} ({interval(found.ci)})", found.difference)
 
 
 def _duel_table(first: str, duels: Mapping[str, Comparison]) -> Table:
