@@ -4,9 +4,10 @@ Each model was trained on S fresh seeds, the same for all, and scored on the sam
 The difference between two models is the mean over the seeds of the difference of corpus scores, and
 two things make it uncertain: which examples were drawn (a paired bootstrap over examples, all seeds
 together) and which seeds (the spread of the S differences).  Their variances add, as in a crossed
-design; the interval is Student's with Satterthwaite's degrees of freedom (Satterthwaite, 1946, "An
-approximate distribution of estimates of variance components").  With few seeds that is honest about
-how little two or three trainings say.
+design, each with Student's quantile of its own degrees of freedom (Banerjee, 1961, "On confidence
+interval for two-means problem based on separate estimates of variances and tabulated values of t"):
+such an interval holds the truth at least as often as it says, however few the seeds.  One with
+Satterthwaite's degrees of freedom does not: two seeds that happen to agree make these many.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from study.metrics import METRICS, Array, Statistics
 from study.store.records import EvaluationRow
 
 RESAMPLES = 500
+LEAST_P = 1e-12  # smaller ones are called so
+COSTS = ("trainable_parameters", "train_seconds", "peak_memory_bytes")
 TEST, DEV = "test", "dev"
 Interval = tuple[float, float]
 
@@ -33,7 +36,7 @@ class Retrained:
     """One model on S fresh seeds; the untrained base has one evaluation, which stands for all.
 
     `search_score` is what it had on the dev examples when it was searched, `dev` (S,) what it has
-    on them now; `cost` holds the means of its trainable parameters and seconds.
+    on them now; `cost` holds the means of those COSTS that are known of every training.
     """
 
     name: str
@@ -176,9 +179,7 @@ def _model(
     who = name if trial is None else trial
     seeds = tuple(row.seed for row in rows)
     dev = [data.statistics(who, metric, DEV, role="confirm", seed=s).score for s in seeds]
-    details = [
-        {k: row.details.get(k) for k in ("trainable_parameters", "train_seconds")} for row in rows
-    ]
+    details = [{k: row.details.get(k) for k in COSTS} for row in rows]
     return Retrained(
         name=name if trial is None else f"trial {trial}",
         trial=trial,
@@ -204,11 +205,25 @@ def _difference(
     pairs = _paired(winner, other)
     gains = _sign(winner) * np.array([a.score - b.score for a, b in pairs])  # (S,)
     drawn = resampled_scores([s for pair in pairs for s in pair], RESAMPLES, seed)  # (2S, R)
-    by_examples = float((drawn[0::2] - drawn[1::2]).mean(axis=0).var(ddof=1))
+    by_examples = shared_variance(drawn[0::2] - drawn[1::2])
     by_seeds = float(gains.var(ddof=1)) / len(gains) if len(gains) > 1 else 0.0
-    mean = float(gains.mean())
-    margin, p_value = _student(mean, by_examples, by_seeds, len(gains))
+    mean, n = float(gains.mean()), len(pairs[0][0].values)
+    margin, p_value = interval_and_test(mean, by_examples, by_seeds, n, len(gains))
     return mean, (mean - margin, mean + margin), p_value, len(gains)
+
+
+def shared_variance(drawn: Array) -> float:
+    """The variance by the examples that all S seeds share, of resampled differences (S, R).
+
+    What the examples do to one seed alone is in the spread of the seeds already: so this is the
+    mean covariance of two seeds, where there are two.
+    """
+    seeds = len(drawn)
+    of_mean = float(drawn.mean(axis=0).var(ddof=1))
+    if seeds == 1:
+        return of_mean
+    of_each = float(drawn.var(axis=1, ddof=1).mean())
+    return max((seeds * of_mean - of_each) / (seeds - 1), 0.0)
 
 
 def _paired(one: Retrained, other: Retrained) -> list[tuple[Statistics, Statistics]]:
@@ -219,16 +234,26 @@ def _paired(one: Retrained, other: Retrained) -> list[tuple[Statistics, Statisti
     return [(a, known[s]) for s, a in zip(one.seeds, one.test, strict=True) if s in known]
 
 
-def _student(mean: float, by_examples: float, by_seeds: float, seeds: int) -> tuple[float, float]:
-    """Return the half width of the 95 % interval and the two-sided p-value of a mean."""
-    from scipy.stats import t
+def interval_and_test(
+    mean: float, by_examples: float, by_seeds: float, examples: int, seeds: int
+) -> tuple[float, float]:
+    """Return the half width of a mean's 95 % interval, and the largest level at which it holds 0.
 
-    variance = by_examples + by_seeds
-    if variance == 0:
-        return 0.0, 1.0 if mean == 0 else 0.0
-    freedom = variance**2 / (by_seeds**2 / (seeds - 1)) if by_seeds > 0 else 1e9
-    error = variance**0.5
-    return float(t.ppf(0.975, freedom)) * error, float(2 * t.sf(abs(mean) / error, freedom))
+    `by_examples` and `by_seeds` are the two variances of the mean.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import stdtrit
+
+    freedom = np.maximum([examples - 1, seeds - 1], 1)
+
+    def margin(level: float) -> float:
+        of_examples, of_seeds = stdtrit(freedom, level / 2)
+        return float((of_examples**2 * by_examples + of_seeds**2 * by_seeds) ** 0.5)
+
+    if margin(LEAST_P) <= abs(mean):
+        return margin(0.05), LEAST_P if mean else 1.0
+    level = brentq(lambda log: margin(np.exp(log)) - abs(mean), np.log(LEAST_P), 0)
+    return margin(0.05), float(np.exp(level))
 
 
 def _luck(winner: Retrained) -> Luck | None:

@@ -25,6 +25,7 @@ from analysis.boundaries import Crowd, crowd_at_end, crowd_in_sample, how_many_b
 from analysis.confounding import Confounding, roles_in
 from analysis.encoding import Array, make_column
 from analysis.importance_types import Importances, Marginal, ParameterImportance
+from analysis.more_trials import SMALL, is_open, more_trials, undecided
 from analysis.study_data import MAXIMIZE, StudyData, is_enqueued
 from analysis.widening import Written, narrowed, widened
 from search_spaces import Parameter
@@ -32,7 +33,6 @@ from search_spaces.unit_cube import from_unit
 from study.errors import InputError
 from study.hyperparameters import is_integer, limits_of
 
-SMALL = 0.05  # the share below which a parameter is not worth searching
 EXPLAINS = 0.8  # of a joint effect: from here on one product stands in for its factors
 UNIFORM = 2048  # points of the search space against which a product's ends are measured
 ENQUEUED = 3
@@ -115,22 +115,20 @@ def propose(data: StudyData, found: Importances, product: Confounding | None) ->
     for name in written:
         if name not in changes:
             changes[name] = _alone(evidence, name) if found.reliable else _kept(evidence, name)
-    dominates = any(p.importance >= DOMINATES for p in found.parameters)
-    if found.reliable and not dominates and (one is None or one.joint < DOMINATES):
-        changes = {name: _fixed_if_small(evidence, change) for name, change in changes.items()}
-    undecided = tuple(
-        p.name
-        for p in found.parameters
-        if _is_open(p) and p.name in changes and changes[p.name].kind == "kept"
-    )
-    more = _more_trials(found, undecided)
+    if found.reliable:
+        dominates = any(p.importance >= DOMINATES for p in found.parameters)
+        hides = dominates or (one is not None and one.joint >= DOMINATES)
+        judge = _perhaps_hidden if hides else _fixed_if_small
+        changes = {name: judge(evidence, change) for name, change in changes.items()}
+    kept = {name for name, change in changes.items() if change.kind == "kept"}
+    more = more_trials(found, kept)
     return Proposal(
         tuple(changes[name] for name in written),
         _enqueued(evidence, changes, one),
         trials=max(found.trials["used"], more or 0),
         used=found.trials["used"],
         more_trials=more,
-        undecided=undecided,
+        undecided=tuple(name for name in undecided(found) if name in kept),
         reliable=found.reliable,
     )
 
@@ -147,7 +145,9 @@ def proposal_of(
     Raises InputError where this program did not run the study, or no trial of it is complete.
     """
     if not data.is_ours:
-        raise InputError(f"{data.target}: optuna-study did not run it: what it searched is unknown")
+        raise InputError(
+            f"{data.target}: optuna-study did not run it: there is no study file to go on from"
+        )
     if not data.complete:
         raise InputError(f"{data.target}: no trial is complete yet: nothing to learn from")
     found = importances_of(data, seed=seed, resamples=resamples, progress=progress)
@@ -201,6 +201,14 @@ def _alone(evidence: _Evidence, name: str) -> Change:
     return moved or _kept(evidence, name)
 
 
+def _perhaps_hidden(evidence: _Evidence, change: Change) -> Change:
+    """Say why what has little effect is asked again."""
+    effect = evidence.effects.get(change.parameter)
+    if change.kind != "kept" or effect is None or effect.significant or is_open(effect):
+        return change
+    return replace(change, reason=f"{change.reason}, but beside what dominates it could not show")
+
+
 def _fixed_if_small(evidence: _Evidence, change: Change) -> Change:
     """Fix what was kept though it has nearly no effect, not even on which trials are best."""
     name = change.parameter
@@ -227,8 +235,8 @@ def _kept(evidence: _Evidence, name: str) -> Change:
         reason = "hardly varied, or in too few trials: nothing is known of it"
     elif effect.significant:
         reason = f"beyond chance (share {_with_interval(effect)}), and its best lies inside"
-    elif not _is_open(effect):
-        reason = f"little effect over the whole space (share {_with_interval(effect)})"
+    elif not is_open(effect):
+        reason = f"little effect (share {_with_interval(effect)})"
     else:
         reason = f"undecided: share {_with_interval(effect)}, chance would give {effect.null:.2f}"
     return Change(name, "kept", evidence.written[name], reason)
@@ -335,31 +343,7 @@ def _uniform_points(evidence: _Evidence, names: Sequence[str]) -> list[dict[str,
     ]
 
 
-# ---------------------------------------------------------------- how many, and from where
-
-
-def _is_open(effect: ParameterImportance) -> bool:
-    return not effect.significant and effect.ci[1] >= SMALL
-
-
-def _more_trials(found: Importances, undecided: Sequence[str]) -> int | None:
-    """Estimate how many more trials would decide every undecided parameter.
-
-    Decided is a share that rises above the chance line, which falls as 1 / N, or an interval that
-    ends below SMALL, whose width falls as 1 / √N; the sooner of the two.  An unreliable study
-    needs as many again, at least.
-    """
-    used = found.trials["used"]
-    needed = [used * _growth(p) for p in found.parameters if p.name in undecided]
-    if not found.reliable:
-        needed.append(2 * used)
-    return math.ceil(max(needed) - used) if needed else None
-
-
-def _growth(effect: ParameterImportance) -> float:
-    visible = effect.null / effect.importance if effect.importance > 0 else math.inf
-    small = (effect.ci[1] / SMALL) ** 2
-    return max(min(visible, small), 1.1)
+# ---------------------------------------------------------------- from where
 
 
 def _enqueued(

@@ -88,7 +88,8 @@ def _dots(ax: Axes, surface: Surface, data: StudyData) -> None:
         if one in p and other in p
     }
     x, y = np.array(list(at.values()), dtype=float).reshape(-1, 2).T
-    drawn = ax.scatter(x, y, s=7, color=INK, alpha=0.65, linewidths=0, label="trial")
+    style: dict[str, Any] = {"s": 7, "color": INK, "alpha": 0.65, "linewidths": 0}
+    drawn = ax.scatter(x, y, label="trial", clip_on=False, **style)
     drawing.of_trials(drawn, at)
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from optuna_study.console import load, print_line, progress_bar, results
-from optuna_study.options import StudyName, Target
+from optuna_study.console import load, load_run, print_line, progress_bar, results
+from optuna_study.options import StudyName, Target, TrustRemoteCode
 from study.errors import InputError
 
 
@@ -51,25 +51,17 @@ def export(
     merge: Annotated[
         bool, typer.Option("--merge", help="A plain model, checked against adapter plus base.")
     ] = False,
-    trust_remote_code: Annotated[
-        bool,
-        typer.Option("--trust-remote-code", help="Run the code that the base model brings along."),
-    ] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Write a trial's adapter in PEFT's format, or merged into a plain model, with tokenizer."""
     from study.export import export_trial
-    from study.spec import spec_from_toml
+    from study.study_files import stored_spec
 
-    data = load(target)
-    if data.spec_text is None or not Path(target).is_dir():
-        raise InputError(f"{target}: no run folder of optuna-study; its adapters cannot be found")
+    data = load_run(target)
+    spec = stored_spec(data.spec_text, target, trust_remote_code=trust_remote_code)
     if trial is None and data.best_trial is None:
         raise InputError(f"{target}: no complete trial yet: nothing to export")
     number = data.best_trial.number if trial is None else trial
-    spec = spec_from_toml(data.spec_text, target)
-    # the study file comes out of the database, which may be anybody's
-    trusted = spec.base.model_copy(update={"trust_remote_code": trust_remote_code})
-    spec = spec.model_copy(update={"base": trusted})
     done = export_trial(Path(target), spec, number, out, merge)
     print_line("trial", number)
     print_line("folder", done.folder)

@@ -11,6 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
+from study.errors import InputError
+
 UNPRINTED = re.compile("[\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 """What json leaves as it is: second control characters, which steer terminals, and half pairs."""
 
@@ -27,6 +29,13 @@ def load(
 
     way = direction or "maximize"
     return load(target, study_name, space=space, objective=objective, direction=way)
+
+
+def load_run(target: str, study_name: str | None = None) -> Any:
+    """Read a study for a command that goes on from it; InputError where it is results alone."""
+    if target.lower().endswith(".csv"):
+        raise InputError(f"{target}: results in a CSV file are no study that optuna-study ran")
+    return load(target, study_name)
 
 
 def results() -> Console:

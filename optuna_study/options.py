@@ -33,3 +33,7 @@ Surrogate = Annotated[
 Resamples = Annotated[
     int, typer.Option(min=2, help="Refits on half of the trials, for the intervals.")
 ]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", help="Run the code that the base model brings along."),
+]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optuna_study.console import load, messages, print_json, progress_bar, results
+from optuna_study.console import load, load_run, messages, print_json, progress_bar, results
 from optuna_study.options import (
     AsJson,
     Direction,
@@ -19,6 +19,7 @@ from optuna_study.options import (
     StudyName,
     Surrogate,
     Target,
+    TrustRemoteCode,
 )
 from study.errors import InputError
 
@@ -86,6 +87,7 @@ def importance(
     as_json: AsJson = False,
 ) -> None:
     """Show what mattered, and how sure that is."""
+    from analysis.parallel import every_core
     from reports.asked import Question
 
     asked = Question(
@@ -101,7 +103,7 @@ def importance(
         seed=seed,
     )
     data = load(target, study_name, space, objective, direction)
-    with progress_bar("what mattered") as progress:
+    with progress_bar("what mattered") as progress, every_core():
         document, table = asked.answer(data, progress)
     if as_json:
         print_json(document)
@@ -136,6 +138,7 @@ def report(
 ) -> None:
     """Write a study, or several side by side, as one HTML page that needs no network."""
     from analysis.palette import printable
+    from analysis.parallel import every_core
     from reports.asked import Question
     from reports.build import report_page
     from reports.files import check_format, save_figures, save_tables
@@ -145,9 +148,10 @@ def report(
     check_format(format_)
     named = _named(targets, study_name or [])
     studies = [load(target, name, space, objective, direction) for target, name in named]
-    with progress_bar("the report") as progress:
+    with progress_bar("the report") as progress, every_core():
         page = report_page(studies, surrogate=surrogate, progress=progress)
-    path = write(render(page), out or _report_path(targets[0] if len(studies) == 1 else None))
+        document = render(page)
+    path = write(document, out or _report_path(targets[0] if len(studies) == 1 else None))
     results().print(printable(path), markup=False, highlight=False, soft_wrap=True)
     for folder, files in (
         (csv, save_tables(page, csv) if csv else []),
@@ -201,6 +205,7 @@ def compare(
     swaps: Annotated[
         bool, typer.Option("--swaps", help="Also show how to swap saved adapters; time it here.")
     ] = False,
+    trust_remote_code: TrustRemoteCode = False,
     study_name: StudyName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -210,7 +215,7 @@ def compare(
         data = load(targets[0], study_name)
         _compare_adapters(data, metric or [], split, numbers, csv, as_json)
         if swaps:
-            _show_swaps(targets[0], data.spec_text)
+            _show_swaps(targets[0], data.spec_text, trust_remote_code)
         return
     if swaps:
         raise InputError(f"--swaps: goes with one study, got {len(targets)}")
@@ -230,9 +235,11 @@ def _compare_adapters(
 ) -> None:
     """Show one study's base against its adapters."""
     from analysis.adapters import against_base
+    from analysis.parallel import every_core
     from reports import terminal_adapters
 
-    found = against_base(data, metrics, split, numbers)
+    with every_core():
+        found = against_base(data, metrics, split, numbers)
     if csv is not None:
         terminal_adapters.write_csv(found, csv)
     if as_json:
@@ -242,15 +249,14 @@ def _compare_adapters(
     console.print(terminal_adapters.adapters_table(found, metrics), width=min(console.width, 80))
 
 
-def _show_swaps(target: str, spec_text: str | None) -> None:
+def _show_swaps(target: str, spec_text: str | None, trust_remote_code: bool) -> None:
     """Show how the saved adapters of a run folder are swapped, and what that takes."""
     from reports.terminal_adapters import swap_text
-    from study.spec import spec_from_toml
+    from study.study_files import stored_spec
     from study.swapping import time_study_swaps
 
-    if spec_text is None or not Path(target).is_dir():
-        raise InputError(f"--swaps: needs a run folder of optuna-study, got {target}")
-    found = time_study_swaps(Path(target), spec_from_toml(spec_text, target))
+    spec = stored_spec(spec_text, target, trust_remote_code=trust_remote_code)
+    found = time_study_swaps(Path(target), spec)
     times = (found.loading, found.further, found.swap)
     text = swap_text(found.folders, *times)
     messages().print(text, markup=False, highlight=False, soft_wrap=True)
@@ -281,7 +287,9 @@ def _compare_studies(targets: list[str], metrics: list[str], split: str, as_json
 
 
 def next_(
-    target: Target,
+    target: Annotated[
+        str, typer.Argument(help="A study that optuna-study ran: its run folder or storage.")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="The study file. [default: TARGET/next.toml, or NAME.toml]")
     ] = None,
@@ -291,11 +299,12 @@ def next_(
 ) -> None:
     """Write the next study file from what this study taught, each change with its reason."""
     from analysis.next_study import proposal_of
+    from analysis.parallel import every_core
     from reports.next_file import next_file, next_name, write_new
     from reports.next_study import next_table
 
-    data = load(target, study_name)
-    with progress_bar("what mattered") as progress:
+    data = load_run(target, study_name)
+    with progress_bar("what mattered") as progress, every_core():
         proposal = proposal_of(data, resamples=resamples, progress=progress)
     if as_json:
         print_json(proposal.to_json())

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from optuna_study.console import load, messages, print_json, print_line, progress_bar, results
-from optuna_study.options import AsJson, StudyName
+from optuna_study.console import (
+    load,
+    load_run,
+    messages,
+    print_json,
+    print_line,
+    progress_bar,
+    results,
+)
+from optuna_study.options import AsJson, StudyName, TrustRemoteCode
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,23 +87,19 @@ def run(
     }
     study = load_spec(spec, overrides)
     choice = _choice(engine, slots, workers, ray)
-    try:
+    with _last_words():
         finished = _train(study, out or Path("runs") / study.name, storage, choice)
         _conclude(finished)
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a third one is too late to help
-        messages().print("Stopped. What was told is kept; the same command continues.")
-        raise
 
 
 def confirm(
-    target: Annotated[str, typer.Argument(help="A run folder.")],
+    target: Annotated[str, typer.Argument(help="The run folder of a study.")],
     top: Annotated[int, typer.Option(min=1, help="How many of the best trials.")] = 3,
     trial: Annotated[
         list[int] | None,
         typer.Option(help="Another trial to train again, what you used so far say; repeatable."),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=2, help="Fresh seeds for each.")] = 5,
+    seeds: Annotated[int, typer.Option(min=2, help="Fresh seeds for each; two prove little.")] = 5,
     storage: Annotated[
         str | None, typer.Option(help="Where the study is stored, if not in TARGET.")
     ] = None,
@@ -105,31 +111,34 @@ def confirm(
     ray: Ray = None,
     engine: EngineName = "packed",
     slots: Slots = "auto",
+    trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train the best trials and the baselines again on fresh seeds, and test the winner.
+    """Is the winner better, or was it luck? Train it again on fresh seeds, and test it.
 
-    All are scored on held-out examples; what is done already is kept, so the same command
-    continues. The report shows it from then on.
+    So are the runners-up and the baselines, and all are scored on held-out examples. What is done
+    already is kept, so the same command continues. The report shows it from then on.
     """
-    from study.confirming import chosen_trials, confirm_study, stored_spec
+    from study.confirming import chosen_trials, confirm_study
+    from study.study_files import stored_spec
     from study.terminal_view import make_view
 
-    data = load(storage or target, study_name)
-    spec = stored_spec(data.spec_text, target, test)
+    data = load_run(storage or target, study_name)
+    spec = stored_spec(data.spec_text, target, test=test, trust_remote_code=trust_remote_code)
     choice = _choice(engine, slots, workers, ray)
-    done = confirm_study(
-        spec,
-        Path(target),
-        make_view(spec, messages()),
-        chosen_trials(data.ranked(), top, trial or ()),
-        seeds=seeds,
-        storage=storage,
-        choice=choice,
-    )
-    _conclude_confirmation(load(storage or target, study_name), Path(target), as_json)
-    if not done:
-        messages().print("Not all of it is trained; the same command continues.")
+    with _last_words():
+        done = confirm_study(
+            spec,
+            Path(target),
+            make_view(spec, messages()),
+            chosen_trials(data.ranked(), top, trial or ()),
+            seeds=seeds,
+            storage=storage,
+            choice=choice,
+        )
+        if not done:
+            messages().print("Not all of it is trained; the same command continues.")
+        _conclude_confirmation(load(storage or target, study_name), Path(target), as_json)
 
 
 def _conclude_confirmation(data: Any, folder: Path, as_json: bool) -> None:
@@ -139,7 +148,8 @@ def _conclude_confirmation(data: Any, folder: Path, as_json: bool) -> None:
 
     found = confirmation_of(data)
     if found is None:
-        raise InputError(f"{folder}: the best trial is not trained again yet")
+        messages().print("The best trial is not trained again yet: there is nothing to test.")
+        raise typer.Exit(1)
     if as_json:
         print_json(found.to_json())
         return
@@ -149,6 +159,17 @@ def _conclude_confirmation(data: Any, folder: Path, as_json: bool) -> None:
         report = build_report(data, folder / "report.html", progress=progress)
     console.print()
     print_line("report", report)
+
+
+@contextmanager
+def _last_words() -> Iterator[None]:
+    """Say what a stop by the keyboard leaves."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a third one is too late to help
+        messages().print("Stopped. What was told is kept; the same command continues.")
+        raise
 
 
 def _choice(

@@ -9,14 +9,17 @@ from rich.text import Text
 
 from analysis.confirmation import Confirmation, Luck, Retrained, Tested
 from analysis.confirmation_plot import plot_confirmation
-from reports.figures import draw
-from reports.page import Beside, Cell, Figures, Prose, Section, Table
+from reports.page import Beside, Cell, Figure, Figures, Prose, Section, Table
 from reports.results import Results
 from reports.terminal import empty_table, plain
 from reports.wording import alike, baseline, interval, listing, number, probability, signed
 from study.metrics import METRICS
 
 FEW_SEEDS = 3
+RATIOS = {
+    "train_seconds": "takes {:.2f} times as long",
+    "peak_memory_bytes": "needs {:.2f} times the memory",
+}
 
 
 def confirmation_section(results: Results) -> Section | None:
@@ -28,7 +31,9 @@ def confirmation_section(results: Results) -> Section | None:
         f"{model.name} {listing(map(number, model.scores.tolist()))}"
         for model in (found.winner, *found.others)
     )
-    figure = draw("confirmation", partial(plot_confirmation, found), f"{alt}.", "A dot a training")
+    figure = Figure(
+        "confirmation", partial(plot_confirmation, found), f"{alt}.", "A dot a training"
+    )
     return Section(
         "confirmation",
         "The winner, tested",
@@ -112,8 +117,9 @@ def cost(found: Confirmation) -> tuple[str, ...]:
     if "trainable_parameters" in own and "trainable_parameters" in its:
         counts = (number(int(c["trainable_parameters"])) for c in (own, its))
         said.append("trains {} parameters where the default trains {}".format(*counts))
-    if own.get("train_seconds") and its.get("train_seconds"):
-        said.append(f"takes {own['train_seconds'] / its['train_seconds']:.2f} times as long")
+    for name, words in RATIOS.items():  # known only of what was trained alone
+        if own.get(name) and its.get(name):
+            said.append(words.format(own[name] / its[name]))
     return (f"It {listing(said)}.",) if said else ()
 
 

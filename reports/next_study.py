@@ -51,7 +51,8 @@ def conclusion(proposal: Proposal) -> tuple[str, ...]:
     if proposal.settled:
         return (
             "Nothing is left to learn from this search: what matters lies inside its range, and "
-            "the rest does not matter. Test the winner on fresh seeds, or change the question.",
+            "the rest does not matter. Test the winner on fresh seeds (`optuna-study confirm`), or "
+            "change the question.",
         )
     said = []
     if not proposal.reliable:

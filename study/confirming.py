@@ -7,7 +7,6 @@ paired by seed as well as by example, and evaluated on the test split, which no 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from study.ledger import Ledger, open_ledger
 from study.recovery import MAX_ATTEMPTS
 from study.runner import locked, ready_engine, stop_signals
 from study.seeds import derive_seed
-from study.spec import StudySpec, parse_spec
+from study.spec import SHARED_COSTS, StudySpec
 from study.store.storage import DATABASE_NAME, sqlite_url
 from study.trials import (
     Event,
@@ -78,12 +77,14 @@ def confirm_study(
         wanted = confirmation_configs(spec, candidates, seeds, len(corpus.train))
         pending = ledger.unconfirmed(wanted)
         if not pending:
+            view.remarked(f"all {len(wanted)} trainings are done: nothing is trained again")
             return True
         with (
             reached(choice, view.remarked) as choice,
             ready_engine(spec, choice, None, view) as (engine, _),
         ):
-            return _Confirmation(spec, engine, ledger, view).run(pending, choice.workers)
+            confirmation = _Confirmation(spec, engine, ledger, view, choice)
+            return confirmation.run(pending, len(wanted))
 
 
 def confirmation_configs(
@@ -124,25 +125,14 @@ def chosen_trials(
     return [Candidate(number, known[number].params) for number in numbers]
 
 
-def stored_spec(text: str | None, target: str, test: Path | None) -> StudySpec:
-    """Return the study file of a run folder, with another test split where one is given.
-
-    Raises:
-        InputError: `target` is no run folder of this program.
-    """
-    if text is None or not Path(target).is_dir():
-        raise InputError(f"{target}: no run folder of optuna-study")
-    document = tomllib.loads(text)
-    if test is not None:
-        document.setdefault("data", {})["test"] = str(test.resolve())
-    return parse_spec(document, target)
-
-
 class _Confirmation:
     """Fills the engine's slots from a list; the ledger gets what comes of it."""
 
-    def __init__(self, spec: StudySpec, engine: Engine, ledger: Ledger, view: View) -> None:
+    def __init__(
+        self, spec: StudySpec, engine: Engine, ledger: Ledger, view: View, choice: EngineChoice
+    ) -> None:
         self._engine = engine
+        self._choice = choice
         self._ledger = ledger
         self._view = view
         self._objective = spec.evaluation.objective[0]
@@ -151,10 +141,14 @@ class _Confirmation:
         self._pending: list[TrialConfig] = []
         self._missed = 0
 
-    def run(self, pending: Sequence[TrialConfig], workers: int) -> bool:
+    def run(self, pending: Sequence[TrialConfig], total: int) -> bool:
         """Train what is pending; returns whether none of it failed or was interrupted."""
         self._pending = list(pending)
-        with self._view.searching(len(pending), 0, workers), stop_signals() as interruptible:
+        done, workers = total - len(pending), self._choice.workers
+        with (
+            self._view.searching(total, done, workers, "trainings"),
+            stop_signals() as interruptible,
+        ):
             try:
                 self._loop(interruptible)
             except KeyboardInterrupt:
@@ -189,9 +183,14 @@ class _Confirmation:
             self._missed += 1
             self._view.ended(Outcome(config, "failed", self._objective, None, result.failure))
             return
-        self._ledger.record_confirmation(config, result)
+        self._ledger.record_confirmation(config, replace(result, details=self._costs(result)))
         value = result.metrics()[self._objective]
         self._view.ended(Outcome(config, "complete", self._objective, value))
+
+    def _costs(self, result: TrialResult) -> dict[str, float]:
+        """What the training itself cost: seconds and memory that others share are not its own."""
+        shared = () if self._choice == self._choice.alone() else SHARED_COSTS
+        return {name: cost for name, cost in result.details.items() if name not in shared}
 
     def _retry(self, config: TrialConfig, reason: str) -> None:
         self._attempts[config.number] = self._attempts.get(config.number, 1) + 1

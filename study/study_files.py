@@ -11,7 +11,7 @@ from typing import Any
 
 from search_spaces import shipped_spaces
 from study.errors import InputError
-from study.spec import StudySpec, parse_spec
+from study.spec import StudySpec, parse_spec, spec_from_toml
 
 DEFAULT_SPACE = "lora-wide"
 PATH_KEYS = ("train", "dev", "general", "test")
@@ -48,6 +48,27 @@ def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) ->
     _resolve_space(document, path)
     document.setdefault("name", path.stem)
     return parse_spec(document, path.name if is_preset else str(path))
+
+
+def stored_spec(
+    content: str | None, target: str, *, test: Path | None = None, trust_remote_code: bool = False
+) -> StudySpec:
+    """Return the study that a run folder holds, with another test split where one is given.
+
+    It comes out of a database, which may be anybody's: so code that a base model brings along runs
+    only where the caller says so.
+
+    Raises:
+        InputError: `target` is no run folder of this program, or its study file was changed.
+    """
+    if content is None or not Path(target).is_dir():
+        raise InputError(f"{target}: no run folder of optuna-study")
+    spec_from_toml(content, target)  # says what is wrong with it
+    document = tomllib.loads(content)
+    document.setdefault("base", {})["trust_remote_code"] = trust_remote_code
+    if test is not None:
+        document.setdefault("data", {})["test"] = str(test.resolve())
+    return parse_spec(document, target)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

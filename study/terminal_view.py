@@ -122,11 +122,13 @@ class PlainView:
         self._line(line)
 
     @contextmanager
-    def searching(self, total: int, done: int, workers: int) -> Iterator[None]:
+    def searching(
+        self, total: int, done: int, workers: int, what: str = "trials"
+    ) -> Iterator[None]:
         """Say what begins."""
         self._tally = _Tally(self._spec, total, done)
         resumed = f", {done} of them done before" if done else ""
-        self._line(f"{self._spec.name}: {total} trials{resumed}; workers: {workers}")
+        self._line(f"{self._spec.name}: {total} {what}{resumed}; workers: {workers}")
         yield
 
     def started(self, config: TrialConfig) -> None:
@@ -184,7 +186,9 @@ class LiveView:
         self._line(line)
 
     @contextmanager
-    def searching(self, total: int, done: int, workers: int) -> Iterator[None]:
+    def searching(
+        self, total: int, done: int, workers: int, what: str = "trials"
+    ) -> Iterator[None]:
         """Show the bars while the search runs."""
         self._tally = _Tally(self._spec, total, done)
         self._progress = _bars(self._console)
@@ -208,7 +212,7 @@ class LiveView:
         for position, task in enumerate(self._tasks.values()):
             self._progress.update(task, visible=position < MOST_BARS)
         unseen = len(self._tasks) - MOST_BARS
-        more = f" [dim]and {unseen} trials more[/dim]" if unseen > 0 else ""
+        more = f" [dim]and {unseen} more[/dim]" if unseen > 0 else ""
         self._progress.update(
             self._whole, description=f"[bold]{escape(self._spec.name)}[/bold]{more}"
         )

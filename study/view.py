@@ -30,8 +30,10 @@ class View(Protocol):
     def remarked(self, line: str) -> None:
         """Report what a person should know of the data, or of how the trials are trained."""
 
-    def searching(self, total: int, done: int, workers: int) -> AbstractContextManager[None]:
-        """Enclose the search: `done` of `total` trials count already."""
+    def searching(
+        self, total: int, done: int, workers: int, what: str = "trials"
+    ) -> AbstractContextManager[None]:
+        """Enclose the search: `done` of `total` trials, or what they are, count already."""
 
     def started(self, config: TrialConfig) -> None:
         """Report that a trial or baseline began."""

@@ -36,9 +36,11 @@ class RecordingView:
         self.remarks.append(line)
 
     @contextmanager
-    def searching(self, total: int, done: int, workers: int) -> Iterator[None]:
+    def searching(
+        self, total: int, done: int, workers: int, what: str = "trials"
+    ) -> Iterator[None]:
         """Enclose nothing."""
-        self.total, self.done = total, done
+        self.total, self.done, self.what = total, done, what
         yield
 
     def started(self, config: TrialConfig) -> None:

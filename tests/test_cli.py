@@ -525,8 +525,14 @@ def test_export_writes_what_transformers_loads(
 
 
 def test_export_of_a_study_that_was_not_run_here(type_: Type, tmp_path: Path) -> None:
-    """Somebody's database has no adapters beside it: one line."""
+    """Somebody's database has no adapters beside it, nor how they were trained: one line."""
     write_foreign_study(f"sqlite:///{tmp_path / 'x.db'}")
-    ran = type_("export", "x.db")
-    assert ran.status == 2
-    assert ran.problems == ["x.db: no run folder of optuna-study; its adapters cannot be found"]
+    (tmp_path / "x.csv").write_text("rank,bleu\n8,1\n")
+    for command in ("export", "confirm"):
+        ran = type_(command, "x.db")
+        assert ran.status == 2
+        assert ran.problems == ["x.db: no run folder of optuna-study"]
+    for command in ("export", "confirm", "next"):
+        ran = type_(command, "x.csv")
+        assert ran.status == 2
+        assert ran.problems == ["x.csv: results in a CSV file are no study that optuna-study ran"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ import pytest
 from analysis.asking import confounding_of, importances_of
 from analysis.boundaries import crowd_at_end
 from analysis.encoding import make_column
+from analysis.importance_types import ParameterImportance
+from analysis.more_trials import more_trials
 from analysis.next_study import Change, Proposal, propose
 from analysis.study_data import StudyData
 from analysis.widening import narrowed, widened
@@ -162,6 +165,21 @@ def test_too_few_trials_change_nothing() -> None:
     assert found.more_trials is not None
     assert found.more_trials >= 10
     assert not found.settled
+
+
+def test_how_many_more() -> None:
+    """Shares are squares of effects: what hides a small one falls as 1 / N."""
+    found = importances_of(study_of({"dropout": DROPOUT}, lambda p: 0.0, trials=40), resamples=2)
+
+    def more(share: float, high: float, null: float, reliable: bool = True) -> int | None:
+        effect = ParameterImportance("dropout", share, (0.0, high), null, significant=False)
+        return more_trials(replace(found, parameters=(effect,), reliable=reliable))
+
+    assert more(0.01, high=0.10, null=0.2) == 40  # the interval's end must fall to half
+    assert more(0.10, high=0.40, null=0.15) == 20  # the chance line is below the share before that
+    assert more(0.00, high=0.25, null=0.2) == 160
+    assert more(0.01, high=0.06, null=0.2, reliable=False) == 40  # as many again, at least
+    assert more(0.01, high=0.04, null=0.2) is None  # surely small: nothing is open
 
 
 def test_noise_moves_no_end_too_often() -> None:

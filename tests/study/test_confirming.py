@@ -10,11 +10,12 @@ import pytest
 
 from analysis import StudyData, load
 from analysis.confirmation import confirmation_of
-from study.confirming import Candidate, chosen_trials, confirm_study, stored_spec
+from study.confirming import Candidate, chosen_trials, confirm_study
 from study.engines.choice import EngineChoice
 from study.errors import InputError
 from study.runner import run_study
 from study.spec import StudySpec
+from study.study_files import stored_spec
 from tests.conftest import RecordingView
 
 ALONE = EngineChoice("sequential")
@@ -60,7 +61,11 @@ def test_each_model_is_trained_once_a_seed(searched: tuple[StudySpec, Path], fol
     after = load(folder)
     assert len(after.frozen_trials) == len(data.frozen_trials)
     assert after.splits == data.splits
-    assert confirm(spec, folder, after, seeds=2) == 0
+    again = RecordingView()
+    chosen = chosen_trials(after.ranked(), 1, ())
+    assert confirm_study(spec, folder, again, chosen, seeds=2, choice=ALONE)
+    assert (again.outcomes, len(again.remarks)) == ([], 1)
+    assert "done" in again.remarks[0]
     assert confirm(spec, folder, after, seeds=3) == 2
     found = confirmation_of(load(folder))
     assert found is not None
@@ -68,6 +73,25 @@ def test_each_model_is_trained_once_a_seed(searched: tuple[StudySpec, Path], fol
     assert [model.name for model in found.others] == ["default", "base"]
     assert len(found.winner.seeds) == 3
     assert found.luck is not None
+
+
+def test_what_is_shared_is_no_cost_of_one_training(
+    searched: tuple[StudySpec, Path], folder: Path
+) -> None:
+    """Packed, the seconds are all trainings' together; alone they are its own, and are kept."""
+    spec, data = searched[0], load(folder)
+    chosen = chosen_trials(data.ranked(), 1, ())
+    packed = EngineChoice("packed", slots=2)
+    assert confirm_study(spec, folder, RecordingView(), chosen, seeds=2, choice=packed)
+    found = confirmation_of(load(folder))
+    assert found is not None
+    assert set(found.winner.cost) == {"trainable_parameters"}
+    other = chosen_trials(data.ranked(), 2, ())[1:]
+    assert confirm_study(spec, folder, RecordingView(), other, seeds=2, choice=ALONE)
+    found = confirmation_of(load(folder))
+    assert found is not None
+    by_name = {model.name: model for model in found.others}
+    assert by_name[f"trial {other[0].number}"].cost["train_seconds"] > 0
 
 
 def test_a_repetition_trains_the_same_configuration(
@@ -100,7 +124,7 @@ def test_other_test_examples_are_refused(
     """Scores on two test sets cannot be compared, so the second is not mixed in."""
     spec, data = searched[0], load(folder)
     confirm(spec, folder, data, seeds=2)
-    other = stored_spec(data.spec_text, str(folder), parallel_text / "dev.tsv")
+    other = stored_spec(data.spec_text, str(folder), test=parallel_text / "dev.tsv")
     with pytest.raises(InputError, match="other examples"):
         confirm(other, folder, data, seeds=3)
 
@@ -120,4 +144,4 @@ def test_trials_are_chosen_by_rank_and_by_name(searched: tuple[StudySpec, Path])
 def test_what_is_no_run_folder_is_refused(tmp_path: Path) -> None:
     """Somebody else's database says nothing of how its trials were trained."""
     with pytest.raises(InputError, match="no run folder"):
-        stored_spec(None, str(tmp_path), None)
+        stored_spec(None, str(tmp_path))
