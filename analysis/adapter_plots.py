@@ -5,12 +5,13 @@ Rows, because nine adapters have names that would run into each other below a fi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.adapter_models import Model
 from analysis.adapters import Adapters
+from analysis.drawing import bodies
 from analysis.palette import (
     BEST,
     CHANCE,
@@ -52,19 +53,11 @@ def plot_adapter_violins(
     found: Adapters, metric: str, ax: Axes | None = None, best: str = ""
 ) -> Axes:
     """Violins of the single examples' scores."""
-    import seaborn
-
     ax = new_axes(ax)
-    style: dict[str, Any] = {"orient": "h", "saturation": 1, "cut": 0, "inner": None}
-    style |= {"linewidth": 0.8, "alpha": 0.28, "native_scale": True, "density_norm": "width"}
-    for row, model in enumerate((found.base, *found.adapters)):
-        each = _each(found, model, metric)
-        colour = _colour(found, model, best)
-        if has_spread(each):
-            y = np.full(len(each), float(row))
-            seaborn.violinplot(
-                x=each, y=y, color=colour, linecolor=colour, width=0.86, ax=ax, **style
-            )
+    models = (found.base, *found.adapters)
+    each = [_each(found, model, metric) for model in models]
+    each = [scores if has_spread(scores) else scores[:0] for scores in each]
+    bodies(ax, each, [_colour(found, model, best) for model in models], 0.86, orient="h")
     ax.set_xlabel(f"{METRICS[metric].label} of one example")
     return _rows(ax, found)
 

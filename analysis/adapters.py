@@ -17,7 +17,9 @@ import numpy as np
 
 from analysis.adapter_models import BASE, Model, compared_models, evaluated
 from analysis.comparison import Interval, interval_of, resampled_scores
+from analysis.display import own_names
 from analysis.gaming import Examined, examine
+from analysis.parallel import each
 from analysis.significance import exchange_p_values, exchanges_for, holm
 from study.errors import InputError
 from study.metrics import METRICS, OF_CLASSES, Array, Statistics, TextOptions, text_statistics
@@ -130,13 +132,22 @@ def against_base(
     found = _all_statistics(data, [rows[model.who] for model in models], metrics)
     family = (len(models) - 1 + left_out) * len(found)
     exchanges = exchanges_for(family)
-    scores, contrasts, noise = {}, [], []
-    for metric, statistics in found.items():
-        drawn = resampled_scores(statistics, resamples, seed)  # (models, resamples)
-        for model, one, row in zip(models, statistics, drawn, strict=True):
-            scores[model.name, metric] = _score(one, row)
-        contrasts += _contrasts(models, statistics, drawn, exchanges, seed)
-        noise += _noise(models, metric, statistics, drawn)
+
+    def by(metric: str) -> tuple[list[ModelScore], list[Contrast], list[SeedNoise]]:
+        drawn = resampled_scores(found[metric], resamples, seed)  # (models, resamples)
+        return (
+            list(map(_score, found[metric], drawn)),
+            _contrasts(models, found[metric], drawn, exchanges, seed),
+            _noise(models, metric, found[metric], drawn),
+        )
+
+    scores: dict[tuple[str, str], ModelScore] = {}
+    contrasts: list[Contrast] = []
+    noise: list[SeedNoise] = []
+    for metric, (of_models, against, between) in zip(found, each(by, list(found)), strict=True):
+        scores |= {(m.name, metric): score for m, score in zip(models, of_models, strict=True)}
+        contrasts += against
+        noise += between
     return Adapters(
         study=data.name,
         split=split,
@@ -321,3 +332,7 @@ def _examined(
         for model in models[1:]
     }
     return examine(outputs, data.examples[split].targets, gains, seed=seed)
+
+
+def __dir__() -> list[str]:
+    return own_names(globals())

@@ -12,6 +12,7 @@ Integrals are exact sums over levels, or Gauss-Legendre quadrature over a contin
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,6 +21,8 @@ import numpy as np
 
 from analysis.encoding import Array, Column
 
+Indices = np.ndarray[Any, np.dtype[np.int64]]
+PairKernel = Callable[[float], tuple[Array, Array]]
 NODES, NODE_WEIGHTS = (
     a / 2 + b for a, b in zip(np.polynomial.legendre.leggauss(32), (0.5, 0.0), strict=True)
 )
@@ -27,15 +30,34 @@ NODES, NODE_WEIGHTS = (
 
 @dataclass(frozen=True)
 class Gram:
-    """One parameter's orthogonal kernel: between trials (N, N), nodes and trials (Q, N), nodes.
-
-    `slope` is the derivative of `trials` by the logarithm of the length scale.
-    """
+    """One parameter's orthogonal kernel: between trials (N, N), nodes and trials (Q, N), nodes."""
 
     trials: Array
-    slope: Array
     cross: Array
     nodes: Array
+
+
+@dataclass(frozen=True)
+class Projection:
+    """The part a(x) a(x') of a kernel that the constant takes, a = m / √c, at a length scale.
+
+    `variance` is the mean variance of what is left.  A `d_` is a derivative by the logarithm of the
+    length scale.
+    """
+
+    whole: float
+    d_whole: float
+    variance: float
+    d_variance: float
+
+    def of(self, mean: Array, d_mean: Array) -> tuple[Array, Array]:
+        """Return a and its derivative from m and its derivative, of any shape."""
+        a = mean / math.sqrt(self.whole)
+        return a, d_mean / math.sqrt(self.whole) - a * (self.d_whole / (2 * self.whole))
+
+    def removed(self, kernel: Array, here: Array, there: Array) -> Array:
+        """Return the orthogonal kernel from the kernel and a at both its ends."""
+        return (kernel - here * there) / self.variance
 
 
 @dataclass(frozen=True)
@@ -46,7 +68,7 @@ class Axis:
     nodes: Array
     weights: Array
     ordered: bool
-    levels: np.ndarray[Any, np.dtype[np.int64]] | None  # (N,) each trial's node
+    levels: Indices | None  # (N,) each trial's node
 
     @classmethod
     def of(cls, column: Column, unit: Array) -> Axis:
@@ -56,61 +78,96 @@ class Axis:
         levels = np.abs(unit[:, None] - column.positions).argmin(axis=1)
         return cls(unit, column.positions, column.weights, column.ordered, levels)
 
-    @cached_property
-    def apart(self) -> tuple[Array, Array, Array]:
-        """The distances between nodes (Q, Q), nodes and trials (Q, N), and trials (N, N)."""
-        return (
-            np.abs(self.nodes[:, None] - self.nodes),
-            np.abs(self.nodes[:, None] - self.at),
-            np.abs(self.at[:, None] - self.at),
-        )
-
     def gram(self, length: float) -> Gram:
         """Return the orthogonal kernel at a length scale."""
-        (nodes, d_nodes), (cross, d_cross), (trials, d_trials) = self._kernels(length)
-        mean, d_mean = self.weights @ cross, self.weights @ d_cross  # (N,)
-        at_nodes, d_at_nodes = nodes @ self.weights, d_nodes @ self.weights  # (Q,)
-        whole, d_whole = at_nodes @ self.weights, d_at_nodes @ self.weights
-        spread = 1.0 - self.weights @ at_nodes**2 / whole
-        d_spread = self.weights @ (at_nodes * (at_nodes * d_whole / whole - 2 * d_at_nodes)) / whole
-        half = np.outer(d_mean - mean * (d_whole / (2 * whole)), mean / whole)
-        centred = (trials - np.outer(mean, mean / whole)) / spread
+        lost = self._projection(length)
+        at_nodes, _ = self._projected(self.nodes, lost, length)
+        nodes = lost.removed(
+            self._kernel(self._between_nodes, length)[0], at_nodes[:, None], at_nodes
+        )
+        if self.levels is not None:
+            cross = nodes[:, self.levels]
+            return Gram(cross[self.levels], cross, nodes)
         return Gram(
-            centred,
-            (d_trials - half - half.T) / spread - centred * (d_spread / spread),
-            (cross - np.outer(at_nodes, mean / whole)) / spread,
-            (nodes - np.outer(at_nodes, at_nodes / whole)) / spread,
+            self.to_trials(self.at, length)[0], self.to_trials(self.nodes, length)[0], nodes
         )
 
     def to_trials(self, positions: Array, length: float) -> tuple[Array, Array]:
         """Return the kernel of M positions with the trials (M, N), each with itself (M,)."""
-        nodes, _ = self._kernel(np.abs(self.nodes[:, None] - self.nodes), length)
-        at_nodes = nodes @ self.weights
-        whole = at_nodes @ self.weights
-        spread = 1.0 - self.weights @ at_nodes**2 / whole
-        here = self._kernel(np.abs(positions[:, None] - self.nodes), length)[0] @ self.weights
-        there = self._kernel(np.abs(self.at[:, None] - self.nodes), length)[0] @ self.weights
-        cross = self._kernel(np.abs(positions[:, None] - self.at), length)[0]
-        return (
-            (cross - np.outer(here, there / whole)) / spread,
-            (1.0 - here**2 / whole) / spread,
-        )
+        lost = self._projection(length)
+        here, _ = self._projected(positions, lost, length)
+        there, _ = self._projected(self.at, lost, length)
+        kernel, _ = self._kernel(np.abs(positions[:, None] - self.at), length)
+        own = lost.removed(np.ones(len(positions)), here, here)
+        return lost.removed(kernel, here[:, None], there), own
 
-    def _kernels(self, length: float) -> list[tuple[Array, Array]]:
-        """Return kernel and slope of nodes, nodes with trials, trials: gathered where it can."""
-        nodes, cross, trials = self.apart
+    def between_pairs(self, first: Indices, second: Indices) -> PairKernel:
+        """Return a function of the length scale: the kernel of P pairs of trials and its slope.
+
+        Both are (P,); the slope is the derivative by the logarithm of the length scale.  Levels
+        make few different pairs, so their kernel is a small table to look up.
+        """
         if self.levels is None:
-            return [self._kernel(distance, length) for distance in (nodes, cross, trials)]
-        k, slope = self._kernel(nodes, length)
-        with_trials = k[:, self.levels], slope[:, self.levels]
-        return [(k, slope), with_trials, (with_trials[0][self.levels], with_trials[1][self.levels])]
+            return _pair_kernel(self, self.at, first, second)
+        count = len(self.nodes)
+        table = _pair_kernel(self, self.nodes, *np.divmod(np.arange(count**2), count))
+        cell = self.levels[first] * count + self.levels[second]
+
+        def looked_up(length: float) -> tuple[Array, Array]:
+            kernel, slope = table(length)
+            return kernel[cell], slope[cell]
+
+        return looked_up
+
+    @cached_property
+    def _between_nodes(self) -> Array:
+        return np.abs(self.nodes[:, None] - self.nodes)
+
+    def _projection(self, length: float) -> Projection:
+        kernel, slope = self._kernel(self._between_nodes, length)
+        mean, d_mean = kernel @ self.weights, slope @ self.weights
+        whole, d_whole = float(mean @ self.weights), float(d_mean @ self.weights)
+        lost = float(self.weights @ mean**2) / whole
+        d_lost = 2 * float(self.weights @ (mean * d_mean)) / whole - lost * d_whole / whole
+        return Projection(whole, d_whole, 1.0 - lost, -d_lost)
+
+    def _projected(self, positions: Array, lost: Projection, length: float) -> tuple[Array, Array]:
+        """Return a and its derivative at (M,) positions."""
+        kernel, slope = self._kernel(np.abs(self.nodes[:, None] - positions), length)
+        return lost.of(self.weights @ kernel, self.weights @ slope)
 
     def _kernel(self, distance: Array, length: float) -> tuple[Array, Array]:
         """Return the kernel and its derivative by log length, of any shape."""
-        if not self.ordered:
-            return (distance < 1e-9).astype(float), np.zeros_like(distance)
-        r = distance * (math.sqrt(5) / length)
-        decay = np.exp(-r)
-        third = r * r / 3
-        r += 1
-        return (r + third) * decay, third * r * decay
+        if self.ordered:
+            return matern(distance, length)
+        return (distance < 1e-9).astype(float), np.zeros_like(distance)
+
+
+def _pair_kernel(axis: Axis, positions: Array, first: Indices, second: Indices) -> PairKernel:
+    distance = np.abs(positions[first] - positions[second])
+
+    def orthogonal(length: float) -> tuple[Array, Array]:
+        kernel, slope = axis._kernel(distance, length)
+        lost = axis._projection(length)
+        a, d_a = axis._projected(positions, lost, length)
+        here, there = a[first], a[second]
+        kernel = lost.removed(kernel, here, there)
+        slope -= d_a[first] * there
+        slope -= here * d_a[second]
+        return kernel, (slope - kernel * lost.d_variance) / lost.variance
+
+    return orthogonal
+
+
+def matern(distance: Array, length: float) -> tuple[Array, Array]:
+    """Return the Matérn 5/2 kernel and its derivative by log length, of any shape."""
+    r = distance * (math.sqrt(5) / length)
+    third = r * r
+    third /= 3
+    kernel = np.exp(-r)
+    r += 1
+    r *= kernel
+    kernel *= third
+    kernel += r
+    third *= r
+    return kernel, third

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
     from analysis.confounding import Confounding
+    from analysis.fits import Fits
     from analysis.importance import Importances
     from analysis.questions import Answer
     from analysis.surfaces import Surface
@@ -125,26 +126,46 @@ def _by_model(data: StudyData, question: str, target: Target, surrogate: str, se
     return questions.gain(model, start, best, words)
 
 
-def confounding_of(
+def fits_of(
     data: StudyData, objective: str | None = None, seed: int = 0, resamples: int = 20
-) -> Confounding | None:
-    """How alpha, rank and learning rate act together, and which product of them says it best.
+) -> Fits:
+    """What `confounding_of`, `capacity_of` and `surface_of` rest on, to be fitted once for all.
 
-    From the same trials as `importances_of`; None where fewer than two of them varied.
+    From the same trials as `importances_of`.
     """
-    from analysis.confounding import confounding
+    from analysis.fits import Fits
     from analysis.targets import target_of
 
     target = target_of(data, objective)
-    points = [t.params for t in target.trials]
+    points, known = [t.params for t in target.trials], _distributions(target)
+    return Fits.of(points, target.values, known, seed=seed, resamples=resamples)
+
+
+def confounding_of(
+    data: StudyData,
+    objective: str | None = None,
+    seed: int = 0,
+    resamples: int = 20,
+    *,
+    fits: Fits | None = None,
+) -> Confounding | None:
+    """How alpha, rank and learning rate act together, and which product of them says it best.
+
+    None where fewer than two of them varied.  `fits` are those of `fits_of`, where they are known.
+    """
+    from analysis.confounding import confounding
+
     with _asking(data):
-        return confounding(
-            points, target.values, data.distributions, seed=seed, resamples=resamples
-        )
+        return confounding(fits or fits_of(data, objective, seed, resamples))
 
 
 def capacity_of(
-    data: StudyData, objective: str | None = None, seed: int = 0, resamples: int = 20
+    data: StudyData,
+    objective: str | None = None,
+    seed: int = 0,
+    resamples: int = 20,
+    *,
+    fits: Fits | None = None,
 ) -> Confounding | None:
     """How far the number of trainable parameters explains what rank and modules do together.
 
@@ -153,12 +174,10 @@ def capacity_of(
     from analysis.capacity import capacity
     from analysis.targets import target_of, value_of
 
-    target = target_of(data, objective)
-    trainable = [value_of(data, t, "trainable_parameters") for t in target.trials]
-    points = [t.params for t in target.trials]
+    trials = target_of(data, objective).trials
+    trainable = [value_of(data, t, "trainable_parameters") for t in trials]
     with _asking(data):
-        known = _distributions(target)
-        return capacity(points, target.values, known, trainable, seed=seed, resamples=resamples)
+        return capacity(fits or fits_of(data, objective, seed, resamples), trainable)
 
 
 def surface_of(
@@ -166,26 +185,24 @@ def surface_of(
     names: tuple[str, str] | None = None,
     objective: str | None = None,
     seed: int = 0,
+    *,
+    fits: Fits | None = None,
 ) -> Surface | None:
     """The mean of one number over two parameters, alpha and learning rate unless named.
 
     None where the study has no such two.  Raises InputError for a named one without an effect.
     """
     from analysis.confounding import roles_in
-    from analysis.encoding import encode
     from analysis.surfaces import surface
-    from analysis.targets import target_of
 
-    target = target_of(data, objective)
-    points = [t.params for t in target.trials]
     with _asking(data):
-        known = _distributions(target)
+        fits = fits or fits_of(data, objective, seed)
         if names is None:
-            roles = roles_in(encode(points, known, seed).names)
-            if not {"alpha", "learning_rate"} <= set(roles) or len(points) < 10:
+            roles = roles_in(fits.encoding.names)
+            if not {"alpha", "learning_rate"} <= set(roles) or not fits.say_something:
                 return None
             names = roles["alpha"], roles["learning_rate"]
-        return surface(points, target.values, known, names, seed)
+        return surface(fits, names)
 
 
 def best_point(data: StudyData, target: Target) -> dict[str, Any] | None:

@@ -8,51 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from analysis.confounding import Confounding, Derived, Group, explained_by, roles_in
-from analysis.encoding import Array, encode
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+from analysis.encoding import Array
+from analysis.fits import Fits
 
 MODULES = ("target_modules", "modules", "lora_target_modules")
 
 
-def capacity(
-    points: Sequence[Mapping[str, Any]],
-    values: ArrayLike,
-    distributions: Mapping[str, BaseDistribution],
-    trainable: Sequence[float],
-    *,
-    seed: int = 0,
-    resamples: int = 20,
-) -> Confounding | None:
-    """Return how far the trainable parameters (N,) explain what rank and modules do together.
+def capacity(fits: Fits, trainable: Sequence[float]) -> Confounding | None:
+    """Return how far the trainable parameters explain what rank and modules do together.
 
-    None where not both varied, where there are too few trials, or where the counts are not the rank
-    times a constant of each choice of modules.
+    `trainable` has one count a given trial, NaN where it is not known.  None where rank and modules
+    did not both vary, where there are too few trials, or where the counts are not the rank times a
+    constant of each choice of modules.
     """
-    target = np.asarray(values, dtype=float)
-    counts = np.asarray(trainable, dtype=float)
-    finite = np.isfinite(target) & np.isfinite(counts)
-    kept = [p for p, ok in zip(points, finite, strict=True) if ok]
-    encoding, target = encode(kept, distributions, seed), target[finite]
-    rank = roles_in(distributions).get("rank")
+    encoding = fits.encoding
+    rank = roles_in(fits.distributions).get("rank")
     modules = next((name for name in MODULES if name in encoding.names), None)
-    if rank not in encoding.names or modules is None or len(target) < 10 or np.ptp(target) == 0:
+    if rank not in encoding.names or modules is None or not fits.say_something:
         return None
     if rank in encoding.inactive or modules in encoding.inactive:
         return None
-    a_rank = _a_rank([p[rank] for p in kept], [p[modules] for p in kept], counts[finite])
+    counts = np.asarray(trainable, dtype=float)[fits.kept]
+    a_rank = _a_rank([p[rank] for p in fits.points], [p[modules] for p in fits.points], counts)
     choices = encoding.columns[encoding.names.index(modules)].values
     if a_rank is None or not set(choices) <= set(a_rank):
         return None
-    group = Group(encoding, target, kept, {"rank": rank, "target_modules": modules}, {})
-    return explained_by(group, _candidates(rank, modules, a_rank), seed, resamples)
+    group = Group(fits, {"rank": rank, "target_modules": modules}, {})
+    return explained_by(group, _candidates(rank, modules, a_rank))
 
 
 def _candidates(rank: str, modules: str, a_rank: Mapping[Any, float]) -> list[Derived]:
@@ -77,6 +64,8 @@ def _a_rank(
     """Return each choice's parameters a rank; None where that is no constant."""
     found: dict[Any, float] = {}
     for rank, choice, count in zip(ranks, modules, counts, strict=True):
+        if not np.isfinite(count):
+            continue
         known = found.setdefault(choice, count / rank)
         if not np.isclose(known, count / rank, rtol=1e-6) or count <= 0:
             return None

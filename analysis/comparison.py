@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.display import own_names
 from study.errors import InputError
 from study.metrics import METRICS, Array, Statistics
 
@@ -67,10 +68,15 @@ class Comparison:
         """Whether the interval excludes zero."""
         return self.ci[0] > 0 or self.ci[1] < 0
 
-    def _repr_html_(self) -> str:
-        from analysis.notebook_html import comparison_html
+    def __repr__(self) -> str:
+        from analysis.display import comparison_shown
 
-        return comparison_html(self)
+        return comparison_shown(self).text()
+
+    def _repr_html_(self) -> str:
+        from analysis.display import comparison_shown
+
+        return comparison_shown(self).html()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers and names, for `--json`."""
@@ -264,3 +270,7 @@ def interval_of(values: Array) -> Interval:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def __dir__() -> list[str]:
+    return own_names(globals())

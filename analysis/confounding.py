@@ -15,18 +15,15 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from analysis.encoding import Array, Column, Encoding, encode, make_column
+from analysis.encoding import Array, Column, Encoding, make_column
 from analysis.evidence import intervals
-from analysis.gaussian_process import GaussianProcessSurrogate, fit_gaussian_process
-from analysis.surrogates import REFIT_ITERATIONS, REFIT_TRIALS, held_out_r2, thinned
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+from analysis.fits import Fits
+from analysis.gaussian_process import GaussianProcessSurrogate
+from analysis.parallel import each
 
 ALIASES = {
     "alpha": ("alpha", "lora_alpha"),
@@ -35,7 +32,6 @@ ALIASES = {
 }
 SAMPLE = 2048  # points of the joint effect at which a column is held against it
 BINS = 64
-HELD_OUT_TRIALS = 160  # enough to rank coordinates by what they predict, which is done for each
 Values = Mapping[str, Any]  # role -> value, or array of values
 
 
@@ -149,55 +145,41 @@ def _products(roles: Container[str]) -> tuple[Derived, ...]:
     return DERIVED if "rank" in roles else (WITHOUT_RANK,)
 
 
-def confounding(
-    points: Sequence[Mapping[str, Any]],
-    values: ArrayLike,
-    distributions: Mapping[str, BaseDistribution],
-    *,
-    seed: int = 0,
-    resamples: int = 50,
-) -> Confounding | None:
+def confounding(fits: Fits) -> Confounding | None:
     """Return how α, rank and learning rate act together in N finished trials.
 
     None where fewer than two of them varied, or where there are too few trials to fit anything.
     The surrogate is the Gaussian process, whose joint effects are in closed form.
     """
-    target = np.asarray(values, dtype=float)
-    finite = np.isfinite(target)
-    kept = [p for p, ok in zip(points, finite, strict=True) if ok]
-    encoding, target = encode(kept, distributions, seed), target[finite]
-    roles = {r: n for r, n in roles_in(distributions).items() if n in encoding.names}
-    if len(roles) < 2 or len(target) < 10 or np.ptp(target) == 0:
+    roles = {r: n for r, n in roles_in(fits.distributions).items() if n in fits.encoding.names}
+    if len(roles) < 2 or not fits.say_something:
         return None
-    fixed = _fixed(kept, distributions, roles)
-    candidates = _candidates(roles, fixed)
-    return explained_by(Group(encoding, target, kept, roles, fixed), candidates, seed, resamples)
+    fixed = _fixed(fits, roles)
+    return explained_by(Group(fits, roles, fixed), _candidates(roles, fixed))
 
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters that act together: N trials as encoded and as points, and who plays which role.
+    """Parameters that act together, as they are fitted: which of them plays which role.
 
     `fixed` holds the value of a role whose parameter hardly varied.
     """
 
-    encoding: Encoding
-    target: Array
-    points: Sequence[Mapping[str, Any]]
+    fits: Fits
     roles: Mapping[str, str]
     fixed: Mapping[str, Any]
 
     @property
     def columns(self) -> list[int]:
         """Which columns of the encoding the group has, in the order of its roles."""
-        return [self.encoding.names.index(name) for name in self.roles.values()]
+        return [self.fits.encoding.names.index(name) for name in self.roles.values()]
 
 
-def explained_by(
-    group: Group, candidates: Sequence[Derived], seed: int, resamples: int
-) -> Confounding:
+def explained_by(group: Group, candidates: Sequence[Derived]) -> Confounding:
     """Return a group's joint effect, and what each candidate explains of it, best first."""
-    joint, explained = _explained_by_each(group, candidates, seed, resamples)
+    joint, explained = _explained_by_each(group, candidates)
+    encodings = [_stand_in(group, derived) for derived in candidates]
+    held_out = list(each(group.fits.held_out_r2_in, encodings))
     columns = [
         Explanation(
             d.name,
@@ -205,50 +187,32 @@ def explained_by(
             tuple(group.roles[r] for r in d.roles if r in group.roles),
             share,
             ci,
-            _held_out(_stand_in(group, d), group.target, seed),
+            r2,
         )
-        for d, (share, ci) in zip(candidates, explained, strict=True)
+        for d, (share, ci), r2 in zip(candidates, explained, held_out, strict=True)
     ]
     return Confounding(
         tuple(group.roles.values()),
         *joint,
-        _held_out(group.encoding, group.target, seed),
+        group.fits.held_out_r2,
         tuple(sorted(columns, key=lambda c: -c.explained)),
     )
 
 
-def _held_out(encoding: Encoding, target: Array, seed: int) -> float:
-    """Return what a Gaussian process predicts of held-out trials, of a few hundred at most."""
-    return held_out_r2("gp", *thinned(encoding, target, seed, HELD_OUT_TRIALS), seed)
-
-
 def _explained_by_each(
-    group: Group, candidates: Sequence[Derived], seed: int, resamples: int
+    group: Group, candidates: Sequence[Derived]
 ) -> tuple[tuple[float, tuple[float, float]], list[tuple[float, tuple[float, float]]]]:
     """Return (share, interval) of the joint effect, and of each candidate's part in it."""
-    encoding, target, places = group.encoding, group.target, group.columns
-    units, by_role = _sample([encoding.columns[j] for j in places], list(group.roles), seed)
+    fits, places = group.fits, group.columns
+    columns = [fits.encoding.columns[j] for j in places]
+    units, by_role = _sample(columns, list(group.roles), fits.seed)
     values = {**group.fixed, **by_role}
-    columns = [np.asarray(d.compute(values), dtype=float) for d in candidates]
-    whole = fit_gaussian_process(encoding.units, target, encoding.columns, seed=seed)
-    estimate = _parts(whole, places, units, columns)
-    size = min(max(len(target) // 2, 5), REFIT_TRIALS)
-    rng = np.random.default_rng([seed, 7])
-    refits = []
-    for b in range(resamples):
-        part = rng.permutation(len(target))[:size]
-        refit = fit_gaussian_process(
-            encoding.units[part],
-            target[part],
-            encoding.columns,
-            whole.theta,
-            REFIT_ITERATIONS,
-            seed + b,
-        )
-        refits.append(_parts(refit, places, units, columns))
+    derived = [np.asarray(d.compute(values), dtype=float) for d in candidates]
+    estimate = _parts(fits.whole, places, units, derived)
     low, high = np.zeros_like(estimate), np.ones_like(estimate)
-    if resamples > 1:
-        low, high = intervals(estimate, np.stack(refits), size / len(target))
+    if fits.resamples > 1:
+        refits = list(each(lambda part: _parts(part, places, units, derived), fits.parts))
+        low, high = intervals(estimate, np.stack(refits), fits.part)
     rows = [
         (float(e), (float(lo), float(hi))) for e, lo, hi in zip(estimate, low, high, strict=True)
     ]
@@ -259,7 +223,7 @@ def _parts(
     fitted: GaussianProcessSurrogate, group: Sequence[int], units: Array, columns: Sequence[Array]
 ) -> Array:
     """Return the joint effect's share of all variance, and each column's part of that effect."""
-    effect = fitted.marginal(group, units)[0]
+    effect = fitted.marginal_mean(group, units)
     joint = float(effect.var()) / fitted.shares(pairs=False).variance
     return np.array([min(joint, 1.0), *(correlation_ratio(column, effect) for column in columns)])
 
@@ -314,7 +278,7 @@ def _stand_in(group: Group, derived: Derived) -> Encoding:
     from optuna.distributions import FloatDistribution
 
     by_role = {
-        role: np.array([p.get(name, np.nan) for p in group.points])
+        role: np.array([p.get(name, np.nan) for p in group.fits.points])
         for role, name in group.roles.items()
     }
     value = np.asarray(derived.compute({**group.fixed, **by_role}), dtype=float)
@@ -322,23 +286,20 @@ def _stand_in(group: Group, derived: Derived) -> Encoding:
     low, high = float(value.min()), float(value.max())
     column = make_column(derived.name, FloatDistribution(low, high, log=True))
     unit = np.array([column.to_unit(v) for v in value])
-    others = [j for j in range(len(group.encoding.columns)) if j not in group.columns]
+    encoding = group.fits.encoding
+    others = [j for j in range(len(encoding.columns)) if j not in group.columns]
     return replace(
-        group.encoding,
-        columns=(column, *(group.encoding.columns[j] for j in others)),
-        units=np.column_stack([unit, group.encoding.units[:, others]]),
+        encoding,
+        columns=(column, *(encoding.columns[j] for j in others)),
+        units=np.column_stack([unit, encoding.units[:, others]]),
     )
 
 
-def _fixed(
-    points: Sequence[Mapping[str, Any]],
-    distributions: Mapping[str, BaseDistribution],
-    roles: Mapping[str, str],
-) -> dict[str, Any]:
+def _fixed(fits: Fits, roles: Mapping[str, str]) -> dict[str, Any]:
     """Return the value of every role whose parameter is there but hardly varied."""
     result = {}
-    for role, name in roles_in(distributions).items():
-        seen = [p[name] for p in points if name in p]
+    for role, name in roles_in(fits.distributions).items():
+        seen = [p[name] for p in fits.points if name in p]
         if role not in roles and seen:
             result[role] = float(np.median(seen))
     return result

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from analysis.palette import BEST, INK, MUTED, PAPER, TRIAL, colour_of, shortened
+from analysis.palette import BEST, INK, MUTED, ON_LINES, PAPER, TRIAL, colour_of, shortened
 from analysis.slices import Slice
 from analysis.study_data import StudyData
 from study.metrics import Array
@@ -42,10 +42,18 @@ def dots(
         of_trials(drawn, which[by_hand] if len(which) else which)
 
 
-def of_trials(marks: Collection, numbers: Iterable[int]) -> None:
-    """Note which trial each mark stands for; the page shows it to who points at the mark."""
-    if known := " ".join(map(str, numbers)):
+def of_trials(marks: Collection, numbers: Iterable[int], study: int | None = None) -> None:
+    """Note which trial each mark stands for; the page shows it to who points at the mark.
+
+    Where several studies are on a page, `study` is the place of the trials' own among them.
+    """
+    if known := " ".join(trial_key(number, study) for number in numbers):
         marks.set_gid(f"trial:{known}")
+
+
+def trial_key(number: int | str, study: int | None = None) -> str:
+    """What marks and table rows of one trial are called on a page."""
+    return str(number) if study is None else f"{study}:{number}"
 
 
 def mark_best(ax: Axes, data: StudyData, shown: Slice, x: Array) -> None:
@@ -62,6 +70,15 @@ def mark_best(ax: Axes, data: StudyData, shown: Slice, x: Array) -> None:
         }
         drawn = ax.scatter(x[place], shown.y[place], label=f"best (trial {best.number})", **style)
         of_trials(drawn, [best.number])
+
+
+def front(
+    ax: Axes, x: Array, y: Array, numbers: Sequence[int], label: str, drawstyle: str = "default"
+) -> None:
+    """The trials that no other beats, joined by a line; each knows its number."""
+    style: dict[str, Any] = {"color": BEST, "lw": 1.0, "drawstyle": drawstyle, "zorder": 2.5}
+    ax.plot(x, y, label=label, **style)
+    of_trials(ax.scatter(x, y, s=18, color=BEST, linewidths=0, zorder=3), numbers)
 
 
 def baseline_lines(ax: Axes, data: StudyData, objective: str) -> None:
@@ -97,28 +114,41 @@ def keep_in_view(ax: Axes, y: Array) -> None:
     room = 0.06 * max(np.ptp(kept), 1e-12)
     ax.set_ylim(kept.min() - room, kept.max() + room)
     note = f"{(~inside).sum()} outside the axis"
-    ax.annotate(note, (1, 0), (-2, 3), "axes fraction", "offset points", ha="right", color=MUTED)
+    style: dict[str, Any] = {"ha": "right", "color": MUTED, "bbox": ON_LINES}
+    ax.annotate(note, (1, 0), (-2, 3), "axes fraction", "offset points", **style)
 
 
 def violins(ax: Axes, groups: Mapping[str, Array], colours: Mapping[str, str]) -> None:
     """Violins of the groups with enough different values, with median and quartiles as a box."""
-    import seaborn
-
     width = min(0.8, 0.25 * len(groups))
-    style: dict[str, Any] = {"saturation": 1, "cut": 0, "inner": None, "density_norm": "width"}
-    style |= {"linewidth": 0.8, "alpha": 0.28, "native_scale": True, "ax": ax}
-    for colour in dict.fromkeys(colours.values()):
-        x, y = _stacked([v if colours[name] == colour else v[:0] for name, v in groups.items()])
-        if len(y):
-            gap = np.diff(np.unique(x)).min(initial=len(groups)) if len(np.unique(x)) > 1 else 1
-            style["width"] = width / gap  # seaborn's unit is the smallest distance
-            seaborn.violinplot(x=x, y=y, color=colour, linecolor=colour, **style)
+    bodies(ax, list(groups.values()), [colours[name] for name in groups], width)
     for place, y in enumerate(groups.values()):
         if len(y):
             ends = [place - 0.28 * width, place + 0.28 * width]
             ax.plot(ends, [np.median(y)] * 2, color=INK, lw=1.5, zorder=3)
         if len(y) >= BOXED:
             ax.plot([place] * 2, np.quantile(y, [0.25, 0.75]), color=INK, lw=3, alpha=0.35)
+
+
+def bodies(
+    ax: Axes, groups: Sequence[Array], colours: Sequence[str], width: float, orient: str = "v"
+) -> None:
+    """The bodies of the violins, at 0, 1, … upwards or (`orient` h) sideways, one colour each."""
+    import seaborn
+
+    places, values = _stacked(groups)
+    if not len(values):
+        return
+    drawn = np.unique(places)
+    gap = np.diff(drawn).min() if len(drawn) > 1 else 1.0
+    x, y = (places, values) if orient == "v" else (values, places)
+    style: dict[str, Any] = {"saturation": 1, "cut": 0, "inner": None, "density_norm": "width"}
+    style |= {"linewidth": 0.8, "alpha": 0.28, "native_scale": True, "orient": orient}
+    style |= {"color": TRIAL, "width": width / gap}  # seaborn's unit is the smallest distance
+    known = len(ax.collections)
+    seaborn.violinplot(x=x, y=y, ax=ax, **style)
+    for body, place in zip(ax.collections[known:], drawn, strict=True):
+        body.set(facecolor=colours[int(place)], edgecolor=colours[int(place)])
 
 
 def _stacked(groups: Sequence[Array]) -> tuple[Array, Array]:
@@ -177,7 +207,7 @@ def tick(value: Any) -> str:
     """A level or a place on an axis, small numbers as powers."""
     if not isinstance(value, float):
         return str(value)
-    if value and abs(value) < 1e-3:
+    if value and not 1e-3 <= abs(value) < 1e5:
         mantissa, exponent = f"{value:.2e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"
     return f"{value:.3g}"
@@ -185,18 +215,32 @@ def tick(value: Any) -> str:
 
 def curves(ax: Axes, trials: Sequence[FrozenTrial], colour: str, label: str, width: float) -> None:
     """The reports of several trials over their steps, as one collection of lines."""
-    from matplotlib.collections import LineCollection
-
     reports = {t.number: sorted(t.intermediate_values.items()) for t in trials}
     finite = {n: [(step, y) for step, y in line if np.isfinite(y)] for n, line in reports.items()}
-    lines = {number: line for number, line in finite.items() if line}
-    if lines:
-        alpha = 0.5 if width < 1 else 1.0
-        style: dict[str, Any] = {"colors": colour, "linewidths": width, "alpha": alpha}
-        drawn = LineCollection(list(lines.values()), label=label, **style)
-        of_trials(drawn, lines)
-        ax.add_collection(drawn)
-        ax.autoscale_view()
+    known = {number: line for number, line in finite.items() if line}
+    lines(ax, list(known.values()), colour, label, width, list(known))
+
+
+def lines(
+    ax: Axes,
+    points: Sequence[Any],
+    colour: str,
+    label: str,
+    width: float,
+    numbers: Sequence[int] = (),
+) -> None:
+    """Lines of (step, value) as one collection, each that of a trial where `numbers` are given."""
+    from matplotlib.collections import LineCollection
+
+    if not points:
+        return
+    is_one_of_many = width < 1
+    style: dict[str, Any] = {"colors": colour, "linewidths": width, "label": label}
+    style |= {"alpha": 0.5 if is_one_of_many else 1.0, "zorder": 2 if is_one_of_many else 3}
+    drawn = LineCollection(points, **style)
+    of_trials(drawn, numbers)
+    ax.add_collection(drawn)
+    ax.autoscale_view()
 
 
 def jitter(count: int, width: float) -> Array:

@@ -10,13 +10,14 @@ significant in a study where none matters stays below LEVEL.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from analysis.encoding import Array, Column, Encoding
+from analysis.parallel import each
 from analysis.surrogates import Blind
 
 LEVEL = 0.05  # accepted chance of any false positive in a study
@@ -56,11 +57,12 @@ class Chance:
 
 def chance(
     units: Array,
-    blind: Sequence[Blind],
+    blind_to: Callable[[int], Blind],
     variance: float,
     columns: Sequence[Column],
     seed: int = 0,
     permutations: int = PERMUTATIONS,
+    tick: Callable[[], None] = lambda: None,
 ) -> Chance:
     """Test each parameter on what a model without it leaves unexplained.
 
@@ -71,12 +73,18 @@ def chance(
     count = len(units)
     order = np.tile(np.arange(count), (permutations + 1, 1))
     order[1:] = np.random.default_rng([seed, 1]).permuted(order[1:], axis=1)
-    left_over = max(float(np.var(left.residuals)) for left in blind)
-    scale = max(variance, left_over, np.finfo(float).tiny) * count
-    main = np.empty((len(columns), permutations + 1))
-    joint = np.empty_like(main)
-    for j, (column, left) in enumerate(zip(columns, blind, strict=True)):
-        main[j], joint[j] = _statistics(left, *curve_basis(column, units[:, j]), order)
+
+    def statistics(j: int) -> tuple[Array, Array, float]:
+        left = blind_to(j)
+        found = _statistics(left, *curve_basis(columns[j], units[:, j]), order)
+        return *found, float(np.var(left.residuals))
+
+    found = []
+    for one in each(statistics, range(len(columns))):
+        found.append(one)
+        tick()
+    main, joint, left_over = map(np.array, zip(*found, strict=True))
+    scale = max(variance, left_over.max(), np.finfo(float).tiny) * count
     return _judged(main / scale, joint)
 
 

@@ -19,9 +19,9 @@ are as good, and effects, pairs, bands and posterior draws need no Monte Carlo.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import combinations
 
 import numpy as np
@@ -29,16 +29,10 @@ import numpy as np
 from analysis.anova_kernel import Axis, Gram
 from analysis.encoding import Array, Column
 from analysis.fanova import Shares
+from analysis.likelihood import JITTER, most_probable
 
 MAX_TRIALS = 1000  # more than these are thinned at random: the cost is cubic
 MAX_TUNING_TRIALS = 300  # hyperparameters are found on no more than these
-JITTER = 1e-8
-
-# log-normal priors (mean, standard deviation of the log), and bounds, on standardised values
-LENGTH = (math.log(0.5), 0.8, math.log(0.05), math.log(5.0))
-SCALE = (math.log(0.3), 1.5, math.log(1e-5), math.log(10.0))
-MIXING = (0.0, 1.5, math.log(1e-3), math.log(30.0))
-NOISE = (math.log(0.2), 1.5, math.log(1e-5), math.log(2.0))
 
 
 @dataclass(frozen=True)
@@ -118,26 +112,28 @@ class GaussianProcessSurrogate:
 
     def predict(self, units: Array) -> Array:
         """Return the posterior mean at (M, D) positions, (M,)."""
-        return self.marginal(range(len(self.axes)), units)[0]
+        return self.marginal_mean(range(len(self.axes)), units)
+
+    def marginal_mean(self, subset: Sequence[int], units: Array) -> Array:
+        """Return the mean (M,) of the marginal of a subset at (M, |U|) positions."""
+        return self._mean(self._kernel(subset, units)[0])
 
     def marginal(self, subset: Sequence[int], units: Array) -> tuple[Array, Array]:
         """Return mean and standard deviation, (M,), of the marginal of a subset at (M, |U|)."""
         from scipy.linalg import solve_triangular
 
-        pairs = [self.axes[j].to_trials(units[:, i], self.lengths[j]) for i, j in enumerate(subset)]
-        cross = self._join([cross for cross, _ in pairs], subset)
-        own = self._join([own for _, own in pairs], subset)
+        cross, own = self._kernel(subset, units)
         known = solve_triangular(self.factor, cross.T, lower=True)
         variance = np.maximum(own - np.sum(known**2, axis=0), 0.0)
-        return self.centre + self.unit * (cross @ self.weights), self.unit * np.sqrt(variance)
+        return self._mean(cross), self.unit * np.sqrt(variance)
 
     def curve(self, column: int) -> Array:
         """Return the marginal mean at `columns[column].grid()`."""
-        return self.marginal((column,), self.columns[column].grid()[:, None])[0]
+        return self.marginal_mean((column,), self.columns[column].grid()[:, None])
 
     def component(self, subset: Sequence[int]) -> float:
         """Return the variance of one subset's own effect, of standardised values."""
-        product = np.prod([self.overlaps[j] for j in subset], axis=0)
+        product = _product(self.overlaps[j] for j in subset)
         scale = self.mixing ** (2 * (len(subset) - 1))
         return float(scale * (self.weights @ product @ self.weights))
 
@@ -146,7 +142,7 @@ class GaussianProcessSurrogate:
         main = np.array(
             [axis.weights @ c**2 for axis, c in zip(self.axes, self.curves, strict=True)]
         )
-        every = np.prod([1.0 + self.mixing**2 * overlap for overlap in self.overlaps], axis=0) - 1.0
+        every = _product(1.0 + self.mixing**2 * overlap for overlap in self.overlaps) - 1.0
         mean = float(self.weights @ every @ self.weights) / self.mixing**2
         total = mean + self.noise
         both = np.zeros((len(main), len(main)))
@@ -160,10 +156,15 @@ class GaussianProcessSurrogate:
 
     def leave_one_out(self) -> Array:
         """Return each trial's value less its prediction from all others, (N,)."""
-        from scipy.linalg import solve_triangular
+        return self.unit * self.weights / self._precisions
 
-        inverse = solve_triangular(self.factor, np.eye(len(self.values)), lower=True)
-        return np.asarray(self.unit * self.weights / np.sum(inverse**2, axis=0))
+    @cached_property
+    def _precisions(self) -> Array:
+        """The diagonal (N,) of the inverse of the trials' covariance."""
+        from scipy.linalg.lapack import dtrtri
+
+        inverse, _ = dtrtri(self.factor, lower=1)
+        return np.asarray(np.einsum("ij,ij->j", inverse, inverse))
 
     def draw_shares(self, count: int, rng: np.random.Generator) -> Array:
         """Return main-effect shares (count, D) of draws from the posterior.
@@ -202,15 +203,21 @@ class GaussianProcessSurrogate:
         return prior - known.T @ known, cross @ self.weights
 
     def _residual_freedom(self) -> float:
-        from scipy.linalg import solve_triangular
+        return max(self.noise * float(self._precisions.sum()), 2.0)
 
-        inverse = solve_triangular(self.factor, np.eye(len(self.values)), lower=True)
-        return max(self.noise * float(np.sum(inverse**2)), 2.0)
+    def _kernel(self, subset: Sequence[int], units: Array) -> tuple[Array, Array]:
+        """Return a subset's kernel of (M, |U|) positions with the trials (M, N) and itself (M,)."""
+        pairs = [self.axes[j].to_trials(units[:, i], self.lengths[j]) for i, j in enumerate(subset)]
+        cross = self._join([cross for cross, _ in pairs], subset)
+        return cross, self._join([own for _, own in pairs], subset)
+
+    def _mean(self, cross: Array) -> Array:
+        return np.asarray(self.centre + self.unit * (cross @ self.weights))
 
     def _join(self, kernels: Sequence[Array], subset: Sequence[int] | None = None) -> Array:
         scales = self.scales if subset is None else self.scales[list(subset)]
-        factors = [1.0 + self.mixing * s * k for s, k in zip(scales, kernels, strict=True)]
-        return np.asarray(1.0 + np.prod(factors, axis=0) / self.mixing)
+        factors = (1.0 + self.mixing * s * k for s, k in zip(scales, kernels, strict=True))
+        return np.asarray(1.0 + _product(factors) / self.mixing)
 
     def _solve(self, right: Array) -> Array:
         from scipy.linalg import cho_solve
@@ -234,85 +241,16 @@ def fit_gaussian_process(
     """
     order = np.random.default_rng([seed, 4]).permutation(len(values))
     tuning, kept = order[:tuning_trials], np.sort(order[:MAX_TRIALS])
-    prior = _prior(len(columns))
-    theta = prior[:, 0] if start is None else start
-    theta = _maximised(_axes(units[tuning], columns), values[tuning], theta, prior, iterations)
+    theta = most_probable(_axes(units[tuning], columns), values[tuning], start, iterations)
     return GaussianProcessSurrogate(
         tuple(columns), _axes(units[kept], columns), values[kept], theta
     )
 
 
-def log_posterior(theta: Array, axes: Sequence[Axis], values: Array) -> tuple[float, Array]:
-    """Return the negative log posterior of hyperparameters and its gradient, both exact.
-
-    `values` (N,) are standardised.  A covariance that is not positive definite gives infinity.
-    """
-    from scipy.linalg import cho_solve, cholesky
-
-    count = len(axes)
-    lengths, scales = np.exp(theta[:count]), np.exp(theta[count:-2])
-    mixing, noise = math.exp(theta[-2]), math.exp(theta[-1])
-    grams = [axis.gram(length) for axis, length in zip(axes, lengths, strict=True)]
-    factors = [1.0 + mixing * s * gram.trials for s, gram in zip(scales, grams, strict=True)]
-    others = _products_without(factors)
-    product = others[0] * factors[0]
-    covariance = 1.0 + product / mixing
-    covariance[np.diag_indices(len(values))] += noise + JITTER
-    try:
-        root = cholesky(covariance, lower=True)
-    except np.linalg.LinAlgError:
-        return math.inf, np.zeros_like(theta)
-    inverse = cho_solve((root, True), np.eye(len(values)))
-    weights = inverse @ values
-    pull = 0.5 * (inverse - np.outer(weights, weights))  # derivative by the covariance
-    gradient = np.empty_like(theta)
-    for j, (gram, other) in enumerate(zip(grams, others, strict=True)):
-        pulled = pull * other
-        gradient[j] = scales[j] * np.vdot(pulled, gram.slope)
-        gradient[count + j] = scales[j] * np.vdot(pulled, gram.trials)
-    gradient[-2] = gradient[count:-2].sum() - np.vdot(pull, product) / mixing
-    gradient[-1] = noise * np.trace(pull)
-    prior = _prior(count)
-    off = (theta - prior[:, 0]) / prior[:, 1]
-    value = 0.5 * (values @ weights) + np.log(np.diag(root)).sum() + 0.5 * off @ off
-    return float(value), gradient + off / prior[:, 1]
-
-
-def _maximised(
-    axes: Sequence[Axis], values: Array, start: Array, prior: Array, iterations: int
-) -> Array:
-    from scipy.optimize import minimize
-
-    standardised = (values - values.mean()) / (values.std() or 1.0)
-    found = minimize(
-        log_posterior,
-        np.clip(start, prior[:, 2], prior[:, 3]),
-        args=(axes, standardised),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=prior[:, 2:],
-        options={"maxiter": iterations},
-    )
-    return np.asarray(found.x)
+def _product(factors: Iterable[Array]) -> Array:
+    """Return the product of arrays of one shape, one of them in memory at a time."""
+    return reduce(np.multiply, factors)
 
 
 def _axes(units: Array, columns: Sequence[Column]) -> tuple[Axis, ...]:
     return tuple(Axis.of(column, units[:, j]) for j, column in enumerate(columns))
-
-
-def _prior(count: int) -> Array:
-    """Return one row (mean, deviation, low, high) a hyperparameter."""
-    return np.array([LENGTH] * count + [SCALE] * count + [MIXING, NOISE])
-
-
-def _products_without(factors: Sequence[Array]) -> list[Array]:
-    """Return for each factor the product of all others, without a division."""
-    ahead: list[Array] = [np.ones_like(factors[0])]
-    for factor in factors[:-1]:
-        ahead.append(ahead[-1] * factor)
-    behind = np.ones_like(factors[0])
-    result = list(ahead)
-    for j in reversed(range(len(factors))):
-        result[j] = ahead[j] * behind
-        behind = behind * factors[j]
-    return result

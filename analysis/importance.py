@@ -30,6 +30,7 @@ from analysis.importance_types import (
     Marginal,
     ParameterImportance,
 )
+from analysis.parallel import each
 from analysis.policies import POLICIES, Pruned, clipped, with_pruned
 from analysis.refits import (
     Refits,
@@ -141,7 +142,8 @@ def importances(
     larger = subset_importances(whole, wanted, refits)
     policies = {}
     if pruned:
-        policies = _by_policy(points, complete, pruned, distributions, direction, kind, seed)
+        mine = {} if quantile is not None else {policy: whole.shares(pairs=False)}
+        policies = _by_policy(points, complete, pruned, distributions, direction, kind, seed, mine)
     found = _Found(encoding, whole, choice, verdict, refits, larger, seed)
     return _assembled(head, remarks, found, len(target), policies)
 
@@ -233,11 +235,14 @@ def _question(objective: str, quantile: float | None) -> str:
 
 def _chance(encoding: Encoding, target: Array, shares: Shares, seed: int, ticker: Ticker) -> Chance:
     some, values = thinned(encoding, target, seed)
-    blind = []
-    for j in range(len(some.columns)):
-        blind.append(blind_to(some, values, j, seed))
-        ticker()
-    return chance(some.units, blind, shares.variance, some.columns, seed)
+    return chance(
+        some.units,
+        lambda j: blind_to(some, values, j, seed),
+        shares.variance,
+        some.columns,
+        seed,
+        tick=ticker,
+    )
 
 
 def _by_policy(
@@ -248,17 +253,23 @@ def _by_policy(
     direction: str,
     name: str,
     seed: int,
+    known: Mapping[str, Shares],
 ) -> dict[str, dict[str, float]]:
-    """Return the main effects under each policy for pruned trials, by one kind of surrogate."""
-    result = {}
-    for policy in POLICIES:
+    """Return the main effects under each policy for pruned trials, by one kind of surrogate.
+
+    `known` holds the shares under those policies that have been fitted already.
+    """
+
+    def main_effects(policy: str) -> dict[str, float]:
         used, target, _ = with_pruned(points, values, pruned, policy, direction)
         encoding = encode(used, distributions, seed)
         if _nothing_to_say(target, encoding):
-            continue
-        shares = fit(name, encoding, target, seed).shares(pairs=False)
-        result[policy] = dict(zip(encoding.names, map(float, shares.main), strict=True))
-    return result
+            return {}
+        shares = known.get(policy) or fit(name, encoding, target, seed).shares(pairs=False)
+        return dict(zip(encoding.names, map(float, shares.main), strict=True))
+
+    found = zip(POLICIES, each(main_effects, POLICIES), strict=True)
+    return {policy: shares for policy, shares in found if shares}
 
 
 def _check(

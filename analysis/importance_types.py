@@ -102,10 +102,15 @@ class Importances:
     quantile: float | None = None
     sampler: str | None = None
 
-    def _repr_html_(self) -> str:
-        from analysis.notebook_html import importances_html
+    def __repr__(self) -> str:
+        from analysis.display import importances_shown
 
-        return importances_html(self)
+        return importances_shown(self).text()
+
+    def _repr_html_(self) -> str:
+        from analysis.display import importances_shown
+
+        return importances_shown(self).html()
 
     def to_json(self) -> dict[str, Any]:
         """Return the document that `optuna-study importance --json` prints."""

@@ -13,12 +13,14 @@ import numpy as np
 
 from analysis import drawing
 from analysis.comparison import Comparison
+from analysis.display import own_names
 from analysis.encoding import Column, make_column
 from analysis.palette import (
     BEST,
     GRID,
     INK,
     MUTED,
+    ON_LINES,
     TRIAL,
     colour_of,
     in_house_style,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 MAX_AXES, MAX_LINES, MAX_PAIRED, MAX_RANGES, MAX_LEVELS = 7, 400, 8, 6, 9
 BEST_SHARE = 0.1  # of the trials stand out
 MOST_BEST = 40  # or no line of theirs could be followed
+ABSENT = -0.24  # where a line passes an axis whose parameter its trial did not have
 BANDED = 3  # trials or more have a band
 
 
@@ -86,8 +89,8 @@ def plot_parallel(
 ) -> Axes:
     """Every trial as a line through its parameters to its objective; the best tenth stands out.
 
-    Of many trials the best forty do, and of more than 400 ordinary ones an even choice is drawn.  A
-    parameter that a trial did not have interrupts its line.
+    Of many trials the best forty do, and of more than 400 ordinary ones an even choice is drawn.
+    The line of a trial that did not have a parameter passes below that parameter's axis.
     """
     ax = new_axes(ax)
     shown = ranges_of(data, result, objective)
@@ -96,6 +99,8 @@ def plot_parallel(
     height = (values - values.min()) / spread if spread else np.full(len(values), 0.5)
     kept = shown.columns[:MAX_AXES]
     lines = np.column_stack([shown.units[:, : len(kept)], height])  # (N, D + 1)
+    absent = np.isnan(lines).any(axis=0)  # (D + 1,)
+    lines[np.isnan(lines)] = ABSENT
     rest = np.arange(shown.leading, len(lines))
     rest = rest[:: max(-(-len(rest) // MAX_LINES), 1)]
     _lines(ax, shown, lines, rest, TRIAL, "trial", 0.6)
@@ -105,13 +110,16 @@ def plot_parallel(
         ax.plot([place] * 2, [0, 1], color=MUTED, lw=0.7, zorder=1.5)
     for place, column in enumerate(kept):
         _scale(ax, place, column)
+    for place in np.flatnonzero(absent).tolist():
+        ax.annotate("none", (place, ABSENT), ha="center", va="center", color=MUTED, bbox=ON_LINES)
     if len(values):
         _ends(ax, len(kept), drawing.tick(float(values.min())), drawing.tick(float(values.max())))
     names = [shortened(c.name, 14) for c in kept]
     names.append(shortened(label_of(data.objectives[data.index_of(objective)]), 14))
     ax.set_xticks(range(len(names)), names)
     ax.tick_params("x", length=0, pad=12)
-    ax.set(xlim=(-0.3, len(kept) + 0.3), ylim=(-0.03, 1.1), yticks=[])
+    low = ABSENT - 0.08 if absent.any() else -0.03
+    ax.set(xlim=(-0.3, len(kept) + 0.3), ylim=(low, 1.1), yticks=[])
     ax.grid(visible=False)
     ax.spines[["left", "bottom"]].set_visible(False)
     legend_above(ax)
@@ -140,13 +148,14 @@ def _scale(ax: Axes, place: int, column: Column) -> None:
         _ends(ax, place, drawing.tick(values[0]), drawing.tick(values[-1]))
         return
     style: dict[str, Any] = {"textcoords": "offset points", "va": "center", "color": INK}
+    style["bbox"] = ON_LINES
     for value, unit in zip(values, column.positions, strict=True):
         ax.annotate(shortened(drawing.tick(value), 14), (place, unit), (4, 0), **style)
 
 
 def _ends(ax: Axes, place: float, low: str, high: str) -> None:
     style: dict[str, Any] = {"ha": "center", "color": INK, "annotation_clip": False}
-    style["textcoords"] = "offset points"
+    style |= {"textcoords": "offset points", "bbox": ON_LINES}
     ax.annotate(shortened(low, 10), (place, 0), (0, -4), va="top", **style)
     ax.annotate(shortened(high, 10), (place, 1), (0, 3), va="bottom", **style)
 
@@ -234,3 +243,7 @@ def plot_gains(comparisons: Sequence[Comparison], ax: Axes | None = None) -> Axe
         ax.set_xlabel(f"gain in {METRICS[comparisons[0].a.metric].label}")
     ax.grid(axis="y", visible=False)
     return ax
+
+
+def __dir__() -> list[str]:
+    return own_names(globals())

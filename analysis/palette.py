@@ -33,6 +33,8 @@ CHANCE = "#b0528b"
 PAIR = "#56b4e9"
 PAPER = "#ffffff"
 
+ON_LINES = {"fc": PAPER, "ec": "none", "alpha": 0.85, "pad": 0.6}  # behind text that lines cross
+
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 SPLITS = ("dev", "general", "test")
 BASELINES = {"base": BASE, "default": DEFAULT, "plain": PAIR}
@@ -50,6 +52,7 @@ STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "grid.color": GRID,
     "grid.linewidth": 0.6,
+    "axes.formatter.useoffset": False,
     "text.color": INK,
     "text.parse_math": False,  # a name with a dollar sign is a name
     "xtick.color": MUTED,
@@ -111,6 +114,7 @@ def new_axes(ax: Axes | None) -> Axes:
 
 def legend_above(ax: Axes, handles: list[Any] | None = None, columns: int = 0) -> None:
     """A legend above the axes, where it covers no data; none if nothing is labelled."""
+    ax.yaxis.get_offset_text().set_horizontalalignment("right")  # a power of ten stands aside
     handles = ax.get_legend_handles_labels()[0] if handles is None else handles
     if handles:
         columns = columns or (len(handles) if len(handles) <= 3 else 3)

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis import drawing
 from analysis.confounding import formula_of, with_derived
+from analysis.display import own_names
 from analysis.distillation import WEIGHT
 from analysis.palette import (
     BASE,
@@ -57,9 +58,11 @@ def plot_importances(
 ) -> Axes:
     """Bars of the main effects with 95 % intervals and chance lines, then the largest pairs."""
     ax = new_axes(ax)
-    parameters = result.parameters[:bars]
     pairs = [i for i in result.interactions if i.importance >= SMALLEST_PAIR][:MAX_PAIRS]
-    pairs = pairs[: bars - len(parameters)]
+    every = [*(p.importance for p in result.parameters), *(i.importance for i in pairs)]
+    least = min(sorted(every, reverse=True)[:bars], default=0.0)
+    pairs = [pair for pair in pairs if pair.importance >= least]
+    parameters = result.parameters[: bars - len(pairs)]
     for row, p in enumerate(parameters):
         ax.barh(row, p.importance, 0.55, color=TRIAL if p.significant else BASE)
         ax.plot([p.null, p.null], [row - 0.42, row + 0.42], color=CHANCE, lw=1.6)
@@ -114,6 +117,8 @@ def plot_history(data: StudyData, ax: Axes | None = None, objective: str | None 
         best = better.accumulate(values)
         ax.step(numbers, best, where="post", color=BEST, lw=1.4, label="best so far")
     _pruned(ax, data)
+    if np.ptp(ax.get_xlim()) < 1:  # one trial
+        ax.set_xlim(ax.get_xlim()[0] - 1, ax.get_xlim()[1] + 1)
     drawing.baseline_lines(ax, data, data.objectives[index])
     drawing.keep_in_view(ax, values)
     ax.set(xlabel="trial", ylabel=shortened(label_of(data.objectives[index])))
@@ -294,19 +299,19 @@ def plot_learning_curves(data: StudyData, ax: Axes | None = None) -> Axes:
 def plot_training_losses(data: StudyData, ax: Axes | None = None) -> Axes:
     """Every trained model's training loss; a distilled one's holds its teacher's part."""
     ax = new_axes(ax)
-    best = data.best_trial.number if data.best_trial is not None else None
-    labels = {TRIAL: "trial", BEST: f"best (trial {best})"}
-    for row in data.evaluations:
-        points = _curve(row.details.get("training_losses", ()))
-        if row.split != "dev" or points is None:
-            continue
-        is_baseline = row.role == "baseline"
-        colour = colour_of(row.name) if is_baseline else BEST if row.trial_number == best else TRIAL
-        label = shortened(row.name) if is_baseline else labels.pop(colour, None)
-        is_one_of_many = colour == TRIAL
-        style: dict[str, Any] = {"color": colour, "lw": 0.7 if is_one_of_many else 1.6}
-        style["zorder"] = 2 if is_one_of_many else 3
-        ax.plot(*points.T, label=label, **style)
+    known = {
+        (row.role, row.trial_number, row.name): curve
+        for row in data.evaluations
+        if row.split == "dev"
+        and (curve := _curve(row.details.get("training_losses", ()))) is not None
+    }
+    trials = {n: c for (role, n, _), c in known.items() if role == "search" and n is not None}
+    if data.best_trial is not None and (best := data.best_trial.number) in trials:
+        drawing.lines(ax, [trials.pop(best)], BEST, f"best (trial {best})", 1.6, [best])
+    drawing.lines(ax, list(trials.values()), TRIAL, "trial", 0.7, list(trials))
+    for (role, _, name), curve in known.items():
+        if role == "baseline":
+            drawing.lines(ax, [curve], colour_of(name), shortened(name), 1.6)
     ax.set(xlabel="step", ylabel="training loss (nats)")
     legend_above(ax)
     return ax
@@ -344,11 +349,16 @@ def plot_pareto(data: StudyData, ax: Axes | None = None) -> Axes:
     trials = [t for t in data.ranked() if np.isfinite(t.values).all()]
     x, y = (np.array([t.values[i] for t in trials]) for i in (0, 1))
     drawing.dots(ax, x, y, [is_enqueued(t) for t in trials], [t.number for t in trials])
-    front = np.array(sorted(t.values for t in data.pareto_trials if np.isfinite(t.values).all()))
-    if len(front):
-        style: dict[str, Any] = {"color": BEST, "marker": "o", "ms": 4, "lw": 1.0}
-        ax.plot(front[:, 0], front[:, 1], label="not beaten in every objective", **style)
+    best = [t for t in data.pareto_trials if np.isfinite(t.values).all()]
+    best.sort(key=lambda t: t.values)
+    if best:
+        x, y = (np.array([t.values[i] for t in best]) for i in (0, 1))
+        drawing.front(ax, x, y, [t.number for t in best], "not beaten in every objective")
     one, two = (shortened(label_of(name)) for name in data.objectives[:2])
     ax.set(xlabel=one, ylabel=two)
     legend_above(ax)
     return ax
+
+
+def __dir__() -> list[str]:
+    return own_names(globals())

@@ -16,6 +16,7 @@ from analysis.evidence import Chance, intervals
 from analysis.fanova import Shares
 from analysis.gaussian_process import GaussianProcessSurrogate
 from analysis.importance_types import InteractionImportance, Marginal, ParameterImportance
+from analysis.parallel import each
 from analysis.surrogates import REFIT_TRIALS, Surrogate, refit
 
 DRAWS = 500  # of a Gaussian process's posterior
@@ -49,17 +50,23 @@ def refit_often(
     count, width = len(target), len(encoding.columns)
     size = min(max(count // 2, 2), REFIT_TRIALS)
     rng = np.random.default_rng([seed, 3])
+    halves = [rng.permutation(count)[:size] for _ in range(resamples)]
+
+    def said(b: int) -> tuple[Shares, list[float], list[Array]]:
+        part = refit(whole, encoding, target, halves[b], seed + b)
+        if isinstance(part, GaussianProcessSurrogate):
+            return part.shares(), [part.share_of(subset) for subset in subsets], []
+        return part.shares(), [], [part.curve(j) for j in range(width)]
+
     main, pairs = np.empty((resamples, width)), np.empty((resamples, width, width))
     curves = []
     larger = np.empty((resamples, len(subsets)))
-    for b in range(resamples):
-        part = refit(whole, encoding, target, rng.permutation(count)[:size], seed + b)
-        shares = part.shares()
+    for b, (shares, of_subsets, its_curves) in enumerate(each(said, range(resamples))):
         main[b], pairs[b] = shares.main, shares.pairs
-        if isinstance(part, GaussianProcessSurrogate):
-            larger[b] = [part.share_of(subset) for subset in subsets]
+        if its_curves:
+            curves.append(its_curves)
         else:
-            curves.append([part.curve(j) for j in range(width)])
+            larger[b] = of_subsets
         tick()
     return Refits(size / count, main, pairs, curves, None if curves else larger)
 

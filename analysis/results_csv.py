@@ -56,6 +56,7 @@ def load_csv(
         objectives=(objective,),
         directions=(direction,),
         frozen_trials=tuple(trials),
+        attributes={"space": str(space)} if isinstance(space, (str, Path)) else {},
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis import drawing
+from analysis.display import own_names
 from analysis.encoding import all_numbers
 from analysis.palette import (
     BASE,
@@ -27,7 +28,7 @@ from analysis.palette import (
     new_axes,
     shortened,
 )
-from analysis.study_data import StudyData
+from analysis.study_data import MAXIMIZE, StudyData
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -116,34 +117,44 @@ def plot_scores_beside(
 ) -> Axes:
     """A violin of the finished trials' objective for each study, every trial a dot."""
     ax = new_axes(ax)
-    groups = {
-        label: np.array([t.values[s.index_of(objective)] for t in s.complete], dtype=float)
-        for label, s in studies.items()
-    }
-    groups = {label: y[np.isfinite(y)] for label, y in groups.items()}
+    known = {label: _values(s, objective) for label, s in studies.items()}
+    groups = {label: np.array(list(of.values()), dtype=float) for label, of in known.items()}
     colours = dict(zip(groups, COLOURS, strict=False))
     drawing.violins(ax, groups, colours)
     for place, (label, y) in enumerate(groups.items()):
         x = place + drawing.jitter(len(y), 0.1)
-        ax.scatter(x, y, s=8, color=colours[label], alpha=0.6, linewidths=0)
+        drawn = ax.scatter(x, y, s=8, color=colours[label], alpha=0.6, linewidths=0)
+        drawing.of_trials(drawn, known[label], place)
     drawing.keep_in_view(ax, np.concatenate(list(groups.values())))
     drawing.level_axis(ax, [shortened(label, 18) for label in groups])
     ax.set_ylabel(shortened(label_of(objective)))
     return ax
 
 
+def _values(study: StudyData, objective: str) -> dict[int, float]:
+    """The finite values of the finished trials by their numbers."""
+    values = {t.number: study.value(t, objective) for t in study.complete}
+    return {number: y for number, y in values.items() if np.isfinite(y)}
+
+
 @in_house_style
 def plot_progress_beside(
     studies: Mapping[str, StudyData], objective: str, ax: Axes | None = None
 ) -> Axes:
-    """The best value known after so many finished trials, a stepped line a study."""
+    """The best value known after so many finished trials: a line a study, a dot an improvement."""
     ax = new_axes(ax)
-    for (label, study), colour, dashes in zip(studies.items(), COLOURS, DASHES, strict=False):
-        index = study.index_of(objective)
-        y = np.array([t.values[index] for t in study.complete], dtype=float)
-        better = np.fmax if study.directions[index] == "maximize" else np.fmin
-        style: dict[str, Any] = {"color": colour, "ls": dashes, "lw": 1.5, "where": "post"}
-        ax.step(np.arange(1, len(y) + 1), better.accumulate(y), label=shortened(label), **style)
+    for place, (label, study) in enumerate(studies.items()):
+        y = np.array([study.value(t, objective) for t in study.complete], dtype=float)
+        if not np.isfinite(y).any():
+            continue
+        is_gain = study.directions[study.index_of(objective)] == MAXIMIZE
+        best = (np.fmax if is_gain else np.fmin).accumulate(y)
+        style: dict[str, Any] = {"color": COLOURS[place], "ls": DASHES[place], "lw": 1.5}
+        x = np.arange(1, len(y) + 1)
+        ax.step(x, best, where="post", label=shortened(label), **style)
+        new = np.flatnonzero(np.isfinite(best) & (best != np.r_[np.nan, best[:-1]]))
+        drawn = ax.scatter(x[new], best[new], s=16, color=COLOURS[place], linewidths=0)
+        drawing.of_trials(drawn, [study.complete[i].number for i in new], place)
     ax.set(xlabel="finished trials", ylabel=f"best {shortened(label_of(objective))} so far")
     ax.locator_params("x", integer=True)
     legend_above(ax)
@@ -152,13 +163,19 @@ def plot_progress_beside(
 
 @in_house_style
 def plot_marginals_beside(
-    curves: Mapping[str, Marginal], objective: str, ax: Axes | None = None
+    curves: Mapping[str, Marginal | None], objective: str, ax: Axes | None = None
 ) -> Axes:
-    """One parameter's mean effect in each study, with its band; names as marks side by side."""
+    """One parameter's mean effect in each study, with its band; names as marks side by side.
+
+    A study that did not vary it, None, keeps its colour for the other figures.
+    """
     ax = new_axes(ax)
-    known = list(dict.fromkeys(v for curve in curves.values() for v in curve.values))
+    found = [curve for curve in curves.values() if curve is not None]
+    known = list(dict.fromkeys(v for curve in found for v in curve.values))
     numeric = all_numbers(known)
     for (label, curve), colour, dashes in zip(curves.items(), COLOURS, DASHES, strict=False):
+        if curve is None:
+            continue
         text = shortened(label)
         if not numeric:
             x = np.array([known.index(v) for v in curve.values])
@@ -168,11 +185,15 @@ def plot_marginals_beside(
         values = np.array(curve.values, dtype=float)
         ax.fill_between(values, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
         ax.plot(values, curve.mean, color=colour, ls=dashes, lw=1.4, label=text)
-    name = next(iter(curves.values())).name if curves else ""
+    name = found[0].name if found else ""
     if not numeric:
         drawing.level_axis(ax, [shortened(str(v), 14) for v in known])
-    elif any(c.is_log for c in curves.values()) and min(known) > 0:
+    elif any(c.is_log for c in found) and min(known) > 0:
         drawing.log_ticks(ax, "x", np.array(known, dtype=float))
     ax.set(xlabel=shortened(name, 40), ylabel=shortened(label_of(objective)))
     legend_above(ax)
     return ax
+
+
+def __dir__() -> list[str]:
+    return own_names(globals())

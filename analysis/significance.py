@@ -5,6 +5,10 @@ each.  So they are exchanged at random, example by example, and the p-value is h
 difference is then at least as large as observed (Riezler and Maxwell, 2005, "On some pitfalls in
 automatic evaluation and significance testing for MT"; sacreBLEU's `--paired-ar`).  Unlike the
 bootstrap's p-value this one is exact however few the examples.
+
+A difference that no drawn exchange reaches can be far rarer than one in so many.  What exchanges do
+to a mean is a sum of independent signs, so a difference of z standard deviations is as rare as
+2 exp(-z²/2) at most (Hoeffding, 1963); for scores that are no mean, as BLEU, that is approximate.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ FEWEST, MOST, PER_TEST = 2_000, 100_000, 100
 def exchanges_for(family: int) -> int:
     """How many exchanges a family of tests needs: Holm multiplies the smallest p by its size.
 
-    Where even the most could not bring that below 0.05 the fewest do.
+    Where even the most could not bring that below 0.05 the fewest do: beyond, the bound tells.
     """
     if family > 0.05 * MOST:
         return FEWEST
@@ -41,22 +45,29 @@ def exchange_p_values(
     rng = np.random.default_rng([seed, 6])
     n = len(base.values)
     step = max(CHUNK // max(n, 1), 1)
-    reached = np.zeros(len(others))
+    reached, squares = np.zeros(len(others)), np.zeros(len(others))
     for start in range(0, exchanges, step):
         size = (min(step, exchanges - start), n)
         swapped = rng.integers(2, size=size, dtype=np.int8).astype(np.float64)
         pairs = zip(differences, observed, strict=True)
-        reached += [_reached(swapped, base, *pair) for pair in pairs]
-    return np.asarray((reached + 1) / (exchanges + 1))
+        found = np.array([_exchanged(swapped, base, *pair) for pair in pairs])
+        reached, squares = reached + found[:, 0], squares + found[:, 1]
+    drawn = (reached + 1) / (exchanges + 1)
+    scale = np.maximum(squares / exchanges, np.finfo(float).tiny)
+    bound = 2 * np.exp(-(observed**2) / (2 * scale))
+    return np.where(reached == 0, np.minimum(drawn, bound), drawn)
 
 
-def _reached(swapped: Array, base: Statistics, difference: Array, observed: float) -> int:
-    """How many exchanges (R, N) give a difference as large as observed, up to rounding."""
+def _exchanged(
+    swapped: Array, base: Statistics, difference: Array, observed: float
+) -> tuple[int, float]:
+    """How many exchanges (R, N) differ as much as observed, up to rounding; their squares' sum."""
     aggregate = METRICS[base.metric].aggregate
     moved = swapped @ difference  # (R, S)
     own = base.values.sum(axis=0)
     found = np.abs(aggregate(own + difference.sum(axis=0) - moved) - aggregate(own + moved))
-    return int((found >= observed - 1e-9 * max(1.0, observed)).sum())
+    reached = int((found >= observed - 1e-9 * max(1.0, observed)).sum())
+    return reached, float(found @ found)
 
 
 def holm(p_values: Sequence[float] | Array, family: int = 0) -> Array:

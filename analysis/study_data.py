@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 MAXIMIZE, MINIMIZE = "maximize", "minimize"
 Who = int | str  # a trial's number, a baseline's name, or "best"
+INNER = {"all_counts", "baseline_value", "engine", "evaluations", "frozen_trials", "index_of"}
+INNER |= {"is_ours", "leaders", "sampled", "score_rows"}  # what the Tab key need not offer
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +42,16 @@ class StudyData:
     target: str  # where it was read from, without password
     objectives: tuple[str, ...]
     directions: tuple[str, ...]  # "maximize" or "minimize", one an objective
-    frozen_trials: tuple[FrozenTrial, ...] = field(repr=False)
-    attributes: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    spec_text: str | None = field(default=None, repr=False)
-    provenance: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    evaluations: tuple[EvaluationRow, ...] = field(default=(), repr=False)
-    score_rows: tuple[ScoreRow, ...] = field(default=(), repr=False)
-    examples: Mapping[str, Examples] = field(default_factory=dict, repr=False)
-    engine: Engine | None = field(default=None, repr=False)
-    leaders: tuple[FrozenTrial, ...] = field(default=(), repr=False)  # where trials are a sample
-    all_counts: Mapping[str, int] = field(default_factory=dict, repr=False)  # then: of the study
+    frozen_trials: tuple[FrozenTrial, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    spec_text: str | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    evaluations: tuple[EvaluationRow, ...] = ()
+    score_rows: tuple[ScoreRow, ...] = ()
+    examples: Mapping[str, Examples] = field(default_factory=dict)
+    engine: Engine | None = None
+    leaders: tuple[FrozenTrial, ...] = ()  # where trials are a sample
+    all_counts: Mapping[str, int] = field(default_factory=dict)  # then: of the study
 
     # ------------------------------------------------------------ the trials
 
@@ -260,10 +262,18 @@ class StudyData:
         splits = {e.split for e in self.evaluations if e.role != "confirm"}
         return tuple(sorted(splits, key=lambda s: (s != "dev", s)))
 
-    def _repr_html_(self) -> str:
-        from analysis.notebook_html import study_html
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__()} - INNER)
 
-        return study_html(self)
+    def __repr__(self) -> str:
+        from analysis.display import study_shown
+
+        return study_shown(self).text()
+
+    def _repr_html_(self) -> str:
+        from analysis.display import study_shown
+
+        return study_shown(self).html()
 
 
 def is_enqueued(trial: FrozenTrial) -> bool:

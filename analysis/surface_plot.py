@@ -13,6 +13,7 @@ import numpy as np
 
 from analysis import drawing
 from analysis.confounding import roles_in
+from analysis.display import own_names
 from analysis.encoding import all_numbers
 from analysis.palette import (
     CHANCE,
@@ -87,7 +88,8 @@ def _dots(ax: Axes, surface: Surface, data: StudyData) -> None:
         if one in p and other in p
     }
     x, y = np.array(list(at.values()), dtype=float).reshape(-1, 2).T
-    drawn = ax.scatter(x, y, s=7, color=INK, alpha=0.65, linewidths=0, label="trial")
+    style: dict[str, Any] = {"s": 7, "color": INK, "alpha": 0.65, "linewidths": 0}
+    drawn = ax.scatter(x, y, label="trial", clip_on=False, **style)
     drawing.of_trials(drawn, at)
 
 
@@ -125,3 +127,7 @@ def _axis(ax: Axes, which: str, surface: Surface, index: int) -> None:
         if len(values) <= MAX_LEVELS:
             axis.set_major_locator(FixedLocator(values))
             axis.set_minor_locator(NullLocator())
+
+
+def __dir__() -> list[str]:
+    return own_names(globals())

@@ -12,14 +12,15 @@ from analysis.encoding import Array, Column, Encoding
 from analysis.fanova import Shares, fit_forest
 from analysis.fanova_original import OriginalSurrogate, fit_original
 from analysis.gaussian_process import MAX_TRIALS, GaussianProcessSurrogate, fit_gaussian_process
+from analysis.parallel import each
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 FOLDS = 5
 REFIT_TREES = 24  # of a forest that is one of many
 REFIT_ITERATIONS = 15  # of a process that starts where the whole fit ended
 REFIT_TRIALS = 256  # a subsample needs no more
+QUICK_TUNING_TRIALS = 150  # of a process that need not be the best one
 BLIND_ITERATIONS = 25
-BLIND_TUNING_TRIALS = 150
 BLIND_GAIN = 0.7
 
 
@@ -116,17 +117,25 @@ def held_out_r2(
 
     The deviation is from the mean of the training folds, so predicting that mean scores zero.
     """
-    error, deviation = 0.0, 0.0
-    for held in folds(encoding.units, seed):
+
+    def errors(held: Mask) -> tuple[float, float]:
         known, seen = encoding.units[~held], values[~held]
         if name == "gp":
-            predicted = fit_gaussian_process(known, seen, encoding.columns, seed=seed).predict(
-                encoding.units[held]
+            fitted = fit_gaussian_process(
+                known, seen, encoding.columns, seed=seed, tuning_trials=QUICK_TUNING_TRIALS
             )
+            predicted = fitted.predict(encoding.units[held])
         else:
             predicted = _forest(seed).fit(known, seen).predict(encoding.units[held])
-        error += float(np.sum((values[held] - predicted) ** 2))
-        deviation += float(np.sum((values[held] - seen.mean()) ** 2))
+        wrong, apart = values[held] - predicted, values[held] - seen.mean()
+        return float(np.sum(wrong**2)), float(np.sum(apart**2))
+
+    import sklearn.ensemble  # noqa: F401  once, for all children
+
+    error, deviation = 0.0, 0.0
+    for squared_error, squared_deviation in each(errors, folds(encoding.units, seed)):
+        error += squared_error
+        deviation += squared_deviation
         tick()
     return 1.0 - error / deviation if deviation > 0 else 0.0
 
@@ -166,7 +175,7 @@ def blind_to(encoding: Encoding, values: Array, column: int, seed: int = 0) -> B
         return Blind(centred, np.outer(centred, centred))
     # the test is exact however good this fit is: a quick one will do
     fitted = fit_gaussian_process(
-        others, values, columns, None, BLIND_ITERATIONS, seed, BLIND_TUNING_TRIALS
+        others, values, columns, None, BLIND_ITERATIONS, seed, QUICK_TUNING_TRIALS
     )
     left = fitted.leave_one_out()
     share = fitted.scales / fitted.scales.sum()

@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis import drawing
-from analysis.palette import BEST, in_house_style, label_of, legend_above, new_axes, shortened
+from analysis.display import own_names
 from analysis.palette import colour_of as colour_of_model
+from analysis.palette import in_house_style, label_of, legend_above, new_axes, shortened
 from analysis.study_data import MAXIMIZE, StudyData, is_enqueued
 from analysis.targets import SECONDS, value_of
 from study.metrics import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from optuna.trial import FrozenTrial
 
 COSTS = ("trainable_parameters", "train_seconds", "peak_memory_bytes", SECONDS)
-UNITS = {"train_seconds": "seconds of training", "peak_memory_bytes": "peak memory, bytes"}
+UNITS = {"train_seconds": "seconds of training", "peak_memory_bytes": "MB of peak memory"}
+SCALES = {"peak_memory_bytes": 1e-6}  # from what is stored to the unit that is shown
 SPREAD = 1.02  # a cost whose largest value is less than this times the smallest is no choice
 
 
@@ -30,6 +33,7 @@ SPREAD = 1.02  # a cost whose largest value is less than this times the smallest
 class TradeOff:
     """One objective against one cost: x and y are (N,), N COMPLETE trials with both.
 
+    x is in the unit that `cost_label` names.
     `front` holds the positions of the trials that no other beats in both, the cheapest first.
     """
 
@@ -56,7 +60,7 @@ def trade_offs(data: StudyData, objective: str | None = None) -> list[TradeOff]:
 
 def trade_off(data: StudyData, cost: str, objective: str | None = None) -> TradeOff:
     """Return the objective against one number of which less is better."""
-    trials = [(t, value_of(data, t, cost)) for t in data.ranked(objective)]
+    trials = [(t, cost_of(data, t, cost)) for t in data.ranked(objective)]
     trials = [(t, x) for t, x in trials if np.isfinite(x) and np.isfinite(data.value(t, objective))]
     index = data.index_of(objective)
     sign = -1.0 if data.directions[index] == MAXIMIZE else 1.0
@@ -92,13 +96,15 @@ def plot_trade_off(data: StudyData, found: TradeOff, ax: Axes | None = None) -> 
     ax = new_axes(ax)
     drawing.dots(ax, found.x, found.y, found.enqueued, found.numbers)
     at = list(found.front)
-    style: dict[str, Any] = {"color": BEST, "marker": "o", "ms": 4, "lw": 1.0}
-    ax.step(found.x[at], found.y[at], where="post", label="none better and cheaper", **style)
+    numbers = [found.numbers[place] for place in at]
+    label = "none better and cheaper"
+    drawing.front(ax, found.x[at], found.y[at], numbers, label, drawstyle="steps-post")
     for name in data.baselines:
         x, y = (data.baseline_value(name, n) for n in (found.cost, found.objective))
         if x and y is not None:  # the untrained base costs nothing, which no logarithm shows
-            style = {"color": colour_of_model(name), "marker": "s", "s": 26, "linewidths": 0}
-            ax.scatter(x, y, label=shortened(name), **style)
+            style: dict[str, Any] = {"marker": "s", "s": 26, "linewidths": 0}
+            style["color"] = colour_of_model(name)
+            ax.scatter(x * SCALES.get(found.cost, 1.0), y, label=shortened(name), **style)
     if found.x.min() > 0 and found.x.max() > 3 * found.x.min():
         drawing.log_ticks(ax, "x", found.x)
     drawing.keep_in_view(ax, found.y)
@@ -107,6 +113,15 @@ def plot_trade_off(data: StudyData, found: TradeOff, ax: Axes | None = None) -> 
     return ax
 
 
+def cost_of(data: StudyData, trial: FrozenTrial, cost: str) -> float:
+    """What a COMPLETE trial cost, in the unit that `cost_label` names; NaN where it is unknown."""
+    return SCALES.get(cost, 1.0) * value_of(data, trial, cost)
+
+
 def cost_label(cost: str) -> str:
     """A cost in words, with its unit."""
     return UNITS.get(cost, cost.replace("_", " "))
+
+
+def __dir__() -> list[str]:
+    return own_names(globals())

@@ -87,6 +87,7 @@ def importance(
     as_json: AsJson = False,
 ) -> None:
     """Show what mattered, and how sure that is."""
+    from analysis.parallel import every_core
     from reports.asked import Question
 
     asked = Question(
@@ -102,7 +103,7 @@ def importance(
         seed=seed,
     )
     data = load(target, study_name, space, objective, direction)
-    with progress_bar("what mattered") as progress:
+    with progress_bar("what mattered") as progress, every_core():
         document, table = asked.answer(data, progress)
     if as_json:
         print_json(document)
@@ -137,6 +138,7 @@ def report(
 ) -> None:
     """Write a study, or several side by side, as one HTML page that needs no network."""
     from analysis.palette import printable
+    from analysis.parallel import every_core
     from reports.asked import Question
     from reports.build import report_page
     from reports.files import check_format, save_figures, save_tables
@@ -146,9 +148,10 @@ def report(
     check_format(format_)
     named = _named(targets, study_name or [])
     studies = [load(target, name, space, objective, direction) for target, name in named]
-    with progress_bar("the report") as progress:
+    with progress_bar("the report") as progress, every_core():
         page = report_page(studies, surrogate=surrogate, progress=progress)
-    path = write(render(page), out or _report_path(targets[0] if len(studies) == 1 else None))
+        document = render(page)
+    path = write(document, out or _report_path(targets[0] if len(studies) == 1 else None))
     results().print(printable(path), markup=False, highlight=False, soft_wrap=True)
     for folder, files in (
         (csv, save_tables(page, csv) if csv else []),
@@ -232,9 +235,11 @@ def _compare_adapters(
 ) -> None:
     """Show one study's base against its adapters."""
     from analysis.adapters import against_base
+    from analysis.parallel import every_core
     from reports import terminal_adapters
 
-    found = against_base(data, metrics, split, numbers)
+    with every_core():
+        found = against_base(data, metrics, split, numbers)
     if csv is not None:
         terminal_adapters.write_csv(found, csv)
     if as_json:
@@ -294,11 +299,12 @@ def next_(
 ) -> None:
     """Write the next study file from what this study taught, each change with its reason."""
     from analysis.next_study import proposal_of
+    from analysis.parallel import every_core
     from reports.next_file import next_file, next_name, write_new
     from reports.next_study import next_table
 
     data = load_run(target, study_name)
-    with progress_bar("what mattered") as progress:
+    with progress_bar("what mattered") as progress, every_core():
         proposal = proposal_of(data, resamples=resamples, progress=progress)
     if as_json:
         print_json(proposal.to_json())

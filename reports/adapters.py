@@ -16,7 +16,6 @@ from analysis.adapter_plots import (
 from analysis.adapters import Adapters
 from analysis.looks import Look
 from reports.adapter_words import caution, gaming, noise
-from reports.figures import draw
 from reports.page import Cell, Figure, Figures, Part, Prose, Section, Table
 from reports.results import Results
 from reports.tables import cell
@@ -204,12 +203,14 @@ def _figures(found: Adapters, best: str) -> list[Figure]:
         name = METRICS[metric].label
         bars = partial(plot_adapter_bars, found, metric, best=best)
         figures.append(
-            draw(f"bars-{metric}", bars, _alt(found, metric), f"{name}: corpus scores", size)
+            Figure(f"bars-{metric}", bars, _alt(found, metric), f"{name}: corpus scores", size)
         )
         if any(has_spread(found.examples[m.name, metric]) for m in (found.base, *found.adapters)):
             spread = partial(_violins_with_boxes, found, metric, best)
             alt = f"Violins and boxes of the {name} of single examples, base first."
-            figures.append(draw(f"violins-{metric}", spread, alt, f"{name}: single examples", size))
+            figures.append(
+                Figure(f"violins-{metric}", spread, alt, f"{name}: single examples", size)
+            )
     return figures
 
 

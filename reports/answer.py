@@ -13,6 +13,7 @@ from reports.results import Results
 from reports.wording import (
     baseline,
     configuration,
+    counted,
     interval,
     listing,
     number,
@@ -20,7 +21,8 @@ from reports.wording import (
 )
 from study.metrics import METRICS
 
-SMALL_SHARE = 0.05
+SMALL_SHARE, SMALLEST = 0.05, 0.005  # of the variance; the second is nothing in two decimals
+NOTHING_ELSE = " Nothing else rose above chance."
 LARGE_SPAN = 0.2  # of a share, by the treatment of pruned trials
 
 
@@ -28,7 +30,8 @@ def answer(results: Results) -> tuple[str, ...]:
     """The sentences that the page opens with."""
     data = results.data
     if not data.complete:
-        return ("No trial of this study has finished yet, so there is nothing to say about it.",)
+        so_far = f" ({counted(data.counts)})" if data.counts else ""
+        return (f"No trial of this study has finished yet{so_far}: there is nothing to say of it.",)
     found = [
         _best(results),
         _gain(results),
@@ -57,10 +60,10 @@ def _best(results: Results) -> str:
         )
     given = f", with {configuration(best.params)}" if best.params else ""
     where = " on the dev examples" if results.metric == data.objective else ""
-    return (
-        f"Best of {len(data.complete)} finished trials is trial {best.number}{given}: "
-        f"{label_of(data.objective)} {number(data.value(best))}{where}."
-    )
+    count = len(data.complete)
+    first = f"Best of {count} finished trials" if count > 1 else "The only finished trial"
+    reached = f"{label_of(data.objective)} {number(data.value(best))}{where}"
+    return f"{first} is trial {best.number}{given}: {reached}."
 
 
 def _values(results: Results) -> str:
@@ -100,17 +103,34 @@ def _importance(result: Importances | None) -> str:
     if result is None or not result.parameters or not result.reliable:
         return ""
     beyond = [p for p in result.parameters if p.significant]
+    pairs = _together(result)
     if not beyond:
-        return "No parameter rose above what chance would give."
+        return f"No parameter alone rose above what chance would give.{pairs}"
     top, *others = beyond
-    large = [f"{p.name} ({share(p.importance)})" for p in others if p.importance >= SMALL_SHARE]
-    small = [f"{p.name} ({share(p.importance)})" for p in others if p.importance < SMALL_SHARE]
-    said = f"What matters{' most' if others else ''} is {top.name}: {_share(top)}"
+    large = [_with_share(p) for p in others if p.importance >= SMALL_SHARE]
+    small = [_with_share(p) for p in others if p.importance < SMALL_SHARE]
+    said = f"What matters{' most' if others or pairs else ''} is {top.name}: {_share(top)}"
     said += f", then {listing(large)}." if large else "."
     if small:
         said += f" A small effect, yet beyond chance: {listing(small)}."
-    silent = len(beyond) < len(result.parameters)
-    return said + (" Nothing else rose above chance." if silent else "")
+    if len(beyond) < len(result.parameters):
+        said += " No other parameter alone rose above chance." if pairs else NOTHING_ELSE
+    return said + pairs
+
+
+def _with_share(effect: ParameterImportance) -> str:
+    size = share(effect.importance) if effect.importance >= SMALLEST else f"below {2 * SMALLEST}"
+    return f"{effect.name} ({size})"
+
+
+def _together(result: Importances) -> str:
+    """The pairs that hold much of the variance beyond what both do alone, and surely some."""
+    large = [
+        f"{' × '.join(pair.names)} ({share(pair.importance)})"
+        for pair in result.interactions
+        if pair.importance >= SMALL_SHARE and pair.ci is not None and pair.ci[0] >= SMALLEST
+    ]
+    return f" Beyond what each does alone, together act {listing(large)}." if large else ""
 
 
 def _share(effect: ParameterImportance) -> str:

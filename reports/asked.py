@@ -68,7 +68,7 @@ class Question:
         self, data: StudyData, progress: Callable[[int, int], None] | None
     ) -> tuple[dict[str, Any], RenderableType]:
         """fANOVA's answer and, where it can be believed, what acts as one."""
-        from analysis.asking import capacity_of, confounding_of, importances_of
+        from analysis.asking import capacity_of, confounding_of, fits_of, importances_of
 
         found = importances_of(
             data,
@@ -86,8 +86,9 @@ class Question:
         joint = size = None
         if found.reliable and self.best is None:
             few = min(self.resamples, JOINT_RESAMPLES)
-            joint = confounding_of(data, self.objective, self.seed, few)
-            size = capacity_of(data, self.objective, self.seed, few)
+            fits = fits_of(data, self.objective, self.seed, few)
+            joint = confounding_of(data, self.objective, fits=fits)
+            size = capacity_of(data, self.objective, fits=fits)
         beside = {"confounding": joint, "capacity": size}
         document = {key: None if v is None else v.to_json() for key, v in beside.items()}
         return {**found.to_json(), **document}, importance_table(found, joint, size)

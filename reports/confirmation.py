@@ -9,8 +9,7 @@ from rich.text import Text
 
 from analysis.confirmation import Confirmation, Luck, Retrained, Tested
 from analysis.confirmation_plot import plot_confirmation
-from reports.figures import draw
-from reports.page import Beside, Cell, Figures, Prose, Section, Table
+from reports.page import Beside, Cell, Figure, Figures, Prose, Section, Table
 from reports.results import Results
 from reports.terminal import empty_table, plain
 from reports.wording import alike, baseline, interval, listing, number, probability, signed
@@ -32,7 +31,9 @@ def confirmation_section(results: Results) -> Section | None:
         f"{model.name} {listing(map(number, model.scores.tolist()))}"
         for model in (found.winner, *found.others)
     )
-    figure = draw("confirmation", partial(plot_confirmation, found), f"{alt}.", "A dot a training")
+    figure = Figure(
+        "confirmation", partial(plot_confirmation, found), f"{alt}.", "A dot a training"
+    )
     return Section(
         "confirmation",
         "The winner, tested",

@@ -8,7 +8,6 @@ from analysis import plots
 from analysis.comparison import Comparison
 from analysis.distillation import WEIGHT, Distillation, WeightBin, distillation_of
 from analysis.palette import label_of
-from reports.figures import draw
 from reports.page import Beside, Cell, Figure, Figures, Part, Prose, Section, Table
 from reports.results import Results
 from reports.tables import cell
@@ -91,7 +90,7 @@ def _curve_table(found: Distillation) -> Table:
 
 
 def _figure(results: Results, found: Distillation) -> Figure:
-    return draw(
+    return Figure(
         "distillation",
         partial(plots.plot_weight_curve, results.data, found),
         f"{label_of(found.objective)} of every trial over {WEIGHT}, with the mean of each bin.",

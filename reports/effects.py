@@ -18,8 +18,19 @@ from reports.evidence import (
     policy_rows,
     policy_verdict,
 )
-from reports.figures import SMALL, draw
-from reports.page import Beside, Cell, Facts, Figure, Figures, Listing, Part, Prose, Section, Table
+from reports.page import (
+    SMALL,
+    Beside,
+    Cell,
+    Facts,
+    Figure,
+    Figures,
+    Listing,
+    Part,
+    Prose,
+    Section,
+    Table,
+)
 from reports.results import Results
 from reports.tables import share_cell
 from reports.wording import interval, number, share
@@ -48,7 +59,7 @@ def importance_section(results: Results) -> Section | None:
 
 def _importance_parts(result: Importances, index: int) -> list[Part]:
     top = result.parameters[0]
-    figure = draw(
+    figure = Figure(
         f"importance-{index}",
         partial(plots.plot_importances, result),
         f"Importances for {result.objective}: {top.name} leads with {share(top.importance)} of the "
@@ -74,7 +85,7 @@ def _interactions(result: Importances, index: int) -> Figure:
     if strongest is not None:
         said = f"the strongest pair is {' × '.join(strongest.names)} with "
         said += share(strongest.importance)
-    return draw(
+    return Figure(
         f"interactions-{index}",
         partial(overview_plots.plot_interactions, result),
         f"Shares as a matrix, single parameters on the diagonal, pairs below it; {said}.",
@@ -139,7 +150,7 @@ def level_section(results: Results) -> Section | None:
         if len(slice_of(data, name).levels) > 1
     ]
     figures = tuple(
-        draw(
+        Figure(
             f"level-{index}",
             partial(plots.plot_score_by_level, data, name),
             f"{label_of(data.objective)} for each level of {name}; {_best_level(results, name)}",
@@ -170,7 +181,9 @@ def _best_level(results: Results, name: str) -> str:
     }
     choose = max if results.data.direction == "maximize" else min
     level = choose(medians, key=lambda v: medians[v])
-    return f"best median at {number(level)} ({number(medians[level])})."
+    count = int((shown.x == shown.levels.index(level)).sum())
+    trials = "1 trial" if count == 1 else f"{number(count)} trials"
+    return f"best median at {number(level)} ({number(medians[level])}, {trials})."
 
 
 def slice_section(results: Results) -> Section | None:
@@ -178,7 +191,7 @@ def slice_section(results: Results) -> Section | None:
     data, result = results.data, results.importance
     curves = {m.name: m for m in result.marginals} if result else {}
     figures = tuple(
-        draw(
+        Figure(
             f"slice-{index}",
             partial(plots.plot_slice, data, name, marginal=curves.get(name)),
             f"{data.objective} of every finished trial over {name}.",
@@ -207,7 +220,10 @@ def parallel_section(results: Results) -> Section | None:
     data = results.data
     if len(data.complete) < 5 or len(varied_parameters(data)) < 2:
         return None
-    figure = draw(
+    absent = ""
+    if any(name not in t.params for t in data.complete for name in data.distributions):
+        absent = " A line passes below the axis of a parameter that its trial did not have."
+    figure = Figure(
         "parallel",
         partial(overview_plots.plot_parallel, data, result=results.importance),
         f"Every finished trial as a line through its parameters to its {label_of(data.objective)}; "
@@ -219,6 +235,6 @@ def parallel_section(results: Results) -> Section | None:
         "All parameters at once",
         "Every line is a finished trial, from its parameters to its score; of more than 400 an "
         "even choice. Where the lines of the best run together, good trials agree; where they "
-        "spread, that parameter is free.",
+        f"spread, that parameter is free.{absent}",
         (Figures((figure,), "full"),),
     )

@@ -11,17 +11,19 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from markupsafe import Markup
+
 from analysis import palette
+from analysis.parallel import each
 from reports.page import Figure
 from study.errors import InputError
 
-WIDE, SMALL, CARD = (4.8, 3.1), (3.6, 2.7), (3.5, 1.7)  # inches; the text is 8 points in all
 FORMATS = ("png", "svg", "pdf")
 
 THEME = {
@@ -44,19 +46,20 @@ PLACE = re.compile(r"-?\d+\.\d{3,}")
 OF_A_TRIAL = "trial:"
 
 
-def draw(
-    identifier: str,
-    plot: Callable[[Any], Any],
-    alt: str,
-    caption: str = "",
-    size: tuple[float, float] = WIDE,
-) -> Figure:
-    """Return what `plot(ax)` draws as a figure of the page."""
+def drawn(figures: Sequence[Figure]) -> dict[str, Markup]:
+    """Return each figure's SVG by its identifier."""
+    import seaborn  # noqa: F401  once, for all children
+
+    return dict(zip((f.identifier for f in figures), map(Markup, each(svg, figures)), strict=True))
+
+
+def svg(figure: Figure) -> str:
+    """Return a figure as the page shows it, its text escaped."""
     import matplotlib as mpl
 
-    with mpl.rc_context({**palette.STYLE, "svg.hashsalt": identifier}):
-        svg = _svg(_canvas(plot, size), identifier, alt)
-    return Figure(identifier, svg, alt, caption, size, plot)
+    with mpl.rc_context({**palette.STYLE, "svg.hashsalt": figure.identifier}):
+        canvas = _canvas(figure.plot, figure.size)
+        return _svg(canvas, figure.identifier, figure.alt)
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -100,9 +103,7 @@ def _lacking_glyphs() -> Iterator[None]:
 
 def _trials_as_links(canvas: Any, keep: bool = True) -> None:
     """Turn the numbers that `drawing.of_trials` left with marks into links, one a mark."""
-    from matplotlib.collections import Collection
-
-    for marks in canvas.findobj(Collection):
+    for marks in (marks for ax in canvas.axes for marks in ax.collections):
         gid = marks.get_gid() or ""
         if gid.startswith(OF_A_TRIAL):
             marks.set_gid(None)

@@ -7,8 +7,7 @@ from functools import partial
 from analysis import overview_plots, plots
 from analysis.overview_plots import MAX_RANGES, has_bands
 from analysis.palette import label_of
-from reports.figures import CARD, draw
-from reports.page import KeyFigure
+from reports.page import CARD, Figure, KeyFigure
 from reports.results import Results
 from reports.wording import baseline, configuration, interval, listing, number, share, signed
 from study.metrics import METRICS
@@ -32,7 +31,7 @@ def to_use(results: Results, identifier: str = "to-use", study: str = "") -> Key
         return KeyFigure("–", label, "no finished trial")
     figure = None
     if best.params and len(data.complete) > 1:
-        figure = draw(
+        figure = Figure(
             identifier,
             partial(overview_plots.plot_best_in_ranges, data, result=results.importance),
             f"Where the best trial lies in the range of each parameter: "
@@ -41,7 +40,8 @@ def to_use(results: Results, identifier: str = "to-use", study: str = "") -> Key
             + (" Band: where the best tenth lies." if has_bands(data) else ""),
             CARD,
         )
-    note = f"trial {best.number} of {len(data.complete)} finished"
+    count = len(data.complete)
+    note = f"trial {best.number}, " + (f"best of {count} finished" if count > 1 else "the only one")
     return KeyFigure(number(data.value(best)), label, note, figure)
 
 
@@ -51,7 +51,7 @@ def _gained(results: Results) -> KeyFigure | None:
     first, *others = results.comparisons
     than = [f"{signed(c.difference)} over {baseline(c.b.name, results.method)}" for c in others]
     note = f"95 % interval {interval(first.ci)}" + (f"; {listing(than)}" if than else "")
-    figure = draw(
+    figure = Figure(
         "gained",
         partial(overview_plots.plot_gains, results.comparisons),
         "Difference to each baseline with its 95 % interval: "
@@ -73,7 +73,7 @@ def _mattered(results: Results) -> KeyFigure | None:
     top = result.parameters[0]
     if not result.reliable or not top.significant:
         return KeyFigure("open", "what mattered", "the evidence is too thin to say")
-    figure = draw(
+    figure = Figure(
         "mattered",
         partial(plots.plot_importances, result, bars=BARS, legend=False),
         "Shares of the variance: "

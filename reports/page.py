@@ -1,8 +1,7 @@
 """What a page consists of: plain data that the templates draw and a test can look at.
 
-Every text is plain text; the templates escape it.  The only ready-made markup is a figure's SVG,
-which `reports.figures` serialises itself; beside it stands what drew it, so that a figure can be
-saved in another format.
+Every text is plain text; the templates escape it.  A figure is what draws it: `reports.figures`
+makes the page's SVG of it, or a file of another format.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 Sortable = float | str
+WIDE, SMALL, CARD = (4.8, 3.1), (3.6, 2.7), (3.5, 1.7)  # inches; a figure's text is 8 points
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,13 @@ class Prose:
 
 @dataclass(frozen=True)
 class Figure:
-    """One drawing: `svg` is safe markup, `alt` says in words what is to be seen."""
+    """One drawing: `plot` makes it on given Axes, `alt` says in words what is to be seen."""
 
     identifier: str
-    svg: str
+    plot: Callable[[Any], Any] = field(repr=False, compare=False)
     alt: str
-    caption: str
-    size: tuple[float, float]  # inches
-    plot: Callable[[Any], Any] = field(repr=False, compare=False)  # draws on given Axes
+    caption: str = ""
+    size: tuple[float, float] = WIDE
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,7 @@ class Table:
     """A table with a header row; the rows named in `marked` stand out.
 
     `choices` names the column by whose few values the rows can be chosen; None for no filter.
+    Where rows are trials, `keys` holds what the marks of the figures call each of them.
     """
 
     kind: ClassVar[str] = "table"
@@ -78,6 +78,12 @@ class Table:
     sortable: bool = False
     marked: frozenset[int] = frozenset()
     choices: str | None = None
+    keys: tuple[str, ...] = ()
+
+    @property
+    def numeric(self) -> frozenset[int]:
+        """The places of the columns that hold numbers."""
+        return frozenset(i for row in self.rows for i, cell in enumerate(row) if cell.numeric)
 
     @property
     def name(self) -> str:
@@ -122,11 +128,12 @@ class Samples:
 
 @dataclass(frozen=True)
 class Code:
-    """A text to be shown as it is, folded away."""
+    """A text to be shown as it is, folded away unless `unfolded`."""
 
     kind: ClassVar[str] = "code"
     title: str
     text: str
+    unfolded: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from analysis.confounding import Confounding, with_derived
 from analysis.palette import label_of
 from analysis.surface_plot import plot_surface
 from analysis.surfaces import Surface
-from reports.figures import draw
 from reports.page import Cell, Figure, Figures, Part, Prose, Section, Table
 from reports.results import Results
 from reports.tables import share_cell
@@ -57,7 +56,7 @@ def _surface(results: Results) -> list[Figure]:
     objective = label_of(results.data.objective)
     spread = 1.96 * float(np.median(surface.deviation))
     return [
-        draw(
+        Figure(
             "surface",
             partial(plot_surface, surface, results.data),
             f"Mean {objective} over {one} and {other}: {_peak(surface, results.data.direction)}.",
@@ -81,7 +80,8 @@ def _over_product(results: Results, found: Confounding) -> list[Figure]:
     if len(best.uses) < 2 or not all(best.name in with_derived(t.params) for t in data.complete):
         return []
     alt = f"{label_of(data.objective)} of every finished trial over {best.formula}."
-    return [draw("product", partial(plots.plot_derived, data, best.name), alt, alt)]
+    plot = partial(plots.plot_derived, data, best.name)
+    return [Figure("product", plot, alt, f"{alt} The large dot is the best.")]
 
 
 def _product(found: Confounding) -> str:

@@ -7,12 +7,15 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from analysis.trials import StudyData, is_enqueued
+from reports.commands import commands, run_names
+from reports.evidence import EVALUATORS, SURROGATES
 from reports.page import Code, Facts, Part, Section
 from reports.results import Results
 from reports.tables import space_table
 from reports.wording import STATES, moment, number
 
 INTERNAL = ("objectives", "adapters")  # what the page says elsewhere
+READING = "What is needed to judge these results, and to get them again."
 PAGE_PACKAGES = ("optuna-study", "optuna", "scikit-learn", "numpy", "matplotlib", "seaborn")
 
 
@@ -31,14 +34,26 @@ def provenance_section(results: Results) -> Section:
     space = space_table(data)
     if space is not None:
         parts.append(space)
+    if (again := commands([results])) is not None:
+        parts.append(again)
     if data.spec_text:
         parts.append(Code("The study file as run", data.spec_text))
-    return Section(
-        "provenance",
-        "Where the numbers come from",
-        "What is needed to judge these results, and to get them again.",
-        tuple(parts),
-    )
+    return Section("provenance", "Where the numbers come from", READING, tuple(parts))
+
+
+def provenance_of_all(named: Mapping[str, Results]) -> Section:
+    """The same for several studies: where each was read, and the commands; the rest is on its page.
+
+    The mapping is label → results.
+    """
+    studies = list(named.values())
+    parts: list[Part] = [Facts(label, _study(r.data)) for label, r in named.items()]
+    parts.append(Facts("Analysis", {name: _version(name) for name in PAGE_PACKAGES}))
+    if (again := commands(studies)) is not None:
+        parts.append(again)
+    files = zip(run_names(studies), (r.data.spec_text for r in studies), strict=True)
+    parts += [Code(f"{name}.toml", text) for name, text in files if text]
+    return Section("provenance", "Where the numbers come from", READING, tuple(parts))
 
 
 def _counts(data: StudyData) -> dict[str, str]:
@@ -76,7 +91,7 @@ def _fact(name: str, value: Any) -> tuple[str, str]:
     """A name and its value in words, bytes as a person counts them."""
     if name.endswith("_bytes") and isinstance(value, (int, float)):
         return name.removesuffix("_bytes"), f"{value / 1e9:.1f} GB"
-    return name, _flat(value)
+    return name.replace("_", " "), _flat(value)
 
 
 def _flat(value: Any) -> str:
@@ -90,7 +105,9 @@ def _flat(value: Any) -> str:
 def _analysis(results: Results) -> dict[str, str]:
     facts = {}
     if results.importance is not None and results.importance.parameters:
-        facts["importances"] = f"{results.importance.evaluator}, {results.importance.surrogate}"
+        found = results.importance
+        evaluator = EVALUATORS.get(found.evaluator, found.evaluator)
+        facts["importances"] = f"{evaluator}, {SURROGATES.get(found.surrogate, found.surrogate)}"
     if results.comparisons:
         facts["intervals of scores"] = "paired bootstrap, 1000 resamples"
     return facts | {name: _version(name) for name in PAGE_PACKAGES}

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from analysis.palette import printable
+from reports.figures import drawn
 from reports.page import Page
 from study.errors import InputError
 
@@ -20,7 +21,8 @@ CODE = re.compile("`([^`\n]+)`")
 
 def render(page: Page) -> str:
     """Return the whole HTML document."""
-    return printable(_environment().get_template("page.html").render(page=page))
+    drawings = drawn(list(page.figures()))
+    return printable(_environment().get_template("page.html").render(page=page, drawings=drawings))
 
 
 def write(document: str, out: Path) -> Path:
@@ -55,13 +57,12 @@ def _environment() -> Environment:
     )
     environment.globals["inlined"] = lambda name: Markup(_template_text(name))
     environment.filters["coded"] = _coded
-    environment.filters["svg"] = Markup  # serialised by reports.figures, which escapes its text
     return environment
 
 
 def _coded(text: str) -> Markup:
-    """The text escaped, what stands between backticks as code."""
-    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))
+    """The text escaped, what stands between backticks as code, per cents beside their number."""
+    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text)).replace(" %", "\u00a0%")))
 
 
 def _template_text(name: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from analysis.adapters import Adapters, against_base
+from analysis.asking import fits_of
 from analysis.comparison import (
     Comparison,
     Score,
@@ -18,6 +20,7 @@ from analysis.confirmation import Confirmation, confirmation_of
 from analysis.confounding import Confounding
 from analysis.importance import Importances
 from analysis.next_study import Proposal, propose
+from analysis.parallel import each
 from analysis.surfaces import Surface
 from analysis.trials import StudyData, capacity_of, confounding_of, importances_of, surface_of
 from study.errors import InputError
@@ -44,6 +47,7 @@ class Results:
     model_scores: tuple[Score, ...]
     example_scores: Mapping[str, Array]  # model -> (N,)
     adapters: Adapters | None = None  # the base against each; None where no base is stored
+    surrogate: str = "auto"  # as it was asked for
 
     @property
     def method(self) -> str:
@@ -71,24 +75,21 @@ def analyse(
     """
     resamples = refits_for(len(data.complete)) if resamples is None else resamples
     found, problem = _importances(data, surrogate, seed, resamples, progress)
-    compared = [
-        c
-        for m in data.metrics
-        for s in data.splits
-        for c in against_baselines(data, m, s, seed=seed)
-    ]
+    pairs = [(metric, split) for metric in data.metrics for split in data.splits]
+    compared = list(chain(*each(lambda pair: against_baselines(data, *pair, seed=seed), pairs)))
     metric = headline_metric(data)
     few = max(min(resamples // 2, 20), 2)
     believed = bool(found) and found[0].reliable  # all of this rests on the same trials
-    product = confounding_of(data, seed=seed, resamples=few) if believed else None
+    fits = fits_of(data, seed=seed, resamples=few) if believed else None
+    product = confounding_of(data, fits=fits) if fits else None
     first = data.splits[0] if data.splits else ""
     return Results(
         data=data,
         importances=found,
         importance_problem=problem,
         confounding=product,
-        capacity=capacity_of(data, seed=seed, resamples=few) if believed else None,
-        surface=surface_of(data, seed=seed) if believed else None,
+        capacity=capacity_of(data, fits=fits) if fits else None,
+        surface=surface_of(data, fits=fits) if fits else None,
         confirmation=confirmation_of(data, seed=seed),
         proposal=propose(data, found[0], product) if found and data.is_ours else None,
         metric=metric,
@@ -97,6 +98,7 @@ def analyse(
         model_scores=tuple(scores_in([c for c in compared if c.a.metric == metric])),
         example_scores=example_scores(data, metric) if metric else {},
         adapters=_adapters(data, first, seed),
+        surrogate=surrogate,
     )
 
 

@@ -9,12 +9,16 @@ from functools import partial
 
 from analysis import plots
 from analysis.palette import label_of
-from reports.figures import draw
-from reports.page import Figures, Prose, Section
+from reports.page import Figure, Figures, Prose, Section
 from reports.results import Results
 from reports.tables import comparison_table, failure_table, trial_table
 from reports.wording import configuration, number
 from study.metrics import OF_CLASSES
+
+SORTING = "Choose a column's heading to sort by it; type words, or column=value, to filter."
+TRIALS_READING = (
+    f"{SORTING} The best is marked. Each dot of the figures above is a row here: point at one."
+)
 
 
 def baseline_section(results: Results) -> Section | None:
@@ -23,7 +27,7 @@ def baseline_section(results: Results) -> Section | None:
         return None
     scores, metric = results.model_scores, results.metric
     figures = [
-        draw(
+        Figure(
             "baselines",
             partial(plots.plot_best_against_baselines, scores),
             "Corpus scores with 95 % intervals: "
@@ -34,7 +38,7 @@ def baseline_section(results: Results) -> Section | None:
     ]
     if results.example_scores and metric and metric not in OF_CLASSES:  # of 0 and 1
         figures.append(
-            draw(
+            Figure(
                 "examples",
                 partial(plots.plot_example_scores, results.example_scores, metric),
                 "How the scores of single examples are spread, for "
@@ -68,7 +72,7 @@ def history_section(results: Results) -> Section | None:
     if not data.complete:
         return None
     figures = [
-        draw(
+        Figure(
             f"history-{index}",
             partial(plots.plot_history, data, objective=name),
             f"{name} of every trial in order, with the best so far.",
@@ -78,17 +82,17 @@ def history_section(results: Results) -> Section | None:
     ]
     if any(len(t.intermediate_values) > 1 for t in data.frozen_trials):
         figures.append(
-            draw(
+            Figure(
                 "curves",
                 partial(plots.plot_learning_curves, data),
                 "What each trial reported while it trained.",
-                "Learning curves",
+                f"Learning curves{_reported_on(results)}",
             )
         )
     curves = (e.details.get("training_losses") for e in data.evaluations)
     if any(isinstance(curve, list) and len(curve) > 1 for curve in curves):
         figures.append(
-            draw(
+            Figure(
                 "losses",
                 partial(plots.plot_training_losses, data),
                 "The training loss of each trial and baseline, each by its own loss.",
@@ -104,20 +108,23 @@ def history_section(results: Results) -> Section | None:
     )
 
 
+def _reported_on(results: Results) -> str:
+    """Why the curves end elsewhere than the scores."""
+    few = (results.data.spec or {}).get("evaluation", {}).get("report_examples")
+    whole = len(next(iter(results.example_scores.values()), ()))
+    if not isinstance(few, int) or few >= whole:
+        return ""
+    some = f"{number(few)} of the {number(whole)} dev examples"
+    return f": on {some}, so they need not end at the score"
+
+
 def trials_section(results: Results) -> Section | None:
     """Every trial in one sortable table."""
     table = trial_table(results.data)
-    return (
-        None
-        if table is None
-        else Section(
-            "trials",
-            "All trials",
-            "Choose a column's heading to sort by it; type words, or column=value, to filter. "
-            "The best is marked. Each dot of the figures above is a row here: point at one.",
-            (table,),
-        )
-    )
+    if table is None:
+        return None
+    reading = TRIALS_READING if results.data.complete else SORTING
+    return Section("trials", "All trials", reading, (table,))
 
 
 def failure_section(results: Results) -> Section | None:

@@ -12,11 +12,12 @@ from analysis.palette import label_of
 from analysis.slices import varied_parameters
 from analysis.study_data import StudyData
 from reports.answer import answer, caution
-from reports.figures import SMALL, draw
 from reports.opening import to_use
-from reports.page import Cell, Figures, Page, Part, Prose, Section, Table
+from reports.page import SMALL, Cell, Figure, Figures, Page, Part, Prose, Section, Table
+from reports.provenance import provenance_of_all
 from reports.results import Results, analyse
-from reports.tables import cell, range_of
+from reports.sections import TRIALS_READING
+from reports.tables import cell, range_of, trials_of_all
 from reports.wording import (
     configuration,
     counted,
@@ -24,6 +25,7 @@ from reports.wording import (
     listing,
     number,
     probability,
+    setting,
     share,
     signed,
 )
@@ -56,6 +58,8 @@ def page_of_studies(
         _curve_section(named),
         _search_section(named),
         _difference_section(named),
+        _trials_section(named),
+        provenance_of_all(named),
     )
     return Page(
         title=" against ".join(labels) if len(labels) == 2 else listing(labels),
@@ -180,7 +184,7 @@ def _importance_section(named: Named) -> Section | None:
     )
     if not any(r is not None and r.parameters for r in found.values()):
         return None
-    figure = draw(
+    figure = Figure(
         "importances",
         partial(beside.plot_importances_beside, found),
         "Shares of the variance in each study: " + "; ".join(_what_mattered(named)),
@@ -230,9 +234,9 @@ def _curve_section(named: Named) -> Section | None:
     if not shared:
         return None
     figures = tuple(
-        draw(
+        Figure(
             f"curve-{index}",
-            partial(beside.plot_marginals_beside, found, objective),
+            partial(beside.plot_marginals_beside, {n: found.get(n) for n in named}, objective),
             f"Mean {label_of(objective)} over {name} in {listing(found)}.",
             size=SMALL,
         )
@@ -249,18 +253,18 @@ def _curve_section(named: Named) -> Section | None:
 
 def _search_section(named: Named) -> Section | None:
     objective = _common_objective(named)
-    studies = {label: r.data for label, r in named.items() if r.data.complete}
-    if objective is None or len(studies) < 2:
+    studies = {label: r.data for label, r in named.items()}
+    if objective is None or sum(bool(data.complete) for data in studies.values()) < 2:
         return None
     text = label_of(objective)
     figures = (
-        draw(
+        Figure(
             "progress",
             partial(beside.plot_progress_beside, studies, objective),
             f"Best {text} after so many finished trials, in {listing(studies)}.",
             f"Best {text} so far",
         ),
-        draw(
+        Figure(
             "scores",
             partial(beside.plot_scores_beside, studies, objective),
             f"How the {text} of all finished trials is spread in {listing(studies)}.",
@@ -270,10 +274,18 @@ def _search_section(named: Named) -> Section | None:
     return Section(
         "search",
         "How the searches went",
-        "Left how fast each search found good trials, right what a trial of each was worth: dots "
-        "are trials, the short line is the median, the bar the middle half.",
+        "Left how fast each search found good trials, a dot where it found a better one; right "
+        "what a trial of each was worth: dots are trials, the short line is the median, the bar "
+        "the middle half.",
         (Figures(figures),),
     )
+
+
+def _trials_section(named: Named) -> Section | None:
+    table = trials_of_all({label: r.data for label, r in named.items()})
+    if table is None:
+        return None
+    return Section("trials", "All trials", TRIALS_READING, (table,))
 
 
 def _difference_section(named: Named) -> Section:
@@ -297,7 +309,7 @@ def _difference_section(named: Named) -> Section:
 
 
 def _short(value: Any) -> str:
-    return ", ".join(map(_short, value)) if isinstance(value, list) else number(value)
+    return ", ".join(map(_short, value)) if isinstance(value, list) else setting(value)
 
 
 def _space_table(named: Named) -> Table:

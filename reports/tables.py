@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.comparison import Comparison
+from analysis.drawing import trial_key
 from analysis.palette import SPLITS, label_of
 from analysis.study_data import StudyData, is_enqueued, state_of
 from reports.page import Cell, Table
@@ -19,6 +20,7 @@ from reports.wording import (
     interval,
     number,
     probability,
+    setting,
     share,
     signed,
 )
@@ -51,7 +53,30 @@ def trial_table(data: StudyData) -> Table | None:
     numbers = _best_numbers(data)
     marked = frozenset(i for i, t in enumerate(data.frozen_trials) if t.number in numbers)
     rows = tuple(zip(*cells, strict=True))
-    return Table("All trials", tuple(columns), rows, True, marked, choices="state")
+    keys = tuple(trial_key(t.number) for t in data.frozen_trials)
+    return Table("All trials", tuple(columns), rows, True, marked, "state", keys)
+
+
+def trials_of_all(studies: Mapping[str, StudyData]) -> Table | None:
+    """The trials of several studies in one table, each with its study's label ahead."""
+    found = [
+        (place, label, table)
+        for place, (label, data) in enumerate(studies.items())
+        if (table := trial_table(data)) is not None
+    ]
+    columns = list(dict.fromkeys(c for _, _, table in found for c in table.columns))
+    rows: list[tuple[Cell, ...]] = []
+    marked: list[int] = []
+    keys: list[str] = []
+    for place, label, table in found:
+        marked += [len(rows) + row for row in table.marked]
+        keys += [trial_key(key, place) for key in table.keys]
+        given = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
+        rows += [(Cell(label), *(row.get(c, Cell("")) for c in columns)) for row in given]
+    if not rows:
+        return None
+    best = frozenset(marked)
+    return Table("All trials", ("study", *columns), tuple(rows), True, best, "study", tuple(keys))
 
 
 def _attribute(name: str, values: list[Any]) -> tuple[str, list[Any]]:
@@ -95,7 +120,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     )
     best = comparisons[0].a.name
     columns = ("metric", "examples", "baseline", "its score", best, "difference", "95 % interval")
-    return Table(f"{best} against the baselines", (*columns, f"{best} is", "p"), rows)
+    return Table(f"{best.capitalize()} against the baselines", (*columns, f"{best} is", "p"), rows)
 
 
 def space_table(data: StudyData) -> Table | None:
@@ -153,8 +178,8 @@ def _verdict(comparison: Comparison) -> str:
 def range_of(distribution: Any) -> str:
     """A parameter's choices, or its range with step and scale, in words."""
     if hasattr(distribution, "choices"):
-        return ", ".join(number(choice) for choice in distribution.choices)
-    text = f"{number(distribution.low)} to {number(distribution.high)}"
+        return ", ".join(setting(choice) for choice in distribution.choices)
+    text = f"{setting(distribution.low)} to {setting(distribution.high)}"
     step = getattr(distribution, "step", None)
-    text += f" in steps of {number(step)}" if step and step != 1 else ""
+    text += f" in steps of {setting(step)}" if step and step != 1 else ""
     return text + (", on a log scale" if distribution.log else "")

@@ -8,10 +8,8 @@ from functools import partial
 from analysis import plots
 from analysis.palette import label_of
 from analysis.study_data import StudyData
-from analysis.targets import value_of
-from analysis.trade_offs import TradeOff, cost_label, plot_trade_off, trade_offs
-from reports.figures import draw
-from reports.page import Cell, Figures, Section, Table
+from analysis.trade_offs import TradeOff, cost_label, cost_of, plot_trade_off, trade_offs
+from reports.page import Cell, Figure, Figures, Section, Table
 from reports.results import Results
 from reports.tables import cell
 from reports.wording import configuration, number
@@ -24,7 +22,7 @@ def pareto_section(results: Results) -> Section | None:
     data = results.data
     if len(data.objectives) < 2 or not data.complete:
         return None
-    figure = draw(
+    figure = Figure(
         "pareto",
         partial(plots.plot_pareto, data),
         f"{data.objectives[0]} against {data.objectives[1]}; {len(data.pareto_trials)} trials are "
@@ -53,7 +51,7 @@ def cost_section(results: Results) -> Section | None:
     if not found:
         return None
     figures = tuple(
-        draw(
+        Figure(
             f"cost-{index}",
             partial(plot_trade_off, data, one),
             f"{label_of(one.objective)} of every finished trial over {cost_label(one.cost)}: "
@@ -77,7 +75,7 @@ def _range(found: TradeOff) -> str:
         return f"the best, trial {found.numbers[dear]}, is the cheapest too"
     return (
         f"{number(float(found.y[cheap]))} is to be had for {number(float(found.x[cheap]))}, "
-        f"{number(float(found.y[dear]))} for {number(float(found.x[dear]))}"
+        f"{number(float(found.y[dear]))} takes {number(float(found.x[dear]))}"
     )
 
 
@@ -92,7 +90,7 @@ def _front_table(data: StudyData, found: list[TradeOff]) -> Table:
         (
             cell(t.number),
             cell(data.value(t)),
-            *(cell(value_of(data, t, one.cost)) for one in found),
+            *(cell(cost_of(data, t, one.cost)) for one in found),
             Cell(", ".join(on[t.number])),
             Cell(configuration(t.params)),
         )

@@ -99,7 +99,14 @@ def counted(counts: Mapping[str, int]) -> str:
 
 def configuration(params: Mapping[str, Any]) -> str:
     """A trial's parameters in one line."""
-    return listing(f"{name} {number(value)}" for name, value in params.items())
+    return listing(f"{name} {setting(value)}" for name, value in params.items())
+
+
+def setting(value: Any) -> str:
+    """A parameter's value as a person writes it: 0.3 where a score would be 0.300."""
+    text = number(value)
+    is_exact = isinstance(value, float) and "." in text and "e" not in text and float(text) == value
+    return text.rstrip("0").rstrip(".") if is_exact else text
 
 
 def listing(items: Iterable[str]) -> str:

@@ -78,7 +78,7 @@ def export_trial(
 def _adapter(run: Path, number: int) -> Path:
     folder = adapter_folder(run, trial_name(number))
     if folder.is_dir():
-        _check_is_ours(run, folder)
+        check_is_ours(run, folder)
         return folder
     names = (f.name.removeprefix("trial-") for f in folder.parent.glob("trial-*"))
     kept = sorted(int(name) for name in names if name.isdecimal())
@@ -88,7 +88,7 @@ def _adapter(run: Path, number: int) -> Path:
     )
 
 
-def _check_is_ours(run: Path, folder: Path) -> None:
+def check_is_ours(run: Path, folder: Path) -> None:
     """Refuse links, which may lead anywhere, and weights that would have to be unpickled."""
     if any(p.is_symlink() for p in (run / "adapters", folder, *folder.rglob("*"))):
         raise InputError(f"{folder}: holds a link; an adapter's files lie in the run folder")

@@ -19,6 +19,7 @@ from study.base_models import BaseModel, load_base, locate_base
 from study.data.corpora import corpus_of
 from study.engines.process import be_one_quiet_thread
 from study.errors import InputError
+from study.export import check_is_ours
 from study.spec import StudySpec
 from study.store.adapters import adapter_folder, saved_trials, trial_name
 
@@ -41,9 +42,7 @@ def time_study_swaps(run: Path, spec: StudySpec) -> Swaps:
     Raises:
         InputError: there are no two saved adapters of one kind, or the base cannot be loaded.
     """
-    saved = [adapter_folder(run, trial_name(number)) for number in sorted(saved_trials(run))]
-    kinds = {folder: _kind(folder) for folder in saved if folder.is_dir()}
-    folders = [folder for folder, kind in kinds.items() if kind == next(iter(kinds.values()))]
+    folders = saved_of_one_kind(run)
     if len(folders) < 2:
         raise InputError(f"{run}: to swap takes two saved adapters of one kind, got {len(folders)}")
     be_one_quiet_thread()
@@ -71,6 +70,18 @@ def time_swaps(load: Callable[[], BaseModel], folders: Sequence[Path]) -> Swaps:
         statistics.median(taken for taken, _ in further),
         statistics.median(taken for taken, _ in swaps),
     )
+
+
+def saved_of_one_kind(run: Path) -> list[Path]:
+    """Return the folders of saved adapters that one PEFT model can hold: those of the first's kind.
+
+    Models that were trained in full are no adapters.  Raises InputError for links and pickles.
+    """
+    saved = [adapter_folder(run, trial_name(number)) for number in sorted(saved_trials(run))]
+    kinds = {f: _kind(f) for f in saved if (f / "adapter_config.json").is_file()}
+    for folder in kinds:
+        check_is_ours(run, folder)
+    return [folder for folder, kind in kinds.items() if kind == next(iter(kinds.values()))]
 
 
 def _kind(folder: Path) -> str:

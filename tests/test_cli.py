@@ -466,15 +466,15 @@ def test_compare_holds_the_adapters_of_one_study_against_their_base(
 
 def test_next_writes_a_study_file_that_can_be_checked(type_: Type, tmp_path: Path) -> None:
     """The file is written once, is a study file, and is never written over what somebody edited."""
-    folder = write_study(tmp_path / "petroleum", Shape())
-    ran = type_("next", folder, "--resamples", 20)
+    folder = write_study(tmp_path / "petroleum", Shape(complete=40))
+    ran = type_("next", folder, "--resamples", 4)
     assert (ran.status, ran.err) == (0, "")
     path = folder / "next.toml"
     assert str(path) in ran.out
     assert max(map(len, ran.out.splitlines()[:-1])) <= 80
     assert type_("check", path).status == 0
     path.write_text(path.read_text(encoding="utf-8") + "# mine\n", encoding="utf-8")
-    ran = type_("next", folder, "--resamples", 20)
+    ran = type_("next", folder, "--resamples", 4)
     assert ran.status == 2
     assert ran.err.count("\n") == 1
     assert path.read_text(encoding="utf-8").endswith("# mine\n")

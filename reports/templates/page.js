@@ -74,8 +74,8 @@ for (const table of document.querySelectorAll("table[data-name]")) {
 
 // What a mark in a figure stands for: its trial's row, and the same trial in every other figure.
 const tip = make("div", { className: "tip", hidden: true });
-const trials = new Map([...document.querySelectorAll("#trials tbody tr")].map(
-  (row) => [row.cells[0].textContent, row]));
+const trials = new Map([...document.querySelectorAll("[data-row]")].map(
+  (row) => [row.dataset.row, row]));
 const told = (row) => [...row.closest("table").tHead.rows[0].cells].map((head, column) =>
   [head.textContent.trim(), row.cells[column].textContent]).filter(([, value]) => value);
 const leave = () => {

@@ -269,7 +269,10 @@ def _open_sqlite(path: Path) -> BaseStorage:
     try:
         storage = RDBStorage(
             "sqlite:///read-only",  # `creator` alone connects: no URL can say what it does
-            engine_kwargs={"creator": lambda: _connect_read_only(path)},
+            engine_kwargs={
+                "creator": lambda: _connect_read_only(path),
+                "poolclass": sqlalchemy.NullPool,  # none that a forked child would inherit
+            },
             skip_compatibility_check=True,
             skip_table_creation=True,
         )

@@ -9,6 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from analysis.capacity import capacity
 from analysis.confounding import confounding, correlation_ratio, with_derived
+from analysis.fits import Fits
 from analysis.surfaces import surface
 
 WIDE: dict[str, BaseDistribution] = {
@@ -50,7 +51,7 @@ def test_derived_columns_of_a_trial() -> None:
 def test_the_ruling_product_explains_nearly_all() -> None:
     """Where only learning rate · α / r matters, that column explains the joint effect."""
     points = draw(80)
-    result = confounding(points, by_effective_lr(points), WIDE, resamples=5)
+    result = confounding(Fits.of(points, by_effective_lr(points), WIDE, resamples=5))
     assert result is not None
     assert result.group == ("alpha", "rank", "learning_rate")
     assert result.joint > 0.95
@@ -66,7 +67,9 @@ def test_the_ruling_product_explains_nearly_all() -> None:
 def test_a_product_that_does_not_rule_explains_little() -> None:
     """Where α alone matters no product does better than α."""
     points = draw(60)
-    result = confounding(points, [math.log2(p["alpha"]) for p in points], WIDE, resamples=0)
+    result = confounding(
+        Fits.of(points, [math.log2(p["alpha"]) for p in points], WIDE, resamples=0)
+    )
     assert result is not None
     assert result.columns[0].name == "alpha"
     assert result.columns[0].explained > 0.98
@@ -76,7 +79,7 @@ def test_a_product_that_does_not_rule_explains_little() -> None:
 def test_with_a_fixed_rank_only_products_of_what_varied_are_offered() -> None:
     """A rank that never varied is a constant factor: the scale is α by another name."""
     points = [{**p, "rank": 8} for p in draw(40)]
-    result = confounding(points, by_effective_lr(points), WIDE, resamples=0)
+    result = confounding(Fits.of(points, by_effective_lr(points), WIDE, resamples=0))
     assert result is not None
     assert {c.name for c in result.columns} == {
         "alpha",
@@ -90,8 +93,8 @@ def test_nothing_to_confound() -> None:
     """One varied parameter of the three, or too few trials, has no joint effect."""
     points = [{"alpha": p["alpha"], "dropout": p["dropout"]} for p in draw(30)]
     space = {n: WIDE[n] for n in ("alpha", "dropout")}
-    assert confounding(points, list(range(30)), space) is None
-    assert confounding(draw(4), [1.0, 2.0, 3.0, 4.0], WIDE) is None
+    assert confounding(Fits.of(points, list(range(30)), space)) is None
+    assert confounding(Fits.of(draw(4), [1.0, 2.0, 3.0, 4.0], WIDE)) is None
 
 
 def test_an_unrelated_column_explains_nothing() -> None:
@@ -105,7 +108,7 @@ def test_an_unrelated_column_explains_nothing() -> None:
 def test_a_surface_has_the_shape_of_its_grids() -> None:
     """The mean over α and learning rate, on their own values, with a deviation everywhere."""
     points = draw(60)
-    found = surface(points, by_effective_lr(points), WIDE, ("alpha", "learning_rate"))
+    found = surface(Fits.of(points, by_effective_lr(points), WIDE), ("alpha", "learning_rate"))
     assert found.values[0] == (8, 16, 32, 64, 128)
     assert found.mean.shape == found.deviation.shape == (5, len(found.values[1]))
     assert found.is_log == (True, True)
@@ -118,7 +121,7 @@ def test_a_surface_of_nothing_is_an_error() -> None:
     """A parameter that did not vary is named with its reason."""
     points = [{**p, "rank": 8} for p in draw(20)]
     with pytest.raises(ValueError, match="nothing to show for 'rank': all trials have the same"):
-        surface(points, by_effective_lr(points), WIDE, ("alpha", "rank"))
+        surface(Fits.of(points, by_effective_lr(points), WIDE), ("alpha", "rank"))
 
 
 MODULES = {"qv": 1000, "attention": 2000, "attention+ffn": 4000}
@@ -135,7 +138,9 @@ def test_where_only_the_size_matters_it_explains_rank_and_modules() -> None:
     """More parameters are better whatever they are made of: the count says it all."""
     points, trainable = with_modules(60)
     space = {**WIDE, "target_modules": CategoricalDistribution(list(MODULES))}
-    found = capacity(points, [math.log(n) for n in trainable], space, trainable, resamples=3)
+    found = capacity(
+        Fits.of(points, [math.log(n) for n in trainable], space, resamples=3), trainable
+    )
     assert found is not None
     assert found.group == ("rank", "target_modules")
     assert found.joint > 0.95
@@ -149,5 +154,5 @@ def test_a_size_that_does_not_follow_the_rank_is_no_coordinate() -> None:
     points, trainable = with_modules(40)
     space = {**WIDE, "target_modules": CategoricalDistribution(list(MODULES))}
     values = [math.log(n) for n in trainable]
-    assert capacity(points, values, space, [n + 7 for n in trainable]) is None
-    assert capacity(draw(40), values, WIDE, trainable) is None
+    assert capacity(Fits.of(points, values, space), [n + 7 for n in trainable]) is None
+    assert capacity(Fits.of(draw(40), values, WIDE), trainable) is None

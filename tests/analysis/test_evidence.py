@@ -1,5 +1,7 @@
 """Chance is called chance, effects are found, and the reasons are said."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
@@ -22,7 +24,7 @@ COLUMNS = tuple(make_column(name, FloatDistribution(0, 1)) for name in "abc")
 def judged(units: Array, values: Array, seed: int = 0) -> Chance:
     """Return the verdict on continuous parameters."""
     encoding = Encoding(COLUMNS[: units.shape[1]], units, {}, {})
-    blind = [blind_to(encoding, values, j) for j in range(units.shape[1])]
+    blind = partial(blind_to, encoding, values)
     return chance(units, blind, float(values.var()), encoding.columns, seed, permutations=499)
 
 

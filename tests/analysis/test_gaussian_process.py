@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from analysis import gaussian_process
+from analysis import gaussian_process, likelihood
 from analysis.encoding import Array, Column, make_column
 from analysis.gaussian_process import GaussianProcessSurrogate, fit_gaussian_process
+from analysis.likelihood import Posterior
 
 MIXED = (
     make_column("a", FloatDistribution(0, 1)),
@@ -48,14 +49,26 @@ def test_the_gradient_is_exact() -> None:
     units = draw(MIXED, 30, 0)
     values = mixed_values(units)
     values = (values - values.mean()) / values.std()
-    axes = gaussian_process._axes(units, MIXED)
+    posterior = Posterior(gaussian_process._axes(units, MIXED), values)
     theta = np.random.default_rng(0).normal(-1.0, 0.3, size=8)
-    numeric = approx_fprime(
-        theta, lambda t: gaussian_process.log_posterior(t, axes, values)[0], 1e-6
-    )
-    assert gaussian_process.log_posterior(theta, axes, values)[1] == pytest.approx(
-        numeric, rel=1e-3, abs=1e-4
-    )
+    numeric = approx_fprime(theta, lambda t: posterior(t)[0], 1e-6)
+    assert posterior(theta)[1] == pytest.approx(numeric, rel=1e-3, abs=1e-4)
+
+
+def test_the_posterior_is_that_of_the_process(fitted: GaussianProcessSurrogate) -> None:
+    """Between two fits it differs by the values' density and the prior's, each in plain words."""
+    from scipy.stats import multivariate_normal
+
+    def plain(theta: Array) -> float:
+        at = GaussianProcessSurrogate(fitted.columns, fitted.axes, fitted.values, theta)
+        off = (theta - likelihood._prior(3)[:, 0]) / likelihood._prior(3)[:, 1]
+        covariance = at.factor @ at.factor.T
+        return float(0.5 * off @ off - multivariate_normal(cov=covariance).logpdf(standardised))
+
+    standardised = (fitted.values - fitted.centre) / fitted.unit
+    posterior, other = Posterior(fitted.axes, standardised), fitted.theta - 0.3
+    expected = plain(other) - plain(fitted.theta)
+    assert posterior(other)[0] - posterior(fitted.theta)[0] == pytest.approx(expected, rel=1e-9)
 
 
 def test_shares_are_those_of_the_mean_function(fitted: GaussianProcessSurrogate) -> None:

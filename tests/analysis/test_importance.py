@@ -309,7 +309,7 @@ def test_a_subset_of_two_is_a_pair() -> None:
 
 
 @given(count=st.integers(0, 14), seed=st.integers(0, 999), kinds=st.integers(1, 15))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_any_small_study_has_a_finite_document(count: int, seed: int, kinds: int) -> None:
     """Whatever the trials, shares are shares and the document is valid JSON without NaN."""
     names = [name for bit, name in enumerate(SPACE) if kinds >> bit & 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -23,6 +24,7 @@ from analysis.overview_plots import (
     plot_parallel,
     ranges_of,
 )
+from analysis.palette import BEST
 from analysis.side_by_side import (
     differences,
     plot_importances_beside,
@@ -154,6 +156,28 @@ def test_costs_that_do_not_differ_are_no_choice(petroleum: StudyData) -> None:
     assert len(line.get_xdata()) == len(found.front)
 
 
+def test_a_line_passes_below_what_its_trial_did_not_have(tmp_path: Path) -> None:
+    """Every line is whole, the best ones too; the place below the axis is named."""
+    write_foreign_study(f"sqlite:///{tmp_path / 'x.db'}")
+    data = load(tmp_path / "x.db")
+    ax = plot_parallel(data)
+    drawn = [c for c in ax.collections if isinstance(c, LineCollection)]
+    heights = [path.vertices[:, 1] for c in drawn for path in c.get_paths()]
+    assert len(heights) == len(data.complete)
+    assert np.isfinite(heights).all()
+    without = sum("momentum" not in t.params for t in data.complete)
+    assert sum((h < 0).any() for h in heights) == without > 0
+    assert [text.get_text() for text in ax.texts].count("none") == 1
+
+
+def test_the_trials_on_a_front_know_their_numbers(petroleum: StudyData) -> None:
+    """Their dots hide those of all trials, so they tell what those would have told."""
+    (found,) = trade_offs(petroleum)
+    known = {c.get_gid() for c in plot_trade_off(petroleum, found).collections}
+    numbers = " ".join(str(found.numbers[place]) for place in found.front)
+    assert f"trial:{numbers}" in known
+
+
 # ---------------------------------------------------------------- side by side
 
 
@@ -206,3 +230,14 @@ def test_a_curve_of_each_study_over_one_parameter(result: Importances) -> None:
     alpha = next(m for m in result.marginals if m.name == "alpha")
     lines = plot_marginals_beside({"a": alpha, "b": alpha}, "bleu").lines
     assert [np.asarray(line.get_ydata()).tolist() for line in lines] == [alpha.mean.tolist()] * 2
+
+
+def test_a_study_keeps_its_colour_where_another_has_nothing_to_show(
+    petroleum: StudyData, other: StudyData, result: Importances
+) -> None:
+    """Its place among the studies chooses the colour, not its place among those drawn."""
+    alpha = next(m for m in result.marginals if m.name == "alpha")
+    empty = replace(petroleum, frozen_trials=())
+    (curve,) = plot_marginals_beside({"a": None, "b": alpha}, "bleu").lines
+    (steps,) = plot_progress_beside({"a": empty, "b": other}, "bleu").lines
+    assert curve.get_color() == steps.get_color() == BEST

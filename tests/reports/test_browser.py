@@ -167,3 +167,13 @@ def test_a_dot_tells_its_trial(seen: Seen) -> None:
     assert tip["text"].startswith(f"trial {tip['trial']}state ")
     assert "learning_rate" in tip["text"]
     assert tip["same"] > 3
+
+
+def test_a_dot_of_several_studies_tells_its_own(seen: Seen) -> None:
+    """The study's name stands ahead, and only that study's trial of this number is marked."""
+    tip = seen.at["comparison.html 1280"]["tip"]
+    place, number = tip["trial"].split(":")
+    study = ("petroleum", "petroleum-after")[int(place)]
+    assert tip["text"].startswith(f"study {study}trial {number}state complete")
+    assert tip["same"] == 2  # an improvement of the search, and a dot of the violin
+    assert not tip["after"]

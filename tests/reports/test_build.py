@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from analysis import StudyData, load
 from reports import build_report
-from reports.answer import caution
+from reports.answer import answer, caution
 from reports.build import page_of
 from reports.page import Figures, Page, Samples, Table
 from reports.render import render
@@ -197,6 +197,22 @@ def test_the_provenance_names_versions_signatures_and_the_study_file(document: s
     """What is needed to judge the numbers and to get them again."""
     for text in ("torch", "2.13.0", "tok:13a", "steps = 120", "2 cores", "lora-narrow"):
         assert text in document
+
+
+def test_what_pairs_hold_is_part_of_the_answer(results: Results) -> None:
+    """A large share of a pair, surely above nothing, is said; "nothing else" is not."""
+    assert results.importance is not None
+    top, *others = (replace(p, significant=False) for p in results.importance.parameters)
+    pair = replace(results.importance.interactions[0], names=("alpha", "rank"), importance=0.3)
+    for ci, is_said in (((0.1, 0.4), True), ((0.0, 0.6), False)):
+        changed = replace(
+            results.importance,
+            parameters=(replace(top, significant=True), *others),
+            interactions=(replace(pair, ci=ci),),
+        )
+        said = " ".join(answer(replace(results, importances=(changed,))))
+        assert ("together act alpha × rank (0.30)" in said) == is_said
+        assert ("Nothing else rose above chance" in said) != is_said
 
 
 # ---------------------------------------------------------------- one file, nothing else

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from analysis import load, plots
-from reports.figures import draw, save
+from reports.figures import drawn, save, svg
 from reports.files import save_figures, save_tables
-from reports.page import Cell, Figures, Page, Section, Table
+from reports.page import Cell, Figure, Figures, Page, Section, Table
 from reports.render import render
 from reports.side_by_side import page_of_studies
 from study.errors import InputError
@@ -43,6 +43,8 @@ def test_the_answer_tests_best_against_best_and_share_against_share(page: Page) 
         "curves",
         "search",
         "differences",
+        "trials",
+        "provenance",
     ]
     assert len(_table(page, "The best of petroleum (before) against").rows) == 1
 
@@ -56,7 +58,13 @@ def test_studies_that_cannot_be_tested_say_why(tmp_path: Path) -> None:
     assert "no metric that both have scored" in page.caution[0]
     spaces = _table(page, "Search spaces")
     assert [cell.text for cell in spaces.rows[0]][2] == "–"
-    assert [s.identifier for s in page.sections] == ["best", "importances", "differences"]
+    assert [s.identifier for s in page.sections] == [
+        "best",
+        "importances",
+        "differences",
+        "trials",
+        "provenance",
+    ]
     assert "<svg" in render(page)
 
 
@@ -107,11 +115,12 @@ def test_a_format_that_is_not_written_is_one_problem(page: Page, tmp_path: Path)
 def test_every_mark_of_a_trial_knows_it(petroleum_run: Path) -> None:
     """One mark a trial in its order, their style said once, and no link that leads nowhere."""
     data = load(petroleum_run)
-    svg = draw("h", lambda ax: plots.plot_history(data, ax), "The history of a study").svg
-    marked = {int(n) for n in re.findall(r'data-trial="(\d+)"', svg)}
+    figure = Figure("h", lambda ax: plots.plot_history(data, ax), "The history of a study")
+    drawing = svg(figure)
+    marked = {int(n) for n in re.findall(r'data-trial="(\d+)"', drawing)}
     assert marked == {t.number for t in data.frozen_trials if t.state.name != "FAIL"}
-    assert "<a " not in svg
-    uses = re.findall(r"<use [^>]*data-trial[^>]*>", svg)
+    assert "<a " not in drawing
+    uses = re.findall(r"<use [^>]*data-trial[^>]*>", drawing)
     assert not any("style=" in use for use in uses)
 
 
@@ -122,3 +131,16 @@ def test_pages_yield_what_stands_beside(page: Page) -> None:
     assert len(names) == len(set(names))
     inside = [f for _, part in page.parts() if isinstance(part, Figures) for f in part.figures]
     assert len(names) == len(inside) + 2
+
+
+def test_marks_of_several_studies_are_rows_of_their_table(page: Page) -> None:
+    """What a mark is called names one row: a finished trial of the right study."""
+    (table,) = (table for section, table in page.tables() if section == "trials")
+    rows = dict(zip(table.keys, table.rows, strict=True))
+    assert len(rows) == len(table.rows)
+    figures = drawn(list(page.figures()))
+    for name in ("progress", "scores"):
+        marked = [rows[key] for key in re.findall(r'data-trial="([^"]+)"', figures[name])]
+        assert {row[0].text for row in marked} == {"petroleum (before)", "petroleum (after)"}
+        assert all(row[2].text.startswith("complete") for row in marked)
+    assert len(re.findall("data-trial", figures["scores"])) == 28

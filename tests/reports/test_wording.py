@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reports.wording import alike, interval, listing, number, probability, signed
+from reports.wording import alike, interval, listing, number, probability, setting, signed
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,19 @@ def test_a_column_over_decades_loses_no_number() -> None:
     """Learning rates from 2.3e-5 to 4.8e-2 are each written with their own digits."""
     write = alike([2.3e-5, 4e-4, 0.0477])
     assert [write(v) for v in (2.3e-5, 0.0477)] == ["2.3e-5", "0.0477"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.3, "0.3"),
+        (0.05, "0.05"),
+        (0.0964298, "0.0964"),
+        (0.29999, "0.300"),
+        (2e-4, "2e-4"),
+        (8, "8"),
+    ],
+)
+def test_what_somebody_chose_is_written_as_they_would(value: float, text: str) -> None:
+    """Zeros only where something was rounded."""
+    assert setting(value) == text

@@ -91,7 +91,7 @@ def kill_often(
 def test_a_run_killed_at_any_moment_is_continued(begin: Starter, tmp_path: Path) -> None:
     """After SIGKILL the same command continues at once; the study is that of a run left alone."""
     out, url = tmp_path / "run", sqlite_url(tmp_path / "run" / "study.db")
-    total = kill_often(begin, [out], url, trials=12, kills=3, longest=0.4)
+    total = kill_often(begin, [out], url, trials=12, kills=2, longest=0.4)
     finish(begin(cheap_spec(total), out))
     found = look(str(out))
     assert_whole(found, total)

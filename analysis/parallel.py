@@ -1,0 +1,74 @@
+"""The same work on several cores, by children of this process that see all that it has loaded.
+
+A command asks for it; otherwise everything stays in one process.  Forking is safe where nothing
+else runs threads, which a notebook cannot promise, and where the system supports it: on Linux.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from study.freed_memory import keep_freed_memory
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_processes = ContextVar("processes", default=1)
+_inherited: tuple[Callable[[Any], Any], Sequence[Any]]
+
+
+@contextmanager
+def every_core() -> Iterator[None]:
+    """Let `each` use as many processes as this one has cores: this one is a command's own."""
+    keep_freed_memory()
+    count = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+    token = _processes.set(count)
+    try:
+        yield
+    finally:
+        _processes.reset(token)
+
+
+def each(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Yield `function(item)` of every item, in order; items and functions need not be picklable.
+
+    Children inherit what is imported: import before what the function would.  What a killed child
+    leaves undone is done here.
+    """
+    count = min(_processes.get(), len(items))
+    if count < 2:
+        yield from map(function, items)
+        return
+    done = 0
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(count, context, _begin, (function, items)) as pool:
+        try:
+            for result in pool.map(_at, range(len(items))):
+                yield result
+                done += 1
+        except BrokenProcessPool:
+            yield from map(function, items[done:])
+
+
+def _begin(function: Callable[[Any], Any], items: Sequence[Any]) -> None:
+    """In a child: what it inherited, no children of its own, and interrupts left to the parent."""
+    global _inherited
+    _inherited = function, items
+    _processes.set(1)
+    gc.freeze()  # to look through what is inherited would copy it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _at(place: int) -> Any:
+    function, items = _inherited
+    return function(items[place])
