@@ -75,7 +75,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_and_version(type_: Type) -> None:
     """Without arguments there is help; every command has its own; the version is one line."""
     assert "Usage" in type_().out + type_().err
-    for command in ("run", "check", "list", "show", "importance", "report", "next", "base"):
+    for command in (
+        "run",
+        "check",
+        "list",
+        "show",
+        "importance",
+        "report",
+        "next",
+        "confirm",
+        "base",
+    ):
         ran = type_(command, "--help")
         assert (ran.status, ran.err) == (0, "")
         assert "Usage" in ran.out
@@ -471,7 +481,7 @@ def test_next_writes_a_study_file_that_can_be_checked(type_: Type, tmp_path: Pat
 
 
 def test_next_of_a_study_that_somebody_else_ran(type_: Type, tmp_path: Path) -> None:
-    """What was searched is not known there; one line says so."""
+    """There is no study file to go on from; one line says so."""
     write_foreign_study(f"sqlite:///{tmp_path}/other.db")
     ran = type_("next", tmp_path / "other.db")
     assert ran.status == 2
@@ -536,3 +546,17 @@ def test_export_of_a_study_that_was_not_run_here(type_: Type, tmp_path: Path) ->
         ran = type_(command, "x.csv")
         assert ran.status == 2
         assert ran.problems == ["x.csv: results in a CSV file are no study that optuna-study ran"]
+
+
+def test_a_confirmation_that_was_stopped_at_once_says_so(
+    type_: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is trained again yet: no table, no document, and a status that is no success."""
+    write_study(tmp_path / "r", Shape(complete=2, failed=0, enqueued=0, examples=4))
+    monkeypatch.setattr("study.confirming.confirm_study", lambda *_, **__: False)
+    ran = type_("confirm", "r", "--json")
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.problems == [
+        "The best trial is not trained again yet: there is nothing to test.",
+        "Not all of it is trained; the same command continues.",
+    ]
