@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from analysis.display import Displayed, Shown, answer_shown
 from analysis.encoding import Array, Column, Encoding, encode
 from analysis.evidence import doubts
 from analysis.surrogates import Surrogate, choose, fit
@@ -40,8 +41,8 @@ class Step:
     gain: float
 
 
-@dataclass(frozen=True)
-class Answer:
+@dataclass(frozen=True, repr=False)
+class Answer(Displayed):
     """One method's answer, and the question it answers.
 
     `shares` holds one number a parameter, largest first; for `ablation` it is the gain in the
@@ -57,6 +58,9 @@ class Answer:
     steps: tuple[Step, ...] = ()
     objective: str = "value"
     direction: str = "maximize"
+
+    def _shown(self) -> Shown:
+        return answer_shown(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return the document for `--json`."""

@@ -11,8 +11,10 @@ import pytest
 import analysis
 from analysis import StudyData
 from analysis.comparison import compare_trials
+from analysis.confounding import Confounding, Explanation
 from analysis.display import Shown
 from analysis.importance_types import Importances, InteractionImportance, ParameterImportance
+from analysis.questions import Answer, Step
 
 DRAWING = ("plots", "overview_plots", "surface_plot", "trade_offs", "side_by_side")
 RESULT = Importances(
@@ -46,6 +48,34 @@ def test_importances_are_a_table_with_verdict_and_pairs() -> None:
     ]
     assert RESULT._repr_html_().count("<tr>") == 4
     assert repr(replace(RESULT, parameters=(), interactions=())).count("\n") == 1
+
+
+def test_another_question_has_its_answer_below_it() -> None:
+    """Shares, or the changes of a way with what each bought."""
+    share = Answer("PED-ANOVA", "what leads into the best?", {"alpha": 0.7}, reasons=("noise",))
+    assert repr(share).splitlines() == [
+        "PED-ANOVA: what leads into the best? (not reliable: noise)",
+        "parameter  share",
+        "alpha      0.70",
+    ]
+    step = Step("rank", 8, 16, predicted=67.12, gain=1.2)
+    way = replace(share, steps=(step,), reasons=(), objective="bleu")
+    assert repr(way).splitlines()[1:] == [
+        "change  from  to  gain  bleu",
+        "rank    8     16  +1.2  67.12",
+    ]
+
+
+def test_what_acts_as_one_names_its_coordinates() -> None:
+    """The joint share above, a row a coordinate."""
+    product = Explanation("scale", "alpha / rank", ("alpha", "rank"), 0.9, (0.8, 1.0), 0.7)
+    found = Confounding(("alpha", "rank"), 0.95, (0.9, 1.0), 0.8, (product,))
+    assert repr(found).splitlines() == [
+        "alpha, rank together hold 0.95 of the variance (0.90 to 1.00)",
+        "coordinate    explains  95 % interval  held-out R²",
+        "alpha / rank  0.90      0.80 to 1.00   0.70",
+    ]
+    assert found._repr_html_().count("<tr>") == 2
 
 
 def test_a_study_says_where_to_look_next(petroleum: StudyData) -> None:
