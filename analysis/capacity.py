@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.confounding import Confounding, Derived, Group, explained_by, roles_in
+from analysis.confounding import Confounding, Derived, Group, explained_by, factors, roles_in
 from analysis.encoding import Array
 from analysis.fits import Fits
 
@@ -27,7 +27,7 @@ def capacity(fits: Fits, trainable: Sequence[float]) -> Confounding | None:
     constant of each choice of modules.
     """
     encoding = fits.encoding
-    rank = roles_in(fits.distributions).get("rank")
+    rank = roles_in(factors(fits.distributions)).get("rank")
     modules = next((name for name in MODULES if name in encoding.names), None)
     if rank not in encoding.names or modules is None or not fits.say_something:
         return None

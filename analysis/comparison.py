@@ -11,6 +11,7 @@ absolute difference and so reports about half of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,12 +57,6 @@ class Comparison(Displayed):
     def gain(self) -> float:
         """The difference, positive where `a` is better."""
         return self.difference * METRICS[self.a.metric].sign
-
-    @property
-    def gain_ci(self) -> Interval:
-        """The interval of the gain, positive where `a` is better."""
-        low, high = self.ci
-        return (low, high) if METRICS[self.a.metric].sign > 0 else (-high, -low)
 
     @property
     def clear(self) -> bool:
@@ -213,13 +208,10 @@ def example_scores(
 ) -> dict[str, Array]:
     """Every example scored alone, for the baselines and the best trial: name → (N,)."""
     name = metric or headline_metric(data)
-    result = {}
-    for who in (*data.baselines, "best"):
-        try:
-            assert name is not None
-            result[_label(data, who)] = data.statistics(who, name, split).example_scores()
-        except (LookupError, AssertionError):
-            continue
+    result: dict[str, Array] = {}
+    for who in (*data.baselines, "best") if name else ():
+        with suppress(LookupError):  # not evaluated on this split, or not by this metric
+            result[_label(data, who)] = data.statistics(who, str(name), split).example_scores()
     return result
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from analysis.evidence import intervals
 from analysis.fits import Fits
 from analysis.gaussian_process import GaussianProcessSurrogate
 from analysis.parallel import each
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 ALIASES = {
     "alpha": ("alpha", "lora_alpha"),
@@ -134,8 +137,7 @@ class Confounding(Displayed):
 
 def with_derived(point: Mapping[str, Any]) -> dict[str, Any]:
     """Return a trial's parameters and the derived columns that they determine."""
-    roles = roles_in(point)
-    values = {role: point[name] for role, name in roles.items()}
+    values = {role: point[n] for role, n in roles_in(point).items() if _is_factor(point[n])}
     known = [d for d in _products(values) if all(role in values for role in d.roles)]
     return {**point, **{d.name: float(d.compute(values)) for d in known}}
 
@@ -155,7 +157,8 @@ def confounding(fits: Fits) -> Confounding | None:
     None where fewer than two of them varied, or where there are too few trials to fit anything.
     The surrogate is the Gaussian process, whose joint effects are in closed form.
     """
-    roles = {r: n for r, n in roles_in(fits.distributions).items() if n in fits.encoding.names}
+    known = roles_in(factors(fits.distributions))
+    roles = {role: name for role, name in known.items() if name in fits.encoding.names}
     if len(roles) < 2 or not fits.say_something:
         return None
     fixed = _fixed(fits, roles)
@@ -302,11 +305,25 @@ def _stand_in(group: Group, derived: Derived) -> Encoding:
 def _fixed(fits: Fits, roles: Mapping[str, str]) -> dict[str, Any]:
     """Return the value of every role whose parameter is there but hardly varied."""
     result = {}
-    for role, name in roles_in(fits.distributions).items():
+    for role, name in roles_in(factors(fits.distributions)).items():
         seen = [p[name] for p in fits.points if name in p]
         if role not in roles and seen:
             result[role] = float(np.median(seen))
     return result
+
+
+def factors(distributions: Mapping[str, BaseDistribution]) -> list[str]:
+    """Return the parameters whose values are all numbers above zero: others make no product."""
+    return [name for name, d in distributions.items() if all(map(_is_factor, _least(d)))]
+
+
+def _least(distribution: Any) -> tuple[Any, ...]:
+    """Return the choices, or the lower end of a range."""
+    return getattr(distribution, "choices", None) or (distribution.low,)
+
+
+def _is_factor(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
 
 
 def roles_in(names: Container[str]) -> dict[str, str]:

@@ -54,7 +54,7 @@ class Distillation:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the best bin's interval leaves out every other bin's mean of a weight near 0."""
+        """Whether the best bin's interval lies beyond that of the least weight."""
         peak = self.peak
         if peak is None or peak is self.curve[0]:
             return False
@@ -66,10 +66,8 @@ def distillation_of(data: StudyData, seed: int = 0) -> Distillation | None:
     """Return what is known about the teacher; None where the study has none."""
     if not _has_teacher(data):
         return None
-    weights, values = _points(data)
-    return Distillation(
-        data.objective, data.direction, _against_plain(data, seed), _bins(weights, values, seed)
-    )
+    curve = _bins(*_points(data), data.direction, seed)
+    return Distillation(data.objective, data.direction, _against_plain(data, seed), curve)
 
 
 def _has_teacher(data: StudyData) -> bool:
@@ -94,8 +92,9 @@ def _points(data: StudyData) -> tuple[Array, Array]:
     return points[:, 0], points[:, 1]
 
 
-def _bins(weights: Array, values: Array, seed: int) -> tuple[WeightBin, ...]:
+def _bins(weights: Array, values: Array, direction: str, seed: int) -> tuple[WeightBin, ...]:
     """Levels as they are where there are few; else bins of equal width, without thin ones."""
+    best = np.max if direction == "maximize" else np.min
     levels = np.unique(weights)
     if len(levels) < 2:
         return ()
@@ -106,7 +105,7 @@ def _bins(weights: Array, values: Array, seed: int) -> tuple[WeightBin, ...]:
         place = np.clip(np.digitize(weights, edges) - 1, 0, BINS - 1)
         groups = [(float(edges[i]), float(edges[i + 1]), values[place == i]) for i in range(BINS)]
     return tuple(
-        WeightBin(low, high, len(y), float(y.mean()), _mean_interval(y, seed), float(y.max()))
+        WeightBin(low, high, len(y), float(y.mean()), _mean_interval(y, seed), float(best(y)))
         for low, high, y in groups
         if len(y) >= (SMALLEST_BIN if low != high else 1)
     )

@@ -68,8 +68,15 @@ class Column:
                 f"{self.distribution}: was this name used with different distributions?"
             )
         if self.positions is not None and isinstance(self.distribution, CategoricalDistribution):
-            return float(self.positions[_index_of(self.values, value)])
+            return float(self.positions[self.level_of(value)])
         return min(max(to_unit(self.distribution, value), 0.0), 1.0)
+
+    def level_of(self, value: Any) -> int:
+        """Return which of the levels a value is; one chosen by hand may differ by a rounding."""
+        assert self.positions is not None, f"{self.name} has no levels"
+        if isinstance(self.distribution, CategoricalDistribution):
+            return _index_of(self.values, value)
+        return int(np.abs(self.positions - self.to_unit(value)).argmin())
 
     def holds(self, value: Any) -> bool:
         """Whether a value lies in the parameter's range."""
@@ -165,7 +172,7 @@ def encode(
             continue
         if missing := int(np.isnan(unit).sum()):
             inactive[name] = missing
-            rng = np.random.default_rng([seed, index])
+            rng = np.random.default_rng([seed, 9, index])
             unit[np.isnan(unit)] = _draw(column, missing, rng)
         columns.append(column)
         units.append(unit)
@@ -218,6 +225,15 @@ def common_distributions(
             if merged != known:
                 remarks.append(f"the range of {name} changed during the study; taken: {merged}")
     return common, list(dict.fromkeys(remarks))
+
+
+def loose_range(used: Sequence[BaseDistribution]) -> BaseDistribution:
+    """Return a range of all values of ranges that have no hull; the last, where one is no range."""
+    ranges = [d for d in used if isinstance(d, (IntDistribution, FloatDistribution))]
+    if len(ranges) < len(used):
+        return used[-1]
+    low, high = min(d.low for d in ranges), max(d.high for d in ranges)
+    return FloatDistribution(low, high, log=all(d.log for d in ranges))
 
 
 def all_numbers(choices: Sequence[Any]) -> bool:

@@ -124,27 +124,22 @@ def importances(
         "policy": policy,
         "quantile": quantile,
     }
-    if reason := _nothing_to_say(target, encoding):
-        return _empty(head, reason, remarks)
-    if quantile is not None:
+    reason = _nothing_to_say(target, encoding)
+    if quantile is not None and not reason:
         target, remark = clipped(target, quantile, direction)
         remarks.append(remark)
-    original = evaluator == "fanova-original"
-    surrogate = "forest" if original else surrogate  # it knows no other
-    steps = resamples + FOLDS * (2 if surrogate == "auto" else 1) + len(encoding.columns)
-    ticker = Ticker(steps, progress)
-    choice = choose(surrogate, encoding, target, seed, ticker)
-    kind = "original" if original else choice.name
-    whole = fit(kind, encoding, target, seed)
+        reason = _nothing_to_say(target, encoding)
+    if reason:
+        return _empty(head, reason, remarks)
     wanted = [_places(encoding, names) for names in subsets]
-    verdict = _chance(encoding, target, whole.shares(pairs=False), seed, ticker)
-    refits = refit_often(whole, encoding, target, seed, resamples, ticker, wanted)
-    larger = subset_importances(whole, wanted, refits)
+    kind = "original" if evaluator == "fanova-original" else surrogate
+    found = _find(encoding, target, kind, seed, resamples, wanted, progress)
     policies = {}
     if pruned:
-        mine = {} if quantile is not None else {policy: whole.shares(pairs=False)}
-        policies = _by_policy(points, complete, pruned, distributions, direction, kind, seed, mine)
-    found = _Found(encoding, whole, choice, verdict, refits, larger, seed)
+        mine = {} if quantile is not None else {policy: found.whole.shares(pairs=False)}
+        policies = _by_policy(
+            points, complete, pruned, distributions, direction, found.kind, seed, mine
+        )
     return _assembled(head, remarks, found, len(target), policies)
 
 
@@ -153,12 +148,35 @@ class _Found:
     """Everything computed, before it is put into words."""
 
     encoding: Encoding
+    kind: str  # of surrogate, as `fit` knows it
     whole: Surrogate
     choice: Choice
     verdict: Chance
     refits: Refits
     larger: list[InteractionImportance]
     seed: int
+
+
+def _find(
+    encoding: Encoding,
+    target: Array,
+    kind: str,
+    seed: int,
+    resamples: int,
+    subsets: Sequence[Sequence[int]],
+    progress: Progress | None,
+) -> _Found:
+    """Choose the surrogate, fit it, hold each parameter against chance, and refit it on halves."""
+    steps = resamples + FOLDS * (2 if kind == "auto" else 1) + len(encoding.columns)
+    ticker = Ticker(steps, progress)
+    wanted = "forest" if kind == "original" else kind  # ours predicts for the original
+    choice = choose(wanted, encoding, target, seed, ticker)
+    kind = kind if kind == "original" else choice.name
+    whole = fit(kind, encoding, target, seed)
+    verdict = _chance(encoding, target, whole.shares(pairs=False), seed, ticker)
+    refits = refit_often(whole, encoding, target, seed, resamples, ticker, subsets)
+    larger = subset_importances(whole, subsets, refits)
+    return _Found(encoding, kind, whole, choice, verdict, refits, larger, seed)
 
 
 def _assembled(

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class ParameterImportance:
     """One main effect: its share, 95 % interval, chance line and verdict.
 
-    `null` is the share that a parameter of no effect stays below on these trials in all but 5 % of
-    studies, all parameters together; `significant` means beyond it.
+    `null` is the share that 95 of 100 parameters of no effect stay below on these trials;
+    `significant` means beyond it, by a test that is adjusted for the number of parameters.
     """
 
     name: str

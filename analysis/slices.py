@@ -37,13 +37,12 @@ class Slice:
 def slice_of(data: StudyData, parameter: str, objective: str | None = None) -> Slice:
     """Return one parameter's slice; raise KeyError for a parameter that no trial has."""
     column = make_column(parameter, data.distributions[parameter])
-    levels = column.values if 0 < len(column.values) <= MAX_LEVELS else ()
-    if column.is_categorical or not column.ordered:
-        levels = column.values
     trials = [t for t in data.complete if parameter in t.params]
     trials = [t for t in trials if np.isfinite(data.value(t, objective))]
     values = [t.params[parameter] for t in trials]
-    x = [levels.index(v) if levels else v for v in values]
+    is_few = len(column.values) <= MAX_LEVELS
+    levels = column.values if is_few or column.is_categorical else ()
+    x = [column.level_of(v) if levels else v for v in values]
     return Slice(
         parameter=parameter,
         objective=data.objectives[data.index_of(objective)],

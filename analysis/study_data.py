@@ -83,8 +83,8 @@ class StudyData(Displayed):
 
     @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """One distribution a parameter; ranges that changed are widened where they can be."""
-        from analysis.encoding import common_distributions
+        """One distribution a parameter; ranges that changed are widened, steps that did dropped."""
+        from analysis.encoding import common_distributions, loose_range
 
         result: dict[str, BaseDistribution] = {}
         for name in dict.fromkeys(n for trial in self.frozen_trials for n in trial.distributions):
@@ -92,7 +92,7 @@ class StudyData(Displayed):
             try:
                 result |= common_distributions({name: d} for d in used)[0]
             except ValueError:
-                result[name] = used[-1]
+                result[name] = loose_range(used)
         return result
 
     @property

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis import drawing
-from analysis.confounding import roles_in
+from analysis.confounding import factors, roles_in
 from analysis.display import own_names
 from analysis.encoding import all_numbers
 from analysis.palette import (
@@ -100,7 +100,7 @@ def _place(values: Sequence[Any], value: Any) -> float:
 def _lines_of_equal_product(
     ax: Axes, surface: Surface, data: StudyData, x: Array, y: Array
 ) -> None:
-    roles = roles_in(data.distributions)
+    roles = roles_in(factors(data.distributions))
     if surface.names != (roles.get("alpha"), roles.get("learning_rate")) or not all(surface.is_log):
         return
     ranks = [t.params[roles["rank"]] for t in data.complete if roles.get("rank") in t.params]

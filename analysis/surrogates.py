@@ -98,7 +98,7 @@ def choose(
     if encoding.is_complete_grid:
         return Choice("forest", scores, "the trials are a complete grid: its shares are exact")
     labels = {"gp": "the Gaussian process", "forest": "the forest"}
-    other = min(scores, key=lambda name: scores[name])
+    (other,) = scores.keys() - {best}
     remark = (
         f"{labels[best]} was taken: it predicts held-out trials with R² {scores[best]:.2f}, "
         f"{labels[other]} with {scores[other]:.2f}"

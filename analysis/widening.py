@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -63,22 +64,32 @@ def _fewer_choices(parameter: Written, good: Sequence[Any]) -> dict[str, Any] | 
 def _more_range(parameter: Written, end: End, limits: tuple[float, float]) -> dict[str, Any] | None:
     low, high = parameter["low"], parameter["high"]
     whole = isinstance(low, int) and isinstance(high, int)
-    if parameter.get("log"):
+    if parameter.get("step"):
+        moved = _some_steps_on(parameter, end, limits)
+    elif parameter.get("log"):
         factor = (high / low) ** GROWTH
-        moved = low / factor if end == "low" else high * factor
+        moved = _rounded(low / factor if end == "low" else high * factor, end)
     else:
-        step = parameter.get("step") or (1 if whole else 0)
         width = (high - low) * GROWTH
-        width = math.ceil(round(width / step, 9)) * step if step else width
-        moved = low - width if end == "low" else high + width
-    moved = _rounded(moved, end)
+        width = math.ceil(width) if whole else width
+        moved = _rounded(low - width if end == "low" else high + width, end)
     if not limits[0] < moved < limits[1]:
-        bound = limits[0] if end == "low" else limits[1]
-        moved = (parameter[end] + bound) / 2
+        moved = (parameter[end] + limits[end == "high"]) / 2
     moved = round(moved) if whole else float(moved)
-    if moved == parameter[end]:
+    if moved == parameter[end] or not limits[0] < moved < limits[1]:
         return None
     return {**parameter, end: moved}
+
+
+def _some_steps_on(parameter: Written, end: End, limits: tuple[float, float]) -> float:
+    """Return the end moved by as many whole steps as stay within the limits, perhaps by none.
+
+    In decimals, as a study file writes them: the step must still divide the range.
+    """
+    low, high, step = (Decimal(str(parameter[key])) for key in ("low", "high", "step"))
+    steps = math.ceil(round(float((high - low) / step) * GROWTH, 9))
+    ways = (low - n * step if end == "low" else high + n * step for n in range(steps, 0, -1))
+    return float(next((way for way in ways if limits[0] < way < limits[1]), parameter[end]))
 
 
 def _more_choices(

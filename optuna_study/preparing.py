@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,7 +55,24 @@ def base(
     print_line("base", out)
 
 
-RECORDS, SELECTION, PRODUCTS = "What is read", "What is selected", "What is written"
+_records = partial(typer.Option, rich_help_panel="What is read")
+_selection = partial(typer.Option, rich_help_panel="What is selected")
+_products = partial(typer.Option, rich_help_panel="What is written")
+InputColumns = Annotated[
+    list[str] | None,
+    _records(help="Several are joined: instruction, context. \\[default: input]"),
+]
+PerTemplate = Annotated[
+    int | None, _selection(min=1, help="Instead: so many of each template, or all.")
+]
+Encoder = Annotated[
+    str | None,
+    _selection(help="Embed by a sentence encoder, hub name or folder. \\[default: TF-IDF]"),
+]
+Tokenizer = Annotated[
+    str | None,
+    _products(help="A chat model, hub name or folder: write its tokens too, prompts masked."),
+]
 
 
 def curate(
@@ -62,78 +80,33 @@ def curate(
         str, typer.Argument(help="A JSONL file, a hub dataset, or a folder laid out as one.")
     ],
     out: Annotated[Path, typer.Option(help="The folder to write; new, or empty.")],
-    input_column: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Several are joined: instruction, context. \\[default: input]",
-            rich_help_panel=RECORDS,
-        ),
-    ] = None,
-    output_column: Annotated[str, typer.Option(rich_help_panel=RECORDS)] = "output",
+    input_column: InputColumns = None,
+    output_column: Annotated[str, _records()] = "output",
     template_column: Annotated[
-        str, typer.Option(help="What sampling is stratified by.", rich_help_panel=RECORDS)
+        str, _records(help="What sampling is stratified by.")
     ] = "template_name",
-    subset: Annotated[
-        str | None, typer.Option(help="Of a hub dataset.", rich_help_panel=RECORDS)
-    ] = None,
-    min_characters: Annotated[
-        int, typer.Option(min=1, help="Of an input.", rich_help_panel=SELECTION)
-    ] = 1,
+    subset: Annotated[str | None, _records(help="Of a hub dataset.")] = None,
+    min_characters: Annotated[int, _selection(min=1, help="Of an input.")] = 1,
     max_characters: Annotated[
-        int | None,
-        typer.Option(min=1, help="Of input and output each.", rich_help_panel=SELECTION),
+        int | None, _selection(min=1, help="Of input and output each.")
     ] = None,
     max_tokens: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Of input and output each; needs --tokenizer.", rich_help_panel=SELECTION
-        ),
+        int | None, _selection(min=1, help="Of input and output each; needs --tokenizer.")
     ] = None,
     sample: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Cluster so many, every template by its share.", rich_help_panel=SELECTION
-        ),
+        int | None, _selection(min=1, help="Cluster so many, every template by its share.")
     ] = None,
-    per_template: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Instead: so many of each template, or all.", rich_help_panel=SELECTION
-        ),
-    ] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            help="Embed by a sentence encoder, hub name or folder. \\[default: TF-IDF]",
-            rich_help_panel=SELECTION,
-        ),
-    ] = None,
-    clusters: Annotated[
-        int, typer.Option(min=1, help="Groups of like content.", rich_help_panel=SELECTION)
-    ] = 10,
+    per_template: PerTemplate = None,
+    encoder: Encoder = None,
+    clusters: Annotated[int, _selection(min=1, help="Groups of like content.")] = 10,
     per_cluster: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Of each; what small ones lack the others give.", rich_help_panel=SELECTION
-        ),
+        int, _selection(min=1, help="Of each; what small ones lack the others give.")
     ] = 1000,
-    seed: Annotated[int, typer.Option(min=0, rich_help_panel=SELECTION)] = 0,
-    dev: Annotated[
-        float, typer.Option(help="The share for the dev set.", rich_help_panel=PRODUCTS)
-    ] = 0.1,
-    test: Annotated[
-        float, typer.Option(help="The share held out of the search.", rich_help_panel=PRODUCTS)
-    ] = 0.1,
-    system: Annotated[
-        str, typer.Option(help="A system message for all.", rich_help_panel=PRODUCTS)
-    ] = "",
-    tokenizer: Annotated[
-        str | None,
-        typer.Option(
-            help="A chat model, hub name or folder: write its tokens too, prompts masked.",
-            rich_help_panel=PRODUCTS,
-        ),
-    ] = None,
+    seed: Annotated[int, _selection(min=0)] = 0,
+    dev: Annotated[float, _products(help="The share for the dev set.")] = 0.1,
+    test: Annotated[float, _products(help="The share held out of the search.")] = 0.1,
+    system: Annotated[str, _products(help="A system message for all.")] = "",
+    tokenizer: Tokenizer = None,
     as_json: AsJson = False,
 ) -> None:
     """Select training data from instruction records, and say what was kept and why.

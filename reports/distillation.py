@@ -57,10 +57,10 @@ def _curve_words(found: Distillation) -> str:
     if peak is None or len(found.curve) < 2:
         return ""
     first = found.curve[0]
+    best, beyond = ("highest", "above") if found.direction == "maximize" else ("lowest", "below")
     if peak is first:
-        return f"Over the search the mean is highest with the least weight, {_span(first)}."
-    sure = "clearly above" if found.is_clear else "not clearly above"
-    best = "highest" if found.direction == "maximize" else "lowest"
+        return f"Over the search the mean is {best} with the least weight, {_span(first)}."
+    sure = f"clearly {beyond}" if found.is_clear else f"not clearly {beyond}"
     return (
         f"Over the search the mean is {best} at {_span(peak)}: {number(peak.mean)} "
         f"({interval(peak.ci, number)}), {sure} that at {_span(first)}: {number(first.mean)} "

@@ -49,8 +49,8 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
     return {
         "base_parameters": base,
         "adapters": {n: {"pairs": p, "parameters": c} for n, (p, c) in counts.items()},
-        "trials": spec.search.trials,
-        "lines": [*lines, f"search   {spec.search.trials} trials of {_steps(spec, corpus)} steps"],
+        "trials": spec.search.budget,
+        "lines": [*lines, f"search   {spec.search.budget} trials of {_steps(spec, corpus)} steps"],
     }
 
 

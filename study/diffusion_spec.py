@@ -6,9 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from study.hyperparameters import Strict
-
-Positive = Annotated[int, Field(ge=1, strict=True)]
+from study.hyperparameters import Positive, Strict
 
 
 class DiffusionSpec(Strict):

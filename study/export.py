@@ -19,7 +19,7 @@ from study.engines.process import be_one_quiet_thread
 from study.errors import InputError
 from study.folders import appearing_whole
 from study.spec import StudySpec
-from study.store.adapters import adapter_folder, trial_name
+from study.store.adapters import adapter_folder, peft_type, trial_name
 from study.tasks import make_task
 from study.trials import baseline_configs
 
@@ -99,14 +99,7 @@ def check_is_ours(run: Path, folder: Path) -> None:
 
 
 def _check_mergeable(source: Path) -> None:
-    import json
-
-    path = source / "adapter_config.json"
-    try:
-        kind = json.loads(path.read_text(encoding="utf-8"))["peft_type"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InputError(f"{path}: no configuration of an adapter: {error}") from None
-    if kind == "PREFIX_TUNING":
+    if peft_type(source) == "PREFIX_TUNING":
         raise InputError(
             "--merge: a prefix is read beside the weights and cannot be merged into them; "
             "export it without --merge"

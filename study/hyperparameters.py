@@ -12,6 +12,7 @@ from study.methods import METHODS, MethodName
 from study.optimizers import OptimizerName
 
 MOST, MOST_ROWS = 1_000_000_000, 65_536  # what no study needs, and no machine has memory for
+Positive = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
 
 
@@ -74,7 +75,7 @@ class TrainingSpec(Strict):
     """
 
     learning_rate: Annotated[float, Field(strict=True, gt=0)] = 3e-4
-    steps: Annotated[int, Field(ge=1, le=MOST, strict=True)] = 120
+    steps: Positive = 120
     epochs: Annotated[float, Field(strict=True, gt=0, le=MOST)] | None = None
     batch_size: Annotated[int, Field(ge=1, le=MOST_ROWS, strict=True)] = 16
     cutoff_tokens: Annotated[int, Field(ge=4, le=MOST, strict=True)] | None = None
@@ -83,7 +84,7 @@ class TrainingSpec(Strict):
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     weight_decay: Annotated[float, Field(strict=True, ge=0)] = 0.0
     max_grad_norm: Annotated[float, Field(strict=True, gt=0)] = 1.0
-    report_every: Annotated[int, Field(ge=1, le=MOST, strict=True)] = 30
+    report_every: Positive = 30
     base_dropout: StrictBool = False
 
     def counted(self, examples: int) -> Self:

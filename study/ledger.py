@@ -28,8 +28,9 @@ from study.resume import check_comparable, check_same_data
 from study.samplers import pruner_for
 from study.spec import StudySpec, spec_from_toml
 from study.store import records, trial_rows
-from study.store.adapters import remove_adapters, save_adapter, saved_trials, trial_name
+from study.store.adapters import save_adapter
 from study.store.claims import Claim, Claims
+from study.store.kept_adapters import KeptAdapters
 from study.store.parents import GRACE_SECONDS, Parent
 from study.store.storage import (
     NO_STUDY,
@@ -84,7 +85,6 @@ class Ledger:
         self._engine = storage.engine
         self._spec = spec
         self._out = out
-        self._maximize = spec.evaluation.directions[0] == "maximize"
         records.create_tables(self._engine)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(
@@ -95,10 +95,10 @@ class Ledger:
             load_if_exists=True,
         )
         self._claims = Claims(self._engine, self._id)
+        self._kept = KeptAdapters(self._engine, self._id, spec, out)
         self._parent = Parent(self._engine, out)
         self._recovered_at = -math.inf
         self._examples_known = set(records.read_examples(self._engine, self._id))
-        self._worst_kept: float | None = None  # of the best k, once there are k
 
     @property
     def _id(self) -> int:
@@ -253,7 +253,7 @@ class Ledger:
         metrics = result.metrics()
         values = [metrics[objective] for objective in self._spec.evaluation.objective]
         self._record(config, result)
-        is_saved = self._save_adapter(trial.number, values[0], result)
+        is_saved = self._kept.save(trial.number, values[0], result.adapter)
         if not self._tell(trial, claim, TrialState.COMPLETE, values):
             self._claims.forget_evaluations(trial.number)
             return None
@@ -261,13 +261,16 @@ class Ledger:
             self.keep_the_best()
         return result
 
-    def tell_pruned(self, trial: optuna.Trial, claim: Claim, result: TrialResult) -> bool:
+    def keep_the_best(self) -> None:
+        """Delete the adapters of trials that are no longer among the best."""
+        self._kept.remove_the_rest()
+
+    def tell_pruned(
+        self, trial: optuna.Trial, claim: Claim, config: TrialConfig, result: TrialResult
+    ) -> bool:
         """Tell a trial that the pruner stopped; returns whether it was still this run's."""
-        if not self._is_mine(trial, claim):
-            return False
-        for name, value in result.details.items():
-            trial.set_user_attr(name, value)
-        return self._tell(trial, claim, TrialState.PRUNED)
+        is_mine = self._set_details(trial, claim, config, result)
+        return is_mine and self._tell(trial, claim, TrialState.PRUNED)
 
     def tell_interrupted(self, trial: optuna.Trial | None, claim: Claim, reason: str) -> None:
         """Put up again what was lost through no fault of its own."""
@@ -307,7 +310,7 @@ class Ledger:
             self._claims.close(claim)
         return is_told
 
-    def _is_mine(self, trial: optuna.Trial, claim: Claim) -> bool:
+    def _is_mine(self, claim: Claim) -> bool:
         """Say whether a trial is still this run's; one that is not is no longer left RUNNING."""
         if self._claims.is_mine(claim):
             return True
@@ -317,7 +320,7 @@ class Ledger:
     def _set_details(
         self, trial: optuna.Trial, claim: Claim, config: TrialConfig, result: TrialResult
     ) -> bool:
-        if not self._is_mine(trial, claim):
+        if not self._is_mine(claim):
             return False
         known: dict[str, Any] = {"seed": config.seed, **result.metrics()}
         if result.failure:
@@ -357,34 +360,6 @@ class Ledger:
                 examples = records.Examples(sources, targets)
                 records.write_examples(self._engine, self._id, split, examples)
                 self._examples_known.add(split)
-
-    # ------------------------------------------------------------ adapters
-
-    def _save_adapter(self, number: int, value: float, result: TrialResult) -> bool:
-        """Save the adapter of a trial that will be among the best k by the first objective."""
-        if result.adapter is None or not self._is_better(value, self._worst_kept):
-            return False
-        best = self._best()
-        if len(best) == self._spec.search.keep_adapters:
-            self._worst_kept = best[-1][1]
-        if not self._is_better(value, self._worst_kept):
-            return False
-        save_adapter(self._out, trial_name(number), result.adapter)
-        return True
-
-    def _is_better(self, value: float, other: float | None) -> bool:
-        return other is None or (value > other if self._maximize else value < other)
-
-    def _best(self) -> list[tuple[int, float]]:
-        count = self._spec.search.keep_adapters
-        found = trial_rows.best(self._engine, self._id, count, maximize=self._maximize)
-        return [(number, value) for _, number, value in found]
-
-    def keep_the_best(self) -> None:
-        """Delete what is told and not among the best; another run may be about to tell the rest."""
-        saved = saved_trials(self._out)
-        told = trial_rows.finished_among(self._engine, self._id, saved)
-        remove_adapters(self._out, told - {number for number, _ in self._best()})
 
 
 def _attributes(claim: Claim) -> dict[str, Any]:

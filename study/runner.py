@@ -233,7 +233,7 @@ class Runner:
     def _prune(self, event: Progress, trial: optuna.Trial) -> None:
         result = self._engine.stop(event.number)
         config, claim = self._forget(event.number)
-        if self._ledger.tell_pruned(trial, claim, result):
+        if self._ledger.tell_pruned(trial, claim, config, result):
             self._show(config, "pruned", event.value, f"pruned at step {event.step}")
         else:
             self._show(config, "interrupted", None, TAKEN_OVER)

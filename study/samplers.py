@@ -26,8 +26,6 @@ from search_spaces.unit_cube import from_unit
 from study.seeds import derive_seed
 from study.spec import StudySpec
 
-ADAPTIVE = ("tpe", "gp")  # they learn from earlier trials
-
 
 def sampler_for(spec: StudySpec, index: int, enqueued: int | None = None) -> BaseSampler:
     """Return the sampler of the study's `index`-th sampled point.
@@ -36,7 +34,7 @@ def sampler_for(spec: StudySpec, index: int, enqueued: int | None = None) -> Bas
     random, so that it takes nothing from the sequence; an adaptive sampler proposes it.
     """
     seed = derive_seed(spec.seed, index, "sampler") % 2**32
-    if enqueued is not None and spec.search.sampler not in ADAPTIVE:
+    if enqueued is not None and not spec.search.learns:
         return PointSampler(RandomPoints(derive_seed(spec.seed, "enqueued")), enqueued)
     match spec.search.sampler:
         case "random":
@@ -55,19 +53,17 @@ def sampler_for(spec: StudySpec, index: int, enqueued: int | None = None) -> Bas
 
 def pruner_for(spec: StudySpec) -> BasePruner:
     """Return the pruner that the study file names; a report is one of its steps."""
-    training = spec.training
+    shortest = spec.training.report_every
     match spec.search.pruner:
         case "none":
             return optuna.pruners.NopPruner()
         case "median":
             return optuna.pruners.MedianPruner(n_startup_trials=5)
         case "hyperband":
-            return optuna.pruners.HyperbandPruner(
-                min_resource=training.report_every,
-                max_resource="auto" if training.epochs else training.steps,
-            )
+            longest = "auto" if spec.most_steps is None else spec.most_steps
+            return optuna.pruners.HyperbandPruner(shortest, longest)
         case "asha":
-            return optuna.pruners.SuccessiveHalvingPruner(min_resource=training.report_every)
+            return optuna.pruners.SuccessiveHalvingPruner(min_resource=shortest)
 
 
 class Points(Protocol):

@@ -8,10 +8,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from search_spaces import Parameter, SearchSpace
 from search_spaces.parameter import Scalar
-from study.hyperparameters import MOST, Strict, field_of, is_choice, is_integer, searchable
+from study.hyperparameters import Positive, Strict, field_of, is_choice, is_integer, searchable
 
 MAX_GRID_POINTS = 100_000
-Positive = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 
 
 class SearchSpec(Strict):
@@ -97,6 +96,11 @@ class SearchSpec(Strict):
         if size > MAX_GRID_POINTS:
             raise ValueError(f"sampler: grid of {size:,} points; allowed: {MAX_GRID_POINTS:,}")
         return self
+
+    @property
+    def learns(self) -> bool:
+        """Whether the sampler proposes points by what earlier trials gave."""
+        return self.sampler in ("tpe", "gp")
 
     @property
     def budget(self) -> int:

@@ -22,6 +22,7 @@ from study.hyperparameters import (
     DistillationSpec,
     Hyperparameters,
     MethodSpec,
+    Positive,
     Strict,
     TrainingSpec,
     field_of,
@@ -30,7 +31,7 @@ from study.hyperparameters import (
 )
 from study.methods import METHODS, MethodName
 from study.metrics import AFTERWARDS, METRICS, OF_CLASSES, TextOptions
-from study.search_spec import Positive, SearchSpec, names_in
+from study.search_spec import SearchSpec, names_in
 from study.spec_problems import problems_of
 
 SHARED_COSTS = ("train_seconds", "peak_memory_bytes")  # where trials are trained together
@@ -258,6 +259,13 @@ class StudySpec(Strict):
                 raise ValueError(f"evaluation.objective: {objective!r} needs data.general")
         return self
 
+    @property
+    def most_steps(self) -> int | None:
+        """The steps of the longest trial; None where epochs are counted, of examples yet unseen."""
+        if self.training.epochs is not None or "epochs" in self.search.parameters:
+            return None
+        return int(max(self.values_of("steps")))
+
     @model_validator(mode="after")
     def _searches_something(self) -> Self:
         if not self.search.search_space.distributions:
@@ -267,10 +275,10 @@ class StudySpec(Strict):
                 f"search.pruner: several objectives do not prune, got {self.search.pruner!r}; "
                 "allowed: 'none'"
             )
-        counts_steps = self.training.epochs is None and "epochs" not in self.search.parameters
-        if counts_steps and self.training.report_every > self.training.steps:
+        most = self.most_steps
+        if most is not None and self.training.report_every > most:
             raise ValueError(
-                f"training.report_every: at most training.steps = {self.training.steps}, "
+                f"training.report_every: at most training.steps = {most}, "
                 f"got {self.training.report_every}"
             )
         return self
@@ -362,7 +370,7 @@ class StudySpec(Strict):
     def to_toml(self) -> str:
         """Return the resolved study file."""
         document = self.model_dump(mode="json", exclude_none=True)
-        if self.training.epochs is not None or "epochs" in self.search.parameters:
+        if self.most_steps is None:
             del document["training"]["steps"]
         for key in self.method.model_dump(exclude={"name"}):
             if not any(METHODS[method].has(key) for method in (*self.methods, self.method.name)):

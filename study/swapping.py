@@ -5,7 +5,6 @@ Nothing is loaded at a swap: the base's weights stay where they are.
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 import warnings
@@ -21,7 +20,7 @@ from study.engines.process import be_one_quiet_thread
 from study.errors import InputError
 from study.export import check_is_ours
 from study.spec import StudySpec
-from study.store.adapters import adapter_folder, saved_trials, trial_name
+from study.store.adapters import adapter_folder, peft_type, saved_trials, trial_name
 
 REPEATS = 50
 
@@ -78,15 +77,10 @@ def saved_of_one_kind(run: Path) -> list[Path]:
     Models that were trained in full are no adapters.  Raises InputError for links and pickles.
     """
     saved = [adapter_folder(run, trial_name(number)) for number in sorted(saved_trials(run))]
-    kinds = {f: _kind(f) for f in saved if (f / "adapter_config.json").is_file()}
+    kinds = {f: peft_type(f) for f in saved if (f / "adapter_config.json").is_file()}
     for folder in kinds:
         check_is_ours(run, folder)
     return [folder for folder, kind in kinds.items() if kind == next(iter(kinds.values()))]
-
-
-def _kind(folder: Path) -> str:
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    return str(config["peft_type"])
 
 
 def _milliseconds(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -63,6 +63,7 @@ def search_config(
 def baseline_configs(spec: StudySpec) -> list[TrialConfig]:
     """Return the untrained base and the default LoRA: r 8, alpha 8, qv, middle learning rate.
 
+    It trains as long as the middle of the search does, where that varies.
     In a study of full fine-tuning alone the default is that.
     With a teacher also `plain`: the default again, same seed, with nothing of the teacher in its
     loss.  What the two differ by is what distillation does.
@@ -70,8 +71,8 @@ def baseline_configs(spec: StudySpec) -> list[TrialConfig]:
     middle = spec.search.search_space.middle()
     default = {"rank": 8, "alpha": 8, "dropout": 0.0, "target_modules": "qv", "use_rslora": False}
     default |= {} if spec.methods == ("full",) else {"method": "lora"}
-    rate = {k: middle[k] for k in ("learning_rate",) if k in middle}
-    parts = spec.resolve({**default, **rate})
+    default |= {k: middle[k] for k in ("learning_rate", "steps", "epochs") if k in middle}
+    parts = spec.resolve(default)
     untrained = Hyperparameters(None, parts.training, None)
     baselines = [_baseline(spec.seed, "base", untrained)]
     seed = derive_seed(spec.seed, "default")

@@ -171,12 +171,14 @@ class PoolEngine:
         """Stop a pruned trial in its worker."""
         worker = next(w for w in self._workers if number in w.trials)
         assert worker.asked is None, "a trial is pruned at its report"
+        worker.trials.remove(number)
         worker.channel.send("stop", (number,))
         try:
             result: TrialResult = worker.receive()
-        except EOFError:  # the next `advance` finds its other trials lost
-            result = TrialResult()
-        worker.trials.remove(number)
+        except EOFError:
+            if not worker.trials:  # else the next `advance` finds them lost
+                self._kept += self._replace(worker)
+            return TrialResult()
         return result
 
     def close(self) -> None:

@@ -20,7 +20,6 @@ WORTH_IT = 0.97  # more slots are taken while a trial's step then costs less tha
 STEPS = 3
 SHARE_OF_MEMORY = 0.7
 ROUNDS_OF_ADAPTIVE_SAMPLERS = 4  # benchmarks/parallel_proposals.py
-ADAPTIVE = ("tpe", "gp")
 
 
 def most_slots(spec: StudySpec, workers: int) -> int:
@@ -29,8 +28,8 @@ def most_slots(spec: StudySpec, workers: int) -> int:
     A sampler that learns from results is asked in rounds: the more trials run at once, the fewer
     results each proposal knows.
     """
-    trials = spec.search.trials + len(baseline_configs(spec))
-    if spec.search.sampler in ADAPTIVE:
+    trials = spec.search.budget + len(baseline_configs(spec))
+    if spec.search.learns:
         trials = math.ceil(trials / ROUNDS_OF_ADAPTIVE_SAMPLERS)
     return max(1, min(MOST, math.ceil(trials / workers)))
 
@@ -86,5 +85,5 @@ def _seconds_a_step(engine: PackedEngine, config: TrialConfig, k: int) -> float:
 
 def in_even_rounds(slots: int, spec: StudySpec, workers: int) -> int:
     """Return so many slots that as few rounds as these need are all full."""
-    trials = (spec.search.trials + len(baseline_configs(spec))) / workers
+    trials = (spec.search.budget + len(baseline_configs(spec))) / workers
     return math.ceil(trials / math.ceil(trials / slots))

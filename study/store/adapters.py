@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -38,6 +39,15 @@ def save_adapter(run: Path, name: str, files: AdapterFiles) -> Path:
     except OSError as error:
         raise InputError(f"{folder}: cannot save the adapter: {error.strerror}") from error
     return folder
+
+
+def peft_type(folder: Path) -> str:
+    """Return which kind of adapter lies in a folder; InputError where its configuration is none."""
+    path = folder / "adapter_config.json"
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["peft_type"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{path}: no configuration of an adapter: {error}") from None
 
 
 def saved_trials(run: Path) -> set[int]:

@@ -8,7 +8,6 @@ sampler is used twice, however many runs there are.  The table is described in `
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -66,12 +65,8 @@ class Claims:
         """Add a claim for every point that was not enqueued before."""
         with self._locked() as connection:
             rows = self._select(connection, "enqueued = 1 AND claim >= 0")
-            known = Counter(_written(claim.point) for claim in rows)
-            for point in points:
-                if known[_written(point)] > 0:
-                    known[_written(point)] -= 1
-                else:
-                    self._append(connection, enqueued=True, point=dict(point))
+            for point in _without_known(points, [claim.point or {} for claim in rows]):
+                self._append(connection, enqueued=True, point=dict(point))
 
     def enqueue_waiting(self, trial_id: int, point: Mapping[str, Any]) -> None:
         """Add a claim for a trial that somebody put into Optuna's own queue, once."""
@@ -238,6 +233,24 @@ def _read(row: Any) -> Claim:
     number, sampled, enqueued, point, *rest = row
     known = None if point is None else json.loads(point)
     return Claim(number, sampled, bool(enqueued), known, *rest)
+
+
+def _without_known(
+    points: Sequence[Mapping[str, Any]], known: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """Return the points of which no known one is left, in their order.
+
+    An interrupted trial added to its point what was sampled besides: so one that holds more counts
+    too, after those that are equal, and the points that say most choose first.
+    """
+    left, new = list(known), list(points)
+    for may_hold_more in (False, True):
+        for point in sorted(new, key=len, reverse=True):
+            same = (k for k in left if k == point or (may_hold_more and point.items() <= k.items()))
+            if (found := next(same, None)) is not None:
+                left.remove(found)
+                new.remove(point)
+    return new
 
 
 def _written(point: Mapping[str, Any] | None) -> str:

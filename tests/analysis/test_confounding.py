@@ -11,6 +11,7 @@ from analysis.capacity import capacity
 from analysis.confounding import confounding, correlation_ratio, with_derived
 from analysis.fits import Fits
 from analysis.surfaces import surface
+from search_spaces.unit_cube import from_unit
 
 WIDE: dict[str, BaseDistribution] = {
     "alpha": CategoricalDistribution([8, 16, 32, 64, 128]),
@@ -46,6 +47,30 @@ def test_derived_columns_of_a_trial() -> None:
     assert point["rslora_scale"] == 16
     assert point["effective_lr"] == pytest.approx(4e-3)
     assert with_derived({"alpha": 8}) == {"alpha": 8}
+
+
+@pytest.mark.parametrize(
+    "alpha",
+    [
+        FloatDistribution(0, 1),
+        FloatDistribution(-1, 1),
+        CategoricalDistribution([0, 1, 2]),
+        CategoricalDistribution(["low", "high"]),
+        CategoricalDistribution([True, False]),
+        CategoricalDistribution([None, 8, 16]),
+    ],
+)
+def test_what_is_no_positive_number_makes_no_product(alpha: BaseDistribution) -> None:
+    """Other programs call other things alpha: their studies are read without its products."""
+    space = {"alpha": alpha, "learning_rate": WIDE["learning_rate"]}
+    drawn = np.random.default_rng(0).random((20, 2))
+    points = [
+        {name: from_unit(d, unit) for (name, d), unit in zip(space.items(), row, strict=True)}
+        for row in drawn
+    ]
+    values = [math.log10(point["learning_rate"]) for point in points]
+    assert confounding(Fits.of(points, values, space, resamples=2)) is None
+    assert "effective_lr" not in with_derived({**points[0], "alpha": 0, "rank": None})
 
 
 def test_the_ruling_product_explains_nearly_all() -> None:

@@ -68,6 +68,14 @@ def test_the_curve_finds_a_peak_that_is_there(pairs: StudyData) -> None:
         assert part.ci[0] < part.mean < part.ci[1]
 
 
+def test_of_a_loss_less_is_better(pairs: StudyData) -> None:
+    """Each bin's best trial is its lowest, and so is the peak's mean."""
+    points = [(0.0, 0.9), (0.0, 0.8), (0.5, 0.3), (0.5, 0.2)]
+    found = found_in(replace(with_trials(pairs, points), directions=("minimize",)))
+    assert [part.best for part in found.curve] == [0.8, 0.2]
+    assert found.peak is found.curve[1]
+
+
 def test_noise_is_no_clear_peak(pairs: StudyData) -> None:
     """Where the weight does nothing, its best bin is not called clearly better."""
     rng = np.random.default_rng(1)

@@ -172,6 +172,15 @@ def test_what_matters_among_the_good_differs_from_what_matters_overall() -> None
     assert any("count as" in remark for remark in good.remarks)
 
 
+def test_a_quantile_that_holds_one_value_only_has_nothing_to_say() -> None:
+    """Many trials at the ceiling: among the best the objective is constant, which is said."""
+    points = draw(40)
+    found = importances(points, [float(i % 2) for i in range(40)], SPACE, resamples=0, quantile=0.3)
+    assert found.parameters == ()
+    assert found.reasons == ("the objective is constant: all 40 trials have the value 1",)
+    assert "values worse than 1" in found.remarks[-1]
+
+
 def test_pruned_trials_are_shown_under_every_policy() -> None:
     """The main effects under drop, last and worst stand side by side."""
     points = draw(40)

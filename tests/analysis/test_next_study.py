@@ -203,14 +203,22 @@ def test_noise_moves_no_end_too_often() -> None:
         ({"choices": ["qv", "attention"]}, "high", None),
         ({"low": 0.1, "high": 0.4}, "high", {"low": 0.1, "high": 0.5}),
         ({"low": 2, "high": 8}, "high", {"low": 2, "high": 10}),
+        ({"low": 5, "high": 6}, "high", {"low": 5, "high": 7}),
         ({"low": 0.0, "high": 0.9}, "high", {"low": 0.0, "high": 0.95}),
         ({"low": 0.0, "high": 0.3}, "low", None),
+        ({"low": 16, "high": 208, "step": 16}, "high", {"low": 16, "high": 272, "step": 16}),
+        ({"low": 8, "high": 1000, "step": 8}, "high", {"low": 8, "high": 1016, "step": 8}),
+        ({"low": 0.1, "high": 0.9, "step": 0.1}, "high", None),
+        ({"low": 0.3, "high": 0.9, "step": 0.1}, "low", {"low": 0.1, "high": 0.9, "step": 0.1}),
+        ({"low": 1, "high": 64, "log": True}, "low", None),
     ],
 )
 def test_widening(parameter: dict[str, Any], end: Any, expected: dict[str, Any] | None) -> None:
     """Each kind of parameter grows on its own scale, and stops where the hyperparameter does."""
     limits = (0.0, 1.0) if isinstance(parameter.get("high"), float) else (0, 1024)
     assert widened(parameter, end, limits) == expected
+    if expected is not None:
+        Parameter.model_validate(expected)  # a step still divides the range
 
 
 def test_narrowing_keeps_what_is_good_and_a_margin() -> None:

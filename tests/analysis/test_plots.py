@@ -153,6 +153,27 @@ def test_conditional_parameters_show_the_trials_that_had_them(foreign: StudyData
     plots.plot_slices(foreign)
 
 
+def test_a_value_chosen_by_hand_stands_at_its_level(tmp_path: Path) -> None:
+    """The level that Optuna draws is 0.30000000000000004; somebody who enqueues writes 0.3."""
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path / 'x.db'}", study_name="s")
+    study.enqueue_trial({"dropout": 0.3})
+    study.optimize(lambda t: t.suggest_float("dropout", 0, 0.5, step=0.1), n_trials=5)
+    shown = slice_of(load(tmp_path / "x.db"), "dropout")
+    assert len(shown.levels) == 6
+    assert shown.x[0] == 3
+
+
+def test_a_step_that_was_changed_leaves_no_levels(tmp_path: Path) -> None:
+    """What lies between the levels of the last step is shown where it is."""
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path / 'x.db'}", study_name="s")
+    for step, value in ((0.1, 0.1), (0.25, 0.25)):
+        study.enqueue_trial({"dropout": value})
+        study.optimize(lambda t, by=step: t.suggest_float("dropout", 0, 1, step=by), n_trials=1)
+    shown = slice_of(load(tmp_path / "x.db"), "dropout")
+    assert shown.levels == ()
+    assert shown.x.tolist() == [0.1, 0.25]
+
+
 def test_far_outliers_leave_the_axis_and_are_counted(tmp_path: Path) -> None:
     """One diverged loss must not flatten everything else into a line."""
     values = [*np.linspace(1, 2, 20), 1e12]

@@ -29,6 +29,15 @@ def test_a_smooth_objective_takes_the_process_and_a_random_table_the_better_one(
     assert smooth.held_out_r2["gp"] > smooth.held_out_r2["forest"]
 
 
+def test_two_that_predict_nothing_are_both_named() -> None:
+    """Where equal points leave nothing to hold out, both score zero and one of them is taken."""
+    encoding = Encoding(COLUMNS, np.full((8, 2), 0.5), {}, {})
+    remark = choose("auto", encoding, np.arange(8.0)).remark
+    assert remark is not None
+    assert "Gaussian process" in remark
+    assert "the forest" in remark
+
+
 def test_noise_cannot_be_predicted() -> None:
     """Both surrogates score about zero or below on noise."""
     rng = np.random.default_rng(1)

@@ -66,7 +66,7 @@ def test_what_is_not_clearly_better_has_not_learnt(pairs: StudyData) -> None:
     assert found is not None
     for row in found.rows[1:]:
         assert row.against is not None
-        low, high = row.against.gain_ci
+        low, high = row.against.ci  # of accuracy, of which more is better
         expected = (
             "learnt" if low > 0 else "worse than nothing" if high < 0 else "learnt nothing clear"
         )

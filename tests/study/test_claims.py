@@ -62,6 +62,18 @@ def test_enqueued_points_come_first_and_take_no_index(claims: Claims) -> None:
     assert [c.number for c in found] == list(range(6))
 
 
+def test_an_enqueued_point_that_was_interrupted_is_not_enqueued_anew(claims: Claims) -> None:
+    """What was sampled besides is kept for the retry, and the file's point is still known."""
+    points = [{"a": 8}, {"a": 8, "b": 1}, {"a": 8}]
+    claims.enqueue(points)
+    first, second = taken(claims, "p", 2)
+    assert claims.release(first, {"a": 8.0, "b": 2, "c": 0.5}, first.number)
+    assert claims.release(second, {"a": 8.0, "b": 1, "c": 0.5}, second.number)
+    claims.enqueue(points)
+    claims.enqueue([*points, {"a": 8, "b": 1}])
+    assert [c.point for c in taken(claims, "p", 9)][2:5] == [{"a": 8}, {"a": 8, "b": 1}, None]
+
+
 def test_points_beyond_the_budget_wait(claims: Claims) -> None:
     """More points than trials: the rest is there when the budget grows."""
     claims.enqueue([{"a": 1}, {"a": 2}, {"a": 3}])

@@ -11,8 +11,11 @@ from optuna.trial import TrialState
 from sqlalchemy import text
 
 from benchmarks.storage_runs import cheap_spec, run_cheaply
+from study.ledger import open_ledger
 from study.store import records
+from study.store.claims import Claims
 from study.store.storage import close_after_writing, open_for_writing, sqlite_url
+from study.trials import TrialResult, search_config
 from tests.cheap_runs import assert_whole, look
 
 
@@ -127,3 +130,19 @@ def test_tables_of_a_later_version_are_refused_by_a_run(tmp_path: Path) -> None:
     with engine.connect() as connection:
         assert connection.execute(text("SELECT version FROM run_schema")).scalar() == 3
     engine.dispose()
+
+
+def test_a_pruned_trial_that_another_run_finished_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken over after this run had looked whether it is still its own: it is told nothing."""
+    spec = cheap_spec(2)
+    with open_ledger(sqlite_url(tmp_path / "study.db"), spec, tmp_path) as ledger:
+        ledger.begin({})
+        claim = next(c for c in iter(ledger.take, None) if not c.is_baseline)
+        trial = ledger.ask(claim)
+        config = search_config(spec, trial.number, {}, claim.number)
+        ledger.study.tell(trial, state=TrialState.FAIL)
+        monkeypatch.setattr(Claims, "is_mine", lambda *_: True)
+        stopped = TrialResult(details={"train_seconds": 1.0})
+        assert not ledger.tell_pruned(trial, claim, config, stopped)

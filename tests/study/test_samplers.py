@@ -186,6 +186,15 @@ def test_pruners() -> None:
         assert isinstance(pruner_for(parse_spec({"search": search}, "x")), kind)
 
 
+def test_hyperband_knows_the_longest_trial() -> None:
+    """Its brackets reach to the end of the longest trial, where steps are searched too."""
+    for parameters, longest in ((CONTINUOUS, 120), ({"steps": {"low": 200, "high": 4000}}, 4000)):
+        spec = parse_spec({"search": {"parameters": parameters, "pruner": "hyperband"}}, "x")
+        pruner = pruner_for(spec)
+        assert isinstance(pruner, HyperbandPruner)
+        assert pruner._max_resource == longest
+
+
 @pytest.mark.parametrize("pruner", ["median", "hyperband", "asha"])
 def test_a_hopeless_trial_is_pruned(pruner: str) -> None:
     """After good trials a bad one is stopped before its end."""

@@ -22,6 +22,7 @@ from study.study_files import load_spec, presets
 from study.trials import baseline_configs, search_config
 
 ALPHA = {"alpha": {"choices": [8, 16]}}
+STEPS = {"low": 200, "high": 400}
 
 
 def document(**sections: Any) -> dict[str, Any]:
@@ -164,6 +165,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "reports after the end": (
         {"training": {"steps": 10, "report_every": 11}},
         "training.report_every: at most training.steps = 10, got 11",
+    ),
+    "reports after the end of every trial": (
+        {"training": {"report_every": 401}, "search": {"parameters": {"steps": STEPS}}},
+        "training.report_every: at most training.steps = 400, got 401",
     ),
     "files and a corpus": (
         {"data": {"corpus": "embedded", "train": "a.tsv", "dev": "b.tsv"}},
@@ -461,6 +466,15 @@ def test_baselines_are_the_untrained_base_and_the_default_lora() -> None:
     assert base.method is None
     assert default.method == MethodSpec(rank=8, alpha=8, dropout=0.0, target_modules="qv")
     assert default.training.learning_rate == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("steps", 200, 400), ("epochs", 1.0, 4.0)])
+def test_the_default_trains_as_long_as_the_trials(name: str, low: Any, high: Any) -> None:
+    """Where the length is searched it is the middle's, not a training of 120 steps."""
+    search = {"parameters": {name: {"low": low, "high": high}}}
+    spec = parse_spec({"search": search, "training": {"report_every": 100}}, "x.toml")
+    length = getattr(baseline_configs(spec)[1].training, name)
+    assert length == pytest.approx((low + high) / 2, abs=1)
 
 
 def test_a_conditional_parameter_is_searched_under_its_condition() -> None:

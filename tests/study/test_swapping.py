@@ -36,6 +36,10 @@ def test_saved_adapters_are_swapped_and_timed(
     assert 0 < found.swap < found.loading
     text = swap_text(found.folders, found.loading, found.further, found.swap)
     assert text.count("load_adapter") == 2
+    config = found.folders[1] / "adapter_config.json"
+    config.write_text("[]")
+    with pytest.raises(InputError, match=r"adapter_config\.json: no configuration of an adapter"):
+        time_study_swaps(copy, tiny_spec)
     for folder in found.folders[1:]:
         shutil.rmtree(folder)
     with pytest.raises(InputError, match="two saved adapters of one kind, got 1"):

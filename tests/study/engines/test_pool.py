@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -139,6 +140,20 @@ def test_only_a_worker_that_was_killed_is_made_smaller(was_killed: bool) -> None
     notices = [event for event in events if isinstance(event, Notice)]
     assert len(notices) == was_killed
     assert engine.free_slots == 4 + (2 if was_killed else 4)
+
+
+def test_a_worker_that_dies_with_its_last_trial_pruned_is_replaced() -> None:
+    """Nothing of it is awaited any more, but its slots are wanted."""
+    launcher = ScriptedLauncher(True, True, True)
+    engine = PoolEngine(launcher, 2)
+    engine.load(SPEC, "base", None, replace(CHOICE, slots=1))
+    assert engine.free_slots == 2
+    for config in configs(2):
+        engine.start(config)
+    launcher.launched[0].dead = Death("it died", was_killed=False)
+    assert engine.stop(0) == TrialResult()
+    assert engine.free_slots == 1
+    assert len(launcher.launched) == 3
 
 
 def test_workers_that_only_die_end_the_run() -> None:
