@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from analysis.display import Displayed, Shown, answer_shown
 from analysis.encoding import Array, Column, Encoding, encode
 from analysis.evidence import doubts
-from analysis.surrogates import Surrogate, choose, fit
+from analysis.surrogates import Surrogate, choose, fit, r2_in_words
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -103,7 +103,7 @@ class Model:
             "is nothing"
             for name, count in self.encoding.inactive.items()
         ]
-        return (f"from {used}, held-out R² {self.held_out_r2:.2f}", *left_out)
+        return (f"from {used}, held-out R² {r2_in_words(self.held_out_r2)}", *left_out)
 
     @property
     def best(self) -> Mapping[str, Any]:

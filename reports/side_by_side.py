@@ -264,7 +264,9 @@ def _difference_section(named: Named) -> Section:
 
 
 def _short(value: Any) -> str:
-    return ", ".join(map(_short, value)) if isinstance(value, list) else setting(value)
+    if isinstance(value, list):
+        return ", ".join(map(_short, value))
+    return "" if value is None else setting(value)  # a key that this file has not
 
 
 def _common_objective(named: Named) -> str | None:

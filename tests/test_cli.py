@@ -207,6 +207,11 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
         "clinic.db: an SQLite data",
     ),
     "a study that is none": (("show", "nothing"), "nothing: no such file; a target is"),
+    "a folder of runs": (("show", "many"), "study.db: no such file; run folders in it: many/one"),
+    "a study without its folder": (
+        ("show", "one"),
+        "no such file; did you mean runs/one?; a target",
+    ),
     "a foreign target": (("show", "clinic.db"), "clinic.db: an SQLite database without Optuna's"),
     "a text file": (("show", "file"), "file: neither an SQLite database nor an Optuna journal"),
     "a server without password": (
@@ -249,6 +254,9 @@ def test_a_mistake_is_one_line_and_status_2(type_: Type, tmp_path: Path, name: s
     arguments, expected = WRONG[name]
     (tmp_path / "file").write_text("hello\n")
     (tmp_path / "text.tsv").write_text(PAIRS)
+    for run in ("runs/one", "many/one"):
+        (tmp_path / run).mkdir(parents=True)
+        (tmp_path / run / "study.db").touch()
     with closing(sqlite3.connect(tmp_path / "clinic.db")) as clinic:
         clinic.execute("CREATE TABLE patients (id INTEGER)")
         clinic.commit()
