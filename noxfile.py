@@ -61,7 +61,9 @@ def notebook(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Run every command that README and docs show."""
     _install(session)
-    session.run("pytest", "-m", "", "-n", "2", "tests/test_docs.py", env=QUIET)
+    # a worker each: the tutorial takes about as long as all the other pages
+    files = ("tests/test_tutorial.py", "tests/test_docs.py")
+    session.run("pytest", "-m", "", "-n", "2", "--dist", "loadfile", *files, env=QUIET)
 
 
 @nox.session

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.display import own_names
+from analysis.display import Displayed, Shown, comparison_shown, own_names
 from study.errors import InputError
 from study.metrics import METRICS, Array, Statistics
 
@@ -41,8 +41,8 @@ class Score:
     ci: Interval
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Displayed):
     """`a` against `b` on the same examples: the difference a - b, its interval and p-value."""
 
     a: Score
@@ -63,15 +63,8 @@ class Comparison:
         """Whether the interval excludes zero."""
         return self.ci[0] > 0 or self.ci[1] < 0
 
-    def __repr__(self) -> str:
-        from analysis.display import comparison_shown
-
-        return comparison_shown(self).text()
-
-    def _repr_html_(self) -> str:
-        from analysis.display import comparison_shown
-
-        return comparison_shown(self).html()
+    def _shown(self) -> Shown:
+        return comparison_shown(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers and names, for `--json`."""

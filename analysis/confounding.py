@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.display import Displayed, Shown, confounding_shown
 from analysis.encoding import Array, Column, Encoding, make_column
 from analysis.evidence import intervals
 from analysis.fits import Fits
@@ -96,8 +97,8 @@ class Explanation:
     held_out_r2: float
 
 
-@dataclass(frozen=True)
-class Confounding:
+@dataclass(frozen=True, repr=False)
+class Confounding(Displayed):
     """The joint effect of a group of parameters and the columns that explain it, best first.
 
     `joint` is the group's share of the total variance, interactions within it included;
@@ -109,6 +110,9 @@ class Confounding:
     joint_ci: tuple[float, float]
     held_out_r2: float
     columns: tuple[Explanation, ...]
+
+    def _shown(self) -> Shown:
+        return confounding_shown(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return the document for `--json`."""

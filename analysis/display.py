@@ -11,7 +11,9 @@ from analysis.palette import printable
 
 if TYPE_CHECKING:
     from analysis.comparison import Comparison
+    from analysis.confounding import Confounding
     from analysis.importance_types import Importances
+    from analysis.questions import Answer
     from analysis.study_data import StudyData
 
 LEFT = "style='text-align:left'"
@@ -47,6 +49,19 @@ class Shown:
             for row in rows
         )
         return "\n".join((printable(self.caption), *lines))
+
+
+class Displayed:
+    """A result that a prompt and a notebook show as a short table."""
+
+    def _shown(self) -> Shown:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return self._shown().text()
+
+    def _repr_html_(self) -> str:
+        return self._shown().html()
 
 
 def study_shown(data: StudyData) -> Shown:
@@ -98,6 +113,33 @@ def comparison_shown(found: Comparison) -> Shown:
         "verdict": "clear" if found.clear else "not clear: the interval holds zero",
     }
     return _facts(f"{found.a.metric} on {found.n_examples} {found.a.split} examples", facts)
+
+
+def answer_shown(found: Answer) -> Shown:
+    """The changes on the way, or a share for each parameter, under the question."""
+    verdict = "".join(f" (not reliable: {reason})" for reason in found.reasons)
+    caption = f"{found.method}: {found.question}{verdict}"
+    if found.steps:
+        steps = [
+            (s.name, _short(s.before), _short(s.after), f"{s.gain:+.3g}", f"{s.predicted:.4g}")
+            for s in found.steps
+        ]
+        return Shown(caption, ("change", "from", "to", "gain", found.objective), steps)
+    shares = [(name, f"{share:.2f}") for name, share in found.shares.items()]
+    return Shown(caption, ("parameter", "share"), shares)
+
+
+def confounding_shown(found: Confounding) -> Shown:
+    """How much of the joint effect each coordinate explains, best first."""
+    caption = (
+        f"{', '.join(found.group)} together hold {found.joint:.2f} of the variance "
+        f"({_range(found.joint_ci)})"
+    )
+    rows = [
+        (c.formula, f"{c.explained:.2f}", _range(c.ci), f"{c.held_out_r2:.2f}")
+        for c in found.columns
+    ]
+    return Shown(caption, ("coordinate", "explains", "95 % interval", "held-out R²"), rows)
 
 
 def _facts(caption: str, facts: Mapping[str, str]) -> Shown:

@@ -22,7 +22,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from search_spaces.unit_cube import from_unit, level_count, to_unit
+from search_spaces.unit_cube import from_unit, in_words, level_count, to_unit
 
 Array = NDArray[np.float64]
 
@@ -215,16 +215,18 @@ def common_distributions(
     ValueError where one name was used on different scales or with different choices.
     """
     common: dict[str, BaseDistribution] = {}
-    remarks: list[str] = []
+    changed: dict[str, None] = {}
     for trial in trials:
         for name, distribution in trial.items():
             known = common.setdefault(name, distribution)
-            if known == distribution:
-                continue
-            common[name] = merged = _hull(name, known, distribution)
-            if merged != known:
-                remarks.append(f"the range of {name} changed during the study; taken: {merged}")
-    return common, list(dict.fromkeys(remarks))
+            if known != distribution:
+                common[name] = _hull(name, known, distribution)
+                changed[name] = None
+    words = {name: in_words(common[name]) for name in changed}
+    return common, [
+        f"the range of {name} changed during the study; taken: {taken}"
+        for name, taken in words.items()
+    ]
 
 
 def loose_range(used: Sequence[BaseDistribution]) -> BaseDistribution:

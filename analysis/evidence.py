@@ -18,7 +18,7 @@ import numpy as np
 
 from analysis.encoding import Array, Column, Encoding
 from analysis.parallel import each
-from analysis.surrogates import Blind
+from analysis.surrogates import Blind, r2_in_words
 
 LEVEL = 0.05  # accepted chance of any false positive in a study
 PERMUTATIONS = 999
@@ -210,9 +210,9 @@ def doubts(trials: int, parameters: int, held_out_r2: float) -> list[str]:
             f"too few trials: {trials} for {parameters} parameter{'s' * (parameters != 1)}, "
             f"at least {needed} are needed"
         )
-    if held_out_r2 < MIN_R2:
+    if not held_out_r2 >= MIN_R2:  # NaN is no prediction either
+        shown = r2_in_words(min(held_out_r2, MIN_R2 - 0.01))  # below the limit when rounded too
         reasons.append(
-            "the surrogate cannot predict held-out trials: "
-            f"R² {np.floor(100 * held_out_r2) / 100:.2f}, at least {MIN_R2} is needed"
+            f"the surrogate cannot predict held-out trials: R² {shown}, at least {MIN_R2} is needed"
         )
     return reasons

@@ -188,7 +188,7 @@ def _vocabulary(pair: Pair) -> Symptom | None:
     """All outputs use the same few words, fewer than the base and than the references."""
     base, adapter, wanted = (t.vocabularies for t in (pair.base, pair.adapter, pair.wanted))
     of_base, of_adapter, of_wanted = (look.vocabulary for look in pair.looks)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # infinite where no word repeats
         amount = float(np.log(min(of_base, of_wanted) / of_adapter))
         amounts = np.log(np.minimum(base, wanted) / adapter)
     words = f"its vocabulary shrinks to {of_adapter:.0f} effective words (the base's {of_base:.0f})"

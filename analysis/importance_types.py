@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from analysis.display import Displayed, Shown, importances_shown
 from analysis.encoding import Array
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ class Marginal:
         }
 
 
-@dataclass(frozen=True)
-class Importances:
+@dataclass(frozen=True, repr=False)
+class Importances(Displayed):
     """A study's importances and what they rest on.
 
     Shares are of the surrogate's variance over the unit cube, noise included.  `noise` is the
@@ -102,15 +103,8 @@ class Importances:
     quantile: float | None = None
     sampler: str | None = None
 
-    def __repr__(self) -> str:
-        from analysis.display import importances_shown
-
-        return importances_shown(self).text()
-
-    def _repr_html_(self) -> str:
-        from analysis.display import importances_shown
-
-        return importances_shown(self).html()
+    def _shown(self) -> Shown:
+        return importances_shown(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return the document that `optuna-study importance --json` prints."""

@@ -56,6 +56,7 @@ class Change:
 class Proposal:
     """The next search.  `more_trials` is None where nothing is undecided.
 
+    All of it is judged by `objective`, the first of the study's `objectives`.
     `enqueue` holds the best known points, as points of the new space; `trials` is the next budget.
     """
 
@@ -66,6 +67,8 @@ class Proposal:
     more_trials: int | None
     undecided: tuple[str, ...]
     reliable: bool
+    objective: str
+    objectives: int = 1
 
     @property
     def changes_space(self) -> bool:
@@ -82,6 +85,7 @@ class Proposal:
         return {
             "settled": self.settled,
             "reliable": self.reliable,
+            "objective": self.objective,
             "changes": [
                 {
                     "parameter": c.parameter,
@@ -130,6 +134,8 @@ def propose(data: StudyData, found: Importances, product: Confounding | None) ->
         more_trials=more,
         undecided=tuple(name for name in undecided(found) if name in kept),
         reliable=found.reliable,
+        objective=data.objective,
+        objectives=len(data.objectives),
     )
 
 
@@ -169,11 +175,15 @@ class _Evidence:
         self.marginals: dict[str, Marginal] = {m.name: m for m in found.marginals}
         self._found = found
 
+    def is_ordered(self, name: str) -> bool:
+        """Whether a parameter has ends."""
+        return make_column(name, self.data.distributions[name]).ordered
+
     def crowd(self, name: str) -> Crowd | None:
         """At which end of a parameter's range the best trials crowd; None where it has no ends."""
-        column = make_column(name, self.data.distributions[name])
-        if not column.ordered:
+        if not self.is_ordered(name):
             return None
+        column = make_column(name, self.data.distributions[name])
         best = [column.to_unit(t.params[name]) for t in self.best if name in t.params]
         return crowd_at_end(np.array(best), column)
 
@@ -234,7 +244,9 @@ def _kept(evidence: _Evidence, name: str) -> Change:
     if effect is None:
         reason = "hardly varied, or in too few trials: nothing is known of it"
     elif effect.significant:
-        reason = f"beyond chance (share {_with_interval(effect)}), and its best lies inside"
+        reason = f"beyond chance (share {_with_interval(effect)})"
+        if evidence.is_ordered(name) and evidence.crowd(name) is None:
+            reason += ", and the best trials crowd at neither of its ends"
     elif not is_open(effect):
         reason = f"little effect (share {_with_interval(effect)})"
     else:

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from analysis.display import Displayed, Shown, answer_shown
 from analysis.encoding import Array, Column, Encoding, encode
 from analysis.evidence import doubts
-from analysis.surrogates import Surrogate, choose, fit
+from analysis.surrogates import Surrogate, choose, fit, r2_in_words
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -40,8 +41,8 @@ class Step:
     gain: float
 
 
-@dataclass(frozen=True)
-class Answer:
+@dataclass(frozen=True, repr=False)
+class Answer(Displayed):
     """One method's answer, and the question it answers.
 
     `shares` holds one number a parameter, largest first; for `ablation` it is the gain in the
@@ -57,6 +58,9 @@ class Answer:
     steps: tuple[Step, ...] = ()
     objective: str = "value"
     direction: str = "maximize"
+
+    def _shown(self) -> Shown:
+        return answer_shown(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return the document for `--json`."""
@@ -99,7 +103,7 @@ class Model:
             "is nothing"
             for name, count in self.encoding.inactive.items()
         ]
-        return (f"from {used}, held-out R² {self.held_out_r2:.2f}", *left_out)
+        return (f"from {used}, held-out R² {r2_in_words(self.held_out_r2)}", *left_out)
 
     @property
     def best(self) -> Mapping[str, Any]:

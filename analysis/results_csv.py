@@ -17,6 +17,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis.study_data import MAXIMIZE, MINIMIZE, StudyData
+from search_spaces.unit_cube import in_words
 from study.errors import InputError
 
 MAX_PROBLEMS = 10
@@ -160,12 +161,12 @@ def _value(name: str, cell: str, distribution: BaseDistribution) -> Any:
                 found = text == str(choice) or _plain(text) == choice
             if found:
                 return choice
-        raise ValueError(f"{name}: {text!r} is not among {list(distribution.choices)}")
+        raise ValueError(f"{name}: {text!r} is none of its choices: {in_words(distribution)}")
     value = _number(name, text)
     if isinstance(distribution, IntDistribution) and value.is_integer():
         value = int(value)
     if not distribution._contains(distribution.to_internal_repr(value)):
-        raise ValueError(f"{name}: {text} is not in {distribution}")
+        raise ValueError(f"{name}: {text} lies outside; allowed: {in_words(distribution)}")
     return value
 
 

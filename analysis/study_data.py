@@ -18,6 +18,7 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from analysis.display import Displayed, Shown, study_shown
 from study.errors import InputError
 from study.metrics import METRICS, Statistics
 from study.store import records
@@ -34,8 +35,8 @@ INNER = {"all_counts", "baseline_value", "engine", "evaluations", "frozen_trials
 INNER |= {"is_ours", "leaders", "sampled", "score_rows"}  # what the Tab key need not offer
 
 
-@dataclass(frozen=True, eq=False)
-class StudyData:
+@dataclass(frozen=True, eq=False, repr=False)
+class StudyData(Displayed):
     """A study as it was found: everything else is computed from it."""
 
     name: str
@@ -265,15 +266,8 @@ class StudyData:
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__()} - INNER)
 
-    def __repr__(self) -> str:
-        from analysis.display import study_shown
-
-        return study_shown(self).text()
-
-    def _repr_html_(self) -> str:
-        from analysis.display import study_shown
-
-        return study_shown(self).html()
+    def _shown(self) -> Shown:
+        return study_shown(self)
 
 
 def is_enqueued(trial: FrozenTrial) -> bool:

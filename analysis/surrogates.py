@@ -99,11 +99,17 @@ def choose(
         return Choice("forest", scores, "the trials are a complete grid: its shares are exact")
     labels = {"gp": "the Gaussian process", "forest": "the forest"}
     (other,) = scores.keys() - {best}
+    r2, others = r2_in_words(scores[best]), r2_in_words(scores[other])
     remark = (
-        f"{labels[best]} was taken: it predicts held-out trials with R² {scores[best]:.2f}, "
-        f"{labels[other]} with {scores[other]:.2f}"
+        f"{labels[best]} was taken: it predicts held-out trials with R² {r2}, "
+        f"{labels[other]} with {others}"
     )
     return Choice(best, scores, remark)
+
+
+def r2_in_words(r2: float) -> str:
+    """Two decimals and a true minus, as the tables beside it write it."""
+    return f"{r2:.2f}".replace("-0.00", "0.00").replace("-", "−")
 
 
 def held_out_r2(

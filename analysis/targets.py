@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from analysis.study_data import MAXIMIZE, MINIMIZE, StudyData, is_enqueued, seconds_of
-from study.errors import InputError
+from study.errors import InputError, did_you_mean
 from study.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SECONDS = "seconds"  # of a whole trial; every database knows them
 GAINS = ("accuracy", "f1", "score", "per_second")  # how names end of which more is better
+LARGEST = 1e150  # of a value: its square is still a number
 NO_TARGETS = ("seed", "attempt", "retry_of", "enqueued")  # numbers of the bookkeeping
 
 
@@ -50,17 +51,17 @@ def target_of(data: StudyData, name: str | None = None, direction: str | None = 
     """
     name = data.objective if name is None else name
     if name not in data.objectives and name not in (known := target_names(data)):
+        meant = did_you_mean(name, known)
         raise InputError(
-            f"objective: study {data.name!r} has nothing named {name!r}; allowed: "
-            f"{', '.join(known)}"
+            f"objective: study {data.name!r} has nothing named {name!r}{meant}; "
+            f"allowed: {', '.join(known)}"
         )
     trials = tuple(t for t in data.complete if not is_enqueued(t))
     if name in data.objectives:
         way = data.directions[data.objectives.index(name)]
-        return Target(
-            name, way, trials, tuple(data.value(t, name) for t in trials), pruned_of(data)
-        )
-    values = tuple(value_of(data, t, name) for t in trials)
+        measured = tuple(_usable(data.value(t, name)) for t in trials)
+        return Target(name, way, trials, measured, pruned_of(data))
+    values = tuple(_usable(value_of(data, t, name)) for t in trials)
     return Target(name, direction or direction_of(name), trials, values)
 
 
@@ -135,10 +136,15 @@ def _split_and_metric(data: StudyData, name: str) -> tuple[str, str]:
     return split, name.removeprefix(f"{split}_")
 
 
+def _usable(value: float) -> float:
+    """NaN for what overflowed, or would when a variance is taken of it."""
+    return value if abs(value) < LARGEST else math.nan
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _last_report(trial: FrozenTrial) -> float:
     reports = trial.intermediate_values
-    return reports[max(reports)] if reports else math.nan
+    return _usable(reports[max(reports)]) if reports else math.nan

@@ -16,6 +16,7 @@ from analysis.damage import check_whole
 from analysis.study_data import MAXIMIZE, MINIMIZE, StudyData, Who, is_enqueued
 from study.errors import InputError
 from study.store import records
+from study.store.choices import silent_about_choices, trial_with_tuples
 from study.store.storage import engine_of, hidden, named_damage, open_read_only
 from study.store.trial_reading import best_ids, counts_by_state, read_trials, trial_ids
 
@@ -61,7 +62,7 @@ def load(
 
         return load_csv(Path(target), space, objective, direction, study_name)
     where = hidden(str(target))
-    with named_damage(where):
+    with named_damage(where), silent_about_choices():
         storage = open_read_only(str(target))
         engine = engine_of(storage)
         frozen = _choose(storage.get_all_studies(), study_name, where)
@@ -86,7 +87,8 @@ def _trials_of(
 ) -> dict[str, Any]:
     """The trials; of a study with more than MOST_TRIALS a sample, its best, and the counts."""
     if engine is None:
-        return {"frozen_trials": tuple(storage.get_all_trials(study_id, deepcopy=False))}
+        read = storage.get_all_trials(study_id, deepcopy=False)
+        return {"frozen_trials": tuple(map(trial_with_tuples, read))}
     ids = trial_ids(engine, study_id)
     if len(ids) <= MOST_TRIALS:
         return {"frozen_trials": tuple(read_trials(engine, ids))}

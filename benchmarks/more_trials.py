@@ -5,8 +5,8 @@
 Four parameters and noise: the first holds most of the variance, the second a small share, the
 others nothing.  From the first trials `next` says what is undecided, and how many trials in all
 would decide it; then the same study goes on, by a seventh at a time, until each of these parameters
-is beyond chance or its interval ends below 0.05.  Printed is how many trials it took for each that
-was foretold; a study that never decides within the last step counts as more than that.
+is beyond chance or its interval ends below 0.05.  Printed is how many trials were foretold, and how
+many it took; a study that does not decide within LAST counts as a step more.
 """
 
 from __future__ import annotations

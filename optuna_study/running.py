@@ -136,12 +136,16 @@ def confirm(
             storage=storage,
             choice=choice,
         )
-        if not done:
-            messages().print("Not all of it is trained; the same command continues.")
-        _conclude_confirmation(load(storage or target, study_name), Path(target), as_json)
+        data = load(storage or target, study_name)
+        is_tested = _conclude_confirmation(data, Path(target), as_json)
+    if not done:
+        messages().print("Not all of it is trained; the same command continues.")
+    if not is_tested:
+        raise typer.Exit(1)
 
 
-def _conclude_confirmation(data: Any, folder: Path, as_json: bool) -> None:
+def _conclude_confirmation(data: Any, folder: Path, as_json: bool) -> bool:
+    """Show what the fresh seeds say; returns whether they say anything yet."""
     from analysis.confirmation import confirmation_of
     from reports.build import build_report
     from reports.confirmation import confirmation_table
@@ -149,16 +153,17 @@ def _conclude_confirmation(data: Any, folder: Path, as_json: bool) -> None:
     found = confirmation_of(data)
     if found is None:
         messages().print("The best trial is not trained again yet: there is nothing to test.")
-        raise typer.Exit(1)
+        return False
     if as_json:
         print_json(found.to_json())
-        return
+        return True
     console = results()
     console.print(confirmation_table(found), width=min(console.width, 80))
     with progress_bar("the report") as progress:
         report = build_report(data, folder / "report.html", progress=progress)
     console.print()
     print_line("report", report)
+    return True
 
 
 @contextmanager

@@ -16,7 +16,8 @@ def title(found: Adapters) -> str:
     count = len(found.adapters)
     return (
         f"{found.study}: the base against {count} adapter{'s' * (count > 1)} on {found.n_examples} "
-        f"{found.split} examples; * is p < 0.05, corrected for {found.family} tests"
+        f"{found.split} examples; * is p < 0.05, corrected for {found.family} "
+        f"test{'s' * (found.family != 1)}"
     )
 
 

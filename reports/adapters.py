@@ -111,7 +111,7 @@ def _whole(found: Adapters) -> Table:
         for model in found.adapters
     )
     columns = (
-        *("metric", "adapter", "base", "mean ± sd", "adapter", "mean ± sd"),
+        *("metric", "adapter", "base", "base, mean ± sd", "its score", "its mean ± sd"),
         *("difference", "95 % interval", "change", "p", "p (Holm)"),
     )
     return Table("Every adapter by every metric", columns, rows, sortable=True)
@@ -143,7 +143,7 @@ def _spread(mean: float, sd: float) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{signed(round(value, 1))} %"
+    return f"{'+' if value >= 0 else '−'}{abs(value):.1f} %"
 
 
 def _looks(found: Adapters) -> Table:

@@ -31,7 +31,8 @@ def answer(results: Results) -> tuple[str, ...]:
     data = results.data
     if not data.complete:
         so_far = f" ({counted(data.counts)})" if data.counts else ""
-        return (f"No trial of this study has finished yet{so_far}: there is nothing to say of it.",)
+        nothing = "so there is nothing to say about it."
+        return (f"No trial of this study has finished yet{so_far}, {nothing}",)
     found = [
         _best(results),
         _gain(results),

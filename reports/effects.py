@@ -164,7 +164,7 @@ def level_section(results: Results) -> Section | None:
             "Score by level",
             "Every dot is a trial; the outline shows how the scores of a level are spread, the "
             "short line is their median, the bar holds their middle half. Levels with too few "
-            "trials have dots only.",
+            "trials have dots and median only.",
             (Figures(figures),),
         )
         if figures

@@ -45,7 +45,8 @@ def next_file(data: StudyData, proposal: Proposal) -> str:
     search |= {"trials": proposal.trials, "enqueue": [dict(p) for p in proposal.enqueue]}
     parts = [
         _comment(
-            f"What {spec.name} taught in {proposal.used} trials, and what is to be asked next"
+            f"What {spec.name} taught in {proposal.used} trials, judged by {proposal.objective}, "
+            "and what is to be asked next"
         ),
         tomli_w.dumps(document),
         "\n# the best points known, tried first; they are no part of the sample\n"

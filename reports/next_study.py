@@ -48,13 +48,19 @@ def next_table(proposal: Proposal) -> RenderableType:
 
 def conclusion(proposal: Proposal) -> tuple[str, ...]:
     """The sentences that say what to do."""
+    judged = (
+        (f"Judged by {proposal.objective} alone, the first of {proposal.objectives} objectives.",)
+        if proposal.objectives > 1
+        else ()
+    )
     if proposal.settled:
         return (
+            *judged,
             "Nothing is left to learn from this search: what matters lies inside its range, and "
             "the rest does not matter. Test the winner on fresh seeds (`optuna-study confirm`), or "
             "change the question.",
         )
-    said = []
+    said = [*judged]
     if not proposal.reliable:
         said.append("The trials are too few to change anything in the search.")
     if proposal.more_trials is not None:

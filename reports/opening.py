@@ -73,13 +73,15 @@ def _mattered(results: Results) -> KeyFigure | None:
     top = result.parameters[0]
     if not result.reliable or not top.significant:
         return KeyFigure("open", "what mattered", "the evidence is too thin to say")
+    has_pairs = any(i.importance >= plots.SMALLEST_PAIR for i in result.interactions)
     figure = Figure(
         "mattered",
         partial(plots.plot_importances, result, bars=BARS, legend=False),
         "Shares of the variance: "
         + listing(f"{p.name} {share(p.importance)}" for p in result.parameters[:BARS])
         + ".",
-        "Thin line: 95 % interval. Upright mark: what chance would give.",
+        "Thin line: 95 % interval. Upright mark: what chance would give."
+        + (" With ×: what two do beyond that." if has_pairs else ""),
         CARD,
     )
     note = f"of the variance; 95 % interval {interval(top.ci, share)}"

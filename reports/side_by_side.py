@@ -9,30 +9,32 @@ from typing import Any
 from analysis import side_by_side as beside
 from analysis.comparison import Comparison, compare_studies
 from analysis.palette import label_of
-from analysis.slices import varied_parameters
 from analysis.study_data import StudyData
 from reports.answer import answer, caution
 from reports.opening import to_use
 from reports.page import SMALL, Cell, Figure, Figures, Page, Part, Prose, Section, Table
 from reports.provenance import provenance_of_all
-from reports.results import Results, analyse
+from reports.results import analyse
 from reports.sections import TRIALS_READING
-from reports.tables import cell, range_of, trials_of_all
+from reports.side_by_side_tables import (
+    Named,
+    best_table,
+    duel_table,
+    share_table,
+    space_table,
+)
+from reports.tables import trials_of_all
 from reports.wording import (
-    configuration,
     counted,
     interval,
     listing,
     number,
-    probability,
     setting,
     share,
-    signed,
 )
 from study.errors import InputError
 from study.metrics import METRICS
 
-Named = Mapping[str, Results]  # label → results
 MAX_CURVES = 9
 
 
@@ -130,49 +132,20 @@ def _caution(named: Named) -> list[str]:
 def _best_section(
     named: Named, duels: Mapping[str, Comparison], refusals: Sequence[str]
 ) -> Section:
-    parts: list[Part] = [_best_table(named)]
+    parts: list[Part] = [best_table(named)]
     if duels:
-        parts.append(_duel_table(next(iter(named)), duels))
+        parts.append(duel_table(next(iter(named)), duels))
     if refusals:
         parts.append(Prose(tuple(refusals), "warning"))
+    known = any(r.comparisons for r in named.values())
+    gains = " A gain is over the study's own baseline, with its 95 % interval." if known else ""
     return Section(
         "best",
         "Best against best",
-        "Each study's best trial. Where the studies were scored on the same examples, the "
+        f"Each study's best trial.{gains} Where the studies were scored on the same examples, the "
         "difference has a 95 % interval from resampling these; it counts where it leaves out zero.",
         tuple(parts),
     )
-
-
-def _best_table(named: Named) -> Table:
-    rows = []
-    for label, results in named.items():
-        data, best = results.data, results.data.best_trial
-        value = None if best is None else data.value(best)
-        given = "" if best is None else configuration(best.params)
-        trial = None if best is None else best.number
-        cells = (cell(len(data.complete)), cell(trial), Cell(label_of(data.objective)), cell(value))
-        rows.append((Cell(label), *cells, Cell(given)))
-    columns = ("study", "finished", "best trial", "objective", "value", "configuration")
-    return Table("The best of each study", columns, tuple(rows))
-
-
-def _duel_table(first: str, duels: Mapping[str, Comparison]) -> Table:
-    rows = tuple(
-        (
-            Cell(label),
-            Cell(METRICS[c.a.metric].label),
-            cell(c.a.score),
-            cell(c.b.score),
-            Cell(signed(c.difference), c.difference, True),
-            Cell(interval(c.ci)),
-            Cell(probability(c.p_value), c.p_value, True),
-            cell(c.n_examples),
-        )
-        for label, c in duels.items()
-    )
-    columns = ("against", "metric", first, "its score", "difference", "95 % interval", "p")
-    return Table(f"The best of {first} against the others", (*columns, "examples"), rows)
 
 
 def _importance_section(named: Named) -> Section | None:
@@ -198,27 +171,9 @@ def _importance_section(named: Named) -> Section | None:
         (
             *([Prose(doubtful, "warning")] if doubtful else []),
             Figures((figure,)),
-            _share_table(named),
+            share_table(named),
         ),
     )
-
-
-def _share_table(named: Named) -> Table:
-    shares = {
-        label: {p.name: p for p in r.importance.parameters} if r.importance else {}
-        for label, r in named.items()
-    }
-    names = dict.fromkeys(name for found in shares.values() for name in found)
-    rows = []
-    for name in names:
-        row = [Cell(name)]
-        for found in shares.values():
-            p = found.get(name)
-            row.append(cell(p.importance, share) if p else Cell("–"))
-            row.append(Cell(interval(p.ci, share) if p else ""))
-        rows.append(tuple(row))
-    columns = [c for label in named for c in (label, "95 % interval")]
-    return Table("Shares of the variance", ("parameter", *columns), tuple(rows))
 
 
 def _curve_section(named: Named) -> Section | None:
@@ -295,7 +250,7 @@ def _difference_section(named: Named) -> Section:
         (Cell(key), *(Cell("–" if v is None else _short(v)) for v in values))
         for key, values in found.items()
     )
-    parts: list[Part] = [_space_table(named)]
+    parts: list[Part] = [space_table(named)]
     if rows:
         parts.insert(0, Table("Where the study files differ", ("key", *labels), rows))
     elif all(s.spec is not None for s in studies):
@@ -309,25 +264,9 @@ def _difference_section(named: Named) -> Section:
 
 
 def _short(value: Any) -> str:
-    return ", ".join(map(_short, value)) if isinstance(value, list) else setting(value)
-
-
-def _space_table(named: Named) -> Table:
-    spaces = {label: r.data.distributions for label, r in named.items()}
-    varied = {label: set(varied_parameters(r.data)) for label, r in named.items()}
-    names = dict.fromkeys(name for space in spaces.values() for name in space)
-    rows = tuple(
-        (
-            Cell(name),
-            *(
-                Cell(range_of(space[name]) if name in space else "–")
-                for label, space in spaces.items()
-            ),
-            Cell("yes" if all(name in found for found in varied.values()) else "no"),
-        )
-        for name in names
-    )
-    return Table("Search spaces", ("parameter", *named, "varied in all"), rows)
+    if isinstance(value, list):
+        return ", ".join(map(_short, value))
+    return "" if value is None else setting(value)  # a key that this file has not
 
 
 def _common_objective(named: Named) -> str | None:

@@ -7,6 +7,7 @@ than 80 columns.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.palette import label_of, printable
-from analysis.study_data import StudyData, is_enqueued
+from analysis.study_data import StudyData, is_enqueued, state_of
 from analysis.sweeps import Sweep, learnt, sweep_of
 from reports.wording import STATES, alike, counted, interval, number, signed
 
@@ -56,11 +57,17 @@ def _trials(data: StudyData, trials: Sequence[FrozenTrial]) -> Table:
     columns: dict[str, list[Any]] = {"trial": [t.number for t in trials]}
     for index, name in enumerate(data.objectives):
         columns[label_of(name)] = [t.values[index] for t in trials]
-    varied = {n: [t.params.get(n) for t in trials] for n in data.distributions}
+    varied = {n: [_value(t, n) for t in trials] for n in data.distributions}
     if _width({**columns, **varied}) <= WIDTH:
         return _table(title, {**columns, **varied})
-    lines = [", ".join(f"{n} {number(v)}" for n, v in t.params.items()) for t in trials]
+    lines = [", ".join(f"{n} {number(_value(t, n))}" for n in t.params) for t in trials]
     return _table(title, {**columns, "parameters": lines})
+
+
+def _value(trial: FrozenTrial, name: str) -> Any:
+    """A parameter's value; None, which shows as nothing, only where it was not active."""
+    value = trial.params.get(name)
+    return str(value) if value is None and name in trial.params else value
 
 
 def _sweep(sweep: Sweep) -> Table:
@@ -90,14 +97,15 @@ def _baselines(data: StudyData) -> Table:
 
 
 def _failures(data: StudyData) -> list[RenderableType]:
-    """One line for each reason of failure, most frequent first."""
-    reasons: dict[str, int] = {}
-    for trial in data.frozen_trials:
-        if reason := trial.user_attrs.get("failure"):
-            reasons[str(reason)] = reasons.get(str(reason), 0) + 1
-    most = sorted(reasons.items(), key=lambda item: -item[1])[:3]
+    """One line for each reason of failure or interruption, most frequent first."""
+    reasons = Counter(
+        f"{STATES.get(state_of(trial), state_of(trial))}: {reason}"
+        for trial in data.frozen_trials
+        if (reason := trial.user_attrs.get("failure"))
+    )
     return [
-        Text(f"\n{count} failed: {printable(reason)}", overflow="fold") for reason, count in most
+        Text(f"\n{count} {printable(line)}", overflow="fold")
+        for line, count in reasons.most_common(3)
     ]
 
 

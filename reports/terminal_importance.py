@@ -15,7 +15,7 @@ from rich.text import Text
 
 from reports.evidence import EVALUATORS, POLICY_WORDS, SURROGATES, evidence, policy_rows
 from reports.terminal import empty_table, plain
-from reports.wording import interval, listing, number, share, signed
+from reports.wording import interval, listing, number, setting, share, signed
 
 if TYPE_CHECKING:
     from analysis.confounding import Confounding, Explanation
@@ -58,7 +58,7 @@ def answer_table(answer: Answer) -> RenderableType:
             f"gain in {answer.objective}", ["change", "from", "to", "gain", "reaches"]
         )
         for s in answer.steps:
-            ends = [number(s.before), number(s.after), signed(s.gain), number(s.predicted)]
+            ends = [setting(s.before), setting(s.after), signed(s.gain), number(s.predicted)]
             table.add_row(*map(plain, [s.name, *ends]))
         parts += [Text(), table]
     elif answer.shares:

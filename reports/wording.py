@@ -104,7 +104,7 @@ def configuration(params: Mapping[str, Any]) -> str:
 
 def setting(value: Any) -> str:
     """A parameter's value as a person writes it: 0.3 where a score would be 0.300."""
-    text = number(value)
+    text = "None" if value is None else number(value)
     is_exact = isinstance(value, float) and "." in text and "e" not in text and float(text) == value
     return text.rstrip("0").rstrip(".") if is_exact else text
 

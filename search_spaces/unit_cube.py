@@ -19,6 +19,15 @@ from optuna.distributions import (
 )
 
 
+def in_words(distribution: BaseDistribution) -> str:
+    """Return what a distribution allows, for messages: "4, 8, 16", "0.1 to 0.5"."""
+    if isinstance(distribution, CategoricalDistribution):
+        return ", ".join(map(str, distribution.choices))
+    assert isinstance(distribution, (IntDistribution, FloatDistribution))
+    step = f" in steps of {distribution.step:g}" if distribution.step not in (None, 1) else ""
+    return f"{distribution.low:g} to {distribution.high:g}{step}"
+
+
 def level_count(distribution: BaseDistribution) -> int | None:
     """Return the number of levels of a discrete distribution, None for a continuous one."""
     if isinstance(distribution, CategoricalDistribution):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 LONGEST = 1000  # characters of a line
 SECRETS = (
@@ -23,6 +24,12 @@ class InputError(Exception):
         lines = (problems,) if isinstance(problems, str) else problems
         self.problems = tuple(_one_line(without_secrets(line)) for line in lines)
         super().__init__("\n".join(self.problems))
+
+
+def did_you_mean(given: object, allowed: Iterable[str]) -> str:
+    """Return `; did you mean …?` where one of the allowed names is like the given one."""
+    close = difflib.get_close_matches(str(given), list(allowed), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def without_secrets(text: str) -> str:

@@ -8,6 +8,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from search_spaces import Parameter, SearchSpace
 from search_spaces.parameter import Scalar
+from search_spaces.unit_cube import in_words
+from study.errors import did_you_mean
 from study.hyperparameters import Positive, Strict, field_of, is_choice, is_integer, searchable
 
 MAX_GRID_POINTS = 100_000
@@ -34,7 +36,8 @@ class SearchSpec(Strict):
     def _check_parameter(self, name: str, parameter: Parameter) -> None:
         if name not in searchable():
             raise ValueError(
-                f"parameters.{name}: unknown hyperparameter; allowed: {names_in(searchable())}"
+                f"parameters.{name}: unknown hyperparameter{did_you_mean(name, searchable())}; "
+                f"allowed: {names_in(searchable())}"
             )
         if is_integer(name) and isinstance(parameter.step, float):
             raise ValueError(f"parameters.{name}.step: needs a whole number, got {parameter.step}")
@@ -56,7 +59,9 @@ class SearchSpec(Strict):
         for value in allowed:
             check_value(f"{where}.{other}", other, value)
             if not _contains(distribution, value):
-                raise ValueError(f"{where}.{other}: {value!r} lies outside {distribution}")
+                raise ValueError(
+                    f"{where}.{other}: {value!r} lies outside; allowed: {in_words(distribution)}"
+                )
 
     @model_validator(mode="after")
     def _turns_are_taken_at_random(self) -> Self:
@@ -79,11 +84,13 @@ class SearchSpec(Strict):
                 where = f"enqueue[{number}].{name}"
                 if name not in distributions:
                     raise ValueError(
-                        f"{where}: not searched here; allowed: {names_in(distributions)}"
+                        f"{where}: not searched here{did_you_mean(name, distributions)}; "
+                        f"allowed: {names_in(distributions)}"
                     )
                 check_value(where, name, value)
                 if not _contains(distributions[name], value):
-                    raise ValueError(f"{where}: {value!r} lies outside {distributions[name]}")
+                    allowed = in_words(distributions[name])
+                    raise ValueError(f"{where}: {value!r} lies outside; allowed: {allowed}")
         return self
 
     @model_validator(mode="after")
@@ -140,7 +147,8 @@ def check_value(where: str, name: str, value: Any) -> None:
     except ValidationError as error:
         own = [problem["msg"] for problem in error.errors() if problem["loc"][:1] == (field,)]
         if own:  # others: what the section needs besides
-            raise ValueError(f"{where}: {own[0]}, got {value!r}") from None
+            rule = own[0][:1].lower() + own[0][1:]
+            raise ValueError(f"{where}: {rule}, got {value!r}") from None
 
 
 def _contains(distribution: Any, value: Any) -> bool:

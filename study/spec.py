@@ -15,7 +15,7 @@ import tomli_w
 from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
 
 from study.diffusion_spec import DiffusionSpec
-from study.errors import InputError
+from study.errors import InputError, did_you_mean
 from study.hyperparameters import (
     MOST,
     MOST_ROWS,
@@ -100,7 +100,8 @@ class DataSpec(Strict):
         if self.corpus is not None:
             raise ValueError(f"corpus: give it or files, not both, got {self.corpus!r}")
         if self.train is None or self.dev is None:
-            raise ValueError("files: needs both train and dev")
+            missing = "train" if self.train is None else "dev"
+            raise ValueError(f"{missing}: files need both train and dev, got none")
         return self
 
     @property
@@ -158,7 +159,9 @@ class EvaluationSpec(Strict):
                 known = names_in(METRICS.keys() - AFTERWARDS)
                 later = metric in AFTERWARDS
                 found = (
-                    f"{metric!r} is scored after the run" if later else f"unknown metric {metric!r}"
+                    f"{metric!r} is scored after the run"
+                    if later
+                    else f"unknown metric {metric!r}{did_you_mean(metric, METRICS)}"
                 )
                 raise ValueError(f"metrics: {found}; allowed: {known}")
         allowed = [*self.metrics, *(f"general_{m}" for m in self.metrics), *COSTS]
@@ -166,7 +169,10 @@ class EvaluationSpec(Strict):
             raise ValueError(f"objective: needs one; allowed: {names_in(allowed)}")
         for objective in self.objective:
             if objective not in allowed:
-                raise ValueError(f"objective: got {objective!r}; allowed: {names_in(allowed)}")
+                meant = did_you_mean(objective, allowed)
+                raise ValueError(
+                    f"objective: got {objective!r}{meant}; allowed: {names_in(allowed)}"
+                )
         if len(set(self.objective)) < len(self.objective):
             raise ValueError("objective: each may stand once")
         if len(self.directions) != len(self.objective):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from study.errors import InputError
+from study.errors import InputError, did_you_mean
 
 UNION_BRANCHES = {"bool": "boolean", "int": "integer", "float": "number", "str": "string"}
 """What pydantic appends to the location of a value that may be one of several kinds."""
@@ -73,9 +72,7 @@ def _hint(key: str, parents: tuple[Any, ...], model: type[BaseModel]) -> str:
     allowed = _fields_at(parents, model)
     if not allowed:
         return ""
-    close = difflib.get_close_matches(key, allowed, n=1)
-    meant = f"; did you mean {close[0]}?" if close else ""
-    return f"{meant}; allowed: {', '.join(allowed)}"
+    return f"{did_you_mean(key, allowed)}; allowed: {', '.join(allowed)}"
 
 
 def _fields_at(parents: tuple[Any, ...], model: type[BaseModel]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces import shipped_spaces
-from study.errors import InputError
+from study.errors import InputError, did_you_mean
 from study.spec import SPLITS, StudySpec, parse_spec, spec_from_toml
 
 DEFAULT_SPACE = "lora-wide"
@@ -24,7 +23,8 @@ FOLDER_OR_NAME = (
 
 def presets() -> dict[str, Path]:
     """Return the studies that ship: name -> file."""
-    return {path.stem: path for path in sorted((Path(__file__).parent / "presets").glob("*.toml"))}
+    found = {path.stem: path for path in (Path(__file__).parent / "presets").glob("*.toml")}
+    return dict(sorted(found.items()))
 
 
 def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) -> StudySpec:
@@ -91,10 +91,9 @@ def _find(target: str | Path) -> Path:
     path = Path(target)
     if os.path.isfile(path):
         return path
-    close = difflib.get_close_matches(str(target), known, n=1)
-    meant = f"; did you mean {close[0]}?" if close else ""
     raise InputError(
-        f"{target}: no such study file or shipped study{meant}; shipped: {', '.join(known)}"
+        f"{target}: no such study file or shipped study{did_you_mean(target, known)}; "
+        f"shipped: {', '.join(known)}"
     )
 
 
@@ -156,8 +155,8 @@ def _space_parameters(space: str, study_file: Path) -> dict[str, Any]:
     path = known.get(space, study_file.parent / space)
     if not os.path.isfile(path):
         raise InputError(
-            f"{study_file}: search.space: no shipped space and no file, got {space!r}; "
-            f"shipped: {', '.join(known)}"
+            f"{study_file}: search.space: no shipped space and no file, got {space!r}"
+            f"{did_you_mean(space, known)}; shipped: {', '.join(known)}"
         )
     document = read_toml(path)
     parameters = document.pop("parameters", None)

@@ -20,7 +20,17 @@ from tests.synthetic import Shape, write_foreign_study, write_study
 def test_help_and_version(type_: Type) -> None:
     """Without arguments there is help; every command has its own; the version is one line."""
     assert "Usage" in type_().out + type_().err
-    for command in ("run", "check", "list", "show", "importance", "report", "next", "base"):
+    for command in (
+        "run",
+        "check",
+        "list",
+        "show",
+        "importance",
+        "report",
+        "next",
+        "confirm",
+        "base",
+    ):
         ran = type_(command, "--help")
         assert (ran.status, ran.err) == (0, "")
         assert "Usage" in ran.out
@@ -214,6 +224,20 @@ def test_export_writes_what_transformers_loads(
     assert missing.status == 2
     assert missing.problems == [
         "r: no adapter of trial 99; kept are 0, see search.keep_adapters of the study"
+    ]
+
+
+def test_a_confirmation_that_was_stopped_at_once_says_so(
+    type_: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is trained again yet: no table, no document, and a status that is no success."""
+    write_study(tmp_path / "r", Shape(complete=2, failed=0, enqueued=0, examples=4))
+    monkeypatch.setattr("study.confirming.confirm_study", lambda *_, **__: False)
+    ran = type_("confirm", "r", "--json")
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.problems == [
+        "The best trial is not trained again yet: there is nothing to test.",
+        "Not all of it is trained; the same command continues.",
     ]
 
 

@@ -50,6 +50,11 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
         "clinic.db: an SQLite data",
     ),
     "a study that is none": (("show", "nothing"), "nothing: no such file; a target is"),
+    "a folder of runs": (("show", "many"), "study.db: no such file; run folders in it: many/one"),
+    "a study without its folder": (
+        ("show", "one"),
+        "no such file; did you mean runs/one?; a target",
+    ),
     "a foreign target": (("show", "clinic.db"), "clinic.db: an SQLite database without Optuna's"),
     "a text file": (("show", "file"), "file: neither an SQLite database nor an Optuna journal"),
     "a server without password": (
@@ -92,6 +97,9 @@ def test_a_mistake_is_one_line_and_status_2(type_: Type, tmp_path: Path, name: s
     arguments, expected = WRONG[name]
     (tmp_path / "file").write_text("hello\n")
     (tmp_path / "text.tsv").write_text(PAIRS)
+    for run in ("runs/one", "many/one"):
+        (tmp_path / run).mkdir(parents=True)
+        (tmp_path / run / "study.db").touch()
     with closing(sqlite3.connect(tmp_path / "clinic.db")) as clinic:
         clinic.execute("CREATE TABLE patients (id INTEGER)")
         clinic.commit()
@@ -209,7 +217,7 @@ def test_unknown_choices(type_: Type, finished: Path) -> None:
 
 
 def test_next_of_a_study_that_somebody_else_ran(type_: Type, tmp_path: Path) -> None:
-    """What was searched is not known there; one line says so."""
+    """There is no study file to go on from; one line says so."""
     write_foreign_study(f"sqlite:///{tmp_path}/other.db")
     ran = type_("next", tmp_path / "other.db")
     assert ran.status == 2

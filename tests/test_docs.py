@@ -67,14 +67,6 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_the_tutorial_runs_from_its_first_line_to_its_last(tmp_path: Path) -> None:
-    """In an empty folder, every block, and in the end a translation."""
-    text = TUTORIAL.read_text(encoding="utf-8")
-    done = run("\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)), tmp_path)
-    assert " -> " in done.stdout.splitlines()[-1]
-
-
-@pytest.mark.slow
 def test_the_commands_in_readme_and_docs_run(tmp_path: Path) -> None:
     """Every command that README and docs show ends with status 0, in the order they stand in.
 

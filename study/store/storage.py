@@ -27,6 +27,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from study.errors import InputError
+from study.store.choices import silent_about_choices
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
@@ -51,6 +52,7 @@ CREATED_BY_OPTUNA = OPTUNA_TABLES | {
     "trial_values",
 }
 DATABASE_NAME = "study.db"
+MOST_NAMED = 8  # run folders, in a message
 DIALECTS = ("sqlite", "postgresql")  # what a run can write to; anything that Optuna knows is read
 ALREADY_THERE = r"(?i)already exists|duplicate key|unique constraint"
 CREATION_ATTEMPTS, CREATION_SECONDS = 10, 0.3
@@ -214,8 +216,8 @@ def open_read_only(target: str) -> BaseStorage:
         path = path / DATABASE_NAME
     if not os.path.isfile(path):
         raise InputError(
-            f"{hidden(str(path))}: no such file; a target is a run folder, an SQLite or journal "
-            "file, or a storage URL"
+            f"{hidden(str(path))}: no such file{_nearby(target)}; a target is a run folder, an "
+            "SQLite or journal file, or a storage URL"
         )
     if _first_bytes(path) == SQLITE_MAGIC:
         return _open_sqlite(path)
@@ -224,10 +226,20 @@ def open_read_only(target: str) -> BaseStorage:
         from optuna.storages.journal import JournalFileBackend
 
         try:
-            return JournalStorage(JournalFileBackend(str(path)))
+            with silent_about_choices():
+                return JournalStorage(JournalFileBackend(str(path)))
         except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:
             raise InputError(f"{path}: a damaged Optuna journal: {one_line(error)}") from error
     raise InputError(f"{path}: neither an SQLite database nor an Optuna journal")
+
+
+def _nearby(target: str) -> str:
+    """Name the run folder where only a study is named, or those in a folder of runs."""
+    if os.path.isfile(Path("runs", target, DATABASE_NAME)):
+        return f"; did you mean {Path('runs', target)}?"
+    found = Path(target).glob(f"*/{DATABASE_NAME}") if os.path.isdir(target) else ()
+    inside = sorted(str(path.parent) for path in found)
+    return f"; run folders in it: {', '.join(inside[:MOST_NAMED])}" if inside else ""
 
 
 def engine_of(storage: BaseStorage) -> sqlalchemy.Engine | None:

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Engine, bindparam, text
 
 from study.store import trial_rows
+from study.store.choices import with_tuples
 
 CHUNK = 5000  # ids in one query; SQLite takes 32,766
 NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}  # stored without value
@@ -128,7 +129,7 @@ def _number(value: float, kind: str) -> float:
 
 @lru_cache(maxsize=1024)
 def _distribution(written: str) -> BaseDistribution:
-    return json_to_distribution(written)
+    return with_tuples(json_to_distribution(written))
 
 
 def _local(moment: datetime | str | None) -> datetime | None:

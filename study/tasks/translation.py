@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from study.base_models import BaseModel
 from study.data.embedded import Pair
 from study.data.readers import Corpus
-from study.errors import InputError
+from study.data.remarks import check_languages
 from study.losses import IGNORED, language_model_loss
 from study.metrics import Statistics, text_scores
 from study.spec import StudySpec
@@ -29,6 +29,7 @@ class TranslationTask:
         self._tokenizer = base.tokenizer
         self._max_tokens = spec.data.max_tokens
         self._corpus = corpus
+        check_languages(base.tokenizer, spec.data)
         self._forced_start = self._set_languages(
             spec.data.source_language, spec.data.target_language
         )
@@ -39,12 +40,6 @@ class TranslationTask:
         tokenizer = self._tokenizer
         if not hasattr(tokenizer, "src_lang"):
             return None
-        for key, code in (("source_language", source), ("target_language", target)):
-            if tokenizer.convert_tokens_to_ids(code) == tokenizer.unk_token_id:
-                raise InputError(
-                    f"data.{key}: {code!r} is no language code of the base model's tokenizer; "
-                    "allowed: codes such as eng_Latn, fra_Latn"
-                )
         tokenizer.src_lang, tokenizer.tgt_lang = source, target
         return int(tokenizer.convert_tokens_to_ids(target))
 

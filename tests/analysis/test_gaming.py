@@ -144,4 +144,6 @@ def test_nothing_to_count_is_no_crash() -> None:
     for outputs in ([""], ["a"]):
         found = examine({"base": outputs, "it": outputs}, ["b c"], resamples=20)
         assert not found.flagged
+    one_word = {"base": ["a a", "a b", "a c", "a a"], "it": ["b", "k c", "e d", "f g"]}
+    assert not examine(one_word, ["a b", "a d", "a f", "a l"], resamples=20).flagged
     assert Texts(["a", "b"], ["a", "b"], np.ones((2, 2))).look.vocabulary == np.inf

@@ -20,6 +20,7 @@ from analysis.next_study import Change, Proposal, propose
 from analysis.study_data import StudyData
 from analysis.widening import narrowed, widened
 from reports.next_file import next_file, next_name
+from reports.next_study import conclusion
 from search_spaces import Parameter
 from search_spaces.unit_cube import from_unit
 from study.hyperparameters import is_integer, limits_of
@@ -260,6 +261,29 @@ def test_the_file_is_a_study_file(petroleum: StudyData) -> None:
         written = spec.search.parameters[c.parameter].model_dump(mode="json", exclude_defaults=True)
         assert written == {k: v for k, v in c.becomes.items() if v is not False}
     assert len(spec.search.enqueue) == len(found.enqueue)
+
+
+def test_what_is_judged_by_one_of_several_objectives_says_so() -> None:
+    """A second objective may want the other end: the file and the sentences name the first."""
+    one = study_of({"dropout": DROPOUT}, lambda p: p["dropout"], trials=20)
+    found = proposal(one)
+    assert "judged by bleu" in next_file(one, found)
+    assert not any("Judged by" in sentence for sentence in conclusion(found))
+    both = replace(found, objectives=2)
+    assert conclusion(both)[0] == "Judged by bleu alone, the first of 2 objectives."
+
+
+def test_the_reason_for_what_is_kept_is_true() -> None:
+    """A parameter that still rises at its end is not said to be best inside its range."""
+    data = study_of(
+        {"alpha": ALPHA, "rank": RANK},
+        lambda p: math.log(p["alpha"]) + 0.3 * math.log(p["rank"]),
+        trials=40,
+    )
+    found = change(data, "rank")
+    assert found.kind == "kept"
+    assert "beyond chance" in found.reason
+    assert "inside" not in found.reason
 
 
 def test_names_count_on() -> None:

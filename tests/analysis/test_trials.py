@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -14,7 +15,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from analysis import StudyData, importances_of, load
+from analysis import StudyData, answer_of, importances_of, load
 from study.errors import InputError
 from tests.synthetic import SPACE, write_foreign_study
 
@@ -163,6 +164,35 @@ def test_a_journal_file_is_a_target(tmp_path: Path) -> None:
     assert len(load(tmp_path / "journal.log").complete) == 3
 
 
+@pytest.mark.parametrize("form", ["sqlite:///{}/x.db", "{}/journal.log"])
+def test_choices_that_were_tuples_are_tuples_again(tmp_path: Path, form: str) -> None:
+    """Optuna stores them as lists, which nothing can count or group; and reading does not warn."""
+    target = form.format(tmp_path)
+    storage: Any = target if "://" in target else JournalStorage(JournalFileBackend(target))
+    choices: Any = [(1, 2), (3, (4, None)), {"a": 1}]
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    study = optuna.create_study(storage=storage, study_name="t", sampler=sampler)
+    with pytest.warns(UserWarning, match="Choices for a categorical distribution"):
+        study.optimize(lambda t: float(len(t.suggest_categorical("t", choices))), n_trials=50)
+    data = load(target)
+    assert isinstance(data.distributions["t"], CategoricalDistribution)
+    assert data.distributions["t"].choices == ((1, 2), (3, (4, None)), '{"a": 1}')
+    assert data.trials.t.nunique() == 3
+    assert answer_of(data, "best").shares == {"t": 1.0}
+
+
+def test_values_that_overflow_a_variance_are_no_values(tmp_path: Path) -> None:
+    """One trial that diverged to 1e300 does not make a reliable importance of NaN."""
+    study = optuna.create_study(
+        storage=f"sqlite:///{tmp_path / 'x.db'}",
+        sampler=optuna.samplers.RandomSampler(seed=0),
+    )
+    study.optimize(lambda t: t.suggest_float("x", 0, 1) * (1e300 if t.number == 3 else 1), 30)
+    found = importances_of(load(tmp_path / "x.db"), resamples=2)
+    assert found.parameters[0].importance > 0.9
+    assert "1 trials have no finite value and are left out" in found.remarks
+
+
 def test_several_studies_ask_for_a_name(tmp_path: Path) -> None:
     """The message names the studies."""
     url = f"sqlite:///{tmp_path / 'x.db'}"
@@ -276,8 +306,13 @@ def test_a_csv_range_of_integers_is_one(tmp_path: Path) -> None:
         (CSV, CSV_SPACE, "f2", "objective must name a column, got 'f2'"),
         (CSV, CSV_SPACE, None, "objective must name a column"),
         (CSV, {"beta": FloatDistribution(0, 1)}, "f1", "no column for beta"),
-        (CSV, {"lr": FloatDistribution(1, 2)}, "f1", "line 2: lr: 1e-4 is not in"),
-        (CSV, {"alpha": {"choices": [8]}}, "f1", "line 3: alpha: '16' is not among"),
+        (
+            CSV,
+            {"lr": FloatDistribution(1, 2)},
+            "f1",
+            "line 2: lr: 1e-4 lies outside; allowed: 1 to 2",
+        ),
+        (CSV, {"alpha": {"choices": [8]}}, "f1", "line 3: alpha: '16' is none of its choices: 8"),
         (CSV, CSV_SPACE, "note", "line 2: note: 'a' is not a number"),
         (CSV, "no-such-space", "f1", "neither a shipped space"),
         (CSV, {"lr": {"low": 1}}, "f1", "space, lr"),

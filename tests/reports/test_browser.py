@@ -113,6 +113,12 @@ def test_no_text_of_a_figure_is_cut_off_or_tiny(seen: Seen, where: str) -> None:
 
 
 @EVERYWHERE
+def test_the_keyboard_reaches_everything_in_its_order(seen: Seen, where: str) -> None:
+    """Links, headings to sort by, controls, what scrolls: each can have the focus and shows it."""
+    assert seen.at[where]["unreached"] == []
+
+
+@EVERYWHERE
 def test_axe_finds_no_barrier(seen: Seen, where: str) -> None:
     """Contrast, names, headings, tables: no rule of axe-core is violated."""
     if seen.at[where]["violations"] is None:

@@ -47,6 +47,10 @@ def test_the_answer_tests_best_against_best_and_share_against_share(page: Page) 
         "provenance",
     ]
     assert len(_table(page, "The best of petroleum (before) against").rows) == 1
+    best = _table(page, "The best of each study")
+    over = best.columns.index("gain over base")
+    assert best.columns[over + 1] == "gain over default"
+    assert all(re.fullmatch(r"[+−].+ \([+−].+ to [+−].+\)", row[over].text) for row in best.rows)
 
 
 def test_studies_that_cannot_be_tested_say_why(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from rich.console import Console, RenderableType
 
 from analysis import StudyData, answer_of, importances_of, load
@@ -56,6 +56,20 @@ def test_a_study_without_trials_is_shown(tmp_path: Path) -> None:
     data = load(tmp_path / "x.db")
     assert "trials: none" in _shown(study_table(data))
     assert study_json(data)["best"] == []
+
+
+def test_what_is_none_and_what_was_interrupted_are_said(tmp_path: Path) -> None:
+    """A choice of None is not an inactive parameter, an interrupted trial no failure."""
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path / 'x.db'}", study_name="s")
+    for depth in ({}, {"depth": IntDistribution(1, 9)}):
+        study.tell(study.ask({"kind": CategoricalDistribution([None]), **depth}), 1.0)
+    stopped = study.ask()
+    stopped.set_user_attr("failure", "the study was stopped")
+    stopped.set_user_attr("interrupted", True)
+    study.tell(stopped, state=optuna.trial.TrialState.FAIL)
+    text = _shown(study_table(load(tmp_path / "x.db")))
+    assert text.count("None") == 2
+    assert "1 interrupted: the study was stopped" in text
 
 
 def test_a_front_is_shown_as_one(tmp_path: Path) -> None:

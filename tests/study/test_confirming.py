@@ -81,13 +81,15 @@ def test_what_is_shared_is_no_cost_of_one_training(
     """Packed, the seconds are all trainings' together; alone they are its own, and are kept."""
     spec, data = searched[0], load(folder)
     chosen = chosen_trials(data.ranked(), 1, ())
-    packed = EngineChoice("packed", slots=2)
-    assert confirm_study(spec, folder, RecordingView(), chosen, seeds=2, choice=packed)
+    packed, view = EngineChoice("packed", slots=2), RecordingView()
+    assert confirm_study(spec, folder, view, chosen, seeds=2, choice=packed)
+    assert (view.total, view.done, view.what) == (5, 0, "trainings")
     found = confirmation_of(load(folder))
     assert found is not None
     assert set(found.winner.cost) == {"trainable_parameters"}
     other = chosen_trials(data.ranked(), 2, ())[1:]
-    assert confirm_study(spec, folder, RecordingView(), other, seeds=2, choice=ALONE)
+    assert confirm_study(spec, folder, view, other, seeds=2, choice=ALONE)
+    assert (view.total, view.done) == (5, 3)  # base and default are trained already
     found = confirmation_of(load(folder))
     assert found is not None
     by_name = {model.name: model for model in found.others}

@@ -84,7 +84,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a method that is none": (
         {"search": {"parameters": {"method": {"choices": ["lora", "lokr"]}}}},
-        "search.parameters.method: Input should be 'lora'",
+        "search.parameters.method: input should be 'lora'",
     ),
     "a temperature without a teacher": (
         {"search": {"parameters": {"temperature": {"low": 1.0, "high": 8.0}}}},
@@ -140,7 +140,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an unknown objective": (
         {"evaluation": {"objective": "blue"}},
-        "evaluation.objective: got 'blue'; allowed: bleu,",
+        "evaluation.objective: got 'blue'; did you mean bleu?; allowed: bleu,",
     ),
     "an objective without its metric": (
         {"evaluation": {"objective": "chrf", "metrics": ["bleu"]}},
@@ -159,7 +159,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"evaluation": {"objective": ["bleu", "loss"], "directions": ["maximize"]}},
         "evaluation.directions: needs one an objective, got 1 for 2",
     ),
-    "an unknown metric": ({"evaluation": {"metrics": ["blue"]}}, "unknown metric 'blue'"),
+    "an unknown metric": (
+        {"evaluation": {"metrics": ["blue"]}},
+        "unknown metric 'blue'; did you mean bleu?; all",
+    ),
     "a later metric": ({"evaluation": {"metrics": ["comet"]}}, "'comet' is scored after the run"),
     "no metric": ({"evaluation": {"metrics": []}}, "evaluation.metrics: list should have at least"),
     "reports after the end": (
@@ -174,7 +177,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"data": {"corpus": "embedded", "train": "a.tsv", "dev": "b.tsv"}},
         "data.corpus: give it or files, not both, got 'embedded'",
     ),
-    "train without dev": ({"data": {"train": "a.tsv"}}, "data.files: needs both train and dev"),
+    "train without dev": ({"data": {"train": "a.tsv"}}, "data.dev: files need both train and dev"),
     "one column twice": (
         {"data": {"source_column": "a", "target_column": "a"}},
         "data.target_column: must not be the source's, got 'a'",
@@ -190,11 +193,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an unknown hyperparameter": (
         {"search": {"parameters": {"alfa": {"low": 1, "high": 2}}}},
-        "search.parameters.alfa: unknown hyperparameter; allowed: alpha,",
+        "search.parameters.alfa: unknown hyperparameter; did you mean alpha?; allowed: alpha,",
     ),
     "a value outside the hyperparameter's": (
         {"search": {"parameters": {"dropout": {"low": 0, "high": 1}}}},
-        "search.parameters.dropout: Input should be less than 1, got 1",
+        "search.parameters.dropout: input should be less than 1, got 1",
     ),
     "a fraction of a rank": (
         {"search": {"parameters": {"rank": {"low": 1, "high": 2, "step": 0.5}}}},
@@ -221,15 +224,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a condition that never holds": (
         {"search": {"parameters": {**ALPHA, "rank": {"choices": [8], "when": {"alpha": 9}}}}},
-        "search.parameters.rank.when.alpha: 9 lies outside",
+        "search.parameters.rank.when.alpha: 9 lies outside; allowed: 8, 16",
     ),
     "a point outside the space": (
         {"search": {"parameters": ALPHA, "enqueue": [{"alpha": 9}]}},
-        "search.enqueue[0].alpha: 9 lies outside",
+        "search.enqueue[0].alpha: 9 lies outside; allowed: 8, 16",
     ),
     "a point of the wrong type": (
         {"search": {"parameters": ALPHA, "enqueue": [{"alpha": "8"}]}},
-        "search.enqueue[0].alpha: Input should be a valid number, got '8'",
+        "search.enqueue[0].alpha: input should be a valid number, got '8'",
     ),
     "a point of another space": (
         {"search": {"parameters": ALPHA, "enqueue": [{"alpha": 8}, {"rank": 8}]}},

@@ -62,3 +62,12 @@ def test_what_is_cut_is_said_or_refused(make_pair_spec: MakeSpec) -> None:
     refused = make_pair_spec({"data.max_tokens": 12, "data.too_long": "refuse"})
     with pytest.raises(InputError, match=r"have more than 12 tokens; allowed: data.too_long"):
         data_remarks(refused, corpus_of(refused), refused.base.model)
+
+
+def test_a_language_that_the_tokenizer_lacks_is_a_mistake(
+    make_spec: MakeSpec, tiny_base: Path
+) -> None:
+    """`check` says so before a run does: it would train towards the unknown token."""
+    spec = make_spec({"data.target_language": "french"})
+    with pytest.raises(InputError, match="target_language: 'french' is no language code"):
+        data_remarks(spec, corpus_of(spec), str(tiny_base))

@@ -1,0 +1,126 @@
+"""What a prompt and a notebook show, and what the Tab key offers there."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from dataclasses import fields, replace
+
+import pytest
+
+import analysis
+from analysis import StudyData
+from analysis.comparison import compare_trials
+from analysis.confounding import Confounding, Explanation
+from analysis.display import Shown
+from analysis.importance_types import Importances, InteractionImportance, ParameterImportance
+from analysis.questions import Answer, Step
+
+DRAWING = ("plots", "overview_plots", "surface_plot", "trade_offs", "side_by_side")
+RESULT = Importances(
+    study="s",
+    objective="bleu",
+    direction="maximize",
+    evaluator="fanova",
+    surrogate="gp",
+    trials={"complete": 64},
+    reliable=False,
+    reasons=("too few",),
+    held_out_r2=0.5,
+    parameters=(ParameterImportance("alpha", 0.9, (0.8, 0.95), 0.1, True),),
+    interactions=(
+        InteractionImportance(("alpha", "rank"), 0.04, (0.0, 0.1)),
+        InteractionImportance(("alpha", "dropout"), 0.001, (0.0, 0.1)),
+        InteractionImportance(("alpha", "rank", "dropout"), 0.03, None),
+    ),
+    unexplained=0.06,
+)
+
+
+def test_importances_are_a_table_with_verdict_and_pairs() -> None:
+    """One row a parameter, the pairs that are worth one, and what is left."""
+    assert repr(RESULT).splitlines() == [
+        "importance for bleu: not reliable: too few, held-out R² 0.50 (gp)",
+        "parameter     share  95 % interval  chance  beyond it",
+        "alpha         0.90   0.80 to 0.95   0.10    yes",
+        "alpha × rank  0.04   0.00 to 0.10",
+        "unexplained   0.06",
+    ]
+    assert RESULT._repr_html_().count("<tr>") == 4
+    assert repr(replace(RESULT, parameters=(), interactions=())).count("\n") == 1
+
+
+def test_another_question_has_its_answer_below_it() -> None:
+    """Shares, or the changes of a way with what each bought."""
+    share = Answer("PED-ANOVA", "what leads into the best?", {"alpha": 0.7}, reasons=("noise",))
+    assert repr(share).splitlines() == [
+        "PED-ANOVA: what leads into the best? (not reliable: noise)",
+        "parameter  share",
+        "alpha      0.70",
+    ]
+    step = Step("rank", 8, 16, predicted=67.12, gain=1.2)
+    way = replace(share, steps=(step,), reasons=(), objective="bleu")
+    assert repr(way).splitlines()[1:] == [
+        "change  from  to  gain  bleu",
+        "rank    8     16  +1.2  67.12",
+    ]
+
+
+def test_what_acts_as_one_names_its_coordinates() -> None:
+    """The joint share above, a row a coordinate."""
+    product = Explanation("scale", "alpha / rank", ("alpha", "rank"), 0.9, (0.8, 1.0), 0.7)
+    found = Confounding(("alpha", "rank"), 0.95, (0.9, 1.0), 0.8, (product,))
+    assert repr(found).splitlines() == [
+        "alpha, rank together hold 0.95 of the variance (0.90 to 1.00)",
+        "coordinate    explains  95 % interval  held-out R²",
+        "alpha / rank  0.90      0.80 to 1.00   0.70",
+    ]
+    assert found._repr_html_().count("<tr>") == 2
+
+
+def test_a_study_says_where_to_look_next(petroleum: StudyData) -> None:
+    """Best trial in few digits, baselines, and calls that can be made as they stand there."""
+    shown = repr(petroleum)
+    assert shown.startswith(f"study petroleum, read from {petroleum.target}\nobjectives  bleu")
+    assert petroleum.best_trial is not None
+    assert f"learning_rate {petroleum.best_trial.params['learning_rate']:.3g}" in shown
+    assert max(map(len, shown.splitlines()[-3:])) <= 100
+    looked_at = ("trials", "scores", "outputs", "statistics")
+    assert all(f".{name}" in shown and hasattr(petroleum, name) for name in looked_at)
+
+
+def test_a_comparison_is_a_table(petroleum: StudyData) -> None:
+    """Both scores and the verdict."""
+    names = [line.split("  ")[0] for line in repr(compare_trials(petroleum, 0, "base")).split("\n")]
+    assert names == ["bleu on 72 dev examples", "trial 0", "base", "difference", "p", "verdict"]
+
+
+def test_a_prompt_gets_no_control_characters() -> None:
+    """A name that would colour or clear the terminal does not."""
+    shown = Shown("a\x1b[2J", (), [("b\x1b[31m", "c")])
+    assert "\x1b" not in shown.text()
+    assert shown.text().count("\ufffd") == 2
+
+
+def test_the_tab_key_offers_what_a_person_looks_for(petroleum: StudyData) -> None:
+    """Of a study no storage engine; of each name that is no field, a first line of what it is."""
+    offered = [name for name in dir(petroleum) if not name.startswith("_")]
+    assert {"trials", "scores", "outputs", "best_trial", "metrics"} <= set(offered)
+    assert not {"engine", "score_rows", "index_of"} & set(offered)
+    for name in set(offered) - {field.name for field in fields(StudyData)}:
+        assert inspect.getdoc(getattr(StudyData, name)), name
+
+
+@pytest.mark.parametrize("module", [*DRAWING, "comparison", "adapters"])
+def test_the_tab_key_offers_what_a_module_defines(module: str) -> None:
+    """Functions and classes of its own, each with a docstring; no imports."""
+    found = importlib.import_module(f"analysis.{module}")
+    assert "np" not in dir(found)
+    offered = [getattr(found, name) for name in dir(found)]
+    assert offered
+    assert all(each.__module__ == found.__name__ and inspect.getdoc(each) for each in offered)
+
+
+def test_the_package_offers_questions_plots_and_the_door() -> None:
+    """What the notebook uses."""
+    assert {"load", "importances_of", "answer_of", "plots", "comparison"} <= set(dir(analysis))
