@@ -223,20 +223,23 @@ def headline_metric(data: StudyData) -> str | None:
 def compare_studies(
     one: StudyData, other: StudyData, metric: str | None = None, split: str = "dev", seed: int = 0
 ) -> Comparison:
-    """The best trials of two studies on the same examples.
+    """The best trials of two studies on the same examples, under names that tell them apart.
 
     Raises InputError where they were not scored on the same texts, or not by the same metric.
     """
+    from analysis.side_by_side import study_labels
+
     name = metric or headline_metric(one)
     if name is None or name not in other.metrics:
         raise InputError(f"{one.name} and {other.name}: no metric that both have scored")
     if one.examples.get(split) != other.examples.get(split):
         raise InputError(f"{one.name} and {other.name}: scored on different {split} examples")
+    labels = study_labels([one, other])
     try:
         return compare(
             one.statistics("best", name, split),
             other.statistics("best", name, split),
-            names=(one.name, other.name),
+            names=(labels[0], labels[1]),
             split=split,
             seed=seed,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
@@ -281,7 +280,7 @@ def _compare_studies(targets: list[str], metrics: list[str], split: str, as_json
     first, *others = (load(target) for target in targets)
     found = [compare_studies(first, other, metric, split) for other in others]
     if as_json:
-        print_json([dataclasses.asdict(comparison) for comparison in found])
+        print_json([comparison.to_json() for comparison in found])
     else:
         results().print(terminal.comparison_table(found))
 

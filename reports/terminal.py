@@ -18,7 +18,7 @@ from rich.text import Text
 from analysis.palette import label_of, printable
 from analysis.study_data import StudyData, is_enqueued, state_of
 from analysis.sweeps import Sweep, learnt, sweep_of
-from reports.wording import STATES, alike, counted, interval, number, signed
+from reports.wording import STATES, alike, counted, interval, number, probability, signed
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -115,9 +115,9 @@ def comparison_table(comparisons: Iterable[Comparison]) -> Table:
     table = empty_table("paired bootstrap over the examples", headings)
     for c in comparisons:
         scores = f"{number(c.a.score)} / {number(c.b.score)}"
-        p = "< 0.001" if c.p_value < 0.001 else f"{c.p_value:.3f}"
         cells = [f"{c.a.name} / {c.b.name}", f"{label_of(c.a.metric)} {c.a.split}", scores]
-        table.add_row(*map(plain, [*cells, signed(c.difference), interval(c.ci), p]))
+        cells += [signed(c.difference), interval(c.ci), probability(c.p_value)]
+        table.add_row(*map(plain, cells))
     return table
 
 

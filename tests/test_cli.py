@@ -151,6 +151,9 @@ def test_compare_tests_the_best_of_two_studies(type_: Type, tmp_path: Path) -> N
     write_study(tmp_path / "other", Shape(complete=12, examples=8))
     found = json.loads(type_("compare", "one", "other", "--json").out)
     (comparison,) = found
+    assert comparison["metric"] == "bleu"
+    names = [comparison[which]["name"] for which in "ab"]
+    assert names == ["petroleum (one)", "petroleum (other)"]
     low, high = comparison["ci"]
     assert low <= comparison["difference"] <= high
     assert "paired bootstrap" in type_("compare", "one", "other").out
