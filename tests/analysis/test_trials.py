@@ -290,6 +290,31 @@ def test_a_csv_file_is_a_study(tmp_path: Path) -> None:
     assert data.trials.alpha[0] == 8
 
 
+def test_optunas_own_table_of_trials_is_a_csv_file(tmp_path: Path) -> None:
+    """What it says of a trial's state is heeded: a pruned one has a value in it, but no result."""
+
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0, 1)
+        trial.report(9.0, 1)
+        if trial.number % 3 == 1:
+            raise optuna.TrialPruned
+        return x
+
+    study = optuna.create_study(direction="maximize")
+    study.optimize(objective, n_trials=6)
+    study.ask()
+    study.trials_dataframe().to_csv(tmp_path / "t.csv", index=False)
+    space = {"params_x": FloatDistribution(0, 1)}
+    data = load(tmp_path / "t.csv", space=space, objective="value")
+    assert data.counts == {"complete": 4, "pruned": 2, "fail": 1}
+    assert data.best_trial is not None
+    assert data.best_trial.value == study.best_value
+    assert [t.intermediate_values for t in data.frozen_trials if t.state.name == "PRUNED"] == [
+        {0: 9.0},
+        {0: 9.0},
+    ]
+
+
 def test_a_csv_range_of_integers_is_one(tmp_path: Path) -> None:
     """A range over a column of integers becomes an integer distribution."""
     path = _csv(tmp_path, "rank,f1\n4,0.1\n8,0.2\n")
@@ -303,7 +328,7 @@ def test_a_csv_range_of_integers_is_one(tmp_path: Path) -> None:
     ("text", "space", "objective", "message"),
     [
         (CSV, None, "f1", "needs its search space declared"),
-        (CSV, CSV_SPACE, "f2", "objective must name a column, got 'f2'"),
+        (CSV, CSV_SPACE, "f2", "objective must name a column, got f2"),
         (CSV, CSV_SPACE, None, "objective must name a column"),
         (CSV, {"beta": FloatDistribution(0, 1)}, "f1", "no column for beta"),
         (
