@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from analysis.study_data import MAXIMIZE, MINIMIZE, StudyData
 from search_spaces.unit_cube import in_words
 from study.errors import InputError
+from study.store.foreign import usable
 
 MAX_PROBLEMS = 10
 MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "None"})
@@ -190,7 +191,7 @@ def _value(name: str, cell: str, distribution: BaseDistribution) -> Any:
 
 def _number(name: str, text: str) -> float:
     try:
-        return float(text)
+        return usable(float(text))
     except ValueError:
         raise ValueError(f"{name}: {text!r} is not a number") from None
 

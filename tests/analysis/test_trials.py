@@ -181,14 +181,23 @@ def test_choices_that_were_tuples_are_tuples_again(tmp_path: Path, form: str) ->
     assert answer_of(data, "best").shares == {"t": 1.0}
 
 
-def test_values_that_overflow_a_variance_are_no_values(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["sqlite:///{}/x.db", "{}/journal.log"])
+def test_values_that_overflow_a_variance_are_no_values(tmp_path: Path, form: str) -> None:
     """One trial that diverged to 1e300 does not make a reliable importance of NaN."""
-    study = optuna.create_study(
-        storage=f"sqlite:///{tmp_path / 'x.db'}",
-        sampler=optuna.samplers.RandomSampler(seed=0),
-    )
-    study.optimize(lambda t: t.suggest_float("x", 0, 1) * (1e300 if t.number == 3 else 1), 30)
-    found = importances_of(load(tmp_path / "x.db"), resamples=2)
+    target = form.format(tmp_path)
+    storage: Any = target if "://" in target else JournalStorage(JournalFileBackend(target))
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    study = optuna.create_study(storage=storage, sampler=sampler)
+
+    def objective(trial: optuna.Trial) -> float:
+        value = trial.suggest_float("x", 0, 1) * (-1e300 if trial.number == 3 else 1)
+        trial.report(value, 1)
+        return value
+
+    study.optimize(objective, n_trials=30)
+    data = load(target)
+    assert data.frozen_trials[3].value == data.frozen_trials[3].intermediate_values[1] == -math.inf
+    found = importances_of(data, resamples=2)
     assert found.parameters[0].importance > 0.9
     assert "1 trials have no finite value and are left out" in found.remarks
 
