@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from analysis.study_data import MAXIMIZE, MINIMIZE, StudyData
 from search_spaces.unit_cube import in_words
 from study.errors import InputError
+from study.store.foreign import usable
 
 MAX_PROBLEMS = 10
 MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "None"})
@@ -32,13 +33,15 @@ def load_csv(
 
     `space` maps column names to Optuna distributions or to tables such as a study file's, or is a
     `SearchSpace`, the name of a shipped space or a TOML file.  A parameter's empty cell, or NA, is
-    one that was not active; an empty objective is a failed trial.  Raises InputError.
+    one that was not active; an empty objective is a failed trial; a column `state` is heeded.
+    Raises InputError.
     """
     rows = _rows(path)
     columns = list(rows[0])
     if objective is None or objective not in columns:
         raise InputError(
-            f"{path}: objective must name a column, got {objective!r}; columns: {columns}"
+            f"{path}: objective must name a column, got {objective or 'none'}; columns: "
+            f"{', '.join(columns)}"
         )
     if direction not in (MAXIMIZE, MINIMIZE):
         raise InputError(f"direction: must be {MAXIMIZE} or {MINIMIZE} but got {direction!r}")
@@ -85,13 +88,15 @@ def _without_missing(row: dict[str, Any]) -> dict[str, str]:
 def _distributions(path: Path, space: Any, rows: Sequence[Row]) -> dict[str, BaseDistribution]:
     if space is None:
         raise InputError(
-            f"{path}: a CSV file needs its search space declared: name -> distribution, "
-            "a shipped space or a TOML file"
+            f"{path}: a CSV file needs its search space declared (--space): a shipped one, or a "
+            "TOML file with a [parameters.COLUMN] table for each"
         )
     tables = _tables(space)
     missing = [name for name in tables if name not in rows[0]]
     if missing:
-        raise InputError(f"{path}: no column for {', '.join(missing)}; columns: {list(rows[0])}")
+        raise InputError(
+            f"{path}: no column for {', '.join(missing)}; columns: {', '.join(rows[0])}"
+        )
     found = {name: _distribution(name, table, rows) for name, table in tables.items()}
     return {name: d for name, d in found.items() if d is not None}
 
@@ -137,17 +142,31 @@ def _trial(
     value = _number(objective, row[objective]) if row[objective].strip() else math.nan
     known = {*distributions, objective}
     attributes = {k: _plain(v) for k, v in row.items() if k and k not in known and v.strip()}
-    failed = {"failure": "no value in the file", **attributes}
+    state = _state(row, value)
+    if state == TrialState.FAIL:
+        attributes = {"failure": "no value in the file", **attributes}
     trial = create_trial(
-        state=TrialState.FAIL if math.isnan(value) else TrialState.COMPLETE,
-        value=None if math.isnan(value) else value,
+        state=state,
+        value=value if state == TrialState.COMPLETE else None,
         params=params,
         distributions={name: distributions[name] for name in params},
-        user_attrs=failed if math.isnan(value) else attributes,
+        user_attrs=attributes,
+        intermediate_values={0: value} if state == TrialState.PRUNED else {},
     )
     trial.number = number
     trial.datetime_start = trial.datetime_complete = None
     return trial
+
+
+def _state(row: Row, value: float) -> TrialState:
+    """The state as Optuna's own table of trials writes it, where there is such a column.
+
+    The value that it gives a pruned trial is the last one that was reported.
+    """
+    written = row.get("state", "").strip().upper()
+    if math.isnan(value) or written in ("FAIL", "RUNNING", "WAITING"):
+        return TrialState.FAIL
+    return TrialState.PRUNED if written == "PRUNED" else TrialState.COMPLETE
 
 
 def _value(name: str, cell: str, distribution: BaseDistribution) -> Any:
@@ -172,7 +191,7 @@ def _value(name: str, cell: str, distribution: BaseDistribution) -> Any:
 
 def _number(name: str, text: str) -> float:
     try:
-        return float(text)
+        return usable(float(text))
     except ValueError:
         raise ValueError(f"{name}: {text!r} is not a number") from None
 

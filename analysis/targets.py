@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.study_data import MAXIMIZE, MINIMIZE, StudyData, is_enqueued, seconds_of
 from study.errors import InputError, did_you_mean
 from study.metrics import METRICS
+from study.store.foreign import usable
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 SECONDS = "seconds"  # of a whole trial; every database knows them
 GAINS = ("accuracy", "f1", "score", "per_second")  # how names end of which more is better
-LARGEST = 1e150  # of a value: its square is still a number
 NO_TARGETS = ("seed", "attempt", "retry_of", "enqueued")  # numbers of the bookkeeping
 
 
@@ -59,9 +59,9 @@ def target_of(data: StudyData, name: str | None = None, direction: str | None = 
     trials = tuple(t for t in data.complete if not is_enqueued(t))
     if name in data.objectives:
         way = data.directions[data.objectives.index(name)]
-        measured = tuple(_usable(data.value(t, name)) for t in trials)
+        measured = tuple(data.value(t, name) for t in trials)
         return Target(name, way, trials, measured, pruned_of(data))
-    values = tuple(_usable(value_of(data, t, name)) for t in trials)
+    values = tuple(usable(value_of(data, t, name)) for t in trials)
     return Target(name, direction or direction_of(name), trials, values)
 
 
@@ -136,15 +136,10 @@ def _split_and_metric(data: StudyData, name: str) -> tuple[str, str]:
     return split, name.removeprefix(f"{split}_")
 
 
-def _usable(value: float) -> float:
-    """NaN for what overflowed, or would when a variance is taken of it."""
-    return value if abs(value) < LARGEST else math.nan
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _last_report(trial: FrozenTrial) -> float:
     reports = trial.intermediate_values
-    return _usable(reports[max(reports)]) if reports else math.nan
+    return reports[max(reports)] if reports else math.nan

@@ -16,7 +16,7 @@ from analysis.damage import check_whole
 from analysis.study_data import MAXIMIZE, MINIMIZE, StudyData, Who, is_enqueued
 from study.errors import InputError
 from study.store import records
-from study.store.choices import silent_about_choices, trial_with_tuples
+from study.store.foreign import as_read, silent_about_choices
 from study.store.storage import engine_of, hidden, named_damage, open_read_only
 from study.store.trial_reading import best_ids, counts_by_state, read_trials, trial_ids
 
@@ -88,7 +88,7 @@ def _trials_of(
     """The trials; of a study with more than MOST_TRIALS a sample, its best, and the counts."""
     if engine is None:
         read = storage.get_all_trials(study_id, deepcopy=False)
-        return {"frozen_trials": tuple(map(trial_with_tuples, read))}
+        return {"frozen_trials": tuple(map(as_read, read))}
     ids = trial_ids(engine, study_id)
     if len(ids) <= MOST_TRIALS:
         return {"frozen_trials": tuple(read_trials(engine, ids))}

@@ -171,7 +171,7 @@ def plain(text: str) -> Text:
 def empty_table(title: str, headings: Iterable[str]) -> Table:
     """A table without rows in the one style of the terminal."""
     style: dict[str, Any] = {"box": None, "pad_edge": False, "title_justify": "left"}
-    table = Table(title=Text(title, style="dim") if title else None, **style)
+    table = Table(title=Text(title, style="dim") if title else None, **style, min_width=len(title))
     for heading in headings:
         table.add_column(plain(heading), overflow="fold")
     return table

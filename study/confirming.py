@@ -74,6 +74,7 @@ def confirm_study(
         raise InputError("data.test: confirming needs held-out examples; give a file by --test")
     url = storage or sqlite_url(out / DATABASE_NAME)
     with locked(out, alone=True), open_ledger(url, spec, out) as ledger:
+        ledger.check_task(None)  # one of the user's own is not here
         wanted = confirmation_configs(spec, candidates, seeds, len(corpus.train))
         pending = ledger.unconfirmed(wanted)
         if not pending:

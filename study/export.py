@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -69,10 +70,19 @@ def export_trial(
             before = _merged(spec, base, source, unfinished)
         else:
             shutil.copytree(source, unfinished, dirs_exist_ok=True)
+            if is_adapter:
+                _name_base(unfinished / "adapter_config.json", locate_base(spec))
     if not merge:
         return Exported(out)
     after = _logits(spec, _base(spec, str(out)))
     return Exported(out, float((after - before).abs().max()), float(before.std()))
+
+
+def _name_base(config: Path, location: str) -> None:
+    """Say where the base is now: it may have been trained on where that was another folder."""
+    content = json.loads(config.read_text(encoding="utf-8"))
+    content["base_model_name_or_path"] = location
+    config.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _adapter(run: Path, number: int) -> Path:

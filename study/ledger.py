@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 
 from study import recovery
 from study.errors import InputError
-from study.resume import check_comparable, check_same_data
+from study.resume import check_comparable, check_same_data, check_same_task
 from study.samplers import pruner_for
 from study.spec import StudySpec, spec_from_toml
 from study.store import records, trial_rows
@@ -106,8 +106,8 @@ class Ledger:
 
     # ------------------------------------------------------------ begin and resume
 
-    def check_resumable(self, hashes: Mapping[str, str]) -> None:
-        """Refuse a study whose earlier trials would not be comparable with new ones."""
+    def check_resumable(self, now: Mapping[str, Any]) -> None:
+        """Refuse a study whose earlier trials would not be comparable with those of `now`."""
         stored = records.read_spec(self._engine, self._id)
         if stored is None:
             if trial_rows.has_trials(self._engine, self._id):
@@ -117,17 +117,23 @@ class Ledger:
                 )
             return
         check_comparable(spec_from_toml(stored, self._spec.name), self._spec, self._spec.name)
-        before = records.read_provenance(self._engine, self._id).get("data_sha256", {})
-        check_same_data(before, hashes, self._spec.name)
+        self.check_task(now.get("own_task"))
+        before = records.read_provenance(self._engine, self._id)
+        check_same_data(before.get("data_sha256", {}), now["data_sha256"], self._spec.name)
         with named_damage(self._spec.name, NO_STUDY):
             recovery.adopt(self.study, self._claims)
             self._recover()
+
+    def check_task(self, own: str | None) -> None:
+        """Refuse a study that another task began: None is the one that the study file names."""
+        before = records.read_provenance(self._engine, self._id)
+        check_same_task(before.get("own_task"), own, self._spec.name)
 
     def begin(self, provenance: Mapping[str, Any]) -> None:
         """Record how the study is run, and take a place among the runs that share it."""
         text = self._spec.to_toml()
         if not records.add_study(self._engine, self._id, text, provenance):
-            self.check_resumable(provenance.get("data_sha256", {}))  # another run may have begun it
+            self.check_resumable(provenance)  # another run may have begun it
             records.write_study(self._engine, self._id, text, provenance)
         (self._out / "spec.toml").write_text(text, encoding="utf-8")
         self._describe()

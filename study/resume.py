@@ -46,6 +46,22 @@ def check_same_data(before: Mapping[str, str], now: Mapping[str, str], study: st
         raise InputError([*changed, _advice(study)])
 
 
+def check_same_task(before: str | None, now: str | None, study: str) -> None:
+    """Raise InputError where a task of one's own began a study, and another is to continue it."""
+    if before == now:
+        return
+    shipped = "the one that the study file names"
+    raise InputError(
+        f"{study}: task: was {before or shipped}, now {now or shipped}; run_study(…, task=…) "
+        "continues a study with the task that began it"
+    )
+
+
+def task_name(task: object | None) -> str | None:
+    """Return what a task of one's own is called by: its class."""
+    return None if task is None else type(task).__name__
+
+
 def _advice(study: str) -> str:
     return (
         f"{study}: results before and after would not be comparable; "

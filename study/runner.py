@@ -32,6 +32,7 @@ from study.engines.workspace import make_engine
 from study.errors import InputError
 from study.ledger import Ledger, open_ledger
 from study.metrics.needs import check_metrics, metric_remarks
+from study.resume import task_name
 from study.samplers import sampler_for
 from study.spec import SHARED_COSTS, StudySpec
 from study.store.claims import Claim
@@ -49,7 +50,7 @@ from study.trials import (
     baseline_configs,
     search_config,
 )
-from study.view import Outcome, View
+from study.view import QUIET, Outcome, View
 
 POLL_SECONDS = 1.0  # while other runs train what is left
 TAKEN_OVER = "it was silent for too long, and another run took it over"
@@ -68,7 +69,7 @@ class StudyRun:
 def run_study(
     spec: StudySpec,
     out: Path,
-    view: View,
+    view: View = QUIET,
     *,
     storage: str | None = None,
     choice: EngineChoice = PACKED,
@@ -82,10 +83,11 @@ def run_study(
     Args:
         spec: The study.
         out: The run folder; it gets `study.db`, `spec.toml` and `adapters/`.
-        view: Receives what happens.
+        view: Receives what happens; nothing is shown unless it is given.
         storage: An Optuna storage URL in place of `out/study.db`.
         choice: The engine, and its worker processes and slots.
-        task: A task of one's own in place of the one that the study file names.
+        task: A task of one's own in place of the one that the study file names; only a task of the
+            same class continues the study.
 
     Raises:
         InputError: data, model, storage or folder are not usable; nothing of the study is lost.
@@ -95,9 +97,10 @@ def run_study(
     choice = _allowed(spec, choice, view)
     with locked(out, alone=not is_shared(url)):
         corpus = corpus_of(spec) if task is None else None
-        corpus_hashes = {} if corpus is None else corpus.hashes()
+        hashes = {} if corpus is None else corpus.hashes()
+        rests_on = {"data_sha256": hashes, "own_task": task_name(task)}
         with open_ledger(url, spec, out) as ledger:
-            ledger.check_resumable(corpus_hashes)
+            ledger.check_resumable(rests_on)
             if ledger.is_finished():
                 return StudyRun(out, url, spec.name, stopped_early=False)
             with (
@@ -108,7 +111,7 @@ def run_study(
                     view.remarked(remark)
                 for remark in data_remarks(spec, corpus, base) if corpus else ():
                     view.remarked(f"data: {remark}")
-                ledger.begin(provenance(choice.name, choice.workers, base, corpus_hashes))
+                ledger.begin(provenance(choice.name, choice.workers, base, hashes) | rests_on)
                 runner = Runner(spec, engine, ledger, view, partial(_epoch, task, corpus))
                 stopped = runner.run(choice.workers)
     return StudyRun(out, url, spec.name, stopped)

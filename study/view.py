@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,3 +43,31 @@ class View(Protocol):
 
     def ended(self, outcome: Outcome) -> None:
         """Report that a trial or baseline came to its end."""
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def base_training(self, step: int, total: int, loss: float) -> None:
+        """Show nothing."""
+
+    def remarked(self, line: str) -> None:
+        """Show nothing."""
+
+    def searching(
+        self, total: int, done: int, workers: int, what: str = "trials"
+    ) -> AbstractContextManager[None]:
+        """Enclose the search in nothing."""
+        return nullcontext()
+
+    def started(self, config: TrialConfig) -> None:
+        """Show nothing."""
+
+    def progressed(self, config: TrialConfig, step: int, value: float | None) -> None:
+        """Show nothing."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """Show nothing."""
+
+
+QUIET = Quiet()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from analysis import load
 from search_spaces import Parameter
 from study.spec import StudySpec
 from study.spec_problems import fields_in
 
 ROOT = Path(__file__).parent.parent
 TUTORIAL = ROOT / "docs" / "tutorial.md"
+OWN_TASK = ROOT / "docs" / "own-task.md"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = "<!-- not run:"
 
@@ -64,6 +67,30 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
     assert done.returncode == 0, f"{command}\n{done.stderr[-2000:]}"
     return done
+
+
+@pytest.mark.slow
+def test_the_task_of_ones_own_runs_as_it_stands(
+    tiny_base: Path, parallel_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The script of its page, over the study file of its page with fewer steps and trials."""
+    text = OWN_TASK.read_text(encoding="utf-8")
+    (study_file,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    (script,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    small = {"steps = 120": "steps = 2\nreport_every = 2", "trials = 16": "trials = 1"}
+    for page, test in {
+        **small,
+        '"base-model"': f'"{tiny_base}"',
+        "tokens = 40": "tokens = 2",
+    }.items():
+        assert page in study_file
+        study_file = study_file.replace(page, test)
+    for split in ("train", "dev"):
+        shutil.copy(parallel_text / f"{split}.tsv", tmp_path)
+    (tmp_path / "restore.toml").write_text(study_file, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(script, str(OWN_TASK), "exec"), {"__name__": "__main__"})
+    assert load("runs/restore").provenance["own_task"] == "RestoringTask"
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from study.errors import InputError
-from study.store.choices import silent_about_choices
+from study.store.foreign import silent_about_choices
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Engine, bindparam, text
 
 from study.store import trial_rows
-from study.store.choices import with_tuples
+from study.store.foreign import usable, with_tuples
 
 CHUNK = 5000  # ids in one query; SQLite takes 32,766
 NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}  # stored without value
@@ -124,7 +124,7 @@ def _attributes(rows: Rows) -> dict[int, dict[str, Any]]:
 
 def _number(value: float, kind: str) -> float:
     not_finite = NOT_FINITE.get(kind)
-    return value if not_finite is None else not_finite
+    return usable(value) if not_finite is None else not_finite
 
 
 @lru_cache(maxsize=1024)

@@ -181,14 +181,23 @@ def test_choices_that_were_tuples_are_tuples_again(tmp_path: Path, form: str) ->
     assert answer_of(data, "best").shares == {"t": 1.0}
 
 
-def test_values_that_overflow_a_variance_are_no_values(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["sqlite:///{}/x.db", "{}/journal.log"])
+def test_values_that_overflow_a_variance_are_no_values(tmp_path: Path, form: str) -> None:
     """One trial that diverged to 1e300 does not make a reliable importance of NaN."""
-    study = optuna.create_study(
-        storage=f"sqlite:///{tmp_path / 'x.db'}",
-        sampler=optuna.samplers.RandomSampler(seed=0),
-    )
-    study.optimize(lambda t: t.suggest_float("x", 0, 1) * (1e300 if t.number == 3 else 1), 30)
-    found = importances_of(load(tmp_path / "x.db"), resamples=2)
+    target = form.format(tmp_path)
+    storage: Any = target if "://" in target else JournalStorage(JournalFileBackend(target))
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    study = optuna.create_study(storage=storage, sampler=sampler)
+
+    def objective(trial: optuna.Trial) -> float:
+        value = trial.suggest_float("x", 0, 1) * (-1e300 if trial.number == 3 else 1)
+        trial.report(value, 1)
+        return value
+
+    study.optimize(objective, n_trials=30)
+    data = load(target)
+    assert data.frozen_trials[3].value == data.frozen_trials[3].intermediate_values[1] == -math.inf
+    found = importances_of(data, resamples=2)
     assert found.parameters[0].importance > 0.9
     assert "1 trials have no finite value and are left out" in found.remarks
 
@@ -290,6 +299,31 @@ def test_a_csv_file_is_a_study(tmp_path: Path) -> None:
     assert data.trials.alpha[0] == 8
 
 
+def test_optunas_own_table_of_trials_is_a_csv_file(tmp_path: Path) -> None:
+    """What it says of a trial's state is heeded: a pruned one has a value in it, but no result."""
+
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0, 1)
+        trial.report(9.0, 1)
+        if trial.number % 3 == 1:
+            raise optuna.TrialPruned
+        return x
+
+    study = optuna.create_study(direction="maximize")
+    study.optimize(objective, n_trials=6)
+    study.ask()
+    study.trials_dataframe().to_csv(tmp_path / "t.csv", index=False)
+    space = {"params_x": FloatDistribution(0, 1)}
+    data = load(tmp_path / "t.csv", space=space, objective="value")
+    assert data.counts == {"complete": 4, "pruned": 2, "fail": 1}
+    assert data.best_trial is not None
+    assert data.best_trial.value == study.best_value
+    assert [t.intermediate_values for t in data.frozen_trials if t.state.name == "PRUNED"] == [
+        {0: 9.0},
+        {0: 9.0},
+    ]
+
+
 def test_a_csv_range_of_integers_is_one(tmp_path: Path) -> None:
     """A range over a column of integers becomes an integer distribution."""
     path = _csv(tmp_path, "rank,f1\n4,0.1\n8,0.2\n")
@@ -303,7 +337,7 @@ def test_a_csv_range_of_integers_is_one(tmp_path: Path) -> None:
     ("text", "space", "objective", "message"),
     [
         (CSV, None, "f1", "needs its search space declared"),
-        (CSV, CSV_SPACE, "f2", "objective must name a column, got 'f2'"),
+        (CSV, CSV_SPACE, "f2", "objective must name a column, got f2"),
         (CSV, CSV_SPACE, None, "objective must name a column"),
         (CSV, {"beta": FloatDistribution(0, 1)}, "f1", "no column for beta"),
         (

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 
 from analysis import StudyData, load
 from analysis.confirmation import confirmation_of
@@ -15,6 +16,7 @@ from study.engines.choice import EngineChoice
 from study.errors import InputError
 from study.runner import run_study
 from study.spec import StudySpec
+from study.store import records
 from study.study_files import stored_spec
 from tests.conftest import RecordingView
 
@@ -129,6 +131,17 @@ def test_other_test_examples_are_refused(
     other = stored_spec(data.spec_text, str(folder), test=parallel_text / "dev.tsv")
     with pytest.raises(InputError, match="other examples"):
         confirm(other, folder, data, seeds=3)
+
+
+def test_a_task_of_the_users_own_is_not_confirmed_as_the_named_one(
+    searched: tuple[StudySpec, Path], folder: Path
+) -> None:
+    """The study file names a task, but another trained the study: its scores do not compare."""
+    spec, data = searched[0], load(folder)
+    database = create_engine(f"sqlite:///{folder / 'study.db'}")
+    records.write_study(database, 1, spec.to_toml(), {**data.provenance, "own_task": "Mine"})
+    with pytest.raises(InputError, match="task: was Mine, now the one that the study file names"):
+        confirm(spec, folder, data, seeds=2)
 
 
 def test_trials_are_chosen_by_rank_and_by_name(searched: tuple[StudySpec, Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -91,13 +92,18 @@ def test_a_lie_of_the_merge_would_be_seen(
 
 
 def test_an_adapter_is_copied_with_the_tokenizer(double: StudySpec, tmp_path: Path) -> None:
-    """PEFT's two files as they are; nothing is merged, so nothing is compared."""
+    """PEFT's two files, naming the base where it is now; nothing is merged, nothing compared."""
     source = kept(tmp_path, double, "prefix")
+    trained = json.loads((source / "adapter_config.json").read_text())
+    trained["base_model_name_or_path"] = "/a/cache/of/another/machine"
+    (source / "adapter_config.json").write_text(json.dumps(trained))
     done = export_trial(tmp_path, double, 3)
     assert done.folder == tmp_path / "export" / "trial-00003"
     assert done.difference is None
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        assert (done.folder / name).read_bytes() == (source / name).read_bytes()
+    weights = "adapter_model.safetensors"
+    assert (done.folder / weights).read_bytes() == (source / weights).read_bytes()
+    exported = json.loads((done.folder / "adapter_config.json").read_text())
+    assert exported == {**trained, "base_model_name_or_path": double.base.model}
     assert AutoTokenizer.from_pretrained(done.folder).vocab_size > 100
 
 

@@ -166,6 +166,10 @@ def test_a_task_of_ones_own_takes_the_place_of_the_named_one(
     run_study(tiny_spec, tmp_path / "run", view, task=Counting())  # type: ignore[arg-type]
     assert scores
     assert len(load(tmp_path / "run").trials) == 3
+    with pytest.raises(
+        InputError, match="tiny: task: was Counting, now the one that the study file"
+    ):
+        run_study(tiny_spec, tmp_path / "run")
 
 
 def test_a_grid_is_covered_beside_enqueued_points(

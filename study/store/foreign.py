@@ -1,11 +1,13 @@
-"""Choices that Optuna stores as something else: a tuple comes back from JSON as a list.
+"""What any program may have stored with Optuna, made fit to be analysed.
 
-A list cannot be counted, grouped or looked up, so what is read gets its tuples back.
+A tuple among choices comes back from JSON as a list, which cannot be counted, grouped or looked up;
+a value may be a number, and its square none.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,8 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial
+
+LARGEST = 1e150  # of a value: its square, and so a variance, is still a number
 
 
 @contextmanager
@@ -35,14 +39,19 @@ def with_tuples(distribution: BaseDistribution) -> BaseDistribution:
         return CategoricalDistribution(choices)
 
 
-def trial_with_tuples(trial: FrozenTrial) -> FrozenTrial:
-    """Return the trial with such choices; the very same where it has none."""
-    distributions = {name: with_tuples(d) for name, d in trial.distributions.items()}
-    if distributions == trial.distributions:
-        return trial
+def usable(value: float) -> float:
+    """Return the value; infinity, with its sign, for one that cannot be squared any more."""
+    return math.copysign(math.inf, value) if abs(value) > LARGEST else value
+
+
+def as_read(trial: FrozenTrial) -> FrozenTrial:
+    """Return the trial with such choices and usable values, as the other readers give it."""
     changed = copy(trial)
-    changed.distributions = distributions
+    changed.distributions = {name: with_tuples(d) for name, d in trial.distributions.items()}
     changed.params = {name: _hashable(value) for name, value in trial.params.items()}
+    changed.intermediate_values = {k: usable(v) for k, v in trial.intermediate_values.items()}
+    if trial.values is not None:
+        changed.values = list(map(usable, trial.values))
     return changed
 
 
