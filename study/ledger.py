@@ -127,7 +127,8 @@ class Ledger:
     def check_task(self, own: str | None) -> None:
         """Refuse a study that another task began: None is the one that the study file names."""
         before = records.read_provenance(self._engine, self._id)
-        check_same_task(before.get("own_task"), own, self._spec.name)
+        if "own_task" in before:  # older studies do not say
+            check_same_task(before["own_task"], own, self._spec.name)
 
     def begin(self, provenance: Mapping[str, Any]) -> None:
         """Record how the study is run, and take a place among the runs that share it."""
