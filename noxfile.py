@@ -47,7 +47,8 @@ def tests(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """The 615 M architecture, the shipped study at full length, many kills: minutes and GBs."""
     _install(session)
-    session.run("pytest", "-m", "slow", *session.posargs, env=QUIET)
+    workers = ("-n", "2", "--dist", "worksteal")
+    session.run("pytest", "-m", "slow", *workers, *session.posargs, env=QUIET)
 
 
 @nox.session
