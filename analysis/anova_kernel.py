@@ -108,9 +108,9 @@ class Axis:
         make few different pairs, so their kernel is a small table to look up.
         """
         if self.levels is None:
-            return _pair_kernel(self, self.at, first, second)
+            return self._pair_kernel(self.at, first, second)
         count = len(self.nodes)
-        table = _pair_kernel(self, self.nodes, *np.divmod(np.arange(count**2), count))
+        table = self._pair_kernel(self.nodes, *np.divmod(np.arange(count**2), count))
         cell = self.levels[first] * count + self.levels[second]
 
         def looked_up(length: float) -> tuple[Array, Array]:
@@ -118,6 +118,21 @@ class Axis:
             return kernel[cell], slope[cell]
 
         return looked_up
+
+    def _pair_kernel(self, positions: Array, first: Indices, second: Indices) -> PairKernel:
+        distance = np.abs(positions[first] - positions[second])
+
+        def orthogonal(length: float) -> tuple[Array, Array]:
+            kernel, slope = self._kernel(distance, length)
+            lost = self._projection(length)
+            a, d_a = self._projected(positions, lost, length)
+            here, there = a[first], a[second]
+            kernel = lost.removed(kernel, here, there)
+            slope -= d_a[first] * there
+            slope -= here * d_a[second]
+            return kernel, (slope - kernel * lost.d_variance) / lost.variance
+
+        return orthogonal
 
     @cached_property
     def _between_nodes(self) -> Array:
@@ -141,22 +156,6 @@ class Axis:
         if self.ordered:
             return matern(distance, length)
         return (distance < 1e-9).astype(float), np.zeros_like(distance)
-
-
-def _pair_kernel(axis: Axis, positions: Array, first: Indices, second: Indices) -> PairKernel:
-    distance = np.abs(positions[first] - positions[second])
-
-    def orthogonal(length: float) -> tuple[Array, Array]:
-        kernel, slope = axis._kernel(distance, length)
-        lost = axis._projection(length)
-        a, d_a = axis._projected(positions, lost, length)
-        here, there = a[first], a[second]
-        kernel = lost.removed(kernel, here, there)
-        slope -= d_a[first] * there
-        slope -= here * d_a[second]
-        return kernel, (slope - kernel * lost.d_variance) / lost.variance
-
-    return orthogonal
 
 
 def matern(distance: Array, length: float) -> tuple[Array, Array]:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from analysis.encoding import Array, Encoding, encode
 from analysis.gaussian_process import GaussianProcessSurrogate, fit_gaussian_process
 from analysis.parallel import each
-from analysis.surrogates import REFIT_ITERATIONS, REFIT_TRIALS, held_out_r2, thinned
+from analysis.surrogates import REFIT_TRIALS, held_out_r2, refit_process, thinned
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -80,7 +80,11 @@ class Fits:
         count = len(self.target)
         parts = [rng.permutation(count)[: self._part_size] for _ in range(self.resamples)]
         whole = self.whole  # fitted before there are children to fit it
-        return list(each(lambda b: self._refitted(whole, parts[b], b), range(self.resamples)))
+
+        def fitted(b: int) -> GaussianProcessSurrogate:
+            return refit_process(whole, self.encoding, self.target, parts[b], self.seed + b)
+
+        return list(each(fitted, range(self.resamples)))
 
     @cached_property
     def held_out_r2(self) -> float:
@@ -96,15 +100,3 @@ class Fits:
     @property
     def _part_size(self) -> int:
         return min(max(len(self.target) // 2, 5), REFIT_TRIALS)
-
-    def _refitted(
-        self, whole: GaussianProcessSurrogate, some: Any, number: int
-    ) -> GaussianProcessSurrogate:
-        return fit_gaussian_process(
-            self.encoding.units[some],
-            self.target[some],
-            self.encoding.columns,
-            whole.theta,
-            REFIT_ITERATIONS,
-            self.seed + number,
-        )

@@ -69,15 +69,22 @@ def fit(name: str, encoding: Encoding, values: Array, seed: int = 0) -> Surrogat
 
 def refit(whole: Surrogate, encoding: Encoding, values: Array, kept: Any, seed: int) -> Surrogate:
     """Fit the same kind of surrogate to some of the trials, cheaply."""
-    units, values = encoding.units[kept], values[kept]
     if isinstance(whole, GaussianProcessSurrogate):
-        return fit_gaussian_process(
-            units, values, encoding.columns, whole.theta, REFIT_ITERATIONS, seed
-        )
+        return refit_process(whole, encoding, values, kept, seed)
+    units, values = encoding.units[kept], values[kept]
     if isinstance(whole, OriginalSurrogate):
         some = replace(encoding, units=units)
         return fit_original(some, values, seed, REFIT_TREES)
     return fit_forest(units, values, encoding.columns, seed, REFIT_TREES)
+
+
+def refit_process(
+    whole: GaussianProcessSurrogate, encoding: Encoding, values: Array, kept: Any, seed: int
+) -> GaussianProcessSurrogate:
+    """Fit a process to some of the trials, beginning where that of all of them ended."""
+    return fit_gaussian_process(
+        encoding.units[kept], values[kept], encoding.columns, whole.theta, REFIT_ITERATIONS, seed
+    )
 
 
 def choose(
@@ -132,12 +139,11 @@ def held_out_r2(
             )
             predicted = fitted.predict(encoding.units[held])
         else:
-            predicted = _forest(seed).fit(known, seen).predict(encoding.units[held])
+            predicted = forest.fit(known, seen).predict(encoding.units[held])
         wrong, apart = values[held] - predicted, values[held] - seen.mean()
         return float(np.sum(wrong**2)), float(np.sum(apart**2))
 
-    import sklearn.ensemble  # noqa: F401  once, for all children
-
+    forest: Any = None if name == "gp" else _forest(seed)  # its import is made before any child
     error, deviation = 0.0, 0.0
     for squared_error, squared_deviation in each(errors, folds(encoding.units, seed)):
         error += squared_error

@@ -6,33 +6,18 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-import optuna_study
+from tests.command_line import Type
 from tests.study.data.test_curation import generated
 
 
-class Ran(NamedTuple):
-    """What a command printed and how it ended."""
-
-    status: int
-    out: str
-    err: str
-
-
-Type = Callable[..., Ran]
-
-
 @pytest.fixture
-def type_(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Type:
-    """Return a function that runs `optuna-study` in a folder that holds records.jsonl."""
-    monkeypatch.chdir(tmp_path)
+def type_(type_: Type, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Type:
+    """Return the function that runs `optuna-study`, 80 columns wide, beside records.jsonl."""
     monkeypatch.setenv("COLUMNS", "80")
     rows = [
         {"input": r.source, "output": r.target, "template_name": r.template} for r in generated()
@@ -40,19 +25,7 @@ def type_(
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "records.jsonl").write_text(lines, encoding="utf-8")
     (tmp_path / "same.jsonl").write_text(json.dumps(rows[0]) + "\n", encoding="utf-8")
-
-    def run(*arguments: object) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["optuna-study", *map(str, arguments)])
-        status = 0
-        try:
-            optuna_study.main()
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        found = capsys.readouterr()
-        assert "Traceback" not in found.err + found.out
-        return Ran(status, found.out, found.err)
-
-    return run
+    return type_
 
 
 def test_what_it_prints(type_: Type) -> None:
