@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from analysis.trials import StudyData, load
+from analysis.studies.load import StudyData, load
 
 if TYPE_CHECKING:
     from analysis import comparison as comparison
@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from analysis import plots as plots
     from analysis import side_by_side as side_by_side
     from analysis import trade_offs as trade_offs
-    from analysis.asking import answer_of, capacity_of, confounding_of, importances_of, surface_of
-    from analysis.targets import target_names
+    from analysis.importance.question import (
+        answer_of,
+        capacity_of,
+        confounding_of,
+        importances_of,
+        surface_of,
+    )
+    from analysis.studies.targets import target_names
 
 ASKING = ("answer_of", "capacity_of", "confounding_of", "importances_of", "surface_of")
 __all__ = [
@@ -40,9 +46,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in ASKING:
-        return getattr(importlib.import_module("analysis.asking"), name)
+        return getattr(importlib.import_module("analysis.importance.question"), name)
     if name == "target_names":
-        return importlib.import_module("analysis.targets").target_names
+        return importlib.import_module("analysis.studies.targets").target_names
     if name in __all__:
         return importlib.import_module(f"analysis.{name}")
     raise AttributeError(f"module 'analysis' has no attribute {name!r}; it has {__all__}")

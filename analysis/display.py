@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.palette import printable
+from analysis.plots.palette import printable
 
 if TYPE_CHECKING:
-    from analysis.comparison import Comparison
-    from analysis.confounding import Confounding
-    from analysis.importance_types import Importances
-    from analysis.questions import Answer
-    from analysis.study_data import StudyData
+    from analysis.comparison.bootstrap import Comparison
+    from analysis.importance.confounding import Confounding
+    from analysis.importance.other_questions import Answer
+    from analysis.importance.result import Importances
+    from analysis.studies.study_data import StudyData
 
 LEFT = "style='text-align:left'"
 SMALLEST_PAIR, MAX_PAIRS = 0.01, 3
@@ -79,8 +79,12 @@ def study_shown(data: StudyData) -> Shown:
         if (score := data.score(name, data.objective)) is not None:
             facts[name] = f"{score:.4g}"
     facts["look at"] = ".trials, .scores, .outputs('best'), .statistics('best', metric)"
-    facts["ask"] = "analysis.importances_of(study), analysis.comparison.against_baselines(study)"
-    facts["draw"] = "analysis.plots.plot_slices(study), plot_history, plot_learning_curves, …"
+    facts["ask"] = (
+        "analysis.importances_of(study), analysis.comparison.bootstrap.against_baselines(study)"
+    )
+    facts["draw"] = (
+        "analysis.plots.study_figures.plot_slices(study), plot_history, plot_learning_curves, …"
+    )
     return _facts(f"study {data.name}, read from {data.target}", facts)
 
 

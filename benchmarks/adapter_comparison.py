@@ -18,9 +18,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from analysis.comparison import interval_of, resampled_scores
-from analysis.gaming import examine
-from analysis.significance import exchange_p_values, holm
+from analysis.comparison.bootstrap import interval_of, resampled_scores
+from analysis.comparison.gaming import examine
+from analysis.comparison.permutation import exchange_p_values, holm
 from study.data.embedded import petroleum_corpus
 from study.metrics import METRICS, Statistics, text_statistics
 

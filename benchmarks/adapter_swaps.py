@@ -14,13 +14,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from study.base_models import load_base, locate_base
-from study.engines.attaching import attach
-from study.engines.process import be_one_quiet_thread
-from study.hyperparameters import MethodSpec
-from study.store.adapters import save_adapter
-from study.study_files import load_spec
-from study.swapping import time_swaps
+from study.bases.load import load_base, locate_base
+from study.engines.process_settings import be_one_quiet_thread
+from study.finished.swapping import time_swaps
+from study.peft_methods.attach import attach
+from study.spec.files import load_spec
+from study.spec.hyperparameters import MethodSpec
+from study.store.saved_adapters import save_adapter
 
 NAMES = ("first", "second", "third")
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.confirmation import Confirmation, Retrained, confirmation_among
+from analysis.comparison.confirmation import Confirmation, Retrained, confirmation_among
 from study.metrics import METRICS, Array, Statistics
 
 LONGEST, SHORTEST = 30, 8  # words of a reference

@@ -16,13 +16,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from study.base_models import locate_base
-from study.engines.choice import EngineChoice
-from study.engines.process import be_one_quiet_thread
+from study.bases.load import locate_base
+from study.engines.engine_choice import EngineChoice
+from study.engines.process_settings import be_one_quiet_thread
 from study.engines.workspace import make_engine
 from study.metrics import METRICS
-from study.spec import StudySpec
-from study.study_files import load_spec
+from study.spec.files import load_spec
+from study.spec.sections import StudySpec
 from study.trials import Finished, TrialConfig, TrialResult, search_config
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)

@@ -18,9 +18,9 @@ import time
 import numpy as np
 from importance_suite import CASES
 
-from analysis.encoding import Array, encode
-from analysis.fanova import Shares, fit_forest
-from analysis.fanova_original import original_shares
+from analysis.surrogates.encoding import Array, encode
+from analysis.surrogates.forest import Shares, fit_forest
+from analysis.surrogates.original import original_shares
 
 
 def main() -> None:

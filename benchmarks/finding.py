@@ -18,12 +18,12 @@ from typing import Any
 from rich.console import Console
 
 import analysis
-from analysis.importance import Importances
-from study.engines.choice import EngineChoice
+from analysis.importance.compute import Importances
+from study.engines.engine_choice import EngineChoice
 from study.runner import run_study
+from study.spec.files import load_spec
 from study.store.provenance import available_cores
-from study.study_files import load_spec
-from study.terminal_view import make_view
+from study.views.terminal import make_view
 
 PRESETS = ("petroleum", "petroleum-wide")
 

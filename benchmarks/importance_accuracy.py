@@ -25,9 +25,9 @@ import numpy as np
 import optuna
 from importance_suite import CASES, NOISE, Case
 
-from analysis.encoding import Array, encode
-from analysis.fanova import fit_forest
-from analysis.importance import importances
+from analysis.importance.compute import importances
+from analysis.surrogates.encoding import Array, encode
+from analysis.surrogates.forest import fit_forest
 
 Points = list[dict[str, Any]]
 

@@ -21,10 +21,10 @@ import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution
 
-from analysis.encoding import encode
-from analysis.fanova import fit_forest
-from analysis.importance import importances
+from analysis.importance.compute import importances
 from analysis.parallel import every_core
+from analysis.surrogates.encoding import encode
+from analysis.surrogates.forest import fit_forest
 
 SPACE = {f"x{j}": FloatDistribution(0.0, 1.0) for j in range(6)}
 

@@ -17,7 +17,7 @@ import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from scipy.stats import qmc
 
-from analysis.encoding import Array, Column, make_column
+from analysis.surrogates.encoding import Array, Column, make_column
 
 NOISE = (0.0, 0.1, 0.3)
 

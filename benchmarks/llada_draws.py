@@ -14,15 +14,15 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from study.base_models import locate_base
+from study.bases.load import locate_base
 from study.data.corpora import corpus_of
-from study.engines.process import be_one_quiet_thread
+from study.engines.process_settings import be_one_quiet_thread
 from study.engines.workspace import working_base
-from study.losses import masked_diffusion
-from study.noise import bernoulli_masks, counted_masks
-from study.study_files import load_spec
+from study.spec.files import load_spec
 from study.tasks.base import Batch
+from study.tasks.losses import masked_diffusion
 from study.tasks.masked_diffusion import EVALUATION_DRAWS, MaskedDiffusionTask
+from study.tasks.noise import bernoulli_masks, counted_masks
 from study.tasks.token_logits import token_logits
 from study.trials import baseline_configs
 

@@ -17,9 +17,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from study.bases.masked import MaskedRecipe, build_masked
 from study.data.embedded import Pair
-from study.engines.process import be_one_quiet_thread
-from study.masked_building import MaskedRecipe, build_masked
+from study.engines.process_settings import be_one_quiet_thread
 
 STUDY = """
 name = "llada-real"

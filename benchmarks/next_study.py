@@ -17,15 +17,15 @@ from pathlib import Path
 from rich.console import Console
 
 import analysis
-from analysis.next_study import proposal_of
-from analysis.study_data import StudyData, is_enqueued
+from analysis.next_study.proposal import proposal_of
+from analysis.studies.study_data import StudyData, is_enqueued
 from reports.next_file import next_file
-from study.engines.choice import EngineChoice
+from study.engines.engine_choice import EngineChoice
 from study.runner import run_study
-from study.spec import StudySpec, parse_spec
+from study.spec.files import load_spec
+from study.spec.sections import StudySpec, parse_spec
 from study.store.provenance import available_cores
-from study.study_files import load_spec
-from study.terminal_view import make_view
+from study.views.terminal import make_view
 
 
 def main() -> None:

@@ -20,11 +20,11 @@ import torch
 from packed_trials import filled, petroleum, trial
 from transformers import M2M100Config, M2M100ForConditionalGeneration
 
-from study.base_models import BaseModel
+from study.bases.load import BaseModel
 from study.data.readers import load_corpus
 from study.engines.base import Engine
 from study.engines.sequential import SequentialEngine
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from study.tasks import make_task
 from study.trials import Event, Finished, Progress, TrialConfig
 

@@ -20,14 +20,14 @@ from packed_trials import filled
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from study.base_building import BaseRecipe, new_model
-from study.base_models import BaseModel, load_base, locate_base
+from study.bases.load import BaseModel, load_base, locate_base
+from study.bases.translator import BaseRecipe, new_model
 from study.engines.memory import PeakMemory
-from study.engines.packed import PackedEngine
-from study.engines.process import be_one_quiet_thread
-from study.methods import targeted_modules
-from study.spec import StudySpec
-from study.study_files import load_spec
+from study.engines.packed.packed_engine import PackedEngine
+from study.engines.process_settings import be_one_quiet_thread
+from study.kinds.methods import targeted_modules
+from study.spec.files import load_spec
+from study.spec.sections import StudySpec
 
 MIB = 2**20
 ARCHITECTURE = BaseRecipe(d_model=512, layers=4, heads=8, ffn=2048)

@@ -27,12 +27,11 @@ from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from study.base_models import BaseModel
-from study.engines import packed, packed_linear
-from study.engines.packed import PackedEngine
-from study.engines.packed_bank import AdapterBank
+from study.bases.load import BaseModel
+from study.engines.packed.bank import AdapterBank
+from study.engines.packed.packed_engine import PackedEngine
 from study.engines.training import Training
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 
 aten = torch.ops.aten
 COUNTED_AS = {  # what PyTorch's counter does not know -> of what it has the same operations
@@ -153,11 +152,11 @@ OPERATIONS = {
     "normalisation": ("native_layer_norm", "native_layer_norm_backward"),
 }
 PARTS = (  # what is counted whole, whatever it calls
-    ("dropout masks", packed_linear, "kept"),
+    ("dropout masks", linear, "kept"),
     ("optimizer and clipping", Training, "update"),
     ("optimizer and clipping", AdapterBank, "average_and_clip"),
     ("batches", Training, "next_groups"),
-    ("batches", packed, "stacked"),
+    ("batches", packed_engine, "stacked"),
 )
 STEP = "Python between operations"
 

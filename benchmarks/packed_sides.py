@@ -19,8 +19,8 @@ from typing import Any
 
 import optuna
 
-from study.base_models import locate_base
-from study.study_files import load_spec
+from study.bases.load import locate_base
+from study.spec.files import load_spec
 
 STUDY = "petroleum"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}  # also for what no side sets itself

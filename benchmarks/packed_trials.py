@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from study.base_models import BaseModel, load_base, locate_base
+from study.bases.load import BaseModel, load_base, locate_base
 from study.data.readers import load_corpus
-from study.engines.packed import PackedEngine
-from study.engines.process import be_one_quiet_thread
-from study.samplers import RandomPoints
-from study.spec import StudySpec
-from study.study_files import load_spec
+from study.engines.packed.packed_engine import PackedEngine
+from study.engines.process_settings import be_one_quiet_thread
+from study.kinds.samplers import RandomPoints
+from study.spec.files import load_spec
+from study.spec.sections import StudySpec
 from study.tasks import make_task
 from study.trials import TrialConfig, search_config
 

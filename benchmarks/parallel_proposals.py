@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import optuna
 
-from study.samplers import sampler_for
-from study.spec import StudySpec
-from study.study_files import load_spec
+from study.kinds.samplers import sampler_for
+from study.spec.files import load_spec
+from study.spec.sections import StudySpec
 
 SLOTS = (1, 2, 4, 8, 16, 32, 64)
 OPTIMUM = 70.0

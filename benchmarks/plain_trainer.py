@@ -36,11 +36,11 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from study.base_models import BaseModel, load_base, locate_base
+from study.bases.load import BaseModel, load_base, locate_base
 from study.data.readers import load_corpus
-from study.samplers import RandomPoints
-from study.spec import StudySpec
-from study.study_files import load_spec
+from study.kinds.samplers import RandomPoints
+from study.spec.files import load_spec
+from study.spec.sections import StudySpec
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "out_proj"]
 

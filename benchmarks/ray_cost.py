@@ -21,9 +21,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from study.engines.choice import EngineChoice
-from study.engines.workers import pool_of, reached
-from study.study_files import load_spec
+from study.engines.engine_choice import EngineChoice
+from study.engines.pool.build import pool_of, reached
+from study.spec.files import load_spec
 from study.trials import AdapterFiles, Event, Finished, TrialConfig, TrialResult, search_config
 
 SIDES = {"processes": None, "ray": "local"}
@@ -95,7 +95,7 @@ def make_empty(spec: Any, base: Any, task: Any, choice: EngineChoice) -> Any:
 
 
 def _empty_trials(side: str, options: argparse.Namespace) -> Seconds:
-    from study.base_models import locate_base
+    from study.bases.load import locate_base
 
     spec = load_spec("petroleum")
     base = locate_base(spec)

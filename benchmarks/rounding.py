@@ -20,11 +20,11 @@ import numpy as np
 from rich.console import Console
 
 import analysis
-from study.engines.choice import EngineChoice
+from study.engines.engine_choice import EngineChoice
 from study.runner import run_study
+from study.spec.files import load_spec
 from study.store.provenance import available_cores
-from study.study_files import load_spec
-from study.terminal_view import make_view
+from study.views.terminal import make_view
 
 ENGINES = {
     "sequential": EngineChoice("sequential"),

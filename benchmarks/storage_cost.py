@@ -21,9 +21,9 @@ import psutil
 from storage_big import fill_claims, fill_trials
 from storage_runs import cheap_spec, result_of
 
-from study.ledger import Ledger, open_ledger
-from study.samplers import sampler_for
-from study.spec import StudySpec
+from study.kinds.samplers import sampler_for
+from study.spec.sections import StudySpec
+from study.store.ledger import Ledger, open_ledger
 from study.store.storage import sqlite_url
 from study.trials import search_config
 

@@ -19,10 +19,10 @@ from unittest import mock
 
 import numpy as np
 
-from study.engines.choice import EngineChoice
+from study.engines.engine_choice import EngineChoice
 from study.errors import InputError
 from study.metrics import Statistics
-from study.spec import StudySpec, parse_spec
+from study.spec.sections import StudySpec, parse_spec
 from study.store import parents
 from study.trials import (
     AdapterFiles,
@@ -103,8 +103,8 @@ class NoView:
 
 def run_cheaply(spec: StudySpec, out: Path, url: str | None, seconds: float) -> bool:
     """Run a study with the cheap engine; returns whether it stopped early."""
-    import study.ledger
     import study.runner
+    import study.store.ledger
 
     @contextmanager
     def engine(*_: Any) -> Iterator[tuple[CheapEngine, str]]:
@@ -115,7 +115,7 @@ def run_cheaply(spec: StudySpec, out: Path, url: str | None, seconds: float) -> 
     with (
         mock.patch.object(study.runner, "ready_engine", engine),
         mock.patch.object(study.runner, "POLL_SECONDS", 0.05),
-        mock.patch.object(study.ledger, "LOOK_AGAIN_SECONDS", 0.05),
+        mock.patch.object(study.store.ledger, "LOOK_AGAIN_SECONDS", 0.05),
     ):
         done = study.runner.run_study(spec, out, NoView(), storage=url, choice=choice, task=task)
     return done.stopped_early
@@ -131,7 +131,7 @@ def _main(
     problems: Path | None,
 ) -> None:
     """What a forked process does: 0 whole, 3 stopped early, 2 with its problems written."""
-    from study.spec import spec_from_toml
+    from study.spec.sections import spec_from_toml
 
     parents.GRACE_SECONDS, parents.HEARTBEAT_SECONDS = grace, heartbeat
     try:

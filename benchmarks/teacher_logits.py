@@ -21,15 +21,15 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from study.base_models import locate_base
+from study.bases.load import locate_base
 from study.data.chat import Dialogue
 from study.data.readers import load_corpus
-from study.engines.process import be_one_quiet_thread
+from study.engines.process_settings import be_one_quiet_thread
 from study.engines.workspace import working_base
-from study.losses import cross_entropy, distillation
-from study.study_files import load_spec
+from study.spec.files import load_spec
 from study.tasks.base import Batch
 from study.tasks.causal_translation import CausalTranslationTask
+from study.tasks.losses import cross_entropy, distillation
 from study.tasks.teachers import Teacher, answer_states
 from study.trials import search_config
 

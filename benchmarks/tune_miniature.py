@@ -25,7 +25,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
-from study.base_building import BaseRecipe, _collate, _encode, embedded_base
+from study.bases.translator import BaseRecipe, _collate, _encode, embedded_base
 from study.data.embedded import EmbeddedCorpus, Pair, petroleum_corpus
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "out_proj"]

@@ -1,5 +1,5 @@
 """`python -m optuna_study`."""
 
-from optuna_study import main
+from optuna_study.cli.app import main
 
 main()

@@ -6,21 +6,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.trials import StudyData, load
-from reports import adapters, answer, effects, products, sections
-from reports.classes import classes_section
-from reports.confirmation import confirmation_section
-from reports.distillation import distillation_section
-from reports.next_study import next_section
-from reports.opening import key_figures
-from reports.page import Page, Section
-from reports.provenance import provenance_section
-from reports.render import render, write
+from analysis.studies.load import StudyData, load
+from reports.page.model import Page, Section
+from reports.page.render import render, write
 from reports.results import Results, analyse
-from reports.samples import samples_section
-from reports.side_by_side import page_of_studies
-from reports.sweep import sweep_section
-from reports.trade_offs import cost_section, pareto_section
+from reports.sections import adapters, answer, effects, products, search
+from reports.sections.classes import classes_section
+from reports.sections.confirmation import confirmation_section
+from reports.sections.distillation import distillation_section
+from reports.sections.next_study import next_section
+from reports.sections.opening import key_figures
+from reports.sections.provenance import provenance_section
+from reports.sections.samples import samples_section
+from reports.sections.sweep import sweep_section
+from reports.sections.trade_offs import cost_section, pareto_section
+from reports.side_by_side.page import page_of_studies
 from reports.wording import counted, moment
 
 SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
@@ -32,15 +32,15 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     effects.level_section,
     effects.slice_section,
     effects.parallel_section,
-    sections.baseline_section,
+    search.baseline_section,
     adapters.adapters_section,
     classes_section,
     samples_section,
     pareto_section,
     cost_section,
-    sections.history_section,
-    sections.trials_section,
-    sections.failure_section,
+    search.history_section,
+    search.trials_section,
+    search.failure_section,
     provenance_section,
     next_section,
 )

@@ -10,10 +10,10 @@ from typing import Any
 
 import tomli_w
 
-from analysis.next_study import Change, Proposal
-from analysis.study_data import StudyData
+from analysis.next_study.proposal import Change, Proposal
+from analysis.studies.study_data import StudyData
 from study.errors import InputError
-from study.spec import StudySpec, direction_of, spec_from_toml
+from study.spec.sections import StudySpec, direction_of, spec_from_toml
 
 OF_THE_SEARCH = ("space", "parameters", "enqueue", "trials")
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
-from analysis.adapters import Adapters, against_base
-from analysis.asking import fits_of
-from analysis.comparison import (
+from analysis.comparison.adapters import Adapters, against_base
+from analysis.comparison.bootstrap import (
     Comparison,
     Score,
     against_baselines,
@@ -16,13 +15,14 @@ from analysis.comparison import (
     headline_metric,
     scores_in,
 )
-from analysis.confirmation import Confirmation, confirmation_of
-from analysis.confounding import Confounding
-from analysis.importance import Importances
-from analysis.next_study import Proposal, propose
+from analysis.comparison.confirmation import Confirmation, confirmation_of
+from analysis.importance.compute import Importances
+from analysis.importance.confounding import Confounding
+from analysis.importance.question import fits_of
+from analysis.importance.surfaces import Surface
+from analysis.next_study.proposal import Proposal, propose
 from analysis.parallel import each
-from analysis.surfaces import Surface
-from analysis.trials import StudyData, capacity_of, confounding_of, importances_of, surface_of
+from analysis.studies.load import StudyData, capacity_of, confounding_of, importances_of, surface_of
 from study.errors import InputError
 from study.metrics import Array
 

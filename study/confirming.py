@@ -16,14 +16,14 @@ from optuna.trial import FrozenTrial
 
 from study.data.corpora import corpus_of
 from study.engines.base import Engine
-from study.engines.choice import PACKED, EngineChoice
-from study.engines.workers import reached
+from study.engines.engine_choice import PACKED, EngineChoice
+from study.engines.pool.build import reached
 from study.errors import InputError
-from study.ledger import Ledger, open_ledger
-from study.recovery import MAX_ATTEMPTS
 from study.runner import locked, ready_engine, stop_signals
 from study.seeds import derive_seed
-from study.spec import SHARED_COSTS, StudySpec
+from study.spec.sections import SHARED_COSTS, StudySpec
+from study.store.ledger import Ledger, open_ledger
+from study.store.recovery import MAX_ATTEMPTS
 from study.store.storage import DATABASE_NAME, sqlite_url
 from study.trials import (
     Event,
@@ -36,7 +36,7 @@ from study.trials import (
     baseline_configs,
     search_config,
 )
-from study.view import Outcome, View
+from study.views.base import Outcome, View
 
 FIRST_NUMBER = -100
 """Confirmations are no Optuna trials; an engine knows them by this number and those below."""

@@ -20,22 +20,22 @@ import optuna
 from filelock import FileLock, Timeout
 from optuna.exceptions import UpdateFinishedTrialError
 
-from study.base_models import locate_base
+from study.bases.load import locate_base
 from study.data.corpora import corpus_of
 from study.data.readers import Corpus
 from study.data.remarks import data_remarks
 from study.engines.base import Engine
-from study.engines.choice import PACKED, EngineChoice
-from study.engines.process import be_one_quiet_thread
-from study.engines.workers import pool_of, reached
+from study.engines.engine_choice import PACKED, EngineChoice
+from study.engines.pool.build import pool_of, reached
+from study.engines.process_settings import be_one_quiet_thread
 from study.engines.workspace import make_engine
 from study.errors import InputError
-from study.ledger import Ledger, open_ledger
+from study.kinds.samplers import sampler_for
 from study.metrics.needs import check_metrics, metric_remarks
-from study.resume import task_name
-from study.samplers import sampler_for
-from study.spec import SHARED_COSTS, StudySpec
+from study.spec.sections import SHARED_COSTS, StudySpec
 from study.store.claims import Claim
+from study.store.comparable import task_name
+from study.store.ledger import Ledger, open_ledger
 from study.store.provenance import provenance
 from study.store.storage import DATABASE_NAME, is_shared, sqlite_url
 from study.tasks.base import Task
@@ -50,7 +50,7 @@ from study.trials import (
     baseline_configs,
     search_config,
 )
-from study.view import QUIET, Outcome, View
+from study.views.base import QUIET, Outcome, View
 
 POLL_SECONDS = 1.0  # while other runs train what is left
 TAKEN_OVER = "it was silent for too long, and another run took it over"

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from study.hyperparameters import (
+from study.metrics import Statistics
+from study.seeds import derive_seed
+from study.spec.hyperparameters import (
     DistillationSpec,
     Hyperparameters,
     MethodSpec,
     TrainingSpec,
     with_values,
 )
-from study.metrics import Statistics
-from study.seeds import derive_seed
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 
 Role = Literal["search", "baseline", "confirm"]
 BASELINES = {"base": -1, "default": -2, "plain": -3}

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from study.spec import StudySpec
-from study.study_files import load_spec
+from study.spec.files import load_spec
+from study.spec.sections import StudySpec
 from study.trials import TrialConfig
-from study.view import Outcome
+from study.views.base import Outcome
 from tests.command_line import finished, type_
 
 __all__ = ["finished", "type_"]
@@ -85,7 +85,7 @@ def parallel_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a barely trained model of NLLB's architecture in Hugging Face format."""
-    from study.base_building import BaseRecipe, build_base
+    from study.bases.translator import BaseRecipe, build_base
     from study.data.embedded import petroleum_corpus
 
     recipe = BaseRecipe(d_model=16, layers=1, heads=2, ffn=32, steps=20, vocabulary_size=400)
@@ -97,7 +97,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_classifiers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with `base` and `teacher`, barely trained, and train and dev.jsonl."""
-    from study.classifier_building import ClassifierRecipe, build_classifier
+    from study.bases.classifier import ClassifierRecipe, build_classifier
     from study.data.embedded import pair_corpus
     from study.data.sentence_pairs import NLI
 

@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from safetensors.torch import load
 
-from study.base_models import BaseModel
+from study.bases.load import BaseModel
 from study.data.corpora import corpus_of
 from study.engines.base import Engine
-from study.engines.packed import PackedEngine
-from study.engines.packed_bank import AdapterBank
+from study.engines.packed.bank import AdapterBank
+from study.engines.packed.packed_engine import PackedEngine
 from study.engines.sequential import SequentialEngine
 from study.engines.workspace import working_base
-from study.spec import StudySpec
-from study.store.adapters import save_adapter
+from study.spec.sections import StudySpec
+from study.store.saved_adapters import save_adapter
 from study.tasks import make_task
 from study.tasks.base import Task
 from study.trials import (

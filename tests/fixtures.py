@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis import StudyData, load
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from tests.synthetic import Shape, write_study
 
 
@@ -30,7 +30,7 @@ def pairs(
     make_pair_spec: Callable[..., StudySpec], tmp_path_factory: pytest.TempPathFactory
 ) -> StudyData:
     """Return a run of the tiny classification study: three trials, with and without its teacher."""
-    from study.engines.choice import EngineChoice
+    from study.engines.engine_choice import EngineChoice
     from study.runner import run_study
     from tests.conftest import RecordingView
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from study.spec import StudySpec
-from study.study_files import load_spec
+from study.spec.files import load_spec
+from study.spec.sections import StudySpec
 
 STUDY_FILE = """
 name = "tiny-masked"
@@ -53,8 +53,8 @@ def tiny_masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import BertConfig, BertForMaskedLM
 
+    from study.bases.masked import MaskedRecipe, train_tokenizer
     from study.data.embedded import InstructionRecipe, Pair, instruction_corpus
-    from study.masked_building import MaskedRecipe, train_tokenizer
 
     corpus = instruction_corpus(0, InstructionRecipe(base_general=300, base_lay=100, base_own=100))
     folder = tmp_path_factory.mktemp("masked")

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from study.engines.choice import EngineChoice
+from study.engines.engine_choice import EngineChoice
 from study.trials import Event, Finished, TrialConfig, TrialResult
 
 WHEN, MARKER = "MORTAL_ENGINE_DIES_WHEN", "MORTAL_ENGINE_MARKER"

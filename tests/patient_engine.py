@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from study.engines.choice import EngineChoice
+from study.engines.engine_choice import EngineChoice
 from study.trials import Event, Finished, Progress, TrialConfig, TrialResult
 
 STEPS, SECONDS = 4, 0.1

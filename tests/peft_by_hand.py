@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from study.base_models import load_base
+from study.bases.load import load_base
 from study.data.embedded import Pair
 from study.data.readers import load_corpus
 from study.seeds import derive_seed
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from study.trials import AdapterFiles, TrialConfig, TrialResult, search_config
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "out_proj"]

@@ -17,11 +17,11 @@ HEAVY = ("torch", "transformers", "peft", "datasets", "tokenizers")
 OF_STUDY_FOR_ANALYSIS = (
     "study.errors",
     "study.freed_memory",
-    "study.hyperparameters",
+    "study.spec.hyperparameters",
     "study.metrics",
-    "study.spec",
+    "study.spec.sections",
     "study.store",
-    "study.study_files",
+    "study.spec.files",
 )
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from study.spec import StudySpec
-from study.view import View
+from study.spec.sections import StudySpec
+from study.views.base import View
 from tests.command_line import Type
 from tests.synthetic import Shape, write_foreign_study, write_study
 
@@ -207,7 +207,7 @@ def test_export_writes_what_transformers_loads(
     """The best trial by default, merged when asked, with the difference that the merge makes."""
     from transformers import AutoModelForSeq2SeqLM
 
-    from study.engines.choice import EngineChoice
+    from study.engines.engine_choice import EngineChoice
     from study.runner import run_study
 
     run_study(

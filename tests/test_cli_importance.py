@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from analysis.fanova_original import is_installed
+from analysis.surrogates.original import is_installed
 from tests.command_line import Type
 from tests.synthetic import Shape, write_study
 

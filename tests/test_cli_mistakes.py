@@ -10,7 +10,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from tests.command_line import Type
 from tests.synthetic import Shape, write_foreign_study, write_study
 

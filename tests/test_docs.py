@@ -15,8 +15,8 @@ import pytest
 
 from analysis import load
 from search_spaces import Parameter
-from study.spec import StudySpec
-from study.spec_problems import fields_in
+from study.spec.problems import fields_in
+from study.spec.sections import StudySpec
 
 ROOT = Path(__file__).parent.parent
 TUTORIAL = ROOT / "docs" / "tutorial.md"

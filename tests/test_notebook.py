@@ -9,8 +9,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from study.spec import StudySpec
-from study.view import View
+from study.spec.sections import StudySpec
+from study.views.base import View
 from tests.fixtures import petroleum_run
 from tests.synthetic import write_foreign_study
 
@@ -63,7 +63,7 @@ def test_the_notebook_asks_a_sentence_of_every_adapter(
     make_spec: Callable[..., StudySpec], view: View, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over a run that kept its adapters, the base answers, and then each of them."""
-    from study.engines.choice import EngineChoice
+    from study.engines.engine_choice import EngineChoice
     from study.runner import run_study
 
     run = tmp_path / "run"

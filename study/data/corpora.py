@@ -7,7 +7,7 @@ from typing import Any
 
 from study.data.readers import Corpus, load_corpus, load_instructions
 from study.data.sentence_pairs import load_sentence_pairs
-from study.spec import DataSpec, StudySpec
+from study.spec.sections import DataSpec, StudySpec
 
 READERS: Mapping[str, Callable[[DataSpec], Corpus[Any]]] = {
     "translation": load_corpus,

@@ -8,7 +8,7 @@ from typing import Any
 from study.data.embedded import Pair, SentencePair
 from study.data.readers import Corpus
 from study.errors import InputError
-from study.spec import SPLITS, DataSpec
+from study.spec.sections import SPLITS, DataSpec
 
 
 def length_limit(tokenizer: Any, config: Any, max_tokens: int) -> int:

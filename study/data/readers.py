@@ -13,10 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from study.bases.hub import check_reachable
 from study.data.embedded import Pair, instruction_corpus, petroleum_corpus
 from study.errors import InputError
-from study.hub import check_reachable
-from study.spec import SPLITS, DataSpec
+from study.spec.sections import SPLITS, DataSpec
 
 MAX_LINE_CHARACTERS = 100_000
 BOM = b"\xef\xbb\xbf"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from study.base_models import load_tokenizer
+from study.bases.load import load_tokenizer
 from study.data.lengths import answer_remarks, length_remarks
 from study.data.readers import Corpus
 from study.errors import InputError
-from study.spec import DataSpec, StudySpec
+from study.spec.sections import DataSpec, StudySpec
 
 
 def check_languages(tokenizer: Any, data: DataSpec) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from study.data.embedded import SentencePair, pair_corpus
 from study.data.readers import Corpus, hub_rows, lines_of
 from study.errors import InputError
-from study.spec import DataSpec
+from study.spec.sections import DataSpec
 
 NLI = ("entailment", "neutral", "contradiction")
 PARAPHRASE = ("not_duplicate", "duplicate")

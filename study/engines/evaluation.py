@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from study.metrics import LOSS_SIGNATURE, Statistics, split_and_metric
-from study.spec import COSTS, StudySpec
+from study.spec.sections import COSTS, StudySpec
 from study.tasks.base import Example, Task, stacked
 from study.trials import Progress, SplitResult, TrialConfig, TrialResult
 

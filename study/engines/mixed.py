@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from study.engines.packed import PackedEngine
+from study.engines.packed.packed_engine import PackedEngine
 from study.engines.sequential import SequentialEngine
 from study.trials import Event, Notice, TrialConfig, TrialResult
 

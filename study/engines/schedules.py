@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from study.hyperparameters import TrainingSpec
+from study.spec.hyperparameters import TrainingSpec
 
 
 def learning_rate_factor(step: int, training: TrainingSpec) -> float:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import torch
 
-from study.base_models import BaseModel
-from study.engines.attaching import Attached, attach
+from study.bases.load import BaseModel
 from study.engines.evaluation import Examiner
 from study.engines.memory import PeakMemory
 from study.engines.training import Training
+from study.peft_methods.attach import Attached, attach
 from study.seeds import derive_seed
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from study.tasks.base import Task, stacked
 from study.trials import Finished, Progress, SplitResult, TrialConfig, TrialResult
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 import psutil
 
 from study.engines.memory import PeakMemory
-from study.engines.packed import PackedEngine
-from study.methods import METHODS
-from study.spec import StudySpec
+from study.engines.packed.packed_engine import PackedEngine
+from study.kinds.methods import METHODS
+from study.spec.sections import StudySpec
 from study.trials import TrialConfig, baseline_configs, search_config
 
 MOST = 64

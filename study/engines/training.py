@@ -10,9 +10,9 @@ from torch import nn
 
 from study.engines.dropout import GROUP
 from study.engines.schedules import learning_rate_factor
-from study.optimizers import OPTIMIZERS
+from study.kinds.optimizers import OPTIMIZERS
 from study.seeds import derive_seed
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from study.tasks.base import Batch, Example, Task
 from study.trials import TrialConfig
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from study.base_models import BaseModel, load_base
+from study.bases.load import BaseModel, load_base
 from study.data.chat import stop_id
 from study.data.corpora import corpus_of
 from study.engines.base import Engine
-from study.engines.choice import EngineChoice
+from study.engines.engine_choice import EngineChoice
 from study.engines.mixed import MixedEngine
-from study.engines.packed import PackedEngine
-from study.engines.quantized import check_quantization
+from study.engines.packed.packed_engine import PackedEngine
 from study.engines.sequential import SequentialEngine
 from study.engines.slots import in_even_rounds, measured_slots, most_slots
-from study.hyperparameters import MethodSpec
-from study.methods import check_methods, why_not_packed
-from study.spec import StudySpec
+from study.kinds.methods import check_methods, why_not_packed
+from study.peft_methods.quantized import check_quantization
+from study.spec.hyperparameters import MethodSpec
+from study.spec.sections import StudySpec
 from study.tasks import make_task
 from study.tasks.base import Task
 from study.trials import TrialConfig, baseline_configs, search_config

@@ -11,7 +11,7 @@ from study.errors import InputError
 from study.metrics import METRICS, meteor, semantic
 
 if TYPE_CHECKING:
-    from study.spec import EvaluationSpec
+    from study.spec.sections import EvaluationSpec
 
 PACKAGES: Mapping[str, Mapping[str, str]] = {
     "rouge": {"rouge-score": "rouge_score", "nltk": "nltk"},

@@ -131,7 +131,7 @@ def _check_pickles(name: str, folder: Path) -> None:
 def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    from study.hub import check_reachable
+    from study.bases.hub import check_reachable
 
     if Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise InputError(f"{KEY}: no such folder, got {name!r}")

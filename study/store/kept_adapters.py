@@ -6,9 +6,9 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from study.store import trial_rows
-from study.store.adapters import remove_adapters, save_adapter, saved_trials, trial_name
+from study.store.saved_adapters import remove_adapters, save_adapter, saved_trials, trial_name
 from study.trials import AdapterFiles
 
 

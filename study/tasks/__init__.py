@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from study.base_models import BaseModel
+from study.bases.load import BaseModel
 from study.data.readers import Corpus
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from study.tasks.base import Task
 from study.tasks.causal_translation import CausalTranslationTask
 from study.tasks.classification import ClassificationTask

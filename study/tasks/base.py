@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from study.losses import IGNORED
 from study.metrics import Statistics
+from study.tasks.losses import IGNORED
 from study.trials import TrialConfig
 
 Example = Any

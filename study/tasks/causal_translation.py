@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from study.base_models import BaseModel, load_teacher
+from study.bases.load import BaseModel, load_teacher
 from study.data.chat import ChatFormat, Dialogue, up_to_the_end
 from study.data.embedded import Pair
 from study.data.readers import Corpus
 from study.errors import InputError
-from study.losses import IGNORED, cross_entropy, distillation
 from study.metrics import Statistics, text_scores
-from study.spec import SPLITS, StudySpec
+from study.spec.sections import SPLITS, StudySpec
 from study.tasks.base import Batch
+from study.tasks.losses import IGNORED, cross_entropy, distillation
 from study.tasks.teachers import (
     Teacher,
     answer_states,

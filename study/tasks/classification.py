@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from study.base_models import BaseModel, load_teacher
+from study.bases.load import BaseModel, load_teacher
 from study.data.embedded import SentencePair
 from study.data.lengths import length_limit
 from study.data.readers import Corpus
 from study.errors import InputError
-from study.losses import cross_entropy, distillation
 from study.metrics import Statistics, text_scores
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from study.tasks.base import Batch
+from study.tasks.losses import cross_entropy, distillation
 from study.trials import TrialConfig
 
 ASKED_TOGETHER = 16

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from study.diffusion_spec import DiffusionSpec
 from study.seeds import derive_seed
+from study.spec.diffusion import DiffusionSpec
 from study.tasks.decoding import WORTH_DROPPING, alive_rows
 from study.tasks.token_logits import token_logits
 

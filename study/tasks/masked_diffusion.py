@@ -21,19 +21,19 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from study.base_models import BaseModel
+from study.bases.load import BaseModel
 from study.data.embedded import Pair
 from study.data.instructions import InstructionFormat, Row
 from study.data.lengths import length_limit
 from study.data.readers import Corpus
 from study.errors import InputError
-from study.losses import IGNORED, masked_diffusion
 from study.metrics import Statistics, text_scores
-from study.noise import bernoulli_masks, counted_masks
 from study.seeds import derive_seed
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from study.tasks.base import Batch
 from study.tasks.diffusion_decoding import Decoding, generate
+from study.tasks.losses import IGNORED, masked_diffusion
+from study.tasks.noise import bernoulli_masks, counted_masks
 from study.tasks.token_logits import hides_padding, token_logits
 from study.trials import TrialConfig
 

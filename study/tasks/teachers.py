@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from study.base_models import BaseModel
+from study.bases.load import BaseModel
 from study.data.chat import Dialogue
 from study.errors import InputError
 

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from study.base_models import BaseModel
+from study.bases.load import BaseModel
 from study.data.embedded import Pair
 from study.data.readers import Corpus
 from study.data.remarks import check_languages
-from study.losses import IGNORED, language_model_loss
 from study.metrics import Statistics, text_scores
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from study.tasks.base import Batch
 from study.tasks.decoding import greedy, is_plain
+from study.tasks.losses import IGNORED, language_model_loss
 from study.trials import TrialConfig
 
 

@@ -10,11 +10,11 @@ import pytest
 
 import analysis
 from analysis import StudyData
-from analysis.comparison import compare_trials
-from analysis.confounding import Confounding, Explanation
+from analysis.comparison.bootstrap import compare_trials
 from analysis.display import Shown
-from analysis.importance_types import Importances, InteractionImportance, ParameterImportance
-from analysis.questions import Answer, Step
+from analysis.importance.confounding import Confounding, Explanation
+from analysis.importance.other_questions import Answer, Step
+from analysis.importance.result import Importances, InteractionImportance, ParameterImportance
 
 DRAWING = ("plots", "overview_plots", "surface_plot", "trade_offs", "side_by_side")
 RESULT = Importances(

@@ -8,7 +8,7 @@ import pytest
 
 from analysis import parallel
 from analysis.parallel import each, every_core
-from analysis.trials import importances_of, load
+from analysis.studies.load import importances_of, load
 
 
 @pytest.fixture

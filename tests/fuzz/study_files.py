@@ -14,8 +14,8 @@ from typing import Any
 
 import tomli_w
 
-from study.hyperparameters import searchable
-from study.study_files import load_spec, presets
+from study.spec.files import load_spec, presets
+from study.spec.hyperparameters import searchable
 
 WORDS = (
     "",

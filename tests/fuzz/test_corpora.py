@@ -13,7 +13,7 @@ import pytest
 from study.data.readers import load_corpus, read_pairs
 from study.data.sentence_pairs import load_sentence_pairs
 from study.errors import InputError
-from study.spec import DataSpec
+from study.spec.sections import DataSpec
 from tests.fuzz.command import in_time, is_problem
 
 TEXTS = (

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from analysis import load
-from study.engines.choice import EngineChoice
+from study.engines.engine_choice import EngineChoice
 from study.errors import InputError
 from study.runner import run_study
-from study.spec import StudySpec
-from study.view import View
+from study.spec.sections import StudySpec
+from study.views.base import View
 from tests.fuzz.command import in_time
 
 P = "search.parameters."
@@ -95,8 +95,8 @@ def test_a_rank_that_only_lora_has_is_no_matter_of_pissa(
     make_spec: Callable[..., StudySpec], tiny_base: Path
 ) -> None:
     """Where the large ranks are searched for LoRA alone PiSSA is not refused for them."""
-    from study.base_models import load_base
-    from study.methods import check_ranks
+    from study.bases.load import load_base
+    from study.kinds.methods import check_ranks
 
     ranks = {"choices": [4, 64], "when": {"method": "lora"}}
     space = {

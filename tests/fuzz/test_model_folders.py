@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from study.base_models import load_base, locate_base
+from study.bases.load import load_base, locate_base
 from study.errors import InputError
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from tests.fuzz.command import in_time, is_problem, quiet
 
 Change = Callable[[Path], Any]

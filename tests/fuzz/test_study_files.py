@@ -10,9 +10,9 @@ import optuna
 import pytest
 
 from study.errors import InputError
-from study.samplers import pruner_for, sampler_for
-from study.spec import StudySpec, spec_from_toml
-from study.study_files import load_spec
+from study.kinds.samplers import pruner_for, sampler_for
+from study.spec.files import load_spec
+from study.spec.sections import StudySpec, spec_from_toml
 from study.trials import baseline_configs, search_config
 from tests.fuzz.command import accepted, command, in_time, is_problem
 from tests.fuzz.study_files import mutant

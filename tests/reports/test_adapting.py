@@ -7,17 +7,17 @@ from collections.abc import Iterator
 
 import pytest
 from rich.console import Console
+from tests.analysis.test_sweeps import as_sweep
 
 from analysis import StudyData
-from analysis.classes import classes_of
-from analysis.distillation import distillation_of
+from analysis.comparison.confusion import classes_of
+from analysis.comparison.distillation import distillation_of
 from reports.build import page_of
-from reports.distillation import verdict
-from reports.page import Beside, Figures, Page, Part, Section, Table
-from reports.render import render
+from reports.page.model import Beside, Figures, Page, Part, Section, Table
+from reports.page.render import render
 from reports.results import analyse
-from reports.terminal import study_table
-from tests.analysis.test_sweeps import as_sweep
+from reports.sections.distillation import verdict
+from reports.terminal.study_tables import study_table
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,12 @@ from optuna.trial import TrialState
 
 from analysis import StudyData, load
 from reports import build_report
-from reports.answer import answer, caution
 from reports.build import page_of
-from reports.page import Figures, Page, Samples, Table
-from reports.render import render
+from reports.page.model import Figures, Page, Samples, Table
+from reports.page.render import render
 from reports.results import Results, analyse
-from reports.samples import chosen
+from reports.sections.answer import answer, caution
+from reports.sections.samples import chosen
 from study.errors import InputError
 from tests.synthetic import Shape, write_foreign_study, write_study
 

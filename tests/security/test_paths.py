@@ -13,10 +13,10 @@ import pytest
 
 from reports.next_file import next_name
 from study.errors import InputError
-from study.export import export_trial
-from study.spec import StudySpec
-from study.store.adapters import save_adapter, trial_name
-from study.study_files import load_spec
+from study.finished.export import export_trial
+from study.spec.files import load_spec
+from study.spec.sections import StudySpec
+from study.store.saved_adapters import save_adapter, trial_name
 from study.trials import AdapterFiles
 from tests.fuzz.command import command, fingerprint, quiet
 from tests.synthetic import Shape, write_study
@@ -109,9 +109,9 @@ def test_a_report_replaces_a_link_and_follows_none(run: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("what", "loads"),
     [
-        (["export"], "study.export.export_trial"),
+        (["export"], "study.finished.export.export_trial"),
         (["confirm"], "study.confirming.confirm_study"),
-        (["compare", "--swaps"], "study.swapping.time_study_swaps"),
+        (["compare", "--swaps"], "study.finished.swapping.time_study_swaps"),
     ],
 )
 def test_a_stranger_s_run_folder_does_not_decide_to_run_code(

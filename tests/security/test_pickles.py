@@ -15,7 +15,7 @@ import numpy
 import pytest
 import torch
 
-from study.store.adapters import save_adapter
+from study.store.saved_adapters import save_adapter
 from study.trials import AdapterFiles
 from tests.fuzz.command import command, quiet
 from tests.security.hostile import payload

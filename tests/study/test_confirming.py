@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import create_engine
 
 from analysis import StudyData, load
-from analysis.confirmation import confirmation_of
+from analysis.comparison.confirmation import confirmation_of
 from study.confirming import Candidate, chosen_trials, confirm_study
-from study.engines.choice import EngineChoice
+from study.engines.engine_choice import EngineChoice
 from study.errors import InputError
 from study.runner import run_study
-from study.spec import StudySpec
+from study.spec.files import stored_spec
+from study.spec.sections import StudySpec
 from study.store import records
-from study.study_files import stored_spec
 from tests.conftest import RecordingView
 
 ALONE = EngineChoice("sequential")

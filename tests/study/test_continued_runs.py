@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 import study.runner
 from study.errors import InputError
 from study.runner import run_study
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from study.trials import Interrupted, TrialConfig
 from tests.scripted_engine import COST_ONLY, load, scored, table
 

@@ -18,7 +18,7 @@ import pytest
 from optuna.trial import TrialState
 
 from benchmarks.storage_runs import cheap_spec, start
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from tests.cheap_runs import Found, look
 
 Runner = Callable[..., subprocess.Popen[str]]

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from study.engines.choice import EngineChoice
+from study.engines.engine_choice import EngineChoice
 from study.runner import run_study
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from study.trials import Finished, Interrupted, TrialConfig, TrialResult
 from tests.scripted_engine import COST_ONLY, load, scored
 
@@ -162,7 +162,7 @@ from pathlib import Path
 sys.path.insert(0, {root!r})
 import study.runner
 from study.errors import InputError
-from study.study_files import load_spec
+from study.spec.files import load_spec
 from tests.conftest import RecordingView
 from tests.scripted_engine import ScriptedEngine, scored
 
@@ -185,7 +185,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
     """Where the database cannot grow the run ends with one line; with room it continues."""
     make_spec(name="full")
     file = next(tmp_path.parent.parent.rglob("full.toml"))
-    root = str(Path(__file__).parent.parent.parent)
+    root = str(Path(__file__).parents[2])
     unlimited = 2**40
 
     def run(size: int) -> subprocess.CompletedProcess[str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from analysis import StudyData, load
-from study.engines.choice import EngineChoice
+from study.engines.engine_choice import EngineChoice
 from study.runner import run_study
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from tests.conftest import RecordingView
 
 POINT = {"epochs": 0.5, "rank": 4, "cutoff_tokens": 12}

@@ -11,11 +11,11 @@ import pytest
 from optuna.trial import TrialState
 
 import study.runner
-from study.engines.choice import EngineChoice
+from study.engines.engine_choice import EngineChoice
 from study.engines.workspace import make_engine
 from study.errors import InputError
 from study.runner import run_study
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from study.store import records
 from study.store.storage import engine_of, open_read_only
 from study.trials import TrialConfig

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import get_scheduler
 
 from study.engines.schedules import learning_rate_factor
-from study.hyperparameters import TrainingSpec
+from study.spec.hyperparameters import TrainingSpec
 
 NAMES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 

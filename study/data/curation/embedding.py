@@ -111,8 +111,8 @@ def _loaded(location: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    from study.base_models import located
-    from study.engines.process import be_one_quiet_thread
+    from study.bases.load import located
+    from study.engines.process_settings import be_one_quiet_thread
 
     located(location, None, "--encoder")
     be_one_quiet_thread()

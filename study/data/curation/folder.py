@@ -13,7 +13,7 @@ from study.data.curation.records import Record
 from study.data.curation.selection import Curation
 from study.data.curation.tokens import ChatTokens, conversation
 from study.errors import InputError
-from study.folders import appearing_whole
+from study.store.folders import appearing_whole
 
 
 def check_free(folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from study.data.readers import hub_rows, text_field
 from study.data.sentence_pairs import json_rows
 from study.errors import InputError
-from study.spec import DataSpec
+from study.spec.sections import DataSpec
 
 NO_TEMPLATE = "(none)"
 """The stratum of records that name no template."""

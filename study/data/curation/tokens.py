@@ -72,7 +72,7 @@ def _loaded(location: str) -> tuple[Any, Sequence[str]]:
     """Return a tokenizer, and what its model is; no code of its own is run."""
     from transformers import AutoTokenizer, PretrainedConfig
 
-    from study.base_models import located
+    from study.bases.load import located
 
     if not Path(location).is_dir():  # of a folder the weights do not matter here
         located(location, None, "--tokenizer")

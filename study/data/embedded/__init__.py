@@ -1,13 +1,13 @@
 """The embedded corpora: generated text, nothing to download."""
 
 from study.data.embedded.corpus import CorpusRecipe, EmbeddedCorpus, Pair, petroleum_corpus
-from study.data.embedded.instructions import (
+from study.data.embedded.instruction_corpus import (
     EmbeddedInstructions,
     Instruction,
     InstructionRecipe,
     instruction_corpus,
 )
-from study.data.embedded.sentence_pairs import EmbeddedPairs, SentencePair, pair_corpus
+from study.data.embedded.pair_corpora import EmbeddedPairs, SentencePair, pair_corpus
 
 __all__ = [
     "CorpusRecipe",

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from study.bases.llama import STUDENT, train_tokenizer
 from study.data.chat import DATE, LLAMA3_TEMPLATE, ChatFormat, stop_id, template_of
 from study.data.embedded import petroleum_corpus
 from study.errors import InputError
-from study.llama_building import STUDENT, train_tokenizer
-from study.spec import INSTRUCTION, STOP_TOKEN
+from study.spec.sections import INSTRUCTION, STOP_TOKEN
 
 # What Meta's documentation of Llama 3 shows for a system message, a question and its answer.
 PUBLISHED = (

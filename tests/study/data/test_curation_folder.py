@@ -12,12 +12,12 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from study.cost import trial_cost
+from study.bases.trial_cost import trial_cost
 from study.data.curation import Choices, Encoder, Lengths, Record
-from study.data.curation.command import CurationOrder, curate_to_folder
+from study.data.curation.from_command import CurationOrder, curate_to_folder
 from study.data.curation.tokens import ChatTokens
 from study.errors import InputError
-from study.study_files import load_spec
+from study.spec.files import load_spec
 from tests.study.data.test_curation import generated
 
 
@@ -39,8 +39,8 @@ def instructions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def chat_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Llama, untrained."""
+    from study.bases.llama import LlamaRecipe, new_model, train_tokenizer
     from study.data.embedded import Pair
-    from study.llama_building import LlamaRecipe, new_model, train_tokenizer
 
     folder = tmp_path_factory.mktemp("chat-model")
     recipe = LlamaRecipe(width=16, layers=1, heads=2, ffn=32, vocabulary_size=320)
@@ -143,8 +143,8 @@ def test_the_study_file_passes_check(
 
 def test_a_masked_model_gets_a_study_of_diffusion(instructions: Path, tmp_path: Path) -> None:
     """Its tokenizer knows no chat: the plain template asks, and the answer's region holds all."""
+    from study.bases.masked import MaskedRecipe, new_model, train_tokenizer
     from study.data.embedded import Pair
-    from study.masked_building import MaskedRecipe, new_model, train_tokenizer
 
     recipe = MaskedRecipe(width=16, layers=1, heads=2, ffn=32, vocabulary_size=320)
     tokenizer = train_tokenizer([Pair(r.source, r.target) for r in generated()], recipe)
@@ -227,7 +227,7 @@ def test_nothing_is_overwritten_and_nothing_half_left(
             curate_to_folder(CurationOrder(str(instructions), taken), silent)
     order = CurationOrder(str(instructions), out)
     with monkeypatch.context() as broken:
-        broken.setattr("study.data.curation.command.page", lambda report: 1 / 0)
+        broken.setattr("study.data.curation.from_command.page", lambda report: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             curate_to_folder(order, silent)
     assert list(out.parent.iterdir()) == []

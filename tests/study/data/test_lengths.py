@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from study.base_models import load_base
+from study.bases.load import load_base
 from study.data.corpora import corpus_of
 from study.data.lengths import length_limit, too_long
 from study.data.remarks import data_remarks
 from study.errors import InputError
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 
 MakeSpec = Callable[..., StudySpec]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from tests.engine_runs import Bench, bench_of
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from study.engines.base import Engine
-from study.engines.choice import EngineChoice
-from study.engines.workers import pool_of, reached
+from study.engines.engine_choice import EngineChoice
+from study.engines.pool.build import pool_of, reached
 from study.engines.workspace import make_engine
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from study.trials import Progress, TrialConfig, TrialResult, baseline_configs, search_config
 from tests.engine_runs import assert_same_result, train_all
 

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from study.base_models import BaseModel, load_base
+from study.bases.load import BaseModel, load_base
 from study.data.readers import load_corpus
-from study.engines.attaching import attach
 from study.engines.base import Engine
-from study.engines.choice import EngineChoice
+from study.engines.engine_choice import EngineChoice
 from study.engines.workspace import make_engine
-from study.hyperparameters import MethodSpec
-from study.methods import METHODS, MethodName
-from study.spec import StudySpec
-from study.store.adapters import save_adapter
+from study.kinds.methods import METHODS, MethodName
+from study.peft_methods.attach import attach
+from study.spec.hyperparameters import MethodSpec
+from study.spec.sections import StudySpec
+from study.store.saved_adapters import save_adapter
 from study.trials import Finished, Notice, TrialResult, baseline_configs, search_config
 
 SEQUENTIAL = EngineChoice("sequential")
@@ -266,7 +266,7 @@ def test_dora_drops_as_lora_does(tiny_base: Path, spec: StudySpec) -> None:
 
 def test_iterated_pissa_nears_the_exact_one(tiny_base: Path, spec: StudySpec) -> None:
     """With more iterations what is left of W comes down to what the exact decomposition leaves."""
-    from study.engines.adapters import initial_pair
+    from study.peft_methods.adapters import initial_pair
 
     base = load_base(str(tiny_base), spec.base)
     name = "model.decoder.layers.0.self_attn.q_proj"
@@ -286,7 +286,7 @@ def test_generation_reads_the_prefix(
     num_beams: int, make_spec: Callable[..., StudySpec], tiny_base: Path
 ) -> None:
     """Outputs with a prefix are those of PEFT's own generate, greedy and with beams."""
-    from study.engines.prefix import Prefix
+    from study.peft_methods.prefix import Prefix
     from study.tasks.base import stacked
 
     spec = make_spec({"base.dtype": "float64", "evaluation.num_beams": num_beams})

@@ -9,11 +9,11 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from study.engines.choice import EngineChoice
+from study.engines.engine_choice import EngineChoice
 from study.engines.lion import Lion
 from study.engines.workspace import make_engine
-from study.optimizers import OPTIMIZERS, OptimizerName
-from study.spec import StudySpec
+from study.kinds.optimizers import OPTIMIZERS, OptimizerName
+from study.spec.sections import StudySpec
 from study.trials import search_config
 from tests.engine_runs import Bench, assert_same_result, train_all
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from study.data.embedded import Pair
-from study.engines.packed_bank import AdapterBank
-from study.engines.packed_rows import Rows
-from study.spec import StudySpec
+from study.engines.packed.bank import AdapterBank
+from study.engines.packed.rows import Rows
+from study.spec.sections import StudySpec
 from study.tasks.base import stacked
 from study.trials import TrialConfig
 from tests.engine_runs import Bench, move_away

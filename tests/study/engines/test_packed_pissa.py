@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from study.base_models import load_base
-from study.engines.adapters import attach_adapter, initial_pair
-from study.engines.packed_bank import AdapterBank
-from study.engines.packed_rows import Rows
-from study.hyperparameters import MethodSpec
-from study.spec import StudySpec
+from study.bases.load import load_base
+from study.engines.packed.bank import AdapterBank
+from study.engines.packed.rows import Rows
+from study.peft_methods.adapters import attach_adapter, initial_pair
+from study.spec.hyperparameters import MethodSpec
+from study.spec.sections import StudySpec
 from tests.engine_runs import Bench, dev_losses
 
 PISSA: dict[str, Any] = {"init_lora_weights": "pissa", "target_modules": "attention+ffn"}

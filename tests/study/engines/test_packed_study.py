@@ -11,9 +11,9 @@ import pytest
 from optuna.trial import TrialState
 
 import study.runner
-from study.engines.choice import EngineChoice
+from study.engines.engine_choice import EngineChoice
 from study.runner import run_study
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from study.store.storage import open_read_only
 from tests.mortal_engine import MARKER, WHEN, make_mortal_engine
 

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import torch
 
-from study.base_models import load_base
-from study.engines import quantized
-from study.engines.attaching import attach
-from study.engines.choice import EngineChoice
-from study.engines.quantized import check_quantization, quantized_linear
+from study.bases.load import load_base
+from study.engines.engine_choice import EngineChoice
 from study.engines.workspace import make_engine
 from study.errors import InputError
-from study.hyperparameters import MethodSpec
-from study.spec import StudySpec
+from study.peft_methods import quantized
+from study.peft_methods.attach import attach
+from study.peft_methods.quantized import check_quantization, quantized_linear
+from study.spec.hyperparameters import MethodSpec
+from study.spec.sections import StudySpec
 from study.trials import Finished, TrialResult, baseline_configs, search_config
 
 QLORA = {"method.name": "qlora", "training.steps": 12, "training.report_every": 6}

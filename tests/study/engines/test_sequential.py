@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import torch
 
-from study.base_models import load_base
+from study.bases.load import load_base
 from study.data.readers import load_corpus
-from study.engines.choice import EngineChoice
 from study.engines.dropout import SeededDropout
+from study.engines.engine_choice import EngineChoice
 from study.engines.schedules import learning_rate_factor
 from study.engines.workspace import make_engine
-from study.spec import StudySpec
-from study.store.adapters import save_adapter
+from study.spec.sections import StudySpec
+from study.store.saved_adapters import save_adapter
 from study.trials import Finished, TrialResult, search_config
 
 POINT = {"rank": 8, "alpha": 32, "learning_rate": 5e-4, "dropout": 0.0}

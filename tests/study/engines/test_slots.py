@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from study.engines import slots as module
-from study.engines.packed import PackedEngine
+from study.engines.packed.packed_engine import PackedEngine
 from study.engines.slots import in_even_rounds, measured_slots, most_slots
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from study.tasks.base import Batch
 from study.trials import search_config
 from tests.engine_runs import Bench, assert_same_result, train_all

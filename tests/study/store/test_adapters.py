@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from study.errors import InputError
-from study.store.adapters import (
+from study.store.saved_adapters import (
     adapter_folder,
     remove_adapters,
     save_adapter,

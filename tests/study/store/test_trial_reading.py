@@ -11,7 +11,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-import analysis.trials
+import analysis.studies.load
 from analysis import load
 from study.errors import InputError
 from study.store.storage import (
@@ -106,7 +106,7 @@ def sixty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def large(sixty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a copy of it, where more than 40 trials are too many and 20 are a sample."""
     for name, count in (("MOST_TRIALS", 40), ("SAMPLED_TRIALS", 20), ("BEST_TRIALS", 3)):
-        monkeypatch.setattr(analysis.trials, name, count)
+        monkeypatch.setattr(analysis.studies.load, name, count)
     return shutil.copy(sixty, tmp_path / "study.db")
 
 
@@ -127,7 +127,7 @@ def test_of_a_large_study_a_sample_is_read(large: Path) -> None:
 
 def test_the_answer_says_that_it_is_from_a_sample(large: Path) -> None:
     """Importances count all trials, use the sampled ones only, and say so."""
-    from analysis.asking import importances_of
+    from analysis.importance.question import importances_of
 
     found = importances_of(load(large), surrogate="forest", resamples=2)
     assert found.trials["complete"] == 59
@@ -137,7 +137,7 @@ def test_the_answer_says_that_it_is_from_a_sample(large: Path) -> None:
 
 def test_a_smaller_study_is_read_whole(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the limit nothing is left out, and nothing is said."""
-    monkeypatch.setattr(analysis.trials, "MOST_TRIALS", 60)
+    monkeypatch.setattr(analysis.studies.load, "MOST_TRIALS", 60)
     data = load(large)
     assert data.sampled is None
     assert len(data.frozen_trials) == 60

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from study.spec import StudySpec
-from study.study_files import load_spec
+from study.spec.files import load_spec
+from study.spec.sections import StudySpec
 
 STUDY_FILE = """
 name = "tiny-llama"
@@ -47,8 +47,8 @@ trials = 3
 @pytest.fixture(scope="session")
 def tiny_llamas(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with `base` and `teacher`: barely trained, of one vocabulary."""
+    from study.bases.llama import LlamaRecipe, build_llama
     from study.data.embedded import petroleum_corpus
-    from study.llama_building import LlamaRecipe, build_llama
 
     folder = tmp_path_factory.mktemp("llamas")
     pairs = petroleum_corpus(0).base_train[:2000]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from analysis import load
-from study.adapted import load_adapters
+from study.finished.load_adapters import load_adapters
 from study.runner import run_study
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from tests.conftest import RecordingView
 
 pytestmark = pytest.mark.slow

@@ -13,18 +13,18 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from study.base_models import BaseModel, load_base
-from study.cost import trial_cost
+from study.bases.load import BaseModel, load_base
+from study.bases.trial_cost import trial_cost
 from study.data.chat import ChatFormat, Dialogue, stop_id
 from study.data.readers import load_corpus
-from study.engines.choice import EngineChoice
+from study.engines.engine_choice import EngineChoice
 from study.engines.workspace import make_engine, working_base
 from study.errors import InputError
-from study.losses import IGNORED
-from study.spec import StudySpec
-from study.store.adapters import save_adapter
+from study.spec.sections import StudySpec
+from study.store.saved_adapters import save_adapter
 from study.tasks.base import stacked
 from study.tasks.causal_translation import CausalTranslationTask, left_padded
+from study.tasks.losses import IGNORED
 from study.trials import Finished, TrialConfig, TrialResult, search_config
 
 POINT = {"rank": 8, "alpha": 64, "learning_rate": 5e-4, "dropout": 0.0}

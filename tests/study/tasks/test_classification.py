@@ -15,15 +15,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
-from study.base_models import load_base
-from study.cost import trial_cost
+from study.bases.load import load_base
+from study.bases.trial_cost import trial_cost
 from study.data.corpora import corpus_of
-from study.engines.choice import EngineChoice
+from study.engines.engine_choice import EngineChoice
 from study.engines.workspace import make_engine, working_base
 from study.errors import InputError
 from study.runner import run_study
-from study.spec import StudySpec
-from study.store.adapters import save_adapter
+from study.spec.sections import StudySpec
+from study.store.saved_adapters import save_adapter
 from study.tasks import make_task
 from study.tasks.base import stacked
 from study.trials import Finished, TrialConfig, TrialResult, search_config

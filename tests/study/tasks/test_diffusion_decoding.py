@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from study.diffusion_spec import DiffusionSpec
 from study.seeds import derive_seed
+from study.spec.diffusion import DiffusionSpec
 from study.tasks.diffusion_decoding import Decoding, generate
 
 MASK, END, WORDS = 9, 8, 10

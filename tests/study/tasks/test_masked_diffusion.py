@@ -15,7 +15,7 @@ import torch
 from study.data.corpora import corpus_of
 from study.data.remarks import data_remarks
 from study.errors import InputError
-from study.spec import StudySpec
+from study.spec.sections import StudySpec
 from study.tasks.base import Batch, stacked
 from study.tasks.masked_diffusion import EVALUATION_DRAWS, Asked, MaskedDiffusionTask
 from study.trials import TrialConfig, search_config

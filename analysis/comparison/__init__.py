@@ -1,0 +1,86 @@
+"""Two things against each other: models, trials, adapters, studies."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analysis.comparison.bootstrap import (
+        Comparison as Comparison,
+    )
+    from analysis.comparison.bootstrap import (
+        Score as Score,
+    )
+    from analysis.comparison.bootstrap import (
+        against_baselines as against_baselines,
+    )
+    from analysis.comparison.bootstrap import (
+        compare as compare,
+    )
+    from analysis.comparison.bootstrap import (
+        compare_studies as compare_studies,
+    )
+    from analysis.comparison.bootstrap import (
+        compare_trials as compare_trials,
+    )
+    from analysis.comparison.bootstrap import (
+        example_scores as example_scores,
+    )
+    from analysis.comparison.bootstrap import (
+        headline_metric as headline_metric,
+    )
+    from analysis.comparison.bootstrap import (
+        interval_of as interval_of,
+    )
+    from analysis.comparison.bootstrap import (
+        model_scores as model_scores,
+    )
+    from analysis.comparison.bootstrap import (
+        resampled_scores as resampled_scores,
+    )
+    from analysis.comparison.bootstrap import (
+        scores_in as scores_in,
+    )
+
+_MODULES = {
+    "bootstrap": (
+        "Comparison",
+        "Score",
+        "against_baselines",
+        "compare",
+        "compare_studies",
+        "compare_trials",
+        "example_scores",
+        "headline_metric",
+        "interval_of",
+        "model_scores",
+        "resampled_scores",
+        "scores_in",
+    ),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+__all__ = [
+    "Comparison",
+    "Score",
+    "against_baselines",
+    "compare",
+    "compare_studies",
+    "compare_trials",
+    "example_scores",
+    "headline_metric",
+    "interval_of",
+    "model_scores",
+    "resampled_scores",
+    "scores_in",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {__all__}")
+
+
+def __dir__() -> list[str]:
+    return __all__

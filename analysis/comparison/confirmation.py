@@ -1,0 +1,273 @@
+"""Whether the winner of a search is better, or was lucky: fresh seeds, held-out examples.
+
+Each model was trained on S fresh seeds, the same for all, and scored on the same N test examples.
+The difference between two models is the mean over the seeds of the difference of corpus scores, and
+two things make it uncertain: which examples were drawn (a paired bootstrap over examples, all seeds
+together) and which seeds (the spread of the S differences).  Their variances add, as in a crossed
+design, each with Student's quantile of its own degrees of freedom (Banerjee, 1961, "On confidence
+interval for two-means problem based on separate estimates of variances and tabulated values of t"):
+such an interval holds the truth at least as often as it says, however few the seeds.  One with
+Satterthwaite's degrees of freedom does not: two seeds that happen to agree make these many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.comparison.bootstrap import headline_metric, resampled_scores
+from analysis.comparison.permutation import holm
+from analysis.studies.study_data import StudyData
+from study.metrics import METRICS, Array, Statistics
+from study.store.records import EvaluationRow
+
+RESAMPLES = 500
+LEAST_P = 1e-12  # smaller ones are called so
+COSTS = ("trainable_parameters", "train_seconds", "peak_memory_bytes")
+TEST, DEV = "test", "dev"
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """One model on S fresh seeds; the untrained base has one evaluation, which stands for all.
+
+    `search_score` is what it had on the dev examples when it was searched, `dev` (S,) what it has
+    on them now; `cost` holds the means of those COSTS that are known of every training.
+    """
+
+    name: str
+    trial: int | None
+    seeds: tuple[int, ...]
+    test: tuple[Statistics, ...]
+    dev: Array
+    search_score: float | None
+    cost: dict[str, float]
+
+    @property
+    def scores(self) -> Array:
+        """The corpus scores on the test examples, one a seed."""
+        return np.array([statistics.score for statistics in self.test])
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The winner against one other model: a difference of means, positive where it is better."""
+
+    other: str
+    gain: float
+    ci: Interval
+    p_value: float
+    adjusted: float  # by Holm, over everything that the winner was tested against
+    seeds: int
+
+    @property
+    def clear(self) -> bool:
+        """Whether the difference stands after the correction, at 0.05."""
+        return self.adjusted < 0.05
+
+
+@dataclass(frozen=True)
+class Luck:
+    """How much of the winner's score in the search does not come again on fresh seeds."""
+
+    search: float
+    again: float
+    amount: float  # by how much the search's score was better
+    ci: Interval | None  # of the amount, from the spread over the seeds; None for one seed
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The best trial of the search, tested."""
+
+    metric: str
+    winner: Retrained
+    others: tuple[Retrained, ...]
+    tested: tuple[Tested, ...]
+    luck: Luck | None
+    n_examples: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document that `optuna-study confirm --json` prints."""
+        return {
+            "metric": self.metric,
+            "split": TEST,
+            "n_examples": self.n_examples,
+            "winner": self.winner.name,
+            "models": [
+                {
+                    "name": model.name,
+                    "scores": model.scores.tolist(),
+                    "mean": float(model.scores.mean()),
+                    "seeds": list(model.seeds),
+                    **model.cost,
+                }
+                for model in (self.winner, *self.others)
+            ],
+            "tested": [
+                {
+                    "against": t.other,
+                    "gain": t.gain,
+                    "ci": list(t.ci),
+                    "p_value": t.p_value,
+                    "adjusted_p_value": t.adjusted,
+                    "seeds": t.seeds,
+                }
+                for t in self.tested
+            ],
+            "luck": None
+            if self.luck is None
+            else {
+                "search": self.luck.search,
+                "again": self.luck.again,
+                "amount": self.luck.amount,
+                "ci": None if self.luck.ci is None else list(self.luck.ci),
+            },
+        }
+
+
+def confirmation_of(data: StudyData, *, seed: int = 0) -> Confirmation | None:
+    """Return what fresh seeds say of the best trial; None where it was not confirmed.
+
+    The winner is the best trial of the search, not of the confirmation: so it was chosen before it
+    was tested, and what the tests need correcting for is their number alone.
+    """
+    metric = headline_metric(data)
+    if metric is None or data.best_trial is None:
+        return None
+    models = _retrained(data, metric)
+    winner = next((m for m in models if m.trial == data.best_trial.number), None)
+    if winner is None:
+        return None
+    return confirmation_among(metric, winner, [m for m in models if m is not winner], seed)
+
+
+def confirmation_among(
+    metric: str, winner: Retrained, models: Sequence[Retrained], seed: int = 0
+) -> Confirmation:
+    """Return the winner tested against every model that was trained on some of its seeds."""
+    others = tuple(m for m in models if _paired(winner, m))
+    found = [_difference(winner, other, seed) for other in others]
+    adjusted = holm([p for _, _, p, _ in found])
+    tested = tuple(
+        Tested(other.name, gain, ci, p, float(a), seeds)
+        for other, (gain, ci, p, seeds), a in zip(others, found, adjusted, strict=True)
+    )
+    return Confirmation(metric, winner, others, tested, _luck(winner), len(winner.test[0].values))
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _retrained(data: StudyData, metric: str) -> list[Retrained]:
+    rows: dict[tuple[int | None, str], list[EvaluationRow]] = {}
+    for row in data.evaluations:
+        if row.role == "confirm" and row.split == TEST:
+            rows.setdefault((row.trial_number, row.name), []).append(row)
+    found = [_model(data, metric, trial, name, of) for (trial, name), of in rows.items()]
+    return sorted(found, key=lambda model: (model.trial is None, model.name != "default"))
+
+
+def _model(
+    data: StudyData, metric: str, trial: int | None, name: str, rows: Sequence[EvaluationRow]
+) -> Retrained:
+    rows = sorted(rows, key=lambda row: row.seed)
+    who = name if trial is None else trial
+    seeds = tuple(row.seed for row in rows)
+    dev = [data.statistics(who, metric, DEV, role="confirm", seed=s).score for s in seeds]
+    details = [{k: row.details.get(k) for k in COSTS} for row in rows]
+    return Retrained(
+        name=name if trial is None else f"trial {trial}",
+        trial=trial,
+        seeds=seeds,
+        test=tuple(data.statistics(who, metric, TEST, role="confirm", seed=s) for s in seeds),
+        dev=np.array(dev),
+        search_score=data.score(who, metric, DEV),
+        cost={
+            key: float(np.mean([d[key] for d in details]))
+            for key in details[0]
+            if all(d[key] is not None for d in details)
+        },
+    )
+
+
+# ---------------------------------------------------------------- testing
+
+
+def _difference(
+    winner: Retrained, other: Retrained, seed: int
+) -> tuple[float, Interval, float, int]:
+    """Return the gain, its interval, its p-value, and on how many seeds it rests."""
+    pairs = _paired(winner, other)
+    gains = _sign(winner) * np.array([a.score - b.score for a, b in pairs])  # (S,)
+    drawn = resampled_scores([s for pair in pairs for s in pair], RESAMPLES, seed)  # (2S, R)
+    by_examples = shared_variance(drawn[0::2] - drawn[1::2])
+    by_seeds = float(gains.var(ddof=1)) / len(gains) if len(gains) > 1 else 0.0
+    mean, n = float(gains.mean()), len(pairs[0][0].values)
+    margin, p_value = interval_and_test(mean, by_examples, by_seeds, n, len(gains))
+    return mean, (mean - margin, mean + margin), p_value, len(gains)
+
+
+def shared_variance(drawn: Array) -> float:
+    """The variance by the examples that all S seeds share, of resampled differences (S, R).
+
+    What the examples do to one seed alone is in the spread of the seeds already: so this is the
+    mean covariance of two seeds, where there are two.
+    """
+    seeds = len(drawn)
+    of_mean = float(drawn.mean(axis=0).var(ddof=1))
+    if seeds == 1:
+        return of_mean
+    of_each = float(drawn.var(axis=1, ddof=1).mean())
+    return max((seeds * of_mean - of_each) / (seeds - 1), 0.0)
+
+
+def _paired(one: Retrained, other: Retrained) -> list[tuple[Statistics, Statistics]]:
+    """Return the statistics of the same seeds; the untrained base is the same under every seed."""
+    if other.name == "base":
+        return [(statistics, other.test[0]) for statistics in one.test]
+    known = dict(zip(other.seeds, other.test, strict=True))
+    return [(a, known[s]) for s, a in zip(one.seeds, one.test, strict=True) if s in known]
+
+
+def interval_and_test(
+    mean: float, by_examples: float, by_seeds: float, examples: int, seeds: int
+) -> tuple[float, float]:
+    """Return the half width of a mean's 95 % interval, and the largest level at which it holds 0.
+
+    `by_examples` and `by_seeds` are the two variances of the mean.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import stdtrit
+
+    freedom = np.maximum([examples - 1, seeds - 1], 1)
+
+    def margin(level: float) -> float:
+        of_examples, of_seeds = stdtrit(freedom, level / 2)
+        return float((of_examples**2 * by_examples + of_seeds**2 * by_seeds) ** 0.5)
+
+    if margin(LEAST_P) <= abs(mean):
+        return margin(0.05), LEAST_P if mean else 1.0
+    level = brentq(lambda log: margin(np.exp(log)) - abs(mean), np.log(LEAST_P), 0)
+    return margin(0.05), float(np.exp(level))
+
+
+def _luck(winner: Retrained) -> Luck | None:
+    from scipy.stats import t
+
+    if winner.search_score is None:
+        return None
+    again, seeds = float(winner.dev.mean()), len(winner.dev)
+    amount = _sign(winner) * (winner.search_score - again)
+    if seeds < 2:
+        return Luck(winner.search_score, again, amount, None)
+    margin = float(t.ppf(0.975, seeds - 1) * winner.dev.std(ddof=1) / seeds**0.5)
+    return Luck(winner.search_score, again, amount, (amount - margin, amount + margin))
+
+
+def _sign(model: Retrained) -> float:
+    return METRICS[model.test[0].metric].sign

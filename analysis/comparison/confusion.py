@@ -1,0 +1,96 @@
+"""What a classifier says: its confusion matrix, each class's scores, and whether it has collapsed.
+
+Everything is computed from the outputs that a run stores, so it needs no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.metrics import OF_CLASSES
+from study.store import records
+
+if TYPE_CHECKING:
+    from analysis.studies.study_data import StudyData, Who
+
+COLLAPSED_SHARE = 0.95
+"""A model that says one class of so many examples, where they hold several, has collapsed."""
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class: of those said how many are right, of those true how many are found."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    examples: int
+
+
+@dataclass(frozen=True)
+class Classes:
+    """One model's outputs against the labels of N examples."""
+
+    labels: tuple[str, ...]  # C classes
+    confusion: NDArray[np.int64]  # (C, C): a row a true class, a column a said one
+
+    @property
+    def scores(self) -> list[ClassScore]:
+        """Every class's own scores; NaN where a class is never said or never true."""
+        right = self.confusion.diagonal()
+        said, true = self.confusion.sum(axis=0), self.confusion.sum(axis=1)
+        return [
+            ClassScore(
+                name,
+                _share(right[i], said[i]),
+                _share(right[i], true[i]),
+                _share(2 * right[i], said[i] + true[i]),
+                int(true[i]),
+            )
+            for i, name in enumerate(self.labels)
+        ]
+
+    @property
+    def mostly(self) -> tuple[str, float]:
+        """The class that is said most, and of which share of the examples."""
+        said = self.confusion.sum(axis=0)
+        return self.labels[int(said.argmax())], float(said.max() / max(said.sum(), 1))
+
+    @property
+    def is_collapsed(self) -> bool:
+        """Whether the model says next to nothing but one class."""
+        return len(self.labels) > 1 and self.mostly[1] >= COLLAPSED_SHARE
+
+
+def classes(outputs: Sequence[str], references: Sequence[str]) -> Classes:
+    """Count N outputs against N labels."""
+    labels = tuple(sorted({*outputs, *references}))
+    place = {label: i for i, label in enumerate(labels)}
+    confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    for output, reference in zip(outputs, references, strict=True):
+        confusion[place[reference], place[output]] += 1
+    return Classes(labels, confusion)
+
+
+def is_classification(data: StudyData) -> bool:
+    """Whether the study's outputs are classes."""
+    return bool(OF_CLASSES & set(data.metrics)) and bool(data.examples)
+
+
+def classes_of(data: StudyData, who: Who = "best", split: str = "dev") -> Classes:
+    """Count a model's stored outputs; LookupError where the study stores none."""
+    row = data.evaluation(who, split)
+    if data.engine is None or split not in data.examples:
+        raise LookupError(f"study {data.name!r} stores no outputs")
+    outputs = records.read_outputs(data.engine, row.evaluation_id)
+    return classes(outputs, data.examples[split].targets)
+
+
+def _share(part: Any, whole: Any) -> float:
+    return float(part / whole) if whole else float("nan")

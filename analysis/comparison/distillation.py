@@ -1,0 +1,119 @@
+"""Did learning from a teacher beat plain training, and how does its weight a bend the score?
+
+The two baselines `default` and `plain` are one training but for the teacher: same seed, same
+batches.  Their paired difference is what distillation did there.  Over the search it is asked by
+the weight: trials sorted into bins of a, each bin's mean with a bootstrap interval, since a random
+trial differs from its neighbours in everything else too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.comparison.bootstrap import Comparison, Interval, compare_trials
+from study.metrics import Array
+
+if TYPE_CHECKING:
+    from analysis.studies.study_data import StudyData
+
+WEIGHT, TEMPERATURE = "distillation_weight", "temperature"
+BINS, SMALLEST_BIN, RESAMPLES, CONFIDENCE = 5, 3, 2000, 0.95
+
+
+@dataclass(frozen=True)
+class WeightBin:
+    """The trials whose weight lies between `low` and `high`: their mean score with its interval."""
+
+    low: float
+    high: float
+    trials: int
+    mean: float
+    ci: Interval
+    best: float
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """What the study says about its teacher; what it does not say is None or empty."""
+
+    objective: str
+    direction: str
+    against_plain: Comparison | None  # default minus plain, on the same examples
+    curve: tuple[WeightBin, ...]
+
+    @property
+    def peak(self) -> WeightBin | None:
+        """The bin of the best mean."""
+        choose = max if self.direction == "maximize" else min
+        return choose(self.curve, key=lambda part: part.mean) if self.curve else None
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the best bin's interval lies beyond that of the least weight."""
+        peak = self.peak
+        if peak is None or peak is self.curve[0]:
+            return False
+        first = self.curve[0].ci
+        return peak.ci[0] > first[1] if self.direction == "maximize" else peak.ci[1] < first[0]
+
+
+def distillation_of(data: StudyData, seed: int = 0) -> Distillation | None:
+    """Return what is known about the teacher; None where the study has none."""
+    if not _has_teacher(data):
+        return None
+    curve = _bins(*_points(data), data.direction, seed)
+    return Distillation(data.objective, data.direction, _against_plain(data, seed), curve)
+
+
+def _has_teacher(data: StudyData) -> bool:
+    return "plain" in data.baselines or bool((data.spec or {}).get("distillation"))
+
+
+def _against_plain(data: StudyData, seed: int) -> Comparison | None:
+    try:
+        return compare_trials(data, "default", "plain", seed=seed)
+    except (LookupError, ValueError):
+        return None
+
+
+def _points(data: StudyData) -> tuple[Array, Array]:
+    """The searched weight and the objective of every finished trial, (N,) each."""
+    found = [
+        (t.params[WEIGHT], data.value(t))
+        for t in data.complete
+        if WEIGHT in t.params and math.isfinite(data.value(t))
+    ]
+    points = np.array(found, dtype=np.float64).reshape(-1, 2)
+    return points[:, 0], points[:, 1]
+
+
+def _bins(weights: Array, values: Array, direction: str, seed: int) -> tuple[WeightBin, ...]:
+    """Levels as they are where there are few; else bins of equal width, without thin ones."""
+    best = np.max if direction == "maximize" else np.min
+    levels = np.unique(weights)
+    if len(levels) < 2:
+        return ()
+    if len(levels) <= BINS + 1:
+        groups = [(float(level), float(level), values[weights == level]) for level in levels]
+    else:
+        edges = np.linspace(weights.min(), weights.max(), BINS + 1)
+        place = np.clip(np.digitize(weights, edges) - 1, 0, BINS - 1)
+        groups = [(float(edges[i]), float(edges[i + 1]), values[place == i]) for i in range(BINS)]
+    return tuple(
+        WeightBin(low, high, len(y), float(y.mean()), _mean_interval(y, seed), float(best(y)))
+        for low, high, y in groups
+        if len(y) >= (SMALLEST_BIN if low != high else 1)
+    )
+
+
+def _mean_interval(values: Sequence[float] | Array, seed: int) -> Interval:
+    """The bootstrap interval of a mean over trials."""
+    y = np.asarray(values)
+    drawn = np.random.default_rng([seed, 11]).integers(len(y), size=(RESAMPLES, len(y)))
+    low, high = np.quantile(y[drawn].mean(axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)

@@ -1,0 +1,212 @@
+"""Is a gain worth its name?  What outputs look like beside their score, and what gives gaming away.
+
+Word overlap can be bought: by naming likely words without saying anything, by repeating them, by
+padding or cutting the answer.  An adapter that gains on unigram overlap is therefore looked at
+again: does bigram overlap follow, and do length, repetition and vocabulary stay as near to the
+references' as the base's are?  Each is tested against the base on resampled examples; a symptom is
+what is beyond its tolerance and whose 99 % interval excludes no change.  What moves toward the
+references is no symptom, however far it moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.comparison.output_features import Look, Texts
+from study.metrics import METRICS, Array
+
+Interval = tuple[float, float]
+RESAMPLES = 2000
+CONFIDENCE = 0.99
+FOLLOWS = 0.1  # of a gain in ROUGE-1 at least so much must be gained in ROUGE-2
+LENGTH = 1.5  # times longer or shorter than the references
+REPEATS = 0.05  # more of the bigrams are repeats
+VOCABULARY = 1.5  # times smaller
+OF_WORDS = ("bleu1", "rouge1", "meteor")
+"""The metrics that single words can raise."""
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """One thing that went wrong: how much, its 99 % interval, and in words."""
+
+    name: str  # bigrams, length, repetition, vocabulary
+    amount: float  # positive is worse; of length and vocabulary the logarithm of a ratio
+    ci: Interval
+    words: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether an adapter games its metric: its gains in words alone, and what they cost."""
+
+    adapter: str
+    gains: Mapping[str, float]  # metric -> points
+    symptoms: tuple[Symptom, ...]
+
+    @property
+    def flagged(self) -> bool:
+        """Whether single words gained while something that belongs to them collapsed."""
+        return bool(self.gains and self.symptoms)
+
+    @property
+    def words(self) -> str:
+        """The reason in words; empty where there is none."""
+        if not self.flagged:
+            return ""
+        name, points = next(iter(self.gains.items()))
+        *most, last = [symptom.words for symptom in self.symptoms]
+        listed = f"{', '.join(most)} and {last}" if most else last
+        return f"gains {points:.1f} {name} while {listed}"
+
+
+@dataclass(frozen=True)
+class Examined:
+    """The looks of base, adapters and references, and a verdict on each adapter."""
+
+    looks: Mapping[str, Look]
+    references: Look
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def flagged(self) -> tuple[Verdict, ...]:
+        """The adapters that game their metric."""
+        return tuple(verdict for verdict in self.verdicts if verdict.flagged)
+
+
+def examine(
+    outputs: Mapping[str, Sequence[str]],
+    references: Sequence[str],
+    gains: Mapping[str, Mapping[str, float]] | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Examined:
+    """Look at the outputs of the base, the first of `outputs`, and of its adapters.
+
+    Args:
+        outputs: model -> N outputs.
+        references: N references.
+        gains: adapter -> metric -> points, what is known to have gained; ROUGE-1 is tested here.
+        resamples: For the intervals.
+        seed: Of the resampling.
+    """
+    drawn = _weights(len(references), resamples, seed)
+    wanted = Texts(references, references, drawn)
+    texts = {name: Texts(own, references, drawn) for name, own in outputs.items()}
+    (_, base), *adapters = texts.items()
+    verdicts = []
+    for name, adapter in adapters:
+        known = {m: g for m, g in (gains or {}).get(name, {}).items() if m in OF_WORDS}
+        pair = Pair(base, adapter, wanted)
+        verdicts.append(Verdict(name, _gains(pair, known), pair.symptoms()))
+    looks = {name: own.look for name, own in texts.items()}
+    return Examined(looks, wanted.look, tuple(verdicts))
+
+
+def _weights(n: int, resamples: int, seed: int) -> Array:
+    """How often each of N examples is drawn: (R, N)."""
+    rng = np.random.default_rng([seed, 7])
+    return rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Base and adapter, and the references, on the same resamples."""
+
+    base: Texts
+    adapter: Texts
+    wanted: Texts
+
+    @property
+    def sums(self) -> tuple[Array, Array, Array]:
+        """The counts of base, adapter and references, each (R, 6)."""
+        return self.base.sums, self.adapter.sums, self.wanted.sums
+
+    @property
+    def looks(self) -> tuple[Look, Look, Look]:
+        """What base, adapter and references look like."""
+        return self.base.look, self.adapter.look, self.wanted.look
+
+    def symptoms(self) -> tuple[Symptom, ...]:
+        """What went wrong, beyond its tolerance and beyond doubt."""
+        found = (test(self) for test in SYMPTOMS)
+        return tuple(symptom for symptom in found if symptom is not None)
+
+    def overlaps(self) -> tuple[Array, Array]:
+        """The gains in ROUGE-1 and ROUGE-2, each (R,)."""
+        base, adapter, _ = self.sums
+        one, two = (adapter - base)[:, :2].T / len(self.base.counts)
+        return one, two
+
+
+def _gains(pair: Pair, known: Mapping[str, float]) -> dict[str, float]:
+    """What single words gained beyond doubt, ROUGE-1 first: metric as it is written -> points."""
+    one, _ = pair.overlaps()
+    base, adapter, _ = pair.looks
+    gained = {"ROUGE-1": adapter.rouge1 - base.rouge1} if np.quantile(one, 0.025) > 0 else {}
+    return gained | {METRICS[m].label: points for m, points in known.items() if m != "rouge1"}
+
+
+def _bigrams(pair: Pair) -> Symptom | None:
+    """Bigram overlap falls, or does not follow."""
+    one, two = pair.overlaps()
+    base, adapter, _ = pair.looks
+    change = adapter.rouge2 - base.rouge2
+    lag = FOLLOWS * (adapter.rouge1 - base.rouge1) - change
+    said = f"falls {-change:.1f}" if change < 0 else f"gains only {change:.1f}"
+    words = f"ROUGE-2 {said}"
+    return _sure("bigrams", lag, FOLLOWS * one - two, 0.0, words)
+
+
+def _length(pair: Pair) -> Symptom | None:
+    """Outputs are longer or shorter than the references, and more so than the base's."""
+    base, adapter, _ = pair.sums
+    of_base, of_adapter, _ = pair.looks
+    far = [np.abs(np.log(np.maximum(s[:, 2], 0.5) / s[:, 3])) for s in (base, adapter)]
+    ratio, before = of_adapter.length_ratio, of_base.length_ratio
+    if 1 / LENGTH < ratio < LENGTH:
+        return None
+    amount = abs(np.log(max(ratio, 1e-3))) - abs(np.log(max(before, 1e-3)))
+    words = f"answers are {ratio:.1f} times as long as the references (the base's {before:.1f})"
+    return _sure("length", amount, far[1] - far[0], 0.0, words)
+
+
+def _repetition(pair: Pair) -> Symptom | None:
+    """More bigrams are repeats than in the base's outputs and in the references."""
+    base, adapter, wanted = (s[:, 5] / np.maximum(s[:, 4], 1) for s in pair.sums)
+    of_base, of_adapter, of_wanted = (look.repeats for look in pair.looks)
+    amount = of_adapter - max(of_base, of_wanted)
+    words = f"{100 * of_adapter:.0f} % of bigrams are repeats (the base's {100 * of_base:.0f} %)"
+    return _sure("repetition", amount, adapter - np.maximum(base, wanted), REPEATS, words)
+
+
+def _vocabulary(pair: Pair) -> Symptom | None:
+    """All outputs use the same few words, fewer than the base and than the references."""
+    base, adapter, wanted = (t.vocabularies for t in (pair.base, pair.adapter, pair.wanted))
+    of_base, of_adapter, of_wanted = (look.vocabulary for look in pair.looks)
+    with np.errstate(divide="ignore", invalid="ignore"):  # infinite where no word repeats
+        amount = float(np.log(min(of_base, of_wanted) / of_adapter))
+        amounts = np.log(np.minimum(base, wanted) / adapter)
+    words = f"its vocabulary shrinks to {of_adapter:.0f} effective words (the base's {of_base:.0f})"
+    return _sure("vocabulary", amount, np.nan_to_num(amounts), float(np.log(VOCABULARY)), words)
+
+
+def _sure(name: str, amount: float, drawn: Array, tolerance: float, words: str) -> Symptom | None:
+    """A symptom where the amount is beyond its tolerance and its interval above zero."""
+    tail = (1 - CONFIDENCE) / 2
+    low, high = (float(end) for end in np.quantile(drawn, [tail, 1 - tail]))
+    if not (amount > tolerance and low > 0):
+        return None
+    return Symptom(name, float(amount), (low, high), words)
+
+
+SYMPTOMS: tuple[Callable[[Pair], Symptom | None], ...] = (
+    _bigrams,
+    _length,
+    _repetition,
+    _vocabulary,
+)

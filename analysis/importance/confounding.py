@@ -1,0 +1,332 @@
+"""What α, rank and learning rate do together, and which single number says it best.
+
+LoRA adds (α / r) · B A to a weight, and under Adam a step of B A has the size learning rate · α / r
+whatever the gradient's, so the three parameters act largely through one product.  A share of "α"
+then depends on how widely each was searched: with the learning rate confined α carries the
+variance, with the learning rate wide it is the other way round.  Here the joint effect of the three
+is set beside each of them and each product of them, as alternative coordinates: how much of the
+joint effect does one column explain?
+
+rsLoRA's scale is α / √r (Kalajdzievski 2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.display import Displayed, Shown, confounding_shown
+from analysis.importance.chance import intervals
+from analysis.parallel import each
+from analysis.surrogates.encoding import Array, Column, Encoding, make_column
+from analysis.surrogates.fits import Fits
+from analysis.surrogates.gaussian_process import GaussianProcessSurrogate
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+ALIASES = {
+    "alpha": ("alpha", "lora_alpha"),
+    "rank": ("rank", "r", "lora_r", "lora_rank"),
+    "learning_rate": ("learning_rate", "lr"),
+}
+SAMPLE = 2048  # points of the joint effect at which a column is held against it
+BINS = 64
+Values = Mapping[str, Any]  # role -> value, or array of values
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A coordinate computed from several parameters; `compute` takes them by role."""
+
+    name: str
+    formula: str
+    roles: tuple[str, ...]
+    compute: Callable[[Values], Any]
+
+
+DERIVED = (
+    Derived("scale", "alpha / rank", ("alpha", "rank"), lambda v: v["alpha"] / v["rank"]),
+    Derived(
+        "rslora_scale",
+        "alpha / sqrt(rank)",
+        ("alpha", "rank"),
+        lambda v: v["alpha"] / np.sqrt(v["rank"]),
+    ),
+    Derived(
+        "effective_lr",
+        "learning_rate · alpha / rank",
+        ("alpha", "rank", "learning_rate"),
+        lambda v: v["learning_rate"] * v["alpha"] / v["rank"],
+    ),
+    Derived(
+        "rslora_effective_lr",
+        "learning_rate · alpha / sqrt(rank)",
+        ("alpha", "rank", "learning_rate"),
+        lambda v: v["learning_rate"] * v["alpha"] / np.sqrt(v["rank"]),
+    ),
+)
+
+WITHOUT_RANK = Derived(
+    "alpha_lr",
+    "learning_rate · alpha",
+    ("alpha", "learning_rate"),
+    lambda v: v["learning_rate"] * v["alpha"],
+)
+"""What both effective rates are, where every trial has the same rank and none says which."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How much of a joint effect one column explains.
+
+    `explained` is the part (0 to 1) of the joint effect's variance that a function of this column
+    alone reaches, with a 95 % interval; `held_out_r2` is what a surrogate predicts of held-out
+    trials when this column stands in for the whole group.
+    """
+
+    name: str
+    formula: str
+    uses: tuple[str, ...]
+    explained: float
+    ci: tuple[float, float]
+    held_out_r2: float
+
+
+@dataclass(frozen=True, repr=False)
+class Confounding(Displayed):
+    """The joint effect of a group of parameters and the columns that explain it, best first.
+
+    `joint` is the group's share of the total variance, interactions within it included;
+    `held_out_r2` is that of all parameters as they are.
+    """
+
+    group: tuple[str, ...]
+    joint: float
+    joint_ci: tuple[float, float]
+    held_out_r2: float
+    columns: tuple[Explanation, ...]
+
+    def _shown(self) -> Shown:
+        return confounding_shown(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document for `--json`."""
+        return {
+            "group": list(self.group),
+            "joint": self.joint,
+            "joint_ci": list(self.joint_ci),
+            "held_out_r2": self.held_out_r2,
+            "columns": [
+                {
+                    "name": c.name,
+                    "formula": c.formula,
+                    "uses": list(c.uses),
+                    "explained": c.explained,
+                    "ci": list(c.ci),
+                    "held_out_r2": c.held_out_r2,
+                }
+                for c in self.columns
+            ],
+        }
+
+
+def with_derived(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a trial's parameters and the derived columns that they determine."""
+    values = {role: point[n] for role, n in roles_in(point).items() if _is_factor(point[n])}
+    known = [d for d in _products(values) if all(role in values for role in d.roles)]
+    return {**point, **{d.name: float(d.compute(values)) for d in known}}
+
+
+def formula_of(name: str) -> str:
+    """Return how a derived coordinate is computed."""
+    return next(d.formula for d in (*DERIVED, WITHOUT_RANK) if d.name == name)
+
+
+def _products(roles: Container[str]) -> tuple[Derived, ...]:
+    return DERIVED if "rank" in roles else (WITHOUT_RANK,)
+
+
+def confounding(fits: Fits) -> Confounding | None:
+    """Return how α, rank and learning rate act together in N finished trials.
+
+    None where fewer than two of them varied, or where there are too few trials to fit anything.
+    The surrogate is the Gaussian process, whose joint effects are in closed form.
+    """
+    known = roles_in(factors(fits.distributions))
+    roles = {role: name for role, name in known.items() if name in fits.encoding.names}
+    if len(roles) < 2 or not fits.say_something:
+        return None
+    fixed = _fixed(fits, roles)
+    return explained_by(Group(fits, roles, fixed), _candidates(roles, fixed))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that act together, as they are fitted: which of them plays which role.
+
+    `fixed` holds the value of a role whose parameter hardly varied.
+    """
+
+    fits: Fits
+    roles: Mapping[str, str]
+    fixed: Mapping[str, Any]
+
+    @property
+    def columns(self) -> list[int]:
+        """Which columns of the encoding the group has, in the order of its roles."""
+        return [self.fits.encoding.names.index(name) for name in self.roles.values()]
+
+
+def explained_by(group: Group, candidates: Sequence[Derived]) -> Confounding:
+    """Return a group's joint effect, and what each candidate explains of it, best first."""
+    joint, explained = _explained_by_each(group, candidates)
+    encodings = [_stand_in(group, derived) for derived in candidates]
+    held_out = list(each(group.fits.held_out_r2_in, encodings))
+    columns = [
+        Explanation(
+            d.name,
+            d.formula,
+            tuple(group.roles[r] for r in d.roles if r in group.roles),
+            share,
+            ci,
+            r2,
+        )
+        for d, (share, ci), r2 in zip(candidates, explained, held_out, strict=True)
+    ]
+    return Confounding(
+        tuple(group.roles.values()),
+        *joint,
+        group.fits.held_out_r2,
+        tuple(sorted(columns, key=lambda c: -c.explained)),
+    )
+
+
+def _explained_by_each(
+    group: Group, candidates: Sequence[Derived]
+) -> tuple[tuple[float, tuple[float, float]], list[tuple[float, tuple[float, float]]]]:
+    """Return (share, interval) of the joint effect, and of each candidate's part in it."""
+    fits, places = group.fits, group.columns
+    columns = [fits.encoding.columns[j] for j in places]
+    units, by_role = _sample(columns, list(group.roles), fits.seed)
+    values = {**group.fixed, **by_role}
+    derived = [np.asarray(d.compute(values), dtype=float) for d in candidates]
+    estimate = _parts(fits.whole, places, units, derived)
+    low, high = np.zeros_like(estimate), np.ones_like(estimate)
+    if fits.resamples > 1:
+        refits = list(each(lambda part: _parts(part, places, units, derived), fits.parts))
+        low, high = intervals(estimate, np.stack(refits), fits.part)
+    rows = [
+        (float(e), (float(lo), float(hi))) for e, lo, hi in zip(estimate, low, high, strict=True)
+    ]
+    return rows[0], rows[1:]
+
+
+def _parts(
+    fitted: GaussianProcessSurrogate, group: Sequence[int], units: Array, columns: Sequence[Array]
+) -> Array:
+    """Return the joint effect's share of all variance, and each column's part of that effect."""
+    effect = fitted.marginal_mean(group, units)
+    joint = float(effect.var()) / fitted.shares(pairs=False).variance
+    return np.array([min(joint, 1.0), *(correlation_ratio(column, effect) for column in columns)])
+
+
+def correlation_ratio(column: Array, effect: Array) -> float:
+    """Return the part of (M,) effects' variance between groups of equal, or similar, column value.
+
+    More than BINS distinct values are cut into BINS groups of equal size.  Adjusted for the number
+    of groups, as ω² is, so that an unrelated column explains nothing.
+    """
+    if effect.var() == 0:
+        return 0.0
+    distinct, group = np.unique(np.round(np.log(column), 9), return_inverse=True)
+    if len(distinct) > BINS:
+        rank = np.empty(len(column), dtype=int)
+        rank[np.argsort(column, kind="stable")] = np.arange(len(column))
+        group = rank * BINS // len(column)
+    size = np.bincount(group)
+    mean = np.bincount(group, effect) / np.maximum(size, 1)
+    within = float(np.mean((effect - mean[group]) ** 2)) / float(effect.var())
+    groups = int((size > 0).sum())
+    return float(np.clip(1.0 - within * (len(effect) - 1) / max(len(effect) - groups, 1), 0.0, 1.0))
+
+
+def _candidates(roles: Mapping[str, str], fixed: Mapping[str, Any]) -> list[Derived]:
+    """Return each varied parameter by itself, and each product of two or more varied ones."""
+    single = [Derived(name, name, (role,), itemgetter(role)) for role, name in roles.items()]
+    known = {*roles, *fixed}
+    joint = [
+        d
+        for d in _products(known)
+        if known.issuperset(d.roles) and sum(r in roles for r in d.roles) > 1
+    ]
+    return [*single, *joint]
+
+
+def _sample(
+    columns: Sequence[Column], roles: Sequence[str], seed: int
+) -> tuple[Array, dict[str, Array]]:
+    """Return SAMPLE positions (M, |U|) of a scrambled Sobol sequence and their values by role."""
+    from scipy.stats import qmc
+
+    raw = qmc.Sobol(len(columns), rng=np.random.default_rng([seed, 8])).random(SAMPLE)
+    units, values = np.empty_like(raw), {}
+    for i, (column, role) in enumerate(zip(columns, roles, strict=True)):
+        units[:, i], values[role] = column.at_quantiles(raw[:, i])
+    return units, values
+
+
+def _stand_in(group: Group, derived: Derived) -> Encoding:
+    """Return the trials with one derived column in place of the whole group."""
+    from optuna.distributions import FloatDistribution
+
+    by_role = {
+        role: np.array([p.get(name, np.nan) for p in group.fits.points])
+        for role, name in group.roles.items()
+    }
+    value = np.asarray(derived.compute({**group.fixed, **by_role}), dtype=float)
+    value = np.where(np.isfinite(value), value, np.nanmedian(value))
+    low, high = float(value.min()), float(value.max())
+    column = make_column(derived.name, FloatDistribution(low, high, log=True))
+    unit = np.array([column.to_unit(v) for v in value])
+    encoding = group.fits.encoding
+    others = [j for j in range(len(encoding.columns)) if j not in group.columns]
+    return replace(
+        encoding,
+        columns=(column, *(encoding.columns[j] for j in others)),
+        units=np.column_stack([unit, encoding.units[:, others]]),
+    )
+
+
+def _fixed(fits: Fits, roles: Mapping[str, str]) -> dict[str, Any]:
+    """Return the value of every role whose parameter is there but hardly varied."""
+    result = {}
+    for role, name in roles_in(factors(fits.distributions)).items():
+        seen = [p[name] for p in fits.points if name in p]
+        if role not in roles and seen:
+            result[role] = float(np.median(seen))
+    return result
+
+
+def factors(distributions: Mapping[str, BaseDistribution]) -> list[str]:
+    """Return the parameters whose values are all numbers above zero: others make no product."""
+    return [name for name, d in distributions.items() if all(map(_is_factor, _least(d)))]
+
+
+def _least(distribution: Any) -> tuple[Any, ...]:
+    """Return the choices, or the lower end of a range."""
+    return getattr(distribution, "choices", None) or (distribution.low,)
+
+
+def _is_factor(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+
+
+def roles_in(names: Container[str]) -> dict[str, str]:
+    """Return which of these parameters play which role: alpha, rank, learning_rate."""
+    found = {role: next((n for n in known if n in names), None) for role, known in ALIASES.items()}
+    return {role: name for role, name in found.items() if name is not None}

@@ -1,0 +1,303 @@
+"""Other questions than fANOVA's, each labelled with the question that it answers.
+
+- PED-ANOVA (Watanabe, Bansal, Hutter, IJCAI 2023; Optuna's implementation): what takes a trial into
+  the best fraction?  Its shares are of a divergence, not of a variance, and add up to one even on
+  pure noise: read it only where the importances are reliable.
+- Ablation (Fawcett, Hoos 2016): on the way from a default to the best configuration, which changes
+  bought the gain?  The path is greedy and priced by the surrogate (Biedenkapp et al. 2017).
+- Local importance (Biedenkapp, Marben, Lindauer, Hutter, LION 2018): around the best configuration,
+  how much does each parameter still move the result, everything else held?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.display import Displayed, Shown, answer_shown
+from analysis.importance.chance import doubts
+from analysis.surrogates.choice import Surrogate, choose, fit, r2_in_words
+from analysis.surrogates.encoding import Array, Column, Encoding, encode
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+LABELS = {"gp": "Gaussian process", "forest": "random forest"}
+MIN_BEST = 5  # trials that the best fraction must hold for PED-ANOVA to mean something
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change on the way from the default to the best, and what the surrogate expects of it."""
+
+    name: str
+    before: Any
+    after: Any
+    predicted: float
+    gain: float
+
+
+@dataclass(frozen=True, repr=False)
+class Answer(Displayed):
+    """One method's answer, and the question it answers.
+
+    `shares` holds one number a parameter, largest first; for `ablation` it is the gain in the
+    objective's unit, and `steps` has the way.  `reasons` say why not to believe it; `remarks` what
+    it rests on.
+    """
+
+    method: str
+    question: str
+    shares: dict[str, float]
+    reasons: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    objective: str = "value"
+    direction: str = "maximize"
+
+    def _shown(self) -> Shown:
+        return answer_shown(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document for `--json`."""
+        return {
+            "objective": self.objective,
+            "direction": self.direction,
+            "method": self.method,
+            "question": self.question,
+            "reliable": not self.reasons,
+            "reasons": list(self.reasons),
+            "parameters": [{"name": n, "importance": s} for n, s in self.shares.items()],
+            "steps": [asdict(step) for step in self.steps],
+            "remarks": list(self.remarks),
+        }
+
+
+@dataclass(frozen=True)
+class Model:
+    """A surrogate fitted to a study's trials, and what is needed to ask it about points."""
+
+    encoding: Encoding
+    surrogate: Surrogate
+    points: Sequence[Mapping[str, Any]]
+    values: Array
+    sign: float  # +1 where larger is better
+    held_out_r2: float
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why its answers cannot be believed; empty where they can."""
+        return tuple(doubts(len(self.values), len(self.encoding.columns), self.held_out_r2))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What its answers rest on."""
+        used = f"{len(self.values)} trials by a {LABELS[self.surrogate.name]}"
+        left_out = [f"{name} is left out: {why}" for name, why in self.encoding.excluded.items()]
+        left_out += [
+            f"{name} is inactive in {count} of {len(self.values)} trials: what it is worth there "
+            "is nothing"
+            for name, count in self.encoding.inactive.items()
+        ]
+        return (f"from {used}, held-out R² {r2_in_words(self.held_out_r2)}", *left_out)
+
+    @property
+    def best(self) -> Mapping[str, Any]:
+        """The point of the best trial."""
+        return self.points[int(np.argmax(self.sign * self.values))]
+
+    def at(self, point: Mapping[str, Any]) -> Array:
+        """Return a configuration's position, (D,); inactive parameters in the middle."""
+        return np.array(
+            [c.to_unit(point[c.name]) if c.name in point else 0.5 for c in self.encoding.columns]
+        )
+
+    def predict(self, units: Array) -> Array:
+        """Return the expected objective at (M, D) positions, on its own scale."""
+        return self.surrogate.predict(units)
+
+
+def model_of(
+    points: Sequence[Mapping[str, Any]],
+    values: ArrayLike,
+    distributions: Mapping[str, BaseDistribution],
+    direction: str = "maximize",
+    surrogate: str = "auto",
+    seed: int = 0,
+) -> Model:
+    """Fit the better surrogate to N finished trials.
+
+    Raises ValueError where there are fewer than five trials or nothing varies.
+    """
+    target = np.asarray(values, dtype=float)
+    finite = np.isfinite(target)
+    kept = [p for p, ok in zip(points, finite, strict=True) if ok]
+    encoding, target = encode(kept, distributions, seed), target[finite]
+    if len(target) < 5 or not encoding.columns or np.ptp(target) == 0:
+        raise ValueError(
+            f"no surrogate: {len(target)} finite values of {len(encoding.columns)} varied "
+            "parameters; at least 5 values that differ are needed"
+        )
+    choice = choose(surrogate, encoding, target, seed)
+    fitted = fit(choice.name, encoding, target, seed)
+    sign = 1.0 if direction == "maximize" else -1.0
+    return Model(encoding, fitted, kept, target, sign, choice.held_out_r2[choice.name])
+
+
+def local_importance(model: Model, around: Mapping[str, Any] | None = None) -> Answer:
+    """Return each parameter's share of the variance along the axes through one configuration.
+
+    The configuration is the best trial's unless given.  Shares add up to one: they say how the
+    remaining sensitivity is divided, not how large it is.
+    """
+    centre = model.at(around or model.best)
+    variances = []
+    for j, column in enumerate(model.encoding.columns):
+        grid = column.grid()
+        along = np.tile(centre, (len(grid), 1))  # (G, D)
+        along[:, j] = grid
+        weight = np.full(len(grid), 1 / len(grid)) if column.weights is None else column.weights
+        height = model.predict(along)
+        variances.append(float(weight @ (height - weight @ height) ** 2))
+    total = sum(variances)
+    shares = {
+        name: v / total if total else 0.0
+        for name, v in zip(model.encoding.names, variances, strict=True)
+    }
+    return Answer(
+        "local importance",
+        "around the best configuration, which parameter still moves the result?",
+        _largest_first(shares),
+        (*model.doubts, *(() if total else ("the surrogate is flat around this configuration",))),
+        model.remarks,
+    )
+
+
+def ablation(
+    model: Model, default: Mapping[str, Any], best: Mapping[str, Any] | None = None
+) -> tuple[Step, ...]:
+    """Return the greedy path from a default to the best configuration, one parameter a step.
+
+    At each step the change that the surrogate expects to gain most is made; `gain` is in the
+    objective's unit, positive where it improves.  Parameters that are equal in both, or inactive in
+    either, are no steps.
+    """
+    goal_point = model.best if best is None else best
+    here, goal = model.at(default), model.at(goal_point)
+    names = model.encoding.names
+    left = [
+        j
+        for j, name in enumerate(names)
+        if name in default and name in goal_point and here[j] != goal[j]
+    ]
+    value = float(model.predict(here[None])[0])
+    path = []
+    while left:
+        tries = np.tile(here, (len(left), 1))
+        tries[np.arange(len(left)), left] = goal[left]
+        predicted = model.predict(tries)
+        chosen = int(np.argmax(model.sign * predicted))
+        j, after = left.pop(chosen), float(predicted[chosen])
+        here = tries[chosen]
+        gain = model.sign * (after - value)
+        path.append(Step(names[j], default[names[j]], goal_point[names[j]], after, gain))
+        value = after
+    return tuple(path)
+
+
+def gain(
+    model: Model,
+    default: Mapping[str, Any],
+    best: Mapping[str, Any] | None = None,
+    remarks: Sequence[str] = (),
+) -> Answer:
+    """Return `ablation` as an answer: what each change on the way to the best is worth."""
+    steps = ablation(model, default, best)
+    return Answer(
+        "ablation",
+        "on the way from the default to the best configuration, which changes bought the gain?",
+        {step.name: step.gain for step in steps},
+        (*model.doubts, *(() if steps else ("the default is the best configuration",))),
+        (*remarks, *model.remarks),
+        steps,
+    )
+
+
+def starting_point(
+    default: Mapping[str, Any] | None, parameters: Sequence[Column]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return where an ablation starts, a value a parameter, and in words where that comes from.
+
+    A value of the default that lies in the search space is taken; where it has none, the middle of
+    the parameter's range.
+    """
+    columns = {column.name: column for column in parameters}
+    given = {n: v for n, v in (default or {}).items() if n in columns and columns[n].holds(v)}
+    middle = {name: column.middle for name, column in columns.items() if name not in given}
+    remarks = ["it starts at the default LoRA" if given else "it starts in the middle of the space"]
+    if given and middle:
+        values = ", ".join(f"{name} {value}" for name, value in middle.items())
+        remarks.append(f"the default has no value in the space for these, middle taken: {values}")
+    return {name: {**given, **middle}[name] for name in columns}, tuple(remarks)
+
+
+def ped_anova(
+    points: Sequence[Mapping[str, Any]],
+    values: ArrayLike,
+    distributions: Mapping[str, BaseDistribution],
+    direction: str = "maximize",
+    quantile: float = 0.1,
+) -> Answer:
+    """Return Optuna's PED-ANOVA shares for reaching the best `quantile` of the trials."""
+    if not 0.0 < quantile < 1.0:
+        raise ValueError(f"quantile must be between 0 and 1 but got {quantile}")
+    target = np.asarray(values, dtype=float)
+    finite = np.isfinite(target)
+    kept = [(dict(p), v) for p, v, ok in zip(points, target, finite, strict=True) if ok]
+    best = int(np.ceil(quantile * len(kept)))
+    reasons = []
+    if best < MIN_BEST:
+        reasons.append(
+            f"the best {quantile:.0%} are {best} of {len(kept)} trials; "
+            f"at least {MIN_BEST} are needed"
+        )
+    question = f"what takes a trial into the best {quantile:.0%}?"
+    if len(kept) < 2 or len({v for _, v in kept}) < 2:
+        return Answer("PED-ANOVA", question, {}, (*reasons, "nothing varies"))
+    shares = _optunas_ped_anova(kept, distributions, direction, quantile)
+    remarks = ["its shares add up to one even where nothing matters"]
+    if without := [name for name in distributions if name not in shares]:
+        remarks.append(f"no share for {', '.join(without)}: not active in every trial")
+    return Answer("PED-ANOVA", question, _largest_first(shares), tuple(reasons), tuple(remarks))
+
+
+def _optunas_ped_anova(
+    trials: Sequence[tuple[dict[str, Any], float]],
+    distributions: Mapping[str, BaseDistribution],
+    direction: str,
+    quantile: float,
+) -> dict[str, float]:
+    import optuna
+
+    chatter = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # or it announces the study below
+    study = optuna.create_study(direction="maximize" if direction == "maximize" else "minimize")
+    optuna.logging.set_verbosity(chatter)
+    study.add_trials(
+        [
+            optuna.trial.create_trial(
+                params=point, distributions={n: distributions[n] for n in point}, value=value
+            )
+            for point, value in trials
+        ]
+    )
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=quantile)
+    return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+
+
+def _largest_first(shares: Mapping[str, float]) -> dict[str, float]:
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))

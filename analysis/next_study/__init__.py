@@ -1,0 +1,1 @@
+"""What to search next: the evidence of one study becomes the search space of the next."""

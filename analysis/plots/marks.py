@@ -1,0 +1,262 @@
+"""The pieces that figures are drawn from: dots, violins, baselines, a parameter's own axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from optuna.trial import FrozenTrial
+
+from analysis.plots.palette import BEST, INK, MUTED, ON_LINES, PAPER, TRIAL, colour_of, shortened
+from analysis.plots.slices import Slice
+from analysis.studies.study_data import StudyData
+from study.metrics import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import Collection
+
+    from analysis.importance.compute import Marginal
+
+FEW = 3  # fewer different values than this make no violin
+MANY = 800  # dots or more are small and faint, so that where they are dense can be seen
+BOXED = 8  # as many values as give quartiles that mean something
+FAR = 6.0  # values further from the middle half than this many times its width leave the axis
+WELL_SPREAD = ((1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
+
+
+def dots(
+    ax: Axes, x: Array, y: Array, enqueued: Sequence[bool], numbers: Sequence[int] = ()
+) -> None:
+    """One dot a trial; a hollow diamond where somebody chose the point by hand."""
+    by_hand, which = np.array(enqueued, dtype=bool), np.array(numbers, dtype=int)
+    style: dict[str, Any] = {"s": 13, "color": TRIAL, "alpha": 0.75, "linewidths": 0}
+    style |= {"s": 6, "alpha": 0.4} if len(x) > MANY else {}
+    if (~by_hand).any():
+        drawn = ax.scatter(x[~by_hand], y[~by_hand], label="trial", **style)
+        of_trials(drawn, which[~by_hand] if len(which) else which)
+    style = {"s": 20, "marker": "D", "facecolors": "none", "edgecolors": TRIAL, "linewidths": 1.0}
+    if by_hand.any():
+        drawn = ax.scatter(x[by_hand], y[by_hand], label="enqueued by hand", **style)
+        of_trials(drawn, which[by_hand] if len(which) else which)
+
+
+def of_trials(marks: Collection, numbers: Iterable[int], study: int | None = None) -> None:
+    """Note which trial each mark stands for; the page shows it to who points at the mark.
+
+    Where several studies are on a page, `study` is the place of the trials' own among them.
+    """
+    if known := " ".join(trial_key(number, study) for number in numbers):
+        marks.set_gid(f"trial:{known}")
+
+
+def trial_key(number: int | str, study: int | None = None) -> str:
+    """What marks and table rows of one trial are called on a page."""
+    return str(number) if study is None else f"{study}:{number}"
+
+
+def mark_best(ax: Axes, data: StudyData, shown: Slice, x: Array) -> None:
+    """A large dot for the best trial of the slice's objective."""
+    best = next(iter(data.ranked(shown.objective)), None)
+    if best is not None and best.number in shown.numbers:
+        place = shown.numbers.index(best.number)
+        style: dict[str, Any] = {
+            "s": 42,
+            "color": BEST,
+            "linewidths": 0,
+            "zorder": 4,
+            "clip_on": False,
+        }
+        drawn = ax.scatter(x[place], shown.y[place], label=f"best (trial {best.number})", **style)
+        of_trials(drawn, [best.number])
+
+
+def front(
+    ax: Axes, x: Array, y: Array, numbers: Sequence[int], label: str, drawstyle: str = "default"
+) -> None:
+    """The trials that no other beats, joined by a line; each knows its number."""
+    style: dict[str, Any] = {"color": BEST, "lw": 1.0, "drawstyle": drawstyle, "zorder": 2.5}
+    ax.plot(x, y, label=label, **style)
+    of_trials(ax.scatter(x, y, s=18, color=BEST, linewidths=0, zorder=3), numbers)
+
+
+def baseline_lines(ax: Axes, data: StudyData, objective: str) -> None:
+    """A level line for each baseline that knows this objective."""
+    for name, dashes in zip(data.baselines, (":", "--", "-.", "-."), strict=False):
+        value = data.baseline_value(name, objective)
+        if value is not None and np.isfinite(value):
+            label = shortened(name)
+            ax.axhline(value, color=colour_of(name), ls=dashes, lw=1.1, label=label, zorder=1.5)
+
+
+def mean_effect(ax: Axes, shown: Slice, marginal: Marginal) -> None:
+    """The marginal with its band; separate marks where the levels have no order."""
+    mean, low, high = marginal.mean, marginal.low, marginal.high
+    x = [shown.levels.index(v) if shown.levels else v for v in marginal.values]
+    if marginal.is_categorical:
+        ax.errorbar(x, mean, [mean - low, high - mean], fmt="_", color=INK, lw=1.0, ms=14)
+        return
+    ax.fill_between(x, low, high, color=MUTED, alpha=0.2, linewidth=0)
+    ax.plot(x, mean, color=INK, lw=1.2)
+
+
+def keep_in_view(ax: Axes, y: Array) -> None:
+    """Let far outliers leave the axis, and say how many: they would flatten everything else."""
+    if len(y) < 8:
+        return
+    low, high = np.quantile(y, [0.25, 0.75])
+    reach = FAR * (high - low)
+    inside = (y >= low - reach) & (y <= high + reach)
+    if reach == 0 or inside.all():
+        return
+    kept = y[inside]
+    room = 0.06 * max(np.ptp(kept), 1e-12)
+    ax.set_ylim(kept.min() - room, kept.max() + room)
+    note = f"{(~inside).sum()} outside the axis"
+    style: dict[str, Any] = {"ha": "right", "color": MUTED, "bbox": ON_LINES}
+    ax.annotate(note, (1, 0), (-2, 3), "axes fraction", "offset points", **style)
+
+
+def violins(ax: Axes, groups: Mapping[str, Array], colours: Mapping[str, str]) -> None:
+    """Violins of the groups with enough different values, with median and quartiles as a box."""
+    width = min(0.8, 0.25 * len(groups))
+    bodies(ax, list(groups.values()), [colours[name] for name in groups], width)
+    for place, y in enumerate(groups.values()):
+        if len(y):
+            ends = [place - 0.28 * width, place + 0.28 * width]
+            ax.plot(ends, [np.median(y)] * 2, color=INK, lw=1.5, zorder=3)
+        if len(y) >= BOXED:
+            ax.plot([place] * 2, np.quantile(y, [0.25, 0.75]), color=INK, lw=3, alpha=0.35)
+
+
+def bodies(
+    ax: Axes, groups: Sequence[Array], colours: Sequence[str], width: float, orient: str = "v"
+) -> None:
+    """The bodies of the violins, at 0, 1, … upwards or (`orient` h) sideways, one colour each."""
+    import seaborn
+
+    places, values = _stacked(groups)
+    if not len(values):
+        return
+    drawn = np.unique(places)
+    gap = np.diff(drawn).min() if len(drawn) > 1 else 1.0
+    x, y = (places, values) if orient == "v" else (values, places)
+    style: dict[str, Any] = {"saturation": 1, "cut": 0, "inner": None, "density_norm": "width"}
+    style |= {"linewidth": 0.8, "alpha": 0.28, "native_scale": True, "orient": orient}
+    style |= {"color": TRIAL, "width": width / gap}  # seaborn's unit is the smallest distance
+    known = len(ax.collections)
+    seaborn.violinplot(x=x, y=y, ax=ax, **style)
+    for body, place in zip(ax.collections[known:], drawn, strict=True):
+        body.set(facecolor=colours[int(place)], edgecolor=colours[int(place)])
+
+
+def _stacked(groups: Sequence[Array]) -> tuple[Array, Array]:
+    """Places and values, both (N,), of the groups that make a violin."""
+    enough = [(place, y) for place, y in enumerate(groups) if len(np.unique(y)) >= FEW]
+    places = [np.full(len(y), float(place)) for place, y in enough]
+    empty = np.empty(0)
+    return np.concatenate([empty, *places]), np.concatenate([empty, *[y for _, y in enough]])
+
+
+def parameter_axis(ax: Axes, shown: Slice) -> None:
+    """The x axis of a slice: its levels by name, or its range on its own scale."""
+    ax.set_xlabel(shortened(shown.parameter, 40))
+    if shown.levels:
+        level_axis(ax, [shortened(tick(value), 14) for value in shown.levels])
+    elif shown.is_log and len(shown.x) and shown.x.min() > 0:
+        log_ticks(ax, "x", shown.x)
+
+
+def level_axis(ax: Axes, labels: Sequence[str]) -> None:
+    """Levels at 0, 1, 2 …, slanted where they would run into each other."""
+    crowded = sum(map(len, labels)) > 34
+    ax.set_xticks(range(len(labels)), labels)
+    if crowded:
+        ax.tick_params("x", rotation=35)
+        for label in ax.get_xticklabels():
+            label.set_horizontalalignment("right")
+    ax.set_xlim(-0.6, len(labels) - 0.4)
+    ax.grid(axis="x", visible=False)
+
+
+def log_ticks(ax: Axes, which: str, at: Array) -> None:
+    """Make "x" or "y" logarithmic over positive places, with numbers that a person would write."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    getattr(ax, f"set_{which}scale")("log")
+    if at.max() / at.min() < 50:  # decades alone would leave an axis without a number
+        axis.set_major_locator(FixedLocator(list(_nice_ticks(at.min(), at.max()))))
+        axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+
+
+def _nice_ticks(low: float, high: float) -> Array:
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    ticks = decades
+    for steps in WELL_SPREAD:
+        ticks = np.outer(decades, steps).ravel()
+        ticks = ticks[(ticks >= low * 0.98) & (ticks <= high * 1.02)]
+        if len(ticks) >= 3:
+            break
+    return ticks
+
+
+def tick(value: Any) -> str:
+    """A level or a place on an axis, small numbers as powers."""
+    if not isinstance(value, float) or not np.isfinite(value):
+        return str(value)
+    if value and not 1e-3 <= abs(value) < 1e5:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{value:.3g}"
+
+
+def curves(ax: Axes, trials: Sequence[FrozenTrial], colour: str, label: str, width: float) -> None:
+    """The reports of several trials over their steps, as one collection of lines."""
+    reports = {t.number: sorted(t.intermediate_values.items()) for t in trials}
+    finite = {n: [(step, y) for step, y in line if np.isfinite(y)] for n, line in reports.items()}
+    known = {number: line for number, line in finite.items() if line}
+    lines(ax, list(known.values()), colour, label, width, list(known))
+
+
+def lines(
+    ax: Axes,
+    points: Sequence[Any],
+    colour: str,
+    label: str,
+    width: float,
+    numbers: Sequence[int] = (),
+) -> None:
+    """Lines of (step, value) as one collection, each that of a trial where `numbers` are given."""
+    from matplotlib.collections import LineCollection
+
+    if not points:
+        return
+    is_one_of_many = width < 1
+    style: dict[str, Any] = {"colors": colour, "linewidths": width, "label": label}
+    style |= {"alpha": 0.5 if is_one_of_many else 1.0, "zorder": 2 if is_one_of_many else 3}
+    drawn = LineCollection(points, **style)
+    of_trials(drawn, numbers)
+    ax.add_collection(drawn)
+    ax.autoscale_view()
+
+
+def jitter(count: int, width: float) -> Array:
+    """A small sideways shift (count,), the same at every call."""
+    return np.random.default_rng(0).uniform(-width, width, count)
+
+
+def small_multiples(count: int) -> list[Axes]:
+    """The axes of a new figure of `count` panels, three in a row."""
+    import matplotlib.pyplot as plt
+
+    columns = min(max(count, 1), 3)
+    rows = max(-(-count // columns), 1)
+    size = (3.4 * columns, 2.8 * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    figure.set_facecolor(PAPER)
+    for ax in axes.flat[count:]:
+        ax.remove()
+    return list(axes.flat[:count])

@@ -1,0 +1,364 @@
+"""Figures of a study: a result in, `Axes` out.
+
+Nothing is computed here that a reader might want as a number: that stands in `analysis.studies`,
+`analysis.importance` and `analysis.comparison`.  Every function takes `ax` and returns it; without
+one it makes a figure of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from optuna.trial import FrozenTrial, TrialState
+
+from analysis.comparison.distillation import WEIGHT
+from analysis.display import own_names
+from analysis.importance.confounding import formula_of, with_derived
+from analysis.plots import marks
+from analysis.plots.palette import (
+    BASE,
+    BEST,
+    CHANCE,
+    INK,
+    MUTED,
+    PAIR,
+    TRIAL,
+    colour_of,
+    in_house_style,
+    label_of,
+    legend_above,
+    new_axes,
+    shortened,
+)
+from analysis.plots.slices import Slice, slice_of, varied_parameters
+from analysis.studies.study_data import MAXIMIZE, StudyData, is_enqueued
+from study.metrics import METRICS, Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from analysis.comparison.bootstrap import Score
+    from analysis.comparison.distillation import Distillation
+    from analysis.importance.compute import (
+        Importances,
+        InteractionImportance,
+        Marginal,
+        ParameterImportance,
+    )
+
+MAX_BARS, MAX_PAIRS, SMALLEST_PAIR = 14, 3, 0.02
+MAX_DOTS = 400  # more examples than this are shown by their violin alone
+
+
+@in_house_style
+def plot_importances(
+    result: Importances, ax: Axes | None = None, bars: int = MAX_BARS, *, legend: bool = True
+) -> Axes:
+    """Bars of the main effects with 95 % intervals and chance lines, then the largest pairs."""
+    ax = new_axes(ax)
+    pairs = [i for i in result.interactions if i.importance >= SMALLEST_PAIR][:MAX_PAIRS]
+    every = [*(p.importance for p in result.parameters), *(i.importance for i in pairs)]
+    least = min(sorted(every, reverse=True)[:bars], default=0.0)
+    pairs = [pair for pair in pairs if pair.importance >= least]
+    parameters = result.parameters[: bars - len(pairs)]
+    for row, p in enumerate(parameters):
+        ax.barh(row, p.importance, 0.55, color=TRIAL if p.significant else BASE)
+        ax.plot([p.null, p.null], [row - 0.42, row + 0.42], color=CHANCE, lw=1.6)
+    for row, pair in enumerate(pairs, len(parameters)):
+        ax.barh(row, pair.importance, 0.55, color=PAIR)
+    effects: list[ParameterImportance | InteractionImportance] = [*parameters, *pairs]
+    for row, effect in enumerate(effects):
+        ci = effect.ci or (effect.importance, effect.importance)
+        ax.plot(ci, [row, row], color=INK, lw=1.1)
+        end = (max(ci[1], effect.importance), row)
+        ax.annotate(
+            f"{effect.importance:.2f}", end, (5, 0), textcoords="offset points", va="center"
+        )
+    names = [shortened(p.name) for p in parameters]
+    names += [" × ".join(shortened(n, 14) for n in pair.names) for pair in pairs]
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xlim=(0, 1.12), ylim=(len(names) - 0.4, -0.6), xticks=[0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    ax.set_xlabel(f"share of the variance of {shortened(label_of(result.objective))}")
+    ax.grid(axis="y", visible=False)
+    if legend:
+        legend_above(ax, _importance_handles(result, bool(pairs)), columns=2)
+    return ax
+
+
+def _importance_handles(result: Importances, pairs: bool) -> list[Any]:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    verdicts = {p.significant for p in result.parameters}
+    patches = {
+        "beyond chance": (TRIAL, True in verdicts),
+        "not beyond chance": (BASE, False in verdicts),
+        "of a pair beyond both": (PAIR, pairs),
+    }
+    lines = {"chance": (CHANCE, 1.6), "95 % interval": (INK, 1.1)}
+    return [Patch(color=c, label=label) for label, (c, shown) in patches.items() if shown] + [
+        Line2D([], [], color=c, lw=width, label=label) for label, (c, width) in lines.items()
+    ]
+
+
+@in_house_style
+def plot_history(data: StudyData, ax: Axes | None = None, objective: str | None = None) -> Axes:
+    """Every trial's value in the order of their numbers, and the best so far."""
+    ax = new_axes(ax)
+    index = data.index_of(objective)
+    trials = [t for t in data.complete if np.isfinite(t.values[index])]
+    numbers = np.array([t.number for t in trials])
+    values = np.array([t.values[index] for t in trials])
+    marks.dots(ax, numbers, values, [is_enqueued(t) for t in trials], list(numbers))
+    if len(values):
+        better = np.maximum if data.directions[index] == MAXIMIZE else np.minimum
+        best = better.accumulate(values)
+        ax.step(numbers, best, where="post", color=BEST, lw=1.4, label="best so far")
+    _pruned(ax, data)
+    if np.ptp(ax.get_xlim()) < 1:  # one trial
+        ax.set_xlim(ax.get_xlim()[0] - 1, ax.get_xlim()[1] + 1)
+    marks.baseline_lines(ax, data, data.objectives[index])
+    marks.keep_in_view(ax, values)
+    ax.set(xlabel="trial", ylabel=shortened(label_of(data.objectives[index])))
+    ax.locator_params("x", integer=True)
+    legend_above(ax)
+    return ax
+
+
+def _pruned(ax: Axes, data: StudyData) -> None:
+    """Crosses at the last report of the pruned trials; several objectives have no reports."""
+    pruned = [t for t in data.frozen_trials if t.state == TrialState.PRUNED]
+    last = {
+        t.number: t.intermediate_values[max(t.intermediate_values)]
+        for t in pruned
+        if t.intermediate_values and len(data.objectives) == 1
+    }
+    if last:
+        style: dict[str, Any] = {"s": 16, "marker": "x", "color": MUTED, "lw": 0.9}
+        label = "pruned, at its last report"
+        marks.of_trials(ax.scatter(list(last), list(last.values()), label=label, **style), last)
+
+
+@in_house_style
+def plot_slice(
+    data: StudyData,
+    parameter: str,
+    ax: Axes | None = None,
+    objective: str | None = None,
+    marginal: Marginal | None = None,
+) -> Axes:
+    """One parameter against the objective, each dot a trial, with its mean effect if given."""
+    ax = new_axes(ax)
+    shown = slice_of(data, parameter, objective)
+    if marginal is not None:
+        marks.mean_effect(ax, shown, marginal)
+    x = shown.x + marks.jitter(len(shown.x), 0.12 if shown.levels else 0.0)
+    marks.dots(ax, x, shown.y, shown.enqueued, shown.numbers)
+    marks.mark_best(ax, data, shown, x)
+    marks.keep_in_view(ax, shown.y)
+    marks.parameter_axis(ax, shown)
+    ax.set_ylabel(shortened(label_of(shown.objective)))
+    return ax
+
+
+@in_house_style
+def plot_slices(
+    data: StudyData,
+    axes: Sequence[Axes] | None = None,
+    objective: str | None = None,
+    result: Importances | None = None,
+) -> list[Axes]:
+    """`plot_slice` for every parameter that varied, most important first where that is known."""
+    names = varied_parameters(data, result)
+    effects = {m.name: m for m in result.marginals} if result is not None else {}
+    axes = marks.small_multiples(len(names)) if axes is None else axes
+    return [
+        plot_slice(data, name, ax, objective, effects.get(name))
+        for name, ax in zip(names, axes, strict=False)
+    ]
+
+
+@in_house_style
+def plot_score_by_level(
+    data: StudyData, parameter: str, ax: Axes | None = None, objective: str | None = None
+) -> Axes:
+    """A violin of the objective for each level of a discrete parameter, with every trial as a dot.
+
+    Raises ValueError for a continuous parameter: `plot_slice` shows that one.
+    """
+    shown = slice_of(data, parameter, objective)
+    if not shown.levels:
+        raise ValueError(f"{parameter} has no levels: draw it with plot_slice")
+    ax = new_axes(ax)
+    groups = {str(i): shown.y[shown.x == i] for i in range(len(shown.levels))}
+    marks.violins(ax, groups, dict.fromkeys(groups, TRIAL))
+    x = shown.x + marks.jitter(len(shown.x), min(0.14, 0.05 * len(groups)))
+    marks.dots(ax, x, shown.y, shown.enqueued, shown.numbers)
+    marks.mark_best(ax, data, shown, x)
+    marks.baseline_lines(ax, data, shown.objective)
+    marks.keep_in_view(ax, shown.y)
+    marks.parameter_axis(ax, shown)
+    ax.set_ylabel(shortened(label_of(shown.objective)))
+    legend_above(ax)
+    return ax
+
+
+@in_house_style
+def plot_derived(
+    data: StudyData, name: str, ax: Axes | None = None, objective: str | None = None
+) -> Axes:
+    """A derived coordinate of `importance.confounding` against the objective, each dot a trial.
+
+    Raises KeyError where the parameters do not determine it.
+    """
+    ax = new_axes(ax)
+    trials = [t for t in data.complete if np.isfinite(data.value(t, objective))]
+    x = np.array([with_derived(t.params)[name] for t in trials], dtype=float)
+    y = np.array([data.value(t, objective) for t in trials], dtype=float)
+    shown = Slice(
+        parameter=formula_of(name),
+        objective=data.objectives[data.index_of(objective)],
+        x=x,
+        y=y,
+        numbers=tuple(t.number for t in trials),
+        enqueued=tuple(map(is_enqueued, trials)),
+        levels=(),
+        is_log=True,
+    )
+    marks.dots(ax, x, y, shown.enqueued, shown.numbers)
+    marks.mark_best(ax, data, shown, x)
+    marks.keep_in_view(ax, y)
+    marks.parameter_axis(ax, shown)
+    ax.set_ylabel(shortened(label_of(shown.objective)))
+    return ax
+
+
+@in_house_style
+def plot_best_against_baselines(scores: Sequence[Score], ax: Axes | None = None) -> Axes:
+    """Bars of `comparison.model_scores` with bootstrap intervals, grouped by split."""
+    ax = new_axes(ax)
+    splits = list(dict.fromkeys(s.split for s in scores))
+    names = list(dict.fromkeys(s.name for s in scores))
+    width = 0.8 / max(len(names), 1)
+    labels = dict.fromkeys(names, True)
+    for score in scores:
+        place = splits.index(score.split) + (names.index(score.name) - (len(names) - 1) / 2) * width
+        label = shortened(score.name) if labels.pop(score.name, False) else None
+        ax.bar(place, score.score, width * 0.86, color=colour_of(score.name), label=label)
+        ax.plot([place, place], score.ci, color=INK, lw=1.2)
+        text = f"{score.score:.1f}" if abs(score.score) >= 10 else f"{score.score:.2f}"
+        top = (place, max(score.ci[1], score.score))
+        ax.annotate(text, top, (0, 3), textcoords="offset points", ha="center")
+    ax.set_xticks(range(len(splits)), [f"{shortened(split)} examples" for split in splits])
+    ax.margins(y=0.12)
+    ax.set_ylabel(label_of(scores[0].metric) if scores else "")
+    ax.grid(axis="x", visible=False)
+    legend_above(ax)
+    return ax
+
+
+@in_house_style
+def plot_example_scores(scores: Mapping[str, Array], metric: str, ax: Axes | None = None) -> Axes:
+    """A violin of `comparison.example_scores` for each model: where the corpus score comes from."""
+    ax = new_axes(ax)
+    groups = {name: values[np.isfinite(values)] for name, values in scores.items()}
+    marks.violins(ax, groups, {name: colour_of(name) for name in groups})
+    for place, (name, values) in enumerate(groups.items()):
+        if len(values) <= MAX_DOTS:
+            x = place + marks.jitter(len(values), 0.1)
+            ax.scatter(x, values, s=4, color=colour_of(name), alpha=0.55, linewidths=0)
+    marks.level_axis(ax, [shortened(name) for name in groups])
+    ax.set_ylabel(f"{METRICS[metric].label} of one example")
+    return ax
+
+
+@in_house_style
+def plot_learning_curves(data: StudyData, ax: Axes | None = None) -> Axes:
+    """What every trial reported while it trained; pruned ones are grey and end in a cross."""
+    ax = new_axes(ax)
+    best = [data.best_trial] if data.best_trial is not None else []
+    trials = [t for t in data.frozen_trials if t.intermediate_values]
+    pruned = [t for t in trials if t.state == TrialState.PRUNED]
+    others = [t for t in trials if t not in pruned and t not in best]
+    marks.curves(ax, others, TRIAL, "trial", 0.7)
+    marks.curves(ax, pruned, MUTED, "pruned", 0.7)
+    marks.curves(ax, best, BEST, f"best (trial {best[0].number})" if best else "", 1.8)
+    ends = [max(t.intermediate_values) for t in pruned]
+    reached = [t.intermediate_values[end] for t, end in zip(pruned, ends, strict=True)]
+    crosses = ax.scatter(ends, reached, s=14, marker="x", color=MUTED, lw=0.8)
+    marks.of_trials(crosses, [t.number for t in pruned])
+    ax.set(xlabel="step", ylabel=f"{shortened(label_of(data.objective))} as reported")
+    marks.keep_in_view(ax, _reports(trials))
+    legend_above(ax)
+    return ax
+
+
+@in_house_style
+def plot_training_losses(data: StudyData, ax: Axes | None = None) -> Axes:
+    """Every trained model's training loss; a distilled one's holds its teacher's part."""
+    ax = new_axes(ax)
+    known = {
+        (row.role, row.trial_number, row.name): curve
+        for row in data.evaluations
+        if row.split == "dev"
+        and (curve := _curve(row.details.get("training_losses", ()))) is not None
+    }
+    trials = {n: c for (role, n, _), c in known.items() if role == "search" and n is not None}
+    if data.best_trial is not None and (best := data.best_trial.number) in trials:
+        marks.lines(ax, [trials.pop(best)], BEST, f"best (trial {best})", 1.6, [best])
+    marks.lines(ax, list(trials.values()), TRIAL, "trial", 0.7, list(trials))
+    for (role, _, name), curve in known.items():
+        if role == "baseline":
+            marks.lines(ax, [curve], colour_of(name), shortened(name), 1.6)
+    ax.set(xlabel="step", ylabel="training loss (nats)")
+    legend_above(ax)
+    return ax
+
+
+def _curve(points: Any) -> Array | None:
+    """Steps and losses (N, 2) as they were stored; None where that is no curve."""
+    try:
+        curve = np.array(points, dtype=float)
+    except (ValueError, TypeError):
+        return None
+    return curve if curve.ndim == 2 and curve.shape[1] == 2 else None
+
+
+@in_house_style
+def plot_weight_curve(data: StudyData, found: Distillation, ax: Axes | None = None) -> Axes:
+    """The objective over the teacher's weight: every trial, and the mean of each bin of weights."""
+    ax = plot_slice(data, WEIGHT, ax)
+    for part in found.curve:
+        ax.plot([part.low, part.high], [part.mean, part.mean], color=INK, lw=1.6, marker="|")
+        middle = (part.low + part.high) / 2
+        ax.plot([middle, middle], part.ci, color=INK, lw=1.1)
+    return ax
+
+
+def _reports(trials: Sequence[FrozenTrial]) -> Array:
+    reported = np.array([y for t in trials for y in t.intermediate_values.values()], dtype=float)
+    return np.asarray(reported[np.isfinite(reported)])
+
+
+@in_house_style
+def plot_pareto(data: StudyData, ax: Axes | None = None) -> Axes:
+    """The first two objectives against each other, and the trials that no other beats in all."""
+    ax = new_axes(ax)
+    trials = [t for t in data.ranked() if np.isfinite(t.values).all()]
+    x, y = (np.array([t.values[i] for t in trials]) for i in (0, 1))
+    marks.dots(ax, x, y, [is_enqueued(t) for t in trials], [t.number for t in trials])
+    best = [t for t in data.pareto_trials if np.isfinite(t.values).all()]
+    best.sort(key=lambda t: t.values)
+    if best:
+        x, y = (np.array([t.values[i] for t in best]) for i in (0, 1))
+        marks.front(ax, x, y, [t.number for t in best], "not beaten in every objective")
+    one, two = (shortened(label_of(name)) for name in data.objectives[:2])
+    ax.set(xlabel=one, ylabel=two)
+    legend_above(ax)
+    return ax
+
+
+def __dir__() -> list[str]:
+    return own_names(globals())

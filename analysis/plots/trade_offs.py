@@ -1,0 +1,127 @@
+"""Quality against what it costs: trainable parameters, time, memory.
+
+A study of one objective has such a front too: the trials that no other beats both in the objective
+and in a cost.  The costs are what the trials recorded of themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.display import own_names
+from analysis.plots import marks
+from analysis.plots.palette import colour_of as colour_of_model
+from analysis.plots.palette import in_house_style, label_of, legend_above, new_axes, shortened
+from analysis.studies.study_data import MAXIMIZE, StudyData, is_enqueued
+from analysis.studies.targets import SECONDS, value_of
+from study.metrics import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from optuna.trial import FrozenTrial
+
+COSTS = ("trainable_parameters", "train_seconds", "peak_memory_bytes", SECONDS)
+UNITS = {"train_seconds": "seconds of training", "peak_memory_bytes": "MB of peak memory"}
+SCALES = {"peak_memory_bytes": 1e-6}  # from what is stored to the unit that is shown
+SPREAD = 1.02  # a cost whose largest value is less than this times the smallest is no choice
+
+
+@dataclass(frozen=True)
+class TradeOff:
+    """One objective against one cost: x and y are (N,), N COMPLETE trials with both.
+
+    x is in the unit that `cost_label` names.
+    `front` holds the positions of the trials that no other beats in both, the cheapest first.
+    """
+
+    cost: str
+    objective: str
+    numbers: tuple[int, ...]
+    enqueued: tuple[bool, ...]
+    x: Array
+    y: Array
+    front: tuple[int, ...]
+
+
+def trade_offs(data: StudyData, objective: str | None = None) -> list[TradeOff]:
+    """Return the objective against every cost that differs between trials.
+
+    The wall-clock seconds of a trial stand in where its training was not timed, from a second up.
+    """
+    found = {cost: trade_off(data, cost, objective) for cost in COSTS}
+    kept = {cost: t for cost, t in found.items() if len(t.x) > 1 and _differs(t.x)}
+    if SECONDS in kept and ("train_seconds" in kept or kept[SECONDS].x.max() < 1):
+        del kept[SECONDS]
+    return [t for cost, t in kept.items() if cost not in data.objectives]
+
+
+def trade_off(data: StudyData, cost: str, objective: str | None = None) -> TradeOff:
+    """Return the objective against one number of which less is better."""
+    trials = [(t, cost_of(data, t, cost)) for t in data.ranked(objective)]
+    trials = [(t, x) for t, x in trials if np.isfinite(x) and np.isfinite(data.value(t, objective))]
+    index = data.index_of(objective)
+    sign = -1.0 if data.directions[index] == MAXIMIZE else 1.0
+    x = np.array([x for _, x in trials], dtype=float)
+    y = np.array([data.value(t, objective) for t, _ in trials], dtype=float)
+    return TradeOff(
+        cost,
+        data.objectives[index],
+        tuple(t.number for t, _ in trials),
+        tuple(is_enqueued(t) for t, _ in trials),
+        x,
+        y,
+        _front(x, sign * y),
+    )
+
+
+def _front(x: Array, loss: Array) -> tuple[int, ...]:
+    """Return the positions, cheapest first, at which the loss is lower than at any lower cost."""
+    front: list[int] = []
+    for place in np.lexsort((loss, x)):
+        if not front or loss[place] < loss[front[-1]]:
+            front.append(int(place))
+    return tuple(front)
+
+
+def _differs(values: Array) -> bool:
+    return bool(values.max() > SPREAD * max(values.min(), 0.0))
+
+
+@in_house_style
+def plot_trade_off(data: StudyData, found: TradeOff, ax: Axes | None = None) -> Axes:
+    """The objective of every trial over its cost, the front as a stepped line, the baselines."""
+    ax = new_axes(ax)
+    marks.dots(ax, found.x, found.y, found.enqueued, found.numbers)
+    at = list(found.front)
+    numbers = [found.numbers[place] for place in at]
+    label = "none better and cheaper"
+    marks.front(ax, found.x[at], found.y[at], numbers, label, drawstyle="steps-post")
+    for name in data.baselines:
+        x, y = (data.baseline_value(name, n) for n in (found.cost, found.objective))
+        if x and y is not None:  # the untrained base costs nothing, which no logarithm shows
+            style: dict[str, Any] = {"marker": "s", "s": 26, "linewidths": 0}
+            style["color"] = colour_of_model(name)
+            ax.scatter(x * SCALES.get(found.cost, 1.0), y, label=shortened(name), **style)
+    if found.x.min() > 0 and found.x.max() > 3 * found.x.min():
+        marks.log_ticks(ax, "x", found.x)
+    marks.keep_in_view(ax, found.y)
+    ax.set(xlabel=cost_label(found.cost), ylabel=shortened(label_of(found.objective)))
+    legend_above(ax)
+    return ax
+
+
+def cost_of(data: StudyData, trial: FrozenTrial, cost: str) -> float:
+    """What a COMPLETE trial cost, in the unit that `cost_label` names; NaN where it is unknown."""
+    return SCALES.get(cost, 1.0) * value_of(data, trial, cost)
+
+
+def cost_label(cost: str) -> str:
+    """A cost in words, with its unit."""
+    return UNITS.get(cost, cost.replace("_", " "))
+
+
+def __dir__() -> list[str]:
+    return own_names(globals())

@@ -1,0 +1,1 @@
+"""A study's database, journal or CSV as one frozen object."""

@@ -1,0 +1,67 @@
+"""A damaged database is refused in one line: neither read by half nor with a traceback.
+
+SQLite checks neither the bytes of a page nor the type of a value, so a flipped bit comes out as
+another number, a text in its place, or JSON that is none.  What the analysis rests on is looked at
+once, when a study is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from optuna.trial import TrialState
+
+from study.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.studies.study_data import StudyData
+
+EVALUATION_TYPES = (str, str, str, (int, type(None)), int, str, dict, dict)
+SCORE_TYPES = (str, str, float, str, int)
+"""The types of the fields of `EvaluationRow` and `ScoreRow`, in their order."""
+
+
+def check_whole(data: StudyData) -> None:
+    """Raise InputError where stored values cannot be a study's."""
+    problem = _problem(data)
+    if problem:
+        raise InputError(f"{data.target}: a damaged database: {problem}")
+
+
+def _problem(data: StudyData) -> str:
+    texts = [data.name, *data.distributions, *(n for t in data.frozen_trials for n in t.user_attrs)]
+    if not _are(texts, str):
+        return "a name that is no text"
+    if not _are((t.number for t in data.frozen_trials), int):
+        return "a trial whose number is none"
+    numbers = [(*(t.values or ()), *t.intermediate_values.values()) for t in data.frozen_trials]
+    if not _are(chain.from_iterable(numbers), (int, float)):
+        return "a value that is no number"
+    if not _are(chain.from_iterable(t.intermediate_values for t in data.frozen_trials), int):
+        return "a report whose step is no number"
+    for trial in data.frozen_trials:
+        values = trial.values
+        if trial.state == TrialState.COMPLETE and len(values or ()) != len(data.objectives):
+            return f"trial {trial.number} is complete, but has not one value an objective"
+    if not _match(data.evaluations, EVALUATION_TYPES) or not _match(data.score_rows, SCORE_TYPES):
+        return "an evaluation with a value of another type"
+    for split, texts_of in data.examples.items():
+        if not _are([split, *texts_of.sources, *texts_of.targets], str):
+            return "an example that is no text"
+        if len(texts_of.sources) != len(texts_of.targets):
+            return f"{len(texts_of.sources)} sources and {len(texts_of.targets)} references"
+    sections = (data.spec or {}).values()
+    flat = [s for s in sections if not isinstance(s, (Mapping, str, int, float))]
+    return "a study file without its sections" if flat else ""
+
+
+def _match(rows: Sequence[Any], types: Sequence[Any]) -> bool:
+    columns = zip(*(vars(row).values() for row in rows), strict=True)
+    return all(_are(column, kind) for column, kind in zip(columns, types, strict=False))
+
+
+def _are(values: Iterable[Any], kind: Any) -> bool:
+    """Say whether all values are of a type; column by column, because there may be a million."""
+    return all(issubclass(found, kind) for found in set(map(type, values)))

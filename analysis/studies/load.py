@@ -1,0 +1,151 @@
+"""Any study database as one frozen object: the door to every analysis, report and notebook.
+
+`load` reads what Optuna stored and, where this program ran the study, the tables beside it.  A
+database of anybody else has no scores, outputs or provenance, and everything else works on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from analysis.importance.question import (
+    answer_of,
+    capacity_of,
+    confounding_of,
+    importances_of,
+    surface_of,
+)
+from analysis.studies.integrity import check_whole
+from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData, Who, is_enqueued
+from study.errors import InputError
+from study.store import records
+from study.store.foreign import as_read, silent_about_choices
+from study.store.storage import engine_of, hidden, named_damage, open_read_only
+from study.store.trial_reading import best_ids, counts_by_state, read_trials, trial_ids
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+__all__ = [
+    "MAXIMIZE",
+    "MINIMIZE",
+    "StudyData",
+    "Who",
+    "answer_of",
+    "capacity_of",
+    "confounding_of",
+    "importances_of",
+    "is_enqueued",
+    "load",
+    "surface_of",
+]
+
+MOST_TRIALS = 10_000  # of a study that is read whole
+SAMPLED_TRIALS = 1_000  # drawn at random from a larger one: what a Gaussian process takes
+BEST_TRIALS = 100  # of a larger one, by each objective
+
+
+def load(
+    target: str | Path,
+    study_name: str | None = None,
+    *,
+    space: Any = None,
+    objective: str | None = None,
+    direction: str = MAXIMIZE,
+) -> StudyData:
+    """Read a study: from a run folder, an SQLite or journal file, a storage URL, or a CSV file.
+
+    A storage of several studies needs `study_name`; a CSV file needs `space` (name → Optuna
+    distribution) and the name of its `objective` column.  Of a study with more than MOST_TRIALS
+    trials a random sample is read and its best; the counts are of all.  Raises InputError, one
+    line a problem.
+    """
+    if str(target).lower().endswith(".csv") and "://" not in str(target):
+        from analysis.studies.results_csv import load_csv
+
+        return load_csv(Path(target), space, objective, direction, study_name)
+    where = hidden(str(target))
+    with named_damage(where), silent_about_choices():
+        storage = open_read_only(str(target))
+        engine = engine_of(storage)
+        frozen = _choose(storage.get_all_studies(), study_name, where)
+        directions = tuple(
+            MAXIMIZE if d.name == "MAXIMIZE" else MINIMIZE for d in frozen.directions
+        )
+        data = StudyData(
+            name=frozen.study_name,
+            target=where,
+            objectives=_objective_names(frozen, len(directions)),
+            directions=directions,
+            attributes=frozen.user_attrs,
+            **(trials := _trials_of(storage, engine, frozen._study_id, directions)),
+            **_recorded(engine, frozen._study_id, trials),
+        )
+        check_whole(data)
+    return data
+
+
+def _trials_of(
+    storage: Any, engine: Engine | None, study_id: int, directions: Sequence[str]
+) -> dict[str, Any]:
+    """The trials; of a study with more than MOST_TRIALS a sample, its best, and the counts."""
+    if engine is None:
+        read = storage.get_all_trials(study_id, deepcopy=False)
+        return {"frozen_trials": tuple(map(as_read, read))}
+    ids = trial_ids(engine, study_id)
+    if len(ids) <= MOST_TRIALS:
+        return {"frozen_trials": tuple(read_trials(engine, ids))}
+    drawn = Random(len(ids)).sample(ids, SAMPLED_TRIALS)
+    leaders = [
+        best_ids(engine, study_id, BEST_TRIALS, objective, way == MAXIMIZE)
+        for objective, way in enumerate(directions)
+    ]
+    return {
+        "frozen_trials": tuple(read_trials(engine, drawn)),
+        "leaders": tuple(read_trials(engine, sorted(set().union(*leaders)))),
+        "all_counts": counts_by_state(engine, study_id),
+    }
+
+
+def _choose(studies: Sequence[Any], study_name: str | None, where: str) -> Any:
+    names = [study.study_name for study in studies]
+    if not studies:
+        raise InputError(f"{where}: holds no study")
+    if study_name is None and len(studies) == 1:
+        return studies[0]
+    if study_name not in names:
+        problem = "holds several studies" if study_name is None else f"no study {study_name!r}"
+        raise InputError(f"{where}: {problem}; choose by --study-name: {', '.join(names)}")
+    return studies[names.index(study_name)]
+
+
+def _objective_names(frozen: Any, count: int) -> tuple[str, ...]:
+    """Optuna's metric names, our own mark, or plain numbers; always distinct."""
+    for names in (
+        frozen.system_attrs.get("study:metric_names"),
+        frozen.user_attrs.get("objectives"),
+    ):
+        if isinstance(names, list) and len(names) == count == len(set(map(str, names))):
+            return tuple(map(str, names))
+    return ("value",) if count == 1 else tuple(f"value_{i}" for i in range(count))
+
+
+def _recorded(
+    engine: Engine | None, study_id: int, trials: Mapping[str, Sequence[Any]]
+) -> dict[str, Any]:
+    """What our own tables say about the study and its trials; nothing where there are none."""
+    if engine is None or not records.has_tables(engine):
+        return {}
+    read = [trial.number for name in ("frozen_trials", "leaders") for trial in trials.get(name, ())]
+    numbers = read if "leaders" in trials else None
+    return {
+        "spec_text": records.read_spec(engine, study_id),
+        "provenance": records.read_provenance(engine, study_id),
+        "evaluations": tuple(records.read_evaluations(engine, study_id, trials=numbers)),
+        "score_rows": tuple(records.read_scores(engine, study_id, trials=numbers)),
+        "examples": records.read_examples(engine, study_id),
+        "engine": engine,
+    }

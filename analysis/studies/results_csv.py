@@ -1,0 +1,207 @@
+"""Results that no Optuna kept: a CSV file, one row a trial, with a declared search space.
+
+The space must be declared because a table of values does not say what could have been drawn: an
+importance is a share of the variance over the whole space.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData
+from search_spaces.unit_cube import in_words
+from study.errors import InputError
+from study.store.foreign import usable
+
+MAX_PROBLEMS = 10
+MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "None"})
+Row = Mapping[str, str]
+
+
+def load_csv(
+    path: Path, space: Any, objective: str | None, direction: str, study_name: str | None
+) -> StudyData:
+    """Read a CSV file as a study.
+
+    `space` maps column names to Optuna distributions or to tables such as a study file's, or is a
+    `SearchSpace`, the name of a shipped space or a TOML file.  A parameter's empty cell, or NA, is
+    one that was not active; an empty objective is a failed trial; a column `state` is heeded.
+    Raises InputError.
+    """
+    rows = _rows(path)
+    columns = list(rows[0])
+    if objective is None or objective not in columns:
+        raise InputError(
+            f"{path}: objective must name a column, got {objective or 'none'}; columns: "
+            f"{', '.join(columns)}"
+        )
+    if direction not in (MAXIMIZE, MINIMIZE):
+        raise InputError(f"direction: must be {MAXIMIZE} or {MINIMIZE} but got {direction!r}")
+    distributions = _distributions(path, space, rows)
+    trials, problems = [], []
+    for number, row in enumerate(rows):
+        try:
+            trials.append(_trial(number, row, distributions, objective))
+        except ValueError as error:
+            problems.append(f"{path}, line {number + 2}: {error}")
+    if problems:
+        raise InputError(problems[:MAX_PROBLEMS])
+    return StudyData(
+        name=study_name or path.stem,
+        target=str(path),
+        objectives=(objective,),
+        directions=(direction,),
+        frozen_trials=tuple(trials),
+        attributes={"space": str(space)} if isinstance(space, (str, Path)) else {},
+    )
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            read = csv.DictReader(file, restval="", restkey="")
+            rows = [_without_missing(row) for row in read if any(row.values())]
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the file: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8: byte {error.start}: {error.reason}") from error
+    except csv.Error as error:
+        raise InputError(f"{path}: not a CSV file: {error}") from error
+    if not rows:
+        raise InputError(f"{path}: holds no results; needed: a row of names and a row a trial")
+    return rows
+
+
+def _without_missing(row: dict[str, Any]) -> dict[str, str]:
+    """The row with every spelling of "no value" as an empty cell."""
+    return {k: "" if str(v).strip() in MISSING else v for k, v in row.items()}
+
+
+def _distributions(path: Path, space: Any, rows: Sequence[Row]) -> dict[str, BaseDistribution]:
+    if space is None:
+        raise InputError(
+            f"{path}: a CSV file needs its search space declared (--space): a shipped one, or a "
+            "TOML file with a [parameters.COLUMN] table for each"
+        )
+    tables = _tables(space)
+    missing = [name for name in tables if name not in rows[0]]
+    if missing:
+        raise InputError(
+            f"{path}: no column for {', '.join(missing)}; columns: {', '.join(rows[0])}"
+        )
+    found = {name: _distribution(name, table, rows) for name, table in tables.items()}
+    return {name: d for name, d in found.items() if d is not None}
+
+
+def _tables(space: Any) -> Mapping[str, Any]:
+    """Name → distribution or table, from any of the forms that a space comes in."""
+    if isinstance(space, (str, Path)):
+        from search_spaces import shipped_spaces
+
+        path = shipped_spaces().get(str(space), Path(space))
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            known = ", ".join(shipped_spaces())
+            problem = f"space {space}: neither a shipped space ({known}) nor a TOML file: {error}"
+            raise InputError(problem) from error
+        space = document.get("parameters", document)
+    space = getattr(space, "distributions", space)
+    if not isinstance(space, Mapping) or not space:
+        raise InputError(f"space: must map names to distributions but got {space!r}")
+    return space
+
+
+def _distribution(name: str, table: Any, rows: Sequence[Row]) -> BaseDistribution | None:
+    if isinstance(table, BaseDistribution):
+        return table
+    from pydantic import ValidationError
+
+    from search_spaces import Parameter
+
+    try:
+        parameter = Parameter.model_validate(table)
+    except ValidationError as error:
+        raise InputError(f"space, {name}: {error.errors()[0]['msg']}") from error
+    integer = all(_is_integer(row[name]) for row in rows if row[name].strip())
+    return parameter.distribution(integer=integer)
+
+
+def _trial(
+    number: int, row: Row, distributions: Mapping[str, BaseDistribution], objective: str
+) -> FrozenTrial:
+    params = {n: _value(n, row[n], d) for n, d in distributions.items() if row[n].strip()}
+    value = _number(objective, row[objective]) if row[objective].strip() else math.nan
+    known = {*distributions, objective}
+    attributes = {k: _plain(v) for k, v in row.items() if k and k not in known and v.strip()}
+    state = _state(row, value)
+    if state == TrialState.FAIL:
+        attributes = {"failure": "no value in the file", **attributes}
+    trial = create_trial(
+        state=state,
+        value=value if state == TrialState.COMPLETE else None,
+        params=params,
+        distributions={name: distributions[name] for name in params},
+        user_attrs=attributes,
+        intermediate_values={0: value} if state == TrialState.PRUNED else {},
+    )
+    trial.number = number
+    trial.datetime_start = trial.datetime_complete = None
+    return trial
+
+
+def _state(row: Row, value: float) -> TrialState:
+    """The state as Optuna's own table of trials writes it, where there is such a column.
+
+    The value that it gives a pruned trial is the last one that was reported.
+    """
+    written = row.get("state", "").strip().upper()
+    if math.isnan(value) or written in ("FAIL", "RUNNING", "WAITING"):
+        return TrialState.FAIL
+    return TrialState.PRUNED if written == "PRUNED" else TrialState.COMPLETE
+
+
+def _value(name: str, cell: str, distribution: BaseDistribution) -> Any:
+    """The cell as a value of its distribution; raises ValueError where it is none."""
+    text = cell.strip()
+    if isinstance(distribution, CategoricalDistribution):
+        for choice in distribution.choices:
+            if isinstance(choice, bool):  # true, True and TRUE are written
+                found = text.lower() == str(choice).lower()
+            else:
+                found = text == str(choice) or _plain(text) == choice
+            if found:
+                return choice
+        raise ValueError(f"{name}: {text!r} is none of its choices: {in_words(distribution)}")
+    value = _number(name, text)
+    if isinstance(distribution, IntDistribution) and value.is_integer():
+        value = int(value)
+    if not distribution._contains(distribution.to_internal_repr(value)):
+        raise ValueError(f"{name}: {text} lies outside; allowed: {in_words(distribution)}")
+    return value
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return usable(float(text))
+    except ValueError:
+        raise ValueError(f"{name}: {text!r} is not a number") from None
+
+
+def _plain(text: str) -> Any:
+    try:
+        return int(text) if _is_integer(text) else float(text)
+    except ValueError:
+        return text
+
+
+def _is_integer(text: str) -> bool:
+    return text.strip().lstrip("+-").isdecimal()

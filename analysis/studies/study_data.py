@@ -1,0 +1,295 @@
+"""A study as one frozen object: its trials, what is stored beside them, and how they rank.
+
+The frames are built by `frames` on first use, so that a study without them stays free of pandas;
+`load` makes the object.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from analysis.display import Displayed, Shown, study_shown
+from study.errors import InputError
+from study.metrics import METRICS, Statistics
+from study.store import records
+from study.store.records import EvaluationRow, Examples, ScoreRow
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sqlalchemy import Engine
+
+
+MAXIMIZE, MINIMIZE = "maximize", "minimize"
+Who = int | str  # a trial's number, a baseline's name, or "best"
+INNER = {"all_counts", "baseline_value", "engine", "evaluations", "frozen_trials", "index_of"}
+INNER |= {"is_ours", "leaders", "sampled", "score_rows"}  # what the Tab key need not offer
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class StudyData(Displayed):
+    """A study as it was found: everything else is computed from it."""
+
+    name: str
+    target: str  # where it was read from, without password
+    objectives: tuple[str, ...]
+    directions: tuple[str, ...]  # "maximize" or "minimize", one an objective
+    frozen_trials: tuple[FrozenTrial, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    spec_text: str | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    evaluations: tuple[EvaluationRow, ...] = ()
+    score_rows: tuple[ScoreRow, ...] = ()
+    examples: Mapping[str, Examples] = field(default_factory=dict)
+    engine: Engine | None = None
+    leaders: tuple[FrozenTrial, ...] = ()  # where trials are a sample
+    all_counts: Mapping[str, int] = field(default_factory=dict)  # then: of the study
+
+    # ------------------------------------------------------------ the trials
+
+    @property
+    def objective(self) -> str:
+        """The first objective; the only one of most studies."""
+        return self.objectives[0]
+
+    @property
+    def direction(self) -> str:
+        """The direction of the first objective."""
+        return self.directions[0]
+
+    @property
+    def spec(self) -> dict[str, Any] | None:
+        """The study file as a dict; None where this program did not run the study."""
+        return None if self.spec_text is None else tomllib.loads(self.spec_text)
+
+    @cached_property
+    def is_ours(self) -> bool:
+        """Whether a study file that this program reads is stored with the study."""
+        from study.spec.sections import spec_from_toml
+
+        try:
+            return self.spec_text is not None and bool(spec_from_toml(self.spec_text, self.name))
+        except (InputError, ValueError):
+            return False
+
+    @cached_property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """One distribution a parameter; ranges that changed are widened, steps that did dropped."""
+        from analysis.surrogates.encoding import common_distributions, loose_range
+
+        result: dict[str, BaseDistribution] = {}
+        for name in dict.fromkeys(n for trial in self.frozen_trials for n in trial.distributions):
+            used = [t.distributions[name] for t in self.frozen_trials if name in t.distributions]
+            try:
+                result |= common_distributions({name: d} for d in used)[0]
+            except ValueError:
+                result[name] = loose_range(used)
+        return result
+
+    @property
+    def sampled(self) -> str | None:
+        """What is read of a study that is too large to read whole; None where everything is."""
+        if not self.all_counts:
+            return None
+        return (
+            f"{sum(self.all_counts.values()):,} trials: a random sample of "
+            f"{len(self.frozen_trials):,} is read, and the best {len(self.leaders):,}"
+        )
+
+    @cached_property
+    def complete(self) -> tuple[FrozenTrial, ...]:
+        """The COMPLETE trials in order of their numbers."""
+        return tuple(t for t in self.frozen_trials if t.state == TrialState.COMPLETE)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Trials by state; `interrupted` ones were run again and are no failures."""
+        if self.all_counts:
+            return dict(self.all_counts)
+        states = [state.name.lower() for state in TrialState] + ["interrupted"]
+        found = Counter(state_of(trial) for trial in self.frozen_trials)
+        return {state: found[state] for state in states if found[state]}
+
+    def value(self, trial: FrozenTrial, objective: str | None = None) -> float:
+        """The trial's value of one objective; NaN unless it is COMPLETE."""
+        if trial.state != TrialState.COMPLETE:
+            return math.nan  # Optuna gives a PRUNED trial its last report as value
+        return float(trial.values[self.index_of(objective)])
+
+    def index_of(self, objective: str | None) -> int:
+        """The position of an objective; the first for None.  Raises InputError for others."""
+        if objective is None:
+            return 0
+        if objective not in self.objectives:
+            raise InputError(
+                f"objective: study {self.name!r} has none named {objective!r}; "
+                f"allowed: {', '.join(self.objectives)}"
+            )
+        return self.objectives.index(objective)
+
+    def ranked(self, objective: str | None = None) -> list[FrozenTrial]:
+        """The COMPLETE trials that satisfy their constraints, best first by one objective."""
+        sign = -1.0 if self.directions[self.index_of(objective)] == MAXIMIZE else 1.0
+        known = {t.number: t for t in (*self.complete, *self.leaders)}
+        feasible = [t for t in known.values() if all(c <= 0 for c in t.constraints.values())]
+        ranked = [t for t in feasible if not math.isnan(self.value(t, objective))]
+        return sorted(ranked, key=lambda t: (sign * self.value(t, objective), t.number))
+
+    @cached_property
+    def best_trial(self) -> FrozenTrial | None:
+        """The best COMPLETE trial by the first objective; None where there is none."""
+        return next(iter(self.ranked()), None)
+
+    @cached_property
+    def pareto_trials(self) -> list[FrozenTrial]:
+        """The trials that no other beats in every objective, best of the first objective first."""
+        ranked = self.ranked()
+        signs = [-1.0 if d == MAXIMIZE else 1.0 for d in self.directions]
+        losses = np.array([t.values for t in ranked]) * signs if ranked else np.empty((0, 1))
+        return [
+            trial
+            for trial, own in zip(ranked, losses, strict=True)
+            if not ((losses <= own).all(axis=1) & (losses < own).any(axis=1)).any()
+        ]
+
+    # ------------------------------------------------------------ the frames
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """One row a trial: number, state, objectives, parameters, attributes, seconds."""
+        from analysis.studies.frames import trials_frame
+
+        return trials_frame(self)
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """One row a stored score: role, name, trial, seed, split, metric, score, signature."""
+        from analysis.studies.frames import scores_frame
+
+        return scores_frame(self)
+
+    def outputs(
+        self,
+        who: Who = "best",
+        split: str = "dev",
+        *,
+        role: str | None = None,
+        seed: int | None = None,
+    ) -> pd.DataFrame:
+        """One row an example: source, target, output, and each metric's score of that example.
+
+        `who` is a trial's number, a baseline's name or "best".  Raises LookupError if not stored.
+        """
+        from analysis.studies.frames import outputs_frame
+
+        return outputs_frame(self, self.evaluation(who, split, role=role, seed=seed))
+
+    # ------------------------------------------------------------ the evaluations
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """The names of the stored baselines, the untrained base first."""
+        names = {e.name for e in self.evaluations if e.role == "baseline"}
+        return tuple(sorted(names, key=lambda name: (name != "base", name != "default", name)))
+
+    def evaluation(
+        self, who: Who, split: str = "dev", *, role: str | None = None, seed: int | None = None
+    ) -> EvaluationRow:
+        """The stored evaluation of a trial, a baseline or "best"; LookupError if there is none."""
+        if who == "best" and self.best_trial is not None:
+            who = self.best_trial.number
+        wanted = role or ("search" if isinstance(who, int) else "baseline")
+        for row in self.evaluations:
+            known_as = row.trial_number if isinstance(who, int) else row.name
+            if (row.role, known_as, row.split) == (wanted, who, split) and seed in (None, row.seed):
+                return row
+        splits = sorted({e.split for e in self.evaluations})
+        raise LookupError(
+            f"study {self.name!r} stores no {wanted} evaluation of {who!r} on {split!r}; "
+            f"baselines: {list(self.baselines)}, splits: {splits}"
+        )
+
+    def statistics(
+        self,
+        who: Who,
+        metric: str,
+        split: str = "dev",
+        *,
+        role: str | None = None,
+        seed: int | None = None,
+    ) -> Statistics:
+        """The per-example statistics (N, S) of one metric; LookupError if they are not stored."""
+        row = self.evaluation(who, split, role=role, seed=seed)
+        assert self.engine is not None
+        return records.read_statistics(self.engine, row.evaluation_id, metric)
+
+    def score(self, who: Who, metric: str, split: str = "dev") -> float | None:
+        """One stored corpus score; None if it is not stored."""
+        try:
+            wanted = self.evaluation(who, split).evaluation_id
+        except LookupError:
+            return None
+        rows = (r for r in self.score_rows if (r.evaluation_id, r.metric) == (wanted, metric))
+        return next((row.score for row in rows), None)
+
+    def baseline_value(self, name: str, objective: str) -> float | None:
+        """What a baseline reaches in an objective: a score, on `general_…` of that split, or a
+        detail such as its seconds; None where neither is stored.
+        """
+        split = next((s for s in self.splits if objective.startswith(f"{s}_")), "dev")
+        score = self.score(name, objective.removeprefix(f"{split}_"), split)
+        if score is None and any(e.name == name and e.split == "dev" for e in self.evaluations):
+            score = self.evaluation(name).details.get(objective)
+        return score
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics with stored statistics, the objective first."""
+        stored = {row.metric for row in self.score_rows}
+        return tuple(sorted(stored & set(METRICS), key=lambda m: (m != self.objective, m)))
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that the search evaluated, dev first."""
+        splits = {e.split for e in self.evaluations if e.role != "confirm"}
+        return tuple(sorted(splits, key=lambda s: (s != "dev", s)))
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__()} - INNER)
+
+    def _shown(self) -> Shown:
+        return study_shown(self)
+
+
+def is_enqueued(trial: FrozenTrial) -> bool:
+    """Whether somebody chose this point by hand: by our mark, else by Optuna's own.
+
+    A retried trial carries Optuna's mark too, but its point was sampled.
+    """
+    if "enqueued" in trial.user_attrs:
+        return bool(trial.user_attrs["enqueued"])
+    retried = "retry_of" in trial.user_attrs or "failed_trial" in trial.system_attrs
+    return "fixed_params" in trial.system_attrs and not retried
+
+
+def state_of(trial: FrozenTrial) -> str:
+    """The state in lower case; `interrupted` for what failed through no fault of the trial."""
+    if trial.state == TrialState.FAIL and trial.user_attrs.get("interrupted"):
+        return "interrupted"
+    return trial.state.name.lower()
+
+
+def seconds_of(trial: FrozenTrial) -> float | None:
+    """The seconds from start to end; None for a trial that has not ended."""
+    if trial.state in (TrialState.RUNNING, TrialState.WAITING) or trial.duration is None:
+        return None
+    return trial.duration.total_seconds()

@@ -1,0 +1,54 @@
+"""Which trials count, and with what value: pruned ones, infinite ones, bad ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from analysis.surrogates.encoding import Array
+
+Pruned = tuple[Mapping[str, Any], float]  # a pruned trial's point and its last report
+POLICIES = ("drop", "last", "worst")
+
+
+def with_pruned(
+    points: Sequence[Mapping[str, Any]],
+    values: Array,
+    pruned: Sequence[Pruned],
+    policy: str,
+    direction: str,
+) -> tuple[list[Mapping[str, Any]], Array, int]:
+    """Return the points and finite values to analyse, and how many values were not finite.
+
+    `last` takes a pruned trial's last report for its value, `worst` the worst finished value,
+    `drop` leaves it out.  None is right: early reports are not final values, and what pruning
+    leaves is a biased sample; see how much the answer depends on it.
+    """
+    if policy == "drop" or not pruned:
+        every, target = list(points), values
+    else:
+        last = np.array([value for _, value in pruned], dtype=float)
+        finite = values[np.isfinite(values)]
+        if policy == "worst" and len(finite):
+            last = np.full(len(pruned), finite.min() if direction == "maximize" else finite.max())
+        every = [*points, *(point for point, _ in pruned)]
+        target = np.concatenate([values, last])
+    kept = np.isfinite(target)
+    return [p for p, ok in zip(every, kept, strict=True) if ok], target[kept], int((~kept).sum())
+
+
+def clipped(values: Array, quantile: float, direction: str) -> tuple[Array, str]:
+    """Return the values with all worse than the best `quantile` share at its edge, and a remark.
+
+    This is the cutoff of Hutter et al. (2014, section 4.2), applied to the trials instead of to the
+    surrogate's predictions, so that it is the same for every surrogate.
+    """
+    if direction == "maximize":
+        edge = float(np.quantile(values, 1.0 - quantile))
+        result = np.maximum(values, edge)
+    else:
+        edge = float(np.quantile(values, quantile))
+        result = np.minimum(values, edge)
+    return result, f"values worse than {edge:g} (all but the best {quantile:.0%}) count as {edge:g}"

@@ -1,0 +1,1 @@
+"""Models of the objective over the search space, and the functional ANOVA of each."""

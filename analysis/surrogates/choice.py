@@ -1,0 +1,222 @@
+"""The two surrogates behind one promise, and the choice between them by held-out error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from analysis.parallel import each
+from analysis.surrogates.encoding import Array, Column, Encoding
+from analysis.surrogates.forest import Shares, fit_forest
+from analysis.surrogates.gaussian_process import (
+    MAX_TRIALS,
+    GaussianProcessSurrogate,
+    fit_gaussian_process,
+)
+from analysis.surrogates.original import OriginalSurrogate, fit_original
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+FOLDS = 5
+REFIT_TREES = 24  # of a forest that is one of many
+REFIT_ITERATIONS = 15  # of a process that starts where the whole fit ended
+REFIT_TRIALS = 256  # a subsample needs no more
+QUICK_TUNING_TRIALS = 150  # of a process that need not be the best one
+BLIND_ITERATIONS = 25
+BLIND_GAIN = 0.7
+
+
+class Surrogate(Protocol):
+    """What an importance needs of a fitted model of the objective."""
+
+    @property
+    def name(self) -> str:
+        """`gp` or `forest`."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The D parameters."""
+
+    def predict(self, units: Array) -> Array:
+        """Return predictions (M,) at (M, D) positions."""
+
+    def shares(self, pairs: bool = True) -> Shares:
+        """Return the decomposition of its variance over the unit cube."""
+
+    def share_of(self, subset: Sequence[int]) -> float:
+        """Return the share of one subset's own effect, of any size."""
+
+    def curve(self, column: int) -> Array:
+        """Return the marginal mean at the column's grid."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which surrogate was taken and the held-out R² of each that was tried."""
+
+    name: str
+    held_out_r2: dict[str, float]
+    remark: str | None
+
+
+def fit(name: str, encoding: Encoding, values: Array, seed: int = 0) -> Surrogate:
+    """Fit a surrogate by name; a forest on a complete grid goes without bootstrap: it is exact."""
+    if name == "gp":
+        return fit_gaussian_process(encoding.units, values, encoding.columns, seed=seed)
+    if name == "original":
+        return fit_original(encoding, values, seed)
+    bootstrap = not encoding.is_complete_grid
+    return fit_forest(encoding.units, values, encoding.columns, seed, bootstrap=bootstrap)
+
+
+def refit(whole: Surrogate, encoding: Encoding, values: Array, kept: Any, seed: int) -> Surrogate:
+    """Fit the same kind of surrogate to some of the trials, cheaply."""
+    if isinstance(whole, GaussianProcessSurrogate):
+        return refit_process(whole, encoding, values, kept, seed)
+    units, values = encoding.units[kept], values[kept]
+    if isinstance(whole, OriginalSurrogate):
+        some = replace(encoding, units=units)
+        return fit_original(some, values, seed, REFIT_TREES)
+    return fit_forest(units, values, encoding.columns, seed, REFIT_TREES)
+
+
+def refit_process(
+    whole: GaussianProcessSurrogate, encoding: Encoding, values: Array, kept: Any, seed: int
+) -> GaussianProcessSurrogate:
+    """Fit a process to some of the trials, beginning where that of all of them ended."""
+    return fit_gaussian_process(
+        encoding.units[kept], values[kept], encoding.columns, whole.theta, REFIT_ITERATIONS, seed
+    )
+
+
+def choose(
+    wanted: str,
+    encoding: Encoding,
+    values: Array,
+    seed: int = 0,
+    tick: Callable[[], None] = lambda: None,
+) -> Choice:
+    """Return the surrogate to use: the one asked for, or with `auto` the better predictor."""
+    names = ("gp", "forest") if wanted == "auto" else (wanted,)
+    scores = {}
+    for name in names:
+        scores[name] = held_out_r2(name, encoding, values, seed, tick)
+    best = max(scores, key=lambda name: scores[name])
+    if wanted != "auto":
+        return Choice(wanted, scores, None)
+    if encoding.is_complete_grid:
+        return Choice("forest", scores, "the trials are a complete grid: its shares are exact")
+    labels = {"gp": "the Gaussian process", "forest": "the forest"}
+    (other,) = scores.keys() - {best}
+    r2, others = r2_in_words(scores[best]), r2_in_words(scores[other])
+    remark = (
+        f"{labels[best]} was taken: it predicts held-out trials with R² {r2}, "
+        f"{labels[other]} with {others}"
+    )
+    return Choice(best, scores, remark)
+
+
+def r2_in_words(r2: float) -> str:
+    """Two decimals and a true minus, as the tables beside it write it."""
+    return f"{r2:.2f}".replace("-0.00", "0.00").replace("-", "−")
+
+
+def held_out_r2(
+    name: str,
+    encoding: Encoding,
+    values: Array,
+    seed: int = 0,
+    tick: Callable[[], None] = lambda: None,
+) -> float:
+    """Return 1 - squared error / squared deviation over five folds, equal points in one fold.
+
+    The deviation is from the mean of the training folds, so predicting that mean scores zero.
+    """
+
+    def errors(held: Mask) -> tuple[float, float]:
+        known, seen = encoding.units[~held], values[~held]
+        if name == "gp":
+            fitted = fit_gaussian_process(
+                known, seen, encoding.columns, seed=seed, tuning_trials=QUICK_TUNING_TRIALS
+            )
+            predicted = fitted.predict(encoding.units[held])
+        else:
+            predicted = forest.fit(known, seen).predict(encoding.units[held])
+        wrong, apart = values[held] - predicted, values[held] - seen.mean()
+        return float(np.sum(wrong**2)), float(np.sum(apart**2))
+
+    forest: Any = None if name == "gp" else _forest(seed)  # its import is made before any child
+    error, deviation = 0.0, 0.0
+    for squared_error, squared_deviation in each(errors, folds(encoding.units, seed)):
+        error += squared_error
+        deviation += squared_deviation
+        tick()
+    return 1.0 - error / deviation if deviation > 0 else 0.0
+
+
+def folds(units: Array, seed: int, count: int = FOLDS) -> list[Mask]:
+    """Return up to `count` masks (N,) of held-out trials; equal points share a fold."""
+    _, group = np.unique(units, axis=0, return_inverse=True)
+    groups = int(group.max()) + 1
+    count = min(count, groups)
+    fold_of = np.random.default_rng([seed, 2]).permutation(np.arange(groups) % count)
+    return [fold_of[group.ravel()] == k for k in range(count)] if groups > 1 else []
+
+
+@dataclass(frozen=True)
+class Blind:
+    """What a model that never saw one parameter leaves unexplained.
+
+    `residuals` (N,) are leave-one-out errors.  `score` (N, N) is the kernel of the others' effects,
+    each entry times both trials' dual weights: where a parameter that modulates those effects would
+    show.
+    """
+
+    residuals: Array
+    score: Array
+
+
+def blind_to(encoding: Encoding, values: Array, column: int, seed: int = 0) -> Blind:
+    """Fit a Gaussian process on all parameters but one.
+
+    Where the others explain little, leave-one-out errors are only noisier than the deviations from
+    the mean (they cost power: 0.98 to 0.92 for a share of 0.3), so then these are returned.
+    """
+    others = np.delete(encoding.units, column, axis=1)
+    columns = [c for j, c in enumerate(encoding.columns) if j != column]
+    centred = values - values.mean()
+    if not columns:
+        return Blind(centred, np.outer(centred, centred))
+    # the test is exact however good this fit is: a quick one will do
+    fitted = fit_gaussian_process(
+        others, values, columns, None, BLIND_ITERATIONS, seed, QUICK_TUNING_TRIALS
+    )
+    left = fitted.leave_one_out()
+    share = fitted.scales / fitted.scales.sum()
+    effects = sum(s * gram.trials for s, gram in zip(share, fitted.grams, strict=True))
+    weights = fitted.weights - fitted.weights.mean()
+    return Blind(
+        left if np.var(left) < BLIND_GAIN * np.var(centred) else centred,
+        np.outer(weights, weights) * (1.0 + np.asarray(effects)),
+    )
+
+
+def thinned(
+    encoding: Encoding, values: Array, seed: int = 0, most: int = MAX_TRIALS
+) -> tuple[Encoding, Array]:
+    """Return at most as many trials as a Gaussian process takes, or `most`, drawn at random."""
+    if len(values) <= most:
+        return encoding, values
+    kept = np.random.default_rng([seed, 5]).permutation(len(values))[:most]
+    return (
+        Encoding(encoding.columns, encoding.units[kept], encoding.inactive, encoding.excluded),
+        values[kept],
+    )
+
+
+def _forest(seed: int) -> Any:
+    from sklearn.ensemble import RandomForestRegressor
+
+    return RandomForestRegressor(n_estimators=64, random_state=seed, n_jobs=1)

@@ -1,0 +1,1 @@
+"""The page: its data model, its figures and tables, and the template that renders it."""

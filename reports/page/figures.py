@@ -1,0 +1,185 @@
+"""Axes to inline SVG that follows the page: its fonts, its theme, ids of its own; and to files.
+
+Matplotlib writes fixed colours and one global style; here each house colour becomes a CSS variable
+so that one drawing serves light, dark and print, and every id is prefixed with the figure's.  The
+tree is parsed and serialised anew, so whatever text a name brings along stays text.  A mark that
+knows its trial carries `data-trial`; what thousands of marks share is said once for all of them.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from markupsafe import Markup
+
+from analysis.parallel import each
+from analysis.plots import palette
+from reports.page.model import Figure
+from study.errors import InputError
+
+FORMATS = ("png", "svg", "pdf")
+
+THEME = {
+    palette.INK: "var(--ink)",
+    palette.MUTED: "var(--muted)",
+    palette.GRID: "var(--grid)",
+    palette.TRIAL: "var(--trial)",
+    palette.BEST: "var(--best)",
+    palette.DEFAULT: "var(--default)",
+    palette.BASE: "var(--base)",
+    palette.CHANCE: "var(--chance)",
+    palette.PAIR: "var(--pair)",
+    palette.PAPER: "var(--paper)",
+}
+HEX = re.compile(r"#[0-9a-f]{6}")
+FONT = re.compile(r"(font-family:[^;]*;?)|(font:[^;]*;?)")
+SIZE = re.compile(r"([\d.]+)px")
+REFERENCE = re.compile(r"url\(#([^)]+)\)")
+PLACE = re.compile(r"-?\d+\.\d{3,}")
+OF_A_TRIAL = "trial:"
+
+
+def drawn(figures: Sequence[Figure]) -> dict[str, Markup]:
+    """Return each figure's SVG by its identifier."""
+    import seaborn  # noqa: F401  once, for all children
+
+    return dict(zip((f.identifier for f in figures), map(Markup, each(svg, figures)), strict=True))
+
+
+def svg(figure: Figure) -> str:
+    """Return a figure as the page shows it, its text escaped."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({**palette.STYLE, "svg.hashsalt": figure.identifier}):
+        canvas = _canvas(figure.plot, figure.size)
+        return _svg(canvas, figure.identifier, figure.alt)
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure of the page as PNG (300 dpi), SVG or PDF, on white, its text as text.
+
+    Raises InputError where the file cannot be written.
+    """
+    import matplotlib as mpl
+
+    style = {**palette.STYLE, "pdf.fonttype": 42, "savefig.facecolor": palette.PAPER}
+    with mpl.rc_context({**style, "svg.hashsalt": figure.identifier}), _lacking_glyphs():
+        canvas = _canvas(figure.plot, figure.size)
+        _trials_as_links(canvas, keep=False)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            canvas.savefig(path, dpi=300, metadata=_undated(path.suffix))
+        except OSError as error:
+            raise InputError(f"{path}: cannot write: {error.strerror or error}") from error
+    return path
+
+
+def _undated(suffix: str) -> dict[str, None]:
+    return {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix, {})
+
+
+def _canvas(plot: Callable[[Any], Any], size: tuple[float, float]) -> Any:
+    from matplotlib.figure import Figure as Canvas
+
+    canvas = Canvas(figsize=size, layout="constrained")
+    plot(canvas.add_subplot())
+    return canvas
+
+
+@contextmanager
+def _lacking_glyphs() -> Iterator[None]:
+    """Silence one warning: the reader's program draws the text, with fonts of its own."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def _trials_as_links(canvas: Any, keep: bool = True) -> None:
+    """Turn the numbers that `drawing.of_trials` left with marks into links, one a mark."""
+    for marks in (marks for ax in canvas.axes for marks in ax.collections):
+        gid = marks.get_gid() or ""
+        if gid.startswith(OF_A_TRIAL):
+            marks.set_gid(None)
+            if keep:
+                marks.set_urls([OF_A_TRIAL + n for n in gid.removeprefix(OF_A_TRIAL).split()])
+
+
+def _svg(canvas: Any, identifier: str, alt: str) -> str:
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    _trials_as_links(canvas)
+    buffer = io.StringIO()
+    with _lacking_glyphs():  # not by savefig, which would draw everything twice
+        FigureCanvasSVG(canvas).print_svg(  # type: ignore[no-untyped-call]
+            buffer, metadata={"Date": None, "Creator": None}
+        )
+    root = ElementTree.fromstring(palette.printable(buffer.getvalue()))
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag.endswith(("}metadata", "}style")):
+                parent.remove(child)
+    for element in root.iter():
+        _adapt(element, identifier)
+    for element in list(root.iter("g")):
+        _gather(element)
+    for name in ("width", "height"):
+        root.attrib.pop(name, None)
+    root.attrib |= {"role": "img", "aria-label": palette.printable(alt)}
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _adapt(element: ElementTree.Element, prefix: str) -> None:
+    """Plain tags, prefixed ids and references, themed colours, the page's font, short numbers."""
+    element.tag = element.tag.split("}")[-1]
+    for key, value in list(element.attrib.items()):
+        name = key.split("}")[-1]
+        del element.attrib[key]
+        if name == "id":
+            value = f"{prefix}-{value}"
+        elif name == "href" and value.startswith("#"):
+            value = f"#{prefix}-{value[1:]}"
+        elif name == "style":
+            value = _themed(value)
+        elif name in ("d", "x", "y", "points"):
+            value = PLACE.sub(lambda match: f"{float(match.group()):.2f}", value)
+        if name != "space":
+            element.attrib[name] = REFERENCE.sub(rf"url(#{prefix}-\1)", value)
+
+
+def _gather(group: ElementTree.Element) -> None:
+    """Let marks with a trial be the group's own children, their common style and clip on it."""
+    links = [a for a in group.findall("a") if a.get("href", "").startswith(OF_A_TRIAL)]
+    if not links:
+        return
+    group[:] = group.findall("defs")
+    clips, styles = set(), set()
+    for link in links:
+        clips |= {clip for element in link.iter() if (clip := element.attrib.pop("clip-path", ""))}
+        (mark,) = (element for element in link.iter() if element.tag in ("use", "path"))
+        styles.add(mark.get("style", ""))
+        mark.set("data-trial", link.get("href", "").removeprefix(OF_A_TRIAL))
+        mark.tail = None
+        group.append(mark)
+    if clips:
+        group.set("clip-path", clips.pop())
+    if len(styles) == 1:
+        group.set("style", styles.pop())
+        for mark in group:
+            mark.attrib.pop("style", None)
+
+
+def _themed(style: str) -> str:
+    style = HEX.sub(lambda match: THEME.get(match.group(), match.group()), style)
+    return FONT.sub(_font_size, style).strip()
+
+
+def _font_size(match: re.Match[str]) -> str:
+    size = SIZE.search(match.group())
+    return f"font-size: {size.group(1)}px;" if size else ""

@@ -1,0 +1,185 @@
+"""The tables of the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from analysis.comparison.bootstrap import Comparison
+from analysis.plots.marks import trial_key
+from analysis.plots.palette import SPLITS, label_of
+from analysis.studies.study_data import StudyData, is_enqueued, state_of
+from reports.page.model import Cell, Table
+from reports.wording import (
+    STATES,
+    alike,
+    configuration,
+    interval,
+    number,
+    probability,
+    setting,
+    share,
+    signed,
+)
+from study.metrics import METRICS
+
+# attributes that our runner records and a reader compares trials by
+SHOWN = ("trainable_parameters", "train_seconds", "tokens_per_second", "peak_memory_bytes")
+
+
+def trial_table(data: StudyData) -> Table | None:
+    """All trials: number, state, objectives, parameters, scores and costs; None without trials."""
+    if not data.frozen_trials:
+        return None
+    attributes = _attributes(data)
+    columns: dict[str, list[Any]] = {
+        "trial": [t.number for t in data.frozen_trials],
+        "state": [_state(t) for t in data.frozen_trials],
+    }
+    for name in data.objectives:
+        values = [data.value(t, name) for t in data.frozen_trials]
+        columns[label_of(name)] = [None if math.isnan(v) else v for v in values]
+    for name in data.distributions:
+        columns.setdefault(name, [t.params.get(name) for t in data.frozen_trials])
+    for name in attributes:
+        heading, values = _attribute(name, [t.user_attrs.get(name) for t in data.frozen_trials])
+        columns.setdefault(heading, values)
+    cells = [
+        [cell(v, write) for v in values] for values in columns.values() for write in [alike(values)]
+    ]
+    numbers = _best_numbers(data)
+    marked = frozenset(i for i, t in enumerate(data.frozen_trials) if t.number in numbers)
+    rows = tuple(zip(*cells, strict=True))
+    keys = tuple(trial_key(t.number) for t in data.frozen_trials)
+    return Table("All trials", tuple(columns), rows, True, marked, "state", keys)
+
+
+def trials_of_all(studies: Mapping[str, StudyData]) -> Table | None:
+    """The trials of several studies in one table, each with its study's label ahead."""
+    found = [
+        (place, label, table)
+        for place, (label, data) in enumerate(studies.items())
+        if (table := trial_table(data)) is not None
+    ]
+    columns = list(dict.fromkeys(c for _, _, table in found for c in table.columns))
+    rows: list[tuple[Cell, ...]] = []
+    marked: list[int] = []
+    keys: list[str] = []
+    for place, label, table in found:
+        marked += [len(rows) + row for row in table.marked]
+        keys += [trial_key(key, place) for key in table.keys]
+        given = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
+        rows += [(Cell(label), *(row.get(c, Cell("")) for c in columns)) for row in given]
+    if not rows:
+        return None
+    best = frozenset(marked)
+    return Table("All trials", ("study", *columns), tuple(rows), True, best, "study", tuple(keys))
+
+
+def _attribute(name: str, values: list[Any]) -> tuple[str, list[Any]]:
+    """An attribute's heading and values; bytes as megabytes."""
+    if name.endswith("_bytes"):
+        name = name.removesuffix("_bytes") + "_MB"
+        values = [v / 1e6 if isinstance(v, (int, float)) else v for v in values]
+    return label_of(name).replace("_", " "), values
+
+
+def _best_numbers(data: StudyData) -> set[int]:
+    if len(data.objectives) > 1:
+        return {t.number for t in data.pareto_trials}
+    return {data.best_trial.number} if data.best_trial is not None else set()
+
+
+def failure_table(data: StudyData) -> Table | None:
+    """The FAIL trials with their reasons; None where nothing failed."""
+    failed = [t for t in data.frozen_trials if t.state == TrialState.FAIL]
+    if not failed:
+        return None
+    rows = tuple((cell(t.number), Cell(_reason(t)), Cell(configuration(t.params))) for t in failed)
+    return Table("Failed trials", ("trial", "reason", "configuration"), rows, sortable=True)
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> Table:
+    """The best trial against every baseline on every metric and split."""
+    rows = tuple(
+        (
+            Cell(METRICS[c.a.metric].label),
+            Cell(c.a.split),
+            Cell(c.b.name),
+            cell(c.b.score),
+            cell(c.a.score),
+            Cell(signed(c.difference), c.difference, True),
+            Cell(interval(c.ci)),
+            Cell(_verdict(c)),
+            Cell(probability(c.p_value), c.p_value, True),
+        )
+        for c in comparisons
+    )
+    best = comparisons[0].a.name
+    columns = ("metric", "examples", "baseline", "its score", best, "difference", "95 % interval")
+    return Table(f"{best.capitalize()} against the baselines", (*columns, f"{best} is", "p"), rows)
+
+
+def space_table(data: StudyData) -> Table | None:
+    """The search space as Optuna knows it."""
+    if not data.distributions:
+        return None
+    rows = tuple((Cell(name), Cell(range_of(d))) for name, d in data.distributions.items())
+    return Table("Search space", ("parameter", "range"), rows)
+
+
+def cell(value: Any, write: Callable[[Any], str] = number) -> Cell:
+    """A value as a cell that sorts by the value itself."""
+    if value is None:
+        return Cell("")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return Cell(number(value), str(value))
+    return Cell(write(value), value, numeric=True)
+
+
+def share_cell(value: float) -> Cell:
+    """A share of the variance, sorted by itself."""
+    return Cell(share(value), float(value), numeric=True)
+
+
+def _attributes(data: StudyData) -> list[str]:
+    """Numeric attributes worth a column: the metrics on every split, then the costs."""
+    present = dict.fromkeys(name for t in data.complete for name in t.user_attrs)
+    metrics = [n for n in present if _is_metric(n) and n not in data.objectives]
+    return metrics + [n for n in SHOWN if n in present and n not in data.objectives]
+
+
+def _is_metric(name: str) -> bool:
+    split, _, metric = name.partition("_")
+    return name in METRICS or (split in SPLITS and metric in METRICS)
+
+
+def _state(trial: FrozenTrial) -> str:
+    state = state_of(trial)
+    return STATES.get(state, state) + (" (enqueued)" if is_enqueued(trial) else "")
+
+
+def _reason(trial: FrozenTrial) -> str:
+    """Our runner's words, or Optuna's own."""
+    reason = trial.user_attrs.get("failure") or trial.system_attrs.get("fail_reason")
+    again = "interrupted and run again: " if state_of(trial) == "interrupted" else ""
+    return again + str(reason or "no reason recorded")
+
+
+def _verdict(comparison: Comparison) -> str:
+    if not comparison.clear:
+        return "not clearly different"
+    return "better" if comparison.gain > 0 else "worse"
+
+
+def range_of(distribution: Any) -> str:
+    """A parameter's choices, or its range with step and scale, in words."""
+    if hasattr(distribution, "choices"):
+        return ", ".join(setting(choice) for choice in distribution.choices)
+    text = f"{setting(distribution.low)} to {setting(distribution.high)}"
+    step = getattr(distribution, "step", None)
+    text += f" in steps of {setting(step)}" if step and step != 1 else ""
+    return text + (", on a log scale" if distribution.log else "")

@@ -1,0 +1,73 @@
+"""The commands that make a study and its page again, as they are typed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+
+from analysis.comparison.confirmation import Confirmation
+from analysis.studies.study_data import MAXIMIZE, StudyData
+from reports.page.model import Code
+from reports.results import Results
+
+
+def commands(studies: Sequence[Results]) -> Code | None:
+    """What makes each study that this program ran, and the page over all of them, again."""
+    named = zip(studies, run_names(studies), strict=True)
+    lines = [line for results, name in named for line in _study_lines(results, name)]
+    lines += _page_lines([results.data for results in studies], studies[0].surrogate)
+    return Code("The commands", "\n".join(lines), unfolded=True) if lines else None
+
+
+def run_names(studies: Sequence[Results]) -> list[str]:
+    """Return what each study's file and run folder are called: its name, numbered where shared."""
+    names = [results.data.name for results in studies]
+    return [n if names.count(n) == 1 else f"{n}-{i}" for i, n in enumerate(names, 1)]
+
+
+def _study_lines(results: Results, name: str) -> Iterator[str]:
+    data = results.data
+    if not data.is_ours:
+        return
+    yield f"# {data.name} again, its study file saved as {name}.toml"
+    asked = {f"--{key}": data.provenance.get(key) for key in ("engine", "workers")}
+    given = (str(part) for option in asked.items() if option[1] for part in option)
+    yield shlex.join(["optuna-study", "run", f"{name}.toml", *given, "--out", f"runs/{name}"])
+    if results.confirmation is not None:
+        chosen = _confirmed(data, results.confirmation)
+        yield shlex.join(["optuna-study", "confirm", f"runs/{name}", *chosen])
+
+
+def _confirmed(data: StudyData, found: Confirmation) -> list[str]:
+    """The best trials by how many they are, any other by its number."""
+    numbers = [m.trial for m in (found.winner, *found.others) if m.trial is not None]
+    ranked = [trial.number for trial in data.ranked()]
+    top = next((i for i, n in enumerate(ranked) if n not in numbers), len(ranked))
+    others = (("--trial", str(n)) for n in numbers if n not in ranked[:top])
+    seeds = ("--seeds", str(len(found.winner.seeds)))
+    return ["--top", str(max(top, 1)), *(part for other in others for part in other), *seeds]
+
+
+def _page_lines(studies: Sequence[StudyData], surrogate: str) -> Iterator[str]:
+    tables = [data for data in studies if _is_table(data)]
+    if any("space" not in data.attributes for data in tables):
+        return  # declared in Python, which no command says
+    yield "# this page again, from where it was made"
+    if any("***" in data.target for data in studies):
+        yield "# with the storage's password in place of ***"
+    parts = [data.target for data in studies]
+    parts += [part for data in studies for part in ("--study-name", data.name)]
+    parts += [part for data in tables[:1] for part in _declared(data)]
+    parts += [] if surrogate == "auto" else ["--surrogate", surrogate]
+    yield shlex.join(["optuna-study", "report", *parts])
+
+
+def _is_table(data: StudyData) -> bool:
+    return "://" not in data.target and PurePath(data.target).suffix.lower() == ".csv"
+
+
+def _declared(data: StudyData) -> list[str]:
+    """What a CSV file does not say of itself."""
+    way = [] if data.direction == MAXIMIZE else ["--direction", data.direction]
+    return ["--space", str(data.attributes["space"]), "--objective", data.objective, *way]

@@ -1,0 +1,98 @@
+"""Whether the teacher helped; a study without one has no such section."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from analysis.comparison.bootstrap import Comparison
+from analysis.comparison.distillation import WEIGHT, Distillation, WeightBin, distillation_of
+from analysis.plots import study_figures
+from analysis.plots.palette import label_of
+from reports.page.model import Beside, Cell, Figure, Figures, Part, Prose, Section, Table
+from reports.page.tables import cell
+from reports.results import Results
+from reports.wording import interval, number, share, signed
+
+
+def distillation_section(results: Results) -> Section | None:
+    """Default against plain training, and the score over the teacher's weight."""
+    found = distillation_of(results.data)
+    if found is None or (found.against_plain is None and not found.curve):
+        return None
+    parts: list[Part] = [Prose(tuple(s for s in (verdict(found), _curve_words(found)) if s))]
+    if found.curve:
+        parts.append(Beside((Figures((_figure(results, found),)),), (_curve_table(found),)))
+    return Section(
+        "distillation",
+        "Did the teacher help?",
+        "The loss is (1 − a)·CE + a·T²·KL(teacher ‖ student at temperature T). The default was "
+        "trained twice from one seed on the same batches, with its teacher and without. Over the "
+        "search, trials of like weight a are averaged over everything else; bars are bootstrap "
+        "intervals of that mean.",
+        tuple(parts),
+    )
+
+
+def verdict(found: Distillation) -> str:
+    """Whether distillation beat plain training, with the paired interval."""
+    c = found.against_plain
+    if c is None:
+        return ""
+    scores = f"{label_of(c.a.metric)} {number(c.a.score)} with its teacher, {number(c.b.score)}"
+    said = f"The default training reaches {scores} without: {_difference(c)}."
+    if not c.clear:
+        return said + " On these examples distillation makes no clear difference."
+    return said + f" Distillation {'beat' if c.gain > 0 else 'lost to'} plain training."
+
+
+def _difference(c: Comparison) -> str:
+    return (
+        f"a difference of {signed(c.difference)} (95 % interval {interval(c.ci)}, "
+        f"{c.n_examples} examples)"
+    )
+
+
+def _curve_words(found: Distillation) -> str:
+    peak = found.peak
+    if peak is None or len(found.curve) < 2:
+        return ""
+    first = found.curve[0]
+    best, beyond = ("highest", "above") if found.direction == "maximize" else ("lowest", "below")
+    if peak is first:
+        return f"Over the search the mean is {best} with the least weight, {_span(first)}."
+    sure = f"clearly {beyond}" if found.is_clear else f"not clearly {beyond}"
+    return (
+        f"Over the search the mean is {best} at {_span(peak)}: {number(peak.mean)} "
+        f"({interval(peak.ci, number)}), {sure} that at {_span(first)}: {number(first.mean)} "
+        f"({interval(first.ci, number)})."
+    )
+
+
+def _span(part: WeightBin) -> str:
+    if part.low == part.high:
+        return f"a = {number(part.low)}"
+    return f"a between {share(part.low)} and {share(part.high)}"
+
+
+def _curve_table(found: Distillation) -> Table:
+    rows = tuple(
+        (
+            Cell(_span(part), part.low),
+            cell(part.trials),
+            cell(part.mean),
+            Cell(interval(part.ci, number)),
+            cell(part.best),
+        )
+        for part in found.curve
+    )
+    columns = ("weight", "trials", "mean", "95 % interval", "best")
+    return Table(f"{label_of(found.objective)} over the teacher's weight", columns, rows)
+
+
+def _figure(results: Results, found: Distillation) -> Figure:
+    return Figure(
+        "distillation",
+        partial(study_figures.plot_weight_curve, results.data, found),
+        f"{label_of(found.objective)} of every trial over {WEIGHT}, with the mean of each bin.",
+        f"{label_of(found.objective)} over the teacher's weight",
+    )

@@ -1,0 +1,88 @@
+"""The figures that the page opens with: what to use, what it gains, what mattered."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from analysis.plots import overview, study_figures
+from analysis.plots.overview import MAX_RANGES, has_bands
+from analysis.plots.palette import label_of
+from reports.page.model import CARD, Figure, KeyFigure
+from reports.results import Results
+from reports.wording import baseline, configuration, interval, listing, number, share, signed
+from study.metrics import METRICS
+
+BARS = 5
+
+
+def key_figures(results: Results) -> tuple[KeyFigure, ...]:
+    """What to use, what it gains over base and default, what mattered; what is not known is not."""
+    if results.data.best_trial is None:
+        return ()
+    found = (to_use(results), _gained(results), _mattered(results))
+    return tuple(figure for figure in found if figure is not None)
+
+
+def to_use(results: Results, identifier: str = "to-use", study: str = "") -> KeyFigure:
+    """The best trial's value and place in the search space, under the study's name if given."""
+    data, best = results.data, results.data.best_trial
+    label = f"best {label_of(data.objective)}" + (f" of {study}" if study else "")
+    if best is None:
+        return KeyFigure("–", label, "no finished trial")
+    figure = None
+    if best.params and len(data.complete) > 1:
+        figure = Figure(
+            identifier,
+            partial(overview.plot_best_in_ranges, data, result=results.importance),
+            f"Where the best trial lies in the range of each parameter: "
+            f"{configuration(dict(list(best.params.items())[:MAX_RANGES]))}.",
+            "Dot: the best trial in the range of each parameter."
+            + (" Band: where the best tenth lies." if has_bands(data) else ""),
+            CARD,
+        )
+    count = len(data.complete)
+    note = f"trial {best.number}, " + (f"best of {count} finished" if count > 1 else "the only one")
+    return KeyFigure(number(data.value(best)), label, note, figure)
+
+
+def _gained(results: Results) -> KeyFigure | None:
+    if not results.comparisons:
+        return None
+    first, *others = results.comparisons
+    than = [f"{signed(c.difference)} over {baseline(c.b.name, results.method)}" for c in others]
+    note = f"95 % interval {interval(first.ci)}" + (f"; {listing(than)}" if than else "")
+    figure = Figure(
+        "gained",
+        partial(overview.plot_gains, results.comparisons),
+        "Difference to each baseline with its 95 % interval: "
+        + "; ".join(
+            f"{c.b.name} {signed(c.difference)} ({interval(c.ci)})" for c in [first, *others]
+        )
+        + ".",
+        "Left of the line at zero the baseline is ahead.",
+        CARD,
+    )
+    label = f"{METRICS[first.a.metric].label} against {baseline(first.b.name, results.method)}"
+    return KeyFigure(signed(first.difference), label, note, figure)
+
+
+def _mattered(results: Results) -> KeyFigure | None:
+    result = results.importance
+    if result is None or not result.parameters:
+        return None
+    top = result.parameters[0]
+    if not result.reliable or not top.significant:
+        return KeyFigure("open", "what mattered", "the evidence is too thin to say")
+    has_pairs = any(i.importance >= study_figures.SMALLEST_PAIR for i in result.interactions)
+    figure = Figure(
+        "mattered",
+        partial(study_figures.plot_importances, result, bars=BARS, legend=False),
+        "Shares of the variance: "
+        + listing(f"{p.name} {share(p.importance)}" for p in result.parameters[:BARS])
+        + ".",
+        "Thin line: 95 % interval. Upright mark: what chance would give."
+        + (" With ×: what two do beyond that." if has_pairs else ""),
+        CARD,
+    )
+    note = f"of the variance; 95 % interval {interval(top.ci, share)}"
+    return KeyFigure(share(top.importance), f"importance of {top.name}", note, figure)

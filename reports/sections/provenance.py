@@ -1,0 +1,120 @@
+"""Where the numbers come from: versions, seeds, signatures, hardware, counts, the study file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from analysis.studies.load import StudyData, is_enqueued
+from reports.page.model import Code, Facts, Part, Section
+from reports.page.tables import space_table
+from reports.results import Results
+from reports.sections.commands import commands, run_names
+from reports.sections.evidence import EVALUATORS, SURROGATES
+from reports.wording import STATES, moment, number
+
+INTERNAL = ("objectives", "adapters")  # what the page says elsewhere
+READING = "What is needed to judge these results, and to get them again."
+PAGE_PACKAGES = ("optuna-study", "optuna", "scikit-learn", "numpy", "matplotlib", "seaborn")
+
+
+def provenance_section(results: Results) -> Section:
+    """Always there: what is known about how these numbers came about."""
+    data = results.data
+    facts: dict[str, dict[str, str]] = {
+        "Trials": _counts(data),
+        "Study": _study(data),
+        "Metric signatures": {r.metric: r.signature for r in data.score_rows},
+        **_recorded(data.provenance),
+        "Baselines’ seeds": {e.name: str(e.seed) for e in data.evaluations if e.role == "baseline"},
+        "Analysis": _analysis(results),
+    }
+    parts: list[Part] = [Facts(title, values) for title, values in facts.items() if values]
+    space = space_table(data)
+    if space is not None:
+        parts.append(space)
+    if (again := commands([results])) is not None:
+        parts.append(again)
+    if data.spec_text:
+        parts.append(Code("The study file as run", data.spec_text))
+    return Section("provenance", "Where the numbers come from", READING, tuple(parts))
+
+
+def provenance_of_all(named: Mapping[str, Results]) -> Section:
+    """The same for several studies: where each was read, and the commands; the rest is on its page.
+
+    The mapping is label → results.
+    """
+    studies = list(named.values())
+    parts: list[Part] = [Facts(label, _study(r.data)) for label, r in named.items()]
+    parts.append(Facts("Analysis", {name: _version(name) for name in PAGE_PACKAGES}))
+    if (again := commands(studies)) is not None:
+        parts.append(again)
+    files = zip(run_names(studies), (r.data.spec_text for r in studies), strict=True)
+    parts += [Code(f"{name}.toml", text) for name, text in files if text]
+    return Section("provenance", "Where the numbers come from", READING, tuple(parts))
+
+
+def _counts(data: StudyData) -> dict[str, str]:
+    counts = {STATES.get(state, state): number(n) for state, n in data.counts.items()}
+    counts = counts or {"trials": "none"}
+    enqueued = sum(map(is_enqueued, data.frozen_trials))
+    return counts | ({"of them enqueued by hand": number(enqueued)} if enqueued else {})
+
+
+def _study(data: StudyData) -> dict[str, str]:
+    ways = zip(data.objectives, data.directions, strict=True)
+    facts = {"name": data.name, "objectives": ", ".join(f"{n} ({way})" for n, way in ways)}
+    facts |= {k: _flat(v) for k, v in data.attributes.items() if k not in INTERNAL}
+    starts = [t.datetime_start for t in data.frozen_trials if t.datetime_start]
+    ends = [t.datetime_complete for t in data.frozen_trials if t.datetime_complete]
+    if starts:
+        facts["first trial started"] = moment(min(starts))
+    if ends:
+        facts["last trial ended"] = moment(max(ends))
+    return facts | {"read from": data.target}
+
+
+def _recorded(provenance: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Each nested part under its own heading, plain values under one."""
+    plain = dict(_fact(k, v) for k, v in provenance.items() if not isinstance(v, Mapping))
+    nested = {
+        k.replace("_", " ").capitalize(): dict(_fact(name, v) for name, v in part.items())
+        for k, part in provenance.items()
+        if isinstance(part, Mapping)
+    }
+    return nested | {"Run": plain}
+
+
+def _fact(name: str, value: Any) -> tuple[str, str]:
+    """A name and its value in words, bytes as a person counts them."""
+    if name.endswith("_bytes") and isinstance(value, (int, float)):
+        return name.removesuffix("_bytes"), f"{value / 1e9:.1f} GB"
+    return name.replace("_", " "), _flat(value)
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_flat(v)}" for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_flat, value))
+    return number(value, 4)
+
+
+def _analysis(results: Results) -> dict[str, str]:
+    facts = {}
+    if results.importance is not None and results.importance.parameters:
+        found = results.importance
+        evaluator = EVALUATORS.get(found.evaluator, found.evaluator)
+        facts["importances"] = f"{evaluator}, {SURROGATES.get(found.surrogate, found.surrogate)}"
+    if results.comparisons:
+        facts["intervals of scores"] = "paired bootstrap, 1000 resamples"
+    return facts | {name: _version(name) for name in PAGE_PACKAGES}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,142 @@
+"""The sections that follow: best against baselines, the search, the trials, the failures.
+
+Each takes the results and returns itself, or None where it does not apply: then it does not appear.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from analysis.plots import study_figures
+from analysis.plots.palette import label_of
+from reports.page.model import Figure, Figures, Prose, Section
+from reports.page.tables import comparison_table, failure_table, trial_table
+from reports.results import Results
+from reports.wording import configuration, number
+from study.metrics import OF_CLASSES
+
+SORTING = "Choose a column's heading to sort by it; type words, or column=value, to filter."
+TRIALS_READING = (
+    f"{SORTING} The best is marked. Each dot of the figures above is a row here: point at one."
+)
+
+
+def baseline_section(results: Results) -> Section | None:
+    """The best trial against the stored baselines."""
+    if not results.comparisons:
+        return None
+    scores, metric = results.model_scores, results.metric
+    figures = [
+        Figure(
+            "baselines",
+            partial(study_figures.plot_best_against_baselines, scores),
+            "Corpus scores with 95 % intervals: "
+            + ", ".join(f"{s.name} on {s.split} {number(s.score)}" for s in scores)
+            + ".",
+            "Corpus scores with bootstrap intervals",
+        )
+    ]
+    if results.example_scores and metric and metric not in OF_CLASSES:  # of 0 and 1
+        figures.append(
+            Figure(
+                "examples",
+                partial(study_figures.plot_example_scores, results.example_scores, metric),
+                "How the scores of single examples are spread, for "
+                + ", ".join(results.example_scores)
+                + ".",
+                "Scores of single dev examples",
+            )
+        )
+    configs = [
+        f"{e.name}: {configuration(e.config)}."
+        for e in results.data.evaluations
+        if e.role == "baseline" and e.split == results.data.splits[0] and e.config
+    ]
+    return Section(
+        "baselines",
+        "Best against base and default",
+        "Intervals come from resampling the examples 1000 times, the same ones for every model; a "
+        "difference counts where its interval leaves out zero. Dev examples chose the best trial; "
+        "general ones show what the adaptation cost elsewhere.",
+        (
+            Figures(tuple(figures)),
+            comparison_table(results.all_comparisons),
+            *([Prose(tuple(configs))] if configs else []),
+        ),
+    )
+
+
+def history_section(results: Results) -> Section | None:
+    """How the search went, and how the trials learned."""
+    data = results.data
+    if not data.complete:
+        return None
+    figures = [
+        Figure(
+            f"history-{index}",
+            partial(study_figures.plot_history, data, objective=name),
+            f"{name} of every trial in order, with the best so far.",
+            f"{label_of(name)} over the search",
+        )
+        for index, name in enumerate(data.objectives)
+    ]
+    if any(len(t.intermediate_values) > 1 for t in data.frozen_trials):
+        figures.append(
+            Figure(
+                "curves",
+                partial(study_figures.plot_learning_curves, data),
+                "What each trial reported while it trained.",
+                f"Learning curves{_reported_on(results)}",
+            )
+        )
+    curves = (e.details.get("training_losses") for e in data.evaluations)
+    if any(isinstance(curve, list) and len(curve) > 1 for curve in curves):
+        figures.append(
+            Figure(
+                "losses",
+                partial(study_figures.plot_training_losses, data),
+                "The training loss of each trial and baseline, each by its own loss.",
+                "Training losses",
+            )
+        )
+    return Section(
+        "history",
+        "How the search went",
+        "Left to right in the order in which trials were started; the stepped line is the best "
+        "value known by then.",
+        (Figures(tuple(figures)),),
+    )
+
+
+def _reported_on(results: Results) -> str:
+    """Why the curves end elsewhere than the scores."""
+    few = (results.data.spec or {}).get("evaluation", {}).get("report_examples")
+    whole = len(next(iter(results.example_scores.values()), ()))
+    if not isinstance(few, int) or few >= whole:
+        return ""
+    some = f"{number(few)} of the {number(whole)} dev examples"
+    return f": on {some}, so they need not end at the score"
+
+
+def trials_section(results: Results) -> Section | None:
+    """Every trial in one sortable table."""
+    table = trial_table(results.data)
+    if table is None:
+        return None
+    reading = TRIALS_READING if results.data.complete else SORTING
+    return Section("trials", "All trials", reading, (table,))
+
+
+def failure_section(results: Results) -> Section | None:
+    """What went wrong, and why."""
+    table = failure_table(results.data)
+    return (
+        None
+        if table is None
+        else Section(
+            "failures",
+            "Trials that failed",
+            "They count toward the budget and are no part of the importances.",
+            (table,),
+        )
+    )

@@ -1,0 +1,97 @@
+"""The tables of the page over several studies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from analysis.comparison.bootstrap import Comparison
+from analysis.plots.palette import label_of
+from analysis.plots.slices import varied_parameters
+from reports.page.model import Cell, Table
+from reports.page.tables import cell, range_of
+from reports.results import Results
+from reports.wording import configuration, interval, probability, share, signed
+from study.metrics import METRICS
+
+Named = Mapping[str, Results]  # label → results
+
+
+def best_table(named: Named) -> Table:
+    """The best trial of each study, with its gain over that study's baselines."""
+    gains = {label: {c.b.name: c for c in r.comparisons} for label, r in named.items()}
+    baselines = list(dict.fromkeys(name for found in gains.values() for name in found))
+    rows = []
+    for label, results in named.items():
+        data, best = results.data, results.data.best_trial
+        value = None if best is None else data.value(best)
+        given = "" if best is None else configuration(best.params)
+        trial = None if best is None else best.number
+        cells = (cell(len(data.complete)), cell(trial), Cell(label_of(data.objective)), cell(value))
+        over = (_gain_cell(gains[label].get(name)) for name in baselines)
+        rows.append((Cell(label), *cells, *over, Cell(given)))
+    columns = ("study", "finished", "best trial", "objective", "value")
+    heads = (*columns, *(f"gain over {name}" for name in baselines), "configuration")
+    return Table("The best of each study", heads, tuple(rows))
+
+
+def _gain_cell(found: Comparison | None) -> Cell:
+    if found is None:
+        return Cell("")
+    return Cell(f"{signed(found.difference)} ({interval(found.ci)})", found.difference)
+
+
+def duel_table(first: str, duels: Mapping[str, Comparison]) -> Table:
+    """The first study's best against every other's."""
+    rows = tuple(
+        (
+            Cell(label),
+            Cell(METRICS[c.a.metric].label),
+            cell(c.a.score),
+            cell(c.b.score),
+            Cell(signed(c.difference), c.difference, True),
+            Cell(interval(c.ci)),
+            Cell(probability(c.p_value), c.p_value, True),
+            cell(c.n_examples),
+        )
+        for label, c in duels.items()
+    )
+    columns = ("against", "metric", first, "its score", "difference", "95 % interval", "p")
+    return Table(f"The best of {first} against the others", (*columns, "examples"), rows)
+
+
+def share_table(named: Named) -> Table:
+    """Each parameter's share in each study."""
+    shares = {
+        label: {p.name: p for p in r.importance.parameters} if r.importance else {}
+        for label, r in named.items()
+    }
+    names = dict.fromkeys(name for found in shares.values() for name in found)
+    rows = []
+    for name in names:
+        row = [Cell(name)]
+        for found in shares.values():
+            p = found.get(name)
+            row.append(cell(p.importance, share) if p else Cell("–"))
+            row.append(Cell(interval(p.ci, share) if p else ""))
+        rows.append(tuple(row))
+    columns = [c for label in named for c in (label, "95 % interval")]
+    return Table("Shares of the variance", ("parameter", *columns), tuple(rows))
+
+
+def space_table(named: Named) -> Table:
+    """Where each study searched, and what varied in all."""
+    spaces = {label: r.data.distributions for label, r in named.items()}
+    varied = {label: set(varied_parameters(r.data)) for label, r in named.items()}
+    names = dict.fromkeys(name for space in spaces.values() for name in space)
+    rows = tuple(
+        (
+            Cell(name),
+            *(
+                Cell(range_of(space[name]) if name in space else "–")
+                for label, space in spaces.items()
+            ),
+            Cell("yes" if all(name in found for found in varied.values()) else "no"),
+        )
+        for name in names
+    )
+    return Table("Search spaces", ("parameter", *named, "varied in all"), rows)

@@ -1,0 +1,1 @@
+"""What the terminal shows: tables of at most 80 columns."""

@@ -1,0 +1,117 @@
+"""What a trial will cost in parameters, before anything is trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from study.bases.load import BaseModel, locate_base
+from study.data.corpora import corpus_of
+from study.data.embedded import Pair
+from study.data.readers import Corpus
+from study.data.remarks import data_remarks
+from study.kinds.methods import METHODS, check_methods
+from study.metrics.needs import check_metrics, metric_remarks
+from study.peft_methods.attach import attach
+from study.spec.hyperparameters import MethodSpec, TrainingSpec
+from study.spec.sections import SPLITS, StudySpec
+from study.trials import baseline_configs
+
+
+def trial_cost(spec: StudySpec) -> dict[str, Any]:
+    """Return parameter counts of the base and of its smallest and largest adapter.
+
+    The model is built without weights, on PyTorch's meta device, so it takes no memory.
+    """
+    from study.bases.skeletons import skeleton_of
+    from study.engines.process_settings import be_one_quiet_thread
+
+    be_one_quiet_thread()
+    check_metrics(spec.evaluation)
+    corpus = corpus_of(spec)
+    model = skeleton_of(spec, corpus.labels)
+    base = sum(p.numel() for p in model.parameters())
+    check_methods(model, spec)
+    stops = (0,) if spec.task == "causal_translation" else ()  # any row is as long as another
+    skeleton = BaseModel(model, None, "skeleton", trained_tokens=stops)
+    counts = {name: _size(skeleton, method) for name, method in _extremes(spec).items()}
+    frozen = "" if spec.methods == ("full",) else ", frozen"
+    remarks = [] if spec.base.model == "embedded" else data_remarks(spec, corpus, locate_base(spec))
+    lines = [
+        _data_line(corpus),
+        *(f"data     {remark}" for remark in remarks),
+        *(f"metrics  {remark}" for remark in metric_remarks(spec.evaluation)),
+        f"base     {base:,} parameters{frozen}",
+    ] + [
+        f"{name:<8} {f'{pairs} adapter pairs, ' if pairs else ''}"
+        f"{count:,} trainable parameters ({count / base:.2%})"
+        for name, (pairs, count) in counts.items()
+    ]
+    return {
+        "base_parameters": base,
+        "adapters": {n: {"pairs": p, "parameters": c} for n, (p, c) in counts.items()},
+        "trials": spec.search.budget,
+        "lines": [*lines, f"search   {spec.search.budget} trials of {_steps(spec, corpus)} steps"],
+    }
+
+
+def _steps(spec: StudySpec, corpus: Corpus[Any]) -> str:
+    """Return how many steps a trial has, or the least and the most."""
+    each = [
+        TrainingSpec(epochs=epochs, batch_size=size, steps=steps).counted(len(corpus.train)).steps
+        for epochs in spec.values_of("epochs")
+        for size in spec.values_of("batch_size")
+        for steps in spec.values_of("steps")
+    ]
+    return f"{min(each):,}" if min(each) == max(each) else f"{min(each):,} to {max(each):,}"
+
+
+def _data_line(corpus: Corpus[Any]) -> str:
+    seen = {_first(example) for example in corpus.train}
+    shared = sum(_first(example) in seen for example in corpus.dev)
+    sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in SPLITS if corpus.split(s))
+    warning = f"; {shared} dev sources stand in train too: scores flatter" if shared else ""
+    return f"data     {sizes} pairs{warning}"
+
+
+def _first(example: Any) -> Any:
+    """Return what must not stand in train and dev: a source; both sentences of a labelled pair."""
+    return example.source if isinstance(example, Pair) else (example.first, example.second)
+
+
+def _extremes(spec: StudySpec) -> dict[str, MethodSpec]:
+    """Return the default LoRA, the ends of what the space can choose, and what is no LoRA."""
+    others = [name for name in spec.methods if not METHODS[name].has("rank")]
+    found: dict[str, MethodSpec] = {name: _method(spec, {"method": name}) for name in others}
+    adapted = [name for name in spec.methods if name not in others]
+    if not adapted:
+        return found
+    ranks = spec.values_of("rank")
+    sets = spec.values_of("target_modules")
+    least = {"method": adapted[0], "rank": min(ranks), "target_modules": sets[0]}
+    most = {"method": adapted[-1], "rank": max(ranks), "target_modules": sets[-1]}
+    default = baseline_configs(spec)[1].method
+    assert default is not None
+    return {
+        "default": default,
+        "least": _method(spec, least),
+        "most": _method(spec, most),
+        **found,
+    }
+
+
+def _method(spec: StudySpec, values: dict[str, Any]) -> MethodSpec:
+    """Return a method as large as with these values, beginning as LoRA does: sizes are the same."""
+    method = spec.resolve(values).method
+    assert method is not None
+    if method.begins_in_weight or method.name == "qlora":
+        return MethodSpec(rank=method.rank, target_modules=method.target_modules)
+    return method
+
+
+def _size(base: BaseModel, method: MethodSpec) -> tuple[int, int]:
+    """Return the number of adapter pairs and of trainable parameters."""
+    attached = attach(base, method, seed=0)
+    pairs = sum(hasattr(module, "lora_A") for module in base.model.modules())
+    count = sum(weight.numel() for weight in attached.weights)
+    attached.detach()
+    return pairs, count

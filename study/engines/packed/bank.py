@@ -1,0 +1,223 @@
+"""All that K slots train, as one matrix of weights and one of gradients, a row a slot.
+
+A row holds the matrices A of its adapter, then what is trained in full, then the matrices B.  So an
+optimizer sees two flat tensors, and a layer sees (K, R, D_in) and (K, D_out, R); nothing is copied
+from one form to the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from study.bases.load import BaseModel, draw_fresh
+from study.engines.packed.copies import (
+    PackedCopies,
+    PackedLinearCopies,
+    PackedTokenEmbedding,
+    PackedTokenHead,
+)
+from study.engines.packed.linear import PackedLinear, Pairs, SlotAdapter
+from study.engines.packed.plan import TOKEN_ROWS, Key, RowPlan, linears_of, trained_in_full
+from study.engines.packed.rows import Rows
+from study.kinds.methods import targeted_modules
+from study.peft_methods.adapters import (
+    PREFIX,
+    Pair,
+    adapter_config,
+    adapter_files,
+    initial_a,
+    initial_pair,
+    token_layer,
+)
+from study.seeds import derive_seed
+from study.spec.hyperparameters import MethodSpec
+from study.trials import AdapterFiles
+
+
+class AdapterBank:
+    """Room for K adapters of any of the given methods on one base."""
+
+    def __init__(self, base: BaseModel, methods: Iterable[MethodSpec], slots: int) -> None:
+        methods = list(methods)
+        self._base = base
+        self._methods: dict[int, MethodSpec] = {}  # by slot
+        self._taken: list[nn.Module] = []
+        self._layout: Sequence[Rows] = ()
+        linears = linears_of(base, {method.target_modules for method in methods})
+        self._begin_full = trained_in_full(base)
+        rank = max(method.rank for method in methods)
+        self._plan = plan = RowPlan(linears, rank, self._begin_full)
+        dtype = torch.promote_types(base.model.dtype, torch.float32)
+        self.weights = torch.zeros(slots, plan.width, dtype=dtype, device=base.model.device)
+        self.grads = torch.zeros_like(self.weights)
+        has_initial = any(method.begins_in_weight for method in methods)
+        initial = torch.zeros_like(self.weights) if has_initial else self.weights
+        matrices = (self.weights, self.grads, initial)
+        self._lora = {
+            name: PackedLinear(linear, *(plan.pairs(matrix, name) for matrix in matrices))
+            for name, linear in linears.items()
+        }
+        self._copies = {
+            module: PackedCopies(plan.full(self.weights, module), plan.full(self.grads, module))
+            for module in dict.fromkeys(module for module, _ in self._begin_full)
+        }
+
+    # ------------------------------------------------------------ the base's layers
+
+    def open(self) -> None:
+        """Take over the layers of the base."""
+        self._base.model.keep_rows = self.keep_rows
+        for layer in self._lora.values():
+            self._take_over(layer.linear, layer)
+        for name, copies in self._copies.items():
+            module = self._base.model.get_submodule(name)
+            if name == token_layer(self._base):
+                self._open_tokens(module, copies)
+            else:
+                self._take_over(module, PackedLinearCopies(module, copies))
+
+    def _open_tokens(self, layer: nn.Module, copies: PackedCopies) -> None:
+        tokens = self._base.trained_tokens
+        head = self._base.model.get_output_embeddings()
+        self._take_over(head, PackedTokenHead(head, tokens, copies))
+        if isinstance(layer, nn.Embedding):  # which the head shares its weight with
+            self._take_over(layer, PackedTokenEmbedding(layer, tokens, copies))
+
+    def _take_over(self, layer: nn.Module, forward: Callable[[Tensor], Tensor]) -> None:
+        vars(layer)["forward"] = forward
+        self._taken.append(layer)
+
+    def close(self) -> None:
+        """Give the base's layers their own `forward` back."""
+        vars(self._base.model).pop("keep_rows", None)
+        while self._taken:
+            del vars(self._taken.pop())["forward"]
+
+    def keep_rows(self, alive: Tensor) -> Tensor:
+        """Return the rows to go on with, of those laid out, when only some are `alive`.
+
+        Slots without any are dropped; the others keep as many rows as the one with the most alive
+        needs, so that they remain one batch.
+        """
+        parts = torch.split(alive, [rows.count for rows in self._layout])
+        count = max(int(part.sum()) for part in parts)
+        kept, layout, start = [], [], 0
+        for rows, part in zip(self._layout, parts, strict=True):
+            if part.any():
+                alive_first = part.int().argsort(descending=True, stable=True)
+                kept.append(start + alive_first[:count])
+                layout.append(Rows(rows.slot, len(kept[-1])))
+            start += rows.count
+        self.lay_out(layout)
+        return torch.cat(kept)
+
+    def lay_out(self, layout: Sequence[Rows]) -> None:
+        """Tell every layer whose rows the coming passes hold."""
+        self._layout = layout
+        for layer in self._lora.values():
+            layer.lay_out(layout)
+        for copies in self._copies.values():
+            copies.lay_out(layout)
+
+    # ------------------------------------------------------------ slots
+
+    def attach(self, slot: int, method: MethodSpec, seed: int) -> int:
+        """Put a fresh adapter into a slot; returns the number of its weights."""
+        self._methods[slot] = method
+        self.weights[slot], self.grads[slot] = 0.0, 0.0
+        names = targeted_modules(self._base.model, method.target_modules)
+        for name in names:
+            self._lora[name].adapters[slot] = SlotAdapter(
+                method.rank,
+                method.scale,
+                method.dropout,
+                derive_seed(seed, "dropout", name),
+                method.begins_in_weight,
+            )
+            self._begin_lora(name, slot, method, seed)
+        self._begin_copies(slot, seed)
+        count = method.rank * sum(int(n.in_features + n.out_features) for n in names.values())
+        return count + sum(weight.numel() for weight in self._begin_full.values())
+
+    def _begin_lora(self, name: str, slot: int, method: MethodSpec, seed: int) -> None:
+        layer = self._lora[name]
+        if not method.begins_in_weight:
+            A, _ = _pair_of(layer.weights, slot, method.rank)
+            A.copy_(initial_a(A.shape, seed, name))
+            return
+        A0, B0 = initial_pair(self._base, name, method, seed)
+        for pairs in (layer.weights, layer.initial):
+            pairs.A[slot], pairs.B[slot] = 0.0, 0.0
+            A, B = _pair_of(pairs, slot, method.rank)
+            A.copy_(A0)
+            B.copy_(B0)
+
+    def _begin_copies(self, slot: int, seed: int) -> None:
+        for copies in self._copies.values():
+            copies.slots.add(slot)
+        for key, weight in self._begin_full.items():
+            self._full(key)[slot] = weight
+        own = {".".join(key): self._full(key)[slot] for key in self._begin_full}
+        fresh = {name: own[name] for name in self._base.fresh}
+        draw_fresh(fresh, self._base.model.config, seed)
+
+    def _full(self, key: Key) -> Tensor:
+        return self._plan.of(self.weights, key)
+
+    def release(self, slot: int) -> None:
+        """Take a slot's adapter off."""
+        self._methods.pop(slot, None)
+        for layer in self._lora.values():
+            layer.adapters.pop(slot, None)
+        for copies in self._copies.values():
+            copies.slots.discard(slot)
+
+    def breadth(self, slot: int) -> int:
+        """Return how many layers a slot's adapter has."""
+        return sum(slot in layer.adapters for layer in self._lora.values())
+
+    # ------------------------------------------------------------ training
+
+    def trained(self, slot: int) -> tuple[nn.Parameter, nn.Parameter]:
+        """Return all but B, and B, of a slot: flat, with gradients in place, for an optimizer."""
+        parts = []
+        for columns in (slice(0, self._plan.b_start), slice(self._plan.b_start, None)):
+            weights = nn.Parameter(self.weights[slot, columns])
+            weights.grad = self.grads[slot, columns]
+            parts.append(weights)
+        return parts[0], parts[1]
+
+    def average_and_clip(self, slot: int, weight: float, max_norm: float) -> None:
+        """Turn a sum of gradients over `weight` tokens into their mean, clipped at a norm.
+
+        Clips as `torch.nn.utils.clip_grad_norm_`.
+        """
+        norm = self.grads[slot].norm().item() / weight
+        self.grads[slot] *= min(1.0, max_norm / (norm + 1e-6)) / weight
+
+    # ------------------------------------------------------------ files
+
+    def files(self, slot: int) -> AdapterFiles:
+        """Return a slot's adapter in PEFT's own format."""
+        method = self._methods[slot]
+        tensors: dict[str, Tensor] = {}
+        principal: dict[str, Pair] = {}
+        for name, layer in self._lora.items():
+            if slot not in layer.adapters:
+                continue
+            A, B = _pair_of(layer.weights, slot, method.rank)
+            tensors |= {f"{PREFIX}{name}.lora_A.weight": A, f"{PREFIX}{name}.lora_B.weight": B}
+            if method.begins_in_weight:
+                principal[name] = _pair_of(layer.initial, slot, method.rank)
+        for name, key in self._begin_full:
+            in_file = "token_adapter.trainable_tokens_delta" if key == TOKEN_ROWS else key
+            tensors[f"{PREFIX}{name}.{in_file}"] = self._full((name, key))[slot]
+        return adapter_files(adapter_config(self._base, method), tensors, principal)
+
+
+def _pair_of(pairs: Pairs, slot: int, rank: int) -> Pair:
+    """Return one slot's A (rank, D_in) and B (D_out, rank), sharing memory."""
+    return pairs.A[slot, :rank], pairs.B[slot, :, :rank]

@@ -1,0 +1,130 @@
+"""Weights that every trial trains in full beside its adapter: a classifier's head, rows of tokens.
+
+They are small, so each slot has a copy of its own.  PEFT calls them `modules_to_save` and
+`trainable_token_indices`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
+
+from study.engines.packed.rows import Rows, Run, index_of, runs
+
+
+class PackedCopies:
+    """A layer's weights that every adapted slot has for itself, and their gradients."""
+
+    def __init__(self, weights: dict[str, Tensor], grads: dict[str, Tensor]) -> None:
+        self.weights = weights  # by name, each (K, ...)
+        self.grads = grads
+        self.slots: set[int] = set()
+        self._anchor = torch.zeros((), requires_grad=True)
+        self._runs: list[Run] = []
+        self._rows = 0
+
+    def lay_out(self, layout: Sequence[Rows]) -> None:
+        """Take over whose rows the coming passes hold."""
+        self._runs = runs(layout, self.slots.__contains__)
+        self._rows = sum(rows.count for rows in layout)
+
+    def own(self, run: Run, name: str) -> Tensor:
+        """Return a weight (k, ...) of a run's slots."""
+        index = index_of(run.slots, self._anchor.device)
+        own: Tensor = _Own.apply(self._anchor, self.weights[name], self.grads[name], index)  # type: ignore[no-untyped-call]
+        return own
+
+    def by_run(self, x: Tensor, compute: Callable[[Run, Tensor], Tensor]) -> Tensor:
+        """Compute each run's part (k, n, D) of x (rows, ..., D), and put the results together."""
+        flat = x.reshape(-1, x.shape[-1])  # (rows · positions, D)
+        positions = flat.shape[0] // self._rows
+        parts = [compute(run, run.of(flat, positions)).flatten(0, 1) for run in self._runs]
+        return torch.cat(parts).view(*x.shape[:-1], -1)
+
+
+class _Own(torch.autograd.Function):
+    """Some slots' weights; adds their gradients straight to `grads`, where optimizers read them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, anchor: Tensor, weights: Tensor, grads: Tensor, index: slice | Tensor
+    ) -> Tensor:
+        """Return (k, ...) of weights (K, ...); the anchor is what asks for gradients."""
+        ctx.grads, ctx.index = grads, index
+        return weights[index].clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None, None]:
+        """Return nothing: the gradient has its place already."""
+        ctx.grads[ctx.index] += grads[0]
+        return None, None, None, None
+
+
+class PackedLinearCopies:
+    """Takes the place of the `forward` of a linear layer that is trained in full."""
+
+    def __init__(self, linear: nn.Linear, copies: PackedCopies) -> None:
+        self._linear = linear
+        self._copies = copies
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the layer's output."""
+        return self._copies.by_run(x, self._of_run)
+
+    def _of_run(self, run: Run, x_k: Tensor) -> Tensor:
+        if not run.is_adapted:
+            return F.linear(x_k, self._linear.weight, self._linear.bias)
+        y = x_k @ self._copies.own(run, "weight").to(x_k.dtype).mT  # (k, n, D_out)
+        if self._linear.bias is not None:
+            y = y + self._copies.own(run, "bias").to(x_k.dtype)[:, None]
+        return y
+
+
+class PackedTokenHead:
+    """Takes the place of the `forward` of an output head with rows that are trained."""
+
+    def __init__(self, head: nn.Linear, tokens: Sequence[int], copies: PackedCopies) -> None:
+        self._head = head
+        self._tokens = list(tokens)
+        self._copies = copies
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return logits (..., V)."""
+        return self._copies.by_run(x, self._of_run)
+
+    def _of_run(self, run: Run, x_k: Tensor) -> Tensor:
+        y = F.linear(x_k, self._head.weight, self._head.bias)  # (k, n, V)
+        if run.is_adapted:
+            own = self._copies.own(run, "rows").to(x_k.dtype)  # (k, tokens, D)
+            bias = 0.0 if self._head.bias is None else self._head.bias[self._tokens]
+            y[..., self._tokens] = x_k @ own.mT + bias
+        return y
+
+
+class PackedTokenEmbedding:
+    """Takes the place of the `forward` of an embedding with rows that are trained."""
+
+    def __init__(
+        self, embedding: nn.Embedding, tokens: Sequence[int], copies: PackedCopies
+    ) -> None:
+        self._embedding = embedding
+        self._tokens = list(tokens)
+        self._copies = copies
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        """Return embeddings (rows, T, D) of ids (rows, T)."""
+        embedded = F.embedding(ids, self._embedding.weight)
+        return self._copies.by_run(embedded, lambda run, part: self._of_run(run, part, ids))
+
+    def _of_run(self, run: Run, embedded: Tensor, ids: Tensor) -> Tensor:
+        if not run.is_adapted:
+            return embedded
+        own = self._copies.own(run, "rows").to(embedded.dtype)  # (k, tokens, D)
+        ids_k = run.of(ids.reshape(-1, 1), ids.shape[-1])  # (k, n, 1)
+        for number, token in enumerate(self._tokens):
+            embedded = torch.where(ids_k == token, own[:, number, None], embedded)
+        return embedded

@@ -1,0 +1,72 @@
+"""Where in a slot's row each of its weights stands: every A, what is trained in full, every B."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor, nn
+
+from study.bases.load import BaseModel
+from study.engines.packed.linear import Pairs
+from study.kinds.methods import targeted_modules
+from study.peft_methods.adapters import token_layer
+
+Key = tuple[str, str]  # module and weight
+TOKEN_ROWS = "rows"
+
+
+class RowPlan:
+    """The columns of a matrix (K, width) that hold each weight of K slots."""
+
+    def __init__(
+        self, linears: Mapping[str, nn.Linear], rank: int, full: Mapping[Key, Tensor]
+    ) -> None:
+        self._places: dict[Key, tuple[int, tuple[int, ...]]] = {}
+        self._full = tuple(full)
+        self.width = 0
+        for name, layer in linears.items():
+            self._add((name, "A"), (rank, layer.in_features))
+        for key, weight in full.items():
+            self._add(key, tuple(weight.shape))
+        self.b_start = self.width
+        for name, layer in linears.items():
+            self._add((name, "B"), (layer.out_features, rank))
+
+    def _add(self, key: Key, shape: tuple[int, ...]) -> None:
+        self._places[key] = (self.width, shape)
+        self.width += math.prod(shape)
+
+    def of(self, matrix: Tensor, key: Key) -> Tensor:
+        """Return a weight (K, ...) of all slots, sharing the matrix's memory."""
+        start, shape = self._places[key]
+        return matrix[:, start : start + math.prod(shape)].view(len(matrix), *shape)
+
+    def pairs(self, matrix: Tensor, name: str) -> Pairs:
+        """Return the A and B of a layer."""
+        return Pairs(self.of(matrix, (name, "A")), self.of(matrix, (name, "B")))
+
+    def full(self, matrix: Tensor, module: str) -> dict[str, Tensor]:
+        """Return what a module trains in full, by the weights' names."""
+        return {key: self.of(matrix, (name, key)) for name, key in self._full if name == module}
+
+
+def linears_of(base: BaseModel, targets: Iterable[str]) -> dict[str, nn.Linear]:
+    """Return the linear layers of all targets together."""
+    found: dict[str, nn.Linear] = {}
+    for named in sorted(targets):
+        found |= targeted_modules(base.model, named)
+    return found
+
+
+def trained_in_full(base: BaseModel) -> dict[Key, Tensor]:
+    """Return what is trained beside the adapter as it stands in the base: head, rows of tokens."""
+    found: dict[Key, Tensor] = {}
+    for name in base.head:
+        for path, module in base.model.get_submodule(name).named_modules(prefix=name):
+            found |= {(path, key): weight for key, weight in module.named_parameters(recurse=False)}
+    layer = token_layer(base)
+    if layer:
+        rows = base.model.get_submodule(layer).weight[list(base.trained_tokens)]
+        found[layer, TOKEN_ROWS] = rows
+    return {key: weight.detach() for key, weight in found.items()}

@@ -1,0 +1,121 @@
+"""A pool's workers as processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from study.engines.base import Engine
+from study.engines.pool.pool import Death
+from study.engines.pool.worker import Answer, Served
+from study.spec.sections import StudySpec
+
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+class ProcessLauncher:
+    """Starts processes that make their engines with `make_engine`."""
+
+    def __init__(self, make_engine: Callable[..., Engine]) -> None:
+        self._make_engine = make_engine
+        self._launched: list[ProcessChannel] = []
+
+    def launch(self) -> ProcessChannel:
+        """Start a process."""
+        channel = ProcessChannel(self._make_engine)
+        self._launched.append(channel)
+        return channel
+
+    def brought(self, spec: StudySpec, base: str) -> str:
+        """Return the base's location: it is the same here."""
+        return base
+
+    def ready(
+        self, channels: Sequence[ProcessChannel], timeout: float | None
+    ) -> list[ProcessChannel]:
+        """Return those whose pipe has an answer, or has closed."""
+        ready = wait([channel.connection for channel in channels], timeout)
+        return [channel for channel in channels if channel.connection in ready]
+
+    def close(self) -> None:
+        """End all processes, whatever they are doing."""
+        for channel in self._launched:
+            channel.process.terminate()
+        for channel in self._launched:
+            channel.process.join(timeout=5)
+            channel.process.kill()
+            channel.process.join()
+            channel.connection.close()
+
+
+class ProcessChannel:
+    """A pipe, and the process at its other end."""
+
+    def __init__(self, make_engine: Callable[..., Engine]) -> None:
+        self.connection, theirs = _SPAWN.Pipe()
+        self.process: SpawnProcess = _SPAWN.Process(
+            target=_serve, args=(theirs, make_engine), daemon=True
+        )
+        self.process.start()
+        theirs.close()
+
+    def send(self, command: str, arguments: tuple[Any, ...]) -> None:
+        """Write the command into the pipe; `receive` finds that it is closed."""
+        try:
+            self.connection.send((command, arguments))
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+    def receive(self) -> Answer:
+        """Read the answer; raises EOFError where the process died."""
+        try:
+            answer: Answer = self.connection.recv()
+        except ConnectionResetError as error:
+            raise EOFError from error
+        return answer
+
+    def death(self) -> Death:
+        """Return how the process ended."""
+        self.process.join(timeout=5)
+        code = self.process.exitcode
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            return Death(f"the worker process was ended by {name}", code == -signal.SIGKILL)
+        return Death(f"the worker process exited with status {code}", was_killed=False)
+
+
+def _serve(connection: Connection, make_engine: Callable[..., Engine]) -> None:
+    """Answer the parent's commands until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    served = Served(make_engine)
+    try:
+        while True:
+            command, arguments = connection.recv()
+            answer = served.do(command, arguments)
+            if command != "start":
+                connection.send(answer)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass  # the parent is gone
+
+
+def _end_with_the_parent() -> None:
+    """End at once when the parent was killed: the pipe is looked at only between reports."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _leave(number: int, frame: object) -> None:
+    """Exit in order, so that locks are released."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(0)

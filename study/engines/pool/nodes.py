@@ -1,0 +1,133 @@
+"""What a node of a cluster must have, to train there what the parent would train here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock
+
+from study.bases.building import default_cache, is_intact
+from study.bases.load import locate_base, locate_teacher
+from study.engines.base import Engine
+from study.engines.engine_choice import EngineChoice
+from study.errors import InputError
+from study.spec.sections import StudySpec
+from study.store.provenance import package_versions
+from study.tasks.base import Task
+
+Folder = Mapping[str, int]  # name of a file -> bytes
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What the parent has: versions, digests of the data, sizes of models, embedded models whole.
+
+    Embedded models are brought, not built on each node: another processor's sums would differ.
+    """
+
+    versions: Mapping[str, str]
+    data: Mapping[Path, str]
+    models: Mapping[str, Folder]
+    embedded: Mapping[str, Mapping[str, bytes]] = field(repr=False)
+
+
+def brought(spec: StudySpec, base: str) -> Brought:
+    """Return what every node must have, by what is here."""
+    located = [(spec.base.model, base)]
+    if spec.distillation is not None:
+        located.append((spec.distillation.teacher, locate_teacher(spec)))
+    own = [Path(folder) for name, folder in located if name == "embedded"]
+    return Brought(
+        package_versions(),
+        {path: _digest(path) for path in spec.data.files.values()},
+        {n: _sizes(Path(n)) for n, _ in located if n != "embedded" and os.path.isdir(n)},
+        {folder.name: {f.name: f.read_bytes() for f in folder.iterdir()} for folder in own},
+    )
+
+
+def make_on_node(
+    make_engine: Callable[..., Engine],
+    where: str,
+    spec: StudySpec,
+    parents: Brought,
+    task: Task | None,
+    choice: EngineChoice,
+) -> Engine:
+    """Make an engine on a node that has what the parent has.
+
+    Raises:
+        InputError: it has not, or what it has cannot be used; every line names the node.
+    """
+    try:
+        problems = list(_problems(parents))
+        if problems:
+            raise InputError(problems)
+        for name, files in parents.embedded.items():
+            _keep(default_cache() / name, files)
+        return make_engine(spec, locate_base(spec), task, choice)
+    except InputError as error:
+        raise InputError([f"on {where}: {problem}" for problem in error.problems]) from error
+
+
+def _problems(parents: Brought) -> Iterator[str]:
+    here = package_versions()
+    for package, version in parents.versions.items():
+        if _public(here[package]) != _public(version):
+            yield (
+                f"{package}: trials would not compare with another version's; "
+                f"got {here[package]}, the run has {version}"
+            )
+    for path, digest in parents.data.items():
+        if not path.is_file():
+            yield f"{path}: no such file; the data must lie at the same path on every node"
+        elif _digest(path) != digest:
+            yield f"{path}: another file than the run's; the data must be the same on every node"
+    for name, sizes in parents.models.items():
+        if not os.path.isdir(name):
+            yield f"{name}: no such folder; a model must lie at the same path on every node"
+        elif _sizes(Path(name)) != sizes:
+            differing = sorted(dict(_sizes(Path(name)).items() ^ sizes.items()))
+            yield f"{name}: another model than the run's; it differs in {_some(differing)}"
+
+
+def _public(version: str) -> str:
+    """Return a version without the build that a device needs, as in 2.13.0+cpu."""
+    return version.split("+")[0]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sizes(folder: Path) -> Folder:
+    """Return the size of every file that a model is loaded from."""
+    loaded = (*folder.glob("*.safetensors"), *folder.glob("*.json"))
+    return {path.name: path.stat().st_size for path in loaded}
+
+
+def _some(names: Iterable[str]) -> str:
+    found = list(names)
+    return ", ".join(found[:SHOWN]) + " …" * (len(found) > SHOWN)
+
+
+def _keep(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Put a model into this machine's cache, unless it is there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if is_intact(folder):
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+            unfinished = Path(scratch) / "base"
+            unfinished.mkdir()
+            for name, content in files.items():
+                (unfinished / name).write_bytes(content)
+            unfinished.rename(folder)

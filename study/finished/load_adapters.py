@@ -1,0 +1,76 @@
+"""A study's saved adapters on their base, to try a sentence on: what the notebook loads torch for.
+
+`optuna-study export` writes one of them out; `swapping` says what swapping them takes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from study.bases.load import BaseModel, load_base, locate_base
+from study.data.embedded import Pair
+from study.data.readers import Corpus
+from study.engines.process_settings import be_one_quiet_thread
+from study.errors import InputError
+from study.finished.swapping import saved_of_one_kind
+from study.spec.sections import StudySpec, spec_from_toml
+from study.tasks import make_task
+from study.trials import baseline_configs
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A base with all saved adapters on it, one of them in use at a time.
+
+    `model` is an ordinary PEFT model, `names` are its adapters: `trial-00012`, in their order.
+    """
+
+    model: Any
+    names: tuple[str, ...]
+    base: BaseModel
+    spec: StudySpec
+
+    def answers(self, text: str) -> dict[str, str]:
+        """Return what the base and then each adapter make of a text, by name."""
+        # a split of its own: a task reads its examples when it is made
+        task = make_task(self.spec, self.base, Corpus(train=(), dev=(Pair(text, text),)))
+        plain = baseline_configs(self.spec)[0]
+        batch = task.collate(task.examples("dev"), plain, torch.Generator())
+        with self.model.disable_adapter():
+            found = {"base": task.predict(self.base.model, batch)[0]}
+        for name in self.names:
+            self.model.set_adapter(name, inference_mode=True)
+            found[name] = task.predict(self.base.model, batch)[0]
+        return found
+
+
+def load_adapters(run: str | Path, spec_text: str | None) -> Adapted:
+    """Load a study's base and the adapters that lie in its run folder, safetensors only.
+
+    `spec_text` is the stored study file, `analysis.load(run).spec_text`.  Sets torch to one
+    thread, on which small models are fastest.
+
+    Raises:
+        InputError: there is no adapter, the task answers no text, or the base cannot be loaded.
+    """
+    from peft import PeftModel
+
+    if spec_text is None or not (folders := saved_of_one_kind(Path(run))):
+        raise InputError(f"{run}: no adapters here; a run folder of optuna-study has them")
+    spec = spec_from_toml(spec_text, str(run)).model_copy(update={"distillation": None})
+    if spec.task == "classification":
+        raise InputError(f"{run}: a classification answers no text; `optuna-study export` it")
+    be_one_quiet_thread()
+    first, *rest = folders
+    base = load_base(locate_base(spec), spec.base, spec.task)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # transformers' to PEFT
+        model = PeftModel.from_pretrained(base.model, first, adapter_name=first.name).eval()
+        for folder in rest:
+            model.load_adapter(folder, adapter_name=folder.name)
+    return Adapted(model, tuple(folder.name for folder in folders), base, spec)

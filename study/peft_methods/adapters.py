@@ -1,0 +1,241 @@
+"""A PEFT adapter on a shared base: attached with its own seed, taken off without a trace."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from study.bases.load import BaseModel, draw_fresh
+from study.engines.dropout import SeededDropout
+from study.kinds.methods import peft_config
+from study.seeds import derive_seed
+from study.spec.hyperparameters import MethodSpec
+from study.trials import AdapterFiles
+
+ADAPTER = "default"  # PEFT's own name for the first adapter
+PREFIX = "base_model.model."  # what PEFT puts before a module's name in its files
+Pair = tuple[Tensor, Tensor]  # A (R, D_in) and B (D_out, R)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """The trainable part of a base that carries a PEFT adapter."""
+
+    peft_model: Any
+    other_weights: list[nn.Parameter]  # A, and what is trained beside LoRA
+    lora_b: list[nn.Parameter]
+    dropouts: Sequence[SeededDropout]
+    principal: Mapping[str, Pair]  # A₀ and B₀ by module, where it begins in the weight
+    original: Mapping[str, Tensor]  # the weights that they were taken out of
+    replaced: Mapping[str, nn.Module]  # the base's own layers where others take their place
+
+    dora_layers: Sequence[nn.Module] = ()  # which else skip their dropout over a base in evaluation
+
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """All that is trained."""
+        return [*self.other_weights, *self.lora_b]
+
+    def begin_step(self, step: int) -> None:
+        """Turn dropout on, with the masks of this step."""
+        for dropout in self.dropouts:
+            dropout.train()
+            dropout.step = step
+        for layer in self.dora_layers:
+            layer.training = True
+
+    def files(self) -> AdapterFiles:
+        """Return the adapter in PEFT's own format."""
+        from peft import get_peft_model_state_dict
+
+        tensors = get_peft_model_state_dict(self.peft_model)
+        return adapter_files(self.peft_model.peft_config[ADAPTER], tensors, self.principal)
+
+    def detach(self) -> None:
+        """Give the base its own layers and a clean configuration back."""
+        base = self.peft_model.unload()
+        for name, weight in self.original.items():
+            base.get_submodule(name).weight.data = weight
+        for name, module in self.replaced.items():  # PEFT leaves its trained copies in their places
+            base.set_submodule(name, module)
+        if hasattr(base, "peft_config"):
+            del base.peft_config
+        base.eval().requires_grad_(False)
+
+
+def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
+    """Put a fresh LoRA or IA³ on the base; a classifier's head is trained in full beside it.
+
+    A is drawn as PEFT does, uniform in ±1/sqrt(D_in), but from (seed, module name); B is zero, and
+    IA³'s vectors are one.  The head begins as the checkpoint's; what the checkpoint does not hold
+    is drawn from the seed.  The A₀ and B₀ of PiSSA and OLoRA are taken out of the base's weight, as
+    PEFT does, and put back by `detach`.
+    """
+    from peft import get_peft_model
+
+    copied = [*base.head, *filter(None, [token_layer(base)])]
+    replaced = {name: base.model.get_submodule(name) for name in copied}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peft_model = get_peft_model(base.model, adapter_config(base, method))
+    layers = {n: layer for n, layer in base.model.named_modules() if hasattr(layer, "lora_A")}
+    dropouts: list[SeededDropout] = []
+    for name, layer in layers.items():
+        layer.lora_A[ADAPTER].weight.data.copy_(
+            initial_a(layer.lora_A[ADAPTER].weight.shape, seed, name)
+        )
+        if method.dropout:
+            dropout = SeededDropout(method.dropout, derive_seed(seed, "dropout", name))
+            layer.lora_dropout[ADAPTER] = dropout
+            dropouts.append(dropout)
+    principal, original = {}, {}
+    if method.begins_in_weight:
+        principal = {name: initial_pair(base, name, method, seed) for name in layers}
+        original = {name: layer.weight.data for name, layer in layers.items()}
+        for name, layer in layers.items():
+            _take_out(layer, *principal[name], method.scale)
+    draw_fresh(_trained_copies(base), base.model.config, seed)
+    trained = {name: p for name, p in base.model.named_parameters() if p.requires_grad}
+    lora_b = [p for name, p in trained.items() if ".lora_B." in name]
+    others = [p for name, p in trained.items() if ".lora_B." not in name]
+    dora = list(layers.values()) if method.name == "dora" else []
+    return Adapter(peft_model, others, lora_b, dropouts, principal, original, replaced, dora)
+
+
+def _take_out(layer: Any, A0: Tensor, B0: Tensor, scale: float) -> None:
+    """Begin an adapter at A₀ and B₀, and give the layer a weight without them."""
+    layer.lora_A[ADAPTER].weight.data.copy_(A0)
+    layer.lora_B[ADAPTER].weight.data.copy_(B0)
+    residual = layer.weight.data - scale * (B0 @ A0)
+    layer.get_base_layer().weight.data = residual.to(layer.weight.dtype)
+
+
+def adapter_config(base: BaseModel, method: MethodSpec) -> Any:
+    """Return PEFT's configuration of a method on this base."""
+    layer = token_layer(base)
+    tokens = {layer.rpartition(".")[2]: base.trained_tokens} if layer else {}
+    config = peft_config(method, base.model_type, base.head, tokens)
+    config.base_model_name_or_path = base.name
+    return config
+
+
+def token_layer(base: BaseModel) -> str | None:
+    """Return the layer whose rows of the trained tokens are trained, beginning as the base's.
+
+    That is the output head; where it shares the input embedding's weight, PEFT trains both as one.
+    """
+    if not base.trained_tokens:
+        return None
+    tied = base.model.config.tie_word_embeddings
+    layer = base.model.get_input_embeddings() if tied else base.model.get_output_embeddings()
+    return next(str(name) for name, module in base.model.named_modules() if module is layer)
+
+
+def _trained_copies(base: BaseModel) -> dict[str, nn.Parameter]:
+    """Return the weights that stand in for the base's fresh ones, by the names of those."""
+    copies = {}
+    for name in base.fresh:
+        parts = name.split(".")
+        behind = next(i for i, part in enumerate(parts) if part in base.head) + 1
+        parts[behind:behind] = ["modules_to_save", ADAPTER]
+        copies[name] = base.model.get_parameter(".".join(parts))
+    return copies
+
+
+# ---------------------------------------------------------------- initial weights
+
+
+def initial_a(shape: torch.Size, seed: int, name: str) -> Tensor:
+    """Return a module's initial A (R, D_in), Kaiming-uniform as PEFT's, in float64."""
+    generator = torch.Generator().manual_seed(derive_seed(seed, "A", name))
+    drawn = torch.empty(shape, dtype=torch.float64)
+    return nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
+
+
+def initial_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> Pair:
+    """Return A₀ (R, D_in) and B₀ (D_out, R) of a module whose adapter begins in its weight W.
+
+    PiSSA, Meng et al. 2024 (arXiv:2404.02948): scale · B₀A₀ is W's best approximation of its rank.
+    OLoRA, Büyükakyüz 2024 (arXiv:2406.01775): B₀ and A₀ are the first columns of Q and rows of R
+    of W = QR, not divided by the scale, as PEFT has it.  Exact decompositions are kept with the
+    base, all but the part of PiSSA with `pissa_niter` iterations, which depends on the seed.
+    """
+    weight = base.model.get_submodule(name).weight.detach()
+    W = weight.to(torch.promote_types(weight.dtype, torch.float32))
+    r = method.rank
+    if method.init_lora_weights == "olora":
+        Q, R = _kept(base, f"qr {name}", lambda: torch.linalg.qr(W))
+        return R[:r], Q[:, :r]
+    if method.pissa_niter:
+        U, S, Vh = leading_svd(W, r, method.pissa_niter, derive_seed(seed, "PiSSA", name))
+    else:
+        U, S, Vh = _kept(base, f"svd {name}", lambda: torch.linalg.svd(W, full_matrices=False))
+    root = (S[:r] / method.scale).sqrt()
+    return root[:, None] * Vh[:r], U[:, :r] * root
+
+
+def _kept(base: BaseModel, key: str, decompose: Callable[[], Any]) -> Any:
+    if key not in base.decompositions:
+        base.decompositions[key] = decompose()
+    return base.decompositions[key]
+
+
+def leading_svd(W: Tensor, rank: int, iterations: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return U (D_out, R), S (R,) and Vh (R, D_in) of about the largest singular values of W.
+
+    Subspace iteration from a random start, Halko, Martinsson & Tropp 2011 (arXiv:0909.4061),
+    algorithm 4.4, with twice the rank's columns.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    columns = min(2 * rank, *W.shape)
+    start = torch.randn(W.shape[1], columns, generator=generator, dtype=torch.float64).to(W)
+    Q, _ = torch.linalg.qr(W @ start)
+    for _ in range(iterations):
+        Q, _ = torch.linalg.qr(W @ torch.linalg.qr(W.mT @ Q)[0])
+    U, S, Vh = torch.linalg.svd(Q.mT @ W, full_matrices=False)
+    return (Q @ U)[:, :rank], S[:rank], Vh[:rank]
+
+
+# ---------------------------------------------------------------- files
+
+
+def adapter_files(
+    config: Any, tensors: Mapping[str, Tensor], principal: Mapping[str, Pair]
+) -> AdapterFiles:
+    """Return an adapter in PEFT's own format.
+
+    One that began at A₀ and B₀ becomes a plain LoRA of twice the rank, [A; A₀] and [B, -B₀], so
+    that it loads over the base as it is, as PEFT converts PiSSA.
+    """
+    from safetensors.torch import save
+
+    described = config.to_dict()
+    described |= {"inference_mode": True}
+    tensors = dict(tensors)
+    if principal:
+        gain = 2**0.5 if described["use_rslora"] else 2
+        described |= {"r": 2 * described["r"], "lora_alpha": gain * described["lora_alpha"]}
+    for name, (A0, B0) in principal.items():
+        a, b = (f"{PREFIX}{name}.lora_{letter}.weight" for letter in "AB")
+        tensors[a] = torch.cat([tensors[a], A0.to(tensors[a])])
+        tensors[b] = torch.cat([tensors[b], -B0.to(tensors[b])], dim=1)
+    return AdapterFiles(
+        config=json.dumps(described, indent=2, sort_keys=True, default=_plain),
+        weights=save({name: t.contiguous() for name, t in tensors.items()}, {"format": "pt"}),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Turn PEFT's sets and enums into JSON."""
+    return (
+        sorted(value)
+        if isinstance(value, (set, frozenset))
+        else getattr(value, "value", str(value))
+    )

@@ -1,0 +1,54 @@
+"""Full fine-tuning on a shared base: every weight is trained, and put back as it was afterwards."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from study.bases.load import BaseModel, draw_fresh
+from study.trials import AdapterFiles
+
+
+@dataclass(frozen=True)
+class FullWeights:
+    """All weights of a base in training, and a copy of what they were; like `Adapter` to use."""
+
+    model: Any
+    other_weights: list[nn.Parameter]
+    lora_b: list[nn.Parameter]  # none
+    before: Mapping[str, Tensor]
+
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """All that is trained."""
+        return self.other_weights
+
+    def begin_step(self, step: int) -> None:
+        """Do nothing: there is no adapter whose dropout would begin."""
+
+    def files(self) -> AdapterFiles:
+        """Return the whole model as `save_pretrained` writes it."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.model.save_pretrained(folder, max_shard_size="1TB")
+            config = (Path(folder) / "config.json").read_text(encoding="utf-8")
+            weights = (Path(folder) / "model.safetensors").read_bytes()
+        return AdapterFiles(config, weights, "config.json", "model.safetensors")
+
+    def detach(self) -> None:
+        """Give the base its own weights back."""
+        self.model.load_state_dict(self.before)
+        self.model.eval().requires_grad_(False)
+
+
+def attach_full(base: BaseModel, seed: int) -> FullWeights:
+    """Make every weight of the base trainable; a head that is new is drawn from the seed."""
+    model = base.model
+    before = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    draw_fresh({name: model.get_parameter(name) for name in base.fresh}, model.config, seed)
+    model.requires_grad_(True)
+    return FullWeights(model, list(model.parameters()), [], before)

@@ -1,0 +1,83 @@
+"""Prefix tuning on a shared base: keys and values that every decoder layer reads before its own.
+
+PEFT keeps the prefix and its files.  It reaches the model through a hook on its inner part, where
+PEFT's own wrapper would hand it in: so losses and generation work on the base itself, whatever a
+task calls.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from study.bases.load import BaseModel
+from study.kinds.methods import peft_config
+from study.peft_methods.adapters import ADAPTER, adapter_files
+from study.seeds import derive_seed
+from study.spec.hyperparameters import MethodSpec
+from study.trials import AdapterFiles
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """A trainable prefix in front of a base's decoder; like `Adapter` to use."""
+
+    base: Any
+    peft_model: Any
+    other_weights: list[nn.Parameter]
+    lora_b: list[nn.Parameter]  # none
+    hook: RemovableHandle
+
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """All that is trained: one matrix (virtual tokens, 2 · layers · D)."""
+        return self.other_weights
+
+    def begin_step(self, step: int) -> None:
+        """Do nothing: there is no dropout."""
+
+    def files(self) -> AdapterFiles:
+        """Return the prefix in PEFT's own format."""
+        from peft import get_peft_model_state_dict
+
+        tensors = get_peft_model_state_dict(self.peft_model)
+        return adapter_files(self.peft_model.peft_config[ADAPTER], tensors, {})
+
+    def detach(self) -> None:
+        """Take the prefix off."""
+        self.hook.remove()
+        self.base.eval().requires_grad_(False)
+
+
+def attach_prefix(base: BaseModel, method: MethodSpec, seed: int) -> Prefix:
+    """Put a prefix, drawn from the seed as PEFT draws it, before an encoder-decoder's decoder."""
+    from peft import get_peft_model
+
+    config = peft_config(method, base.model_type)
+    config.base_model_name_or_path = base.name
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peft_model = get_peft_model(base.model, config)
+    weight = peft_model.prompt_encoder[ADAPTER].embedding.weight
+    generator = torch.Generator().manual_seed(derive_seed(seed, "prefix"))
+    weight.data = torch.randn(weight.shape, generator=generator, dtype=torch.float64).to(
+        base.model.device, torch.promote_types(base.model.dtype, torch.float32)
+    )
+    hook = base.model.base_model.register_forward_pre_hook(
+        lambda module, args, inputs: (args, _with_prefix(inputs, peft_model)), with_kwargs=True
+    )
+    return Prefix(base.model, peft_model, [weight], [], hook)
+
+
+def _with_prefix(inputs: dict[str, Any], peft_model: Any) -> dict[str, Any]:
+    """Return what the model is to read: where it remembers nothing yet, the prefix."""
+    cache = inputs.get("past_key_values")
+    if cache is not None and cache.get_seq_length():
+        return inputs
+    rows = len(inputs["decoder_input_ids"])
+    return {**inputs, "past_key_values": peft_model.get_prompt(rows)}

@@ -1,0 +1,101 @@
+"""QLoRA on a shared base: its linear layers are quantised while the adapter is on it.
+
+Dettmers et al. 2023 (arXiv:2305.14314): 4 bits as NormalFloat; 8 bits as in LLM.int8().  The
+layers of full precision are kept beside and come back afterwards, so this measures what training
+over a quantised base gives; memory it does not save.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import nn
+
+from study.bases.load import BaseModel
+from study.errors import InputError
+from study.peft_methods.adapters import Adapter, attach_adapter
+from study.spec.hyperparameters import MethodSpec
+
+PACKAGE = "bitsandbytes"
+
+
+def check_quantization(bits: Sequence[int], dtype: str) -> None:
+    """Raise InputError where this machine cannot train over a base of so many bits."""
+    if find_spec(PACKAGE) is None:
+        raise InputError(
+            f"method.name: 'qlora' needs the package {PACKAGE}, which is not installed: "
+            "pip install 'optuna-study[quantized]'"
+        )
+    if dtype == "float64":
+        raise InputError(
+            "base.dtype: 'qlora' computes in float32 or bfloat16, got 'float64'; "
+            "allowed: float32, bfloat16"
+        )
+    for width in bits:
+        try:
+            _try_out(width, getattr(torch, dtype))
+        except Exception as error:  # a missing kernel is reported in many ways
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"method.quantization_bits: {width} bits do not work on this machine: {reason}"
+            ) from error
+
+
+def _try_out(bits: int, dtype: torch.dtype) -> None:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    layer = quantized_linear(nn.Linear(64, 64, dtype=dtype, device=device), bits)
+    x = torch.ones(2, 64, dtype=dtype, device=device, requires_grad=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        layer(x).sum().backward()
+
+
+def attach_quantized(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
+    """Quantise the base's linear layers, all but its heads, and put a LoRA adapter over them."""
+    own = _linears(base)
+    for name, linear in own.items():
+        base.model.set_submodule(name, quantized_linear(linear, method.quantization_bits))
+    flag = f"is_loaded_in_{method.quantization_bits}bit"  # by which PEFT chooses its layers
+    setattr(base.model, flag, True)
+    try:
+        adapter = attach_adapter(base, method, seed)
+    finally:
+        delattr(base.model, flag)
+    return replace(adapter, replaced={**adapter.replaced, **own})
+
+
+def _linears(base: BaseModel) -> dict[str, nn.Linear]:
+    heads = [base.model.get_submodule(name) for name in base.head]
+    kept = {id(module) for head in heads for module in head.modules()}
+    kept.add(id(base.model.get_output_embeddings()))
+    return {
+        name: module
+        for name, module in base.model.named_modules()
+        if type(module) is nn.Linear and id(module) not in kept
+    }
+
+
+def quantized_linear(linear: nn.Linear, bits: int) -> nn.Module:
+    """Return a frozen layer like this one, with its weight (D_out, D_in) in 4 or 8 bits."""
+    from bitsandbytes import nn as bnb  # type: ignore[import-not-found,unused-ignore]
+
+    shape, has_bias = (linear.in_features, linear.out_features), linear.bias is not None
+    weight = linear.weight.detach().clone().to("cpu")  # quantised on its way to the device
+    layer: Any
+    if bits == 4:
+        layer = bnb.Linear4bit(
+            *shape, has_bias, compute_dtype=linear.weight.dtype, quant_type="nf4"
+        )
+        layer.weight = bnb.Params4bit(weight, requires_grad=False, quant_type="nf4")
+        layer.support_avx512bf16_for_cpu = False  # packs weights for inference alone, in 64 columns
+    else:
+        layer = bnb.Linear8bitLt(*shape, has_bias, has_fp16_weights=False)
+        layer.weight = bnb.Int8Params(weight, requires_grad=False, has_fp16_weights=False)
+    layer.bias = linear.bias
+    moved: nn.Module = layer.to(linear.weight.device).eval().requires_grad_(False)
+    return moved

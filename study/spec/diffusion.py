@@ -1,0 +1,61 @@
+"""What a study file says of a masked-diffusion language model: `[diffusion]`, in LLaDA's words."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from study.spec.hyperparameters import Positive, Strict
+
+
+class DiffusionSpec(Strict):
+    """The answer's region, how it is filled at generation, and the least noise of training.
+
+    Nie et al. 2025, "Large language diffusion models" (arXiv:2502.09992), and its `generate.py`.
+    """
+
+    length: Positive = 128
+    steps: Positive = 128
+    block_length: Positive = 32
+    temperature: Annotated[float, Field(strict=True, ge=0)] = 0.0
+    cfg_scale: Annotated[float, Field(strict=True, ge=0)] = 0.0
+    remasking: Literal["low_confidence", "random"] = "low_confidence"
+    fixed: dict[int, str] = Field(default_factory=dict)
+    eps: Annotated[float, Field(strict=True, gt=0, lt=1)] = 1e-3
+    mask_token: Annotated[str, Field(min_length=1)] | None = None
+
+    @field_validator("fixed")
+    @classmethod
+    def _says_something(cls, fixed: dict[int, str]) -> dict[int, str]:
+        for position, word in fixed.items():
+            if not word.strip():
+                raise ValueError(f"needs a word at position {position}, got {word!r}")
+        return fixed
+
+    @model_validator(mode="after")
+    def _blocks_are_equal(self) -> Self:
+        if self.length % self.block_length:
+            raise ValueError(
+                f"block_length: must divide length = {self.length}, got {self.block_length}"
+            )
+        if self.steps % self.blocks:
+            raise ValueError(
+                f"steps: must be a multiple of the {self.blocks} blocks "
+                f"(length / block_length), got {self.steps}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fixed_words_lie_in_the_answer(self) -> Self:
+        for position in self.fixed:
+            if not 0 <= position < self.length:
+                raise ValueError(
+                    f"fixed: positions are 0 to {self.length - 1} (length), got {position}"
+                )
+        return self
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks an answer is generated in, one after the other."""
+        return self.length // self.block_length

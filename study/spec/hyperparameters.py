@@ -1,0 +1,185 @@
+"""The hyperparameters of one training: what a study file fixes and what a search may vary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
+
+from study.kinds.methods import METHODS, MethodName
+from study.kinds.optimizers import OptimizerName
+
+MOST, MOST_ROWS = 1_000_000_000, 65_536  # what no study needs, and no machine has memory for
+Positive = Annotated[int, Field(ge=1, le=MOST, strict=True)]
+Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
+
+
+class Strict(BaseModel):
+    """A frozen part of a study file; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class MethodSpec(Strict):
+    """The PEFT method and the hyperparameters of all; METHODS says which of them it has."""
+
+    name: MethodName = "lora"
+    rank: Annotated[int, Field(ge=1, le=1024, strict=True)] = 8
+    alpha: Annotated[float, Field(strict=True, gt=0)] = 8.0
+    dropout: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.0
+    target_modules: Annotated[str, Field(min_length=1)] = "attention"
+    use_rslora: StrictBool = False
+    loraplus_lr_ratio: Annotated[float, Field(strict=True, gt=0)] = 1.0
+    init_lora_weights: Literal["default", "pissa", "olora"] = "default"
+    pissa_niter: Annotated[int, Field(ge=0, le=64, strict=True)] = 0
+    quantization_bits: Literal[4, 8] = 4
+    num_virtual_tokens: Annotated[int, Field(ge=1, le=1024, strict=True)] = 8
+
+    @model_validator(mode="before")
+    @classmethod
+    def _be_what_the_name_says(cls, data: Any) -> Any:
+        """Set what the method's name decides; refuse a value that contradicts it."""
+        name = data.get("name") if isinstance(data, Mapping) else None
+        if not isinstance(name, str) or name not in METHODS:
+            return data
+        decided = METHODS[name].decides  # type: ignore[index]  # just looked up
+        for key, value in decided.items():
+            if data.get(key, value) != value:
+                raise ValueError(
+                    f"{key}: the method {name!r} means {value!r}, got {data[key]!r}; leave it out"
+                )
+        return {**data, **decided}
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The hyperparameters that this method has, with their values."""
+        return {k: v for k, v in self.model_dump().items() if METHODS[self.name].has(k)}
+
+    @property
+    def begins_in_weight(self) -> bool:
+        """Whether B₀A₀ is not zero, but taken out of the base's weight."""
+        return self.init_lora_weights != "default"
+
+    @property
+    def scale(self) -> float:
+        """What multiplies BA: alpha / rank, or with rsLoRA alpha / sqrt(rank)."""
+        return self.alpha / (self.rank**0.5 if self.use_rslora else self.rank)
+
+
+class TrainingSpec(Strict):
+    """How one trial trains: an optimizer with a warm-up, a schedule and gradient clipping.
+
+    Where `epochs` are given they say how many steps there are, once the examples are counted.
+    """
+
+    learning_rate: Annotated[float, Field(strict=True, gt=0)] = 3e-4
+    steps: Positive = 120
+    epochs: Annotated[float, Field(strict=True, gt=0, le=MOST)] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=MOST_ROWS, strict=True)] = 16
+    cutoff_tokens: Annotated[int, Field(ge=4, le=MOST, strict=True)] | None = None
+    optimizer: OptimizerName = "adamw"
+    warmup_fraction: Fraction = 0.05
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    weight_decay: Annotated[float, Field(strict=True, ge=0)] = 0.0
+    max_grad_norm: Annotated[float, Field(strict=True, gt=0)] = 1.0
+    report_every: Positive = 30
+    base_dropout: StrictBool = False
+
+    def counted(self, examples: int) -> Self:
+        """Return the same with the steps that its epochs are, of so many training examples."""
+        if self.epochs is None:
+            return self
+        steps = math.ceil(self.epochs * examples / self.batch_size)
+        return self.model_copy(update={"steps": steps})
+
+
+class DistillationSpec(Strict):
+    """A teacher, and how much of it goes into the loss: (1 − a)·CE + a·T²·KL(teacher‖student)."""
+
+    teacher: Annotated[str, Field(min_length=1)]
+    revision: str | None = None
+    labels: tuple[str, ...] = ()
+    temperature: Annotated[float, Field(strict=True, gt=0)] = 2.0
+    distillation_weight: Fraction = 0.5
+
+
+class Hyperparameters(NamedTuple):
+    """One training's hyperparameters, by section; without a method it is the untrained base."""
+
+    method: MethodSpec | None
+    training: TrainingSpec
+    distillation: DistillationSpec | None
+
+
+SECTIONS = (MethodSpec, TrainingSpec, DistillationSpec)
+NOT_SEARCHED = frozenset({"report_every", "base_dropout", "name", "teacher", "revision", "labels"})
+"""Fields that belong to the whole study."""
+
+FIELDS = {"method": "name"}
+"""Hyperparameters that have another name in a search than in their section."""
+
+
+def searchable() -> dict[str, type[Strict]]:
+    """Return every hyperparameter that a search may vary, with the section it stands in."""
+    return {"method": MethodSpec} | {
+        name: section
+        for section in SECTIONS
+        for name in section.model_fields
+        if name not in NOT_SEARCHED
+    }
+
+
+def field_of(name: str) -> str:
+    """Return the field of its section that a hyperparameter is."""
+    return FIELDS.get(name, name)
+
+
+Section = TypeVar("Section", bound=Strict)
+
+
+def with_values(section: Section, values: Mapping[str, Any]) -> Section:
+    """Return a section with those of the values that stand in it.
+
+    What the name of a method decides goes with the name.
+    """
+    own = {field_of(n): v for n, v in values.items() if searchable()[n] is type(section)}
+    given = section.model_dump()
+    if isinstance(section, MethodSpec):
+        decided = METHODS[own.get("name", section.name)].decides
+        given = {k: v for k, v in given.items() if k not in METHODS[section.name].decides}
+        own = {k: v for k, v in own.items() if k not in decided}
+        given |= decided
+    return type(section)(**{**given, **own})
+
+
+def is_integer(name: str) -> bool:
+    """Say whether a hyperparameter takes whole numbers only."""
+    return _annotation(name) is int
+
+
+def is_choice(name: str) -> bool:
+    """Say whether a hyperparameter takes one of a few named values only."""
+    return get_origin(_annotation(name)) is Literal
+
+
+def limits_of(name: str) -> tuple[float, float]:
+    """Return between which values a numeric hyperparameter must lie; the ends may be excluded."""
+    field = searchable()[name].model_fields[field_of(name)]
+    optional = [m for kind in get_args(field.annotation) for m in getattr(kind, "__metadata__", ())]
+    bounds = [*field.metadata, *(b for m in optional for b in getattr(m, "metadata", ()))]
+    found = {
+        key: getattr(b, key) for b in bounds for key in ("ge", "gt", "le", "lt") if hasattr(b, key)
+    }
+    low, high = found.get("ge", found.get("gt")), found.get("le", found.get("lt"))
+    return -math.inf if low is None else low, math.inf if high is None else high
+
+
+def _annotation(name: str) -> Any:
+    """Return a field's type; of one that may be missing the type that it has where it is given."""
+    annotation = searchable()[name].model_fields[field_of(name)].annotation
+    given = [kind for kind in get_args(annotation) if kind is not type(None)]
+    if get_origin(annotation) is Literal or len(given) != 1:
+        return annotation
+    return given[0] if get_origin(given[0]) is not Annotated else get_args(given[0])[0]

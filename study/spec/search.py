@@ -1,0 +1,163 @@
+"""What a study file says of its search: where, how and how long."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from search_spaces import Parameter, SearchSpace
+from search_spaces.parameter import Scalar
+from search_spaces.unit_cube import in_words
+from study.errors import did_you_mean
+from study.spec.hyperparameters import Positive, Strict, field_of, is_choice, is_integer, searchable
+
+MAX_GRID_POINTS = 100_000
+
+
+class SearchSpec(Strict):
+    """Where and how to search, and how long."""
+
+    space: str | None = None
+    parameters: dict[str, Parameter] = Field(default_factory=dict)
+    enqueue: tuple[dict[str, Scalar], ...] = ()
+    sampler: Literal["random", "sobol", "tpe", "gp", "grid"] = "tpe"
+    pruner: Literal["none", "median", "hyperband", "asha"] = "none"
+    trials: Positive = 64
+    timeout_seconds: Annotated[float, Field(strict=True, gt=0)] | None = None
+    keep_adapters: Positive = 3
+
+    @model_validator(mode="after")
+    def _parameters_are_hyperparameters(self) -> Self:
+        for name, parameter in self.parameters.items():
+            self._check_parameter(name, parameter)
+        return self
+
+    def _check_parameter(self, name: str, parameter: Parameter) -> None:
+        if name not in searchable():
+            raise ValueError(
+                f"parameters.{name}: unknown hyperparameter{did_you_mean(name, searchable())}; "
+                f"allowed: {names_in(searchable())}"
+            )
+        if is_integer(name) and isinstance(parameter.step, float):
+            raise ValueError(f"parameters.{name}.step: needs a whole number, got {parameter.step}")
+        if is_choice(name) and parameter.low is not None:
+            raise ValueError(f"parameters.{name}: takes choices, no range")
+        for value in parameter.examples:
+            check_value(f"parameters.{name}", name, value)
+        earlier = list(self.parameters)[: list(self.parameters).index(name)]
+        for other, allowed in parameter.when.items():
+            where = f"parameters.{name}.when"
+            if other not in earlier:
+                raise ValueError(f"{where}: {other!r} must be a parameter that stands before it")
+            self._check_condition(where, other, allowed)
+
+    def _check_condition(self, where: str, other: str, allowed: tuple[Any, ...]) -> None:
+        distribution = self.parameters[other].distribution(integer=is_integer(other))
+        if distribution is None:
+            raise ValueError(f"{where}: {other!r} is fixed; leave the condition out")
+        for value in allowed:
+            check_value(f"{where}.{other}", other, value)
+            if not _contains(distribution, value):
+                raise ValueError(
+                    f"{where}.{other}: {value!r} lies outside; allowed: {in_words(distribution)}"
+                )
+
+    @model_validator(mode="after")
+    def _turns_are_taken_at_random(self) -> Self:
+        for name in self.balanced if self.sampler != "random" else ():
+            raise ValueError(
+                f"parameters.{name}.balanced: needs the sampler 'random', got {self.sampler!r}"
+            )
+        return self
+
+    @property
+    def balanced(self) -> tuple[str, ...]:
+        """The parameters whose choices take turns."""
+        return tuple(name for name, p in self.parameters.items() if p.balanced)
+
+    @model_validator(mode="after")
+    def _enqueued_points_lie_in_the_space(self) -> Self:
+        distributions = self.search_space.distributions
+        for number, point in enumerate(self.enqueue):
+            for name, value in point.items():
+                where = f"enqueue[{number}].{name}"
+                if name not in distributions:
+                    raise ValueError(
+                        f"{where}: not searched here{did_you_mean(name, distributions)}; "
+                        f"allowed: {names_in(distributions)}"
+                    )
+                check_value(where, name, value)
+                if not _contains(distributions[name], value):
+                    allowed = in_words(distributions[name])
+                    raise ValueError(f"{where}: {value!r} lies outside; allowed: {allowed}")
+        return self
+
+    @model_validator(mode="after")
+    def _grid_is_finite(self) -> Self:
+        if self.sampler != "grid":
+            return self
+        size = self.search_space.product_size()
+        if size is None:
+            raise ValueError("sampler: grid needs choices, whole numbers or a step everywhere")
+        if size > MAX_GRID_POINTS:
+            raise ValueError(f"sampler: grid of {size:,} points; allowed: {MAX_GRID_POINTS:,}")
+        return self
+
+    @property
+    def learns(self) -> bool:
+        """Whether the sampler proposes points by what earlier trials gave."""
+        return self.sampler in ("tpe", "gp")
+
+    @property
+    def budget(self) -> int:
+        """How many trials are wanted: a grid has no more than its points and the enqueued ones."""
+        if self.sampler != "grid":
+            return self.trials
+        points = self.search_space.grid_size() or self.trials
+        return min(self.trials, points + len(self.enqueue))
+
+    @property
+    def search_space(self) -> SearchSpace:
+        """What is searched; fixed values are no part of it."""
+        found = {n: p.distribution(integer=is_integer(n)) for n, p in self.parameters.items()}
+        return SearchSpace(
+            distributions={n: d for n, d in found.items() if d is not None},
+            conditions={n: p.when for n, p in self.parameters.items() if p.when},
+        )
+
+    def may_hold(self, name: str, method: str) -> bool:
+        """Say whether a trial of this method can have this parameter."""
+        return all(
+            method in allowed if other == "method" else self.may_hold(other, method)
+            for other, allowed in self.parameters[name].when.items()
+        )
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The hyperparameters that the space sets to one value."""
+        return {n: p.value for n, p in self.parameters.items() if p.value is not None}
+
+
+def check_value(where: str, name: str, value: Any) -> None:
+    """Raise ValueError where `value` is none that the hyperparameter can take."""
+    section, field = searchable()[name], field_of(name)
+    try:
+        section(**{field: value})
+    except ValidationError as error:
+        own = [problem["msg"] for problem in error.errors() if problem["loc"][:1] == (field,)]
+        if own:  # others: what the section needs besides
+            rule = own[0][:1].lower() + own[0][1:]
+            raise ValueError(f"{where}: {rule}, got {value!r}") from None
+
+
+def _contains(distribution: Any, value: Any) -> bool:
+    try:
+        return bool(distribution._contains(distribution.to_internal_repr(value)))
+    except ValueError:
+        return False
+
+
+def names_in(names: Any) -> str:
+    """Return names as an error lists them."""
+    return ", ".join(sorted(names))

@@ -1,0 +1,409 @@
+"""The study file: what a study is.  The one place where it is validated.
+
+`load_spec` reads TOML, resolves the search space and returns a frozen `StudySpec`; whatever is
+wrong comes back as one `InputError` with one line a problem.  Nothing is validated again later.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
+
+from study.errors import InputError, did_you_mean
+from study.kinds.methods import METHODS, MethodName
+from study.metrics import AFTERWARDS, METRICS, OF_CLASSES, TextOptions
+from study.spec.diffusion import DiffusionSpec
+from study.spec.hyperparameters import (
+    MOST,
+    MOST_ROWS,
+    DistillationSpec,
+    Hyperparameters,
+    MethodSpec,
+    Positive,
+    Strict,
+    TrainingSpec,
+    field_of,
+    searchable,
+    with_values,
+)
+from study.spec.problems import problems_of
+from study.spec.search import SearchSpec, names_in
+
+SHARED_COSTS = ("train_seconds", "peak_memory_bytes")  # where trials are trained together
+COSTS = ("trainable_parameters", *SHARED_COSTS)
+Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
+TaskName = Literal["translation", "causal_translation", "classification", "masked_diffusion"]
+INSTRUCTION = "Translate from English into French."
+STOP_TOKEN = "<|end_of_translation|>"
+SPLITS = ("train", "dev", "general", "test")
+PAIR_LANGUAGES = ("mnli", "qqp")
+"""The embedded corpora of sentence pairs."""
+OWN_DEFAULTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "classification": {
+        "evaluation": {"objective": "accuracy", "metrics": ["accuracy", "macro_f1", "loss"]}
+    },
+    "masked_diffusion": {"data": {"instruction": ""}, "diffusion": {}},
+}
+"""What a task takes where the file does not say: task -> section -> keys."""
+DISTILLED = ("causal_translation", "classification")
+"""The tasks that can learn from a teacher."""
+
+
+class BaseModelSpec(Strict):
+    """The frozen base: `embedded`, a hub name or a local folder."""
+
+    model: Annotated[str, Field(min_length=1)] = "embedded"
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    trust_remote_code: StrictBool = False
+
+
+class DataSpec(Strict):
+    """The examples: `embedded`, a hub dataset, or one file a split."""
+
+    corpus: str | None = None
+    subset: str | None = None
+    train: Path | None = None
+    dev: Path | None = None
+    general: Path | None = None
+    test: Path | None = None
+    source_column: str = "source"
+    target_column: str = "target"
+    label_column: str | None = None
+    labels: tuple[str, ...] = ()
+    source_language: str = "eng_Latn"
+    target_language: str = "fra_Latn"
+    max_tokens: Annotated[int, Field(ge=4, le=MOST, strict=True)] = 128
+    too_long: Literal["truncate", "refuse"] = "truncate"
+    instruction: str = INSTRUCTION
+    stop_token: Annotated[str, Field(min_length=1)] = STOP_TOKEN
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _columns_differ(self) -> Self:
+        if self.source_column == self.target_column:
+            raise ValueError(f"target_column: must not be the source's, got {self.target_column!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> Self:
+        if self.train is None and self.dev is None:
+            for split in ("general", "test") if self.corpus in (None, "embedded") else ():
+                if getattr(self, split) is not None:
+                    raise ValueError(f"{split}: the embedded corpus brings its own")
+            return self
+        if self.corpus is not None:
+            raise ValueError(f"corpus: give it or files, not both, got {self.corpus!r}")
+        if self.train is None or self.dev is None:
+            missing = "train" if self.train is None else "dev"
+            raise ValueError(f"{missing}: files need both train and dev, got none")
+        return self
+
+    @property
+    def origin(self) -> str:
+        """Return `embedded`, `files`, or the name of a hub dataset."""
+        return "files" if self.train is not None else self.corpus or "embedded"
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Return the files that are given: split -> path."""
+        named = {split: getattr(self, split) for split in SPLITS}
+        return {split: path for split, path in named.items() if path is not None}
+
+
+def direction_of(objective: str) -> str:
+    """Return which way an objective is better: its metric's direction; costs are minimised."""
+    if objective in COSTS:
+        return "minimize"
+    return METRICS[objective.removeprefix("general_")].direction
+
+
+class EvaluationSpec(Strict):
+    """What is measured on the dev set, and which of it the search optimises."""
+
+    objective: tuple[str, ...] = ("bleu",)
+    directions: tuple[Literal["maximize", "minimize"], ...] = ()
+    metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("bleu", "chrf", "loss")
+    encoder: Annotated[str, Field(min_length=1)] | None = None
+    synonyms: Literal["none", "wordnet"] = "none"
+    num_beams: Annotated[int, Field(ge=1, le=1024, strict=True)] = 1
+    max_new_tokens: Annotated[int, Field(ge=1, le=MOST_ROWS, strict=True)] = 64
+    batch_size: Positive = 128
+    report_examples: Positive = 64
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_directions(cls, data: Any) -> Any:
+        """Let every objective point its own way unless the file says otherwise."""
+        if not isinstance(data, Mapping) or data.get("directions"):
+            return data
+        named = cls._one_or_several(data.get("objective", "bleu"))
+        objective = [o for o in named if isinstance(o, str)] if isinstance(named, Sequence) else []
+        known = [o for o in objective if o in COSTS or o.removeprefix("general_") in METRICS]
+        return {**data, "directions": [direction_of(o) for o in known]}
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        for metric in self.metrics:
+            if metric not in METRICS.keys() - AFTERWARDS:
+                known = names_in(METRICS.keys() - AFTERWARDS)
+                later = metric in AFTERWARDS
+                found = (
+                    f"{metric!r} is scored after the run"
+                    if later
+                    else f"unknown metric {metric!r}{did_you_mean(metric, METRICS)}"
+                )
+                raise ValueError(f"metrics: {found}; allowed: {known}")
+        allowed = [*self.metrics, *(f"general_{m}" for m in self.metrics), *COSTS]
+        if not self.objective:
+            raise ValueError(f"objective: needs one; allowed: {names_in(allowed)}")
+        for objective in self.objective:
+            if objective not in allowed:
+                meant = did_you_mean(objective, allowed)
+                raise ValueError(
+                    f"objective: got {objective!r}{meant}; allowed: {names_in(allowed)}"
+                )
+        if len(set(self.objective)) < len(self.objective):
+            raise ValueError("objective: each may stand once")
+        if len(self.directions) != len(self.objective):
+            raise ValueError(
+                f"directions: needs one an objective, got {len(self.directions)} "
+                f"for {len(self.objective)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _embeddings_have_an_encoder(self) -> Self:
+        for metric in self.metrics:
+            if METRICS[metric].extra == "semantic" and self.encoder is None:
+                raise ValueError(f"encoder: {metric!r} needs a sentence-transformers model")
+        return self
+
+    @property
+    def text_options(self) -> TextOptions:
+        """What the metrics of texts must know."""
+        return TextOptions(self.encoder, self.synonyms)
+
+
+class StudySpec(Strict):
+    """One study, whole: task, base model, data, method, training, evaluation, search."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = "study"
+    task: TaskName = "translation"
+    seed: Seed = 0
+    base: BaseModelSpec = BaseModelSpec()
+    data: DataSpec = DataSpec()
+    method: MethodSpec = MethodSpec()
+    training: TrainingSpec = TrainingSpec()
+    distillation: DistillationSpec | None = None
+    diffusion: DiffusionSpec | None = None
+    evaluation: EvaluationSpec = EvaluationSpec()
+    search: SearchSpec = SearchSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _begin_with_the_tasks_own_defaults(cls, data: Any) -> Any:
+        """Score classes as classes, for instance, where the file does not say by what."""
+        task = str(data.get("task")) if isinstance(data, Mapping) else ""
+        for section, defaults in OWN_DEFAULTS.get(task, {}).items():
+            own = data.get(section, {})
+            if isinstance(own, Mapping):
+                data = {**data, section: {**defaults, **own}}
+        return data
+
+    @model_validator(mode="after")
+    def _diffuses_where_that_is_the_task(self) -> Self:
+        if (self.diffusion is None) == (self.task == "masked_diffusion"):
+            raise ValueError(
+                f"diffusion: is of the task 'masked_diffusion' alone, got the task {self.task!r}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_fit_the_task(self) -> Self:
+        is_classes = self.task == "classification"
+        measured = METRICS.keys() - AFTERWARDS
+        fitting = [m for m in measured if m == "loss" or (m in OF_CLASSES) == is_classes]
+        for metric in self.evaluation.metrics:
+            if metric not in fitting:
+                raise ValueError(
+                    f"evaluation.metrics: {metric!r} is none of the task {self.task!r}; "
+                    f"allowed: {names_in(fitting)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _embedded_data_are_the_tasks(self) -> Self:
+        is_pairs = self.data.origin == "embedded" and self.task == "classification"
+        if is_pairs and self.data.subset not in (None, *PAIR_LANGUAGES):
+            raise ValueError(
+                f"data.subset: the embedded corpora are {names_in(PAIR_LANGUAGES)}, "
+                f"got {self.data.subset!r}"
+            )
+        return self
+
+    @property
+    def measures_forgetting(self) -> bool:
+        """Say whether there is general text beside the task's own."""
+        return self.data.general is not None or (
+            self.data.origin == "embedded" and self.task != "classification"
+        )
+
+    @model_validator(mode="after")
+    def _objective_can_be_measured(self) -> Self:
+        for objective in self.evaluation.objective:
+            if objective.startswith("general_") and not self.measures_forgetting:
+                raise ValueError(f"evaluation.objective: {objective!r} needs data.general")
+        return self
+
+    @property
+    def most_steps(self) -> int | None:
+        """The steps of the longest trial; None where epochs are counted, of examples yet unseen."""
+        if self.training.epochs is not None or "epochs" in self.search.parameters:
+            return None
+        return int(max(self.values_of("steps")))
+
+    @model_validator(mode="after")
+    def _searches_something(self) -> Self:
+        if not self.search.search_space.distributions:
+            raise ValueError("search: nothing to search; name a space or give parameters")
+        if len(self.evaluation.objective) > 1 and self.search.pruner != "none":
+            raise ValueError(
+                f"search.pruner: several objectives do not prune, got {self.search.pruner!r}; "
+                "allowed: 'none'"
+            )
+        most = self.most_steps
+        if most is not None and self.training.report_every > most:
+            raise ValueError(
+                f"training.report_every: at most training.steps = {most}, "
+                f"got {self.training.report_every}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _counts_steps_or_epochs(self) -> Self:
+        named = {*self.search.parameters, *self.training.model_fields_set}
+        if {"steps", "epochs"} <= named:
+            raise ValueError("training: counts steps or epochs; give one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def _cuts_what_the_task_can_cut(self) -> Self:
+        is_given = self.training.cutoff_tokens or "cutoff_tokens" in self.search.parameters
+        if is_given and self.task != "masked_diffusion":
+            raise ValueError(
+                "training.cutoff_tokens: a trial's own limit is of the task 'masked_diffusion', "
+                f"got {self.task!r}; data.max_tokens is every task's"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _distils_with_a_teacher(self) -> Self:
+        if self.distillation is not None and self.task not in DISTILLED:
+            raise ValueError(
+                f"distillation: the task {self.task!r} learns from no teacher; "
+                f"allowed: {', '.join(DISTILLED)}"
+            )
+        for name in self.search.parameters:
+            if searchable()[name] is DistillationSpec and self.distillation is None:
+                raise ValueError(
+                    f"search.parameters.{name}: needs a teacher; name one in distillation.teacher"
+                )
+        return self
+
+    @property
+    def methods(self) -> tuple[MethodName, ...]:
+        """The methods that trials may have."""
+        return self.values_of("method")
+
+    @model_validator(mode="after")
+    def _methods_fit_the_task(self) -> Self:
+        for method in self.methods:
+            if self.task not in METHODS[method].tasks:
+                raise ValueError(
+                    f"method.name: {method!r} cannot learn the task {self.task!r} yet; "
+                    f"allowed: {', '.join(METHODS[method].tasks)}"
+                )
+        if "loraplus" in self.methods and self.values_of("loraplus_lr_ratio") == (1.0,):
+            raise ValueError(
+                "method.loraplus_lr_ratio: at 1 'loraplus' is 'lora'; give another, or search it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _parameters_belong_to_their_methods(self) -> Self:
+        """Refuse to search what a method does not have: it would seem to have no effect."""
+        for name, parameter in self.search.parameters.items():
+            if searchable()[name] is not MethodSpec or name == "method":
+                continue
+            having = [method for method in self.methods if name in METHODS[method].own]
+            if having and parameter.value is not None:
+                continue
+            for method in self.methods:
+                if method not in having and self.search.may_hold(name, method):
+                    remedy = f"add when = {{ method = {having} }}" if having else "leave it out"
+                    raise ValueError(
+                        f"search.parameters.{name}: the method {method!r} has no {name}; {remedy}"
+                    )
+        return self
+
+    def resolve(self, values: Mapping[str, Any]) -> Hyperparameters:
+        """Return a trial's hyperparameters: the file's own, the space's fixed, then `values`."""
+        chosen = {**self.search.fixed, **values}
+        return Hyperparameters(
+            with_values(self.method, chosen),
+            with_values(self.training, chosen),
+            with_values(self.distillation, chosen) if self.distillation else None,
+        )
+
+    def values_of(self, name: str) -> tuple[Any, ...]:
+        """Return the values that trials give a hyperparameter: its choices, its ends, or one."""
+        parameter = self.search.parameters.get(name)
+        if parameter:
+            return parameter.examples
+        field = field_of(name)
+        return tuple(getattr(part, field) for part in self.resolve({}) if hasattr(part, field))
+
+    def to_toml(self) -> str:
+        """Return the resolved study file."""
+        document = self.model_dump(mode="json", exclude_none=True)
+        if self.most_steps is None:
+            del document["training"]["steps"]
+        for key in self.method.model_dump(exclude={"name"}):
+            if not any(METHODS[method].has(key) for method in (*self.methods, self.method.name)):
+                del document["method"][key]
+        document["search"]["parameters"] = {
+            name: parameter.model_dump(mode="json", exclude_defaults=True)
+            for name, parameter in self.search.parameters.items()
+        }
+        return tomli_w.dumps(document)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def parse_spec(document: Mapping[str, Any], where: str) -> StudySpec:
+    """Validate a resolved document; raises InputError with one line a problem."""
+    try:
+        return StudySpec.model_validate(document)
+    except ValidationError as error:
+        raise problems_of(error, where, StudySpec) from None
+
+
+def spec_from_toml(content: str, where: str) -> StudySpec:
+    """Read a resolved study file, as `to_toml` wrote it; InputError where it was changed since."""
+    try:
+        document = tomllib.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: its study file is not valid TOML: {error}") from None
+    return parse_spec(document, where)

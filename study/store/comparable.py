@@ -1,0 +1,81 @@
+"""May this command continue that study?  Not where its results would not be comparable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from study.errors import InputError
+from study.spec.sections import SPLITS, StudySpec
+
+MAY_CHANGE = {
+    ("search", "trials"),
+    ("search", "timeout_seconds"),
+    ("search", "sampler"),
+    ("search", "pruner"),
+    ("search", "keep_adapters"),
+    ("search", "enqueue"),
+    ("search", "space"),  # a name; its parameters are compared
+    ("evaluation", "batch_size"),
+    *(("data", split) for split in SPLITS),  # paths; contents are compared
+}
+_MISSING = "nothing"
+
+
+def check_comparable(before: StudySpec, now: StudySpec, study: str) -> None:
+    """Raise InputError with every difference that makes old and new trials incomparable."""
+    old, new = (_leaves(spec.model_dump(mode="json", exclude_none=True)) for spec in (before, now))
+    changed = [
+        f"{study}: {'.'.join(key)}: was {old.get(key, _MISSING)!r}, now {new.get(key, _MISSING)!r}"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key, _MISSING) != new.get(key, _MISSING) and key[:2] not in MAY_CHANGE
+    ]
+    if changed:
+        raise InputError([*changed, _advice(study)])
+
+
+def check_same_data(before: Mapping[str, str], now: Mapping[str, str], study: str) -> None:
+    """Raise InputError where a split's content is another than the study began with."""
+    changed = [
+        f"{study}: data.{split}: its content changed since the study began "
+        f"(SHA-256 was {before[split]}, now {found})"
+        for split, found in now.items()
+        if split in before and before[split] != found
+    ]
+    if changed:
+        raise InputError([*changed, _advice(study)])
+
+
+def check_same_task(before: str | None, now: str | None, study: str) -> None:
+    """Raise InputError where a task of one's own began a study, and another is to continue it."""
+    if before == now:
+        return
+    shipped = "the one that the study file names"
+    raise InputError(
+        f"{study}: task: was {before or shipped}, now {now or shipped}; run_study(…, task=…) "
+        "continues a study with the task that began it"
+    )
+
+
+def task_name(task: object | None) -> str | None:
+    """Return what a task of one's own is called by: its class."""
+    return None if task is None else type(task).__name__
+
+
+def _advice(study: str) -> str:
+    return (
+        f"{study}: results before and after would not be comparable; "
+        "start another study with another name or --out folder"
+    )
+
+
+def _leaves(document: Mapping[str, Any], *above: str) -> dict[tuple[str, ...], Any]:
+    return dict(_walk(document, above))
+
+
+def _walk(document: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[Any, Any]]:
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            yield from _walk(value, (*above, key))
+        else:
+            yield (*above, key), value

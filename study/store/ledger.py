@@ -1,0 +1,385 @@
+"""One study in its storage: what is to be trained, what is told, what is kept.
+
+Every write that makes a trial final comes last, after its evaluations, so that a crash leaves
+either a finished trial with everything or an unfinished one.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy.exc import DBAPIError
+
+from study.errors import InputError
+from study.kinds.samplers import pruner_for
+from study.spec.sections import StudySpec, spec_from_toml
+from study.store import records, recovery, trial_rows
+from study.store.claims import Claim, Claims
+from study.store.comparable import check_comparable, check_same_data, check_same_task
+from study.store.kept_adapters import KeptAdapters
+from study.store.parents import GRACE_SECONDS, Parent
+from study.store.saved_adapters import save_adapter
+from study.store.storage import (
+    NO_STUDY,
+    close_after_writing,
+    hidden,
+    named_damage,
+    one_line,
+    open_for_writing,
+)
+from study.trials import TrialConfig, TrialResult, baseline_configs
+
+LOOK_AGAIN_SECONDS = 1.0  # after the dead, where nothing is left to take
+
+
+@contextmanager
+def open_ledger(url: str, spec: StudySpec, out: Path) -> Iterator[Ledger]:
+    """Open or create the study in its storage, and close the storage in the end.
+
+    Raises:
+        InputError: the storage cannot be used, or could not be written any more.
+    """
+    storage = open_for_writing(url)
+    try:
+        with _as_input_errors(url, out):
+            with named_damage(hidden(url), NO_STUDY):
+                ledger = Ledger(storage, spec, out)
+            try:
+                yield ledger
+            finally:
+                ledger.end()
+    finally:
+        close_after_writing(storage)
+
+
+@contextmanager
+def _as_input_errors(url: str, out: Path) -> Iterator[None]:
+    kept = "trials that were told are kept, the same command continues"
+    try:
+        yield
+    except (StorageInternalError, DBAPIError, sqlite3.Error) as error:
+        problem = f"{hidden(url)}: cannot write the database: {one_line(error)}; {kept}"
+        raise InputError(problem) from error
+    except OSError as error:
+        problem = f"{error.filename or out}: cannot write: {error.strerror}; {kept}"
+        raise InputError(problem) from error
+
+
+class Ledger:
+    """What one run reads and writes of a study."""
+
+    def __init__(self, storage: RDBStorage, spec: StudySpec, out: Path) -> None:
+        self._engine = storage.engine
+        self._spec = spec
+        self._out = out
+        records.create_tables(self._engine)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.study = optuna.create_study(
+            storage=storage,
+            study_name=spec.name,
+            directions=list(spec.evaluation.directions),
+            pruner=pruner_for(spec),
+            load_if_exists=True,
+        )
+        self._claims = Claims(self._engine, self._id)
+        self._kept = KeptAdapters(self._engine, self._id, spec, out)
+        self._parent = Parent(self._engine, out)
+        self._recovered_at = -math.inf
+        self._examples_known = set(records.read_examples(self._engine, self._id))
+
+    @property
+    def _id(self) -> int:
+        return self.study._study_id
+
+    # ------------------------------------------------------------ begin and resume
+
+    def check_resumable(self, now: Mapping[str, Any]) -> None:
+        """Refuse a study whose earlier trials would not be comparable with those of `now`."""
+        stored = records.read_spec(self._engine, self._id)
+        if stored is None:
+            if trial_rows.has_trials(self._engine, self._id):
+                raise InputError(
+                    f"{self._spec.name}: the storage holds a study of this name that "
+                    "optuna-study did not run; choose another name"
+                )
+            return
+        check_comparable(spec_from_toml(stored, self._spec.name), self._spec, self._spec.name)
+        self.check_task(now.get("own_task"))
+        before = records.read_provenance(self._engine, self._id)
+        check_same_data(before.get("data_sha256", {}), now["data_sha256"], self._spec.name)
+        with named_damage(self._spec.name, NO_STUDY):
+            recovery.adopt(self.study, self._claims)
+            self._recover()
+
+    def check_task(self, own: str | None) -> None:
+        """Refuse a study that another task began: None is the one that the study file names."""
+        before = records.read_provenance(self._engine, self._id)
+        if "own_task" in before:  # older studies do not say
+            check_same_task(before["own_task"], own, self._spec.name)
+
+    def begin(self, provenance: Mapping[str, Any]) -> None:
+        """Record how the study is run, and take a place among the runs that share it."""
+        text = self._spec.to_toml()
+        if not records.add_study(self._engine, self._id, text, provenance):
+            self.check_resumable(provenance)  # another run may have begun it
+            records.write_study(self._engine, self._id, text, provenance)
+        (self._out / "spec.toml").write_text(text, encoding="utf-8")
+        self._describe()
+        self._parent.begin()
+        self._claims.open_baselines([config.number for config in self.missing_baselines()])
+        self._claims.enqueue(self._spec.search.enqueue)
+        for trial_id in trial_rows.waiting(self._engine, self._id):
+            waiting = self.study._storage.get_trial(trial_id)
+            point = waiting.system_attrs.get("fixed_params", {})
+            self._claims.enqueue_waiting(trial_id, point)
+
+    def end(self) -> None:
+        """Leave the study to the other runs."""
+        self._parent.end()
+
+    def _describe(self) -> None:
+        objectives = list(self._spec.evaluation.objective)
+        if self.study.user_attrs.get("objectives") == objectives:
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            self.study.set_metric_names(objectives)
+        self.study.set_user_attr("task", self._spec.task)
+        self.study.set_user_attr("objectives", objectives)
+
+    def _recover(self) -> None:
+        recovery.recover(self.study, self._claims, self._engine)
+        self._recovered_at = time.monotonic()
+
+    # ------------------------------------------------------------ what is to be trained
+
+    def counted(self) -> int:
+        """Return how many trials count: complete, pruned, and failed by their own fault."""
+        return self._claims.counted()
+
+    def missing_baselines(self) -> list[TrialConfig]:
+        """Return the baselines that were not evaluated before."""
+        rows = records.read_evaluations(self._engine, self._id, role="baseline")
+        known = {row.name for row in rows}
+        return [config for config in baseline_configs(self._spec) if config.name not in known]
+
+    def is_finished(self) -> bool:
+        """Say whether nothing is left to train."""
+        return self.counted() >= self._spec.search.budget and not self.missing_baselines()
+
+    def take(self, *, baselines_only: bool = False) -> Claim | None:
+        """Take what is to be trained next: nobody else gets it; None if there is nothing left.
+
+        Now and then, and where there is nothing left, what dead runs held is put up again.
+        """
+        if time.monotonic() - self._recovered_at > GRACE_SECONDS:
+            self._recover()
+        claim = self._take(baselines_only)
+        if claim is None and time.monotonic() - self._recovered_at > LOOK_AGAIN_SECONDS:
+            self._recover()
+            claim = self._take(baselines_only)
+        return claim
+
+    def _take(self, baselines_only: bool) -> Claim | None:
+        budget = self._spec.search.budget
+        claim = self._claims.take(self._parent.id, budget, baselines_only=baselines_only)
+        if claim is not None and claim.is_baseline and self._is_known(claim):
+            self._claims.close(claim)  # its run was killed just before it said so
+            return self._take(baselines_only)
+        return claim
+
+    def _is_known(self, baseline: Claim) -> bool:
+        return baseline.number not in [config.number for config in self.missing_baselines()]
+
+    def others_at_work(self) -> int:
+        """Return how many trials and baselines of this budget other runs hold."""
+        others = [claim for claim in self._claims.held() if claim.parent != self._parent.id]
+        if self.counted() >= self._spec.search.budget:
+            others = [claim for claim in others if claim.is_baseline]
+        return len(others)
+
+    def ask(self, claim: Claim) -> optuna.Trial:
+        """Return the trial of a claim, which does not yet have its point."""
+        storage, attributes = self.study._storage, _attributes(claim)
+        if claim.waiting is not None:
+            return self._ask_waiting(claim.waiting, claim, attributes)
+        system = {trial_rows.CLAIM: claim.key, "fixed_params": claim.point}
+        template = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            user_attrs=attributes,
+            system_attrs={key: value for key, value in system.items() if value is not None},
+        )
+        return optuna.Trial(self.study, storage.create_new_trial(self._id, template))
+
+    def _ask_waiting(
+        self, trial_id: int, claim: Claim, attributes: Mapping[str, Any]
+    ) -> optuna.Trial:
+        storage = self.study._storage
+        self.study.get_trials(deepcopy=False)  # Optuna's cache knows what it made or read
+        storage.set_trial_system_attr(trial_id, trial_rows.CLAIM, claim.key)
+        for name, value in attributes.items():
+            storage.set_trial_user_attr(trial_id, name, value)
+        storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        return optuna.Trial(self.study, trial_id)
+
+    # ------------------------------------------------------------ what came of it
+
+    def record_baseline(self, claim: Claim, config: TrialConfig, result: TrialResult) -> None:
+        """Store a baseline, which is no Optuna trial; one that failed is left to the next run."""
+        if not result.failure:
+            self._record(config, result)
+            if result.adapter is not None:
+                save_adapter(self._out, config.name, result.adapter)
+        self._claims.close(claim, "failed" if result.failure else "done")
+
+    def tell_finished(
+        self, trial: optuna.Trial, claim: Claim, config: TrialConfig, result: TrialResult
+    ) -> TrialResult | None:
+        """Store and tell a trial that came to its end; returns the result as it was judged.
+
+        None where another run took the trial over: this one was silent for too long.
+        """
+        result = _judged(result, self._spec.evaluation.objective)
+        if not self._set_details(trial, claim, config, result):
+            return None
+        if result.failure:
+            return result if self._tell(trial, claim, TrialState.FAIL) else None
+        metrics = result.metrics()
+        values = [metrics[objective] for objective in self._spec.evaluation.objective]
+        self._record(config, result)
+        is_saved = self._kept.save(trial.number, values[0], result.adapter)
+        if not self._tell(trial, claim, TrialState.COMPLETE, values):
+            self._claims.forget_evaluations(trial.number)
+            return None
+        if is_saved:
+            self.keep_the_best()
+        return result
+
+    def keep_the_best(self) -> None:
+        """Delete the adapters of trials that are no longer among the best."""
+        self._kept.remove_the_rest()
+
+    def tell_pruned(
+        self, trial: optuna.Trial, claim: Claim, config: TrialConfig, result: TrialResult
+    ) -> bool:
+        """Tell a trial that the pruner stopped; returns whether it was still this run's."""
+        is_mine = self._set_details(trial, claim, config, result)
+        return is_mine and self._tell(trial, claim, TrialState.PRUNED)
+
+    def tell_interrupted(self, trial: optuna.Trial | None, claim: Claim, reason: str) -> None:
+        """Put up again what was lost through no fault of its own."""
+        if trial is not None:
+            recovery.interrupt(self.study, self._claims, trial, claim, reason)
+        elif claim.attempt >= recovery.MAX_ATTEMPTS:
+            self._claims.close(claim, "failed")
+        else:
+            self._claims.release(claim)
+
+    def unconfirmed(self, configs: Sequence[TrialConfig]) -> list[TrialConfig]:
+        """Return the confirmations that are not stored yet."""
+        rows = records.read_evaluations(self._engine, self._id, role="confirm")
+        known = {(row.trial_number, row.name, row.seed) for row in rows}
+        return [c for c in configs if (c.repeats, c.name, c.seed) not in known]
+
+    def record_confirmation(self, config: TrialConfig, result: TrialResult) -> None:
+        """Store a training on a fresh seed, which is no Optuna trial.
+
+        Raises InputError where an earlier confirmation had other test examples.
+        """
+        stored = records.read_examples(self._engine, self._id).get("test")
+        if stored is not None:
+            texts = tuple(zip(stored.sources, stored.targets, strict=True))
+            if texts != tuple(result.splits["test"].texts):
+                raise InputError(
+                    f"{self._spec.name}: data.test: an earlier confirmation had other examples; "
+                    "the two cannot be compared"
+                )
+        self._record(config, result)
+
+    def _tell(
+        self, trial: optuna.Trial, claim: Claim, state: TrialState, values: Any = None
+    ) -> bool:
+        is_told = recovery.tell(self.study, trial, state, values)
+        if is_told:
+            self._claims.close(claim)
+        return is_told
+
+    def _is_mine(self, claim: Claim) -> bool:
+        """Say whether a trial is still this run's; one that is not is no longer left RUNNING."""
+        if self._claims.is_mine(claim):
+            return True
+        recovery.recover(self.study, self._claims, self._engine)
+        return False
+
+    def _set_details(
+        self, trial: optuna.Trial, claim: Claim, config: TrialConfig, result: TrialResult
+    ) -> bool:
+        if not self._is_mine(claim):
+            return False
+        known: dict[str, Any] = {"seed": config.seed, **result.metrics()}
+        if result.failure:
+            known["failure"] = result.failure
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):  # `_tell` will notice
+            for name, value in known.items():
+                if not isinstance(value, float) or math.isfinite(value):
+                    trial.set_user_attr(name, value)
+        return True
+
+    def _record(self, config: TrialConfig, result: TrialResult) -> None:
+        self._record_examples(result)
+        number = config.number if config.role == "search" else config.repeats
+        records.write_evaluations(
+            self._engine,
+            self._id,
+            [
+                records.Evaluation(
+                    role=config.role,
+                    name=config.name,
+                    trial_number=number,
+                    seed=config.seed,
+                    split=split,
+                    config=config.values,
+                    details={**result.details, "training_losses": result.losses},
+                    statistics=found.statistics,
+                    outputs=found.outputs,
+                )
+                for split, found in result.splits.items()
+            ],
+        )
+
+    def _record_examples(self, result: TrialResult) -> None:
+        for split, found in result.splits.items():
+            if split not in self._examples_known:
+                sources, targets = zip(*found.texts, strict=True)
+                examples = records.Examples(sources, targets)
+                records.write_examples(self._engine, self._id, split, examples)
+                self._examples_known.add(split)
+
+
+def _attributes(claim: Claim) -> dict[str, Any]:
+    """What a trial's user attributes say of where its point is from."""
+    found: dict[str, Any] = {"enqueued": True} if claim.enqueued else {}
+    if claim.origin is not None:
+        found |= {"retry_of": claim.origin, "attempt": claim.attempt}
+    return found
+
+
+def _judged(result: TrialResult, objectives: tuple[str, ...]) -> TrialResult:
+    """Return the result, failed where an objective is no finite number."""
+    if result.failure:
+        return result
+    metrics = result.metrics()
+    bad = [f"{o} is {metrics[o]}" for o in objectives if not math.isfinite(metrics[o])]
+    return replace(result, failure=f"after training {', '.join(bad)}") if bad else result

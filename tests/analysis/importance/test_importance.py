@@ -1,0 +1,334 @@
+"""What a study is told about its parameters."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from analysis.importance.compute import Importances, importances
+
+SPACE: dict[str, BaseDistribution] = {
+    "alpha": CategoricalDistribution([2**i for i in range(9)]),
+    "rank": CategoricalDistribution([8, 16]),
+    "learning_rate": FloatDistribution(2e-4, 5e-4, log=True),
+    "dropout": FloatDistribution(0.0, 0.3),
+}
+
+
+def draw(count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Return random points of SPACE."""
+    rng = np.random.default_rng(seed)
+    return [
+        {
+            "alpha": int(2 ** rng.integers(9)),
+            "rank": int(rng.choice([8, 16])),
+            "learning_rate": float(2e-4 * 2.5 ** rng.random()),
+            "dropout": float(0.3 * rng.random()),
+        }
+        for _ in range(count)
+    ]
+
+
+def rises_then_falls(points: list[dict[str, Any]], noise: float = 1.0) -> list[float]:
+    """Return an objective with its best alpha inside the range."""
+    rng = np.random.default_rng(1)
+    return [60 - 3 * (math.log2(p["alpha"]) - 5) ** 2 + rng.normal(0, noise) for p in points]
+
+
+@pytest.fixture(scope="module")
+def study() -> Importances:
+    """Return one small finished analysis."""
+    points = draw(64)
+    return importances(points, rises_then_falls(points), SPACE, resamples=10, study="petroleum")
+
+
+def test_alpha_that_rises_and_falls_carries_the_variance(study: Importances) -> None:
+    """The one parameter that matters comes first, significant, and alone."""
+    assert study.reliable, study.reasons
+    assert [p.name for p in study.parameters if p.significant] == ["alpha"]
+    alpha = study.parameters[0]
+    assert alpha.name == "alpha"
+    assert alpha.importance > 0.8
+    assert alpha.ci[0] <= alpha.importance <= alpha.ci[1]
+
+
+def test_the_document_holds_what_it_promises(study: Importances) -> None:
+    """The JSON document survives a round trip and has the promised keys."""
+    document = json.loads(json.dumps(study.to_json(), allow_nan=False))
+    assert document["study"] == "petroleum"
+    assert document["trials"] == {"complete": 64, "pruned": 0, "failed": 0, "used": 64}
+    assert set(document["parameters"][0]) == {"name", "importance", "ci", "null", "significant"}
+    assert set(document["interactions"][0]) == {"names", "importance", "ci"}
+    assert 0.0 <= document["unexplained"] <= 1.0
+
+
+def test_marginals_hold_external_values(study: Importances) -> None:
+    """A marginal is drawn over the values a person wrote, within its band."""
+    marginal = next(m for m in study.marginals if m.name == "alpha")
+    assert marginal.values == tuple(2**i for i in range(9))
+    assert np.all(marginal.low <= marginal.mean)
+    assert np.all(marginal.mean <= marginal.high)
+    assert abs(int(np.argmax(marginal.mean)) - 5) <= 1
+
+
+def test_the_frame_has_one_row_a_parameter(study: Importances) -> None:
+    """The table for a notebook is sorted as the result is."""
+    assert list(study.to_frame()["name"]) == [p.name for p in study.parameters]
+
+
+@pytest.mark.parametrize(
+    ("points", "values", "reason"),
+    [
+        ([], [], "no sampled trial"),
+        (draw(1), [1.0], "a single finished trial"),
+        (draw(20), [2.5] * 20, "objective is constant"),
+        (draw(20), [math.nan] * 20, "no sampled trial finished with a finite value"),
+        ([{"alpha": 8} for _ in range(20)], range(20), "no parameter varied"),
+        (draw(3), [1.0, 2.0, 3.0], "too few trials"),
+    ],
+)
+def test_where_nothing_can_be_said_nothing_is(points: Any, values: Any, reason: str) -> None:
+    """No bars, not reliable, and the reason in words."""
+    result = importances(points, list(values), SPACE, resamples=2)
+    assert not result.reliable
+    assert result.parameters == ()
+    assert reason in result.reasons[0]
+    json.dumps(result.to_json(), allow_nan=False)
+
+
+def test_values_that_are_not_finite_are_left_out_and_counted() -> None:
+    """A diverged trial is no value of the objective, and the result says so."""
+    points = draw(30)
+    values = rises_then_falls(points)
+    values[3], values[7] = math.inf, math.nan
+    result = importances(points, values, SPACE, resamples=2)
+    assert result.trials["used"] == 28
+    assert any("2 trials have no finite value" in remark for remark in result.remarks)
+
+
+def test_one_parameter_is_enough() -> None:
+    """A study of one parameter has one bar and no pairs."""
+    points = [{"alpha": p["alpha"]} for p in draw(40)]
+    result = importances(points, rises_then_falls(points), {"alpha": SPACE["alpha"]}, resamples=2)
+    assert [p.name for p in result.parameters] == ["alpha"]
+    assert result.interactions == ()
+
+
+def test_pure_noise_is_called_noise() -> None:
+    """No parameter is significant and the result is not reliable."""
+    result = importances(draw(30), np.random.default_rng(5).normal(size=30), SPACE, resamples=2)
+    assert not result.reliable
+    assert not any(p.significant for p in result.parameters)
+
+
+def test_the_same_seed_gives_the_same_answer() -> None:
+    """Nothing depends on global random state."""
+    points = draw(24)
+    one, two = (
+        importances(points, rises_then_falls(points), SPACE, resamples=3, seed=4).to_json()
+        for _ in range(2)
+    )
+    assert one == two
+
+
+def test_progress_is_told() -> None:
+    """The callback hears of every refit, the last one too."""
+    heard: list[tuple[int, int]] = []
+    points = draw(20)
+    importances(
+        points,
+        rises_then_falls(points),
+        SPACE,
+        resamples=3,
+        progress=lambda done, total: heard.append((done, total)),
+    )
+    assert heard[-1][0] == heard[-1][1]
+
+
+def test_an_unknown_surrogate_is_an_error() -> None:
+    """The message says what is allowed."""
+    with pytest.raises(
+        ValueError, match="surrogate must be one of auto, gp, forest but got 'tree'"
+    ):
+        importances([], [], SPACE, surrogate="tree")
+
+
+def test_what_matters_among_the_good_differs_from_what_matters_overall() -> None:
+    """With bad values clipped, the parameter that only separates bad from worse loses its share."""
+    points = draw(80)
+    values = [
+        (-50 if p["alpha"] < 8 else 0) + 40 * p["dropout"] + 0.1 * math.log2(p["alpha"])
+        for p in points
+    ]
+    overall = importances(points, values, SPACE, resamples=0)
+    good = importances(points, values, SPACE, resamples=0, quantile=0.5)
+    assert overall.parameters[0].name == "alpha"
+    assert good.parameters[0].name == "dropout"
+    assert any("count as" in remark for remark in good.remarks)
+
+
+def test_a_quantile_that_holds_one_value_only_has_nothing_to_say() -> None:
+    """Many trials at the ceiling: among the best the objective is constant, which is said."""
+    points = draw(40)
+    found = importances(points, [float(i % 2) for i in range(40)], SPACE, resamples=0, quantile=0.3)
+    assert found.parameters == ()
+    assert found.reasons == ("the objective is constant: all 40 trials have the value 1",)
+    assert "values worse than 1" in found.remarks[-1]
+
+
+def test_pruned_trials_are_shown_under_every_policy() -> None:
+    """The main effects under drop, last and worst stand side by side."""
+    points = draw(40)
+    values = rises_then_falls(points)
+    pruned = [
+        (p, v - 20) for p, v in zip(draw(10, seed=7), rises_then_falls(draw(10, 7)), strict=True)
+    ]
+    result = importances(points, values, SPACE, resamples=0, pruned=pruned)
+    assert set(result.policies) == {"drop", "last", "worst"}
+    assert result.trials["pruned"] == 10
+    assert any("biased sample" in remark for remark in result.remarks)
+    taken = importances(points, values, SPACE, resamples=0, pruned=pruned, policy="last")
+    assert taken.trials["used"] == 50
+
+
+def test_a_larger_subset_is_given_on_request() -> None:
+    """Three parameters' own interaction, by name; an unknown name is an error."""
+    points = draw(40)
+    values = rises_then_falls(points)
+    subset = ("alpha", "rank", "dropout")
+    for surrogate in ("gp", "forest"):
+        result = importances(
+            points, values, SPACE, resamples=0, subsets=[subset], surrogate=surrogate
+        )
+        (found,) = [i for i in result.interactions if i.names == subset]
+        assert found.ci is None  # without refits nothing is known of its spread
+    with_refits = importances(points, values, SPACE, resamples=3, subsets=[subset], surrogate="gp")
+    (found,) = [i for i in with_refits.interactions if i.names == subset]
+    assert found.ci is not None
+    assert 0.0 <= found.ci[0] <= found.importance <= found.ci[1] < 1.0
+    with pytest.raises(ValueError, match="no share for colour"):
+        importances(points, values, SPACE, resamples=0, subsets=[("colour", "rank", "alpha")])
+
+
+def test_replicates_tell_the_noise() -> None:
+    """The same points run again show how much of the variance is noise."""
+    points = draw(30) * 3
+    values = rises_then_falls(points, noise=20.0)
+    signal = np.var(rises_then_falls(draw(400, 3), noise=0.0))
+    result = importances(points, values, SPACE, resamples=0, surrogate="gp")
+    assert result.noise == pytest.approx(400 / (400 + signal), abs=0.12)
+
+
+def test_the_importance_does_not_depend_on_unit_or_offset() -> None:
+    """Shares are the same for BLEU in points and in thousandths."""
+    points = draw(40)
+    values = np.array(rises_then_falls(points))
+    one = importances(points, values, SPACE, resamples=0)
+    two = importances(points, 1000 * values - 7, SPACE, resamples=0)
+    for a, b in zip(one.parameters, two.parameters, strict=True):
+        assert a.importance == pytest.approx(b.importance, abs=1e-3)
+
+
+def test_a_conditional_parameter_is_analysed_and_said() -> None:
+    """A parameter that is active in half of the trials has a share and a remark."""
+    rng = np.random.default_rng(0)
+    points: list[dict[str, Any]] = []
+    for _ in range(80):
+        point: dict[str, Any] = {"method": str(rng.choice(["lora", "full"]))}
+        if point["method"] == "lora":
+            point["dropout"] = float(0.3 * rng.random())
+        points.append(point)
+    values = [20 * p["dropout"] if "dropout" in p else 3.0 for p in points]
+    space: dict[str, BaseDistribution] = {
+        "method": CategoricalDistribution(["lora", "full"]),
+        "dropout": SPACE["dropout"],
+    }
+    result = importances(points, values, space, resamples=0)
+    shares = {p.name: p.importance for p in result.parameters}
+    # f = 3 or 6u, u uniform: half of the variance is dropout's own, half needs the method
+    assert shares["dropout"] == pytest.approx(0.5, abs=0.12)
+    assert shares["method"] < 0.1
+    assert any("dropout is inactive in" in remark for remark in result.remarks)
+
+
+def test_a_log_scaled_learning_rate_keeps_its_share() -> None:
+    """Optuna's evaluator gives 0.1 here: it integrates over linear values."""
+    rng = np.random.default_rng(0)
+    points = [
+        {"learning_rate": float(10 ** rng.uniform(-5, -1)), "dropout": float(0.3 * rng.random())}
+        for _ in range(100)
+    ]
+    values = [
+        -abs(math.log10(p["learning_rate"]) + 3) + p["dropout"] for p in points
+    ]  # var 1/3 and 0.0075
+    space: dict[str, BaseDistribution] = {
+        "learning_rate": FloatDistribution(1e-5, 1e-1, log=True),
+        "dropout": SPACE["dropout"],
+    }
+    for surrogate in ("gp", "forest"):
+        result = importances(points, values, space, resamples=0, surrogate=surrogate)
+        assert result.parameters[0].importance == pytest.approx(0.978, abs=0.03)
+
+
+@pytest.mark.slow
+def test_optunas_forest_agrees_on_linear_scales() -> None:
+    """On uniform linear parameters our forest's main effects are Optuna's before its rescaling."""
+    import optuna
+
+    space = {name: FloatDistribution(0, 1) for name in "abc"}
+    rng = np.random.default_rng(0)
+    points = [{n: float(rng.random()) for n in "abc"} for _ in range(120)]
+    values = [p["a"] + 0.5 * math.sin(6 * p["b"]) for p in points]
+    study = optuna.create_study()
+    study.add_trials(
+        [
+            optuna.trial.create_trial(params=p, distributions=space, value=v)
+            for p, v in zip(points, values, strict=True)
+        ]
+    )
+    theirs = optuna.importance.get_param_importances(
+        study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
+    )
+    ours = importances(points, values, space, surrogate="forest", resamples=0)
+    total = sum(p.importance for p in ours.parameters)
+    for parameter in ours.parameters:
+        assert parameter.importance / total == pytest.approx(theirs[parameter.name], abs=0.03)
+
+
+def test_pruned_trials_that_are_only_counted_are_mentioned() -> None:
+    """Where a study pruned, what is left is called a biased sample."""
+    points = draw(24)
+    result = importances(
+        points, rises_then_falls(points), SPACE, resamples=0, counts={"pruned": 7, "failed": 1}
+    )
+    assert result.trials == {"complete": 24, "pruned": 7, "failed": 1, "used": 24}
+    assert any("7 pruned trials are left out" in remark for remark in result.remarks)
+
+
+def test_a_subset_of_two_is_a_pair() -> None:
+    """Pairs are always given, so asking for one is an error that says so."""
+    points = draw(24)
+    with pytest.raises(ValueError, match="pairs are given"):
+        importances(points, rises_then_falls(points), SPACE, subsets=[("alpha", "rank")])
+
+
+@given(count=st.integers(0, 14), seed=st.integers(0, 999), kinds=st.integers(1, 15))
+@settings(max_examples=12, deadline=None)
+def test_any_small_study_has_a_finite_document(count: int, seed: int, kinds: int) -> None:
+    """Whatever the trials, shares are shares and the document is valid JSON without NaN."""
+    names = [name for bit, name in enumerate(SPACE) if kinds >> bit & 1]
+    rng = np.random.default_rng(seed)
+    points = [{n: p[n] for n in names if rng.random() > 0.1} for p in draw(count, seed)]
+    values = np.round(rng.normal(size=count), 1)
+    result = importances(points, values, {n: SPACE[n] for n in names}, resamples=2, seed=seed)
+    json.dumps(result.to_json(), allow_nan=False)
+    for parameter in result.parameters:
+        low, high = parameter.ci
+        assert 0.0 <= low <= parameter.importance <= high <= 1.0
+    assert sum(p.importance for p in result.parameters) <= 1.0 + 1e-9
+    assert result.parameters or (result.reasons and not result.reliable)

@@ -1,0 +1,71 @@
+"""Each question gets its own answer."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from analysis.importance.other_questions import ablation, local_importance, model_of, ped_anova
+
+SPACE: dict[str, BaseDistribution] = {
+    "a": FloatDistribution(0, 1),
+    "b": FloatDistribution(0, 1),
+    "c": CategoricalDistribution(["x", "y"]),
+}
+
+
+def draw(count: int) -> list[dict[str, Any]]:
+    """Return random points."""
+    rng = np.random.default_rng(0)
+    return [
+        {"a": float(rng.random()), "b": float(rng.random()), "c": str(rng.choice(["x", "y"]))}
+        for _ in range(count)
+    ]
+
+
+def objective(point: dict[str, Any]) -> float:
+    """Return 4a, flat beyond a = 0.5, plus b and one for y."""
+    return float(4 * min(point["a"], 0.5) + point["b"] + (point["c"] == "y"))
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_ablation_goes_from_the_default_to_the_best(direction: str) -> None:
+    """The largest gain comes first, and the steps end at the best configuration."""
+    sign = 1 if direction == "maximize" else -1
+    points = draw(60)
+    model = model_of(points, [sign * objective(p) for p in points], SPACE, direction)
+    path = ablation(model, {"a": 0.0, "b": 0.5, "c": "x"}, {"a": 0.5, "b": 0.9, "c": "y"})
+    assert [step.name for step in path] == ["a", "c", "b"]
+    assert [step.gain for step in path] == pytest.approx([2.0, 1.0, 0.4], abs=0.2)
+    assert path[1].before == "x"
+    assert path[1].after == "y"
+
+
+def test_local_importance_sees_what_is_left_around_the_best() -> None:
+    """Shares add up to one; a given point is used in place of the best."""
+    points = draw(60)
+    model = model_of(points, [objective(p) for p in points], SPACE)
+    answer = local_importance(model)
+    assert sum(answer.shares.values()) == pytest.approx(1.0)
+    assert next(iter(answer.shares)) == "a"
+    assert "around the best" in answer.question
+    assert set(local_importance(model, {"a": 0.9, "b": 0.1, "c": "x"}).shares) == set("abc")
+
+
+def test_ped_anova_is_labelled_and_doubts_itself() -> None:
+    """The share for reaching the best tenth, with a reason where the tenth is too small."""
+    points = draw(60)
+    values = [objective(p) for p in points]
+    answer = ped_anova(points, values, SPACE)
+    assert sum(answer.shares.values()) == pytest.approx(1.0)
+    assert answer.reasons == ()
+    assert "best 10%" in answer.question
+    assert "at least 5" in ped_anova(points[:20], values[:20], SPACE).reasons[0]
+    assert ped_anova(points, [1.0] * 60, SPACE).shares == {}
+
+
+def test_a_model_of_nothing_is_an_error() -> None:
+    """Too few trials or a constant objective cannot be modelled."""
+    with pytest.raises(ValueError, match="at least 5 values that differ"):
+        model_of(draw(20), [1.0] * 20, SPACE)

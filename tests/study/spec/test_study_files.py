@@ -1,0 +1,259 @@
+"""Study files are found by name or path, resolved, and refused in one line where they are none."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from search_spaces import shipped_spaces
+from study.errors import InputError
+from study.kinds.methods import METHODS
+from study.spec.files import described, load_spec, presets, read_toml
+
+SPACE = "[parameters.alpha]\nchoices = [8, 16]\n"
+
+
+def problem(target: str | Path, **overrides: object) -> str:
+    """The one line with which a file is refused."""
+    with pytest.raises(InputError) as refused:
+        load_spec(target, {k.replace("__", "."): v for k, v in overrides.items()})
+    (line,) = refused.value.problems
+    assert line.isprintable()
+    return line
+
+
+def write(folder: Path, content: str | bytes, name: str = "mine.toml") -> Path:
+    """Write a study file."""
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_the_presets_that_ship() -> None:
+    """These studies ship, and each says in its first line what it is."""
+    assert set(presets()) == {
+        "petroleum",
+        "petroleum-wide",
+        "nllb-600m",
+        "distilbert-mnli",
+        "distilbert-qqp",
+        "distilbert-sweep",
+        "eurollama",
+        "eurollama-sweep",
+        "llada",
+        "method-shootout",
+    }
+    for text in described({**presets(), **shipped_spaces()}).values():
+        assert len(text) > 20
+        assert not text.startswith("#")
+
+
+@pytest.mark.parametrize("name", sorted(presets()))
+def test_every_preset_loads(name: str) -> None:
+    """A preset is a study of its own name."""
+    assert load_spec(name).name == name
+
+
+def test_the_shootout_is_at_equal_budgets() -> None:
+    """Every method has the same number of trials, and only the parameters that it has."""
+    search = load_spec("method-shootout").search
+    methods = search.parameters["method"].choices
+    assert methods is not None
+    assert search.balanced == ("method",)
+    assert search.trials % len(methods) == 0
+    for method in methods:
+        held = {name for name in search.parameters if search.may_hold(name, str(method))}
+        of_method = held - {"method", "learning_rate"}
+        assert of_method <= set(METHODS[method].own)  # type: ignore[index]
+
+
+def test_the_petroleum_presets_sample_at_random() -> None:
+    """An importance wants an unbiased sample: 64 random trials, nothing pruned."""
+    for name in ("petroleum", "petroleum-wide"):
+        search = load_spec(name).search
+        assert (search.sampler, search.pruner, search.trials) == ("random", "none", 64)
+
+
+NO_TOML: dict[str, tuple[str | bytes, str]] = {
+    "text": ("hello world", "not valid TOML: "),
+    "a key twice": ("seed = 1\nseed = 2\n", "not valid TOML: Cannot overwrite"),
+    "a NUL byte": (b"seed = 1\0", "not valid TOML: "),
+    "Latin-1": ('name = "é"'.encode("latin-1"), "not UTF-8: byte 8"),
+    "UTF-16": ("seed = 1".encode("utf-16"), "not UTF-8: byte 0"),
+    "nested too deeply": ("a = " + "[" * 5000 + "]" * 5000, "not valid TOML: nested too deeply"),
+    "a number of 5000 digits": ("seed = " + "1" * 5000, "not valid TOML: "),
+    "binary": (bytes(range(256)), "not "),
+}
+
+
+@pytest.mark.parametrize("name", NO_TOML)
+def test_what_is_no_toml_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    """A file that is no TOML in UTF-8 is refused with its path and the reason."""
+    content, reason = NO_TOML[name]
+    path = write(tmp_path, content)
+    assert problem(path).startswith(f"{path}: {reason}")
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xef\xbb\xbfseed = 3\n", b"seed = 3\r\n[method]\r\nrank = 4\r\n", b"seed = 3"]
+)
+def test_editors_of_other_systems_write_study_files_too(tmp_path: Path, content: bytes) -> None:
+    """A byte-order mark, CRLF line ends and a missing last line end are all fine."""
+    assert load_spec(write(tmp_path, content)).seed == 3
+
+
+def test_an_empty_file_is_a_study_of_defaults(tmp_path: Path) -> None:
+    """An empty file is named after itself and searches the wide space."""
+    spec = load_spec(write(tmp_path, ""))
+    assert (spec.name, spec.search.space) == ("mine", "lora-wide")
+
+
+def test_paths_that_are_none(tmp_path: Path) -> None:
+    """A folder, a missing file, a misspelt preset, a loop and an impossible name: one line each."""
+    loop = tmp_path / "loop.toml"
+    loop.symlink_to(loop)
+    for target in (tmp_path, tmp_path / "none.toml", loop, "a" * 5000, "a\0b", ""):
+        assert "no such study file or shipped study" in problem(target)
+    assert "did you mean petroleum?" in problem("petrolum")
+
+
+IMPOSSIBLE = {
+    '[data]\ntrain = "\\u0000"\ndev = "b"': "data.train: not a usable path, got '\\x00'",
+    '[data]\ntrain = "loop/x"\ndev = "b"': "data.train: not a usable path, got 'loop/x'",
+    '[base]\nmodel = "\\u0000"': "base.model: not a usable path, got '\\x00'",
+    '[search]\nspace = "\\u0000"': "search.space: no shipped space and no file, got '\\x00'",
+    f'[search]\nspace = "{"a" * 5000}"': "search.space: no shipped space and no file",
+    '[search]\nspace = ""': "search.space: no shipped space and no file, got ''",
+    '[search]\nspace = "."': "search.space: no shipped space and no file, got '.'",
+    '[search]\nspace = "lora-wid"': "search.space: no shipped space and no file, got 'lora-wid'",
+    "search = 5": "search: input should be a valid table, got 5",
+}
+
+
+@pytest.mark.parametrize("content", list(IMPOSSIBLE))
+def test_impossible_paths_in_a_file(tmp_path: Path, content: str) -> None:
+    """A path that no system has is refused with its key, before anything is opened."""
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert IMPOSSIBLE[content] in problem(write(tmp_path, content))
+
+
+def test_paths_are_relative_to_the_study_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Data, a base folder, a dataset folder and a space are found beside the study file."""
+    folder = tmp_path / "study"
+    (folder / "base").mkdir(parents=True)
+    (folder / "texts").mkdir()
+    write(folder, SPACE, "own.toml")
+    monkeypatch.chdir(tmp_path)
+    files = write(
+        folder,
+        '[base]\nmodel = "base"\n[data]\ntrain = "t.tsv"\ndev = "../d.tsv"\n'
+        '[search]\nspace = "own.toml"\n',
+    )
+    spec = load_spec(Path("study") / files.name)
+    assert spec.base.model == str(folder / "base")
+    assert spec.data.files == {"train": folder / "t.tsv", "dev": tmp_path / "d.tsv"}
+    assert list(spec.search.parameters) == ["alpha"]
+    hub = write(folder, '[data]\ncorpus = "texts"\n', "hub.toml")
+    assert load_spec(hub).data.corpus == str(folder / "texts")
+
+
+def test_a_presets_data_is_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`optuna-study run nllb-600m` takes the `train.tsv` that lies here."""
+    monkeypatch.chdir(tmp_path)
+    files = load_spec("nllb-600m").data.files
+    assert files == {"train": tmp_path / "train.tsv", "dev": tmp_path / "dev.tsv"}
+
+
+def test_a_hub_name_stays_a_name(tmp_path: Path) -> None:
+    """What is no folder beside the study file is left for the hub."""
+    spec = load_spec(write(tmp_path, '[base]\nmodel = "facebook/nllb-200-distilled-600M"\n'))
+    assert spec.base.model == "facebook/nllb-200-distilled-600M"
+
+
+def test_a_folder_named_embedded_does_not_hide_the_embedded_base(tmp_path: Path) -> None:
+    """`embedded` always means the project's own."""
+    (tmp_path / "embedded").mkdir()
+    spec = load_spec(write(tmp_path, '[base]\nmodel = "embedded"\n[data]\ncorpus = "embedded"\n'))
+    assert (spec.base.model, spec.data.origin) == ("embedded", "embedded")
+
+
+def test_a_space_on_the_command_line_is_relative_to_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--space own.toml` with a preset means the file here, not one beside the preset."""
+    write(tmp_path, SPACE, "own.toml")
+    monkeypatch.chdir(tmp_path)
+    spec = load_spec("petroleum", {"search.space": "own.toml"})
+    assert list(spec.search.parameters) == ["alpha"]
+    assert "no shipped space" in problem("petroleum", search__space="other.toml")
+
+
+def test_the_resolved_file_is_a_study_file_itself(tmp_path: Path) -> None:
+    """`spec.toml` of a run folder runs the same study, also where its space's file is gone."""
+    write(tmp_path, SPACE, "own.toml")
+    own = write(tmp_path, '[search]\nspace = "own.toml"\n')
+    specs = [load_spec(target) for target in (*presets(), own)]
+    (tmp_path / "own.toml").unlink()
+    for spec in specs:
+        assert load_spec(write(tmp_path, spec.to_toml(), "spec.toml")) == spec
+
+
+def test_a_files_own_parameters_replace_the_spaces(tmp_path: Path) -> None:
+    """Parameters of the study file win by name; the others of the space stay."""
+    content = (
+        '[search]\nspace = "lora-narrow"\n[search.parameters.alpha]\nchoices = [3]\n'
+        "[search.parameters.batch_size]\nlow = 4\nhigh = 8\n"
+    )
+    parameters = load_spec(write(tmp_path, content)).search.parameters
+    assert list(parameters)[-1] == "batch_size"
+    assert parameters["alpha"].choices == (3,)
+    assert parameters["rank"].choices == (8, 16)
+
+
+def test_own_parameters_alone_are_the_whole_space(tmp_path: Path) -> None:
+    """Without a named space nothing is added to the file's own parameters."""
+    spec = load_spec(write(tmp_path, "[search.parameters.alpha]\nlow = 1\nhigh = 2\n"))
+    assert list(spec.search.parameters) == ["alpha"]
+    assert spec.search.space is None
+
+
+@pytest.mark.parametrize("content", ["[alpha]\nlow = 1\n", "", SPACE + "[other]\n", "parameters=3"])
+def test_a_space_file_of_another_form_is_refused(tmp_path: Path, content: str) -> None:
+    """A space's file holds `[parameters.NAME]` tables and nothing else."""
+    write(tmp_path, content, "own.toml")
+    line = problem(write(tmp_path, '[search]\nspace = "own.toml"\n'))
+    assert "own.toml: a search space holds [parameters.NAME] tables" in line
+
+
+def test_overrides_reach_into_sections(tmp_path: Path) -> None:
+    """The command line's values win over the file's, and None leaves the file's own."""
+    path = write(tmp_path, "seed = 1\n[search]\ntrials = 5\n")
+    spec = load_spec(path, {"search.trials": 9, "seed": None, "training.steps": 60})
+    assert (spec.search.trials, spec.seed, spec.training.steps) == (9, 1, 60)
+
+
+def test_overrides_are_validated_like_the_file(tmp_path: Path) -> None:
+    """A wrong value from the command line is the same one line."""
+    path = write(tmp_path, "")
+    assert problem(path, search__trials=0).startswith(f"{path}: search.trials: ")
+    assert "method: must be a table" in problem(write(tmp_path, "method = 3"), method__rank=3)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_without_permission(tmp_path: Path) -> None:
+    """A file that may not be read is refused with the system's reason."""
+    path = write(tmp_path, "")
+    path.chmod(0)
+    assert "cannot read the file: Permission denied" in problem(path)
+
+
+def test_read_toml_of_a_folder(tmp_path: Path) -> None:
+    """What cannot be opened is refused with the system's reason."""
+    with pytest.raises(InputError, match="cannot read the file: Is a directory"):
+        read_toml(tmp_path)
