@@ -74,7 +74,7 @@ def report(session: nox.Session) -> None:
     folder = session.create_tmp()
     session.run("npm", "install", "--silent", "--prefix", folder, AXE, external=True)
     axe = f"{folder}/node_modules/axe-core/axe.min.js"
-    pages = ("tests/reports/test_browser.py", "tests/reports/test_hostile_page.py")
+    pages = ("tests/reports/page/test_browser.py", "tests/reports/page/test_hostile_page.py")
     session.run("pytest", "-m", "", *pages, env={**QUIET, "AXE_CORE": axe})
 
 
@@ -94,7 +94,7 @@ def fanova(session: nox.Session) -> None:
     session.install("-c", "constraints.txt", "-e", ".", "pytest")
     # its SyntaxWarnings and our conftest's torch are no part of the comparison
     options = ("--noconftest", "-o", "filterwarnings=")
-    session.run("pytest", *options, "tests/analysis/test_fanova_original.py", env=QUIET)
+    session.run("pytest", *options, "tests/analysis/surrogates/test_fanova_original.py", env=QUIET)
     session.run("python", "benchmarks/fanova_original.py", env=QUIET)
 
 
@@ -103,7 +103,7 @@ def ray(session: nox.Session) -> None:
     """Studies on a real Ray cluster of this machine, whose workers and nodes are killed."""
     if session.virtualenv.is_sandboxed:
         session.install("-c", "constraints.txt", "-e", ".[dev,ray]")
-    files = ("tests/study/engines/test_ray_pool.py", "tests/study/engines/test_contract.py")
+    files = ("tests/study/engines/pool/test_ray_pool.py", "tests/study/engines/test_contract.py")
     session.run("pytest", "-m", "", "-k", "ray", *files, env=QUIET)
 
 

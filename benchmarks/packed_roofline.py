@@ -28,6 +28,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from study.bases.load import BaseModel
+from study.engines.packed import linear, packed_engine
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.packed_engine import PackedEngine
 from study.engines.training import Training

@@ -3,8 +3,9 @@
 `importances` takes plain trials (one dict of parameters and one value each) and their Optuna
 distributions; reading them from a database belongs to `analysis.studies.load`.  The question
 answered is that of functional ANOVA (Hutter, Hoos, Leyton-Brown 2014): where, over the whole search
-space, does the variance of the objective come from?  Shares are of the surrogate's variance over the unit cube,
-noise included, and are never rescaled: what main effects and pairs leave is `unexplained`.
+space, does the variance of the objective come from?  Shares are of the surrogate's variance over
+the unit cube, noise included, and are never rescaled: what main effects and pairs leave is
+`unexplained`.
 
 Read it in this order: encode the trials, choose the surrogate that predicts held-out trials better,
 decompose it, refit it on halves of the trials for the intervals, and hold each parameter against

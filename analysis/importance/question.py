@@ -1,6 +1,7 @@
 """A study, asked: which of its trials count, with which value, and the answer to each question.
 
-`compute` and its neighbours know plain points and values; here a study becomes these.  Nothing heavy is imported before a question is asked.
+`compute` and its neighbours know plain points and values; here a study becomes these.
+Nothing heavy is imported before a question is asked.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ mask and by the region's length; a batch's is the mean over its rows.
 
 A model is evaluated on draws that depend on the study's seed and the example alone: the same masks
 and generation for every configuration.  There the number of masks is drawn, which has the same
-expectation and varies far less (study/noise.py).
+expectation and varies far less (study/tasks/noise.py).
 """
 
 from __future__ import annotations
