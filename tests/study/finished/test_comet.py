@@ -10,7 +10,7 @@ import pytest
 
 import optuna_study
 from analysis import load
-from analysis.comparison.bootstrap import against_baselines
+from analysis.comparison.within_study import against_baselines
 from study.errors import InputError
 from study.finished.comet import Comet, chosen, find_comet, score_study
 from study.store.records import Examples
