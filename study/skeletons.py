@@ -12,7 +12,7 @@ from study import base_building, classifier_building, llama_building, masked_bui
 from study.base_models import locate_base, model_class, name_labels
 from study.data.embedded import pair_corpus, petroleum_corpus
 from study.errors import InputError
-from study.remote_code import why_not_loaded
+from study.remote_code import refuse_named_code, why_not_loaded
 from study.spec import StudySpec
 
 
@@ -26,6 +26,7 @@ def skeleton_of(spec: StudySpec, labels: Sequence[str] = ()) -> Any:
         return EMBEDDED[spec.task](spec)
     location = locate_base(spec)
     try:
+        refuse_named_code(location, spec.base)
         config = transformers.AutoConfig.from_pretrained(
             location,
             revision=spec.base.revision or "main",

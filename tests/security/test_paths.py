@@ -107,32 +107,6 @@ def test_a_report_replaces_a_link_and_follows_none(run: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("what", "loads"),
-    [
-        (["export"], "study.export.export_trial"),
-        (["confirm"], "study.confirming.confirm_study"),
-        (["compare", "--swaps"], "study.swapping.time_study_swaps"),
-    ],
-)
-def test_a_stranger_s_run_folder_does_not_decide_to_run_code(
-    run: Path, monkeypatch: pytest.MonkeyPatch, what: list[str], loads: str
-) -> None:
-    """`base.trust_remote_code` of the database counts for nothing; the flag does."""
-    seen = []
-
-    def caught(*given: object, **_: object) -> None:
-        seen.extend(g.base.trust_remote_code for g in given if isinstance(g, StudySpec))
-        raise InputError("enough")
-
-    monkeypatch.setattr(loads, caught)
-    hers = load_spec("petroleum", {"base.model": "evil/model", "base.trust_remote_code": True})
-    change(run, "UPDATE run_studies SET spec = ?", hers.to_toml())
-    command(*what, run)
-    command(*what, run, "--trust-remote-code")
-    assert seen == [False, True]
-
-
-@pytest.mark.parametrize(
     "name", ["../../x", "/etc/cron.d/x", "..", "a/b", "\x00\n", "-rf", "é" * 300]
 )
 def test_a_file_named_after_a_study_stays_where_it_is(name: str) -> None:

@@ -113,10 +113,13 @@ def _loaded(location: str) -> tuple[Any, Any]:
 
     from study.base_models import located
     from study.engines.process import be_one_quiet_thread
+    from study.remote_code import refuse_named_code
+    from study.spec import BaseModelSpec
 
     located(location, None, "--encoder")
     be_one_quiet_thread()
     try:
+        refuse_named_code(location, BaseModelSpec())
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         model, found = AutoModel.from_pretrained(
             location,
