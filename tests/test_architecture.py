@@ -22,6 +22,7 @@ OF_STUDY_FOR_ANALYSIS = (
     "study.spec",
     "study.store",
     "study.study_files",
+    "study.trust",
 )
 
 

@@ -27,6 +27,7 @@ from study.errors import InputError
 from study.export import export_trial
 from study.hyperparameters import MethodSpec
 from study.methods import METHODS, peft_config
+from study.metrics.semantic import encoder_folder
 from study.spec import BaseModelSpec, StudySpec
 from study.store.adapters import save_adapter, trial_name
 from study.study_files import load_spec, stored_spec
@@ -305,3 +306,28 @@ def test_a_tokenizer_names_no_code(tiny_base: Path, tmp_path: Path) -> None:
         with suppress(InputError):
             load(folder, spec)
     assert not (tmp_path / "ran").exists()
+
+
+ENCODER_MODULES = (
+    "os.Own",
+    "sentence_transformers.models.Router",
+    "sentence_transformers.models.WordEmbeddings",
+    "sentence_transformers.util.import_from_string",
+)
+
+
+@pytest.mark.parametrize("kind", ENCODER_MODULES)
+def test_an_encoder_names_no_code(kind: str, tmp_path: Path) -> None:
+    """Neither in modules.json nor in a module that imports what its own file names."""
+    (tmp_path / "modules.json").write_text(json.dumps([{"type": kind, "path": ""}]))
+    with pytest.raises(InputError, match="runs code of its own"):
+        encoder_folder(str(tmp_path))
+
+
+def test_an_encoder_holds_no_adapter(tmp_path: Path) -> None:
+    """transformers would attach it there too."""
+    (tmp_path / "modules.json").write_text("[]")
+    assert encoder_folder(str(tmp_path)) == tmp_path
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(InputError, match="holds an adapter_config"):
+        encoder_folder(str(tmp_path))
