@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from analysis import load
+from reports.build import page_of
 from reports.next_file import next_name
+from reports.results import analyse
 from study.errors import InputError
 from study.export import export_trial
 from study.spec import StudySpec
@@ -19,6 +22,7 @@ from study.store.adapters import save_adapter, trial_name
 from study.study_files import load_spec
 from study.trials import AdapterFiles
 from tests.fuzz.command import command, fingerprint, quiet
+from tests.security.hostile import write_hostile
 from tests.synthetic import Shape, write_study
 
 OUTSIDE = ("../../outside", "/etc", "..", "adapters/../../outside", "trial-00000/../../../outside")
@@ -120,3 +124,27 @@ def test_the_next_name_counts_on() -> None:
     """Names of our own studies stay as they are."""
     assert next_name("petroleum") == "petroleum-2"
     assert next_name("petroleum-2") == "petroleum-3"
+
+
+@pytest.mark.slow
+def test_figures_and_tables_are_not_saved_elsewhere(tmp_path: Path) -> None:
+    """Whatever a study calls its metrics, splits and parameters, its files lie where one says."""
+    hostile = write_hostile(tmp_path / "hostile")
+    with quiet():
+        page = page_of(analyse(load(hostile), surrogate="forest", resamples=2))
+    names = [figure.identifier for figure in page.figures()]
+    names += [f"{section}-{table.name}" for section, table in page.tables()]
+    assert len(names) > 5
+    for name in names:
+        assert re.fullmatch(r"[a-z0-9_-]{1,100}", name)
+
+
+@pytest.mark.slow
+def test_an_unknown_metric_names_no_file(run: Path, tmp_path: Path) -> None:
+    """A metric of the database that this program does not know is refused or left out."""
+    change(run, "UPDATE run_scores SET metric = '../../outside/x' WHERE metric = 'chrf'")
+    before = fingerprint(tmp_path / "outside")
+    with quiet():
+        ran = command("report", run, "--figures", tmp_path / "figures", "--surrogate", "forest")
+    assert ran.status in (0, 2), ran.err
+    assert fingerprint(tmp_path / "outside") == before

@@ -34,7 +34,7 @@ from study.study_files import load_spec, stored_spec
 from study.swapping import time_study_swaps
 from study.trials import AdapterFiles
 from study.trust import CODE_KEYS, check_adapter_config, code_named, without_code
-from tests.fuzz.command import command, quiet
+from tests.fuzz.command import command, fingerprint, quiet
 from tests.security.test_paths import change
 from tests.synthetic import Shape, write_study
 
@@ -262,6 +262,16 @@ def test_an_export_holds_only_what_a_run_saves(tiny_spec: StudySpec, tmp_path: P
     done = export_trial(tmp_path, tiny_spec, 0)
     assert not (done.folder / "x.py").exists()
     assert "auto_map" not in json.loads((done.folder / "tokenizer_config.json").read_text())
+
+
+def test_the_places_that_a_study_names_are_only_read(
+    tiny_spec: StudySpec, tiny_base: Path, parallel_text: Path, tmp_path: Path
+) -> None:
+    """Neither its base nor its data files change, and their folders get nothing."""
+    before = fingerprint(tiny_base), fingerprint(parallel_text)
+    save_adapter(tmp_path, trial_name(0), AdapterFiles(json.dumps(PLAIN), b"x"))
+    export_trial(tmp_path, stored_spec(tiny_spec.to_toml(), str(tmp_path)), 0)
+    assert (fingerprint(tiny_base), fingerprint(parallel_text)) == before
 
 
 # ---------------------------------------------------------------- bases
