@@ -19,7 +19,7 @@ from optuna_study.cli.console import (
     progress_bar,
     results,
 )
-from optuna_study.cli.options import AsJson, StudyName, TrustRemoteCode
+from optuna_study.cli.options import AsJson, StudyName, TrustStudy
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def confirm(
     ray: Ray = None,
     engine: EngineName = "packed",
     slots: Slots = "auto",
-    trust_remote_code: TrustRemoteCode = False,
+    trust_study: TrustStudy = False,
     as_json: AsJson = False,
 ) -> None:
     """Is the winner better, or was it luck? Train it again on fresh seeds, and test it.
@@ -124,7 +124,7 @@ def confirm(
     from study.views.terminal import make_view
 
     data = load_run(storage or target, study_name)
-    spec = stored_spec(data.spec_text, target, test=test, trust_remote_code=trust_remote_code)
+    spec = stored_spec(data.spec_text, target, test=test, trust_study=trust_study)
     choice = _choice(engine, slots, workers, ray)
     with _last_words():
         done = confirm_study(
