@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from study.errors import InputError, without_secrets
+from study.errors import InputError
 
 if TYPE_CHECKING:
     from reports.page import Page
@@ -107,14 +107,14 @@ class PageFailures:
             reason = f"{type(error).__name__}: {error}"
             self._note(f"the report failed: {reason}", traceback.format_exc())
 
-    def page(self, make: Callable[[], Page]) -> Path | None:
-        """Make and write a page and return where it is; None where that failed."""
+    def page(self, make: Callable[[Any], Page]) -> Path | None:
+        """Make a page, given a progress bar, write it, and return where; None where that failed."""
         from reports.render import render, write
 
         failed: dict[str, str] = {}
         written = None
-        with self.caught(), progress_bar("the report"):
-            written = write(render(make(), failed), self._out)
+        with self.caught(), progress_bar("the report") as progress:
+            written = write(render(make(progress), failed), self._out)
         self.figures(failed)
         return written
 
@@ -127,6 +127,7 @@ class PageFailures:
 
     def _note(self, what: str, details: str) -> None:
         from reports.render import write
+        from study.errors import without_secrets
 
         self._tracebacks.append(details)
         log = self._out.with_name("report-error.log")

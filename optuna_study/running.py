@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -164,7 +163,7 @@ def _conclude_confirmation(data: Any, folder: Path, as_json: bool, storage: str 
     console = results()
     console.print(confirmation_table(found), width=min(console.width, 80))
     failures = PageFailures(folder / "report.html", _page_again(data, folder, storage))
-    report = failures.page(lambda: report_page([data]))
+    report = failures.page(lambda progress: report_page([data], progress=progress))
     if report is not None:
         console.print()
         print_line("report", report)
@@ -245,9 +244,10 @@ def _conclude(finished: StudyRun, storage: str | None) -> bool:
     if adapter:
         console.print()
         print_line("adapter", adapter)
-    report = failures.page(partial(page_of, analysed)) if analysed is not None else None
-    if report is not None:
-        print_line("report", report)
+    if analysed is not None:
+        report = failures.page(lambda _: page_of(analysed))
+        if report is not None:
+            print_line("report", report)
     if finished.stopped_early:
         messages().print("The budget is not used up; the same command continues.")
     return not failures

@@ -10,6 +10,7 @@ import pytest
 from analysis import plots
 from study.runner import StudyRun
 from study.store.storage import sqlite_url
+from tests.analysis.test_confirmation import confirmed
 from tests.command_line import Type
 from tests.synthetic import Shape, write_study
 
@@ -65,6 +66,21 @@ def test_the_results_are_printed_before_what_may_fail(
     assert f"; details: {folder / 'report-error.log'}; try again: " in line
     assert "in _fails" in (folder / "report-error.log").read_text()
     assert (folder / "report.html").read_text() == "older"
+
+
+def test_a_confirmation_is_printed_before_its_page(
+    type_: Type, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table of the fresh seeds, the one line, and a status that is no success."""
+    monkeypatch.setattr("study.confirming.confirm_study", lambda *_, **__: True)
+    monkeypatch.setattr("analysis.confirmation.confirmation_of", lambda _: confirmed(0.2))
+    monkeypatch.setattr("reports.build.page_of", _fails)
+    ran = type_("confirm", folder)
+    assert ran.status == 1
+    assert "Confirmed" in ran.out
+    (line,) = ran.problems
+    assert line.startswith("the report failed: ValueError: ")
+    assert line.endswith(f"; try again: optuna-study report {folder}")
 
 
 def test_a_link_in_the_place_of_the_log_is_not_followed(
