@@ -8,7 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from optuna_study.cli.console import load, load_run, messages, print_json, progress_bar, results
+from optuna_study.cli.console import (
+    PageFailures,
+    load,
+    load_run,
+    messages,
+    print_json,
+    progress_bar,
+    results,
+)
 from optuna_study.cli.options import (
     AsJson,
     Direction,
@@ -147,19 +155,23 @@ def report(
     check_format(format_)
     named = _named(targets, study_name or [])
     studies = [load(target, name, space, objective, direction) for target, name in named]
+    failed: dict[str, str] = {}
     with progress_bar("the report") as progress, every_core():
         page = report_page(studies, surrogate=surrogate, progress=progress)
-        document = render(page)
+        document = render(page, failed)
     path = write(document, out or _report_path(targets[0] if len(studies) == 1 else None))
     results().print(printable(path), markup=False, highlight=False, soft_wrap=True)
     for folder, files in (
         (csv, save_tables(page, csv) if csv else []),
-        (figures, save_figures(page, figures, format_) if figures else []),
+        (figures, save_figures(page, figures, format_, failed) if figures else []),
     ):
         if folder:
             results().print(
                 printable(f"{folder}: {len(files)} files"), markup=False, highlight=False
             )
+    if failed:
+        PageFailures(path).figures(failed)
+        raise typer.Exit(1)
 
 
 def _named(targets: list[str], names: list[str]) -> list[tuple[str, str | None]]:
