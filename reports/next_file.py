@@ -15,7 +15,7 @@ from analysis.studies.study_data import StudyData
 from reports.shell import file_name
 from study.errors import InputError, visible
 from study.spec.sections import StudySpec, direction_of, spec_from_toml
-from study.trust import code_named, in_words, without_code
+from study.spec.trust import code_named, in_words, without_code
 
 OF_THE_SEARCH = ("space", "parameters", "enqueue", "trials")
 

@@ -10,7 +10,7 @@ from analysis.studies.study_data import MAXIMIZE, StudyData
 from reports.page.model import Code
 from reports.results import Results
 from reports.shell import argument, command_line, comment, file_name, option
-from study.trust import code_named, in_words
+from study.spec.trust import code_named, in_words
 
 
 def commands(studies: Sequence[Results]) -> Code | None:

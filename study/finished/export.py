@@ -19,11 +19,11 @@ from study.data.corpora import corpus_of
 from study.engines.process_settings import be_one_quiet_thread
 from study.errors import InputError
 from study.spec.sections import StudySpec
+from study.spec.trust import check_adapter_config
 from study.store.folders import appearing_whole
 from study.store.saved_adapters import adapter_folder, peft_type, trial_name
 from study.tasks import make_task
 from study.trials import baseline_configs
-from study.trust import check_adapter_config
 
 CHECKED = 16
 """So many dev examples a merged model is checked on."""

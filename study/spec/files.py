@@ -11,7 +11,7 @@ from typing import Any
 from search_spaces import shipped_spaces
 from study.errors import InputError, did_you_mean
 from study.spec.sections import SPLITS, StudySpec, parse_spec, spec_from_toml
-from study.trust import refuse_code
+from study.spec.trust import refuse_code
 
 DEFAULT_SPACE = "lora-wide"
 FOLDER_OR_NAME = (

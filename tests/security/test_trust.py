@@ -31,9 +31,9 @@ from study.metrics.semantic import encoder_folder
 from study.spec.files import load_spec, stored_spec
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import BaseModelSpec, StudySpec
+from study.spec.trust import CODE_KEYS, check_adapter_config, code_named, without_code
 from study.store.saved_adapters import save_adapter, trial_name
 from study.trials import AdapterFiles
-from study.trust import CODE_KEYS, check_adapter_config, code_named, without_code
 from tests.fuzz.command import command, fingerprint, quiet
 from tests.security.test_paths import change
 from tests.synthetic import Shape, write_study
