@@ -173,8 +173,12 @@ def test_every_key_that_can_name_code_is_listed() -> None:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_stored_study_is_used_through_one_door(package: str) -> None:
     """Only `stored_spec` makes a study to be run out of stored text; others look at it."""
-    reading = {"study/spec.py", "study/study_files.py"}
-    looking = {"study/ledger.py", "analysis/study_data.py", "reports/next_file.py"}
+    reading = {"study/spec/sections.py", "study/spec/files.py"}
+    looking = {
+        "study/store/ledger.py",
+        "analysis/studies/study_data.py",
+        "reports/next_file.py",
+    }
     for path in (ROOT / package).rglob("*.py"):
         if re.search(r"\b(spec_from_toml|parse_spec)\(", path.read_text(encoding="utf-8")):
             assert str(path.relative_to(ROOT)) in reading | looking
