@@ -17,7 +17,7 @@ SHOWN_ALL, SHOWN_BEST = 9, 5
 
 
 @dataclass(frozen=True)
-class Model:
+class ComparedModel:
     """The base or an adapter; `twins` is a letter that all of one configuration share."""
 
     name: str
@@ -52,7 +52,7 @@ def evaluated(data: StudyData, split: str) -> dict[Who, EvaluationRow]:
 
 def compared_models(
     data: StudyData, rows: Mapping[Who, EvaluationRow], trials: Sequence[int], split: str
-) -> tuple[list[Model], int]:
+) -> tuple[list[ComparedModel], int]:
     """The base and the adapters, twins marked, and how many trials of lower score are left out."""
     complete = [who for who in rows if isinstance(who, int)]
     unknown = [str(number) for number in trials if number not in complete]
@@ -68,7 +68,7 @@ def compared_models(
     whos: list[Who] = [BASE, *named, *numbers]
     if len(whos) < 2:
         raise InputError(f"{data.name}: no trial has finished, so there is no adapter to compare")
-    models = [Model(_name(who), who, rows[who].seed, rows[who].config) for who in whos]
+    models = [ComparedModel(_name(who), who, rows[who].seed, rows[who].config) for who in whos]
     left_out = 0 if trials else len(complete) - len(numbers)
     return _with_twins(models), left_out
 
@@ -77,9 +77,9 @@ def _name(who: Who) -> str:
     return f"trial {who}" if isinstance(who, int) else who
 
 
-def _with_twins(models: Sequence[Model]) -> list[Model]:
+def _with_twins(models: Sequence[ComparedModel]) -> list[ComparedModel]:
     """Give the models of one configuration and different seeds a letter in common."""
-    groups: list[list[Model]] = []
+    groups: list[list[ComparedModel]] = []
     for model in models:
         group = next((g for g in groups if model.config and g[0].config == model.config), None)
         if group is None:

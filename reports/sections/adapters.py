@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from analysis.comparison.adapters import Adapters
-from analysis.comparison.compared_models import Model
-from analysis.comparison.output_features import Look
+from analysis.comparison.compared_models import ComparedModel
+from analysis.comparison.output_features import OutputFeatures
 from analysis.plots.adapter_figures import (
     flagged_names,
     has_spread,
@@ -87,7 +87,7 @@ def _overview(found: Adapters) -> Table:
     return Table("The base's scores, and what each adapter adds", headings, rows, marked=marked)
 
 
-def _name(model: Model) -> str:
+def _name(model: ComparedModel) -> str:
     """A model's name, which does not break where a table is narrow."""
     return model.label.replace(" ", "\u00a0")
 
@@ -152,7 +152,7 @@ def _looks(found: Adapters) -> Table:
     labels = {model.name: _name(model) for model in (found.base, *found.adapters)}
     rows = [
         (Cell(labels[name]), *_look(look), Cell(reasons.get(name, "")))
-        for name, look in found.examined.looks.items()
+        for name, look in found.examined.features.items()
     ]
     rows.append((Cell("references"), *_look(found.examined.references), Cell("")))
     columns = (
@@ -162,7 +162,7 @@ def _looks(found: Adapters) -> Table:
     return Table("What the outputs look like", columns, tuple(rows))
 
 
-def _look(look: Look) -> tuple[Cell, ...]:
+def _look(look: OutputFeatures) -> tuple[Cell, ...]:
     return (
         cell(look.rouge1),
         cell(look.rouge2),

@@ -138,7 +138,7 @@ def _twins(found: Adapters, model: Any) -> list[str]:
 
 def _gaming_json(found: Adapters) -> dict[str, Any]:
     assert found.examined is not None
-    looks = {**found.examined.looks, "references": found.examined.references}
+    looks = {**found.examined.features, "references": found.examined.references}
     return {
         "looks": {name: _finite(asdict(look)) for name, look in looks.items()},
         "verdicts": [
