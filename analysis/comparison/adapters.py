@@ -1,9 +1,9 @@
-"""The base against every adapter of a study: all metrics, paired, corrected for being many.
+"""The base against every adapter of a study, by all metrics, as one family of tests.
 
-Each adapter is held against the untrained base on the same examples: the difference of the corpus
-scores, its bootstrap interval, and a p-value that Holm's method corrects over adapters × metrics.
-Where adapters were chosen for their scores, the family is all that they were chosen from.  Adapters
-of one configuration that differ in their seed alone show what the seed alone does.
+Each adapter is compared with the untrained base on the same examples, and Holm's method corrects
+the p-values over adapters × metrics.  Where adapters were chosen by their scores, the family is
+everything that they were chosen from.  Adapters that differ in their seed alone show what the seed
+does.
 """
 
 from __future__ import annotations

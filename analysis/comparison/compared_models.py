@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from analysis.comparison.within_study import label_of_model
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,13 +69,12 @@ def compared_models(
     whos: list[Who] = [BASE, *named, *numbers]
     if len(whos) < 2:
         raise InputError(f"{data.name}: no trial has finished, so there is no adapter to compare")
-    models = [ComparedModel(_name(who), who, rows[who].seed, rows[who].config) for who in whos]
+    models = [
+        ComparedModel(label_of_model(data, who), who, rows[who].seed, rows[who].config)
+        for who in whos
+    ]
     left_out = 0 if trials else len(complete) - len(numbers)
     return _with_twins(models), left_out
-
-
-def _name(who: Who) -> str:
-    return f"trial {who}" if isinstance(who, int) else who
 
 
 def _with_twins(models: Sequence[ComparedModel]) -> list[ComparedModel]:

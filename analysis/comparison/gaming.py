@@ -1,11 +1,11 @@
-"""Is a gain worth its name?  What outputs look like beside their score, and what gives gaming away.
+"""Metric gaming: does a gain in word overlap come with worse outputs?
 
-Word overlap can be bought: by naming likely words without saying anything, by repeating them, by
-padding or cutting the answer.  An adapter that gains on unigram overlap is therefore looked at
-again: does bigram overlap follow, and do length, repetition and vocabulary stay as near to the
-references' as the base's are?  Each is tested against the base on resampled examples; a symptom is
-what is beyond its tolerance and whose 99 % interval excludes no change.  What moves toward the
-references is no symptom, however far it moves.
+A model can raise word overlap without improving its answers: by naming likely words, repeating
+them, padding the answer or cutting it.  So an adapter that gains unigram overlap is checked: does
+bigram overlap follow, and do length, repetition and vocabulary stay as close to the references' as
+the base's are?  Each is compared with the base on resampled examples.  A change is a symptom where
+it exceeds its tolerance and its 99 % interval excludes zero.  A change toward the references is
+never a symptom.
 """
 
 from __future__ import annotations
@@ -85,14 +85,14 @@ def examine(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Examined:
-    """Look at the outputs of the base, the first of `outputs`, and of its adapters.
+    """Examine the outputs of the base, the first of `outputs`, and of its adapters.
 
     Args:
         outputs: model -> N outputs.
         references: N references.
-        gains: adapter -> metric -> points, what is known to have gained; ROUGE-1 is tested here.
-        resamples: For the intervals.
-        seed: Of the resampling.
+        gains: adapter -> metric -> points, known gains; ROUGE-1 is tested here.
+        resamples: for the intervals.
+        seed: of the resampling.
     """
     drawn = _weights(len(references), resamples, seed)
     wanted = Texts(references, references, drawn)
