@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 from rich.console import Console
-from tests.analysis.test_sweeps import as_sweep
 
 from analysis import StudyData
 from analysis.comparison.confusion import classes_of
@@ -18,6 +17,7 @@ from reports.page.render import render
 from reports.results import analyse
 from reports.sections.distillation import verdict
 from reports.terminal.study_tables import study_table
+from tests.analysis.comparison.test_sweeps import as_sweep
 
 
 @pytest.fixture(scope="module")
