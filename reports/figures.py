@@ -23,6 +23,7 @@ from analysis import palette
 from analysis.parallel import each
 from reports.page import Figure
 from study.errors import InputError
+from study.folders import check_own
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -68,6 +69,8 @@ def save(figure: Figure, path: Path) -> Path:
     Raises InputError where the file cannot be written.
     """
     import matplotlib as mpl
+
+    check_own(path, "file")
 
     style = {**palette.STYLE, "pdf.fonttype": 42, "savefig.facecolor": palette.PAPER}
     with mpl.rc_context({**style, "svg.hashsalt": figure.identifier}), _lacking_glyphs():

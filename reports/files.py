@@ -8,6 +8,7 @@ from pathlib import Path
 from reports.figures import FORMATS, save
 from reports.page import Page, Table
 from study.errors import InputError
+from study.folders import check_own
 
 
 def save_tables(page: Page, folder: Path) -> list[Path]:
@@ -25,6 +26,7 @@ def save_tables(page: Page, folder: Path) -> list[Path]:
 
 
 def _write(table: Table, path: Path) -> None:
+    check_own(path, "file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8", newline="") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from study.safe_weights import reason_in_words
 from study.spec import BaseModelSpec
 
 MAPPED = ("AutoModelForMaskedLM", "AutoModel", "AutoModelForCausalLM")
@@ -45,4 +46,4 @@ def why_not_loaded(error: Exception, spec: BaseModelSpec) -> str:
             "it brings code of its own, which is not run unless you have read it and set "
             "base.trust_remote_code = true"
         )
-    return message[:300]
+    return reason_in_words(error)

@@ -30,6 +30,7 @@ from study.engines.process import be_one_quiet_thread
 from study.engines.workers import pool_of, reached
 from study.engines.workspace import make_engine
 from study.errors import InputError
+from study.folders import check_run_folder
 from study.ledger import Ledger, open_ledger
 from study.metrics.needs import check_metrics, metric_remarks
 from study.resume import task_name
@@ -282,7 +283,8 @@ class Runner:
 
 @contextmanager
 def locked(out: Path, *, alone: bool) -> Iterator[None]:
-    """Make the run folder; on an SQLite file of its own a run has it `alone`."""
+    """Make the run folder, free of links; on an SQLite file of its own a run has it `alone`."""
+    check_run_folder(out)
     lock = FileLock(out / ".lock")
     try:
         out.mkdir(parents=True, exist_ok=True)

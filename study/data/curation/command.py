@@ -28,6 +28,7 @@ from study.data.curation.selection import Choices, Curation, Progress, curate
 from study.data.curation.summary import summary
 from study.data.curation.tokens import ChatTokens
 from study.errors import InputError
+from study.safe_weights import holds_weights
 
 LIBRARIES = ("optuna-study", "scikit-learn", "numpy")
 WITH_A_MODEL = ("transformers", "tokenizers", "torch")
@@ -163,4 +164,4 @@ def _model_of(tokenizer: str | None) -> str:
     if tokenizer is None or not Path(tokenizer).is_dir():
         return tokenizer or "embedded"
     folder = Path(tokenizer).resolve()
-    return str(folder) if any(folder.glob("*.safetensors")) else "embedded"
+    return str(folder) if holds_weights(folder) else "embedded"

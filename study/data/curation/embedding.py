@@ -113,10 +113,12 @@ def _loaded(location: str) -> tuple[Any, Any]:
 
     from study.base_models import located
     from study.engines.process import be_one_quiet_thread
+    from study.safe_weights import check_model, reason_in_words
 
     located(location, None, "--encoder")
     be_one_quiet_thread()
     try:
+        check_model(location, f"--encoder: {location}")
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         model, found = AutoModel.from_pretrained(
             location,
@@ -125,8 +127,10 @@ def _loaded(location: str) -> tuple[Any, Any]:
             dtype=torch.float32,
             output_loading_info=True,
         )
+    except InputError:
+        raise
     except Exception as error:  # transformers raises many kinds, all meaning: cannot be loaded
-        message = " ".join(str(error).split())[:300]
+        message = reason_in_words(error)
         raise InputError(f"--encoder: cannot load {location!r}: {message}") from error
     lost = sorted(name for name in found["missing_keys"] if "pooler" not in name)
     if lost or model.config.is_encoder_decoder:
