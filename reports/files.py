@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 from reports.figures import FORMATS, save
@@ -20,7 +21,7 @@ def save_tables(page: Page, folder: Path) -> list[Path]:
     for section, table in page.tables():
         name = f"{section}-{table.name}"
         repeated = sum(path.stem.partition("~")[0] == name for path in made)
-        made.append(folder / f"{name}{f'~{repeated + 1}' if repeated else ''}.csv")
+        made.append(folder / f"{plain(name)}{f'~{repeated + 1}' if repeated else ''}.csv")
         _write(table, made[-1])
     return made
 
@@ -44,7 +45,12 @@ def save_figures(page: Page, folder: Path, suffix: str = "png") -> list[Path]:
     Raises InputError for a format that is not written, or where a file cannot be.
     """
     check_format(suffix)
-    return [save(f, folder / f"{f.identifier}.{suffix}") for f in page.figures()]
+    return [save(f, folder / f"{plain(f.identifier)}.{suffix}") for f in page.figures()]
+
+
+def plain(name: str) -> str:
+    """Return a name as one of a file: it may hold that of a metric, which a database says."""
+    return re.sub(r"[^A-Za-z0-9_~-]+", "-", name)[:100]
 
 
 def check_format(suffix: str) -> None:

@@ -15,9 +15,10 @@ import sqlalchemy
 from filelock import FileLock
 
 from benchmarks.storage_runs import cheap_spec, run_cheaply
-from reports.figures import Figure
 from reports.figures import save as save_figure
+from reports.files import save_figures, save_tables
 from reports.next_file import write_new
+from reports.page import Cell, Figure, Figures, Page, Section, Table
 from study.building import cached
 from study.errors import InputError
 from study.export import export_trial
@@ -49,8 +50,17 @@ def outside(tmp_path: Path) -> Path:
 # ---------------------------------------------------------------- what a database says
 
 
-@pytest.mark.parametrize("parent", [ID, "../outside/precious", ID.upper(), f"{ID}\n", "x", ""])
-@pytest.mark.parametrize("named", ["absolute", "relative", "notes"])
+@pytest.mark.parametrize(
+    ("parent", "named"),
+    [
+        (ID, "absolute"),
+        (ID, "relative"),
+        (ID, "notes"),
+        ("../../outside/precious", "absolute"),
+        ("/../notes", "notes"),
+        (f"{ID}\n", "absolute"),
+    ],
+)
 def test_no_file_that_a_database_names_is_deleted(
     tmp_path: Path, outside: Path, monkeypatch: pytest.MonkeyPatch, parent: str, named: str
 ) -> None:
@@ -267,7 +277,7 @@ def test_other_files_that_are_written_follow_no_link(
         write_new(tmp_path / "next.toml", "name = 'x'\n")
     plant(tmp_path / "f.png", outside / "precious")
     with pytest.raises(InputError, match=r"f\.png: must be a plain file"):
-        save_figure(Figure("f", "f", "f", lambda axes: None), tmp_path / "f.png")
+        save_figure(Figure("f", lambda axes: None, "f"), tmp_path / "f.png")
     lock = Path(f"{cached('base', [], tmp_path / 'cache', Path.mkdir)}.lock")
     lock.unlink()
     plant(lock, outside / "precious")
@@ -275,6 +285,19 @@ def test_other_files_that_are_written_follow_no_link(
         cached("base", [], tmp_path / "cache", Path.mkdir)
     assert fingerprint(outside) == before
     assert not (outside / "new").exists()
+
+
+def test_the_files_of_a_report_stay_in_their_folder(tmp_path: Path) -> None:
+    """A figure is named after a metric, a table after its section, whatever they are called."""
+    name = "bars-x/../../outside"
+    figure = Figure(name, lambda axes: axes.plot([0, 1]), "alt")
+    table = Table("scores", ("a",), ((Cell("1"),),))
+    parts = (table, Figures((figure,)))
+    page = Page("t", "", (), (), (), (Section(name, "s", "r", parts),), "")
+    made = [*save_figures(page, tmp_path / "files"), *save_tables(page, tmp_path / "files")]
+    assert len(made) == 2
+    assert {path.parent for path in made} == {tmp_path / "files"}
+    assert os.listdir(tmp_path) == ["files"]
 
 
 def test_a_new_base_follows_no_link(tmp_path: Path, outside: Path) -> None:

@@ -148,7 +148,7 @@ def test_sound_checkpoints_are_loaded(copy: Path, marker: Path) -> None:
     whole = load_base(str(copy), BaseModelSpec())
     whole.model.save_pretrained(copy, max_shard_size="20KB")
     assert len(list(copy.glob("model-*.safetensors"))) > 1
-    assert not (copy / "model.safetensors").exists()
+    (copy / "model.safetensors").unlink()
     load_base(str(copy), BaseModelSpec())
     snapshot = in_hub_cache(copy, copy.parent / "hub")
     load_base(str(snapshot), BaseModelSpec())
