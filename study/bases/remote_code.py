@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from study.bases.safe_weights import reason_in_words
 from study.errors import InputError
 from study.spec.sections import BaseModelSpec
 
@@ -79,4 +80,4 @@ def why_not_loaded(error: Exception, spec: BaseModelSpec) -> str:
             "it brings code of its own, which is not run unless you have read it and set "
             "base.trust_remote_code = true"
         )
-    return message[:300]
+    return reason_in_words(error)
