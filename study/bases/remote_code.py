@@ -15,18 +15,13 @@ MAPPED = ("AutoModelForMaskedLM", "AutoModel", "AutoModelForCausalLM")
 
 
 def refuse_named_code(location: str, spec: BaseModelSpec) -> None:
-    """Raise InputError where a base's folder names code or another model beside its own weights.
+    """Raise InputError where a base names code beside its own weights.
 
-    transformers attaches the adapter of an `adapter_config.json` and loads the base that it names,
-    and fetches an attention kernel from the hub where `config.json` names one.
+    transformers fetches an attention kernel from the hub where `config.json` names one.
     """
     from transformers import PreTrainedConfig
-    from transformers.utils.peft_utils import find_adapter_config_file
 
-    revision = spec.revision or "main"
-    if find_adapter_config_file(location, revision=revision) is not None:
-        raise InputError("it holds an adapter_config.json; name the plain model it belongs to")
-    config, _ = PreTrainedConfig.get_config_dict(location, revision=revision)
+    config, _ = PreTrainedConfig.get_config_dict(location, revision=spec.revision or "main")
     kernel = next(_kernels(config), None)
     if kernel is not None and not spec.trust_remote_code:
         raise InputError(

@@ -21,7 +21,6 @@ from study.data.corpora import corpus_of
 from study.engines.process_settings import be_one_quiet_thread
 from study.errors import InputError
 from study.spec.sections import StudySpec
-from study.spec.trust import check_adapter_config
 from study.store.folders import appearing_whole, check_own
 from study.store.saved_adapters import adapter_folder, peft_type, trial_name
 from study.tasks import make_task
@@ -119,7 +118,6 @@ def check_is_ours(run: Path, folder: Path) -> None:
         raise InputError(f"{folder}: holds a pipe, socket or device; allowed: files and folders")
     if (folder / "adapter_config.json").is_file():
         check_adapter(folder)
-        check_adapter_config(folder / "adapter_config.json")
         peft_type(folder)
     else:
         check_model(str(folder), str(folder))

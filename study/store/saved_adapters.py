@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from study.errors import InputError
+from study.spec.trust import checked_adapter_config
 from study.store.folders import TRIAL_FOLDER, check_own
 from study.trials import AdapterFiles
 
@@ -43,17 +43,11 @@ def save_adapter(run: Path, name: str, files: AdapterFiles) -> Path:
 
 
 def peft_type(folder: Path) -> str:
-    """Return which kind of adapter lies in a folder; InputError where its configuration is none."""
+    """Return which kind of adapter lies in a folder; InputError for an invalid configuration."""
     path = folder / "adapter_config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        kind = config["peft_type"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: no configuration of an adapter: {error}") from None
+    kind = checked_adapter_config(path).get("peft_type")
     if kind not in KINDS:
         raise InputError(f"{path}: peft_type: got {kind!r}; allowed: {', '.join(KINDS)}")
-    if config.get("megatron_config") is not None:  # PEFT would import what `megatron_core` names
-        raise InputError(f"{path}: megatron_config: must be null; code that it names is not run")
     return str(kind)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from study import safe_weights
+from study.bases import safe_weights
 from study.bases.load import load_base, locate_base
 from study.data.curation.embedding import Encoder
 from study.errors import InputError
