@@ -17,6 +17,7 @@ HEAVY = ("torch", "transformers", "peft", "datasets", "tokenizers")
 OF_STUDY_FOR_ANALYSIS = (
     "study.errors",
     "study.freed_memory",
+    "study.kinds",
     "study.spec.hyperparameters",
     "study.metrics",
     "study.spec.sections",
@@ -108,7 +109,7 @@ def loaded_by(code: str) -> set[str]:
 
 def test_analysis_and_reports_load_no_torch() -> None:
     """What `show`, `importance` and `report` import stays light."""
-    store = ("adapters", "provenance", "records", "storage")
+    store = ("provenance", "records", "saved_adapters", "storage")
     allowed = [*OF_STUDY_FOR_ANALYSIS, *(f"study.store.{name}" for name in store)]
     found = loaded_by(f"import analysis, reports, {', '.join(allowed)}")
     assert not found & {*HEAVY, "matplotlib", "pandas", "sklearn"}

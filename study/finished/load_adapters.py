@@ -63,8 +63,8 @@ def load_adapters(run: str | Path, spec_text: str | None) -> Adapted:
     if spec_text is None or not (folders := saved_of_one_kind(Path(run))):
         raise InputError(f"{run}: no adapters here; a run folder of optuna-study has them")
     spec = spec_from_toml(spec_text, str(run)).model_copy(update={"distillation": None})
-    if spec.task == "classification":
-        raise InputError(f"{run}: a classification answers no text; `optuna-study export` it")
+    if spec.task_kind.outputs != "texts":
+        raise InputError(f"{run}: a {spec.task} answers no text; `optuna-study export` it")
     be_one_quiet_thread()
     first, *rest = folders
     base = load_base(locate_base(spec), spec.base, spec.task)
