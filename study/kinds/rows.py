@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,11 @@ class NameIn:
         *most, last = map(repr, self.table)
         expected = f"{', '.join(most)} or {last}" if most else last
         raise PydanticKnownError("literal_error", {"expected": expected})
+
+
+def names_where(table: Mapping[str, Row], fits: Callable[[Row], bool]) -> list[str]:
+    """Return the names of the rows that fit."""
+    return [name for name, row in table.items() if fits(row)]
 
 
 def imported(path: str) -> Any:

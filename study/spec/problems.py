@@ -57,7 +57,7 @@ def _line(problem: Any, where: str, model: type[BaseModel]) -> str:
             else _join(where, key, message)
         )
     got = _short(problem["input"])
-    if problem["type"] == "literal_error":
+    if problem["type"] == "literal_error" and isinstance(problem["input"], str):
         got += did_you_mean(problem["input"], re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
     return _join(where, key, f"{message[:1].lower()}{message[1:]}, got {got}")
 

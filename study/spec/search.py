@@ -10,6 +10,7 @@ from search_spaces import Parameter, SearchSpace
 from search_spaces.parameter import Scalar
 from search_spaces.unit_cube import in_words
 from study.errors import did_you_mean
+from study.kinds.rows import names_where
 from study.kinds.samplers import SAMPLERS, PrunerName, SamplerName
 from study.spec.hyperparameters import Positive, Strict, field_of, is_choice, is_integer, searchable
 
@@ -67,9 +68,9 @@ class SearchSpec(Strict):
     @model_validator(mode="after")
     def _turns_are_taken_at_random(self) -> Self:
         for name in () if SAMPLERS[self.sampler].takes_turns else self.balanced:
-            allowed = " or ".join(repr(n) for n, kind in SAMPLERS.items() if kind.takes_turns)
+            allowed = " or ".join(names_where(SAMPLERS, lambda kind: kind.takes_turns))
             raise ValueError(
-                f"parameters.{name}.balanced: needs the sampler {allowed}, got {self.sampler!r}"
+                f"parameters.{name}.balanced: needs the sampler {allowed!r}, got {self.sampler!r}"
             )
         return self
 

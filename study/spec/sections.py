@@ -16,6 +16,7 @@ from pydantic import Field, StrictBool, ValidationError, field_validator, model_
 
 from study.errors import InputError, did_you_mean
 from study.kinds.methods import METHODS
+from study.kinds.rows import names_where
 from study.kinds.samplers import PRUNERS
 from study.kinds.tasks import TASKS, TaskKind, TaskName
 from study.metrics import METRICS, TextOptions
@@ -145,7 +146,8 @@ class EvaluationSpec(Strict):
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
         for metric in self.metrics:
-            if metric not in (known := [m for m, kind in METRICS.items() if not kind.afterwards]):
+            known = names_where(METRICS, lambda kind: not kind.afterwards)
+            if metric not in known:
                 found = (
                     f"{metric!r} is scored after the run"
                     if metric in METRICS
@@ -219,18 +221,14 @@ class StudySpec(Strict):
     @model_validator(mode="after")
     def _diffuses_where_that_is_the_task(self) -> Self:
         if (self.diffusion is None) == self.task_kind.diffuses:
-            raise ValueError(
-                f"diffusion: works only with {_tasks('diffuses')}, got the task {self.task!r}"
-            )
+            allowed = names_in(names_where(TASKS, lambda kind: kind.diffuses))
+            raise ValueError(f"diffusion: works only with {allowed}, got the task {self.task!r}")
         return self
 
     @model_validator(mode="after")
     def _metrics_fit_the_task(self) -> Self:
-        fitting = [
-            name
-            for name, metric in METRICS.items()
-            if metric.outputs in (None, self.task_kind.outputs) and not metric.afterwards
-        ]
+        of_task = (None, self.task_kind.outputs)
+        fitting = names_where(METRICS, lambda m: m.outputs in of_task and not m.afterwards)
         for metric in self.evaluation.metrics:
             if metric not in fitting:
                 raise ValueError(
@@ -274,10 +272,10 @@ class StudySpec(Strict):
         if not self.search.search_space.distributions:
             raise ValueError("search: nothing to search; name a space or give parameters")
         if len(self.evaluation.objective) > 1 and PRUNERS[self.search.pruner].prunes:
-            allowed = " or ".join(repr(name) for name, kind in PRUNERS.items() if not kind.prunes)
+            allowed = names_in(names_where(PRUNERS, lambda kind: not kind.prunes))
             raise ValueError(
                 f"search.pruner: several objectives do not prune, got {self.search.pruner!r}; "
-                f"allowed: {allowed}"
+                f"allowed: {allowed!r}"
             )
         most = self.most_steps
         if most is not None and self.training.report_every > most:
@@ -298,18 +296,19 @@ class StudySpec(Strict):
     def _cuts_what_the_task_can_cut(self) -> Self:
         is_given = self.training.cutoff_tokens or "cutoff_tokens" in self.search.parameters
         if is_given and not self.task_kind.diffuses:
+            allowed = names_in(names_where(TASKS, lambda kind: kind.diffuses))
             raise ValueError(
-                f"training.cutoff_tokens: works only with {_tasks('diffuses')}, got the task "
-                f"{self.task!r}; use data.max_tokens"
+                f"training.cutoff_tokens: works only with {allowed}, got the task {self.task!r}; "
+                "use data.max_tokens"
             )
         return self
 
     @model_validator(mode="after")
     def _distils_with_a_teacher(self) -> Self:
         if self.distillation is not None and not self.task_kind.distils:
+            allowed = names_in(names_where(TASKS, lambda kind: kind.distils))
             raise ValueError(
-                f"distillation: the task {self.task!r} learns from no teacher; "
-                f"allowed: {_tasks('distils')}"
+                f"distillation: the task {self.task!r} learns from no teacher; allowed: {allowed}"
             )
         for name in self.search.parameters:
             if searchable()[name] is DistillationSpec and self.distillation is None:
@@ -393,11 +392,6 @@ class StudySpec(Strict):
             for name, parameter in self.search.parameters.items()
         }
         return tomli_w.dumps(document)
-
-
-def _tasks(ability: str) -> str:
-    """Return the names of the tasks that have an ability, as an error lists them."""
-    return ", ".join(name for name, kind in TASKS.items() if getattr(kind, ability))
 
 
 # ---------------------------------------------------------------- reading

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from study.bases.load import MINIATURES
 from study.kinds.methods import INITIAL_WEIGHTS, METHODS
 from study.kinds.optimizers import OPTIMIZERS
 from study.kinds.rows import imported
@@ -135,7 +136,8 @@ def test_every_exception_is_still_needed(
 
 
 def test_every_row_names_what_there_is() -> None:
-    """Each path of a row leads to a class or a function."""
+    """Each path of a row leads to a class or a function, and each miniature can be built."""
+    assert {task.miniature for task in TASKS.values()} <= set(MINIATURES)
     paths = [path for task in TASKS.values() for path in (task.implementation, task.reader)]
     for method in METHODS.values():
         paths += filter(None, (method.config, method.attach, method.check))
