@@ -148,7 +148,7 @@ def _conclude_confirmation(data: Any, folder: Path, as_json: bool) -> bool:
     """Show what the fresh seeds say; returns whether they say anything yet."""
     from analysis.comparison.confirmation import confirmation_of
     from reports.build import build_report
-    from reports.sections.confirmation import confirmation_table
+    from reports.sections.confirmation import confirmation_document
 
     found = confirmation_of(data)
     if found is None:
@@ -158,7 +158,7 @@ def _conclude_confirmation(data: Any, folder: Path, as_json: bool) -> bool:
         print_json(found.to_json())
         return True
     console = results()
-    console.print(confirmation_table(found), width=min(console.width, 80))
+    console.print(confirmation_document(found).to_rich(), width=min(console.width, 80))
     with progress_bar("the report") as progress:
         report = build_report(data, folder / "report.html", progress=progress)
     console.print()
@@ -209,21 +209,22 @@ def _train(study: StudySpec, out: Path, storage: str | None, choice: EngineChoic
 def _conclude(finished: StudyRun) -> None:
     """Print and write what the study found."""
     from reports.build import page_of
+    from reports.importance_document import importance_document
     from reports.page.render import render, write
     from reports.results import analyse
-    from reports.terminal import study_tables
-    from reports.terminal.importance import importance_table
+    from reports.study_document import study_document
 
     data = load(finished.storage, finished.name)
     with progress_bar("what mattered") as progress:
         analysed = analyse(data, progress=progress)
         report = write(render(page_of(analysed)), finished.folder / "report.html")
     console = results()
-    console.print(study_tables.study_table(data))
+    console.print(study_document(data).to_rich())
     if analysed.importance is not None:
         console.print()
-        found = importance_table(analysed.importance, analysed.confounding, analysed.capacity)
-        console.print(found, width=min(console.width, 80))
+        joint, size = analysed.confounding, analysed.capacity
+        found = importance_document(analysed.importance, joint, size)
+        console.print(found.to_rich(), width=min(console.width, 80))
     adapter = _best_adapter(finished.folder, data)
     if adapter:
         console.print()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from analysis.document import Table
 from reports.page.figures import FORMATS, save
-from reports.page.model import Page, Table
+from reports.page.model import Page
 from study.errors import InputError
 
 

@@ -30,7 +30,7 @@ def _study_lines(results: Results, name: str) -> Iterator[str]:
     data = results.data
     if not data.is_ours:
         return
-    yield f"# {data.name} again, its study file saved as {name}.toml"
+    yield f"# run {data.name} again, with its study file saved as {name}.toml"
     asked = {f"--{key}": data.provenance.get(key) for key in ("engine", "workers")}
     given = (str(part) for option in asked.items() if option[1] for part in option)
     yield shlex.join(["optuna-study", "run", f"{name}.toml", *given, "--out", f"runs/{name}"])
@@ -53,9 +53,9 @@ def _page_lines(studies: Sequence[StudyData], surrogate: str) -> Iterator[str]:
     tables = [data for data in studies if _is_table(data)]
     if any("space" not in data.attributes for data in tables):
         return  # declared in Python, which no command says
-    yield "# this page again, from where it was made"
+    yield "# write this page again, from the same folder"
     if any("***" in data.target for data in studies):
-        yield "# with the storage's password in place of ***"
+        yield "# replace *** with the storage's password"
     parts = [data.target for data in studies]
     parts += [part for data in studies for part in ("--study-name", data.name)]
     parts += [part for data in tables[:1] for part in _declared(data)]
