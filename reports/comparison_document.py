@@ -21,7 +21,7 @@ from analysis.document import (
 )
 from analysis.plots.palette import printable
 from analysis.wording import alike, alike_signed, interval, listing, number, percent
-from study.errors import InputError
+from study.errors import InputError, visible
 from study.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -287,12 +287,19 @@ def swap_text(folders: Sequence[Path], loading: float, further: float, swap: flo
     first, *rest = folders
     lines = [
         "",
-        f'model = PeftModel.from_pretrained(base, "{first}", adapter_name="{first.name}")',
-        *(f'model.load_adapter("{folder}", adapter_name="{folder.name}")' for folder in rest),
-        f'model.set_adapter("{folders[-1].name}", inference_mode=True)  # the swap',
+        f"model = PeftModel.from_pretrained(base, {_quoted(first)}, "
+        f"adapter_name={_quoted(first.name)})",
+        *(f"model.load_adapter({_quoted(f)}, adapter_name={_quoted(f.name)})" for f in rest),
+        f"model.set_adapter({_quoted(folders[-1].name)}, inference_mode=True)  # the swap",
         "",
         f"load base and adapter    {loading:8.1f} ms",
         f"load another adapter     {further:8.1f} ms",
         f"swap to a loaded one     {swap:8.2f} ms",
     ]
     return "\n".join(map(printable, lines))
+
+
+def _quoted(text: object) -> str:
+    """Return a text as a literal of Python, in double quotes."""
+    escaped = str(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{visible(escaped)}"'

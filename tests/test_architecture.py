@@ -22,6 +22,7 @@ OF_STUDY_FOR_ANALYSIS = (
     "study.spec.sections",
     "study.store",
     "study.spec.files",
+    "study.spec.trust",
 )
 
 
@@ -108,7 +109,7 @@ def loaded_by(code: str) -> set[str]:
 
 def test_analysis_and_reports_load_no_torch() -> None:
     """What `show`, `importance` and `report` import stays light."""
-    store = ("adapters", "provenance", "records", "storage")
+    store = ("saved_adapters", "provenance", "records", "storage")
     allowed = [*OF_STUDY_FOR_ANALYSIS, *(f"study.store.{name}" for name in store)]
     found = loaded_by(f"import analysis, reports, {', '.join(allowed)}")
     assert not found & {*HEAVY, "matplotlib", "pandas", "sklearn"}

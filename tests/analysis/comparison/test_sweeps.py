@@ -73,3 +73,17 @@ def test_what_is_not_clearly_better_has_not_learnt(pairs: StudyData) -> None:
     tested = [row.against for row in found.rows[1:] if row.against is not None]
     assert [c.p_adjusted for c in tested] == pytest.approx(list(holm([c.p for c in tested])))
     assert learnt(SweepRow("x", 1, {}, None, "")) == ""
+
+
+def test_what_is_tested_already_is_not_tested_again(pairs: StudyData) -> None:
+    """A page that holds the same test elsewhere shows it here with the same p-value."""
+    data = as_sweep(pairs)
+    alone = sweep_of(data)
+    assert alone is not None
+    own = alone.rows[1].against
+    assert own is not None
+    known = replace(own, p_adjusted=0.5)
+    found = sweep_of(data, known=[known])
+    assert found is not None
+    assert found.rows[1].against is known
+    assert [row.against for row in found.rows[2:]] == [row.against for row in alone.rows[2:]]
