@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from reports.comparison_document import swap_text
 
 from analysis import load
+from reports.comparison_document import swap_text
 from reports.results import Results, analyse
 from reports.sections.commands import commands, run_names
 from reports.shell import argument, command_line, comment, file_name, option
