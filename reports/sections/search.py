@@ -1,6 +1,6 @@
-"""The sections that follow: best against baselines, the search, the trials, the failures.
+"""Best against baselines, the search, the trials, the failures.
 
-Each takes the results and returns itself, or None where it does not apply: then it does not appear.
+Each function takes the results and returns its section, or None where it does not apply.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def baseline_section(results: Results) -> Section | None:
             Figure(
                 "examples",
                 partial(study_figures.plot_example_scores, results.example_scores, metric),
-                "How the scores of single examples are spread, for "
+                "Distribution of the scores of single examples, for "
                 + ", ".join(results.example_scores)
                 + ".",
                 "Scores of single dev examples",
