@@ -1,4 +1,4 @@
-"""What `optuna-study importance` was asked, and its answer as a document and as a table."""
+"""What `optuna-study importance` is asked, and its answer as a document and as JSON."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData
-from reports.terminal.importance import answer_table, importance_table
 from study.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from analysis.document import Document
+    from analysis.importance.confounding import Confounding
+    from analysis.importance.result import Importances
 
 ALLOWED = {
     "question": ("variance", "best", "gain", "local"),
@@ -20,7 +21,7 @@ ALLOWED = {
     "pruned": ("drop", "last", "worst"),
     "direction": (MAXIMIZE, MINIMIZE),
 }
-JOINT_RESAMPLES = 20  # at most, of what acts as one
+JOINT_RESAMPLES = 20  # at most, of the joint effects
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,14 @@ class Question:
 
     def answer(
         self, data: StudyData, progress: Callable[[int, int], None] | None = None
-    ) -> tuple[dict[str, Any], RenderableType]:
+    ) -> tuple[dict[str, Any], Document]:
         """Return the answer for `--json` and for the terminal; raises InputError."""
         return self._variance(data, progress) if self.question == "variance" else self._other(data)
 
     def _variance(
         self, data: StudyData, progress: Callable[[int, int], None] | None
-    ) -> tuple[dict[str, Any], RenderableType]:
-        """fANOVA's answer and, where it can be believed, what acts as one."""
+    ) -> tuple[dict[str, Any], Document]:
+        """fANOVA's answer and, where it is reliable, the joint effects."""
         from analysis.importance.question import (
             capacity_of,
             confounding_of,
@@ -96,9 +97,9 @@ class Question:
             size = capacity_of(data, self.objective, fits=fits)
         beside = {"confounding": joint, "capacity": size}
         document = {key: None if v is None else v.to_json() for key, v in beside.items()}
-        return {**found.to_json(), **document}, importance_table(found, joint, size)
+        return {**found.to_json(), **document}, importance_document(found, joint, size)
 
-    def _other(self, data: StudyData) -> tuple[dict[str, Any], RenderableType]:
+    def _other(self, data: StudyData) -> tuple[dict[str, Any], Document]:
         from analysis.importance.question import answer_of
 
         found = answer_of(
@@ -110,4 +111,12 @@ class Question:
             direction=self.direction,
             quantile=self.best,
         )
-        return {"study": data.name, **found.to_json()}, answer_table(found)
+        return {"study": data.name, **found.to_json()}, found.document()
+
+
+def importance_document(
+    found: Importances, joint: Confounding | None = None, size: Confounding | None = None
+) -> Document:
+    """What mattered, with the joint effects of rank, alpha and learning rate, and of the size."""
+    effects = {"joint effect": joint, "effect of the size": size}
+    return found.document({name: e.summary for name, e in effects.items() if e is not None})
