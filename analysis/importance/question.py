@@ -222,7 +222,7 @@ def best_point(data: StudyData, target: Target) -> dict[str, Any] | None:
 @contextmanager
 def _asking(data: StudyData) -> Iterator[None]:
     """One thread for the linear algebra, and a user's mistake as one line."""
-    from analysis.surrogates.threads import one_blas_thread
+    from analysis.parallel import one_blas_thread
 
     try:
         with one_blas_thread():

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData, is_enqueued, seconds_of
+from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData
+from analysis.studies.trial_values import Pruned, is_enqueued, last_report, seconds_of
 from study.errors import InputError, did_you_mean
 from study.metrics import METRICS
 from study.store.foreign import usable
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
-    from analysis.studies.trial_values import Pruned
 
 SECONDS = "seconds"  # of a whole trial; every database knows them
 GAINS = ("accuracy", "f1", "score", "per_second")  # how names end of which more is better
@@ -39,7 +38,8 @@ class Target:
     @property
     def pruned(self) -> list[Pruned]:
         """Each pruned trial's point and last report, NaN where it made none."""
-        return [(t.params, _last_report(t)) for t in self.pruned_trials]
+        reports = ((t.params, last_report(t)) for t in self.pruned_trials)
+        return [(point, math.nan if last is None else last[1]) for point, last in reports]
 
 
 def target_of(data: StudyData, name: str | None = None, direction: str | None = None) -> Target:
@@ -138,8 +138,3 @@ def _split_and_metric(data: StudyData, name: str) -> tuple[str, str]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _last_report(trial: FrozenTrial) -> float:
-    reports = trial.intermediate_values
-    return reports[max(reports)] if reports else math.nan

@@ -1,16 +1,52 @@
-"""Which trials count, and with what value: pruned ones, infinite ones, bad ones."""
+"""What one trial says of itself, and which trials count with which value.
+
+Trials may be enqueued, pruned, infinite or bad; each treatment is stated here once.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from optuna.trial import FrozenTrial, TrialState
 
-from analysis.surrogates.encoding import Array
+from study.metrics import Array
 
 Pruned = tuple[Mapping[str, Any], float]  # a pruned trial's point and its last report
 POLICIES = ("drop", "last", "worst")
+
+
+def is_enqueued(trial: FrozenTrial) -> bool:
+    """Whether somebody chose this point by hand: by our own attribute, else by Optuna's.
+
+    A retried trial carries Optuna's attribute too, but its point was sampled.
+    """
+    if "enqueued" in trial.user_attrs:
+        return bool(trial.user_attrs["enqueued"])
+    retried = "retry_of" in trial.user_attrs or "failed_trial" in trial.system_attrs
+    return "fixed_params" in trial.system_attrs and not retried
+
+
+def state_of(trial: FrozenTrial) -> str:
+    """The state in lower case; `interrupted` for a trial that failed through no fault of its own."""
+    if trial.state == TrialState.FAIL and trial.user_attrs.get("interrupted"):
+        return "interrupted"
+    return trial.state.name.lower()
+
+
+def seconds_of(trial: FrozenTrial) -> float | None:
+    """The seconds from start to end; None for a trial that has not ended."""
+    if trial.state in (TrialState.RUNNING, TrialState.WAITING) or trial.duration is None:
+        return None
+    return trial.duration.total_seconds()
+
+
+def last_report(trial: FrozenTrial) -> tuple[int, float] | None:
+    """The last reported step and its value; None where nothing was reported."""
+    reports = trial.intermediate_values
+    return max(reports.items()) if reports else None
 
 
 def with_pruned(
