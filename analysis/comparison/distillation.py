@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.comparison.bootstrap import Comparison, Interval, compare_trials
+from analysis.comparison.bootstrap import RESAMPLES, Interval, interval_of
+from analysis.comparison.contrast import Contrast
+from analysis.comparison.within_study import compare_trials
 from study.metrics import Array
 
 if TYPE_CHECKING:
     from analysis.studies.study_data import StudyData
 
 WEIGHT, TEMPERATURE = "distillation_weight", "temperature"
-BINS, SMALLEST_BIN, RESAMPLES, CONFIDENCE = 5, 3, 2000, 0.95
+BINS, SMALLEST_BIN = 5, 3
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Distillation:
 
     objective: str
     direction: str
-    against_plain: Comparison | None  # default minus plain, on the same examples
+    against_plain: Contrast | None  # default minus plain, on the same examples
     curve: tuple[WeightBin, ...]
 
     @property
@@ -74,7 +76,7 @@ def _has_teacher(data: StudyData) -> bool:
     return "plain" in data.baselines or bool((data.spec or {}).get("distillation"))
 
 
-def _against_plain(data: StudyData, seed: int) -> Comparison | None:
+def _against_plain(data: StudyData, seed: int) -> Contrast | None:
     try:
         return compare_trials(data, "default", "plain", seed=seed)
     except (LookupError, ValueError):
@@ -115,5 +117,4 @@ def _mean_interval(values: Sequence[float] | Array, seed: int) -> Interval:
     """The bootstrap interval of a mean over trials."""
     y = np.asarray(values)
     drawn = np.random.default_rng([seed, 11]).integers(len(y), size=(RESAMPLES, len(y)))
-    low, high = np.quantile(y[drawn].mean(axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+    return interval_of(y[drawn].mean(axis=1))

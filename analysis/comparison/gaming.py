@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.comparison.bootstrap import Interval, interval_of
 from analysis.comparison.output_features import Look, Texts
 from study.metrics import METRICS, Array
 
-Interval = tuple[float, float]
 RESAMPLES = 2000
 CONFIDENCE = 0.99
 FOLLOWS = 0.1  # of a gain in ROUGE-1 at least so much must be gained in ROUGE-2
@@ -147,7 +147,7 @@ def _gains(pair: Pair, known: Mapping[str, float]) -> dict[str, float]:
     """What single words gained beyond doubt, ROUGE-1 first: metric as it is written -> points."""
     one, _ = pair.overlaps()
     base, adapter, _ = pair.looks
-    gained = {"ROUGE-1": adapter.rouge1 - base.rouge1} if np.quantile(one, 0.025) > 0 else {}
+    gained = {"ROUGE-1": adapter.rouge1 - base.rouge1} if interval_of(one)[0] > 0 else {}
     return gained | {METRICS[m].label: points for m, points in known.items() if m != "rouge1"}
 
 
@@ -197,8 +197,7 @@ def _vocabulary(pair: Pair) -> Symptom | None:
 
 def _sure(name: str, amount: float, drawn: Array, tolerance: float, words: str) -> Symptom | None:
     """A symptom where the amount is beyond its tolerance and its interval above zero."""
-    tail = (1 - CONFIDENCE) / 2
-    low, high = (float(end) for end in np.quantile(drawn, [tail, 1 - tail]))
+    low, high = interval_of(drawn, CONFIDENCE)
     if not (amount > tolerance and low > 0):
         return None
     return Symptom(name, float(amount), (low, high), words)

@@ -67,7 +67,7 @@ def test_whether_the_teacher_helped(page: Page, pairs: StudyData) -> None:
     assert found.against_plain is not None
     said = verdict(found)
     assert said in page.answer
-    assert f"{found.against_plain.n_examples} examples" in said
+    assert f"{found.against_plain.n} examples" in said
     clear = found.against_plain.clear
     assert ("Distillation" in said) == clear
     assert ("no clear difference" in said) != clear
