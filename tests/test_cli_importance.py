@@ -188,8 +188,14 @@ def test_the_best_fraction_can_be_chosen(type_: Type, run: Path) -> None:
         (("--question", "why"), "--question: must be one of variance, best, gain, local"),
         (("--direction", "up"), "--direction: must be one of maximize, minimize, got 'up'"),
         (("--best", "1.5"), "--best: must be between 0 and 1, got 1.5"),
-        (("--best", "0.2", "--question", "gain"), "--best: goes with --question variance or best"),
-        (("--pruned", "last", "--question", "local"), "--pruned: goes with --question variance"),
+        (
+            ("--best", "0.2", "--question", "gain"),
+            "--best: applies only to the question variance or best",
+        ),
+        (
+            ("--pruned", "last", "--question", "local"),
+            "--pruned: applies only to the question variance",
+        ),
         (("--subset", "alpha,colour,rank"), "no share for colour"),
         (("--subset", "alpha,rank"), "pairs are given"),
         (("--metric", "comet"), "nothing named 'comet'; allowed: bleu, chrf, loss"),

@@ -13,18 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from analysis.display import Displayed, Shown, answer_shown
 from analysis.importance.chance import doubts
+from analysis.importance.question import Points
 from analysis.surrogates.choice import Surrogate, choose, fit, r2_in_words
 from analysis.surrogates.encoding import Array, Column, Encoding, encode
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
 
 LABELS = {"gp": "Gaussian process", "forest": "random forest"}
 MIN_BEST = 5  # trials that the best fraction must hold for PED-ANOVA to mean something
@@ -78,8 +75,8 @@ class Answer(Displayed):
 
 
 @dataclass(frozen=True)
-class Model:
-    """A surrogate fitted to a study's trials, and what is needed to ask it about points."""
+class FittedSurrogate:
+    """A surrogate fitted to a study's trials, and what is needed to predict at a configuration."""
 
     encoding: Encoding
     surrogate: Surrogate
@@ -121,22 +118,13 @@ class Model:
         return self.surrogate.predict(units)
 
 
-def model_of(
-    points: Sequence[Mapping[str, Any]],
-    values: ArrayLike,
-    distributions: Mapping[str, BaseDistribution],
-    direction: str = "maximize",
-    surrogate: str = "auto",
-    seed: int = 0,
-) -> Model:
+def fitted_surrogate(given: Points, surrogate: str = "auto", seed: int = 0) -> FittedSurrogate:
     """Fit the better surrogate to N finished trials.
 
     Raises ValueError where there are fewer than five trials or nothing varies.
     """
-    target = np.asarray(values, dtype=float)
-    finite = np.isfinite(target)
-    kept = [p for p, ok in zip(points, finite, strict=True) if ok]
-    encoding, target = encode(kept, distributions, seed), target[finite]
+    kept, target = given.finite()
+    encoding = encode(kept, given.distributions, seed)
     if len(target) < 5 or not encoding.columns or np.ptp(target) == 0:
         raise ValueError(
             f"no surrogate: {len(target)} finite values of {len(encoding.columns)} varied "
@@ -144,41 +132,42 @@ def model_of(
         )
     choice = choose(surrogate, encoding, target, seed)
     fitted = fit(choice.name, encoding, target, seed)
-    sign = 1.0 if direction == "maximize" else -1.0
-    return Model(encoding, fitted, kept, target, sign, choice.held_out_r2[choice.name])
+    sign = 1.0 if given.direction == "maximize" else -1.0
+    held_out = choice.held_out_r2[choice.name]
+    return FittedSurrogate(encoding, fitted, kept, target, sign, held_out)
 
 
-def local_importance(model: Model, around: Mapping[str, Any] | None = None) -> Answer:
+def local_importance(fitted: FittedSurrogate, around: Mapping[str, Any] | None = None) -> Answer:
     """Return each parameter's share of the variance along the axes through one configuration.
 
     The configuration is the best trial's unless given.  Shares add up to one: they say how the
     remaining sensitivity is divided, not how large it is.
     """
-    centre = model.at(around or model.best)
+    centre = fitted.at(around or fitted.best)
     variances = []
-    for j, column in enumerate(model.encoding.columns):
+    for j, column in enumerate(fitted.encoding.columns):
         grid = column.grid()
         along = np.tile(centre, (len(grid), 1))  # (G, D)
         along[:, j] = grid
         weight = np.full(len(grid), 1 / len(grid)) if column.weights is None else column.weights
-        height = model.predict(along)
+        height = fitted.predict(along)
         variances.append(float(weight @ (height - weight @ height) ** 2))
     total = sum(variances)
     shares = {
         name: v / total if total else 0.0
-        for name, v in zip(model.encoding.names, variances, strict=True)
+        for name, v in zip(fitted.encoding.names, variances, strict=True)
     }
     return Answer(
         "local importance",
         "around the best configuration, which parameter still moves the result?",
         _largest_first(shares),
-        (*model.doubts, *(() if total else ("the surrogate is flat around this configuration",))),
-        model.remarks,
+        (*fitted.doubts, *(() if total else ("the surrogate is flat around this configuration",))),
+        fitted.remarks,
     )
 
 
 def ablation(
-    model: Model, default: Mapping[str, Any], best: Mapping[str, Any] | None = None
+    fitted: FittedSurrogate, default: Mapping[str, Any], best: Mapping[str, Any] | None = None
 ) -> tuple[Step, ...]:
     """Return the greedy path from a default to the best configuration, one parameter a step.
 
@@ -186,43 +175,43 @@ def ablation(
     objective's unit, positive where it improves.  Parameters that are equal in both, or inactive in
     either, are no steps.
     """
-    goal_point = model.best if best is None else best
-    here, goal = model.at(default), model.at(goal_point)
-    names = model.encoding.names
+    goal_point = fitted.best if best is None else best
+    here, goal = fitted.at(default), fitted.at(goal_point)
+    names = fitted.encoding.names
     left = [
         j
         for j, name in enumerate(names)
         if name in default and name in goal_point and here[j] != goal[j]
     ]
-    value = float(model.predict(here[None])[0])
+    value = float(fitted.predict(here[None])[0])
     path = []
     while left:
         tries = np.tile(here, (len(left), 1))
         tries[np.arange(len(left)), left] = goal[left]
-        predicted = model.predict(tries)
-        chosen = int(np.argmax(model.sign * predicted))
+        predicted = fitted.predict(tries)
+        chosen = int(np.argmax(fitted.sign * predicted))
         j, after = left.pop(chosen), float(predicted[chosen])
         here = tries[chosen]
-        gain = model.sign * (after - value)
+        gain = fitted.sign * (after - value)
         path.append(Step(names[j], default[names[j]], goal_point[names[j]], after, gain))
         value = after
     return tuple(path)
 
 
 def gain(
-    model: Model,
+    fitted: FittedSurrogate,
     default: Mapping[str, Any],
     best: Mapping[str, Any] | None = None,
     remarks: Sequence[str] = (),
 ) -> Answer:
     """Return `ablation` as an answer: what each change on the way to the best is worth."""
-    steps = ablation(model, default, best)
+    steps = ablation(fitted, default, best)
     return Answer(
         "ablation",
         "on the way from the default to the best configuration, which changes bought the gain?",
         {step.name: step.gain for step in steps},
-        (*model.doubts, *(() if steps else ("the default is the best configuration",))),
-        (*remarks, *model.remarks),
+        (*fitted.doubts, *(() if steps else ("the default is the best configuration",))),
+        (*remarks, *fitted.remarks),
         steps,
     )
 
@@ -245,58 +234,43 @@ def starting_point(
     return {name: {**given, **middle}[name] for name in columns}, tuple(remarks)
 
 
-def ped_anova(
-    points: Sequence[Mapping[str, Any]],
-    values: ArrayLike,
-    distributions: Mapping[str, BaseDistribution],
-    direction: str = "maximize",
-    quantile: float = 0.1,
-) -> Answer:
+def ped_anova(given: Points, quantile: float = 0.1) -> Answer:
     """Return Optuna's PED-ANOVA shares for reaching the best `quantile` of the trials."""
-    if not 0.0 < quantile < 1.0:
-        raise ValueError(f"quantile must be between 0 and 1 but got {quantile}")
-    target = np.asarray(values, dtype=float)
-    finite = np.isfinite(target)
-    kept = [(dict(p), v) for p, v, ok in zip(points, target, finite, strict=True) if ok]
-    best = int(np.ceil(quantile * len(kept)))
+    points, values = given.finite()
+    best = int(np.ceil(quantile * len(values)))
     reasons = []
     if best < MIN_BEST:
         reasons.append(
-            f"the best {quantile:.0%} are {best} of {len(kept)} trials; "
+            f"the best {quantile:.0%} are {best} of {len(values)} trials; "
             f"at least {MIN_BEST} are needed"
         )
     question = f"what takes a trial into the best {quantile:.0%}?"
-    if len(kept) < 2 or len({v for _, v in kept}) < 2:
+    if len(np.unique(values)) < 2:
         return Answer("PED-ANOVA", question, {}, (*reasons, "nothing varies"))
-    shares = _optunas_ped_anova(kept, distributions, direction, quantile)
-    remarks = ["its shares add up to one even where nothing matters"]
-    if without := [name for name in distributions if name not in shares]:
-        remarks.append(f"no share for {', '.join(without)}: not active in every trial")
-    return Answer("PED-ANOVA", question, _largest_first(shares), tuple(reasons), tuple(remarks))
-
-
-def _optunas_ped_anova(
-    trials: Sequence[tuple[dict[str, Any], float]],
-    distributions: Mapping[str, BaseDistribution],
-    direction: str,
-    quantile: float,
-) -> dict[str, float]:
     import optuna
 
     chatter = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # or it announces the study below
-    study = optuna.create_study(direction="maximize" if direction == "maximize" else "minimize")
+    study = optuna.create_study(
+        direction="maximize" if given.direction == "maximize" else "minimize"
+    )
     optuna.logging.set_verbosity(chatter)
     study.add_trials(
         [
             optuna.trial.create_trial(
-                params=point, distributions={n: distributions[n] for n in point}, value=value
+                params=dict(point),
+                distributions={name: given.distributions[name] for name in point},
+                value=value,
             )
-            for point, value in trials
+            for point, value in zip(points, values.tolist(), strict=True)
         ]
     )
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=quantile)
-    return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+    shares = dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+    remarks = ["its shares add up to one even where nothing matters"]
+    if without := [name for name in given.distributions if name not in shares]:
+        remarks.append(f"no share for {', '.join(without)}: not active in every trial")
+    return Answer("PED-ANOVA", question, _largest_first(shares), tuple(reasons), tuple(remarks))
 
 
 def _largest_first(shares: Mapping[str, float]) -> dict[str, float]:

@@ -20,11 +20,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from analysis.importance.answers import confounding_of, importances_of
+from analysis.importance.chance import SMALL, is_open, more_trials, undecided
 from analysis.importance.confounding import Confounding, roles_in
-from analysis.importance.question import confounding_of, importances_of
 from analysis.importance.result import Importances, Marginal, ParameterImportance
 from analysis.next_study.boundaries import Crowd, crowd_at_end, crowd_in_sample, how_many_best
-from analysis.next_study.trials_needed import SMALL, is_open, more_trials, undecided
 from analysis.next_study.widening import Written, narrowed, widened
 from analysis.studies.study_data import MAXIMIZE, StudyData, is_enqueued
 from analysis.surrogates.encoding import Array, make_column

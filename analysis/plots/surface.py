@@ -13,7 +13,6 @@ import numpy as np
 
 from analysis.display import own_names
 from analysis.importance.confounding import factors, roles_in
-from analysis.importance.surfaces import Surface
 from analysis.plots import marks
 from analysis.plots.palette import (
     CHANCE,
@@ -28,6 +27,7 @@ from analysis.plots.palette import (
 from analysis.plots.slices import MAX_LEVELS
 from analysis.studies.study_data import MAXIMIZE, StudyData, is_enqueued
 from analysis.surrogates.encoding import all_numbers
+from analysis.surrogates.fits import Surface
 from study.metrics import Array
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from analysis.importance.question import (
+from analysis.importance.answers import (
     answer_of,
     capacity_of,
     confounding_of,

@@ -85,7 +85,7 @@ class StudyData(Displayed):
 
     @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """One distribution per parameter; ranges that changed are widened, steps that did dropped."""
+        """One distribution per parameter: changed ranges are widened, changed steps dropped."""
         from analysis.surrogates.encoding import common_distributions, loose_range
 
         result: dict[str, BaseDistribution] = {}

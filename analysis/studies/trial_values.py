@@ -5,7 +5,6 @@ Trials may be enqueued, pruned, infinite or bad; each treatment is stated here o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,7 +29,7 @@ def is_enqueued(trial: FrozenTrial) -> bool:
 
 
 def state_of(trial: FrozenTrial) -> str:
-    """The state in lower case; `interrupted` for a trial that failed through no fault of its own."""
+    """The state in lower case; `interrupted` where the trial itself did not fail."""
     if trial.state == TrialState.FAIL and trial.user_attrs.get("interrupted"):
         return "interrupted"
     return trial.state.name.lower()

@@ -152,9 +152,7 @@ def test_progress_is_told() -> None:
 
 def test_an_unknown_surrogate_is_an_error() -> None:
     """The message says what is allowed."""
-    with pytest.raises(
-        ValueError, match="surrogate must be one of auto, gp, forest but got 'tree'"
-    ):
+    with pytest.raises(ValueError, match="surrogate: must be one of auto, gp, forest, got 'tree'"):
         importances([], [], SPACE, surrogate="tree")
 
 
