@@ -1,4 +1,4 @@
-"""What `optuna-study importance` is asked, and its answer as JSON and as a table."""
+"""What `optuna-study importance` is asked, and its answer as a document and as JSON."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.importance.question import Question, QuestionError
 from analysis.studies.study_data import StudyData
-from reports.terminal.importance import answer_table, importance_table
 from study.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from analysis.document import Document
+    from analysis.importance.confounding import Confounding
+    from analysis.importance.result import Importances
 
 JOINT_RESAMPLES = 20  # at most, of the joint effects
 FIELDS = {"question": "kind", "pruned": "policy", "best": "quantile", "subset": "subsets"}
@@ -29,17 +30,17 @@ def question_of(**options: Any) -> Question:
 
 def answered(
     question: Question, data: StudyData, progress: Callable[[int, int], None] | None = None
-) -> tuple[dict[str, Any], RenderableType]:
+) -> tuple[dict[str, Any], Document]:
     """Return the answer for `--json` and for the terminal; raises InputError.
 
-    Beside a reliable answer of fANOVA over the whole space stand the joint effects.
+    A reliable answer of fANOVA over the whole space comes with the joint effects.
     """
     from analysis.importance.answers import answer, capacity_of, confounding_of, fits_of
     from analysis.importance.result import Importances
 
     found = answer(question, data, progress)
     if not isinstance(found, Importances):
-        return {"study": data.name, **found.to_json()}, answer_table(found)
+        return {"study": data.name, **found.to_json()}, found.document()
     joint = size = None
     if found.reliable and question.quantile is None:
         few = min(question.resamples, JOINT_RESAMPLES)
@@ -47,5 +48,13 @@ def answered(
         joint = confounding_of(data, question.objective, fits=fits)
         size = capacity_of(data, question.objective, fits=fits)
     beside = {"confounding": joint, "capacity": size}
-    document = {key: None if v is None else v.to_json() for key, v in beside.items()}
-    return {**found.to_json(), **document}, importance_table(found, joint, size)
+    numbers = {key: None if v is None else v.to_json() for key, v in beside.items()}
+    return {**found.to_json(), **numbers}, importance_document(found, joint, size)
+
+
+def importance_document(
+    found: Importances, joint: Confounding | None = None, size: Confounding | None = None
+) -> Document:
+    """What mattered, with the joint effects of rank, alpha and learning rate, and of the size."""
+    effects = {"joint effect": joint, "effect of the size": size}
+    return found.document({name: e.summary for name, e in effects.items() if e is not None})

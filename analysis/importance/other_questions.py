@@ -12,16 +12,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from analysis.display import Displayed, Shown, answer_shown
+from analysis.display import Displayed, as_json
+from analysis.document import (
+    Cell,
+    Document,
+    Listing,
+    Part,
+    Prose,
+    Table,
+    cell,
+    difference_cell,
+    share_cell,
+)
 from analysis.importance.chance import doubts
 from analysis.importance.question import Points
+from analysis.plots.palette import label_of
 from analysis.surrogates.choice import Surrogate, choose, fit, r2_in_words
 from analysis.surrogates.encoding import Array, Column, Encoding, encode
+from analysis.wording import setting
 
 LABELS = {"gp": "Gaussian process", "forest": "random forest"}
 MIN_BEST = 5  # trials that the best fraction must hold for PED-ANOVA to mean something
@@ -56,22 +69,47 @@ class Answer(Displayed):
     objective: str = "value"
     direction: str = "maximize"
 
-    def _shown(self) -> Shown:
-        return answer_shown(self)
+    def document(self) -> Document:
+        """Return the question, the shares or the steps of the way, and the remarks."""
+        doubts = f"Not reliable: {'; '.join(self.reasons)}."
+        parts: list[Part] = [Prose((doubts,), "warning")] if self.reasons else []
+        if self.steps:
+            rows = tuple(
+                (
+                    Cell(step.name),
+                    Cell(setting(step.before)),
+                    Cell(setting(step.after)),
+                    difference_cell(step.gain),
+                    cell(step.predicted),
+                )
+                for step in self.steps
+            )
+            columns = ("change", "from", "to", "gain", "reaches")
+            parts.append(Table(f"Gain in {label_of(self.objective)}", columns, rows))
+        elif self.shares:
+            shares = tuple((Cell(name), share_cell(value)) for name, value in self.shares.items())
+            parts.append(Table("", ("parameter", "share"), shares))
+        parts += [Listing("Remarks", self.remarks)] if self.remarks else []
+        question = self.question[:1].upper() + self.question[1:]
+        return Document(f"{question} ({self.method})", tuple(parts))
 
     def to_json(self) -> dict[str, Any]:
         """Return the document for `--json`."""
-        return {
-            "objective": self.objective,
-            "direction": self.direction,
-            "method": self.method,
-            "question": self.question,
-            "reliable": not self.reasons,
-            "reasons": list(self.reasons),
-            "parameters": [{"name": n, "importance": s} for n, s in self.shares.items()],
-            "steps": [asdict(step) for step in self.steps],
-            "remarks": list(self.remarks),
-        }
+        return dict(
+            as_json(
+                {
+                    "objective": self.objective,
+                    "direction": self.direction,
+                    "method": self.method,
+                    "question": self.question,
+                    "reliable": not self.reasons,
+                    "reasons": self.reasons,
+                    "parameters": [{"name": n, "importance": s} for n, s in self.shares.items()],
+                    "steps": self.steps,
+                    "remarks": self.remarks,
+                }
+            )
+        )
 
 
 @dataclass(frozen=True)

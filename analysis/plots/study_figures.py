@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         ParameterImportance,
     )
 
-MAX_BARS, MAX_PAIRS, SMALLEST_PAIR = 14, 3, 0.02
+MAX_BARS = 14
 MAX_DOTS = 400  # more examples than this are shown by their violin alone
 
 
@@ -58,10 +58,9 @@ def plot_importances(
 ) -> Axes:
     """Bars of the main effects with 95 % intervals and chance lines, then the largest pairs."""
     ax = new_axes(ax)
-    pairs = [i for i in result.interactions if i.importance >= SMALLEST_PAIR][:MAX_PAIRS]
-    every = [*(p.importance for p in result.parameters), *(i.importance for i in pairs)]
+    every = [*(p.importance for p in result.parameters), *(i.importance for i in result.pairs)]
     least = min(sorted(every, reverse=True)[:bars], default=0.0)
-    pairs = [pair for pair in pairs if pair.importance >= least]
+    pairs = [pair for pair in result.pairs if pair.importance >= least]
     parameters = result.parameters[: bars - len(pairs)]
     for row, p in enumerate(parameters):
         ax.barh(row, p.importance, 0.55, color=TRIAL if p.significant else BASE)

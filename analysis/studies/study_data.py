@@ -18,8 +18,10 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.display import Displayed, Shown, study_shown
+from analysis.display import Displayed
+from analysis.document import Document, Facts
 from analysis.studies.trial_values import is_enqueued, seconds_of, state_of
+from analysis.wording import configuration, counted, number
 from study.errors import InputError
 from study.metrics import METRICS, Statistics
 from study.store import records
@@ -270,5 +272,22 @@ class StudyData(Displayed):
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__()} - INNER)
 
-    def _shown(self) -> Shown:
-        return study_shown(self)
+    def document(self) -> Document:
+        """Return objectives, counts, best trial and baselines, and where to look next."""
+        ways = zip(self.objectives, self.directions, strict=True)
+        facts = {
+            "objectives": ", ".join(f"{name} ({way})" for name, way in ways),
+            "trials": counted(self.counts) or "none",
+        }
+        if (best := self.best_trial) is not None:
+            given = f" with {configuration(best.params)}" if best.params else ""
+            facts["best"] = f"trial {best.number}: {number(self.value(best))}{given}"
+        for name in self.baselines:
+            if (score := self.score(name, self.objective)) is not None:
+                facts[name] = number(score)
+        facts |= {
+            "look at": ".trials, .scores, .outputs('best'), .statistics('best', metric)",
+            "ask": "analysis.importances_of(study), analysis.comparison.against_baselines(study)",
+            "draw": "analysis.plots.plot_slices(study), plot_history, plot_learning_curves, …",
+        }
+        return Document(f"study {self.name}, read from {self.target}", (Facts("", facts),))

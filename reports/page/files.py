@@ -6,8 +6,9 @@ import csv
 from collections.abc import Container
 from pathlib import Path
 
+from analysis.document import Table
 from reports.page.figures import FORMATS, save
-from reports.page.model import Page, Table
+from reports.page.model import Page
 from study.errors import InputError
 
 

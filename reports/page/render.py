@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from analysis.document import part_html, sentence_html
 from analysis.plots.palette import printable
 from reports.page.figures import drawn
 from reports.page.model import Page
 from study.errors import InputError
-
-CODE = re.compile("`([^`\n]+)`")
 
 
 def render(page: Page, failed: dict[str, str] | None = None) -> str:
@@ -60,13 +58,9 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
     )
     environment.globals["inlined"] = lambda name: Markup(_template_text(name))
-    environment.filters["coded"] = _coded
+    environment.globals["written"] = lambda part: Markup(part_html(part))
+    environment.filters["sentence"] = lambda text: Markup(sentence_html(text))
     return environment
-
-
-def _coded(text: str) -> Markup:
-    """The text escaped, what stands between backticks as code, per cents beside their number."""
-    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text)).replace(" %", "\u00a0%")))
 
 
 def _template_text(name: str) -> str:

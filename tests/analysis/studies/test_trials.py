@@ -269,7 +269,7 @@ def test_markup_in_a_name_stays_text(tmp_path: Path) -> None:
 def test_importing_stays_light() -> None:
     """`optuna-study show` loads neither pandas nor matplotlib nor torch."""
     code = (
-        "import sys, analysis, reports, reports.terminal.study_tables\n"
+        "import sys, analysis, reports, reports.study_document\n"
         "heavy = {'pandas', 'matplotlib', 'torch', 'sklearn', 'seaborn'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from analysis import load
+from analysis.document import Cell, Table
 from analysis.plots import study_figures
 from reports.page.figures import drawn, save, svg
 from reports.page.files import save_figures, save_tables
-from reports.page.model import Cell, Figure, Figures, Page, Section, Table
+from reports.page.model import Figure, Figures, Page, Section
 from reports.page.render import render
 from reports.side_by_side.page import page_of_studies
 from study.errors import InputError
