@@ -1,8 +1,8 @@
-"""The pieces that figures are drawn from: dots, violins, baselines, a parameter's own axis."""
+"""The small pieces of figures: dots of trials, baselines, lines, and a parameter's own axis."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
     from analysis.importance.compute import Marginal
 
-FEW = 3  # fewer different values than this make no violin
 MANY = 800  # dots or more are small and faint, so that where they are dense can be seen
-BOXED = 8  # as many values as give quartiles that mean something
 FAR = 6.0  # worse values, this many widths of the middle half away from it, leave the axis
 WELL_SPREAD = ((1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
 
@@ -133,47 +131,6 @@ def keep_in_view(
     note = f"{outside} outside the axis"
     style: dict[str, Any] = {"ha": "right", "color": MUTED, "bbox": ON_LINES}
     ax.annotate(note, (1, 0), (-2, 3), "axes fraction", "offset points", **style)
-
-
-def violins(ax: Axes, groups: Mapping[str, Array], colours: Mapping[str, str]) -> None:
-    """Violins of the groups with enough different values, with median and quartiles as a box."""
-    width = min(0.8, 0.25 * len(groups))
-    bodies(ax, list(groups.values()), [colours[name] for name in groups], width)
-    for place, y in enumerate(groups.values()):
-        if len(y):
-            ends = [place - 0.28 * width, place + 0.28 * width]
-            ax.plot(ends, [np.median(y)] * 2, color=INK, lw=1.5, zorder=3)
-        if len(y) >= BOXED:
-            ax.plot([place] * 2, np.quantile(y, [0.25, 0.75]), color=INK, lw=3, alpha=0.35)
-
-
-def bodies(
-    ax: Axes, groups: Sequence[Array], colours: Sequence[str], width: float, orient: str = "v"
-) -> None:
-    """The bodies of the violins, at 0, 1, … upwards or (`orient` h) sideways, one colour each."""
-    import seaborn
-
-    places, values = _stacked(groups)
-    if not len(values):
-        return
-    drawn = np.unique(places)
-    gap = np.diff(drawn).min() if len(drawn) > 1 else 1.0
-    x, y = (places, values) if orient == "v" else (values, places)
-    style: dict[str, Any] = {"saturation": 1, "cut": 0, "inner": None, "density_norm": "width"}
-    style |= {"linewidth": 0.8, "alpha": 0.28, "native_scale": True, "orient": orient}
-    style |= {"color": TRIAL, "width": width / gap}  # seaborn's unit is the smallest distance
-    known = len(ax.collections)
-    seaborn.violinplot(x=x, y=y, ax=ax, **style)
-    for body, place in zip(ax.collections[known:], drawn, strict=True):
-        body.set(facecolor=colours[int(place)], edgecolor=colours[int(place)])
-
-
-def _stacked(groups: Sequence[Array]) -> tuple[Array, Array]:
-    """Places and values, both (N,), of the groups that make a violin."""
-    enough = [(place, y) for place, y in enumerate(groups) if len(np.unique(y)) >= FEW]
-    places = [np.full(len(y), float(place)) for place, y in enough]
-    empty = np.empty(0)
-    return np.concatenate([empty, *places]), np.concatenate([empty, *[y for _, y in enough]])
 
 
 def parameter_axis(ax: Axes, shown: Slice) -> None:

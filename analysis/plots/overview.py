@@ -28,6 +28,7 @@ from analysis.plots.palette import (
     new_axes,
     shortened,
 )
+from analysis.plots.primitives import Bar, interval_bars
 from analysis.plots.slices import varied_parameters
 from analysis.studies.study_data import StudyData
 from analysis.surrogates.encoding import Column, make_column
@@ -228,20 +229,23 @@ def plot_best_in_ranges(
 def plot_gains(comparisons: Sequence[Contrast], ax: Axes | None = None) -> Axes:
     """Differences to the baselines with their 95 % intervals; the line at zero is no difference."""
     ax = new_axes(ax)
-    for row, c in enumerate(comparisons):
-        colour = colour_of(c.b.name)
-        ax.plot(c.interval, [row, row], color=colour, lw=2.2, solid_capstyle="round")
-        ax.scatter([c.difference], [row], s=36, color=colour, linewidths=0, zorder=4)
-        said = f"{c.difference:+.3g}".replace("-", "−")
-        at: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "bottom"}
-        ax.annotate(said, (c.difference, row), (0, 5), **at)
+    bars = [
+        Bar(
+            row,
+            c.difference,
+            c.interval,
+            colour_of(c.b.name),
+            f"{c.difference:+.3g}".replace("-", "−"),
+        )
+        for row, c in enumerate(comparisons)
+    ]
+    interval_bars(
+        ax, bars, [f"over {shortened(c.b.name, 14)}" for c in comparisons], as_points=True
+    )
     ax.axvline(0, color=INK, lw=0.9)
-    ax.set_yticks(range(len(comparisons)), [f"over {shortened(c.b.name, 14)}" for c in comparisons])
-    ax.set_ylim(len(comparisons) - 0.4, -0.7)
     ax.margins(x=0.08)
     if comparisons:
         ax.set_xlabel(f"gain in {METRICS[comparisons[0].a.metric].label}")
-    ax.grid(axis="y", visible=False)
     return ax
 
 
