@@ -143,8 +143,8 @@ def test_larger_subsets(type_: Type, run: Path) -> None:
 @pytest.mark.parametrize(
     ("question", "method", "words"),
     [
-        ("best", "PED-ANOVA", "what takes a trial into the best 10%?"),
-        ("gain", "ablation", "which changes bought the gain?"),
+        ("best", "PED-ANOVA", "what puts a trial among the best 10%?"),
+        ("gain", "ablation", "which changes produced the gain?"),
         ("local", "local importance", "around the best configuration"),
     ],
 )
@@ -170,7 +170,7 @@ def test_the_way_to_the_best_starts_at_the_default_lora(type_: Type, run: Path) 
     assert first["name"] == "alpha"
     assert first["before"] == 8
     assert first["gain"] > 5
-    assert "it starts at the default LoRA" in found["remarks"]
+    assert "the path starts at the default LoRA" in found["remarks"]
 
 
 def test_the_best_fraction_can_be_chosen(type_: Type, run: Path) -> None:

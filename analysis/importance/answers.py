@@ -75,8 +75,10 @@ def points_of(data: StudyData, question: Question) -> Points:
         raise InputError(f"evaluator: {NOT_INSTALLED}")
     every = (*target.trials, *target.pruned_trials)
     by_hand = sum(map(is_enqueued, data.complete))
-    said = "trial was enqueued by hand and is" if by_hand == 1 else "were enqueued by hand and are"
-    remarks = [f"{by_hand} {said} left out: chosen points are no sample"] if by_hand else []
+    enqueued = f"{by_hand} trials were enqueued by hand and are left out: their points were chosen"
+    if by_hand == 1:
+        enqueued = "1 trial was enqueued by hand and is left out: its point was chosen"
+    remarks = [f"{enqueued}, not sampled"] if by_hand else []
     remarks += [data.sampled] if data.sampled else []
     remarks += common_distributions(t.distributions for t in target.trials)[1]
     measured = (e.config for e in data.evaluations if (e.role, e.name) == ("baseline", "default"))

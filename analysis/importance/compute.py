@@ -196,11 +196,11 @@ def _decomposed(
     remarks = [*known.remarks, *([choice.remark] if choice.remark else [])]
     if not uniformity.is_uniform:
         remarks.append(
-            f"the trials are no uniform sample ({uniformity.parameter} is off by "
-            f"{uniformity.distance:.2f}), which chance lines assume"
+            f"the trials are not a uniform sample, which chance lines assume "
+            f"({uniformity.parameter} deviates by {uniformity.distance:.2f})"
         )
     remarks += [
-        f"{p.name} has an effect, but through others: on its own it is below the chance line"
+        f"{p.name} acts only together with other parameters: its own share is below the chance line"
         for p, proven in zip(parameters, verdict.has_effect, strict=True)
         if proven and not p.significant
     ]
@@ -259,30 +259,32 @@ def _nothing_to_say(target: Array, encoding: Encoding) -> str | None:
     if len(target) == 0:
         return "no sampled trial finished with a finite value"
     if len(target) == 1:
-        return "a single finished trial: nothing varies"
+        return "only one trial finished: nothing varies"
     if np.ptp(target) <= 1e-12 * max(np.abs(target).max(), 1e-300):
         return f"the objective is constant: all {len(target)} trials have the value {target[0]:g}"
     if not encoding.columns:
         return "no parameter varied over the trials"
     if len(target) < 5:
-        return f"too few trials: {len(target)}; no surrogate can be fitted to fewer than 5"
+        return f"too few trials: {len(target)}, a surrogate needs at least 5"
     return None
 
 
 def _remarks(encoding: Encoding, not_finite: int, pruned: int, policy: str) -> list[str]:
     remarks = [f"{name} is left out: {why}" for name, why in encoding.excluded.items()]
     remarks += [
-        f"{name} is inactive in {count} of {len(encoding.units)} trials; there it counts as a "
-        "parameter without effect"
+        f"{name} is inactive in {count} of {len(encoding.units)} trials, where it counts as having "
+        "no effect"
         for name, count in encoding.inactive.items()
     ]
     if not_finite:
-        remarks.append(f"{not_finite} trials have no finite value and are left out")
+        many = "1 trial has" if not_finite == 1 else f"{not_finite} trials have"
+        remarks.append(f"{many} no finite value; left out")
     treated = {
-        "drop": "are left out: what remains is a biased sample",
-        "last": "count with their last report",
-        "worst": "count with the worst finished value",
+        "drop": "left out, which biases the sample",
+        "last": "counted with the last report",
+        "worst": "counted with the worst value of a finished trial",
     }
     if pruned:
-        remarks.append(f"{pruned} pruned trials {treated[policy]}")
+        were = "1 pruned trial was" if pruned == 1 else f"{pruned} pruned trials were"
+        remarks.append(f"{were} {treated[policy]}")
     return remarks

@@ -1,12 +1,13 @@
-"""Other questions than fANOVA's, each labelled with the question that it answers.
+"""Questions other than fANOVA's; each answer is labelled with its question.
 
-- PED-ANOVA (Watanabe, Bansal, Hutter, IJCAI 2023; Optuna's implementation): what takes a trial into
+- PED-ANOVA (Watanabe, Bansal, Hutter, IJCAI 2023; Optuna's implementation): what puts a trial among
   the best fraction?  Its shares are of a divergence, not of a variance, and add up to one even on
-  pure noise: read it only where the importances are reliable.
-- Ablation (Fawcett, Hoos 2016): on the way from a default to the best configuration, which changes
-  bought the gain?  The path is greedy and priced by the surrogate (Biedenkapp et al. 2017).
+  pure noise: use it only where the importances are reliable.
+- Ablation (Fawcett, Hoos 2016): between a default and the best configuration, which changes
+  produced the gain?  The path is greedy, its gains are predicted by the surrogate (Biedenkapp et
+  al. 2017).
 - Local importance (Biedenkapp, Marben, Lindauer, Hutter, LION 2018): around the best configuration,
-  how much does each parameter still move the result, everything else held?
+  how much does each parameter still affect the result, all others held fixed?
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ MIN_BEST = 5  # trials that the best fraction must hold for PED-ANOVA to mean so
 
 @dataclass(frozen=True)
 class Step:
-    """One change on the way from the default to the best, and what the surrogate expects of it."""
+    """One change on the path from the default to the best, with the surrogate's prediction."""
 
     name: str
     before: Any
@@ -55,9 +56,9 @@ class Step:
 class Answer(Displayed):
     """One method's answer, and the question it answers.
 
-    `shares` holds one number a parameter, largest first; for `ablation` it is the gain in the
-    objective's unit, and `steps` has the way.  `reasons` say why not to believe it; `remarks` what
-    it rests on.
+    `shares` holds one number per parameter, largest first; for `ablation` it is the gain in the
+    objective's unit, and `steps` holds the path.  `reasons` say why it is unreliable, `remarks`
+    what it is based on.
     """
 
     method: str
@@ -125,17 +126,17 @@ class FittedSurrogate:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Why its answers cannot be believed; empty where they can."""
+        """Why its answers are unreliable; empty where they are reliable."""
         return tuple(doubts(len(self.values), len(self.encoding.columns), self.held_out_r2))
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What its answers rest on."""
+        """What its answers are based on."""
         used = f"{len(self.values)} trials by a {LABELS[self.surrogate.name]}"
         left_out = [f"{name} is left out: {why}" for name, why in self.encoding.excluded.items()]
         left_out += [
-            f"{name} is inactive in {count} of {len(self.values)} trials: what it is worth there "
-            "is nothing"
+            f"{name} is inactive in {count} of {len(self.values)} trials, where it counts as "
+            "having no effect"
             for name, count in self.encoding.inactive.items()
         ]
         return (f"from {used}, held-out R² {r2_in_words(self.held_out_r2)}", *left_out)
@@ -197,7 +198,7 @@ def local_importance(fitted: FittedSurrogate, around: Mapping[str, Any] | None =
     }
     return Answer(
         "local importance",
-        "around the best configuration, which parameter still moves the result?",
+        "around the best configuration, which parameter still affects the result?",
         _largest_first(shares),
         (*fitted.doubts, *(() if total else ("the surrogate is flat around this configuration",))),
         fitted.remarks,
@@ -242,11 +243,11 @@ def gain(
     best: Mapping[str, Any] | None = None,
     remarks: Sequence[str] = (),
 ) -> Answer:
-    """Return `ablation` as an answer: what each change on the way to the best is worth."""
+    """Return `ablation` as an answer: what each change on the path to the best gains."""
     steps = ablation(fitted, default, best)
     return Answer(
         "ablation",
-        "on the way from the default to the best configuration, which changes bought the gain?",
+        "between the default and the best configuration, which changes produced the gain?",
         {step.name: step.gain for step in steps},
         (*fitted.doubts, *(() if steps else ("the default is the best configuration",))),
         (*remarks, *fitted.remarks),
@@ -257,18 +258,20 @@ def gain(
 def starting_point(
     default: Mapping[str, Any] | None, parameters: Sequence[Column]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return where an ablation starts, a value a parameter, and in words where that comes from.
+    """Return where an ablation starts, one value per parameter, and how that was chosen.
 
-    A value of the default that lies in the search space is taken; where it has none, the middle of
-    the parameter's range.
+    It is the default's value where that lies in the search space, else the middle of the range.
     """
     columns = {column.name: column for column in parameters}
     given = {n: v for n, v in (default or {}).items() if n in columns and columns[n].holds(v)}
     middle = {name: column.middle for name, column in columns.items() if name not in given}
-    remarks = ["it starts at the default LoRA" if given else "it starts in the middle of the space"]
+    start = "at the default LoRA" if given else "in the middle of the search space"
+    remarks = [f"the path starts {start}"]
     if given and middle:
         values = ", ".join(f"{name} {value}" for name, value in middle.items())
-        remarks.append(f"the default has no value in the space for these, middle taken: {values}")
+        remarks.append(
+            f"the default has no value in the search space for these, so the middle: {values}"
+        )
     return {name: {**given, **middle}[name] for name in columns}, tuple(remarks)
 
 
@@ -282,7 +285,7 @@ def ped_anova(given: Points, quantile: float = 0.1) -> Answer:
             f"the best {quantile:.0%} are {best} of {len(values)} trials; "
             f"at least {MIN_BEST} are needed"
         )
-    question = f"what takes a trial into the best {quantile:.0%}?"
+    question = f"what puts a trial among the best {quantile:.0%}?"
     if len(np.unique(values)) < 2:
         return Answer("PED-ANOVA", question, {}, (*reasons, "nothing varies"))
     import optuna
@@ -305,7 +308,7 @@ def ped_anova(given: Points, quantile: float = 0.1) -> Answer:
     )
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=quantile)
     shares = dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
-    remarks = ["its shares add up to one even where nothing matters"]
+    remarks = ["the shares add up to one even where nothing matters"]
     if without := [name for name in given.distributions if name not in shares]:
         remarks.append(f"no share for {', '.join(without)}: not active in every trial")
     return Answer("PED-ANOVA", question, _largest_first(shares), tuple(reasons), tuple(remarks))

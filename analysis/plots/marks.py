@@ -27,7 +27,7 @@ WELL_SPREAD = ((1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
 def dots(
     ax: Axes, x: Array, y: Array, enqueued: Sequence[bool], numbers: Sequence[int] = ()
 ) -> None:
-    """One dot a trial; a hollow diamond where somebody chose the point by hand."""
+    """One dot per trial; a hollow diamond where the point was chosen by hand."""
     by_hand, which = np.array(enqueued, dtype=bool), np.array(numbers, dtype=int)
     style: dict[str, Any] = {"s": 13, "color": TRIAL, "alpha": 0.75, "linewidths": 0}
     style |= {"s": 6, "alpha": 0.4} if len(x) > MANY else {}
@@ -41,16 +41,16 @@ def dots(
 
 
 def of_trials(marks: Collection, numbers: Iterable[int], study: int | None = None) -> None:
-    """Note which trial each mark stands for; the page shows it to who points at the mark.
+    """Record which trial each mark stands for; the page shows it when the pointer is on the mark.
 
-    Where several studies are on a page, `study` is the place of the trials' own among them.
+    With several studies on a page, `study` is the position of the trials' study.
     """
     if known := " ".join(trial_key(number, study) for number in numbers):
         marks.set_gid(f"trial:{known}")
 
 
 def trial_key(number: int | str, study: int | None = None) -> str:
-    """What marks and table rows of one trial are called on a page."""
+    """The identifier of one trial's marks and table rows on a page."""
     return str(number) if study is None else f"{study}:{number}"
 
 
@@ -73,14 +73,14 @@ def mark_best(ax: Axes, data: StudyData, shown: Slice, x: Array) -> None:
 def front(
     ax: Axes, x: Array, y: Array, numbers: Sequence[int], label: str, drawstyle: str = "default"
 ) -> None:
-    """The trials that no other beats, joined by a line; each knows its number."""
+    """The trials that no other beats, joined by a line."""
     style: dict[str, Any] = {"color": BEST, "lw": 1.0, "drawstyle": drawstyle, "zorder": 2.5}
     ax.plot(x, y, label=label, **style)
     of_trials(ax.scatter(x, y, s=18, color=BEST, linewidths=0, zorder=3), numbers)
 
 
 def baseline_lines(ax: Axes, data: StudyData, objective: str) -> list[float]:
-    """A level line for each baseline that knows this objective; returns where they are."""
+    """Draw a horizontal line for each baseline with this objective, and return their values."""
     levels: list[float] = []
     for name, dashes in zip(data.baselines, (":", "--", "-.", "-."), strict=False):
         value = data.baseline_value(name, objective)
@@ -109,9 +109,9 @@ def keep_in_view(
     objective: str | None,
     always: Sequence[float] = (),
 ) -> None:
-    """Let far worse values leave the axis, and say how many: they would flatten everything else.
+    """Leave far worse values off the axis, and say how many: they would flatten everything else.
 
-    What is better stays, however far ahead it is, and so do each study's best and `always`.
+    Better values stay, however far ahead, and so do each study's best and `always`.
     """
     y = np.asarray(y, dtype=float)
     y = y[np.isfinite(y)]
@@ -128,7 +128,7 @@ def keep_in_view(
         return
     room = 0.06 * max(np.ptp(kept), 1e-12)
     ax.set_ylim(kept.min() - room, kept.max() + room)
-    note = f"{outside} outside the axis"
+    note = f"{outside} beyond the axis"
     style: dict[str, Any] = {"ha": "right", "color": MUTED, "bbox": ON_LINES}
     ax.annotate(note, (1, 0), (-2, 3), "axes fraction", "offset points", **style)
 
@@ -143,7 +143,7 @@ def parameter_axis(ax: Axes, shown: Slice) -> None:
 
 
 def level_axis(ax: Axes, labels: Sequence[str]) -> None:
-    """Levels at 0, 1, 2 …, slanted where they would run into each other."""
+    """Levels at 0, 1, 2 …, slanted where they would collide."""
     crowded = sum(map(len, labels)) > 34
     ax.set_xticks(range(len(labels)), labels)
     if crowded:
@@ -155,7 +155,7 @@ def level_axis(ax: Axes, labels: Sequence[str]) -> None:
 
 
 def log_ticks(ax: Axes, which: str, at: Array) -> None:
-    """Make "x" or "y" logarithmic over positive places, with numbers that a person would write."""
+    """Make "x" or "y" logarithmic over positive places, with round numbers."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     axis = ax.xaxis if which == "x" else ax.yaxis
@@ -203,7 +203,7 @@ def lines(
     width: float,
     numbers: Sequence[int] = (),
 ) -> None:
-    """Lines of (step, value) as one collection, each that of a trial where `numbers` are given."""
+    """Lines of (step, value) as one collection; with `numbers`, each belongs to a trial."""
     from matplotlib.collections import LineCollection
 
     if not points:

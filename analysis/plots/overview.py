@@ -1,7 +1,4 @@
-"""Figures that show all parameters at once: parallel coordinates, pairs, and where the best lies.
-
-As in `analysis.plots` every function takes `ax` and returns it.
-"""
+"""Figures of all parameters at once: parallel coordinates, pairs, and where the best lies."""
 
 from __future__ import annotations
 
@@ -42,7 +39,7 @@ if TYPE_CHECKING:
 
 MAX_AXES, MAX_LINES, MAX_PAIRED, MAX_RANGES, MAX_LEVELS = 7, 400, 8, 6, 9
 BEST_SHARE = 0.1  # of the trials stand out
-MOST_BEST = 40  # or no line of theirs could be followed
+MOST_BEST = 40  # more lines could not be followed
 ABSENT = -0.24  # where a line passes an axis whose parameter its trial did not have
 BANDED = 3  # trials or more have a band
 
@@ -62,7 +59,7 @@ class Ranges:
 
 
 def has_bands(data: StudyData) -> bool:
-    """Whether the best tenth is enough trials to say where they lie."""
+    """Whether the best tenth holds enough trials to show where they lie."""
     return round(BEST_SHARE * len(data.ranked())) >= BANDED
 
 
@@ -90,8 +87,8 @@ def plot_parallel(
 ) -> Axes:
     """Every trial as a line through its parameters to its objective; the best tenth stands out.
 
-    Of many trials the best forty do, and of more than 400 ordinary ones an even choice is drawn.
-    The line of a trial that did not have a parameter passes below that parameter's axis.
+    At most forty stand out, and of more than 400 others an even selection is drawn.  The line of a
+    trial without a parameter passes below that parameter's axis.
     """
     ax = new_axes(ax)
     shown = ranges_of(data, result, objective)

@@ -114,7 +114,7 @@ def colour_of(name: str) -> str:
 
 
 def in_house_style(plot: Callable[P, T]) -> Callable[P, T]:
-    """Draw in the house style whatever the caller's own settings are, and leave those alone."""
+    """Draw in the house style whatever the caller's settings are, and leave these unchanged."""
 
     @functools.wraps(plot)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -142,7 +142,7 @@ def house_style() -> Iterator[None]:
 
 
 def new_axes(ax: Axes | None) -> Axes:
-    """The axes to draw on: the caller's, or those of a new figure on paper."""
+    """The axes to draw on: the caller's, or those of a new figure."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt
@@ -177,7 +177,7 @@ def label_of(objective: str) -> str:
 
 
 def shortened(text: Any, width: int = 24) -> str:
-    """A label that fits its place: the beginning, and an ellipsis where something is cut."""
+    """A label cut to fit its place, with an ellipsis."""
     line = " ".join(printable(text).split())
     return line if len(line) <= width else line[: width - 1] + "…"
 

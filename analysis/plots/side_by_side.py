@@ -43,7 +43,7 @@ MAX_BARS = 10
 def plot_importances_beside(
     found: Mapping[str, Importances | None], ax: Axes | None = None
 ) -> Axes:
-    """Bars of the main effects, one a study and parameter, with their 95 % intervals."""
+    """Bars of the main effects, one per study and parameter, with their 95 % intervals."""
     ax = new_axes(ax)
     shown = {label: {p.name: p for p in r.parameters} if r else {} for label, r in found.items()}
     strength = {n: p.importance for ps in shown.values() for n, p in ps.items()}
@@ -94,7 +94,7 @@ def plot_scores_beside(
 def plot_progress_beside(
     studies: Mapping[str, StudyData], objective: str, ax: Axes | None = None
 ) -> Axes:
-    """The best value known after so many finished trials: a line a study, a dot an improvement."""
+    """The best value after so many finished trials: a line per study, a dot per improvement."""
     ax = new_axes(ax)
     for place, (label, study) in enumerate(studies.items()):
         y = np.array([study.value(t, objective) for t in study.complete], dtype=float)

@@ -1,7 +1,7 @@
 """Figures of a study: a result in, `Axes` out.
 
-Nothing is computed here that a reader might want as a number: that stands in `analysis.studies`,
-`analysis.importance` and `analysis.comparison`.  Every function takes `ax` and returns it; without
+Numbers that a reader might want are computed in `analysis.studies`, `analysis.importance` and
+`analysis.comparison`, not here.  Every function takes `ax` and returns it; without
 one it makes a figure of its own.
 """
 
@@ -102,7 +102,7 @@ def _importance_handles(result: Importances, pairs: bool) -> list[Any]:
 
 @in_house_style
 def plot_history(data: StudyData, ax: Axes | None = None, objective: str | None = None) -> Axes:
-    """Every trial's value in the order of their numbers, and the best so far."""
+    """Every trial's value by trial number, and the best so far."""
     ax = new_axes(ax)
     index = data.index_of(objective)
     trials = [t for t in data.complete if np.isfinite(t.values[index])]
@@ -125,9 +125,9 @@ def plot_history(data: StudyData, ax: Axes | None = None, objective: str | None 
 
 
 def _pruned(ax: Axes, data: StudyData) -> list[float]:
-    """Crosses at the last reports of the pruned trials, which it returns.
+    """Draw crosses at the last reports of the pruned trials, and return these.
 
-    Several objectives have no reports.
+    With several objectives there are no reports.
     """
     pruned = [t for t in data.frozen_trials if t.state == TrialState.PRUNED]
     last = {
@@ -171,7 +171,7 @@ def plot_slices(
     objective: str | None = None,
     result: Importances | None = None,
 ) -> list[Axes]:
-    """`plot_slice` for every parameter that varied, most important first where that is known."""
+    """`plot_slice` for every parameter that varied, the most important first if that is known."""
     names = varied_parameters(data, result)
     effects = {m.name: m for m in result.marginals} if result is not None else {}
     axes = marks.small_multiples(len(names)) if axes is None else axes
@@ -192,7 +192,7 @@ def plot_score_by_level(
     """
     shown = slice_of(data, parameter, objective)
     if not shown.levels:
-        raise ValueError(f"{parameter} has no levels: draw it with plot_slice")
+        raise ValueError(f"{parameter} is continuous: use plot_slice")
     ax = new_axes(ax)
     groups = [
         Group(str(level), shown.y[shown.x == i], TRIAL) for i, level in enumerate(shown.levels)
@@ -280,7 +280,7 @@ def plot_example_scores(scores: Mapping[str, Array], metric: str, ax: Axes | Non
 
 @in_house_style
 def plot_learning_curves(data: StudyData, ax: Axes | None = None) -> Axes:
-    """What every trial reported while it trained; pruned ones are grey and end in a cross."""
+    """What every trial reported during training; pruned ones are grey and end in a cross."""
     ax = new_axes(ax)
     best = [data.best_trial] if data.best_trial is not None else []
     trials = [t for t in data.frozen_trials if t.intermediate_values]
@@ -301,7 +301,7 @@ def plot_learning_curves(data: StudyData, ax: Axes | None = None) -> Axes:
 
 @in_house_style
 def plot_training_losses(data: StudyData, ax: Axes | None = None) -> Axes:
-    """Every trained model's training loss; a distilled one's holds its teacher's part."""
+    """Every trained model's training loss; a distilled one's includes its teacher's term."""
     ax = new_axes(ax)
     known = {
         (row.role, row.trial_number, row.name): curve
@@ -322,7 +322,7 @@ def plot_training_losses(data: StudyData, ax: Axes | None = None) -> Axes:
 
 
 def _curve(points: Any) -> Array | None:
-    """Steps and losses (N, 2) as they were stored; None where that is no curve."""
+    """Steps and losses (N, 2) as stored; None where they are not a curve."""
     try:
         curve = np.array(points, dtype=float)
     except (ValueError, TypeError):
@@ -332,7 +332,7 @@ def _curve(points: Any) -> Array | None:
 
 @in_house_style
 def plot_weight_curve(data: StudyData, found: Distillation, ax: Axes | None = None) -> Axes:
-    """The objective over the teacher's weight: every trial, and the mean of each bin of weights."""
+    """The objective over the teacher's weight: every trial, and the mean in each bin of weights."""
     ax = plot_slice(data, WEIGHT, ax)
     for part in found.curve:
         ax.plot([part.low, part.high], [part.mean, part.mean], color=INK, lw=1.6, marker="|")
@@ -357,7 +357,7 @@ def plot_pareto(data: StudyData, ax: Axes | None = None) -> Axes:
     best.sort(key=lambda t: t.values)
     if best:
         x, y = (np.array([t.values[i] for t in best]) for i in (0, 1))
-        marks.front(ax, x, y, [t.number for t in best], "not beaten in every objective")
+        marks.front(ax, x, y, [t.number for t in best], "not beaten in all objectives")
     one, two = (shortened(label_of(name)) for name in data.objectives[:2])
     ax.set(xlabel=one, ylabel=two)
     legend_above(ax)

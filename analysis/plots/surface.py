@@ -1,6 +1,6 @@
 """Two parameters against the objective: shades of the mean, the trials, and lines of equal product.
 
-Over alpha and learning rate it shows at a glance what the shares cannot: whether the two act alone,
+Over alpha and learning rate it shows at a glance what shares cannot: whether the two act separately
 or through learning rate · alpha / rank.
 """
 
@@ -42,10 +42,10 @@ PRODUCTS = 0.5  # decades between lines of equal product
 def plot_surface(
     surface: Surface, data: StudyData, ax: Axes | None = None, objective: str | None = None
 ) -> Axes:
-    """The mean objective over two parameters, the stronger the better; each dot is a sampled trial.
+    """The mean objective over two parameters, better where darker; each dot is a sampled trial.
 
-    Over alpha and learning rate dashed lines join equal learning rate · alpha / rank, at the middle
-    of the trials' ranks: where they run along the shades, the product is what acts.
+    Over alpha and learning rate dashed lines join equal learning rate · alpha / rank, at the median
+    rank of the trials: if they follow the shades, the product is what matters.
     """
     ax = new_axes(ax)
     x, y = (_places(values) for values in surface.values)

@@ -1,4 +1,4 @@
-"""What a study can be asked about: its objectives, and every number stored with its trials."""
+"""What a study can explain: its objectives, and every number stored with its trials."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO_TARGETS = ("seed", "attempt", "retry_of", "enqueued")  # numbers of the bookk
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be explained: a value for each of N trials, and which way is better.
+    """The number to explain: a value for each of N trials, and which way is better.
 
     `trials` are the COMPLETE ones whose points nobody chose by hand, `values` may be NaN;
     `pruned_trials` are the PRUNED ones, where they report this very number.
@@ -110,7 +110,7 @@ def direction_of(name: str) -> str:
 
 
 def sampler_of(data: StudyData) -> str | None:
-    """Which sampler chose the points: as recorded, or as its traces tell; None if unknown."""
+    """Which sampler chose the points: as recorded, or by its traces; None if unknown."""
     if data.spec is not None:
         return str(data.spec.get("search", {}).get("sampler", "")) or None
     traces = {

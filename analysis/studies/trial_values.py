@@ -1,7 +1,4 @@
-"""What one trial says of itself, and which trials count with which value.
-
-Trials may be enqueued, pruned, infinite or bad; each treatment is stated here once.
-"""
+"""Facts of one trial, and the value with which each trial counts: pruned, infinite and bad ones."""
 
 from __future__ import annotations
 
@@ -58,8 +55,8 @@ def with_pruned(
     """Return the points and finite values to analyse, and how many values were not finite.
 
     `last` takes a pruned trial's last report for its value, `worst` the worst finished value,
-    `drop` leaves it out.  None is right: early reports are not final values, and what pruning
-    leaves is a biased sample; see how much the answer depends on it.
+    `drop` leaves it out.  None of these is right: early reports are not final values, and pruning
+    biases the sample; check how much the answer depends on the choice.
     """
     if policy == "drop" or not pruned:
         every, target = list(points), values
