@@ -30,7 +30,7 @@ MARKDOWN = re.compile(r"([\\*\[\]<|])")
 NOTEBOOK = (  # a notebook aligns every cell to the right
     "<style>.optuna-study td, .optuna-study th, .optuna-study caption { text-align: left }"
     " .optuna-study .number { text-align: right }"
-    " .optuna-study .marked { font-weight: 600 }</style>"
+    " .optuna-study .marked, .optuna-study .strong { font-weight: 600 }</style>"
 )
 
 
@@ -60,7 +60,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a header row; the rows named in `marked` stand out.
+    """A table with a header row; the rows named in `marked` stand out, on a page by `emphasis`:
+    "marked" colours them as the best, "strong" writes them bold.
 
     `choices` names the column by whose few values the rows can be filtered; None for no filter.
     Where rows are trials, `keys` holds what the marks of the figures call each of them.
@@ -73,6 +74,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     sortable: bool = False
     marked: frozenset[int] = frozenset()
+    emphasis: str = "marked"
     choices: str | None = None
     keys: tuple[str, ...] = ()
     details: frozenset[str] = frozenset()
@@ -108,18 +110,23 @@ class Table:
         return tuple(max(map(len, column)) for column in columns)
 
     @property
+    def gap(self) -> int:
+        """How many spaces stand between two columns: fewer where they would not fit."""
+        return GAP if sum(self.widths) + GAP * (len(self.columns) - 1) <= WIDTH else 1
+
+    @property
     def width(self) -> int:
         """How many characters a line needs."""
-        return sum(self.widths) + GAP * (len(self.columns) - 1)
+        return sum(self.widths) + self.gap * (len(self.columns) - 1)
 
-    def blocks(self, width: int = WIDTH) -> Iterator[Table]:
-        """Yield tables no wider than `width`, where every column but the first holds numbers."""
-        if self.width <= width or self.numeric != frozenset(range(1, len(self.columns))):
+    def blocks(self) -> Iterator[Table]:
+        """Yield tables that fit a terminal, where every column but the first holds numbers."""
+        if self.width <= WIDTH or self.numeric != frozenset(range(1, len(self.columns))):
             yield self
             return
         places = [0]
         for i in range(1, len(self.columns)):
-            if len(places) > 1 and sum(self.widths[p] + GAP for p in (*places, i)) - GAP > width:
+            if len(places) > 1 and self._of([*places, i]).width > WIDTH:
                 yield self._of(places)
                 places = [0]
             places.append(i)
@@ -257,7 +264,7 @@ def _text_lines(part: Part) -> Iterator[str]:
         yield from [part.caption] if part.caption else []
         table = part.brief
         for row in (table.columns, *table.lines):
-            yield (" " * GAP).join(_aligned(table, row)).rstrip()
+            yield (" " * table.gap).join(_aligned(table, row)).rstrip()
 
 
 def _aligned(table: Table, row: Sequence[str]) -> Iterator[str]:
@@ -308,7 +315,7 @@ def _table_html(table: Table) -> str:
 
 
 def _row_html(table: Table, place: int) -> str:
-    attributes = ' class="marked"' if place in table.marked else ""
+    attributes = f' class="{table.emphasis}"' if place in table.marked else ""
     if table.keys:
         attributes += f' data-row="{html.escape(table.keys[place])}"'
     cells = []
@@ -389,7 +396,7 @@ def _table_rich(table: Table) -> RichTable:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    made = RichTable(box=None, pad_edge=False, padding=(0, GAP // 2))
+    made = RichTable(box=None, pad_edge=False, padding=(0, table.gap, 0, 0))
     for i, name in enumerate(table.columns):
         justify: Any = "right" if i in table.numeric else "left"
         made.add_column(Text(printable(name)), overflow="fold", justify=justify)

@@ -213,7 +213,7 @@ def _print_gaming(
         outputs = {"base": written(base, references, rng)}
         outputs["adapter"] = written(adapter, references, rng)
         found = examine(outputs, [" ".join(t) for t in references], resamples=1000, seed=run)
-        gains.append(found.looks["adapter"].rouge1 - found.looks["base"].rouge1)
+        gains.append(found.features["adapter"].rouge1 - found.features["base"].rouge1)
         flagged += bool(found.flagged)
         for verdict in found.flagged:
             for symptom in verdict.symptoms:

@@ -26,8 +26,8 @@ from study.metrics import METRICS
 
 if TYPE_CHECKING:
     from analysis.comparison.adapters import Adapters, SeedNoise
-    from analysis.comparison.compared_models import Model
-    from analysis.comparison.output_features import Look
+    from analysis.comparison.compared_models import ComparedModel
+    from analysis.comparison.output_features import OutputFeatures
 
 STAR = "*"
 NO_FLAG = (
@@ -147,16 +147,16 @@ def _full_rows(found: Adapters, metric: str) -> Iterator[tuple[Cell, ...]]:
         )
 
 
-def looks_table(found: Adapters) -> Table:
+def features_table(found: Adapters) -> Table:
     """What the outputs look like beside their scores; the references last."""
     assert found.examined is not None
     reasons = {v.adapter: v.words for v in found.examined.verdicts}
     labels = {model.name: _name(model) for model in (found.base, *found.adapters)}
     rows = [
-        (labels[name], *_look(look), Cell(reasons.get(name, "")))
-        for name, look in found.examined.looks.items()
+        (labels[name], *_features(features), Cell(reasons.get(name, "")))
+        for name, features in found.examined.features.items()
     ]
-    rows.append((Cell("references"), *_look(found.examined.references), Cell("")))
+    rows.append((Cell("references"), *_features(found.examined.references), Cell("")))
     columns = (
         *("model", "ROUGE-1", "ROUGE-2", "words per output", "relative to references"),
         *("repeated bigrams", "effective words", "empty", "flag"),
@@ -164,15 +164,15 @@ def looks_table(found: Adapters) -> Table:
     return Table("Features of the outputs", columns, tuple(rows))
 
 
-def _look(look: Look) -> tuple[Cell, ...]:
+def _features(features: OutputFeatures) -> tuple[Cell, ...]:
     return (
-        cell(look.rouge1),
-        cell(look.rouge2),
-        cell(look.words),
-        cell(look.length_ratio, percent),
-        cell(look.repeats, percent),
-        cell(look.vocabulary),
-        cell(look.empty),
+        cell(features.rouge1),
+        cell(features.rouge2),
+        cell(features.words),
+        cell(features.length_ratio, percent),
+        cell(features.repeats, percent),
+        cell(features.vocabulary),
+        cell(features.empty),
     )
 
 
@@ -193,7 +193,7 @@ def noise_table(found: Adapters) -> Table:
     return Table("What the seed alone does", columns, rows)
 
 
-def _name(model: Model) -> Cell:
+def _name(model: ComparedModel) -> Cell:
     """A model's name, which does not break where a table is narrow."""
     return Cell(model.label.replace(" ", "\u00a0"))
 
@@ -204,7 +204,7 @@ def _name(model: Model) -> Cell:
 def adapters_json(found: Adapters) -> dict[str, Any]:
     """The document that `optuna-study compare TARGET --json` prints."""
 
-    def twins(model: Model) -> list[str]:
+    def twins(model: ComparedModel) -> list[str]:
         same = (m.name for m in found.adapters if model.twins and m.twins == model.twins)
         return [name for name in same if name != model.name]
 
@@ -226,7 +226,7 @@ def adapters_json(found: Adapters) -> dict[str, Any]:
     }
     if found.examined is not None:
         document["gaming"] = {
-            "looks": {**found.examined.looks, "references": found.examined.references},
+            "looks": {**found.examined.features, "references": found.examined.references},
             "verdicts": [
                 {
                     "adapter": v.adapter,

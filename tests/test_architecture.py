@@ -16,6 +16,7 @@ ORDER = ("search_spaces", "study", "analysis", "reports", "optuna_study")
 HEAVY = ("torch", "transformers", "peft", "datasets", "tokenizers")
 OF_STUDY_FOR_ANALYSIS = (
     "study.errors",
+    "study.store.folders",
     "study.freed_memory",
     "study.spec.hyperparameters",
     "study.metrics",

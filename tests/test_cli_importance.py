@@ -69,13 +69,13 @@ def test_the_table_fits_the_terminal_and_shows_the_evidence(type_: Type, run: Pa
     assert max(map(len, ran.out.splitlines())) <= 80
     for text in (
         "where does the variance of bleu",
-        "reliable",
+        "Reliable: functional ANOVA",
         "beyond chance",
         "left out",
         "worst value",
         "50 complete, 8 pruned",
         "random",
-        "could be uniform",
+        "uniform: largest distance",
         "stability",
         "learning_rate · alpha / ",
         "target_modules is left out",

@@ -1,9 +1,9 @@
-"""The base against every adapter of a study: all metrics, paired, corrected for being many.
+"""The base against every adapter of a study, by all metrics, as one family of tests.
 
-Each adapter is held against the untrained base on the same examples: the difference of the corpus
-scores, its bootstrap interval, and a p-value that Holm's method corrects over adapters × metrics.
-Where adapters were chosen for their scores, the family is all that they were chosen from.  Adapters
-of one configuration that differ in their seed alone show what the seed alone does.
+Each adapter is compared with the untrained base on the same examples, and Holm's method corrects
+the p-values over adapters × metrics.  Where adapters were chosen by their scores, the family is
+everything that they were chosen from.  Adapters that differ in their seed alone show what the seed
+does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.comparison.bootstrap import RESAMPLES, Interval
-from analysis.comparison.compared_models import BASE, Model, compared_models, evaluated
+from analysis.comparison.compared_models import BASE, ComparedModel, compared_models, evaluated
 from analysis.comparison.contrast import Contrast, Resampled, Score, comparable, corrected
 from analysis.comparison.gaming import Examined, examine
 from analysis.display import own_names
@@ -56,8 +56,8 @@ class Adapters:
     split: str
     n_examples: int
     metrics: tuple[str, ...]
-    base: Model
-    adapters: tuple[Model, ...]
+    base: ComparedModel
+    adapters: tuple[ComparedModel, ...]
     scores: Mapping[tuple[str, str], Score] = field(repr=False)  # (model, metric)
     contrasts: tuple[Contrast, ...] = field(repr=False)
     noise: tuple[SeedNoise, ...] = field(repr=False)
@@ -202,7 +202,7 @@ def _statistics(data: StudyData, row: EvaluationRow, metric: str) -> Statistics:
 # ---------------------------------------------------------------- seeds and outputs
 
 
-def _noise(models: Sequence[Model], resampled: Resampled) -> list[SeedNoise]:
+def _noise(models: Sequence[ComparedModel], resampled: Resampled) -> list[SeedNoise]:
     """Of each configuration that was trained with several seeds, the two that differ most."""
     scores, found = resampled.scores, []
     for letter in sorted({model.twins for model in models} - {""}):
@@ -223,7 +223,7 @@ def _noise(models: Sequence[Model], resampled: Resampled) -> list[SeedNoise]:
 
 def _examined(
     data: StudyData,
-    models: Sequence[Model],
+    models: Sequence[ComparedModel],
     rows: Mapping[Who, EvaluationRow],
     split: str,
     contrasts: Sequence[Contrast],

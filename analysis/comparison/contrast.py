@@ -124,10 +124,9 @@ class Contrast(Displayed):
 
 
 class Resampled:
-    """M models scored by one metric on the same N examples and on R resamples of these.
+    """M models scored on the same N examples, by one metric or several, and on R resamples.
 
-    Raises ValueError where metric, signature or number of examples differ: such scores are not
-    comparable.
+    Raises ValueError where the models were not scored on the same number of examples.
     """
 
     def __init__(
@@ -139,13 +138,6 @@ class Resampled:
         resamples: int = RESAMPLES,
         seed: int = 0,
     ) -> None:
-        first = statistics[0]
-        for other in statistics[1:]:
-            if (first.metric, first.signature) != (other.metric, other.signature):
-                raise ValueError(
-                    f"scores are comparable under one signature only: {first.metric} "
-                    f"({first.signature}) and {other.metric} ({other.signature})"
-                )
         self._statistics, self._seed = statistics, seed
         self._drawn = resampled_scores(statistics, resamples, seed)  # (M, R)
         self.scores = tuple(
@@ -164,10 +156,17 @@ class Resampled:
     def contrasts(self, pairs: Sequence[tuple[int, int]], family: int = 0) -> list[Contrast]:
         """Test pairs of models, given by their places; the p-values are not corrected yet.
 
-        `family` is how many tests they will be corrected for, if these are not all.
+        `family` is how many tests they will be corrected for, if these are not all.  Raises
+        ValueError where metric or signature of a pair differ: such scores are not comparable.
         """
         exchanges = exchanges_for(max(family, len(pairs)))
         tested = [(self._statistics[a], self._statistics[b]) for a, b in pairs]
+        for a_scored, b_scored in tested:
+            if (a_scored.metric, a_scored.signature) != (b_scored.metric, b_scored.signature):
+                raise ValueError(
+                    f"scores are comparable under one signature only: {a_scored.metric} "
+                    f"({a_scored.signature}) and {b_scored.metric} ({b_scored.signature})"
+                )
         p_values = exchange_p_values(tested, exchanges, self._seed)
         return [
             Contrast(

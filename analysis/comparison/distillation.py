@@ -1,9 +1,9 @@
 """Did learning from a teacher beat plain training, and how does its weight a bend the score?
 
-The two baselines `default` and `plain` are one training but for the teacher: same seed, same
-batches.  Their paired difference is what distillation did there.  Over the search it is asked by
-the weight: trials sorted into bins of a, each bin's mean with a bootstrap interval, since a random
-trial differs from its neighbours in everything else too.
+The baselines `default` and `plain` differ only in the teacher: same seed, same batches.  Their
+paired difference is the effect of distillation there.  Over the search, trials are sorted into bins
+of the weight a, and each bin has the mean of its trials with a bootstrap interval, since random
+trials differ in everything else too.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class WeightBin:
 
 @dataclass(frozen=True)
 class Distillation:
-    """What the study says about its teacher; what it does not say is None or empty."""
+    """What the study shows of its teacher; None or empty where it shows nothing."""
 
     objective: str
     direction: str
@@ -66,21 +66,14 @@ class Distillation:
 
 def distillation_of(data: StudyData, seed: int = 0) -> Distillation | None:
     """Return what is known about the teacher; None where the study has none."""
-    if not _has_teacher(data):
+    if "plain" not in data.baselines and not (data.spec or {}).get("distillation"):
         return None
-    curve = _bins(*_points(data), data.direction, seed)
-    return Distillation(data.objective, data.direction, _against_plain(data, seed), curve)
-
-
-def _has_teacher(data: StudyData) -> bool:
-    return "plain" in data.baselines or bool((data.spec or {}).get("distillation"))
-
-
-def _against_plain(data: StudyData, seed: int) -> Contrast | None:
     try:
-        return compare_trials(data, "default", "plain", seed=seed)
+        against_plain = compare_trials(data, "default", "plain", seed=seed)
     except (LookupError, ValueError):
-        return None
+        against_plain = None
+    curve = _bins(*_points(data), data.direction, seed)
+    return Distillation(data.objective, data.direction, against_plain, curve)
 
 
 def _points(data: StudyData) -> tuple[Array, Array]:

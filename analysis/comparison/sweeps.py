@@ -1,4 +1,4 @@
-"""A sweep: one parameter at few levels, each trial a row, and which of them learnt anything."""
+"""A sweep: a search over a few values of one parameter, and which of the trials learnt anything."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_ROWS = 12
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One level: its scores on dev, and whether it is better than having learnt nothing."""
+    """One level: its scores on dev, and its test against what learns nothing."""
 
     name: str
     value: Any  # of the parameter; None for the untrained base

@@ -18,7 +18,7 @@ from analysis.comparison.contrast import (
     corrected,
 )
 from analysis.parallel import each
-from study.metrics import Array
+from study.metrics import Array, Statistics
 
 if TYPE_CHECKING:
     from analysis.studies.study_data import StudyData, Who
@@ -71,7 +71,7 @@ def against_baselines(
     Empty where there is nothing to compare.
     """
     name = metric or headline_metric(data)
-    return corrected(_against_baselines(data, name, split, {}, 0, seed)) if name else []
+    return corrected(_against_baselines(data, [name], split, {}, 0, seed)) if name else []
 
 
 def best_against_baselines(
@@ -82,42 +82,53 @@ def best_against_baselines(
     `known` are tests made already, as of all adapters against the base: what they answer is taken
     from them.  The others are one family, corrected together.
     """
-    by_question = {c.question: c for c in known}
-    pairs = [(metric, split) for metric in data.metrics for split in data.splits]
-    family = len(pairs) * len(data.baselines)
+    answered = {c.question: c for c in known}
+    family = len(data.metrics) * len(data.splits) * len(data.baselines)
 
-    def tested(pair: tuple[str, str]) -> list[Contrast]:
-        return _against_baselines(data, *pair, by_question, family, seed)
+    def tested(split: str) -> list[Contrast]:
+        return _against_baselines(data, data.metrics, split, answered, family, seed)
 
-    found = list(chain(*each(tested, pairs)))
-    new = iter(corrected([c for c in found if c.question not in by_question]))
-    return [by_question.get(c.question) or next(new) for c in found]
+    found = list(chain(*each(tested, data.splits)))
+    new = iter(corrected([c for c in found if c.question not in answered]))
+    found = [answered.get(c.question) or next(new) for c in found]
+    return sorted(found, key=lambda c: data.metrics.index(c.metric))
 
 
 def _against_baselines(
     data: StudyData,
-    metric: str,
+    metrics: Sequence[str],
     split: str,
     known: Mapping[Question, Contrast],
     family: int,
     seed: int,
 ) -> list[Contrast]:
-    """The best trial against the baselines that were scored alike; only new tests are computed."""
+    """The best trial against the baselines that were scored alike; only new tests are computed.
+
+    What was scored on as many examples is resampled together: that takes most of the time.
+    """
     best = label_of_model(data, "best")
-    statistics = {}
-    for who in ("best", *data.baselines):
-        with suppress(LookupError):  # another study's metric, or a baseline of another split
-            statistics[label_of_model(data, who)] = data.statistics(who, metric, split)
-    if best not in statistics:
-        return []
-    alike = [b for b in statistics if b != best and comparable([statistics[best], statistics[b]])]
-    answered = {b: known[q] for b in alike if (q := (best, b, metric, split)) in known}
-    if new := [b for b in alike if b not in answered]:
-        names = [best, *new]
-        models = Resampled(names, [statistics[name] for name in names], split, seed=seed)
-        contrasts = models.contrasts([(0, place) for place in range(1, len(names))], family)
-        answered |= {c.b.name: c for c in contrasts}
-    return [answered[baseline] for baseline in alike]
+    questions: list[Question] = []
+    pairs_by_size: dict[int, list[tuple[Statistics, str, Statistics]]] = {}
+    for metric in metrics:
+        scored = {}
+        for who in ("best", *data.baselines):
+            with suppress(LookupError):  # another study's metric, or a baseline of another split
+                scored[label_of_model(data, who)] = data.statistics(who, metric, split)
+        if (own := scored.pop(best, None)) is None:
+            continue
+        for baseline, other in scored.items():
+            if comparable([own, other]):
+                questions.append((best, baseline, metric, split))
+                if questions[-1] not in known:
+                    pairs_by_size.setdefault(len(own.values), []).append((own, baseline, other))
+    found = dict(known)
+    for pairs in pairs_by_size.values():
+        names = [name for _, baseline, _ in pairs for name in (best, baseline)]
+        statistics = [s for own, _, other in pairs for s in (own, other)]
+        models = Resampled(names, statistics, split, seed=seed)
+        contrasts = models.contrasts([(2 * i, 2 * i + 1) for i in range(len(pairs))], family)
+        found |= {c.question: c for c in contrasts}
+    return [found[question] for question in questions]
 
 
 def model_scores(data: StudyData, metric: str | None = None, *, seed: int = 0) -> list[Score]:

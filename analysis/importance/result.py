@@ -181,6 +181,7 @@ class Importances(Displayed):
             ("parameter", "share", "95 % interval", "chance", "verdict"),
             tuple(rows),
             marked=frozenset(i for i, p in enumerate(self.parameters) if p.significant),
+            emphasis="strong",
         )
 
     def policy_parts(self) -> tuple[Part, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.comparison.adapters import Adapters
-from analysis.comparison.compared_models import Model
+from analysis.comparison.compared_models import ComparedModel
 from analysis.comparison.confirmation import Confirmation
 from analysis.plots.palette import (
     BEST,
@@ -111,7 +111,7 @@ def _names(found: Adapters) -> list[str]:
     ]
 
 
-def _colour(found: Adapters, model: Model, best: str) -> str:
+def _colour(found: Adapters, model: ComparedModel, best: str) -> str:
     """A baseline's own colour; the best's; that of a flag; otherwise a trial's."""
     if not isinstance(model.who, int):
         return colour_of(model.name)

@@ -63,7 +63,15 @@ def trials_of_all(studies: Mapping[str, StudyData]) -> Table | None:
     if not rows:
         return None
     best = frozenset(marked)
-    return Table("All trials", ("study", *columns), tuple(rows), True, best, "study", tuple(keys))
+    return Table(
+        "All trials",
+        ("study", *columns),
+        tuple(rows),
+        sortable=True,
+        marked=best,
+        choices="study",
+        keys=tuple(keys),
+    )
 
 
 def _attribute(name: str, values: list[Any]) -> tuple[str, list[Any]]:

@@ -14,9 +14,9 @@ from analysis.plots.adapter_figures import (
 from analysis.wording import number
 from reports.comparison_document import (
     cautions,
+    features_table,
     flags,
     full_table,
-    looks_table,
     noise_table,
     overview_table,
 )
@@ -38,7 +38,7 @@ def adapters_section(results: Results) -> Section | None:
         *([Prose(notes)] if notes else []),
         overview_table(found),
         Figures(tuple(_figures(found, name))),
-        *([looks_table(found)] if found.examined is not None else []),
+        *([features_table(found)] if found.examined is not None else []),
         *([noise_table(found)] if found.noise else []),
         full_table(found, found.metrics),
     )

@@ -70,7 +70,7 @@ def confirmation_document(found: Confirmation, method: str = "lora") -> Document
     )
     columns = ("model", "mean", "sd", "seeds", "winner's gain", "95 % interval", "p")
     caption = f"{METRICS[found.metric].label} on the test examples"
-    table = Table(caption, columns, rows, marked=frozenset({0}))
+    table = Table(caption, columns, rows, marked=frozenset({0}), emphasis="strong")
     return Document("", (Prose((*verdict(found, method), *cost(found))), table))
 
 

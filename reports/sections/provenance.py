@@ -109,6 +109,7 @@ def _analysis(results: Results) -> dict[str, str]:
         facts["importances"] = results.importance.method
     if results.comparisons:
         facts["intervals of scores"] = f"paired bootstrap, {RESAMPLES} resamples"
+        facts["p-values of differences"] = "approximate randomisation, Holm's correction"
     return facts | {name: _version(name) for name in PAGE_PACKAGES}
 
 

@@ -80,9 +80,9 @@ def test_every_table_is_a_file_with_its_numbers_in_full(page: Page, tmp_path: Pa
     assert len(set(made)) == len(made) == len(list(page.tables()))
     duel = next(p for p in made if "against-the-others" in p.name)
     heading, row = csv.reader(duel.read_text(encoding="utf-8").splitlines())
-    assert heading[:2] == ["against", "metric"]
+    assert heading[:2] == ["metric", "examples"]
     shown = _table(page, "The best of petroleum (before) against").rows[0]
-    assert float(row[4]) == shown[4].key != shown[4].text
+    assert float(row[6]) == shown[6].key != shown[6].text
 
 
 def test_equal_captions_do_not_overwrite_each_other(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-from analysis.comparison.side_by_side import plot_scores_beside
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure as Canvas
 from optuna.distributions import (
@@ -20,6 +19,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from analysis import StudyData, load
+from analysis.plots.side_by_side import plot_scores_beside
 from reports.build import page_of, report_page
 from reports.page.figures import svg
 from reports.page.model import Figure, Page
