@@ -344,14 +344,14 @@ def test_a_csv_range_of_integers_is_one(tmp_path: Path) -> None:
             CSV,
             {"lr": FloatDistribution(1, 2)},
             "f1",
-            "line 2: lr: 1e-4 lies outside; allowed: 1 to 2",
+            "line 2: lr: 1e-4 is out of range; allowed: 1 to 2",
         ),
-        (CSV, {"alpha": {"choices": [8]}}, "f1", "line 3: alpha: '16' is none of its choices: 8"),
+        (CSV, {"alpha": {"choices": [8]}}, "f1", "line 3: alpha: '16' is not a choice; allowed: 8"),
         (CSV, CSV_SPACE, "note", "line 2: note: 'a' is not a number"),
         (CSV, "no-such-space", "f1", "neither a shipped space"),
         (CSV, {"lr": {"low": 1}}, "f1", "space, lr"),
-        ("", CSV_SPACE, "f1", "holds no results"),
-        ("alpha,lr,f1\n", CSV_SPACE, "f1", "holds no results"),
+        ("", CSV_SPACE, "f1", "contains no results"),
+        ("alpha,lr,f1\n", CSV_SPACE, "f1", "contains no results"),
     ],
 )
 def test_a_wrong_csv_file_is_one_clear_problem(
