@@ -16,13 +16,13 @@ from analysis.comparison.within_study import (
     headline_metric,
     scores_in,
 )
+from analysis.importance.answers import fits_of
 from analysis.importance.compute import Importances
 from analysis.importance.confounding import Confounding
-from analysis.importance.question import fits_of
-from analysis.importance.surfaces import Surface
 from analysis.next_study.proposal import Proposal, propose
 from analysis.plots.trade_offs import TradeOff, trade_offs
 from analysis.studies.load import StudyData, capacity_of, confounding_of, importances_of, surface_of
+from analysis.surrogates.fits import Surface
 from study.errors import InputError
 from study.metrics import Array
 

@@ -1,10 +1,10 @@
-"""What α, rank and learning rate do together, and which single number says it best.
+"""The joint effect of α, rank and learning rate, and which single number explains it best.
 
 LoRA adds (α / r) · B A to a weight, and under Adam a step of B A has the size learning rate · α / r
 whatever the gradient's, so the three parameters act largely through one product.  A share of "α"
 then depends on how widely each was searched: with the learning rate confined α carries the
 variance, with the learning rate wide it is the other way round.  Here the joint effect of the three
-is set beside each of them and each product of them, as alternative coordinates: how much of the
+is compared with each of them and each product of them, as alternative coordinates: how much of the
 joint effect does one column explain?
 
 rsLoRA's scale is α / √r (Kalajdzievski 2023).

@@ -1,4 +1,4 @@
-"""What an importance analysis returns: numbers and words, nothing that computes."""
+"""The result of an importance analysis: numbers, and the document that shows them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STATES = ("complete", "pruned", "failed")
 class ParameterImportance:
     """One main effect: its share, 95 % interval, chance line and verdict.
 
-    `null` is the share that 95 of 100 parameters of no effect stay below on these trials;
+    `null` is the share that 95 of 100 parameters without effect stay below on these trials;
     `significant` means beyond it, by a test that is adjusted for the number of parameters.
     """
 
@@ -78,7 +78,7 @@ class Marginal:
 
 @dataclass(frozen=True, repr=False)
 class Importances(Displayed):
-    """A study's importances and what they rest on.
+    """A study's importances and what they are based on.
 
     Shares are of the surrogate's variance over the unit cube, noise included.  `noise` is the
     noise's share of it; None for a forest, whose fully grown trees hold the noise in their effects.

@@ -95,9 +95,9 @@ def importance(
 ) -> None:
     """Show what mattered, and how sure that is."""
     from analysis.parallel import every_core
-    from reports.importance_document import Question
+    from reports.importance_document import answered, question_of
 
-    asked = Question(
+    whole = question_of(
         question=question,
         objective=objective,
         direction=direction,
@@ -105,13 +105,13 @@ def importance(
         surrogate=surrogate,
         evaluator=evaluator,
         pruned=pruned,
-        subset=tuple(subset or ()),
+        subset=tuple(tuple(names.replace(" ", "").split(",")) for names in subset or ()),
         resamples=resamples,
         seed=seed,
     )
     data = load(target, study_name, space, objective, direction)
     with progress_bar("what mattered") as progress, every_core():
-        numbers, document = asked.answer(data, progress)
+        numbers, document = answered(whole, data, progress)
     if as_json:
         print_json(numbers)
         return
@@ -147,11 +147,11 @@ def report(
     from analysis.parallel import every_core
     from analysis.plots.palette import printable
     from reports.build import report_page
-    from reports.importance_document import Question
+    from reports.importance_document import question_of
     from reports.page.files import check_format, save_figures, save_tables
     from reports.page.render import render, write
 
-    Question(surrogate=surrogate)  # refused before anything is read
+    question_of(surrogate=surrogate)  # refused before anything is read
     check_format(format_)
     named = _named(targets, study_name or [])
     studies = [load(target, name, space, objective, direction) for target, name in named]

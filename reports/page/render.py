@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis.document import part_html, sentence_html
-from analysis.plots.palette import printable
+from analysis.plots.palette import css_variables, printable
 from reports.page.figures import drawn
 from reports.page.model import Page
 from study.errors import InputError
@@ -44,6 +44,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    environment.globals["colours"] = Markup(css_variables())
     environment.globals["inlined"] = lambda name: Markup(_template_text(name))
     environment.globals["written"] = lambda part: Markup(part_html(part))
     environment.filters["sentence"] = lambda text: Markup(sentence_html(text))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from analysis.comparison.adapters import Adapters
 from analysis.document import Prose
 from analysis.plots.adapter_figures import (
     has_spread,
     plot_adapter_bars,
-    plot_adapter_boxes,
-    plot_adapter_violins,
+    plot_adapter_distributions,
 )
 from analysis.wording import number
 from reports.comparison_document import (
@@ -73,13 +71,9 @@ def _figures(found: Adapters, best: str) -> list[Figure]:
         alt = f"{name} with 95 % intervals: {scores}."
         figures.append(Figure(f"bars-{metric}", bars, alt, f"{name}: corpus scores", size))
         if any(has_spread(found.examples[m.name, metric]) for m in models):
-            spread = partial(_violins_with_boxes, found, metric, best)
+            spread = partial(plot_adapter_distributions, found, metric, best=best)
             alt = f"Violins and boxes of the {name} of single examples, base first."
             figures.append(
                 Figure(f"violins-{metric}", spread, alt, f"{name}: single examples", size)
             )
     return figures
-
-
-def _violins_with_boxes(found: Adapters, metric: str, best: str, ax: Any) -> Any:
-    return plot_adapter_boxes(found, metric, plot_adapter_violins(found, metric, ax, best), best)

@@ -16,7 +16,7 @@ from analysis.document import (
     interval_cell,
     probability_cell,
 )
-from analysis.plots.confirmation_figure import plot_confirmation
+from analysis.plots.adapter_figures import plot_confirmation
 from analysis.wording import alike, baseline, interval, listing, number, signed
 from reports.page.model import Beside, Figure, Figures, Section
 from reports.results import Results

@@ -7,10 +7,10 @@ from functools import partial
 import numpy as np
 
 from analysis.importance.confounding import Confounding, with_derived
-from analysis.importance.surfaces import Surface
 from analysis.plots import study_figures
 from analysis.plots.palette import label_of
 from analysis.plots.surface import plot_surface
+from analysis.surrogates.fits import Surface
 from analysis.wording import listing, number
 from reports.page.model import Figure, Figures, Section
 from reports.results import Results

@@ -11,11 +11,11 @@ import numpy as np
 import optuna
 import pytest
 
-from analysis.importance.question import confounding_of, importances_of
+from analysis.importance.answers import confounding_of, importances_of
+from analysis.importance.chance import more_trials
 from analysis.importance.result import ParameterImportance
 from analysis.next_study.boundaries import crowd_at_end
 from analysis.next_study.proposal import Change, Proposal, propose
-from analysis.next_study.trials_needed import more_trials
 from analysis.next_study.widening import narrowed, widened
 from analysis.studies.study_data import StudyData
 from analysis.surrogates.encoding import make_column
