@@ -74,7 +74,7 @@ def cautions(found: Adapters, metric: str) -> tuple[str, ...]:
             "better than they are, most of all on the examples that selected them; the p-values "
             "are corrected for every trial."
         )
-    if "synonyms:none" in found.signatures.get("meteor", ""):
+    if any("synonyms:none" in signature for signature in found.signatures.values()):
         said.append("METEOR counts no synonyms here; scores with WordNet are higher.")
     return tuple(said)
 
