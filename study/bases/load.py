@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from study.bases.building import TrainProgress
 from study.bases.hub import check_reachable
 from study.bases.remote_code import own_class, refuse_named_code, why_not_loaded
 from study.errors import InputError
 from study.seeds import derive_seed
-from study.spec.sections import PAIR_LANGUAGES, BaseModelSpec, StudySpec, TaskName
+from study.spec.sections import BaseModelSpec, StudySpec, TaskName
 
 PICKLE_SUFFIXES = {".bin", ".pt", ".pth", ".pkl", ".ckpt"}
-TrainProgress = Callable[[int, int, float], None]
-"""Called with step, total steps and loss while the embedded base is trained."""
-
-
 MODEL_CLASSES: Mapping[TaskName, str] = {
     "translation": "AutoModelForSeq2SeqLM",
     "causal_translation": "AutoModelForCausalLM",
     "classification": "AutoModelForSequenceClassification",
     "masked_diffusion": "AutoModelForMaskedLM",
 }
+MINIATURE_OF: Mapping[TaskName, str] = {
+    "translation": "nllb",
+    "causal_translation": "llama",
+    "classification": "distilbert",
+    "masked_diffusion": "eurobert",
+}
+"""A task -> its embedded base, a key of study.bases.miniatures.MINIATURES."""
 HEADS = ("pre_classifier", "classifier", "score", "classification_head")
 """What transformers calls the layers above the pretrained body, trained in full by every method."""
 
@@ -89,27 +93,9 @@ def _embedded(
     spec: StudySpec, part: Literal["base", "teacher"], progress: TrainProgress | None
 ) -> str:
     """Return the folder of the task's own miniature, built on first use."""
-    if spec.task == "translation":
-        from study.bases.translator import embedded_base
+    from study.bases.miniatures import embedded_folder
 
-        return str(embedded_base(spec.data.seed, progress))
-    if spec.task == "causal_translation":
-        from study.bases.llama import embedded_llama
-
-        return str(embedded_llama(part, spec.data.seed, progress))
-    if spec.task == "masked_diffusion":
-        from study.bases.masked import embedded_masked
-
-        return str(embedded_masked(spec.data.seed, progress))
-    from study.bases.classifier import embedded_classifier
-
-    language = spec.data.subset or "mnli"
-    if language not in PAIR_LANGUAGES:
-        raise InputError(
-            f"data.subset: the embedded models know {', '.join(PAIR_LANGUAGES)}, got {language!r}; "
-            "name a base.model and a distillation.teacher of yours"
-        )
-    return str(embedded_classifier(part, language, spec.data.seed, progress))
+    return str(embedded_folder(MINIATURE_OF[spec.task], spec.data, part, progress))
 
 
 # ---------------------------------------------------------------- loading
@@ -180,6 +166,39 @@ def model_class(location: str, config: Any, spec: BaseModelSpec, task: TaskName)
 
     own = own_class(location, config, spec) if task == "masked_diffusion" else None
     return own or getattr(transformers, MODEL_CLASSES[task])
+
+
+def meta_base(spec: StudySpec, labels: Sequence[str] = ()) -> Any:
+    """Return the base model on PyTorch's meta device: modules and shapes, but no memory.
+
+    Raises:
+        InputError: transformers can make no model for this task of the base.
+    """
+    import torch
+    import transformers
+
+    def make(config: Any) -> Any:
+        name_labels(config, labels)
+        found = model_class(spec.base.model, config, spec.base, spec.task)
+        return getattr(found, "from_config", found)(config)  # a model's own class is called itself
+
+    if spec.base.model == "embedded":
+        from study.bases.miniatures import MINIATURES
+
+        return MINIATURES[MINIATURE_OF[spec.task]](spec.data, "base").meta(make)
+    location = locate_base(spec)
+    options = {
+        "revision": spec.base.revision or "main",
+        "trust_remote_code": spec.base.trust_remote_code,
+    }
+    try:
+        refuse_named_code(location, spec.base)
+        config = transformers.AutoConfig.from_pretrained(location, **options)
+        with torch.device("meta"):
+            return make(config)
+    except Exception as error:
+        reason = why_not_loaded(error, spec.base)
+        raise InputError(f"base.model: cannot load {location!r}: {reason}") from error
 
 
 def load_tokenizer(location: str, spec: BaseModelSpec) -> tuple[Any, Any]:

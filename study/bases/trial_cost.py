@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from study.bases.load import BaseModel, locate_base
+from study.bases.load import BaseModel, locate_base, meta_base
 from study.data.corpora import corpus_of
 from study.data.embedded import Pair
 from study.data.readers import Corpus
@@ -22,13 +22,12 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
 
     The model is built without weights, on PyTorch's meta device, so it takes no memory.
     """
-    from study.bases.skeletons import skeleton_of
     from study.engines.process_settings import be_one_quiet_thread
 
     be_one_quiet_thread()
     check_metrics(spec.evaluation)
     corpus = corpus_of(spec)
-    model = skeleton_of(spec, corpus.labels)
+    model = meta_base(spec, corpus.labels)
     base = sum(p.numel() for p in model.parameters())
     check_methods(model, spec)
     stops = (0,) if spec.task == "causal_translation" else ()  # any row is as long as another
