@@ -127,7 +127,8 @@ def _trained(miniature: Miniature[Any, Any], tokenizer: Any, progress: TrainProg
 
     def pace(step: int) -> float:
         """Return the learning rate's factor: linearly up in the warm-up, then linearly to 0."""
-        return min((step + 1) / warmup, (recipe.steps - step) / max(recipe.steps - warmup, 1))
+        down: float = (recipe.steps - step) / max(recipe.steps - warmup, 1)
+        return min((step + 1) / warmup, down)
 
     batches = miniature.batches(miniature.rows, tokenizer, recipe)
     with _one_thread(), torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""The embedded DistilBERT and its teacher: one vocabulary, heads and inputs as their classes have."""
+"""The embedded DistilBERT and its teacher: one vocabulary, each with its class's inputs."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ def test_a_head_is_drawn_as_distilberts(tiny_classifiers: Path) -> None:
     assert model.config.initializer_range == 0.02
 
 
+@pytest.mark.usefixtures("small_corpora")
 def test_each_language_has_a_student_and_a_teacher_of_its_own() -> None:
     """Built once per language, part and seed: none is taken for another."""
     described = [

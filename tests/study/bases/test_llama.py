@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from study.bases.building import build
 from study.bases.llama import TRADE, LlamaRecipe, miniature
 from study.bases.miniatures import MINIATURES
-from study.data.embedded import CorpusRecipe, petroleum_corpus
+from study.data.embedded import petroleum_corpus
 from study.spec.sections import DataSpec
+from tests.study.bases.conftest import TRANSLATIONS
 
 
 def test_it_is_loaded_by_the_auto_classes(tmp_path: Path) -> None:
     """Llama's architecture and a chat template come back, without a network."""
-    small = CorpusRecipe(base_general=60, base_lay=20, base_expert=20)
     sizes = {"width": 16, "layers": 1, "heads": 2, "ffn": 32, "vocabulary_size": 300}
-    pairs = petroleum_corpus(107, small).base_train
+    pairs = petroleum_corpus(107, TRANSLATIONS).base_train
     build(miniature(pairs, LlamaRecipe(steps=1, **sizes)), tmp_path / "tiny")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "tiny")
     assert model.config.model_type == "llama"
@@ -25,6 +26,7 @@ def test_it_is_loaded_by_the_auto_classes(tmp_path: Path) -> None:
     assert AutoTokenizer.from_pretrained(tmp_path / "tiny").chat_template
 
 
+@pytest.mark.usefixtures("small_corpora")
 def test_student_and_teacher_share_their_vocabulary() -> None:
     """The pieces of both are learned from the student's text; only the teacher has read more."""
     base, teacher = (MINIATURES["llama"](DataSpec(seed=1), part) for part in ("base", "teacher"))

@@ -8,13 +8,13 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from study.bases.building import build
 from study.bases.masked import MaskedRecipe, miniature
-from study.data.embedded import InstructionRecipe, Pair, instruction_corpus
+from study.data.embedded import Pair, instruction_corpus
+from tests.study.bases.conftest import INSTRUCTIONS
 
 
 def test_it_is_loaded_by_the_auto_classes(tmp_path: Path) -> None:
     """A bidirectional Llama and a tokenizer that gives text back come back, without a network."""
-    small = InstructionRecipe(base_general=100, base_lay=30, base_own=30)
-    pairs = [Pair(row.source, row.target) for row in instruction_corpus(7, small).base_train]
+    pairs = [Pair(row.source, row.target) for row in instruction_corpus(7, INSTRUCTIONS).base_train]
     sizes = {"width": 16, "layers": 1, "heads": 2, "ffn": 32, "vocabulary_size": 300}
     build(miniature(pairs, MaskedRecipe(steps=1, **sizes)), tmp_path / "tiny")
     model = AutoModelForMaskedLM.from_pretrained(tmp_path / "tiny")

@@ -1,4 +1,4 @@
-"""One contract for every miniature: built the same each time, whole or absent, once, and counted."""
+"""One contract for all miniatures: each is built once, whole, and the same every time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import copy
 import importlib.util
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -25,8 +24,11 @@ from study.bases.miniatures import MINIATURES, Part, embedded_folder
 from study.data.sentence_pairs import NLI
 from study.spec.files import load_spec
 from study.spec.sections import DataSpec
+from tests.study.bases.conftest import shrink
 
-DATA = DataSpec(seed=107)  # a corpus that no reported study uses
+pytestmark = pytest.mark.usefixtures("small_corpora")
+
+DATA = DataSpec(seed=107)
 WITH_TEACHER = ("llama", "distilbert")
 KINDS = [*((name, "base") for name in MINIATURES), *((name, "teacher") for name in WITH_TEACHER)]
 STEPS = 30
@@ -35,12 +37,12 @@ REAL = dict(MINIATURES)
 
 @cache
 def embedded(architecture: str, part: Part) -> Miniature[Any, Any]:
-    """Return an embedded miniature as described, at its real size."""
+    """Return an embedded miniature of a small corpus as described."""
     return REAL[architecture](DATA, part)
 
 
 def tiny(architecture: str, part: Part, **changes: Any) -> Miniature[Any, Any]:
-    """Return a miniature at a size that is built in a second."""
+    """Return a miniature at a size that is built in no time."""
     whole = embedded(architecture, part)
     small = {"width": 16, "layers": 1, "heads": 2, "ffn": 32, "steps": STEPS, "batch_size": 8}
     if hasattr(whole.recipe, "vocabulary_size"):
@@ -60,7 +62,9 @@ class Built:
 
 
 @pytest.fixture(scope="module", params=KINDS, ids="-".join)
-def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
+def built(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, small_corpora: None
+) -> Built:
     """Build each miniature once."""
     miniature = tiny(*request.param)
     folder = tmp_path_factory.mktemp("miniature") / "whole"
@@ -170,8 +174,8 @@ def test_an_interrupted_build_leaves_nothing(built: Built, tmp_path: Path) -> No
 
 
 @pytest.fixture
-def all_tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """Put tiny miniatures in the place of the embedded ones, and yield an empty cache."""
+def all_tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Put tiny miniatures in the place of the embedded ones; return an empty cache."""
 
     def tiny_of(architecture: str) -> Any:
         return lambda data, part: tiny(architecture, part, steps=2, seed=data.seed)
@@ -179,7 +183,7 @@ def all_tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     for architecture in MINIATURES:
         monkeypatch.setitem(miniatures.MINIATURES, architecture, tiny_of(architecture))
     monkeypatch.setenv("OPTUNA_STUDY_CACHE", str(tmp_path / "cache"))
-    yield tmp_path / "cache"
+    return tmp_path / "cache"
 
 
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
@@ -252,6 +256,7 @@ def commented_copy(module: ModuleType, folder: Path, monkeypatch: pytest.MonkeyP
     copied = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "commented", copied)
     spec.loader.exec_module(copied)
+    shrink(copied, monkeypatch)
     return copied
 
 
