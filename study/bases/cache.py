@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from study.store.folders import appearing_whole
+from study.store.folders import appearing_whole, check_own
 
 MANIFEST = "base.json"
 LIBRARIES = ("torch", "transformers", "tokenizers")
@@ -35,6 +35,8 @@ def cached(name: str, build: Callable[[Path], None], cache: Path | None = None) 
     cache = cache or default_cache()
     cache.mkdir(parents=True, exist_ok=True)
     folder = cache / name
+    check_own(folder, "folder")
+    check_own(Path(f"{folder}.lock"), "file")
     with FileLock(f"{folder}.lock"):
         if not is_intact(folder):
             shutil.rmtree(folder, ignore_errors=True)

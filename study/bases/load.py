@@ -12,11 +12,11 @@ from typing import Any, Literal
 from study.bases.building import TrainProgress
 from study.bases.hub import check_reachable
 from study.bases.remote_code import own_class, refuse_named_code, why_not_loaded
+from study.bases.safe_weights import check_model
 from study.errors import InputError
 from study.seeds import derive_seed
 from study.spec.sections import BaseModelSpec, StudySpec, TaskName
 
-PICKLE_SUFFIXES = {".bin", ".pt", ".pth", ".pkl", ".ckpt"}
 MODEL_CLASSES: Mapping[TaskName, str] = {
     "translation": "AutoModelForSeq2SeqLM",
     "causal_translation": "AutoModelForCausalLM",
@@ -118,7 +118,10 @@ def load_base(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            check_model(location, f"{key}: {location}", spec.revision)
             model, missing, tokenizer = _from_pretrained(location, spec, task, labels)
+    except InputError:
+        raise
     except Exception as error:  # transformers raises many kinds, all meaning: cannot be loaded
         reason = why_not_loaded(error, spec)
         raise InputError(f"{key}: cannot load {location!r}: {reason}") from error
@@ -274,11 +277,5 @@ def _is_folder(location: str, key: str) -> bool:
         return False
     if not (folder / "config.json").is_file():
         raise InputError(f"{key}: {location}: no config.json; not a Hugging Face checkpoint")
-    if not any(folder.glob("*.safetensors")):
-        pickles = [f.name for f in folder.iterdir() if f.suffix in PICKLE_SUFFIXES]
-        found = f", got {', '.join(sorted(pickles))}" if pickles else ""
-        raise InputError(
-            f"{key}: {location}: no *.safetensors file{found}; pickled weights are not "
-            "loaded, convert them with save_pretrained(safe_serialization=True)"
-        )
+    check_model(location, f"{key}: {location}")
     return True
