@@ -131,7 +131,7 @@ def label_of(objective: str) -> str:
     split, _, name = objective.partition("_")
     if split not in SPLITS:
         split, name = "", objective
-    if name not in METRICS.keys() - {"loss"}:
+    if name not in METRICS or METRICS[name].is_loss:
         return objective.replace("_", " ") if split else objective
     return METRICS[name].label + (f" ({split})" if split else "")
 

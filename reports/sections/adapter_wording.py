@@ -60,6 +60,6 @@ def caution(found: Adapters) -> list[str]:
             f"{found.left_out} trials of lower score are not shown. The best of many flatter, all "
             "the more on the examples that chose them; the p-values are corrected for every trial."
         )
-    if "synonyms:none" in found.signatures.get("meteor", ""):
+    if any("synonyms:none" in signature for signature in found.signatures.values()):
         said.append("METEOR counts no synonyms here: figures with WordNet are higher.")
     return said

@@ -13,7 +13,7 @@ from reports.page.model import Figure, Figures, Prose, Section
 from reports.page.tables import comparison_table, failure_table, trial_table
 from reports.results import Results
 from reports.wording import configuration, number
-from study.metrics import OF_CLASSES
+from study.metrics import scores_classes
 
 SORTING = "Choose a column's heading to sort by it; type words, or column=value, to filter."
 TRIALS_READING = (
@@ -36,7 +36,7 @@ def baseline_section(results: Results) -> Section | None:
             "Corpus scores with bootstrap intervals",
         )
     ]
-    if results.example_scores and metric and metric not in OF_CLASSES:  # of 0 and 1
+    if results.example_scores and metric and not scores_classes(metric):  # of 0 and 1
         figures.append(
             Figure(
                 "examples",

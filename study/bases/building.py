@@ -122,13 +122,12 @@ def _trained(miniature: Miniature[Any, Any], tokenizer: Any, progress: TrainProg
     import torch
     from torch.optim.lr_scheduler import LambdaLR
 
-    recipe = miniature.recipe
+    recipe: Recipe = miniature.recipe
     warmup = max(round(recipe.steps * recipe.warmup_fraction), 1)
 
     def pace(step: int) -> float:
         """Return the learning rate's factor: linearly up in the warm-up, then linearly to 0."""
-        down: float = (recipe.steps - step) / max(recipe.steps - warmup, 1)
-        return min((step + 1) / warmup, down)
+        return min((step + 1) / warmup, (recipe.steps - step) / max(recipe.steps - warmup, 1))
 
     batches = miniature.batches(miniature.rows, tokenizer, recipe)
     with _one_thread(), torch.random.fork_rng(devices=[]):

@@ -14,22 +14,10 @@ from study.bases.hub import check_reachable
 from study.bases.remote_code import own_class, refuse_named_code, why_not_loaded
 from study.bases.safe_weights import check_model
 from study.errors import InputError
+from study.kinds.tasks import TASKS, TaskName
 from study.seeds import derive_seed
-from study.spec.sections import BaseModelSpec, StudySpec, TaskName
+from study.spec.sections import BaseModelSpec, StudySpec
 
-MODEL_CLASSES: Mapping[TaskName, str] = {
-    "translation": "AutoModelForSeq2SeqLM",
-    "causal_translation": "AutoModelForCausalLM",
-    "classification": "AutoModelForSequenceClassification",
-    "masked_diffusion": "AutoModelForMaskedLM",
-}
-MINIATURE_OF: Mapping[TaskName, str] = {
-    "translation": "nllb",
-    "causal_translation": "llama",
-    "classification": "distilbert",
-    "masked_diffusion": "eurobert",
-}
-"""A task -> its embedded base, a key of study.bases.miniatures.MINIATURES."""
 HEADS = ("pre_classifier", "classifier", "score", "classification_head")
 """What transformers calls the layers above the pretrained body, trained in full by every method."""
 
@@ -95,7 +83,7 @@ def _embedded(
     """Return the folder of the task's own miniature, built on first use."""
     from study.bases.miniatures import embedded_folder
 
-    return str(embedded_folder(MINIATURE_OF[spec.task], spec.data, part, progress))
+    return str(embedded_folder(spec.task_kind.miniature, spec.data, part, progress))
 
 
 # ---------------------------------------------------------------- loading
@@ -125,7 +113,7 @@ def load_base(
     except Exception as error:  # transformers raises many kinds, all meaning: cannot be loaded
         reason = why_not_loaded(error, spec)
         raise InputError(f"{key}: cannot load {location!r}: {reason}") from error
-    fresh = frozenset(n for n in missing if task == "classification" and _is_of_a_head(n))
+    fresh = frozenset(n for n in missing if TASKS[task].outputs == "classes" and _is_of_a_head(n))
     lost = sorted(set(missing) - fresh)
     if lost:  # transformers would leave them random and say so in a warning
         some = ", ".join(lost[:3])
@@ -167,8 +155,8 @@ def model_class(location: str, config: Any, spec: BaseModelSpec, task: TaskName)
     """Return what loads the model: transformers' class for the task, or the model's own."""
     import transformers
 
-    own = own_class(location, config, spec) if task == "masked_diffusion" else None
-    return own or getattr(transformers, MODEL_CLASSES[task])
+    own = own_class(location, config, spec) if TASKS[task].takes_own_class else None
+    return own or getattr(transformers, TASKS[task].model_class)
 
 
 def meta_base(spec: StudySpec, labels: Sequence[str] = ()) -> Any:
@@ -188,7 +176,7 @@ def meta_base(spec: StudySpec, labels: Sequence[str] = ()) -> Any:
     if spec.base.model == "embedded":
         from study.bases.miniatures import MINIATURES
 
-        return MINIATURES[MINIATURE_OF[spec.task]](spec.data, "base").meta(make)
+        return MINIATURES[spec.task_kind.miniature](spec.data, "base").meta(make)
     location = locate_base(spec)
     options = {
         "revision": spec.base.revision or "main",
