@@ -1,4 +1,4 @@
-"""A small base from a file of parallel text: what `optuna-study base` does."""
+"""`optuna-study base`: a small base model from a person's own parallel text."""
 
 from __future__ import annotations
 
