@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from study.bases.masked import MaskedRecipe, build_masked
+from study.bases.building import build
+from study.bases.masked import MaskedRecipe, miniature
 from study.data.embedded import Pair
 from study.engines.process_settings import be_one_quiet_thread
 
@@ -89,7 +90,8 @@ def main() -> None:
     read = [*others[80:], *own[660 : 660 + given.seen]]
     recipe = MaskedRecipe(steps=given.steps, vocabulary_size=2_000, max_tokens=48, length=8)
     (given.out / "study.toml").write_text(STUDY.format(max_tokens=recipe.max_tokens))
-    build_masked([Pair(r["input"], r["output"]) for r in read], given.out / "base", recipe, report)
+    pairs = [Pair(r["input"], r["output"]) for r in read]
+    build(miniature(pairs, recipe), given.out / "base", report)
     print(f"{len(own[160:660])} train, 160 dev of {given.domain}; base of {len(read)} rows")
 
 

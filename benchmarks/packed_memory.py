@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from study.bases.load import BaseModel, load_base, locate_base
-from study.bases.translator import BaseRecipe, new_model
+from study.bases.translator import TranslatorRecipe, miniature
 from study.engines.memory import PeakMemory
 from study.engines.packed.packed_engine import PackedEngine
 from study.engines.process_settings import be_one_quiet_thread
@@ -30,7 +30,7 @@ from study.spec.files import load_spec
 from study.spec.sections import StudySpec
 
 MIB = 2**20
-ARCHITECTURE = BaseRecipe(d_model=512, layers=4, heads=8, ffn=2048)
+ARCHITECTURE = TranslatorRecipe(width=512, layers=4, heads=8, ffn=2048)
 STEPS = 3
 COPIES = 4  # a weight, its gradient and AdamW's two moments
 FLOAT_BYTES = 4
@@ -91,7 +91,7 @@ def _train(engine: PackedEngine) -> None:
 
 def _base(tokenizer: Any) -> BaseModel:
     torch.manual_seed(0)
-    model = new_model(ARCHITECTURE, tokenizer).eval().requires_grad_(False)
+    model = miniature((), ARCHITECTURE).new_model(tokenizer).eval().requires_grad_(False)
     return BaseModel(model, tokenizer, "random")
 
 

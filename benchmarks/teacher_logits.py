@@ -16,6 +16,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +31,8 @@ from study.spec.files import load_spec
 from study.tasks.base import Batch
 from study.tasks.causal_translation import CausalTranslationTask
 from study.tasks.losses import cross_entropy, distillation
-from study.tasks.teachers import Teacher, answer_states
+from study.tasks.teachers import Teacher, answer_columns
+from study.tasks.token_logits import token_logits, token_states
 from study.trials import search_config
 
 BATCH = 16
@@ -84,9 +86,8 @@ class Bench:
         prompt, labels = batch.rows["prompt_tokens"], batch.labels
         assert self.kept is not None
         with torch.no_grad():
-            states = answer_states(
-                self.kept._model, batch.inputs["input_ids"], prompt, labels.shape[1]
-            )
+            columns = answer_columns(batch.inputs["input_ids"], prompt, labels.shape[1])
+            states = token_states(self.kept._model, _inputs(batch), columns)
         return distillation(self._student(batch), self.kept.logits(states), labels, *rows)
 
     def top_k(self, number: int) -> Tensor:
@@ -114,14 +115,14 @@ class Bench:
         return torch.full((BATCH,), its.temperature), torch.full((BATCH,), its.distillation_weight)
 
     def _student(self, batch: Batch) -> Tensor:
-        states = answer_states(
-            self.model,
-            batch.inputs["input_ids"],
-            batch.rows["prompt_tokens"],
-            batch.labels.shape[1],
-        )
-        logits: Tensor = self.model.get_output_embeddings()(states)
-        return logits
+        prompt, answer = batch.rows["prompt_tokens"], batch.labels.shape[1]
+        columns = answer_columns(batch.inputs["input_ids"], prompt, answer)
+        head = [self.model.get_output_embeddings()]
+        return token_logits(self.model, _inputs(batch), columns, head)
+
+
+def _inputs(batch: Batch) -> dict[str, Any]:
+    return {"input_ids": batch.inputs["input_ids"], "use_cache": False}
 
 
 def step(way: Callable[[int], Tensor], number: int, model: torch.nn.Module) -> tuple[float, float]:

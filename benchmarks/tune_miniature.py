@@ -25,8 +25,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
-from study.bases.translator import BaseRecipe, _collate, _encode, embedded_base
+from study.bases.miniatures import embedded_folder
 from study.data.embedded import EmbeddedCorpus, Pair, petroleum_corpus
+from study.spec.sections import DataSpec
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "out_proj"]
 TARGETS = {
@@ -65,13 +66,12 @@ class Bench:
     model: Any
     tokenizer: Any
     corpus: EmbeddedCorpus
-    recipe: BaseRecipe
 
 
 def load(folder: Path, corpus: EmbeddedCorpus) -> Bench:
     """Return the base of `folder` in evaluation mode beside the corpus it is scored on."""
     model = AutoModelForSeq2SeqLM.from_pretrained(folder).eval().requires_grad_(False)
-    return Bench(model, AutoTokenizer.from_pretrained(folder), corpus, BaseRecipe())
+    return Bench(model, AutoTokenizer.from_pretrained(folder), corpus)
 
 
 def draw(space: str, number: int, seed: int) -> Config:
@@ -112,20 +112,33 @@ def train(model: Any, bench: Bench, config: Config) -> None:
     parameters = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, pace)
-    encoded = _encode(bench.corpus.train, bench.tokenizer, bench.recipe)
+    pairs = bench.corpus.train
     generator = torch.Generator().manual_seed(config.seed)
     model.train()  # the base has no dropout of its own
     order: list[int] = []
     for _ in range(STEPS):
         if len(order) < BATCH_SIZE:
-            order = torch.randperm(len(encoded), generator=generator).tolist()
+            order = torch.randperm(len(pairs), generator=generator).tolist()
         chosen, order = order[:BATCH_SIZE], order[BATCH_SIZE:]
-        batch = _collate([encoded[index] for index in chosen], bench.tokenizer.pad_token_id)
-        model(**batch).loss.backward()
+        model(**inputs_of([pairs[index] for index in chosen], bench.tokenizer)).loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, CLIP)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
+
+
+def inputs_of(pairs: Sequence[Pair], tokenizer: Any) -> dict[str, torch.Tensor]:
+    """Return the model's inputs, cut to 48 tokens; padding is no label."""
+    batch = tokenizer(
+        [pair.source for pair in pairs],
+        text_target=[pair.target for pair in pairs],
+        truncation=True,
+        max_length=48,
+        padding=True,
+        return_tensors="pt",
+    )
+    is_padding = batch["labels"] == tokenizer.pad_token_id
+    return {**batch, "labels": batch["labels"].masked_fill(is_padding, -100)}
 
 
 def pace(step: int) -> float:
@@ -172,7 +185,7 @@ def report(seed: int, space: str, results: Sequence[tuple[Config, Scores]]) -> N
 def measure(seed: int, space: str, trials: int) -> None:
     """Build or load the seed's base, score it, and run the trials."""
     corpus, start = petroleum_corpus(seed), time.process_time()
-    folder = embedded_base(seed)
+    folder = embedded_folder("nllb", DataSpec(seed=seed))
     seconds = time.process_time() - start
     bench = load(folder, corpus)
     dev, general = (bleu(bench.model, bench, split) for split in (corpus.dev, corpus.general))

@@ -1,74 +1,197 @@
-"""What building any small model needs: learnt pieces, seeded training, whole folders, a cache.
+"""What a miniature is and how it is built: its description, its training, its folder.
 
-The bases themselves, their architectures and their corpora, stand in modules of their own.
+Each architecture, with the text that it learns from, is described in a module of its own;
+`study/bases/miniatures.py` lists them.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, TypeVar
 
-from filelock import FileLock
+from study.bases.cache import library_versions, whole_folder
 
-from study.store.folders import appearing_whole, check_own
-
-Progress = Callable[[int, int, float], None]
-"""Called with step, total steps and loss."""
-
-MANIFEST = "base.json"
-LIBRARIES = ("torch", "transformers", "tokenizers")
+TrainProgress = Callable[[int, int, float], None]
+"""Called with the step, the number of steps and the loss while a miniature is trained."""
 
 
-class TrainingRecipe(Protocol):
-    """How long and how fast a small model is trained."""
+@dataclass(frozen=True)
+class Recipe:
+    """The size of a miniature and how it is trained; each architecture has its own defaults."""
 
-    @property
-    def steps(self) -> int:
-        """Optimizer steps."""
-
-    @property
-    def batch_size(self) -> int:
-        """Examples a step."""
-
-    @property
-    def learning_rate(self) -> float:
-        """Of AdamW, at its highest."""
-
-    @property
-    def warmup_fraction(self) -> float:
-        """Of the steps, rising from zero."""
-
-    @property
-    def seed(self) -> int:
-        """What initial weights and order of the examples are drawn from."""
+    width: int = 64
+    layers: int = 2
+    heads: int = 4
+    ffn: int = 176
+    init_std: float = 0.05
+    norm_gain: float = 4.0  # see enlarge_norms
+    max_tokens: int = 48  # longer texts are cut
+    steps: int = 700
+    batch_size: int = 32
+    learning_rate: float = 2e-2  # AdamW's peak
+    matrix_learning_rate: float = 7e-3  # Muon's peak, where it trains the layers' matrices
+    warmup_fraction: float = 0.1  # of the steps
+    seed: int = 0  # of the initial weights and the order of the rows
 
 
-class LlamaTraining(TrainingRecipe, Protocol):
-    """The same for a model of Llama's layers."""
-
-    @property
-    def matrix_learning_rate(self) -> float:
-        """Of Muon, for the layers' matrices."""
-
-    @property
-    def norm_gain(self) -> float:
-        """What the norms are multiplied by in the end, and their readers divided by."""
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+Row = TypeVar("Row")
 
 
-# --- pieces --------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Miniature(Generic[AnyRecipe, Row]):
+    """A small model that the project trains itself: everything that decides its weights.
+
+    The cache knows a miniature by its version, recipe, rows and libraries, and does not read the
+    source.  Whoever changes what the functions return for the same recipe and rows raises the
+    version; whoever rewrites them without changing that does not.
+    """
+
+    version: int
+    recipe: AnyRecipe
+    rows: Sequence[Row]  # what it learns from: dataclasses of texts
+    tokenizer: Callable[[Sequence[Row], AnyRecipe], Any]  # learned from rows
+    config: Callable[[AnyRecipe, Any], Any]  # of the recipe's size and a tokenizer's vocabulary
+    model_class: str  # transformers' class that makes a model of the configuration
+    batches: Callable[[Sequence[Row], Any, AnyRecipe], Iterator[dict[str, Any]]]  # without end
+    loss: Callable[[Any, Any], Any] = lambda model, batch: model(**batch).loss
+    layers: Callable[[Any], Any] | None = None  # whose matrices Muon trains; None: AdamW alone
+    finish: Callable[[Any, AnyRecipe], None] | None = None  # what is done to the trained model
+    vocabulary_rows: Sequence[Row] = ()  # what the tokenizer is learned from, if not the rows
+
+    def digest(self) -> str:
+        """Return a hash of everything that the weights depend on.
+
+        Libraries count by their minor release (torch 2.13), which may change sums, initial weights
+        or a tokenizer's merges.  A patch release repairs faults and changes none of these as a
+        rule, so it retrains nothing; the folder's manifest records the exact versions.
+        """
+        releases = {n: ".".join(v.split(".")[:2]) for n, v in library_versions().items()}
+        texts = [[list(vars(row).values()) for row in r] for r in (self.rows, self.vocabulary_rows)]
+        decides = [self.version, asdict(self.recipe), texts, releases]
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+    def learned_tokenizer(self) -> Any:
+        """Return the tokenizer; this takes seconds, training the model takes minutes."""
+        return self.tokenizer(self.vocabulary_rows or self.rows, self.recipe)
+
+    def new_model(self, tokenizer: Any) -> Any:
+        """Return the model with random weights, drawn from PyTorch's global generator."""
+        import transformers
+
+        return getattr(transformers, self.model_class)(self.config(self.recipe, tokenizer))
+
+    def meta(self, make: Callable[[Any], Any] | None = None) -> Any:
+        """Return the model on PyTorch's meta device: modules and shapes, but no memory.
+
+        `make` makes it of its configuration, where a task needs another head than the trained one.
+        """
+        import torch
+
+        tokenizer = self.learned_tokenizer()  # for the size of the vocabulary
+        with torch.device("meta"):
+            return make(self.config(self.recipe, tokenizer)) if make else self.new_model(tokenizer)
+
+
+def build(
+    miniature: Miniature[Any, Any], folder: Path, progress: TrainProgress | None = None
+) -> None:
+    """Train a miniature and write it with its tokenizer to `folder` in Hugging Face format.
+
+    The folder appears whole or not at all.  The same miniature gives the same bytes on the same
+    machine and versions.  Raises FileExistsError where `folder` exists, ValueError where the
+    miniature has no rows.
+    """
+    if not miniature.rows:
+        raise ValueError("a miniature needs at least one row to learn from, got none")
+    recipe = asdict(miniature.recipe)
+    facts = {"version": miniature.version, "recipe": recipe, "rows": len(miniature.rows)}
+    with whole_folder(folder, facts) as unfinished:
+        tokenizer = miniature.learned_tokenizer()
+        _trained(miniature, tokenizer, progress).save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+
+
+def _trained(miniature: Miniature[Any, Any], tokenizer: Any, progress: TrainProgress | None) -> Any:
+    """Return the trained model; PyTorch's global generator is left as it was."""
+    import torch
+    from torch.optim.lr_scheduler import LambdaLR
+
+    recipe: Recipe = miniature.recipe
+    warmup = max(round(recipe.steps * recipe.warmup_fraction), 1)
+
+    def pace(step: int) -> float:
+        """Return the learning rate's factor: linearly up in the warm-up, then linearly to 0."""
+        return min((step + 1) / warmup, (recipe.steps - step) / max(recipe.steps - warmup, 1))
+
+    batches = miniature.batches(miniature.rows, tokenizer, recipe)
+    with _one_thread(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        model = miniature.new_model(tokenizer).train()
+        optimizers = _optimizers(model, miniature)
+        schedules = [LambdaLR(optimizer, pace) for optimizer in optimizers]
+        for step, batch in zip(range(1, recipe.steps + 1), batches, strict=False):
+            loss = miniature.loss(model, batch)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for part in (*optimizers, *schedules):
+                part.step()
+            model.zero_grad()
+            if progress is not None:
+                progress(step, recipe.steps, loss.item())
+    if miniature.finish is not None:
+        miniature.finish(model, recipe)
+    return model.eval()
+
+
+def _optimizers(model: Any, miniature: Miniature[Any, Any]) -> list[Any]:
+    """Return Muon for the matrices of the miniature's layers, if any, and AdamW for the rest.
+
+    Jordan et al. 2024, "Muon": twice the progress of AdamW per step here, at the same price.
+    """
+    import torch
+
+    recipe, layers = miniature.recipe, miniature.layers
+    matrices = [p for p in layers(model).parameters() if p.dim() == 2] if layers else []
+    by_muon = {id(matrix) for matrix in matrices}
+    others = [p for p in model.parameters() if id(p) not in by_muon]
+    adamw = torch.optim.AdamW(others, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
+    if not matrices:
+        return [adamw]
+    muon = torch.optim.Muon(
+        matrices,
+        lr=recipe.matrix_learning_rate,
+        weight_decay=0.0,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    return [adamw, muon]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Use one thread: on a model this small a second one costs more, and it changes the sums."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+# --- what the architectures share ----------------------------------------------------------------
 
 
 def learn_pieces(texts: Iterable[str], size: int, special_tokens: Sequence[str]) -> Any:
-    """Return a `tokenizers.Tokenizer` of at most `size` BPE pieces learnt from the texts.
+    """Return a `tokenizers.Tokenizer` of at most `size` BPE pieces learned from the texts.
 
-    An apostrophe ends its piece, other punctuation stands alone.
+    An apostrophe ends its piece; every other punctuation mark is a piece of its own.
     """
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
@@ -90,73 +213,8 @@ def learn_pieces(texts: Iterable[str], size: int, special_tokens: Sequence[str])
     return tokenizer
 
 
-# --- training ------------------------------------------------------------------------------------
-
-
-def train_model(
-    make: Callable[[], Any],
-    batches: Iterable[Mapping[str, Any]],
-    recipe: TrainingRecipe,
-    progress: Progress | None,
-    loss_of: Callable[[Any, Any], Any] = lambda model, batch: model(**batch).loss,
-    optimizers_of: Callable[[Any], Sequence[Any]] | None = None,
-) -> Any:
-    """Make a model and train it; PyTorch's global generator is left as it was."""
-    import torch
-    from torch.optim.lr_scheduler import LambdaLR
-
-    with _one_thread(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        model = make().train()
-        make_own = optimizers_of or (lambda model: [adamw(model.parameters(), recipe)])
-        optimizers = make_own(model)
-        schedules = [LambdaLR(each, lambda step: _pace(step, recipe)) for each in optimizers]
-        for step, batch in zip(range(1, recipe.steps + 1), batches, strict=False):
-            loss = loss_of(model, batch)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for part in (*optimizers, *schedules):
-                part.step()
-            model.zero_grad()
-            if progress is not None:
-                progress(step, recipe.steps, loss.item())
-    return model.eval()
-
-
-def adamw(parameters: Iterable[Any], recipe: TrainingRecipe) -> Any:
-    """Return the optimizer of a small model."""
-    import torch
-
-    return torch.optim.AdamW(
-        parameters, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
-    )
-
-
-def muon_and_adamw(
-    model: Any, layers: Any, recipe: TrainingRecipe, matrix_learning_rate: float
-) -> list[Any]:
-    """Return Muon for the matrices of a model's layers and AdamW for the rest.
-
-    Jordan et al. 2024, "Muon": twice the progress of AdamW a step here, at the same price.
-    """
-    import torch
-
-    matrices = [p for p in layers.parameters() if p.dim() == 2]
-    others = [p for p in model.parameters() if not any(p is matrix for matrix in matrices)]
-    muon = torch.optim.Muon(
-        matrices, lr=matrix_learning_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
-    )
-    return [adamw(others, recipe), muon]
-
-
-def _pace(step: int, recipe: TrainingRecipe) -> float:
-    """Return the learning rate's factor: linearly up in the warm-up, then linearly down to 0."""
-    warmup = max(round(recipe.steps * recipe.warmup_fraction), 1)
-    return min((step + 1) / warmup, (recipe.steps - step) / max(recipe.steps - warmup, 1))
-
-
-def even_batches(lengths: Sequence[int], recipe: TrainingRecipe) -> Iterator[list[int]]:
-    """Yield batches of positions without end, each of like lengths, reshuffled every epoch."""
+def even_batches(lengths: Sequence[int], recipe: Recipe) -> Iterator[list[int]]:
+    """Yield batches of positions without end, each of similar lengths, reshuffled every epoch."""
     import torch
 
     generator = torch.Generator().manual_seed(recipe.seed)
@@ -187,118 +245,3 @@ def enlarge_norms(readers: Iterable[tuple[Any, Sequence[Any]]], gain: float) -> 
                 parameter *= gain
             for linear in linears:
                 linear.weight /= gain
-
-
-def train_llama(
-    make: Callable[[], Any],
-    batches: Iterable[Mapping[str, Any]],
-    recipe: LlamaTraining,
-    progress: Progress | None,
-    loss_of: Callable[[Any, Any], Any],
-) -> Any:
-    """Make a model of Llama's layers, causal or not, and train it; its norms are then enlarged."""
-
-    def optimizers_of(model: Any) -> Sequence[Any]:
-        return muon_and_adamw(model, model.model.layers, recipe, recipe.matrix_learning_rate)
-
-    model = train_model(make, batches, recipe, progress, loss_of, optimizers_of)
-    enlarge_norms(_llama_readers(model), recipe.norm_gain)
-    return model
-
-
-def _llama_readers(model: Any) -> list[tuple[Any, list[Any]]]:
-    """Return every norm of a Llama's layers with the linears that read its output."""
-    readers: list[tuple[Any, list[Any]]] = []
-    for layer in model.model.layers:
-        attention, mlp = layer.self_attn, layer.mlp
-        linears = [attention.q_proj, attention.k_proj, attention.v_proj]
-        readers.append((layer.input_layernorm, linears))
-        readers.append((layer.post_attention_layernorm, [mlp.gate_proj, mlp.up_proj]))
-    return readers
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """On a model this small a second thread costs more than it gives, and changes the sums."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-# --- folders and the cache -----------------------------------------------------------------------
-
-
-def default_cache() -> Path:
-    """Return where bases are kept: $OPTUNA_STUDY_CACHE or ~/.cache/optuna-study."""
-    named = os.environ.get("OPTUNA_STUDY_CACHE")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "optuna-study"
-
-
-def cached(
-    name: str, parts: Iterable[str], cache: Path | None, build: Callable[[Path], None]
-) -> Path:
-    """Return a folder of the cache, built on first use and named by a hash of all it depends on.
-
-    `parts` are what it depends on beside the libraries' versions.  Two processes that ask at once
-    build once; a damaged folder is built again.
-    """
-    cache = cache or default_cache()
-    cache.mkdir(parents=True, exist_ok=True)
-    depends_on = [*parts, json.dumps(versions(), sort_keys=True)]
-    folder = cache / f"{name}-{_digest(chr(10).join(depends_on).encode())[:16]}"
-    check_own(folder, "folder")
-    check_own(Path(f"{folder}.lock"), "file")
-    with FileLock(f"{folder}.lock"):
-        if not is_intact(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            build(folder)
-    return folder
-
-
-@contextmanager
-def whole_folder(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield an unfinished folder, which becomes `folder` with its manifest once all went well.
-
-    Raises FileExistsError where `folder` exists.
-    """
-    if folder.exists():
-        raise FileExistsError(
-            f"base folder must not exist yet, but {folder} does: name another one"
-        )
-    with appearing_whole(folder) as unfinished:
-        yield unfinished
-        _write_manifest(unfinished, facts)
-
-
-def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
-    files = {path.name: _digest(path.read_bytes()) for path in sorted(folder.iterdir())}
-    manifest = {**facts, "versions": versions(), "files": files}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-
-
-def is_intact(folder: Path) -> bool:
-    """Tell whether `folder` is as `whole_folder` left it, byte for byte."""
-    try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return all(_digest((folder / name).read_bytes()) == kept for name, kept in files.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the libraries that a built model depends on."""
-    return {name: importlib.metadata.version(name) for name in LIBRARIES}
-
-
-def source_of(*files: str) -> list[str]:
-    """Return this module's source and that of others: a base depends on how it is built."""
-    return [Path(file).read_text(encoding="utf-8") for file in (__file__, *files)]
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

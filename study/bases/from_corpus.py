@@ -1,4 +1,4 @@
-"""A small base from a file of parallel text: what `optuna-study base` does."""
+"""`optuna-study base`: a small base model from a person's own parallel text."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
-from study.bases.llama import LlamaRecipe, build_llama
-from study.bases.load import TrainProgress
-from study.bases.masked import MaskedRecipe, build_masked
-from study.bases.translator import BaseRecipe, build_base
+from study.bases import llama, masked, translator
+from study.bases.building import Miniature, TrainProgress, build
 from study.data.embedded import Pair
 from study.data.readers import read_pairs
 from study.errors import InputError
@@ -25,9 +24,9 @@ LONGEST_ANSWER = 32
 
 @dataclass(frozen=True)
 class BaseOrder:
-    """What a person asks for; all else is the embedded base's own recipe."""
+    """What a person can choose; everything else is as in the embedded base's recipe."""
 
-    architecture: str  # a key of BUILDERS
+    architecture: str  # a key of ARCHITECTURES
     source_language: str
     target_language: str
     steps: int
@@ -46,7 +45,7 @@ def build_from_corpus(
     order: BaseOrder,
     progress: TrainProgress,
 ) -> None:
-    """Read the pairs and build a base as the embedded one is built, changed where asked.
+    """Read the pairs and build a base of the chosen size, otherwise as the embedded one is built.
 
     Raises:
         InputError: the corpus cannot be read, the folder exists, or the base cannot be built.
@@ -57,65 +56,66 @@ def build_from_corpus(
         columns = DataSpec(source_column=source_column, target_column=target_column)
     except ValidationError as error:
         raise problems_of(error, "--source-column, --target-column", DataSpec) from None
-    if order.architecture not in BUILDERS:
+    if order.architecture not in ARCHITECTURES:
         raise InputError(
-            f"--architecture: allowed are {', '.join(BUILDERS)}, got {order.architecture!r}"
+            f"--architecture: allowed are {', '.join(ARCHITECTURES)}, got {order.architecture!r}"
         )
-    is_rotary = order.architecture in ("llama", "eurobert")  # whose positions come in pairs
-    multiple = BaseRecipe.heads * (2 if is_rotary else 1)
-    if order.width % multiple:
-        raise InputError(f"--width: must be a multiple of {multiple}, got {order.width}")
+    architecture = ARCHITECTURES[order.architecture]
+    if order.width % architecture.width_multiple:
+        raise InputError(
+            f"--width: must be a multiple of {architecture.width_multiple}, got {order.width}"
+        )
     pairs = read_pairs(corpus, columns)
     from study.engines.process_settings import be_one_quiet_thread
 
     be_one_quiet_thread()
     try:
-        BUILDERS[order.architecture](pairs, out, order, progress)
+        build(architecture.miniature(pairs, order), out, progress)
     except OSError as error:
         raise InputError(f"{out}: cannot write the base: {error.strerror}") from error
 
 
-def _nllb(pairs: Sequence[Pair], out: Path, order: BaseOrder, progress: TrainProgress) -> None:
-    recipe = BaseRecipe(
+@dataclass(frozen=True)
+class Architecture:
+    """A kind of base that can be built from a person's own text."""
+
+    miniature: Callable[[Sequence[Pair], BaseOrder], Miniature[Any, Pair]]
+    width_multiple: int  # of the number of heads; twice that where positions come in pairs
+
+
+def _sizes(order: BaseOrder, ffn: int) -> dict[str, int]:
+    """Return the fields that every recipe has."""
+    return {
+        "steps": order.steps,
+        "vocabulary_size": order.vocabulary,
+        "width": order.width,
+        "ffn": ffn,
+        "layers": order.layers,
+        "seed": order.seed,
+    }
+
+
+def _nllb(pairs: Sequence[Pair], order: BaseOrder) -> Miniature[Any, Pair]:
+    recipe = translator.TranslatorRecipe(
         source_language=order.source_language,
         target_language=order.target_language,
-        steps=order.steps,
-        vocabulary_size=order.vocabulary,
-        d_model=order.width,
-        ffn=4 * order.width,
-        layers=order.layers,
-        seed=order.seed,
+        **_sizes(order, 4 * order.width),
     )
-    build_base(pairs, out, recipe, progress)
+    return translator.miniature(pairs, recipe)
 
 
-def _llama(pairs: Sequence[Pair], out: Path, order: BaseOrder, progress: TrainProgress) -> None:
-    recipe = LlamaRecipe(
-        steps=order.steps,
-        vocabulary_size=order.vocabulary,
-        width=order.width,
-        ffn=order.width * 8 // 3,
-        layers=order.layers,
-        seed=order.seed,
-    )
-    build_llama(pairs, out, recipe, progress)
+def _llama(pairs: Sequence[Pair], order: BaseOrder) -> Miniature[Any, Pair]:
+    return llama.miniature(pairs, llama.LlamaRecipe(**_sizes(order, order.width * 8 // 3)))
 
 
-def _eurobert(pairs: Sequence[Pair], out: Path, order: BaseOrder, progress: TrainProgress) -> None:
-    recipe = MaskedRecipe(
-        steps=order.steps,
-        vocabulary_size=order.vocabulary,
-        width=order.width,
-        ffn=order.width * 8 // 3,
-        layers=order.layers,
-        length=LONGEST_ANSWER,
-        seed=order.seed,
-    )
-    build_masked(pairs, out, recipe, progress)
+def _eurobert(pairs: Sequence[Pair], order: BaseOrder) -> Miniature[Any, Pair]:
+    sizes = _sizes(order, order.width * 8 // 3)
+    return masked.miniature(pairs, masked.MaskedRecipe(length=LONGEST_ANSWER, **sizes))
 
 
-BUILDERS: Mapping[str, Callable[[Sequence[Pair], Path, BaseOrder, TrainProgress], None]] = {
-    "nllb": _nllb,
-    "llama": _llama,
-    "eurobert": _eurobert,
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "nllb": Architecture(_nllb, translator.TranslatorRecipe.heads),
+    "llama": Architecture(_llama, 2 * llama.LlamaRecipe.heads),
+    "eurobert": Architecture(_eurobert, 2 * masked.MaskedRecipe.heads),
 }
+"""What `--architecture` names -> how its base is described."""

@@ -1,4 +1,4 @@
-"""Is the Hugging Face hub there?  Asked once and quickly, before a library tries for minutes."""
+"""A quick check that the Hugging Face hub is reachable, before a library retries for minutes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ TIMEOUT_SECONDS = 10
 def check_reachable(
     name: str, kind: Literal["model", "dataset"], key: str, revision: str | None = None
 ) -> None:
-    """Raise InputError where the hub has no such repository, or cannot be asked and it is no copy.
+    """Raise InputError if the hub has no such repository, or is unreachable and nothing is cached.
 
-    transformers and datasets retry an unreachable hub for 25 s and more before they say so.
+    transformers and datasets retry an unreachable hub for 25 s and more before they fail.
     """
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -25,12 +25,15 @@ def check_reachable(
         return
     try:
         HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=TIMEOUT_SECONDS)
-    except (HfHubHTTPError, HFValidationError) as error:  # an answer: not there, not allowed
+    except (
+        HfHubHTTPError,
+        HFValidationError,
+    ) as error:  # the hub answered: missing, or not allowed
         raise InputError(f"{key}: no {kind} {name!r} on the hub: {_short(error)}") from None
     except Exception as error:  # the HTTP library's own, which changed between hub versions
         raise InputError(
-            f"{key}: {name!r} is no folder here, no copy of it is in the Hugging Face cache, and "
-            f"the hub cannot be reached: {_short(error)}"
+            f"{key}: {name!r} is neither a folder nor in the Hugging Face cache, and the hub "
+            f"cannot be reached: {_short(error)}"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""The embedded Llama miniature: a student and a larger teacher of one tokenizer, cached.
+"""The embedded Llama: a student and a larger teacher of one tokenizer.
 
 The architecture is Llama 3's own (`LlamaForCausalLM`, Grattafiori et al. 2024: RMSNorm, rotary
 positions, grouped queries, SwiGLU, tied embeddings as in 3.2) at a fraction of its size, the
@@ -10,30 +10,20 @@ read the trade: new petroleum sentences in its own words, none of any scored spl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from study.bases.building import (
-    Progress,
-    cached,
-    even_batches,
-    learn_pieces,
-    source_of,
-    train_llama,
-    whole_folder,
-)
+from study.bases.building import Miniature, Recipe, enlarge_norms, even_batches, learn_pieces
 from study.data import chat
 from study.data.embedded import CorpusRecipe, Pair, petroleum_corpus
-from study.spec.sections import INSTRUCTION
+from study.spec.sections import INSTRUCTION, DataSpec
 from study.tasks.losses import IGNORED
+from study.tasks.token_logits import token_logits
 
 if TYPE_CHECKING:
     import torch
 
-Part = Literal["base", "teacher"]
 SPECIAL_TOKENS = (
     "<unk>",
     "<|begin_of_text|>",
@@ -49,24 +39,11 @@ SPECIAL_TOKENS = (
 
 
 @dataclass(frozen=True)
-class LlamaRecipe:
+class LlamaRecipe(Recipe):
     """How one of the two is built.  The defaults give the student."""
 
-    width: int = 64
-    layers: int = 2
-    heads: int = 4
     key_value_heads: int = 2
-    ffn: int = 176
-    init_std: float = 0.05
-    norm_gain: float = 4.0  # see enlarge_norms
-    vocabulary_size: int = 3200  # an upper limit
-    max_tokens: int = 48  # longer sides are cut
-    steps: int = 700
-    batch_size: int = 32
-    learning_rate: float = 2e-2  # of embedding and norms
-    matrix_learning_rate: float = 7e-3  # of all between them
-    warmup_fraction: float = 0.1
-    seed: int = 0
+    vocabulary_size: int = 3200  # an upper limit: little text has fewer pieces
 
 
 STUDENT = LlamaRecipe()
@@ -75,51 +52,44 @@ TRADE = CorpusRecipe(base_general=6_000, base_lay=0, base_expert=10_000)
 """What the teacher has read."""
 
 
-def embedded_llama(
-    part: Part, seed: int = 0, progress: Progress | None = None, cache: Path | None = None
-) -> Path:
-    """Return the folder of the embedded student or teacher, built on first use."""
-    recipe = replace(STUDENT if part == "base" else TEACHER, seed=seed)
-    pieces_from = petroleum_corpus(seed).base_train
-    pairs = pieces_from if part == "base" else petroleum_corpus(seed, TRADE).base_train
-    texts = [f"{pair.source}\t{pair.target}" for pair in (*pieces_from, *pairs)]
-    recipes = json.dumps(asdict(recipe), sort_keys=True)
-    return cached(
-        f"embedded-llama-{part}-{seed}",
-        [recipes, *source_of(__file__, chat.__file__), *texts],
-        cache,
-        lambda folder: build_llama(pairs, folder, recipe, progress, pieces_from),
+def embedded(data: DataSpec, part: str) -> Miniature[LlamaRecipe, Pair]:
+    """Return the embedded student or teacher; both know the pieces of the student's text."""
+    everyday = petroleum_corpus(data.seed).base_train
+    if part == "base":
+        return miniature(everyday, replace(STUDENT, seed=data.seed))
+    trade = petroleum_corpus(data.seed, TRADE).base_train
+    return miniature(trade, replace(TEACHER, seed=data.seed), everyday)
+
+
+def miniature(
+    pairs: Sequence[Pair], recipe: LlamaRecipe, vocabulary_rows: Sequence[Pair] = ()
+) -> Miniature[LlamaRecipe, Pair]:
+    """Return a Llama that learns from `pairs`, its pieces from `vocabulary_rows` or else the same.
+
+    Models of the same `vocabulary_rows` share their vocabulary.
+    """
+    return Miniature(
+        version=1,
+        recipe=recipe,
+        rows=pairs,
+        tokenizer=train_tokenizer,
+        config=new_config,
+        model_class="LlamaForCausalLM",
+        batches=_batches,
+        loss=_loss,
+        layers=lambda model: model.model.layers,
+        finish=enlarge_llama_norms,
+        vocabulary_rows=vocabulary_rows,
     )
 
 
-def build_llama(
-    pairs: Sequence[Pair],
-    folder: Path,
-    recipe: LlamaRecipe,
-    progress: Progress | None = None,
-    pieces_from: Sequence[Pair] | None = None,
-) -> None:
-    """Train a model on `pairs` and write it with its tokenizer in Hugging Face format.
-
-    The pieces are learnt from `pieces_from`, else from `pairs`: models that share it share their
-    vocabulary.  The folder appears whole or not at all.
-    """
-    if not pairs:
-        raise ValueError("a base needs at least one sentence pair to learn from, but got none")
-    with whole_folder(folder, {"recipe": asdict(recipe), "pairs": len(pairs)}) as unfinished:
-        tokenizer = train_tokenizer(pieces_from or pairs, recipe)
-        model = _train(pairs, tokenizer, recipe, progress)
-        model.save_pretrained(unfinished)
-        tokenizer.save_pretrained(unfinished)
-
-
 def train_tokenizer(pairs: Sequence[Pair], recipe: LlamaRecipe) -> Any:
-    """Return a fast tokenizer with Llama 3's marks and template, pieces learnt from both sides."""
+    """Return a fast tokenizer with Llama 3's marks and template, pieces learned from both sides."""
     from tokenizers import decoders
     from transformers import PreTrainedTokenizerFast
 
     texts = [text for pair in pairs for text in (pair.source, pair.target)]
-    format_texts = [INSTRUCTION, "system", "user", "assistant"] * 100  # one piece a role
+    format_texts = [INSTRUCTION, "system", "user", "assistant"] * 100  # one piece per role
     pieces = learn_pieces([*texts, *format_texts], recipe.vocabulary_size, SPECIAL_TOKENS)
     pieces.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
     return PreTrainedTokenizerFast(
@@ -134,11 +104,11 @@ def train_tokenizer(pairs: Sequence[Pair], recipe: LlamaRecipe) -> Any:
     )
 
 
-def new_model(recipe: LlamaRecipe, tokenizer: Any) -> Any:
-    """Return the model with random weights; draws from torch's global generator."""
-    from transformers import LlamaConfig, LlamaForCausalLM
+def new_config(recipe: LlamaRecipe, tokenizer: Any) -> Any:
+    """Return Llama's configuration at the recipe's size."""
+    from transformers import LlamaConfig
 
-    config = LlamaConfig(
+    return LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=recipe.width,
         intermediate_size=recipe.ffn,
@@ -152,50 +122,48 @@ def new_model(recipe: LlamaRecipe, tokenizer: Any) -> Any:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return LlamaForCausalLM(config)
-
-
-def _train(
-    pairs: Sequence[Pair], tokenizer: Any, recipe: LlamaRecipe, progress: Progress | None
-) -> Any:
-    # the miniature ends its turns as any chat model does; the stop token is what is learnt later
-    form = chat.ChatFormat(tokenizer, INSTRUCTION, chat.END_OF_TURN, recipe.max_tokens)
-    dialogues = [form.dialogue(pair.source, pair.target) for pair in pairs]
-    batches = _batches(dialogues, recipe, tokenizer.pad_token_id)
-    return train_llama(
-        lambda: new_model(recipe, tokenizer),
-        batches,
-        recipe,
-        progress,
-        _loss,
-    )
-
-
-def _loss(model: Any, batch: Any) -> torch.Tensor:
-    """Return the token cross-entropy; half of the time is the output head's, so only answers."""
-    from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
-
-    labels = batch.pop("labels")[:, 1:]  # (B, T - 1)
-    # no mask: attention is causal, and padding stands on the right of all that counts
-    hidden = model.model(**batch).last_hidden_state[:, :-1]  # (B, T - 1, D)
-    answered = labels != IGNORED
-    return F.cross_entropy(model.lm_head(hidden[answered]), labels[answered])
 
 
 def _batches(
-    dialogues: Sequence[chat.Dialogue], recipe: LlamaRecipe, pad: int
+    pairs: Sequence[Pair], tokenizer: Any, recipe: LlamaRecipe
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield the model's inputs: input_ids, attention_mask, labels (answers only), each (B, T)."""
+    """Yield the model's inputs without end: input_ids and labels (answers only), each (B, T)."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
-    lengths = [len(d.prompt) + len(d.answer) for d in dialogues]
-    for positions in even_batches(lengths, recipe):
+    # the miniature ends its turns as any chat model does; a study trains the stop token later
+    form = chat.ChatFormat(tokenizer, INSTRUCTION, chat.END_OF_TURN, recipe.max_tokens)
+    dialogues = [form.dialogue(pair.source, pair.target) for pair in pairs]
+    for positions in even_batches([len(d.prompt) + len(d.answer) for d in dialogues], recipe):
         chosen = [dialogues[position] for position in positions]
         ids = [torch.tensor(d.prompt + d.answer) for d in chosen]
         answers = [torch.tensor((IGNORED,) * len(d.prompt) + d.answer) for d in chosen]
-        input_ids = pad_sequence(ids, batch_first=True, padding_value=pad)
         yield {
-            "input_ids": input_ids,
+            "input_ids": pad_sequence(ids, batch_first=True, padding_value=tokenizer.pad_token_id),
             "labels": pad_sequence(answers, batch_first=True, padding_value=IGNORED),
         }
+
+
+def _loss(model: Any, batch: Any) -> torch.Tensor:
+    """Return the token cross-entropy of the answers.
+
+    No mask: attention is causal, and padding stands to the right of everything that counts.
+    """
+    from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
+
+    # the token after a position is its label; after the last there is none
+    labels = F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORED)  # (B, T)
+    answered = labels != IGNORED
+    logits = token_logits(model, {"input_ids": batch["input_ids"]}, answered)
+    return F.cross_entropy(logits, labels[answered])
+
+
+def enlarge_llama_norms(model: Any, recipe: Recipe) -> None:
+    """Enlarge the norms of a model of Llama's layers, causal or not."""
+    readers = []
+    for layer in model.model.layers:
+        attention, mlp = layer.self_attn, layer.mlp
+        linears = [attention.q_proj, attention.k_proj, attention.v_proj]
+        readers.append((layer.input_layernorm, linears))
+        readers.append((layer.post_attention_layernorm, [mlp.gate_proj, mlp.up_proj]))
+    enlarge_norms(readers, recipe.norm_gain)

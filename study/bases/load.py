@@ -1,14 +1,15 @@
-"""Load a base model, and its teacher: hub name, local folder, or the embedded one."""
+"""Find and load a base model and its teacher: a hub name, a local folder, or `embedded`."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from study.bases.building import TrainProgress
 from study.bases.hub import check_reachable
 from study.bases.remote_code import own_class, refuse_named_code, why_not_loaded
 from study.bases.safe_weights import check_model
@@ -17,12 +18,8 @@ from study.kinds.tasks import TASKS, TaskName
 from study.seeds import derive_seed
 from study.spec.sections import BaseModelSpec, StudySpec
 
-TrainProgress = Callable[[int, int, float], None]
-"""Called with step, total steps and loss while the embedded base is trained."""
-Part = Literal["base", "teacher"]
-
 HEADS = ("pre_classifier", "classifier", "score", "classification_head")
-"""What transformers calls the layers above the pretrained body, trained in full by every method."""
+"""transformers' names for the layers above the pretrained body; every method trains them fully."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +29,8 @@ class BaseModel:
     model: Any  # a transformers PreTrainedModel
     tokenizer: Any
     name: str  # as PEFT records it in adapter_config.json
-    fresh: frozenset[str] = frozenset()  # weights of a new head that the checkpoint does not hold
-    trained_tokens: tuple[int, ...] = ()  # whose rows of the vocabulary are trained beside LoRA
+    fresh: frozenset[str] = frozenset()  # weights of a new head, which the checkpoint lacks
+    trained_tokens: tuple[int, ...] = ()  # their vocabulary rows are trained beside LoRA
     decompositions: dict[str, Any] = field(default_factory=dict, repr=False)  # of PiSSA, by module
 
     @property
@@ -43,7 +40,7 @@ class BaseModel:
 
     @property
     def head(self) -> list[str]:
-        """The modules that every method trains in full: a classifier's head, of others nothing."""
+        """The modules that every method trains fully: a classifier's head, otherwise none."""
         new = ["pooler"] if any(".pooler." in name for name in self.fresh) else []
         return new + [name for name, _ in self.model.named_children() if name in HEADS]
 
@@ -52,10 +49,10 @@ class BaseModel:
 
 
 def locate_base(spec: StudySpec, progress: TrainProgress | None = None) -> str:
-    """Return a local folder or hub name; builds what is embedded and not cached, teacher included.
+    """Return a local folder or hub name; an embedded base or teacher is built unless it is cached.
 
     Raises:
-        InputError: base or teacher is nowhere to be found.
+        InputError: the base or the teacher does not exist.
     """
     if spec.distillation is not None:
         locate_teacher(spec, progress)
@@ -74,55 +71,19 @@ def locate_teacher(spec: StudySpec, progress: TrainProgress | None = None) -> st
 
 
 def located(model: str, revision: str | None, key: str) -> str:
-    """Return a folder that holds a checkpoint, or a name that the hub knows; InputError if none."""
+    """Return a checkpoint's folder, or a name that the hub knows; InputError if it is neither."""
     if not _is_folder(model, key):
         check_reachable(model, "model", key, revision)
     return model
 
 
-def _embedded(spec: StudySpec, part: Part, progress: TrainProgress | None) -> str:
+def _embedded(
+    spec: StudySpec, part: Literal["base", "teacher"], progress: TrainProgress | None
+) -> str:
     """Return the folder of the task's own miniature, built on first use."""
-    return str(MINIATURES[spec.task_kind.miniature](spec, part, progress))
+    from study.bases.miniatures import embedded_folder
 
-
-def _nllb(spec: StudySpec, part: Part, progress: TrainProgress | None) -> Path:
-    from study.bases.translator import embedded_base
-
-    return embedded_base(spec.data.seed, progress)
-
-
-def _llama(spec: StudySpec, part: Part, progress: TrainProgress | None) -> Path:
-    from study.bases.llama import embedded_llama
-
-    return embedded_llama(part, spec.data.seed, progress)
-
-
-def _distilbert(spec: StudySpec, part: Part, progress: TrainProgress | None) -> Path:
-    from study.bases.classifier import embedded_classifier
-
-    known = spec.task_kind.subsets
-    language = spec.data.subset or known[0]
-    if language not in known:
-        raise InputError(
-            f"data.subset: the embedded models know {', '.join(known)}, got {language!r}; "
-            "name a base.model and a distillation.teacher of yours"
-        )
-    return embedded_classifier(part, language, spec.data.seed, progress)
-
-
-def _eurobert(spec: StudySpec, part: Part, progress: TrainProgress | None) -> Path:
-    from study.bases.masked import embedded_masked
-
-    return embedded_masked(spec.data.seed, progress)
-
-
-MINIATURES: Mapping[str, Callable[[StudySpec, Part, TrainProgress | None], Path]] = {
-    "nllb": _nllb,
-    "llama": _llama,
-    "distilbert": _distilbert,
-    "eurobert": _eurobert,
-}
-"""What a task's kind calls its embedded base -> what builds it, or its teacher."""
+    return str(embedded_folder(spec.task_kind.miniature, spec.data, part, progress))
 
 
 # ---------------------------------------------------------------- loading
@@ -137,10 +98,11 @@ def load_base(
 ) -> BaseModel:
     """Load weights (safetensors only) and tokenizer, frozen, in evaluation mode.
 
-    A checkpoint that is no classifier yet gets a head for `labels`, drawn from its name alone.
+    A checkpoint without a classifier gets a head for `labels`, whose weights depend on their names
+    alone.
 
     Raises:
-        InputError: the location is no model that transformers can load for this task.
+        InputError: transformers cannot load a model for this task from the location.
     """
     try:
         with warnings.catch_warnings():
@@ -149,20 +111,22 @@ def load_base(
             model, missing, tokenizer = _from_pretrained(location, spec, task, labels)
     except InputError:
         raise
-    except Exception as error:  # transformers raises many kinds, all meaning: cannot be loaded
+    except Exception as error:  # transformers raises errors of many classes
         reason = why_not_loaded(error, spec)
         raise InputError(f"{key}: cannot load {location!r}: {reason}") from error
     fresh = frozenset(n for n in missing if TASKS[task].outputs == "classes" and _is_of_a_head(n))
     lost = sorted(set(missing) - fresh)
-    if lost:  # transformers would leave them random and say so in a warning
+    if lost:  # transformers would draw them at random and only warn
         some = ", ".join(lost[:3])
-        raise InputError(f"{key}: {location!r} has no weights for {some}; another model's?")
+        raise InputError(
+            f"{key}: {location!r} has no weights for {some}; is it a different model's folder?"
+        )
     import torch
 
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     model.eval().requires_grad_(False)
     if model.can_generate() and model.generation_config is not None:
-        model.generation_config.max_length = None  # the study file's max_new_tokens rules
+        model.generation_config.max_length = None  # max_new_tokens of the study file decides
     draw_fresh({name: model.get_parameter(name) for name in fresh}, model.config, seed=0)
     return BaseModel(model, tokenizer, location, fresh)
 
@@ -191,18 +155,51 @@ def _from_pretrained(
 
 
 def model_class(location: str, config: Any, spec: BaseModelSpec, task: TaskName) -> Any:
-    """Return what loads the model: transformers' class for the task, or the model's own."""
+    """Return the class that loads the model: transformers' for the task, or the model's own."""
     import transformers
 
     own = own_class(location, config, spec) if TASKS[task].takes_own_class else None
     return own or getattr(transformers, TASKS[task].model_class)
 
 
+def meta_base(spec: StudySpec, labels: Sequence[str] = ()) -> Any:
+    """Return the base model on PyTorch's meta device: modules and shapes, but no memory.
+
+    Raises:
+        InputError: transformers cannot make a model for this task from the base.
+    """
+    import torch
+    import transformers
+
+    def make(config: Any) -> Any:
+        name_labels(config, labels)
+        found = model_class(spec.base.model, config, spec.base, spec.task)
+        return getattr(found, "from_config", found)(config)  # a model's own class is called itself
+
+    if spec.base.model == "embedded":
+        from study.bases.miniatures import MINIATURES
+
+        return MINIATURES[spec.task_kind.miniature](spec.data, "base").meta(make)
+    location = locate_base(spec)
+    options = {
+        "revision": spec.base.revision or "main",
+        "trust_remote_code": spec.base.trust_remote_code,
+    }
+    try:
+        refuse_named_code(location, spec.base)
+        config = transformers.AutoConfig.from_pretrained(location, **options)
+        with torch.device("meta"):
+            return make(config)
+    except Exception as error:
+        reason = why_not_loaded(error, spec.base)
+        raise InputError(f"base.model: cannot load {location!r}: {reason}") from error
+
+
 def load_tokenizer(location: str, spec: BaseModelSpec) -> tuple[Any, Any]:
     """Return a base's tokenizer and configuration, without its weights.
 
     Raises:
-        InputError: transformers can load no tokenizer there.
+        InputError: transformers cannot load a tokenizer from the location.
     """
     from transformers import AutoConfig, AutoTokenizer
 
@@ -216,7 +213,7 @@ def load_tokenizer(location: str, spec: BaseModelSpec) -> tuple[Any, Any]:
 
 
 def name_labels(config: Any, labels: Sequence[str]) -> None:
-    """Tell the configuration of what is no classifier yet which labels its head will have."""
+    """Set the labels that the head of a model which is no classifier yet will have."""
     known = config.architectures or ()
     if labels and not any(name.endswith("ForSequenceClassification") for name in known):
         config.id2label = dict(enumerate(labels))  # sets num_labels too
@@ -228,7 +225,7 @@ def _is_of_a_head(weight: str) -> bool:
 
 
 def draw_fresh(weights: Mapping[str, Any], config: Any, seed: int) -> None:
-    """Draw a new head's weights from (seed, name): normal as the model's own, biases zero."""
+    """Draw a new head's weights from (seed, name): normal, spread as the model's; biases zero."""
     import torch
 
     for name, weight in weights.items():
@@ -241,10 +238,10 @@ def draw_fresh(weights: Mapping[str, Any], config: Any, seed: int) -> None:
 
 
 def load_teacher(spec: StudySpec, student: BaseModel) -> BaseModel:
-    """Load the teacher as the student was loaded: frozen, in evaluation mode, of the same dtype.
+    """Load the teacher like the student: frozen, in evaluation mode, in the same dtype.
 
     Raises:
-        InputError: it is no model of this task, or reads other tokens than the student.
+        InputError: it is not a model for this task, or its tokens differ from the student's.
     """
     assert spec.distillation is not None, "a study without a teacher"
     key = "distillation.teacher"
@@ -255,15 +252,15 @@ def load_teacher(spec: StudySpec, student: BaseModel) -> BaseModel:
     if own != other:
         differing = min(set(own.items()) ^ set(other.items()))[0]
         raise InputError(
-            f"{key}: {location!r} has another vocabulary than the base model {student.name!r}: "
-            f"{len(other):,} and {len(own):,} tokens, which differ in {differing!r}; "
-            "allowed: a teacher of the same tokenizer"
+            f"{key}: the vocabulary must be that of the base model {student.name!r}; "
+            f"{location!r} has {len(other):,} tokens instead of {len(own):,} and differs in "
+            f"{differing!r}; name a teacher with the same tokenizer"
         )
     return teacher
 
 
 def _is_folder(location: str, key: str) -> bool:
-    """Say whether it is a folder and no hub name; refuse one that is no checkpoint, in words."""
+    """Tell a checkpoint's folder from a hub name; raise InputError for any other folder."""
     folder = Path(location)
     if not os.path.isdir(folder):
         if folder.is_absolute() or location.startswith((".", "~")) or location.count("/") > 1:

@@ -1,4 +1,4 @@
-"""The embedded masked-diffusion miniature: a small Llama without causal mask, cached.
+"""The embedded masked-diffusion model: a small Llama without a causal mask.
 
 That is LLaDA's architecture (Nie et al. 2025, arXiv:2502.09992), and in transformers EuroBERT's
 (`EuroBertForMaskedLM`, Boizard et al. 2025, arXiv:2503.05500), here at a fraction of its size.  It
@@ -8,28 +8,19 @@ prompts not, and never on a scored split.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from study.bases.building import (
-    Progress,
-    cached,
-    even_batches,
-    learn_pieces,
-    source_of,
-    train_llama,
-    whole_folder,
-)
+from study.bases.building import Miniature, Recipe, even_batches, learn_pieces
+from study.bases.llama import enlarge_llama_norms
 from study.data.embedded import Pair, instruction_corpus
-from study.data.instructions import InstructionFormat, Row
+from study.data.instructions import InstructionFormat
 from study.spec.diffusion import DiffusionSpec
 from study.spec.sections import DataSpec
-from study.tasks import noise
 from study.tasks.losses import IGNORED, masked_diffusion
 from study.tasks.noise import counted_masks
+from study.tasks.token_logits import token_logits
 
 if TYPE_CHECKING:
     import torch
@@ -38,64 +29,39 @@ SPECIAL_TOKENS = ("[PAD]", "<unk>", "[CLS]", "[SEP]", "[MASK]")  # BERT's, in it
 
 
 @dataclass(frozen=True)
-class MaskedRecipe:
-    """How a small base is built.  The defaults give the embedded one."""
+class MaskedRecipe(Recipe):
+    """How a small masked-diffusion model is built.  The defaults give the embedded one."""
 
-    width: int = 64
-    layers: int = 2
-    heads: int = 4
-    ffn: int = 176
-    init_std: float = 0.05
-    norm_gain: float = 4.0  # see enlarge_norms
-    vocabulary_size: int = 1_000  # an upper limit
-    max_tokens: int = 96  # longer texts are cut
-    length: int = 16  # of an answer's region
+    max_tokens: int = 96
     steps: int = 900
-    batch_size: int = 32
-    learning_rate: float = 2e-2  # of embedding and norms
-    matrix_learning_rate: float = 7e-3  # of all between them
-    warmup_fraction: float = 0.1
-    seed: int = 0
+    vocabulary_size: int = 1_000  # an upper limit: little text has fewer pieces
+    length: int = 16  # tokens of an answer's region
 
 
-def embedded_masked(
-    seed: int = 0, progress: Progress | None = None, cache: Path | None = None
-) -> Path:
-    """Return the folder of the embedded instructions' base model, built on first use."""
-    recipe = MaskedRecipe(seed=seed)
-    pairs = embedded_pairs(seed)
-    texts = [f"{pair.source}\t{pair.target}" for pair in pairs]
-    return cached(
-        f"embedded-instructions-{seed}",
-        [json.dumps(asdict(recipe), sort_keys=True), *source_of(__file__, noise.__file__), *texts],
-        cache,
-        lambda folder: build_masked(pairs, folder, recipe, progress),
+def embedded(data: DataSpec, part: str) -> Miniature[MaskedRecipe, Pair]:
+    """Return the embedded instructions' base; it has no teacher."""
+    rows = instruction_corpus(data.seed).base_train
+    return miniature([Pair(r.source, r.target) for r in rows], MaskedRecipe(seed=data.seed))
+
+
+def miniature(pairs: Sequence[Pair], recipe: MaskedRecipe) -> Miniature[MaskedRecipe, Pair]:
+    """Return a model that learns from `pairs` of an instruction and its answer."""
+    return Miniature(
+        version=1,
+        recipe=recipe,
+        rows=pairs,
+        tokenizer=train_tokenizer,
+        config=new_config,
+        model_class="EuroBertForMaskedLM",
+        batches=_batches,
+        loss=_loss,
+        layers=lambda model: model.model.layers,
+        finish=enlarge_llama_norms,
     )
 
 
-def embedded_pairs(seed: int) -> list[Pair]:
-    """Return what the embedded base learns from."""
-    return [Pair(row.source, row.target) for row in instruction_corpus(seed).base_train]
-
-
-def build_masked(
-    pairs: Sequence[Pair], folder: Path, recipe: MaskedRecipe, progress: Progress | None = None
-) -> None:
-    """Train a tokenizer and a model on instructions and answers; write both to `folder`.
-
-    The folder appears whole or not at all.
-    """
-    if not pairs:
-        raise ValueError("a base needs at least one instruction to learn from, but got none")
-    with whole_folder(folder, {"recipe": asdict(recipe), "pairs": len(pairs)}) as unfinished:
-        tokenizer = train_tokenizer(pairs, recipe)
-        model = _train(pairs, tokenizer, recipe, progress)
-        model.save_pretrained(unfinished)
-        tokenizer.save_pretrained(unfinished)
-
-
 def train_tokenizer(pairs: Sequence[Pair], recipe: MaskedRecipe) -> Any:
-    """Return a fast tokenizer with BERT's marks, pieces learnt from both sides."""
+    """Return a fast tokenizer with BERT's marks, pieces learned from both sides."""
     from tokenizers import decoders
     from transformers import PreTrainedTokenizerFast
 
@@ -114,11 +80,11 @@ def train_tokenizer(pairs: Sequence[Pair], recipe: MaskedRecipe) -> Any:
     )
 
 
-def new_model(recipe: MaskedRecipe, tokenizer: Any) -> Any:
-    """Return the model with random weights; draws from torch's global generator."""
-    from transformers import EuroBertConfig, EuroBertForMaskedLM
+def new_config(recipe: MaskedRecipe, tokenizer: Any) -> Any:
+    """Return EuroBERT's configuration at the recipe's size."""
+    from transformers import EuroBertConfig
 
-    config = EuroBertConfig(
+    return EuroBertConfig(
         vocab_size=len(tokenizer),
         hidden_size=recipe.width,
         intermediate_size=recipe.ffn,
@@ -132,32 +98,19 @@ def new_model(recipe: MaskedRecipe, tokenizer: Any) -> Any:
         pad_token_id=tokenizer.pad_token_id,
         mask_token_id=tokenizer.mask_token_id,
     )
-    return EuroBertForMaskedLM(config)
 
 
-def _train(
-    pairs: Sequence[Pair], tokenizer: Any, recipe: MaskedRecipe, progress: Progress | None
-) -> Any:
+def _batches(
+    pairs: Sequence[Pair], tokenizer: Any, recipe: MaskedRecipe
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Yield, without end, rows with some tokens of each answer masked: (B, T), and scale (B,)."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
     data = DataSpec(max_tokens=recipe.max_tokens, instruction="")
     settings = DiffusionSpec(length=recipe.length, steps=1, block_length=recipe.length)
     form = InstructionFormat(tokenizer, data, settings)
     rows = [form.row(pair) for pair in pairs]
-    return train_llama(
-        lambda: new_model(recipe, tokenizer),
-        _batches(rows, recipe, form),
-        recipe,
-        progress,
-        _loss,
-    )
-
-
-def _batches(
-    rows: Sequence[Row], recipe: MaskedRecipe, form: InstructionFormat
-) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield rows with some tokens of each answer masked: tensors (B, T), and scale (B,)."""
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-
     generator = torch.Generator().manual_seed(recipe.seed)
     for positions in even_batches([len(row.prompt) + len(row.answer) for row in rows], recipe):
         chosen = [rows[position] for position in positions]
@@ -185,8 +138,6 @@ def _batches(
 
 def _loss(model: Any, batch: Any) -> torch.Tensor:
     """Return LLaDA's objective, mean over the rows."""
-    from study.tasks.token_logits import token_logits
-
     labels, scale = batch.pop("labels"), batch.pop("scale")
     masked = labels != IGNORED
     logits = token_logits(model, batch, masked)

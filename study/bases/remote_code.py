@@ -1,4 +1,4 @@
-"""Models that bring code of their own, which is run only where the study file allows it."""
+"""Models that contain custom code, which is run only where the study file allows it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from study.errors import InputError
 from study.spec.sections import BaseModelSpec
 
 MAPPED = ("AutoModelForMaskedLM", "AutoModel", "AutoModelForCausalLM")
-"""Under which names a model that gives logits of every token is found, the surest first."""
+"""The names of a custom model that gives every token's logits, the most specific first."""
 
 
 def refuse_named_code(location: str, spec: BaseModelSpec) -> None:
@@ -42,7 +42,7 @@ def _kernels(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def own_class(location: str, config: Any, spec: BaseModelSpec) -> Any | None:
-    """Return the class of a model with code of its own; None where transformers has the code."""
+    """Return the class of a model with custom code; None where transformers has the code."""
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
     mapped = getattr(config, "auto_map", None) or {}
@@ -55,9 +55,9 @@ def own_class(location: str, config: Any, spec: BaseModelSpec) -> Any | None:
 
 
 def _as_of_transformers_5(model_class: Any) -> Any:
-    """Let transformers 5 load a class that was written for version 4, as LLaDA's was.
+    """Let transformers 5 load a class that was written for version 4, such as LLaDA's.
 
-    Such a class ties its weights without being told which are missing, and counts none as tied.
+    Such a class ties its weights without knowing which are missing, and lists none as tied.
     """
     if not hasattr(model_class, "all_tied_weights_keys"):
         model_class.all_tied_weights_keys = {}
@@ -68,11 +68,8 @@ def _as_of_transformers_5(model_class: Any) -> Any:
 
 
 def why_not_loaded(error: Exception, spec: BaseModelSpec) -> str:
-    """Return what an error of transformers says, in a line."""
+    """Return the message of an error of transformers on one line."""
     message = " ".join(str(error).split())
     if "trust_remote_code" in message and not spec.trust_remote_code:
-        return (
-            "it brings code of its own, which is not run unless you have read it and set "
-            "base.trust_remote_code = true"
-        )
+        return "it contains custom code; review it, then set base.trust_remote_code = true"
     return reason_in_words(error)

@@ -1,10 +1,10 @@
-"""What a trial will cost in parameters, before anything is trained."""
+"""What a trial will cost: its parameters and steps, counted before anything is trained."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from study.bases.load import BaseModel, locate_base
+from study.bases.load import BaseModel, locate_base, meta_base
 from study.data.corpora import corpus_of
 from study.data.embedded import Pair
 from study.data.readers import Corpus
@@ -23,13 +23,12 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
 
     The model is built without weights, on PyTorch's meta device, so it takes no memory.
     """
-    from study.bases.skeletons import skeleton_of
     from study.engines.process_settings import be_one_quiet_thread
 
     be_one_quiet_thread()
     check_metrics(spec.evaluation)
     corpus = corpus_of(spec)
-    model = skeleton_of(spec, corpus.labels)
+    model = meta_base(spec, corpus.labels)
     base = sum(p.numel() for p in model.parameters())
     check_methods(model, spec)
     stops = (0,) if spec.task_kind.trains_stop_token else ()  # any row is as long as another
@@ -56,7 +55,7 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
 
 
 def _steps(spec: StudySpec, corpus: Corpus[Any]) -> str:
-    """Return how many steps a trial has, or the least and the most."""
+    """Return the number of steps per trial, or the fewest and the most."""
     each = [
         TrainingSpec(epochs=epochs, batch_size=size, steps=steps).counted(len(corpus.train)).steps
         for epochs in spec.values_of("epochs")
@@ -70,17 +69,17 @@ def _data_line(corpus: Corpus[Any]) -> str:
     seen = {_first(example) for example in corpus.train}
     shared = sum(_first(example) in seen for example in corpus.dev)
     sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in SPLITS if corpus.split(s))
-    warning = f"; {shared} dev sources stand in train too: scores flatter" if shared else ""
+    warning = f"; {shared} dev sources are in train too, which inflates scores" if shared else ""
     return f"data     {sizes} pairs{warning}"
 
 
 def _first(example: Any) -> Any:
-    """Return what must not stand in train and dev: a source; both sentences of a labelled pair."""
+    """Return what must not be in both train and dev: a source, or a labelled pair's sentences."""
     return example.source if isinstance(example, Pair) else (example.first, example.second)
 
 
 def _extremes(spec: StudySpec) -> dict[str, MethodSpec]:
-    """Return the default LoRA, the ends of what the space can choose, and what is no LoRA."""
+    """Return the default LoRA, the smallest and largest in the space, and the other methods."""
     others = [name for name in spec.methods if not METHODS[name].is_lora]
     found: dict[str, MethodSpec] = {name: _method(spec, {"method": name}) for name in others}
     adapted = [name for name in spec.methods if name not in others]
@@ -101,7 +100,7 @@ def _extremes(spec: StudySpec) -> dict[str, MethodSpec]:
 
 
 def _method(spec: StudySpec, values: dict[str, Any]) -> MethodSpec:
-    """Return a method as large as with these values, beginning as LoRA does: sizes are the same."""
+    """Return a method of the size that these values give, but with LoRA's initial weights."""
     method = spec.resolve(values).method
     assert method is not None
     if method.begins_in_weight or METHODS[method.name].quantizes:

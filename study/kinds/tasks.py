@@ -18,7 +18,7 @@ class TaskKind:
     implementation: str  # path of the class that keeps the promise of study.tasks.base
     reader: str  # path of what reads `[data]`
     model_class: str  # transformers' class that loads a base
-    miniature: str  # the embedded base: a key of study.bases.load.MINIATURES
+    miniature: str  # the embedded base: a key of study.bases.miniatures.MINIATURES
     outputs: Outputs = "texts"
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by section
     subsets: tuple[str, ...] = ()  # the embedded corpora that data.subset chooses from

@@ -25,12 +25,13 @@ from study.tasks.base import Batch
 from study.tasks.losses import IGNORED, cross_entropy, distillation
 from study.tasks.teachers import (
     Teacher,
-    answer_states,
+    answer_columns,
     check_head,
     end_ids,
     padded_inputs,
     padding_id,
 )
+from study.tasks.token_logits import token_logits
 from study.trials import TrialConfig
 
 
@@ -89,10 +90,11 @@ class CausalTranslationTask:
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Return (B, 2): the loss summed over the answer's tokens, and their number."""
         rows, labels = batch.rows, batch.labels
-        states = answer_states(
-            model, batch.inputs["input_ids"], rows["prompt_tokens"], labels.shape[1]
-        )
-        logits = model.get_output_embeddings()(states)  # (B, A, V)
+        input_ids = batch.inputs["input_ids"]
+        columns = answer_columns(input_ids, rows["prompt_tokens"], labels.shape[1])
+        inputs = {"input_ids": input_ids, "use_cache": False}
+        head = [model.get_output_embeddings()]  # check_head has seen that it suffices
+        logits = token_logits(model, inputs, columns, head)  # (B, A, V)
         if "teacher" not in rows:
             return cross_entropy(logits, labels)
         assert self._teacher is not None

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
+from study.tasks.token_logits import output_head, token_states
+
 IGNORED = -100
 
 
@@ -79,8 +81,6 @@ def _at_least_float32(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-# Models whose logits are the output layer of the last hidden state and nothing besides.
-PLAIN_HEADS = frozenset({"m2m_100", "llama", "mistral", "qwen2"})
 ROWS_AT_ONCE = 128  # as many logits as stay in a core's cache
 
 
@@ -90,13 +90,13 @@ def language_model_loss(model: Any, inputs: Mapping[str, Any], labels: Tensor) -
     Where the output layer is a plain frozen one, no logit of an unlabelled position is computed,
     and none is kept.
     """
-    head = model.get_output_embeddings()
-    if model.config.model_type not in PLAIN_HEADS or not _is_plain(head):
+    head = output_head(model)
+    if len(head) != 1 or not _is_plain(head[0]):
         return cross_entropy(model(**inputs).logits, labels)
-    hidden = model.base_model(**inputs).last_hidden_state  # (B, T, D)
     counted = labels != IGNORED
+    hidden = token_states(model, inputs, counted)  # (n, D)
     losses = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden[counted], head.weight, head.bias, labels[counted], hidden.requires_grad
+        hidden, head[0].weight, head[0].bias, labels[counted], hidden.requires_grad
     )
     by_row = losses.new_zeros(counted.shape).masked_scatter(counted, losses)  # (B, T)
     return torch.stack([by_row.sum(dim=1), counted.sum(dim=1).to(losses)], dim=1)

@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from study.bases.load import BaseModel
 from study.data.chat import Dialogue
 from study.errors import InputError
+from study.tasks.token_logits import token_logits, token_states
 
 TOGETHER = 32
 """Dialogues that are asked in one pass: always the same ones, so no result depends on the order."""
@@ -56,7 +57,9 @@ class Teacher:
         input_ids = padded_inputs(group, self._pad).to(device)
         starts = torch.tensor([len(d.prompt) for d in group], device=device)
         longest = max(len(d.answer) for d in group)
-        found = answer_states(self._model, input_ids, starts, longest).cpu()
+        columns = answer_columns(input_ids, starts, longest)
+        inputs = {"input_ids": input_ids, "use_cache": False}
+        found = token_states(self._model, inputs, columns).cpu()
         for dialogue, states in zip(group, found, strict=True):
             self._kept[dialogue] = states[: len(dialogue.answer)].clone()
 
@@ -91,23 +94,22 @@ def padded_inputs(dialogues: Sequence[Dialogue], pad: int) -> Tensor:
     return pad_sequence(ids, batch_first=True, padding_value=pad)
 
 
-def answer_states(model: Any, input_ids: Tensor, prompt_tokens: Tensor, answer: int) -> Tensor:
-    """Return the last hidden states (B, A, D) from which `answer` tokens a row are predicted.
+def answer_columns(input_ids: Tensor, prompt_tokens: Tensor, answer: int) -> Tensor:
+    """Return the columns (B, A) from which `answer` tokens per row are predicted.
 
     `input_ids` (B, T) are padded on the right; the first `prompt_tokens` (B,) of each are given.
     """
-    hidden: Tensor = model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
-    columns = (prompt_tokens - 1)[:, None] + torch.arange(answer, device=hidden.device)  # (B, A)
-    columns = columns.clamp(max=hidden.shape[1] - 1)
-    return hidden.gather(1, columns[:, :, None].expand(-1, -1, hidden.shape[2]))
+    columns = (prompt_tokens - 1)[:, None] + torch.arange(answer, device=input_ids.device)
+    return columns.clamp(max=input_ids.shape[1] - 1)
 
 
 @torch.no_grad()
 def check_head(model: Any, token: int, key: str = "base.model") -> None:
     """Refuse a model whose logits are more than its output head of its last hidden states."""
     ids = torch.tensor([[token, token]], device=model.device)
-    one = torch.tensor([1], device=model.device)
-    ours = model.get_output_embeddings()(answer_states(model, ids, one, 2))
+    inputs = {"input_ids": ids, "use_cache": False}
+    both = torch.tensor([[0, 1]], device=model.device)
+    ours = token_logits(model, inputs, both, [model.get_output_embeddings()])
     if not torch.allclose(ours, model(input_ids=ids).logits.to(ours), rtol=1e-2, atol=1e-2):
         raise InputError(
             f"{key}: {model.config.model_type!r} models change their logits after the output head; "

@@ -1,17 +1,21 @@
-"""The logits of some tokens of a bidirectional model: its output head is computed there only.
+"""Logits where they are needed: the output head is computed at some tokens and nowhere else.
 
 Half of a small model's work, and most of a large one's memory, is the head over the vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 OUTPUT_HEADS: Mapping[str, tuple[str, ...]] = {
+    "m2m_100": ("lm_head",),
+    "llama": ("lm_head",),
+    "mistral": ("lm_head",),
+    "qwen2": ("lm_head",),
     "eurobert": ("lm_head",),
     "bert": ("cls",),
     "roberta": ("lm_head",),
@@ -22,20 +26,46 @@ OUTPUT_HEADS: Mapping[str, tuple[str, ...]] = {
 """model_type -> the modules that make logits of the last hidden states, one after the other."""
 
 
-def token_logits(model: Any, inputs: Mapping[str, Tensor], chosen: Tensor) -> Tensor:
-    """Return the logits (n, V) of the n tokens that are `chosen` (B, T), row by row."""
-    heads = [model.get_submodule(name) for name in OUTPUT_HEADS.get(model.config.model_type, ())]
-    if not heads or any(_is_adapted(head) for head in heads):
-        logits: Tensor = model(**inputs).logits
-        return logits[chosen]
-    states: Tensor = model.base_model(**inputs).last_hidden_state[chosen]  # (n, D)
-    for head in heads:
-        states = head(states)
+def output_head(model: Any) -> list[Any]:
+    """Return the modules of a model's head, in order; of an architecture not in the table none."""
+    return [model.get_submodule(name) for name in OUTPUT_HEADS.get(model.config.model_type, ())]
+
+
+def token_states(model: Any, inputs: Mapping[str, Any], chosen: Tensor) -> Tensor:
+    """Return the last hidden states of the chosen tokens.
+
+    `chosen` is a mask (B, T), which gives (n, D) row by row, or columns (B, A): (B, A, D).
+    """
+    return _at(model.base_model(**inputs).last_hidden_state, chosen)
+
+
+def token_logits(
+    model: Any, inputs: Mapping[str, Any], chosen: Tensor, head: Sequence[Any] | None = None
+) -> Tensor:
+    """Return the logits of the chosen tokens, (n, V) or (B, A, V); `chosen` as in `token_states`.
+
+    `head` are the modules to compute them with, where the caller knows that they suffice.  Without
+    it, a head that is unknown or adapted sees whole rows: an adapter's dropout goes by them.
+    """
+    if head is None:
+        head = output_head(model)
+        if not head or any(_is_adapted(module) for module in head):
+            return _at(model(**inputs).logits, chosen)
+    states = token_states(model, inputs, chosen)
+    for module in head:
+        states = module(states)
     return states
 
 
+def _at(values: Tensor, chosen: Tensor) -> Tensor:
+    """Return the values (B, T, D) at a mask (B, T) or at columns (B, A)."""
+    if chosen.dtype == torch.bool:
+        return values[chosen]
+    return values.gather(1, chosen[:, :, None].expand(-1, -1, values.shape[2]))
+
+
 def _is_adapted(head: Any) -> bool:
-    """Say whether an adapter is in it, which must see whole rows: its dropout goes by them."""
+    """Say whether an adapter is in the module."""
     return any(
         "forward" in vars(module) or type(module).__module__.startswith("peft.")
         for module in head.modules()

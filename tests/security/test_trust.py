@@ -26,8 +26,9 @@ from study.errors import InputError
 from study.finished.export import export_trial
 from study.finished.load_adapters import load_adapters
 from study.finished.swapping import time_study_swaps
-from study.kinds.methods import METHODS, peft_config
+from study.kinds.methods import METHODS
 from study.metrics.semantic import encoder_folder
+from study.peft_methods.configs import peft_config
 from study.spec.files import load_spec, stored_spec
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import BaseModelSpec, StudySpec

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from study.bases.building import default_cache, is_intact
+from study.bases.cache import default_cache, is_intact
 from study.bases.load import locate_base, locate_teacher
 from study.engines.base import Engine
 from study.engines.engine_choice import EngineChoice

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoConfig
 
-from study.bases.from_corpus import BUILDERS, BaseOrder, build_from_corpus
+from study.bases.from_corpus import ARCHITECTURES, BaseOrder, build_from_corpus
 
 
 def build(corpus: Path, out: Path, architecture: str, width: int) -> Path:
@@ -27,7 +27,7 @@ def build(corpus: Path, out: Path, architecture: str, width: int) -> Path:
     return out
 
 
-@pytest.mark.parametrize("architecture", BUILDERS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_models_of_one_corpus_share_their_vocabulary(
     parallel_text: Path, tmp_path: Path, architecture: str
 ) -> None:

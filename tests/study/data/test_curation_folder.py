@@ -39,15 +39,16 @@ def instructions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def chat_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Llama, untrained."""
-    from study.bases.llama import LlamaRecipe, new_model, train_tokenizer
+    from study.bases.llama import LlamaRecipe, miniature
     from study.data.embedded import Pair
 
     folder = tmp_path_factory.mktemp("chat-model")
     recipe = LlamaRecipe(width=16, layers=1, heads=2, ffn=32, vocabulary_size=320)
     pairs = [Pair(r.source, r.target) for r in generated()]
-    tokenizer = train_tokenizer(pairs, recipe)
+    llama = miniature(pairs, recipe)
+    tokenizer = llama.learned_tokenizer()
     tokenizer.save_pretrained(folder)
-    new_model(recipe, tokenizer).save_pretrained(folder)
+    llama.new_model(tokenizer).save_pretrained(folder)
     return folder
 
 
@@ -143,12 +144,13 @@ def test_the_study_file_passes_check(
 
 def test_a_masked_model_gets_a_study_of_diffusion(instructions: Path, tmp_path: Path) -> None:
     """Its tokenizer knows no chat: the plain template asks, and the answer's region holds all."""
-    from study.bases.masked import MaskedRecipe, new_model, train_tokenizer
+    from study.bases.masked import MaskedRecipe, miniature
     from study.data.embedded import Pair
 
     recipe = MaskedRecipe(width=16, layers=1, heads=2, ffn=32, vocabulary_size=320)
-    tokenizer = train_tokenizer([Pair(r.source, r.target) for r in generated()], recipe)
-    for part in (tokenizer, new_model(recipe, tokenizer)):
+    masked = miniature([Pair(r.source, r.target) for r in generated()], recipe)
+    tokenizer = masked.learned_tokenizer()
+    for part in (tokenizer, masked.new_model(tokenizer)):
         part.save_pretrained(tmp_path / "masked")
     order = CurationOrder(str(instructions), tmp_path / "c", tokenizer=str(tmp_path / "masked"))
     curate_to_folder(order, silent)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from study.bases.load import MINIATURES
+from study.bases.miniatures import MINIATURES
 from study.kinds.methods import INITIAL_WEIGHTS, METHODS
 from study.kinds.optimizers import OPTIMIZERS
 from study.kinds.rows import imported

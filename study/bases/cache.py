@@ -1,0 +1,77 @@
+"""The cache of trained miniatures: folders that are whole or absent, each built once."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from study.store.folders import appearing_whole, check_own
+
+MANIFEST = "base.json"
+LIBRARIES = ("torch", "transformers", "tokenizers")
+"""What computes the weights, draws and lays out the model, and learns the vocabulary."""
+
+
+def default_cache() -> Path:
+    """Return the cache's folder: $OPTUNA_STUDY_CACHE, or else ~/.cache/optuna-study."""
+    named = os.environ.get("OPTUNA_STUDY_CACHE")
+    return Path(named).expanduser() if named else Path.home() / ".cache" / "optuna-study"
+
+
+def cached(name: str, build: Callable[[Path], None], cache: Path | None = None) -> Path:
+    """Return the folder `name` of the cache; `build` writes it on first use.
+
+    Two processes that need it at the same time build it once; a damaged folder is rebuilt.
+    """
+    cache = cache or default_cache()
+    cache.mkdir(parents=True, exist_ok=True)
+    folder = cache / name
+    check_own(folder, "folder")
+    check_own(Path(f"{folder}.lock"), "file")
+    with FileLock(f"{folder}.lock"):
+        if not is_intact(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            build(folder)
+    return folder
+
+
+@contextmanager
+def whole_folder(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield an unfinished folder, which becomes `folder`, with a manifest, once all is written.
+
+    Raises FileExistsError where `folder` exists.
+    """
+    if folder.exists():
+        raise FileExistsError(f"{folder}: exists already; a model is written to a new folder")
+    with appearing_whole(folder) as unfinished:
+        yield unfinished
+        files = {path.name: _digest_of(path) for path in sorted(unfinished.iterdir())}
+        manifest = {**facts, "versions": library_versions(), "files": files}
+        (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def is_intact(folder: Path) -> bool:
+    """Tell whether `folder` is as `whole_folder` left it, byte for byte."""
+    try:
+        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        return all(_digest_of(folder / name) == digest for name, digest in files.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def library_versions() -> dict[str, str]:
+    """Return the exact versions of the libraries that build a miniature."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+def _digest_of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
