@@ -147,6 +147,8 @@ def keys_of(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, str
         nested = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
         if nested is not None:
             yield from keys_of(nested, f"{before}{name}.")
+        elif "NameIn(" in repr(field):  # only the name of a row in a table of this program
+            continue
         elif re.search(r"\bstr\b|Path|Any", str(field.annotation)) or "trust" in name:
             yield f"{before}{name}", str(field.annotation)
 
