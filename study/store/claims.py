@@ -48,8 +48,8 @@ class Claim:
 class Claims:
     """The claims of one study."""
 
-    def __init__(self, engine: Engine, study_id: int) -> None:
-        self._engine = engine
+    def __init__(self, database: Engine, study_id: int) -> None:
+        self._database = database
         self._study_id = study_id
 
     # ------------------------------------------------------------ adding
@@ -127,7 +127,7 @@ class Claims:
         return self._leave(claim, changes, k=known, o=origin)
 
     def _leave(self, claim: Claim, changes: str, **values: Any) -> bool:
-        with self._engine.begin() as connection:
+        with self._database.begin() as connection:
             changed = self._execute(
                 connection,
                 f"UPDATE run_claims SET {changes} WHERE study_id = :i AND claim = :c "
@@ -141,39 +141,39 @@ class Claims:
 
     def forget_evaluations(self, trial_number: int) -> None:
         """Remove what was recorded of an attempt that came to nothing in the end."""
-        records.forget_evaluations(self._engine, self._study_id, trial_number)
+        records.forget_evaluations(self._database, self._study_id, trial_number)
 
     # ------------------------------------------------------------ looking
 
     def counted(self) -> int:
         """How many of the budget are done."""
-        with self._engine.connect() as connection:
+        with self._database.connect() as connection:
             return self._begun(connection) - self._count(connection, "held")
 
     def is_mine(self, claim: Claim) -> bool:
         """Whether the claim is still held by whom it was taken for."""
-        with self._engine.connect() as connection:
+        with self._database.connect() as connection:
             (now,) = self._select(connection, "claim = :c", c=claim.number)
         return (now.state, now.parent, now.attempt) == ("held", claim.parent, claim.attempt)
 
     def held(self) -> list[Claim]:
         """The claims that somebody holds."""
-        with self._engine.connect() as connection:
+        with self._database.connect() as connection:
             return self._select(connection, "state = 'held'")
 
     def held_by_the_dead(self) -> list[Claim]:
         """The claims whose holder is not among the living."""
         condition = "state = 'held' AND parent NOT IN (SELECT parent_id FROM run_parents)"
-        with self._engine.connect() as connection:
+        with self._database.connect() as connection:
             return self._select(connection, condition)
 
     def trial_of(self, claim: Claim) -> int | None:
         """The id of the Optuna trial that was made for this attempt."""
-        return trial_rows.trial_of(self._engine, self._study_id, claim.key)
+        return trial_rows.trial_of(self._database, self._study_id, claim.key)
 
     def is_empty(self) -> bool:
         """Whether no unit of the budget was ever taken or put up."""
-        with self._engine.connect() as connection:
+        with self._database.connect() as connection:
             return self._last(connection) is None
 
     # ------------------------------------------------------------ SQL
@@ -181,8 +181,8 @@ class Claims:
     @contextmanager
     def _locked(self) -> Iterator[Connection]:
         """A transaction that excludes every other one of this study that decides who gets what."""
-        with self._engine.begin() as connection:  # on SQLite that alone locks the file
-            if self._engine.dialect.name != "sqlite":
+        with self._database.begin() as connection:  # on SQLite that alone locks the file
+            if self._database.dialect.name != "sqlite":
                 row = "SELECT study_id FROM run_studies WHERE study_id = :i FOR UPDATE"
                 self._execute(connection, row)
             yield connection

@@ -87,13 +87,13 @@ class Examples:
 # ---------------------------------------------------------------- schema
 
 
-def create_tables(engine: Engine) -> None:
+def create_tables(database: Engine) -> None:
     """Create our tables where they are missing; later versions' are refused."""
-    blob = "BYTEA" if engine.dialect.name == "postgresql" else "BLOB"
+    blob = "BYTEA" if database.dialect.name == "postgresql" else "BLOB"
     script = resources.files("study.store").joinpath("schema.sql").read_text(encoding="utf-8")
     statements = _without_comments(script).replace("{blob}", blob).split(";")
-    with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":  # SQLite locks the whole file
+    with database.begin() as connection:
+        if database.dialect.name == "postgresql":  # SQLite locks the whole file
             connection.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": CREATION_LOCK})
         for statement in filter(str.strip, statements):
             connection.execute(text(statement))
@@ -107,11 +107,11 @@ def _without_comments(script: str) -> str:
     return "\n".join(line.split("--")[0] for line in script.splitlines())
 
 
-def has_tables(engine: Engine) -> bool:
+def has_tables(database: Engine) -> bool:
     """Say whether this database holds our tables, in the version that this program reads."""
-    if not sqlalchemy.inspect(engine).has_table("run_schema"):
+    if not sqlalchemy.inspect(database).has_table("run_schema"):
         return False
-    with engine.connect() as connection:
+    with database.connect() as connection:
         _check_version(connection)
     return True
 
@@ -128,31 +128,31 @@ def _check_version(connection: Connection) -> None:
 # ---------------------------------------------------------------- writing
 
 
-def add_study(engine: Engine, study_id: int, spec: str, provenance: Mapping[str, Any]) -> bool:
+def add_study(database: Engine, study_id: int, spec: str, provenance: Mapping[str, Any]) -> bool:
     """Record how a study is run, unless that is known; returns whether it was not."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     values = {"i": study_id, "s": spec, "p": json.dumps(provenance), "c": now}
-    with engine.begin() as connection:
+    with database.begin() as connection:
         added = connection.execute(
             text("INSERT INTO run_studies VALUES (:i, :s, :p, :c) ON CONFLICT DO NOTHING"), values
         )
     return added.rowcount == 1
 
 
-def write_study(engine: Engine, study_id: int, spec: str, provenance: Mapping[str, Any]) -> None:
+def write_study(database: Engine, study_id: int, spec: str, provenance: Mapping[str, Any]) -> None:
     """Record how a study is run; a resumed one replaces its row and keeps its date."""
-    if not add_study(engine, study_id, spec, provenance):
+    if not add_study(database, study_id, spec, provenance):
         values = {"i": study_id, "s": spec, "p": json.dumps(provenance)}
-        with engine.begin() as connection:
+        with database.begin() as connection:
             connection.execute(
                 text("UPDATE run_studies SET spec = :s, provenance = :p WHERE study_id = :i"),
                 values,
             )
 
 
-def write_examples(engine: Engine, study_id: int, split: str, examples: Examples) -> None:
+def write_examples(database: Engine, study_id: int, split: str, examples: Examples) -> None:
     """Record the texts of one split, once."""
-    with engine.begin() as connection:
+    with database.begin() as connection:
         connection.execute(
             text("INSERT INTO run_examples VALUES (:i, :s, :n, :src, :tgt) ON CONFLICT DO NOTHING"),
             {
@@ -165,17 +165,17 @@ def write_examples(engine: Engine, study_id: int, split: str, examples: Examples
         )
 
 
-def write_evaluations(engine: Engine, study_id: int, evaluations: Sequence[Evaluation]) -> None:
+def write_evaluations(database: Engine, study_id: int, evaluations: Sequence[Evaluation]) -> None:
     """Record one model's evaluations in one transaction, replacing those of the same key."""
-    with engine.begin() as connection:
+    with database.begin() as connection:
         for evaluation in evaluations:
             _delete(connection, study_id, evaluation)
             _insert(connection, study_id, evaluation)
 
 
-def write_score(engine: Engine, evaluation_id: str, statistics: Statistics) -> None:
+def write_score(database: Engine, evaluation_id: str, statistics: Statistics) -> None:
     """Record one more metric of a stored evaluation, replacing what it had of it."""
-    with engine.begin() as connection:
+    with database.begin() as connection:
         connection.execute(
             text("DELETE FROM run_scores WHERE evaluation_id = :id AND metric = :m"),
             {"id": evaluation_id, "m": statistics.metric},
@@ -183,9 +183,9 @@ def write_score(engine: Engine, evaluation_id: str, statistics: Statistics) -> N
         _insert_score(connection, evaluation_id, statistics)
 
 
-def forget_evaluations(engine: Engine, study_id: int, trial_number: int) -> None:
+def forget_evaluations(database: Engine, study_id: int, trial_number: int) -> None:
     """Remove what was recorded of a trial that was lost before it was told."""
-    with engine.begin() as connection:
+    with database.begin() as connection:
         _delete_where(
             connection, "role = 'search' AND trial_number = :t", i=study_id, t=trial_number
         )
@@ -258,30 +258,30 @@ def _insert_score(connection: Connection, evaluation_id: str, statistics: Statis
 # ---------------------------------------------------------------- reading
 
 
-def read_spec(engine: Engine, study_id: int) -> str | None:
+def read_spec(database: Engine, study_id: int) -> str | None:
     """The resolved study file (TOML) that the study was run with; None if not run by us."""
-    row = _one(engine, "SELECT spec FROM run_studies WHERE study_id = :i", i=study_id)
+    row = _one(database, "SELECT spec FROM run_studies WHERE study_id = :i", i=study_id)
     return None if row is None else str(row[0])
 
 
-def read_provenance(engine: Engine, study_id: int) -> dict[str, Any]:
+def read_provenance(database: Engine, study_id: int) -> dict[str, Any]:
     """Versions, hardware, data hashes and times of the study; with `created_at`."""
     row = _one(
-        engine, "SELECT provenance, created_at FROM run_studies WHERE study_id = :i", i=study_id
+        database, "SELECT provenance, created_at FROM run_studies WHERE study_id = :i", i=study_id
     )
     return {} if row is None else {**json.loads(row[0]), "created_at": row[1]}
 
 
-def read_examples(engine: Engine, study_id: int) -> dict[str, Examples]:
+def read_examples(database: Engine, study_id: int) -> dict[str, Examples]:
     """The texts of every split."""
     rows = _all(
-        engine, "SELECT split, sources, targets FROM run_examples WHERE study_id = :i", i=study_id
+        database, "SELECT split, sources, targets FROM run_examples WHERE study_id = :i", i=study_id
     )
     return {split: Examples(_unpack_texts(s), _unpack_texts(t)) for split, s, t in rows}
 
 
 def read_evaluations(
-    engine: Engine,
+    database: Engine,
     study_id: int,
     role: str | None = None,
     trials: Collection[int] | None = None,
@@ -291,7 +291,7 @@ def read_evaluations(
     Of Optuna's trials those of the given numbers, where some are given.
     """
     rows = _all(
-        engine,
+        database,
         "SELECT evaluation_id, role, name, trial_number, seed, split, config, details "
         f"FROM run_evaluations e WHERE study_id = :i AND (:r = '' OR role = :r) {_among(trials)} "
         "ORDER BY role, trial_number, name, seed, split",
@@ -305,11 +305,11 @@ def read_evaluations(
 
 
 def read_scores(
-    engine: Engine, study_id: int, trials: Collection[int] | None = None
+    database: Engine, study_id: int, trials: Collection[int] | None = None
 ) -> list[ScoreRow]:
     """Every corpus score of the study, or of the given trials and of what is no trial."""
     rows = _all(
-        engine,
+        database,
         "SELECT s.evaluation_id, s.metric, s.score, s.signature, s.n_examples FROM run_scores s "
         "JOIN run_evaluations e ON e.evaluation_id = s.evaluation_id "
         f"WHERE e.study_id = :i {_among(trials)}",
@@ -328,11 +328,11 @@ def _among(trials: Collection[int] | None) -> str:
     return f"AND (e.role <> 'search' OR e.trial_number IN ({numbers}))"
 
 
-def read_statistics(engine: Engine, evaluation_id: str, metric: str) -> Statistics:
+def read_statistics(database: Engine, evaluation_id: str, metric: str) -> Statistics:
     """The per-example statistics (N, S) of one evaluation and metric; KeyError if not stored."""
     with _named_damage(f"statistics of {metric}"):
         row = _one(
-            engine,
+            database,
             "SELECT metric, signature, n_examples, n_statistics, statistics FROM run_scores "
             "WHERE evaluation_id = :id AND metric = :m",
             id=evaluation_id,
@@ -347,22 +347,22 @@ def read_statistics(engine: Engine, evaluation_id: str, metric: str) -> Statisti
     return Statistics(name, values.astype(np.float64), signature)
 
 
-def read_outputs(engine: Engine, evaluation_id: str) -> tuple[str, ...]:
+def read_outputs(database: Engine, evaluation_id: str) -> tuple[str, ...]:
     """What the model produced, N texts; KeyError if not stored."""
     query = "SELECT outputs FROM run_outputs WHERE evaluation_id = :id"
     with _named_damage("outputs"):
-        row = _one(engine, query, id=evaluation_id)
+        row = _one(database, query, id=evaluation_id)
     if row is None:
         raise KeyError(evaluation_id)
     return _unpack_texts(row[0])
 
 
-def _one(engine: Engine, query: str, **values: Any) -> Any:
-    return next(iter(_all(engine, query, **values)), None)
+def _one(database: Engine, query: str, **values: Any) -> Any:
+    return next(iter(_all(database, query, **values)), None)
 
 
-def _all(engine: Engine, query: str, **values: Any) -> Sequence[Any]:
-    with engine.connect() as connection:
+def _all(database: Engine, query: str, **values: Any) -> Sequence[Any]:
+    with database.connect() as connection:
         return connection.execute(text(query), values).all()
 
 

@@ -26,14 +26,14 @@ NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}  # sto
 Rows = Iterator[tuple[Any, ...]]
 
 
-def trial_ids(engine: Engine, study_id: int) -> list[int]:
+def trial_ids(database: Engine, study_id: int) -> list[int]:
     """The ids of all trials, in order of their numbers."""
     query = text("SELECT trial_id FROM trials WHERE study_id = :i ORDER BY number")
-    with engine.connect() as connection:
+    with database.connect() as connection:
         return [row[0] for row in connection.execute(query, {"i": study_id})]
 
 
-def counts_by_state(engine: Engine, study_id: int) -> dict[str, int]:
+def counts_by_state(database: Engine, study_id: int) -> dict[str, int]:
     """How many trials there are in each state; `interrupted` are those that were run again."""
     states = "SELECT state, count(*) FROM trials WHERE study_id = :i GROUP BY state"
     interrupted = (
@@ -41,7 +41,7 @@ def counts_by_state(engine: Engine, study_id: int) -> dict[str, int]:
         "WHERE t.study_id = :i AND t.state = 'FAIL' AND a.key = 'interrupted' "
         "AND a.value_json = 'true'"
     )
-    with engine.connect() as connection:
+    with database.connect() as connection:
         rows = connection.execute(text(states), {"i": study_id}).all()
         again = connection.execute(text(interrupted), {"i": study_id}).scalar() or 0
     found = {state.name.lower(): 0 for state in TrialState} | {s.lower(): n for s, n in rows}
@@ -50,17 +50,17 @@ def counts_by_state(engine: Engine, study_id: int) -> dict[str, int]:
 
 
 def best_ids(
-    engine: Engine, study_id: int, count: int, objective: int, maximize: bool
+    database: Engine, study_id: int, count: int, objective: int, maximize: bool
 ) -> list[int]:
     """The ids of the best COMPLETE trials by one objective, best first."""
-    found = trial_rows.best(engine, study_id, count, maximize=maximize, objective=objective)
+    found = trial_rows.best(database, study_id, count, maximize=maximize, objective=objective)
     return [trial_id for trial_id, _, _ in found]
 
 
-def read_trials(engine: Engine, ids: Sequence[int]) -> list[FrozenTrial]:
+def read_trials(database: Engine, ids: Sequence[int]) -> list[FrozenTrial]:
     """The trials of these ids, in order of their numbers."""
     found: list[FrozenTrial] = []
-    with engine.connect() as connection:
+    with database.connect() as connection:
         for start in range(0, len(ids), CHUNK):
             found += _read_chunk(connection, ids[start : start + CHUNK])
     return sorted(found, key=lambda trial: trial.number)
