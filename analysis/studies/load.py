@@ -21,7 +21,7 @@ from analysis.importance.question import (
 from analysis.studies.integrity import check_whole
 from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData, Who, is_enqueued
 from study.errors import InputError
-from study.store import records
+from study.store import records, schema
 from study.store.foreign import as_read, silent_about_choices
 from study.store.storage import database_of, hidden, named_damage, open_read_only
 from study.store.trial_reading import best_ids, counts_by_state, read_trials, trial_ids
@@ -137,7 +137,7 @@ def _recorded(
     database: Engine | None, study_id: int, trials: Mapping[str, Sequence[Any]]
 ) -> dict[str, Any]:
     """What our own tables say about the study and its trials; nothing where there are none."""
-    if database is None or not records.has_tables(database):
+    if database is None or not schema.has_tables(database):
         return {}
     read = [trial.number for name in ("frozen_trials", "leaders") for trial in trials.get(name, ())]
     numbers = read if "leaders" in trials else None

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from study.errors import InputError
 from study.kinds.samplers import pruner_for
 from study.spec.sections import StudySpec, spec_from_toml
-from study.store import records, recovery, trial_rows
+from study.store import records, recovery, schema, trial_rows
 from study.store.claims import Claim, Claims
 from study.store.comparable import check_comparable, check_same_data, check_same_task
 from study.store.kept_adapters import KeptAdapters
@@ -84,7 +84,7 @@ class Ledger:
         self._database = storage.engine
         self._spec = spec
         self._out = out
-        records.create_tables(self._database)
+        schema.create_tables(self._database)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(
             storage=storage,

@@ -10,7 +10,7 @@ import sqlalchemy
 from filelock import FileLock
 from sqlalchemy import Engine, text
 
-from study.store import parents, records
+from study.store import parents, schema
 from study.store.claims import Claim, Claims
 from study.store.parents import Parent, forget_the_dead
 
@@ -21,7 +21,7 @@ STUDY = 1
 def database(tmp_path: Path) -> Engine:
     """Return a database with our tables."""
     found = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/study.db")
-    records.create_tables(found)
+    schema.create_tables(found)
     return found
 
 

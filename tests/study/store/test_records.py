@@ -16,7 +16,7 @@ from sqlalchemy import Engine, text
 
 from study.errors import InputError
 from study.metrics import LOSS_SIGNATURE, Statistics, text_statistics
-from study.store import records
+from study.store import records, schema
 from study.store.records import Evaluation, Examples
 
 STUDY = 1
@@ -27,7 +27,7 @@ OUTPUTS = ("le puits", "", "« la boue »\n\t\0 é 🛢")
 def database(tmp_path: Path) -> Engine:
     """A database with our tables."""
     made = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/study.db")
-    records.create_tables(made)
+    schema.create_tables(made)
     return made
 
 
@@ -145,11 +145,11 @@ def test_how_a_study_is_run(database: Engine) -> None:
 def test_tables_are_made_once(database: Engine) -> None:
     """Making the tables again changes nothing, and there is one version."""
     records.write_evaluations(database, STUDY, [evaluation()])
-    records.create_tables(database)
+    schema.create_tables(database)
     assert len(stored(database)) == 1
     with database.connect() as connection:
         versions = connection.execute(text("SELECT version FROM run_schema")).all()
-    assert versions == [(records.SCHEMA_VERSION,)]
+    assert versions == [(schema.VERSION,)]
 
 
 def test_optunas_tables_stay_untouched(tmp_path: Path) -> None:
@@ -160,9 +160,9 @@ def test_optunas_tables_stay_untouched(tmp_path: Path) -> None:
     study.tell(study.ask(), 1.0)
     database = sqlalchemy.create_engine(url)
     before = {t: sqlalchemy.inspect(database).get_columns(t) for t in _tables(database)}
-    assert not records.has_tables(database)
-    records.create_tables(database)
-    assert records.has_tables(database)
+    assert not schema.has_tables(database)
+    schema.create_tables(database)
+    assert schema.has_tables(database)
     records.write_evaluations(database, STUDY, [evaluation()])
     after = {t: sqlalchemy.inspect(database).get_columns(t) for t in _tables(database)}
     ours = {t for t in after if t.startswith("run_")}
@@ -175,13 +175,13 @@ def _tables(database: Engine) -> list[str]:
     return sqlalchemy.inspect(database).get_table_names()
 
 
-@pytest.mark.parametrize("version", [records.SCHEMA_VERSION + 1, 0, None])
+@pytest.mark.parametrize("version", [schema.VERSION + 1, 0, None])
 def test_tables_of_another_version_are_refused(database: Engine, version: int | None) -> None:
     """Neither reading nor writing touches tables that this program does not know."""
     with database.begin() as connection:
         connection.execute(text("DELETE FROM run_schema"))
         connection.execute(text("INSERT INTO run_schema VALUES (:v)"), {"v": version or 0})
-    for touch in (records.has_tables, records.create_tables):
+    for touch in (schema.has_tables, schema.create_tables):
         with pytest.raises(InputError, match=f"schema version {version or 0}; this program reads"):
             touch(database)
 
@@ -210,7 +210,7 @@ def test_numbers_and_texts_come_back_exactly(
 ) -> None:
     """Statistics keep every bit, and outputs every character."""
     database = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.pool.StaticPool)
-    records.create_tables(database)
+    schema.create_tables(database)
     values = np.array(rows)
     made = dataclasses.replace(
         evaluation(), statistics={"loss": Statistics("loss", values, "x")}, outputs=texts

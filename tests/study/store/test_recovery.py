@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from sqlalchemy import text
 
 from benchmarks.storage_runs import cheap_spec, run_cheaply
-from study.store import records
+from study.store import records, schema
 from study.store.claims import Claims
 from study.store.ledger import open_ledger
 from study.store.storage import close_after_writing, open_for_writing, sqlite_url
@@ -27,7 +27,7 @@ def earlier(tmp_path: Path) -> Path:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = open_for_writing(sqlite_url(tmp_path / "study.db"))
-    records.create_tables(storage.engine)
+    schema.create_tables(storage.engine)
     study = optuna.create_study(storage=storage, study_name="cheap")
     study.enqueue_trial({"alpha": 8.0}, user_attrs={"enqueued": True})
     for number in range(3):
