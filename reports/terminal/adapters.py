@@ -17,7 +17,7 @@ from analysis.plots.palette import printable
 from reports.sections.adapter_wording import caution, gaming, noise, title
 from reports.terminal.study_tables import WIDTH, empty_table, plain
 from reports.wording import alike, alike_signed, probability
-from study.errors import InputError, visible
+from study.errors import visible, writing
 from study.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -182,13 +182,10 @@ def _contrast_row(found: Adapters, name: str, metric: str, flags: dict[str, str]
 def write_csv(found: Adapters, path: Path) -> None:
     """Write `adapter_rows`; raises InputError where the file cannot be written."""
     rows = adapter_rows(found)
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as error:
-        raise InputError(f"--csv: cannot write {path}: {error.strerror}") from None
+    with writing(f"--csv: {path}"), path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _quoted(text: object) -> str:

@@ -14,7 +14,7 @@ from study.bases.masked import MaskedRecipe, build_masked
 from study.bases.translator import BaseRecipe, build_base
 from study.data.embedded import Pair
 from study.data.readers import read_pairs
-from study.errors import InputError
+from study.errors import InputError, writing
 from study.spec.problems import problems_of
 from study.spec.sections import DataSpec
 
@@ -68,10 +68,8 @@ def build_from_corpus(
     from study.engines.process_settings import be_one_quiet_thread
 
     be_one_quiet_thread()
-    try:
+    with writing(out, "base"):
         BUILDERS[order.architecture](pairs, out, order, progress)
-    except OSError as error:
-        raise InputError(f"{out}: cannot write the base: {error.strerror}") from error
 
 
 def _nllb(pairs: Sequence[Pair], out: Path, order: BaseOrder, progress: TrainProgress) -> None:

@@ -6,12 +6,13 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from study.bases.hub import check_reachable
 from study.bases.remote_code import own_class, refuse_named_code, why_not_loaded
-from study.errors import InputError
+from study.errors import InputError, refusing
 from study.seeds import derive_seed
 from study.spec.sections import PAIR_LANGUAGES, BaseModelSpec, StudySpec, TaskName
 
@@ -129,13 +130,10 @@ def load_base(
     Raises:
         InputError: the location is no model that transformers can load for this task.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model, missing, tokenizer = _from_pretrained(location, spec, task, labels)
-    except Exception as error:  # transformers raises many kinds, all meaning: cannot be loaded
-        reason = why_not_loaded(error, spec)
-        raise InputError(f"{key}: cannot load {location!r}: {reason}") from error
+    reason = partial(why_not_loaded, spec=spec)
+    with refusing(f"{key}: cannot load {location!r}", reason=reason), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model, missing, tokenizer = _from_pretrained(location, spec, task, labels)
     fresh = frozenset(n for n in missing if task == "classification" and _is_of_a_head(n))
     lost = sorted(set(missing) - fresh)
     if lost:  # transformers would leave them random and say so in a warning
@@ -191,12 +189,10 @@ def load_tokenizer(location: str, spec: BaseModelSpec) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoTokenizer
 
     options = {"revision": spec.revision or "main", "trust_remote_code": spec.trust_remote_code}
-    try:
+    reason = partial(why_not_loaded, spec=spec)
+    with refusing(f"base.model: cannot load {location!r}", reason=reason):
         config = AutoConfig.from_pretrained(location, **options)
         return AutoTokenizer.from_pretrained(location, **options), config
-    except Exception as error:
-        reason = why_not_loaded(error, spec)
-        raise InputError(f"base.model: cannot load {location!r}: {reason}") from error
 
 
 def name_labels(config: Any, labels: Sequence[str]) -> None:

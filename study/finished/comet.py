@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.errors import InputError
+from study.errors import InputError, refusing
 from study.metrics import Statistics
 from study.store import records
 from study.store.storage import close_after_writing, open_for_writing, writable_url
@@ -79,12 +79,10 @@ class Comet:
         asked += ["--model", str(self.checkpoint), "--to_json", "scores.json", "--quiet"]
         asked += ["--gpus", str(self.gpus), "--batch_size", str(self.batch_size)]
         environment = {k: v for k, v in os.environ.items() if k not in OF_OUR_ENVIRONMENT}
-        try:
+        with refusing(f"--command: cannot run {self.command!r}", OSError):
             done = subprocess.run(
                 asked, cwd=folder, env=environment, capture_output=True, text=True, check=False
             )
-        except OSError as error:
-            raise InputError(f"--command: cannot run {self.command!r}: {error.strerror}") from error
         if done.returncode:
             said = (done.stderr or done.stdout).strip().splitlines() or ["nothing"]
             raise InputError(
@@ -93,20 +91,15 @@ class Comet:
             )
 
     def _read(self, path: Path) -> Mapping[str, Any]:
-        try:
+        with refusing(f"--command: {self.command!r} wrote no scores", OSError, ValueError):
             found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"--command: {self.command!r} wrote no scores: {error}") from error
         return {Path(name).name: rows for name, rows in found.items()}
 
     def _of(self, found: Mapping[str, Any], file: str, count: int) -> np.ndarray[Any, Any]:
         """Return the scores (N,) of one system, all of them or none."""
-        try:
+        unknown = f"--command: {self.command!r} wrote scores in an unknown form"
+        with refusing(unknown, KeyError, TypeError, ValueError, reason=repr):
             scores = np.array([float(row["COMET"]) for row in found[file]])
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"--command: {self.command!r} wrote scores in a form that is not known: {error!r}"
-            ) from error
         if len(scores) != count or not all(map(math.isfinite, scores)):
             raise InputError(
                 f"--command: {self.command!r} gave {np.isfinite(scores).sum()} scores "

@@ -17,7 +17,7 @@ from torch import Tensor
 from study.bases.load import PICKLE_SUFFIXES, BaseModel, load_base, locate_base
 from study.data.corpora import corpus_of
 from study.engines.process_settings import be_one_quiet_thread
-from study.errors import InputError
+from study.errors import InputError, refusing, writing
 from study.spec.sections import StudySpec
 from study.spec.trust import check_adapter_config
 from study.store.folders import appearing_whole
@@ -145,11 +145,8 @@ def _merged(spec: StudySpec, base: BaseModel, source: Path, out: Path) -> Tensor
 def _adapted(base: BaseModel, source: Path) -> Any:
     from peft import PeftModel
 
-    try:
+    with refusing(f"{source}: cannot load the adapter"):
         return PeftModel.from_pretrained(base.model, source).eval()
-    except Exception as error:  # PEFT raises many kinds, all meaning: cannot be loaded
-        message = " ".join(str(error).split())[:300]
-        raise InputError(f"{source}: cannot load the adapter: {message}") from error
 
 
 @torch.inference_mode()
@@ -172,8 +169,5 @@ def _whole(folder: Path) -> Iterator[Path]:
     """Yield an unfinished folder, which becomes `folder` once all went well."""
     if folder.exists():
         raise InputError(f"--out: {folder} exists already; name a folder that does not")
-    try:
-        with appearing_whole(folder) as unfinished:
-            yield unfinished
-    except OSError as error:
-        raise InputError(f"--out: {folder}: cannot write: {error.strerror}") from error
+    with writing(f"--out: {folder}"), appearing_whole(folder) as unfinished:
+        yield unfinished

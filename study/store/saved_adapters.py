@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from study.errors import InputError
+from study.errors import refusing, writing
 from study.trials import AdapterFiles
 
 TRIAL_FOLDER = r"\.?trial-(?P<number>\d{5,})(\.unfinished)?"
@@ -29,25 +29,22 @@ def save_adapter(run: Path, name: str, files: AdapterFiles) -> Path:
     """Write an adapter, whole or not at all."""
     folder = adapter_folder(run, name)
     unfinished = folder.with_name(f".{name}.unfinished")
-    try:
+    with writing(folder, "adapter"):
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         (unfinished / files.config_name).write_text(files.config, encoding="utf-8")
         (unfinished / files.weights_name).write_bytes(files.weights)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(unfinished, folder)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot save the adapter: {error.strerror}") from error
     return folder
 
 
 def peft_type(folder: Path) -> str:
-    """Return which kind of adapter lies in a folder; InputError where its configuration is none."""
+    """Return which kind of adapter lies in a folder; InputError if its configuration is invalid."""
     path = folder / "adapter_config.json"
-    try:
+    invalid = f"{path}: invalid adapter configuration"
+    with refusing(invalid, OSError, ValueError, LookupError, TypeError):
         return str(json.loads(path.read_text(encoding="utf-8"))["peft_type"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InputError(f"{path}: no configuration of an adapter: {error}") from None
 
 
 def saved_trials(run: Path) -> set[int]:

@@ -26,7 +26,7 @@ import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from study.errors import InputError
+from study.errors import InputError, refusing
 from study.store.foreign import silent_about_choices
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _verbatim(url: str) -> str:
 
 def _prepare_sqlite(path: Path) -> None:
     """Create the file in WAL mode, or make sure that an existing one is ours to write."""
-    try:
+    with refusing(f"{path}: cannot write the database", sqlite3.Error, OSError):
         if path.exists() and path.stat().st_size > 0 and not _is_being_created(path):
             _check_is_optuna_sqlite(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,8 +169,6 @@ def _prepare_sqlite(path: Path) -> None:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("BEGIN IMMEDIATE")
             connection.rollback()
-    except (sqlite3.Error, OSError) as error:
-        raise InputError(f"{path}: cannot write the database: {error}") from error
 
 
 def _opening_errors() -> tuple[type[Exception], ...]:
@@ -225,11 +223,9 @@ def open_read_only(target: str) -> BaseStorage:
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 
-        try:
-            with silent_about_choices():
-                return JournalStorage(JournalFileBackend(str(path)))
-        except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:
-            raise InputError(f"{path}: a damaged Optuna journal: {one_line(error)}") from error
+        damage = (OSError, ValueError, LookupError, TypeError, AssertionError)
+        with refusing(f"{path}: a damaged Optuna journal", *damage), silent_about_choices():
+            return JournalStorage(JournalFileBackend(str(path)))
     raise InputError(f"{path}: neither an SQLite database nor an Optuna journal")
 
 
@@ -278,7 +274,7 @@ def _open_sqlite(path: Path) -> BaseStorage:
     from optuna.storages import RDBStorage
 
     _check_is_optuna_sqlite(path)
-    try:
+    with refusing(f"{path}: cannot read the database", *_opening_errors(), reason=one_line):
         storage = RDBStorage(
             "sqlite:///read-only",  # `creator` alone connects: no URL can say what it does
             engine_kwargs={
@@ -290,8 +286,6 @@ def _open_sqlite(path: Path) -> BaseStorage:
         )
         if storage.get_current_version() == storage.get_head_version():
             return storage
-    except _opening_errors() as error:
-        raise InputError(f"{path}: cannot read the database: {one_line(error)}") from error
     return _open_upgraded_copy(path)
 
 
@@ -325,11 +319,12 @@ def _is_being_created(path: Path) -> bool:
 
 
 def _query(path: Path, query: str) -> list[tuple[Any, ...]]:
-    try:
-        with closing(_connect_read_only(path)) as connection:
-            return connection.execute(query).fetchall()
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # its own words may be damaged too
-        raise InputError(f"{path}: cannot read the database: {error}") from error
+    # SQLite's own words may be damaged too
+    with (
+        refusing(f"{path}: cannot read the database", sqlite3.Error, UnicodeDecodeError),
+        closing(_connect_read_only(path)) as connection,
+    ):
+        return connection.execute(query).fetchall()
 
 
 def _open_upgraded_copy(path: Path) -> BaseStorage:
@@ -341,22 +336,15 @@ def _open_upgraded_copy(path: Path) -> BaseStorage:
     shutil.copyfile(path, copy)
     if _log_of(path).is_file():
         shutil.copyfile(_log_of(path), _log_of(copy))
-    try:
+    with refusing(f"{path}: its Optuna schema cannot be upgraded", reason=one_line):
         storage = RDBStorage(sqlite_url(copy), skip_compatibility_check=True)
         storage.upgrade()
-    except Exception as error:
-        raise InputError(
-            f"{path}: its Optuna schema cannot be upgraded: {one_line(error)}"
-        ) from error
     return storage
 
 
 def _first_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(SQLITE_MAGIC))
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the file: {error.strerror}") from error
+    with refusing(f"{path}: cannot read the file", OSError), path.open("rb") as file:
+        return file.read(len(SQLITE_MAGIC))
 
 
 def _looks_like_journal(path: Path) -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from study.data.curation.content import contents
 from study.data.curation.records import Record
-from study.errors import InputError
+from study.errors import InputError, refusing
 
 Vectors = NDArray[np.float32]
 """Shape (N, D)."""
@@ -118,7 +118,7 @@ def _loaded(location: str) -> tuple[Any, Any]:
 
     located(location, None, "--encoder")
     be_one_quiet_thread()
-    try:
+    with refusing(f"--encoder: cannot load {location!r}"):
         refuse_named_code(location, BaseModelSpec())
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         model, found = AutoModel.from_pretrained(
@@ -128,9 +128,6 @@ def _loaded(location: str) -> tuple[Any, Any]:
             dtype=torch.float32,
             output_loading_info=True,
         )
-    except Exception as error:  # transformers raises many kinds, all meaning: cannot be loaded
-        message = " ".join(str(error).split())[:300]
-        raise InputError(f"--encoder: cannot load {location!r}: {message}") from error
     lost = sorted(name for name in found["missing_keys"] if "pooler" not in name)
     if lost or model.config.is_encoder_decoder:
         got = f"has no weights for {lost[0]}" if lost else "is an encoder with a decoder"

@@ -12,7 +12,7 @@ from typing import Any
 from study.data.curation.records import Record
 from study.data.curation.selection import Curation
 from study.data.curation.tokens import ChatTokens, conversation
-from study.errors import InputError
+from study.errors import InputError, writing
 from study.store.folders import appearing_whole
 
 
@@ -33,14 +33,11 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: it cannot be written.
     """
-    try:
-        with appearing_whole(folder) as unfinished:
-            yield unfinished
-            check_free(folder)
-            if folder.is_dir():
-                folder.rmdir()
-    except OSError as error:
-        raise InputError(f"--out: {folder}: cannot write: {error.strerror or error}") from error
+    with writing(f"--out: {folder}"), appearing_whole(folder) as unfinished:
+        yield unfinished
+        check_free(folder)
+        if folder.is_dir():
+            folder.rmdir()
 
 
 def write_splits(folder: Path, curation: Curation, system: str) -> None:

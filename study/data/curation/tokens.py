@@ -9,7 +9,7 @@ from typing import Any
 from study.data.chat import PLAIN_TEMPLATE, ChatFormat
 from study.data.curation.records import Record
 from study.data.instructions import LLADA_MASK, end_token
-from study.errors import InputError
+from study.errors import InputError, refusing
 
 IGNORED = -100
 """The label that PyTorch's cross-entropy leaves out."""
@@ -76,10 +76,7 @@ def _loaded(location: str) -> tuple[Any, Sequence[str]]:
 
     if not Path(location).is_dir():  # of a folder the weights do not matter here
         located(location, None, "--tokenizer")
-    try:
+    with refusing(f"--tokenizer: cannot load {location!r}"):
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         config, _ = PretrainedConfig.get_config_dict(location)
-    except Exception as error:  # transformers raises many kinds, all meaning: cannot be loaded
-        message = " ".join(str(error).split())[:300]
-        raise InputError(f"--tokenizer: cannot load {location!r}: {message}") from error
     return tokenizer, config.get("architectures") or ()

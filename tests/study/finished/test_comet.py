@@ -148,8 +148,8 @@ def test_a_folder_without_a_checkpoint(tmp_path: Path) -> None:
         ("sys.exit(0)", "wrote no scores"),
         ("data = {k: rows[1:] for k, rows in data.items()}", "gave 2 scores for 3 sentences"),
         ("data['system-0.txt'][0]['COMET'] = float('nan')", "gave 2 scores for 3 sentences"),
-        ("data['system-0.txt'][0].pop('COMET')", "in a form that is not known"),
-        ("data = {}", "in a form that is not known"),
+        ("data['system-0.txt'][0].pop('COMET')", "in an unknown form"),
+        ("data = {}", "in an unknown form"),
     ],
 )
 def test_a_command_that_fails_is_told_in_one_line(

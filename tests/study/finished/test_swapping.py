@@ -38,7 +38,7 @@ def test_saved_adapters_are_swapped_and_timed(
     assert text.count("load_adapter") == 2
     config = found.folders[1] / "adapter_config.json"
     config.write_text("[]")
-    with pytest.raises(InputError, match=r"adapter_config\.json: no configuration of an adapter"):
+    with pytest.raises(InputError, match=r"adapter_config\.json: invalid adapter configuration"):
         time_study_swaps(copy, tiny_spec)
     for folder in found.folders[1:]:
         shutil.rmtree(folder)
