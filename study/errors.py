@@ -44,11 +44,14 @@ def refusing(
 ) -> Iterator[None]:
     """Turn a library's exception into an InputError that says `what`, then the reason.
 
-    Without `kinds` any exception: libraries raise many, all meaning that it did not work.
+    Without `kinds` any exception: libraries raise many, all meaning that it did not work.  An
+    InputError passes as it is.
     """
     caught = kinds or (Exception,)
     try:
         yield
+    except InputError:
+        raise
     except caught as error:
         raise InputError(f"{what}: {reason(error)}") from error
 

@@ -35,6 +35,7 @@ from study.metrics.needs import check_metrics, metric_remarks
 from study.spec.sections import SHARED_COSTS, StudySpec
 from study.store.claims import Claim
 from study.store.comparable import task_name
+from study.store.folders import check_run_folder
 from study.store.ledger import Ledger, open_ledger
 from study.store.provenance import provenance
 from study.store.storage import DATABASE_NAME, is_shared, sqlite_url
@@ -282,7 +283,8 @@ class Runner:
 
 @contextmanager
 def locked(out: Path, *, alone: bool) -> Iterator[None]:
-    """Make the run folder; on an SQLite file of its own a run has it `alone`."""
+    """Make the run folder, free of links; on an SQLite file of its own a run has it `alone`."""
+    check_run_folder(out)
     lock = FileLock(out / ".lock")
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 from study.bases.hub import check_reachable
 from study.bases.remote_code import own_class, refuse_named_code, why_not_loaded
+from study.bases.safe_weights import check_model
 from study.errors import InputError, refusing
 from study.seeds import derive_seed
 from study.spec.sections import PAIR_LANGUAGES, BaseModelSpec, StudySpec, TaskName
 
-PICKLE_SUFFIXES = {".bin", ".pt", ".pth", ".pkl", ".ckpt"}
 TrainProgress = Callable[[int, int, float], None]
 """Called with step, total steps and loss while the embedded base is trained."""
 
@@ -130,9 +130,11 @@ def load_base(
     Raises:
         InputError: the location is no model that transformers can load for this task.
     """
-    reason = partial(why_not_loaded, spec=spec)
+    where, reason = f"{key}: {location}", partial(why_not_loaded, spec=spec)
     with refusing(f"{key}: cannot load {location!r}", reason=reason), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        check_model(location, where, spec.revision)
+        refuse_named_code(location, spec, where)
         model, missing, tokenizer = _from_pretrained(location, spec, task, labels)
     fresh = frozenset(n for n in missing if task == "classification" and _is_of_a_head(n))
     lost = sorted(set(missing) - fresh)
@@ -157,7 +159,6 @@ def _from_pretrained(
     import transformers
 
     options = {"revision": spec.revision or "main", "trust_remote_code": spec.trust_remote_code}
-    refuse_named_code(location, spec)
     config = transformers.AutoConfig.from_pretrained(location, **options)
     name_labels(config, labels)
     model, loading = model_class(location, config, spec, task).from_pretrained(
@@ -251,11 +252,5 @@ def _is_folder(location: str, key: str) -> bool:
         return False
     if not (folder / "config.json").is_file():
         raise InputError(f"{key}: {location}: no config.json; not a Hugging Face checkpoint")
-    if not any(folder.glob("*.safetensors")):
-        pickles = [f.name for f in folder.iterdir() if f.suffix in PICKLE_SUFFIXES]
-        found = f", got {', '.join(sorted(pickles))}" if pickles else ""
-        raise InputError(
-            f"{key}: {location}: no *.safetensors file{found}; pickled weights are not "
-            "loaded, convert them with save_pretrained(safe_serialization=True)"
-        )
+    check_model(location, f"{key}: {location}")
     return True

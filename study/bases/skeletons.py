@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from study.bases import classifier, llama, masked, translator
 from study.bases.load import locate_base, model_class, name_labels
 from study.bases.remote_code import refuse_named_code, why_not_loaded
 from study.data.embedded import pair_corpus, petroleum_corpus
-from study.errors import InputError
+from study.errors import refusing
 from study.spec.sections import StudySpec
 
 
@@ -25,8 +26,9 @@ def skeleton_of(spec: StudySpec, labels: Sequence[str] = ()) -> Any:
     if spec.base.model == "embedded":
         return EMBEDDED[spec.task](spec)
     location = locate_base(spec)
-    try:
-        refuse_named_code(location, spec.base)
+    reason = partial(why_not_loaded, spec=spec.base)
+    with refusing(f"base.model: cannot load {location!r}", reason=reason):
+        refuse_named_code(location, spec.base, f"base.model: {location}")
         config = transformers.AutoConfig.from_pretrained(
             location,
             revision=spec.base.revision or "main",
@@ -37,9 +39,6 @@ def skeleton_of(spec: StudySpec, labels: Sequence[str] = ()) -> Any:
         with torch.device("meta"):
             make = getattr(found, "from_config", found)  # a model's own class is made directly
             return make(config)
-    except Exception as error:
-        reason = why_not_loaded(error, spec.base)
-        raise InputError(f"base.model: cannot load {location!r}: {reason}") from error
 
 
 # Of an embedded base only the vocabulary has to be learnt to know its size.

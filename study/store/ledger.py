@@ -28,6 +28,7 @@ from study.spec.sections import StudySpec, spec_from_toml
 from study.store import records, recovery, schema, trial_rows
 from study.store.claims import Claim, Claims
 from study.store.comparable import check_comparable, check_same_data, check_same_task
+from study.store.folders import write_whole
 from study.store.kept_adapters import KeptAdapters
 from study.store.parents import GRACE_SECONDS, Parent
 from study.store.saved_adapters import save_adapter
@@ -135,7 +136,7 @@ class Ledger:
         if not records.add_study(self._database, self._id, text, provenance):
             self.check_resumable(provenance)  # another run may have begun it
             records.write_study(self._database, self._id, text, provenance)
-        (self._out / "spec.toml").write_text(text, encoding="utf-8")
+        write_whole(self._out / "spec.toml", text)
         self._describe()
         self._parent.begin()
         self._claims.open_baselines([config.number for config in self.missing_baselines()])
@@ -160,7 +161,7 @@ class Ledger:
         self.study.set_user_attr("objectives", objectives)
 
     def _recover(self) -> None:
-        recovery.recover(self.study, self._claims, self._database)
+        recovery.recover(self.study, self._claims, self._database, self._out)
         self._recovered_at = time.monotonic()
 
     # ------------------------------------------------------------ what is to be trained
@@ -320,7 +321,7 @@ class Ledger:
         """Say whether a trial is still this run's; one that is not is no longer left RUNNING."""
         if self._claims.is_mine(claim):
             return True
-        recovery.recover(self.study, self._claims, self._database)
+        recovery.recover(self.study, self._claims, self._database, self._out)
         return False
 
     def _set_details(

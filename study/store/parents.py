@@ -1,29 +1,38 @@
-"""The runs that are at work on a storage, and how they see of each other who is alive.
+"""The runs at work on a storage ("parents" of its trials), and how each sees which others live.
 
-Each has a row whose time it renews, by the clock of the database, so that no two machines need
-agree on the hour.  On its own machine a run that was killed is found out at once: the system has
-released its lock file.
+Each run has a row whose time it renews, by the clock of the database, so that no two machines need
+agree on the hour.  In its own run folder a killed run is noticed at once: the system has released
+its lock file there.  The folder's listing says which file that is, never the database, which other
+people may write to.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Engine, text
+from sqlalchemy import ColumnElement, Double, Engine, delete, literal_column, select
 from sqlalchemy.exc import SQLAlchemyError
+
+from study.store import schema
+from study.store.folders import is_plain_file
 
 HEARTBEAT_SECONDS = 10.0
 GRACE_SECONDS = 90.0  # without a heartbeat; then its trials are given to others
+LOCK_SECONDS = 10.0  # somebody who tidies may hold a new lock for a moment
+LOCK_FILE = re.compile(r"\.lock-(?P<id>[0-9a-f]{32})")
 
 CLOCKS = {
     "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
     "postgresql": "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)",
 }
+ROWS = schema.parents.c
 
 
 class Parent:
@@ -38,7 +47,7 @@ class Parent:
 
     def begin(self) -> None:
         """Take a place among the living; the lock comes first, so that nobody thinks it dead."""
-        self._lock.acquire(timeout=0)
+        self._lock.acquire(timeout=LOCK_SECONDS)
         self._renew()
         self._thread.start()
 
@@ -59,48 +68,56 @@ class Parent:
 
     def _renew(self) -> None:
         """Write the time, and the row where somebody took this run for dead."""
-        now = CLOCKS[self._database.dialect.name]
+        now = _now(self._database)
         with self._database.begin() as connection:
+            row = schema.insert_or(connection, schema.parents).values(
+                parent_id=self.id,
+                host=socket.gethostname(),
+                lock_file=Path(self._lock.lock_file).name,
+                seen_at=now,
+            )
             connection.execute(
-                text(
-                    f"INSERT INTO run_parents VALUES (:p, :h, :l, {now}) "
-                    f"ON CONFLICT (parent_id) DO UPDATE SET seen_at = {now}"
-                ),
-                {"p": self.id, "h": socket.gethostname(), "l": str(self._lock.lock_file)},
+                row.on_conflict_do_update(index_elements=[ROWS.parent_id], set_={"seen_at": now})
             )
 
 
-def forget_the_dead(database: Engine) -> None:
-    """Remove the rows of runs that ended without saying so."""
-    now = CLOCKS[database.dialect.name]
-    with database.connect() as connection:
-        rows = connection.execute(
-            text(f"SELECT parent_id, host, lock_file, seen_at, {now} - seen_at FROM run_parents")
-        ).all()
-    for parent, host, lock_file, seen_at, age in rows:
-        is_here = host == socket.gethostname()
-        if age > GRACE_SECONDS or (is_here and _is_released(Path(lock_file))):
-            _forget(database, parent, seen_at)
-            if is_here:
-                Path(lock_file).unlink(missing_ok=True)
+def _now(database: Engine) -> ColumnElement[float]:
+    """Seconds since 1970, by the clock of the database."""
+    return literal_column(CLOCKS[database.dialect.name], Double)
+
+
+def forget_the_dead(database: Engine, folder: Path) -> None:
+    """Remove the rows of runs that ended without saying so, and the locks they left in a folder."""
+    query = select(ROWS.parent_id, ROWS.host, ROWS.seen_at, _now(database) - ROWS.seen_at)
+    with released_locks(folder) as released:
+        with database.connect() as connection:
+            rows = connection.execute(query).all()
+        for parent, host, seen_at, age in rows:
+            is_released = host == socket.gethostname() and parent in released
+            if age > GRACE_SECONDS or is_released:
+                _forget(database, parent, seen_at)
+            elif parent in released:  # another machine's: a shared disk may not show who holds it
+                del released[parent]
+        for lock_file in released.values():
+            lock_file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def released_locks(folder: Path) -> Iterator[dict[str, Path]]:
+    """Yield the lock files of a run folder that no run holds, by the run's id; held meanwhile."""
+    with contextlib.ExitStack() as holding:
+        found = {}
+        for path in sorted(folder.resolve().glob(".lock-*")):
+            named = LOCK_FILE.fullmatch(path.name)
+            if named and is_plain_file(path):
+                with contextlib.suppress(Timeout, OSError):
+                    holding.enter_context(FileLock(path).acquire(timeout=0))
+                    found[named["id"]] = path
+        yield found
 
 
 def _forget(database: Engine, parent: str, seen_at: float | None = None) -> None:
     """Remove a row, unless it was renewed since it was `seen_at`."""
-    unchanged = "" if seen_at is None else " AND seen_at = :s"
+    row = delete(schema.parents).where(ROWS.parent_id == parent)
     with database.begin() as connection:
-        connection.execute(
-            text(f"DELETE FROM run_parents WHERE parent_id = :p{unchanged}"),
-            {"p": parent, "s": seen_at},
-        )
-
-
-def _is_released(path: Path) -> bool:
-    """Whether a lock file is there and nobody holds it; one that is not there says nothing."""
-    if not path.is_file():
-        return False
-    try:
-        with FileLock(path).acquire(timeout=0):
-            return True
-    except (Timeout, OSError):
-        return False
+        connection.execute(row if seen_at is None else row.where(ROWS.seen_at == seen_at))

@@ -117,7 +117,7 @@ parents = Table(  # one row per run at work (`optuna-study run`): it shows the o
     metadata,
     _key("parent_id", Text, required=False),  # a random UUID
     _needed("host", Text),
-    _needed("lock_file", Text),  # held while it lives: on its own host death shows at once
+    _needed("lock_file", Text),  # a name to show; nothing is opened because of it
     _needed("seen_at", DOUBLE_PRECISION),  # seconds since 1970, by the clock of the database
 )
 
