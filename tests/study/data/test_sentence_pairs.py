@@ -129,7 +129,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     assert "must be a JSON object" in problem(tmp_path, "[1]\n", "jsonl")
     assert "not JSON" in problem(tmp_path, "{\n", "jsonl")
     assert "holds no labelled pairs" in problem(tmp_path, jsonl([{**row, "label": "-"}]), "jsonl")
-    assert "unknown kind of file, got '.csv'" in problem(tmp_path, "", "csv")
+    assert "unknown file type, got '.csv'" in problem(tmp_path, "", "csv")
 
 
 def test_a_file_of_broken_lines_is_no_table(tmp_path: Path) -> None:
