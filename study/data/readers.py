@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from study.data.embedded import Pair, instruction_corpus, petroleum_corpus
-from study.data.rows import origins, rows_of, text_field
+from study.data.origins import origins_of, rows_of, text_field
 from study.errors import InputError
 from study.spec.sections import SPLITS, DataSpec
 
@@ -48,7 +48,7 @@ def load_corpus(data: DataSpec) -> Corpus[Pair]:
     """Read what `[data]` names; InputError with one line per problem."""
     if data.origin == "embedded":
         return _embedded(data.seed)
-    read = {split: read_pairs(origin, data, split) for split, origin in origins(data).items()}
+    read = {split: read_pairs(origin, data, split) for split, origin in origins_of(data).items()}
     return Corpus(read["train"], read["dev"], read.get("general", ()), read.get("test", ()))
 
 

@@ -1,14 +1,18 @@
-"""What a person should know of the data: what was left out, and what is cut."""
+"""What a person should know of the data before training: what is left out, too long or cut.
+
+Too long an example is cut and counted, or refused if the study file says so.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from study.bases.load import load_tokenizer
-from study.data.lengths import answer_remarks, length_remarks
+from study.data.embedded import Pair, SentencePair
 from study.data.readers import Corpus
 from study.errors import InputError
-from study.spec.sections import DataSpec, StudySpec
+from study.spec.sections import SPLITS, DataSpec, StudySpec
 
 
 def check_languages(tokenizer: Any, data: DataSpec) -> None:
@@ -42,3 +46,88 @@ def data_remarks(spec: StudySpec, corpus: Corpus[Any], location: str) -> list[st
     if spec.diffusion is not None:
         remarks += answer_remarks(corpus, tokenizer, spec.data, spec.diffusion.length + spare)
     return remarks
+
+
+# ---------------------------------------------------------------- lengths
+
+
+def length_limit(tokenizer: Any, config: Any, max_tokens: int) -> int:
+    """Return the tokens that a text may have: the study file's limit, or the model's if smaller."""
+    positions = getattr(config, "max_position_embeddings", None) or max_tokens
+    return min(max_tokens, int(tokenizer.model_max_length), int(positions))
+
+
+def too_long(corpus: Corpus[Any], tokenizer: Any, limit: int) -> dict[str, int]:
+    """Return how many examples of each split have a text of more than `limit` tokens."""
+    return {split: _longer(corpus.split(split), tokenizer, limit) for split in SPLITS}
+
+
+def length_remarks(
+    corpus: Corpus[Any], tokenizer: Any, config: Any, data: DataSpec, spare: int = 0
+) -> list[str]:
+    """Return one line where texts are cut, none where all fit.
+
+    `spare` are the tokens that the tokenizer adds to a text but the task does not count.
+
+    Raises:
+        InputError: some do not, and the study file refuses that.
+    """
+    limit = length_limit(tokenizer, config, data.max_tokens)
+    counts = {split: n for split, n in too_long(corpus, tokenizer, limit + spare).items() if n}
+    if not counts:
+        return []
+    found = ", ".join(f"{n:,} of {len(corpus.split(s)):,} {s}" for s, n in counts.items())
+    if data.too_long == "refuse":
+        raise InputError(
+            f"data: {found} examples have more than {limit} tokens; allowed: "
+            "data.too_long = 'truncate', or a larger data.max_tokens if the model reads more"
+        )
+    return [f"{found} examples have more than {limit} tokens and are cut"]
+
+
+def answer_remarks(corpus: Corpus[Any], tokenizer: Any, data: DataSpec, limit: int) -> list[str]:
+    """Return one line where answers are longer than what is generated, none where all fit.
+
+    Raises:
+        InputError: some are, and the study file refuses that.
+    """
+    counts = {
+        split: sum(len(ids) > limit for ids in _ids(tokenizer, (p.target for p in pairs)))
+        for split in SPLITS
+        if (pairs := corpus.split(split))
+    }
+    if not any(counts.values()):
+        return []
+    found = ", ".join(f"{n:,} of {len(corpus.split(s)):,} {s}" for s, n in counts.items() if n)
+    long = f"{found} answers have more tokens than diffusion.length"
+    if data.too_long == "refuse":
+        raise InputError(
+            f"data: {long}; allowed: data.too_long = 'truncate', or a larger diffusion.length"
+        )
+    return [f"{long} and are cut"]
+
+
+def _longer(examples: Sequence[Any], tokenizer: Any, limit: int) -> int:
+    # a token is a byte at least: what has fewer bytes needs no tokenizer to tell
+    long = [e for e in examples if any(_bytes(text) > limit - 4 for text in _texts(e))]
+    if not long:
+        return 0
+    sides = zip(*map(_texts, long), strict=True)
+    counts = [[len(ids) for ids in _ids(tokenizer, texts)] for texts in sides]
+    return sum(max(lengths) > limit for lengths in zip(*counts, strict=True))
+
+
+def _texts(example: Any) -> tuple[Any, ...]:
+    """Return what is tokenised as one: both sentences of a pair, each side of a translation."""
+    if isinstance(example, SentencePair):
+        return ((example.first, example.second),)
+    assert isinstance(example, Pair)
+    return (example.source, example.target)
+
+
+def _bytes(text: Any) -> int:
+    return sum(len(part.encode()) for part in (text if isinstance(text, tuple) else (text,)))
+
+
+def _ids(tokenizer: Any, texts: Iterable[Any]) -> Any:
+    return tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]

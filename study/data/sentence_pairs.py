@@ -14,8 +14,8 @@ from functools import cache
 from typing import Any
 
 from study.data.embedded import SentencePair, pair_corpus
+from study.data.origins import Row, origins_of, rows_of
 from study.data.readers import Corpus
-from study.data.rows import Row, origins, rows_of
 from study.errors import InputError
 from study.spec.sections import DataSpec
 
@@ -59,7 +59,7 @@ def load_sentence_pairs(data: DataSpec) -> Corpus[SentencePair]:
                 skipped,
             )
         )
-        for split, origin in origins(data).items()
+        for split, origin in origins_of(data).items()
     }
     labels = data.labels or _labels([row for rows in raw.values() for row in rows])
     read = {split: tuple(_named(row, labels) for row in rows) for split, rows in raw.items()}

@@ -7,12 +7,14 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from sqlalchemy import Engine
+
 from study.errors import InputError, writing
-from study.spec.trust import checked_adapter_config
+from study.spec.sections import StudySpec
+from study.spec.trust import PEFT_TYPES, checked_adapter_config
+from study.store import trial_rows
 from study.store.folders import TRIAL_FOLDER, check_own
 from study.trials import AdapterFiles
-
-KINDS = ("LORA", "IA3", "PREFIX_TUNING")  # what trials are saved as; others may load more files
 
 
 def adapter_folder(run: Path, name: str) -> Path:
@@ -44,8 +46,8 @@ def peft_type(folder: Path) -> str:
     """Return which kind of adapter lies in a folder; InputError for an invalid configuration."""
     path = folder / "adapter_config.json"
     kind = checked_adapter_config(path).get("peft_type")
-    if kind not in KINDS:
-        raise InputError(f"{path}: peft_type: got {kind!r}; allowed: {', '.join(KINDS)}")
+    if not kind:
+        raise InputError(f"{path}: peft_type: missing; allowed: {', '.join(PEFT_TYPES)}")
     return str(kind)
 
 
@@ -61,3 +63,44 @@ def remove_adapters(run: Path, numbers: Iterable[int]) -> None:
     for folder in map(trial_name, numbers):
         for name in (folder, f".{folder}.unfinished"):
             shutil.rmtree(adapter_folder(run, name), ignore_errors=True)
+
+
+class KeptAdapters:
+    """The saved adapters of one study in one run folder."""
+
+    def __init__(self, database: Engine, study_id: int, spec: StudySpec, out: Path) -> None:
+        self._database = database
+        self._study_id = study_id
+        self._out = out
+        self._count = spec.search.keep_adapters
+        self._maximize = spec.evaluation.directions[0] == "maximize"
+        self._worst_kept: float | None = None  # of the best k, once there are k
+
+    def save(self, number: int, value: float, adapter: AdapterFiles | None) -> bool:
+        """Save the adapter of a trial that will be among the best k; returns whether it will."""
+        if adapter is None or not self._is_better(value):
+            return False
+        best = self._best()
+        if len(best) == self._count:
+            self._worst_kept = best[-1][1]
+        if not self._is_better(value):
+            return False
+        save_adapter(self._out, trial_name(number), adapter)
+        return True
+
+    def remove_the_rest(self) -> None:
+        """Delete what is told and not among the best; another run may be about to tell the rest."""
+        saved = saved_trials(self._out)
+        told = trial_rows.finished_among(self._database, self._study_id, saved)
+        remove_adapters(self._out, told - {number for number, _ in self._best()})
+
+    def _is_better(self, value: float) -> bool:
+        worst = self._worst_kept
+        return worst is None or (value > worst if self._maximize else value < worst)
+
+    def _best(self) -> list[tuple[int, float]]:
+        """Return the numbers and values of the best k trials so far, best first."""
+        found = trial_rows.best(
+            self._database, self._study_id, self._count, maximize=self._maximize
+        )
+        return [(number, value) for _, number, value in found]

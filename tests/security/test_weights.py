@@ -263,9 +263,12 @@ def test_a_stray_file_does_not_open_a_pickled_adapter(
 @pytest.mark.parametrize(
     ("config", "rule"),
     [
-        ({"peft_type": "XLORA", "adapters": {"0": "../elsewhere"}}, "peft_type: got 'XLORA'"),
-        ({"peft_type": ["LORA"]}, r"peft_type: got \['LORA'\]"),
-        ({"peft_type": "LORA", "megatron_config": {}, "megatron_core": "os"}, "megatron_config"),
+        ({"peft_type": "XLORA", "adapters": {"0": "../elsewhere"}}, 'peft_type: .* got "XLORA"'),
+        ({"peft_type": ["LORA"]}, r'peft_type: .* got \["LORA"\]'),
+        (
+            {"peft_type": "LORA", "megatron_config": {}, "megatron_core": "os"},
+            "megatron_core: .* got",
+        ),
     ],
 )
 def test_adapters_that_load_more_are_refused(

@@ -6,7 +6,7 @@
 
 from study.data.curation.cleaning import Lengths
 from study.data.curation.embedding import Encoder, tfidf
-from study.data.curation.records import Columns, Record, read_records, records_of
+from study.data.curation.instruction_records import Columns, Record, read_records, records_of
 from study.data.curation.selection import Choices, Curation, curate
 
 __all__ = [

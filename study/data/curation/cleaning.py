@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from study.data.curation.records import Record
+from study.data.curation.instruction_records import Record
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 SENTENCE_MARKS = re.compile(r"[.,;:!?…\"'«»“”‘’]+(?=\s|$)|(?:(?<=\s)|^)[\"'«»“”‘’]+")

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.data.curation.content import contents
-from study.data.curation.embedding import Vectors, word_weights
-from study.data.curation.records import Record
+from study.data.curation.embedding import Vectors, contents, word_weights
+from study.data.curation.instruction_records import Record
 
 STARTS = 4
 """k-means is begun so often; the tightest clusters are kept."""

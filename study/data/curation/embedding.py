@@ -1,15 +1,21 @@
-"""Texts as vectors: TF-IDF reduced by a singular value decomposition, or an encoder by name."""
+"""Inputs as vectors: TF-IDF reduced by a singular value decomposition, or a named encoder.
+
+A template writes the same words into all its inputs.  Clusters of whole inputs would be little
+more than the templates over again, by which is sampled already; so TF-IDF counts only what an input
+says beside its template.
+"""
 
 from __future__ import annotations
 
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.data.curation.content import contents
-from study.data.curation.records import Record
+from study.data.curation.instruction_records import Record
 from study.errors import InputError, refusing
 
 Vectors = NDArray[np.float32]
@@ -19,6 +25,10 @@ Progress = Callable[[int, int], None]
 DIMENSIONS = 100
 """What latent semantic analysis is usually reduced to."""
 WORDS = 50_000
+TOKEN = re.compile(r"\w+|[^\w\s]")
+"""A word or one mark, so that no text is without any."""
+COMMON = 0.5
+"""Words in more than this share of a template's inputs are the template's own."""
 
 
 class Embed(Protocol):
@@ -57,6 +67,27 @@ def word_weights(texts: Sequence[str]) -> tuple[Any, Sequence[str]]:
     )
     matrix = vectorizer.fit_transform(texts)
     return matrix, list(vectorizer.get_feature_names_out())
+
+
+def contents(records: Sequence[Record]) -> list[str]:
+    """Return each input's words without its template's, case-folded and spaced.
+
+    An input that has no others keeps its words.
+    """
+    inputs = [TOKEN.findall(record.source.casefold()) for record in records]
+    by_template: dict[str, list[list[str]]] = defaultdict(list)
+    for record, words in zip(records, inputs, strict=True):
+        by_template[record.template].append(words)
+    common = {name: _common(members) for name, members in by_template.items()}
+    return [
+        " ".join([word for word in words if word not in common[record.template]] or words)
+        for record, words in zip(records, inputs, strict=True)
+    ]
+
+
+def _common(inputs: Sequence[Sequence[str]]) -> set[str]:
+    counts = Counter(word for words in inputs for word in set(words))
+    return {word for word, count in counts.items() if count > COMMON * len(inputs)}
 
 
 class Encoder:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from study.data.curation.records import Record
+from study.data.curation.instruction_records import Record
 from study.data.curation.selection import Curation
 from study.data.curation.tokens import ChatTokens, conversation
 from study.errors import InputError, writing

@@ -23,7 +23,7 @@ from study.data.curation.folder import (
     write_splits,
     write_tokens,
 )
-from study.data.curation.records import Columns, Record, fingerprint, read_records
+from study.data.curation.instruction_records import Columns, Record, fingerprint, read_records
 from study.data.curation.report_page import page
 from study.data.curation.selection import Choices, Curation, Progress, curate
 from study.data.curation.summary import summary

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from study.data.curation.records import Record
+from study.data.curation.instruction_records import Record
 from study.seeds import derive_seed
 
 S = TypeVar("S", bound=Hashable)

@@ -10,7 +10,7 @@ from functools import partial
 from study.data.curation.cleaning import CountTokens, Dropped, Lengths, clean
 from study.data.curation.clusters import Clustering, clustering
 from study.data.curation.embedding import Embed, tfidf
-from study.data.curation.records import Record
+from study.data.curation.instruction_records import Record
 from study.data.curation.sampling import at_most, proportional, shuffled, topped_up
 from study.data.curation.splitting import split
 from study.errors import InputError

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from study.data.curation.cleaning import normalised
-from study.data.curation.records import Record
+from study.data.curation.instruction_records import Record
 from study.data.curation.sampling import apportion, shuffled, strata
 from study.errors import InputError
 

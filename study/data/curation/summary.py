@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from study.data.curation.records import Record
+from study.data.curation.instruction_records import Record
 from study.data.curation.selection import FULL, NOT_DRAWN, Curation
 
 LISTED = 5

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from study.data.chat import PLAIN_TEMPLATE, ChatFormat
-from study.data.curation.records import Record
+from study.data.curation.instruction_records import Record
 from study.data.instructions import LLADA_MASK, end_token
 from study.errors import InputError, refusing
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from study.data.curation import Columns, Record, read_records, records_of
-from study.data.rows import MAX_LINE_CHARACTERS
+from study.data.origins import MAX_LINE_CHARACTERS
 from study.errors import InputError
 
 ALPACA = Columns(("instruction", "input"), "output")

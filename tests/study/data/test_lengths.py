@@ -9,8 +9,7 @@ import pytest
 
 from study.bases.load import load_base
 from study.data.corpora import corpus_of
-from study.data.lengths import length_limit, too_long
-from study.data.remarks import data_remarks
+from study.data.remarks import data_remarks, length_limit, too_long
 from study.errors import InputError
 from study.spec.sections import StudySpec
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from study.data.embedded import Pair
+from study.data.origins import MAX_LINE_CHARACTERS
 from study.data.readers import Corpus, load_corpus, read_pairs
-from study.data.rows import MAX_LINE_CHARACTERS
 from study.errors import InputError
 from study.spec.sections import SPLITS, DataSpec
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.data.rows import Row, rows_of, text_field
+from study.data.origins import Row, rows_of, text_field
 from study.errors import InputError
 
 NO_TEMPLATE = "(none)"

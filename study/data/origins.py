@@ -22,7 +22,7 @@ Row = tuple[str, Mapping[str, Any]]
 """Where the row is, and its values by column."""
 
 
-def origins(data: DataSpec) -> dict[str, Path | str]:
+def origins_of(data: DataSpec) -> dict[str, Path | str]:
     """Return where each split comes from: its file, or the name of the hub dataset."""
     if data.origin == "files":
         return dict(data.files)
