@@ -1,6 +1,6 @@
-"""Rows of examples from a TSV or JSONL file or a hub dataset: the one place that reads them.
+"""Rows of examples from any origin: a TSV or JSONL file, or a hub dataset.
 
-Each row comes with the place it was read from, which every complaint about it begins with.
+Each row comes with the place it was read from, with which every error about it begins.
 """
 
 from __future__ import annotations

@@ -24,15 +24,15 @@ E = TypeVar("E")
 class Corpus(Generic[E]):
     """The examples of every split.
 
-    `general` may be empty where nothing measures forgetting, `test` where nothing is held out.
+    `general` may be empty if nothing measures forgetting, `test` if nothing is held out.
     """
 
     train: tuple[E, ...]
     dev: tuple[E, ...]
     general: tuple[E, ...] = ()
     test: tuple[E, ...] = ()
-    labels: tuple[str, ...] = ()  # of a classification, in their own order
-    skipped: Mapping[str, int] = field(default_factory=dict)  # why rows were left out -> how many
+    labels: tuple[str, ...] = ()  # of a classification, in their order
+    skipped: Mapping[str, int] = field(default_factory=dict)  # reason -> rows left out
 
     def split(self, name: str) -> tuple[E, ...]:
         """Return the examples of `train`, `dev`, `general` or `test`."""
@@ -40,7 +40,7 @@ class Corpus(Generic[E]):
         return examples
 
     def hashes(self) -> dict[str, str]:
-        """Return what identifies the content of every split; of `test` where there is one."""
+        """Return what identifies the content of every split; of `test` if there is one."""
         return {name: _hash(self.split(name)) for name in SPLITS if name != "test" or self.test}
 
 

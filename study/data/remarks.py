@@ -1,6 +1,6 @@
-"""What a person should know of the data before training: what is left out, too long or cut.
+"""Remarks on the data before training: what is left out, what is too long.
 
-Too long an example is cut and counted, or refused if the study file says so.
+An example that is too long is cut and counted, or refused if the study file says so.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from study.spec.sections import SPLITS, DataSpec, StudySpec
 
 
 def check_languages(tokenizer: Any, data: DataSpec) -> None:
-    """Raise InputError where a multilingual tokenizer has no such language."""
+    """Raise InputError if a multilingual tokenizer does not know a language of the study."""
     if not hasattr(tokenizer, "src_lang"):
         return
     for key in ("source_language", "target_language"):
         code = getattr(data, key)
         if tokenizer.convert_tokens_to_ids(code) == tokenizer.unk_token_id:
             raise InputError(
-                f"data.{key}: {code!r} is no language code of the base model's tokenizer; "
+                f"data.{key}: must be a language code of the base model's tokenizer, got {code!r}; "
                 "allowed: codes such as eng_Latn, fra_Latn"
             )
 
 
 def data_remarks(spec: StudySpec, corpus: Corpus[Any], location: str) -> list[str]:
-    """Return a line for every kind of row that was left out, and one where texts are cut.
+    """Return a line for every kind of row that was left out, and one if texts are cut.
 
     Raises:
-        InputError: texts are too long, and the study file refuses that; the tokenizer does not know
-            a language, or there is none.
+        InputError: texts are too long and the study file refuses that, or there is no tokenizer
+            that knows the languages.
     """
     skipped = [f"{count:,} {reason} left out" for reason, count in corpus.skipped.items()]
     tokenizer, config = load_tokenizer(location, spec.base)
@@ -52,7 +52,7 @@ def data_remarks(spec: StudySpec, corpus: Corpus[Any], location: str) -> list[st
 
 
 def length_limit(tokenizer: Any, config: Any, max_tokens: int) -> int:
-    """Return the tokens that a text may have: the study file's limit, or the model's if smaller."""
+    """Return how many tokens a text may have: the study file's limit, or the model's if smaller."""
     positions = getattr(config, "max_position_embeddings", None) or max_tokens
     return min(max_tokens, int(tokenizer.model_max_length), int(positions))
 
@@ -65,12 +65,12 @@ def too_long(corpus: Corpus[Any], tokenizer: Any, limit: int) -> dict[str, int]:
 def length_remarks(
     corpus: Corpus[Any], tokenizer: Any, config: Any, data: DataSpec, spare: int = 0
 ) -> list[str]:
-    """Return one line where texts are cut, none where all fit.
+    """Return one line if texts are cut, none if all fit.
 
-    `spare` are the tokens that the tokenizer adds to a text but the task does not count.
+    `spare` is the number of tokens that the tokenizer adds to a text and the task does not count.
 
     Raises:
-        InputError: some do not, and the study file refuses that.
+        InputError: some do not fit, and the study file refuses that.
     """
     limit = length_limit(tokenizer, config, data.max_tokens)
     counts = {split: n for split, n in too_long(corpus, tokenizer, limit + spare).items() if n}
@@ -86,10 +86,10 @@ def length_remarks(
 
 
 def answer_remarks(corpus: Corpus[Any], tokenizer: Any, data: DataSpec, limit: int) -> list[str]:
-    """Return one line where answers are longer than what is generated, none where all fit.
+    """Return one line if answers are longer than what is generated, none if all fit.
 
     Raises:
-        InputError: some are, and the study file refuses that.
+        InputError: some are longer, and the study file refuses that.
     """
     counts = {
         split: sum(len(ids) > limit for ids in _ids(tokenizer, (p.target for p in pairs)))
@@ -108,7 +108,7 @@ def answer_remarks(corpus: Corpus[Any], tokenizer: Any, data: DataSpec, limit: i
 
 
 def _longer(examples: Sequence[Any], tokenizer: Any, limit: int) -> int:
-    # a token is a byte at least: what has fewer bytes needs no tokenizer to tell
+    # a token has at least one byte: a text of fewer bytes fits without asking the tokenizer
     long = [e for e in examples if any(_bytes(text) > limit - 4 for text in _texts(e))]
     if not long:
         return 0
@@ -118,7 +118,7 @@ def _longer(examples: Sequence[Any], tokenizer: Any, limit: int) -> int:
 
 
 def _texts(example: Any) -> tuple[Any, ...]:
-    """Return what is tokenised as one: both sentences of a pair, each side of a translation."""
+    """Return what is tokenised together: both sentences of a pair, each side of a translation."""
     if isinstance(example, SentencePair):
         return ((example.first, example.second),)
     assert isinstance(example, Pair)

@@ -25,7 +25,7 @@ PARAPHRASE = ("not_duplicate", "duplicate")
 
 @dataclass(frozen=True)
 class Layout:
-    """Which columns hold both sentences and the label, and what the label's numbers mean."""
+    """The columns of both sentences and the label, and the meaning of the label's numbers."""
 
     first: str
     second: str
@@ -41,7 +41,7 @@ LAYOUTS = (
     Layout("sentence1", "sentence2", "label"),
 )
 UNLABELLED = {"-", "-1", ""}
-"""What stands for a label where the annotators did not agree, or where it is kept secret."""
+"""In place of a label if the annotators did not agree, or if it is kept secret."""
 BROKEN_SHARE = 0.01
 """This share of a file's lines may have too many or too few fields; QQP's has a few."""
 
@@ -85,13 +85,13 @@ def _embedded(subset: str, seed: int) -> Corpus[SentencePair]:
 
 @dataclass(frozen=True)
 class _Raw:
-    """A row whose label is not understood yet."""
+    """A row whose label is not interpreted yet."""
 
     where: str
     first: str
     second: str
     label: str
-    known: tuple[str, ...]  # what the layout says of the labels
+    known: tuple[str, ...]  # the labels of the layout
 
 
 def _raw(where: str, rows: Iterator[Row], data: DataSpec, skipped: Counter[str]) -> Iterator[_Raw]:
@@ -114,7 +114,7 @@ def _raw(where: str, rows: Iterator[Row], data: DataSpec, skipped: Counter[str])
 
 
 def _layout(columns: Sequence[str], data: DataSpec, where: str) -> Layout:
-    """Return the layout that the study file names, or the first known one that fits."""
+    """Return the layout that the study file names, or the first known layout that fits."""
     named = Layout(data.source_column, data.target_column, data.label_column or "label")
     for layout in (named, *LAYOUTS):
         if {layout.first, layout.second, layout.label} <= set(columns):
@@ -155,7 +155,7 @@ def _unusable(row: _Raw) -> str:
 
 
 def _labels(rows: Sequence[_Raw]) -> tuple[str, ...]:
-    """Return the labels in order: the layout's where they are its, else sorted."""
+    """Return the labels in order: the layout's own order if they are its labels, else sorted."""
     known, used = rows[0].known, {row.label for row in rows}
     if known and used <= {*known, *map(str, range(len(known)))}:
         return known
@@ -165,12 +165,12 @@ def _labels(rows: Sequence[_Raw]) -> tuple[str, ...]:
 
 
 def _named(row: _Raw, labels: Sequence[str]) -> SentencePair:
-    """Return the pair with its label by name; a number is a position among the labels."""
+    """Return the pair with its label by name; a number is an index into the labels."""
     if row.label in labels:
         return SentencePair(row.first, row.second, row.label)
     if row.label.isdigit() and int(row.label) < len(labels):
         return SentencePair(row.first, row.second, labels[int(row.label)])
     raise InputError(
-        f"{row.where}: label {row.label[:40]!r} is none of the study's; allowed: "
+        f"{row.where}: label {row.label[:40]!r} is not one of the study's; allowed: "
         f"{', '.join(labels)}, or their numbers from 0"
     )

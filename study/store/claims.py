@@ -66,7 +66,7 @@ class Claims:
     # ------------------------------------------------------------ adding
 
     def add(self, claims: Sequence[Claim]) -> None:
-        """Add the claims of a study that has none."""
+        """Add the claims of a study that has none yet."""
         with self._locked() as connection:
             if self._last(connection) is None:
                 for claim in claims:
@@ -86,7 +86,7 @@ class Claims:
                 self._append(connection, enqueued=True, point=dict(point), waiting=trial_id)
 
     def open_baselines(self, numbers: Sequence[int]) -> None:
-        """Add baselines, and let those that failed be tried again."""
+        """Add baselines, and reopen those that failed."""
         with self._locked() as connection:
             known = {claim.number for claim in self._select(connection, ROWS.claim < 0)}
             for number in numbers:
@@ -98,7 +98,7 @@ class Claims:
     # ------------------------------------------------------------ taking
 
     def take(self, parent: str, budget: int, *, baselines_only: bool = False) -> Claim | None:
-        """Take a baseline, what was lost or enqueued, or a new claim; None if nothing is left."""
+        """Take a baseline, a lost or enqueued claim, or a new one; None if nothing is left."""
         with self._locked() as connection:
             open_ones = [ROWS.state == "open", *([ROWS.claim < 0] if baselines_only else [])]
             baselines_first = (ROWS.claim >= 0, func.abs(ROWS.claim))
@@ -122,7 +122,7 @@ class Claims:
     def release(
         self, claim: Claim, point: Mapping[str, Any] | None = None, origin: int | None = None
     ) -> bool:
-        """Put a claim up for another attempt; return whether it was this holder's."""
+        """Offer a claim for another attempt; return whether it was this holder's."""
         known = _written(point) if point else None
         return self._leave(
             claim,
@@ -150,7 +150,7 @@ class Claims:
     # ------------------------------------------------------------ looking
 
     def counted(self) -> int:
-        """How many of the budget are done."""
+        """How many units of the budget are done."""
         with self._database.connect() as connection:
             return self._begun(connection) - self._count(connection, "held")
 
@@ -161,12 +161,12 @@ class Claims:
         return (now.state, now.parent, now.attempt) == ("held", claim.parent, claim.attempt)
 
     def held(self) -> list[Claim]:
-        """The claims that somebody holds."""
+        """The claims that some run holds."""
         with self._database.connect() as connection:
             return self._select(connection, ROWS.state == "held")
 
     def held_by_the_dead(self) -> list[Claim]:
-        """The claims whose holder is not among the living."""
+        """The claims whose holder is no longer alive."""
         living = select(schema.parents.c.parent_id)
         with self._database.connect() as connection:
             return self._select(connection, ROWS.state == "held", ROWS.parent.not_in(living))
@@ -176,7 +176,7 @@ class Claims:
         return trial_rows.trial_of(self._database, self._study_id, claim.key)
 
     def is_empty(self) -> bool:
-        """Whether no unit of the budget was ever taken or put up."""
+        """Whether no unit of the budget was ever taken or offered."""
         with self._database.connect() as connection:
             return self._last(connection) is None
 
@@ -184,14 +184,14 @@ class Claims:
 
     @contextmanager
     def _locked(self) -> Iterator[Connection]:
-        """A transaction that excludes every other one of this study that decides who gets what."""
+        """A transaction that excludes all others that give out claims of this study."""
         of_study = schema.studies.c.study_id == self._study_id
         with self._database.begin() as connection:  # on SQLite that alone locks the file
             connection.execute(select(schema.studies.c.study_id).where(of_study).with_for_update())
             yield connection
 
     def _begun(self, connection: Connection) -> int:
-        """How many of the budget are done or held."""
+        """How many units of the budget are done or held."""
         last = self._last(connection)
         return 0 if last is None else last.number + 1 - self._count(connection, "open")
 
@@ -239,10 +239,10 @@ def _read(row: Any) -> Claim:
 def _without_known(
     points: Sequence[Mapping[str, Any]], known: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """Return the points of which no known one is left, in their order.
+    """Return the points that match no known point, in order; each known point matches one.
 
-    An interrupted trial added to its point what was sampled besides: so one that holds more counts
-    too, after those that are equal, and the points that say most choose first.
+    An interrupted trial adds the values it sampled to its point, so a known point that holds more
+    matches too.  Equal points are matched first, and the points with the most values choose first.
     """
     left, new = list(known), list(points)
     for may_hold_more in (False, True):

@@ -1,4 +1,4 @@
-"""One study in its storage: what is to be trained, what is told, what is kept.
+"""The ledger of one study in its storage: what to train next, what was told, what is kept.
 
 Every write that makes a trial final comes last, after its evaluations, so that a crash leaves
 either a finished trial with everything or an unfinished one.
@@ -41,15 +41,15 @@ from study.store.storage import (
 )
 from study.trials import TrialConfig, TrialResult, baseline_configs
 
-LOOK_AGAIN_SECONDS = 1.0  # after the dead, where nothing is left to take
+LOOK_AGAIN_SECONDS = 1.0  # between searches for dead runs, when nothing is left to take
 
 
 @contextmanager
 def open_ledger(url: str, spec: StudySpec, out: Path) -> Iterator[Ledger]:
-    """Open or create the study in its storage, and close the storage in the end.
+    """Open or create the study in its storage, and close the storage at the end.
 
     Raises:
-        InputError: the storage cannot be used, or could not be written any more.
+        InputError: the storage cannot be used, or can no longer be written.
     """
     storage = open_for_writing(url)
     try:
@@ -66,7 +66,7 @@ def open_ledger(url: str, spec: StudySpec, out: Path) -> Iterator[Ledger]:
 
 @contextmanager
 def _as_input_errors(url: str, out: Path) -> Iterator[None]:
-    kept = "trials that were told are kept, the same command continues"
+    kept = "finished trials are kept; run the same command to continue"
     try:
         yield
     except (StorageInternalError, DBAPIError, sqlite3.Error) as error:
@@ -106,7 +106,7 @@ class Ledger:
     # ------------------------------------------------------------ begin and resume
 
     def check_resumable(self, now: Mapping[str, Any]) -> None:
-        """Refuse a study whose earlier trials would not be comparable with those of `now`."""
+        """Refuse a study whose earlier trials would not be comparable with new ones."""
         stored = records.read_spec(self._database, self._id)
         if stored is None:
             if trial_rows.has_trials(self._database, self._id):
@@ -124,13 +124,13 @@ class Ledger:
             self._recover()
 
     def check_task(self, own: str | None) -> None:
-        """Refuse a study that another task began: None is the one that the study file names."""
+        """Refuse a study that another task began; None is the task that the study file names."""
         before = records.read_provenance(self._database, self._id)
         if "own_task" in before:  # older studies do not say
             check_same_task(before["own_task"], own, self._spec.name)
 
     def begin(self, provenance: Mapping[str, Any]) -> None:
-        """Record how the study is run, and take a place among the runs that share it."""
+        """Record how the study is run, and join the runs that share it."""
         text = self._spec.to_toml()
         if not records.add_study(self._database, self._id, text, provenance):
             self.check_resumable(provenance)  # another run may have begun it
@@ -166,11 +166,11 @@ class Ledger:
     # ------------------------------------------------------------ what is to be trained
 
     def counted(self) -> int:
-        """Return how many trials count: complete, pruned, and failed by their own fault."""
+        """Return how many trials count: complete, pruned, or failed through their own fault."""
         return self._claims.counted()
 
     def missing_baselines(self) -> list[TrialConfig]:
-        """Return the baselines that were not evaluated before."""
+        """Return the baselines that are not evaluated yet."""
         rows = records.read_evaluations(self._database, self._id, role="baseline")
         known = {row.name for row in rows}
         return [config for config in baseline_configs(self._spec) if config.name not in known]
@@ -180,9 +180,9 @@ class Ledger:
         return self.counted() >= self._spec.search.budget and not self.missing_baselines()
 
     def take(self, *, baselines_only: bool = False) -> Claim | None:
-        """Take what is to be trained next: nobody else gets it; None if there is nothing left.
+        """Take what to train next, which no other run gets; None if nothing is left.
 
-        Now and then, and where there is nothing left, what dead runs held is put up again.
+        From time to time, and when nothing is left, the claims of dead runs are reopened.
         """
         if time.monotonic() - self._recovered_at > GRACE_SECONDS:
             self._recover()
@@ -204,14 +204,14 @@ class Ledger:
         return baseline.number not in [config.number for config in self.missing_baselines()]
 
     def others_at_work(self) -> int:
-        """Return how many trials and baselines of this budget other runs hold."""
+        """Return how many trials and baselines of this study other runs hold."""
         others = [claim for claim in self._claims.held() if claim.parent != self._parent.id]
         if self.counted() >= self._spec.search.budget:
             others = [claim for claim in others if claim.is_baseline]
         return len(others)
 
     def ask(self, claim: Claim) -> optuna.Trial:
-        """Return the trial of a claim, which does not yet have its point."""
+        """Return a claim's trial, whose point is not sampled yet."""
         storage, attributes = self.study._storage, _attributes(claim)
         if claim.waiting is not None:
             return self._ask_waiting(claim.waiting, claim, attributes)
@@ -237,7 +237,7 @@ class Ledger:
     # ------------------------------------------------------------ what came of it
 
     def record_baseline(self, claim: Claim, config: TrialConfig, result: TrialResult) -> None:
-        """Store a baseline, which is no Optuna trial; one that failed is left to the next run."""
+        """Store a baseline, which is not an Optuna trial; the next run retries a failed one."""
         if not result.failure:
             self._record(config, result)
             if result.adapter is not None:
@@ -247,9 +247,9 @@ class Ledger:
     def tell_finished(
         self, trial: optuna.Trial, claim: Claim, config: TrialConfig, result: TrialResult
     ) -> TrialResult | None:
-        """Store and tell a trial that came to its end; returns the result as it was judged.
+        """Store and tell a trial that ended; return the result, failed if an objective is NaN.
 
-        None where another run took the trial over: this one was silent for too long.
+        None if another run took the trial over because this one was silent for too long.
         """
         result = _judged(result, self._spec.evaluation.objective)
         if not self._set_details(trial, claim, config, result):
@@ -274,12 +274,12 @@ class Ledger:
     def tell_pruned(
         self, trial: optuna.Trial, claim: Claim, config: TrialConfig, result: TrialResult
     ) -> bool:
-        """Tell a trial that the pruner stopped; returns whether it was still this run's."""
+        """Tell a trial that the pruner stopped; return whether it was still this run's."""
         is_mine = self._set_details(trial, claim, config, result)
         return is_mine and self._tell(trial, claim, TrialState.PRUNED)
 
     def tell_interrupted(self, trial: optuna.Trial | None, claim: Claim, reason: str) -> None:
-        """Put up again what was lost through no fault of its own."""
+        """Reopen a claim that was lost through no fault of its own."""
         if trial is not None:
             recovery.interrupt(self.study, self._claims, trial, claim, reason)
         elif claim.attempt >= recovery.MAX_ATTEMPTS:
@@ -294,9 +294,9 @@ class Ledger:
         return [c for c in configs if (c.repeats, c.name, c.seed) not in known]
 
     def record_confirmation(self, config: TrialConfig, result: TrialResult) -> None:
-        """Store a training on a fresh seed, which is no Optuna trial.
+        """Store a training on a fresh seed, which is not an Optuna trial.
 
-        Raises InputError where an earlier confirmation had other test examples.
+        Raises InputError if an earlier confirmation had other test examples.
         """
         stored = records.read_examples(self._database, self._id).get("test")
         if stored is not None:
@@ -317,7 +317,7 @@ class Ledger:
         return is_told
 
     def _is_mine(self, claim: Claim) -> bool:
-        """Say whether a trial is still this run's; one that is not is no longer left RUNNING."""
+        """Say whether a trial is still this run's; if not, see that it is not left RUNNING."""
         if self._claims.is_mine(claim):
             return True
         recovery.recover(self.study, self._claims, self._database, self._out)
@@ -369,7 +369,7 @@ class Ledger:
 
 
 def _attributes(claim: Claim) -> dict[str, Any]:
-    """What a trial's user attributes say of where its point is from."""
+    """The user attributes that say where a trial's point comes from."""
     found: dict[str, Any] = {"enqueued": True} if claim.enqueued else {}
     if claim.origin is not None:
         found |= {"retry_of": claim.origin, "attempt": claim.attempt}
@@ -377,7 +377,7 @@ def _attributes(claim: Claim) -> dict[str, Any]:
 
 
 def _judged(result: TrialResult, objectives: tuple[str, ...]) -> TrialResult:
-    """Return the result, failed where an objective is no finite number."""
+    """Return the result, failed if an objective is not a finite number."""
     if result.failure:
         return result
     metrics = result.metrics()

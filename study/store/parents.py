@@ -25,7 +25,7 @@ from study.store.folders import is_plain_file
 
 HEARTBEAT_SECONDS = 10.0
 GRACE_SECONDS = 90.0  # without a heartbeat; then its trials are given to others
-LOCK_SECONDS = 10.0  # somebody who tidies may hold a new lock for a moment
+LOCK_SECONDS = 10.0  # a run that cleans up may hold a new lock for a moment
 LOCK_FILE = re.compile(r"\.lock-(?P<id>[0-9a-f]{32})")
 
 CLOCKS = {
@@ -36,7 +36,7 @@ ROWS = schema.parents.c
 
 
 class Parent:
-    """This run's own row, kept fresh by a thread: training may leave no time between reports."""
+    """This run's own row, renewed by a thread: training may leave no time between reports."""
 
     def __init__(self, database: Engine, folder: Path) -> None:
         self.id = uuid.uuid4().hex
@@ -46,13 +46,13 @@ class Parent:
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def begin(self) -> None:
-        """Take a place among the living; the lock comes first, so that nobody thinks it dead."""
+        """Register as alive; the lock comes first, so that nobody takes this run for dead."""
         self._lock.acquire(timeout=LOCK_SECONDS)
         self._renew()
         self._thread.start()
 
     def end(self) -> None:
-        """Leave; what it still holds is free to be taken."""
+        """Leave; other runs may take what this one still holds."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -67,7 +67,7 @@ class Parent:
                 self._renew()
 
     def _renew(self) -> None:
-        """Write the time, and the row where somebody took this run for dead."""
+        """Write the time, and the row again if another run took this one for dead."""
         now = _now(self._database)
         with self._database.begin() as connection:
             row = schema.insert_or(connection, schema.parents).values(
@@ -87,7 +87,7 @@ def _now(database: Engine) -> ColumnElement[float]:
 
 
 def forget_the_dead(database: Engine, folder: Path) -> None:
-    """Remove the rows of runs that ended without saying so, and the locks they left in a folder."""
+    """Remove the rows of runs that died, and the locks they left in a folder."""
     query = select(ROWS.parent_id, ROWS.host, ROWS.seen_at, _now(database) - ROWS.seen_at)
     with released_locks(folder) as released:
         with database.connect() as connection:
@@ -104,7 +104,7 @@ def forget_the_dead(database: Engine, folder: Path) -> None:
 
 @contextlib.contextmanager
 def released_locks(folder: Path) -> Iterator[dict[str, Path]]:
-    """Yield the lock files of a run folder that no run holds, by the run's id; held meanwhile."""
+    """Yield by run id the lock files of a run folder that no run holds; they are held meanwhile."""
     with contextlib.ExitStack() as holding:
         found = {}
         for path in sorted(folder.resolve().glob(".lock-*")):

@@ -61,7 +61,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class EvaluationRow:
-    """The key and the facts of a stored evaluation, without its arrays."""
+    """The key and facts of a stored evaluation, without its arrays."""
 
     evaluation_id: str
     role: str
@@ -136,7 +136,7 @@ def write_examples(database: Engine, study_id: int, split: str, examples: Exampl
 
 
 def write_evaluations(database: Engine, study_id: int, evaluations: Sequence[Evaluation]) -> None:
-    """Record one model's evaluations in one transaction, replacing those of the same key."""
+    """Record one model's evaluations in one transaction; replace those with the same key."""
     with database.begin() as connection:
         for evaluation in evaluations:
             key = {
@@ -152,7 +152,7 @@ def write_evaluations(database: Engine, study_id: int, evaluations: Sequence[Eva
 
 
 def write_score(database: Engine, evaluation_id: str, statistics: Statistics) -> None:
-    """Record one more metric of a stored evaluation, replacing what it had of it."""
+    """Record one more metric of a stored evaluation; replace an earlier one of the same name."""
     scores = schema.scores
     with database.begin() as connection:
         connection.execute(
@@ -246,9 +246,9 @@ def read_evaluations(
     role: str | None = None,
     trials: Collection[int] | None = None,
 ) -> list[EvaluationRow]:
-    """Every evaluation's key and facts, baselines first, then by trial; or those of one role.
+    """Every evaluation's key and facts, or those of one role; baselines first, then by trial.
 
-    Of Optuna's trials those of the given numbers, where some are given.
+    With `trials`, only these of Optuna's trials, and everything that is not a trial.
     """
     known = schema.evaluations.c
     query = select(
@@ -274,7 +274,7 @@ def read_evaluations(
 def read_scores(
     database: Engine, study_id: int, trials: Collection[int] | None = None
 ) -> list[ScoreRow]:
-    """Every corpus score of the study, or of the given trials and of what is not a trial."""
+    """Every corpus score of the study; with `trials`, of these and of what is not a trial."""
     scores, evaluations = schema.scores.c, schema.evaluations.c
     query = (
         select(
@@ -298,7 +298,7 @@ def read_scores(
 
 
 def _among(trials: Collection[int] | None) -> ColumnElement[bool]:
-    """Of Optuna's trials the given ones, written into the query: a database limits parameters."""
+    """The given trials and what is not a trial; literals, since databases limit parameters."""
     if trials is None:
         return true()
     numbers = [int(number) for number in trials]
@@ -354,7 +354,7 @@ def _unpack_texts(blob: bytes) -> tuple[str, ...]:
 
 
 def _unpacked(blob: bytes, most: int) -> bytes:
-    """Return what was packed; a small blob may claim to hold more than there is memory."""
+    """Return what was packed; a small blob might expand to more than the memory holds."""
     unpacker = zlib.decompressobj()
     content = unpacker.decompress(blob, most + 1)
     if len(content) > most or not unpacker.eof:

@@ -1,4 +1,4 @@
-"""Saved adapters: the best k trials of a study, in PEFT's own format."""
+"""Saved adapters of a study's best k trials and baselines, in PEFT's own format."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def trial_name(number: int) -> str:
 
 
 def save_adapter(run: Path, name: str, files: AdapterFiles) -> Path:
-    """Write an adapter, whole or not at all."""
+    """Write an adapter completely or not at all."""
     check_own(run / "adapters", "folder")
     folder = adapter_folder(run, name)
     unfinished = folder.with_name(f".{name}.unfinished")
@@ -52,7 +52,7 @@ def peft_type(folder: Path) -> str:
 
 
 def saved_trials(run: Path) -> set[int]:
-    """Return the numbers of the trials whose adapters lie here, whole or unfinished."""
+    """Return the numbers of the trials whose adapters are here, complete or unfinished."""
     found = (TRIAL_FOLDER.fullmatch(path.name) for path in (run / "adapters").glob("*"))
     return {int(match["number"]) for match in found if match}
 
@@ -77,7 +77,7 @@ class KeptAdapters:
         self._worst_kept: float | None = None  # of the best k, once there are k
 
     def save(self, number: int, value: float, adapter: AdapterFiles | None) -> bool:
-        """Save the adapter of a trial that will be among the best k; returns whether it will."""
+        """Save the adapter of a trial that will be among the best k; return whether it will."""
         if adapter is None or not self._is_better(value):
             return False
         best = self._best()
@@ -89,7 +89,10 @@ class KeptAdapters:
         return True
 
     def remove_the_rest(self) -> None:
-        """Delete what is told and not among the best; another run may be about to tell the rest."""
+        """Delete the adapters of told trials that are not among the best.
+
+        Trials that are not told yet are left: another run may be about to tell them.
+        """
         saved = saved_trials(self._out)
         told = trial_rows.finished_among(self._database, self._study_id, saved)
         remove_adapters(self._out, told - {number for number, _ in self._best()})

@@ -35,7 +35,7 @@ def trial_ids(database: Engine, study_id: int) -> list[int]:
 
 
 def counts_by_state(database: Engine, study_id: int) -> dict[str, int]:
-    """How many trials there are in each state; `interrupted` are those that were run again."""
+    """How many trials are in each state; `interrupted` are failed ones that were run again."""
     trials, attributes = schema.trials.c, schema.trial_user_attributes.c
     states = (
         select(trials.state, func.count()).where(trials.study_id == study_id).group_by(trials.state)

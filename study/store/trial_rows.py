@@ -11,7 +11,7 @@ from sqlalchemy import Engine, Select, and_, select
 from study.store import schema
 
 TRIALS, VALUES, SYSTEM = schema.trials.c, schema.trial_values.c, schema.trial_system_attributes.c
-CLAIM = "run:claim"  # the system attribute that says which claim and attempt a trial is
+CLAIM = "run:claim"  # the system attribute that holds a trial's claim and attempt
 
 
 def running(database: Engine, study_id: int) -> list[tuple[int, tuple[int, int] | None]]:
@@ -77,7 +77,7 @@ def best(
 
 
 def finished_among(database: Engine, study_id: int, numbers: Iterable[int]) -> set[int]:
-    """Which of these trials came to an end."""
+    """Which of these trials ended."""
     query = select(TRIALS.number).where(
         TRIALS.study_id == study_id,
         TRIALS.number.in_(list(numbers)),

@@ -1,7 +1,7 @@
 """From instruction records to training data: cleaned, stratified, clustered, split, masked.
 
-`curate(records)` is the whole selection, a pure function; `read_records` gives it records, and
-`command.curate_to_folder` is what `optuna-study curate` does.
+`curate(records)` is the whole selection, a pure function.  `read_records` supplies the records;
+`from_command.curate_to_folder` is what `optuna-study curate` does.
 """
 
 from study.data.curation.cleaning import Lengths

@@ -1,8 +1,8 @@
 """Inputs as vectors: TF-IDF reduced by a singular value decomposition, or a named encoder.
 
-A template writes the same words into all its inputs.  Clusters of whole inputs would be little
-more than the templates over again, by which is sampled already; so TF-IDF counts only what an input
-says beside its template.
+A template writes the same words into all its inputs.  Clusters of whole inputs would mostly repeat
+the templates, by which records are sampled already; so TF-IDF counts only the words that an input
+does not share with its template.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from study.errors import InputError, refusing
 Vectors = NDArray[np.float32]
 """Shape (N, D)."""
 Progress = Callable[[int, int], None]
-"""Called with what is done and the total."""
+"""Called with the number done and the total."""
 DIMENSIONS = 100
-"""What latent semantic analysis is usually reduced to."""
+"""The usual number for latent semantic analysis."""
 WORDS = 50_000
 TOKEN = re.compile(r"\w+|[^\w\s]")
-"""A word or one mark, so that no text is without any."""
+"""A word or a single mark, so that every text has at least one."""
 COMMON = 0.5
-"""Words in more than this share of a template's inputs are the template's own."""
+"""Words in more than this share of a template's inputs belong to the template."""
 
 
 class Embed(Protocol):
-    """Returns a vector of length 1 for each record's input, shape (N, D); says how far it is."""
+    """Returns a unit vector for each record's input, shape (N, D), and reports its progress."""
 
     def __call__(self, records: Sequence[Record], seed: int, progress: Progress) -> Vectors:
-        """Embed the inputs; whatever is drawn comes from the seed."""
+        """Embed the inputs; all randomness comes from the seed."""
         ...
 
 
@@ -56,7 +56,7 @@ def tfidf(records: Sequence[Record], seed: int, progress: Progress) -> Vectors:
 
 
 def word_weights(texts: Sequence[str]) -> tuple[Any, Sequence[str]]:
-    """Return the TF-IDF of texts whose words are spaced: sparse, (N, V), and its V words.
+    """Return the TF-IDF of texts with spaced words, sparse (N, V), and its V words.
 
     Rows have length 1.
     """
@@ -70,9 +70,9 @@ def word_weights(texts: Sequence[str]) -> tuple[Any, Sequence[str]]:
 
 
 def contents(records: Sequence[Record]) -> list[str]:
-    """Return each input's words without its template's, case-folded and spaced.
+    """Return each input's words without its template's, case-folded and separated by spaces.
 
-    An input that has no others keeps its words.
+    An input that has no other words keeps them all.
     """
     inputs = [TOKEN.findall(record.source.casefold()) for record in records]
     by_template: dict[str, list[list[str]]] = defaultdict(list)
@@ -94,7 +94,7 @@ class Encoder:
     """A sentence encoder of transformers: the mean of the last layer over a text's tokens.
 
     As sentence-transformers' default pooling (Reimers and Gurevych 2019).  Weights are read from
-    safetensors only, and no code that comes with them is run.
+    safetensors only, and no code that comes with them runs.
     """
 
     BATCH_SIZE, MAX_TOKENS = 64, 512
@@ -103,14 +103,14 @@ class Encoder:
         """Load it from a folder or the hub.
 
         Raises:
-            InputError: there is none, or transformers cannot load it.
+            InputError: it does not exist, or transformers cannot load it.
         """
         self._model, self._tokenizer = _loaded(location)
         positions = getattr(self._model.config, "max_position_embeddings", self.MAX_TOKENS)
         self._max_tokens = min(self._tokenizer.model_max_length, positions, self.MAX_TOKENS)
 
     def __call__(self, records: Sequence[Record], seed: int, progress: Progress) -> Vectors:
-        """Embed inputs, those of like length together; nothing is drawn from the seed."""
+        """Embed inputs, those of similar length together; the seed is not used."""
         import torch
 
         texts = [record.source for record in records]

@@ -27,9 +27,9 @@ class Record:
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a record's parts stand; a dotted name reaches into nested objects."""
+    """The columns of a record's parts; a dotted name reaches into nested objects."""
 
-    inputs: tuple[str, ...] = ("input",)  # joined by an empty line, as instruction and context
+    inputs: tuple[str, ...] = ("input",)  # joined by an empty line: instruction and context, say
     output: str = "output"
     template: str = "template_name"
 
@@ -57,7 +57,7 @@ def read_records(
 def records_of(
     rows: Iterable[Row], columns: Columns, origin: str = "records"
 ) -> tuple[Record, ...]:
-    """Return rows, each with the place it stands at, as records.
+    """Return rows, each with its place, as records.
 
     Raises:
         InputError: a row lacks a column or holds no text there, or there are no rows.

@@ -122,7 +122,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     assert "no columns of sentence pairs, got 'text', 'class'; known: sentence1" in unknown
     assert "set data.source_column" in unknown
     line = problem(tmp_path, jsonl([row, {**row, "label": "maybe"}]), "jsonl", labels=NLI)
-    assert "line 2: label 'maybe' is none of the study's; allowed: entailment, neutral" in line
+    assert "line 2: label 'maybe' is not one of the study's; allowed: entailment, neutral" in line
     assert "must be text, got 5" in problem(tmp_path, jsonl([{**row, "premise": 5}]), "jsonl")
     missing = problem(tmp_path, jsonl([row, {"premise": "a"}]), "jsonl")
     assert "line 2: no field 'hypothesis', got 'premise'" in missing

@@ -130,7 +130,7 @@ def test_line_breaks_and_empty_outputs_shift_nothing(model: Path, tmp_path: Path
 def test_without_the_command_the_line_says_how_to_set_it_up(model: Path) -> None:
     """COMET is no dependency of ours."""
     with pytest.raises(
-        InputError, match=r"^--command: no command 'no-comet' here; .*unbabel-comet"
+        InputError, match=r"^--command: command not found, got 'no-comet'; .*unbabel-comet"
     ):
         find_comet("no-comet", model)
 
