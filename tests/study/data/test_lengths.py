@@ -68,5 +68,5 @@ def test_a_language_that_the_tokenizer_lacks_is_a_mistake(
 ) -> None:
     """`check` says so before a run does: it would train towards the unknown token."""
     spec = make_spec({"data.target_language": "french"})
-    with pytest.raises(InputError, match="target_language: must be a language code .*'french'"):
+    with pytest.raises(InputError, match=r"target_language: must be a language code .*'french'"):
         data_remarks(spec, corpus_of(spec), str(tiny_base))

@@ -137,7 +137,7 @@ def test_without_the_command_the_line_says_how_to_set_it_up(model: Path) -> None
 
 def test_a_folder_without_a_checkpoint(tmp_path: Path) -> None:
     """The folder is named, and what it should hold."""
-    with pytest.raises(InputError, match=r"^--model: needs one \*\.ckpt file .* got 0 in "):
+    with pytest.raises(InputError, match=r"^--model: must be .* one \*\.ckpt file; got 0 in "):
         find_comet(stand_in(tmp_path), tmp_path)
 
 
