@@ -195,13 +195,12 @@ class Ledger:
     def _take(self, baselines_only: bool) -> Claim | None:
         budget = self._spec.search.budget
         claim = self._claims.take(self._parent.id, budget, baselines_only=baselines_only)
-        if claim is not None and claim.is_baseline and self._is_known(claim):
-            self._claims.close(claim)  # its run was killed just before it said so
-            return self._take(baselines_only)
-        return claim
-
-    def _is_known(self, baseline: Claim) -> bool:
-        return baseline.number not in [config.number for config in self.missing_baselines()]
+        if claim is None or not claim.is_baseline:
+            return claim
+        if claim.number in [config.number for config in self.missing_baselines()]:
+            return claim
+        self._claims.close(claim)  # its run was killed after storing it and before closing it
+        return self._take(baselines_only)
 
     def others_at_work(self) -> int:
         """Return how many trials and baselines of this study other runs hold."""
@@ -338,7 +337,12 @@ class Ledger:
         return True
 
     def _record(self, config: TrialConfig, result: TrialResult) -> None:
-        self._record_examples(result)
+        for split, found in result.splits.items():
+            if split not in self._examples_known:
+                sources, targets = zip(*found.texts, strict=True)
+                examples = records.Examples(sources, targets)
+                records.write_examples(self._database, self._id, split, examples)
+                self._examples_known.add(split)
         number = config.number if config.role == "search" else config.repeats
         records.write_evaluations(
             self._database,
@@ -358,14 +362,6 @@ class Ledger:
                 for split, found in result.splits.items()
             ],
         )
-
-    def _record_examples(self, result: TrialResult) -> None:
-        for split, found in result.splits.items():
-            if split not in self._examples_known:
-                sources, targets = zip(*found.texts, strict=True)
-                examples = records.Examples(sources, targets)
-                records.write_examples(self._database, self._id, split, examples)
-                self._examples_known.add(split)
 
 
 def _attributes(claim: Claim) -> dict[str, Any]:
