@@ -30,8 +30,8 @@ from study.engines.pool.build import pool_of, reached
 from study.engines.process_settings import be_one_quiet_thread
 from study.engines.workspace import make_engine
 from study.errors import InputError
-from study.kinds.samplers import sampler_for
 from study.metrics.needs import check_metrics, metric_remarks
+from study.samplers import sampler_for
 from study.spec.sections import SHARED_COSTS, StudySpec
 from study.store.claims import Claim
 from study.store.comparable import task_name

@@ -12,7 +12,7 @@ import torch
 
 from study.engines.mixed import MixedEngine
 from study.engines.sequential import SequentialEngine
-from study.kinds.methods import why_not_packed
+from study.peft_methods.targets import why_not_packed
 from study.spec.hyperparameters import MethodSpec
 from study.trials import Event, Notice, TrialConfig, search_config
 from tests.engine_runs import Bench, assert_same_result, train_all
