@@ -21,7 +21,7 @@ from analysis.document import (
 )
 from analysis.plots.palette import printable
 from analysis.wording import alike, alike_signed, interval, listing, number, percent
-from study.errors import InputError, visible
+from study.errors import visible, writing
 from study.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -273,13 +273,10 @@ def adapter_rows(found: Adapters) -> list[dict[str, Any]]:
 def write_csv(found: Adapters, path: Path) -> None:
     """Write `adapter_rows`; raises InputError where the file cannot be written."""
     rows = adapter_rows(found)
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as error:
-        raise InputError(f"--csv: cannot write {path}: {error.strerror}") from None
+    with writing(f"--csv: {path}"), path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def swap_text(folders: Sequence[Path], loading: float, further: float, swap: float) -> str:

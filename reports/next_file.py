@@ -119,7 +119,4 @@ def write_new(path: Path, text: str) -> None:
     check_own(path, "file")
     if path.exists() and path.read_text(encoding="utf-8", errors="replace") != text:
         raise InputError(f"{path}: exists with other contents; choose another --out")
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise InputError(f"{path}: cannot write: {error.strerror or error}") from error
+    write_whole(path, text)

@@ -43,7 +43,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "an unknown space": (("run", "--space", "wide"), "search.space: no shipped space and no file"),
     "a file as folder": (("run", "--out", "file"), "file: cannot use the run folder: File exists"),
     "a storage that is none": (("run", "--storage", "x"), "x: cannot open the storage: "),
-    "a database in memory": (("run", "--storage", "sqlite://"), "sqlite://: names no file; allow"),
+    "a database in memory": (("run", "--storage", "sqlite://"), "does not name a file; allow"),
     "a folder as storage": (("run", "--storage", "sqlite:///."), ".: cannot read the file: Is a"),
     "a foreign database": (
         ("run", "--storage", "sqlite:///clinic.db"),

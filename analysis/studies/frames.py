@@ -75,13 +75,13 @@ def scores_frame(
 
 
 def outputs_frame(
-    engine: Engine, evaluation: EvaluationRow, examples: Examples, score_rows: Sequence[ScoreRow]
+    database: Engine, evaluation: EvaluationRow, examples: Examples, score_rows: Sequence[ScoreRow]
 ) -> pd.DataFrame:
     """One row per example: source, target, output, and every metric's score of this example."""
     frame = pd.DataFrame({"source": examples.sources, "target": examples.targets})
-    frame["output"] = records.read_outputs(engine, evaluation.evaluation_id)
+    frame["output"] = records.read_outputs(database, evaluation.evaluation_id)
     for row in score_rows:
         if row.evaluation_id == evaluation.evaluation_id:
-            stored = records.read_statistics(engine, row.evaluation_id, row.metric)
+            stored = records.read_statistics(database, row.evaluation_id, row.metric)
             frame[row.metric] = stored.example_scores()
     return frame

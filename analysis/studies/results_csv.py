@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData
 from search_spaces.unit_cube import in_words
-from study.errors import InputError
+from study.errors import InputError, refusing
 from study.store.foreign import usable
 
 MAX_PROBLEMS = 10
@@ -65,16 +65,14 @@ def load_csv(
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            read = csv.DictReader(file, restval="", restkey="")
-            rows = [_without_missing(row) for row in read if any(row.values())]
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the file: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8: byte {error.start}: {error.reason}") from error
-    except csv.Error as error:
-        raise InputError(f"{path}: not a CSV file: {error}") from error
+    with (
+        refusing(f"{path}: cannot read the file", OSError),
+        refusing(f"{path}: not UTF-8", UnicodeDecodeError),
+        refusing(f"{path}: not a CSV file", csv.Error),
+        path.open(encoding="utf-8-sig", newline="") as file,
+    ):
+        read = csv.DictReader(file, restval="", restkey="")
+        rows = [_without_missing(row) for row in read if any(row.values())]
     if not rows:
         raise InputError(
             f"{path}: contains no results; needed: a row of names and one row per trial"
@@ -109,12 +107,10 @@ def _tables(space: Any) -> Mapping[str, Any]:
         from search_spaces import shipped_spaces
 
         path = shipped_spaces().get(str(space), Path(space))
-        try:
+        known = ", ".join(shipped_spaces())
+        problem = f"space {space}: neither a shipped space ({known}) nor a TOML file"
+        with refusing(problem, OSError, ValueError):
             document = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            known = ", ".join(shipped_spaces())
-            problem = f"space {space}: neither a shipped space ({known}) nor a TOML file: {error}"
-            raise InputError(problem) from error
         space = document.get("parameters", document)
     space = getattr(space, "distributions", space)
     if not isinstance(space, Mapping) or not space:

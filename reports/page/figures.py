@@ -24,7 +24,7 @@ from analysis.parallel import each
 from analysis.plots import palette
 from analysis.plots.primitives import draws_violins
 from reports.page.model import Figure
-from study.errors import InputError
+from study.errors import writing
 from study.store.folders import check_own
 
 FORMATS = ("png", "svg", "pdf")
@@ -85,11 +85,9 @@ def save(figure: Figure, path: Path) -> Path:
     with mpl.rc_context({**style, "svg.hashsalt": figure.identifier}), _lacking_glyphs():
         canvas = _canvas(figure.plot, figure.size)
         _trials_as_links(canvas, keep=False)
-        try:
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             canvas.savefig(path, dpi=300, metadata=_undated(path.suffix))
-        except OSError as error:
-            raise InputError(f"{path}: cannot write: {error.strerror or error}") from error
     return path
 
 

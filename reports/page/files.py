@@ -10,7 +10,7 @@ from pathlib import Path
 from analysis.document import Table
 from reports.page.figures import FORMATS, save
 from reports.page.model import Page
-from study.errors import InputError
+from study.errors import InputError, writing
 from study.store.folders import check_own
 
 
@@ -30,15 +30,13 @@ def save_tables(page: Page, folder: Path) -> list[Path]:
 
 def _write(table: Table, path: Path) -> None:
     check_own(path, "file")
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(table.columns)
             for row in table.rows:
                 writer.writerow([c.key if c.numeric else c.text for c in row])
-    except OSError as error:
-        raise InputError(f"{path}: cannot write: {error.strerror or error}") from error
 
 
 def save_figures(

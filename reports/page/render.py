@@ -12,7 +12,6 @@ from analysis.document import part_html, sentence_html
 from analysis.plots.palette import css_variables, printable
 from reports.page.figures import drawn
 from reports.page.model import Page
-from study.errors import InputError
 from study.store.folders import write_whole
 
 
@@ -28,10 +27,7 @@ def render(page: Page, failed: dict[str, str] | None = None) -> str:
 
 def write(document: str, out: Path) -> Path:
     """Write the document in one step, so that a reader never meets half a page."""
-    try:
-        write_whole(out, document)
-    except OSError as error:
-        raise InputError(f"{out}: cannot write the report: {error.strerror or error}") from error
+    write_whole(out, document, "report")
     return out
 
 

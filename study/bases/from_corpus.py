@@ -14,7 +14,7 @@ from study.bases import llama, masked, translator
 from study.bases.building import Miniature, TrainProgress, build
 from study.data.embedded import Pair
 from study.data.readers import read_pairs
-from study.errors import InputError
+from study.errors import InputError, writing
 from study.spec.problems import problems_of
 from study.spec.sections import DataSpec
 
@@ -69,10 +69,8 @@ def build_from_corpus(
     from study.engines.process_settings import be_one_quiet_thread
 
     be_one_quiet_thread()
-    try:
+    with writing(out, "base"):
         build(architecture.miniature(pairs, order), out, progress)
-    except OSError as error:
-        raise InputError(f"{out}: cannot write the base: {error.strerror}") from error
 
 
 @dataclass(frozen=True)

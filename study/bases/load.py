@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from study.bases.building import TrainProgress
 from study.bases.hub import check_reachable
 from study.bases.remote_code import own_class, refuse_named_code, why_not_loaded
 from study.bases.safe_weights import check_model
-from study.errors import InputError
+from study.errors import InputError, refusing
 from study.kinds.tasks import TASKS, TaskName
 from study.seeds import derive_seed
 from study.spec.sections import BaseModelSpec, StudySpec
@@ -104,16 +105,12 @@ def load_base(
     Raises:
         InputError: transformers cannot load a model for this task from the location.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            check_model(location, f"{key}: {location}", spec.revision)
-            model, missing, tokenizer = _from_pretrained(location, spec, task, labels)
-    except InputError:
-        raise
-    except Exception as error:  # transformers raises errors of many classes
-        reason = why_not_loaded(error, spec)
-        raise InputError(f"{key}: cannot load {location!r}: {reason}") from error
+    where, reason = f"{key}: {location}", partial(why_not_loaded, spec=spec)
+    with refusing(f"{key}: cannot load {location!r}", reason=reason), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check_model(location, where, spec.revision)
+        refuse_named_code(location, spec, where)
+        model, missing, tokenizer = _from_pretrained(location, spec, task, labels)
     fresh = frozenset(n for n in missing if TASKS[task].outputs == "classes" and _is_of_a_head(n))
     lost = sorted(set(missing) - fresh)
     if lost:  # transformers would draw them at random and only warn
@@ -139,7 +136,6 @@ def _from_pretrained(
     import transformers
 
     options = {"revision": spec.revision or "main", "trust_remote_code": spec.trust_remote_code}
-    refuse_named_code(location, spec)
     config = transformers.AutoConfig.from_pretrained(location, **options)
     name_labels(config, labels)
     model, loading = model_class(location, config, spec, task).from_pretrained(
@@ -185,14 +181,12 @@ def meta_base(spec: StudySpec, labels: Sequence[str] = ()) -> Any:
         "revision": spec.base.revision or "main",
         "trust_remote_code": spec.base.trust_remote_code,
     }
-    try:
-        refuse_named_code(location, spec.base)
+    reason = partial(why_not_loaded, spec=spec.base)
+    with refusing(f"base.model: cannot load {location!r}", reason=reason):
+        refuse_named_code(location, spec.base, f"base.model: {location}")
         config = transformers.AutoConfig.from_pretrained(location, **options)
         with torch.device("meta"):
             return make(config)
-    except Exception as error:
-        reason = why_not_loaded(error, spec.base)
-        raise InputError(f"base.model: cannot load {location!r}: {reason}") from error
 
 
 def load_tokenizer(location: str, spec: BaseModelSpec) -> tuple[Any, Any]:
@@ -204,12 +198,10 @@ def load_tokenizer(location: str, spec: BaseModelSpec) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoTokenizer
 
     options = {"revision": spec.revision or "main", "trust_remote_code": spec.trust_remote_code}
-    try:
+    reason = partial(why_not_loaded, spec=spec)
+    with refusing(f"base.model: cannot load {location!r}", reason=reason):
         config = AutoConfig.from_pretrained(location, **options)
         return AutoTokenizer.from_pretrained(location, **options), config
-    except Exception as error:
-        reason = why_not_loaded(error, spec)
-        raise InputError(f"base.model: cannot load {location!r}: {reason}") from error
 
 
 def name_labels(config: Any, labels: Sequence[str]) -> None:

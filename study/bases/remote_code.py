@@ -14,8 +14,8 @@ MAPPED = ("AutoModelForMaskedLM", "AutoModel", "AutoModelForCausalLM")
 """The names of a custom model that gives every token's logits, the most specific first."""
 
 
-def refuse_named_code(location: str, spec: BaseModelSpec) -> None:
-    """Raise InputError where a base names code beside its own weights.
+def refuse_named_code(location: str, spec: BaseModelSpec, where: str) -> None:
+    """Raise InputError, which begins with `where`, if a base names code beside its own weights.
 
     transformers fetches an attention kernel from the hub where `config.json` names one.
     """
@@ -25,7 +25,7 @@ def refuse_named_code(location: str, spec: BaseModelSpec) -> None:
     kernel = next(_kernels(config), None)
     if kernel is not None and not spec.trust_remote_code:
         raise InputError(
-            f"its config.json names the kernel {kernel!r}, which is code from the hub; "
+            f"{where}: its config.json names the kernel {kernel!r}, which is code from the hub; "
             "remove that key"
         )
 

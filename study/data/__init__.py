@@ -1,1 +1,1 @@
-"""Readers of examples, and the embedded corpus."""
+"""Examples: reading and checking them, the embedded corpora, and the curation of records."""

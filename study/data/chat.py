@@ -1,8 +1,8 @@
-"""Prompts in a chat model's own format: instruction, source, answer; and where the answer stands.
+"""Prompts in a chat model's own format: instruction, source and answer, and where the answer is.
 
-The format is the tokenizer's chat template.  Llama 3's stands here for tokenizers that have its
-marks but no template, as those of that family's base models have.  An answer ends with a stop token
-of its own, `<|end_of_translation|>`: a reserved token of the vocabulary stands for it, so that the
+The format is the tokenizer's chat template.  Llama 3's template is kept here for tokenizers that
+have its marks but no template, such as those of Llama's base models.  An answer ends with its own
+stop token, `<|end_of_translation|>`.  A reserved token of the vocabulary represents it, so that the
 embedding keeps its size and an adapter loads on the original base.
 """
 
@@ -18,7 +18,7 @@ from study.errors import InputError
 RESERVED = re.compile(r"<\|reserved_special_token_\d+\|>")
 HEADER, END_OF_TURN = "<|start_header_id|>", "<|eot_id|>"
 DATE = "26 Jul 2024"
-"""What Llama 3.2's template says is today: its own default; the real date would change results."""
+"""The date in Llama 3.2's template: its own default, as the real date would change results."""
 
 LLAMA3_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
@@ -33,12 +33,12 @@ PLAIN_TEMPLATE = (
     "{{ bos_token or cls_token }}{% for message in messages %}{{ message['content'] | trim }}"
     "{% if message['role'] != 'assistant' %}{{ sep_token or '\n' }}{% endif %}{% endfor %}"
 )
-"""For a tokenizer that knows no chat, BERT's above all: begin, each message, a separator."""
+"""For a tokenizer without a chat format, such as BERT's: begin, each message, a separator."""
 
 
 @dataclass(frozen=True)
 class Dialogue:
-    """The ids of one example: what the model is given, and what it is to answer."""
+    """The ids of one example: what the model is given, and what it should answer."""
 
     prompt: tuple[int, ...]
     answer: tuple[int, ...]  # with the stop token at its end, unless the answer was cut
@@ -46,7 +46,7 @@ class Dialogue:
 
 
 def up_to_the_end(ids: Sequence[int], ends: Container[int]) -> Sequence[int]:
-    """Return the ids before the first that ends an answer."""
+    """Return the ids before the first one that ends an answer."""
     return ids[: next((i for i, token in enumerate(ids) if token in ends), len(ids))]
 
 
@@ -65,14 +65,14 @@ class ChatFormat:
 
         Args:
             tokenizer: A fast tokenizer of transformers.
-            instruction: What the system message says; empty for none.
-            stop_token: A token of the vocabulary; where there is none of this name, the first
-                reserved token stands for it.
-            max_tokens: Source and answer are cut to so many tokens each.
+            instruction: The text of the system message; empty for none.
+            stop_token: A token of the vocabulary; if it has none of this name, the first reserved
+                token represents it.
+            max_tokens: Source and answer are each cut to this many tokens.
             template: A chat template in place of the tokenizer's.
 
         Raises:
-            InputError: the tokenizer has no template, or the vocabulary no such token.
+            InputError: the tokenizer has no template, or the vocabulary has no such token.
         """
         self._tokenizer = tokenizer
         self._template = template or template_of(tokenizer)
@@ -81,10 +81,10 @@ class ChatFormat:
         self.stop = stop_id(tokenizer, stop_token)
 
     def dialogue(self, source: str, answer: str, max_tokens: int | None = None) -> Dialogue:
-        """Return an example as ids; `max_tokens` cuts it shorter than others.
+        """Return an example as ids; `max_tokens` cuts it shorter than the rest.
 
         Raises:
-            InputError: the template does not give the answer back as it is.
+            InputError: the template changes the answer.
         """
         limit = min(self._max_tokens, max_tokens or self._max_tokens)
         asked, source_is_cut = self._cut(source.strip(), limit)
@@ -93,8 +93,8 @@ class ChatFormat:
         whole = self._written(asked, answered)
         if not whole.startswith(prompt + answered):
             raise InputError(
-                f"data: the chat template of the base model does not hold the answer as it is "
-                f"given, right after the prompt; the answer: {answered[:60]!r}"
+                "data: the base model's chat template must keep the answer unchanged, right after "
+                f"the prompt; got another text for {answered[:60]!r}"
             )
         ending = () if answer_is_cut else (self.stop,)
         ids = (*self._ids(answered), *ending)
@@ -120,7 +120,7 @@ class ChatFormat:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _cut(self, text: str, limit: int) -> tuple[str, bool]:
-        """Return the text up to its last allowed token, and whether that is less than all."""
+        """Return the text up to its last allowed token, and whether it was cut."""
         encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ends = [end for _, end in encoded["offset_mapping"]]
         is_cut = len(ends) > limit
@@ -128,7 +128,7 @@ class ChatFormat:
 
 
 def template_of(tokenizer: Any) -> str:
-    """Return the tokenizer's chat template, or Llama 3's where it has Llama 3's marks.
+    """Return the tokenizer's chat template, or Llama 3's if it has Llama 3's marks.
 
     Raises:
         InputError: it has neither.
@@ -144,7 +144,7 @@ def template_of(tokenizer: Any) -> str:
 
 
 def stop_id(tokenizer: Any, stop_token: str) -> int:
-    """Return the token of this name, or the first reserved token, which stands for it.
+    """Return the token of this name, or the first reserved token, which represents it.
 
     Raises:
         InputError: the vocabulary has neither.
@@ -155,8 +155,8 @@ def stop_id(tokenizer: Any, stop_token: str) -> int:
     reserved = [number for token, number in vocabulary.items() if RESERVED.fullmatch(token)]
     if not reserved:
         raise InputError(
-            f"data.stop_token: the vocabulary has no {stop_token!r} and no reserved token to stand "
-            f"for it; name one that it has, such as {tokenizer.eos_token!r}, or add it to the "
-            "tokenizer, resize the model and keep that as base.model"
+            f"data.stop_token: the vocabulary has neither {stop_token!r} nor a reserved token to "
+            f"represent it; name a token it has, such as {tokenizer.eos_token!r}, or add it to the "
+            "tokenizer, resize the model and use that as base.model"
         )
     return min(reserved)

@@ -1,4 +1,4 @@
-"""Instructions as a masked-diffusion model reads them: a prompt, and the region of its answer."""
+"""Instructions as a masked-diffusion model reads them: a prompt, and a region for its answer."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Row:
     """The ids of an example."""
 
     prompt: tuple[int, ...]
-    answer: tuple[int, ...]  # filled up with ends to the declared length, unless it was cut
+    answer: tuple[int, ...]  # padded with end tokens to the declared length, unless it was cut
 
 
 class InstructionFormat:
-    """Writes pairs as rows, in the tokenizer's chat template or else the plain one."""
+    """Writes pairs as rows, in the tokenizer's chat template or, without one, the plain one."""
 
     def __init__(self, tokenizer: Any, data: DataSpec, settings: DiffusionSpec) -> None:
-        """Find the tokens that masks, ends and fixed words are.
+        """Find the tokens of masks, ends and fixed words.
 
         Raises:
-            InputError: the tokenizer has no mask or end, or a fixed word has no place.
+            InputError: the tokenizer has no mask or end token, or a fixed word does not fit.
         """
         self._tokenizer = tokenizer
         self._length = settings.length
@@ -45,7 +45,7 @@ class InstructionFormat:
         self._rows: dict[tuple[Pair, int | None], Row] = {}
 
     def row(self, pair: Pair, cutoff: int | None = None) -> Row:
-        """Return a pair's ids, its texts cut at `cutoff` tokens or the study's own limit."""
+        """Return a pair's ids; its texts are cut at `cutoff` tokens or the study's own limit."""
         if (pair, cutoff) not in self._rows:
             dialogue = self._form.dialogue(pair.source, pair.target, cutoff)
             answer = dialogue.answer[: self._length]
@@ -55,7 +55,7 @@ class InstructionFormat:
         return self._rows[pair, cutoff]
 
     def texts(self, answers: Sequence[Sequence[int]]) -> list[str]:
-        """Return answers as text, each up to its first end."""
+        """Return answers as text, each up to its first end token."""
         whole = [up_to_the_end(ids, self.ends) for ids in answers]
         texts = self._tokenizer.batch_decode(whole, skip_special_tokens=True)
         return [" ".join(text.split()) for text in texts]
@@ -77,10 +77,10 @@ class InstructionFormat:
 
 
 def mask_id(tokenizer: Any, named: str | None) -> int:
-    """Return the token that hides others: the one named, the tokenizer's own, or LLaDA's.
+    """Return the mask token: the one named, the tokenizer's own, or LLaDA's.
 
     Raises:
-        InputError: there is none.
+        InputError: the vocabulary has none of these.
     """
     vocabulary: dict[str, int] = tokenizer.get_vocab()
     found = named or tokenizer.mask_token or LLADA_MASK
@@ -93,15 +93,15 @@ def mask_id(tokenizer: Any, named: str | None) -> int:
 
 
 def end_token(tokenizer: Any) -> str:
-    """Return what ends an answer: the tokenizer's end of text, or BERT's separator.
+    """Return the token that ends an answer: the tokenizer's end of text, or BERT's separator.
 
     Raises:
-        InputError: it has neither.
+        InputError: the tokenizer has neither.
     """
     found = tokenizer.eos_token or tokenizer.sep_token
     if found is None:
         raise InputError(
-            "base.model: its tokenizer names neither an end of text nor a separator, one of which "
-            "must end an answer"
+            "base.model: its tokenizer must name an end-of-text token or a separator, which end an "
+            "answer; got neither"
         )
     return str(found)

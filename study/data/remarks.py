@@ -1,35 +1,39 @@
-"""What a person should know of the data: what was left out, and what is cut."""
+"""Remarks on the data before training: what is left out, what is too long.
+
+An example that is too long is cut and counted, or refused if the study file says so.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from study.bases.load import load_tokenizer
-from study.data.lengths import answer_remarks, length_remarks
+from study.data.embedded import Pair, SentencePair
 from study.data.readers import Corpus
 from study.errors import InputError
-from study.spec.sections import DataSpec, StudySpec
+from study.spec.sections import SPLITS, DataSpec, StudySpec
 
 
 def check_languages(tokenizer: Any, data: DataSpec) -> None:
-    """Raise InputError where a multilingual tokenizer has no such language."""
+    """Raise InputError if a multilingual tokenizer does not know a language of the study."""
     if not hasattr(tokenizer, "src_lang"):
         return
     for key in ("source_language", "target_language"):
         code = getattr(data, key)
         if tokenizer.convert_tokens_to_ids(code) == tokenizer.unk_token_id:
             raise InputError(
-                f"data.{key}: {code!r} is no language code of the base model's tokenizer; "
+                f"data.{key}: must be a language code of the base model's tokenizer, got {code!r}; "
                 "allowed: codes such as eng_Latn, fra_Latn"
             )
 
 
 def data_remarks(spec: StudySpec, corpus: Corpus[Any], location: str) -> list[str]:
-    """Return a line for every kind of row that was left out, and one where texts are cut.
+    """Return a line for every kind of row that was left out, and one if texts are cut.
 
     Raises:
-        InputError: texts are too long, and the study file refuses that; the tokenizer does not know
-            a language, or there is none.
+        InputError: texts are too long and the study file refuses that, or there is no tokenizer
+            that knows the languages.
     """
     skipped = [f"{count:,} {reason} left out" for reason, count in corpus.skipped.items()]
     tokenizer, config = load_tokenizer(location, spec.base)
@@ -41,3 +45,88 @@ def data_remarks(spec: StudySpec, corpus: Corpus[Any], location: str) -> list[st
     if spec.diffusion is not None:
         remarks += answer_remarks(corpus, tokenizer, spec.data, spec.diffusion.length + spare)
     return remarks
+
+
+# ---------------------------------------------------------------- lengths
+
+
+def length_limit(tokenizer: Any, config: Any, max_tokens: int) -> int:
+    """Return how many tokens a text may have: the study file's limit, or the model's if smaller."""
+    positions = getattr(config, "max_position_embeddings", None) or max_tokens
+    return min(max_tokens, int(tokenizer.model_max_length), int(positions))
+
+
+def too_long(corpus: Corpus[Any], tokenizer: Any, limit: int) -> dict[str, int]:
+    """Return how many examples of each split have a text of more than `limit` tokens."""
+    return {split: _longer(corpus.split(split), tokenizer, limit) for split in SPLITS}
+
+
+def length_remarks(
+    corpus: Corpus[Any], tokenizer: Any, config: Any, data: DataSpec, spare: int = 0
+) -> list[str]:
+    """Return one line if texts are cut, none if all fit.
+
+    `spare` is the number of tokens that the tokenizer adds to a text and the task does not count.
+
+    Raises:
+        InputError: some do not fit, and the study file refuses that.
+    """
+    limit = length_limit(tokenizer, config, data.max_tokens)
+    counts = {split: n for split, n in too_long(corpus, tokenizer, limit + spare).items() if n}
+    if not counts:
+        return []
+    found = ", ".join(f"{n:,} of {len(corpus.split(s)):,} {s}" for s, n in counts.items())
+    if data.too_long == "refuse":
+        raise InputError(
+            f"data: {found} examples have more than {limit} tokens; allowed: "
+            "data.too_long = 'truncate', or a larger data.max_tokens if the model reads more"
+        )
+    return [f"{found} examples have more than {limit} tokens and are cut"]
+
+
+def answer_remarks(corpus: Corpus[Any], tokenizer: Any, data: DataSpec, limit: int) -> list[str]:
+    """Return one line if answers are longer than what is generated, none if all fit.
+
+    Raises:
+        InputError: some are longer, and the study file refuses that.
+    """
+    counts = {
+        split: sum(len(ids) > limit for ids in _ids(tokenizer, (p.target for p in pairs)))
+        for split in SPLITS
+        if (pairs := corpus.split(split))
+    }
+    if not any(counts.values()):
+        return []
+    found = ", ".join(f"{n:,} of {len(corpus.split(s)):,} {s}" for s, n in counts.items() if n)
+    long = f"{found} answers have more tokens than diffusion.length"
+    if data.too_long == "refuse":
+        raise InputError(
+            f"data: {long}; allowed: data.too_long = 'truncate', or a larger diffusion.length"
+        )
+    return [f"{long} and are cut"]
+
+
+def _longer(examples: Sequence[Any], tokenizer: Any, limit: int) -> int:
+    # a token has at least one byte: a text of fewer bytes fits without asking the tokenizer
+    long = [e for e in examples if any(_bytes(text) > limit - 4 for text in _texts(e))]
+    if not long:
+        return 0
+    sides = zip(*map(_texts, long), strict=True)
+    counts = [[len(ids) for ids in _ids(tokenizer, texts)] for texts in sides]
+    return sum(max(lengths) > limit for lengths in zip(*counts, strict=True))
+
+
+def _texts(example: Any) -> tuple[Any, ...]:
+    """Return what is tokenised together: both sentences of a pair, each side of a translation."""
+    if isinstance(example, SentencePair):
+        return ((example.first, example.second),)
+    assert isinstance(example, Pair)
+    return (example.source, example.target)
+
+
+def _bytes(text: Any) -> int:
+    return sum(len(part.encode()) for part in (text if isinstance(text, tuple) else (text,)))
+
+
+def _ids(tokenizer: Any, texts: Iterable[Any]) -> Any:
+    return tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]

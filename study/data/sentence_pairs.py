@@ -1,22 +1,21 @@
 """Labelled sentence pairs: GLUE's files as they are, hub datasets, TSV, JSONL, or embedded ones.
 
-Which columns hold what is read from the header: MNLI's and QQP's are known in every layout that
-they are handed on in, others are named in the study file.  Rows that nobody could learn from are
-left out and counted, as GLUE's own readers do: no label, an empty sentence, a broken line.
+The header says which columns hold what: MNLI's and QQP's are recognised in every layout in which
+they are published; the study file names others.  Rows from which nothing can be learnt are left out
+and counted, as GLUE's own readers do: no label, an empty sentence, a broken line.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from study.data.embedded import SentencePair, pair_corpus
-from study.data.readers import Corpus, hub_rows, lines_of
+from study.data.origins import Row, origins_of, rows_of
+from study.data.readers import Corpus
 from study.errors import InputError
 from study.spec.sections import DataSpec
 
@@ -26,7 +25,7 @@ PARAPHRASE = ("not_duplicate", "duplicate")
 
 @dataclass(frozen=True)
 class Layout:
-    """Which columns hold both sentences and the label, and what the label's numbers mean."""
+    """The columns of both sentences and the label, and the meaning of the label's numbers."""
 
     first: str
     second: str
@@ -42,21 +41,26 @@ LAYOUTS = (
     Layout("sentence1", "sentence2", "label"),
 )
 UNLABELLED = {"-", "-1", ""}
-"""What stands for a label where the annotators did not agree, or where it is kept secret."""
+"""In place of a label if the annotators did not agree, or if it is kept secret."""
 BROKEN_SHARE = 0.01
-"""So many lines of a file may have too many or too few fields; QQP's has a few."""
-Row = tuple[str, Mapping[str, Any]]
+"""This share of a file's lines may have too many or too few fields; QQP's has a few."""
 
 
 def load_sentence_pairs(data: DataSpec) -> Corpus[SentencePair]:
-    """Read what `[data]` names; InputError with one line a problem."""
+    """Read what `[data]` names; InputError with one line per problem."""
     if data.origin == "embedded":
         return _embedded(data.subset or "mnli", data.seed)
-    sources = {split: (str(path), _file_rows(path)) for split, path in data.files.items()}
-    if data.origin != "files":
-        sources |= {split: hub_rows(data, split) for split in ("train", "dev")}
     skipped: Counter[str] = Counter()
-    raw = {s: list(_raw(rows, where, data, skipped)) for s, (where, rows) in sources.items()}
+    raw = {
+        split: list(
+            _raw(
+                *rows_of(origin, split, subset=data.subset, broken_share=BROKEN_SHARE),
+                data,
+                skipped,
+            )
+        )
+        for split, origin in origins_of(data).items()
+    }
     labels = data.labels or _labels([row for rows in raw.values() for row in rows])
     read = {split: tuple(_named(row, labels) for row in rows) for split, rows in raw.items()}
     return Corpus(
@@ -76,61 +80,21 @@ def _embedded(subset: str, seed: int) -> Corpus[SentencePair]:
     return Corpus(corpus.train, corpus.dev, test=corpus.test, labels=labels)
 
 
-# ---------------------------------------------------------------- files
-
-
-def _file_rows(path: Path) -> Iterator[Row]:
-    suffix = path.suffix.lower()
-    if suffix not in (".tsv", ".jsonl"):
-        raise InputError(
-            f"{path}: unknown kind of file, got {path.suffix!r}; allowed: .tsv, .jsonl"
-        )
-    return json_rows(path) if suffix == ".jsonl" else _tsv_rows(path)
-
-
-def json_rows(path: Path) -> Iterator[Row]:
-    """Yield every line of a JSONL file as an object, with the place it stands at."""
-    for where, line in lines_of(path):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: not JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise InputError(f"{where}: must be a JSON object, got {line[:40]!r}")
-        yield where, row
-
-
-def _tsv_rows(path: Path) -> Iterator[Row]:
-    """Yield rows by the header's names; a broken line is a row without any."""
-    lines = lines_of(path)
-    _, header = next(lines, ("", ""))
-    columns, broken = header.split("\t"), 0
-    for rows, (where, line) in enumerate(lines, 1):
-        fields = line.split("\t")
-        broken += len(fields) != len(columns)
-        if broken > max(1, BROKEN_SHARE * max(rows, 1000)):
-            raise InputError(
-                f"{where}: {len(fields)} fields; the header has {len(columns)}, and {broken} of "
-                f"{rows} lines disagree with it"
-            )
-        yield where, dict(zip(columns, fields, strict=True)) if len(fields) == len(columns) else {}
-
-
 # ---------------------------------------------------------------- rows
 
 
 @dataclass(frozen=True)
 class _Raw:
-    """A row whose label is not understood yet."""
+    """A row whose label is not interpreted yet."""
 
     where: str
     first: str
     second: str
     label: str
-    known: tuple[str, ...]  # what the layout says of the labels
+    known: tuple[str, ...]  # the labels of the layout
 
 
-def _raw(rows: Iterator[Row], where: str, data: DataSpec, skipped: Counter[str]) -> Iterator[_Raw]:
+def _raw(where: str, rows: Iterator[Row], data: DataSpec, skipped: Counter[str]) -> Iterator[_Raw]:
     layout: Layout | None = None
     count = 0
     for place, row in rows:
@@ -150,7 +114,7 @@ def _raw(rows: Iterator[Row], where: str, data: DataSpec, skipped: Counter[str])
 
 
 def _layout(columns: Sequence[str], data: DataSpec, where: str) -> Layout:
-    """Return the layout that the study file names, or the first known one that fits."""
+    """Return the layout that the study file names, or the first known layout that fits."""
     named = Layout(data.source_column, data.target_column, data.label_column or "label")
     for layout in (named, *LAYOUTS):
         if {layout.first, layout.second, layout.label} <= set(columns):
@@ -191,7 +155,7 @@ def _unusable(row: _Raw) -> str:
 
 
 def _labels(rows: Sequence[_Raw]) -> tuple[str, ...]:
-    """Return the labels in order: the layout's where they are its, else sorted."""
+    """Return the labels in order: the layout's own order if they are its labels, else sorted."""
     known, used = rows[0].known, {row.label for row in rows}
     if known and used <= {*known, *map(str, range(len(known)))}:
         return known
@@ -201,12 +165,12 @@ def _labels(rows: Sequence[_Raw]) -> tuple[str, ...]:
 
 
 def _named(row: _Raw, labels: Sequence[str]) -> SentencePair:
-    """Return the pair with its label by name; a number is a position among the labels."""
+    """Return the pair with its label by name; a number is an index into the labels."""
     if row.label in labels:
         return SentencePair(row.first, row.second, row.label)
     if row.label.isdigit() and int(row.label) < len(labels):
         return SentencePair(row.first, row.second, labels[int(row.label)])
     raise InputError(
-        f"{row.where}: label {row.label[:40]!r} is none of the study's; allowed: "
+        f"{row.where}: label {row.label[:40]!r} is not one of the study's; allowed: "
         f"{', '.join(labels)}, or their numbers from 0"
     )

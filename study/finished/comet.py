@@ -1,4 +1,4 @@
-"""COMET by its own command, in an environment of its own: scores come back a sentence.
+"""COMET, run by its own command in its own environment; it returns a score per sentence.
 
 COMET (Rei et al. 2020, "COMET: A neural framework for MT evaluation") is a trained metric.  Its
 package, unbabel-comet, needs older numpy and transformers than this project, so it is never
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.errors import InputError
+from study.errors import InputError, refusing
 from study.metrics import Statistics
 from study.store import records
 from study.store.storage import close_after_writing, open_for_writing, writable_url
@@ -41,7 +41,7 @@ OF_OUR_ENVIRONMENT = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONWARNINGS
 
 @dataclass(frozen=True)
 class Comet:
-    """The command, the folder of a model, and how it is run."""
+    """The command, the checkpoint of a model, and how to run it."""
 
     command: str
     checkpoint: Path
@@ -50,7 +50,7 @@ class Comet:
 
     @property
     def signature(self) -> str:
-        """What makes a score reproducible: the model, by the content of its checkpoint."""
+        """What makes a score reproducible: the model and the hash of its checkpoint."""
         with self.checkpoint.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
         return f"comet|model:{_model_name(self.checkpoint)}|sha256:{digest}"
@@ -61,7 +61,7 @@ class Comet:
         """Score every system's N outputs; returns (N,) each.
 
         Raises:
-            InputError: the command failed, or gave other scores than it was asked for.
+            InputError: the command failed, or returned other scores than requested.
         """
         with tempfile.TemporaryDirectory(prefix="optuna-study-comet-") as name:
             folder = Path(name)
@@ -79,12 +79,10 @@ class Comet:
         asked += ["--model", str(self.checkpoint), "--to_json", "scores.json", "--quiet"]
         asked += ["--gpus", str(self.gpus), "--batch_size", str(self.batch_size)]
         environment = {k: v for k, v in os.environ.items() if k not in OF_OUR_ENVIRONMENT}
-        try:
+        with refusing(f"--command: cannot run {self.command!r}", OSError):
             done = subprocess.run(
                 asked, cwd=folder, env=environment, capture_output=True, text=True, check=False
             )
-        except OSError as error:
-            raise InputError(f"--command: cannot run {self.command!r}: {error.strerror}") from error
         if done.returncode:
             said = (done.stderr or done.stdout).strip().splitlines() or ["nothing"]
             raise InputError(
@@ -93,20 +91,15 @@ class Comet:
             )
 
     def _read(self, path: Path) -> Mapping[str, Any]:
-        try:
+        with refusing(f"--command: {self.command!r} wrote no scores", OSError, ValueError):
             found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"--command: {self.command!r} wrote no scores: {error}") from error
         return {Path(name).name: rows for name, rows in found.items()}
 
     def _of(self, found: Mapping[str, Any], file: str, count: int) -> np.ndarray[Any, Any]:
-        """Return the scores (N,) of one system, all of them or none."""
-        try:
+        """Return all scores (N,) of one system."""
+        unknown = f"--command: {self.command!r} wrote scores in an unknown form"
+        with refusing(unknown, KeyError, TypeError, ValueError, reason=repr):
             scores = np.array([float(row["COMET"]) for row in found[file]])
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"--command: {self.command!r} wrote scores in a form that is not known: {error!r}"
-            ) from error
         if len(scores) != count or not all(map(math.isfinite, scores)):
             raise InputError(
                 f"--command: {self.command!r} gave {np.isfinite(scores).sum()} scores "
@@ -116,45 +109,45 @@ class Comet:
 
 
 def find_comet(command: str, model: Path, gpus: int = 0, batch_size: int = 8) -> Comet:
-    """Return what runs COMET.
+    """Return the command and model to run.
 
     Raises:
-        InputError: the command is not there, or the folder holds no checkpoint; the line says what
+        InputError: there is no such command, or the folder holds no checkpoint; the error says what
             to do.
     """
     path = shutil.which(command)
     if path is None:
-        raise InputError(f"--command: no command {command!r} here; {NOT_SET_UP}")
+        raise InputError(f"--command: command not found, got {command!r}; {NOT_SET_UP}")
     checkpoints = sorted(model.rglob("*.ckpt")) if model.is_dir() else [model]
     usable = [file for file in checkpoints if file.suffix == ".ckpt" and file.is_file()]
     if len(usable) != 1:
         raise InputError(
-            f"--model: needs one *.ckpt file in the folder of a COMET model, such as "
-            f"Unbabel/wmt22-comet-da, got {len(usable)} in {model}"
+            "--model: must be the folder of a COMET model, such as Unbabel/wmt22-comet-da, with "
+            f"one *.ckpt file; got {len(usable)} in {model}"
         )
     return Comet(str(Path(path).resolve()), usable[0].resolve(), gpus, batch_size)
 
 
 def score_study(
     target: str,
-    engine: Engine | None,
+    database: Engine | None,
     rows: Sequence[EvaluationRow],
     examples: Mapping[str, Examples],
     comet: Comet,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Score the outputs of some evaluations and store them; returns how many.
+    """Score the outputs of these evaluations and store the scores; return how many.
 
     Raises:
         InputError: no outputs are stored, COMET failed, or the storage cannot be written.
     """
-    if engine is None or not rows:
-        raise InputError(f"{target}: stores no outputs that COMET could score")
+    if database is None or not rows:
+        raise InputError(f"{target}: holds no outputs that COMET can score")
     signature, found = comet.signature, {}
     for done, split in enumerate(splits := sorted({row.split for row in rows})):
         progress(done, len(splits))
         of_split = [row for row in rows if row.split == split]
-        systems = [records.read_outputs(engine, row.evaluation_id) for row in of_split]
+        systems = [records.read_outputs(database, row.evaluation_id) for row in of_split]
         for row, scores in zip(of_split, comet.scores(examples[split], systems), strict=True):
             values = np.stack([scores, np.ones_like(scores)], axis=1)  # (N, 2)
             found[row.evaluation_id] = Statistics("comet", values, signature)
@@ -163,7 +156,7 @@ def score_study(
 
 
 def chosen(rows: Sequence[EvaluationRow], best: int | None) -> list[EvaluationRow]:
-    """Return the evaluations of the baselines and of the best trial; None: of all."""
+    """Return the evaluations of the baselines and the best trial; of all if `best` is None."""
     return [
         row
         for row in rows
@@ -183,11 +176,11 @@ def _store(target: str, found: Mapping[str, Statistics]) -> None:
 
 
 def _write_lines(path: Path, texts: Sequence[str]) -> None:
-    """Write a text a line: a line break within one would shift all that follow."""
+    """Write one text per line: a line break within one would shift all that follow."""
     path.write_text("".join(" ".join(t.split()) + "\n" for t in texts), encoding="utf-8")
 
 
 def _model_name(checkpoint: Path) -> str:
-    """Return the model's folder: the hub keeps checkpoints one deeper."""
+    """Return the name of the model's folder: the hub keeps checkpoints one level deeper."""
     folder = checkpoint.parent
     return (folder.parent if folder.name == "checkpoints" else folder).name

@@ -1,4 +1,4 @@
-"""Taking a trained adapter out of a study: as PEFT's files, or merged into a plain model."""
+"""Exporting a trained adapter from a study: as PEFT's files, or merged into a plain model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from study.bases.load import BaseModel, load_base, locate_base
 from study.bases.safe_weights import check_adapter, check_model
 from study.data.corpora import corpus_of
 from study.engines.process_settings import be_one_quiet_thread
-from study.errors import InputError
+from study.errors import InputError, refusing, writing
 from study.kinds.methods import METHODS
 from study.spec.sections import StudySpec
 from study.store.folders import appearing_whole, check_own
@@ -28,15 +28,15 @@ from study.tasks import make_task
 from study.trials import baseline_configs
 
 CHECKED = 16
-"""So many dev examples a merged model is checked on."""
+"""How many dev examples a merged model is checked on."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """Where an export lies; of a merged model, how far its outputs are from the adapter's.
+    """The folder of an export; for a merged model also how far its outputs are from the adapter's.
 
     `difference` is the largest over all logits of `CHECKED` dev examples, `spread` their standard
-    deviation; both None where nothing was merged.
+    deviation; both are None if nothing was merged.
     """
 
     folder: Path
@@ -50,11 +50,11 @@ def export_trial(
     """Write a trial's adapter, or with `merge` a model without PEFT, and the base's tokenizer.
 
     Args:
-        run: The run folder, in which the adapters lie.
+        run: The run folder, which holds the adapters.
         spec: The study.
-        number: The trial's.
-        out: The folder to write, which must not exist; else `run/export/trial-00012`.
-        merge: Whether to add the adapter's weights to the base's, and check the result as loaded.
+        number: The trial's number.
+        out: The folder to write, which must not exist; by default `run/export/trial-00012`.
+        merge: Whether to add the adapter's weights to the base's and check the saved result.
 
     Raises:
         InputError: there is no such adapter, it cannot be merged, or the folder exists.
@@ -85,7 +85,7 @@ def export_trial(
 
 
 def _name_base(config: Path, location: str) -> None:
-    """Say where the base is now: it may have been trained on where that was another folder."""
+    """Write where the base is now: it may have been elsewhere when the adapter was trained."""
     content = json.loads(config.read_text(encoding="utf-8"))
     content["base_model_name_or_path"] = location
     config.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -105,13 +105,13 @@ def _adapter(run: Path, number: int) -> Path:
 
 
 def _saved_files(folder: Path) -> list[Path]:
-    """Return what a run saves: anything else might take the place of the base's tokenizer."""
+    """Return the files that a run saves: others might replace the base's tokenizer."""
     config = "adapter_config.json" if (folder / "adapter_config.json").is_file() else "config.json"
     return [folder / config, *folder.glob("*.safetensors")]
 
 
 def check_is_ours(run: Path, folder: Path) -> None:
-    """Refuse links, which may lead anywhere, and weights that would have to be unpickled."""
+    """Refuse links, which may lead anywhere, and weights that would need unpickling."""
     found = (run / "adapters", folder, *folder.rglob("*"))
     if any(path.is_symlink() for path in found):
         raise InputError(f"{folder}: holds a link; an adapter's files lie in the run folder")
@@ -135,13 +135,13 @@ def _check_mergeable(source: Path) -> None:
 
 
 def _base(spec: StudySpec, location: str | None = None) -> BaseModel:
-    """Load the study's base, or a model of its kind."""
+    """Load the study's base, or a merged model in its place."""
     labels = corpus_of(spec).labels
     return load_base(location or locate_base(spec), spec.base, spec.task, labels)
 
 
 def _merged(spec: StudySpec, base: BaseModel, source: Path, out: Path) -> Tensor:
-    """Write base plus adapter as one model; returns the logits of the two before."""
+    """Write base plus adapter as one model; return their logits before the merge."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         adapted = _adapted(base, source)
@@ -153,16 +153,13 @@ def _merged(spec: StudySpec, base: BaseModel, source: Path, out: Path) -> Tensor
 def _adapted(base: BaseModel, source: Path) -> Any:
     from peft import PeftModel
 
-    try:
+    with refusing(f"{source}: cannot load the adapter"):
         return PeftModel.from_pretrained(base.model, source).eval()
-    except Exception as error:  # PEFT raises many kinds, all meaning: cannot be loaded
-        message = " ".join(str(error).split())[:300]
-        raise InputError(f"{source}: cannot load the adapter: {message}") from error
 
 
 @torch.inference_mode()
 def _logits(spec: StudySpec, base: BaseModel) -> Tensor:
-    """Return the logits of the first dev examples, of an encoder-decoder given the references."""
+    """Return the logits of the first dev examples; an encoder-decoder is given the references."""
     plain = spec.model_copy(update={"distillation": None})
     task = make_task(plain, base, corpus_of(plain))
     config = baseline_configs(plain)[0]
@@ -177,11 +174,8 @@ def _logits(spec: StudySpec, base: BaseModel) -> Tensor:
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
-    """Yield an unfinished folder, which becomes `folder` once all went well."""
+    """Yield an unfinished folder, and rename it to `folder` once all went well."""
     if os.path.lexists(folder):
-        raise InputError(f"--out: {folder} exists already; name a folder that does not")
-    try:
-        with appearing_whole(folder) as unfinished:
-            yield unfinished
-    except OSError as error:
-        raise InputError(f"--out: {folder}: cannot write: {error.strerror}") from error
+        raise InputError(f"--out: {folder} exists already; name a new folder")
+    with writing(f"--out: {folder}"), appearing_whole(folder) as unfinished:
+        yield unfinished

@@ -1,6 +1,6 @@
-"""A study's saved adapters on their base, to try a sentence on: what the notebook loads torch for.
+"""Loading a study's saved adapters on their base, to try a sentence in the notebook.
 
-`optuna-study export` writes one of them out; `swapping` says what swapping them takes.
+`optuna-study export` writes one of them; `swapping` measures how long a swap takes.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from study.trials import baseline_configs
 
 @dataclass(frozen=True)
 class Adapted:
-    """A base with all saved adapters on it, one of them in use at a time.
+    """A base with all its saved adapters, one in use at a time.
 
-    `model` is an ordinary PEFT model, `names` are its adapters: `trial-00012`, in their order.
+    `model` is an ordinary PEFT model; `names` are its adapters in order, such as `trial-00012`.
     """
 
     model: Any
@@ -37,8 +37,8 @@ class Adapted:
     spec: StudySpec
 
     def answers(self, text: str) -> dict[str, str]:
-        """Return what the base and then each adapter make of a text, by name."""
-        # a split of its own: a task reads its examples when it is made
+        """Return the answers of the base and of each adapter to a text, by name."""
+        # a corpus of this text alone: a task reads its examples when it is made
         task = make_task(self.spec, self.base, Corpus(train=(), dev=(Pair(text, text),)))
         plain = baseline_configs(self.spec)[0]
         batch = task.collate(task.examples("dev"), plain, torch.Generator())
@@ -51,19 +51,21 @@ class Adapted:
 
 
 def load_adapters(run: str | Path, spec_text: str | None, *, trust_study: bool = False) -> Adapted:
-    """Load a study's base and the adapters that lie in its run folder, safetensors only.
+    """Load a study's base and the adapters in its run folder, safetensors only.
 
     `spec_text` is the stored study file, `analysis.load(run).spec_text`; where it names code,
     `trust_study` allows it.  Sets torch to one thread, on which small models are fastest.
 
     Raises:
-        InputError: there is no adapter, the task answers no text, the study names code, or the
-            base cannot be loaded.
+        InputError: there is no adapter, the task does not answer with text, the study names code,
+            or the base cannot be loaded.
     """
     from peft import PeftModel
 
     if spec_text is None or not (folders := saved_of_one_kind(Path(run))):
-        raise InputError(f"{run}: no adapters here; a run folder of optuna-study has them")
+        raise InputError(
+            f"{run}: contains no adapters; allowed: a run folder of optuna-study that kept some"
+        )
     stored = stored_spec(spec_text, str(run), trust_study=trust_study)
     spec = stored.model_copy(update={"distillation": None})
     if spec.task_kind.outputs != "texts":

@@ -1,6 +1,6 @@
-"""Another adapter on a loaded base: PEFT holds several and chooses between them.
+"""Swapping adapters on a loaded base: PEFT holds several and switches between them.
 
-Nothing is loaded at a swap: the base's weights stay where they are.
+A swap loads nothing: the base's weights stay where they are.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REPEATS = 50
 
 @dataclass(frozen=True)
 class Swaps:
-    """Milliseconds on one thread: to load base and first adapter, a further one, and to swap."""
+    """Milliseconds on one thread: loading base and first adapter, a further adapter, a swap."""
 
     folders: tuple[Path, ...]
     loading: float
@@ -36,14 +36,15 @@ class Swaps:
 
 
 def time_study_swaps(run: Path, spec: StudySpec) -> Swaps:
-    """Return what it takes to swap the adapters that a study saved.
+    """Measure how long it takes to swap a study's saved adapters.
 
     Raises:
-        InputError: there are no two saved adapters of one kind, or the base cannot be loaded.
+        InputError: there are fewer than two saved adapters of one kind, or the base cannot be
+            loaded.
     """
     folders = saved_of_one_kind(run)
     if len(folders) < 2:
-        raise InputError(f"{run}: to swap takes two saved adapters of one kind, got {len(folders)}")
+        raise InputError(f"{run}: a swap needs two saved adapters of one kind, got {len(folders)}")
     be_one_quiet_thread()
     location, labels = locate_base(spec), corpus_of(spec).labels
     with warnings.catch_warnings():
@@ -52,7 +53,7 @@ def time_study_swaps(run: Path, spec: StudySpec) -> Swaps:
 
 
 def time_swaps(load: Callable[[], BaseModel], folders: Sequence[Path]) -> Swaps:
-    """Return the times for two adapters or more on the base that `load` gives."""
+    """Return the times for two or more adapters on the base that `load` returns."""
     from peft import PeftModel
 
     first, *rest = folders
@@ -74,7 +75,7 @@ def time_swaps(load: Callable[[], BaseModel], folders: Sequence[Path]) -> Swaps:
 def saved_of_one_kind(run: Path) -> list[Path]:
     """Return the folders of saved adapters that one PEFT model can hold: those of the first's kind.
 
-    Models that were trained in full are no adapters.  Raises InputError for links and pickles.
+    Fully trained models are not adapters.  Raises InputError for links and pickles.
     """
     saved = [adapter_folder(run, trial_name(number)) for number in sorted(saved_trials(run))]
     kinds = {f: peft_type(f) for f in saved if (f / "adapter_config.json").is_file()}

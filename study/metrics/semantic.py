@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from study.bases.safe_weights import check_model, check_module
-from study.errors import InputError
+from study.errors import InputError, refusing
 from study.metrics.base import Array, TextOptions, of_examples
 
 THRESHOLD = 0.5
@@ -89,7 +89,7 @@ def load_encoder(name: str) -> tuple[Any, str]:
         InputError: it is nowhere to be found, or no sentence encoder with safetensors.
     """
     folder = encoder_folder(name)
-    try:
+    with refusing(f"{KEY}: cannot load {name!r}"):
         from sentence_transformers import SentenceTransformer
 
         model = SentenceTransformer(
@@ -99,9 +99,6 @@ def load_encoder(name: str) -> tuple[Any, str]:
             local_files_only=True,
             model_kwargs={"use_safetensors": True},
         )
-    except Exception as error:  # the library raises many kinds, all meaning: cannot be loaded
-        message = " ".join(str(error).split())[:300]
-        raise InputError(f"{KEY}: cannot load {name!r}: {message}") from error
     library = version("sentence-transformers")
     called = Path(name).name if os.path.isdir(name) else name
     return model, f"encoder:{called}|sha256:{_digest(folder)}|sentence-transformers:{library}"
@@ -173,11 +170,8 @@ def _from_hub(name: str) -> Path:
     if Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise InputError(f"{KEY}: no such folder, got {name!r}")
     check_reachable(name, "model", KEY)
-    try:
+    with refusing(f"{KEY}: cannot fetch {name!r}"):
         return Path(snapshot_download(name, allow_patterns=list(FILES)))
-    except Exception as error:  # the hub's own kinds, and the HTTP library's
-        message = " ".join(str(error).split())[:200]
-        raise InputError(f"{KEY}: cannot fetch {name!r}: {message}") from None
 
 
 def _digest(folder: Path) -> str:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from study.bases.load import BaseModel
-from study.errors import InputError
+from study.errors import InputError, refusing
 from study.peft_methods.adapters import Adapter, attach_adapter
 from study.spec.hyperparameters import MethodSpec
 
@@ -37,13 +37,8 @@ def check_quantization(bits: Sequence[int], dtype: str) -> None:
             "allowed: float32, bfloat16"
         )
     for width in bits:
-        try:
+        with refusing(f"method.quantization_bits: {width} bits do not work on this machine"):
             _try_out(width, getattr(torch, dtype))
-        except Exception as error:  # a missing kernel is reported in many ways
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"method.quantization_bits: {width} bits do not work on this machine: {reason}"
-            ) from error
 
 
 def _try_out(bits: int, dtype: torch.dtype) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces import shipped_spaces
-from study.errors import InputError, did_you_mean
+from study.errors import InputError, did_you_mean, refusing
 from study.spec.sections import SPLITS, StudySpec, parse_spec, spec_from_toml
 from study.spec.trust import refuse_code
 
@@ -75,16 +75,14 @@ def stored_spec(
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; InputError with the line where it is none."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8: byte {error.start}: {error.reason}") from None
-    except ValueError as error:  # tomllib's own, or a number of thousands of digits
-        raise InputError(f"{path}: not valid TOML: {error}") from None
-    except RecursionError:
-        raise InputError(f"{path}: not valid TOML: nested too deeply") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the file: {error.strerror}") from None
+    with (
+        refusing(f"{path}: cannot read the file", OSError),
+        refusing(f"{path}: not UTF-8", UnicodeDecodeError),
+    ):
+        content = path.read_text(encoding="utf-8-sig")
+    # ValueError is tomllib's own, or Python's for a number of thousands of digits
+    with refusing(f"{path}: not valid TOML", ValueError, RecursionError):
+        return tomllib.loads(content)
 
 
 def _find(target: str | Path) -> Path:
@@ -115,10 +113,11 @@ def _resolve_paths(document: dict[str, Any], folder: Path, where: Path) -> None:
 
 
 def _resolved(folder: Path, value: str, key: str) -> str:
-    try:
+    # too long, a loop of links, a NUL
+    with refusing(
+        f"{key}: not a usable path, got {value[:60]!r}", OSError, RuntimeError, ValueError
+    ):
         return str((folder / Path(value).expanduser()).resolve())
-    except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, a NUL
-        raise InputError(f"{key}: not a usable path, got {value[:60]!r}: {error!s:.60}") from None
 
 
 def _from_here(space: str) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
 
-from study.errors import InputError, did_you_mean
+from study.errors import did_you_mean, refusing
 from study.kinds.methods import METHODS
 from study.kinds.rows import names_where
 from study.kinds.samplers import PRUNERS
@@ -407,8 +407,6 @@ def parse_spec(document: Mapping[str, Any], where: str) -> StudySpec:
 
 def spec_from_toml(content: str, where: str) -> StudySpec:
     """Read a resolved study file, as `to_toml` wrote it; InputError where it was changed since."""
-    try:
+    with refusing(f"{where}: its study file is not valid TOML", ValueError, RecursionError):
         document = tomllib.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: its study file is not valid TOML: {error}") from None
     return parse_spec(document, where)

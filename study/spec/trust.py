@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from study.errors import InputError, visible
+from study.errors import InputError, refusing, visible
 
 CODE_KEYS: Mapping[str, Callable[[Any], bool]] = {"base.trust_remote_code": bool}
 """Keys of a study file that can name code -> whether a value does."""
@@ -107,12 +107,10 @@ what this program writes, and nothing else.
 
 def checked_adapter_config(path: Path) -> dict[str, Any]:
     """Return an adapter's configuration; InputError where it names code, files or patterns."""
-    try:
+    with refusing(f"{path}: invalid adapter configuration", OSError, ValueError, RecursionError):
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: no configuration of an adapter: {error}") from None
     if not isinstance(config, dict):
-        raise InputError(f"{path}: no configuration of an adapter, got {str(config)[:60]}")
+        raise InputError(f"{path}: invalid adapter configuration, got {str(config)[:60]}")
     for key, value in config.items():
         fits = ADAPTER_KEYS.get(key, _is_plain)
         if not (_is_empty(value) or fits(value)):

@@ -1,4 +1,4 @@
-"""May this command continue that study?  Not where its results would not be comparable."""
+"""Whether a command may continue a study: it may not where results would not be comparable."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_comparable(before: StudySpec, now: StudySpec, study: str) -> None:
 
 
 def check_same_data(before: Mapping[str, str], now: Mapping[str, str], study: str) -> None:
-    """Raise InputError where a split's content is another than the study began with."""
+    """Raise InputError if the content of a split changed since the study began."""
     changed = [
         f"{study}: data.{split}: its content changed since the study began "
         f"(SHA-256 was {before[split]}, now {found})"
@@ -47,7 +47,7 @@ def check_same_data(before: Mapping[str, str], now: Mapping[str, str], study: st
 
 
 def check_same_task(before: str | None, now: str | None, study: str) -> None:
-    """Raise InputError where a task of one's own began a study, and another is to continue it."""
+    """Raise InputError if a custom task began a study and another task is to continue it."""
     if before == now:
         return
     shipped = "the one that the study file names"
@@ -58,7 +58,7 @@ def check_same_task(before: str | None, now: str | None, study: str) -> None:
 
 
 def task_name(task: object | None) -> str | None:
-    """Return what a task of one's own is called by: its class."""
+    """Return the name of a custom task, which is its class; None without one."""
     return None if task is None else type(task).__name__
 
 

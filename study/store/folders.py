@@ -1,6 +1,6 @@
-"""Where the project writes: folders that appear whole, files in one step, and nothing by a link.
+"""Safe writing: folders appear complete, files in one step, and nothing is written through a link.
 
-A run folder may come from anybody, and a link in it would lead what is written there anywhere.  The
+A run folder may come from anybody, and a link in it could redirect what is written there.  The
 folder itself may be a link, which only its user sets.
 """
 
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from study.errors import InputError
+from study.errors import InputError, writing
 
 RUN_FILES = (".lock", "spec.toml", "report.html", "study.db")
 RUN_FOLDERS = ("adapters", "export")
@@ -26,9 +26,9 @@ TRIAL_FOLDER = re.compile(r"\.?trial-(?P<number>\d{5,})(\.unfinished)?", re.ASCI
 
 @contextmanager
 def appearing_whole(folder: Path) -> Iterator[Path]:
-    """Yield an unfinished folder beside `folder`, which becomes it once all went well.
+    """Yield an unfinished folder beside `folder`, and rename it to that once all went well.
 
-    Raises OSError where it cannot be written, or `folder` holds something by then.
+    Raises OSError if it cannot be written, or if `folder` is not empty by then.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
@@ -38,25 +38,27 @@ def appearing_whole(folder: Path) -> Iterator[Path]:
         unfinished.rename(folder)
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str, what: str = "") -> None:
     """Write a file in one step: a reader never meets half of it, and a link there is replaced.
 
-    Raises OSError where it cannot be written.
+    Raises:
+        InputError: it cannot be written; `what` says what it is.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with writing(path, what):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(name).chmod(0o666 & ~_umask())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
 
 
 def check_own(path: Path, kind: Literal["file", "folder"]) -> None:
-    """Refuse what is in the place of a file or folder of ours; nothing may be there.
+    """Refuse anything but a plain file or folder where one is to be written; it may be missing.
 
     Raises:
         InputError: it is a link, a file with a second name, a pipe, a device or the other kind.
@@ -70,10 +72,10 @@ def check_own(path: Path, kind: Literal["file", "folder"]) -> None:
 
 
 def check_run_folder(out: Path) -> None:
-    """Refuse a run folder in which something that a run writes would lead elsewhere.
+    """Refuse a run folder in which a run would write through a link.
 
     Raises:
-        InputError: it holds such a thing; nothing was written.
+        InputError: it holds a link, a pipe or the like; nothing was written.
     """
     for name in RUN_FILES:
         check_own(out / name, "file")
@@ -88,18 +90,18 @@ def check_run_folder(out: Path) -> None:
 
 
 def check_sidecars(database: Path) -> None:
-    """Refuse links and the like in the places where SQLite writes beside a database."""
+    """Refuse links and the like where SQLite writes beside a database."""
     for suffix in SIDECARS:
         check_own(database.with_name(database.name + suffix), "file")
 
 
 def is_plain_file(path: Path) -> bool:
-    """Whether there is a file, and it has no other name and is no link."""
+    """Whether a path is a file with no second name, and not a link."""
     return _what_is_at(path) == "a plain file"
 
 
 def _what_is_at(path: Path) -> str | None:
-    """Say in words what lies at a path; None where nothing does, or where nothing can be seen."""
+    """Say in words what is at a path; None if nothing is, or if it cannot be seen."""
     try:
         found = path.lstat()
     except OSError:  # what cannot be seen cannot be written either, and the writer says so
@@ -114,7 +116,7 @@ def _what_is_at(path: Path) -> str | None:
 
 
 def _umask() -> int:
-    """Return what the user wants nobody else to do with new files; asking means setting it."""
+    """Return the permissions denied for new files; to read them is to set them."""
     before = os.umask(0o077)
     os.umask(before)
     return before

@@ -1,7 +1,7 @@
-"""What any program may have stored with Optuna, made fit to be analysed.
+"""What other programs stored with Optuna, made fit for analysis.
 
 A tuple among choices comes back from JSON as a list, which cannot be counted, grouped or looked up;
-a value may be a number, and its square none.
+a value may be finite while its square is not.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ LARGEST = 1e150  # of a value: its square, and so a variance, is still a number
 
 @contextmanager
 def silent_about_choices() -> Iterator[None]:
-    """Hide Optuna's warning of choices that are no plain values: whoever wrote them has seen it."""
+    """Hide Optuna's warning about choices that are not plain values: their author has seen it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Choices for a categorical distribution")
         yield
 
 
 def with_tuples(distribution: BaseDistribution) -> BaseDistribution:
-    """Return the distribution with choices that can be told apart: tuples where lists were."""
+    """Return the distribution with hashable choices: tuples in place of lists."""
     if not isinstance(distribution, CategoricalDistribution):
         return distribution
     choices: tuple[Any, ...] = tuple(map(_hashable, distribution.choices))
@@ -40,12 +40,12 @@ def with_tuples(distribution: BaseDistribution) -> BaseDistribution:
 
 
 def usable(value: float) -> float:
-    """Return the value; infinity, with its sign, for one that cannot be squared any more."""
+    """Return the value, or infinity of its sign if its square would overflow."""
     return math.copysign(math.inf, value) if abs(value) > LARGEST else value
 
 
 def as_read(trial: FrozenTrial) -> FrozenTrial:
-    """Return the trial with such choices and usable values, as the other readers give it."""
+    """Return the trial with hashable choices and usable values, as the other readers do."""
     changed = copy(trial)
     changed.distributions = {name: with_tuples(d) for name, d in trial.distributions.items()}
     changed.params = {name: _hashable(value) for name, value in trial.params.items()}

@@ -1,4 +1,4 @@
-"""One study in its storage: what is to be trained, what is told, what is kept.
+"""The ledger of one study in its storage: what to train next, what was told, what is kept.
 
 Every write that makes a trial final comes last, after its evaluations, so that a crash leaves
 either a finished trial with everything or an unfinished one.
@@ -25,13 +25,12 @@ from sqlalchemy.exc import DBAPIError
 from study.errors import InputError
 from study.samplers import pruner_for
 from study.spec.sections import StudySpec, spec_from_toml
-from study.store import records, recovery, trial_rows
+from study.store import records, recovery, schema, trial_rows
 from study.store.claims import Claim, Claims
 from study.store.comparable import check_comparable, check_same_data, check_same_task
 from study.store.folders import write_whole
-from study.store.kept_adapters import KeptAdapters
 from study.store.parents import GRACE_SECONDS, Parent
-from study.store.saved_adapters import save_adapter
+from study.store.saved_adapters import KeptAdapters, save_adapter
 from study.store.storage import (
     NO_STUDY,
     close_after_writing,
@@ -42,15 +41,15 @@ from study.store.storage import (
 )
 from study.trials import TrialConfig, TrialResult, baseline_configs
 
-LOOK_AGAIN_SECONDS = 1.0  # after the dead, where nothing is left to take
+LOOK_AGAIN_SECONDS = 1.0  # between searches for dead runs, when nothing is left to take
 
 
 @contextmanager
 def open_ledger(url: str, spec: StudySpec, out: Path) -> Iterator[Ledger]:
-    """Open or create the study in its storage, and close the storage in the end.
+    """Open or create the study in its storage, and close the storage at the end.
 
     Raises:
-        InputError: the storage cannot be used, or could not be written any more.
+        InputError: the storage cannot be used, or can no longer be written.
     """
     storage = open_for_writing(url)
     try:
@@ -67,7 +66,7 @@ def open_ledger(url: str, spec: StudySpec, out: Path) -> Iterator[Ledger]:
 
 @contextmanager
 def _as_input_errors(url: str, out: Path) -> Iterator[None]:
-    kept = "trials that were told are kept, the same command continues"
+    kept = "finished trials are kept; run the same command to continue"
     try:
         yield
     except (StorageInternalError, DBAPIError, sqlite3.Error) as error:
@@ -82,10 +81,10 @@ class Ledger:
     """What one run reads and writes of a study."""
 
     def __init__(self, storage: RDBStorage, spec: StudySpec, out: Path) -> None:
-        self._engine = storage.engine
+        self._database = storage.engine
         self._spec = spec
         self._out = out
-        records.create_tables(self._engine)
+        schema.create_tables(self._database)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(
             storage=storage,
@@ -94,11 +93,11 @@ class Ledger:
             pruner=pruner_for(spec),
             load_if_exists=True,
         )
-        self._claims = Claims(self._engine, self._id)
-        self._kept = KeptAdapters(self._engine, self._id, spec, out)
-        self._parent = Parent(self._engine, out)
+        self._claims = Claims(self._database, self._id)
+        self._kept = KeptAdapters(self._database, self._id, spec, out)
+        self._parent = Parent(self._database, out)
         self._recovered_at = -math.inf
-        self._examples_known = set(records.read_examples(self._engine, self._id))
+        self._examples_known = set(records.read_examples(self._database, self._id))
 
     @property
     def _id(self) -> int:
@@ -107,10 +106,10 @@ class Ledger:
     # ------------------------------------------------------------ begin and resume
 
     def check_resumable(self, now: Mapping[str, Any]) -> None:
-        """Refuse a study whose earlier trials would not be comparable with those of `now`."""
-        stored = records.read_spec(self._engine, self._id)
+        """Refuse a study whose earlier trials would not be comparable with new ones."""
+        stored = records.read_spec(self._database, self._id)
         if stored is None:
-            if trial_rows.has_trials(self._engine, self._id):
+            if trial_rows.has_trials(self._database, self._id):
                 raise InputError(
                     f"{self._spec.name}: the storage holds a study of this name that "
                     "optuna-study did not run; choose another name"
@@ -118,40 +117,33 @@ class Ledger:
             return
         check_comparable(spec_from_toml(stored, self._spec.name), self._spec, self._spec.name)
         self.check_task(now.get("own_task"))
-        before = records.read_provenance(self._engine, self._id)
+        before = records.read_provenance(self._database, self._id)
         check_same_data(before.get("data_sha256", {}), now["data_sha256"], self._spec.name)
         with named_damage(self._spec.name, NO_STUDY):
             recovery.adopt(self.study, self._claims)
             self._recover()
 
     def check_task(self, own: str | None) -> None:
-        """Refuse a study that another task began: None is the one that the study file names."""
-        before = records.read_provenance(self._engine, self._id)
+        """Refuse a study that another task began; None is the task that the study file names."""
+        before = records.read_provenance(self._database, self._id)
         if "own_task" in before:  # older studies do not say
             check_same_task(before["own_task"], own, self._spec.name)
 
     def begin(self, provenance: Mapping[str, Any]) -> None:
-        """Record how the study is run, and take a place among the runs that share it."""
+        """Record how the study is run, and join the runs that share it."""
         text = self._spec.to_toml()
-        if not records.add_study(self._engine, self._id, text, provenance):
+        if not records.add_study(self._database, self._id, text, provenance):
             self.check_resumable(provenance)  # another run may have begun it
-            records.write_study(self._engine, self._id, text, provenance)
-        self._write_spec(text)
+            records.write_study(self._database, self._id, text, provenance)
+        write_whole(self._out / "spec.toml", text)
         self._describe()
         self._parent.begin()
         self._claims.open_baselines([config.number for config in self.missing_baselines()])
         self._claims.enqueue(self._spec.search.enqueue)
-        for trial_id in trial_rows.waiting(self._engine, self._id):
+        for trial_id in trial_rows.waiting(self._database, self._id):
             waiting = self.study._storage.get_trial(trial_id)
             point = waiting.system_attrs.get("fixed_params", {})
             self._claims.enqueue_waiting(trial_id, point)
-
-    def _write_spec(self, text: str) -> None:
-        path = self._out / "spec.toml"
-        try:
-            write_whole(path, text)
-        except OSError as error:
-            raise InputError(f"{path}: cannot write: {error.strerror or error}") from error
 
     def end(self) -> None:
         """Leave the study to the other runs."""
@@ -168,18 +160,18 @@ class Ledger:
         self.study.set_user_attr("objectives", objectives)
 
     def _recover(self) -> None:
-        recovery.recover(self.study, self._claims, self._engine, self._out)
+        recovery.recover(self.study, self._claims, self._database, self._out)
         self._recovered_at = time.monotonic()
 
     # ------------------------------------------------------------ what is to be trained
 
     def counted(self) -> int:
-        """Return how many trials count: complete, pruned, and failed by their own fault."""
+        """Return how many trials count: complete, pruned, or failed through their own fault."""
         return self._claims.counted()
 
     def missing_baselines(self) -> list[TrialConfig]:
-        """Return the baselines that were not evaluated before."""
-        rows = records.read_evaluations(self._engine, self._id, role="baseline")
+        """Return the baselines that are not evaluated yet."""
+        rows = records.read_evaluations(self._database, self._id, role="baseline")
         known = {row.name for row in rows}
         return [config for config in baseline_configs(self._spec) if config.name not in known]
 
@@ -188,9 +180,9 @@ class Ledger:
         return self.counted() >= self._spec.search.budget and not self.missing_baselines()
 
     def take(self, *, baselines_only: bool = False) -> Claim | None:
-        """Take what is to be trained next: nobody else gets it; None if there is nothing left.
+        """Take what to train next, which no other run gets; None if nothing is left.
 
-        Now and then, and where there is nothing left, what dead runs held is put up again.
+        From time to time, and when nothing is left, the claims of dead runs are reopened.
         """
         if time.monotonic() - self._recovered_at > GRACE_SECONDS:
             self._recover()
@@ -203,23 +195,22 @@ class Ledger:
     def _take(self, baselines_only: bool) -> Claim | None:
         budget = self._spec.search.budget
         claim = self._claims.take(self._parent.id, budget, baselines_only=baselines_only)
-        if claim is not None and claim.is_baseline and self._is_known(claim):
-            self._claims.close(claim)  # its run was killed just before it said so
-            return self._take(baselines_only)
-        return claim
-
-    def _is_known(self, baseline: Claim) -> bool:
-        return baseline.number not in [config.number for config in self.missing_baselines()]
+        if claim is None or not claim.is_baseline:
+            return claim
+        if claim.number in [config.number for config in self.missing_baselines()]:
+            return claim
+        self._claims.close(claim)  # its run was killed after storing it and before closing it
+        return self._take(baselines_only)
 
     def others_at_work(self) -> int:
-        """Return how many trials and baselines of this budget other runs hold."""
+        """Return how many trials and baselines of this study other runs hold."""
         others = [claim for claim in self._claims.held() if claim.parent != self._parent.id]
         if self.counted() >= self._spec.search.budget:
             others = [claim for claim in others if claim.is_baseline]
         return len(others)
 
     def ask(self, claim: Claim) -> optuna.Trial:
-        """Return the trial of a claim, which does not yet have its point."""
+        """Return a claim's trial, whose point is not sampled yet."""
         storage, attributes = self.study._storage, _attributes(claim)
         if claim.waiting is not None:
             return self._ask_waiting(claim.waiting, claim, attributes)
@@ -245,7 +236,7 @@ class Ledger:
     # ------------------------------------------------------------ what came of it
 
     def record_baseline(self, claim: Claim, config: TrialConfig, result: TrialResult) -> None:
-        """Store a baseline, which is no Optuna trial; one that failed is left to the next run."""
+        """Store a baseline, which is not an Optuna trial; the next run retries a failed one."""
         if not result.failure:
             self._record(config, result)
             if result.adapter is not None:
@@ -255,9 +246,9 @@ class Ledger:
     def tell_finished(
         self, trial: optuna.Trial, claim: Claim, config: TrialConfig, result: TrialResult
     ) -> TrialResult | None:
-        """Store and tell a trial that came to its end; returns the result as it was judged.
+        """Store and tell a trial that ended; return the result, failed if an objective is NaN.
 
-        None where another run took the trial over: this one was silent for too long.
+        None if another run took the trial over because this one was silent for too long.
         """
         result = _judged(result, self._spec.evaluation.objective)
         if not self._set_details(trial, claim, config, result):
@@ -282,12 +273,12 @@ class Ledger:
     def tell_pruned(
         self, trial: optuna.Trial, claim: Claim, config: TrialConfig, result: TrialResult
     ) -> bool:
-        """Tell a trial that the pruner stopped; returns whether it was still this run's."""
+        """Tell a trial that the pruner stopped; return whether it was still this run's."""
         is_mine = self._set_details(trial, claim, config, result)
         return is_mine and self._tell(trial, claim, TrialState.PRUNED)
 
     def tell_interrupted(self, trial: optuna.Trial | None, claim: Claim, reason: str) -> None:
-        """Put up again what was lost through no fault of its own."""
+        """Reopen a claim that was lost through no fault of its own."""
         if trial is not None:
             recovery.interrupt(self.study, self._claims, trial, claim, reason)
         elif claim.attempt >= recovery.MAX_ATTEMPTS:
@@ -297,16 +288,16 @@ class Ledger:
 
     def unconfirmed(self, configs: Sequence[TrialConfig]) -> list[TrialConfig]:
         """Return the confirmations that are not stored yet."""
-        rows = records.read_evaluations(self._engine, self._id, role="confirm")
+        rows = records.read_evaluations(self._database, self._id, role="confirm")
         known = {(row.trial_number, row.name, row.seed) for row in rows}
         return [c for c in configs if (c.repeats, c.name, c.seed) not in known]
 
     def record_confirmation(self, config: TrialConfig, result: TrialResult) -> None:
-        """Store a training on a fresh seed, which is no Optuna trial.
+        """Store a training on a fresh seed, which is not an Optuna trial.
 
-        Raises InputError where an earlier confirmation had other test examples.
+        Raises InputError if an earlier confirmation had other test examples.
         """
-        stored = records.read_examples(self._engine, self._id).get("test")
+        stored = records.read_examples(self._database, self._id).get("test")
         if stored is not None:
             texts = tuple(zip(stored.sources, stored.targets, strict=True))
             if texts != tuple(result.splits["test"].texts):
@@ -325,10 +316,10 @@ class Ledger:
         return is_told
 
     def _is_mine(self, claim: Claim) -> bool:
-        """Say whether a trial is still this run's; one that is not is no longer left RUNNING."""
+        """Say whether a trial is still this run's; if not, see that it is not left RUNNING."""
         if self._claims.is_mine(claim):
             return True
-        recovery.recover(self.study, self._claims, self._engine, self._out)
+        recovery.recover(self.study, self._claims, self._database, self._out)
         return False
 
     def _set_details(
@@ -346,10 +337,15 @@ class Ledger:
         return True
 
     def _record(self, config: TrialConfig, result: TrialResult) -> None:
-        self._record_examples(result)
+        for split, found in result.splits.items():
+            if split not in self._examples_known:
+                sources, targets = zip(*found.texts, strict=True)
+                examples = records.Examples(sources, targets)
+                records.write_examples(self._database, self._id, split, examples)
+                self._examples_known.add(split)
         number = config.number if config.role == "search" else config.repeats
         records.write_evaluations(
-            self._engine,
+            self._database,
             self._id,
             [
                 records.Evaluation(
@@ -367,17 +363,9 @@ class Ledger:
             ],
         )
 
-    def _record_examples(self, result: TrialResult) -> None:
-        for split, found in result.splits.items():
-            if split not in self._examples_known:
-                sources, targets = zip(*found.texts, strict=True)
-                examples = records.Examples(sources, targets)
-                records.write_examples(self._engine, self._id, split, examples)
-                self._examples_known.add(split)
-
 
 def _attributes(claim: Claim) -> dict[str, Any]:
-    """What a trial's user attributes say of where its point is from."""
+    """The user attributes that say where a trial's point comes from."""
     found: dict[str, Any] = {"enqueued": True} if claim.enqueued else {}
     if claim.origin is not None:
         found |= {"retry_of": claim.origin, "attempt": claim.attempt}
@@ -385,7 +373,7 @@ def _attributes(claim: Claim) -> dict[str, Any]:
 
 
 def _judged(result: TrialResult, objectives: tuple[str, ...]) -> TrialResult:
-    """Return the result, failed where an objective is no finite number."""
+    """Return the result, failed if an objective is not a finite number."""
     if result.failure:
         return result
     metrics = result.metrics()

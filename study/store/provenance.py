@@ -1,4 +1,4 @@
-"""What a result rests on: versions, hardware, data.  After PEFT's `method_comparison`."""
+"""What a result depends on: versions, hardware, data; modelled on PEFT's `method_comparison`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PACKAGES = (
 
 
 def provenance(engine: str, workers: int, base: str, hashes: Mapping[str, str]) -> dict[str, Any]:
-    """Return versions, hardware, and the hashes of the data, as JSON takes them."""
+    """Return versions, hardware and data hashes, ready for JSON."""
     return {
         "versions": {"python": platform.python_version()} | package_versions(),
         "hardware": {
@@ -42,7 +42,7 @@ def provenance(engine: str, workers: int, base: str, hashes: Mapping[str, str]) 
 
 
 def available_cores() -> int:
-    """Return the number of cores that this process may use."""
+    """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,8 +1,8 @@
-"""What becomes of trials that were lost: failed and put up again, by whoever sees it first.
+"""Recovery of lost trials: the first run that notices one fails it and reopens its claim.
 
 The state of the Optuna trial decides between a run that tells it late and one that gave it up: only
-one of them changes it from RUNNING.  What that one then does to the claim is repeated here by the
-next run that looks, should it die in between.
+one of them changes it from RUNNING.  If that run dies before it settles the claim, the next run
+that looks repeats this step.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ ENDED = "the process that trained it ended"
 
 
 def counts(trial: FrozenTrial) -> bool:
-    """Say whether a trial is part of the total: it ended, and was not interrupted."""
+    """Say whether a trial counts towards the budget: it ended and was not interrupted."""
     return trial.state.is_finished() and not trial.user_attrs.get("interrupted")
 
 
 def tell(study: optuna.Study, trial: optuna.Trial, state: TrialState, values: Any = None) -> bool:
-    """Tell a trial; returns whether it was still to be told."""
+    """Tell a trial; return whether nobody had told it before."""
     try:
         study.tell(trial, values, state)
     except (UpdateFinishedTrialError, ValueError):
@@ -42,7 +42,7 @@ def tell(study: optuna.Study, trial: optuna.Trial, state: TrialState, values: An
 def interrupt(
     study: optuna.Study, claims: Claims, trial: optuna.Trial, claim: Claim, reason: str
 ) -> None:
-    """Fail a trial that was lost through no fault of its own, and put its claim up for a retry.
+    """Fail a trial that was lost through no fault of its own, and reopen its claim for a retry.
 
     After the third attempt it counts as failed.
     """
@@ -50,7 +50,7 @@ def interrupt(
     if is_given_up:
         reason = f"interrupted {claim.attempt} times, at last: {reason}"
     if not _fail(study, trial, reason, is_given_up):
-        _settle(study, claims, claim)  # somebody told it before us
+        _settle(study, claims, claim)  # another run told it first
         return
     claims.forget_evaluations(trial.number)
     if is_given_up:
@@ -59,12 +59,12 @@ def interrupt(
         claims.release(claim, trial.params, trial.number)
 
 
-def recover(study: optuna.Study, claims: Claims, engine: Engine, folder: Path) -> None:
-    """Settle what runs left that are dead, and trials that nobody holds."""
-    parents.forget_the_dead(engine, folder)
+def recover(study: optuna.Study, claims: Claims, database: Engine, folder: Path) -> None:
+    """Settle the claims of dead runs, and fail trials that no run holds."""
+    parents.forget_the_dead(database, folder)
     for claim in claims.held_by_the_dead():
         _settle(study, claims, claim)
-    running = trial_rows.running(engine, study._study_id)
+    running = trial_rows.running(database, study._study_id)
     held = {claim.key for claim in claims.held()}
     for trial_id, key in running:
         if key not in held:
@@ -72,7 +72,7 @@ def recover(study: optuna.Study, claims: Claims, engine: Engine, folder: Path) -
 
 
 def _settle(study: optuna.Study, claims: Claims, claim: Claim) -> None:
-    """Do to a claim what its trial says."""
+    """Bring a claim into line with the state of its trial."""
     trial_id = None if claim.is_baseline else claims.trial_of(claim)
     if trial_id is None:
         is_lost = claim.is_baseline and claim.attempt >= MAX_ATTEMPTS
@@ -109,7 +109,7 @@ def _current(study: optuna.Study, trial_id: int) -> FrozenTrial:
 
 
 def adopt(study: optuna.Study, claims: Claims) -> None:
-    """Give a study of an earlier version its claims."""
+    """Add the claims to a study that schema version 1 recorded."""
     trials = study.get_trials(deepcopy=False) if claims.is_empty() else []
     if not trials:
         return
@@ -122,9 +122,9 @@ def adopt(study: optuna.Study, claims: Claims) -> None:
 
 
 def _claims_of(trials: Sequence[FrozenTrial]) -> tuple[list[Claim], dict[int, int]]:
-    """The claims that these trials are, and the claim of each trial's number.
+    """The claims of these trials, and the index of the claim by trial number.
 
-    A retry follows what it repeats, so the last attempt says how a claim stands.
+    A retry comes after the trial it repeats, so the last attempt decides a claim's state.
     """
     found: list[Claim] = []
     made: dict[int, int] = {}
@@ -144,7 +144,7 @@ def _claims_of(trials: Sequence[FrozenTrial]) -> tuple[list[Claim], dict[int, in
 
 
 def _stand(claim: Claim, trial: FrozenTrial) -> None:
-    """Set a claim's state to what its last trial says."""
+    """Set a claim's state from its last trial."""
     claim.waiting = trial._trial_id if trial.state == TrialState.WAITING else None
     if trial.state == TrialState.RUNNING:
         claim.state, claim.parent = "held", "an earlier version"

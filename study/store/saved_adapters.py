@@ -1,4 +1,4 @@
-"""Saved adapters: the best k trials of a study, in PEFT's own format."""
+"""Saved adapters of a study's best k trials and baselines, in PEFT's own format."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from study.errors import InputError
+from sqlalchemy import Engine
+
+from study.errors import InputError, writing
+from study.spec.sections import StudySpec
 from study.spec.trust import PEFT_TYPES, checked_adapter_config
+from study.store import trial_rows
 from study.store.folders import TRIAL_FOLDER, check_own
 from study.trials import AdapterFiles
 
@@ -24,19 +28,17 @@ def trial_name(number: int) -> str:
 
 
 def save_adapter(run: Path, name: str, files: AdapterFiles) -> Path:
-    """Write an adapter, whole or not at all."""
+    """Write an adapter completely or not at all."""
     check_own(run / "adapters", "folder")
     folder = adapter_folder(run, name)
     unfinished = folder.with_name(f".{name}.unfinished")
-    try:
+    with writing(folder, "adapter"):
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         (unfinished / files.config_name).write_text(files.config, encoding="utf-8")
         (unfinished / files.weights_name).write_bytes(files.weights)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(unfinished, folder)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot save the adapter: {error.strerror}") from error
     return folder
 
 
@@ -50,7 +52,7 @@ def peft_type(folder: Path) -> str:
 
 
 def saved_trials(run: Path) -> set[int]:
-    """Return the numbers of the trials whose adapters lie here, whole or unfinished."""
+    """Return the numbers of the trials whose adapters are here, complete or unfinished."""
     found = (TRIAL_FOLDER.fullmatch(path.name) for path in (run / "adapters").glob("*"))
     return {int(match["number"]) for match in found if match}
 
@@ -61,3 +63,47 @@ def remove_adapters(run: Path, numbers: Iterable[int]) -> None:
     for folder in map(trial_name, numbers):
         for name in (folder, f".{folder}.unfinished"):
             shutil.rmtree(adapter_folder(run, name), ignore_errors=True)
+
+
+class KeptAdapters:
+    """The saved adapters of one study in one run folder."""
+
+    def __init__(self, database: Engine, study_id: int, spec: StudySpec, out: Path) -> None:
+        self._database = database
+        self._study_id = study_id
+        self._out = out
+        self._count = spec.search.keep_adapters
+        self._maximize = spec.evaluation.directions[0] == "maximize"
+        self._worst_kept: float | None = None  # of the best k, once there are k
+
+    def save(self, number: int, value: float, adapter: AdapterFiles | None) -> bool:
+        """Save the adapter of a trial that will be among the best k; return whether it will."""
+        if adapter is None or not self._is_better(value):
+            return False
+        best = self._best()
+        if len(best) == self._count:
+            self._worst_kept = best[-1][1]
+        if not self._is_better(value):
+            return False
+        save_adapter(self._out, trial_name(number), adapter)
+        return True
+
+    def remove_the_rest(self) -> None:
+        """Delete the adapters of told trials that are not among the best.
+
+        Trials that are not told yet are left: another run may be about to tell them.
+        """
+        saved = saved_trials(self._out)
+        told = trial_rows.finished_among(self._database, self._study_id, saved)
+        remove_adapters(self._out, told - {number for number, _ in self._best()})
+
+    def _is_better(self, value: float) -> bool:
+        worst = self._worst_kept
+        return worst is None or (value > worst if self._maximize else value < worst)
+
+    def _best(self) -> list[tuple[int, float]]:
+        """Return the numbers and values of the best k trials so far, best first."""
+        found = trial_rows.best(
+            self._database, self._study_id, self._count, maximize=self._maximize
+        )
+        return [(number, value) for _, number, value in found]

@@ -1,8 +1,8 @@
-"""Opening an Optuna storage: for writing by the runner, read-only by everybody else.
+"""Opening an Optuna storage: the runner writes, everything else only reads.
 
 Reading creates nothing and changes nothing: `optuna.load_study` would create a missing SQLite file
-and write its tables into a foreign one before it fails, so the file is looked at first.  A database
-of an older Optuna is upgraded on a temporary copy only.
+and write its tables into a foreign one before it fails, so the file is inspected first.  A database
+of an older Optuna is upgraded only on a temporary copy.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from study.errors import InputError
+from study.errors import InputError, refusing
 from study.store.folders import check_sidecars
 from study.store.foreign import silent_about_choices
 
@@ -37,9 +37,9 @@ SQLITE_MAGIC = b"SQLite format 3\0"
 WITH_PASSWORD = r"^([\w+.-]+:/{1,3}[^:@]*:|(?![\w+.-]+:/)[^:/@]*:).*@"
 OPTUNA_TABLES = {"studies", "trials", "version_info"}
 NO_STUDY = (ValueError, LookupError, TypeError, AttributeError, zlib.error)
-"""What decoding a damaged value raises, where the database itself can be read."""
+"""What decoding a damaged value raises while the database itself can be read."""
 BUSY_TIMEOUT_SECONDS = 60
-WRITE_TIMEOUT_SECONDS = 5.0  # of the first try: is somebody else writing?
+WRITE_TIMEOUT_SECONDS = 5.0  # of the first attempt, which shows whether another program writes
 CREATED_BY_OPTUNA = OPTUNA_TABLES | {
     "alembic_version",
     "study_directions",
@@ -60,7 +60,7 @@ CREATION_ATTEMPTS, CREATION_SECONDS = 10, 0.3
 
 
 def hidden(url: str) -> str:
-    """The URL without its password, for every message, log and report.
+    """The URL without its password, as every message, log and report shows it.
 
     By pattern, not by parsing: what cannot be parsed may hold a password too.
     """
@@ -69,15 +69,17 @@ def hidden(url: str) -> str:
 
 
 def sqlite_url(path: Path) -> str:
-    """The storage URL of an SQLite file; InputError for a name that no URL can hold."""
+    """The storage URL of an SQLite file; InputError for a path that no URL can hold."""
     url = URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
     if make_url(url).database != str(path):
-        raise InputError(f"{path}: an SQLite file's path must not hold a '?'")
+        raise InputError(
+            f"{path}: the path of an SQLite file must not contain '?'; rename the file or folder"
+        )
     return url
 
 
 def is_shared(url: str) -> bool:
-    """Whether a storage is a server, which other machines reach too."""
+    """Whether a storage is a server, which other machines can reach."""
     return _sqlite_path(url) is None
 
 
@@ -87,7 +89,7 @@ def is_shared(url: str) -> bool:
 def open_for_writing(url: str) -> RDBStorage:
     """Open or create a storage for a run; an SQLite file gets WAL mode.
 
-    Raises InputError where the file is something else, is locked, or cannot be reached.
+    Raises InputError if the file is something else or locked, or a server cannot be reached.
     """
     from optuna.storages import RDBStorage
 
@@ -113,7 +115,7 @@ def open_for_writing(url: str) -> RDBStorage:
 
 
 def _with_tables(create: Callable[[], RDBStorage]) -> RDBStorage:
-    """Open a storage whose tables several runs may be creating at this very moment."""
+    """Open a storage whose tables several runs may be creating at the same moment."""
     for _ in range(CREATION_ATTEMPTS):
         try:
             return create()
@@ -132,11 +134,11 @@ def writable_url(target: str) -> str:
     return sqlite_url(path / DATABASE_NAME if path.is_dir() else path)
 
 
-def _share_the_file(engine: sqlalchemy.Engine) -> None:
+def _share_the_file(database: sqlalchemy.Engine) -> None:
     """Let several runs write one SQLite file, and spare the disk.
 
-    Optuna reads a row, decides and writes it back; here every transaction takes the file's write
-    lock before it reads, as `FOR UPDATE` does on a server, so nobody else decides in between.
+    Optuna reads a row, decides and writes it back.  Here every transaction takes the file's write
+    lock before it reads, as `FOR UPDATE` does on a server, so no other run decides in between.
 
     SQLite flushes at checkpoints instead of at every commit, of which a trial makes dozens.  In WAL
     mode that is safe against killed processes; a power failure may lose the last trials, but never
@@ -144,26 +146,26 @@ def _share_the_file(engine: sqlalchemy.Engine) -> None:
     """
 
     def prepare(connection: Any, record: Any) -> None:
-        connection.isolation_level = None  # `begin` below says it, not the driver
+        connection.isolation_level = None  # `begin` below starts transactions, not the driver
         connection.execute("PRAGMA synchronous=NORMAL")
 
     def begin(connection: sqlalchemy.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    sqlalchemy.event.listen(engine, "connect", prepare)
-    sqlalchemy.event.listen(engine, "begin", begin)
-    engine.dispose()  # what was opened before does neither
+    sqlalchemy.event.listen(database, "connect", prepare)
+    sqlalchemy.event.listen(database, "begin", begin)
+    database.dispose()  # connections opened before do neither
 
 
 def _verbatim(url: str) -> str:
-    """Keep Optuna from filling in braces: it passes every URL through `str.format`."""
+    """Escape braces: Optuna passes every URL through `str.format`."""
     return url.replace("{", "{{").replace("}", "}}")
 
 
 def _prepare_sqlite(path: Path) -> None:
-    """Create the file in WAL mode, or make sure that an existing one is ours to write."""
+    """Create the file in WAL mode, or check that an existing one is ours to write."""
     check_sidecars(path.resolve())
-    try:
+    with refusing(f"{path}: cannot write the database", sqlite3.Error, OSError):
         if path.exists() and path.stat().st_size > 0 and not _is_being_created(path):
             _check_is_optuna_sqlite(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -171,16 +173,14 @@ def _prepare_sqlite(path: Path) -> None:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("BEGIN IMMEDIATE")
             connection.rollback()
-    except (sqlite3.Error, OSError) as error:
-        raise InputError(f"{path}: cannot write the database: {error}") from error
 
 
 def _opening_errors() -> tuple[type[Exception], ...]:
-    """What an unusable URL, driver, server or schema raises; ValueError for a port of letters."""
+    """What an unusable URL, driver, server or schema raises; ValueError for an invalid port."""
     from optuna.exceptions import StorageInternalError
 
     driver = (SQLAlchemyError, StorageInternalError, ImportError, RuntimeError, ValueError)
-    return (*driver, AssertionError)  # Optuna's, where the version of the schema is missing
+    return (*driver, AssertionError)  # Optuna's, if the version of the schema is missing
 
 
 def _unopened(url: str, error: Exception) -> InputError:
@@ -190,12 +190,12 @@ def _unopened(url: str, error: Exception) -> InputError:
 
 
 def close_after_writing(storage: RDBStorage) -> None:
-    """Release the storage and fold SQLite's log into the file, so that it can be copied alone."""
+    """Release the storage and fold SQLite's log into the file, which can then be copied alone."""
     storage.remove_session()
     storage.engine.dispose()
     path = _sqlite_path(storage.url)
     if path is not None and path.is_file():
-        # no room, or another run at work: the log keeps what it holds
+        # if the disk is full or another run is at work, the log keeps its content
         with (
             suppress(sqlite3.OperationalError),
             closing(sqlite3.connect(path, timeout=WRITE_TIMEOUT_SECONDS)) as connection,
@@ -209,7 +209,7 @@ def close_after_writing(storage: RDBStorage) -> None:
 def open_read_only(target: str) -> BaseStorage:
     """Open what `target` names: a run folder, an SQLite file, a journal file or a storage URL.
 
-    Raises InputError where there is nothing, or something that is no Optuna storage.
+    Raises InputError if there is nothing, or nothing that is an Optuna storage.
     """
     if "://" in target and _sqlite_path(target) is None:
         return _open_url(target)
@@ -227,16 +227,14 @@ def open_read_only(target: str) -> BaseStorage:
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 
-        try:
-            with silent_about_choices():
-                return JournalStorage(JournalFileBackend(str(path)))
-        except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:
-            raise InputError(f"{path}: a damaged Optuna journal: {one_line(error)}") from error
+        damage = (OSError, ValueError, LookupError, TypeError, AssertionError)
+        with refusing(f"{path}: a damaged Optuna journal", *damage), silent_about_choices():
+            return JournalStorage(JournalFileBackend(str(path)))
     raise InputError(f"{path}: neither an SQLite database nor an Optuna journal")
 
 
 def _nearby(target: str) -> str:
-    """Name the run folder where only a study is named, or those in a folder of runs."""
+    """Suggest the run folder for the name of a study, or those in a folder of runs."""
     if os.path.isfile(Path("runs", target, DATABASE_NAME)):
         return f"; did you mean {Path('runs', target)}?"
     found = Path(target).glob(f"*/{DATABASE_NAME}") if os.path.isdir(target) else ()
@@ -244,15 +242,15 @@ def _nearby(target: str) -> str:
     return f"; run folders in it: {', '.join(inside[:MOST_NAMED])}" if inside else ""
 
 
-def engine_of(storage: BaseStorage) -> sqlalchemy.Engine | None:
-    """The SQL engine behind a storage; None for a journal or an in-memory one."""
+def database_of(storage: BaseStorage) -> sqlalchemy.Engine | None:
+    """The SQL database behind a storage; None for a journal or an in-memory one."""
     backend = getattr(storage, "_backend", storage)  # Optuna wraps a URL's storage in a cache
-    engine = getattr(backend, "engine", None)
-    return engine if isinstance(engine, sqlalchemy.Engine) else None
+    database = getattr(backend, "engine", None)
+    return database if isinstance(database, sqlalchemy.Engine) else None
 
 
 def _open_url(url: str) -> BaseStorage:
-    """A database server; `default_transaction_read_only` keeps PostgreSQL from any change."""
+    """Open a database server; `default_transaction_read_only` keeps PostgreSQL from any change."""
     from optuna.storages import RDBStorage
 
     try:
@@ -263,7 +261,7 @@ def _open_url(url: str) -> BaseStorage:
         )
         storage = RDBStorage(
             _verbatim(url),
-            # a reader asks now and then: no connection stays open in between
+            # a reader queries rarely: no connection stays open in between
             engine_kwargs={"connect_args": arguments, "poolclass": sqlalchemy.NullPool},
             skip_compatibility_check=True,
             skip_table_creation=True,
@@ -272,7 +270,9 @@ def _open_url(url: str) -> BaseStorage:
     except _opening_errors() as error:
         raise _unopened(url, error) from error
     if not tables >= OPTUNA_TABLES:
-        raise InputError(f"{hidden(url)}: holds no Optuna tables")
+        raise InputError(
+            f"{hidden(url)}: contains no Optuna tables; allowed: a database that Optuna has used"
+        )
     return storage
 
 
@@ -280,25 +280,23 @@ def _open_sqlite(path: Path) -> BaseStorage:
     from optuna.storages import RDBStorage
 
     _check_is_optuna_sqlite(path)
-    try:
+    with refusing(f"{path}: cannot read the database", *_opening_errors(), reason=one_line):
         storage = RDBStorage(
-            "sqlite:///read-only",  # `creator` alone connects: no URL can say what it does
+            "sqlite:///read-only",  # `creator` connects, since no URL can express its options
             engine_kwargs={
                 "creator": lambda: _connect_read_only(path),
-                "poolclass": sqlalchemy.NullPool,  # none that a forked child would inherit
+                "poolclass": sqlalchemy.NullPool,  # a forked child must inherit no connection
             },
             skip_compatibility_check=True,
             skip_table_creation=True,
         )
         if storage.get_current_version() == storage.get_head_version():
             return storage
-    except _opening_errors() as error:
-        raise InputError(f"{path}: cannot read the database: {one_line(error)}") from error
     return _open_upgraded_copy(path)
 
 
 def _connect_read_only(path: Path) -> sqlite3.Connection:
-    """Connect with `immutable` where nobody writes, so that not even a log appears."""
+    """Connect with `immutable` when nobody writes, so that not even a log appears."""
     log = _log_of(path.resolve())
     immutable = "" if log.exists() and log.stat().st_size else "&immutable=1"
     uri = f"file:{quote(str(path.resolve()))}?mode=ro{immutable}"
@@ -318,7 +316,7 @@ def _check_is_optuna_sqlite(path: Path) -> None:
 
 
 def _is_being_created(path: Path) -> bool:
-    """Whether it holds nothing but some of Optuna's tables: another run is at it, or was killed."""
+    """Whether it holds only some of Optuna's tables: another run is creating it, or was killed."""
     if _first_bytes(path) != SQLITE_MAGIC:
         return False
     tables = {name for (name,) in _query(path, "SELECT name FROM sqlite_master WHERE type='table'")}
@@ -327,11 +325,12 @@ def _is_being_created(path: Path) -> bool:
 
 
 def _query(path: Path, query: str) -> list[tuple[Any, ...]]:
-    try:
-        with closing(_connect_read_only(path)) as connection:
-            return connection.execute(query).fetchall()
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # its own words may be damaged too
-        raise InputError(f"{path}: cannot read the database: {error}") from error
+    # SQLite's own words may be damaged too
+    with (
+        refusing(f"{path}: cannot read the database", sqlite3.Error, UnicodeDecodeError),
+        closing(_connect_read_only(path)) as connection,
+    ):
+        return connection.execute(query).fetchall()
 
 
 def _open_upgraded_copy(path: Path) -> BaseStorage:
@@ -343,22 +342,15 @@ def _open_upgraded_copy(path: Path) -> BaseStorage:
     shutil.copyfile(path, copy)
     if _log_of(path.resolve()).is_file():
         shutil.copyfile(_log_of(path.resolve()), _log_of(copy))
-    try:
+    with refusing(f"{path}: its Optuna schema cannot be upgraded", reason=one_line):
         storage = RDBStorage(sqlite_url(copy), skip_compatibility_check=True)
         storage.upgrade()
-    except Exception as error:
-        raise InputError(
-            f"{path}: its Optuna schema cannot be upgraded: {one_line(error)}"
-        ) from error
     return storage
 
 
 def _first_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(SQLITE_MAGIC))
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the file: {error.strerror}") from error
+    with refusing(f"{path}: cannot read the file", OSError), path.open("rb") as file:
+        return file.read(len(SQLITE_MAGIC))
 
 
 def _looks_like_journal(path: Path) -> bool:
@@ -377,12 +369,12 @@ def _sqlite_path(url: str) -> Path | None:
     except (ArgumentError, ValueError) as error:
         raise InputError(f"{hidden(url)}: not a storage URL; allowed: sqlite:///FILE") from error
     if not database or database == ":memory:" or database.startswith("file:"):
-        raise InputError(f"{hidden(url)}: names no file; allowed: sqlite:///FILE")
+        raise InputError(f"{hidden(url)}: does not name a file; allowed: sqlite:///FILE")
     return Path(database)
 
 
 def storage_problem(error: BaseException) -> str | None:
-    """Return one line for what a damaged or vanished database raises; None for anything else."""
+    """Return one line for an error of a damaged or vanished database; None for any other error."""
     from optuna.exceptions import StorageInternalError
 
     if not isinstance(error, (StorageInternalError, SQLAlchemyError, sqlite3.Error)):
@@ -396,8 +388,8 @@ def named_damage(
 ) -> Iterator[None]:
     """Turn whatever reading a damaged study raises into one InputError that says where.
 
-    Optuna, SQLAlchemy, json and zlib raise a dozen kinds between them, all of which mean that what
-    is stored is no study.
+    Optuna, SQLAlchemy, json and zlib raise a dozen kinds of exception, all of which mean that what
+    is stored is not a valid study.
     """
     try:
         yield
@@ -409,7 +401,7 @@ def named_damage(
 
 
 def one_line(error: BaseException) -> str:
-    """Return the driver's own words where Optuna and SQLAlchemy wrap them, without passwords."""
+    """Return the driver's own message, which Optuna and SQLAlchemy wrap, without passwords."""
     cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
     cause = cause.orig if isinstance(cause, DBAPIError) and cause.orig is not None else cause
     return hidden(" ".join(str(cause).split())[:300])

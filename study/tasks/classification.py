@@ -15,8 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from study.bases.load import BaseModel, load_teacher
 from study.data.embedded import SentencePair
-from study.data.lengths import length_limit
 from study.data.readers import Corpus
+from study.data.remarks import length_limit
 from study.errors import InputError
 from study.metrics import Statistics, text_scores
 from study.spec.sections import StudySpec

@@ -24,8 +24,8 @@ from torch.nn.utils.rnn import pad_sequence
 from study.bases.load import BaseModel
 from study.data.embedded import Pair
 from study.data.instructions import InstructionFormat, Row
-from study.data.lengths import length_limit
 from study.data.readers import Corpus
+from study.data.remarks import length_limit
 from study.errors import InputError
 from study.metrics import Statistics, text_scores
 from study.seeds import derive_seed

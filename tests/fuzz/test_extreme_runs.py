@@ -55,7 +55,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"method.init_lora_weights": "olora", P + "rank": {"value": 17}},
         "method.rank: olora: the adapter is part of the weight, got 17; allowed: at most 16",
     ),
-    "no language": ({"data.source_language": "xx"}, "is no language code"),
+    "no language": ({"data.source_language": "xx"}, "must be a language code"),
 }
 ENGINES = ("packed", "sequential")
 

@@ -24,7 +24,7 @@ from study.bases.building import cached
 from study.errors import InputError
 from study.finished.export import export_trial
 from study.spec.files import load_spec
-from study.store import parents, records
+from study.store import parents, schema
 from study.store.folders import SIDECARS, check_run_folder
 from study.store.saved_adapters import save_adapter, trial_name
 from study.store.storage import open_for_writing, sqlite_url
@@ -92,7 +92,7 @@ def test_no_file_that_a_database_names_is_deleted(
 def test_the_database_learns_no_path(tmp_path: Path) -> None:
     """What a run writes of its lock is a bare name: others need not know where its folder is."""
     storage = open_for_writing(sqlite_url(tmp_path / "study.db"))
-    records.create_tables(storage.engine)
+    schema.create_tables(storage.engine)
     parent = parents.Parent(storage.engine, tmp_path)
     parent.begin()
     try:

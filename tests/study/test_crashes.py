@@ -234,7 +234,7 @@ def test_a_database_that_stays_locked_is_one_line(
         run_cheaply(cheap_spec(8), tmp_path / "run", None, 0.0)
     holder.close()
     (problem,) = refused.value.problems
-    assert "database is locked; trials that were told are kept" in problem
+    assert "database is locked; finished trials are kept" in problem
     monkeypatch.setattr(CheapEngine, "advance", advance)
     assert not run_cheaply(cheap_spec(8), tmp_path / "run", None, 0.0)
     assert_whole(look(str(tmp_path / "run")), 8)

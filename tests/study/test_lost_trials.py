@@ -195,7 +195,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
     full = run(size=1_000_000)
     assert full.returncode == 2, full.stderr
     assert len(full.stdout.splitlines()) == 1
-    assert "trials that were told are kept" in full.stdout
+    assert "finished trials are kept" in full.stdout
     told = [t.number for t in load(tmp_path, "full").trials if t.state == TrialState.COMPLETE]
     assert 0 < len(told) < 60
     assert run(size=unlimited).returncode == 0

@@ -1,12 +1,12 @@
 """From instruction records to training data: cleaned, stratified, clustered, split, masked.
 
-`curate(records)` is the whole selection, a pure function; `read_records` gives it records, and
-`command.curate_to_folder` is what `optuna-study curate` does.
+`curate(records)` is the whole selection, a pure function.  `read_records` supplies the records;
+`from_command.curate_to_folder` is what `optuna-study curate` does.
 """
 
 from study.data.curation.cleaning import Lengths
 from study.data.curation.embedding import Encoder, tfidf
-from study.data.curation.records import Columns, Record, read_records, records_of
+from study.data.curation.instruction_records import Columns, Record, read_records, records_of
 from study.data.curation.selection import Choices, Curation, curate
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Which records nobody should learn from: empty, too short, too long, or there twice."""
+"""Cleaning: records that are empty, too short, too long or duplicates are left out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from study.data.curation.records import Record
+from study.data.curation.instruction_records import Record
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 SENTENCE_MARKS = re.compile(r"[.,;:!?…\"'«»“”‘’]+(?=\s|$)|(?:(?<=\s)|^)[\"'«»“”‘’]+")
-"""Sentence marks beside a space or an end; within a number or an expression they count."""
+"""Sentence marks beside a space or at an end; within a number or an expression they count."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Lengths:
-    """What a record's texts may measure."""
+    """How long a record's texts may be."""
 
     min_characters: int = 1  # of the input
     max_characters: int | None = None  # of input and output each
@@ -32,7 +32,7 @@ class Lengths:
 
 
 def normalised(text: str) -> str:
-    """Return a text without what makes no other text of it: case, spacing, marks at words' ends.
+    """Return a text without insignificant differences: case, spacing, marks at the ends of words.
 
     Composed Unicode (NFC), case-folded.  A text of marks alone keeps them.
     """
@@ -43,7 +43,7 @@ def normalised(text: str) -> str:
 def clean(
     records: Sequence[Record], lengths: Lengths, count_tokens: CountTokens | None
 ) -> tuple[list[Record], list[Dropped]]:
-    """Return what is left, and what is not with the reason; of duplicates the first is left."""
+    """Return the records kept, and those dropped with a reason; the first of duplicates is kept."""
     reasons = [_misfit(record, lengths) for record in records]
     if lengths.max_tokens is not None and count_tokens is not None:
         _add_token_misfits(records, reasons, lengths.max_tokens, count_tokens)
@@ -69,7 +69,7 @@ def _misfit(record: Record, lengths: Lengths) -> str:
 def _add_token_misfits(
     records: Sequence[Record], reasons: list[str], most: int, count_tokens: CountTokens
 ) -> None:
-    """Give records with more tokens than allowed their reason, in place."""
+    """Set the reason of records with more tokens than allowed, in place."""
     left = [i for i, reason in enumerate(reasons) if not reason]
     sources = count_tokens([records[i].source for i in left])
     targets = count_tokens([records[i].target for i in left])
@@ -79,7 +79,7 @@ def _add_token_misfits(
 
 
 def _add_duplicates(records: Sequence[Record], reasons: list[str]) -> None:
-    """Give every record that repeats an earlier one its reason, in place."""
+    """Set the reason of every record that repeats an earlier one, in place."""
     exact: set[tuple[str, str]] = set()
     near: set[tuple[str, str]] = set()
     for i, record in enumerate(records):

@@ -1,4 +1,4 @@
-"""k-means over the vectors of inputs, and what each cluster is about."""
+"""Clusters of inputs: k-means over their vectors, and the words that set each cluster apart."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.data.curation.content import contents
-from study.data.curation.embedding import Vectors, word_weights
-from study.data.curation.records import Record
+from study.data.curation.embedding import Vectors, contents, word_weights
+from study.data.curation.instruction_records import Record
 
 STARTS = 4
-"""k-means is begun so often; the tightest clusters are kept."""
+"""k-means starts this often; the tightest clusters are kept."""
 SHOWN_WORDS = 6
 
 
@@ -22,9 +21,9 @@ SHOWN_WORDS = 6
 class Clustering:
     """Clusters, the largest first."""
 
-    labels: NDArray[np.int64]  # (N,): which cluster a record is in, from 0
-    words: tuple[tuple[str, ...], ...]  # a cluster: the words that set it apart
-    typical: tuple[int, ...]  # a cluster: the record nearest to its centre
+    labels: NDArray[np.int64]  # (N,): the cluster of each record, from 0
+    words: tuple[tuple[str, ...], ...]  # per cluster: the words that set it apart
+    typical: tuple[int, ...]  # per cluster: the record nearest to its centre
 
     @property
     def sizes(self) -> list[int]:
@@ -35,7 +34,7 @@ class Clustering:
 def clustering(records: Sequence[Record], vectors: Vectors, clusters: int, seed: int) -> Clustering:
     """Group records by their inputs' vectors, shape (N, D), on one thread.
 
-    There are fewer clusters than asked for where there are fewer distinct vectors.
+    There are fewer clusters than requested if there are fewer distinct vectors.
     """
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -51,7 +50,7 @@ def clustering(records: Sequence[Record], vectors: Vectors, clusters: int, seed:
 
 
 def _words(texts: Sequence[str], labels: NDArray[np.int64]) -> tuple[tuple[str, ...], ...]:
-    """Return for every cluster the words whose mean TF-IDF is most above the whole's."""
+    """Return per cluster the words whose mean TF-IDF is furthest above that of all records."""
     matrix, words = word_weights(texts)
     whole = _mean(matrix)
     return tuple(

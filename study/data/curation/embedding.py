@@ -1,31 +1,41 @@
-"""Texts as vectors: TF-IDF reduced by a singular value decomposition, or an encoder by name."""
+"""Inputs as vectors: TF-IDF reduced by a singular value decomposition, or a named encoder.
+
+A template writes the same words into all its inputs.  Clusters of whole inputs would mostly repeat
+the templates, by which records are sampled already; so TF-IDF counts only the words that an input
+does not share with its template.
+"""
 
 from __future__ import annotations
 
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.data.curation.content import contents
-from study.data.curation.records import Record
-from study.errors import InputError
+from study.data.curation.instruction_records import Record
+from study.errors import InputError, refusing
 
 Vectors = NDArray[np.float32]
 """Shape (N, D)."""
 Progress = Callable[[int, int], None]
-"""Called with what is done and the total."""
+"""Called with the number done and the total."""
 DIMENSIONS = 100
-"""What latent semantic analysis is usually reduced to."""
+"""The usual number for latent semantic analysis."""
 WORDS = 50_000
+TOKEN = re.compile(r"\w+|[^\w\s]")
+"""A word or a single mark, so that every text has at least one."""
+COMMON = 0.5
+"""Words in more than this share of a template's inputs belong to the template."""
 
 
 class Embed(Protocol):
-    """Returns a vector of length 1 for each record's input, shape (N, D); says how far it is."""
+    """Returns a unit vector for each record's input, shape (N, D), and reports its progress."""
 
     def __call__(self, records: Sequence[Record], seed: int, progress: Progress) -> Vectors:
-        """Embed the inputs; whatever is drawn comes from the seed."""
+        """Embed the inputs; all randomness comes from the seed."""
         ...
 
 
@@ -46,7 +56,7 @@ def tfidf(records: Sequence[Record], seed: int, progress: Progress) -> Vectors:
 
 
 def word_weights(texts: Sequence[str]) -> tuple[Any, Sequence[str]]:
-    """Return the TF-IDF of texts whose words are spaced: sparse, (N, V), and its V words.
+    """Return the TF-IDF of texts with spaced words, sparse (N, V), and its V words.
 
     Rows have length 1.
     """
@@ -59,11 +69,32 @@ def word_weights(texts: Sequence[str]) -> tuple[Any, Sequence[str]]:
     return matrix, list(vectorizer.get_feature_names_out())
 
 
+def contents(records: Sequence[Record]) -> list[str]:
+    """Return each input's words without its template's, case-folded and separated by spaces.
+
+    An input that has no other words keeps them all.
+    """
+    inputs = [TOKEN.findall(record.source.casefold()) for record in records]
+    by_template: dict[str, list[list[str]]] = defaultdict(list)
+    for record, words in zip(records, inputs, strict=True):
+        by_template[record.template].append(words)
+    common = {name: _common(members) for name, members in by_template.items()}
+    return [
+        " ".join([word for word in words if word not in common[record.template]] or words)
+        for record, words in zip(records, inputs, strict=True)
+    ]
+
+
+def _common(inputs: Sequence[Sequence[str]]) -> set[str]:
+    counts = Counter(word for words in inputs for word in set(words))
+    return {word for word, count in counts.items() if count > COMMON * len(inputs)}
+
+
 class Encoder:
     """A sentence encoder of transformers: the mean of the last layer over a text's tokens.
 
     As sentence-transformers' default pooling (Reimers and Gurevych 2019).  Weights are read from
-    safetensors only, and no code that comes with them is run.
+    safetensors only, and no code that comes with them runs.
     """
 
     BATCH_SIZE, MAX_TOKENS = 64, 512
@@ -72,14 +103,14 @@ class Encoder:
         """Load it from a folder or the hub.
 
         Raises:
-            InputError: there is none, or transformers cannot load it.
+            InputError: it does not exist, or transformers cannot load it.
         """
         self._model, self._tokenizer = _loaded(location)
         positions = getattr(self._model.config, "max_position_embeddings", self.MAX_TOKENS)
         self._max_tokens = min(self._tokenizer.model_max_length, positions, self.MAX_TOKENS)
 
     def __call__(self, records: Sequence[Record], seed: int, progress: Progress) -> Vectors:
-        """Embed inputs, those of like length together; nothing is drawn from the seed."""
+        """Embed inputs, those of similar length together; the seed is not used."""
         import torch
 
         texts = [record.source for record in records]
@@ -119,8 +150,8 @@ def _loaded(location: str) -> tuple[Any, Any]:
 
     located(location, None, "--encoder")
     be_one_quiet_thread()
-    try:
-        refuse_named_code(location, BaseModelSpec())
+    with refusing(f"--encoder: cannot load {location!r}", reason=reason_in_words):
+        refuse_named_code(location, BaseModelSpec(), f"--encoder: {location}")
         check_model(location, f"--encoder: {location}")
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         model, found = AutoModel.from_pretrained(
@@ -130,11 +161,6 @@ def _loaded(location: str) -> tuple[Any, Any]:
             dtype=torch.float32,
             output_loading_info=True,
         )
-    except InputError:
-        raise
-    except Exception as error:  # transformers raises many kinds, all meaning: cannot be loaded
-        message = reason_in_words(error)
-        raise InputError(f"--encoder: cannot load {location!r}: {message}") from error
     lost = sorted(name for name in found["missing_keys"] if "pooler" not in name)
     if lost or model.config.is_encoder_decoder:
         got = f"has no weights for {lost[0]}" if lost else "is an encoder with a decoder"

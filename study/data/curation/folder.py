@@ -1,4 +1,4 @@
-"""The folder that a curation leaves: all of it, or nothing."""
+"""The folder that a curation writes: complete, or not at all."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from study.data.curation.records import Record
+from study.data.curation.instruction_records import Record
 from study.data.curation.selection import Curation
 from study.data.curation.tokens import ChatTokens, conversation
-from study.errors import InputError
+from study.errors import InputError, writing
 from study.store.folders import appearing_whole
 
 
 def check_free(folder: Path) -> None:
-    """Raise InputError where `folder` is there and holds something: nothing is overwritten."""
+    """Raise InputError if `folder` exists and is not empty: nothing is overwritten."""
     if folder.resolve() == Path.cwd():
-        raise InputError(f"--out: {folder} is the working folder; name one that is new or empty")
+        raise InputError(f"--out: {folder} is the working folder; name a new or empty folder")
     if folder.is_dir() and not any(folder.iterdir()):
         return
     if folder.exists() or folder.is_symlink():
-        raise InputError(f"--out: {folder} exists already; name a new or an empty folder")
+        raise InputError(f"--out: {folder} exists already; name a new or empty folder")
 
 
 @contextmanager
@@ -33,18 +33,15 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: it cannot be written.
     """
-    try:
-        with appearing_whole(folder) as unfinished:
-            yield unfinished
-            check_free(folder)
-            if folder.is_dir():
-                folder.rmdir()
-    except OSError as error:
-        raise InputError(f"--out: {folder}: cannot write: {error.strerror or error}") from error
+    with writing(f"--out: {folder}"), appearing_whole(folder) as unfinished:
+        yield unfinished
+        check_free(folder)
+        if folder.is_dir():
+            folder.rmdir()
 
 
 def write_splits(folder: Path, curation: Curation, system: str) -> None:
-    """Write what a study reads, the same as ShareGPT conversations, and what was left out."""
+    """Write the splits for a study and as ShareGPT conversations, and what was left out."""
     (folder / "sharegpt").mkdir()
     for name, part in curation.splits.items():
         write_jsonl(folder / f"{name}.jsonl", (_row(record, curation) for record in part))
@@ -71,7 +68,7 @@ def write_tokens(
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write one object a line."""
+    """Write one object per line."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 

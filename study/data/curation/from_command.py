@@ -1,4 +1,4 @@
-"""What `optuna-study curate` does: read, select, write a folder with a study file over it."""
+"""What `optuna-study curate` does: read, select, and write a folder with a study file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from study.data.curation.folder import (
     write_splits,
     write_tokens,
 )
-from study.data.curation.records import Columns, Record, fingerprint, read_records
+from study.data.curation.instruction_records import Columns, Record, fingerprint, read_records
 from study.data.curation.report_page import page
 from study.data.curation.selection import Choices, Curation, Progress, curate
 from study.data.curation.summary import summary
@@ -33,7 +33,7 @@ from study.errors import InputError
 LIBRARIES = ("optuna-study", "scikit-learn", "numpy")
 WITH_A_MODEL = ("transformers", "tokenizers", "torch")
 STUDY_FILE = "study.toml"
-STAND_IN = "# the embedded model is a stand-in: name yours, or give curate --tokenizer\n"
+STAND_IN = "# the embedded model is a placeholder: name yours, or give curate --tokenizer\n"
 BLOCK = 16
 """Tokens that masked diffusion generates at a time; an answer's region is a multiple."""
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -41,7 +41,7 @@ STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True)
 class CurationOrder:
-    """What a person asks for."""
+    """What the command line asks for."""
 
     records: str  # a JSONL file, or a hub dataset's name
     out: Path
@@ -53,7 +53,7 @@ class CurationOrder:
     choices: Choices = field(default_factory=Choices)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be written into a report: a terminal's bytes that are no UTF-8."""
+        """Refuse what a report cannot hold: bytes from a terminal that are not UTF-8."""
         for name in ("records", "out", "system", "tokenizer", "encoder"):
             given = str(getattr(self, name))
             if not given.isascii() and given != given.encode(errors="replace").decode():
@@ -61,10 +61,10 @@ class CurationOrder:
 
 
 def curate_to_folder(order: CurationOrder, progress: Progress) -> dict[str, Any]:
-    """Curate into a new folder; return what its report.json says.
+    """Curate into a new folder; return the content of its report.json.
 
     Raises:
-        InputError: the records, a model or the folder are not as they must be.
+        InputError: the records, a model or the folder cannot be used.
     """
     check_free(order.out)
     progress("reading", 0, 0)
@@ -92,7 +92,7 @@ def curate_to_folder(order: CurationOrder, progress: Progress) -> dict[str, Any]
 def _write_tokens(
     folder: Path, curation: Curation, tokens: ChatTokens | None, progress: Progress
 ) -> dict[str, int]:
-    """Write every split's tokens; return what is to be known of their lengths."""
+    """Write every split's tokens; return statistics of their lengths."""
     if tokens is None:
         return {}
     lengths: list[int] = []
@@ -131,7 +131,7 @@ def _report(
 def _study_file(
     order: CurationOrder, tokens: ChatTokens | None, measured: Mapping[str, int]
 ) -> str:
-    """Return a study over the curated data, of the tokenizer's own model where there is one."""
+    """Return a study file for the curated data, with the tokenizer's model if there is one."""
     files = {name: f"{name}.jsonl" for name in ("train", *order.choices.shares)}
     document: dict[str, Any] = {
         "name": order.out.name if STUDY_NAME.fullmatch(order.out.name) else "curated",
@@ -147,7 +147,7 @@ def _study_file(
 
 
 def _widen(document: dict[str, Any], tokens: ChatTokens, measured: Mapping[str, int]) -> None:
-    """Set a study's limits, in place, so that no text is cut."""
+    """Set a study's limits so that no text is cut, in place."""
     longest = measured["longest_output"]
     document["data"]["max_tokens"] = max(4, longest, measured["longest_input"])
     if tokens.is_masked:
@@ -160,7 +160,7 @@ def _widen(document: dict[str, Any], tokens: ChatTokens, measured: Mapping[str, 
 
 
 def _model_of(tokenizer: str | None) -> str:
-    """Return the model that a tokenizer belongs to, a folder by its whole path."""
+    """Return the model that a tokenizer belongs to; a folder by its absolute path."""
     if tokenizer is None or not Path(tokenizer).is_dir():
         return tokenizer or "embedded"
     folder = Path(tokenizer).resolve()

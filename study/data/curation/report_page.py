@@ -1,4 +1,4 @@
-"""REPORT.md: what a person wants to know of a curated folder."""
+"""REPORT.md: the report of a curation, for people."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _cell(value: Any) -> str:
-    """Return a value as it may stand in a table: one line, nothing that Markdown or HTML reads."""
+    """Return a value for a table cell: one line, nothing that Markdown or HTML would interpret."""
     if _is_number(value):
         return f"{value:,}"
     text = " ".join(str(value).split())

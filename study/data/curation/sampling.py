@@ -1,7 +1,7 @@
-"""How many of each stratum are taken, and which: seeded, and blind to the order of what is read.
+"""Sampling by stratum: how many records of each are taken, and which.
 
 Every draw orders records by a hash of (seed, purpose, content) and takes the first.  So the same
-records give the same sample in whatever order they came.
+records give the same sample in whatever order they are read.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from study.data.curation.records import Record
+from study.data.curation.instruction_records import Record
 from study.seeds import derive_seed
 
 S = TypeVar("S", bound=Hashable)
@@ -27,10 +27,10 @@ def shuffled(records: Iterable[Record], seed: int, purpose: str) -> list[Record]
 
 
 def apportion(sizes: Sequence[int], total: int) -> list[int]:
-    """Share `total` out in proportion to the sizes, by largest remainders (Hamilton's method).
+    """Divide `total` in proportion to the sizes, by largest remainders (Hamilton's method).
 
-    Every quota is its exact share rounded down or up, and they add up to `total`, or to all that
-    there is.
+    Every quota is its exact share rounded down or up.  They add up to `total`, or to the sum of the
+    sizes if that is smaller.
     """
     whole = sum(sizes)
     if total >= whole:
@@ -43,9 +43,10 @@ def apportion(sizes: Sequence[int], total: int) -> list[int]:
 
 
 def topped_up(sizes: Sequence[int], each: int) -> list[int]:
-    """Return `each` of every size, what is lacking in short ones spread evenly over the others.
+    """Return a quota of `each` per size; larger sizes fill the shortfalls of small ones evenly.
 
-    The quotas add up to `each` times the number of sizes, or to all that there is.
+    The quotas add up to `each` times the number of sizes, or to the sum of the sizes if that is
+    smaller.
     """
     quotas = [0] * len(sizes)
     missing = min(each * len(sizes), sum(sizes))
@@ -65,14 +66,14 @@ def strata(records: Iterable[Record], key: Callable[[Record], S]) -> dict[S, lis
 
 
 def proportional(records: Sequence[Record], total: int, seed: int, purpose: str) -> list[Record]:
-    """Draw `total` records, every template by its share, rounded down or up."""
+    """Draw `total` records, from every template its share, rounded down or up."""
     by_template = _by_template(records, seed, purpose)
     quotas = apportion([len(members) for members in by_template.values()], total)
     return _first(by_template, quotas)
 
 
 def at_most(records: Sequence[Record], each: int, seed: int, purpose: str) -> list[Record]:
-    """Draw `each` records of every template, or all that it has."""
+    """Draw `each` records of every template, or all if it has fewer."""
     by_template = _by_template(records, seed, purpose)
     return _first(by_template, [min(each, len(members)) for members in by_template.values()])
 

@@ -1,4 +1,4 @@
-"""The selection, whole: clean, draw by template, cluster, fill the clusters, split.  Pure."""
+"""The whole selection, a pure function: clean, draw by template, cluster, fill clusters, split."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from functools import partial
 from study.data.curation.cleaning import CountTokens, Dropped, Lengths, clean
 from study.data.curation.clusters import Clustering, clustering
 from study.data.curation.embedding import Embed, tfidf
-from study.data.curation.records import Record
+from study.data.curation.instruction_records import Record
 from study.data.curation.sampling import at_most, proportional, shuffled, topped_up
 from study.data.curation.splitting import split
 from study.errors import InputError
 from study.seeds import derive_seed
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is, and the total."""
+"""Called with the name of the step, the number done and the total."""
 NOT_DRAWN = "not drawn: its template has enough"
 FULL = "not drawn: its cluster has enough"
 MOST_CLUSTERS = 1000
-"""A distance to every centre is kept for every record."""
+"""Every record keeps its distance to every centre."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What is chosen, and how much of it."""
+    """What to select, and how much of it."""
 
     lengths: Lengths = field(default_factory=Lengths)
-    sample: int | None = None  # so many in all, every template by its share
-    per_template: int | None = None  # so many of each template
+    sample: int | None = None  # this many in all, from every template its share
+    per_template: int | None = None  # this many of each template
     clusters: int = 10
     per_cluster: int = 1000
     dev: float = 0.1  # a share of what is selected
@@ -38,7 +38,7 @@ class Choices:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be, one line a problem."""
+        """Refuse impossible choices, one line per problem."""
         problems = [
             f"{name}: at least 1, got {value}"
             for name in ("sample", "per_template", "clusters", "per_cluster")
@@ -75,7 +75,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Curation:
-    """What was selected, and why the rest was not; together they are every record read."""
+    """What was selected, and why the rest was not; together they are all records."""
 
     splits: Mapping[str, tuple[Record, ...]]  # train, dev and, unless its share is 0, test
     dropped: tuple[Dropped, ...]
@@ -101,17 +101,17 @@ def curate(
     count_tokens: CountTokens | None = None,
     progress: Progress = _silent,
 ) -> Curation:
-    """Select training data: the same for the same records and seed, in whatever order they come.
+    """Select training data: the same for the same records and seed, whatever their order.
 
     Args:
-        records: What there is; their numbers differ.
-        choices: What is wanted of it.
+        records: All records; their numbers differ.
+        choices: What to select.
         embed: Makes vectors of inputs; `tfidf`, or an `Encoder`.
         count_tokens: Counts the tokens of texts; needed where `lengths.max_tokens` is given.
-        progress: Told how far it is.
+        progress: Called after every step.
 
     Raises:
-        InputError: nothing is left to select, or less than a split needs.
+        InputError: nothing is left to select, or too little for a split.
     """
     seed = choices.seed
     progress("cleaning", 0, 0)
@@ -145,7 +145,7 @@ def _usable(
 
 
 def _drawn(records: Sequence[Record], choices: Choices) -> list[Record]:
-    """Return the sample that the choices ask for, stratified by template; or all."""
+    """Return the sample that the choices ask for, stratified by template, or all records."""
     if choices.sample is not None:
         return proportional(records, choices.sample, choices.seed, "sample")
     if choices.per_template is not None:
@@ -161,7 +161,7 @@ def _members(records: Sequence[Record], found: Clustering) -> list[list[Record]]
 
 
 def _filled(members: Sequence[Sequence[Record]], quotas: Sequence[int], seed: int) -> list[Record]:
-    """Return what every cluster gives, of each template its share."""
+    """Return the records drawn from every cluster, of each template its share."""
     return [
         record
         for cluster, (own, quota) in enumerate(zip(members, quotas, strict=True))

@@ -1,4 +1,4 @@
-"""Train, dev and test without a leak: records of one input stand on one side together."""
+"""Train, dev and test without a leak: records of the same input stay in one split."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from study.data.curation.cleaning import normalised
-from study.data.curation.records import Record
+from study.data.curation.instruction_records import Record
 from study.data.curation.sampling import apportion, shuffled, strata
 from study.errors import InputError
 
@@ -16,8 +16,8 @@ def split(
 ) -> dict[str, list[Record]]:
     """Return `train` and the parts that `shares` names, each in a drawn order.
 
-    Inputs that are one when normalised are never parted.  Every template gives its share, rounded;
-    where each input stands once a part has its share of the records to the record.
+    Inputs that are equal when normalised are never separated.  Every template gives its share,
+    rounded; if all inputs differ, each part has exactly its share of the records.
 
     Raises:
         InputError: there are fewer distinct inputs than parts.
@@ -43,7 +43,7 @@ def _groups(records: Sequence[Record]) -> list[list[Record]]:
 
 
 def _fitting(groups: Sequence[list[Record]], wanted: int, spare: int) -> dict[int, None]:
-    """Return which groups fit the templates' quotas, the smallest where none does; in order."""
+    """Return the groups that fit the templates' quotas, in order; if none does, the smallest."""
     sizes = Counter[str]()
     for group in groups:
         sizes[group[0].template] += len(group)

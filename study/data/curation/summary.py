@@ -1,4 +1,4 @@
-"""What was kept and why not, as one document: `report.json`, and what others are drawn from."""
+"""The summary of a curation as one document: `report.json`, from which REPORT.md is made."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from study.data.curation.records import Record
+from study.data.curation.instruction_records import Record
 from study.data.curation.selection import FULL, NOT_DRAWN, Curation
 
 LISTED = 5
-"""More short clusters than this are counted, not listed."""
+"""More clusters with a shortfall than this are counted, not listed."""
 
 
 def summary(records: Sequence[Record], curation: Curation) -> dict[str, Any]:
-    """Return the counts of a curation of these records, as JSON takes them."""
+    """Return the counts of a curation of these records, ready for JSON."""
     reasons = Counter(dropped.reason for dropped in curation.dropped)
     return {
         "read": len(records),
@@ -31,7 +31,7 @@ def summary(records: Sequence[Record], curation: Curation) -> dict[str, Any]:
 
 
 def filling(curation: Curation) -> str:
-    """Say in one line how the clusters were filled, and how those too small were made up for."""
+    """Say in one line how the clusters were filled, and how shortfalls were."""
     each, clusters = curation.choices.per_cluster, curation.clusters
     there, wanted = sum(c.size for c in clusters), each * len(clusters)
     short = [f"{n}" for n, cluster in enumerate(clusters, 1) if cluster.size < each]
@@ -66,7 +66,7 @@ def _stage(reason: str) -> int:
 
 
 def _templates(records: Sequence[Record], curation: Curation) -> list[dict[str, Any]]:
-    """Return a row for each template: how many are left after every step; the largest first."""
+    """Return a row per template with the count after every step; the largest first."""
     read = Counter(record.template for record in records)
     lost = Counter((d.record.template, _stage(d.reason)) for d in curation.dropped)
     parts = {n: Counter(r.template for r in part) for n, part in curation.splits.items()}

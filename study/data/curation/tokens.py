@@ -1,4 +1,4 @@
-"""Conversations in ShareGPT's form, and as tokens of a chat model with the prompt masked."""
+"""Records as ShareGPT conversations, and as tokens of a chat model with the prompt masked."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from study.data.chat import PLAIN_TEMPLATE, ChatFormat
-from study.data.curation.records import Record
+from study.data.curation.instruction_records import Record
 from study.data.instructions import LLADA_MASK, end_token
-from study.errors import InputError
+from study.errors import InputError, refusing
 
 IGNORED = -100
-"""The label that PyTorch's cross-entropy leaves out."""
+"""The label that PyTorch's cross-entropy ignores."""
 
 
 def conversation(record: Record, system: str = "") -> dict[str, list[dict[str, str]]]:
-    """Return a record in ShareGPT's form: what the human asks, what the model is to answer."""
+    """Return a record in ShareGPT's format: the human's question, the model's answer."""
     turns = [("system", system)] if system else []
     turns += [("human", record.source), ("gpt", record.target)]
     return {"conversations": [{"from": who, "value": said} for who, said in turns]}
@@ -28,10 +28,10 @@ class ChatTokens:
     def __init__(self, location: str, system: str = "") -> None:
         """Load the tokenizer of a chat model, from a folder or the hub; without its weights.
 
-        A masked language model that knows no chat gets the plain template that studies give it.
+        A masked language model without a chat template gets the plain one that studies use.
 
         Raises:
-            InputError: there is none, it knows no chat template, or no token ends its answers.
+            InputError: it does not exist, has no chat template, or no token that ends an answer.
         """
         self.location = location
         self._tokenizer, architectures = _loaded(location)
@@ -69,17 +69,14 @@ class ChatTokens:
 
 
 def _loaded(location: str) -> tuple[Any, Sequence[str]]:
-    """Return a tokenizer, and what its model is; no code of its own is run."""
+    """Return a tokenizer and its model's architectures; none of its code runs."""
     from transformers import AutoTokenizer, PretrainedConfig
 
     from study.bases.load import located
 
-    if not Path(location).is_dir():  # of a folder the weights do not matter here
+    if not Path(location).is_dir():  # the weights in a folder do not matter here
         located(location, None, "--tokenizer")
-    try:
+    with refusing(f"--tokenizer: cannot load {location!r}"):
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         config, _ = PretrainedConfig.get_config_dict(location)
-    except Exception as error:  # transformers raises many kinds, all meaning: cannot be loaded
-        message = " ".join(str(error).split())[:300]
-        raise InputError(f"--tokenizer: cannot load {location!r}: {message}") from error
     return tokenizer, config.get("architectures") or ()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from study.engines.engine_choice import AS_THE_CLUSTER_HAS_ROOM, EngineChoice
-from study.errors import InputError
+from study.errors import InputError, refusing
 from study.store.provenance import available_cores
 
 ALLOWED = "allowed: local, auto, HOST:PORT, ray://HOST:PORT"
@@ -113,11 +113,8 @@ def _running_here() -> str:
 
 
 def _check_answers(host: str, port: int) -> None:
-    try:
+    with refusing(f"--ray: nothing answers at {host}:{port}", OSError):
         socket.create_connection((host, port), ANSWER_SECONDS).close()
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"--ray: nothing answers at {host}:{port}: {reason}") from None
     if os.environ.get("RAY_USE_TLS") in (None, "0"):
         _check_is_ray(host, port)
 

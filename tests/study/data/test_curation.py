@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from study.data.curation import Choices, Curation, Lengths, Record, curate, tfidf
 from study.data.curation.cleaning import clean, normalised
-from study.data.curation.content import contents
-from study.data.curation.embedding import Progress, Vectors
+from study.data.curation.embedding import Progress, Vectors, contents
 from study.data.curation.selection import FULL, NOT_DRAWN
 from study.data.curation.summary import summary
 from study.errors import InputError

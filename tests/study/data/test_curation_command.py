@@ -100,7 +100,7 @@ BAD = {
     ),
     "the working folder": (
         ("records.jsonl", "--out", "."),
-        "--out: . is the working folder; name one that is new or empty",
+        "--out: . is the working folder; name a new or empty folder",
     ),
 }
 

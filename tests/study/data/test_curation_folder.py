@@ -225,7 +225,7 @@ def test_nothing_is_overwritten_and_nothing_half_left(
     (full / "mine.txt").write_text("keep")
     file.write_text("keep")
     for taken in (full, file):
-        with pytest.raises(InputError, match="exists already; name a new or an empty folder"):
+        with pytest.raises(InputError, match="exists already; name a new or empty folder"):
             curate_to_folder(CurationOrder(str(instructions), taken), silent)
     order = CurationOrder(str(instructions), out)
     with monkeypatch.context() as broken:
@@ -248,7 +248,7 @@ def test_a_tokenizer_that_cannot_chat_is_refused(chat_model: Path, tmp_path: Pat
     tokenizer.save_pretrained(tmp_path / "endless")
     (tmp_path / "endless" / "config.json").write_text((chat_model / "config.json").read_text())
     wrong = {
-        str(tmp_path / "endless"): "--tokenizer: its tokenizer names neither an end",
+        str(tmp_path / "endless"): "--tokenizer: its tokenizer must name an end-of-text",
         str(tmp_path): "--tokenizer: cannot load",
         str(tmp_path / "nowhere"): "--tokenizer: no such folder",
     }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from study.data.curation import Columns, Record, read_records, records_of
-from study.data.readers import MAX_LINE_CHARACTERS
+from study.data.origins import MAX_LINE_CHARACTERS
 from study.errors import InputError
 
 ALPACA = Columns(("instruction", "input"), "output")
@@ -113,7 +113,7 @@ def test_other_mistakes_about_the_records(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     wrong = {
         (str(tmp_path / "none.jsonl"), "template_name", None): "cannot read the file: No such",
-        (table, "template_name", None): "unknown kind of file, got '.csv'; allowed: .jsonl",
+        (table, "template_name", None): "unknown file type, got '.csv'; allowed: .jsonl",
         (origin, "templat", None): "no record has a template column 'templat'",
         (origin, "template_name", "x"): "only a hub dataset has one, got 'x' for the file",
         (str(tmp_path / "empty"), "template_name", None): "records: cannot load",

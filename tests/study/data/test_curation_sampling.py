@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.data.curation.cleaning import normalised
-from study.data.curation.records import Record
+from study.data.curation.instruction_records import Record
 from study.data.curation.sampling import apportion, at_most, proportional, shuffled, topped_up
 from study.data.curation.splitting import split
 from study.errors import InputError

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from study.data.embedded import Pair
-from study.data.readers import MAX_LINE_CHARACTERS, Corpus, load_corpus, read_pairs
+from study.data.origins import MAX_LINE_CHARACTERS
+from study.data.readers import Corpus, load_corpus, read_pairs
 from study.errors import InputError
 from study.spec.sections import SPLITS, DataSpec
 
@@ -97,9 +98,9 @@ def test_a_bad_tsv_file_is_one_line(tmp_path: Path, name: str) -> None:
 BAD_LINES: dict[str, tuple[str, str]] = {
     "no JSON": ("{'source': 1}", "line 1: not JSON: "),
     "a cut line": ('{"source": "a", "targ', "line 1: not JSON: "),
-    "a number": ("5", "line 1: no field 'source', got 5"),
-    "a list": ('["a", "b"]', "line 1: no field 'source', got ['a', 'b']"),
-    "null": ("null", "line 1: no field 'source', got None"),
+    "a number": ("5", "line 1: must be a JSON object, got '5'"),
+    "a list": ('["a", "b"]', 'line 1: must be a JSON object, got \'["a", '),
+    "null": ("null", "line 1: must be a JSON object, got 'null'"),
     "a missing field": ('{"source": "a"}', "line 1: no field 'target', got 'source'"),
     "a number as text": ('{"source": "a", "target": 5}', "line 1: target: must be text, got 5"),
     "an object as text": ('{"source": {"x": 1}, "target": "b"}', "line 1: source: must be text"),
@@ -131,7 +132,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert problem(tmp_path / "none.tsv") == "cannot read the file: No such file or directory"
     assert problem(tmp_path / "loop.tsv").startswith("cannot read the file: Too many levels")
     assert problem(tmp_path / "text.csv") == (
-        "unknown kind of file, got '.csv'; allowed: .tsv, .jsonl"
+        "unknown file type, got '.csv'; allowed: .tsv, .jsonl"
     )
     with pytest.raises(InputError, match=r"cannot read the file: embedded null byte"):
         read_pairs(Path("a\0.tsv"), COLUMNS)

@@ -122,14 +122,14 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     assert "no columns of sentence pairs, got 'text', 'class'; known: sentence1" in unknown
     assert "set data.source_column" in unknown
     line = problem(tmp_path, jsonl([row, {**row, "label": "maybe"}]), "jsonl", labels=NLI)
-    assert "line 2: label 'maybe' is none of the study's; allowed: entailment, neutral" in line
+    assert "line 2: label 'maybe' is not one of the study's; allowed: entailment, neutral" in line
     assert "must be text, got 5" in problem(tmp_path, jsonl([{**row, "premise": 5}]), "jsonl")
     missing = problem(tmp_path, jsonl([row, {"premise": "a"}]), "jsonl")
     assert "line 2: no field 'hypothesis', got 'premise'" in missing
     assert "must be a JSON object" in problem(tmp_path, "[1]\n", "jsonl")
     assert "not JSON" in problem(tmp_path, "{\n", "jsonl")
     assert "holds no labelled pairs" in problem(tmp_path, jsonl([{**row, "label": "-"}]), "jsonl")
-    assert "unknown kind of file, got '.csv'" in problem(tmp_path, "", "csv")
+    assert "unknown file type, got '.csv'" in problem(tmp_path, "", "csv")
 
 
 def test_a_file_of_broken_lines_is_no_table(tmp_path: Path) -> None:

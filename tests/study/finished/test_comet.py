@@ -88,7 +88,7 @@ def test_scores_are_stored_beside_the_others(
     before = load(run)
     rows = chosen(before.evaluations, before.best_trial.number)  # type: ignore[union-attr]
     comet = find_comet(stand_in(tmp_path), model)
-    assert score_study(str(run), before.engine, rows, before.examples, comet) == len(rows)
+    assert score_study(str(run), before.database, rows, before.examples, comet) == len(rows)
     data = load(run)
     assert "comet" in data.metrics
     shown = data.outputs("best")
@@ -109,7 +109,7 @@ def test_scoring_again_replaces_what_was_there(run: Path, model: Path, tmp_path:
     rows = chosen(data.evaluations, None)
     for damage in ("", "for row in sum(data.values(), []): row['COMET'] = 0.5"):
         comet = find_comet(stand_in(tmp_path, damage), model)
-        score_study(str(run), data.engine, rows, data.examples, comet)
+        score_study(str(run), data.database, rows, data.examples, comet)
     scores = [row for row in load(run).score_rows if row.metric == "comet"]
     assert len(scores) == len(data.evaluations)
     assert {row.score for row in scores} == {0.5}
@@ -130,14 +130,14 @@ def test_line_breaks_and_empty_outputs_shift_nothing(model: Path, tmp_path: Path
 def test_without_the_command_the_line_says_how_to_set_it_up(model: Path) -> None:
     """COMET is no dependency of ours."""
     with pytest.raises(
-        InputError, match=r"^--command: no command 'no-comet' here; .*unbabel-comet"
+        InputError, match=r"^--command: command not found, got 'no-comet'; .*unbabel-comet"
     ):
         find_comet("no-comet", model)
 
 
 def test_a_folder_without_a_checkpoint(tmp_path: Path) -> None:
     """The folder is named, and what it should hold."""
-    with pytest.raises(InputError, match=r"^--model: needs one \*\.ckpt file .* got 0 in "):
+    with pytest.raises(InputError, match=r"^--model: must be .* one \*\.ckpt file; got 0 in "):
         find_comet(stand_in(tmp_path), tmp_path)
 
 
@@ -148,8 +148,8 @@ def test_a_folder_without_a_checkpoint(tmp_path: Path) -> None:
         ("sys.exit(0)", "wrote no scores"),
         ("data = {k: rows[1:] for k, rows in data.items()}", "gave 2 scores for 3 sentences"),
         ("data['system-0.txt'][0]['COMET'] = float('nan')", "gave 2 scores for 3 sentences"),
-        ("data['system-0.txt'][0].pop('COMET')", "in a form that is not known"),
-        ("data = {}", "in a form that is not known"),
+        ("data['system-0.txt'][0].pop('COMET')", "in an unknown form"),
+        ("data = {}", "in an unknown form"),
     ],
 )
 def test_a_command_that_fails_is_told_in_one_line(

@@ -126,7 +126,7 @@ def test_what_cannot_be_exported_is_one_line(double: StudySpec, tmp_path: Path) 
     with pytest.raises(InputError, match="--merge: prefix tuning works beside the weights"):
         export_trial(tmp_path, double, 3, merge=True)
     (tmp_path / "out").mkdir()
-    with pytest.raises(InputError, match=r"--out: .*out exists already; name a folder that does"):
+    with pytest.raises(InputError, match=r"--out: .*out exists already; name a new folder"):
         export_trial(tmp_path, double, 3, tmp_path / "out")
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"--out: .*: cannot write: "):

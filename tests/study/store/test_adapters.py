@@ -52,7 +52,7 @@ def test_a_disk_that_is_full_leaves_the_old_adapter(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(InputError, match="cannot save the adapter: No space left on device"):
+    with pytest.raises(InputError, match="cannot write the adapter: No space left on device"):
         save_adapter(tmp_path, "default", files("new"))
     assert (folder / "adapter_model.safetensors").read_bytes() == b"old"
 

@@ -22,7 +22,7 @@ from study.errors import InputError
 from study.store import storage
 from study.store.storage import (
     close_after_writing,
-    engine_of,
+    database_of,
     hidden,
     open_for_writing,
     open_read_only,
@@ -116,7 +116,7 @@ def test_a_question_mark_is_kept_or_refused(tmp_path: Path) -> None:
         url = sqlite_url(path)
     except InputError as refused:
         url, lines = "", refused.problems
-        assert "must not hold a '?'" in lines[0]
+        assert "must not contain '?'" in lines[0]
     if url:
         write_study(path)
         assert trials_in(path) == 3
@@ -315,7 +315,7 @@ def test_a_journal_is_read_and_left_alone(tmp_path: Path) -> None:
     path = write_journal(tmp_path / "journal.log")
     before = fingerprint(tmp_path)
     assert trials_in(path) == 3
-    assert engine_of(open_read_only(str(path))) is None
+    assert database_of(open_read_only(str(path))) is None
     assert fingerprint(tmp_path) == before
 
 
@@ -347,8 +347,8 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     assert "Is a directory" in problem(sqlite_url(tmp_path), write=True)
     assert "cannot write the database" in problem(sqlite_url(tmp_path / "file/x.db"), write=True)
     for url in ("sqlite://", "sqlite:///:memory:", "sqlite:///file:x.db?uri=true"):
-        assert "names no file; allowed: sqlite:///FILE" in problem(url, write=True)
-        assert "names no file; allowed: sqlite:///FILE" in problem(url)
+        assert "does not name a file; allowed: sqlite:///FILE" in problem(url, write=True)
+        assert "does not name a file; allowed: sqlite:///FILE" in problem(url)
 
 
 def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.data.readers import hub_rows, text_field
-from study.data.sentence_pairs import json_rows
+from study.data.origins import Row, rows_of, text_field
 from study.errors import InputError
-from study.spec.sections import DataSpec
 
 NO_TEMPLATE = "(none)"
 """The stratum of records that name no template."""
@@ -29,9 +27,9 @@ class Record:
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a record's parts stand; a dotted name reaches into nested objects."""
+    """The columns of a record's parts; a dotted name reaches into nested objects."""
 
-    inputs: tuple[str, ...] = ("input",)  # joined by an empty line, as instruction and context
+    inputs: tuple[str, ...] = ("input",)  # joined by an empty line: instruction and context, say
     output: str = "output"
     template: str = "template_name"
 
@@ -48,21 +46,18 @@ def read_records(
     is_file = path.suffix.lower() == ".jsonl" or path.is_file()
     if is_file and subset is not None:
         raise InputError(f"subset: only a hub dataset has one, got {subset!r} for the file {path}")
-    if path.suffix.lower() == ".jsonl":
-        rows = json_rows(path)
-    elif path.is_file():
+    if path.is_file() and path.suffix.lower() != ".jsonl":
         raise InputError(
-            f"{path}: unknown kind of file, got {path.suffix!r}; allowed: .jsonl, a hub dataset"
+            f"{path}: unknown file type, got {path.suffix!r}; allowed: .jsonl, a hub dataset"
         )
-    else:
-        rows = _hub(origin, subset)
+    _, rows = rows_of(path if is_file else origin, subset=subset, key="records")
     return records_of(rows, columns, origin)
 
 
 def records_of(
-    rows: Iterable[tuple[str, Mapping[str, Any]]], columns: Columns, origin: str = "records"
+    rows: Iterable[Row], columns: Columns, origin: str = "records"
 ) -> tuple[Record, ...]:
-    """Return rows, each with the place it stands at, as records.
+    """Return rows, each with its place, as records.
 
     Raises:
         InputError: a row lacks a column or holds no text there, or there are no rows.
@@ -84,13 +79,6 @@ def fingerprint(records: Sequence[Record]) -> str:
     for record in records:
         digest.update("\0".join((record.source, record.target, record.template, "")).encode())
     return digest.hexdigest()
-
-
-def _hub(name: str, subset: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    try:
-        return hub_rows(DataSpec(corpus=name, subset=subset), "train")[1]
-    except InputError as error:
-        raise InputError([p.replace("data.corpus", "records") for p in error.problems]) from None
 
 
 def _record(number: int, row: Mapping[str, Any], columns: Columns, where: str) -> Record:
