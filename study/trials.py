@@ -52,11 +52,14 @@ class TrialConfig:
 
 
 def search_config(
-    spec: StudySpec, number: int, values: Mapping[str, Any], origin: int
+    spec: StudySpec, number: int, values: Mapping[str, Any], seed_index: int
 ) -> TrialConfig:
-    """Return the configuration of a trial; a retried one trains from its `origin`'s seed."""
+    """Return the configuration of a trial.
+
+    Its seed is derived from `seed_index`, which a retry shares with the first attempt.
+    """
     method, training, distillation = spec.resolve(values)
-    seed = derive_seed(spec.seed, origin)
+    seed = derive_seed(spec.seed, seed_index)
     return TrialConfig(number, seed, training, method, distillation=distillation)
 
 

@@ -17,10 +17,10 @@ from safetensors.torch import load
 from study.bases.load import BaseModel
 from study.data.corpora import corpus_of
 from study.engines.base import Engine
+from study.engines.build import working_base
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.packed_engine import PackedEngine
 from study.engines.sequential import SequentialEngine
-from study.engines.workspace import working_base
 from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter
 from study.tasks import make_task

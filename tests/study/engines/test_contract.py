@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from study.engines.base import Engine
+from study.engines.build import make_engine
 from study.engines.engine_choice import EngineChoice
-from study.engines.pool.build import pool_of, reached
-from study.engines.workspace import make_engine
+from study.engines.start import connected_workers, pool_of
 from study.spec.sections import StudySpec
 from study.trials import Progress, TrialConfig, TrialResult, baseline_configs, search_config
 from tests.engine_runs import assert_same_result, train_all
@@ -40,7 +40,7 @@ def _pool(wanted: EngineChoice) -> Made:
     def made(spec: StudySpec, base: Path) -> Iterator[Engine]:
         if wanted.ray:
             pytest.importorskip("ray")
-        with reached(wanted, print) as choice:
+        with connected_workers(wanted, print) as choice:
             pool = pool_of(make_engine, choice)
             assert pool is not None
             with closing(pool):

@@ -15,8 +15,8 @@ import torch
 from study.bases.load import BaseModel, load_base
 from study.data.readers import load_corpus
 from study.engines.base import Engine
+from study.engines.build import make_engine
 from study.engines.engine_choice import EngineChoice
-from study.engines.workspace import make_engine
 from study.kinds.methods import METHODS, MethodName
 from study.peft_methods.attach import attach
 from study.spec.hyperparameters import MethodSpec

@@ -9,9 +9,9 @@ from typing import Any, get_args
 import pytest
 import torch
 
+from study.engines.build import make_engine
 from study.engines.engine_choice import EngineChoice
 from study.engines.lion import Lion
-from study.engines.workspace import make_engine
 from study.kinds.optimizers import OPTIMIZERS, OptimizerName
 from study.spec.sections import StudySpec
 from study.trials import search_config

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-import study.runner
+import study.engines.start
 from study.engines.engine_choice import EngineChoice
 from study.runner import run_study
 from study.spec.sections import StudySpec
@@ -91,7 +91,7 @@ def run_mortal(
     def run(when: str) -> list[optuna.trial.FrozenTrial]:
         monkeypatch.setenv(WHEN, when)
         monkeypatch.setenv(MARKER, str(tmp_path / "died"))
-        monkeypatch.setattr(study.runner, "make_engine", make_mortal_engine)
+        monkeypatch.setattr(study.engines.start, "make_engine", make_mortal_engine)
         changes = {"search.trials": 10, "evaluation.objective": "trainable_parameters"}
         choice = EngineChoice(slots=6, workers=2)
         run_study(make_spec(changes), tmp_path / "run", view, choice=choice)

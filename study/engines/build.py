@@ -12,8 +12,8 @@ from study.engines.base import Engine
 from study.engines.engine_choice import EngineChoice
 from study.engines.mixed import MixedEngine
 from study.engines.packed.packed_engine import PackedEngine
+from study.engines.packed.slot_count import in_even_rounds, measured_slots, most_slots
 from study.engines.sequential import SequentialEngine
-from study.engines.slots import in_even_rounds, measured_slots, most_slots
 from study.kinds.methods import check_methods, why_not_packed
 from study.peft_methods.quantized import check_quantization
 from study.spec.hyperparameters import MethodSpec
@@ -40,7 +40,7 @@ def make_engine(
     most = most_slots(spec, choice.workers) if choice.slots is None else choice.slots
     packed = PackedEngine(spec, base, task, methods, most)
     if choice.slots is None:
-        slots = measured_slots(packed, spec, choice.workers_a_machine)
+        slots = measured_slots(packed, spec, choice.workers_per_machine)
         packed.slots = in_even_rounds(slots, spec, choice.workers)
     return MixedEngine(packed, sequential, lambda config: _why_alone(config, base))
 
@@ -49,7 +49,7 @@ def _packable_methods(spec: StudySpec, base: BaseModel) -> list[MethodSpec]:
     """Return methods as wide as any that trials may have and that can be packed, if any can."""
     names = ("rank", "target_modules", "init_lora_weights")
     configs = [
-        search_config(spec, 0, {"method": method, name: value}, origin=0)
+        search_config(spec, 0, {"method": method, name: value}, seed_index=0)
         for method in spec.methods
         for name in names
         for value in spec.values_of(name)

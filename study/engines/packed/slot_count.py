@@ -66,7 +66,7 @@ def _largest(spec: StudySpec) -> TrialConfig:
     values = {name: max(spec.values_of(name)) for name in ("rank", "batch_size", "dropout")}
     values["target_modules"] = spec.values_of("target_modules")[-1]
     values["method"] = next(name for name in spec.methods if METHODS[name].packs)
-    return search_config(spec, 0, values, origin=0)
+    return search_config(spec, 0, values, seed_index=0)
 
 
 def _seconds_a_step(engine: PackedEngine, config: TrialConfig, k: int) -> float:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from study.engines import slots as module
+from study.engines.packed import slot_count as module
 from study.engines.packed.packed_engine import PackedEngine
-from study.engines.slots import in_even_rounds, measured_slots, most_slots
+from study.engines.packed.slot_count import in_even_rounds, measured_slots, most_slots
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch
 from study.trials import search_config
