@@ -36,7 +36,7 @@ class Death:
 
 
 class Channel(Protocol):
-    """The connection to one worker.  Replies come in the order of the commands; `start` has none."""
+    """The connection to one worker.  Every command but `start` gets a reply, in order."""
 
     def send(self, command: str, arguments: tuple[Any, ...]) -> None:
         """Send a command.  If the worker is dead, `receive` will notice."""

@@ -87,7 +87,7 @@ def _our_signals() -> Iterator[None]:
 
 
 def _checked(address: str) -> str:
-    """Return the address after checking that a cluster answers: Ray itself would try for minutes."""
+    """Return the address if a cluster answers: Ray itself would try for minutes."""
     if address == "local":
         return address
     resolved = _running_here() if address == "auto" else address

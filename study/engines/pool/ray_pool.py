@@ -1,7 +1,7 @@
 """A pool's workers as Ray actors, anywhere on a cluster.
 
-Ray serialises with cloudpickle what its processes exchange: commands and replies of this run, nothing
-from a disk.
+Ray serialises with cloudpickle what its processes exchange: commands and replies of this run,
+nothing from a disk.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from study.engines.pool import ray_cluster
 from study.engines.pool.ray_cluster import Room, connected
 from study.errors import InputError
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 WANTED = EngineChoice(workers=AS_THE_CLUSTER_HAS_ROOM, ray="auto")
 
 
