@@ -1,4 +1,4 @@
-"""All that K slots train, as one matrix of weights and one of gradients, a row a slot.
+"""All that K slots train, as one matrix of weights and one of gradients, one row per slot.
 
 A row holds the matrices A of its adapter, then what is trained in full, then the matrices B.  So an
 optimizer sees two flat tensors, and a layer sees (K, R, D_in) and (K, D_out, R); nothing is copied

@@ -107,7 +107,7 @@ def run_packing(engine: PackedEngine, plans: Sequence[Plan]) -> dict[int, TrialR
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-@given(packings, st.integers(1, 3), st.sampled_from([4, 16, packed_engine.ROWS_A_PASS]))
+@given(packings, st.integers(1, 3), st.sampled_from([4, 16, packed_engine.ROWS_PER_PASS]))
 def test_every_packing_gives_every_trial_its_own_result(
     bench: Bench,
     drawn: list[tuple[dict[str, Any], int, int | None]],
@@ -121,7 +121,7 @@ def test_every_packing_gives_every_trial_its_own_result(
     ]
     engine = bench.packed([plan.config for plan in plans], slots)
     with closing(engine), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packed_engine, "ROWS_A_PASS", rows_a_pass)
+        patch.setattr(packed_engine, "ROWS_PER_PASS", rows_a_pass)
         results = run_packing(engine, plans)
     for plan in plans:
         config = plan.config

@@ -106,7 +106,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, make_spec: MakeSpec) -> Callable[.
             def peak_bytes(self) -> float:
                 return 100 * sum(trained[self.before :])
 
-        monkeypatch.setattr(module, "_seconds_a_step", seconds_a_step)
+        monkeypatch.setattr(module, "_seconds_per_step", seconds_a_step)
         monkeypatch.setattr(module, "PeakMemory", Memory)
         memory = SimpleNamespace(available=free_bytes / module.SHARE_OF_MEMORY)
         monkeypatch.setattr(module.psutil, "virtual_memory", lambda: memory)
