@@ -47,8 +47,8 @@ class Examiner:
     def splits(self, configs: Sequence[TrialConfig]) -> list[dict[str, SplitResult]]:
         """Evaluate every split that has examples; the test split only in a confirmation."""
         confirms = all(config.role == "confirm" for config in configs)
-        splits = (*SEARCHED, "test") if confirms else SEARCHED
-        splits = tuple(split for split in splits if self.task.examples(split))
+        named = (*SEARCHED, "test") if confirms else SEARCHED
+        splits = [split for split in named if self.task.examples(split)]
         by_split = [self.evaluate(configs, self.task.examples(split)) for split in splits]
         by_model = zip(*by_split, strict=True)
         return [dict(zip(splits, results, strict=True)) for results in by_model]

@@ -20,30 +20,13 @@ from study.engines.packed.packed_engine import PackedEngine
 from study.engines.packed.rows import Rows
 from study.tasks.base import Batch, stacked
 from study.trials import Finished, Progress, SplitResult, TrialConfig, TrialResult, search_config
+from tests.engine_cases import CASES
 from tests.engine_runs import Bench, assert_same_result, move_away
 
-WIDE = [
-    {"rank": 4, "alpha": 128, "learning_rate": 1e-3, "dropout": 0.3, "target_modules": "qv"},
-    {"rank": 32, "alpha": 8, "learning_rate": 1e-1, "dropout": 0.1, "batch_size": 7},
-    {"rank": 16, "alpha": 64, "learning_rate": 1e-2, "dropout": 0.0, "batch_size": 2},
-    {"rank": 7, "alpha": 9.5, "learning_rate": 1e-3, "dropout": 0.25, "batch_size": 9},
-]
-WIDE[1]["target_modules"] = "attention+ffn"
 
-
-def configs_of(bench: Bench, points: Sequence[dict[str, Any]] = WIDE) -> list[TrialConfig]:
-    """Return a trial a point."""
-    return [search_config(bench.spec, n, point, n) for n, point in enumerate(points)]
-
-
-def test_dropout_is_the_same_alone_packed_alone_and_packed_with_others(bench: Bench) -> None:
-    """Masks come from a trial's own seed, step and rows: all three give the same weights."""
-    configs = configs_of(bench)
-    together = bench.together(configs)
-    for config in configs:
-        alone = bench.alone(config)
-        assert_same_result(bench.together([config])[config.number], alone)
-        assert_same_result(together[config.number], alone)
+def configs_of(bench: Bench) -> list[TrialConfig]:
+    """Return trials of different ranks, targets and batch sizes."""
+    return CASES["lora"].configs(bench.spec)
 
 
 # ---------------------------------------------------------------- random packings
