@@ -16,6 +16,7 @@ from reports.shell import file_name
 from study.errors import InputError, visible
 from study.spec.sections import StudySpec, direction_of, spec_from_toml
 from study.spec.trust import code_named, in_words, without_code
+from study.store.folders import check_own, write_whole
 
 OF_THE_SEARCH = ("space", "parameters", "enqueue", "trials")
 
@@ -112,9 +113,13 @@ def _comment(text: str) -> str:
 def write_new(path: Path, text: str) -> None:
     """Write a file that is not there yet, or holds the same.
 
-    Raises InputError where it holds something else: somebody may have edited it.
+    Raises InputError where it holds something else, which somebody may have edited, is a link, or
+    cannot be written.
     """
+    check_own(path, "file")
     if path.exists() and path.read_text(encoding="utf-8", errors="replace") != text:
         raise InputError(f"{path}: exists and says something else; choose another --out")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise InputError(f"{path}: cannot write: {error.strerror or error}") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from study.errors import InputError
+from study.store.folders import check_run_folder
 
 
 @contextmanager
@@ -16,8 +17,9 @@ def run_folder(out: Path, *, exclusive: bool) -> Iterator[None]:
     """Create the run folder; with `exclusive`, no other run may work in it meanwhile.
 
     Raises:
-        InputError: the folder is in use, or cannot be created or written.
+        InputError: the folder is in use, holds links, or cannot be created or written.
     """
+    check_run_folder(out)
     lock = FileLock(out / ".lock")
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ ORDER = ("search_spaces", "study", "analysis", "reports", "optuna_study")
 HEAVY = ("torch", "transformers", "peft", "datasets", "tokenizers")
 OF_STUDY_FOR_ANALYSIS = (
     "study.errors",
+    "study.store.folders",
     "study.freed_memory",
     "study.spec.hyperparameters",
     "study.metrics",
@@ -109,7 +110,7 @@ def loaded_by(code: str) -> set[str]:
 
 def test_analysis_and_reports_load_no_torch() -> None:
     """What `show`, `importance` and `report` import stays light."""
-    store = ("adapters", "provenance", "records", "storage")
+    store = ("saved_adapters", "provenance", "records", "storage")
     allowed = [*OF_STUDY_FOR_ANALYSIS, *(f"study.store.{name}" for name in store)]
     found = loaded_by(f"import analysis, reports, {', '.join(allowed)}")
     assert not found & {*HEAVY, "matplotlib", "pandas", "sklearn"}

@@ -24,6 +24,7 @@ from analysis.parallel import each
 from analysis.plots import palette
 from reports.page.model import Figure
 from study.errors import InputError
+from study.store.folders import check_own
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -86,6 +87,8 @@ def save(figure: Figure, path: Path) -> Path:
     Raises InputError where the file cannot be written.
     """
     import matplotlib as mpl
+
+    check_own(path, "file")
 
     style = {**palette.STYLE, "pdf.fonttype": 42, "savefig.facecolor": palette.PAPER}
     with mpl.rc_context({**style, "svg.hashsalt": figure.identifier}), _lacking_glyphs():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Container
 from pathlib import Path
 
 from reports.page.figures import FORMATS, save
 from reports.page.model import Page, Table
 from study.errors import InputError
+from study.store.folders import check_own
 
 
 def save_tables(page: Page, folder: Path) -> list[Path]:
@@ -20,12 +22,13 @@ def save_tables(page: Page, folder: Path) -> list[Path]:
     for section, table in page.tables():
         name = f"{section}-{table.name}"
         repeated = sum(path.stem.partition("~")[0] == name for path in made)
-        made.append(folder / f"{name}{f'~{repeated + 1}' if repeated else ''}.csv")
+        made.append(folder / f"{plain(name)}{f'~{repeated + 1}' if repeated else ''}.csv")
         _write(table, made[-1])
     return made
 
 
 def _write(table: Table, path: Path) -> None:
+    check_own(path, "file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8", newline="") as file:
@@ -46,7 +49,12 @@ def save_figures(
     """
     check_format(suffix)
     figures = [figure for figure in page.figures() if figure.identifier not in without]
-    return [save(figure, folder / f"{figure.identifier}.{suffix}") for figure in figures]
+    return [save(f, folder / f"{plain(f.identifier)}.{suffix}") for f in figures]
+
+
+def plain(name: str) -> str:
+    """Return a name as one of a file: it may hold that of a metric, which a database says."""
+    return re.sub(r"[^A-Za-z0-9_~-]+", "-", name)[:100]
 
 
 def check_format(suffix: str) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from analysis.plots.palette import printable
 from reports.page.figures import drawn
 from reports.page.model import Page
 from study.errors import InputError
+from study.store.folders import write_whole
 
 CODE = re.compile("`([^`\n]+)`")
 
@@ -32,22 +31,10 @@ def render(page: Page, failed: dict[str, str] | None = None) -> str:
 def write(document: str, out: Path) -> Path:
     """Write the document in one step, so that a reader never meets half a page."""
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(document)
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(out)
+        write_whole(out, document)
     except OSError as error:
         raise InputError(f"{out}: cannot write the report: {error.strerror or error}") from error
     return out
-
-
-def _umask() -> int:
-    """Return what the user wants nobody else to do with new files; asking means setting it."""
-    before = os.umask(0o077)
-    os.umask(before)
-    return before
 
 
 @cache

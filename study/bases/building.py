@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from filelock import FileLock
 
-from study.store.folders import appearing_whole
+from study.store.folders import appearing_whole, check_own
 
 Progress = Callable[[int, int, float], None]
 """Called with step, total steps and loss."""
@@ -251,6 +251,8 @@ def cached(
     cache.mkdir(parents=True, exist_ok=True)
     depends_on = [*parts, json.dumps(versions(), sort_keys=True)]
     folder = cache / f"{name}-{_digest(chr(10).join(depends_on).encode())[:16]}"
+    check_own(folder, "folder")
+    check_own(Path(f"{folder}.lock"), "file")
     with FileLock(f"{folder}.lock"):
         if not is_intact(folder):
             shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ def build_from_corpus(
     Raises:
         InputError: the corpus cannot be read, the folder exists, or the base cannot be built.
     """
-    if out.exists():
+    if os.path.lexists(out):
         raise InputError(f"{out}: exists already; a base is written to a new folder")
     try:
         columns = DataSpec(source_column=source_column, target_column=target_column)

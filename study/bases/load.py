@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from study.bases.hub import check_reachable
 from study.bases.remote_code import own_class, refuse_named_code, why_not_loaded
+from study.bases.safe_weights import check_model
 from study.errors import InputError
 from study.seeds import derive_seed
 from study.spec.sections import PAIR_LANGUAGES, BaseModelSpec, StudySpec, TaskName
 
-PICKLE_SUFFIXES = {".bin", ".pt", ".pth", ".pkl", ".ckpt"}
 TrainProgress = Callable[[int, int, float], None]
 """Called with step, total steps and loss while the embedded base is trained."""
 
@@ -132,7 +132,10 @@ def load_base(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            check_model(location, f"{key}: {location}", spec.revision)
             model, missing, tokenizer = _from_pretrained(location, spec, task, labels)
+    except InputError:
+        raise
     except Exception as error:  # transformers raises many kinds, all meaning: cannot be loaded
         reason = why_not_loaded(error, spec)
         raise InputError(f"{key}: cannot load {location!r}: {reason}") from error
@@ -255,11 +258,5 @@ def _is_folder(location: str, key: str) -> bool:
         return False
     if not (folder / "config.json").is_file():
         raise InputError(f"{key}: {location}: no config.json; not a Hugging Face checkpoint")
-    if not any(folder.glob("*.safetensors")):
-        pickles = [f.name for f in folder.iterdir() if f.suffix in PICKLE_SUFFIXES]
-        found = f", got {', '.join(sorted(pickles))}" if pickles else ""
-        raise InputError(
-            f"{key}: {location}: no *.safetensors file{found}; pickled weights are not "
-            "loaded, convert them with save_pretrained(safe_serialization=True)"
-        )
+    check_model(location, f"{key}: {location}")
     return True

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from study.bases.safe_weights import reason_in_words
 from study.errors import InputError
 from study.spec.sections import BaseModelSpec
 
@@ -14,18 +15,13 @@ MAPPED = ("AutoModelForMaskedLM", "AutoModel", "AutoModelForCausalLM")
 
 
 def refuse_named_code(location: str, spec: BaseModelSpec) -> None:
-    """Raise InputError where a base's folder names code or another model beside its own weights.
+    """Raise InputError where a base names code beside its own weights.
 
-    transformers attaches the adapter of an `adapter_config.json` and loads the base that it names,
-    and fetches an attention kernel from the hub where `config.json` names one.
+    transformers fetches an attention kernel from the hub where `config.json` names one.
     """
     from transformers import PreTrainedConfig
-    from transformers.utils.peft_utils import find_adapter_config_file
 
-    revision = spec.revision or "main"
-    if find_adapter_config_file(location, revision=revision) is not None:
-        raise InputError("it holds an adapter_config.json; name the plain model it belongs to")
-    config, _ = PreTrainedConfig.get_config_dict(location, revision=revision)
+    config, _ = PreTrainedConfig.get_config_dict(location, revision=spec.revision or "main")
     kernel = next(_kernels(config), None)
     if kernel is not None and not spec.trust_remote_code:
         raise InputError(
@@ -79,4 +75,4 @@ def why_not_loaded(error: Exception, spec: BaseModelSpec) -> str:
             "it brings code of its own, which is not run unless you have read it and set "
             "base.trust_remote_code = true"
         )
-    return message[:300]
+    return reason_in_words(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -14,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from study.bases.load import PICKLE_SUFFIXES, BaseModel, load_base, locate_base
+from study.bases.load import BaseModel, load_base, locate_base
+from study.bases.safe_weights import check_adapter, check_model
 from study.data.corpora import corpus_of
 from study.engines.process_settings import be_one_quiet_thread
 from study.errors import InputError
 from study.spec.sections import StudySpec
-from study.spec.trust import check_adapter_config
-from study.store.folders import appearing_whole
+from study.store.folders import appearing_whole, check_own
 from study.store.saved_adapters import adapter_folder, peft_type, trial_name
 from study.tasks import make_task
 from study.trials import baseline_configs
@@ -63,6 +64,8 @@ def export_trial(
     if merge:
         _check_mergeable(source)
     out = out or run / "export" / (source.name + ("-merged" if merge else ""))
+    if run / "export" in out.parents:
+        check_own(run / "export", "folder")
     be_one_quiet_thread()
     with _whole(out) as unfinished:
         base = _base(spec)
@@ -108,14 +111,16 @@ def _saved_files(folder: Path) -> list[Path]:
 
 def check_is_ours(run: Path, folder: Path) -> None:
     """Refuse links, which may lead anywhere, and weights that would have to be unpickled."""
-    if any(p.is_symlink() for p in (run / "adapters", folder, *folder.rglob("*"))):
+    found = (run / "adapters", folder, *folder.rglob("*"))
+    if any(path.is_symlink() for path in found):
         raise InputError(f"{folder}: holds a link; an adapter's files lie in the run folder")
-    if not any(folder.glob("*.safetensors")):
-        pickles = sorted(p.name for p in folder.iterdir() if p.suffix in PICKLE_SUFFIXES)
-        found = f", got {', '.join(pickles)}" if pickles else ""
-        raise InputError(f"{folder}: no *.safetensors file{found}; pickled weights are not loaded")
-    if (config := folder / "adapter_config.json").is_file():
-        check_adapter_config(config)
+    if not all(path.is_dir() or path.is_file() for path in found):
+        raise InputError(f"{folder}: holds a pipe, socket or device; allowed: files and folders")
+    if (folder / "adapter_config.json").is_file():
+        check_adapter(folder)
+        peft_type(folder)
+    else:
+        check_model(str(folder), str(folder))
 
 
 def _check_mergeable(source: Path) -> None:
@@ -170,7 +175,7 @@ def _logits(spec: StudySpec, base: BaseModel) -> Tensor:
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
     """Yield an unfinished folder, which becomes `folder` once all went well."""
-    if folder.exists():
+    if os.path.lexists(folder):
         raise InputError(f"--out: {folder} exists already; name a folder that does not")
     try:
         with appearing_whole(folder) as unfinished:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -18,13 +19,16 @@ from typing import Any
 
 import numpy as np
 
+from study.bases.safe_weights import check_model, check_module
 from study.errors import InputError
 from study.metrics.base import Array, TextOptions, of_examples
 
 THRESHOLD = 0.5
 KEY = "evaluation.encoder"
-MODULES = ("Transformer", "Pooling", "Normalize", "Dense")
-"""Others, such as Router and WordEmbeddings, import what their own configuration names."""
+MODULES = ("Transformer", "Pooling", "Dense", "Normalize", "LayerNorm", "Dropout")
+"""Of sentence-transformers: others read further files, or hold modules listed elsewhere."""
+OPTIONS = {"attn_implementation", "dtype", "torch_dtype", "add_pooling_layer"}
+PLAIN_FOLDER = re.compile(r"([A-Za-z0-9][\w.-]*)?", re.ASCII)
 FILES = ("*.json", "*.txt", "*.safetensors", "*.model")  # neither pickles nor code
 
 
@@ -115,22 +119,50 @@ def encoder_folder(name: str) -> Path:
     listed = folder / "modules.json"
     if not listed.is_file():
         raise InputError(f"{KEY}: {name}: no modules.json; not a sentence-transformers model")
-    for module in json.loads(listed.read_text(encoding="utf-8")):
-        kind = str(module.get("type", ""))
-        if not kind.startswith("sentence_transformers.") or kind.split(".")[-1] not in MODULES:
-            raise InputError(f"{KEY}: {name}: runs code of its own, {module.get('type')!r}")
-        _check_pickles(name, folder / str(module.get("path", "")))
+    modules = _read(f"{KEY}: {name}", listed)
+    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+        raise InputError(f"{KEY}: {name}: modules.json must be a list of objects")
+    for module in modules:
+        _check_module(name, folder, module)
     return folder
 
 
-def _check_pickles(name: str, folder: Path) -> None:
-    """Refuse a module whose weights are pickled only."""
-    pickled = sorted(file.name for file in folder.glob("*.bin"))
-    if pickled and not any(folder.glob("*.safetensors")):
-        raise InputError(
-            f"{KEY}: {name}: no *.safetensors file beside {', '.join(pickled)}; pickled weights "
-            "are not loaded, save the model anew with sentence-transformers"
-        )
+def _check_module(name: str, folder: Path, module: Mapping[str, Any]) -> None:
+    """Refuse a module that runs code, lies elsewhere, or whose weights are pickled."""
+    where, kind, path = f"{KEY}: {name}", str(module.get("type", "")), str(module.get("path", ""))
+    if not kind.startswith("sentence_transformers."):
+        raise InputError(f"{where}: runs code of its own, {kind!r}")
+    if kind.rpartition(".")[2] not in MODULES:
+        raise InputError(f"{where}: modules.json: got {kind!r}; allowed: {', '.join(MODULES)}")
+    if not PLAIN_FOLDER.fullmatch(path):
+        raise InputError(f"{where}: modules.json: a path must be a folder's name, got {path!r}")
+    place = folder / path
+    if kind.endswith(".Transformer"):
+        _check_options(where, place)
+        check_model(str(place), where)
+    elif place.is_dir():
+        check_module(place, where)
+
+
+def _check_options(where: str, folder: Path) -> None:
+    """Refuse options that would choose other weights; the library passes them to transformers."""
+    for file in sorted(folder.glob("sentence_*_config.json")):
+        found = _read(where, file)
+        for key in ("model_args", "model_kwargs", "config_args", "config_kwargs"):
+            options = found.get(key) if isinstance(found, dict) else None
+            foreign = sorted(set(options) - OPTIONS) if isinstance(options, dict) else []
+            if foreign:
+                raise InputError(
+                    f"{where}: {file.name}: {key}: got {foreign[0]!r}; "
+                    f"allowed: {', '.join(sorted(OPTIONS))}"
+                )
+
+
+def _read(where: str, path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{where}: {path.name}: cannot be read: {error}") from None
 
 
 def _from_hub(name: str) -> Path:

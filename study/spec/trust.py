@@ -105,8 +105,8 @@ what this program writes, and nothing else.
 """
 
 
-def check_adapter_config(path: Path) -> None:
-    """Refuse an adapter's configuration that names code, files or patterns; raises InputError."""
+def checked_adapter_config(path: Path) -> dict[str, Any]:
+    """Return an adapter's configuration; InputError where it names code, files or patterns."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -120,6 +120,7 @@ def check_adapter_config(path: Path) -> None:
                 f"{path}: {key}: not what optuna-study writes for an adapter, "
                 f"got {json.dumps(value)[:60]}; PEFT is not given what may name code or files"
             )
+    return config
 
 
 def _is_empty(value: Any) -> bool:

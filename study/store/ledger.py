@@ -28,6 +28,7 @@ from study.spec.sections import StudySpec, spec_from_toml
 from study.store import records, recovery, trial_rows
 from study.store.claims import Claim, Claims
 from study.store.comparable import check_comparable, check_same_data, check_same_task
+from study.store.folders import write_whole
 from study.store.kept_adapters import KeptAdapters
 from study.store.parents import GRACE_SECONDS, Parent
 from study.store.saved_adapters import save_adapter
@@ -135,7 +136,7 @@ class Ledger:
         if not records.add_study(self._engine, self._id, text, provenance):
             self.check_resumable(provenance)  # another run may have begun it
             records.write_study(self._engine, self._id, text, provenance)
-        (self._out / "spec.toml").write_text(text, encoding="utf-8")
+        self._write_spec(text)
         self._describe()
         self._parent.begin()
         self._claims.open_baselines([config.number for config in self.missing_baselines()])
@@ -144,6 +145,13 @@ class Ledger:
             waiting = self.study._storage.get_trial(trial_id)
             point = waiting.system_attrs.get("fixed_params", {})
             self._claims.enqueue_waiting(trial_id, point)
+
+    def _write_spec(self, text: str) -> None:
+        path = self._out / "spec.toml"
+        try:
+            write_whole(path, text)
+        except OSError as error:
+            raise InputError(f"{path}: cannot write: {error.strerror or error}") from error
 
     def end(self) -> None:
         """Leave the study to the other runs."""
@@ -160,7 +168,7 @@ class Ledger:
         self.study.set_user_attr("objectives", objectives)
 
     def _recover(self) -> None:
-        recovery.recover(self.study, self._claims, self._engine)
+        recovery.recover(self.study, self._claims, self._engine, self._out)
         self._recovered_at = time.monotonic()
 
     # ------------------------------------------------------------ what is to be trained
@@ -320,7 +328,7 @@ class Ledger:
         """Say whether a trial is still this run's; one that is not is no longer left RUNNING."""
         if self._claims.is_mine(claim):
             return True
-        recovery.recover(self.study, self._claims, self._engine)
+        recovery.recover(self.study, self._claims, self._engine, self._out)
         return False
 
     def _set_details(

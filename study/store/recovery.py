@@ -8,6 +8,7 @@ next run that looks, should it die in between.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -58,9 +59,9 @@ def interrupt(
         claims.release(claim, trial.params, trial.number)
 
 
-def recover(study: optuna.Study, claims: Claims, engine: Engine) -> None:
+def recover(study: optuna.Study, claims: Claims, engine: Engine, folder: Path) -> None:
     """Settle what runs left that are dead, and trials that nobody holds."""
-    parents.forget_the_dead(engine)
+    parents.forget_the_dead(engine, folder)
     for claim in claims.held_by_the_dead():
         _settle(study, claims, claim)
     running = trial_rows.running(engine, study._study_id)

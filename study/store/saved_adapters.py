@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from study.errors import InputError
+from study.spec.trust import PEFT_TYPES, checked_adapter_config
+from study.store.folders import TRIAL_FOLDER, check_own
 from study.trials import AdapterFiles
-
-TRIAL_FOLDER = r"\.?trial-(?P<number>\d{5,})(\.unfinished)?"
 
 
 def adapter_folder(run: Path, name: str) -> Path:
@@ -27,6 +25,7 @@ def trial_name(number: int) -> str:
 
 def save_adapter(run: Path, name: str, files: AdapterFiles) -> Path:
     """Write an adapter, whole or not at all."""
+    check_own(run / "adapters", "folder")
     folder = adapter_folder(run, name)
     unfinished = folder.with_name(f".{name}.unfinished")
     try:
@@ -42,22 +41,23 @@ def save_adapter(run: Path, name: str, files: AdapterFiles) -> Path:
 
 
 def peft_type(folder: Path) -> str:
-    """Return which kind of adapter lies in a folder; InputError where its configuration is none."""
+    """Return which kind of adapter lies in a folder; InputError for an invalid configuration."""
     path = folder / "adapter_config.json"
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["peft_type"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InputError(f"{path}: no configuration of an adapter: {error}") from None
+    kind = checked_adapter_config(path).get("peft_type")
+    if not kind:
+        raise InputError(f"{path}: peft_type: missing; allowed: {', '.join(PEFT_TYPES)}")
+    return str(kind)
 
 
 def saved_trials(run: Path) -> set[int]:
     """Return the numbers of the trials whose adapters lie here, whole or unfinished."""
-    found = (re.fullmatch(TRIAL_FOLDER, path.name) for path in (run / "adapters").glob("*"))
+    found = (TRIAL_FOLDER.fullmatch(path.name) for path in (run / "adapters").glob("*"))
     return {int(match["number"]) for match in found if match}
 
 
 def remove_adapters(run: Path, numbers: Iterable[int]) -> None:
     """Delete the adapters of trials that are no longer among the best."""
+    check_own(run / "adapters", "folder")
     for folder in map(trial_name, numbers):
         for name in (folder, f".{folder}.unfinished"):
             shutil.rmtree(adapter_folder(run, name), ignore_errors=True)

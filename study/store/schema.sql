@@ -67,7 +67,7 @@ CREATE TABLE IF NOT EXISTS run_outputs (
 CREATE TABLE IF NOT EXISTS run_parents (
     parent_id TEXT PRIMARY KEY,       -- a random UUID
     host TEXT NOT NULL,
-    lock_file TEXT NOT NULL,          -- held while it lives: on its own host death shows at once
+    lock_file TEXT NOT NULL,          -- a name to show; nothing is opened by what stands here
     seen_at DOUBLE PRECISION NOT NULL -- seconds since 1970, by the clock of the database
 );
 

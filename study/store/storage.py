@@ -27,6 +27,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from study.errors import InputError
+from study.store.folders import check_sidecars
 from study.store.foreign import silent_about_choices
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ def _verbatim(url: str) -> str:
 
 def _prepare_sqlite(path: Path) -> None:
     """Create the file in WAL mode, or make sure that an existing one is ours to write."""
+    check_sidecars(path.resolve())
     try:
         if path.exists() and path.stat().st_size > 0 and not _is_being_created(path):
             _check_is_optuna_sqlite(path)
@@ -297,7 +299,7 @@ def _open_sqlite(path: Path) -> BaseStorage:
 
 def _connect_read_only(path: Path) -> sqlite3.Connection:
     """Connect with `immutable` where nobody writes, so that not even a log appears."""
-    log = _log_of(path)
+    log = _log_of(path.resolve())
     immutable = "" if log.exists() and log.stat().st_size else "&immutable=1"
     uri = f"file:{quote(str(path.resolve()))}?mode=ro{immutable}"
     return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS, check_same_thread=False)
@@ -339,8 +341,8 @@ def _open_upgraded_copy(path: Path) -> BaseStorage:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     copy = Path(folder) / "copy.db"
     shutil.copyfile(path, copy)
-    if _log_of(path).is_file():
-        shutil.copyfile(_log_of(path), _log_of(copy))
+    if _log_of(path.resolve()).is_file():
+        shutil.copyfile(_log_of(path.resolve()), _log_of(copy))
     try:
         storage = RDBStorage(sqlite_url(copy), skip_compatibility_check=True)
         storage.upgrade()

@@ -83,6 +83,9 @@ def kill_often(
             now = told(url)
             assert known.items() <= now.items()
             known = now
+    for out, process in runs.items():
+        if not process.is_alive():  # nobody needs to wait for what the killed one held
+            runs[out] = begin(cheap_spec(trials), out, url)
     for process in runs.values():
         process.join()
     return trials

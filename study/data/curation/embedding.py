@@ -113,6 +113,7 @@ def _loaded(location: str) -> tuple[Any, Any]:
 
     from study.bases.load import located
     from study.bases.remote_code import refuse_named_code
+    from study.bases.safe_weights import check_model, reason_in_words
     from study.engines.process_settings import be_one_quiet_thread
     from study.spec.sections import BaseModelSpec
 
@@ -120,6 +121,7 @@ def _loaded(location: str) -> tuple[Any, Any]:
     be_one_quiet_thread()
     try:
         refuse_named_code(location, BaseModelSpec())
+        check_model(location, f"--encoder: {location}")
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         model, found = AutoModel.from_pretrained(
             location,
@@ -128,8 +130,10 @@ def _loaded(location: str) -> tuple[Any, Any]:
             dtype=torch.float32,
             output_loading_info=True,
         )
+    except InputError:
+        raise
     except Exception as error:  # transformers raises many kinds, all meaning: cannot be loaded
-        message = " ".join(str(error).split())[:300]
+        message = reason_in_words(error)
         raise InputError(f"--encoder: cannot load {location!r}: {message}") from error
     lost = sorted(name for name in found["missing_keys"] if "pooler" not in name)
     if lost or model.config.is_encoder_decoder:

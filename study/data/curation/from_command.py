@@ -13,6 +13,7 @@ from typing import Any
 
 import tomli_w
 
+from study.bases.safe_weights import holds_weights
 from study.data.curation.embedding import Encoder, tfidf
 from study.data.curation.folder import (
     check_free,
@@ -163,4 +164,4 @@ def _model_of(tokenizer: str | None) -> str:
     if tokenizer is None or not Path(tokenizer).is_dir():
         return tokenizer or "embedded"
     folder = Path(tokenizer).resolve()
-    return str(folder) if any(folder.glob("*.safetensors")) else "embedded"
+    return str(folder) if holds_weights(folder) else "embedded"

@@ -18,6 +18,7 @@ from study.engines.base import Engine
 from study.engines.engine_choice import EngineChoice
 from study.errors import InputError
 from study.spec.sections import StudySpec
+from study.store.folders import check_own
 from study.store.provenance import package_versions
 from study.tasks.base import Task
 
@@ -121,6 +122,8 @@ def _some(names: Iterable[str]) -> str:
 def _keep(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write a model into this machine's cache, unless it is there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    check_own(folder, "folder")
+    check_own(Path(f"{folder}.lock"), "file")
     with FileLock(f"{folder}.lock"):
         if is_intact(folder):
             return

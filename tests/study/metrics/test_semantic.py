@@ -114,7 +114,10 @@ def test_what_is_no_encoder_is_a_line(encoder: Path, tmp_path: Path) -> None:
     pickled = shutil.copytree(encoder, tmp_path / "pickled")
     (weights,) = pickled.rglob("*.safetensors")
     weights.rename(weights.parent / "pytorch_model.bin")
-    assert "no *.safetensors file beside pytorch_model.bin" in _refused(str(pickled))
+    assert (
+        "no *.safetensors file, got pytorch_model.bin; pickled weights are not loaded"
+        in _refused(str(pickled))
+    )
     foreign = shutil.copytree(encoder, tmp_path / "foreign")
     (foreign / "modules.json").write_text(json.dumps([{"type": "os.Own", "path": ""}]))
     assert "runs code of its own, 'os.Own'" in _refused(str(foreign))

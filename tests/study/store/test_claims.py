@@ -141,26 +141,31 @@ def test_the_living_keep_what_they_hold(engine: Engine, claims: Claims, tmp_path
     parent = Parent(engine, tmp_path)
     parent.begin()
     claims.take(parent.id, 1)
-    forget_the_dead(engine)
+    forget_the_dead(engine, tmp_path)
     assert claims.held_by_the_dead() == []
     parent.end()
     assert [c.number for c in claims.held_by_the_dead()] == [0]
     assert list(tmp_path.glob(".lock*")) == []
 
 
-def add_parent(engine: Engine, host: str, lock_file: Path, age: float) -> None:
+ID = "0123456789abcdef" * 2
+
+
+def add_parent(
+    engine: Engine, host: str, age: float, lock_file: str = "", parent: str = ID
+) -> None:
     """A run as another process left its row."""
     now = parents.CLOCKS["sqlite"]
     with engine.begin() as connection:
         connection.execute(
-            text(f"INSERT INTO run_parents VALUES ('x', :h, :l, {now} - :a)"),
-            {"h": host, "l": str(lock_file), "a": age},
+            text(f"INSERT INTO run_parents VALUES (:p, :h, :l, {now} - :a)"),
+            {"p": parent, "h": host, "l": lock_file, "a": age},
         )
 
 
-def is_forgotten(engine: Engine) -> bool:
+def is_forgotten(engine: Engine, folder: Path) -> bool:
     """Whether the run is taken for dead."""
-    forget_the_dead(engine)
+    forget_the_dead(engine, folder)
     with engine.connect() as connection:
         return connection.execute(text("SELECT count(*) FROM run_parents")).scalar() == 0
 
@@ -170,7 +175,7 @@ def is_forgotten(engine: Engine) -> bool:
     [
         (socket.gethostname(), "held", 1.0, False),
         (socket.gethostname(), "free", 1.0, True),  # killed: nobody needs to wait
-        (socket.gethostname(), "none", 1.0, False),  # a container's own folders, perhaps
+        (socket.gethostname(), "none", 1.0, False),  # a run in another folder
         ("elsewhere", "free", 1.0, False),  # a lock of another machine says nothing here
         ("elsewhere", "none", parents.GRACE_SECONDS + 1, True),
         (socket.gethostname(), "held", parents.GRACE_SECONDS + 1, True),  # it hangs
@@ -179,15 +184,16 @@ def is_forgotten(engine: Engine) -> bool:
 def test_who_is_taken_for_dead(
     engine: Engine, tmp_path: Path, host: str, lock: str, age: float, expected: bool
 ) -> None:
-    """On its own machine a free lock shows it at once, anywhere the silence does."""
-    path = tmp_path / ".lock-x"
+    """In its own folder a free lock shows it at once, anywhere the silence does."""
+    path = tmp_path / f".lock-{ID}"
     holder = FileLock(path)
     if lock == "held":
         holder.acquire()
     elif lock == "free":
         path.touch()
-    add_parent(engine, host, path, age)
-    assert is_forgotten(engine) == expected
+    add_parent(engine, host, age)
+    assert is_forgotten(engine, tmp_path) == expected
+    assert path.exists() == (lock == "held" or (host, lock) == ("elsewhere", "free"))
     holder.release()
 
 

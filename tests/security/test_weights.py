@@ -1,0 +1,393 @@
+"""Weights are safetensors of a folder's own; a pickle in whatever place stays closed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import constants
+
+from study.bases import safe_weights
+from study.bases.load import load_base, locate_base
+from study.data.curation.embedding import Encoder
+from study.errors import InputError
+from study.finished.export import export_trial
+from study.finished.swapping import saved_of_one_kind
+from study.metrics.semantic import encoder_folder
+from study.spec.files import load_spec
+from study.spec.sections import BaseModelSpec
+from study.store.saved_adapters import save_adapter, trial_name
+from study.trials import AdapterFiles
+from tests.security.hostile import payload
+from tests.security.test_pickles import no_pickles
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Path:
+    """The file that a planted pickle would touch."""
+    return tmp_path / "unpickled"
+
+
+@pytest.fixture
+def copy(tiny_base: Path, tmp_path: Path, marker: Path) -> Path:
+    """A checkpoint of one's own, beside a pickle."""
+    (tmp_path / "good.bin").write_bytes(payload(marker))
+    return Path(shutil.copytree(tiny_base, tmp_path / "base"))
+
+
+def refused(location: str | Path, marker: Path) -> str:
+    """The one line with which a base is refused, and nothing was unpickled on the way."""
+    spec = load_spec("petroleum", {"base.model": str(location)})
+    with no_pickles(), pytest.raises(InputError) as raised:
+        load_base(locate_base(spec), BaseModelSpec(model=str(location)))
+    assert not marker.exists()
+    (line,) = raised.value.problems
+    assert line.startswith("base.model: ")
+    return line
+
+
+def index(folder: Path, *names: Any) -> None:
+    """Put an index in the place of a checkpoint's weights."""
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    weights = {f"weight {number}": name for number, name in enumerate(names)}
+    content = {"metadata": {}, "weight_map": weights}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(content))
+
+
+def test_the_pickle_does_what_it_is_planted_for(marker: Path) -> None:
+    """Whoever unpickles it touches the file: the other tests would see it."""
+    pickle.loads(payload(marker))
+    assert marker.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../good.bin",
+        "good.bin",
+        "x.safetensors/../../good.bin",
+        "../base/x.safetensors",
+        "sub/x.safetensors",
+        "/etc/x.safetensors",
+        "..",
+        "x.safetensors\n",
+        "x.safetensors.bin",
+        7,
+        None,
+    ],
+)
+def test_an_index_names_only_its_own_safetensors(copy: Path, marker: Path, name: Any) -> None:
+    """Paths, pickles and what is no name are refused, with a stray file that looks right beside."""
+    (copy / "model.safetensors").rename(copy / "x.safetensors")
+    shutil.copy(copy.parent / "good.bin", copy)
+    index(copy, "x.safetensors", name)
+    assert "must be named like model-00001-of-00002.safetensors" in refused(copy, marker)
+
+
+def test_a_pickle_under_the_name_of_safetensors(copy: Path, marker: Path) -> None:
+    """What an index names is read as safetensors, whatever it holds."""
+    shutil.copy(copy.parent / "good.bin", copy / "x.safetensors")
+    index(copy, "x.safetensors")
+    assert "cannot load" in refused(copy, marker)
+    shutil.copy(copy.parent / "good.bin", copy / "model.safetensors")
+    assert "cannot load" in refused(copy, marker)
+
+
+@pytest.mark.parametrize("stray", ["x.safetensors", "adapter_model.safetensors"])
+def test_a_stray_file_does_not_open_the_pickles(copy: Path, marker: Path, stray: str) -> None:
+    """Only the very name counts that the library looks for."""
+    (copy / "model.safetensors").rename(copy / stray)
+    shutil.copy(copy.parent / "good.bin", copy / "pytorch_model.bin")
+    line = refused(copy, marker)
+    got = ", ".join(sorted([stray, "pytorch_model.bin"]))
+    assert f"no model.safetensors, got {got}; pickled weights are not loaded" in line
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        ("", "must be a JSON object with a weight_map"),
+        ("{", "must be a JSON object with a weight_map"),
+        ("[" * 100_000, "must be a JSON object with a weight_map"),
+        ("[]", "must be a JSON object with a weight_map"),
+        ('{"weight_map": {}}', "must be a JSON object with a weight_map"),
+        ('{"weight_map": ["x.safetensors"]}', "must be a JSON object with a weight_map"),
+        (
+            '{"weight_map": {"a": "x.safetensors"}, "weight_map": {"a": "../g.bin"}}',
+            "must be named",
+        ),
+        ('{"weight_map": {"a": "gone.safetensors"}}', "names gone.safetensors, which is not there"),
+    ],
+)
+def test_what_is_no_index(copy: Path, marker: Path, content: str, rule: str) -> None:
+    """No JSON, another shape, and a file that is not there are refused in a line."""
+    (copy / "model.safetensors").unlink()
+    (copy / "model.safetensors.index.json").write_text(content)
+    assert rule in refused(copy, marker)
+
+
+def test_a_huge_index_is_not_read(
+    copy: Path, marker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would fill the memory."""
+    monkeypatch.setattr(safe_weights, "MOST_INDEX_BYTES", 10_000)
+    index(copy, *(f"{number}.safetensors" for number in range(1000)))
+    assert "model.safetensors.index.json: larger than 10,000 bytes" in refused(copy, marker)
+
+
+def test_sound_checkpoints_are_loaded(copy: Path, marker: Path) -> None:
+    """In parts with an index; with a pickle beside; and as links into the Hugging Face cache."""
+    shutil.copy(copy.parent / "good.bin", copy / "pytorch_model.bin")
+    shutil.copy(copy.parent / "good.bin", copy / "training_args.bin")
+    whole = load_base(str(copy), BaseModelSpec())
+    whole.model.save_pretrained(copy, max_shard_size="20KB")
+    assert len(list(copy.glob("model-*.safetensors"))) > 1
+    (copy / "model.safetensors").unlink()
+    load_base(str(copy), BaseModelSpec())
+    snapshot = in_hub_cache(copy, copy.parent / "hub")
+    load_base(str(snapshot), BaseModelSpec())
+    assert not marker.exists()
+
+
+def in_hub_cache(model: Path, cache: Path) -> Path:
+    """Lay a model out as the hub's cache does; return the snapshot's folder."""
+    repository = cache / "models--some--model"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    for folder in (repository / "blobs", repository / "refs", snapshot):
+        folder.mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    for number, path in enumerate(sorted(model.iterdir())):
+        blob = repository / "blobs" / f"{number:040x}"
+        shutil.copy(path, blob)
+        (snapshot / path.name).symlink_to(Path("../../blobs", blob.name))
+    return snapshot
+
+
+def test_links_out_of_a_folder_are_refused(copy: Path, marker: Path) -> None:
+    """Weights lie in the folder that is named, as files."""
+    (copy / "model.safetensors").rename(copy.parent / "away.safetensors")
+    (copy / "model.safetensors").symlink_to(copy.parent / "away.safetensors")
+    assert "model.safetensors: must be a file in the folder" in refused(copy, marker)
+    (copy / "model.safetensors").unlink()
+    os.mkfifo(copy / "model.safetensors")
+    assert "model.safetensors: must be a file in the folder" in refused(copy, marker)
+    index(copy, "x.safetensors")
+    (copy / "x.safetensors").symlink_to("../good.bin")
+    assert "x.safetensors: must be a file in the folder" in refused(copy, marker)
+
+
+def test_a_configuration_names_no_other_weights(copy: Path, marker: Path) -> None:
+    """transformers would load what `transformers_weights` says."""
+    config = json.loads((copy / "config.json").read_text())
+    config["transformers_weights"] = "adapter_model.bin"
+    (copy / "config.json").write_text(json.dumps(config))
+    shutil.copy(copy.parent / "good.bin", copy / "adapter_model.bin")
+    assert "transformers_weights: got 'adapter_model.bin'" in refused(copy, marker)
+
+
+def test_an_adapter_beside_a_base_is_refused(copy: Path, marker: Path) -> None:
+    """transformers would put it on the model, from pickled weights too."""
+    config = {"peft_type": "LORA", "base_model_name_or_path": "../elsewhere"}
+    (copy / "adapter_config.json").write_text(json.dumps(config))
+    shutil.copy(copy.parent / "good.bin", copy / "adapter_model.bin")
+    assert "holds an adapter, adapter_config.json" in refused(copy, marker)
+
+
+# ---------------------------------------------------------------- the hub
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], str]:
+    """Return what makes a model known as one of the hub, in a cache of its own."""
+
+    def known(model: Path) -> str:
+        in_hub_cache(model, tmp_path / "hub")
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        return "some/model"
+
+    return known
+
+
+def test_a_model_of_the_hub_that_is_pickled_only(
+    copy: Path, marker: Path, hub: Callable[[Path], str]
+) -> None:
+    """One clear line, and no advice to load it all the same."""
+    (copy / "model.safetensors").unlink()
+    shutil.copy(copy.parent / "good.bin", copy / "pytorch_model.bin")
+    line = refused(hub(copy), marker)
+    assert "it has no *.safetensors file; pickled weights are not loaded" in line
+
+
+def test_an_index_of_the_hub_is_looked_at_too(
+    copy: Path, marker: Path, hub: Callable[[Path], str]
+) -> None:
+    """What it names is refused before anything is loaded; a sound model of the hub is loaded."""
+    name = hub(copy)
+    load_base(name, BaseModelSpec(model=name))
+    shutil.rmtree(copy.parent / "hub")
+    index(copy, "pytorch_model.bin")
+    shutil.copy(copy.parent / "good.bin", copy / "pytorch_model.bin")
+    assert "must be named like" in refused(hub(copy), marker)
+
+
+# ---------------------------------------------------------------- adapters
+
+
+def adapter(run: Path, marker: Path, config: str, weights: str, number: int = 0) -> Path:
+    """A trial's adapter whose weights have some name, with a pickle beside."""
+    saved = save_adapter(run, trial_name(number), AdapterFiles(config, b"x", weights_name=weights))
+    (saved / "adapter_model.bin").write_bytes(payload(marker))
+    return saved
+
+
+@pytest.mark.parametrize("weights", ["x.safetensors", "model.safetensors", "adapter_model.bin"])
+def test_a_stray_file_does_not_open_a_pickled_adapter(
+    tmp_path: Path, marker: Path, weights: str
+) -> None:
+    """Neither for `export` nor for what swaps adapters."""
+    adapter(tmp_path, marker, '{"peft_type": "LORA"}', weights)
+    with no_pickles():
+        with pytest.raises(InputError, match="pickled weights are not loaded"):
+            export_trial(tmp_path, load_spec("petroleum"), 0)
+        with pytest.raises(InputError, match="pickled weights are not loaded"):
+            saved_of_one_kind(tmp_path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "rule"),
+    [
+        ({"peft_type": "XLORA", "adapters": {"0": "../elsewhere"}}, 'peft_type: .* got "XLORA"'),
+        ({"peft_type": ["LORA"]}, r'peft_type: .* got \["LORA"\]'),
+        (
+            {"peft_type": "LORA", "megatron_config": {}, "megatron_core": "os"},
+            "megatron_core: .* got",
+        ),
+    ],
+)
+def test_adapters_that_load_more_are_refused(
+    tmp_path: Path, marker: Path, config: dict[str, Any], rule: str
+) -> None:
+    """A mixture of other folders' adapters, and modules that a configuration names."""
+    adapter(tmp_path, marker, json.dumps(config), "adapter_model.safetensors")
+    with pytest.raises(InputError, match=rule):
+        export_trial(tmp_path, load_spec("petroleum"), 0)
+    with pytest.raises(InputError, match=rule):
+        saved_of_one_kind(tmp_path)
+
+
+def test_a_whole_model_of_a_trial_is_looked_at_too(tmp_path: Path, marker: Path) -> None:
+    """What full fine-tuning saved is a model with an index or without."""
+    files = AdapterFiles("{}", b"x", "config.json", "x.safetensors")
+    folder = save_adapter(tmp_path, trial_name(0), files)
+    (tmp_path / "good.bin").write_bytes(payload(marker))
+    with pytest.raises(InputError, match=r"no model\.safetensors, got x\.safetensors"):
+        export_trial(tmp_path, load_spec("petroleum"), 0)
+    index(folder, "../../good.bin")
+    with pytest.raises(InputError, match="must be named like"):
+        export_trial(tmp_path, load_spec("petroleum"), 0)
+
+
+# ---------------------------------------------------------------- encoders
+
+
+def test_the_encoder_of_a_curation(copy: Path, marker: Path) -> None:
+    """The same rules hold for `curate --encoder`."""
+    index(copy, "../good.bin")
+    with no_pickles(), pytest.raises(InputError, match=r"--encoder: .* must be named like"):
+        Encoder(str(copy))
+    assert not marker.exists()
+
+
+BODY = {"type": "sentence_transformers.models.Transformer", "path": ""}
+
+
+def encoder(folder: Path, marker: Path, *modules: dict[str, str]) -> Path:
+    """A sentence encoder whose further modules are given; only its files are looked at."""
+    for place in ("", "2_Dense"):
+        (folder / place).mkdir(exist_ok=True, parents=True)
+        (folder / place / "config.json").write_text("{}")
+        (folder / place / "model.safetensors").write_bytes(b"x")
+        (folder / place / "pytorch_model.bin").write_bytes(payload(marker))
+    (folder / "modules.json").write_text(json.dumps([BODY, *modules]))
+    return folder
+
+
+def module(kind: str, path: str) -> dict[str, str]:
+    """An entry of modules.json."""
+    return {"type": f"sentence_transformers.models.{kind}", "path": path}
+
+
+def test_a_sound_encoder_is_found(tmp_path: Path, marker: Path) -> None:
+    """With all that is allowed, and pickles beside the safetensors."""
+    folder = encoder(
+        tmp_path / "e", marker, module("Pooling", "1_Pooling"), module("Dense", "2_Dense")
+    )
+    assert encoder_folder(str(folder)) == folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "rule"),
+    [
+        ("Dense", "../outside", "a path must be a folder's name"),
+        ("Dense", "/etc", "a path must be a folder's name"),
+        ("Pooling", "..", "a path must be a folder's name"),
+        ("Router", "2_Dense", "got 'sentence_transformers.models.Router'; allowed: Transformer"),
+        ("WordEmbeddings", "2_Dense", "got 'sentence_transformers.models.WordEmbeddings'"),
+    ],
+)
+def test_modules_of_an_encoder_lie_in_it(
+    tmp_path: Path, marker: Path, kind: str, path: str, rule: str
+) -> None:
+    """No module from elsewhere, and none that reads files which nobody has looked at."""
+    folder = encoder(tmp_path / "e", marker, module(kind, path))
+    with pytest.raises(InputError) as raised:
+        encoder_folder(str(folder))
+    assert rule in str(raised.value)
+
+
+def stray(folder: Path) -> None:
+    """The weights of a module under another name."""
+    (folder / "2_Dense" / "model.safetensors").rename(folder / "2_Dense" / "x.safetensors")
+
+
+def indexed(folder: Path) -> None:
+    """A body whose index names a pickle."""
+    index(folder, "pytorch_model.bin")
+
+
+def adapted(folder: Path) -> None:
+    """A body with an adapter, whose base would be loaded from elsewhere."""
+    (folder / "adapter_config.json").write_text("{}")
+
+
+def misled(folder: Path) -> None:
+    """An option that transformers takes for the place of the weights."""
+    (folder / "sentence_bert_config.json").write_text('{"model_args": {"subfolder": ".."}}')
+
+
+def linked(folder: Path) -> None:
+    """A module whose folder is a link to somewhere else."""
+    shutil.move(folder / "2_Dense", folder.parent / "away")
+    (folder / "2_Dense").symlink_to(folder.parent / "away")
+    (folder.parent / "away" / "model.safetensors").unlink()
+
+
+@pytest.mark.parametrize("change", [stray, indexed, adapted, misled, linked])
+def test_an_encoder_that_would_be_unpickled(
+    tmp_path: Path, marker: Path, change: Callable[[Path], None]
+) -> None:
+    """Each way to its pickles is refused in one line."""
+    folder = encoder(tmp_path / "e", marker, module("Dense", "2_Dense"))
+    change(folder)
+    with no_pickles(), pytest.raises(InputError) as raised:
+        encoder_folder(str(folder))
+    (line,) = raised.value.problems
+    assert line.startswith("evaluation.encoder: ")
+    assert not marker.exists()
