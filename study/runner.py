@@ -120,7 +120,9 @@ def _choice_for_objectives(spec: StudySpec, wanted: EngineChoice, view: View) ->
     shared = [cost for cost in spec.evaluation.objective if cost in SHARED_COSTS]
     if not shared or wanted == wanted.one_at_a_time():
         return wanted
-    view.remarked(f"training one trial at a time: trials cannot share {shared[0]}, an objective")
+    view.remarked(
+        f"training one trial at a time: {shared[0]} is an objective, so trials cannot share it"
+    )
     return wanted.one_at_a_time()
 
 

@@ -15,6 +15,7 @@ from study.engines.engine_choice import EngineChoice
 from study.runner import run_study
 from study.spec.sections import StudySpec
 from study.store.storage import open_read_only
+from tests.conftest import RecordingView
 from tests.mortal_engine import MARKER, WHEN, make_mortal_engine
 
 MakeSpec = Callable[..., StudySpec]
@@ -40,8 +41,6 @@ def one_by_one(
     wide_spec: StudySpec, tmp_path_factory: pytest.TempPathFactory
 ) -> list[optuna.trial.FrozenTrial]:
     """Return the study's trials as the sequential engine trains them."""
-    from conftest import RecordingView
-
     out = tmp_path_factory.mktemp("sequential")
     run_study(wide_spec, out, RecordingView(), choice=EngineChoice("sequential"))
     return trials_of(out)
