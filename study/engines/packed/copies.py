@@ -53,7 +53,7 @@ class _Copies(torch.autograd.Function):
     def forward(
         ctx: Any, anchor: Tensor, weights: Tensor, grads: Tensor, index: slice | Tensor
     ) -> Tensor:
-        """Return (k, ...) of weights (K, ...); `backward` runs because the anchor needs a gradient."""
+        """Return (k, ...) of weights (K, ...); the anchor makes autograd call `backward`."""
         ctx.grads, ctx.index = grads, index
         return weights[index].clone()
 

@@ -164,7 +164,7 @@ class Head:
             if time.monotonic() - started > GRACE_SECONDS:
                 raise InputError(
                     f"--ray: the head of the cluster at {self.host}:{self.port} is gone; finished "
-                    "trials are kept; to continue, run the same command again"
+                    "trials are kept; run the same command to continue"
                 )
             time.sleep(1)
         self.seen_at = time.monotonic()
