@@ -114,7 +114,7 @@ class RayChannel:
             return Death(f"Ray ended the worker on {address}", was_killed=True)
         if isinstance(self._error, ActorUnavailableError):  # when a node dies suddenly
             return Death(f"the connection to {address} was lost", was_killed=False)
-        if node not in [alive["NodeID"] for alive in ray.nodes() if alive["Alive"]]:
+        if node not in [entry["NodeID"] for entry in ray.nodes() if entry["Alive"]]:
             return Death(f"{address} left the cluster", was_killed=False)
         return Death(f"the worker process on {address} was ended", was_killed=True)
 
