@@ -41,7 +41,7 @@ class PlainView(View):
         self, total: int, done: int, workers: int, what: str = "trials"
     ) -> Iterator[None]:
         self._tally = Tally(self._spec, total, done)
-        resumed = f", {done} of them done before" if done else ""
+        resumed = f", {done} already done" if done else ""
         self.remarked(f"{self._spec.name}: {total} {what}{resumed}; workers: {workers}")
         yield
 
