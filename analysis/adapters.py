@@ -4,12 +4,6 @@ from analysis.comparison.adapters import (
     Adapters as Adapters,
 )
 from analysis.comparison.adapters import (
-    Contrast as Contrast,
-)
-from analysis.comparison.adapters import (
-    ModelScore as ModelScore,
-)
-from analysis.comparison.adapters import (
     SeedNoise as SeedNoise,
 )
 from analysis.comparison.adapters import (

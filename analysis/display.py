@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from analysis.plots.palette import printable
 
 if TYPE_CHECKING:
-    from analysis.comparison.bootstrap import Comparison
     from analysis.importance.confounding import Confounding
     from analysis.importance.other_questions import Answer
     from analysis.importance.result import Importances
@@ -79,9 +78,7 @@ def study_shown(data: StudyData) -> Shown:
         if (score := data.score(name, data.objective)) is not None:
             facts[name] = f"{score:.4g}"
     facts["look at"] = ".trials, .scores, .outputs('best'), .statistics('best', metric)"
-    facts["ask"] = (
-        "analysis.importances_of(study), analysis.comparison.bootstrap.against_baselines(study)"
-    )
+    facts["ask"] = "analysis.importances_of(study), analysis.comparison.against_baselines(study)"
     facts["draw"] = (
         "analysis.plots.study_figures.plot_slices(study), plot_history, plot_learning_curves, …"
     )
@@ -105,18 +102,6 @@ def importances_shown(result: Importances) -> Shown:
     held_out = f"held-out R² {result.held_out_r2:.2f} ({result.surrogate})"
     caption = f"importance for {result.objective}: {verdict}, {held_out}"
     return Shown(caption, ("parameter", "share", "95 % interval", "chance", "beyond it"), rows)
-
-
-def comparison_shown(found: Comparison) -> Shown:
-    """Both scores, the difference with its interval, and whether it is clear."""
-    facts = {
-        found.a.name: f"{found.a.score:.4g} ({found.a.ci[0]:.4g} to {found.a.ci[1]:.4g})",
-        found.b.name: f"{found.b.score:.4g} ({found.b.ci[0]:.4g} to {found.b.ci[1]:.4g})",
-        "difference": f"{found.difference:+.4g} ({found.ci[0]:+.4g} to {found.ci[1]:+.4g})",
-        "p": f"{found.p_value:.3f}",
-        "verdict": "clear" if found.clear else "not clear: the interval holds zero",
-    }
-    return _facts(f"{found.a.metric} on {found.n_examples} {found.a.split} examples", facts)
 
 
 def answer_shown(found: Answer) -> Shown:

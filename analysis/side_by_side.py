@@ -1,20 +1,23 @@
-"""Moved to `analysis.comparison.side_by_side`; imports from here keep working."""
+"""Moved to `analysis.comparison.between_studies` and `analysis.plots.side_by_side`.
 
-from analysis.comparison.side_by_side import (
+Imports from here keep working.
+"""
+
+from analysis.comparison.between_studies import (
     differences as differences,
 )
-from analysis.comparison.side_by_side import (
+from analysis.comparison.between_studies import (
+    study_labels as study_labels,
+)
+from analysis.plots.side_by_side import (
     plot_importances_beside as plot_importances_beside,
 )
-from analysis.comparison.side_by_side import (
+from analysis.plots.side_by_side import (
     plot_marginals_beside as plot_marginals_beside,
 )
-from analysis.comparison.side_by_side import (
+from analysis.plots.side_by_side import (
     plot_progress_beside as plot_progress_beside,
 )
-from analysis.comparison.side_by_side import (
+from analysis.plots.side_by_side import (
     plot_scores_beside as plot_scores_beside,
-)
-from analysis.comparison.side_by_side import (
-    study_labels as study_labels,
 )

@@ -18,9 +18,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from analysis.comparison.bootstrap import interval_of, resampled_scores
+from analysis.comparison.contrast import LEVEL, Contrast, Resampled, compare, corrected
 from analysis.comparison.gaming import examine
-from analysis.comparison.permutation import exchange_p_values, holm
 from study.data.embedded import petroleum_corpus
 from study.metrics import METRICS, Statistics, text_statistics
 
@@ -135,8 +134,7 @@ def coverage(runs: int, population: int = 4000) -> None:
             for run in range(runs):
                 rows = np.random.default_rng([1, n, run]).integers(population, size=n)
                 pair = [Statistics(name, s.values[rows], s.signature) for s in (adapter, base)]
-                drawn = resampled_scores(pair, 2000, seed=run)
-                low, high = interval_of(drawn[0] - drawn[1])
+                low, high = compare(*pair, seed=run).interval
                 held += low <= truth <= high
             print(f"| {METRICS[name].label} | {n} | {held / runs:.3f} |")
     print(f"\n{runs} runs each: a Monte Carlo error of {1.96 * (0.05 * 0.95 / runs) ** 0.5:.3f}")
@@ -149,22 +147,23 @@ def null(runs: int, n: int = 100, population: int = 1500) -> None:
     write = Writers(references).honest(0.5)
     outputs = [written(write, references, rng) for _ in range(ADAPTERS + 1)]
     pool = {m: [text_statistics(m, o, targets) for o in outputs] for m in NAMES}
-    exchanges = 2000
+    names = ["base", *(f"adapter {k}" for k in range(ADAPTERS))]
+    pairs, family = [(place, 0) for place in range(1, len(names))], ADAPTERS * len(NAMES)
     wrong = {"corrected": 0, "each at 0.05": 0}
     for run in range(runs):
         rng = np.random.default_rng([2, run])
         rows = rng.integers(population, size=n)
         order = rng.permuted(np.tile(np.arange(ADAPTERS + 1), (n, 1)), axis=1)  # who said what
-        p_values: list[float] = []
+        tested: list[Contrast] = []
         for name, statistics in pool.items():
             values = np.stack([s.values[rows] for s in statistics], axis=1)  # (n, models, S)
             mixed = np.take_along_axis(values, order[:, :, None], axis=1)
-            base, *others = (
-                Statistics(name, mixed[:, k], statistics[0].signature) for k in range(ADAPTERS + 1)
-            )
-            p_values += list(exchange_p_values(base, others, exchanges, seed=run))
-        wrong["corrected"] += bool((holm(p_values) < 0.05).any())
-        wrong["each at 0.05"] += min(p_values) < 0.05
+            signature = statistics[0].signature
+            models = [Statistics(name, mixed[:, k], signature) for k in range(ADAPTERS + 1)]
+            resampled = Resampled(names, models, resamples=2, seed=run)  # intervals are not used
+            tested += resampled.contrasts(pairs, family)
+        wrong["corrected"] += any(c.clear for c in corrected(tested))
+        wrong["each at 0.05"] += any(c.p < LEVEL for c in tested)
     print("| p-values | studies in which anything is called significant |\n|---|---|")
     for kind, count in wrong.items():
         print(f"| {kind} | {count / runs:.3f} |")
@@ -214,7 +213,7 @@ def _print_gaming(
         outputs = {"base": written(base, references, rng)}
         outputs["adapter"] = written(adapter, references, rng)
         found = examine(outputs, [" ".join(t) for t in references], resamples=1000, seed=run)
-        gains.append(found.looks["adapter"].rouge1 - found.looks["base"].rouge1)
+        gains.append(found.features["adapter"].rouge1 - found.features["base"].rouge1)
         flagged += bool(found.flagged)
         for verdict in found.flagged:
             for symptom in verdict.symptoms:

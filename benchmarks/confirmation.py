@@ -127,8 +127,8 @@ def coverage(runs: int) -> None:
                         for _ in range(runs)
                     ]
                     scale = 100 if metric == "accuracy" else 1
-                    held = np.mean([t.ci[0] <= truth <= t.ci[1] for t in found])
-                    width = np.median([t.ci[1] - t.gain for t in found])
+                    held = np.mean([t.interval[0] <= truth <= t.interval[1] for t in found])
+                    width = np.median([t.interval[1] - t.difference for t in found])
                     print(
                         f"| {METRICS[metric].label} | {scale * moves:.1f} | {seeds} | {n} "
                         f"| {held:.3f} | {scale * width:.1f} |",

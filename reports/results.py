@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import chain
 
 from analysis.comparison.adapters import Adapters, against_base
-from analysis.comparison.bootstrap import (
-    Comparison,
-    Score,
-    against_baselines,
+from analysis.comparison.confirmation import Confirmation, confirmation_of
+from analysis.comparison.contrast import Contrast, Score
+from analysis.comparison.within_study import (
+    best_against_baselines,
     example_scores,
     headline_metric,
     scores_in,
 )
-from analysis.comparison.confirmation import Confirmation, confirmation_of
 from analysis.importance.compute import Importances
 from analysis.importance.confounding import Confounding
 from analysis.importance.question import fits_of
 from analysis.importance.surfaces import Surface
 from analysis.next_study.proposal import Proposal, propose
-from analysis.parallel import each
 from analysis.studies.load import StudyData, capacity_of, confounding_of, importances_of, surface_of
 from study.errors import InputError
 from study.metrics import Array
@@ -42,8 +39,8 @@ class Results:
     confirmation: Confirmation | None  # what fresh seeds say of the best trial
     proposal: Proposal | None  # what to search next; None where this program did not run the study
     metric: str | None  # by which models are compared
-    comparisons: tuple[Comparison, ...]  # the best against every baseline, headline metric on dev
-    all_comparisons: tuple[Comparison, ...]  # the same on every metric and split
+    comparisons: tuple[Contrast, ...]  # the best against every baseline, headline metric on dev
+    all_comparisons: tuple[Contrast, ...]  # the same on every metric and split
     model_scores: tuple[Score, ...]
     example_scores: Mapping[str, Array]  # model -> (N,)
     adapters: Adapters | None = None  # the base against each; None where no base is stored
@@ -75,14 +72,15 @@ def analyse(
     """
     resamples = refits_for(len(data.complete)) if resamples is None else resamples
     found, problem = _importances(data, surrogate, seed, resamples, progress)
-    pairs = [(metric, split) for metric in data.metrics for split in data.splits]
-    compared = list(chain(*each(lambda pair: against_baselines(data, *pair, seed=seed), pairs)))
+    first = data.splits[0] if data.splits else ""
+    adapters = _adapters(data, first, seed)
+    # one question has one p-value: what the adapters' family answers is not tested again
+    compared = best_against_baselines(data, adapters.contrasts if adapters else (), seed=seed)
     metric = headline_metric(data)
     few = max(min(resamples // 2, 20), 2)
     believed = bool(found) and found[0].reliable  # all of this rests on the same trials
     fits = fits_of(data, seed=seed, resamples=few) if believed else None
     product = confounding_of(data, fits=fits) if fits else None
-    first = data.splits[0] if data.splits else ""
     return Results(
         data=data,
         importances=found,
@@ -93,11 +91,11 @@ def analyse(
         confirmation=confirmation_of(data, seed=seed),
         proposal=propose(data, found[0], product) if found and data.is_ours else None,
         metric=metric,
-        comparisons=tuple(c for c in compared if (c.a.metric, c.a.split) == (metric, first)),
+        comparisons=tuple(c for c in compared if (c.metric, c.split) == (metric, first)),
         all_comparisons=tuple(compared),
-        model_scores=tuple(scores_in([c for c in compared if c.a.metric == metric])),
+        model_scores=tuple(scores_in([c for c in compared if c.metric == metric])),
         example_scores=example_scores(data, metric) if metric else {},
-        adapters=_adapters(data, first, seed),
+        adapters=adapters,
         surrogate=surrogate,
     )
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.analysis.test_confirmation import confirmed
 
 from analysis.plots import study_figures
 from study.runner import StudyRun
 from study.store.storage import sqlite_url
+from tests.analysis.comparison.test_confirmation import confirmed
 from tests.command_line import Type
 from tests.synthetic import Shape, write_study
 

@@ -6,62 +6,35 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.comparison.bootstrap import (
-        Comparison as Comparison,
-    )
-    from analysis.comparison.bootstrap import (
-        Score as Score,
-    )
-    from analysis.comparison.bootstrap import (
-        against_baselines as against_baselines,
-    )
-    from analysis.comparison.bootstrap import (
-        compare as compare,
-    )
-    from analysis.comparison.bootstrap import (
-        compare_studies as compare_studies,
-    )
-    from analysis.comparison.bootstrap import (
-        compare_trials as compare_trials,
-    )
-    from analysis.comparison.bootstrap import (
-        example_scores as example_scores,
-    )
-    from analysis.comparison.bootstrap import (
-        headline_metric as headline_metric,
-    )
-    from analysis.comparison.bootstrap import (
-        interval_of as interval_of,
-    )
-    from analysis.comparison.bootstrap import (
-        model_scores as model_scores,
-    )
-    from analysis.comparison.bootstrap import (
-        resampled_scores as resampled_scores,
-    )
-    from analysis.comparison.bootstrap import (
-        scores_in as scores_in,
-    )
+    from analysis.comparison.between_studies import compare_studies as compare_studies
+    from analysis.comparison.bootstrap import interval_of as interval_of
+    from analysis.comparison.bootstrap import resampled_scores as resampled_scores
+    from analysis.comparison.contrast import Contrast as Contrast
+    from analysis.comparison.contrast import Score as Score
+    from analysis.comparison.contrast import compare as compare
+    from analysis.comparison.within_study import against_baselines as against_baselines
+    from analysis.comparison.within_study import compare_trials as compare_trials
+    from analysis.comparison.within_study import example_scores as example_scores
+    from analysis.comparison.within_study import headline_metric as headline_metric
+    from analysis.comparison.within_study import model_scores as model_scores
+    from analysis.comparison.within_study import scores_in as scores_in
 
 _MODULES = {
-    "bootstrap": (
-        "Comparison",
-        "Score",
+    "between_studies": ("compare_studies",),
+    "bootstrap": ("interval_of", "resampled_scores"),
+    "contrast": ("Contrast", "Score", "compare"),
+    "within_study": (
         "against_baselines",
-        "compare",
-        "compare_studies",
         "compare_trials",
         "example_scores",
         "headline_metric",
-        "interval_of",
         "model_scores",
-        "resampled_scores",
         "scores_in",
     ),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = [
-    "Comparison",
+    "Contrast",
     "Score",
     "against_baselines",
     "compare",

@@ -1,24 +1,24 @@
-"""The base against every adapter of a study: all metrics, paired, corrected for being many.
+"""The base against every adapter of a study, by all metrics, as one family of tests.
 
-Each adapter is held against the untrained base on the same examples: the difference of the corpus
-scores, its bootstrap interval, and a p-value that Holm's method corrects over adapters × metrics.
-Where adapters were chosen for their scores, the family is all that they were chosen from.  Adapters
-of one configuration that differ in their seed alone show what the seed alone does.
+Each adapter is compared with the untrained base on the same examples, and Holm's method corrects
+the p-values over adapters × metrics.  Where adapters were chosen by their scores, the family is
+everything that they were chosen from.  Adapters that differ in their seed alone show what the seed
+does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.comparison.bootstrap import Interval, interval_of, resampled_scores
-from analysis.comparison.compared_models import BASE, Model, compared_models, evaluated
+from analysis.comparison.bootstrap import RESAMPLES, Interval
+from analysis.comparison.compared_models import BASE, ComparedModel, compared_models, evaluated
+from analysis.comparison.contrast import Contrast, Resampled, Score, comparable, corrected
 from analysis.comparison.gaming import Examined, examine
-from analysis.comparison.permutation import exchange_p_values, exchanges_for, holm
 from analysis.display import own_names
 from analysis.parallel import each
 from study.errors import InputError
@@ -29,43 +29,6 @@ from study.store import records
 if TYPE_CHECKING:
     from analysis.studies.study_data import StudyData, Who
     from study.store.records import EvaluationRow
-
-RESAMPLES = 2000
-LEVEL = 0.05
-
-
-@dataclass(frozen=True)
-class ModelScore:
-    """One model by one metric: the corpus score and its interval, the examples' mean and sd."""
-
-    score: float
-    ci: Interval
-    mean: float
-    sd: float
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """One adapter against the base by one metric: adapter less base."""
-
-    adapter: str
-    metric: str
-    difference: float
-    ci: Interval
-    percent: float | None  # of the base's score; None where that is 0
-    p_value: float
-    p_holm: float
-    is_least: bool  # no smaller p can come from so many exchanges
-
-    @property
-    def significant(self) -> bool:
-        """Whether it differs from the base, all tests of the family considered."""
-        return self.p_holm < LEVEL
-
-    @property
-    def gain(self) -> float:
-        """The difference, positive where the adapter is better."""
-        return self.difference * METRICS[self.metric].sign
 
 
 @dataclass(frozen=True)
@@ -93,21 +56,26 @@ class Adapters:
     split: str
     n_examples: int
     metrics: tuple[str, ...]
-    base: Model
-    adapters: tuple[Model, ...]
-    scores: Mapping[tuple[str, str], ModelScore] = field(repr=False)  # (model, metric)
+    base: ComparedModel
+    adapters: tuple[ComparedModel, ...]
+    scores: Mapping[tuple[str, str], Score] = field(repr=False)  # (model, metric)
     contrasts: tuple[Contrast, ...] = field(repr=False)
     noise: tuple[SeedNoise, ...] = field(repr=False)
     examined: Examined | None = field(repr=False)  # None where the outputs are no free text
     family: int  # how many tests the p-values are corrected for
-    exchanges: int  # from which the p-values come
     left_out: int  # adapters that scored less and are not shown
     signatures: Mapping[str, str] = field(repr=False)
     examples: Mapping[tuple[str, str], Array] = field(repr=False)  # (model, metric) -> (N,)
 
     def of(self, adapter: str, metric: str) -> Contrast:
         """The contrast of one adapter and metric."""
-        return next(c for c in self.contrasts if (c.adapter, c.metric) == (adapter, metric))
+        return next(c for c in self.contrasts if (c.a.name, c.metric) == (adapter, metric))
+
+    def spread(self, model: str, metric: str) -> tuple[float, float]:
+        """The mean and standard deviation of a model's examples, each scored alone."""
+        scores = self.examples[model, metric]
+        scores = scores[np.isfinite(scores)]
+        return float(scores.mean()), float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
 
 
 def against_base(
@@ -131,21 +99,18 @@ def against_base(
     models, left_out = compared_models(data, rows, trials, split)
     found = _all_statistics(data, [rows[model.who] for model in models], metrics)
     family = (len(models) - 1 + left_out) * len(found)
-    exchanges = exchanges_for(family)
+    names = [model.name for model in models]
 
-    def by(metric: str) -> tuple[list[ModelScore], list[Contrast], list[SeedNoise]]:
-        drawn = resampled_scores(found[metric], resamples, seed)  # (models, resamples)
-        return (
-            list(map(_score, found[metric], drawn)),
-            _contrasts(models, found[metric], drawn, exchanges, seed),
-            _noise(models, metric, found[metric], drawn),
-        )
+    def tested(metric: str) -> tuple[tuple[Score, ...], list[Contrast], list[SeedNoise]]:
+        resampled = Resampled(names, found[metric], split, resamples=resamples, seed=seed)
+        contrasts = resampled.contrasts([(place, 0) for place in range(1, len(names))], family)
+        return resampled.scores, contrasts, _noise(models, resampled)
 
-    scores: dict[tuple[str, str], ModelScore] = {}
+    scores: dict[tuple[str, str], Score] = {}
     contrasts: list[Contrast] = []
     noise: list[SeedNoise] = []
-    for metric, (of_models, against, between) in zip(found, each(by, list(found)), strict=True):
-        scores |= {(m.name, metric): score for m, score in zip(models, of_models, strict=True)}
+    for of_models, against, between in each(tested, list(found)):
+        scores |= {(score.name, score.metric): score for score in of_models}
         contrasts += against
         noise += between
     return Adapters(
@@ -156,26 +121,18 @@ def against_base(
         base=models[0],
         adapters=tuple(models[1:]),
         scores=scores,
-        contrasts=_corrected(contrasts, family),
+        contrasts=tuple(corrected(contrasts, family)),
         noise=tuple(noise),
         examined=_examined(data, models, rows, split, contrasts, seed),
         family=family,
-        exchanges=exchanges,
         left_out=left_out,
         signatures={metric: s[0].signature for metric, s in found.items()},
-        examples=_each(models, found),
+        examples={
+            (name, metric): one.example_scores()
+            for metric, statistics in found.items()
+            for name, one in zip(names, statistics, strict=True)
+        },
     )
-
-
-def _each(
-    models: Sequence[Model], found: Mapping[str, Sequence[Statistics]]
-) -> dict[tuple[str, str], Array]:
-    """Every example scored alone: (model, metric) -> (N,)."""
-    return {
-        (model.name, metric): one.example_scores()
-        for metric, statistics in found.items()
-        for model, one in zip(models, statistics, strict=True)
-    }
 
 
 # ---------------------------------------------------------------- which metrics
@@ -188,7 +145,7 @@ def _all_statistics(
     found = {}
     for metric in _metrics(data, wanted, rows):
         statistics = [_statistics(data, row, metric) for row in rows]
-        if _comparable(statistics):
+        if comparable(statistics):
             found[metric] = statistics
         elif metric in wanted:
             raise InputError(f"{data.name}: {metric}: the models were scored in different ways")
@@ -242,75 +199,31 @@ def _statistics(data: StudyData, row: EvaluationRow, metric: str) -> Statistics:
         return text_statistics(metric, outputs, data.examples[row.split].targets, options)
 
 
-def _comparable(statistics: Sequence[Statistics]) -> bool:
-    """Whether all have one signature and shape, and finite scores."""
-    first = statistics[0]
-    alike = all(s.signature == first.signature for s in statistics)
-    same = all(s.values.shape == first.values.shape for s in statistics)
-    return alike and same and all(np.isfinite(s.score) for s in statistics)
+# ---------------------------------------------------------------- seeds and outputs
 
 
-# ---------------------------------------------------------------- numbers
-
-
-def _score(statistics: Statistics, drawn: Array) -> ModelScore:
-    each = statistics.example_scores()
-    each = each[np.isfinite(each)]
-    sd = float(each.std(ddof=1)) if len(each) > 1 else 0.0
-    return ModelScore(statistics.score, interval_of(drawn), float(each.mean()), sd)
-
-
-def _contrasts(
-    models: Sequence[Model],
-    statistics: Sequence[Statistics],
-    drawn: Array,
-    exchanges: int,
-    seed: int,
-) -> list[Contrast]:
-    """Every adapter against the base, p-values not yet corrected."""
-    base, *others = statistics
-    p_values = exchange_p_values(base, others, exchanges, seed)
-    return [
-        Contrast(
-            adapter=model.name,
-            metric=base.metric,
-            difference=other.score - base.score,
-            ci=interval_of(row - drawn[0]),
-            percent=100 * (other.score / base.score - 1) if base.score else None,
-            p_value=float(p),
-            p_holm=float(p),
-            is_least=bool(p * exchanges <= 1),
-        )
-        for model, other, row, p in zip(models[1:], others, drawn[1:], p_values, strict=True)
-    ]
-
-
-def _corrected(contrasts: Sequence[Contrast], family: int) -> tuple[Contrast, ...]:
-    adjusted = holm([c.p_value for c in contrasts], family)
-    return tuple(replace(c, p_holm=float(p)) for c, p in zip(contrasts, adjusted, strict=True))
-
-
-def _noise(
-    models: Sequence[Model], metric: str, statistics: Sequence[Statistics], drawn: Array
-) -> list[SeedNoise]:
-    found = []
+def _noise(models: Sequence[ComparedModel], resampled: Resampled) -> list[SeedNoise]:
+    """Of each configuration that was trained with several seeds, the two that differ most."""
+    scores, found = resampled.scores, []
     for letter in sorted({model.twins for model in models} - {""}):
-        places = [i for i, model in enumerate(models) if model.twins == letter]
-        scores = [statistics[i].score for i in places]
-        i, j = max(combinations(places, 2), key=lambda p: abs(_apart(statistics, p)))
-        names = tuple(models[place].name for place in places)
-        apart, ci = _apart(statistics, (i, j)), interval_of(drawn[i] - drawn[j])
-        found.append(SeedNoise(letter, metric, names, tuple(scores), apart, ci))
+        places = [place for place, model in enumerate(models) if model.twins == letter]
+        a, b = max(combinations(places, 2), key=lambda pair: abs(resampled.gap(*pair)))
+        found.append(
+            SeedNoise(
+                letter,
+                scores[0].metric,
+                names=tuple(scores[place].name for place in places),
+                scores=tuple(scores[place].score for place in places),
+                largest=resampled.gap(a, b),
+                ci=resampled.interval(a, b),
+            )
+        )
     return found
-
-
-def _apart(statistics: Sequence[Statistics], pair: tuple[int, int]) -> float:
-    return statistics[pair[0]].score - statistics[pair[1]].score
 
 
 def _examined(
     data: StudyData,
-    models: Sequence[Model],
+    models: Sequence[ComparedModel],
     rows: Mapping[Who, EvaluationRow],
     split: str,
     contrasts: Sequence[Contrast],
@@ -328,7 +241,9 @@ def _examined(
     if BASE not in outputs:
         return None
     gains = {
-        model.name: {c.metric: c.gain for c in contrasts if c.adapter == model.name and c.ci[0] > 0}
+        model.name: {
+            c.metric: c.gain for c in contrasts if c.a.name == model.name and c.interval[0] > 0
+        }
         for model in models[1:]
     }
     return examine(outputs, data.examples[split].targets, gains, seed=seed)

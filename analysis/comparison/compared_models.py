@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from analysis.comparison.within_study import label_of_model
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ SHOWN_ALL, SHOWN_BEST = 9, 5
 
 
 @dataclass(frozen=True)
-class Model:
+class ComparedModel:
     """The base or an adapter; `twins` is a letter that all of one configuration share."""
 
     name: str
@@ -52,7 +53,7 @@ def evaluated(data: StudyData, split: str) -> dict[Who, EvaluationRow]:
 
 def compared_models(
     data: StudyData, rows: Mapping[Who, EvaluationRow], trials: Sequence[int], split: str
-) -> tuple[list[Model], int]:
+) -> tuple[list[ComparedModel], int]:
     """The base and the adapters, twins marked, and how many trials of lower score are left out."""
     complete = [who for who in rows if isinstance(who, int)]
     unknown = [str(number) for number in trials if number not in complete]
@@ -68,18 +69,17 @@ def compared_models(
     whos: list[Who] = [BASE, *named, *numbers]
     if len(whos) < 2:
         raise InputError(f"{data.name}: no trial has finished, so there is no adapter to compare")
-    models = [Model(_name(who), who, rows[who].seed, rows[who].config) for who in whos]
+    models = [
+        ComparedModel(label_of_model(data, who), who, rows[who].seed, rows[who].config)
+        for who in whos
+    ]
     left_out = 0 if trials else len(complete) - len(numbers)
     return _with_twins(models), left_out
 
 
-def _name(who: Who) -> str:
-    return f"trial {who}" if isinstance(who, int) else who
-
-
-def _with_twins(models: Sequence[Model]) -> list[Model]:
+def _with_twins(models: Sequence[ComparedModel]) -> list[ComparedModel]:
     """Give the models of one configuration and different seeds a letter in common."""
-    groups: list[list[Model]] = []
+    groups: list[list[ComparedModel]] = []
     for model in models:
         group = next((g for g in groups if model.config and g[0].config == model.config), None)
         if group is None:

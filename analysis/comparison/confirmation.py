@@ -18,17 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from analysis.comparison.bootstrap import headline_metric, resampled_scores
-from analysis.comparison.permutation import holm
+from analysis.comparison.bootstrap import Interval, resampled_scores
+from analysis.comparison.contrast import LEVEL, Contrast, Score, corrected
+from analysis.comparison.within_study import headline_metric
 from analysis.studies.study_data import StudyData
 from study.metrics import METRICS, Array, Statistics
 from study.store.records import EvaluationRow
 
-RESAMPLES = 500
+RESAMPLES = 500  # enough for a variance; an interval by percentiles needs more
 LEAST_P = 1e-12  # smaller ones are called so
 COSTS = ("trainable_parameters", "train_seconds", "peak_memory_bytes")
 TEST, DEV = "test", "dev"
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -54,23 +54,6 @@ class Retrained:
 
 
 @dataclass(frozen=True)
-class Tested:
-    """The winner against one other model: a difference of means, positive where it is better."""
-
-    other: str
-    gain: float
-    ci: Interval
-    p_value: float
-    adjusted: float  # by Holm, over everything that the winner was tested against
-    seeds: int
-
-    @property
-    def clear(self) -> bool:
-        """Whether the difference stands after the correction, at 0.05."""
-        return self.adjusted < 0.05
-
-
-@dataclass(frozen=True)
 class Luck:
     """How much of the winner's score in the search does not come again on fresh seeds."""
 
@@ -87,7 +70,7 @@ class Confirmation:
     metric: str
     winner: Retrained
     others: tuple[Retrained, ...]
-    tested: tuple[Tested, ...]
+    tested: tuple[Contrast, ...]  # the winner, a, against each other model, b
     luck: Luck | None
     n_examples: int
 
@@ -110,11 +93,11 @@ class Confirmation:
             ],
             "tested": [
                 {
-                    "against": t.other,
+                    "against": t.b.name,
                     "gain": t.gain,
-                    "ci": list(t.ci),
-                    "p_value": t.p_value,
-                    "adjusted_p_value": t.adjusted,
+                    "ci": list(t.gain_interval),
+                    "p_value": t.p,
+                    "adjusted_p_value": t.p_adjusted,
                     "seeds": t.seeds,
                 }
                 for t in self.tested
@@ -151,13 +134,9 @@ def confirmation_among(
 ) -> Confirmation:
     """Return the winner tested against every model that was trained on some of its seeds."""
     others = tuple(m for m in models if _paired(winner, m))
-    found = [_difference(winner, other, seed) for other in others]
-    adjusted = holm([p for _, _, p, _ in found])
-    tested = tuple(
-        Tested(other.name, gain, ci, p, float(a), seeds)
-        for other, (gain, ci, p, seeds), a in zip(others, found, adjusted, strict=True)
-    )
-    return Confirmation(metric, winner, others, tested, _luck(winner), len(winner.test[0].values))
+    tested = corrected([_contrast(winner, other, seed) for other in others])
+    n = len(winner.test[0].values)
+    return Confirmation(metric, winner, others, tuple(tested), _luck(winner), n)
 
 
 # ---------------------------------------------------------------- reading
@@ -198,18 +177,32 @@ def _model(
 # ---------------------------------------------------------------- testing
 
 
-def _difference(
-    winner: Retrained, other: Retrained, seed: int
-) -> tuple[float, Interval, float, int]:
-    """Return the gain, its interval, its p-value, and on how many seeds it rests."""
+def _contrast(winner: Retrained, other: Retrained, seed: int) -> Contrast:
+    """Test the winner against one other model, on the seeds that both were trained on."""
     pairs = _paired(winner, other)
-    gains = _sign(winner) * np.array([a.score - b.score for a, b in pairs])  # (S,)
     drawn = resampled_scores([s for pair in pairs for s in pair], RESAMPLES, seed)  # (2S, R)
-    by_examples = shared_variance(drawn[0::2] - drawn[1::2])
-    by_seeds = float(gains.var(ddof=1)) / len(gains) if len(gains) > 1 else 0.0
-    mean, n = float(gains.mean()), len(pairs[0][0].values)
-    margin, p_value = interval_and_test(mean, by_examples, by_seeds, n, len(gains))
-    return mean, (mean - margin, mean + margin), p_value, len(gains)
+    first, n = pairs[0][0], len(pairs[0][0].values)
+    values = np.array([[statistics.score for statistics in pair] for pair in pairs])  # (S, 2)
+    of_winner, of_other = drawn[0::2], drawn[1::2]  # (S, R) each
+    difference, interval, p = _mean_over_seeds(values[:, 0] - values[:, 1], of_winner - of_other, n)
+    a, b = (
+        Score(model.name, first.metric, TEST, *_mean_over_seeds(scores, of_model, n)[:2])
+        for model, scores, of_model in zip(
+            (winner, other), values.T, (of_winner, of_other), strict=True
+        )
+    )
+    return Contrast(a, b, n, difference, interval, p, p, first.signature, seeds=len(pairs))
+
+
+def _mean_over_seeds(values: Array, drawn: Array, n: int) -> tuple[float, Interval, float]:
+    """The mean of S values, its interval, and its p-value against 0.
+
+    `drawn` (S, R) are the values on resamples of the N examples, the same for all seeds.
+    """
+    mean, seeds = float(values.mean()), len(values)
+    by_seeds = float(values.var(ddof=1)) / seeds if seeds > 1 else 0.0
+    margin, p = interval_and_test(mean, shared_variance(drawn), by_seeds, n, seeds)
+    return mean, (mean - margin, mean + margin), p
 
 
 def shared_variance(drawn: Array) -> float:
@@ -251,9 +244,9 @@ def interval_and_test(
         return float((of_examples**2 * by_examples + of_seeds**2 * by_seeds) ** 0.5)
 
     if margin(LEAST_P) <= abs(mean):
-        return margin(0.05), LEAST_P if mean else 1.0
+        return margin(LEVEL), LEAST_P if mean else 1.0
     level = brentq(lambda log: margin(np.exp(log)) - abs(mean), np.log(LEAST_P), 0)
-    return margin(0.05), float(np.exp(level))
+    return margin(LEVEL), float(np.exp(level))
 
 
 def _luck(winner: Retrained) -> Luck | None:
@@ -262,12 +255,8 @@ def _luck(winner: Retrained) -> Luck | None:
     if winner.search_score is None:
         return None
     again, seeds = float(winner.dev.mean()), len(winner.dev)
-    amount = _sign(winner) * (winner.search_score - again)
+    amount = METRICS[winner.test[0].metric].sign * (winner.search_score - again)
     if seeds < 2:
         return Luck(winner.search_score, again, amount, None)
     margin = float(t.ppf(0.975, seeds - 1) * winner.dev.std(ddof=1) / seeds**0.5)
     return Luck(winner.search_score, again, amount, (amount - margin, amount + margin))
-
-
-def _sign(model: Retrained) -> float:
-    return METRICS[model.test[0].metric].sign

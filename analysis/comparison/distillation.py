@@ -1,9 +1,9 @@
 """Did learning from a teacher beat plain training, and how does its weight a bend the score?
 
-The two baselines `default` and `plain` are one training but for the teacher: same seed, same
-batches.  Their paired difference is what distillation did there.  Over the search it is asked by
-the weight: trials sorted into bins of a, each bin's mean with a bootstrap interval, since a random
-trial differs from its neighbours in everything else too.
+The baselines `default` and `plain` differ only in the teacher: same seed, same batches.  Their
+paired difference is the effect of distillation there.  Over the search, trials are sorted into bins
+of the weight a, and each bin has the mean of its trials with a bootstrap interval, since random
+trials differ in everything else too.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.comparison.bootstrap import Comparison, Interval, compare_trials
+from analysis.comparison.bootstrap import RESAMPLES, Interval, interval_of
+from analysis.comparison.contrast import Contrast
+from analysis.comparison.within_study import compare_trials
 from study.metrics import Array
 
 if TYPE_CHECKING:
     from analysis.studies.study_data import StudyData
 
 WEIGHT, TEMPERATURE = "distillation_weight", "temperature"
-BINS, SMALLEST_BIN, RESAMPLES, CONFIDENCE = 5, 3, 2000, 0.95
+BINS, SMALLEST_BIN = 5, 3
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,11 @@ class WeightBin:
 
 @dataclass(frozen=True)
 class Distillation:
-    """What the study says about its teacher; what it does not say is None or empty."""
+    """What the study shows of its teacher; None or empty where it shows nothing."""
 
     objective: str
     direction: str
-    against_plain: Comparison | None  # default minus plain, on the same examples
+    against_plain: Contrast | None  # default minus plain, on the same examples
     curve: tuple[WeightBin, ...]
 
     @property
@@ -64,21 +66,14 @@ class Distillation:
 
 def distillation_of(data: StudyData, seed: int = 0) -> Distillation | None:
     """Return what is known about the teacher; None where the study has none."""
-    if not _has_teacher(data):
+    if "plain" not in data.baselines and not (data.spec or {}).get("distillation"):
         return None
-    curve = _bins(*_points(data), data.direction, seed)
-    return Distillation(data.objective, data.direction, _against_plain(data, seed), curve)
-
-
-def _has_teacher(data: StudyData) -> bool:
-    return "plain" in data.baselines or bool((data.spec or {}).get("distillation"))
-
-
-def _against_plain(data: StudyData, seed: int) -> Comparison | None:
     try:
-        return compare_trials(data, "default", "plain", seed=seed)
+        against_plain = compare_trials(data, "default", "plain", seed=seed)
     except (LookupError, ValueError):
-        return None
+        against_plain = None
+    curve = _bins(*_points(data), data.direction, seed)
+    return Distillation(data.objective, data.direction, against_plain, curve)
 
 
 def _points(data: StudyData) -> tuple[Array, Array]:
@@ -115,5 +110,4 @@ def _mean_interval(values: Sequence[float] | Array, seed: int) -> Interval:
     """The bootstrap interval of a mean over trials."""
     y = np.asarray(values)
     drawn = np.random.default_rng([seed, 11]).integers(len(y), size=(RESAMPLES, len(y)))
-    low, high = np.quantile(y[drawn].mean(axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+    return interval_of(y[drawn].mean(axis=1))

@@ -1,11 +1,11 @@
-"""Is a gain worth its name?  What outputs look like beside their score, and what gives gaming away.
+"""Metric gaming: does a gain in word overlap come with worse outputs?
 
-Word overlap can be bought: by naming likely words without saying anything, by repeating them, by
-padding or cutting the answer.  An adapter that gains on unigram overlap is therefore looked at
-again: does bigram overlap follow, and do length, repetition and vocabulary stay as near to the
-references' as the base's are?  Each is tested against the base on resampled examples; a symptom is
-what is beyond its tolerance and whose 99 % interval excludes no change.  What moves toward the
-references is no symptom, however far it moves.
+A model can raise word overlap without improving its answers: by naming likely words, repeating
+them, padding the answer or cutting it.  So an adapter that gains unigram overlap is checked: does
+bigram overlap follow, and do length, repetition and vocabulary stay as close to the references' as
+the base's are?  Each is compared with the base on resampled examples.  A change is a symptom where
+it exceeds its tolerance and its 99 % interval excludes zero.  A change toward the references is
+never a symptom.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.comparison.output_features import Look, Texts
+from analysis.comparison.bootstrap import Interval, interval_of
+from analysis.comparison.output_features import OutputFeatures, Texts
 from study.metrics import METRICS, Array
 
-Interval = tuple[float, float]
 RESAMPLES = 2000
 CONFIDENCE = 0.99
 FOLLOWS = 0.1  # of a gain in ROUGE-1 at least so much must be gained in ROUGE-2
@@ -65,10 +65,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Examined:
-    """The looks of base, adapters and references, and a verdict on each adapter."""
+    """The features of base, adapters and references, and a verdict on each adapter."""
 
-    looks: Mapping[str, Look]
-    references: Look
+    features: Mapping[str, OutputFeatures]
+    references: OutputFeatures
     verdicts: tuple[Verdict, ...]
 
     @property
@@ -85,14 +85,14 @@ def examine(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Examined:
-    """Look at the outputs of the base, the first of `outputs`, and of its adapters.
+    """Examine the outputs of the base, the first of `outputs`, and of its adapters.
 
     Args:
         outputs: model -> N outputs.
         references: N references.
-        gains: adapter -> metric -> points, what is known to have gained; ROUGE-1 is tested here.
-        resamples: For the intervals.
-        seed: Of the resampling.
+        gains: adapter -> metric -> points, known gains; ROUGE-1 is tested here.
+        resamples: for the intervals.
+        seed: of the resampling.
     """
     drawn = _weights(len(references), resamples, seed)
     wanted = Texts(references, references, drawn)
@@ -101,10 +101,10 @@ def examine(
     verdicts = []
     for name, adapter in adapters:
         known = {m: g for m, g in (gains or {}).get(name, {}).items() if m in OF_WORDS}
-        pair = Pair(base, adapter, wanted)
-        verdicts.append(Verdict(name, _gains(pair, known), pair.symptoms()))
-    looks = {name: own.look for name, own in texts.items()}
-    return Examined(looks, wanted.look, tuple(verdicts))
+        change = Change(base, adapter, wanted)
+        verdicts.append(Verdict(name, _gains(change, known), change.symptoms()))
+    features = {name: own.features for name, own in texts.items()}
+    return Examined(features, wanted.features, tuple(verdicts))
 
 
 def _weights(n: int, resamples: int, seed: int) -> Array:
@@ -114,7 +114,7 @@ def _weights(n: int, resamples: int, seed: int) -> Array:
 
 
 @dataclass(frozen=True)
-class Pair:
+class Change:
     """Base and adapter, and the references, on the same resamples."""
 
     base: Texts
@@ -127,9 +127,9 @@ class Pair:
         return self.base.sums, self.adapter.sums, self.wanted.sums
 
     @property
-    def looks(self) -> tuple[Look, Look, Look]:
+    def features(self) -> tuple[OutputFeatures, OutputFeatures, OutputFeatures]:
         """What base, adapter and references look like."""
-        return self.base.look, self.adapter.look, self.wanted.look
+        return self.base.features, self.adapter.features, self.wanted.features
 
     def symptoms(self) -> tuple[Symptom, ...]:
         """What went wrong, beyond its tolerance and beyond doubt."""
@@ -143,29 +143,29 @@ class Pair:
         return one, two
 
 
-def _gains(pair: Pair, known: Mapping[str, float]) -> dict[str, float]:
+def _gains(change: Change, known: Mapping[str, float]) -> dict[str, float]:
     """What single words gained beyond doubt, ROUGE-1 first: metric as it is written -> points."""
-    one, _ = pair.overlaps()
-    base, adapter, _ = pair.looks
-    gained = {"ROUGE-1": adapter.rouge1 - base.rouge1} if np.quantile(one, 0.025) > 0 else {}
+    one, _ = change.overlaps()
+    base, adapter, _ = change.features
+    gained = {"ROUGE-1": adapter.rouge1 - base.rouge1} if interval_of(one)[0] > 0 else {}
     return gained | {METRICS[m].label: points for m, points in known.items() if m != "rouge1"}
 
 
-def _bigrams(pair: Pair) -> Symptom | None:
+def _bigrams(change: Change) -> Symptom | None:
     """Bigram overlap falls, or does not follow."""
-    one, two = pair.overlaps()
-    base, adapter, _ = pair.looks
-    change = adapter.rouge2 - base.rouge2
-    lag = FOLLOWS * (adapter.rouge1 - base.rouge1) - change
-    said = f"falls {-change:.1f}" if change < 0 else f"gains only {change:.1f}"
+    one, two = change.overlaps()
+    base, adapter, _ = change.features
+    gain = adapter.rouge2 - base.rouge2
+    lag = FOLLOWS * (adapter.rouge1 - base.rouge1) - gain
+    said = f"falls {-gain:.1f}" if gain < 0 else f"gains only {gain:.1f}"
     words = f"ROUGE-2 {said}"
     return _sure("bigrams", lag, FOLLOWS * one - two, 0.0, words)
 
 
-def _length(pair: Pair) -> Symptom | None:
+def _length(change: Change) -> Symptom | None:
     """Outputs are longer or shorter than the references, and more so than the base's."""
-    base, adapter, _ = pair.sums
-    of_base, of_adapter, _ = pair.looks
+    base, adapter, _ = change.sums
+    of_base, of_adapter, _ = change.features
     far = [np.abs(np.log(np.maximum(s[:, 2], 0.5) / s[:, 3])) for s in (base, adapter)]
     ratio, before = of_adapter.length_ratio, of_base.length_ratio
     if 1 / LENGTH < ratio < LENGTH:
@@ -175,19 +175,19 @@ def _length(pair: Pair) -> Symptom | None:
     return _sure("length", amount, far[1] - far[0], 0.0, words)
 
 
-def _repetition(pair: Pair) -> Symptom | None:
+def _repetition(change: Change) -> Symptom | None:
     """More bigrams are repeats than in the base's outputs and in the references."""
-    base, adapter, wanted = (s[:, 5] / np.maximum(s[:, 4], 1) for s in pair.sums)
-    of_base, of_adapter, of_wanted = (look.repeats for look in pair.looks)
+    base, adapter, wanted = (s[:, 5] / np.maximum(s[:, 4], 1) for s in change.sums)
+    of_base, of_adapter, of_wanted = (each.repeats for each in change.features)
     amount = of_adapter - max(of_base, of_wanted)
     words = f"{100 * of_adapter:.0f} % of bigrams are repeats (the base's {100 * of_base:.0f} %)"
     return _sure("repetition", amount, adapter - np.maximum(base, wanted), REPEATS, words)
 
 
-def _vocabulary(pair: Pair) -> Symptom | None:
+def _vocabulary(change: Change) -> Symptom | None:
     """All outputs use the same few words, fewer than the base and than the references."""
-    base, adapter, wanted = (t.vocabularies for t in (pair.base, pair.adapter, pair.wanted))
-    of_base, of_adapter, of_wanted = (look.vocabulary for look in pair.looks)
+    base, adapter, wanted = (t.vocabularies for t in (change.base, change.adapter, change.wanted))
+    of_base, of_adapter, of_wanted = (each.vocabulary for each in change.features)
     with np.errstate(divide="ignore", invalid="ignore"):  # infinite where no word repeats
         amount = float(np.log(min(of_base, of_wanted) / of_adapter))
         amounts = np.log(np.minimum(base, wanted) / adapter)
@@ -197,14 +197,13 @@ def _vocabulary(pair: Pair) -> Symptom | None:
 
 def _sure(name: str, amount: float, drawn: Array, tolerance: float, words: str) -> Symptom | None:
     """A symptom where the amount is beyond its tolerance and its interval above zero."""
-    tail = (1 - CONFIDENCE) / 2
-    low, high = (float(end) for end in np.quantile(drawn, [tail, 1 - tail]))
+    low, high = interval_of(drawn, CONFIDENCE)
     if not (amount > tolerance and low > 0):
         return None
     return Symptom(name, float(amount), (low, high), words)
 
 
-SYMPTOMS: tuple[Callable[[Pair], Symptom | None], ...] = (
+SYMPTOMS: tuple[Callable[[Change], Symptom | None], ...] = (
     _bigrams,
     _length,
     _repetition,

@@ -1,4 +1,4 @@
-"""What outputs look like beside their score: overlap, length, repetition, vocabulary.
+"""Features of outputs beside their score: overlap, length, repetition, vocabulary.
 
 Counted from the outputs and references as they are stored, in the words that ROUGE counts.
 """
@@ -21,8 +21,8 @@ CHUNK = 8_000_000  # words of a vocabulary × resamples at a time
 
 
 @dataclass(frozen=True)
-class Look:
-    """What the outputs of one model look like, or the references themselves."""
+class OutputFeatures:
+    """Features of one model's outputs, or of the references themselves."""
 
     rouge1: float  # 0 to 100, mean F over the examples
     rouge2: float
@@ -80,11 +80,11 @@ class Texts:
         return self._vocabularies(self._drawn)
 
     @cached_property
-    def look(self) -> Look:
-        """What all N outputs look like."""
+    def features(self) -> OutputFeatures:
+        """The features of all N outputs."""
         one, two, said, wanted, pairs, repeats = self.counts.sum(axis=0).tolist()
         n = max(len(self.counts), 1)
-        return Look(
+        return OutputFeatures(
             rouge1=one / n,
             rouge2=two / n,
             words=said / n,

@@ -34,23 +34,25 @@ def exchanges_for(family: int) -> int:
 
 
 def exchange_p_values(
-    base: Statistics, others: Sequence[Statistics], exchanges: int, seed: int = 0
+    pairs: Sequence[tuple[Statistics, Statistics]], exchanges: int, seed: int = 0
 ) -> Array:
-    """Two-sided p-values (K,) of K models against one base on the same N examples.
+    """Two-sided p-values (K,) of K pairs of models, all on the same N examples.
 
     All share the exchanges, so equal outputs have equal p-values.
     """
-    differences = [other.values - base.values for other in others]  # (N, S) each
-    observed = np.array([abs(other.score - base.score) for other in others])
+    if not pairs:
+        return np.empty(0)
+    differences = [a.values - b.values for a, b in pairs]  # (N, S) each
+    observed = np.array([abs(a.score - b.score) for a, b in pairs])
     rng = np.random.default_rng([seed, 6])
-    n = len(base.values)
+    n = len(pairs[0][1].values)
     step = max(CHUNK // max(n, 1), 1)
-    reached, squares = np.zeros(len(others)), np.zeros(len(others))
+    reached, squares = np.zeros(len(pairs)), np.zeros(len(pairs))
     for start in range(0, exchanges, step):
         size = (min(step, exchanges - start), n)
         swapped = rng.integers(2, size=size, dtype=np.int8).astype(np.float64)
-        pairs = zip(differences, observed, strict=True)
-        found = np.array([_exchanged(swapped, base, *pair) for pair in pairs])
+        tested = zip(pairs, differences, observed, strict=True)
+        found = np.array([_exchanged(swapped, b, d, o) for (_, b), d, o in tested])
         reached, squares = reached + found[:, 0], squares + found[:, 1]
     drawn = (reached + 1) / (exchanges + 1)
     scale = np.maximum(squares / exchanges, np.finfo(float).tiny)

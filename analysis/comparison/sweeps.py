@@ -1,16 +1,18 @@
-"""A sweep: one parameter at few levels, each trial a row, and which of them learnt anything."""
+"""A sweep: a search over a few values of one parameter, and which of the trials learnt anything."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from optuna.trial import FrozenTrial
 
-from analysis.comparison.bootstrap import Comparison, compare, compare_trials, headline_metric
+from analysis.comparison.compared_models import BASE
 from analysis.comparison.confusion import classes_of, is_classification
+from analysis.comparison.contrast import Contrast, Resampled, comparable, corrected
+from analysis.comparison.within_study import headline_metric
 from study.metrics import Statistics, text_statistics
 
 if TYPE_CHECKING:
@@ -21,12 +23,12 @@ MOST_ROWS = 12
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One level: its scores on dev, and whether it is better than having learnt nothing."""
+    """One level: its scores on dev, and its test against what learns nothing."""
 
     name: str
     value: Any  # of the parameter; None for the untrained base
     scores: Mapping[str, float]
-    against: Comparison | None  # the level minus what learns nothing, by the headline metric
+    against: Contrast | None  # the level minus what learns nothing, by the headline metric
     remark: str
 
 
@@ -40,53 +42,61 @@ class Sweep:
     rows: tuple[SweepRow, ...]
 
 
-def sweep_of(data: StudyData, seed: int = 0) -> Sweep | None:
-    """Return a study of one searched parameter as a sweep; None for any other study."""
+def sweep_of(data: StudyData, seed: int = 0, known: Sequence[Contrast] = ()) -> Sweep | None:
+    """Return a study of one searched parameter as a sweep; None for any other study.
+
+    The levels are one family of tests.  `known` are tests made already, as of all adapters against
+    the base: what they answer is taken from them.
+    """
     metric = headline_metric(data)
     trials = [t for t in data.complete if t.params]
     if len(data.distributions) != 1 or metric is None or not 0 < len(trials) <= MOST_ROWS:
         return None
     (parameter,) = data.distributions
     trials.sort(key=lambda t: t.params[parameter], reverse=True)
-    base = [_row(data, "base", None, metric, seed)] if "base" in data.baselines else []
-    rows = [*base, *(_row(data, t.number, t, metric, seed, parameter) for t in trials)]
-    return Sweep(parameter, data.metrics, _nothing(data), tuple(rows))
+    nothing = _learns_nothing(data)
+    answered = {c.question: c for c in known}
+    against = {
+        c.a.name: answered.get(c.question, c)
+        for c in _against_nothing(data, [t.number for t in trials], metric, nothing, seed)
+    }
+
+    def row(who: Who, name: str, value: Any) -> SweepRow:
+        scores = {m: score for m in data.metrics if (score := data.score(who, m)) is not None}
+        return SweepRow(name, value, scores, against.get(name), _remark(data, who))
+
+    rows = [row("base", "untrained base", None)] if "base" in data.baselines else []
+    rows += [row(t.number, f"trial {t.number}", t.params[parameter]) for t in trials]
+    in_words = "the untrained base" if nothing == BASE else nothing
+    return Sweep(parameter, data.metrics, in_words, tuple(rows))
 
 
-def _row(
-    data: StudyData,
-    who: Who,
-    trial: FrozenTrial | None,
-    metric: str,
-    seed: int,
-    parameter: str = "",
-) -> SweepRow:
-    scores = {m: data.score(who, m) for m in data.metrics}
-    return SweepRow(
-        name="untrained base" if trial is None else f"trial {trial.number}",
-        value=None if trial is None else trial.params[parameter],
-        scores={m: score for m, score in scores.items() if score is not None},
-        against=None if trial is None else _against_nothing(data, who, metric, seed),
-        remark=_remark(data, who),
-    )
+def _learns_nothing(data: StudyData) -> str:
+    """The untrained base; for a classifier, what always says the most frequent class."""
+    return f"always saying {_majority(data)}" if is_classification(data) else BASE
 
 
-def _nothing(data: StudyData) -> str:
-    if not is_classification(data):
-        return "the untrained base"
-    return f"always saying {_majority(data)}"
-
-
-def _against_nothing(data: StudyData, who: Who, metric: str, seed: int) -> Comparison | None:
-    """A level against the untrained base; a classifier against the largest class throughout."""
+def _against_nothing(
+    data: StudyData, trials: Sequence[int], metric: str, nothing: str, seed: int
+) -> list[Contrast]:
+    """Every trial that is scored by the metric against what learns nothing."""
+    statistics = {}
+    for number in trials:
+        with suppress(LookupError):
+            statistics[f"trial {number}"] = data.statistics(number, metric)
     try:
-        if not is_classification(data):
-            return compare_trials(data, who, "base", metric, seed=seed)
-        own = data.statistics(who, metric)
-        names = (f"trial {who}", _nothing(data))
-        return compare(own, _majority_statistics(data, own), names=names, seed=seed)
-    except (LookupError, ValueError):
-        return None
+        reference = (
+            _majority_statistics(data, metric)
+            if is_classification(data)
+            else data.statistics(BASE, metric)
+        )
+    except (LookupError, ValueError):  # no base, or a metric that words alone do not give
+        return []
+    alike = [name for name, s in statistics.items() if comparable([reference, s])]
+    models = Resampled(
+        [nothing, *alike], [reference, *(statistics[name] for name in alike)], seed=seed
+    )
+    return corrected(models.contrasts([(place, 0) for place in range(1, len(alike) + 1)]))
 
 
 def _majority(data: StudyData) -> str:
@@ -94,10 +104,11 @@ def _majority(data: StudyData) -> str:
     return str(labels[counts.argmax()])
 
 
-def _majority_statistics(data: StudyData, own: Statistics) -> Statistics:
+def _majority_statistics(data: StudyData, metric: str) -> Statistics:
+    """What always saying the most frequent class scores, under the study's own signature."""
     targets = data.examples["dev"].targets
-    found = text_statistics(own.metric, [_majority(data)] * len(targets), targets)
-    return Statistics(found.metric, found.values, own.signature)
+    found = text_statistics(metric, [_majority(data)] * len(targets), targets)
+    return replace(found, signature=data.statistics("best", metric).signature)
 
 
 def _remark(data: StudyData, who: Who) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.comparison.adapters import Adapters
-from analysis.comparison.compared_models import Model
+from analysis.comparison.compared_models import ComparedModel
 from analysis.plots.marks import bodies
 from analysis.plots.palette import (
     BEST,
@@ -93,12 +93,12 @@ def _box(ax: Axes, row: int, each: Array, colour: str) -> None:
     ax.scatter([each.mean()], [row], s=9, color=INK, zorder=4, linewidths=0)
 
 
-def _each(found: Adapters, model: Model, metric: str) -> Array:
+def _each(found: Adapters, model: ComparedModel, metric: str) -> Array:
     each = found.examples[model.name, metric]
     return each[np.isfinite(each)]
 
 
-def _colour(found: Adapters, model: Model, best: str) -> str:
+def _colour(found: Adapters, model: ComparedModel, best: str) -> str:
     """A baseline's own colour; the best's; that of a flag; otherwise a trial's."""
     if not isinstance(model.who, int):
         return colour_of(model.name)

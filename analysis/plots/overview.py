@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.comparison.bootstrap import Comparison
+from analysis.comparison.contrast import Contrast
 from analysis.display import own_names
 from analysis.plots import marks
 from analysis.plots.palette import (
@@ -225,12 +225,12 @@ def plot_best_in_ranges(
 
 
 @in_house_style
-def plot_gains(comparisons: Sequence[Comparison], ax: Axes | None = None) -> Axes:
+def plot_gains(comparisons: Sequence[Contrast], ax: Axes | None = None) -> Axes:
     """Differences to the baselines with their 95 % intervals; the line at zero is no difference."""
     ax = new_axes(ax)
     for row, c in enumerate(comparisons):
         colour = colour_of(c.b.name)
-        ax.plot(c.ci, [row, row], color=colour, lw=2.2, solid_capstyle="round")
+        ax.plot(c.interval, [row, row], color=colour, lw=2.2, solid_capstyle="round")
         ax.scatter([c.difference], [row], s=36, color=colour, linewidths=0, zorder=4)
         said = f"{c.difference:+.3g}".replace("-", "−")
         at: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "bottom"}

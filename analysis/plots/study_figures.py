@@ -39,7 +39,7 @@ from study.metrics import METRICS, Array
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from analysis.comparison.bootstrap import Score
+    from analysis.comparison.contrast import Score
     from analysis.comparison.distillation import Distillation
     from analysis.importance.compute import (
         Importances,

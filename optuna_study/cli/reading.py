@@ -283,14 +283,15 @@ def _numbers(trials: str | None) -> list[int]:
 
 def _compare_studies(targets: list[str], metrics: list[str], split: str, as_json: bool) -> None:
     """Show the best of the first study against the best of the others."""
-    from analysis.comparison.bootstrap import compare_studies
+    from analysis.comparison.between_studies import compare_studies
+    from analysis.comparison.contrast import corrected
     from reports.terminal import study_tables
 
     if len(metrics) > 1:
         raise InputError(f"--metric: studies are compared by one, got {len(metrics)}")
     metric = metrics[0] if metrics else None
     first, *others = (load(target) for target in targets)
-    found = [compare_studies(first, other, metric, split) for other in others]
+    found = corrected([compare_studies(first, other, metric, split) for other in others])
     if as_json:
         print_json([comparison.to_json() for comparison in found])
     else:

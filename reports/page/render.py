@@ -40,7 +40,7 @@ def write(document: str, out: Path) -> Path:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("reports"),
+        loader=PackageLoader("reports.page"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.comparison.bootstrap import Comparison
+from analysis.comparison.contrast import Contrast
 from analysis.plots.marks import trial_key
 from analysis.plots.palette import SPLITS, label_of
 from analysis.studies.study_data import StudyData, is_enqueued, state_of
@@ -102,7 +102,7 @@ def failure_table(data: StudyData) -> Table | None:
     return Table("Failed trials", ("trial", "reason", "configuration"), rows, sortable=True)
 
 
-def comparison_table(comparisons: Sequence[Comparison]) -> Table:
+def comparison_table(comparisons: Sequence[Contrast]) -> Table:
     """The best trial against every baseline on every metric and split."""
     rows = tuple(
         (
@@ -112,9 +112,9 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
             cell(c.b.score),
             cell(c.a.score),
             Cell(signed(c.difference), c.difference, True),
-            Cell(interval(c.ci)),
+            Cell(interval(c.interval)),
             Cell(_verdict(c)),
-            Cell(probability(c.p_value), c.p_value, True),
+            Cell(probability(c.p_adjusted), c.p_adjusted, True),
         )
         for c in comparisons
     )
@@ -169,7 +169,7 @@ def _reason(trial: FrozenTrial) -> str:
     return again + str(reason or "no reason recorded")
 
 
-def _verdict(comparison: Comparison) -> str:
+def _verdict(comparison: Contrast) -> str:
     if not comparison.clear:
         return "not clearly different"
     return "better" if comparison.gain > 0 else "worse"

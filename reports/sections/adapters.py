@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from analysis.comparison.adapters import Adapters
-from analysis.comparison.compared_models import Model
-from analysis.comparison.output_features import Look
+from analysis.comparison.compared_models import ComparedModel
+from analysis.comparison.output_features import OutputFeatures
 from analysis.plots.adapter_figures import (
     flagged_names,
     has_spread,
@@ -87,7 +87,7 @@ def _overview(found: Adapters) -> Table:
     return Table("The base's scores, and what each adapter adds", headings, rows, marked=marked)
 
 
-def _name(model: Model) -> str:
+def _name(model: ComparedModel) -> str:
     """A model's name, which does not break where a table is narrow."""
     return model.label.replace(" ", "\u00a0")
 
@@ -95,7 +95,7 @@ def _name(model: Model) -> str:
 def _column(found: Adapters, metric: str) -> list[Cell]:
     contrasts = [found.of(model.name, metric) for model in found.adapters]
     base = found.scores[found.base.name, metric].score
-    stars = [" *" if c.significant else "" for c in contrasts]
+    stars = [" *" if c.clear else "" for c in contrasts]
     write = alike_signed([base, *(c.difference for c in contrasts)])
     return [Cell(write(base).lstrip("+"), base, True)] + [
         Cell(write(c.difference) + star, c.difference, True)
@@ -112,7 +112,7 @@ def _whole(found: Adapters) -> Table:
     )
     columns = (
         *("metric", "adapter", "base", "base, mean ± sd", "its score", "its mean ± sd"),
-        *("difference", "95 % interval", "change", "p", "p (Holm)"),
+        *("difference", "95 % interval", "change", "p"),
     )
     return Table("Every adapter by every metric", columns, rows, sortable=True)
 
@@ -121,25 +121,24 @@ def _row(found: Adapters, metric: str, label: str, name: str) -> tuple[Cell, ...
     base, own = (found.scores[who, metric] for who in (found.base.name, name))
     c = found.of(name, metric)
     change = Cell("") if c.percent is None else Cell(_percent(c.percent), c.percent, True)
-    least = "≤ " if c.is_least and c.p_value >= 0.001 else ""
+    least = "≤ " if c.p_is_bound and c.p_adjusted >= 0.001 else ""
     return (
         Cell(METRICS[metric].label),
         Cell(label),
         cell(base.score),
-        Cell(_spread(base.mean, base.sd), base.mean, True),
+        _spread_cell(*found.spread(found.base.name, metric)),
         cell(own.score),
-        Cell(_spread(own.mean, own.sd), own.mean, True),
+        _spread_cell(*found.spread(name, metric)),
         Cell(signed(c.difference), c.difference, True),
-        Cell(interval(c.ci)),
+        Cell(interval(c.interval)),
         change,
-        Cell(least + probability(c.p_value), c.p_value, True),
-        Cell(least + probability(c.p_holm), c.p_holm, True),
+        Cell(least + probability(c.p_adjusted), c.p_adjusted, True),
     )
 
 
-def _spread(mean: float, sd: float) -> str:
+def _spread_cell(mean: float, sd: float) -> Cell:
     write = alike([mean, sd])
-    return f"{write(mean)} ± {write(sd)}"
+    return Cell(f"{write(mean)} ± {write(sd)}", mean, True)
 
 
 def _percent(value: float) -> str:
@@ -153,7 +152,7 @@ def _looks(found: Adapters) -> Table:
     labels = {model.name: _name(model) for model in (found.base, *found.adapters)}
     rows = [
         (Cell(labels[name]), *_look(look), Cell(reasons.get(name, "")))
-        for name, look in found.examined.looks.items()
+        for name, look in found.examined.features.items()
     ]
     rows.append((Cell("references"), *_look(found.examined.references), Cell("")))
     columns = (
@@ -163,7 +162,7 @@ def _looks(found: Adapters) -> Table:
     return Table("What the outputs look like", columns, tuple(rows))
 
 
-def _look(look: Look) -> tuple[Cell, ...]:
+def _look(look: OutputFeatures) -> tuple[Cell, ...]:
     return (
         cell(look.rouge1),
         cell(look.rouge2),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.comparison.bootstrap import Comparison
+from analysis.comparison.contrast import Contrast
 from analysis.comparison.distillation import distillation_of
 from analysis.importance.compute import Importances, ParameterImportance
 from analysis.plots.palette import label_of
@@ -77,11 +77,11 @@ def _gain(results: Results) -> str:
     if not results.comparisons:
         return ""
     said = listing(_one_gain(c, results.method) for c in results.comparisons)
-    return f"On the same {results.comparisons[0].n_examples} examples that is {said}."
+    return f"On the same {results.comparisons[0].n} examples that is {said}."
 
 
-def _one_gain(comparison: Comparison, method: str) -> str:
-    than = f"{baseline(comparison.b.name, method)} (95 % interval {interval(comparison.ci)})"
+def _one_gain(comparison: Contrast, method: str) -> str:
+    than = f"{baseline(comparison.b.name, method)} (95 % interval {interval(comparison.interval)})"
     if not comparison.clear:
         return f"not clearly different from {than}"
     way = "better" if comparison.gain > 0 else "worse"
@@ -177,7 +177,7 @@ def _forgetting(results: Results) -> str:
     return (
         f"On general examples the best trial has {METRICS[c.a.metric].label} "
         f"{number(c.a.score)}, the untrained base {number(c.b.score)}: "
-        f"{number(abs(c.difference))} {verb} (95 % interval {interval(c.ci)})."
+        f"{number(abs(c.difference))} {verb} (95 % interval {interval(c.interval)})."
     )
 
 

@@ -7,7 +7,8 @@ from functools import partial
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from analysis.comparison.confirmation import Confirmation, Luck, Retrained, Tested
+from analysis.comparison.confirmation import Confirmation, Luck, Retrained
+from analysis.comparison.contrast import Contrast
 from analysis.plots.confirmation_figure import plot_confirmation
 from reports.page.model import Beside, Cell, Figure, Figures, Prose, Section, Table
 from reports.results import Results
@@ -52,7 +53,7 @@ def confirmation_section(results: Results) -> Section | None:
 
 def headline(found: Confirmation, method: str = "lora") -> str:
     """Whether the winner is better than the default, in one sentence; than the next without one."""
-    by_name = {t.other: t for t in found.tested}
+    by_name = {t.b.name: t for t in found.tested}
     tested = by_name.get("default") or next(iter(found.tested), None)
     where = f"trained again on {len(found.winner.seeds)} fresh seeds, {found.winner.name} is"
     if tested is None:
@@ -62,7 +63,9 @@ def headline(found: Confirmation, method: str = "lora") -> str:
         return f"Not confirmed: {where} not clearly different from {than} ({_with_sign(tested)})."
     way = f"{number(abs(tested.gain))} {'better' if tested.gain > 0 else 'worse'}"
     found_so = "Confirmed" if tested.gain > 0 else "Refuted"
-    return f"{found_so}: {where} {way} than {than} (95 % interval {interval(tested.ci)})."
+    return (
+        f"{found_so}: {where} {way} than {than} (95 % interval {interval(tested.gain_interval)})."
+    )
 
 
 def verdict(found: Confirmation, method: str = "lora") -> tuple[str, ...]:
@@ -78,7 +81,7 @@ def verdict(found: Confirmation, method: str = "lora") -> tuple[str, ...]:
 
 def _against(found: Confirmation, method: str) -> list[str]:
     """The comparisons that the headline leaves out."""
-    tested = [t for t in found.tested if t.other != "default"]
+    tested = [t for t in found.tested if t.b.name != "default"]
     said = [
         f"It is {way} than {listing(f'{_named(t, method)} by {_by(t)}' for t in those)}."
         for way, those in (
@@ -128,11 +131,11 @@ def confirmation_table(found: Confirmation, method: str = "lora") -> RenderableT
     parts: list[RenderableType] = [plain(sentence) for sentence in verdict(found, method)]
     parts += [plain(sentence) for sentence in cost(found)]
     table = empty_table("", ["model", "mean", "sd", "seeds", "gain of the winner", "p adjusted"])
-    tested = {t.other: t for t in found.tested}
+    tested = {t.b.name: t for t in found.tested}
     for model, row in zip((found.winner, *found.others), _rows(found), strict=True):
         t = tested.get(model.name)
-        gain = f"{signed(t.gain)} ({interval(t.ci)})" if t else ""
-        table.add_row(*map(plain, (*row, gain, probability(t.adjusted) if t else "")))
+        gain = f"{signed(t.gain)} ({interval(t.gain_interval)})" if t else ""
+        table.add_row(*map(plain, (*row, gain, probability(t.p_adjusted) if t else "")))
     return Group(*parts, Text(), table)
 
 
@@ -171,23 +174,22 @@ def _tested_table(found: Confirmation, method: str) -> Table:
         (
             Cell(_named(t, method)),
             Cell(signed(t.gain), t.gain, True),
-            Cell(interval(t.ci)),
-            Cell(probability(t.p_value), t.p_value, True),
-            Cell(probability(t.adjusted), t.adjusted, True),
+            Cell(interval(t.gain_interval)),
+            Cell(probability(t.p_adjusted), t.p_adjusted, True),
         )
         for t in found.tested
     )
-    columns = ("against", "gain", "95 % interval", "p", f"p adjusted for {len(rows)} tests")
+    columns = ("against", "gain", "95 % interval", f"p adjusted for {len(rows)} tests")
     return Table(f"{found.winner.name.capitalize()} against the others", columns, rows)
 
 
-def _named(tested: Tested, method: str) -> str:
-    return tested.other if tested.other.startswith("trial ") else baseline(tested.other, method)
+def _named(tested: Contrast, method: str) -> str:
+    return tested.b.name if tested.b.name.startswith("trial ") else baseline(tested.b.name, method)
 
 
-def _by(tested: Tested) -> str:
-    return f"{number(abs(tested.gain))} (95 % interval {interval(tested.ci)})"
+def _by(tested: Contrast) -> str:
+    return f"{number(abs(tested.gain))} (95 % interval {interval(tested.gain_interval)})"
 
 
-def _with_sign(tested: Tested) -> str:
-    return f"{signed(tested.gain)}, 95 % interval {interval(tested.ci)}"
+def _with_sign(tested: Contrast) -> str:
+    return f"{signed(tested.gain)}, 95 % interval {interval(tested.gain_interval)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from analysis.comparison.bootstrap import Comparison
+from analysis.comparison.contrast import Contrast
 from analysis.comparison.distillation import WEIGHT, Distillation, WeightBin, distillation_of
 from analysis.plots import study_figures
 from analysis.plots.palette import label_of
@@ -45,10 +45,10 @@ def verdict(found: Distillation) -> str:
     return said + f" Distillation {'beat' if c.gain > 0 else 'lost to'} plain training."
 
 
-def _difference(c: Comparison) -> str:
+def _difference(c: Contrast) -> str:
     return (
-        f"a difference of {signed(c.difference)} (95 % interval {interval(c.ci)}, "
-        f"{c.n_examples} examples)"
+        f"a difference of {signed(c.difference)} (95 % interval {interval(c.interval)}, "
+        f"{c.n} examples)"
     )
 
 

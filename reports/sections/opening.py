@@ -50,13 +50,13 @@ def _gained(results: Results) -> KeyFigure | None:
         return None
     first, *others = results.comparisons
     than = [f"{signed(c.difference)} over {baseline(c.b.name, results.method)}" for c in others]
-    note = f"95 % interval {interval(first.ci)}" + (f"; {listing(than)}" if than else "")
+    note = f"95 % interval {interval(first.interval)}" + (f"; {listing(than)}" if than else "")
     figure = Figure(
         "gained",
         partial(overview.plot_gains, results.comparisons),
         "Difference to each baseline with its 95 % interval: "
         + "; ".join(
-            f"{c.b.name} {signed(c.difference)} ({interval(c.ci)})" for c in [first, *others]
+            f"{c.b.name} {signed(c.difference)} ({interval(c.interval)})" for c in [first, *others]
         )
         + ".",
         "Left of the line at zero the baseline is ahead.",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from analysis.comparison.bootstrap import RESAMPLES
 from analysis.studies.load import StudyData, is_enqueued
 from reports.page.model import Code, Facts, Part, Section
 from reports.page.tables import space_table
@@ -109,7 +110,8 @@ def _analysis(results: Results) -> dict[str, str]:
         evaluator = EVALUATORS.get(found.evaluator, found.evaluator)
         facts["importances"] = f"{evaluator}, {SURROGATES.get(found.surrogate, found.surrogate)}"
     if results.comparisons:
-        facts["intervals of scores"] = "paired bootstrap, 1000 resamples"
+        facts["intervals of scores"] = f"paired bootstrap, {RESAMPLES} resamples"
+        facts["p-values of differences"] = "approximate randomisation, Holm's correction"
     return facts | {name: _version(name) for name in PAGE_PACKAGES}
 
 

@@ -55,9 +55,11 @@ def baseline_section(results: Results) -> Section | None:
     return Section(
         "baselines",
         "Best against base and default",
-        "Intervals come from resampling the examples 1000 times, the same ones for every model; a "
-        "difference counts where its interval leaves out zero. Dev examples chose the best trial; "
-        "general ones show what the adaptation cost elsewhere.",
+        "Intervals come from resampling the examples, the same ones for every model. A difference "
+        "counts where its p-value is below 0.05. The p-values are corrected by Holm's method: "
+        'against the base on dev examples for all adapters and metrics, as under "Base against '
+        'adapted"; otherwise for the other tests of this table. Dev examples chose the best '
+        "trial; general ones show what the adaptation cost elsewhere.",
         (
             Figures(tuple(figures)),
             comparison_table(results.all_comparisons),

@@ -12,7 +12,8 @@ from reports.wording import interval, signed
 
 def sweep_section(results: Results) -> Section | None:
     """A row a level with every score, and whether it learnt anything."""
-    found = sweep_of(results.data)
+    known = results.adapters.contrasts if results.adapters is not None else ()
+    found = sweep_of(results.data, known=known)
     if found is None:
         return None
     return Section(
@@ -51,4 +52,8 @@ def _against(row: SweepRow) -> tuple[Cell, Cell, Cell]:
     c = row.against
     if c is None:
         return Cell(""), Cell(""), Cell("")
-    return Cell(signed(c.difference), c.difference, True), Cell(interval(c.ci)), Cell(learnt(row))
+    return (
+        Cell(signed(c.difference), c.difference, True),
+        Cell(interval(c.interval)),
+        Cell(learnt(row)),
+    )

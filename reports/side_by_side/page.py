@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from analysis.comparison import side_by_side as beside
-from analysis.comparison.bootstrap import Comparison, compare_studies
+from analysis.comparison.between_studies import compare_studies, differences, study_labels
+from analysis.comparison.contrast import Contrast, corrected
+from analysis.plots import side_by_side as beside
 from analysis.plots.palette import label_of
 from analysis.studies.study_data import StudyData
 from reports.page.model import SMALL, Cell, Figure, Figures, Page, Part, Prose, Section, Table
@@ -41,7 +42,7 @@ def page_of_studies(
     progress: Callable[[int, int], None] | None = None,
 ) -> Page:
     """Return one page over several studies; raises InputError where their number is wrong."""
-    labels = beside.study_labels(studies)
+    labels = study_labels(studies)
     options: dict[str, Any] = {"surrogate": surrogate, "seed": seed, "resamples": resamples}
     named = {
         label: analyse(data, **options, progress=progress)
@@ -70,7 +71,7 @@ def page_of_studies(
     )
 
 
-def duels_of(named: Named, seed: int = 0) -> tuple[dict[str, Comparison], list[str]]:
+def duels_of(named: Named, seed: int = 0) -> tuple[dict[str, Contrast], list[str]]:
     """Return the first study's best against every other's, label → comparison; and why not."""
     (_, first), *others = named.items()
     duels, refusals = {}, []
@@ -79,25 +80,25 @@ def duels_of(named: Named, seed: int = 0) -> tuple[dict[str, Comparison], list[s
             duels[label] = compare_studies(first.data, other.data, seed=seed)
         except InputError as error:
             refusals.append(f"The best trials cannot be tested against each other: {error}.")
-    return duels, refusals
+    return dict(zip(duels, corrected(list(duels.values())), strict=True)), refusals
 
 
-def _answer(named: Named, duels: Mapping[str, Comparison]) -> list[str]:
+def _answer(named: Named, duels: Mapping[str, Contrast]) -> list[str]:
     first = next(iter(named))
     said = [f"{label}: {answer(results)[0]}" for label, results in named.items()]
     for label, c in duels.items():
         metric = METRICS[c.a.metric].label
         if not c.clear:
             said.append(
-                f"On the same {c.n_examples} examples the best of {first} and the best of {label} "
-                f"are not clearly different in {metric} (95 % interval {interval(c.ci)})."
+                f"On the same {c.n} examples the best of {first} and the best of {label} "
+                f"are not clearly different in {metric} (95 % interval {interval(c.interval)})."
             )
             continue
         better, worse = (first, label) if c.gain > 0 else (label, first)
         said.append(
-            f"On the same {c.n_examples} examples the best of {better} is "
+            f"On the same {c.n} examples the best of {better} is "
             f"{number(abs(c.difference))} better in {metric} than the best of {worse} "
-            f"(95 % interval of the difference {interval(c.ci)})."
+            f"(95 % interval of the difference {interval(c.interval)})."
         )
     return said + _what_mattered(named)
 
@@ -123,9 +124,7 @@ def _caution(named: Named) -> list[str]:
 # ---------------------------------------------------------------- sections
 
 
-def _best_section(
-    named: Named, duels: Mapping[str, Comparison], refusals: Sequence[str]
-) -> Section:
+def _best_section(named: Named, duels: Mapping[str, Contrast], refusals: Sequence[str]) -> Section:
     parts: list[Part] = [best_table(named)]
     if duels:
         parts.append(duel_table(next(iter(named)), duels))
@@ -137,7 +136,7 @@ def _best_section(
         "best",
         "Best against best",
         f"Each study's best trial.{gains} Where the studies were scored on the same examples, the "
-        "difference has a 95 % interval from resampling these; it counts where it leaves out zero.",
+        "difference has a 95 % interval from resampling these; it counts where p is below 0.05.",
         tuple(parts),
     )
 
@@ -239,7 +238,7 @@ def _trials_section(named: Named) -> Section | None:
 
 def _difference_section(named: Named) -> Section:
     labels, studies = list(named), [r.data for r in named.values()]
-    found = beside.differences(studies)
+    found = differences(studies)
     rows = tuple(
         (Cell(key), *(Cell("–" if v is None else _short(v)) for v in values))
         for key, values in found.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analysis.comparison.bootstrap import Comparison
+from analysis.comparison.contrast import Contrast
 from analysis.plots.palette import label_of
 from analysis.plots.slices import varied_parameters
 from reports.page.model import Cell, Table
@@ -34,13 +34,13 @@ def best_table(named: Named) -> Table:
     return Table("The best of each study", heads, tuple(rows))
 
 
-def _gain_cell(found: Comparison | None) -> Cell:
+def _gain_cell(found: Contrast | None) -> Cell:
     if found is None:
         return Cell("")
-    return Cell(f"{signed(found.difference)} ({interval(found.ci)})", found.difference)
+    return Cell(f"{signed(found.difference)} ({interval(found.interval)})", found.difference)
 
 
-def duel_table(first: str, duels: Mapping[str, Comparison]) -> Table:
+def duel_table(first: str, duels: Mapping[str, Contrast]) -> Table:
     """The first study's best against every other's."""
     rows = tuple(
         (
@@ -49,9 +49,9 @@ def duel_table(first: str, duels: Mapping[str, Comparison]) -> Table:
             cell(c.a.score),
             cell(c.b.score),
             Cell(signed(c.difference), c.difference, True),
-            Cell(interval(c.ci)),
-            Cell(probability(c.p_value), c.p_value, True),
-            cell(c.n_examples),
+            Cell(interval(c.interval)),
+            Cell(probability(c.p_adjusted), c.p_adjusted, True),
+            cell(c.n),
         )
         for label, c in duels.items()
     )

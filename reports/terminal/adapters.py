@@ -21,7 +21,8 @@ from study.errors import InputError, visible
 from study.metrics import METRICS
 
 if TYPE_CHECKING:
-    from analysis.comparison.adapters import Adapters, Contrast
+    from analysis.comparison.adapters import Adapters
+    from analysis.comparison.contrast import Contrast
 
 
 def adapters_table(found: Adapters, metrics: Sequence[str] = ()) -> RenderableType:
@@ -69,7 +70,7 @@ def _column(found: Adapters, metric: str) -> list[str]:
     base = found.scores[found.base.name, metric].score
     contrasts = [found.of(model.name, metric) for model in found.adapters]
     write = alike_signed([base, *(c.difference for c in contrasts)])
-    cells = [write(c.difference) + ("*" if c.significant else " ") for c in contrasts]
+    cells = [write(c.difference) + ("*" if c.clear else " ") for c in contrasts]
     return [METRICS[metric].label, write(base).lstrip("+") + " ", *cells]
 
 
@@ -84,10 +85,11 @@ def _whole(found: Adapters, metric: str) -> Table:
         column.justify = "right"
     models = (found.base, *found.adapters)
     scores = [found.scores[model.name, metric] for model in models]
-    write = alike([value for s in scores for value in (s.score, s.mean)])
+    spreads = [found.spread(model.name, metric) for model in models]
+    write = alike([*(s.score for s in scores), *(mean for mean, _ in spreads)])
     signs = alike_signed([found.of(m.name, metric).difference for m in found.adapters])
-    for model, score in zip(models, scores, strict=True):
-        row = [model.label, write(score.score), f"{write(score.mean)} ± {write(score.sd)}"]
+    for model, score, (mean, sd) in zip(models, scores, spreads, strict=True):
+        row = [model.label, write(score.score), f"{write(mean)} ± {write(sd)}"]
         if model is not found.base:
             row += _contrast(found.of(model.name, metric), signs)
         table.add_row(*map(plain, row))
@@ -96,9 +98,13 @@ def _whole(found: Adapters, metric: str) -> Table:
 
 def _contrast(c: Contrast, signs: Any) -> list[str]:
     percent = "" if c.percent is None else f"{c.percent:+.1f}".replace("-", "−")
-    star = "*" if c.significant else " "
-    interval = f"{signs(c.ci[0])} to {signs(c.ci[1])}"
-    p = f"≤ {c.p_holm:.3f}" if c.is_least and c.p_holm >= 0.001 else probability(c.p_holm)
+    star = "*" if c.clear else " "
+    interval = f"{signs(c.interval[0])} to {signs(c.interval[1])}"
+    p = (
+        f"≤ {c.p_adjusted:.3f}"
+        if c.p_is_bound and c.p_adjusted >= 0.001
+        else probability(c.p_adjusted)
+    )
     return [signs(c.difference) + star, interval, percent, p]
 
 
@@ -132,7 +138,7 @@ def _twins(found: Adapters, model: Any) -> list[str]:
 
 def _gaming_json(found: Adapters) -> dict[str, Any]:
     assert found.examined is not None
-    looks = {**found.examined.looks, "references": found.examined.references}
+    looks = {**found.examined.features, "references": found.examined.references}
     return {
         "looks": {name: _finite(asdict(look)) for name, look in looks.items()},
         "verdicts": [
@@ -158,14 +164,14 @@ def adapter_rows(found: Adapters) -> list[dict[str, Any]]:
     rows = []
     for metric in found.metrics:
         for model in (found.base, *found.adapters):
-            s = found.scores[model.name, metric]
+            s, (mean, sd) = found.scores[model.name, metric], found.spread(model.name, metric)
             row: dict[str, Any] = {
                 "model": model.name,
                 "configuration": model.twins,
                 "metric": metric,
             }
             row |= {"split": found.split, "n_examples": found.n_examples, "score": s.score}
-            row |= {"score_low": s.ci[0], "score_high": s.ci[1], "mean": s.mean, "sd": s.sd}
+            row |= {"score_low": s.ci[0], "score_high": s.ci[1], "mean": mean, "sd": sd}
             rows.append({**row, **_contrast_row(found, model.name, metric, flags)})
     return rows
 
@@ -175,7 +181,15 @@ def _contrast_row(found: Adapters, name: str, metric: str, flags: dict[str, str]
     if name == found.base.name:
         return dict.fromkeys(names)
     c = found.of(name, metric)
-    values = (c.difference, *c.ci, c.percent, c.p_value, c.p_holm, found.family, flags.get(name))
+    values = (
+        c.difference,
+        *c.interval,
+        c.percent,
+        c.p,
+        c.p_adjusted,
+        found.family,
+        flags.get(name),
+    )
     return dict(zip(names, values, strict=True))
 
 

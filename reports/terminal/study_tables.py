@@ -23,7 +23,7 @@ from reports.wording import STATES, alike, counted, interval, number, probabilit
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from analysis.comparison.bootstrap import Comparison
+    from analysis.comparison.contrast import Contrast
 
 WIDTH = 80
 TOP = 5
@@ -109,14 +109,14 @@ def _failures(data: StudyData) -> list[RenderableType]:
     ]
 
 
-def comparison_table(comparisons: Iterable[Comparison]) -> Table:
+def comparison_table(comparisons: Iterable[Contrast]) -> Table:
     """Pairs of models, a row each: scores, difference, interval, p."""
     headings = ["", "metric", "scores", "difference", "95 % interval", "p"]
-    table = empty_table("paired bootstrap over the examples", headings)
+    table = empty_table("paired over the examples", headings)
     for c in comparisons:
         scores = f"{number(c.a.score)} / {number(c.b.score)}"
         cells = [f"{c.a.name} / {c.b.name}", f"{label_of(c.a.metric)} {c.a.split}", scores]
-        cells += [signed(c.difference), interval(c.ci), probability(c.p_value)]
+        cells += [signed(c.difference), interval(c.interval), probability(c.p_adjusted)]
         table.add_row(*map(plain, cells))
     return table
 

@@ -10,7 +10,7 @@ import pytest
 
 import analysis
 from analysis import StudyData
-from analysis.comparison.bootstrap import compare_trials
+from analysis.comparison.within_study import compare_trials
 from analysis.display import Shown
 from analysis.importance.confounding import Confounding, Explanation
 from analysis.importance.other_questions import Answer, Step

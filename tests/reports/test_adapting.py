@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 from rich.console import Console
-from tests.analysis.test_sweeps import as_sweep
 
 from analysis import StudyData
 from analysis.comparison.confusion import classes_of
@@ -18,6 +17,7 @@ from reports.page.render import render
 from reports.results import analyse
 from reports.sections.distillation import verdict
 from reports.terminal.study_tables import study_table
+from tests.analysis.comparison.test_sweeps import as_sweep
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_whether_the_teacher_helped(page: Page, pairs: StudyData) -> None:
     assert found.against_plain is not None
     said = verdict(found)
     assert said in page.answer
-    assert f"{found.against_plain.n_examples} examples" in said
+    assert f"{found.against_plain.n} examples" in said
     clear = found.against_plain.clear
     assert ("Distillation" in said) == clear
     assert ("no clear difference" in said) != clear

@@ -61,9 +61,9 @@ def confirmed(
 def test_a_real_gain_is_confirmed() -> None:
     """A gain far above what examples and seeds vary by is found, with an interval around it."""
     found = confirmed(0.2)
-    default = next(t for t in found.tested if t.other == "default")
+    default = next(t for t in found.tested if t.b.name == "default")
     assert default.clear
-    assert default.ci[0] < 0.2 < default.ci[1]
+    assert default.interval[0] < 0.2 < default.interval[1]
     assert headline(found).startswith("Confirmed")
 
 
@@ -84,8 +84,8 @@ def test_intervals_hold_the_truth_and_nulls_stand() -> None:
     studies = 200
     for seed in range(studies):
         found = confirmed(0.0, seed, seed_noise=0.05)
-        default = next(t for t in found.tested if t.other == "default")
-        inside += default.ci[0] <= 0.0 <= default.ci[1]
+        default = next(t for t in found.tested if t.b.name == "default")
+        inside += default.interval[0] <= 0.0 <= default.interval[1]
         rejected += any(t.clear for t in found.tested)
     assert inside / studies > 0.92
     assert rejected / studies < 0.08
@@ -96,7 +96,7 @@ def test_seeds_that_vary_widen_the_interval() -> None:
 
     def width(seed_noise: float) -> float:
         found = confirmed(0.1, seed_noise=seed_noise)
-        low, high = found.tested[0].ci
+        low, high = found.tested[0].interval
         return high - low
 
     assert width(0.2) > 2 * width(0.001)

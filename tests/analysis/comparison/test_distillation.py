@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from analysis import StudyData
-from analysis.comparison.bootstrap import compare
+from analysis.comparison.contrast import compare
 from analysis.comparison.distillation import Distillation, distillation_of
 from study.metrics import METRICS
 
@@ -43,7 +43,7 @@ def test_default_against_plain_is_the_paired_comparison(pairs: StudyData) -> Non
     expected = compare(
         pairs.statistics("default", "accuracy"), pairs.statistics("plain", "accuracy")
     )
-    assert (own.difference, own.ci) == (expected.difference, expected.ci)
+    assert (own.difference, own.interval) == (expected.difference, expected.interval)
     assert (own.a.name, own.b.name) == ("default", "plain")
 
 

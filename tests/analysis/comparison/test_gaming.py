@@ -117,15 +117,15 @@ def test_looks_are_those_of_rouge_and_counts() -> None:
     """Overlap is ROUGE-N's F; length, repeats and empties are what a person counts."""
     outputs = ["a b a b a b", "", "the well is deep", "x"]
     references = ["a b", "c", "the well was deep today", "y"]
-    look = Texts(outputs, references, np.ones((1, 4))).look
+    features = Texts(outputs, references, np.ones((1, 4))).features
     theirs = RougeScorer(["rouge1", "rouge2"])
-    for kind, mine in (("rouge1", look.rouge1), ("rouge2", look.rouge2)):
+    for kind, mine in (("rouge1", features.rouge1), ("rouge2", features.rouge2)):
         each = [theirs.score(r, o)[kind].fmeasure for o, r in zip(outputs, references, strict=True)]
         assert mine == pytest.approx(100 * np.mean(each))
-    assert look.words == pytest.approx(11 / 4)
-    assert look.length_ratio == pytest.approx(11 / 9)
-    assert look.repeats == pytest.approx(3 / 8)  # a b, b a and a b again, of 5 + 3 bigrams
-    assert look.empty == 1
+    assert features.words == pytest.approx(11 / 4)
+    assert features.length_ratio == pytest.approx(11 / 9)
+    assert features.repeats == pytest.approx(3 / 8)  # a b, b a and a b again, of 5 + 3 bigrams
+    assert features.empty == 1
     assert overlap(words("a a b"), words("a b b")) == pytest.approx(4 / 6)
 
 
@@ -135,8 +135,8 @@ def test_the_effective_vocabulary_is_a_count_of_equal_words() -> None:
     outputs = [" ".join(f"w{i}" for i in rng.integers(50, size=20)) for _ in range(200)]
     drawn = rng.multinomial(200, np.full(200, 1 / 200), size=300).astype(float)
     texts = Texts(outputs, outputs, drawn)
-    assert texts.look.vocabulary == pytest.approx(50, rel=0.05)
-    assert np.median(texts.vocabularies) == pytest.approx(texts.look.vocabulary, rel=0.03)
+    assert texts.features.vocabulary == pytest.approx(50, rel=0.05)
+    assert np.median(texts.vocabularies) == pytest.approx(texts.features.vocabulary, rel=0.03)
 
 
 def test_nothing_to_count_is_no_crash() -> None:
@@ -146,4 +146,4 @@ def test_nothing_to_count_is_no_crash() -> None:
         assert not found.flagged
     one_word = {"base": ["a a", "a b", "a c", "a a"], "it": ["b", "k c", "e d", "f g"]}
     assert not examine(one_word, ["a b", "a d", "a f", "a l"], resamples=20).flagged
-    assert Texts(["a", "b"], ["a", "b"], np.ones((2, 2))).look.vocabulary == np.inf
+    assert Texts(["a", "b"], ["a", "b"], np.ones((2, 2))).features.vocabulary == np.inf

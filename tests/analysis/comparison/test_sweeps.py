@@ -8,6 +8,7 @@ import optuna
 import pytest
 
 from analysis import StudyData
+from analysis.comparison.permutation import holm
 from analysis.comparison.sweeps import SweepRow, learnt, sweep_of
 
 
@@ -61,14 +62,28 @@ def test_a_search_is_no_sweep(pairs: StudyData, petroleum: StudyData) -> None:
 
 
 def test_what_is_not_clearly_better_has_not_learnt(pairs: StudyData) -> None:
-    """The verdict follows the interval, not the difference."""
+    """The verdict follows the p-value that is corrected for all levels, not the difference."""
     found = sweep_of(as_sweep(pairs))
     assert found is not None
     for row in found.rows[1:]:
         assert row.against is not None
-        low, high = row.against.ci  # of accuracy, of which more is better
-        expected = (
-            "learnt" if low > 0 else "worse than nothing" if high < 0 else "learnt nothing clear"
-        )
-        assert learnt(row) == expected
+        better = row.against.a.score > row.against.b.score  # accuracy, of which more is better
+        way = "learnt" if better else "worse than nothing"
+        assert learnt(row) == (way if row.against.p_adjusted < 0.05 else "learnt nothing clear")
+    tested = [row.against for row in found.rows[1:] if row.against is not None]
+    assert [c.p_adjusted for c in tested] == pytest.approx(list(holm([c.p for c in tested])))
     assert learnt(SweepRow("x", 1, {}, None, "")) == ""
+
+
+def test_what_is_tested_already_is_not_tested_again(pairs: StudyData) -> None:
+    """A page that holds the same test elsewhere shows it here with the same p-value."""
+    data = as_sweep(pairs)
+    alone = sweep_of(data)
+    assert alone is not None
+    own = alone.rows[1].against
+    assert own is not None
+    known = replace(own, p_adjusted=0.5)
+    found = sweep_of(data, known=[known])
+    assert found is not None
+    assert found.rows[1].against is known
+    assert [row.against for row in found.rows[2:]] == [row.against for row in alone.rows[2:]]

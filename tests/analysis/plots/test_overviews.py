@@ -15,15 +15,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, create_trial
 
 from analysis import StudyData, importances_of, load
-from analysis.comparison.bootstrap import against_baselines
-from analysis.comparison.side_by_side import (
-    differences,
-    plot_importances_beside,
-    plot_marginals_beside,
-    plot_progress_beside,
-    plot_scores_beside,
-    study_labels,
-)
+from analysis.comparison.between_studies import differences, study_labels
+from analysis.comparison.within_study import against_baselines
 from analysis.importance.compute import Importances
 from analysis.plots.overview import (
     plot_best_in_ranges,
@@ -33,6 +26,12 @@ from analysis.plots.overview import (
     ranges_of,
 )
 from analysis.plots.palette import BEST
+from analysis.plots.side_by_side import (
+    plot_importances_beside,
+    plot_marginals_beside,
+    plot_progress_beside,
+    plot_scores_beside,
+)
 from analysis.plots.trade_offs import plot_trade_off, trade_off, trade_offs
 from study.errors import InputError
 from tests.synthetic import Shape, write_foreign_study, write_study

@@ -14,7 +14,7 @@ from matplotlib.collections import LineCollection, PathCollection, PolyCollectio
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from analysis import StudyData, importances_of, load
-from analysis.comparison.bootstrap import example_scores, model_scores
+from analysis.comparison.within_study import example_scores, model_scores
 from analysis.importance.compute import Importances
 from analysis.plots import study_figures
 from analysis.plots.palette import label_of, shortened

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.analysis.test_confirmation import confirmed
 
 from analysis import load
 from reports.build import page_of
 from reports.page.render import render, write
 from reports.results import analyse
 from reports.side_by_side.page import page_of_studies
+from tests.analysis.comparison.test_confirmation import confirmed
 from tests.synthetic import Shape, write_study
 
 pytestmark = pytest.mark.slow

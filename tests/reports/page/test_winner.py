@@ -19,7 +19,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from analysis import StudyData, load
-from analysis.comparison.side_by_side import plot_scores_beside
+from analysis.plots.side_by_side import plot_scores_beside
 from reports.build import page_of, report_page
 from reports.page.figures import svg
 from reports.page.model import Figure, Page

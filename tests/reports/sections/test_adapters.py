@@ -79,7 +79,7 @@ def test_the_overview_has_every_adapter_and_metric(section: Section, found: Adap
     assert table.marked == {1 + GAMER}
     for row, model in zip(table.rows[1:], found.adapters, strict=True):
         for cell, metric in zip(row[1:], found.metrics, strict=True):
-            assert cell.text.endswith("*") == found.of(model.name, metric).significant
+            assert cell.text.endswith("*") == found.of(model.name, metric).clear
 
 
 def test_each_metric_has_bars_and_violins_with_boxes(section: Section) -> None:
@@ -189,7 +189,7 @@ def test_json_and_csv_hold_every_number(found: Adapters, tmp_path: Path) -> None
     assert len(rows) == len(adapter_rows(found)) == 10 * 5
     row = next(r for r in rows if (r["model"], r["metric"]) == ("trial 2", "bleu4"))
     assert float(row["difference"]) == found.of("trial 2", "bleu4").difference
-    assert float(row["p_holm"]) == found.of("trial 2", "bleu4").p_holm
+    assert float(row["p_holm"]) == found.of("trial 2", "bleu4").p_adjusted
     assert rows[0]["difference"] == ""
 
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.analysis.test_confirmation import confirmed
 
 from analysis import StudyData, load
 from reports import build_report
@@ -17,6 +16,7 @@ from reports.build import page_of
 from reports.page.model import Code
 from reports.results import Results, analyse
 from reports.sections.commands import commands
+from tests.analysis.comparison.test_confirmation import confirmed
 from tests.synthetic import Shape, write_foreign_study, write_study
 
 

@@ -12,7 +12,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from rich.console import Console, RenderableType
 
 from analysis import StudyData, answer_of, importances_of, load
-from analysis.comparison.bootstrap import against_baselines
+from analysis.comparison.within_study import against_baselines
 from reports.terminal.importance import answer_table, importance_table
 from reports.terminal.study_tables import comparison_table, study_json, study_table
 from tests.synthetic import write_foreign_study

@@ -1,12 +1,11 @@
-"""Several studies beside each other: their names, what their files say differently, their figures.
+"""Figures of several studies beside each other.
 
 A study keeps one colour through all figures; `plot_…` take `ax` and return it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import PurePath
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +28,6 @@ from analysis.plots.palette import (
 )
 from analysis.studies.study_data import MAXIMIZE, StudyData
 from analysis.surrogates.encoding import all_numbers
-from study.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,46 +37,6 @@ if TYPE_CHECKING:
 COLOURS = (TRIAL, BEST, DEFAULT, CHANCE, PAIR, BASE)
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 MAX_BARS = 10
-
-
-def study_labels(studies: Sequence[StudyData]) -> list[str]:
-    """Return a name for each study; where names are equal, with where it was read from.
-
-    Raises InputError for fewer than two studies, or more than there are colours.
-    """
-    if not 2 <= len(studies) <= len(COLOURS):
-        raise InputError(
-            f"studies side by side: must be 2 to {len(COLOURS)} but got {len(studies)}"
-        )
-    names = [s.name for s in studies]
-    labels = [
-        name if names.count(name) == 1 else f"{name} ({PurePath(s.target).name})"
-        for name, s in zip(names, studies, strict=True)
-    ]
-    if len(set(labels)) < len(labels):
-        labels = [f"{label} #{place}" for place, label in enumerate(labels, 1)]
-    return labels
-
-
-def differences(studies: Sequence[StudyData]) -> dict[str, tuple[Any, ...]]:
-    """Return the keys of the study files that differ: key → one value a study, None where absent.
-
-    Empty where no two studies have a file.
-    """
-    files = [_flat(s.spec) if s.spec is not None else {} for s in studies]
-    if sum(map(bool, files)) < 2:
-        return {}
-    keys = dict.fromkeys(key for file in files for key in file)
-    found = {key: tuple(file.get(key) for file in files) for key in keys if key != "name"}
-    return {key: values for key, values in found.items() if any(v != values[0] for v in values)}
-
-
-def _flat(part: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in part.items():
-        name = f"{before}{key}"
-        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return flat
 
 
 @in_house_style

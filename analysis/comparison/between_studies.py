@@ -1,0 +1,81 @@
+"""Several studies beside each other: their names, how their files differ, best against best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from analysis.comparison.contrast import Contrast, compare
+from analysis.comparison.within_study import headline_metric
+from study.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.studies.study_data import StudyData
+
+MOST_STUDIES = 6  # each has a colour of its own in the figures
+
+
+def study_labels(studies: Sequence[StudyData]) -> list[str]:
+    """Return a name for each study; where names are equal, with where it was read from.
+
+    Raises InputError for fewer than two studies, or more than there are colours.
+    """
+    if not 2 <= len(studies) <= MOST_STUDIES:
+        raise InputError(
+            f"studies side by side: must be 2 to {MOST_STUDIES} but got {len(studies)}"
+        )
+    names = [s.name for s in studies]
+    labels = [
+        name if names.count(name) == 1 else f"{name} ({PurePath(s.target).name})"
+        for name, s in zip(names, studies, strict=True)
+    ]
+    if len(set(labels)) < len(labels):
+        labels = [f"{label} #{place}" for place, label in enumerate(labels, 1)]
+    return labels
+
+
+def compare_studies(
+    one: StudyData, other: StudyData, metric: str | None = None, split: str = "dev", seed: int = 0
+) -> Contrast:
+    """The best trials of two studies on the same examples, under names that tell them apart.
+
+    Raises InputError where they were not scored on the same texts, or not by the same metric.
+    """
+    name = metric or headline_metric(one)
+    if name is None or name not in other.metrics:
+        raise InputError(f"{one.name} and {other.name}: no metric that both have scored")
+    if one.examples.get(split) != other.examples.get(split):
+        raise InputError(f"{one.name} and {other.name}: scored on different {split} examples")
+    labels = study_labels([one, other])
+    try:
+        return compare(
+            one.statistics("best", name, split),
+            other.statistics("best", name, split),
+            names=(labels[0], labels[1]),
+            split=split,
+            seed=seed,
+        )
+    except (LookupError, ValueError) as error:
+        raise InputError(f"{one.name} and {other.name}: {error}") from error
+
+
+def differences(studies: Sequence[StudyData]) -> dict[str, tuple[Any, ...]]:
+    """Return the keys of the study files that differ: key → one value a study, None where absent.
+
+    Empty where no two studies have a file.
+    """
+    files = [_flat(s.spec) if s.spec is not None else {} for s in studies]
+    if sum(map(bool, files)) < 2:
+        return {}
+    keys = dict.fromkeys(key for file in files for key in file)
+    found = {key: tuple(file.get(key) for file in files) for key in keys if key != "name"}
+    return {key: values for key, values in found.items() if any(v != values[0] for v in values)}
+
+
+def _flat(part: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in part.items():
+        name = f"{before}{key}"
+        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat

@@ -1,0 +1,213 @@
+"""One test of two things: their scores, the difference, its interval, and one p-value.
+
+The interval comes from the paired bootstrap (`bootstrap`), the p-value from approximate
+randomisation (`permutation`).  Where several things are tested together, Holm's method corrects the
+p-values, and whether a difference is clear depends on the corrected one alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from analysis.comparison.bootstrap import RESAMPLES, Interval, interval_of, resampled_scores
+from analysis.comparison.permutation import exchange_p_values, exchanges_for, holm
+from analysis.display import Displayed, Shown
+from study.metrics import METRICS, Array, Statistics
+
+Question = tuple[str, str, str, str]
+"""What a contrast tests: the names of a and b, metric and split."""
+LEVEL = 0.05
+"""A difference is clear where its corrected p-value is below this."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One model's corpus score with its 95 % interval."""
+
+    name: str
+    metric: str
+    split: str
+    score: float
+    ci: Interval
+
+
+@dataclass(frozen=True, repr=False)
+class Contrast(Displayed):
+    """`a` against `b` on the same `n` examples by one metric: the difference is a less b.
+
+    `p` belongs to this test alone; `p_adjusted` is corrected for every test of its family and is
+    the one to show and to judge by.  They are equal where nothing else was tested.
+    """
+
+    a: Score
+    b: Score
+    n: int
+    difference: float
+    interval: Interval
+    p: float
+    p_adjusted: float
+    signature: str
+    p_is_bound: bool = False  # no exchange reached the difference: both p-values are upper bounds
+    seeds: int = 1  # trainings of each, paired by their seeds
+
+    @property
+    def metric(self) -> str:
+        """The metric that scored both."""
+        return self.a.metric
+
+    @property
+    def split(self) -> str:
+        """The split that both were scored on."""
+        return self.a.split
+
+    @property
+    def question(self) -> Question:
+        """What is tested.  A page answers each question once, with one p-value."""
+        return self.a.name, self.b.name, self.metric, self.split
+
+    @property
+    def gain(self) -> float:
+        """The difference, positive where `a` is better."""
+        return self.difference * METRICS[self.metric].sign
+
+    @property
+    def gain_interval(self) -> Interval:
+        """The interval of the gain."""
+        low, high = sorted(end * METRICS[self.metric].sign for end in self.interval)
+        return low, high
+
+    @property
+    def percent(self) -> float | None:
+        """The difference in per cent of b's score; None where that is 0."""
+        return 100 * (self.a.score / self.b.score - 1) if self.b.score else None
+
+    @property
+    def clear(self) -> bool:
+        """Whether the two differ, all tests of the family considered."""
+        return self.p_adjusted < LEVEL
+
+    def _shown(self) -> Shown:
+        def span(ends: Interval, style: str) -> str:
+            return f"({ends[0]:{style}} to {ends[1]:{style}})"
+
+        rows = [
+            *((s.name, f"{s.score:.4g} {span(s.ci, '.4g')}") for s in (self.a, self.b)),
+            ("difference", f"{self.difference:+.4g} {span(self.interval, '+.4g')}"),
+            ("p", f"{self.p_adjusted:.3f}"),
+            ("verdict", "clear" if self.clear else f"not clear: p is not below {LEVEL}"),
+        ]
+        return Shown(f"{self.metric} on {self.n} {self.split} examples", (), rows)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain numbers and names, for `--json`."""
+        return {
+            "metric": self.metric,
+            "split": self.split,
+            "a": {"name": self.a.name, "score": self.a.score, "ci": list(self.a.ci)},
+            "b": {"name": self.b.name, "score": self.b.score, "ci": list(self.b.ci)},
+            "difference": self.difference,
+            "ci": list(self.interval),
+            "p_value": self.p,
+            "n_examples": self.n,
+            "signature": self.signature,
+        }
+
+
+class Resampled:
+    """M models scored on the same N examples, by one metric or several, and on R resamples.
+
+    Raises ValueError where the models were not scored on the same number of examples.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        statistics: Sequence[Statistics],
+        split: str = "dev",
+        *,
+        resamples: int = RESAMPLES,
+        seed: int = 0,
+    ) -> None:
+        self._statistics, self._seed = statistics, seed
+        self._drawn = resampled_scores(statistics, resamples, seed)  # (M, R)
+        self.scores = tuple(
+            Score(name, s.metric, split, s.score, interval_of(row))
+            for name, s, row in zip(names, statistics, self._drawn, strict=True)
+        )
+
+    def gap(self, a: int, b: int) -> float:
+        """The difference a less b of two models, given by their places."""
+        return self.scores[a].score - self.scores[b].score
+
+    def interval(self, a: int, b: int) -> Interval:
+        """The interval of that difference."""
+        return interval_of(self._drawn[a] - self._drawn[b])
+
+    def contrasts(self, pairs: Sequence[tuple[int, int]], family: int = 0) -> list[Contrast]:
+        """Test pairs of models, given by their places; the p-values are not corrected yet.
+
+        `family` is how many tests they will be corrected for, if these are not all.  Raises
+        ValueError where metric or signature of a pair differ: such scores are not comparable.
+        """
+        exchanges = exchanges_for(max(family, len(pairs)))
+        tested = [(self._statistics[a], self._statistics[b]) for a, b in pairs]
+        for a_scored, b_scored in tested:
+            if (a_scored.metric, a_scored.signature) != (b_scored.metric, b_scored.signature):
+                raise ValueError(
+                    f"scores are comparable under one signature only: {a_scored.metric} "
+                    f"({a_scored.signature}) and {b_scored.metric} ({b_scored.signature})"
+                )
+        p_values = exchange_p_values(tested, exchanges, self._seed)
+        return [
+            Contrast(
+                self.scores[a],
+                self.scores[b],
+                n=len(self._statistics[a].values),
+                difference=self.gap(a, b),
+                interval=self.interval(a, b),
+                p=p,
+                p_adjusted=p,
+                signature=self._statistics[a].signature,
+                p_is_bound=p * exchanges <= 1,
+            )
+            for (a, b), p in zip(pairs, p_values.tolist(), strict=True)
+        ]
+
+
+def comparable(statistics: Sequence[Statistics]) -> bool:
+    """Whether models were scored by one metric under one signature, alike in shape, finitely."""
+    first = statistics[0]
+    return all(
+        (s.metric, s.signature, s.values.shape)
+        == (first.metric, first.signature, first.values.shape)
+        and np.isfinite(s.score)
+        for s in statistics
+    )
+
+
+def corrected(contrasts: Sequence[Contrast], family: int = 0) -> list[Contrast]:
+    """Correct a family of tests by Holm's method; `family` is larger where some are not given."""
+    adjusted: Array = holm([c.p for c in contrasts], family)
+    return [replace(c, p_adjusted=p) for c, p in zip(contrasts, adjusted.tolist(), strict=True)]
+
+
+def compare(
+    a: Statistics,
+    b: Statistics,
+    *,
+    names: tuple[str, str] = ("a", "b"),
+    split: str = "dev",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Contrast:
+    """Compare two models on the same N examples.
+
+    Raises ValueError where metric, signature or number of examples differ: such scores are not
+    comparable.
+    """
+    (found,) = Resampled(names, (a, b), split, resamples=resamples, seed=seed).contrasts([(0, 1)])
+    return found
