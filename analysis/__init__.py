@@ -17,18 +17,22 @@ if TYPE_CHECKING:
     from analysis import plots as plots
     from analysis import side_by_side as side_by_side
     from analysis import trade_offs as trade_offs
-    from analysis.importance.question import (
+    from analysis.importance.answers import (
+        answer,
         answer_of,
         capacity_of,
         confounding_of,
         importances_of,
         surface_of,
     )
+    from analysis.importance.question import Question
     from analysis.studies.targets import target_names
 
-ASKING = ("answer_of", "capacity_of", "confounding_of", "importances_of", "surface_of")
+ANSWERS = ("answer", "answer_of", "capacity_of", "confounding_of", "importances_of", "surface_of")
 __all__ = [
+    "Question",
     "StudyData",
+    "answer",
     "answer_of",
     "capacity_of",
     "comparison",
@@ -45,8 +49,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ASKING:
-        return getattr(importlib.import_module("analysis.importance.question"), name)
+    if name in ANSWERS:
+        return getattr(importlib.import_module("analysis.importance.answers"), name)
+    if name == "Question":
+        return importlib.import_module("analysis.importance.question").Question
     if name == "target_names":
         return importlib.import_module("analysis.studies.targets").target_names
     if name in __all__:

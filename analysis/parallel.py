@@ -1,7 +1,8 @@
-"""The same work on several cores, by children of this process that see all that it has loaded.
+"""Processes and threads: items on several cores, and one thread for many small matrices.
 
-A command asks for it; otherwise everything stays in one process.  Forking is safe where nothing
-else runs threads, which a notebook cannot promise, and where the system supports it: on Linux.
+A command asks for several processes; otherwise everything stays in one.  Children see all that this
+process has loaded.  Forking is safe where nothing else runs threads, which a notebook cannot
+promise, and where the system supports it: on Linux.
 """
 
 from __future__ import annotations
@@ -39,11 +40,27 @@ def every_core() -> Iterator[None]:
         _processes.reset(token)
 
 
-def each(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """Yield `function(item)` of every item, in order; items and functions need not be picklable.
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep BLAS to one thread for a while.
 
-    Children inherit what is imported: import before what the function would.  What a killed child
-    leaves undone is done here.
+    A surrogate of a study factorises matrices of a hundred rows thousands of times.  BLAS with
+    several threads spends its time waking them: 64 trials took 13.9 s of two cores instead of 2.2 s
+    of one.
+    """
+    import scipy.linalg
+    import scipy.optimize  # noqa: F401  each brings a BLAS of its own; only what is loaded is kept
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
+def each(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Yield `function(item)` for every item, in order; items and functions need not be picklable.
+
+    Children inherit what is imported, so import first what the function needs.  This process does
+    what a killed child leaves undone.
     """
     count = min(_processes.get(), len(items))
     if count < 2:

@@ -1,8 +1,9 @@
-"""Moved to `analysis.importance.surfaces`; imports from here keep working."""
+"""Moved to `analysis.surrogates.fits`; imports from here keep working."""
 
-from analysis.importance.surfaces import (
-    Surface as Surface,
-)
-from analysis.importance.surfaces import (
-    surface as surface,
-)
+from analysis.surrogates.fits import Fits
+from analysis.surrogates.fits import Surface as Surface
+
+
+def surface(fits: Fits, names: tuple[str, str]) -> Surface:
+    """Return the mean objective over two parameters, all others averaged out."""
+    return fits.surface(names)

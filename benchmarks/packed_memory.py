@@ -25,7 +25,7 @@ from study.bases.translator import BaseRecipe, new_model
 from study.engines.memory import PeakMemory
 from study.engines.packed.packed_engine import PackedEngine
 from study.engines.process_settings import be_one_quiet_thread
-from study.kinds.methods import targeted_modules
+from study.peft_methods.targets import targeted_modules
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec
 

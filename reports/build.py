@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.studies.load import StudyData, load
-from reports.page.model import Page, Section
+from analysis.wording import counted, moment
+from reports.page.model import FOOTER, Page, Section
 from reports.page.render import render, write
 from reports.results import Results, analyse
 from reports.sections import adapters, answer, effects, products, search
@@ -21,7 +22,6 @@ from reports.sections.samples import samples_section
 from reports.sections.sweep import sweep_section
 from reports.sections.trade_offs import cost_section, pareto_section
 from reports.side_by_side.page import page_of_studies
-from reports.wording import counted, moment
 
 SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     confirmation_section,
@@ -82,7 +82,7 @@ def page_of(results: Results) -> Page:
         caution=answer.caution(results),
         key_figures=key_figures(results),
         sections=tuple(section for section in found if section is not None),
-        footer="Made by optuna-study. This file needs no network and can be passed on alone.",
+        footer=FOOTER,
     )
 
 

@@ -1,4 +1,4 @@
-"""The next study file: what the last one taught, each change with its reason as a comment."""
+"""The next study file, from what the last study showed; each change has its reason as a comment."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def next_file(data: StudyData, proposal: Proposal, trust_study: bool = False) ->
     search |= {"trials": proposal.trials, "enqueue": [dict(p) for p in proposal.enqueue]}
     parts = [
         _comment(
-            f"What {spec.name} taught in {proposal.used} trials, judged by {proposal.objective}, "
-            "and what is to be asked next"
+            f"The study to run after {spec.name}: each change has its reason, from "
+            f"{proposal.used} trials judged by {proposal.objective}"
         ),
         left_out,
         tomli_w.dumps(document),
-        "\n# the best points known, tried first; they are no part of the sample\n"
+        "\n# the best known points, tried first; they do not count as part of the sample\n"
         if proposal.enqueue
         else "\n",
         _toml({"search": search}),
@@ -118,7 +118,7 @@ def write_new(path: Path, text: str) -> None:
     """
     check_own(path, "file")
     if path.exists() and path.read_text(encoding="utf-8", errors="replace") != text:
-        raise InputError(f"{path}: exists and says something else; choose another --out")
+        raise InputError(f"{path}: exists with other contents; choose another --out")
     try:
         write_whole(path, text)
     except OSError as error:

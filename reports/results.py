@@ -1,4 +1,4 @@
-"""Everything a page is made of, computed once: the study and what the analysis says of it."""
+"""Every number of a page, computed once: the study and what the analysis says about it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from dataclasses import dataclass
 from analysis.comparison.adapters import Adapters, against_base
 from analysis.comparison.confirmation import Confirmation, confirmation_of
 from analysis.comparison.contrast import Contrast, Score
+from analysis.comparison.distillation import Distillation, distillation_of
+from analysis.comparison.sweeps import Sweep, sweep_of
 from analysis.comparison.within_study import (
     best_against_baselines,
     example_scores,
     headline_metric,
     scores_in,
 )
+from analysis.importance.answers import fits_of
 from analysis.importance.compute import Importances
 from analysis.importance.confounding import Confounding
-from analysis.importance.question import fits_of
-from analysis.importance.surfaces import Surface
 from analysis.next_study.proposal import Proposal, propose
+from analysis.plots.trade_offs import TradeOff, trade_offs
 from analysis.studies.load import StudyData, capacity_of, confounding_of, importances_of, surface_of
+from analysis.surrogates.fits import Surface
 from study.errors import InputError
 from study.metrics import Array
 
@@ -33,7 +36,7 @@ class Results:
     data: StudyData
     importances: tuple[Importances, ...]  # one an objective
     importance_problem: str  # why there are none, in words
-    confounding: Confounding | None  # what acts as one, for the first objective
+    confounding: Confounding | None  # joint effects, for the first objective
     capacity: Confounding | None  # whether rank and modules act through their size
     surface: Surface | None  # the first objective over alpha and learning rate
     confirmation: Confirmation | None  # what fresh seeds say of the best trial
@@ -44,6 +47,9 @@ class Results:
     model_scores: tuple[Score, ...]
     example_scores: Mapping[str, Array]  # model -> (N,)
     adapters: Adapters | None = None  # the base against each; None where no base is stored
+    distillation: Distillation | None = None  # None where the study has no teacher
+    sweep: Sweep | None = None  # None unless a single parameter has few levels
+    trade_offs: tuple[TradeOff, ...] = ()  # each objective against each cost that differs
     surrogate: str = "auto"  # as it was asked for
 
     @property
@@ -75,11 +81,12 @@ def analyse(
     first = data.splits[0] if data.splits else ""
     adapters = _adapters(data, first, seed)
     # one question has one p-value: what the adapters' family answers is not tested again
-    compared = best_against_baselines(data, adapters.contrasts if adapters else (), seed=seed)
+    known = adapters.contrasts if adapters is not None else ()
+    compared = best_against_baselines(data, known, seed=seed)
     metric = headline_metric(data)
     few = max(min(resamples // 2, 20), 2)
-    believed = bool(found) and found[0].reliable  # all of this rests on the same trials
-    fits = fits_of(data, seed=seed, resamples=few) if believed else None
+    is_reliable = bool(found) and found[0].reliable  # all of this rests on the same trials
+    fits = fits_of(data, seed=seed, resamples=few) if is_reliable else None
     product = confounding_of(data, fits=fits) if fits else None
     return Results(
         data=data,
@@ -96,6 +103,9 @@ def analyse(
         model_scores=tuple(scores_in([c for c in compared if c.metric == metric])),
         example_scores=example_scores(data, metric) if metric else {},
         adapters=adapters,
+        distillation=distillation_of(data),
+        sweep=sweep_of(data, known=known),
+        trade_offs=tuple(trade_offs(data)),
         surrogate=surrogate,
     )
 

@@ -73,7 +73,7 @@ def baseline_configs(spec: StudySpec) -> list[TrialConfig]:
     """
     middle = spec.search.search_space.middle()
     default = {"rank": 8, "alpha": 8, "dropout": 0.0, "target_modules": "qv", "use_rslora": False}
-    default |= {} if spec.methods == ("full",) else {"method": "lora"}
+    default |= {"method": "lora"} if spec.trains_adapters else {}
     default |= {k: middle[k] for k in ("learning_rate", "steps", "epochs") if k in middle}
     parts = spec.resolve(default)
     untrained = Hyperparameters(None, parts.training, None)

@@ -51,11 +51,11 @@ def method_point(name: str) -> dict[str, Any]:
     rates = {"loraplus": 2e-3, "ia3": 2e-1, "prefix": 3e-1, "full": 1e-3}
     values = {"rank": 4, "alpha": 16, "dropout": 0.1, "num_virtual_tokens": 3, "pissa_niter": 2}
     values |= {"loraplus_lr_ratio": 4.0}
-    chosen = {key: value for key, value in values.items() if key in METHODS[name].own}  # type: ignore[index]
+    chosen = {key: value for key, value in values.items() if key in METHODS[name].own}
     return {"method": name, "learning_rate": rates.get(name, 4e-3), **chosen}
 
 
-WITHOUT_EXTRAS = [name for name in METHODS if name != "qlora"]  # which needs bitsandbytes
+WITHOUT_EXTRAS = [name for name, method in METHODS.items() if not method.quantizes]
 WIDE = {"base.dtype": "float64", "search.space": "lora-wide", "training.steps": 5}
 PISSA = {
     "search.parameters.init_lora_weights": {"choices": ["default", "pissa"]},

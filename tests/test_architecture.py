@@ -18,6 +18,7 @@ OF_STUDY_FOR_ANALYSIS = (
     "study.errors",
     "study.store.folders",
     "study.freed_memory",
+    "study.kinds",
     "study.spec.hyperparameters",
     "study.metrics",
     "study.spec.sections",

@@ -91,7 +91,9 @@ def test_any_optuna_study_can_be_shown(type_: Type, tmp_path: Path) -> None:
     write_foreign_study(url, "others")
     ran = type_("show", url)
     assert ran.status == 2
-    assert ran.problems == [f"{url}: holds several studies; choose by --study-name: theirs, others"]
+    assert ran.problems == [
+        f"{url}: contains several studies; choose one with --study-name: theirs, others"
+    ]
     assert type_("show", url, "--study-name", "others").status == 0
     assert type_("show", url, "--study-name", "nobody's").status == 2
 
@@ -101,7 +103,7 @@ def test_studies_without_results(type_: Type, tmp_path: Path) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = f"sqlite:///{tmp_path}/thin.db"
     storage = optuna.storages.RDBStorage(url)
-    assert type_("show", url).problems == [f"{url}: holds no study"]
+    assert type_("show", url).problems == [f"{url}: contains no study"]
     study = optuna.create_study(storage=storage, study_name="thin")
     for tell in (None, 1.0, float("inf")):
         if tell is not None:

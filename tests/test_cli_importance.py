@@ -69,13 +69,13 @@ def test_the_table_fits_the_terminal_and_shows_the_evidence(type_: Type, run: Pa
     assert max(map(len, ran.out.splitlines())) <= 80
     for text in (
         "where does the variance of bleu",
-        "reliable",
+        "Reliable: functional ANOVA",
         "beyond chance",
         "left out",
         "worst value",
         "50 complete, 8 pruned",
         "random",
-        "could be uniform",
+        "uniform: largest distance",
         "stability",
         "learning_rate · alpha / ",
         "target_modules is left out",
@@ -143,8 +143,8 @@ def test_larger_subsets(type_: Type, run: Path) -> None:
 @pytest.mark.parametrize(
     ("question", "method", "words"),
     [
-        ("best", "PED-ANOVA", "what takes a trial into the best 10%?"),
-        ("gain", "ablation", "which changes bought the gain?"),
+        ("best", "PED-ANOVA", "what puts a trial among the best 10%?"),
+        ("gain", "ablation", "which changes produced the gain?"),
         ("local", "local importance", "around the best configuration"),
     ],
 )
@@ -170,7 +170,7 @@ def test_the_way_to_the_best_starts_at_the_default_lora(type_: Type, run: Path) 
     assert first["name"] == "alpha"
     assert first["before"] == 8
     assert first["gain"] > 5
-    assert "it starts at the default LoRA" in found["remarks"]
+    assert "the path starts at the default LoRA" in found["remarks"]
 
 
 def test_the_best_fraction_can_be_chosen(type_: Type, run: Path) -> None:
@@ -188,8 +188,14 @@ def test_the_best_fraction_can_be_chosen(type_: Type, run: Path) -> None:
         (("--question", "why"), "--question: must be one of variance, best, gain, local"),
         (("--direction", "up"), "--direction: must be one of maximize, minimize, got 'up'"),
         (("--best", "1.5"), "--best: must be between 0 and 1, got 1.5"),
-        (("--best", "0.2", "--question", "gain"), "--best: goes with --question variance or best"),
-        (("--pruned", "last", "--question", "local"), "--pruned: goes with --question variance"),
+        (
+            ("--best", "0.2", "--question", "gain"),
+            "--best: applies only to the question variance or best",
+        ),
+        (
+            ("--pruned", "last", "--question", "local"),
+            "--pruned: applies only to the question variance",
+        ),
         (("--subset", "alpha,colour,rank"), "no share for colour"),
         (("--subset", "alpha,rank"), "pairs are given"),
         (("--metric", "comet"), "nothing named 'comet'; allowed: bleu, chrf, loss"),

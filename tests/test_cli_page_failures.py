@@ -36,7 +36,7 @@ def test_a_figure_that_fails_costs_neither_the_results_nor_the_page(
     monkeypatch.setattr(study_figures, "plot_history", _fails)
     ran = type_("run")
     assert ran.status == 1
-    assert "best trials" in ran.out
+    assert "Best trials" in ran.out
     assert "report " in ran.out
     (line,) = ran.problems
     assert line.startswith("not drawn in the report: history-0: ")
@@ -58,7 +58,7 @@ def test_the_results_are_printed_before_what_may_fail(
     monkeypatch.setattr(part, _fails)
     ran = type_("run")
     assert ran.status == 1
-    assert "best trials" in ran.out
+    assert "Best trials" in ran.out
     assert "report " not in ran.out
     assert ("with R²" in ran.out) == (part == "reports.build.page_of")
     (line,) = ran.problems
@@ -104,7 +104,7 @@ def test_a_page_and_a_log_that_cannot_be_written(type_: Type, folder: Path) -> N
         (folder / name / "in the way").mkdir(parents=True)
     ran = type_("run", "--storage", "sqlite:///elsewhere.db")
     assert ran.status == 1
-    assert "best trials" in ran.out
+    assert "Best trials" in ran.out
     (line,) = ran.problems
     assert line.startswith(f"the report failed: {folder / 'report.html'}: cannot write the report")
     assert "details" not in line

@@ -22,8 +22,15 @@ from analysis.comparison.gaming import Examined, examine
 from analysis.display import own_names
 from analysis.parallel import each
 from study.errors import InputError
-from study.metrics import METRICS, OF_CLASSES, Array, Statistics, TextOptions, text_statistics
-from study.metrics.needs import missing_library, needs_encoder
+from study.metrics import (
+    METRICS,
+    Array,
+    Statistics,
+    TextOptions,
+    scores_classes,
+    text_statistics,
+)
+from study.metrics.needs import missing_library
 from study.store import records
 
 if TYPE_CHECKING:
@@ -178,8 +185,8 @@ def _metrics(
 
 def _check_computable(data: StudyData, name: str) -> None:
     """Refuse a metric that the stored outputs do not give."""
-    is_classes = bool(OF_CLASSES & set(data.metrics))
-    if METRICS[name].from_text is None or needs_encoder(name) or (name in OF_CLASSES) != is_classes:
+    metric, is_classes = METRICS[name], scores_classes(*data.metrics)
+    if metric.from_text is None or metric.embeds or scores_classes(name) != is_classes:
         raise InputError(
             f"--metric: {data.name} does not store {name!r}; stored: {', '.join(data.metrics)}"
         )
@@ -230,7 +237,7 @@ def _examined(
     seed: int,
 ) -> Examined | None:
     """What the outputs look like, where they are free text and stored."""
-    if OF_CLASSES & set(data.metrics) or split not in data.examples or data.engine is None:
+    if scores_classes(*data.metrics) or split not in data.examples or data.engine is None:
         return None
     outputs = {}
     for model in models:

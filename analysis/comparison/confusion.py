@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.metrics import OF_CLASSES
+from study.metrics import scores_classes
 from study.store import records
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def classes(outputs: Sequence[str], references: Sequence[str]) -> Classes:
 
 def is_classification(data: StudyData) -> bool:
     """Whether the study's outputs are classes."""
-    return bool(OF_CLASSES & set(data.metrics)) and bool(data.examples)
+    return scores_classes(*data.metrics) and bool(data.examples)
 
 
 def classes_of(data: StudyData, who: Who = "best", split: str = "dev") -> Classes:

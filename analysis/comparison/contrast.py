@@ -15,7 +15,16 @@ import numpy as np
 
 from analysis.comparison.bootstrap import RESAMPLES, Interval, interval_of, resampled_scores
 from analysis.comparison.permutation import exchange_p_values, exchanges_for, holm
-from analysis.display import Displayed, Shown
+from analysis.display import Displayed
+from analysis.document import (
+    Cell,
+    Document,
+    Table,
+    cell,
+    difference_cell,
+    interval_cell,
+    probability_cell,
+)
 from study.metrics import METRICS, Array, Statistics
 
 Question = tuple[str, str, str, str]
@@ -90,17 +99,14 @@ class Contrast(Displayed):
         """Whether the two differ, all tests of the family considered."""
         return self.p_adjusted < LEVEL
 
-    def _shown(self) -> Shown:
-        def span(ends: Interval, style: str) -> str:
-            return f"({ends[0]:{style}} to {ends[1]:{style}})"
+    @property
+    def verdict(self) -> str:
+        """Whether a is better than b."""
+        return ("better" if self.gain > 0 else "worse") if self.clear else "not clear"
 
-        rows = [
-            *((s.name, f"{s.score:.4g} {span(s.ci, '.4g')}") for s in (self.a, self.b)),
-            ("difference", f"{self.difference:+.4g} {span(self.interval, '+.4g')}"),
-            ("p", f"{self.p_adjusted:.3f}"),
-            ("verdict", "clear" if self.clear else f"not clear: p is not below {LEVEL}"),
-        ]
-        return Shown(f"{self.metric} on {self.n} {self.split} examples", (), rows)
+    def document(self) -> Document:
+        """Return both scores, the difference with its interval and p, and the verdict."""
+        return contrasts_document([self])
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers and names, for `--json`."""
@@ -211,3 +217,35 @@ def compare(
     """
     (found,) = Resampled(names, (a, b), split, resamples=resamples, seed=seed).contrasts([(0, 1)])
     return found
+
+
+# ---------------------------------------------------------------- in words
+
+
+def contrasts_document(contrasts: Sequence[Contrast]) -> Document:
+    """Several tests by one metric on the same examples."""
+    first = contrasts[0]
+    title = f"{METRICS[first.metric].label} on {first.n} {first.split} examples"
+    return Document(title, (contrast_table("", contrasts),))
+
+
+def contrast_table(caption: str, contrasts: Sequence[Contrast]) -> Table:
+    """A row per test: who against whom, both scores, the difference, and whether it is clear."""
+    rows = tuple(
+        (
+            Cell(METRICS[c.metric].label),
+            Cell(f"{c.n} {c.split}"),
+            Cell(c.a.name),
+            cell(c.a.score),
+            Cell(c.b.name),
+            cell(c.b.score),
+            difference_cell(c.difference),
+            interval_cell(c.interval),
+            probability_cell(c.p_adjusted, c.p_is_bound),
+            Cell(c.verdict),
+        )
+        for c in contrasts
+    )
+    scores = ("model", "score", "against", "its score", "difference", "95 % interval")
+    columns = ("metric", "examples", *scores, "p", "verdict")
+    return Table(caption, columns, rows, details=frozenset({"metric", "examples"}))

@@ -25,8 +25,7 @@ FOLLOWS = 0.1  # of a gain in ROUGE-1 at least so much must be gained in ROUGE-2
 LENGTH = 1.5  # times longer or shorter than the references
 REPEATS = 0.05  # more of the bigrams are repeats
 VOCABULARY = 1.5  # times smaller
-OF_WORDS = ("bleu1", "rouge1", "meteor")
-"""The metrics that single words can raise."""
+TESTED_HERE = "ROUGE-1"
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def examine(
     (_, base), *adapters = texts.items()
     verdicts = []
     for name, adapter in adapters:
-        known = {m: g for m, g in (gains or {}).get(name, {}).items() if m in OF_WORDS}
+        known = {m: g for m, g in (gains or {}).get(name, {}).items() if METRICS[m].of_words}
         change = Change(base, adapter, wanted)
         verdicts.append(Verdict(name, _gains(change, known), change.symptoms()))
     features = {name: own.features for name, own in texts.items()}
@@ -147,8 +146,10 @@ def _gains(change: Change, known: Mapping[str, float]) -> dict[str, float]:
     """What single words gained beyond doubt, ROUGE-1 first: metric as it is written -> points."""
     one, _ = change.overlaps()
     base, adapter, _ = change.features
-    gained = {"ROUGE-1": adapter.rouge1 - base.rouge1} if interval_of(one)[0] > 0 else {}
-    return gained | {METRICS[m].label: points for m, points in known.items() if m != "rouge1"}
+    gained = {TESTED_HERE: adapter.rouge1 - base.rouge1} if interval_of(one)[0] > 0 else {}
+    told = {METRICS[m].label: points for m, points in known.items()}
+    told.pop(TESTED_HERE, None)
+    return gained | told
 
 
 def _bigrams(change: Change) -> Symptom | None:

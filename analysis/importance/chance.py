@@ -1,21 +1,28 @@
-"""How far an importance can be believed: chance lines, intervals, reasons.
+"""How reliable an importance is: chance lines, intervals, reasons for doubt, trials needed.
 
-The chance line asks what a parameter of no effect reaches on these trials.  What the other
+The chance line is what a parameter of no effect reaches on these trials.  What the other
 parameters do not explain is held fixed and one parameter's column is permuted: where the
 parameters were sampled independently that is an exact test of "this one has no effect", whatever
 the shape of the effects of the others (Pesarin, Salmaso 2010, ch. 2).  All parameters are judged
 together by their smallest p-value (Westfall, Young 1993), so the chance of calling any parameter
 significant in a study where none matters stays below LEVEL.
+
+How many more trials would decide the rest?  A share is a square of effects: beside a small one the
+chance line, the estimate's own error and so the end of its interval all fall as 1 / N.  (Taken to
+fall as 1 / √N, as an interval around a large share does, they made the estimate up to three times
+too many: `benchmarks/more_trials.py`.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from analysis.importance.result import Importances, ParameterImportance
 from analysis.parallel import each
 from analysis.surrogates.choice import Blind, r2_in_words
 from analysis.surrogates.encoding import Array, Column, Encoding
@@ -26,6 +33,8 @@ CURVES = 4  # cosines that a parameter's effect is tested against, the k-th with
 JOINT_PENALTY = 4.0  # a modulating effect must be this much clearer: most effects are main effects
 MIN_TRIALS = 16
 TRIALS_PER_PARAMETER = 4
+SMALL = 0.05  # the share below which a parameter is not worth searching
+LEAST_GROWTH = 1.1  # times the trials: fewer more are not worth mentioning
 MIN_R2 = 0.1  # below it the surrogate predicts held-out trials hardly better than their mean
 
 
@@ -157,7 +166,7 @@ def rank_stability(estimate: Array, resampled: Array) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Sample:
+class Uniformity:
     """How far the trials are from a uniform sample of the cube.
 
     `distance` is the largest Kolmogorov-Smirnov distance of any parameter, that of `parameter`;
@@ -176,7 +185,7 @@ class Sample:
         return self.p > LEVEL / 5
 
 
-def sample_of(encoding: Encoding) -> Sample:
+def uniformity_of(encoding: Encoding) -> Uniformity:
     """Measure the trials against a uniform sample."""
     from scipy.stats import kstwobign, rankdata
 
@@ -189,7 +198,7 @@ def sample_of(encoding: Encoding) -> Sample:
     ranks = rankdata(encoding.units, axis=0)
     between = np.abs(np.corrcoef(ranks.T)) if len(distances) > 1 else np.eye(1)
     correlation = float(np.max(between - np.eye(len(between))))
-    return Sample(encoding.names[worst], float(distances[worst]), p, correlation)
+    return Uniformity(encoding.names[worst], float(distances[worst]), p, correlation)
 
 
 def _distance(column: Column, ordered: Array) -> float:
@@ -216,3 +225,30 @@ def doubts(trials: int, parameters: int, held_out_r2: float) -> list[str]:
             f"the surrogate cannot predict held-out trials: R² {shown}, at least {MIN_R2} is needed"
         )
     return reasons
+
+
+def is_open(effect: ParameterImportance) -> bool:
+    """Say whether a share is neither beyond chance nor surely below SMALL."""
+    return not effect.significant and effect.ci[1] >= SMALL
+
+
+def undecided(found: Importances) -> tuple[str, ...]:
+    """Return the parameters that are neither beyond chance nor known to have a small share."""
+    return tuple(p.name for p in found.parameters if is_open(p))
+
+
+def more_trials(found: Importances, among: Container[str] | None = None) -> int | None:
+    """Estimate how many more trials would decide every undecided parameter, or those of `among`.
+
+    Decided means that the share rises above the chance line or its interval ends below SMALL,
+    whichever comes first.  An unreliable study needs at least as many again.
+    """
+    used = found.trials["used"]
+    needed = []
+    for effect in found.parameters:
+        if is_open(effect) and (among is None or effect.name in among):
+            visible = effect.null / effect.importance if effect.importance > 0 else math.inf
+            needed.append(used * max(min(visible, effect.ci[1] / SMALL), LEAST_GROWTH))
+    if not found.reliable:
+        needed.append(2 * used)
+    return math.ceil(max(needed) - used) if needed else None

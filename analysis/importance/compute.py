@@ -1,29 +1,27 @@
-"""Which parameters a study's result depends on, and whether to believe it.
+"""Which parameters a study's result depends on, and how reliable that is.
 
-`importances` takes plain trials (one dict of parameters and one value each) and their Optuna
-distributions; reading them from a database belongs to `analysis.studies.load`.  The question
-answered is that of functional ANOVA (Hutter, Hoos, Leyton-Brown 2014): where, over the whole search
-space, does the variance of the objective come from?  Shares are of the surrogate's variance over
-the unit cube, noise included, and are never rescaled: what main effects and pairs leave is
-`unexplained`.
+`variance` answers the question of functional ANOVA (Hutter, Hoos, Leyton-Brown 2014): where, over
+the whole search space, does the variance of the objective come from?  Shares are of the surrogate's
+variance over the unit cube, noise included, and are never rescaled: what main effects and pairs
+leave is `unexplained`.
 
 Read it in this order: encode the trials, choose the surrogate that predicts held-out trials better,
-decompose it, refit it on halves of the trials for the intervals, and hold each parameter against
+decompose it, refit it on halves of the trials for the intervals, and compare each parameter with
 what one of no effect would reach by chance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.importance.chance import Chance, Sample, chance, doubts, rank_stability, sample_of
+from analysis.importance.chance import chance, doubts, rank_stability, uniformity_of
+from analysis.importance.question import Points, Question
 from analysis.importance.refits import (
-    Refits,
     interaction_importances,
     marginals,
     parameter_importances,
@@ -38,7 +36,7 @@ from analysis.importance.result import (
 )
 from analysis.parallel import each
 from analysis.studies.trial_values import POLICIES, Pruned, clipped, with_pruned
-from analysis.surrogates.choice import FOLDS, Choice, Surrogate, blind_to, choose, fit, thinned
+from analysis.surrogates.choice import FOLDS, blind_to, choose, fit, thinned
 from analysis.surrogates.encoding import Array, Encoding, encode
 from analysis.surrogates.forest import Shares
 from analysis.surrogates.gaussian_process import GaussianProcessSurrogate
@@ -52,19 +50,16 @@ __all__ = [
     "Marginal",
     "ParameterImportance",
     "importances",
+    "variance",
 ]
-
-SURROGATES = ("auto", "gp", "forest")
-EVALUATORS = ("fanova", "fanova-original")
-Progress = Callable[[int, int], None]
 
 
 @dataclass
 class Ticker:
-    """Counts finished steps for a progress callback."""
+    """Counts finished steps for a progress callback, which gets (done, total)."""
 
     total: int
-    progress: Progress | None
+    progress: Callable[[int, int], None] | None
     done: int = 0
 
     def __call__(self) -> None:
@@ -87,192 +82,159 @@ def importances(
     direction: str = "maximize",
     study: str = "",
     counts: Mapping[str, int] | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
     pruned: Sequence[Pruned] = (),
     policy: str = "drop",
     quantile: float | None = None,
     subsets: Sequence[Sequence[str]] = (),
 ) -> Importances:
-    """Return the fANOVA importances of N finished trials with their evidence.
+    """Return `variance` of plain points: the options are those of `Question` and `Points`."""
+    groups = tuple(map(tuple, subsets))
+    question = Question(
+        "variance",
+        objective,
+        direction,
+        surrogate,
+        evaluator,
+        policy,
+        quantile,
+        groups,
+        resamples,
+        seed,
+    )
+    given = Points(points, values, distributions, objective, direction, study, counts, pruned)
+    return variance(question, given, progress)
 
-    `points` and `values` hold one entry a COMPLETE trial; enqueued points and baselines are left
-    out by the caller.  `pruned` holds (point, last report) of PRUNED trials, treated by `policy`
-    (`drop`, `last`, `worst`).  `quantile` asks what matters among the good configurations: values
-    worse than that quantile count as the quantile itself.  `subsets` names parameter subsets of any
-    size whose own effect is wanted beside all pairs.  `evaluator="fanova-original"` takes shares
-    from the authors' own package, where it is installed.  `progress` gets (done, total).
+
+def variance(
+    question: Question, given: Points, progress: Callable[[int, int], None] | None = None
+) -> Importances:
+    """Return the fANOVA importances of N finished trials with their evidence.
 
     Values that are not finite are dropped with a remark.  Where nothing can be said the result has
     no parameters, `reliable` is false and `reasons` says why.  Raises ValueError for input that
     contradicts itself.
     """
-    _check(surrogate, evaluator, direction, policy, quantile)
-    complete = np.asarray(values, dtype=float)
-    if complete.shape != (len(points),):
-        raise ValueError(f"{len(points)} points need {len(points)} values, got {complete.shape}")
-    used, target, not_finite = with_pruned(points, complete, pruned, policy, direction)
-    encoding = encode(used, distributions, seed)
-    trials = _counted(counts, len(points), len(pruned))
-    remarks = _remarks(encoding, not_finite, trials["pruned"], policy)
-    head: dict[str, Any] = {
-        "study": study,
-        "objective": objective,
-        "direction": direction,
-        "evaluator": evaluator,
-        "trials": {**trials, "used": len(target)},
-        "excluded": encoding.excluded,
-        "question": _question(objective, quantile),
-        "policy": policy,
-        "quantile": quantile,
-    }
+    used, target, not_finite = with_pruned(
+        given.points, given.measured, given.pruned, question.policy, given.direction
+    )
+    encoding = encode(used, given.distributions, question.seed)
+    counts = {"complete": len(given.points), "pruned": len(given.pruned), "failed": 0}
+    counts |= given.counts or {}
+    remarks = _remarks(encoding, not_finite, counts["pruned"], question.policy)
     reason = _nothing_to_say(target, encoding)
-    if quantile is not None and not reason:
-        target, remark = clipped(target, quantile, direction)
+    where = "over the whole search space"
+    if question.quantile is not None:
+        where = f"among the best {question.quantile:.0%} of the configurations"
+    if question.quantile is not None and not reason:
+        target, remark = clipped(target, question.quantile, given.direction)
         remarks.append(remark)
         reason = _nothing_to_say(target, encoding)
-    if reason:
-        return _empty(head, reason, remarks)
-    wanted = [_places(encoding, names) for names in subsets]
-    kind = "original" if evaluator == "fanova-original" else surrogate
-    found = _find(encoding, target, kind, seed, resamples, wanted, progress)
-    policies = {}
-    if pruned:
-        mine = {} if quantile is not None else {policy: found.whole.shares(pairs=False)}
-        policies = _by_policy(
-            points, complete, pruned, distributions, direction, found.kind, seed, mine
-        )
-    return _assembled(head, remarks, found, len(target), policies)
+    found = Importances(
+        study=given.study,
+        objective=given.objective,
+        direction=given.direction,
+        evaluator=question.evaluator,
+        surrogate="none",
+        trials={**counts, "used": len(target)},
+        reliable=False,
+        reasons=(reason,) if reason else (),
+        held_out_r2=0.0,
+        parameters=(),
+        interactions=(),
+        unexplained=1.0,
+        excluded=encoding.excluded,
+        question=f"{where}, where does the variance of {given.objective} come from?",
+        policy=question.policy,
+        quantile=question.quantile,
+        sampler=given.sampler,
+        remarks=tuple(remarks),
+    )
+    if not reason:
+        found = _decomposed(found, question, given, encoding, target, progress)
+    return replace(found, remarks=(*found.remarks, *given.remarks))
 
 
-@dataclass(frozen=True)
-class _Found:
-    """Everything computed, before it is put into words."""
-
-    encoding: Encoding
-    kind: str  # of surrogate, as `fit` knows it
-    whole: Surrogate
-    choice: Choice
-    verdict: Chance
-    refits: Refits
-    larger: list[InteractionImportance]
-    seed: int
-
-
-def _find(
+def _decomposed(
+    known: Importances,
+    question: Question,
+    given: Points,
     encoding: Encoding,
     target: Array,
-    kind: str,
-    seed: int,
-    resamples: int,
-    subsets: Sequence[Sequence[int]],
-    progress: Progress | None,
-) -> _Found:
-    """Choose the surrogate, fit it, hold each parameter against chance, and refit it on halves."""
-    steps = resamples + FOLDS * (2 if kind == "auto" else 1) + len(encoding.columns)
-    ticker = Ticker(steps, progress)
-    wanted = "forest" if kind == "original" else kind  # ours predicts for the original
-    choice = choose(wanted, encoding, target, seed, ticker)
-    kind = kind if kind == "original" else choice.name
-    whole = fit(kind, encoding, target, seed)
-    verdict = _chance(encoding, target, whole.shares(pairs=False), seed, ticker)
-    refits = refit_often(whole, encoding, target, seed, resamples, ticker, subsets)
-    larger = subset_importances(whole, subsets, refits)
-    return _Found(encoding, kind, whole, choice, verdict, refits, larger, seed)
-
-
-def _assembled(
-    head: dict[str, Any],
-    remarks: list[str],
-    found: _Found,
-    used: int,
-    policies: Mapping[str, Mapping[str, float]],
+    progress: Callable[[int, int], None] | None,
 ) -> Importances:
-    shares = found.whole.shares()
-    parameters = parameter_importances(found.whole, shares, found.verdict, found.refits, found.seed)
-    pairs = interaction_importances(found.encoding.names, shares, found.refits)
-    held_out = found.choice.held_out_r2[found.choice.name]
-    reasons = doubts(used, len(found.encoding.columns), held_out)
-    sample = sample_of(found.encoding)
-    remarks += _more_remarks(found, parameters, sample)
+    """Choose the surrogate, fit it, test each parameter against chance, and refit it on halves."""
+    seed, columns = question.seed, encoding.columns
+    subsets = [_places(encoding, names) for names in question.subsets]
+    is_original = question.evaluator == "fanova-original"
+    wanted = "forest" if is_original else question.surrogate  # ours predicts for the original
+    folds = FOLDS * (2 if wanted == "auto" else 1)
+    ticker = Ticker(question.resamples + folds + len(columns), progress)
+    choice = choose(wanted, encoding, target, seed, ticker)
+    kind = "original" if is_original else choice.name
+    whole = fit(kind, encoding, target, seed)
+    alone = whole.shares(pairs=False)
+    some, values = thinned(encoding, target, seed)
+    verdict = chance(
+        some.units,
+        lambda j: blind_to(some, values, j, seed),
+        alone.variance,
+        columns,
+        seed,
+        tick=ticker,
+    )
+    refits = refit_often(whole, encoding, target, seed, question.resamples, ticker, subsets)
+    larger = subset_importances(whole, subsets, refits)
+    fitted = {question.policy: alone} if question.quantile is None else {}
+    policies = _by_policy(given, kind, seed, fitted) if given.pruned else {}
+    shares = whole.shares()
+    parameters = parameter_importances(whole, shares, verdict, refits, seed)
+    pairs = interaction_importances(encoding.names, shares, refits)
+    held_out = choice.held_out_r2[choice.name]
+    reasons = doubts(len(target), len(columns), held_out)
+    uniformity = uniformity_of(encoding)
+    remarks = [*known.remarks, *([choice.remark] if choice.remark else [])]
+    if not uniformity.is_uniform:
+        remarks.append(
+            f"the trials are not a uniform sample, which chance lines assume "
+            f"({uniformity.parameter} deviates by {uniformity.distance:.2f})"
+        )
+    remarks += [
+        f"{p.name} acts only together with other parameters: its own share is below the chance line"
+        for p, proven in zip(parameters, verdict.has_effect, strict=True)
+        if proven and not p.significant
+    ]
     explained = shares.main.sum() + sum(pair.importance for pair in pairs)
-    return Importances(
-        **head,
-        surrogate=found.whole.name,
+    return replace(
+        known,
+        surrogate=whole.name,
         reliable=not reasons,
         reasons=tuple(reasons),
         held_out_r2=held_out,
         parameters=tuple(sorted(parameters, key=lambda p: -p.importance)),
-        interactions=tuple(sorted([*pairs, *found.larger], key=lambda i: -i.importance)),
+        interactions=tuple(sorted([*pairs, *larger], key=lambda i: -i.importance)),
         unexplained=float(np.clip(1.0 - explained, 0.0, 1.0)),
-        marginals=marginals(found.whole, found.refits),
-        noise=shares.noise if isinstance(found.whole, GaussianProcessSurrogate) else None,
+        marginals=marginals(whole, refits),
+        noise=shares.noise if isinstance(whole, GaussianProcessSurrogate) else None,
         remarks=tuple(remarks),
-        surrogates=found.choice.held_out_r2,
-        stability=rank_stability(shares.main, found.refits.main) if len(found.refits.main) else {},
-        sample={**asdict(sample), "is_uniform": sample.is_uniform},
+        surrogates=choice.held_out_r2,
+        stability=rank_stability(shares.main, refits.main) if len(refits.main) else {},
+        sample={**asdict(uniformity), "is_uniform": uniformity.is_uniform},
         policies=policies,
     )
 
 
-def _more_remarks(
-    found: _Found, parameters: Sequence[ParameterImportance], sample: Sample
-) -> list[str]:
-    remarks = [found.choice.remark] if found.choice.remark else []
-    if not sample.is_uniform:
-        remarks.append(
-            f"the trials are no uniform sample ({sample.parameter} is off by "
-            f"{sample.distance:.2f}), which chance lines assume"
-        )
-    remarks += [
-        f"{p.name} has an effect, but through others: on its own it is below the chance line"
-        for p, proven in zip(parameters, found.verdict.has_effect, strict=True)
-        if proven and not p.significant
-    ]
-    return remarks
-
-
 def _places(encoding: Encoding, names: Sequence[str]) -> list[int]:
-    """Return which columns a subset of three or more names."""
+    """Return which columns a subset names."""
     if unknown := [name for name in names if name not in encoding.names]:
         raise ValueError(
             f"subsets: no share for {', '.join(unknown)}; analysed are {', '.join(encoding.names)}"
         )
-    if len(set(names)) < 3:
-        raise ValueError(
-            "subsets must have three names or more (pairs are given) but got "
-            f"{', '.join(names) or 'none'}"
-        )
     return [encoding.names.index(name) for name in dict.fromkeys(names)]
 
 
-def _question(objective: str, quantile: float | None) -> str:
-    where = "over the whole search space"
-    if quantile is not None:
-        where = f"among the best {quantile:.0%} of the configurations"
-    return f"{where}, where does the variance of {objective} come from?"
-
-
-def _chance(encoding: Encoding, target: Array, shares: Shares, seed: int, ticker: Ticker) -> Chance:
-    some, values = thinned(encoding, target, seed)
-    return chance(
-        some.units,
-        lambda j: blind_to(some, values, j, seed),
-        shares.variance,
-        some.columns,
-        seed,
-        tick=ticker,
-    )
-
-
 def _by_policy(
-    points: Sequence[Mapping[str, Any]],
-    values: Array,
-    pruned: Sequence[Pruned],
-    distributions: Mapping[str, BaseDistribution],
-    direction: str,
-    name: str,
-    seed: int,
-    known: Mapping[str, Shares],
+    given: Points, surrogate: str, seed: int, known: Mapping[str, Shares]
 ) -> dict[str, dict[str, float]]:
     """Return the main effects under each policy for pruned trials, by one kind of surrogate.
 
@@ -280,84 +242,49 @@ def _by_policy(
     """
 
     def main_effects(policy: str) -> dict[str, float]:
-        used, target, _ = with_pruned(points, values, pruned, policy, direction)
-        encoding = encode(used, distributions, seed)
+        used, target, _ = with_pruned(
+            given.points, given.measured, given.pruned, policy, given.direction
+        )
+        encoding = encode(used, given.distributions, seed)
         if _nothing_to_say(target, encoding):
             return {}
-        shares = known.get(policy) or fit(name, encoding, target, seed).shares(pairs=False)
+        shares = known.get(policy) or fit(surrogate, encoding, target, seed).shares(pairs=False)
         return dict(zip(encoding.names, map(float, shares.main), strict=True))
 
     found = zip(POLICIES, each(main_effects, POLICIES), strict=True)
     return {policy: shares for policy, shares in found if shares}
 
 
-def _check(
-    surrogate: str, evaluator: str, direction: str, policy: str, quantile: float | None
-) -> None:
-    for name, got, allowed in (
-        ("surrogate", surrogate, SURROGATES),
-        ("evaluator", evaluator, EVALUATORS),
-        ("direction", direction, ("maximize", "minimize")),
-        ("policy", policy, POLICIES),
-    ):
-        if got not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(allowed)} but got {got!r}")
-    if quantile is not None and not 0.0 < quantile < 1.0:
-        raise ValueError(f"quantile must be between 0 and 1 but got {quantile}")
-
-
 def _nothing_to_say(target: Array, encoding: Encoding) -> str | None:
     if len(target) == 0:
         return "no sampled trial finished with a finite value"
     if len(target) == 1:
-        return "a single finished trial: nothing varies"
+        return "only one trial finished: nothing varies"
     if np.ptp(target) <= 1e-12 * max(np.abs(target).max(), 1e-300):
         return f"the objective is constant: all {len(target)} trials have the value {target[0]:g}"
     if not encoding.columns:
         return "no parameter varied over the trials"
     if len(target) < 5:
-        return f"too few trials: {len(target)}; no surrogate can be fitted to fewer than 5"
+        return f"too few trials: {len(target)}, a surrogate needs at least 5"
     return None
-
-
-def _empty(head: dict[str, Any], reason: str, remarks: Sequence[str]) -> Importances:
-    return Importances(
-        **head,
-        surrogate="none",
-        reliable=False,
-        reasons=(reason,),
-        held_out_r2=0.0,
-        parameters=(),
-        interactions=(),
-        unexplained=1.0,
-        remarks=tuple(remarks),
-    )
-
-
-def _counted(counts: Mapping[str, int] | None, complete: int, pruned: int) -> dict[str, int]:
-    given = dict(counts or {})
-    return {
-        "complete": given.pop("complete", complete),
-        "pruned": given.pop("pruned", pruned),
-        "failed": given.pop("failed", 0),
-        **given,
-    }
 
 
 def _remarks(encoding: Encoding, not_finite: int, pruned: int, policy: str) -> list[str]:
     remarks = [f"{name} is left out: {why}" for name, why in encoding.excluded.items()]
     remarks += [
-        f"{name} is inactive in {count} of {len(encoding.units)} trials; there it counts as a "
-        "parameter without effect"
+        f"{name} is inactive in {count} of {len(encoding.units)} trials, where it counts as having "
+        "no effect"
         for name, count in encoding.inactive.items()
     ]
     if not_finite:
-        remarks.append(f"{not_finite} trials have no finite value and are left out")
+        many = "1 trial has" if not_finite == 1 else f"{not_finite} trials have"
+        remarks.append(f"{many} no finite value; left out")
     treated = {
-        "drop": "are left out: what remains is a biased sample",
-        "last": "count with their last report",
-        "worst": "count with the worst finished value",
+        "drop": "left out, which biases the sample",
+        "last": "counted with the last report",
+        "worst": "counted with the worst value of a finished trial",
     }
     if pruned:
-        remarks.append(f"{pruned} pruned trials {treated[policy]}")
+        were = "1 pruned trial was" if pruned == 1 else f"{pruned} pruned trials were"
+        remarks.append(f"{were} {treated[policy]}")
     return remarks

@@ -1,10 +1,10 @@
-"""What α, rank and learning rate do together, and which single number says it best.
+"""The joint effect of α, rank and learning rate, and which single number explains it best.
 
 LoRA adds (α / r) · B A to a weight, and under Adam a step of B A has the size learning rate · α / r
 whatever the gradient's, so the three parameters act largely through one product.  A share of "α"
 then depends on how widely each was searched: with the learning rate confined α carries the
 variance, with the learning rate wide it is the other way round.  Here the joint effect of the three
-is set beside each of them and each product of them, as alternative coordinates: how much of the
+is compared with each of them and each product of them, as alternative coordinates: how much of the
 joint effect does one column explain?
 
 rsLoRA's scale is α / √r (Kalajdzievski 2023).
@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.display import Displayed, Shown, confounding_shown
+from analysis.display import Displayed
+from analysis.document import Cell, Document, Prose, Table, interval_cell, share_cell
 from analysis.importance.chance import intervals
 from analysis.parallel import each
 from analysis.surrogates.encoding import Array, Column, Encoding, make_column
 from analysis.surrogates.fits import Fits
 from analysis.surrogates.gaussian_process import GaussianProcessSurrogate
+from analysis.wording import interval, listing, share
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -111,28 +113,39 @@ class Confounding(Displayed):
     held_out_r2: float
     columns: tuple[Explanation, ...]
 
-    def _shown(self) -> Shown:
-        return confounding_shown(self)
+    @property
+    def best(self) -> Explanation:
+        """The number of trainable parameters, where that is a candidate; else the best column."""
+        sizes = (c for c in self.columns if c.name == "trainable_parameters")
+        return next(sizes, self.columns[0])
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the document for `--json`."""
-        return {
-            "group": list(self.group),
-            "joint": self.joint,
-            "joint_ci": list(self.joint_ci),
-            "held_out_r2": self.held_out_r2,
-            "columns": [
-                {
-                    "name": c.name,
-                    "formula": c.formula,
-                    "uses": list(c.uses),
-                    "explained": c.explained,
-                    "ci": list(c.ci),
-                    "held_out_r2": c.held_out_r2,
-                }
-                for c in self.columns
-            ],
-        }
+    @property
+    def summary(self) -> str:
+        """How much the group holds, and how much of that one column explains."""
+        best = self.best
+        is_size = best.name == "trainable_parameters"
+        return (
+            f"{listing(self.group)} together account for {share(self.joint)} of the variance "
+            f"(95 % interval {interval(self.joint_ci, share)}); "
+            f"{'the number of trainable parameters' if is_size else best.formula} explains "
+            f"{share(best.explained)} of that (95 % interval {interval(best.ci, share)})"
+        )
+
+    def document(self) -> Document:
+        """Return the joint share, and how much of it each coordinate explains, best first."""
+        rows = tuple(
+            (
+                Cell(c.formula),
+                share_cell(c.explained),
+                interval_cell(c.ci, share),
+                share_cell(c.held_out_r2),
+            )
+            for c in self.columns
+        )
+        columns = ("coordinate", "explains", "95 % interval", "held-out R²")
+        caption = f"One coordinate instead of {listing(self.group)}"
+        table = Table(caption, columns, rows)
+        return Document("", (Prose((f"{self.summary}.",)), table))
 
 
 def with_derived(point: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,30 +1,41 @@
-"""Other questions than fANOVA's, each labelled with the question that it answers.
+"""Questions other than fANOVA's; each answer is labelled with its question.
 
-- PED-ANOVA (Watanabe, Bansal, Hutter, IJCAI 2023; Optuna's implementation): what takes a trial into
+- PED-ANOVA (Watanabe, Bansal, Hutter, IJCAI 2023; Optuna's implementation): what puts a trial among
   the best fraction?  Its shares are of a divergence, not of a variance, and add up to one even on
-  pure noise: read it only where the importances are reliable.
-- Ablation (Fawcett, Hoos 2016): on the way from a default to the best configuration, which changes
-  bought the gain?  The path is greedy and priced by the surrogate (Biedenkapp et al. 2017).
+  pure noise: use it only where the importances are reliable.
+- Ablation (Fawcett, Hoos 2016): between a default and the best configuration, which changes
+  produced the gain?  The path is greedy, its gains are predicted by the surrogate (Biedenkapp et
+  al. 2017).
 - Local importance (Biedenkapp, Marben, Lindauer, Hutter, LION 2018): around the best configuration,
-  how much does each parameter still move the result, everything else held?
+  how much does each parameter still affect the result, all others held fixed?
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from analysis.display import Displayed, Shown, answer_shown
+from analysis.display import Displayed, as_json
+from analysis.document import (
+    Cell,
+    Document,
+    Listing,
+    Part,
+    Prose,
+    Table,
+    cell,
+    difference_cell,
+    share_cell,
+)
 from analysis.importance.chance import doubts
+from analysis.importance.question import Points
+from analysis.plots.palette import label_of
 from analysis.surrogates.choice import Surrogate, choose, fit, r2_in_words
 from analysis.surrogates.encoding import Array, Column, Encoding, encode
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+from analysis.wording import setting
 
 LABELS = {"gp": "Gaussian process", "forest": "random forest"}
 MIN_BEST = 5  # trials that the best fraction must hold for PED-ANOVA to mean something
@@ -32,7 +43,7 @@ MIN_BEST = 5  # trials that the best fraction must hold for PED-ANOVA to mean so
 
 @dataclass(frozen=True)
 class Step:
-    """One change on the way from the default to the best, and what the surrogate expects of it."""
+    """One change on the path from the default to the best, with the surrogate's prediction."""
 
     name: str
     before: Any
@@ -45,9 +56,9 @@ class Step:
 class Answer(Displayed):
     """One method's answer, and the question it answers.
 
-    `shares` holds one number a parameter, largest first; for `ablation` it is the gain in the
-    objective's unit, and `steps` has the way.  `reasons` say why not to believe it; `remarks` what
-    it rests on.
+    `shares` holds one number per parameter, largest first; for `ablation` it is the gain in the
+    objective's unit, and `steps` holds the path.  `reasons` say why it is unreliable, `remarks`
+    what it is based on.
     """
 
     method: str
@@ -59,27 +70,52 @@ class Answer(Displayed):
     objective: str = "value"
     direction: str = "maximize"
 
-    def _shown(self) -> Shown:
-        return answer_shown(self)
+    def document(self) -> Document:
+        """Return the question, the shares or the steps of the way, and the remarks."""
+        doubts = f"Not reliable: {'; '.join(self.reasons)}."
+        parts: list[Part] = [Prose((doubts,), "warning")] if self.reasons else []
+        if self.steps:
+            rows = tuple(
+                (
+                    Cell(step.name),
+                    Cell(setting(step.before)),
+                    Cell(setting(step.after)),
+                    difference_cell(step.gain),
+                    cell(step.predicted),
+                )
+                for step in self.steps
+            )
+            columns = ("change", "from", "to", "gain", "reaches")
+            parts.append(Table(f"Gain in {label_of(self.objective)}", columns, rows))
+        elif self.shares:
+            shares = tuple((Cell(name), share_cell(value)) for name, value in self.shares.items())
+            parts.append(Table("", ("parameter", "share"), shares))
+        parts += [Listing("Remarks", self.remarks)] if self.remarks else []
+        question = self.question[:1].upper() + self.question[1:]
+        return Document(f"{question} ({self.method})", tuple(parts))
 
     def to_json(self) -> dict[str, Any]:
         """Return the document for `--json`."""
-        return {
-            "objective": self.objective,
-            "direction": self.direction,
-            "method": self.method,
-            "question": self.question,
-            "reliable": not self.reasons,
-            "reasons": list(self.reasons),
-            "parameters": [{"name": n, "importance": s} for n, s in self.shares.items()],
-            "steps": [asdict(step) for step in self.steps],
-            "remarks": list(self.remarks),
-        }
+        return dict(
+            as_json(
+                {
+                    "objective": self.objective,
+                    "direction": self.direction,
+                    "method": self.method,
+                    "question": self.question,
+                    "reliable": not self.reasons,
+                    "reasons": self.reasons,
+                    "parameters": [{"name": n, "importance": s} for n, s in self.shares.items()],
+                    "steps": self.steps,
+                    "remarks": self.remarks,
+                }
+            )
+        )
 
 
 @dataclass(frozen=True)
-class Model:
-    """A surrogate fitted to a study's trials, and what is needed to ask it about points."""
+class FittedSurrogate:
+    """A surrogate fitted to a study's trials, and what is needed to predict at a configuration."""
 
     encoding: Encoding
     surrogate: Surrogate
@@ -90,17 +126,17 @@ class Model:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Why its answers cannot be believed; empty where they can."""
+        """Why its answers are unreliable; empty where they are reliable."""
         return tuple(doubts(len(self.values), len(self.encoding.columns), self.held_out_r2))
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What its answers rest on."""
+        """What its answers are based on."""
         used = f"{len(self.values)} trials by a {LABELS[self.surrogate.name]}"
         left_out = [f"{name} is left out: {why}" for name, why in self.encoding.excluded.items()]
         left_out += [
-            f"{name} is inactive in {count} of {len(self.values)} trials: what it is worth there "
-            "is nothing"
+            f"{name} is inactive in {count} of {len(self.values)} trials, where it counts as "
+            "having no effect"
             for name, count in self.encoding.inactive.items()
         ]
         return (f"from {used}, held-out R² {r2_in_words(self.held_out_r2)}", *left_out)
@@ -121,22 +157,13 @@ class Model:
         return self.surrogate.predict(units)
 
 
-def model_of(
-    points: Sequence[Mapping[str, Any]],
-    values: ArrayLike,
-    distributions: Mapping[str, BaseDistribution],
-    direction: str = "maximize",
-    surrogate: str = "auto",
-    seed: int = 0,
-) -> Model:
+def fitted_surrogate(given: Points, surrogate: str = "auto", seed: int = 0) -> FittedSurrogate:
     """Fit the better surrogate to N finished trials.
 
     Raises ValueError where there are fewer than five trials or nothing varies.
     """
-    target = np.asarray(values, dtype=float)
-    finite = np.isfinite(target)
-    kept = [p for p, ok in zip(points, finite, strict=True) if ok]
-    encoding, target = encode(kept, distributions, seed), target[finite]
+    kept, target = given.finite()
+    encoding = encode(kept, given.distributions, seed)
     if len(target) < 5 or not encoding.columns or np.ptp(target) == 0:
         raise ValueError(
             f"no surrogate: {len(target)} finite values of {len(encoding.columns)} varied "
@@ -144,41 +171,42 @@ def model_of(
         )
     choice = choose(surrogate, encoding, target, seed)
     fitted = fit(choice.name, encoding, target, seed)
-    sign = 1.0 if direction == "maximize" else -1.0
-    return Model(encoding, fitted, kept, target, sign, choice.held_out_r2[choice.name])
+    sign = 1.0 if given.direction == "maximize" else -1.0
+    held_out = choice.held_out_r2[choice.name]
+    return FittedSurrogate(encoding, fitted, kept, target, sign, held_out)
 
 
-def local_importance(model: Model, around: Mapping[str, Any] | None = None) -> Answer:
+def local_importance(fitted: FittedSurrogate, around: Mapping[str, Any] | None = None) -> Answer:
     """Return each parameter's share of the variance along the axes through one configuration.
 
     The configuration is the best trial's unless given.  Shares add up to one: they say how the
     remaining sensitivity is divided, not how large it is.
     """
-    centre = model.at(around or model.best)
+    centre = fitted.at(around or fitted.best)
     variances = []
-    for j, column in enumerate(model.encoding.columns):
+    for j, column in enumerate(fitted.encoding.columns):
         grid = column.grid()
         along = np.tile(centre, (len(grid), 1))  # (G, D)
         along[:, j] = grid
         weight = np.full(len(grid), 1 / len(grid)) if column.weights is None else column.weights
-        height = model.predict(along)
+        height = fitted.predict(along)
         variances.append(float(weight @ (height - weight @ height) ** 2))
     total = sum(variances)
     shares = {
         name: v / total if total else 0.0
-        for name, v in zip(model.encoding.names, variances, strict=True)
+        for name, v in zip(fitted.encoding.names, variances, strict=True)
     }
     return Answer(
         "local importance",
-        "around the best configuration, which parameter still moves the result?",
+        "around the best configuration, which parameter still affects the result?",
         _largest_first(shares),
-        (*model.doubts, *(() if total else ("the surrogate is flat around this configuration",))),
-        model.remarks,
+        (*fitted.doubts, *(() if total else ("the surrogate is flat around this configuration",))),
+        fitted.remarks,
     )
 
 
 def ablation(
-    model: Model, default: Mapping[str, Any], best: Mapping[str, Any] | None = None
+    fitted: FittedSurrogate, default: Mapping[str, Any], best: Mapping[str, Any] | None = None
 ) -> tuple[Step, ...]:
     """Return the greedy path from a default to the best configuration, one parameter a step.
 
@@ -186,43 +214,43 @@ def ablation(
     objective's unit, positive where it improves.  Parameters that are equal in both, or inactive in
     either, are no steps.
     """
-    goal_point = model.best if best is None else best
-    here, goal = model.at(default), model.at(goal_point)
-    names = model.encoding.names
+    goal_point = fitted.best if best is None else best
+    here, goal = fitted.at(default), fitted.at(goal_point)
+    names = fitted.encoding.names
     left = [
         j
         for j, name in enumerate(names)
         if name in default and name in goal_point and here[j] != goal[j]
     ]
-    value = float(model.predict(here[None])[0])
+    value = float(fitted.predict(here[None])[0])
     path = []
     while left:
         tries = np.tile(here, (len(left), 1))
         tries[np.arange(len(left)), left] = goal[left]
-        predicted = model.predict(tries)
-        chosen = int(np.argmax(model.sign * predicted))
+        predicted = fitted.predict(tries)
+        chosen = int(np.argmax(fitted.sign * predicted))
         j, after = left.pop(chosen), float(predicted[chosen])
         here = tries[chosen]
-        gain = model.sign * (after - value)
+        gain = fitted.sign * (after - value)
         path.append(Step(names[j], default[names[j]], goal_point[names[j]], after, gain))
         value = after
     return tuple(path)
 
 
 def gain(
-    model: Model,
+    fitted: FittedSurrogate,
     default: Mapping[str, Any],
     best: Mapping[str, Any] | None = None,
     remarks: Sequence[str] = (),
 ) -> Answer:
-    """Return `ablation` as an answer: what each change on the way to the best is worth."""
-    steps = ablation(model, default, best)
+    """Return `ablation` as an answer: what each change on the path to the best gains."""
+    steps = ablation(fitted, default, best)
     return Answer(
         "ablation",
-        "on the way from the default to the best configuration, which changes bought the gain?",
+        "between the default and the best configuration, which changes produced the gain?",
         {step.name: step.gain for step in steps},
-        (*model.doubts, *(() if steps else ("the default is the best configuration",))),
-        (*remarks, *model.remarks),
+        (*fitted.doubts, *(() if steps else ("the default is the best configuration",))),
+        (*remarks, *fitted.remarks),
         steps,
     )
 
@@ -230,73 +258,60 @@ def gain(
 def starting_point(
     default: Mapping[str, Any] | None, parameters: Sequence[Column]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return where an ablation starts, a value a parameter, and in words where that comes from.
+    """Return where an ablation starts, one value per parameter, and how that was chosen.
 
-    A value of the default that lies in the search space is taken; where it has none, the middle of
-    the parameter's range.
+    It is the default's value where that lies in the search space, else the middle of the range.
     """
     columns = {column.name: column for column in parameters}
     given = {n: v for n, v in (default or {}).items() if n in columns and columns[n].holds(v)}
     middle = {name: column.middle for name, column in columns.items() if name not in given}
-    remarks = ["it starts at the default LoRA" if given else "it starts in the middle of the space"]
+    start = "at the default LoRA" if given else "in the middle of the search space"
+    remarks = [f"the path starts {start}"]
     if given and middle:
         values = ", ".join(f"{name} {value}" for name, value in middle.items())
-        remarks.append(f"the default has no value in the space for these, middle taken: {values}")
+        remarks.append(
+            f"the default has no value in the search space for these, so the middle: {values}"
+        )
     return {name: {**given, **middle}[name] for name in columns}, tuple(remarks)
 
 
-def ped_anova(
-    points: Sequence[Mapping[str, Any]],
-    values: ArrayLike,
-    distributions: Mapping[str, BaseDistribution],
-    direction: str = "maximize",
-    quantile: float = 0.1,
-) -> Answer:
+def ped_anova(given: Points, quantile: float = 0.1) -> Answer:
     """Return Optuna's PED-ANOVA shares for reaching the best `quantile` of the trials."""
-    if not 0.0 < quantile < 1.0:
-        raise ValueError(f"quantile must be between 0 and 1 but got {quantile}")
-    target = np.asarray(values, dtype=float)
-    finite = np.isfinite(target)
-    kept = [(dict(p), v) for p, v, ok in zip(points, target, finite, strict=True) if ok]
-    best = int(np.ceil(quantile * len(kept)))
+    points, values = given.finite()
+    best = int(np.ceil(quantile * len(values)))
     reasons = []
     if best < MIN_BEST:
         reasons.append(
-            f"the best {quantile:.0%} are {best} of {len(kept)} trials; "
+            f"the best {quantile:.0%} are {best} of {len(values)} trials; "
             f"at least {MIN_BEST} are needed"
         )
-    question = f"what takes a trial into the best {quantile:.0%}?"
-    if len(kept) < 2 or len({v for _, v in kept}) < 2:
+    question = f"what puts a trial among the best {quantile:.0%}?"
+    if len(np.unique(values)) < 2:
         return Answer("PED-ANOVA", question, {}, (*reasons, "nothing varies"))
-    shares = _optunas_ped_anova(kept, distributions, direction, quantile)
-    remarks = ["its shares add up to one even where nothing matters"]
-    if without := [name for name in distributions if name not in shares]:
-        remarks.append(f"no share for {', '.join(without)}: not active in every trial")
-    return Answer("PED-ANOVA", question, _largest_first(shares), tuple(reasons), tuple(remarks))
-
-
-def _optunas_ped_anova(
-    trials: Sequence[tuple[dict[str, Any], float]],
-    distributions: Mapping[str, BaseDistribution],
-    direction: str,
-    quantile: float,
-) -> dict[str, float]:
     import optuna
 
     chatter = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # or it announces the study below
-    study = optuna.create_study(direction="maximize" if direction == "maximize" else "minimize")
+    study = optuna.create_study(
+        direction="maximize" if given.direction == "maximize" else "minimize"
+    )
     optuna.logging.set_verbosity(chatter)
     study.add_trials(
         [
             optuna.trial.create_trial(
-                params=point, distributions={n: distributions[n] for n in point}, value=value
+                params=dict(point),
+                distributions={name: given.distributions[name] for name in point},
+                value=value,
             )
-            for point, value in trials
+            for point, value in zip(points, values.tolist(), strict=True)
         ]
     )
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=quantile)
-    return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+    shares = dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+    remarks = ["the shares add up to one even where nothing matters"]
+    if without := [name for name in given.distributions if name not in shares]:
+        remarks.append(f"no share for {', '.join(without)}: not active in every trial")
+    return Answer("PED-ANOVA", question, _largest_first(shares), tuple(reasons), tuple(remarks))
 
 
 def _largest_first(shares: Mapping[str, float]) -> dict[str, float]:

@@ -1,6 +1,6 @@
-"""What other trials would have said: refits on halves of the trials, and what they make of shares.
+"""What other trials would have shown: refits on halves of the trials, and the intervals they give.
 
-Trials are resampled, not only trees, and without replacement: see `evidence.intervals`.
+Trials are resampled, not only trees, and without replacement: see `chance.intervals`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def parameter_importances(
     """Return the main effects in the columns' order, with intervals and verdicts."""
     low, high = _interval(shares.main, refits.main, refits.kept)
     if isinstance(whole, GaussianProcessSurrogate):
-        # the refits know what other trials would have said, the draws what no trial has said
+        # the refits show what other trials would have shown, the draws what no trial has shown
         drawn = whole.draw_shares(DRAWS, np.random.default_rng([seed, 6]))
         known = len(refits.main) > 1
         low = np.minimum(low if known else shares.main, np.quantile(drawn, 0.025, axis=0))

@@ -1,23 +1,43 @@
-"""What an importance analysis returns: numbers and words, nothing that computes."""
+"""The result of an importance analysis: numbers, and the document that shows them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from analysis.display import Displayed, Shown, importances_shown
+from analysis.display import Displayed
+from analysis.document import (
+    Cell,
+    Document,
+    Facts,
+    Listing,
+    Part,
+    Prose,
+    Table,
+    interval_cell,
+    share_cell,
+)
+from analysis.plots.palette import label_of
 from analysis.surrogates.encoding import Array
+from analysis.wording import counted, percent, share
 
 if TYPE_CHECKING:
     import pandas as pd
+
+SMALLEST_PAIR, MAX_PAIRS = 0.01, 3  # of the pairs that tables and figures show
+EVALUATORS = {"fanova": "functional ANOVA", "fanova-original": "the authors' fANOVA"}
+SURROGATES = {"gp": "Gaussian process", "forest": "random forest"}
+POLICIES = {"drop": "left out", "last": "last report", "worst": "worst value"}
+STATES = ("complete", "pruned", "failed")
 
 
 @dataclass(frozen=True)
 class ParameterImportance:
     """One main effect: its share, 95 % interval, chance line and verdict.
 
-    `null` is the share that 95 of 100 parameters of no effect stay below on these trials;
+    `null` is the share that 95 of 100 parameters without effect stay below on these trials;
     `significant` means beyond it, by a test that is adjusted for the number of parameters.
     """
 
@@ -52,23 +72,13 @@ class Marginal:
     mean: Array
     low: Array
     high: Array
-    is_log: bool
-    is_categorical: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the curve with its band as plain lists."""
-        return {
-            "name": self.name,
-            "values": [None if value != value else value for value in self.values],  # a NaN
-            "mean": self.mean.tolist(),
-            "low": self.low.tolist(),
-            "high": self.high.tolist(),
-        }
+    is_log: bool = field(metadata={"json": False})
+    is_categorical: bool = field(metadata={"json": False})
 
 
 @dataclass(frozen=True, repr=False)
 class Importances(Displayed):
-    """A study's importances and what they rest on.
+    """A study's importances and what they are based on.
 
     Shares are of the surrogate's variance over the unit cube, noise included.  `noise` is the
     noise's share of it; None for a forest, whose fully grown trees hold the noise in their effects.
@@ -90,7 +100,10 @@ class Importances(Displayed):
     parameters: tuple[ParameterImportance, ...]
     interactions: tuple[InteractionImportance, ...]
     unexplained: float
-    marginals: tuple[Marginal, ...] = ()
+    question: str = ""
+    quantile: float | None = None
+    policy: str = "drop"
+    sampler: str | None = None
     noise: float | None = None
     excluded: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
@@ -98,61 +111,127 @@ class Importances(Displayed):
     stability: Mapping[str, float] = field(default_factory=dict)
     sample: Mapping[str, Any] = field(default_factory=dict)
     policies: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    question: str = ""
-    policy: str = "drop"
-    quantile: float | None = None
-    sampler: str | None = None
+    marginals: tuple[Marginal, ...] = ()
 
-    def _shown(self) -> Shown:
-        return importances_shown(self)
+    @property
+    def pairs(self) -> tuple[InteractionImportance, ...]:
+        """The largest pairs that hold enough to be shown, and every larger subset asked for."""
+        largest = sorted(self.interactions, key=lambda i: -i.importance)
+        pairs = [i for i in largest if len(i.names) == 2 and i.importance >= SMALLEST_PAIR]
+        return (*pairs[:MAX_PAIRS], *(i for i in largest if len(i.names) > 2))
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the document that `optuna-study importance --json` prints."""
-        return {
-            "study": self.study,
-            "objective": self.objective,
-            "direction": self.direction,
-            "evaluator": self.evaluator,
-            "surrogate": self.surrogate,
-            "trials": dict(self.trials),
-            "reliable": self.reliable,
-            "reasons": list(self.reasons),
-            "held_out_r2": self.held_out_r2,
-            "parameters": [
-                {
-                    "name": p.name,
-                    "importance": p.importance,
-                    "ci": list(p.ci),
-                    "null": p.null,
-                    "significant": p.significant,
-                }
-                for p in self.parameters
-            ],
-            "interactions": [
-                {
-                    "names": list(i.names),
-                    "importance": i.importance,
-                    "ci": None if i.ci is None else list(i.ci),
-                }
-                for i in self.interactions
-            ],
-            "unexplained": self.unexplained,
-            "question": self.question,
-            "quantile": self.quantile,
-            "policy": self.policy,
-            "sampler": self.sampler,
-            "noise": self.noise,
-            "excluded": dict(self.excluded),
-            "remarks": list(self.remarks),
-            "surrogates": dict(self.surrogates),
-            "stability": dict(self.stability),
-            "sample": dict(self.sample),
-            "policies": {policy: dict(shares) for policy, shares in self.policies.items()},
-            "marginals": [m.to_json() for m in self.marginals],
-        }
+    @property
+    def method(self) -> str:
+        """The evaluator and the surrogate in words."""
+        evaluator = EVALUATORS.get(self.evaluator, self.evaluator)
+        if self.surrogate not in SURROGATES:
+            return evaluator
+        return f"{evaluator} on a {SURROGATES[self.surrogate]}"
+
+    @property
+    def verdict(self) -> str:
+        """Whether to believe the shares, and by what."""
+        used = self.trials.get("used", self.trials.get("complete", 0))
+        fitted = f"{self.method}, {used} trial{'s' * (used != 1)}"
+        rests = f"{fitted}, held-out R² {share(self.held_out_r2)}"
+        if self.reliable:
+            return f"Reliable: {rests}."
+        return f"Not reliable: {'; '.join(self.reasons)} ({rests})."
+
+    @property
+    def policy_span(self) -> tuple[str, float, float] | None:
+        """The parameter whose share depends most on the pruned trials, and its smallest and
+        largest share."""
+        spans = [
+            (p.name, min(seen), max(seen))
+            for p in self.parameters
+            if len(seen := [by[p.name] for by in self.policies.values() if p.name in by]) > 1
+        ]
+        return max(spans, key=lambda span: span[2] - span[1], default=None)
+
+    def document(self, more: Mapping[str, str] | None = None) -> Document:
+        """Return the question, the verdict, the shares, and the evidence with `more` facts."""
+        title = self.question or f"importance for {self.objective}"
+        parts: list[Part] = [Prose((self.verdict,), "" if self.reliable else "warning")]
+        parts += [self.share_table()] if self.parameters else []
+        parts += self.policy_parts()
+        parts.append(Facts("Evidence", {**self.evidence(), **(more or {})}))
+        parts += [Listing("Remarks", self.remarks)] if self.remarks else []
+        return Document(title[:1].upper() + title[1:], tuple(parts))
+
+    def share_table(self) -> Table:
+        """A row per parameter, the largest interactions, and what none of them explains."""
+        nothing = Cell("")
+        rows: list[tuple[Cell, ...]] = [
+            (
+                Cell(p.name),
+                share_cell(p.importance),
+                interval_cell(p.ci, share),
+                share_cell(p.null),
+                Cell("beyond chance" if p.significant else ""),
+            )
+            for p in self.parameters
+        ]
+        for pair in self.pairs:
+            shares = share_cell(pair.importance), interval_cell(pair.ci, share)
+            rows.append((Cell(" × ".join(pair.names)), *shares, nothing, nothing))
+        rows.append((Cell("unexplained"), share_cell(self.unexplained), *[nothing] * 3))
+        return Table(
+            f"Share of the variance of {label_of(self.objective)}",
+            ("parameter", "share", "95 % interval", "chance", "verdict"),
+            tuple(rows),
+            marked=frozenset(i for i, p in enumerate(self.parameters) if p.significant),
+            emphasis="strong",
+        )
+
+    def policy_parts(self) -> tuple[Part, ...]:
+        """Each parameter's share under every treatment of the pruned trials, if there are any."""
+        if not self.policies:
+            return ()
+        rows = tuple(
+            (
+                Cell(p.name),
+                *(share_cell(by.get(p.name, math.nan)) for by in self.policies.values()),
+            )
+            for p in self.parameters
+        )
+        columns = ("share if pruned trials are", *(POLICIES[policy] for policy in self.policies))
+        table = Table("Effect of the pruned trials", columns, rows)
+        if (span := self.policy_span) is None:
+            return (table,)
+        name, low, high = span
+        said = (
+            f"The treatment of pruned trials changes the share of {name} most: from {share(low)} "
+            f"to {share(high)}."
+        )
+        return table, Prose((said,))
+
+    def evidence(self) -> dict[str, str]:
+        """What the shares rest on: trials, sampler, sample, surrogates, stability, noise."""
+        states = {state: n for state, n in self.trials.items() if state in STATES and n}
+        facts = {"trials": counted(states) or "none", "sampler": self.sampler or "unknown"}
+        if self.sample:
+            verdict = "consistent with uniform" if self.sample["is_uniform"] else "not uniform"
+            facts["sample"] = (
+                f"{verdict}: largest distance {share(self.sample['distance'])} "
+                f"({self.sample['parameter']}), largest rank correlation "
+                f"{share(self.sample['correlation'])}"
+            )
+        if self.surrogates:
+            facts["held-out R²"] = ", ".join(
+                f"{SURROGATES.get(name, name)} {share(r2)}" for name, r2 in self.surrogates.items()
+            )
+        if self.stability:
+            facts["stability"] = (
+                f"{percent(self.stability['first'])} of half-sample refits agree on the top "
+                f"parameter, {percent(self.stability['order'])} on the order of two"
+            )
+        if self.noise is not None:
+            facts["noise"] = f"{share(self.noise)} of the variance"
+        return facts
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row a parameter: name, importance, ci_low, ci_high, null, significant."""
+        """Return one row per parameter: name, importance, ci_low, ci_high, null, significant."""
         import pandas as pd
 
         return pd.DataFrame(

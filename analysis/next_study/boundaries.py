@@ -1,4 +1,4 @@
-"""Whether the best trials crowd at an end of what was searched."""
+"""Whether the best trials crowd at an end of a searched range."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Crowd:
 
 
 def how_many_best(trials: int) -> int:
-    """Return how many of N trials count as the best: a tenth, and five at least."""
+    """Return how many of N trials count as the best: a tenth, but at least five."""
     return min(max(math.ceil(TOP_SHARE * trials), TOP_LEAST), trials)
 
 
@@ -36,8 +36,8 @@ def crowd_at_end(best: Array, column: Column) -> Crowd | None:
     """Return at which end of a parameter's range the best trials crowd beyond chance.
 
     `best` (k,) holds their positions.  The end is the last level, or a tenth of a continuous range.
-    A one-sided binomial test at LEVEL an end: where chance alone fills an end too easily, as with
-    two levels and few trials, nothing is said.
+    A one-sided binomial test at LEVEL per end: where chance alone fills an end too easily, as with
+    two levels and few trials, the result is None.
     """
     if column.positions is None or column.weights is None:
         return _crowd(best <= EDGE, best >= 1 - EDGE, EDGE, EDGE)

@@ -1,12 +1,12 @@
-"""What to search next: the evidence of one study, turned into the search space of the next.
+"""What to search next: one study's evidence, turned into the search space of the next.
 
-Each change has its reason in words:
+Each change states its reason:
 
 - parameters that act through one product are searched through one of them: α is held, and the
   learning rate covers the products that both covered;
 - where the best trials crowd at an end of a range, the range grows there;
 - a parameter that holds most of the variance shrinks to the part of its range where the good
-  trials lie: beside its bad values nothing else could show;
+  trials lie: its bad values would hide everything else;
 - where nothing dominates, a parameter whose share is small, interactions included, is fixed;
 - what is undecided stays, with an estimate of how many trials would decide it.
 """
@@ -20,11 +20,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from analysis.importance.answers import confounding_of, importances_of
+from analysis.importance.chance import SMALL, is_open, more_trials, undecided
 from analysis.importance.confounding import Confounding, roles_in
-from analysis.importance.question import confounding_of, importances_of
 from analysis.importance.result import Importances, Marginal, ParameterImportance
 from analysis.next_study.boundaries import Crowd, crowd_at_end, crowd_in_sample, how_many_best
-from analysis.next_study.trials_needed import SMALL, is_open, more_trials, undecided
 from analysis.next_study.widening import Written, narrowed, widened
 from analysis.studies.study_data import MAXIMIZE, StudyData, is_enqueued
 from analysis.surrogates.encoding import Array, make_column
@@ -44,7 +44,7 @@ Kind = Literal["kept", "widened", "narrowed", "fixed", "replaced"]
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes of one search parameter, as a study file writes it, and why."""
+    """What one search parameter becomes, as a study file writes it, and why."""
 
     parameter: str
     kind: Kind
@@ -104,7 +104,7 @@ class Proposal:
 
 
 def propose(data: StudyData, found: Importances, product: Confounding | None) -> Proposal:
-    """Return what this study says of the next one.
+    """Return what this study suggests for the next one.
 
     `found` and `product` are the study's importances and confounding.  Where the importances are
     not reliable every parameter is kept: too little is known to change anything.
@@ -146,16 +146,16 @@ def proposal_of(
     resamples: int = 100,
     progress: Callable[[int, int], None] | None = None,
 ) -> Proposal:
-    """Return what a study says of the next one, its importances computed first.
+    """Return what a study suggests for the next one, computing its importances first.
 
     Raises InputError where this program did not run the study, or no trial of it is complete.
     """
     if not data.is_ours:
         raise InputError(
-            f"{data.target}: optuna-study did not run it: there is no study file to go on from"
+            f"{data.target}: optuna-study did not run this study, so it has no study file to extend"
         )
     if not data.complete:
-        raise InputError(f"{data.target}: no trial is complete yet: nothing to learn from")
+        raise InputError(f"{data.target}: no trial is complete yet")
     found = importances_of(data, seed=seed, resamples=resamples, progress=progress)
     few = min(resamples, 20)
     product = confounding_of(data, seed=seed, resamples=few) if found.reliable else None
@@ -212,11 +212,11 @@ def _alone(evidence: _Evidence, name: str) -> Change:
 
 
 def _perhaps_hidden(evidence: _Evidence, change: Change) -> Change:
-    """Say why what has little effect is asked again."""
+    """Say why a parameter with little effect is searched again."""
     effect = evidence.effects.get(change.parameter)
     if change.kind != "kept" or effect is None or effect.significant or is_open(effect):
         return change
-    return replace(change, reason=f"{change.reason}, but beside what dominates it could not show")
+    return replace(change, reason=f"{change.reason}, but the dominant effect may hide it")
 
 
 def _fixed_if_small(evidence: _Evidence, change: Change) -> Change:
@@ -242,15 +242,17 @@ def _fixed_if_small(evidence: _Evidence, change: Change) -> Change:
 def _kept(evidence: _Evidence, name: str) -> Change:
     effect = evidence.effects.get(name)
     if effect is None:
-        reason = "hardly varied, or in too few trials: nothing is known of it"
+        reason = "hardly varied, or in too few trials, so nothing is known about it"
     elif effect.significant:
         reason = f"beyond chance (share {_with_interval(effect)})"
         if evidence.is_ordered(name) and evidence.crowd(name) is None:
-            reason += ", and the best trials crowd at neither of its ends"
+            reason += ", and the best trials crowd at neither end"
     elif not is_open(effect):
         reason = f"little effect (share {_with_interval(effect)})"
     else:
-        reason = f"undecided: share {_with_interval(effect)}, chance would give {effect.null:.2f}"
+        reason = (
+            f"undecided: share {_with_interval(effect)}, chance alone reaches {effect.null:.2f}"
+        )
     return Change(name, "kept", evidence.written[name], reason)
 
 
@@ -270,8 +272,8 @@ def _at_its_end(evidence: _Evidence, name: str) -> Change | None:
     where = f"{crowd.inside} of the {crowd.best} best trials lie at its {crowd.end} end"
     becomes = widened(evidence.written[name], crowd.end, limits_of(name))
     if becomes is None:
-        return Change(name, "kept", evidence.written[name], f"{where}, and it cannot go further")
-    return Change(name, "widened", becomes, f"{where}, and so does the best mean over all else")
+        return Change(name, "kept", evidence.written[name], f"{where}, which cannot move further")
+    return Change(name, "widened", becomes, f"{where}, as does its best mean effect")
 
 
 def _where_it_is_good(evidence: _Evidence, name: str) -> Change | None:
@@ -284,12 +286,12 @@ def _where_it_is_good(evidence: _Evidence, name: str) -> Change | None:
     if becomes is None:
         return None
     reason = (
-        f"its share of {evidence.effects[name].importance:.2f} hides the others; best is this part"
+        f"its share of {evidence.effects[name].importance:.2f} hides the others; this part is best"
     )
     return Change(name, "narrowed", becomes, reason)
 
 
-# ---------------------------------------------------------------- what acts as one
+# ---------------------------------------------------------------- joint effects
 
 
 @dataclass(frozen=True)
@@ -318,7 +320,7 @@ def _product_of(evidence: _Evidence, found: Confounding | None) -> _Product | No
         return None
     if evidence.is_conditional(alpha) or evidence.is_conditional(rate):
         return None
-    why = f"{column.formula} explains {column.explained:.2f} of what these do together"
+    why = f"{column.formula} explains {column.explained:.2f} of their joint effect"
     return _Product(alpha, rate, evidence.best[0].params[alpha], found.joint, why)
 
 
@@ -334,7 +336,9 @@ def _through_product(evidence: _Evidence, product: _Product) -> dict[str, Change
     reason = f"covers, with {alpha} held, the products that both covered"
     if crowd is not None:
         whole = widened(whole, crowd.end, limits_of(rate)) or whole
-        reason += f"; {crowd.inside} of the {crowd.best} best lie at their {crowd.end} end: more"
+        reason += (
+            f"; extended: {crowd.inside} of the {crowd.best} best lie at their {crowd.end} end"
+        )
     elif good is not None:
         reason = f"covers, with {alpha} held, the products of the best {len(evidence.good)} trials"
         whole = good
@@ -355,7 +359,7 @@ def _uniform_points(evidence: _Evidence, names: Sequence[str]) -> list[dict[str,
     ]
 
 
-# ---------------------------------------------------------------- from where
+# ---------------------------------------------------------------- where the search starts
 
 
 def _enqueued(

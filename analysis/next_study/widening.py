@@ -13,7 +13,7 @@ from analysis.next_study.boundaries import End
 GROWTH = 1 / 3  # of a range's width, on its own scale
 NEW_LEVELS = 2
 MARGIN = 0.1  # of a range, around what is good in it
-WORTH = 0.6  # of a range: a part that is larger is not worth choosing
+WORTH = 0.6  # of a range: a larger part is not worth choosing
 
 Written = Mapping[str, Any]  # low and high, or choices, or value, as in [search.parameters.NAME]
 

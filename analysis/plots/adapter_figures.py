@@ -1,6 +1,6 @@
-"""Figures of base against adapters: bars, violins and boxes, a row a model.
+"""Figures of models beside each other: base and adapters, and the trainings of a confirmation.
 
-Rows, because nine adapters have names that would run into each other below a figure.
+Adapters are rows, because nine of them have names that would run into each other below a figure.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.comparison.adapters import Adapters
 from analysis.comparison.compared_models import ComparedModel
-from analysis.plots.marks import bodies
+from analysis.comparison.confirmation import Confirmation
 from analysis.plots.palette import (
     BEST,
     CHANCE,
@@ -23,6 +23,7 @@ from analysis.plots.palette import (
     new_axes,
     shortened,
 )
+from analysis.plots.primitives import Bar, Group, distributions, interval_bars, with_violins
 from study.metrics import METRICS, Array
 
 if TYPE_CHECKING:
@@ -33,33 +34,27 @@ FEW = 5  # fewer different values than this make neither violin nor box
 
 @in_house_style
 def plot_adapter_bars(found: Adapters, metric: str, ax: Axes | None = None, best: str = "") -> Axes:
-    """Bars of the corpus scores with 95 % intervals; a line at the base's."""
+    """Bars of the corpus scores with 95 % intervals; a line at the base's score."""
     ax = new_axes(ax)
+    bars = []
     for row, model in enumerate((found.base, *found.adapters)):
         score = found.scores[model.name, metric]
-        ax.barh(row, score.score, 0.62, color=_colour(found, model, best))
-        ax.plot(score.ci, [row, row], color=INK, lw=1.1)
-        text = f"{score.score:.1f}" if abs(score.score) >= 10 else f"{score.score:.2f}"
-        place = (max(score.ci[1], score.score, 0), row)
-        ax.annotate(text, place, (4, 0), textcoords="offset points", va="center")
-    ax.axvline(found.scores[found.base.name, metric].score, color=INK, lw=0.7, ls=":")
+        text, colour = score_text(score.score), _colour(found, model, best)
+        bars.append(Bar(row, score.score, score.ci, colour, text))
+    interval_bars(ax, bars, _names(found))
+    ax.axvline(bars[0].value, color=INK, lw=0.7, ls=":")
     ax.margins(x=0.14)
     ax.set_xlabel(f"{METRICS[metric].label} of all {found.n_examples} examples")
-    return _rows(ax, found)
+    return ax
 
 
+@with_violins
 @in_house_style
 def plot_adapter_violins(
     found: Adapters, metric: str, ax: Axes | None = None, best: str = ""
 ) -> Axes:
     """Violins of the single examples' scores."""
-    ax = new_axes(ax)
-    models = (found.base, *found.adapters)
-    each = [_each(found, model, metric) for model in models]
-    each = [scores if has_spread(scores) else scores[:0] for scores in each]
-    bodies(ax, each, [_colour(found, model, best) for model in models], 0.86, orient="h")
-    ax.set_xlabel(f"{METRICS[metric].label} of one example")
-    return _rows(ax, found)
+    return _distributions(found, metric, ax, best, ("violin",))
 
 
 @in_house_style
@@ -67,35 +62,53 @@ def plot_adapter_boxes(
     found: Adapters, metric: str, ax: Axes | None = None, best: str = ""
 ) -> Axes:
     """Boxes of the single examples' scores: quartiles, median, and a dot at the mean."""
+    return _distributions(found, metric, ax, best, ("box",))
+
+
+@with_violins
+@in_house_style
+def plot_adapter_distributions(
+    found: Adapters, metric: str, ax: Axes | None = None, best: str = ""
+) -> Axes:
+    """Violins of the single examples' scores, with their boxes."""
+    return _distributions(found, metric, ax, best, ("violin", "box"))
+
+
+def _distributions(
+    found: Adapters, metric: str, ax: Axes | None, best: str, parts: tuple[str, ...]
+) -> Axes:
     ax = new_axes(ax)
-    for row, model in enumerate((found.base, *found.adapters)):
-        each = _each(found, model, metric)
-        if len(each):
-            _box(ax, row, each, _colour(found, model, best))
-    ax.set_xlabel(f"{METRICS[metric].label} of one example")
-    return _rows(ax, found)
+    groups = []
+    for model, name in zip((found.base, *found.adapters), _names(found), strict=True):
+        scores = found.examples[model.name, metric]
+        colour = _colour(found, model, best)
+        groups.append(Group(name, scores[np.isfinite(scores)], colour))
+    distributions(ax, groups, parts, orient="h", width=0.86, few=FEW)
+    ax.set_xlabel(f"{METRICS[metric].label} per example")
+    return ax
 
 
-def has_spread(each: Array) -> bool:
+def has_spread(scores: Array) -> bool:
     """Whether there are enough different values for a violin or a box to say something."""
-    return len(np.unique(each[np.isfinite(each)])) >= FEW
+    return len(np.unique(scores[np.isfinite(scores)])) >= FEW
 
 
-def _box(ax: Axes, row: int, each: Array, colour: str) -> None:
-    """Quartiles as a box, whiskers to the last value within 1.5 boxes, median, mean."""
-    low, median, high = np.quantile(each, [0.25, 0.5, 0.75])
-    reach = 1.5 * (high - low)
-    inside = each[(each >= low - reach) & (each <= high + reach)]
-    ax.plot([inside.min(), low], [row, row], color=colour, lw=1.0)
-    ax.plot([high, inside.max()], [row, row], color=colour, lw=1.0)
-    ax.barh(row, high - low, 0.22, left=low, facecolor="none", edgecolor=colour, linewidth=1.0)
-    ax.plot([median, median], [row - 0.16, row + 0.16], color=INK, lw=1.6)
-    ax.scatter([each.mean()], [row], s=9, color=INK, zorder=4, linewidths=0)
+def score_text(score: float) -> str:
+    """A score as it stands at the end of its bar."""
+    return f"{score:.1f}" if abs(score) >= 10 else f"{score:.2f}"
 
 
-def _each(found: Adapters, model: ComparedModel, metric: str) -> Array:
-    each = found.examples[model.name, metric]
-    return each[np.isfinite(each)]
+def flagged_names(found: Adapters) -> set[str]:
+    """The adapters that are flagged for metric gaming."""
+    return {v.adapter for v in found.examined.flagged} if found.examined else set()
+
+
+def _names(found: Adapters) -> list[str]:
+    flagged = flagged_names(found)
+    return [
+        shortened(label_of(m.label)) + (" (flag)" if m.name in flagged else "")
+        for m in (found.base, *found.adapters)
+    ]
 
 
 def _colour(found: Adapters, model: ComparedModel, best: str) -> str:
@@ -107,18 +120,12 @@ def _colour(found: Adapters, model: ComparedModel, best: str) -> str:
     return BEST if model.name == best else TRIAL
 
 
-def flagged_names(found: Adapters) -> set[str]:
-    """The adapters that a flag of metric gaming stands on."""
-    return {v.adapter for v in found.examined.flagged} if found.examined else set()
-
-
-def _rows(ax: Axes, found: Adapters) -> Axes:
-    models = (found.base, *found.adapters)
-    flagged = flagged_names(found)
-    names = [
-        shortened(label_of(m.label)) + (" (flag)" if m.name in flagged else "") for m in models
-    ]
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.grid(axis="y", visible=False)
+@in_house_style
+def plot_confirmation(found: Confirmation, ax: Axes | None = None) -> Axes:
+    """Test scores of every model on fresh seeds, a dot per training; the winner comes first."""
+    ax = new_axes(ax)
+    models = (found.winner, *found.others)
+    groups = [Group(model.name, model.scores, colour_of(model.name)) for model in models]
+    distributions(ax, groups, ("dots", "mean"), dots=22)
+    ax.set_ylabel(f"{label_of(found.metric)} on test")
     return ax

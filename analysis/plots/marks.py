@@ -1,8 +1,8 @@
-"""The pieces that figures are drawn from: dots, violins, baselines, a parameter's own axis."""
+"""The small pieces of figures: dots of trials, baselines, lines, and a parameter's own axis."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
     from analysis.importance.compute import Marginal
 
-FEW = 3  # fewer different values than this make no violin
 MANY = 800  # dots or more are small and faint, so that where they are dense can be seen
-BOXED = 8  # as many values as give quartiles that mean something
 FAR = 6.0  # worse values, this many widths of the middle half away from it, leave the axis
 WELL_SPREAD = ((1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
 
@@ -29,7 +27,7 @@ WELL_SPREAD = ((1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
 def dots(
     ax: Axes, x: Array, y: Array, enqueued: Sequence[bool], numbers: Sequence[int] = ()
 ) -> None:
-    """One dot a trial; a hollow diamond where somebody chose the point by hand."""
+    """One dot per trial; a hollow diamond where the point was chosen by hand."""
     by_hand, which = np.array(enqueued, dtype=bool), np.array(numbers, dtype=int)
     style: dict[str, Any] = {"s": 13, "color": TRIAL, "alpha": 0.75, "linewidths": 0}
     style |= {"s": 6, "alpha": 0.4} if len(x) > MANY else {}
@@ -43,16 +41,16 @@ def dots(
 
 
 def of_trials(marks: Collection, numbers: Iterable[int], study: int | None = None) -> None:
-    """Note which trial each mark stands for; the page shows it to who points at the mark.
+    """Record which trial each mark stands for; the page shows it when the pointer is on the mark.
 
-    Where several studies are on a page, `study` is the place of the trials' own among them.
+    With several studies on a page, `study` is the position of the trials' study.
     """
     if known := " ".join(trial_key(number, study) for number in numbers):
         marks.set_gid(f"trial:{known}")
 
 
 def trial_key(number: int | str, study: int | None = None) -> str:
-    """What marks and table rows of one trial are called on a page."""
+    """The identifier of one trial's marks and table rows on a page."""
     return str(number) if study is None else f"{study}:{number}"
 
 
@@ -75,14 +73,14 @@ def mark_best(ax: Axes, data: StudyData, shown: Slice, x: Array) -> None:
 def front(
     ax: Axes, x: Array, y: Array, numbers: Sequence[int], label: str, drawstyle: str = "default"
 ) -> None:
-    """The trials that no other beats, joined by a line; each knows its number."""
+    """The trials that no other beats, joined by a line."""
     style: dict[str, Any] = {"color": BEST, "lw": 1.0, "drawstyle": drawstyle, "zorder": 2.5}
     ax.plot(x, y, label=label, **style)
     of_trials(ax.scatter(x, y, s=18, color=BEST, linewidths=0, zorder=3), numbers)
 
 
 def baseline_lines(ax: Axes, data: StudyData, objective: str) -> list[float]:
-    """A level line for each baseline that knows this objective; returns where they are."""
+    """Draw a horizontal line for each baseline with this objective, and return their values."""
     levels: list[float] = []
     for name, dashes in zip(data.baselines, (":", "--", "-.", "-."), strict=False):
         value = data.baseline_value(name, objective)
@@ -111,9 +109,9 @@ def keep_in_view(
     objective: str | None,
     always: Sequence[float] = (),
 ) -> None:
-    """Let far worse values leave the axis, and say how many: they would flatten everything else.
+    """Leave far worse values off the axis, and say how many: they would flatten everything else.
 
-    What is better stays, however far ahead it is, and so do each study's best and `always`.
+    Better values stay, however far ahead, and so do each study's best and `always`.
     """
     y = np.asarray(y, dtype=float)
     y = y[np.isfinite(y)]
@@ -130,50 +128,9 @@ def keep_in_view(
         return
     room = 0.06 * max(np.ptp(kept), 1e-12)
     ax.set_ylim(kept.min() - room, kept.max() + room)
-    note = f"{outside} outside the axis"
+    note = f"{outside} beyond the axis"
     style: dict[str, Any] = {"ha": "right", "color": MUTED, "bbox": ON_LINES}
     ax.annotate(note, (1, 0), (-2, 3), "axes fraction", "offset points", **style)
-
-
-def violins(ax: Axes, groups: Mapping[str, Array], colours: Mapping[str, str]) -> None:
-    """Violins of the groups with enough different values, with median and quartiles as a box."""
-    width = min(0.8, 0.25 * len(groups))
-    bodies(ax, list(groups.values()), [colours[name] for name in groups], width)
-    for place, y in enumerate(groups.values()):
-        if len(y):
-            ends = [place - 0.28 * width, place + 0.28 * width]
-            ax.plot(ends, [np.median(y)] * 2, color=INK, lw=1.5, zorder=3)
-        if len(y) >= BOXED:
-            ax.plot([place] * 2, np.quantile(y, [0.25, 0.75]), color=INK, lw=3, alpha=0.35)
-
-
-def bodies(
-    ax: Axes, groups: Sequence[Array], colours: Sequence[str], width: float, orient: str = "v"
-) -> None:
-    """The bodies of the violins, at 0, 1, … upwards or (`orient` h) sideways, one colour each."""
-    import seaborn
-
-    places, values = _stacked(groups)
-    if not len(values):
-        return
-    drawn = np.unique(places)
-    gap = np.diff(drawn).min() if len(drawn) > 1 else 1.0
-    x, y = (places, values) if orient == "v" else (values, places)
-    style: dict[str, Any] = {"saturation": 1, "cut": 0, "inner": None, "density_norm": "width"}
-    style |= {"linewidth": 0.8, "alpha": 0.28, "native_scale": True, "orient": orient}
-    style |= {"color": TRIAL, "width": width / gap}  # seaborn's unit is the smallest distance
-    known = len(ax.collections)
-    seaborn.violinplot(x=x, y=y, ax=ax, **style)
-    for body, place in zip(ax.collections[known:], drawn, strict=True):
-        body.set(facecolor=colours[int(place)], edgecolor=colours[int(place)])
-
-
-def _stacked(groups: Sequence[Array]) -> tuple[Array, Array]:
-    """Places and values, both (N,), of the groups that make a violin."""
-    enough = [(place, y) for place, y in enumerate(groups) if len(np.unique(y)) >= FEW]
-    places = [np.full(len(y), float(place)) for place, y in enough]
-    empty = np.empty(0)
-    return np.concatenate([empty, *places]), np.concatenate([empty, *[y for _, y in enough]])
 
 
 def parameter_axis(ax: Axes, shown: Slice) -> None:
@@ -186,7 +143,7 @@ def parameter_axis(ax: Axes, shown: Slice) -> None:
 
 
 def level_axis(ax: Axes, labels: Sequence[str]) -> None:
-    """Levels at 0, 1, 2 …, slanted where they would run into each other."""
+    """Levels at 0, 1, 2 …, slanted where they would collide."""
     crowded = sum(map(len, labels)) > 34
     ax.set_xticks(range(len(labels)), labels)
     if crowded:
@@ -198,7 +155,7 @@ def level_axis(ax: Axes, labels: Sequence[str]) -> None:
 
 
 def log_ticks(ax: Axes, which: str, at: Array) -> None:
-    """Make "x" or "y" logarithmic over positive places, with numbers that a person would write."""
+    """Make "x" or "y" logarithmic over positive places, with round numbers."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     axis = ax.xaxis if which == "x" else ax.yaxis
@@ -246,7 +203,7 @@ def lines(
     width: float,
     numbers: Sequence[int] = (),
 ) -> None:
-    """Lines of (step, value) as one collection, each that of a trial where `numbers` are given."""
+    """Lines of (step, value) as one collection; with `numbers`, each belongs to a trial."""
     from matplotlib.collections import LineCollection
 
     if not points:

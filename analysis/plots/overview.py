@@ -1,7 +1,4 @@
-"""Figures that show all parameters at once: parallel coordinates, pairs, and where the best lies.
-
-As in `analysis.plots` every function takes `ax` and returns it.
-"""
+"""Figures of all parameters at once: parallel coordinates, pairs, and where the best lies."""
 
 from __future__ import annotations
 
@@ -28,6 +25,7 @@ from analysis.plots.palette import (
     new_axes,
     shortened,
 )
+from analysis.plots.primitives import Bar, interval_bars
 from analysis.plots.slices import varied_parameters
 from analysis.studies.study_data import StudyData
 from analysis.surrogates.encoding import Column, make_column
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
 
 MAX_AXES, MAX_LINES, MAX_PAIRED, MAX_RANGES, MAX_LEVELS = 7, 400, 8, 6, 9
 BEST_SHARE = 0.1  # of the trials stand out
-MOST_BEST = 40  # or no line of theirs could be followed
+MOST_BEST = 40  # more lines could not be followed
 ABSENT = -0.24  # where a line passes an axis whose parameter its trial did not have
 BANDED = 3  # trials or more have a band
 
@@ -61,7 +59,7 @@ class Ranges:
 
 
 def has_bands(data: StudyData) -> bool:
-    """Whether the best tenth is enough trials to say where they lie."""
+    """Whether the best tenth holds enough trials to show where they lie."""
     return round(BEST_SHARE * len(data.ranked())) >= BANDED
 
 
@@ -89,8 +87,8 @@ def plot_parallel(
 ) -> Axes:
     """Every trial as a line through its parameters to its objective; the best tenth stands out.
 
-    Of many trials the best forty do, and of more than 400 ordinary ones an even choice is drawn.
-    The line of a trial that did not have a parameter passes below that parameter's axis.
+    At most forty stand out, and of more than 400 others an even selection is drawn.  The line of a
+    trial without a parameter passes below that parameter's axis.
     """
     ax = new_axes(ax)
     shown = ranges_of(data, result, objective)
@@ -228,20 +226,23 @@ def plot_best_in_ranges(
 def plot_gains(comparisons: Sequence[Contrast], ax: Axes | None = None) -> Axes:
     """Differences to the baselines with their 95 % intervals; the line at zero is no difference."""
     ax = new_axes(ax)
-    for row, c in enumerate(comparisons):
-        colour = colour_of(c.b.name)
-        ax.plot(c.interval, [row, row], color=colour, lw=2.2, solid_capstyle="round")
-        ax.scatter([c.difference], [row], s=36, color=colour, linewidths=0, zorder=4)
-        said = f"{c.difference:+.3g}".replace("-", "−")
-        at: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "bottom"}
-        ax.annotate(said, (c.difference, row), (0, 5), **at)
+    bars = [
+        Bar(
+            row,
+            c.difference,
+            c.interval,
+            colour_of(c.b.name),
+            f"{c.difference:+.3g}".replace("-", "−"),
+        )
+        for row, c in enumerate(comparisons)
+    ]
+    interval_bars(
+        ax, bars, [f"over {shortened(c.b.name, 14)}" for c in comparisons], as_points=True
+    )
     ax.axvline(0, color=INK, lw=0.9)
-    ax.set_yticks(range(len(comparisons)), [f"over {shortened(c.b.name, 14)}" for c in comparisons])
-    ax.set_ylim(len(comparisons) - 0.4, -0.7)
     ax.margins(x=0.08)
     if comparisons:
         ax.set_xlabel(f"gain in {METRICS[comparisons[0].a.metric].label}")
-    ax.grid(axis="y", visible=False)
     return ax
 
 

@@ -1,16 +1,17 @@
 """One visual language for every figure: who has which colour, and how axes look.
 
-The colours are Okabe and Ito's (2008, "Color universal design"), told apart with every common
-colour vision.  A colour means the same thing everywhere: blue is a trial, vermilion the best one,
-green the default configuration, grey the untrained base and what is not significant.  The HTML
-report exchanges these very values for its light and dark theme.
+The colours are those of Okabe and Ito (2008, "Color universal design"), which people with every
+common colour vision can tell apart, darkened where text in them would be hard to read on white.  A
+colour means the same thing everywhere: blue is a trial, vermilion the best one, green the default
+configuration, grey the untrained base and what is not significant.  Figures use the light theme;
+the HTML report takes all three as CSS variables, so that a drawing in it follows the theme.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -22,16 +23,43 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-INK = "#1b2733"
-MUTED = "#5f6b76"
-GRID = "#dde2e7"
-TRIAL = "#0072b2"
-BEST = "#d55e00"
-DEFAULT = "#009e73"
-BASE = "#7d868f"
-CHANCE = "#b0528b"
-PAIR = "#56b4e9"
-PAPER = "#ffffff"
+LIGHT = {
+    "paper": "#ffffff",
+    "raised": "#f5f7f9",
+    "ink": "#1b2733",
+    "muted": "#5a6672",
+    "grid": "#dde2e7",
+    "trial": "#0072b2",
+    "best": "#c65200",
+    "default": "#00855f",
+    "base": "#7d868f",
+    "chance": "#a8457f",
+    "pair": "#3d9bd6",
+    "warn": "#fff4e0",
+    "warn-edge": "#d98a00",
+    "mark": "#ffe2c7",
+}
+DARK = {
+    "paper": "#12181f",
+    "raised": "#1b232c",
+    "ink": "#e6ebf0",
+    "muted": "#a3afbb",
+    "grid": "#2d3843",
+    "trial": "#5cb6ee",
+    "best": "#ff9250",
+    "default": "#3fcb9e",
+    "base": "#98a3ae",
+    "chance": "#e08bc0",
+    "pair": "#a6d8f7",
+    "warn": "#2d2412",
+    "warn-edge": "#d9a53c",
+    "mark": "#5a3415",
+}
+PRINT = LIGHT | {"ink": "#000000", "muted": "#444444", "grid": "#cccccc"}
+
+INK, MUTED, GRID, PAPER = (LIGHT[name] for name in ("ink", "muted", "grid", "paper"))
+TRIAL, BEST, DEFAULT, BASE = (LIGHT[name] for name in ("trial", "best", "default", "base"))
+CHANCE, PAIR = LIGHT["chance"], LIGHT["pair"]
 
 ON_LINES = {"fc": PAPER, "ec": "none", "alpha": 0.85, "pad": 0.6}  # behind text that lines cross
 
@@ -68,13 +96,25 @@ STYLE: dict[Any, Any] = {
 }
 
 
+def css_variables() -> str:
+    """Every colour as a CSS variable of its name, for light and dark screens and for print."""
+
+    def root(colours: Mapping[str, str]) -> str:
+        return f":root {{ {' '.join(f'--{name}: {hexa};' for name, hexa in colours.items())} }}"
+
+    return (
+        f"{root(LIGHT)}\n@media (prefers-color-scheme: dark) {{ {root(DARK)} }}\n"
+        f"@media print {{ {root(PRINT)} }}"
+    )
+
+
 def colour_of(name: str) -> str:
     """The colour of a model by its name: a baseline's own, otherwise the best trial's."""
     return BASELINES.get(name, BEST)
 
 
 def in_house_style(plot: Callable[P, T]) -> Callable[P, T]:
-    """Draw in the house style whatever the caller's own settings are, and leave those alone."""
+    """Draw in the house style whatever the caller's settings are, and leave these unchanged."""
 
     @functools.wraps(plot)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -102,7 +142,7 @@ def house_style() -> Iterator[None]:
 
 
 def new_axes(ax: Axes | None) -> Axes:
-    """The axes to draw on: the caller's, or those of a new figure on paper."""
+    """The axes to draw on: the caller's, or those of a new figure."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt
@@ -131,13 +171,13 @@ def label_of(objective: str) -> str:
     split, _, name = objective.partition("_")
     if split not in SPLITS:
         split, name = "", objective
-    if name not in METRICS.keys() - {"loss"}:
+    if name not in METRICS or METRICS[name].is_loss:
         return objective.replace("_", " ") if split else objective
     return METRICS[name].label + (f" ({split})" if split else "")
 
 
 def shortened(text: Any, width: int = 24) -> str:
-    """A label that fits its place: the beginning, and an ellipsis where something is cut."""
+    """A label cut to fit its place, with an ellipsis."""
     line = " ".join(printable(text).split())
     return line if len(line) <= width else line[: width - 1] + "…"
 

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.display import own_names
-from analysis.plots import marks as drawing
+from analysis.plots import marks
 from analysis.plots.palette import (
     BASE,
     BEST,
     CHANCE,
     DEFAULT,
-    INK,
     PAIR,
     TRIAL,
     in_house_style,
@@ -26,6 +25,7 @@ from analysis.plots.palette import (
     new_axes,
     shortened,
 )
+from analysis.plots.primitives import Bar, Group, distributions, interval_bars, with_violins
 from analysis.studies.study_data import MAXIMIZE, StudyData
 from analysis.surrogates.encoding import all_numbers
 
@@ -43,64 +43,58 @@ MAX_BARS = 10
 def plot_importances_beside(
     found: Mapping[str, Importances | None], ax: Axes | None = None
 ) -> Axes:
-    """Bars of the main effects, one a study and parameter, with their 95 % intervals."""
+    """Bars of the main effects, one per study and parameter, with their 95 % intervals."""
     ax = new_axes(ax)
     shown = {label: {p.name: p for p in r.parameters} if r else {} for label, r in found.items()}
     strength = {n: p.importance for ps in shown.values() for n, p in ps.items()}
     for parameters in shown.values():
         strength |= {n: max(p.importance, strength[n]) for n, p in parameters.items()}
     names = sorted(strength, key=lambda n: -strength[n])[:MAX_BARS]
-    height = 0.8 / max(len(shown), 1)
-    for place, (label, parameters) in enumerate(shown.items()):
-        rows = [i for i, name in enumerate(names) if name in parameters]
-        at = [i + (place - (len(shown) - 1) / 2) * height for i in rows]
-        effects = [parameters[names[i]] for i in rows]
-        colour, text = COLOURS[place], shortened(label)
-        ax.barh(at, [e.importance for e in effects], height * 0.85, color=colour, label=text)
-        for y, effect in zip(at, effects, strict=True):
-            ax.plot(effect.ci, [y, y], color=INK, lw=1.0)
-            end = (max(effect.ci[1], effect.importance), y)
-            style: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
-            ax.annotate(f"{effect.importance:.2f}", end, (4, 0), **style)
-    ax.set_yticks(range(len(names)), [shortened(name) for name in names])
-    ax.set(xlim=(0, 1.12), ylim=(len(names) - 0.4, -0.6), xlabel="share of the variance")
-    ax.grid(axis="y", visible=False)
+    step = 0.8 / max(len(shown), 1)
+    bars = [
+        Bar(
+            row + (place - (len(shown) - 1) / 2) * step,
+            parameters[name].importance,
+            parameters[name].ci,
+            COLOURS[place],
+            f"{parameters[name].importance:.2f}",
+            shortened(label),
+        )
+        for place, (label, parameters) in enumerate(shown.items())
+        for row, name in enumerate(names)
+        if name in parameters
+    ]
+    interval_bars(ax, bars, [shortened(name) for name in names], width=0.85 * step)
+    ax.set(xlim=(0, 1.12), xlabel="share of the variance")
     legend_above(ax)
     return ax
 
 
+@with_violins
 @in_house_style
 def plot_scores_beside(
     studies: Mapping[str, StudyData], objective: str, ax: Axes | None = None
 ) -> Axes:
     """A violin of the finished trials' objective for each study, every trial a dot."""
     ax = new_axes(ax)
-    known = {label: _values(s, objective) for label, s in studies.items()}
-    groups = {label: np.array(list(of.values()), dtype=float) for label, of in known.items()}
-    colours = dict(zip(groups, COLOURS, strict=False))
-    drawing.violins(ax, groups, colours)
-    for place, (label, y) in enumerate(groups.items()):
-        x = place + drawing.jitter(len(y), 0.1)
-        drawn = ax.scatter(x, y, s=8, color=colours[label], alpha=0.6, linewidths=0)
-        drawing.of_trials(drawn, known[label], place)
-    values = np.concatenate(list(groups.values()))
-    drawing.keep_in_view(ax, values, list(studies.values()), objective)
-    drawing.level_axis(ax, [shortened(label, 18) for label in groups])
+    groups = []
+    for place, (label, study) in enumerate(studies.items()):
+        values = {t.number: study.value(t, objective) for t in study.complete}
+        finite = {number: y for number, y in values.items() if np.isfinite(y)}
+        scores = np.array(list(finite.values()), dtype=float)
+        groups.append(Group(shortened(label, 18), scores, COLOURS[place], tuple(finite), place))
+    distributions(ax, groups, ("violin", "median", "dots"), dots=8)
+    every = np.concatenate([group.values for group in groups])
+    marks.keep_in_view(ax, every, list(studies.values()), objective)
     ax.set_ylabel(shortened(label_of(objective)))
     return ax
-
-
-def _values(study: StudyData, objective: str) -> dict[int, float]:
-    """The finite values of the finished trials by their numbers."""
-    values = {t.number: study.value(t, objective) for t in study.complete}
-    return {number: y for number, y in values.items() if np.isfinite(y)}
 
 
 @in_house_style
 def plot_progress_beside(
     studies: Mapping[str, StudyData], objective: str, ax: Axes | None = None
 ) -> Axes:
-    """The best value known after so many finished trials: a line a study, a dot an improvement."""
+    """The best value after so many finished trials: a line per study, a dot per improvement."""
     ax = new_axes(ax)
     for place, (label, study) in enumerate(studies.items()):
         y = np.array([study.value(t, objective) for t in study.complete], dtype=float)
@@ -113,7 +107,7 @@ def plot_progress_beside(
         ax.step(x, best, where="post", label=shortened(label), **style)
         new = np.flatnonzero(np.isfinite(best) & (best != np.r_[np.nan, best[:-1]]))
         drawn = ax.scatter(x[new], best[new], s=16, color=COLOURS[place], linewidths=0)
-        drawing.of_trials(drawn, [study.complete[i].number for i in new], place)
+        marks.of_trials(drawn, [study.complete[i].number for i in new], place)
     ax.set(xlabel="finished trials", ylabel=f"best {shortened(label_of(objective))} so far")
     ax.locator_params("x", integer=True)
     legend_above(ax)
@@ -146,9 +140,9 @@ def plot_marginals_beside(
         ax.plot(values, curve.mean, color=colour, ls=dashes, lw=1.4, label=text)
     name = found[0].name if found else ""
     if not numeric:
-        drawing.level_axis(ax, [shortened(str(v), 14) for v in known])
+        marks.level_axis(ax, [shortened(str(v), 14) for v in known])
     elif any(c.is_log for c in found) and min(known) > 0:
-        drawing.log_ticks(ax, "x", np.array(known, dtype=float))
+        marks.log_ticks(ax, "x", np.array(known, dtype=float))
     ax.set(xlabel=shortened(name, 40), ylabel=shortened(label_of(objective)))
     legend_above(ax)
     return ax

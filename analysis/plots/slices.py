@@ -1,4 +1,4 @@
-"""One parameter against one objective, and which parameters there are to show."""
+"""One parameter against one objective, and the parameters that varied."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Figures of a study: a result in, `Axes` out.
 
-Nothing is computed here that a reader might want as a number: that stands in `analysis.studies`,
-`analysis.importance` and `analysis.comparison`.  Every function takes `ax` and returns it; without
+Numbers that a reader might want are computed in `analysis.studies`, `analysis.importance` and
+`analysis.comparison`, not here.  Every function takes `ax` and returns it; without
 one it makes a figure of its own.
 """
 
@@ -17,6 +17,7 @@ from analysis.comparison.distillation import WEIGHT
 from analysis.display import own_names
 from analysis.importance.confounding import formula_of, with_derived
 from analysis.plots import marks
+from analysis.plots.adapter_figures import score_text
 from analysis.plots.palette import (
     BASE,
     BEST,
@@ -32,6 +33,7 @@ from analysis.plots.palette import (
     new_axes,
     shortened,
 )
+from analysis.plots.primitives import Bar, Group, distributions, interval_bars, with_violins
 from analysis.plots.slices import Slice, slice_of, varied_parameters
 from analysis.studies.study_data import MAXIMIZE, StudyData, is_enqueued
 from study.metrics import METRICS, Array
@@ -43,12 +45,10 @@ if TYPE_CHECKING:
     from analysis.comparison.distillation import Distillation
     from analysis.importance.compute import (
         Importances,
-        InteractionImportance,
         Marginal,
-        ParameterImportance,
     )
 
-MAX_BARS, MAX_PAIRS, SMALLEST_PAIR = 14, 3, 0.02
+MAX_BARS = 14
 MAX_DOTS = 400  # more examples than this are shown by their violin alone
 
 
@@ -58,30 +58,27 @@ def plot_importances(
 ) -> Axes:
     """Bars of the main effects with 95 % intervals and chance lines, then the largest pairs."""
     ax = new_axes(ax)
-    pairs = [i for i in result.interactions if i.importance >= SMALLEST_PAIR][:MAX_PAIRS]
-    every = [*(p.importance for p in result.parameters), *(i.importance for i in pairs)]
+    every = [*(p.importance for p in result.parameters), *(i.importance for i in result.pairs)]
     least = min(sorted(every, reverse=True)[:bars], default=0.0)
-    pairs = [pair for pair in pairs if pair.importance >= least]
-    parameters = result.parameters[: bars - len(pairs)]
-    for row, p in enumerate(parameters):
-        ax.barh(row, p.importance, 0.55, color=TRIAL if p.significant else BASE)
-        ax.plot([p.null, p.null], [row - 0.42, row + 0.42], color=CHANCE, lw=1.6)
-    for row, pair in enumerate(pairs, len(parameters)):
-        ax.barh(row, pair.importance, 0.55, color=PAIR)
-    effects: list[ParameterImportance | InteractionImportance] = [*parameters, *pairs]
-    for row, effect in enumerate(effects):
-        ci = effect.ci or (effect.importance, effect.importance)
-        ax.plot(ci, [row, row], color=INK, lw=1.1)
-        end = (max(ci[1], effect.importance), row)
-        ax.annotate(
-            f"{effect.importance:.2f}", end, (5, 0), textcoords="offset points", va="center"
+    pairs = [pair for pair in result.pairs if pair.importance >= least]
+    drawn = [
+        Bar(
+            row,
+            p.importance,
+            p.ci,
+            TRIAL if p.significant else BASE,
+            f"{p.importance:.2f}",
+            chance=p.null,
         )
-    names = [shortened(p.name) for p in parameters]
-    names += [" × ".join(shortened(n, 14) for n in pair.names) for pair in pairs]
-    ax.set_yticks(range(len(names)), names)
-    ax.set(xlim=(0, 1.12), ylim=(len(names) - 0.4, -0.6), xticks=[0, 0.2, 0.4, 0.6, 0.8, 1.0])
+        for row, p in enumerate(result.parameters[: bars - len(pairs)])
+    ]
+    names = [shortened(p.name) for p in result.parameters[: len(drawn)]]
+    for row, pair in enumerate(pairs, len(drawn)):
+        drawn.append(Bar(row, pair.importance, pair.ci, PAIR, f"{pair.importance:.2f}"))
+        names.append(" × ".join(shortened(n, 14) for n in pair.names))
+    interval_bars(ax, drawn, names)
+    ax.set(xlim=(0, 1.12), xticks=[0, 0.2, 0.4, 0.6, 0.8, 1.0])
     ax.set_xlabel(f"share of the variance of {shortened(label_of(result.objective))}")
-    ax.grid(axis="y", visible=False)
     if legend:
         legend_above(ax, _importance_handles(result, bool(pairs)), columns=2)
     return ax
@@ -95,7 +92,7 @@ def _importance_handles(result: Importances, pairs: bool) -> list[Any]:
     patches = {
         "beyond chance": (TRIAL, True in verdicts),
         "not beyond chance": (BASE, False in verdicts),
-        "of a pair beyond both": (PAIR, pairs),
+        "pair, beyond its two parameters": (PAIR, pairs),
     }
     lines = {"chance": (CHANCE, 1.6), "95 % interval": (INK, 1.1)}
     return [Patch(color=c, label=label) for label, (c, shown) in patches.items() if shown] + [
@@ -105,7 +102,7 @@ def _importance_handles(result: Importances, pairs: bool) -> list[Any]:
 
 @in_house_style
 def plot_history(data: StudyData, ax: Axes | None = None, objective: str | None = None) -> Axes:
-    """Every trial's value in the order of their numbers, and the best so far."""
+    """Every trial's value by trial number, and the best so far."""
     ax = new_axes(ax)
     index = data.index_of(objective)
     trials = [t for t in data.complete if np.isfinite(t.values[index])]
@@ -128,9 +125,9 @@ def plot_history(data: StudyData, ax: Axes | None = None, objective: str | None 
 
 
 def _pruned(ax: Axes, data: StudyData) -> list[float]:
-    """Crosses at the last reports of the pruned trials, which it returns.
+    """Draw crosses at the last reports of the pruned trials, and return these.
 
-    Several objectives have no reports.
+    With several objectives there are no reports.
     """
     pruned = [t for t in data.frozen_trials if t.state == TrialState.PRUNED]
     last = {
@@ -174,7 +171,7 @@ def plot_slices(
     objective: str | None = None,
     result: Importances | None = None,
 ) -> list[Axes]:
-    """`plot_slice` for every parameter that varied, most important first where that is known."""
+    """`plot_slice` for every parameter that varied, the most important first if that is known."""
     names = varied_parameters(data, result)
     effects = {m.name: m for m in result.marginals} if result is not None else {}
     axes = marks.small_multiples(len(names)) if axes is None else axes
@@ -184,6 +181,7 @@ def plot_slices(
     ]
 
 
+@with_violins
 @in_house_style
 def plot_score_by_level(
     data: StudyData, parameter: str, ax: Axes | None = None, objective: str | None = None
@@ -194,10 +192,12 @@ def plot_score_by_level(
     """
     shown = slice_of(data, parameter, objective)
     if not shown.levels:
-        raise ValueError(f"{parameter} has no levels: draw it with plot_slice")
+        raise ValueError(f"{parameter} is continuous: use plot_slice")
     ax = new_axes(ax)
-    groups = {str(i): shown.y[shown.x == i] for i in range(len(shown.levels))}
-    marks.violins(ax, groups, dict.fromkeys(groups, TRIAL))
+    groups = [
+        Group(str(level), shown.y[shown.x == i], TRIAL) for i, level in enumerate(shown.levels)
+    ]
+    distributions(ax, groups)
     x = shown.x + marks.jitter(len(shown.x), min(0.14, 0.05 * len(groups)))
     marks.dots(ax, x, shown.y, shown.enqueued, shown.numbers)
     marks.mark_best(ax, data, shown, x)
@@ -245,42 +245,42 @@ def plot_best_against_baselines(scores: Sequence[Score], ax: Axes | None = None)
     ax = new_axes(ax)
     splits = list(dict.fromkeys(s.split for s in scores))
     names = list(dict.fromkeys(s.name for s in scores))
-    width = 0.8 / max(len(names), 1)
-    labels = dict.fromkeys(names, True)
-    for score in scores:
-        place = splits.index(score.split) + (names.index(score.name) - (len(names) - 1) / 2) * width
-        label = shortened(score.name) if labels.pop(score.name, False) else None
-        ax.bar(place, score.score, width * 0.86, color=colour_of(score.name), label=label)
-        ax.plot([place, place], score.ci, color=INK, lw=1.2)
-        text = f"{score.score:.1f}" if abs(score.score) >= 10 else f"{score.score:.2f}"
-        top = (place, max(score.ci[1], score.score))
-        ax.annotate(text, top, (0, 3), textcoords="offset points", ha="center")
-    ax.set_xticks(range(len(splits)), [f"{shortened(split)} examples" for split in splits])
+    step = 0.8 / max(len(names), 1)
+    bars = [
+        Bar(
+            splits.index(s.split) + (names.index(s.name) - (len(names) - 1) / 2) * step,
+            s.score,
+            s.ci,
+            colour_of(s.name),
+            score_text(s.score),
+            shortened(s.name),
+        )
+        for s in scores
+    ]
+    places = [f"{shortened(split)} examples" for split in splits]
+    interval_bars(ax, bars, places, width=0.86 * step, orient="v")
     ax.margins(y=0.12)
     ax.set_ylabel(label_of(scores[0].metric) if scores else "")
-    ax.grid(axis="x", visible=False)
     legend_above(ax)
     return ax
 
 
+@with_violins
 @in_house_style
 def plot_example_scores(scores: Mapping[str, Array], metric: str, ax: Axes | None = None) -> Axes:
-    """A violin of `comparison.example_scores` for each model: where the corpus score comes from."""
+    """A violin of the scores per example for each model: what the corpus score is made of."""
     ax = new_axes(ax)
-    groups = {name: values[np.isfinite(values)] for name, values in scores.items()}
-    marks.violins(ax, groups, {name: colour_of(name) for name in groups})
-    for place, (name, values) in enumerate(groups.items()):
-        if len(values) <= MAX_DOTS:
-            x = place + marks.jitter(len(values), 0.1)
-            ax.scatter(x, values, s=4, color=colour_of(name), alpha=0.55, linewidths=0)
-    marks.level_axis(ax, [shortened(name) for name in groups])
-    ax.set_ylabel(f"{METRICS[metric].label} of one example")
+    groups = [
+        Group(name, values[np.isfinite(values)], colour_of(name)) for name, values in scores.items()
+    ]
+    distributions(ax, groups, ("violin", "median", "dots"), most_dots=MAX_DOTS)
+    ax.set_ylabel(f"{METRICS[metric].label} per example")
     return ax
 
 
 @in_house_style
 def plot_learning_curves(data: StudyData, ax: Axes | None = None) -> Axes:
-    """What every trial reported while it trained; pruned ones are grey and end in a cross."""
+    """What every trial reported during training; pruned ones are grey and end in a cross."""
     ax = new_axes(ax)
     best = [data.best_trial] if data.best_trial is not None else []
     trials = [t for t in data.frozen_trials if t.intermediate_values]
@@ -301,7 +301,7 @@ def plot_learning_curves(data: StudyData, ax: Axes | None = None) -> Axes:
 
 @in_house_style
 def plot_training_losses(data: StudyData, ax: Axes | None = None) -> Axes:
-    """Every trained model's training loss; a distilled one's holds its teacher's part."""
+    """Every trained model's training loss; a distilled one's includes its teacher's term."""
     ax = new_axes(ax)
     known = {
         (row.role, row.trial_number, row.name): curve
@@ -322,7 +322,7 @@ def plot_training_losses(data: StudyData, ax: Axes | None = None) -> Axes:
 
 
 def _curve(points: Any) -> Array | None:
-    """Steps and losses (N, 2) as they were stored; None where that is no curve."""
+    """Steps and losses (N, 2) as stored; None where they are not a curve."""
     try:
         curve = np.array(points, dtype=float)
     except (ValueError, TypeError):
@@ -332,7 +332,7 @@ def _curve(points: Any) -> Array | None:
 
 @in_house_style
 def plot_weight_curve(data: StudyData, found: Distillation, ax: Axes | None = None) -> Axes:
-    """The objective over the teacher's weight: every trial, and the mean of each bin of weights."""
+    """The objective over the teacher's weight: every trial, and the mean in each bin of weights."""
     ax = plot_slice(data, WEIGHT, ax)
     for part in found.curve:
         ax.plot([part.low, part.high], [part.mean, part.mean], color=INK, lw=1.6, marker="|")
@@ -357,7 +357,7 @@ def plot_pareto(data: StudyData, ax: Axes | None = None) -> Axes:
     best.sort(key=lambda t: t.values)
     if best:
         x, y = (np.array([t.values[i] for t in best]) for i in (0, 1))
-        marks.front(ax, x, y, [t.number for t in best], "not beaten in every objective")
+        marks.front(ax, x, y, [t.number for t in best], "not beaten in all objectives")
     one, two = (shortened(label_of(name)) for name in data.objectives[:2])
     ax.set(xlabel=one, ylabel=two)
     legend_above(ax)

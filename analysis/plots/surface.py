@@ -1,6 +1,6 @@
 """Two parameters against the objective: shades of the mean, the trials, and lines of equal product.
 
-Over alpha and learning rate it shows at a glance what the shares cannot: whether the two act alone,
+Over alpha and learning rate it shows at a glance what shares cannot: whether the two act separately
 or through learning rate · alpha / rank.
 """
 
@@ -13,7 +13,6 @@ import numpy as np
 
 from analysis.display import own_names
 from analysis.importance.confounding import factors, roles_in
-from analysis.importance.surfaces import Surface
 from analysis.plots import marks
 from analysis.plots.palette import (
     CHANCE,
@@ -28,6 +27,7 @@ from analysis.plots.palette import (
 from analysis.plots.slices import MAX_LEVELS
 from analysis.studies.study_data import MAXIMIZE, StudyData, is_enqueued
 from analysis.surrogates.encoding import all_numbers
+from analysis.surrogates.fits import Surface
 from study.metrics import Array
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ PRODUCTS = 0.5  # decades between lines of equal product
 def plot_surface(
     surface: Surface, data: StudyData, ax: Axes | None = None, objective: str | None = None
 ) -> Axes:
-    """The mean objective over two parameters, the stronger the better; each dot is a sampled trial.
+    """The mean objective over two parameters, better where darker; each dot is a sampled trial.
 
-    Over alpha and learning rate dashed lines join equal learning rate · alpha / rank, at the middle
-    of the trials' ranks: where they run along the shades, the product is what acts.
+    Over alpha and learning rate dashed lines join equal learning rate · alpha / rank, at the median
+    rank of the trials: if they follow the shades, the product is what matters.
     """
     ax = new_axes(ax)
     x, y = (_places(values) for values in surface.values)

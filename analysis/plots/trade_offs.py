@@ -1,7 +1,7 @@
 """Quality against what it costs: trainable parameters, time, memory.
 
 A study of one objective has such a front too: the trials that no other beats both in the objective
-and in a cost.  The costs are what the trials recorded of themselves.
+and in a cost.  The costs are those that the trials recorded.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def plot_trade_off(data: StudyData, found: TradeOff, ax: Axes | None = None) -> 
     marks.dots(ax, found.x, found.y, found.enqueued, found.numbers)
     at = list(found.front)
     numbers = [found.numbers[place] for place in at]
-    label = "none better and cheaper"
+    label = "no trial is better and cheaper"
     marks.front(ax, found.x[at], found.y[at], numbers, label, drawstyle="steps-post")
     known = list(found.y)
     for name in data.baselines:

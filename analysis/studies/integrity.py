@@ -1,8 +1,8 @@
-"""A damaged database is refused in one line: neither read by half nor with a traceback.
+"""A damaged database is refused in one line: neither half read nor with a traceback.
 
 SQLite checks neither the bytes of a page nor the type of a value, so a flipped bit comes out as
-another number, a text in its place, or JSON that is none.  What the analysis rests on is looked at
-once, when a study is read.
+another number, a text in its place, or invalid JSON.  Whatever the analysis uses is checked once,
+when a study is read.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ def check_whole(data: StudyData) -> None:
 def _problem(data: StudyData) -> str:
     texts = [data.name, *data.distributions, *(n for t in data.frozen_trials for n in t.user_attrs)]
     if not _are(texts, str):
-        return "a name that is no text"
+        return "a name that is not text"
     if not _are((t.number for t in data.frozen_trials), int):
-        return "a trial whose number is none"
+        return "a trial whose number is not a number"
     numbers = [(*(t.values or ()), *t.intermediate_values.values()) for t in data.frozen_trials]
     if not _are(chain.from_iterable(numbers), (int, float)):
-        return "a value that is no number"
+        return "a value that is not a number"
     if not _are(chain.from_iterable(t.intermediate_values for t in data.frozen_trials), int):
-        return "a report whose step is no number"
+        return "a report whose step is not a number"
     for trial in data.frozen_trials:
         values = trial.values
         if trial.state == TrialState.COMPLETE and len(values or ()) != len(data.objectives):
-            return f"trial {trial.number} is complete, but has not one value an objective"
+            return f"trial {trial.number}: its value count differs from the objectives'"
     if not _match(data.evaluations, EVALUATION_TYPES) or not _match(data.score_rows, SCORE_TYPES):
-        return "an evaluation with a value of another type"
+        return "an evaluation with a value of the wrong type"
     for split, texts_of in data.examples.items():
         if not _are([split, *texts_of.sources, *texts_of.targets], str):
-            return "an example that is no text"
+            return "an example that is not text"
         if len(texts_of.sources) != len(texts_of.targets):
             return f"{len(texts_of.sources)} sources and {len(texts_of.targets)} references"
     sections = (data.spec or {}).values()
@@ -63,5 +63,5 @@ def _match(rows: Sequence[Any], types: Sequence[Any]) -> bool:
 
 
 def _are(values: Iterable[Any], kind: Any) -> bool:
-    """Say whether all values are of a type; column by column, because there may be a million."""
+    """Return whether all values are of a type; by column, because there may be a million."""
     return all(issubclass(found, kind) for found in set(map(type, values)))

@@ -1,7 +1,7 @@
 """Any study database as one frozen object: the door to every analysis, report and notebook.
 
-`load` reads what Optuna stored and, where this program ran the study, the tables beside it.  A
-database of anybody else has no scores, outputs or provenance, and everything else works on it.
+`load` reads what Optuna stored and, where this program ran the study, the tables beside it.  Any
+other Optuna database works too, without scores, outputs and provenance.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from analysis.importance.question import (
+from analysis.importance.answers import (
     answer_of,
     capacity_of,
     confounding_of,
@@ -61,7 +61,7 @@ def load(
     A storage of several studies needs `study_name`; a CSV file needs `space` (name → Optuna
     distribution) and the name of its `objective` column.  Of a study with more than MOST_TRIALS
     trials a random sample is read and its best; the counts are of all.  Raises InputError, one
-    line a problem.
+    line per problem.
     """
     if str(target).lower().endswith(".csv") and "://" not in str(target):
         from analysis.studies.results_csv import load_csv
@@ -113,12 +113,12 @@ def _trials_of(
 def _choose(studies: Sequence[Any], study_name: str | None, where: str) -> Any:
     names = [study.study_name for study in studies]
     if not studies:
-        raise InputError(f"{where}: holds no study")
+        raise InputError(f"{where}: contains no study")
     if study_name is None and len(studies) == 1:
         return studies[0]
     if study_name not in names:
-        problem = "holds several studies" if study_name is None else f"no study {study_name!r}"
-        raise InputError(f"{where}: {problem}; choose by --study-name: {', '.join(names)}")
+        problem = "contains several studies" if study_name is None else f"no study {study_name!r}"
+        raise InputError(f"{where}: {problem}; choose one with --study-name: {', '.join(names)}")
     return studies[names.index(study_name)]
 
 

@@ -1,4 +1,4 @@
-"""Results that no Optuna kept: a CSV file, one row a trial, with a declared search space.
+"""Results from elsewhere: a CSV file with one row per trial, and a declared search space.
 
 The space must be declared because a table of values does not say what could have been drawn: an
 importance is a share of the variance over the whole space.
@@ -31,9 +31,9 @@ def load_csv(
 ) -> StudyData:
     """Read a CSV file as a study.
 
-    `space` maps column names to Optuna distributions or to tables such as a study file's, or is a
-    `SearchSpace`, the name of a shipped space or a TOML file.  A parameter's empty cell, or NA, is
-    one that was not active; an empty objective is a failed trial; a column `state` is heeded.
+    `space` maps column names to Optuna distributions or to tables as in a study file, or is a
+    `SearchSpace`, the name of a shipped space or a TOML file.  An empty cell, or NA, means that the
+    parameter was not active; an empty objective means a failed trial; a column `state` is used.
     Raises InputError.
     """
     rows = _rows(path)
@@ -44,7 +44,7 @@ def load_csv(
             f"{', '.join(columns)}"
         )
     if direction not in (MAXIMIZE, MINIMIZE):
-        raise InputError(f"direction: must be {MAXIMIZE} or {MINIMIZE} but got {direction!r}")
+        raise InputError(f"direction: must be {MAXIMIZE} or {MINIMIZE}, got {direction!r}")
     distributions = _distributions(path, space, rows)
     trials, problems = [], []
     for number, row in enumerate(rows):
@@ -76,7 +76,9 @@ def _rows(path: Path) -> list[dict[str, str]]:
     except csv.Error as error:
         raise InputError(f"{path}: not a CSV file: {error}") from error
     if not rows:
-        raise InputError(f"{path}: holds no results; needed: a row of names and a row a trial")
+        raise InputError(
+            f"{path}: contains no results; needed: a row of names and one row per trial"
+        )
     return rows
 
 
@@ -116,7 +118,7 @@ def _tables(space: Any) -> Mapping[str, Any]:
         space = document.get("parameters", document)
     space = getattr(space, "distributions", space)
     if not isinstance(space, Mapping) or not space:
-        raise InputError(f"space: must map names to distributions but got {space!r}")
+        raise InputError(f"space: must map names to distributions, got {space!r}")
     return space
 
 
@@ -180,12 +182,12 @@ def _value(name: str, cell: str, distribution: BaseDistribution) -> Any:
                 found = text == str(choice) or _plain(text) == choice
             if found:
                 return choice
-        raise ValueError(f"{name}: {text!r} is none of its choices: {in_words(distribution)}")
+        raise ValueError(f"{name}: {text!r} is not a choice; allowed: {in_words(distribution)}")
     value = _number(name, text)
     if isinstance(distribution, IntDistribution) and value.is_integer():
         value = int(value)
     if not distribution._contains(distribution.to_internal_repr(value)):
-        raise ValueError(f"{name}: {text} lies outside; allowed: {in_words(distribution)}")
+        raise ValueError(f"{name}: {text} is out of range; allowed: {in_words(distribution)}")
     return value
 
 

@@ -1,7 +1,7 @@
 """A study as one frozen object: its trials, what is stored beside them, and how they rank.
 
-The frames are built by `frames` on first use, so that a study without them stays free of pandas;
-`load` makes the object.
+`load` makes the object.  `frames` builds the data frames on first use: reading a study does not
+load pandas.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.display import Displayed, Shown, study_shown
+from analysis.display import Displayed
+from analysis.document import Document, Facts
+from analysis.studies.trial_values import is_enqueued, seconds_of, state_of
+from analysis.wording import configuration, counted, number
 from study.errors import InputError
 from study.metrics import METRICS, Statistics
 from study.store import records
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from sqlalchemy import Engine
 
+__all__ = ["MAXIMIZE", "MINIMIZE", "StudyData", "Who", "is_enqueued", "seconds_of", "state_of"]
 
 MAXIMIZE, MINIMIZE = "maximize", "minimize"
 Who = int | str  # a trial's number, a baseline's name, or "best"
@@ -37,12 +41,12 @@ INNER |= {"is_ours", "leaders", "sampled", "score_rows"}  # what the Tab key nee
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StudyData(Displayed):
-    """A study as it was found: everything else is computed from it."""
+    """A study as it was read; everything else is computed from it."""
 
     name: str
     target: str  # where it was read from, without password
     objectives: tuple[str, ...]
-    directions: tuple[str, ...]  # "maximize" or "minimize", one an objective
+    directions: tuple[str, ...]  # "maximize" or "minimize", one per objective
     frozen_trials: tuple[FrozenTrial, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     spec_text: str | None = None
@@ -83,7 +87,7 @@ class StudyData(Displayed):
 
     @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """One distribution a parameter; ranges that changed are widened, steps that did dropped."""
+        """One distribution per parameter: changed ranges are widened, changed steps dropped."""
         from analysis.surrogates.encoding import common_distributions, loose_range
 
         result: dict[str, BaseDistribution] = {}
@@ -97,7 +101,7 @@ class StudyData(Displayed):
 
     @property
     def sampled(self) -> str | None:
-        """What is read of a study that is too large to read whole; None where everything is."""
+        """How much of a large study was read; None if all of it was."""
         if not self.all_counts:
             return None
         return (
@@ -112,7 +116,7 @@ class StudyData(Displayed):
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Trials by state; `interrupted` ones were run again and are no failures."""
+        """Trials by state; `interrupted` ones were run again and do not count as failures."""
         if self.all_counts:
             return dict(self.all_counts)
         states = [state.name.lower() for state in TrialState] + ["interrupted"]
@@ -151,7 +155,7 @@ class StudyData(Displayed):
 
     @cached_property
     def pareto_trials(self) -> list[FrozenTrial]:
-        """The trials that no other beats in every objective, best of the first objective first."""
+        """The trials that no other beats in every objective, best by the first objective first."""
         ranked = self.ranked()
         signs = [-1.0 if d == MAXIMIZE else 1.0 for d in self.directions]
         losses = np.array([t.values for t in ranked]) * signs if ranked else np.empty((0, 1))
@@ -165,17 +169,17 @@ class StudyData(Displayed):
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """One row a trial: number, state, objectives, parameters, attributes, seconds."""
+        """One row per trial: number, state, objectives, parameters, attributes, seconds."""
         from analysis.studies.frames import trials_frame
 
-        return trials_frame(self)
+        return trials_frame(self.frozen_trials, self.objectives, tuple(self.distributions))
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """One row a stored score: role, name, trial, seed, split, metric, score, signature."""
+        """One row per stored score: role, name, trial, seed, split, metric, score, signature."""
         from analysis.studies.frames import scores_frame
 
-        return scores_frame(self)
+        return scores_frame(self.evaluations, self.score_rows)
 
     def outputs(
         self,
@@ -185,13 +189,15 @@ class StudyData(Displayed):
         role: str | None = None,
         seed: int | None = None,
     ) -> pd.DataFrame:
-        """One row an example: source, target, output, and each metric's score of that example.
+        """One row per example: source, target, output, and each metric's score of that example.
 
         `who` is a trial's number, a baseline's name or "best".  Raises LookupError if not stored.
         """
         from analysis.studies.frames import outputs_frame
 
-        return outputs_frame(self, self.evaluation(who, split, role=role, seed=seed))
+        row = self.evaluation(who, split, role=role, seed=seed)
+        assert self.engine is not None
+        return outputs_frame(self.engine, row, self.examples[row.split], self.score_rows)
 
     # ------------------------------------------------------------ the evaluations
 
@@ -242,8 +248,8 @@ class StudyData(Displayed):
         return next((row.score for row in rows), None)
 
     def baseline_value(self, name: str, objective: str) -> float | None:
-        """What a baseline reaches in an objective: a score, on `general_…` of that split, or a
-        detail such as its seconds; None where neither is stored.
+        """A baseline's value of an objective: a score (`general_…`: on that split) or a detail such
+        as its seconds; None where neither is stored.
         """
         split = next((s for s in self.splits if objective.startswith(f"{s}_")), "dev")
         score = self.score(name, objective.removeprefix(f"{split}_"), split)
@@ -266,30 +272,22 @@ class StudyData(Displayed):
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__()} - INNER)
 
-    def _shown(self) -> Shown:
-        return study_shown(self)
-
-
-def is_enqueued(trial: FrozenTrial) -> bool:
-    """Whether somebody chose this point by hand: by our mark, else by Optuna's own.
-
-    A retried trial carries Optuna's mark too, but its point was sampled.
-    """
-    if "enqueued" in trial.user_attrs:
-        return bool(trial.user_attrs["enqueued"])
-    retried = "retry_of" in trial.user_attrs or "failed_trial" in trial.system_attrs
-    return "fixed_params" in trial.system_attrs and not retried
-
-
-def state_of(trial: FrozenTrial) -> str:
-    """The state in lower case; `interrupted` for what failed through no fault of the trial."""
-    if trial.state == TrialState.FAIL and trial.user_attrs.get("interrupted"):
-        return "interrupted"
-    return trial.state.name.lower()
-
-
-def seconds_of(trial: FrozenTrial) -> float | None:
-    """The seconds from start to end; None for a trial that has not ended."""
-    if trial.state in (TrialState.RUNNING, TrialState.WAITING) or trial.duration is None:
-        return None
-    return trial.duration.total_seconds()
+    def document(self) -> Document:
+        """Return objectives, counts, best trial and baselines, and where to look next."""
+        ways = zip(self.objectives, self.directions, strict=True)
+        facts = {
+            "objectives": ", ".join(f"{name} ({way})" for name, way in ways),
+            "trials": counted(self.counts) or "none",
+        }
+        if (best := self.best_trial) is not None:
+            given = f" with {configuration(best.params)}" if best.params else ""
+            facts["best"] = f"trial {best.number}: {number(self.value(best))}{given}"
+        for name in self.baselines:
+            if (score := self.score(name, self.objective)) is not None:
+                facts[name] = number(score)
+        facts |= {
+            "look at": ".trials, .scores, .outputs('best'), .statistics('best', metric)",
+            "ask": "analysis.importances_of(study), analysis.comparison.against_baselines(study)",
+            "draw": "analysis.plots.plot_slices(study), plot_history, plot_learning_curves, …",
+        }
+        return Document(f"study {self.name}, read from {self.target}", (Facts("", facts),))

@@ -1,4 +1,4 @@
-"""What a study can be asked about: its objectives, and every number stored with its trials."""
+"""What a study can explain: its objectives, and every number stored with its trials."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData, is_enqueued, seconds_of
+from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData
+from analysis.studies.trial_values import Pruned, is_enqueued, last_report, seconds_of
 from study.errors import InputError, did_you_mean
 from study.metrics import METRICS
 from study.store.foreign import usable
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
-    from analysis.studies.trial_values import Pruned
 
 SECONDS = "seconds"  # of a whole trial; every database knows them
 GAINS = ("accuracy", "f1", "score", "per_second")  # how names end of which more is better
@@ -24,7 +23,7 @@ NO_TARGETS = ("seed", "attempt", "retry_of", "enqueued")  # numbers of the bookk
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be explained: a value for each of N trials, and which way is better.
+    """The number to explain: a value for each of N trials, and which way is better.
 
     `trials` are the COMPLETE ones whose points nobody chose by hand, `values` may be NaN;
     `pruned_trials` are the PRUNED ones, where they report this very number.
@@ -39,7 +38,8 @@ class Target:
     @property
     def pruned(self) -> list[Pruned]:
         """Each pruned trial's point and last report, NaN where it made none."""
-        return [(t.params, _last_report(t)) for t in self.pruned_trials]
+        reports = ((t.params, last_report(t)) for t in self.pruned_trials)
+        return [(point, math.nan if last is None else last[1]) for point, last in reports]
 
 
 def target_of(data: StudyData, name: str | None = None, direction: str | None = None) -> Target:
@@ -110,7 +110,7 @@ def direction_of(name: str) -> str:
 
 
 def sampler_of(data: StudyData) -> str | None:
-    """Which sampler chose the points: as recorded, or as its traces tell; None if unknown."""
+    """Which sampler chose the points: as recorded, or by its traces; None if unknown."""
     if data.spec is not None:
         return str(data.spec.get("search", {}).get("sampler", "")) or None
     traces = {
@@ -138,8 +138,3 @@ def _split_and_metric(data: StudyData, name: str) -> tuple[str, str]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _last_report(trial: FrozenTrial) -> float:
-    reports = trial.intermediate_values
-    return reports[max(reports)] if reports else math.nan

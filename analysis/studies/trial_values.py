@@ -1,4 +1,4 @@
-"""Which trials count, and with what value: pruned ones, infinite ones, bad ones."""
+"""Facts of one trial, and the value with which each trial counts: pruned, infinite and bad ones."""
 
 from __future__ import annotations
 
@@ -6,11 +6,43 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from optuna.trial import FrozenTrial, TrialState
 
-from analysis.surrogates.encoding import Array
+from study.metrics import Array
 
 Pruned = tuple[Mapping[str, Any], float]  # a pruned trial's point and its last report
 POLICIES = ("drop", "last", "worst")
+
+
+def is_enqueued(trial: FrozenTrial) -> bool:
+    """Whether somebody chose this point by hand: by our own attribute, else by Optuna's.
+
+    A retried trial carries Optuna's attribute too, but its point was sampled.
+    """
+    if "enqueued" in trial.user_attrs:
+        return bool(trial.user_attrs["enqueued"])
+    retried = "retry_of" in trial.user_attrs or "failed_trial" in trial.system_attrs
+    return "fixed_params" in trial.system_attrs and not retried
+
+
+def state_of(trial: FrozenTrial) -> str:
+    """The state in lower case; `interrupted` where the trial itself did not fail."""
+    if trial.state == TrialState.FAIL and trial.user_attrs.get("interrupted"):
+        return "interrupted"
+    return trial.state.name.lower()
+
+
+def seconds_of(trial: FrozenTrial) -> float | None:
+    """The seconds from start to end; None for a trial that has not ended."""
+    if trial.state in (TrialState.RUNNING, TrialState.WAITING) or trial.duration is None:
+        return None
+    return trial.duration.total_seconds()
+
+
+def last_report(trial: FrozenTrial) -> tuple[int, float] | None:
+    """The last reported step and its value; None where nothing was reported."""
+    reports = trial.intermediate_values
+    return max(reports.items()) if reports else None
 
 
 def with_pruned(
@@ -23,8 +55,8 @@ def with_pruned(
     """Return the points and finite values to analyse, and how many values were not finite.
 
     `last` takes a pruned trial's last report for its value, `worst` the worst finished value,
-    `drop` leaves it out.  None is right: early reports are not final values, and what pruning
-    leaves is a biased sample; see how much the answer depends on it.
+    `drop` leaves it out.  None of these is right: early reports are not final values, and pruning
+    biases the sample; check how much the answer depends on the choice.
     """
     if policy == "drop" or not pruned:
         every, target = list(points), values

@@ -1,4 +1,4 @@
-"""The two surrogates behind one promise, and the choice between them by held-out error."""
+"""The two surrogates behind one protocol, and the choice between them by held-out error."""
 
 from __future__ import annotations
 
@@ -107,19 +107,19 @@ def choose(
     if wanted != "auto":
         return Choice(wanted, scores, None)
     if encoding.is_complete_grid:
-        return Choice("forest", scores, "the trials are a complete grid: its shares are exact")
+        return Choice("forest", scores, "the trials form a complete grid: the shares are exact")
     labels = {"gp": "the Gaussian process", "forest": "the forest"}
     (other,) = scores.keys() - {best}
     r2, others = r2_in_words(scores[best]), r2_in_words(scores[other])
     remark = (
-        f"{labels[best]} was taken: it predicts held-out trials with R² {r2}, "
+        f"{labels[best]} was chosen: it predicts held-out trials with R² {r2}, "
         f"{labels[other]} with {others}"
     )
     return Choice(best, scores, remark)
 
 
 def r2_in_words(r2: float) -> str:
-    """Two decimals and a true minus, as the tables beside it write it."""
+    """Two decimals and a true minus sign, as in the tables."""
     return f"{r2:.2f}".replace("-0.00", "0.00").replace("-", "−")
 
 

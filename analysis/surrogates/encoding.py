@@ -1,7 +1,7 @@
 """Trials as points of the unit cube, each parameter on its own scale.
 
-The scale of a distribution stands in `search_spaces.unit_cube`; what is added here is what an
-analysis needs: the measure of every column (so that an integral over a parameter is an integral
+`search_spaces.unit_cube` defines the scale of a distribution; this module adds what an analysis
+needs: the measure of every column (so that an integral over a parameter is an integral
 over what a uniform sampler would draw), categories that are all numbers in their natural order, and
 a stated rule for values that are missing because their condition was not met.
 """
@@ -29,8 +29,8 @@ Array = NDArray[np.float64]
 MAX_LEVELS = 64  # a discrete range with more levels is integrated as a continuous one
 GRID_SIZE = 33  # points of a continuous parameter at which its marginal curve is given
 NARROW = 0.1  # a parameter whose trials span less than this share of its range "hardly varied"
-CROWDED = 0.5  # so did a continuous one of which so many trials have the very same value
-CROWDED_LEVEL = 0.9  # and one with levels, of which samplers do favour some
+CROWDED = 0.5  # so did a continuous one where so many trials share one value
+CROWDED_LEVEL = 0.9  # and one with levels, some of which samplers favour
 TRIALS_PER_CATEGORY = 3  # on average, below which categories cannot be told apart
 MIN_ACTIVE = 5  # trials in which a conditional parameter must be active
 
@@ -224,8 +224,8 @@ def common_distributions(
                 changed[name] = None
     words = {name: in_words(common[name]) for name in changed}
     return common, [
-        f"the range of {name} changed during the study; taken: {taken}"
-        for name, taken in words.items()
+        f"the range of {name} changed during the study; used: {hull}"
+        for name, hull in words.items()
     ]
 
 
@@ -244,7 +244,7 @@ def all_numbers(choices: Sequence[Any]) -> bool:
 
 
 def _on_its_grid(encoding: Encoding, points: Sequence[Mapping[str, Any]]) -> Encoding:
-    """Take the points of a complete grid over continuous ranges for what they are: levels."""
+    """Treat the points of a complete grid over continuous ranges as levels."""
     if encoding.inactive or not any(c.positions is None for c in encoding.columns):
         return encoding
     columns = []
@@ -314,15 +314,13 @@ def _why_excluded(column: Column, unit: Array) -> str | None:
     if column.positions is not None and len(column.positions) == 1:
         return "it has a single value in the search space"
     if len(seen) == 0:
-        return "it was active in no trial"
+        return "it was never active"
     if len(active) < min(MIN_ACTIVE, len(unit)):
-        return f"it was active in {len(active)} of {len(unit)} trials only"
+        return f"it was active in only {len(active)} of {len(unit)} trials"
     if len(seen) == 1:
         return "all trials have the same value"
     if column.ordered and np.ptp(seen) < NARROW:
-        return (
-            f"it hardly varied: the trials span {np.ptp(seen):.1%} of its range, too little to say"
-        )
+        return f"it hardly varied: the trials span only {np.ptp(seen):.1%} of its range"
     if count.max() >= (CROWDED if column.positions is None else CROWDED_LEVEL) * len(active):
         return f"it hardly varied: {count.max()} of {len(active)} trials have the same value"
     if column.is_categorical and len(active) < TRIALS_PER_CATEGORY * len(seen):

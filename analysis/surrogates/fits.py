@@ -1,6 +1,6 @@
-"""One Gaussian process of a study's trials, and refits on parts of them, for whoever asks.
+"""One Gaussian process of a study's trials and its refits on parts of them, fitted once for all.
 
-What acts as one, whether size is all, a surface: they ask the same process, which is fitted once.
+Joint effects, the effect of the size and the surface over two parameters all come from it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,19 @@ HELD_OUT_TRIALS = 160  # enough to rank coordinates by what they predict, which 
 
 
 @dataclass(frozen=True)
+class Surface:
+    """The mean objective over two parameters: `mean` and `deviation` are (G, H)."""
+
+    names: tuple[str, str]
+    values: tuple[tuple[Any, ...], tuple[Any, ...]]
+    is_log: tuple[bool, bool]
+    mean: Array
+    deviation: Array
+
+
+@dataclass(frozen=True)
 class Fits:
-    """N trials with finite values and the processes fitted to them, each when it is asked for.
+    """N trials with finite values and the processes fitted to them, each at its first use.
 
     `kept` says which of the given trials these are.
     """
@@ -95,6 +106,29 @@ class Fits:
         """Return the same where the trials are encoded in another way."""
         return held_out_r2(
             "gp", *thinned(encoding, self.target, self.seed, HELD_OUT_TRIALS), self.seed
+        )
+
+    def surface(self, names: tuple[str, str]) -> Surface:
+        """Return the mean objective over two parameters, all others averaged out.
+
+        Raises ValueError for a parameter that has no effect to show.
+        """
+        encoding = self.encoding
+        for name in names:
+            if name not in encoding.names:
+                why = encoding.excluded.get(name, "no such parameter")
+                raise ValueError(f"surface: nothing to show for {name!r}: {why}")
+        pair = [encoding.names.index(name) for name in names]
+        one, other = (encoding.columns[j] for j in pair)
+        grid = np.array([(a, b) for a in one.grid() for b in other.grid()])  # (G · H, 2)
+        mean, deviation = self.whole.marginal(pair, grid)
+        shape = (len(one.grid()), len(other.grid()))
+        return Surface(
+            names,
+            (one.grid_values(), other.grid_values()),
+            (one.is_log, other.is_log),
+            mean.reshape(shape),
+            deviation.reshape(shape),
         )
 
     @property

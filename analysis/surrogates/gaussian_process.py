@@ -57,7 +57,7 @@ class GaussianProcessSurrogate:
 
     @cached_property
     def grams(self) -> list[Gram]:
-        """One Gram a parameter at the fitted length scales."""
+        """One Gram per parameter at the fitted length scales."""
         return [a.gram(length) for a, length in zip(self.axes, self.lengths, strict=True)]
 
     @property

@@ -128,7 +128,7 @@ class Posterior:
 
 
 def _prior(count: int) -> Array:
-    """Return one row (mean, deviation, low, high) a hyperparameter."""
+    """Return one row (mean, deviation, low, high) per hyperparameter."""
     return np.array([LENGTH] * count + [SCALE] * count + [MIXING, NOISE])
 
 

@@ -20,8 +20,8 @@ from analysis.surrogates.encoding import Array, Column, Encoding
 from analysis.surrogates.forest import TREES, ForestSurrogate, Shares, fit_forest
 
 NOT_INSTALLED = (
-    "the original fANOVA is not installed here: it is the extra `fanova` of optuna-study and needs "
-    "swig 4.1 to build; `nox -s fanova` shows how"
+    "the original fANOVA is not installed: it is the extra `fanova` of optuna-study and needs swig "
+    "4.1 to build; `nox -s fanova` shows how"
 )
 
 

@@ -30,7 +30,7 @@ def comet(
     study_name: StudyName = None,
 ) -> None:
     """Score stored translations with COMET, and add the scores to the study."""
-    from reports.terminal import study_tables
+    from reports.study_document import study_document
     from study.finished.comet import chosen, find_comet, score_study
 
     scorer = find_comet(command, model, gpus, batch_size)
@@ -39,7 +39,7 @@ def comet(
     rows = chosen(data.evaluations, best)
     with progress_bar("COMET") as progress:
         score_study(target, data.engine, rows, data.examples, scorer, progress)
-    results().print(study_tables.study_table(load(target, study_name)))
+    results().print(study_document(load(target, study_name)).to_rich())
 
 
 def export(

@@ -40,13 +40,13 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a study's state, counts and best trials."""
-    from reports.terminal import study_tables
+    from reports.study_document import study_document, study_json
 
     data = load(target, study_name, space, objective, direction)
     if as_json:
-        print_json(study_tables.study_json(data))
+        print_json(study_json(data))
     else:
-        results().print(study_tables.study_table(data))
+        results().print(study_document(data).to_rich())
 
 
 def importance(
@@ -95,9 +95,9 @@ def importance(
 ) -> None:
     """Show what mattered, and how sure that is."""
     from analysis.parallel import every_core
-    from reports.importance_document import Question
+    from reports.importance_document import answered, question_of
 
-    asked = Question(
+    whole = question_of(
         question=question,
         objective=objective,
         direction=direction,
@@ -105,18 +105,18 @@ def importance(
         surrogate=surrogate,
         evaluator=evaluator,
         pruned=pruned,
-        subset=tuple(subset or ()),
+        subset=tuple(tuple(names.replace(" ", "").split(",")) for names in subset or ()),
         resamples=resamples,
         seed=seed,
     )
     data = load(target, study_name, space, objective, direction)
     with progress_bar("what mattered") as progress, every_core():
-        document, table = asked.answer(data, progress)
+        numbers, document = answered(whole, data, progress)
     if as_json:
-        print_json(document)
+        print_json(numbers)
         return
     console = results()
-    console.print(table, width=min(console.width, 80))
+    console.print(document.to_rich(), width=min(console.width, 80))
 
 
 def report(
@@ -147,11 +147,11 @@ def report(
     from analysis.parallel import every_core
     from analysis.plots.palette import printable
     from reports.build import report_page
-    from reports.importance_document import Question
+    from reports.importance_document import question_of
     from reports.page.files import check_format, save_figures, save_tables
     from reports.page.render import render, write
 
-    Question(surrogate=surrogate)  # refused before anything is read
+    question_of(surrogate=surrogate)  # refused before anything is read
     check_format(format_)
     named = _named(targets, study_name or [])
     studies = [load(target, name, space, objective, direction) for target, name in named]
@@ -247,22 +247,22 @@ def _compare_adapters(
     """Show one study's base against its adapters."""
     from analysis.comparison.adapters import against_base
     from analysis.parallel import every_core
-    from reports.terminal import adapters as terminal_adapters
+    from reports.comparison_document import adapters_json, comparison_document, write_csv
 
     with every_core():
         found = against_base(data, metrics, split, numbers)
     if csv is not None:
-        terminal_adapters.write_csv(found, csv)
+        write_csv(found, csv)
     if as_json:
-        print_json(terminal_adapters.adapters_json(found))
+        print_json(adapters_json(found))
         return
     console = results()
-    console.print(terminal_adapters.adapters_table(found, metrics), width=min(console.width, 80))
+    console.print(comparison_document(found, metrics).to_rich(), width=min(console.width, 80))
 
 
 def _show_swaps(target: str, spec_text: str | None, trust_study: bool) -> None:
     """Show how the saved adapters of a run folder are swapped, and what that takes."""
-    from reports.terminal.adapters import swap_text
+    from reports.comparison_document import swap_text
     from study.finished.swapping import time_study_swaps
     from study.spec.files import stored_spec
 
@@ -284,8 +284,7 @@ def _numbers(trials: str | None) -> list[int]:
 def _compare_studies(targets: list[str], metrics: list[str], split: str, as_json: bool) -> None:
     """Show the best of the first study against the best of the others."""
     from analysis.comparison.between_studies import compare_studies
-    from analysis.comparison.contrast import corrected
-    from reports.terminal import study_tables
+    from analysis.comparison.contrast import contrasts_document, corrected
 
     if len(metrics) > 1:
         raise InputError(f"--metric: studies are compared by one, got {len(metrics)}")
@@ -295,7 +294,8 @@ def _compare_studies(targets: list[str], metrics: list[str], split: str, as_json
     if as_json:
         print_json([comparison.to_json() for comparison in found])
     else:
-        results().print(study_tables.comparison_table(found))
+        console = results()
+        console.print(contrasts_document(found).to_rich(), width=min(console.width, 80))
 
 
 def next_(
@@ -314,7 +314,7 @@ def next_(
     from analysis.next_study.proposal import proposal_of
     from analysis.parallel import every_core
     from reports.next_file import next_file, next_name, write_new
-    from reports.sections.next_study import next_table
+    from reports.sections.next_study import next_document
 
     data = load_run(target, study_name)
     with progress_bar("what mattered") as progress, every_core():
@@ -323,7 +323,7 @@ def next_(
         print_json(proposal.to_json())
         return
     console = results()
-    console.print(next_table(proposal), width=min(console.width, 80))
+    console.print(next_document(proposal).to_rich(), width=min(console.width, 80))
     if proposal.changes_space:
         beside = Path(target) / "next.toml" if Path(target).is_dir() else None
         path = out or beside or Path(f"{next_name(data.name)}.toml")

@@ -151,7 +151,7 @@ def _conclude_confirmation(data: Any, folder: Path, as_json: bool, storage: str 
     """Show what the fresh seeds say; returns whether they say anything yet, the page too."""
     from analysis.comparison.confirmation import confirmation_of
     from reports.build import report_page
-    from reports.sections.confirmation import confirmation_table
+    from reports.sections.confirmation import confirmation_document
 
     found = confirmation_of(data)
     if found is None:
@@ -161,7 +161,7 @@ def _conclude_confirmation(data: Any, folder: Path, as_json: bool, storage: str 
         print_json(found.to_json())
         return True
     console = results()
-    console.print(confirmation_table(found), width=min(console.width, 80))
+    console.print(confirmation_document(found).to_rich(), width=min(console.width, 80))
     failures = PageFailures(folder / "report.html", _page_again(data, folder, storage))
     report = failures.page(lambda progress: report_page([data], progress=progress))
     if report is not None:
@@ -224,13 +224,13 @@ def _conclude(finished: StudyRun, storage: str | None) -> bool:
     The trials are printed before anything is computed from them.
     """
     from reports.build import page_of
+    from reports.importance_document import importance_document
     from reports.results import analyse
-    from reports.terminal import study_tables
-    from reports.terminal.importance import importance_table
+    from reports.study_document import study_document
 
     data = load(finished.storage, finished.name)
     console = results()
-    console.print(study_tables.study_table(data))
+    console.print(study_document(data).to_rich())
     again = _page_again(data, finished.folder, storage)
     failures = PageFailures(finished.folder / "report.html", again)
     analysed = None
@@ -238,8 +238,9 @@ def _conclude(finished: StudyRun, storage: str | None) -> bool:
         analysed = analyse(data, progress=progress)
     if analysed is not None and analysed.importance is not None:
         console.print()
-        found = importance_table(analysed.importance, analysed.confounding, analysed.capacity)
-        console.print(found, width=min(console.width, 80))
+        joint, size = analysed.confounding, analysed.capacity
+        found = importance_document(analysed.importance, joint, size)
+        console.print(found.to_rich(), width=min(console.width, 80))
     adapter = _best_adapter(finished.folder, data)
     if adapter:
         console.print()

@@ -22,24 +22,14 @@ from markupsafe import Markup
 
 from analysis.parallel import each
 from analysis.plots import palette
+from analysis.plots.primitives import draws_violins
 from reports.page.model import Figure
 from study.errors import InputError
 from study.store.folders import check_own
 
 FORMATS = ("png", "svg", "pdf")
 
-THEME = {
-    palette.INK: "var(--ink)",
-    palette.MUTED: "var(--muted)",
-    palette.GRID: "var(--grid)",
-    palette.TRIAL: "var(--trial)",
-    palette.BEST: "var(--best)",
-    palette.DEFAULT: "var(--default)",
-    palette.BASE: "var(--base)",
-    palette.CHANCE: "var(--chance)",
-    palette.PAIR: "var(--pair)",
-    palette.PAPER: "var(--paper)",
-}
+THEME = {colour: f"var(--{name})" for name, colour in palette.LIGHT.items()}
 HEX = re.compile(r"#[0-9a-f]{6}")
 FONT = re.compile(r"(font-family:[^;]*;?)|(font:[^;]*;?)")
 SIZE = re.compile(r"([\d.]+)px")
@@ -54,7 +44,8 @@ def drawn(figures: Sequence[Figure], failed: dict[str, str] | None = None) -> di
 
     Where `failed` is given, a figure that fails is a sentence, and its traceback is put there.
     """
-    import seaborn  # noqa: F401  once, for all children
+    if any(draws_violins(figure.plot) for figure in figures):
+        import seaborn  # noqa: F401  once, for all children
 
     attempt = svg if failed is None else _svg_or_traceback
     made = dict(zip((f.identifier for f in figures), each(attempt, figures), strict=True))

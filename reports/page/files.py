@@ -7,8 +7,9 @@ import re
 from collections.abc import Container
 from pathlib import Path
 
+from analysis.document import Table
 from reports.page.figures import FORMATS, save
-from reports.page.model import Page, Table
+from reports.page.model import Page
 from study.errors import InputError
 from study.store.folders import check_own
 

@@ -1,27 +1,21 @@
 """What a page consists of: plain data that the templates draw and a test can look at.
 
-Every text is plain text; the templates escape it.  A figure is what draws it: `figures`
-makes the page's SVG of it, or a file of another format.
+Its sentences, tables, facts and lists are those of `analysis.document`.  Every text is plain text;
+the writers escape it.  A figure is what draws it: `figures` makes the page's SVG of it, or a file
+of another format.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
-Sortable = float | str
+from analysis import document
+from analysis.document import Table
+
+FOOTER = "Made by optuna-study. This file is self-contained and needs no network."
 WIDE, SMALL, CARD = (4.8, 3.1), (3.6, 2.7), (3.5, 1.7)  # inches; a figure's text is 8 points
-
-
-@dataclass(frozen=True)
-class Prose:
-    """Paragraphs; a `tone` of "warning" sets them apart."""
-
-    kind: ClassVar[str] = "prose"
-    paragraphs: tuple[str, ...]
-    tone: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,52 +46,6 @@ class Figures:
     kind: ClassVar[str] = "figures"
     figures: tuple[Figure, ...]
     size: str = "wide"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell: what is shown, and by what it is sorted."""
-
-    text: str
-    key: Sortable = ""
-    numeric: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with a header row; the rows named in `marked` stand out.
-
-    `choices` names the column by whose few values the rows can be chosen; None for no filter.
-    Where rows are trials, `keys` holds what the marks of the figures call each of them.
-    """
-
-    kind: ClassVar[str] = "table"
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    sortable: bool = False
-    marked: frozenset[int] = frozenset()
-    choices: str | None = None
-    keys: tuple[str, ...] = ()
-
-    @property
-    def numeric(self) -> frozenset[int]:
-        """The places of the columns that hold numbers."""
-        return frozenset(i for row in self.rows for i, cell in enumerate(row) if cell.numeric)
-
-    @property
-    def name(self) -> str:
-        """The caption as part of a file's name."""
-        return re.sub(r"[^a-z0-9]+", "-", self.caption.lower()).strip("-")[:60] or "table"
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Names and values under a heading."""
-
-    kind: ClassVar[str] = "facts"
-    title: str
-    facts: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -137,15 +85,6 @@ class Code:
 
 
 @dataclass(frozen=True)
-class Listing:
-    """Short sentences one below the other, folded away."""
-
-    kind: ClassVar[str] = "listing"
-    title: str
-    items: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Beside:
     """Parts in two columns where there is room: a figure, and what it says in numbers."""
 
@@ -154,7 +93,7 @@ class Beside:
     right: tuple[Part, ...]
 
 
-Part: TypeAlias = "Prose | Figures | Table | Facts | Samples | Code | Listing | Beside"
+Part: TypeAlias = "document.Part | Figures | Samples | Code | Beside"
 
 
 @dataclass(frozen=True)

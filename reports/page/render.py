@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from analysis.plots.palette import printable
+from analysis.document import part_html, sentence_html
+from analysis.plots.palette import css_variables, printable
 from reports.page.figures import drawn
 from reports.page.model import Page
 from study.errors import InputError
 from study.store.folders import write_whole
-
-CODE = re.compile("`([^`\n]+)`")
 
 
 def render(page: Page, failed: dict[str, str] | None = None) -> str:
@@ -46,14 +44,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    environment.globals["colours"] = Markup(css_variables())
     environment.globals["inlined"] = lambda name: Markup(_template_text(name))
-    environment.filters["coded"] = _coded
+    environment.globals["written"] = lambda part: Markup(part_html(part))
+    environment.filters["sentence"] = lambda text: Markup(sentence_html(text))
     return environment
-
-
-def _coded(text: str) -> Markup:
-    """The text escaped, what stands between backticks as code, per cents beside their number."""
-    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text)).replace(" %", "\u00a0%")))
 
 
 def _template_text(name: str) -> str:

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.comparison.contrast import Contrast
+from analysis.document import Cell, Table, cell, columns_table
 from analysis.plots.marks import trial_key
 from analysis.plots.palette import SPLITS, label_of
 from analysis.studies.study_data import StudyData, is_enqueued, state_of
-from reports.page.model import Cell, Table
-from reports.wording import (
-    STATES,
-    alike,
-    configuration,
-    interval,
-    number,
-    probability,
-    setting,
-    share,
-    signed,
-)
+from analysis.wording import STATES, configuration, setting
 from study.metrics import METRICS
 
 # attributes that our runner records and a reader compares trials by
@@ -47,14 +36,12 @@ def trial_table(data: StudyData) -> Table | None:
     for name in attributes:
         heading, values = _attribute(name, [t.user_attrs.get(name) for t in data.frozen_trials])
         columns.setdefault(heading, values)
-    cells = [
-        [cell(v, write) for v in values] for values in columns.values() for write in [alike(values)]
-    ]
     numbers = _best_numbers(data)
     marked = frozenset(i for i, t in enumerate(data.frozen_trials) if t.number in numbers)
-    rows = tuple(zip(*cells, strict=True))
     keys = tuple(trial_key(t.number) for t in data.frozen_trials)
-    return Table("All trials", tuple(columns), rows, True, marked, "state", keys)
+    return columns_table(
+        "All trials", columns, sortable=True, marked=marked, choices="state", keys=keys
+    )
 
 
 def trials_of_all(studies: Mapping[str, StudyData]) -> Table | None:
@@ -76,7 +63,15 @@ def trials_of_all(studies: Mapping[str, StudyData]) -> Table | None:
     if not rows:
         return None
     best = frozenset(marked)
-    return Table("All trials", ("study", *columns), tuple(rows), True, best, "study", tuple(keys))
+    return Table(
+        "All trials",
+        ("study", *columns),
+        tuple(rows),
+        sortable=True,
+        marked=best,
+        choices="study",
+        keys=tuple(keys),
+    )
 
 
 def _attribute(name: str, values: list[Any]) -> tuple[str, list[Any]]:
@@ -102,47 +97,12 @@ def failure_table(data: StudyData) -> Table | None:
     return Table("Failed trials", ("trial", "reason", "configuration"), rows, sortable=True)
 
 
-def comparison_table(comparisons: Sequence[Contrast]) -> Table:
-    """The best trial against every baseline on every metric and split."""
-    rows = tuple(
-        (
-            Cell(METRICS[c.a.metric].label),
-            Cell(c.a.split),
-            Cell(c.b.name),
-            cell(c.b.score),
-            cell(c.a.score),
-            Cell(signed(c.difference), c.difference, True),
-            Cell(interval(c.interval)),
-            Cell(_verdict(c)),
-            Cell(probability(c.p_adjusted), c.p_adjusted, True),
-        )
-        for c in comparisons
-    )
-    best = comparisons[0].a.name
-    columns = ("metric", "examples", "baseline", "its score", best, "difference", "95 % interval")
-    return Table(f"{best.capitalize()} against the baselines", (*columns, f"{best} is", "p"), rows)
-
-
 def space_table(data: StudyData) -> Table | None:
     """The search space as Optuna knows it."""
     if not data.distributions:
         return None
     rows = tuple((Cell(name), Cell(range_of(d))) for name, d in data.distributions.items())
     return Table("Search space", ("parameter", "range"), rows)
-
-
-def cell(value: Any, write: Callable[[Any], str] = number) -> Cell:
-    """A value as a cell that sorts by the value itself."""
-    if value is None:
-        return Cell("")
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return Cell(number(value), str(value))
-    return Cell(write(value), value, numeric=True)
-
-
-def share_cell(value: float) -> Cell:
-    """A share of the variance, sorted by itself."""
-    return Cell(share(value), float(value), numeric=True)
 
 
 def _attributes(data: StudyData) -> list[str]:
@@ -165,14 +125,8 @@ def _state(trial: FrozenTrial) -> str:
 def _reason(trial: FrozenTrial) -> str:
     """Our runner's words, or Optuna's own."""
     reason = trial.user_attrs.get("failure") or trial.system_attrs.get("fail_reason")
-    again = "interrupted and run again: " if state_of(trial) == "interrupted" else ""
+    again = "interrupted, then run again: " if state_of(trial) == "interrupted" else ""
     return again + str(reason or "no reason recorded")
-
-
-def _verdict(comparison: Contrast) -> str:
-    if not comparison.clear:
-        return "not clearly different"
-    return "better" if comparison.gain > 0 else "worse"
 
 
 def range_of(distribution: Any) -> str:

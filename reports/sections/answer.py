@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from analysis.comparison.contrast import Contrast
-from analysis.comparison.distillation import distillation_of
 from analysis.importance.compute import Importances, ParameterImportance
 from analysis.plots.palette import label_of
-from reports.results import Results
-from reports.sections.confirmation import headline
-from reports.sections.distillation import verdict
-from reports.sections.evidence import policy_span
-from reports.wording import (
+from analysis.wording import (
     baseline,
     configuration,
     counted,
@@ -19,10 +14,12 @@ from reports.wording import (
     number,
     share,
 )
+from reports.results import Results
+from reports.sections.confirmation import headline
+from reports.sections.distillation import verdict
 from study.metrics import METRICS
 
 SMALL_SHARE, SMALLEST = 0.05, 0.005  # of the variance; the second is nothing in two decimals
-NOTHING_ELSE = " Nothing else rose above chance."
 LARGE_SPAN = 0.2  # of a share, by the treatment of pruned trials
 
 
@@ -31,13 +28,12 @@ def answer(results: Results) -> tuple[str, ...]:
     data = results.data
     if not data.complete:
         so_far = f" ({counted(data.counts)})" if data.counts else ""
-        nothing = "so there is nothing to say about it."
-        return (f"No trial of this study has finished yet{so_far}, {nothing}",)
+        return (f"No trial of this study has finished yet{so_far}.",)
     found = [
         _best(results),
         _gain(results),
-        _confirmed(results),
-        _distillation(results),
+        headline(results.confirmation, results.method) if results.confirmation else "",
+        verdict(results.distillation) if results.distillation else "",
         _importance(results.importance),
     ]
     return tuple(sentence for sentence in found if sentence)
@@ -52,11 +48,11 @@ def caution(results: Results) -> tuple[str, ...]:
 def _best(results: Results) -> str:
     data, best = results.data, results.data.best_trial
     if best is None:
-        return "No finished trial satisfies its constraints."
+        return "No finished trial satisfies the constraints."
     if len(data.objectives) > 1:
         return (
-            f"{len(data.pareto_trials)} of {len(data.complete)} finished trials are beaten by no "
-            f"other in all of {listing(data.objectives)}. Best by {data.objective} is trial "
+            f"{len(data.pareto_trials)} of {len(data.complete)} finished trials are on the Pareto "
+            f"front of {listing(data.objectives)}. The best by {data.objective} is trial "
             f"{best.number} with {configuration(best.params)}: {_values(results)}."
         )
     given = f", with {configuration(best.params)}" if best.params else ""
@@ -77,7 +73,7 @@ def _gain(results: Results) -> str:
     if not results.comparisons:
         return ""
     said = listing(_one_gain(c, results.method) for c in results.comparisons)
-    return f"On the same {results.comparisons[0].n} examples that is {said}."
+    return f"On the same {results.comparisons[0].n} examples it is {said}."
 
 
 def _one_gain(comparison: Contrast, method: str) -> str:
@@ -88,34 +84,22 @@ def _one_gain(comparison: Contrast, method: str) -> str:
     return f"{number(abs(comparison.difference))} {way} than {than}"
 
 
-def _confirmed(results: Results) -> str:
-    """What fresh seeds and held-out examples say of the best trial."""
-    found = results.confirmation
-    return headline(found, results.method) if found else ""
-
-
-def _distillation(results: Results) -> str:
-    """Whether the teacher helped, where there is one."""
-    found = distillation_of(results.data)
-    return verdict(found) if found is not None else ""
-
-
 def _importance(result: Importances | None) -> str:
     if result is None or not result.parameters or not result.reliable:
         return ""
     beyond = [p for p in result.parameters if p.significant]
     pairs = _together(result)
     if not beyond:
-        return f"No parameter alone rose above what chance would give.{pairs}"
+        return f"No parameter alone is beyond chance.{pairs}"
     top, *others = beyond
     large = [_with_share(p) for p in others if p.importance >= SMALL_SHARE]
     small = [_with_share(p) for p in others if p.importance < SMALL_SHARE]
     said = f"What matters{' most' if others or pairs else ''} is {top.name}: {_share(top)}"
     said += f", then {listing(large)}." if large else "."
     if small:
-        said += f" A small effect, yet beyond chance: {listing(small)}."
+        said += f" Small but beyond chance: {listing(small)}."
     if len(beyond) < len(result.parameters):
-        said += " No other parameter alone rose above chance." if pairs else NOTHING_ELSE
+        said += f" {'No other parameter alone' if pairs else 'Nothing else'} is beyond chance."
     return said + pairs
 
 
@@ -131,14 +115,14 @@ def _together(result: Importances) -> str:
         for pair in result.interactions
         if pair.importance >= SMALL_SHARE and pair.ci is not None and pair.ci[0] >= SMALLEST
     ]
-    return f" Beyond what each does alone, together act {listing(large)}." if large else ""
+    return f" Interactions add to that: {listing(large)}." if large else ""
 
 
 def _share(effect: ParameterImportance) -> str:
     return (
         f"it accounts for {share(effect.importance)} of the variance of the score over the whole "
         f"search space (95 % interval {interval(effect.ci, share)}; "
-        f"chance would give {share(effect.null)})"
+        f"chance: {share(effect.null)})"
     )
 
 
@@ -148,18 +132,18 @@ def _thin_evidence(results: Results) -> str:
         return f"Importances could not be computed: {results.importance_problem}."
     if result is None or result.reliable:
         return ""
-    return f"What mattered cannot be said reliably: {'; '.join(result.reasons)}."
+    return f"The importances are not reliable: {'; '.join(result.reasons)}."
 
 
 def _pruning(results: Results) -> str:
     """Where it matters how pruned trials count, that it does."""
-    span = policy_span(results.importance) if results.importance is not None else None
+    span = results.importance.policy_span if results.importance is not None else None
     if span is None or span[2] - span[1] < LARGE_SPAN:
         return ""
     name, low, high = span
     return (
-        f"What mattered depends on how pruned trials count: the share of {name} lies between "
-        f"{share(low)} and {share(high)}."
+        f"What mattered depends on the treatment of pruned trials: the share of {name} lies "
+        f"between {share(low)} and {share(high)}."
     )
 
 
@@ -168,14 +152,14 @@ def _forgetting(results: Results) -> str:
     found = [
         c
         for c in results.all_comparisons
-        if c.a.split == "general" and c.b.name == "base" and c.a.metric == results.metric
+        if c.split == "general" and c.b.name == "base" and c.metric == results.metric
     ]
     if not found or not found[0].clear:
         return ""
     c = found[0]
     verb = "gained" if c.gain > 0 else "forgotten"
     return (
-        f"On general examples the best trial has {METRICS[c.a.metric].label} "
+        f"On general examples the best trial has {METRICS[c.metric].label} "
         f"{number(c.a.score)}, the untrained base {number(c.b.score)}: "
         f"{number(abs(c.difference))} {verb} (95 % interval {interval(c.interval)})."
     )
@@ -185,7 +169,7 @@ def _luck(results: Results) -> str:
     if results.confirmation is not None or len(results.data.complete) < 2:
         return ""
     return (
-        f"The best of {len(results.data.complete)} is partly luck: it was chosen by the very score "
-        "shown here, so expect somewhat less on new examples and fresh seeds."
+        f"The best of {len(results.data.complete)} trials is partly luck: it was chosen by the "
+        "score shown here, so expect slightly worse on new examples and fresh seeds."
         + (" `optuna-study confirm` tests it." if results.data.is_ours else "")
     )

@@ -1,13 +1,11 @@
-"""What a classifier says, class by class; a study of anything else has no such section."""
+"""A classifier's answers, class by class; only classification studies have this section."""
 
 from __future__ import annotations
 
-import math
-
 from analysis.comparison.confusion import Classes, classes_of, is_classification
+from analysis.document import Cell, Table, cell, share_cell
 from analysis.studies.load import StudyData
-from reports.page.model import Beside, Cell, Section, Table
-from reports.page.tables import cell, share_cell
+from reports.page.model import Beside, Section
 from reports.results import Results
 
 
@@ -22,9 +20,9 @@ def classes_section(results: Results) -> Section | None:
     return Section(
         "classes",
         "Class by class",
-        "Precision: of what was said, how much is right. Recall: of what is true, how much was "
-        "found. In a confusion matrix a row is a true class and a column a said one, so the "
-        "diagonal is right; a column that holds nearly everything is a model that has collapsed.",
+        "Precision: how many answers of a class are right. Recall: how many examples of a class "
+        "were found. In a confusion matrix each row is a true class and each column an answer, so "
+        "the diagonal is right; if one column holds nearly everything, the model has collapsed.",
         tuple(
             Beside((_score_table(name, one),), (_confusion_table(name, one),))
             for name, one in found.items()
@@ -48,9 +46,9 @@ def _score_table(name: str, found: Classes) -> Table:
     rows = tuple(
         (
             Cell(score.name),
-            _share(score.precision),
-            _share(score.recall),
-            _share(score.f1),
+            share_cell(score.precision),
+            share_cell(score.recall),
+            share_cell(score.f1),
             cell(score.examples),
         )
         for score in found.scores
@@ -60,14 +58,10 @@ def _score_table(name: str, found: Classes) -> Table:
     return Table(f"Scores of {name}{collapsed}", columns, rows)
 
 
-def _share(value: float) -> Cell:
-    return Cell("–") if math.isnan(value) else share_cell(value)
-
-
 def _confusion_table(name: str, found: Classes) -> Table:
     rows = tuple(
         (Cell(label), *(cell(int(count)) for count in row))
         for label, row in zip(found.labels, found.confusion, strict=True)
     )
-    columns = ("true \\ said", *found.labels)
+    columns = ("true \\ answer", *found.labels)
     return Table(f"Confusion matrix of {name}", columns, rows)

@@ -31,7 +31,7 @@ def _study_lines(results: Results, name: str) -> Iterator[str]:
     data = results.data
     if not data.is_ours:
         return
-    yield comment(data.name, "again, its study file saved as", f"{name}.toml")
+    yield comment("run", data.name, "again, with its study file saved as", f"{name}.toml")
     if data.spec is not None and code_named(data.spec):
         yield comment("review the code that this study file names:", in_words(data.spec))
     asked = ((key, data.provenance.get(key)) for key in ("engine", "workers"))
@@ -56,9 +56,9 @@ def _page_lines(studies: Sequence[StudyData], surrogate: str) -> Iterator[str]:
     tables = [data for data in studies if _is_table(data)]
     if any("space" not in data.attributes for data in tables):
         return  # declared in Python, which no command says
-    yield comment("this page again, from where it was made")
+    yield comment("write this page again, from the same folder")
     if any("***" in data.target for data in studies):
-        yield comment("with the storage password in place of", "***")
+        yield comment("put the storage password in place of", "***")
     parts = [argument(data.target) for data in studies]
     parts += [part for data in studies for part in option("--study-name", data.name)]
     parts += [part for data in tables[:1] for part in _declared(data)]

@@ -1,19 +1,25 @@
-"""The winner, tested: in words, for the page and for the terminal."""
+"""Confirming the winner: the page's section, and the document that the terminal shows too."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from rich.console import Group, RenderableType
-from rich.text import Text
-
-from analysis.comparison.confirmation import Confirmation, Luck, Retrained
+from analysis.comparison.confirmation import Confirmation, Luck
 from analysis.comparison.contrast import Contrast
-from analysis.plots.confirmation_figure import plot_confirmation
-from reports.page.model import Beside, Cell, Figure, Figures, Prose, Section, Table
+from analysis.document import (
+    Cell,
+    Document,
+    Prose,
+    Table,
+    cell,
+    difference_cell,
+    interval_cell,
+    probability_cell,
+)
+from analysis.plots.adapter_figures import plot_confirmation
+from analysis.wording import alike, baseline, interval, listing, number, signed
+from reports.page.model import Beside, Figure, Figures, Section
 from reports.results import Results
-from reports.terminal.study_tables import empty_table, plain
-from reports.wording import alike, baseline, interval, listing, number, probability, signed
 from study.metrics import METRICS
 
 FEW_SEEDS = 3
@@ -32,27 +38,49 @@ def confirmation_section(results: Results) -> Section | None:
         f"{model.name} {listing(map(number, model.scores.tolist()))}"
         for model in (found.winner, *found.others)
     )
-    figure = Figure(
-        "confirmation", partial(plot_confirmation, found), f"{alt}.", "A dot a training"
-    )
+    plot = partial(plot_confirmation, found)
+    figure = Figure("confirmation", plot, f"{alt}.", "Each dot is one training")
+    words, table = confirmation_document(found, results.method).parts
     return Section(
         "confirmation",
-        "The winner, tested",
-        "The best configuration of the search and the ones it is held against, trained again on "
-        "fresh seeds and scored on examples that no search has seen. A difference counts where its "
-        "adjusted p-value is below 0.05.",
-        (
-            Beside(
-                (Figures((figure,)),),
-                (Prose((*verdict(found, results.method), *cost(found))), _models_table(found)),
-            ),
-            _tested_table(found, results.method),
-        ),
+        "Confirming the winner",
+        "The best configuration of the search and its rivals, trained again on fresh seeds and "
+        "scored on examples that the search never saw. A difference counts if its p-value, "
+        "adjusted for the number of tests, is below 0.05.",
+        (Beside((Figures((figure,)),), (words,)), table),
     )
+
+
+def confirmation_document(found: Confirmation, method: str = "lora") -> Document:
+    """The verdict in words, and a row per model: its scores, and the winner's gain over it."""
+    models = (found.winner, *found.others)
+    write = alike([float(score) for model in models for score in model.scores])
+    tested = {t.b.name: t for t in found.tested}
+    rows = tuple(
+        (
+            Cell(model.name),
+            cell(float(model.scores.mean()), write),
+            cell(float(model.scores.std(ddof=1)), "{:.2f}".format)
+            if len(model.seeds) > 1
+            else Cell("–"),
+            cell(len(model.seeds)),
+            *(_test_cells(tested[model.name]) if model.name in tested else [Cell("")] * 3),
+        )
+        for model in models
+    )
+    columns = ("model", "mean", "sd", "seeds", "winner's gain", "95 % interval", "p")
+    caption = f"{METRICS[found.metric].label} on the test examples"
+    table = Table(caption, columns, rows, marked=frozenset({0}), emphasis="strong")
+    return Document("", (Prose((*verdict(found, method), *cost(found))), table))
+
+
+def _test_cells(t: Contrast) -> list[Cell]:
+    interval = interval_cell(t.gain_interval)
+    return [difference_cell(t.gain), interval, probability_cell(t.p_adjusted, t.p_is_bound)]
 
 
 def headline(found: Confirmation, method: str = "lora") -> str:
-    """Whether the winner is better than the default, in one sentence; than the next without one."""
+    """Whether the winner beats the default, or the next model if there is none, in one sentence."""
     by_name = {t.b.name: t for t in found.tested}
     tested = by_name.get("default") or next(iter(found.tested), None)
     where = f"trained again on {len(found.winner.seeds)} fresh seeds, {found.winner.name} is"
@@ -75,12 +103,14 @@ def verdict(found: Confirmation, method: str = "lora") -> tuple[str, ...]:
     if found.luck is not None:
         said.append(luck(found.luck, label))
     if seeds < FEW_SEEDS:
-        said.append(f"{seeds} seeds say little about how far a training varies: take more.")
+        said.append(
+            f"{seeds} seed{'s' * (seeds != 1)} cannot show how much trainings vary: use more."
+        )
     return tuple(said)
 
 
 def _against(found: Confirmation, method: str) -> list[str]:
-    """The comparisons that the headline leaves out."""
+    """The tests that the headline leaves out."""
     tested = [t for t in found.tested if t.b.name != "default"]
     said = [
         f"It is {way} than {listing(f'{_named(t, method)} by {_by(t)}' for t in those)}."
@@ -97,21 +127,23 @@ def _against(found: Confirmation, method: str) -> list[str]:
 
 
 def luck(found: Luck, label: str) -> str:
-    """How much of the search's score came again."""
+    """How much of the search's score fresh seeds reproduce."""
     compared = (
-        f"In the search it had {label} {number(found.search)} on the dev examples; on fresh seeds "
-        f"it has {number(found.again)} there on average"
+        f"In the search it reached {label} {number(found.search)} on the dev examples; on fresh "
+        f"seeds it averages {number(found.again)} there"
     )
     if found.ci is None:
         return f"{compared}."
     span = f"95 % interval {interval(found.ci)}"
     if found.ci[0] > 0:
         return f"{compared}: {number(found.amount)} of it was luck ({span})."
-    return f"{compared}: no more luck than the seeds vary ({signed(found.amount)}, {span})."
+    return (
+        f"{compared}: a difference within what seeds alone cause ({signed(found.amount)}, {span})."
+    )
 
 
 def cost(found: Confirmation) -> tuple[str, ...]:
-    """What the winner costs beside the default."""
+    """What the winner costs compared with the default."""
     default = next((m for m in found.others if m.name == "default"), None)
     if default is None:
         return ()
@@ -124,63 +156,6 @@ def cost(found: Confirmation) -> tuple[str, ...]:
         if own.get(name) and its.get(name):
             said.append(words.format(own[name] / its[name]))
     return (f"It {listing(said)}.",) if said else ()
-
-
-def confirmation_table(found: Confirmation, method: str = "lora") -> RenderableType:
-    """The same for the terminal, in 80 columns."""
-    parts: list[RenderableType] = [plain(sentence) for sentence in verdict(found, method)]
-    parts += [plain(sentence) for sentence in cost(found)]
-    table = empty_table("", ["model", "mean", "sd", "seeds", "gain of the winner", "p adjusted"])
-    tested = {t.b.name: t for t in found.tested}
-    for model, row in zip((found.winner, *found.others), _rows(found), strict=True):
-        t = tested.get(model.name)
-        gain = f"{signed(t.gain)} ({interval(t.gain_interval)})" if t else ""
-        table.add_row(*map(plain, (*row, gain, probability(t.p_adjusted) if t else "")))
-    return Group(*parts, Text(), table)
-
-
-def _models_table(found: Confirmation) -> Table:
-    models = (found.winner, *found.others)
-    rows = tuple(
-        (
-            Cell(name),
-            Cell(mean, float(model.scores.mean()), True),
-            Cell(spread),
-            Cell(seeds, len(model.seeds), True),
-        )
-        for model, (name, mean, spread, seeds) in zip(models, _rows(found), strict=True)
-    )
-    label = METRICS[found.metric].label
-    return Table(
-        f"{label} on the test examples", ("model", "mean", "standard deviation", "seeds"), rows
-    )
-
-
-def _rows(found: Confirmation) -> list[tuple[str, str, str, str]]:
-    models = (found.winner, *found.others)
-    write = alike([float(score) for model in models for score in model.scores])
-    return [
-        (model.name, write(float(model.scores.mean())), _spread(model), str(len(model.seeds)))
-        for model in models
-    ]
-
-
-def _spread(model: Retrained) -> str:
-    return f"{model.scores.std(ddof=1):.2f}" if len(model.seeds) > 1 else "–"
-
-
-def _tested_table(found: Confirmation, method: str) -> Table:
-    rows = tuple(
-        (
-            Cell(_named(t, method)),
-            Cell(signed(t.gain), t.gain, True),
-            Cell(interval(t.gain_interval)),
-            Cell(probability(t.p_adjusted), t.p_adjusted, True),
-        )
-        for t in found.tested
-    )
-    columns = ("against", "gain", "95 % interval", f"p adjusted for {len(rows)} tests")
-    return Table(f"{found.winner.name.capitalize()} against the others", columns, rows)
 
 
 def _named(tested: Contrast, method: str) -> str:

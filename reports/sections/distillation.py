@@ -1,22 +1,22 @@
-"""Whether the teacher helped; a study without one has no such section."""
+"""Whether the teacher helped; only studies with a teacher have this section."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from analysis.comparison.contrast import Contrast
-from analysis.comparison.distillation import WEIGHT, Distillation, WeightBin, distillation_of
+from analysis.comparison.distillation import WEIGHT, Distillation, WeightBin
+from analysis.document import Cell, Prose, Table, cell
 from analysis.plots import study_figures
 from analysis.plots.palette import label_of
-from reports.page.model import Beside, Cell, Figure, Figures, Part, Prose, Section, Table
-from reports.page.tables import cell
+from analysis.wording import interval, number, share, signed
+from reports.page.model import Beside, Figure, Figures, Part, Section
 from reports.results import Results
-from reports.wording import interval, number, share, signed
 
 
 def distillation_section(results: Results) -> Section | None:
     """Default against plain training, and the score over the teacher's weight."""
-    found = distillation_of(results.data)
+    found = results.distillation
     if found is None or (found.against_plain is None and not found.curve):
         return None
     parts: list[Part] = [Prose(tuple(s for s in (verdict(found), _curve_words(found)) if s))]
@@ -26,9 +26,9 @@ def distillation_section(results: Results) -> Section | None:
         "distillation",
         "Did the teacher help?",
         "The loss is (1 − a)·CE + a·T²·KL(teacher ‖ student at temperature T). The default was "
-        "trained twice from one seed on the same batches, with its teacher and without. Over the "
-        "search, trials of like weight a are averaged over everything else; bars are bootstrap "
-        "intervals of that mean.",
+        "trained twice from one seed on the same batches, with the teacher and without. Over the "
+        "search, trials with similar weight a are averaged over everything else; bars are "
+        "bootstrap intervals of that mean.",
         tuple(parts),
     )
 
@@ -38,7 +38,7 @@ def verdict(found: Distillation) -> str:
     c = found.against_plain
     if c is None:
         return ""
-    scores = f"{label_of(c.a.metric)} {number(c.a.score)} with its teacher, {number(c.b.score)}"
+    scores = f"{label_of(c.metric)} {number(c.a.score)} with the teacher, {number(c.b.score)}"
     said = f"The default training reaches {scores} without: {_difference(c)}."
     if not c.clear:
         return said + " On these examples distillation makes no clear difference."
@@ -59,7 +59,7 @@ def _curve_words(found: Distillation) -> str:
     first = found.curve[0]
     best, beyond = ("highest", "above") if found.direction == "maximize" else ("lowest", "below")
     if peak is first:
-        return f"Over the search the mean is {best} with the least weight, {_span(first)}."
+        return f"Over the search the mean is {best} with the smallest weight, {_span(first)}."
     sure = f"clearly {beyond}" if found.is_clear else f"not clearly {beyond}"
     return (
         f"Over the search the mean is {best} at {_span(peak)}: {number(peak.mean)} "

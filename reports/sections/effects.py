@@ -6,34 +6,15 @@ from functools import partial
 
 import numpy as np
 
+from analysis.document import Facts
 from analysis.importance.compute import Importances
 from analysis.plots import overview, study_figures
 from analysis.plots.palette import label_of
-from analysis.plots.slices import slice_of, varied_parameters
-from reports.page.model import (
-    SMALL,
-    Beside,
-    Cell,
-    Facts,
-    Figure,
-    Figures,
-    Listing,
-    Part,
-    Prose,
-    Section,
-    Table,
-)
-from reports.page.tables import share_cell
+from analysis.plots.slices import Slice, slice_of, varied_parameters
+from analysis.studies.study_data import MAXIMIZE
+from analysis.wording import interval, number, share
+from reports.page.model import SMALL, Beside, Figure, Figures, Part, Section
 from reports.results import Results
-from reports.sections.evidence import (
-    EVALUATORS,
-    POLICY_WORDS,
-    SURROGATES,
-    evidence,
-    policy_rows,
-    policy_verdict,
-)
-from reports.wording import interval, number, share
 
 MAX_VIOLINS, MAX_SLICES = 6, 12
 
@@ -49,15 +30,17 @@ def importance_section(results: Results) -> Section | None:
     return Section(
         "importance",
         "What mattered",
-        "A bar is the share of the score's variance, over the whole search space, that this "
+        "A bar is the share of the score's variance, over the whole search space, that one "
         "parameter alone accounts for. The thin line is its 95 % interval; the upright mark is "
-        "what a parameter without any effect would reach by chance here. What no bar holds is "
+        "what a parameter without any effect would reach by chance. The rest of the variance is "
         "interaction or noise.",
         tuple(parts),
     )
 
 
 def _importance_parts(result: Importances, index: int) -> list[Part]:
+    """The parts of the importance document, with its figures beside them."""
+    verdict, shares, *more = result.document().parts
     top = result.parameters[0]
     figure = Figure(
         f"importance-{index}",
@@ -66,17 +49,11 @@ def _importance_parts(result: Importances, index: int) -> list[Part]:
         f"variance, 95 % interval {interval(top.ci, share)}.",
         f"Importance for {label_of(result.objective)}",
     )
-    said = Prose((_reliability(result),), "" if result.reliable else "warning")
-    shares = Beside((Figures((figure,)),), (said, _importance_table(result)))
-    facts = Facts("What this rests on", evidence(result))
-    details: list[Part] = []
+    evidence = tuple(part for part in more if isinstance(part, Facts))
+    details: list[Part] = [part for part in more if not isinstance(part, Facts)]
     if len(result.parameters) > 2:
-        details.append(Figures((_interactions(result, index),)))
-    if result.policies:
-        details += [_policy_table(result), Prose((policy_verdict(result),))]
-    if result.remarks:
-        details.append(Listing("Remarks", result.remarks))
-    return [shares, Beside((facts,), tuple(details))]
+        details.insert(0, Figures((_interactions(result, index),)))
+    return [Beside((Figures((figure,)),), (verdict, shares)), Beside(evidence, tuple(details))]
 
 
 def _interactions(result: Importances, index: int) -> Figure:
@@ -89,97 +66,44 @@ def _interactions(result: Importances, index: int) -> Figure:
         f"interactions-{index}",
         partial(overview.plot_interactions, result),
         f"Shares as a matrix, single parameters on the diagonal, pairs below it; {said}.",
-        "On the diagonal what a parameter does alone, below it what two do beyond that",
+        "Diagonal: each parameter alone. Below it: what two parameters do beyond that.",
     )
-
-
-def _reliability(result: Importances) -> str:
-    used = f"{result.trials['used']} trials"
-    rests = (
-        f"{EVALUATORS.get(result.evaluator, result.evaluator)} on a "
-        f"{SURROGATES.get(result.surrogate, result.surrogate)} fitted to {used}; it predicts "
-        f"held-out trials with R²\u00a0=\u00a0{share(result.held_out_r2)}"
-    )
-    if result.reliable:
-        return f"Reliable: {rests}."
-    return f"Not reliable: {'; '.join(result.reasons)}. ({rests}.)"
-
-
-def _importance_table(result: Importances) -> Table:
-    rows: list[tuple[Cell, ...]] = [
-        (
-            Cell(p.name),
-            share_cell(p.importance),
-            Cell(interval(p.ci, share)),
-            share_cell(p.null),
-            Cell("yes" if p.significant else "no"),
-        )
-        for p in result.parameters
-    ]
-    rows += [
-        (
-            Cell(" × ".join(i.names)),
-            share_cell(i.importance),
-            Cell("–" if i.ci is None else interval(i.ci, share)),
-            Cell(""),
-            Cell(""),
-        )
-        for i in result.interactions[:5]
-        if i.importance >= 0.005
-    ]
-    rows.append((Cell("unexplained"), share_cell(result.unexplained), *[Cell("")] * 3))
-    columns = ("parameter", "share", "95 % interval", "by chance", "beyond it")
-    return Table(f"Shares of the variance of {label_of(result.objective)}", columns, tuple(rows))
-
-
-def _policy_table(result: Importances) -> Table:
-    columns = ("share, pruned trials", *(POLICY_WORDS[policy] for policy in result.policies))
-    rows = tuple(
-        (Cell(name), *(Cell(text, text, numeric=True) for text in shares))
-        for name, shares in policy_rows(result)
-    )
-    return Table("How much it depends on the pruned trials", columns, rows)
 
 
 def level_section(results: Results) -> Section | None:
     """A violin of the score for each level of every discrete parameter that varied."""
     data = results.data
-    names = [
-        name
-        for name in varied_parameters(data, results.importance)
-        if len(slice_of(data, name).levels) > 1
-    ]
+    slices = {name: slice_of(data, name) for name in varied_parameters(data, results.importance)}
+    discrete = [name for name, shown in slices.items() if len(shown.levels) > 1][:MAX_VIOLINS]
+    best = {name: _best_level(slices[name], data.direction) for name in discrete}
     figures = tuple(
         Figure(
             f"level-{index}",
             partial(study_figures.plot_score_by_level, data, name),
-            f"{label_of(data.objective)} for each level of {name}; {_best_level(results, name)}",
-            f"{name}: {_best_level(results, name)}",
+            f"{label_of(data.objective)} for each level of {name}; {best[name]}",
+            f"{name}: {best[name]}",
         )
-        for index, name in enumerate(names[:MAX_VIOLINS])
+        for index, name in enumerate(discrete)
     )
-    return (
-        Section(
-            "levels",
-            "Score by level",
-            "Every dot is a trial; the outline shows how the scores of a level are spread, the "
-            "short line is their median, the bar holds their middle half. Levels with too few "
-            "trials have dots and median only.",
-            (Figures(figures),),
-        )
-        if figures
-        else None
+    if not figures:
+        return None
+    return Section(
+        "levels",
+        "Score by level",
+        "Each dot is a trial. The outline shows the distribution of the scores, the short line "
+        "their median, and the bar their middle half. Levels with too few trials have only dots "
+        "and a median.",
+        (Figures(figures),),
     )
 
 
-def _best_level(results: Results, name: str) -> str:
-    shown = slice_of(results.data, name)
+def _best_level(shown: Slice, direction: str) -> str:
     medians = {
         level: float(np.median(shown.y[shown.x == i]))
         for i, level in enumerate(shown.levels)
         if (shown.x == i).any()
     }
-    choose = max if results.data.direction == "maximize" else min
+    choose = max if direction == MAXIMIZE else min
     level = choose(medians, key=lambda v: medians[v])
     count = int((shown.x == shown.levels.index(level)).sum())
     trials = "1 trial" if count == 1 else f"{number(count)} trials"
@@ -200,14 +124,14 @@ def slice_section(results: Results) -> Section | None:
         for index, name in enumerate(varied_parameters(data, result)[:MAX_SLICES])
     )
     curve = (
-        " The line is the surrogate's mean effect with all other parameters averaged out, and its "
+        " The line is the surrogate's mean effect, averaged over all other parameters, with its "
         "95 % band."
     )
     return (
         Section(
             "slices",
             "Each parameter against the score",
-            f"Every dot is a finished trial, the large one is the best.{curve if curves else ''}",
+            f"Each dot is a finished trial; the large one is the best.{curve if curves else ''}",
             (Figures(figures, "small"),),
         )
         if figures
@@ -222,7 +146,7 @@ def parallel_section(results: Results) -> Section | None:
         return None
     absent = ""
     if any(name not in t.params for t in data.complete for name in data.distributions):
-        absent = " A line passes below the axis of a parameter that its trial did not have."
+        absent = " A line passes below the axis of a parameter that its trial did not use."
     figure = Figure(
         "parallel",
         partial(overview.plot_parallel, data, result=results.importance),
@@ -233,8 +157,8 @@ def parallel_section(results: Results) -> Section | None:
     return Section(
         "parallel",
         "All parameters at once",
-        "Every line is a finished trial, from its parameters to its score; of more than 400 an "
-        "even choice. Where the lines of the best run together, good trials agree; where they "
-        f"spread, that parameter is free.{absent}",
+        "Each line is a finished trial, from its parameters to its score; of more than 400 trials "
+        "an even selection is drawn. Where the lines of the best trials run together, good trials "
+        f"agree; where they spread, the parameter does not matter much.{absent}",
         (Figures((figure,), "full"),),
     )

@@ -1,18 +1,13 @@
-"""What to do next, in words: for the page's last section, and for the terminal."""
+"""What to search next, in words and as a table: for the page and for the terminal."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from rich.console import Group, RenderableType
-from rich.text import Text
-
+from analysis.document import Cell, Document, Prose, Table
 from analysis.next_study.proposal import Change, Proposal
+from analysis.wording import listing, number, setting
 from reports.next_file import next_file
-from reports.page.model import Cell, Code, Part, Prose, Section, Table
+from reports.page.model import Code, Part, Section
 from reports.results import Results
-from reports.terminal.study_tables import empty_table, plain
-from reports.wording import listing, number
 
 
 def next_section(results: Results) -> Section | None:
@@ -20,73 +15,67 @@ def next_section(results: Results) -> Section | None:
     proposal = results.proposal
     if proposal is None:
         return None
-    rows = tuple(
-        (Cell(c.parameter), Cell(c.kind), Cell(written(c)), Cell(c.reason))
-        for c in proposal.changes
-    )
-    table = Table("What becomes of each parameter", ("parameter", "next", "as", "why"), rows)
-    parts: tuple[Part, ...] = (Prose(conclusion(proposal)), table)
+    parts: tuple[Part, ...] = next_document(proposal).parts
     if proposal.changes_space:
         parts = (*parts, Code("The next study file", next_file(results.data, proposal)))
     return Section(
         "next",
         "What next",
-        "From the evidence above: where to search next, and how many trials would decide what is "
-        "undecided. `optuna-study next` writes this as a study file.",
+        "From the evidence above: where to search next, and how many trials would settle the open "
+        "questions. `optuna-study next` writes this as a study file.",
         parts,
     )
 
 
-def next_table(proposal: Proposal) -> RenderableType:
-    """The same for the terminal, in 80 columns."""
-    parts: list[RenderableType] = [Text(sentence) for sentence in conclusion(proposal)]
-    table = empty_table("", ["parameter", "next", "as", "why"])
-    for change in proposal.changes:
-        table.add_row(*map(plain, (change.parameter, change.kind, written(change), change.reason)))
-    return Group(*parts, Text(), table)
+def next_document(proposal: Proposal) -> Document:
+    """The conclusion, and what becomes of each parameter."""
+    rows = tuple(
+        (Cell(c.parameter), Cell(c.kind), Cell(_written(c)), Cell(c.reason))
+        for c in proposal.changes
+    )
+    table = Table("Parameters in the next study", ("parameter", "change", "to", "reason"), rows)
+    return Document("", (Prose(conclusion(proposal)), table))
 
 
 def conclusion(proposal: Proposal) -> tuple[str, ...]:
     """The sentences that say what to do."""
-    judged = (
-        (f"Judged by {proposal.objective} alone, the first of {proposal.objectives} objectives.",)
-        if proposal.objectives > 1
-        else ()
-    )
-    if proposal.settled:
-        return (
-            *judged,
-            "Nothing is left to learn from this search: what matters lies inside its range, and "
-            "the rest does not matter. Test the winner on fresh seeds (`optuna-study confirm`), or "
-            "change the question.",
-        )
-    said = [*judged]
-    if not proposal.reliable:
-        said.append("The trials are too few to change anything in the search.")
-    if proposal.more_trials is not None:
-        open_ones = (
-            f"whether {listing(proposal.undecided)} matter" if proposal.undecided else "more"
-        )
-        total = proposal.used + proposal.more_trials
+    said = []
+    if proposal.objectives > 1:
         said.append(
-            f"About {number(proposal.more_trials)} more trials would decide {open_ones}: "
-            f"the same command with --trials {total} continues this study."
+            f"Based on {proposal.objective} alone, the first of {proposal.objectives} objectives."
+        )
+    if proposal.settled:
+        said.append(
+            "This search has nothing more to teach: what matters has its best value inside its "
+            "range, and the rest does not matter. Test the winner on fresh seeds "
+            "(`optuna-study confirm`), or ask another question."
+        )
+        return tuple(said)
+    if not proposal.reliable:
+        said.append("There are too few trials to change the search.")
+    if proposal.more_trials is not None:
+        total = proposal.used + proposal.more_trials
+        goal = (
+            f"show whether {listing(proposal.undecided)} "
+            f"matter{'s' * (len(proposal.undecided) == 1)}"
+            if proposal.undecided
+            else "show more"
+        )
+        said.append(
+            f"About {number(proposal.more_trials)} more trials would {goal}: run the same command "
+            f"with --trials {total} to continue this study."
         )
     if proposal.changes_space:
-        said.append(f"The next study asks elsewhere, with {proposal.trials} trials:")
+        said.append(f"The next study searches a different space, with {proposal.trials} trials:")
     return tuple(said)
 
 
-def written(change: Change) -> str:
+def _written(change: Change) -> str:
     """A search parameter in a few words."""
     becomes = change.becomes
     if "value" in becomes:
-        return _short(becomes["value"])
+        return setting(becomes["value"])
     if "choices" in becomes:
-        return ", ".join(_short(choice) for choice in becomes["choices"])
+        return ", ".join(map(setting, becomes["choices"]))
     scale = ", log" if becomes.get("log") else ""
-    return f"{_short(becomes['low'])} to {_short(becomes['high'])}{scale}"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{setting(becomes['low'])} to {setting(becomes['high'])}{scale}"

@@ -7,16 +7,16 @@ from functools import partial
 from analysis.plots import overview, study_figures
 from analysis.plots.overview import MAX_RANGES, has_bands
 from analysis.plots.palette import label_of
+from analysis.wording import baseline, configuration, interval, listing, number, share, signed
 from reports.page.model import CARD, Figure, KeyFigure
 from reports.results import Results
-from reports.wording import baseline, configuration, interval, listing, number, share, signed
 from study.metrics import METRICS
 
 BARS = 5
 
 
 def key_figures(results: Results) -> tuple[KeyFigure, ...]:
-    """What to use, what it gains over base and default, what mattered; what is not known is not."""
+    """What to use, what it gains over base and default, what mattered; only what is known."""
     if results.data.best_trial is None:
         return ()
     found = (to_use(results), _gained(results), _mattered(results))
@@ -37,7 +37,7 @@ def to_use(results: Results, identifier: str = "to-use", study: str = "") -> Key
             f"Where the best trial lies in the range of each parameter: "
             f"{configuration(dict(list(best.params.items())[:MAX_RANGES]))}.",
             "Dot: the best trial in the range of each parameter."
-            + (" Band: where the best tenth lies." if has_bands(data) else ""),
+            + (" Band: the best tenth of the trials." if has_bands(data) else ""),
             CARD,
         )
     count = len(data.complete)
@@ -59,10 +59,10 @@ def _gained(results: Results) -> KeyFigure | None:
             f"{c.b.name} {signed(c.difference)} ({interval(c.interval)})" for c in [first, *others]
         )
         + ".",
-        "Left of the line at zero the baseline is ahead.",
+        "Left of zero, the baseline is better.",
         CARD,
     )
-    label = f"{METRICS[first.a.metric].label} against {baseline(first.b.name, results.method)}"
+    label = f"{METRICS[first.metric].label} against {baseline(first.b.name, results.method)}"
     return KeyFigure(signed(first.difference), label, note, figure)
 
 
@@ -72,16 +72,16 @@ def _mattered(results: Results) -> KeyFigure | None:
         return None
     top = result.parameters[0]
     if not result.reliable or not top.significant:
-        return KeyFigure("open", "what mattered", "the evidence is too thin to say")
-    has_pairs = any(i.importance >= study_figures.SMALLEST_PAIR for i in result.interactions)
+        return KeyFigure("open", "what mattered", "there is too little evidence to say")
+    has_pairs = bool(result.pairs)
     figure = Figure(
         "mattered",
         partial(study_figures.plot_importances, result, bars=BARS, legend=False),
         "Shares of the variance: "
         + listing(f"{p.name} {share(p.importance)}" for p in result.parameters[:BARS])
         + ".",
-        "Thin line: 95 % interval. Upright mark: what chance would give."
-        + (" With ×: what two do beyond that." if has_pairs else ""),
+        "Thin line: 95 % interval. Upright mark: chance."
+        + (" With ×: what two parameters do beyond that." if has_pairs else ""),
         CARD,
     )
     note = f"of the variance; 95 % interval {interval(top.ci, share)}"

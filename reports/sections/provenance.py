@@ -7,21 +7,21 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from analysis.comparison.bootstrap import RESAMPLES
+from analysis.document import Facts
 from analysis.studies.load import StudyData, is_enqueued
-from reports.page.model import Code, Facts, Part, Section
+from analysis.wording import STATES, moment, number
+from reports.page.model import Code, Part, Section
 from reports.page.tables import space_table
 from reports.results import Results
 from reports.sections.commands import commands, run_names
-from reports.sections.evidence import EVALUATORS, SURROGATES
-from reports.wording import STATES, moment, number
 
-INTERNAL = ("objectives", "adapters")  # what the page says elsewhere
-READING = "What is needed to judge these results, and to get them again."
+INTERNAL = ("objectives", "adapters")  # shown elsewhere on the page
+READING = "What you need to judge these results and to reproduce them."
 PAGE_PACKAGES = ("optuna-study", "optuna", "scikit-learn", "numpy", "matplotlib", "seaborn")
 
 
 def provenance_section(results: Results) -> Section:
-    """Always there: what is known about how these numbers came about."""
+    """Always there: how these numbers came about, as far as it is known."""
     data = results.data
     facts: dict[str, dict[str, str]] = {
         "Trials": _counts(data),
@@ -61,7 +61,7 @@ def _counts(data: StudyData) -> dict[str, str]:
     counts = {STATES.get(state, state): number(n) for state, n in data.counts.items()}
     counts = counts or {"trials": "none"}
     enqueued = sum(map(is_enqueued, data.frozen_trials))
-    return counts | ({"of them enqueued by hand": number(enqueued)} if enqueued else {})
+    return counts | ({"enqueued by hand": number(enqueued)} if enqueued else {})
 
 
 def _study(data: StudyData) -> dict[str, str]:
@@ -106,9 +106,7 @@ def _flat(value: Any) -> str:
 def _analysis(results: Results) -> dict[str, str]:
     facts = {}
     if results.importance is not None and results.importance.parameters:
-        found = results.importance
-        evaluator = EVALUATORS.get(found.evaluator, found.evaluator)
-        facts["importances"] = f"{evaluator}, {SURROGATES.get(found.surrogate, found.surrogate)}"
+        facts["importances"] = results.importance.method
     if results.comparisons:
         facts["intervals of scores"] = f"paired bootstrap, {RESAMPLES} resamples"
         facts["p-values of differences"] = "approximate randomisation, Holm's correction"

@@ -9,17 +9,17 @@ import numpy as np
 
 from analysis.plots.adapter_figures import flagged_names
 from analysis.studies.load import StudyData
+from analysis.wording import number
 from reports.page.model import Sample, Samples, Section, Words
 from reports.results import Results
-from reports.wording import number
-from study.metrics import METRICS, OF_CLASSES
+from study.metrics import METRICS, scores_classes
 
 CHANGED, LOST, EXTREME, ORDINARY = 3, 2, 2, 2
 ADAPTERS = 3
 
 
 def samples_section(results: Results) -> Section | None:
-    """What base and chosen adapters made of a few examples; None where none are stored."""
+    """Outputs of the base and of some adapters for a few examples; None where none are stored."""
     data, metric = results.data, results.metric
     if metric is None or data.best_trial is None or "base" not in data.baselines:
         return None
@@ -28,17 +28,17 @@ def samples_section(results: Results) -> Section | None:
     except LookupError:
         return None
     reading = (
-        "What base and adapters made of the examples that changed most from base to best, for "
-        "better and for worse, of the worst and the best, and of a few taken evenly from the rest. "
+        "Outputs of the base and of adapters for the examples that improved or worsened most from "
+        "base to best, for the worst and the best, and for a few taken evenly from the rest. "
     )
-    if metric in OF_CLASSES:
+    if scores_classes(metric):
         reading += "A marked label is wrong."
     else:
         reading += (
-            "Marked words differ from the reference. Scores are of the single example "
+            "Marked words differ from the reference. Scores are those of the single example "
             f"({METRICS[metric].label})."
         )
-    title = "Sample answers" if metric in OF_CLASSES else "Sample outputs"
+    title = "Sample answers" if scores_classes(metric) else "Sample outputs"
     return Section("samples", title, reading, (Samples(samples),))
 
 
@@ -76,7 +76,7 @@ def _samples(data: StudyData, metric: str, trials: Sequence[int]) -> tuple[Sampl
 
 def _score(value: float, metric: str) -> str:
     """The score of a single example; a class is right or wrong, which the mark says."""
-    return "" if metric in OF_CLASSES else number(float(value))
+    return "" if scores_classes(metric) else number(float(value))
 
 
 def chosen(before: np.ndarray, after: np.ndarray) -> dict[int, str]:

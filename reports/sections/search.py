@@ -1,21 +1,23 @@
-"""The sections that follow: best against baselines, the search, the trials, the failures.
+"""Best against baselines, the search, the trials, the failures.
 
-Each takes the results and returns itself, or None where it does not apply: then it does not appear.
+Each function takes the results and returns its section, or None where it does not apply.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
+from analysis.comparison.contrast import contrast_table
+from analysis.document import Prose
 from analysis.plots import study_figures
 from analysis.plots.palette import label_of
-from reports.page.model import Figure, Figures, Prose, Section
-from reports.page.tables import comparison_table, failure_table, trial_table
+from analysis.wording import configuration, number
+from reports.page.model import Figure, Figures, Section
+from reports.page.tables import failure_table, trial_table
 from reports.results import Results
-from reports.wording import configuration, number
-from study.metrics import OF_CLASSES
+from study.metrics import scores_classes
 
-SORTING = "Choose a column's heading to sort by it; type words, or column=value, to filter."
+SORTING = "Click a column's heading to sort; type words or column=value to filter."
 TRIALS_READING = (
     f"{SORTING} The best is marked. Each dot of the figures above is a row here: point at one."
 )
@@ -36,12 +38,12 @@ def baseline_section(results: Results) -> Section | None:
             "Corpus scores with bootstrap intervals",
         )
     ]
-    if results.example_scores and metric and metric not in OF_CLASSES:  # of 0 and 1
+    if results.example_scores and metric and not scores_classes(metric):  # of 0 and 1
         figures.append(
             Figure(
                 "examples",
                 partial(study_figures.plot_example_scores, results.example_scores, metric),
-                "How the scores of single examples are spread, for "
+                "Distribution of the scores of single examples, for "
                 + ", ".join(results.example_scores)
                 + ".",
                 "Scores of single dev examples",
@@ -56,13 +58,13 @@ def baseline_section(results: Results) -> Section | None:
         "baselines",
         "Best against base and default",
         "Intervals come from resampling the examples, the same ones for every model. A difference "
-        "counts where its p-value is below 0.05. The p-values are corrected by Holm's method: "
+        "is clear if its p-value is below 0.05. The p-values are corrected by Holm's method: "
         'against the base on dev examples for all adapters and metrics, as under "Base against '
-        'adapted"; otherwise for the other tests of this table. Dev examples chose the best '
-        "trial; general ones show what the adaptation cost elsewhere.",
+        'adapted"; otherwise for the other tests of this table. Dev examples selected the best '
+        "trial; general examples show what the adaptation cost elsewhere.",
         (
             Figures(tuple(figures)),
-            comparison_table(results.all_comparisons),
+            contrast_table("Best trial against the baselines", results.all_comparisons),
             *([Prose(tuple(configs))] if configs else []),
         ),
     )
@@ -87,7 +89,7 @@ def history_section(results: Results) -> Section | None:
             Figure(
                 "curves",
                 partial(study_figures.plot_learning_curves, data),
-                "What each trial reported while it trained.",
+                "What each trial reported during training.",
                 f"Learning curves{_reported_on(results)}",
             )
         )
@@ -104,20 +106,20 @@ def history_section(results: Results) -> Section | None:
     return Section(
         "history",
         "How the search went",
-        "Left to right in the order in which trials were started; the stepped line is the best "
-        "value known by then.",
+        "Trials from left to right in the order they started; the stepped line is the best value "
+        "so far.",
         (Figures(tuple(figures)),),
     )
 
 
 def _reported_on(results: Results) -> str:
-    """Why the curves end elsewhere than the scores."""
+    """Why the curves may end at other values than the scores."""
     few = (results.data.spec or {}).get("evaluation", {}).get("report_examples")
     whole = len(next(iter(results.example_scores.values()), ()))
     if not isinstance(few, int) or few >= whole:
         return ""
     some = f"{number(few)} of the {number(whole)} dev examples"
-    return f": on {some}, so they need not end at the score"
+    return f": on {some}, so they may not end at the final score"
 
 
 def trials_section(results: Results) -> Section | None:
@@ -138,7 +140,7 @@ def failure_section(results: Results) -> Section | None:
         else Section(
             "failures",
             "Trials that failed",
-            "They count toward the budget and are no part of the importances.",
+            "They count towards the budget but not in the importances.",
             (table,),
         )
     )

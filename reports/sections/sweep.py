@@ -1,32 +1,34 @@
-"""One parameter at few levels as one table; any other study has no such section."""
+"""One parameter at few levels as one table; other studies have no such section."""
 
 from __future__ import annotations
 
-from analysis.comparison.sweeps import Sweep, SweepRow, learnt, sweep_of
+from typing import TYPE_CHECKING
+
+from analysis.comparison.sweeps import Sweep, SweepRow, learnt
+from analysis.document import Cell, Table, cell, difference_cell, interval_cell
 from analysis.plots.palette import label_of
-from reports.page.model import Cell, Section, Table
-from reports.page.tables import cell
-from reports.results import Results
-from reports.wording import interval, signed
+from reports.page.model import Section
+
+if TYPE_CHECKING:
+    from reports.results import Results
 
 
 def sweep_section(results: Results) -> Section | None:
     """A row a level with every score, and whether it learnt anything."""
-    known = results.adapters.contrasts if results.adapters is not None else ()
-    found = sweep_of(results.data, known=known)
+    found = results.sweep
     if found is None:
         return None
     return Section(
         "sweep",
-        f"One row a {found.parameter.replace('_', ' ')}",
-        f"Scores on the dev examples. The last columns hold each level against {found.nothing}, "
-        "on the same examples: what is not clearly better has not learnt.",
+        f"One row per {found.parameter.replace('_', ' ')}",
+        f"Scores on the dev examples. The last columns compare each level with {found.nothing}, "
+        "on the same examples: a level that is not clearly better has learnt nothing.",
         (sweep_table(found),),
     )
 
 
 def sweep_table(found: Sweep) -> Table:
-    """The levels as a table of the page."""
+    """One row per level: its scores, whether it learnt, and what a classifier says."""
     remarks = any(row.remark for row in found.rows)
     columns = (
         found.parameter.replace("_", " "),
@@ -34,7 +36,7 @@ def sweep_table(found: Sweep) -> Table:
         f"against {found.nothing}",
         "95 % interval",
         "verdict",
-        *(["what it says"] if remarks else []),
+        *(["mostly answers"] if remarks else []),
     )
     rows = tuple(
         (
@@ -45,15 +47,13 @@ def sweep_table(found: Sweep) -> Table:
         )
         for row in found.rows
     )
-    return Table(f"Scores by {found.parameter.replace('_', ' ')}", columns, rows)
+    details = frozenset({f"against {found.nothing}", "95 % interval"})
+    caption = f"Scores by {found.parameter.replace('_', ' ')}"
+    return Table(caption, columns, rows, details=details)
 
 
 def _against(row: SweepRow) -> tuple[Cell, Cell, Cell]:
     c = row.against
     if c is None:
         return Cell(""), Cell(""), Cell("")
-    return (
-        Cell(signed(c.difference), c.difference, True),
-        Cell(interval(c.interval)),
-        Cell(learnt(row)),
-    )
+    return difference_cell(c.difference), interval_cell(c.interval), Cell(learnt(row))

@@ -1,18 +1,19 @@
-"""What cannot be had together: objectives against each other, and the objective against costs."""
+"""Trade-offs: objectives against each other, and the objective against costs."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
 
+from analysis.document import Cell, Table, cell
 from analysis.plots import study_figures
 from analysis.plots.palette import label_of
-from analysis.plots.trade_offs import TradeOff, cost_label, cost_of, plot_trade_off, trade_offs
+from analysis.plots.trade_offs import TradeOff, cost_label, cost_of, plot_trade_off
 from analysis.studies.study_data import StudyData
-from reports.page.model import Cell, Figure, Figures, Section, Table
-from reports.page.tables import cell
+from analysis.wording import configuration, number
+from reports.page.model import Figure, Figures, Section
 from reports.results import Results
-from reports.wording import configuration, number
 
 MAX_ROWS = 20
 
@@ -26,20 +27,21 @@ def pareto_section(results: Results) -> Section | None:
         "pareto",
         partial(study_figures.plot_pareto, data),
         f"{data.objectives[0]} against {data.objectives[1]}; {len(data.pareto_trials)} trials are "
-        "beaten by no other.",
+        "on the Pareto front.",
     )
     rows = tuple(
         (cell(t.number), *(cell(v) for v in t.values), Cell(configuration(t.params)))
         for t in data.pareto_trials
     )
+    columns = ("trial", *data.objectives, "configuration")
     return Section(
         "pareto",
-        "What cannot be had together",
-        "A trial on the line is beaten by no other in every objective at once: to gain in one is "
-        "to lose in another.",
+        "Trade-offs between objectives",
+        "No other trial beats a trial on the line in every objective at once: gaining in one means "
+        "losing in another.",
         (
             Figures((figure,)),
-            Table("Trials on the front", ("trial", *data.objectives, "configuration"), rows, True),
+            Table("Trials on the Pareto front", columns, rows, sortable=True),
         ),
     )
 
@@ -47,7 +49,7 @@ def pareto_section(results: Results) -> Section | None:
 def cost_section(results: Results) -> Section | None:
     """Quality against trainable parameters, time and memory, where they differ between trials."""
     data = results.data
-    found = trade_offs(data)
+    found = results.trade_offs
     if not found:
         return None
     figures = tuple(
@@ -63,8 +65,8 @@ def cost_section(results: Results) -> Section | None:
     return Section(
         "cost",
         "What quality costs",
-        "A trial on the stepped line is beaten by no other that costs as much or less. Where the "
-        "line is flat, more does not help. Time and memory are those of this machine.",
+        "No trial that costs as much or less beats a trial on the stepped line. Where the line is "
+        "flat, spending more does not help. Time and memory are those of this machine.",
         (Figures(figures), _front_table(data, found)),
     )
 
@@ -72,15 +74,15 @@ def cost_section(results: Results) -> Section | None:
 def _range(found: TradeOff) -> str:
     cheap, dear = found.front[0], found.front[-1]
     if cheap == dear:
-        return f"the best, trial {found.numbers[dear]}, is the cheapest too"
+        return f"the best, trial {found.numbers[dear]}, is also the cheapest"
     return (
-        f"{number(float(found.y[cheap]))} is to be had for {number(float(found.x[cheap]))}, "
-        f"{number(float(found.y[dear]))} takes {number(float(found.x[dear]))}"
+        f"{number(float(found.y[cheap]))} at cost {number(float(found.x[cheap]))}, "
+        f"{number(float(found.y[dear]))} at cost {number(float(found.x[dear]))}"
     )
 
 
-def _front_table(data: StudyData, found: list[TradeOff]) -> Table:
-    """Every trial on a front, with all costs; at most a score of them."""
+def _front_table(data: StudyData, found: Sequence[TradeOff]) -> Table:
+    """Every trial on a front, with all costs; at most MAX_ROWS of them."""
     on: dict[int, list[str]] = defaultdict(list)
     for one in found:
         for place in one.front:
@@ -97,5 +99,5 @@ def _front_table(data: StudyData, found: list[TradeOff]) -> Table:
         for t in trials
     )
     costs = (cost_label(one.cost) for one in found)
-    columns = ("trial", label_of(data.objective), *costs, "on the front of", "configuration")
-    return Table("Trials that nothing cheaper beats", columns, rows, sortable=True)
+    columns = ("trial", label_of(data.objective), *costs, "best value for", "configuration")
+    return Table("Trials that no cheaper trial beats", columns, rows, sortable=True)

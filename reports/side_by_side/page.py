@@ -7,19 +7,12 @@ from functools import partial
 from typing import Any
 
 from analysis.comparison.between_studies import compare_studies, differences, study_labels
-from analysis.comparison.contrast import Contrast, corrected
+from analysis.comparison.contrast import Contrast, contrast_table, corrected
+from analysis.document import Cell, Prose, Table
 from analysis.plots import side_by_side as beside
 from analysis.plots.palette import label_of
 from analysis.studies.study_data import StudyData
-from reports.page.model import SMALL, Cell, Figure, Figures, Page, Part, Prose, Section, Table
-from reports.page.tables import trials_of_all
-from reports.results import analyse
-from reports.sections.answer import answer, caution
-from reports.sections.opening import to_use
-from reports.sections.provenance import provenance_of_all
-from reports.sections.search import TRIALS_READING
-from reports.side_by_side.tables import Named, best_table, duel_table, share_table, space_table
-from reports.wording import (
+from analysis.wording import (
     counted,
     interval,
     listing,
@@ -27,6 +20,14 @@ from reports.wording import (
     setting,
     share,
 )
+from reports.page.model import FOOTER, SMALL, Figure, Figures, Page, Part, Section
+from reports.page.tables import trials_of_all
+from reports.results import analyse
+from reports.sections.answer import answer, caution
+from reports.sections.opening import to_use
+from reports.sections.provenance import provenance_of_all
+from reports.sections.search import TRIALS_READING
+from reports.side_by_side.tables import Named, best_table, share_table, space_table
 from study.errors import InputError
 from study.metrics import METRICS
 
@@ -67,7 +68,7 @@ def page_of_studies(
             to_use(r, f"to-use-{i}", label) for i, (label, r) in enumerate(named.items())
         ),
         sections=tuple(section for section in sections if section is not None),
-        footer="Made by optuna-study. This file needs no network and can be passed on alone.",
+        footer=FOOTER,
     )
 
 
@@ -79,7 +80,7 @@ def duels_of(named: Named, seed: int = 0) -> tuple[dict[str, Contrast], list[str
         try:
             duels[label] = compare_studies(first.data, other.data, seed=seed)
         except InputError as error:
-            refusals.append(f"The best trials cannot be tested against each other: {error}.")
+            refusals.append(f"The best trials cannot be compared: {error}.")
     return dict(zip(duels, corrected(list(duels.values())), strict=True)), refusals
 
 
@@ -87,18 +88,18 @@ def _answer(named: Named, duels: Mapping[str, Contrast]) -> list[str]:
     first = next(iter(named))
     said = [f"{label}: {answer(results)[0]}" for label, results in named.items()]
     for label, c in duels.items():
-        metric = METRICS[c.a.metric].label
+        metric, where = METRICS[c.metric].label, f"On the same {c.n} examples the best of"
+        span = f"95 % interval of the difference {interval(c.interval)}"
         if not c.clear:
             said.append(
-                f"On the same {c.n} examples the best of {first} and the best of {label} "
-                f"are not clearly different in {metric} (95 % interval {interval(c.interval)})."
+                f"{where} {first} and the best of {label} are not clearly different in {metric} "
+                f"({span})."
             )
             continue
         better, worse = (first, label) if c.gain > 0 else (label, first)
         said.append(
-            f"On the same {c.n} examples the best of {better} is "
-            f"{number(abs(c.difference))} better in {metric} than the best of {worse} "
-            f"(95 % interval of the difference {interval(c.interval)})."
+            f"{where} {better} is {number(abs(c.difference))} better in {metric} than the best of "
+            f"{worse} ({span})."
         )
     return said + _what_mattered(named)
 
@@ -113,11 +114,11 @@ def _what_mattered(named: Named) -> list[str]:
         return []
     said = listing(f"{t.name} ({share(t.importance)}) in {label}" for label, t in tops.items())
     same = len({t.name for t in tops.values()}) == 1
-    return [f"What matters most is {'the same: ' if same else 'not the same: '}{said}."]
+    return [f"What matters most is {'the same' if same else 'different'}: {said}."]
 
 
 def _caution(named: Named) -> list[str]:
-    """What the single pages warn of, in order, each once, with whose it is."""
+    """The first warning of each single page, with its study's label."""
     return [f"{label}: {said}" for label, r in named.items() for said in caution(r)[:1]]
 
 
@@ -127,16 +128,17 @@ def _caution(named: Named) -> list[str]:
 def _best_section(named: Named, duels: Mapping[str, Contrast], refusals: Sequence[str]) -> Section:
     parts: list[Part] = [best_table(named)]
     if duels:
-        parts.append(duel_table(next(iter(named)), duels))
+        caption = f"The best of {next(iter(named))} against the others"
+        parts.append(contrast_table(caption, list(duels.values())))
     if refusals:
         parts.append(Prose(tuple(refusals), "warning"))
     known = any(r.comparisons for r in named.values())
-    gains = " A gain is over the study's own baseline, with its 95 % interval." if known else ""
+    gains = " A gain is over that study's own baseline, with its 95 % interval." if known else ""
     return Section(
         "best",
         "Best against best",
-        f"Each study's best trial.{gains} Where the studies were scored on the same examples, the "
-        "difference has a 95 % interval from resampling these; it counts where p is below 0.05.",
+        f"Each study's best trial.{gains} If the studies were scored on the same examples, the "
+        "difference has a 95 % interval from resampling them; it is clear if p is below 0.05.",
         tuple(parts),
     )
 
@@ -159,8 +161,8 @@ def _importance_section(named: Named) -> Section | None:
         "importances",
         "What mattered in each",
         "The share of the score's variance that a parameter alone accounts for, over the search "
-        "space of that study. A parameter that was searched more widely holds more: compare the "
-        "ranges below before the bars.",
+        "space of that study. The more widely a parameter is searched, the larger its share: "
+        "compare the ranges below before the bars.",
         (
             *([Prose(doubtful, "warning")] if doubtful else []),
             Figures((figure,)),
@@ -193,8 +195,8 @@ def _curve_section(named: Named) -> Section | None:
     return Section(
         "curves",
         "The same parameter in each",
-        "The surrogate's mean effect with all other parameters averaged out, and its 95 % band. "
-        "Curves at different heights averaged over different spaces.",
+        "The surrogate's mean effect, averaged over all other parameters, with its 95 % band. "
+        "Curves lie at different heights if the spaces that they average over differ.",
         (Figures(figures, "small"),),
     )
 
@@ -215,16 +217,16 @@ def _search_section(named: Named) -> Section | None:
         Figure(
             "scores",
             partial(beside.plot_scores_beside, studies, objective),
-            f"How the {text} of all finished trials is spread in {listing(studies)}.",
+            f"Distribution of the {text} of all finished trials in {listing(studies)}.",
             f"{text} of all finished trials",
         ),
     )
     return Section(
         "search",
         "How the searches went",
-        "Left how fast each search found good trials, a dot where it found a better one; right "
-        "what a trial of each was worth: dots are trials, the short line is the median, the bar "
-        "the middle half.",
+        "Left: how fast each search found good trials, with a dot at each improvement. Right: the "
+        "scores of each search; dots are trials, the short line is the median, the bar the middle "
+        "half.",
         (Figures(figures),),
     )
 
@@ -247,11 +249,11 @@ def _difference_section(named: Named) -> Section:
     if rows:
         parts.insert(0, Table("Where the study files differ", ("key", *labels), rows))
     elif all(s.spec is not None for s in studies):
-        parts.insert(0, Prose(("The study files say the same.",)))
+        parts.insert(0, Prose(("The study files have the same settings.",)))
     return Section(
         "differences",
         "What was different",
-        "What the studies were told, where they were not told the same; and where they searched.",
+        "The settings that differ between the study files, and the search spaces.",
         tuple(parts),
     )
 

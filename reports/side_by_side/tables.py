@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from analysis.comparison.contrast import Contrast
+from analysis.document import Cell, Table, cell, interval_cell
 from analysis.plots.palette import label_of
 from analysis.plots.slices import varied_parameters
-from reports.page.model import Cell, Table
-from reports.page.tables import cell, range_of
+from analysis.wording import configuration, interval, share, signed
+from reports.page.tables import range_of
 from reports.results import Results
-from reports.wording import configuration, interval, probability, share, signed
-from study.metrics import METRICS
 
 Named = Mapping[str, Results]  # label → results
 
@@ -40,25 +39,6 @@ def _gain_cell(found: Contrast | None) -> Cell:
     return Cell(f"{signed(found.difference)} ({interval(found.interval)})", found.difference)
 
 
-def duel_table(first: str, duels: Mapping[str, Contrast]) -> Table:
-    """The first study's best against every other's."""
-    rows = tuple(
-        (
-            Cell(label),
-            Cell(METRICS[c.a.metric].label),
-            cell(c.a.score),
-            cell(c.b.score),
-            Cell(signed(c.difference), c.difference, True),
-            Cell(interval(c.interval)),
-            Cell(probability(c.p_adjusted), c.p_adjusted, True),
-            cell(c.n),
-        )
-        for label, c in duels.items()
-    )
-    columns = ("against", "metric", first, "its score", "difference", "95 % interval", "p")
-    return Table(f"The best of {first} against the others", (*columns, "examples"), rows)
-
-
 def share_table(named: Named) -> Table:
     """Each parameter's share in each study."""
     shares = {
@@ -72,7 +52,7 @@ def share_table(named: Named) -> Table:
         for found in shares.values():
             p = found.get(name)
             row.append(cell(p.importance, share) if p else Cell("–"))
-            row.append(Cell(interval(p.ci, share) if p else ""))
+            row.append(interval_cell(p.ci, share) if p else Cell(""))
         rows.append(tuple(row))
     columns = [c for label in named for c in (label, "95 % interval")]
     return Table("Shares of the variance", ("parameter", *columns), tuple(rows))

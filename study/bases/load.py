@@ -13,19 +13,14 @@ from study.bases.hub import check_reachable
 from study.bases.remote_code import own_class, refuse_named_code, why_not_loaded
 from study.bases.safe_weights import check_model
 from study.errors import InputError
+from study.kinds.tasks import TASKS, TaskName
 from study.seeds import derive_seed
-from study.spec.sections import PAIR_LANGUAGES, BaseModelSpec, StudySpec, TaskName
+from study.spec.sections import BaseModelSpec, StudySpec
 
 TrainProgress = Callable[[int, int, float], None]
 """Called with step, total steps and loss while the embedded base is trained."""
+Part = Literal["base", "teacher"]
 
-
-MODEL_CLASSES: Mapping[TaskName, str] = {
-    "translation": "AutoModelForSeq2SeqLM",
-    "causal_translation": "AutoModelForCausalLM",
-    "classification": "AutoModelForSequenceClassification",
-    "masked_diffusion": "AutoModelForMaskedLM",
-}
 HEADS = ("pre_classifier", "classifier", "score", "classification_head")
 """What transformers calls the layers above the pretrained body, trained in full by every method."""
 
@@ -85,31 +80,49 @@ def located(model: str, revision: str | None, key: str) -> str:
     return model
 
 
-def _embedded(
-    spec: StudySpec, part: Literal["base", "teacher"], progress: TrainProgress | None
-) -> str:
+def _embedded(spec: StudySpec, part: Part, progress: TrainProgress | None) -> str:
     """Return the folder of the task's own miniature, built on first use."""
-    if spec.task == "translation":
-        from study.bases.translator import embedded_base
+    return str(MINIATURES[spec.task_kind.miniature](spec, part, progress))
 
-        return str(embedded_base(spec.data.seed, progress))
-    if spec.task == "causal_translation":
-        from study.bases.llama import embedded_llama
 
-        return str(embedded_llama(part, spec.data.seed, progress))
-    if spec.task == "masked_diffusion":
-        from study.bases.masked import embedded_masked
+def _nllb(spec: StudySpec, part: Part, progress: TrainProgress | None) -> Path:
+    from study.bases.translator import embedded_base
 
-        return str(embedded_masked(spec.data.seed, progress))
+    return embedded_base(spec.data.seed, progress)
+
+
+def _llama(spec: StudySpec, part: Part, progress: TrainProgress | None) -> Path:
+    from study.bases.llama import embedded_llama
+
+    return embedded_llama(part, spec.data.seed, progress)
+
+
+def _distilbert(spec: StudySpec, part: Part, progress: TrainProgress | None) -> Path:
     from study.bases.classifier import embedded_classifier
 
-    language = spec.data.subset or "mnli"
-    if language not in PAIR_LANGUAGES:
+    known = spec.task_kind.subsets
+    language = spec.data.subset or known[0]
+    if language not in known:
         raise InputError(
-            f"data.subset: the embedded models know {', '.join(PAIR_LANGUAGES)}, got {language!r}; "
+            f"data.subset: the embedded models know {', '.join(known)}, got {language!r}; "
             "name a base.model and a distillation.teacher of yours"
         )
-    return str(embedded_classifier(part, language, spec.data.seed, progress))
+    return embedded_classifier(part, language, spec.data.seed, progress)
+
+
+def _eurobert(spec: StudySpec, part: Part, progress: TrainProgress | None) -> Path:
+    from study.bases.masked import embedded_masked
+
+    return embedded_masked(spec.data.seed, progress)
+
+
+MINIATURES: Mapping[str, Callable[[StudySpec, Part, TrainProgress | None], Path]] = {
+    "nllb": _nllb,
+    "llama": _llama,
+    "distilbert": _distilbert,
+    "eurobert": _eurobert,
+}
+"""What a task's kind calls its embedded base -> what builds it, or its teacher."""
 
 
 # ---------------------------------------------------------------- loading
@@ -139,7 +152,7 @@ def load_base(
     except Exception as error:  # transformers raises many kinds, all meaning: cannot be loaded
         reason = why_not_loaded(error, spec)
         raise InputError(f"{key}: cannot load {location!r}: {reason}") from error
-    fresh = frozenset(n for n in missing if task == "classification" and _is_of_a_head(n))
+    fresh = frozenset(n for n in missing if TASKS[task].outputs == "classes" and _is_of_a_head(n))
     lost = sorted(set(missing) - fresh)
     if lost:  # transformers would leave them random and say so in a warning
         some = ", ".join(lost[:3])
@@ -181,8 +194,8 @@ def model_class(location: str, config: Any, spec: BaseModelSpec, task: TaskName)
     """Return what loads the model: transformers' class for the task, or the model's own."""
     import transformers
 
-    own = own_class(location, config, spec) if task == "masked_diffusion" else None
-    return own or getattr(transformers, MODEL_CLASSES[task])
+    own = own_class(location, config, spec) if TASKS[task].takes_own_class else None
+    return own or getattr(transformers, TASKS[task].model_class)
 
 
 def load_tokenizer(location: str, spec: BaseModelSpec) -> tuple[Any, Any]:

@@ -23,7 +23,7 @@ def skeleton_of(spec: StudySpec, labels: Sequence[str] = ()) -> Any:
         InputError: the base is no model that transformers can make for this task.
     """
     if spec.base.model == "embedded":
-        return EMBEDDED[spec.task](spec)
+        return EMBEDDED[spec.task_kind.miniature](spec)
     location = locate_base(spec)
     try:
         refuse_named_code(location, spec.base)
@@ -79,8 +79,8 @@ def _masked(spec: StudySpec) -> Any:
 
 
 EMBEDDED: Mapping[str, Callable[[StudySpec], Any]] = {
-    "translation": _nllb,
-    "causal_translation": _llama,
-    "classification": _distilbert,
-    "masked_diffusion": _masked,
+    "nllb": _nllb,
+    "llama": _llama,
+    "distilbert": _distilbert,
+    "eurobert": _masked,
 }

@@ -9,9 +9,10 @@ from study.data.corpora import corpus_of
 from study.data.embedded import Pair
 from study.data.readers import Corpus
 from study.data.remarks import data_remarks
-from study.kinds.methods import METHODS, check_methods
+from study.kinds.methods import METHODS
 from study.metrics.needs import check_metrics, metric_remarks
 from study.peft_methods.attach import attach
+from study.peft_methods.targets import check_methods
 from study.spec.hyperparameters import MethodSpec, TrainingSpec
 from study.spec.sections import SPLITS, StudySpec
 from study.trials import baseline_configs
@@ -31,10 +32,10 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
     model = skeleton_of(spec, corpus.labels)
     base = sum(p.numel() for p in model.parameters())
     check_methods(model, spec)
-    stops = (0,) if spec.task == "causal_translation" else ()  # any row is as long as another
+    stops = (0,) if spec.task_kind.trains_stop_token else ()  # any row is as long as another
     skeleton = BaseModel(model, None, "skeleton", trained_tokens=stops)
     counts = {name: _size(skeleton, method) for name, method in _extremes(spec).items()}
-    frozen = "" if spec.methods == ("full",) else ", frozen"
+    frozen = ", frozen" if spec.trains_adapters else ""
     remarks = [] if spec.base.model == "embedded" else data_remarks(spec, corpus, locate_base(spec))
     lines = [
         _data_line(corpus),
@@ -80,7 +81,7 @@ def _first(example: Any) -> Any:
 
 def _extremes(spec: StudySpec) -> dict[str, MethodSpec]:
     """Return the default LoRA, the ends of what the space can choose, and what is no LoRA."""
-    others = [name for name in spec.methods if not METHODS[name].has("rank")]
+    others = [name for name in spec.methods if not METHODS[name].is_lora]
     found: dict[str, MethodSpec] = {name: _method(spec, {"method": name}) for name in others}
     adapted = [name for name in spec.methods if name not in others]
     if not adapted:
@@ -103,7 +104,7 @@ def _method(spec: StudySpec, values: dict[str, Any]) -> MethodSpec:
     """Return a method as large as with these values, beginning as LoRA does: sizes are the same."""
     method = spec.resolve(values).method
     assert method is not None
-    if method.begins_in_weight or method.name == "qlora":
+    if method.begins_in_weight or METHODS[method.name].quantizes:
         return MethodSpec(rank=method.rank, target_modules=method.target_modules)
     return method
 

@@ -33,11 +33,10 @@ def data_remarks(spec: StudySpec, corpus: Corpus[Any], location: str) -> list[st
     """
     skipped = [f"{count:,} {reason} left out" for reason, count in corpus.skipped.items()]
     tokenizer, config = load_tokenizer(location, spec.base)
-    if spec.task == "translation":
+    if spec.task_kind.names_languages:
         check_languages(tokenizer, spec.data)
     # a dialogue's marks are its template's, and no part of either text
-    is_dialogue = spec.task in ("causal_translation", "masked_diffusion")
-    spare = len(tokenizer("")["input_ids"]) if is_dialogue else 0
+    spare = len(tokenizer("")["input_ids"]) if spec.task_kind.writes_dialogues else 0
     remarks = skipped + length_remarks(corpus, tokenizer, config, spec.data, spare)
     if spec.diffusion is not None:
         remarks += answer_remarks(corpus, tokenizer, spec.data, spec.diffusion.length + spare)

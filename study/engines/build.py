@@ -15,8 +15,9 @@ from study.engines.mixed import MixedEngine
 from study.engines.packed.packed_engine import PackedEngine
 from study.engines.packed.slot_count import in_even_rounds, measured_slots, most_slots
 from study.engines.sequential import SequentialEngine
-from study.kinds.methods import check_methods, why_not_packed
+from study.kinds.methods import METHODS
 from study.peft_methods.quantized import check_quantization
+from study.peft_methods.targets import check_methods, why_not_packed
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
 from study.tasks import make_task
@@ -86,11 +87,11 @@ def _why_not_packed(base: BaseModel, config: TrialConfig) -> str | None:
 
 def working_base(spec: StudySpec, location: str, labels: Sequence[str] = ()) -> BaseModel:
     """Load the base, check that the methods fit it, and add the tokens that the task trains."""
-    if "qlora" in spec.methods:
+    if any(METHODS[name].quantizes for name in spec.methods):
         check_quantization(spec.values_of("quantization_bits"), spec.base.dtype)
     base = load_base(location, spec.base, spec.task, labels)
     check_methods(base.model, spec)
-    if spec.task == "causal_translation":
+    if spec.task_kind.trains_stop_token:
         return _with_stop_token(base, spec.data.stop_token)
     return base
 

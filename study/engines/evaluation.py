@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from study.metrics import LOSS_SIGNATURE, Statistics, split_and_metric
+from study.metrics import LOSS, LOSS_SIGNATURE, METRICS, Statistics, split_and_metric
 from study.spec.sections import COSTS, StudySpec
 from study.tasks.base import Example, Task, stacked
 from study.trials import Progress, SplitResult, TrialConfig, TrialResult
@@ -40,7 +40,7 @@ class Examiner:
             return [None] * len(configs)
         split, metric = split_and_metric(objective)
         examples = self.task.examples(split)[: self.spec.evaluation.report_examples]
-        is_loss = metric == "loss"
+        is_loss = METRICS[metric].is_loss
         results = self.evaluate(configs, examples, texts=not is_loss, loss=is_loss)
         return [result.scores[metric] for result in results]
 
@@ -112,7 +112,7 @@ class Examiner:
         statistics = {} if outputs is None else dict(self.task.score(outputs, examples))
         if losses is not None:
             signature = getattr(self.task, "loss_signature", LOSS_SIGNATURE)
-            statistics["loss"] = Statistics("loss", losses, signature)
+            statistics[LOSS] = Statistics(LOSS, losses, signature)
         texts_of = tuple(self.task.texts(example) for example in examples)
         return SplitResult(statistics, tuple(outputs or [""] * len(examples)), texts_of)
 

@@ -20,6 +20,7 @@ from study.bases.safe_weights import check_adapter, check_model
 from study.data.corpora import corpus_of
 from study.engines.process_settings import be_one_quiet_thread
 from study.errors import InputError
+from study.kinds.methods import METHODS
 from study.spec.sections import StudySpec
 from study.store.folders import appearing_whole, check_own
 from study.store.saved_adapters import adapter_folder, peft_type, trial_name
@@ -124,11 +125,13 @@ def check_is_ours(run: Path, folder: Path) -> None:
 
 
 def _check_mergeable(source: Path) -> None:
-    if peft_type(source) == "PREFIX_TUNING":
-        raise InputError(
-            "--merge: a prefix is read beside the weights and cannot be merged into them; "
-            "export it without --merge"
-        )
+    found = peft_type(source)
+    for method in METHODS.values():
+        if method.peft_type == found and not method.merges:
+            raise InputError(
+                f"--merge: {method.title} works beside the weights and cannot be merged into them; "
+                "export it without --merge"
+            )
 
 
 def _base(spec: StudySpec, location: str | None = None) -> BaseModel:

@@ -66,8 +66,8 @@ def load_adapters(run: str | Path, spec_text: str | None, *, trust_study: bool =
         raise InputError(f"{run}: no adapters here; a run folder of optuna-study has them")
     stored = stored_spec(spec_text, str(run), trust_study=trust_study)
     spec = stored.model_copy(update={"distillation": None})
-    if spec.task == "classification":
-        raise InputError(f"{run}: a classification answers no text; `optuna-study export` it")
+    if spec.task_kind.outputs != "texts":
+        raise InputError(f"{run}: a {spec.task} answers no text; `optuna-study export` it")
     be_one_quiet_thread()
     first, *rest = folders
     base = load_base(locate_base(spec), spec.base, spec.task)

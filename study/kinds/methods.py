@@ -1,263 +1,21 @@
-"""The PEFT methods as data: what a method's name means, and on which modules of an architecture."""
+"""The PEFT methods by name: what a method has, what its name decides, and which code does it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Annotated, Any
 
-from study.errors import InputError
-from study.kinds.optimizers import OPTIMIZERS
+from study.kinds.rows import NameIn
 
-if TYPE_CHECKING:  # hyperparameters reads this table
-    from study.bases.load import BaseModel
-    from study.spec.hyperparameters import MethodSpec, TrainingSpec
-    from study.spec.sections import StudySpec
-
-TARGET_SETS = ("qv", "attention", "attention+ffn")
-
-# PEFT has no default target modules for m2m_100 and others, so they are named here.
-_M2M = ("q_proj", "v_proj"), ("q_proj", "k_proj", "v_proj", "out_proj"), ("fc1", "fc2")
-_LLAMA = (
-    ("q_proj", "v_proj"),
-    ("q_proj", "k_proj", "v_proj", "o_proj"),
-    ("gate_proj", "up_proj", "down_proj"),
-)
-_BERT = (
-    ("query", "value"),
-    ("query", "key", "value", "attention.output.dense"),
-    ("intermediate.dense", "output.dense"),
-)
-_DISTILBERT = ("q_lin", "v_lin"), ("q_lin", "k_lin", "v_lin", "out_lin"), ("lin1", "lin2")
-# one linear makes query, key and value together
-_MODERNBERT = ("attn.Wqkv",), ("attn.Wqkv", "attn.Wo"), ("mlp.Wi", "mlp.Wo")
-# the blocks' ff_out is left out: PEFT would find the output head too, which has the same name
-_LLADA = ("q_proj", "v_proj"), ("q_proj", "k_proj", "v_proj", "attn_out"), ("ff_proj", "up_proj")
-_T5 = ("q", "v"), ("q", "k", "v", "o"), ("wi", "wi_0", "wi_1", "wo")
-
-LINEAR_NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
-    "m2m_100": _M2M,
-    "mbart": _M2M,
-    "bart": _M2M,
-    "marian": _M2M,
-    "llama": _LLAMA,
-    "mistral": _LLAMA,
-    "qwen2": _LLAMA,
-    "eurobert": _LLAMA,
-    "bert": _BERT,
-    "roberta": _BERT,
-    "xlm-roberta": _BERT,
-    "distilbert": _DISTILBERT,
-    "modernbert": _MODERNBERT,
-    "t5": _T5,
-    "llada": _LLADA,
+INITIAL_WEIGHTS: Mapping[str, str | None] = {
+    "default": None,
+    "pissa": "study.peft_methods.adapters:pissa_pair",
+    "olora": "study.peft_methods.adapters:olora_pair",
 }
-"""model_type -> names of the query and value, of all attention, of the feed-forward linears."""
+"""How LoRA begins -> what takes A₀ and B₀ out of the base's weight; None where B₀ is zero."""
 
-_IA3_BART = ("k_proj", "v_proj"), ("fc2",)
-_IA3_LLAMA = ("k_proj", "v_proj"), ("down_proj",)
-_IA3_BERT = ("key", "value"), ("output.dense",)
-
-IA3_NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    **dict.fromkeys(("m2m_100", "mbart", "bart", "marian"), _IA3_BART),
-    **dict.fromkeys(("llama", "mistral", "qwen2", "eurobert"), _IA3_LLAMA),
-    **dict.fromkeys(("bert", "roberta", "xlm-roberta"), _IA3_BERT),
-    "distilbert": (("k_lin", "v_lin"), ("lin2",)),
-    "t5": (("k", "v"), ("wo",)),
-}
-"""model_type -> linears whose output IA³ scales, and feed-forward ones whose input it scales."""
-
-
-def target_modules(named: str, model_type: str) -> list[str]:
-    """Return the module names of a set, or of a comma-separated list as it is.
-
-    Raises:
-        InputError: the set is not known for this architecture.
-    """
-    if named not in TARGET_SETS:
-        return [name.strip() for name in named.split(",") if name.strip()]
-    if model_type not in LINEAR_NAMES:
-        raise InputError(
-            f"method.target_modules: the set {named!r} is not known for {model_type!r} models; "
-            f"name the modules, as in 'q_proj,v_proj'; sets are known for {', '.join(LINEAR_NAMES)}"
-        )
-    qv, attention, feed_forward = LINEAR_NAMES[model_type]
-    return list(
-        {"qv": qv, "attention": attention, "attention+ffn": attention + feed_forward}[named]
-    )
-
-
-def check_targets(model: Any, named: Iterable[str]) -> None:
-    """Raise InputError for target modules that the model has not, or that no adapter fits."""
-    for choice in named:
-        targets = target_modules(choice, model.config.model_type)
-        found = {target: _ending_in(target, model) for target in targets}
-        missing = [] if choice in TARGET_SETS else [t for t in targets if not found[t]]
-        if missing or not any(found.values()):
-            raise InputError(
-                f"method.target_modules: {', '.join(map(repr, missing)) or repr(choice)} matches "
-                f"no module of this {model.config.model_type!r} model; allowed: "
-                f"{', '.join(TARGET_SETS)}, or names of its linear layers"
-            )
-        if choice not in TARGET_SETS:
-            _check_linear(model, [name for names in found.values() for name in names])
-
-
-def _ending_in(target: str, model: Any) -> list[str]:
-    return [name for name, _ in model.named_modules() if f".{name}".endswith(f".{target}")]
-
-
-def _check_linear(model: Any, names: Sequence[str]) -> None:
-    """Refuse embeddings, norms and whole blocks, and the vocabulary's layer, which may be tied."""
-    from torch import nn
-
-    for name in names:
-        module = model.get_submodule(name)
-        linear = isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
-        if not linear or module is model.get_output_embeddings():
-            kind = "the vocabulary's layer" if linear else type(module).__name__
-            raise InputError(
-                f"method.target_modules: {name!r} takes no adapter, got {kind}; allowed: "
-                f"{', '.join(TARGET_SETS)}, or names of this model's linear layers"
-            )
-
-
-def check_methods(model: Any, spec: StudySpec) -> None:
-    """Raise InputError where a method of the study has no modules in this model."""
-    if any(METHODS[name].has("target_modules") for name in spec.methods):
-        check_targets(model, spec.values_of("target_modules"))
-        check_ranks(model, spec)
-    if "ia3" in spec.methods:
-        ia3_modules(model.config.model_type)
-
-
-IN_WEIGHT = {"pissa", "olora"}
-
-
-def check_ranks(model: Any, spec: StudySpec) -> None:
-    """Raise InputError for a rank that cannot be taken out of the smallest adapted weight."""
-    by_key = IN_WEIGHT & {*spec.values_of("init_lora_weights")}
-    kinds = by_key | (IN_WEIGHT & {*spec.methods})
-    methods = [
-        m for m in spec.methods if m in kinds or (by_key and METHODS[m].has("init_lora_weights"))
-    ]
-    for choice in spec.values_of("target_modules") if kinds else ():
-        layers = targeted_modules(model, choice)
-        name = min(layers, key=lambda n: min(layers[n].weight.shape))
-        most, rank = min(layers[name].weight.shape), max(_ranks(spec, methods))
-        if rank > most:
-            raise InputError(
-                f"method.rank: {' and '.join(sorted(kinds))}: the adapter is part of the weight, "
-                f"got {rank}; allowed: at most {most}, the smaller side of {name!r}"
-            )
-
-
-def _ranks(spec: StudySpec, methods: Iterable[MethodName]) -> tuple[int, ...]:
-    """Return the ranks that trials of these methods may have."""
-    if any("rank" in spec.search.parameters and spec.search.may_hold("rank", m) for m in methods):
-        return spec.values_of("rank")
-    return (spec.method.rank,)
-
-
-def targeted_modules(model: Any, named: str) -> dict[str, Any]:
-    """Return the layers that PEFT would adapt, by name, for targets as in the study file."""
-    from peft import LoraConfig
-    from peft.tuners.tuners_utils import check_target_module_exists
-
-    config = LoraConfig(target_modules=target_modules(named, model.config.model_type))
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if check_target_module_exists(config, name)
-    }
-
-
-def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) -> str | None:
-    """Return why a training cannot share a forward pass with others, or None where it can."""
-    from torch import nn
-
-    if not METHODS[method.name].packs:
-        return f"method {method.name!r}"
-    if training.base_dropout:
-        return "training.base_dropout"
-    if not OPTIMIZERS[training.optimizer].packs:
-        return f"optimizer {training.optimizer!r}"
-    named = list(targeted_modules(base.model, method.target_modules).values())
-    heads = [base.model.get_submodule(name) for name in base.head]
-    named += [m for head in heads for m in head.modules() if list(m.parameters(recurse=False))]
-    others = sorted({type(m).__name__ for m in named if type(m) is not nn.Linear})
-    return f"{', '.join(others)} among the trained layers" if others else None
-
-
-# ---------------------------------------------------------------- PEFT's configurations
-
-
-def peft_config(
-    method: MethodSpec,
-    model_type: str,
-    head: Sequence[str] = (),
-    tokens: Mapping[str, Sequence[int]] | None = None,
-) -> Any:
-    """Return PEFT's configuration of a method on an architecture.
-
-    `head` is trained in full; of the layers in `tokens` the named rows are.
-    """
-    config = METHODS[method.name].config
-    assert config is not None, "full fine-tuning has no PEFT configuration"
-    return config(method, model_type, list(head) or None, tokens)
-
-
-Tokens = Mapping[str, Sequence[int]] | None
-
-
-def _lora(method: MethodSpec, model_type: str, head: list[str] | None, tokens: Tokens) -> Any:
-    """LoRA: Hu et al. 2021 (arXiv:2106.09685), and all that are of its shape."""
-    from peft import LoraConfig
-
-    return LoraConfig(
-        r=method.rank,
-        lora_alpha=int(method.alpha) if method.alpha.is_integer() else method.alpha,
-        lora_dropout=method.dropout,
-        target_modules=target_modules(method.target_modules, model_type),
-        use_rslora=method.use_rslora,
-        use_dora=method.name == "dora",
-        modules_to_save=head,
-        trainable_token_indices={name: list(rows) for name, rows in (tokens or {}).items()} or None,
-        bias="none",
-    )
-
-
-def ia3_modules(model_type: str) -> tuple[list[str], list[str]]:
-    """Return the linears whose output IA³ scales, and those whose input."""
-    if model_type not in IA3_NAMES:
-        raise InputError(
-            f"method.name: the modules of 'ia3' are not known for {model_type!r} models; "
-            f"they are for {', '.join(IA3_NAMES)}"
-        )
-    scaled, feed_forward = IA3_NAMES[model_type]
-    return list(scaled), list(feed_forward)
-
-
-def _ia3(method: MethodSpec, model_type: str, head: list[str] | None, tokens: Tokens) -> Any:
-    """IA³: Liu et al. 2022 (arXiv:2205.05638)."""
-    from peft import IA3Config
-
-    scaled, feed_forward = ia3_modules(model_type)
-    return IA3Config(
-        target_modules=scaled + feed_forward, feedforward_modules=feed_forward, modules_to_save=head
-    )
-
-
-def _prefix(method: MethodSpec, model_type: str, head: list[str] | None, tokens: Tokens) -> Any:
-    """Prefix tuning: Li & Liang 2021 (arXiv:2101.00190), without their reparametrisation."""
-    from peft import PrefixTuningConfig
-
-    return PrefixTuningConfig(
-        task_type="SEQ_2_SEQ_LM", num_virtual_tokens=method.num_virtual_tokens
-    )
-
-
-# ---------------------------------------------------------------- the table
+InitialWeights = Annotated[str, NameIn(INITIAL_WEIGHTS)]
 
 
 @dataclass(frozen=True)
@@ -265,52 +23,86 @@ class Method:
     """What a method's name stands for.
 
     `own` are its hyperparameters in `[method]`; `decides` are those that the name itself sets.
+    At all the values in `plain_at` it is no more than LoRA.
     """
 
     title: str
-    config: Callable[[MethodSpec, str, list[str] | None, Tokens], Any] | None
     own: tuple[str, ...] = ()
     decides: Mapping[str, Any] = field(default_factory=dict)
+    peft_type: str | None = "LORA"  # what PEFT calls it; None where it trains the base itself
+    config: str | None = "study.peft_methods.configs:lora_config"  # path, as all below
+    attach: str = "study.peft_methods.adapters:attach_adapter"
+    check: str | None = "study.peft_methods.targets:check_lora"  # what it needs of a model
+    model_classes: tuple[str, ...] = ()  # those that it can be put on; empty: any
     packs: bool = False  # many trials in one pass over the base
-    tasks: tuple[str, ...] = (
-        "translation",
-        "causal_translation",
-        "classification",
-        "masked_diffusion",
-    )
+    merges: bool = True  # into the base's weights
+    quantizes: bool = False  # the base, while it trains
+    decomposes: bool = False  # the weight into magnitude and direction
+    plain_at: Mapping[str, Any] = field(default_factory=dict)
 
     def has(self, name: str) -> bool:
         """Say whether a hyperparameter of `[method]` means something to it."""
         return name in self.own or name in self.decides
 
+    def fits(self, model_class: str) -> bool:
+        """Say whether it can be put on what transformers loads as such a class."""
+        return not self.model_classes or model_class in self.model_classes
 
-MethodName = Literal[
-    "lora",
-    "rslora",
-    "loraplus",
-    "pissa",
-    "olora",
-    "dora",
-    "qlora",
-    "ia3",
-    "prefix",
-    "full",
-]
+    @property
+    def is_adapter(self) -> bool:
+        """Whether it leaves the base's own weights as they are."""
+        return self.peft_type is not None
+
+    @property
+    def is_lora(self) -> bool:
+        """Whether it trains matrices of a rank."""
+        return self.has("rank")
+
+
 _LORA = ("rank", "alpha", "dropout", "target_modules")
 _SWITCHES = ("use_rslora", "loraplus_lr_ratio")
+_ENCODER_DECODER = "AutoModelForSeq2SeqLM"
 
-METHODS: Mapping[MethodName, Method] = {
-    "lora": Method("LoRA", _lora, (*_LORA, *_SWITCHES, "init_lora_weights"), packs=True),
-    "rslora": Method("rsLoRA", _lora, _LORA, {"use_rslora": True}, packs=True),
-    "loraplus": Method("LoRA+", _lora, (*_LORA, "loraplus_lr_ratio"), packs=True),
-    "pissa": Method(
-        "PiSSA", _lora, (*_LORA, "pissa_niter"), {"init_lora_weights": "pissa"}, packs=True
+METHODS: Mapping[str, Method] = {
+    "lora": Method("LoRA", (*_LORA, *_SWITCHES, "init_lora_weights"), packs=True),
+    "rslora": Method("rsLoRA", _LORA, {"use_rslora": True}, packs=True),
+    "loraplus": Method(
+        "LoRA+", (*_LORA, "loraplus_lr_ratio"), packs=True, plain_at={"loraplus_lr_ratio": 1.0}
     ),
-    "olora": Method("OLoRA", _lora, _LORA, {"init_lora_weights": "olora"}, packs=True),
-    "dora": Method("DoRA", _lora, (*_LORA, *_SWITCHES)),
-    "qlora": Method("QLoRA", _lora, (*_LORA, *_SWITCHES, "quantization_bits")),
-    "ia3": Method("IA³", _ia3, tasks=("translation", "classification")),
-    "prefix": Method("prefix tuning", _prefix, ("num_virtual_tokens",), tasks=("translation",)),
-    "full": Method("full fine-tuning", None),
+    "pissa": Method("PiSSA", (*_LORA, "pissa_niter"), {"init_lora_weights": "pissa"}, packs=True),
+    "olora": Method("OLoRA", _LORA, {"init_lora_weights": "olora"}, packs=True),
+    "dora": Method("DoRA", (*_LORA, *_SWITCHES), decomposes=True),
+    "qlora": Method(
+        "QLoRA",
+        (*_LORA, *_SWITCHES, "quantization_bits"),
+        attach="study.peft_methods.quantized:attach_quantized",
+        quantizes=True,
+    ),
+    "ia3": Method(
+        "IA³",
+        peft_type="IA3",
+        config="study.peft_methods.configs:ia3_config",
+        check="study.peft_methods.targets:check_ia3",
+        model_classes=(_ENCODER_DECODER, "AutoModelForSequenceClassification"),
+    ),
+    "prefix": Method(
+        "prefix tuning",
+        ("num_virtual_tokens",),
+        peft_type="PREFIX_TUNING",
+        config="study.peft_methods.configs:prefix_config",
+        attach="study.peft_methods.prefix:attach_prefix",
+        check=None,
+        model_classes=(_ENCODER_DECODER,),
+        merges=False,
+    ),
+    "full": Method(
+        "full fine-tuning",
+        peft_type=None,
+        config=None,
+        attach="study.peft_methods.full:attach_full",
+        check=None,
+    ),
 }
 """A method's name in a study file -> what it is.  docs/methods.md says the same in words."""
+
+MethodName = Annotated[str, NameIn(METHODS)]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
+
+from study.kinds.rows import NameIn
 
 if TYPE_CHECKING:  # a study file is read without torch
     import torch
 
-OptimizerName = Literal["adamw", "adam", "sgd", "lion", "adafactor"]
 Groups = list[dict[str, Any]]
 
 
@@ -60,7 +61,7 @@ def _adafactor(groups: Groups, rate: float, decay: float) -> torch.optim.Optimiz
     return torch.optim.Adafactor(groups, lr=rate, weight_decay=decay)
 
 
-OPTIMIZERS: Mapping[OptimizerName, Optimizer] = {
+OPTIMIZERS: Mapping[str, Optimizer] = {
     "adamw": Optimizer(_adamw),
     "adam": Optimizer(_adam),
     "sgd": Optimizer(_sgd),
@@ -68,3 +69,5 @@ OPTIMIZERS: Mapping[OptimizerName, Optimizer] = {
     "adafactor": Optimizer(_adafactor, packs=False),
 }
 """An optimizer's name in a study file -> what it is."""
+
+OptimizerName = Annotated[str, NameIn(OPTIMIZERS)]

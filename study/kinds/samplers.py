@@ -1,4 +1,4 @@
-"""Samplers and pruners by name.
+"""The samplers and pruners by name, and the sequences of points that do not learn from results.
 
 Optuna's seeded samplers restart their stream on resume, and draw the same points in every process.
 Here the sampler of a trial is made from (study seed, index), where the index counts the points that
@@ -9,10 +9,10 @@ uninterrupted one would have been, and any number of runs draw what one would.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import optuna
@@ -23,47 +23,8 @@ from optuna.trial import FrozenTrial
 
 from search_spaces import SearchSpace
 from search_spaces.unit_cube import from_unit
+from study.kinds.rows import NameIn
 from study.seeds import derive_seed
-from study.spec.sections import StudySpec
-
-
-def sampler_for(spec: StudySpec, index: int, enqueued: int | None = None) -> BaseSampler:
-    """Return the sampler of the study's `index`-th sampled point.
-
-    What the `enqueued`-th point of the study, one that was given in part, leaves open is drawn at
-    random, so that it takes nothing from the sequence; an adaptive sampler proposes it.
-    """
-    seed = derive_seed(spec.seed, index, "sampler") % 2**32
-    if enqueued is not None and not spec.search.learns:
-        return PointSampler(RandomPoints(derive_seed(spec.seed, "enqueued")), enqueued)
-    match spec.search.sampler:
-        case "random":
-            return PointSampler(RandomPoints(spec.seed, spec.search.balanced), index)
-        case "sobol":
-            return PointSampler(SobolPoints(spec.seed, spec.search.search_space), index)
-        case "grid":
-            return PointSampler(GridPoints(spec.seed, spec.search.search_space), index)
-        case "tpe":
-            return optuna.samplers.TPESampler(seed=seed)
-        case "gp":
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                return optuna.samplers.GPSampler(seed=seed)
-
-
-def pruner_for(spec: StudySpec) -> BasePruner:
-    """Return the pruner that the study file names; a report is one of its steps."""
-    shortest = spec.training.report_every
-    match spec.search.pruner:
-        case "none":
-            return optuna.pruners.NopPruner()
-        case "median":
-            return optuna.pruners.MedianPruner(n_startup_trials=5)
-        case "hyperband":
-            longest = "auto" if spec.most_steps is None else spec.most_steps
-            return optuna.pruners.HyperbandPruner(shortest, longest)
-        case "asha":
-            return optuna.pruners.SuccessiveHalvingPruner(min_resource=shortest)
 
 
 class Points(Protocol):
@@ -162,3 +123,79 @@ class GridPoints:
         points = self.space.grid_points()
         order = np.random.default_rng(derive_seed(self.seed, "grid")).permutation(len(points))
         return [points[i] for i in order]
+
+
+# ---------------------------------------------------------------- the tables
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which point is wanted: the study's `index`-th of a space."""
+
+    seed: int
+    index: int
+    space: SearchSpace
+    balanced: tuple[str, ...] = ()
+
+    @property
+    def seed_of_its_own(self) -> int:
+        """A seed that no other point of the study has."""
+        return derive_seed(self.seed, self.index, "sampler") % 2**32
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """What a sampler's name stands for."""
+
+    make: Callable[[Draw], BaseSampler]
+    learns: bool = False  # proposes points by what earlier trials gave
+    needs_grid: bool = False  # a finite space, of which it takes every point once
+    takes_turns: bool = False  # with the choices of balanced parameters
+
+
+def _gp(draw: Draw) -> BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.GPSampler(seed=draw.seed_of_its_own)
+
+
+SAMPLERS: Mapping[str, Sampler] = {
+    "random": Sampler(
+        lambda draw: PointSampler(RandomPoints(draw.seed, draw.balanced), draw.index),
+        takes_turns=True,
+    ),
+    "sobol": Sampler(lambda draw: PointSampler(SobolPoints(draw.seed, draw.space), draw.index)),
+    "tpe": Sampler(lambda draw: optuna.samplers.TPESampler(seed=draw.seed_of_its_own), learns=True),
+    "gp": Sampler(_gp, learns=True),
+    "grid": Sampler(
+        lambda draw: PointSampler(GridPoints(draw.seed, draw.space), draw.index), needs_grid=True
+    ),
+}
+"""A sampler's name in a study file -> what it is."""
+
+SamplerName = Annotated[str, NameIn(SAMPLERS)]
+
+
+@dataclass(frozen=True)
+class Pruner:
+    """What a pruner's name stands for; a report is one of its steps."""
+
+    make: Callable[[int, int | None], BasePruner]  # steps to the first report, of the longest trial
+    prunes: bool = True
+
+
+PRUNERS: Mapping[str, Pruner] = {
+    "none": Pruner(lambda first, longest: optuna.pruners.NopPruner(), prunes=False),
+    "median": Pruner(lambda first, longest: optuna.pruners.MedianPruner(n_startup_trials=5)),
+    "hyperband": Pruner(
+        lambda first, longest: optuna.pruners.HyperbandPruner(
+            first, "auto" if longest is None else longest
+        )
+    ),
+    "asha": Pruner(
+        lambda first, longest: optuna.pruners.SuccessiveHalvingPruner(min_resource=first)
+    ),
+}
+"""A pruner's name in a study file -> what it is."""
+
+PrunerName = Annotated[str, NameIn(PRUNERS)]

@@ -15,52 +15,80 @@ from study.metrics import classes, meteor, ngrams, rouge, semantic
 from study.metrics.base import PLAIN, Array, Metric, TextOptions, weighted_mean
 
 __all__ = [
-    "AFTERWARDS",
+    "LOSS",
     "LOSS_SIGNATURE",
     "METRICS",
-    "OF_CLASSES",
     "Array",
     "Metric",
     "Statistics",
     "TextOptions",
+    "scores_classes",
     "split_and_metric",
     "text_scores",
     "text_statistics",
 ]
 
+LOSS = "loss"
+
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("bleu", "BLEU", ngrams.bleu_scores, ngrams.bleu(4), aggregate_one=ngrams.bleu_each),
         *(
             Metric(
-                f"bleu{n}",
-                f"BLEU-{n}",
+                f"bleu{n or ''}",
+                f"BLEU-{n}" if n else "BLEU",
                 ngrams.bleu_scores,
-                ngrams.bleu(n),
+                ngrams.bleu(n or 4),
                 aggregate_one=ngrams.bleu_each,
+                of_words=n == 1,
             )
-            for n in (1, 2, 3, 4)
+            for n in (0, 1, 2, 3, 4)
         ),
         Metric("chrf", "chrF", ngrams.chrf_scores, ngrams.chrf),
-        Metric("rouge1", "ROUGE-1", weighted_mean, rouge.rouge("rouge1"), extra="rouge"),
+        Metric(
+            "rouge1",
+            "ROUGE-1",
+            weighted_mean,
+            rouge.rouge("rouge1"),
+            extra="rouge",
+            of_words=True,
+        ),
         Metric("rouge2", "ROUGE-2", weighted_mean, rouge.rouge("rouge2"), extra="rouge"),
         Metric("rougeL", "ROUGE-L", weighted_mean, rouge.rouge("rougeL"), extra="rouge"),
-        Metric("meteor", "METEOR", weighted_mean, meteor.meteor, extra="rouge"),
-        Metric("semantic_cosine", "cosine", weighted_mean, semantic.cosine, extra="semantic"),
-        Metric("semantic_f1", "semantic F1", semantic.f1_scores, semantic.f1, extra="semantic"),
-        Metric("accuracy", "accuracy", weighted_mean, classes.accuracy),
-        Metric("macro_f1", "macro F1", classes.macro_f1_scores, classes.macro_f1),
-        Metric("comet", "COMET", weighted_mean),
-        Metric("loss", "loss (nats)", weighted_mean, direction="minimize"),
+        Metric(
+            "meteor",
+            "METEOR",
+            weighted_mean,
+            meteor.meteor,
+            extra="rouge",
+            counts_synonyms=True,
+            of_words=True,
+        ),
+        Metric(
+            "semantic_cosine",
+            "cosine",
+            weighted_mean,
+            semantic.cosine,
+            extra="semantic",
+            embeds=True,
+        ),
+        Metric(
+            "semantic_f1",
+            "semantic F1",
+            semantic.f1_scores,
+            semantic.f1,
+            extra="semantic",
+            embeds=True,
+        ),
+        Metric("accuracy", "accuracy", weighted_mean, classes.accuracy, outputs="classes"),
+        Metric(
+            "macro_f1", "macro F1", classes.macro_f1_scores, classes.macro_f1, outputs="classes"
+        ),
+        Metric("comet", "COMET", weighted_mean, afterwards=True),
+        Metric(LOSS, "loss (nats)", weighted_mean, direction="minimize", outputs=None),
     )
 }
-
-OF_CLASSES = frozenset({"accuracy", "macro_f1"})
-"""The metrics of outputs that are classes; others, apart from the loss, are of free text."""
-
-AFTERWARDS = frozenset({"comet"})
-"""The metrics that a trial does not compute; `optuna-study comet` adds them to a study."""
+"""A metric's name in a study file -> what it is; `optuna-study comet` adds those afterwards."""
 
 LOSS_SIGNATURE = "cross-entropy|mean:token|unit:nat"
 
@@ -81,6 +109,11 @@ class Statistics:
     def example_scores(self) -> Array:
         """Score every example alone; shape (N,)."""
         return METRICS[self.metric].each(self.values)
+
+
+def scores_classes(*metrics: str) -> bool:
+    """Say whether one of some metrics is of outputs that are classes, not of free text."""
+    return any(name in METRICS and METRICS[name].outputs == "classes" for name in metrics)
 
 
 def text_statistics(

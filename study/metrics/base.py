@@ -9,7 +9,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from study.kinds.tasks import Outputs
+
 Array: TypeAlias = NDArray[np.float64]
+
+
+NO_SYNONYMS = "none"
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,7 @@ class TextOptions:
     """What the study file says of how texts are compared."""
 
     encoder: str | None = None  # a sentence-transformers model: folder or hub name
-    synonyms: str = "none"  # of METEOR: none, or wordnet
+    synonyms: str = NO_SYNONYMS  # of METEOR; or wordnet
 
 
 FromText: TypeAlias = Callable[
@@ -30,7 +35,7 @@ PLAIN = TextOptions()
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: which way is better and how statistics become a score."""
+    """One metric: which way is better, what it scores, and how statistics become a score."""
 
     name: str
     label: str
@@ -39,6 +44,16 @@ class Metric:
     direction: str = "maximize"  # or "minimize"
     extra: str = ""  # of pyproject: what must be installed
     aggregate_one: Callable[[Array], Array] | None = None  # (N, S) -> (N,), where not `aggregate`
+    outputs: Outputs | None = "texts"  # what it scores; None: no outputs, but the loss
+    afterwards: bool = False  # added to a finished study; no trial computes it
+    embeds: bool = False  # compares what evaluation.encoder makes of the texts
+    counts_synonyms: bool = False  # where evaluation.synonyms says so
+    of_words: bool = False  # can be raised by single words, in any order
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether it is the loss itself, which every task has."""
+        return self.outputs is None
 
     @property
     def sign(self) -> float:

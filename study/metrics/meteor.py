@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 from study.errors import InputError
-from study.metrics.base import Array, TextOptions, of_examples
+from study.metrics.base import NO_SYNONYMS, Array, TextOptions, of_examples
 
 NO_WORDNET = (
     "evaluation.synonyms: 'wordnet' needs WordNet's data, which are not here; "
@@ -57,7 +57,7 @@ def synonyms(kind: str) -> Any:
     Raises:
         InputError: WordNet's data are not here.
     """
-    if kind == "none":
+    if kind == NO_SYNONYMS:
         return _NoSynonyms()
     from nltk.corpus import wordnet
 

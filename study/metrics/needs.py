@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from study.errors import InputError
 from study.metrics import METRICS, meteor, semantic
+from study.metrics.base import NO_SYNONYMS
 
 if TYPE_CHECKING:
     from study.spec.sections import EvaluationSpec
@@ -29,9 +30,9 @@ def check_metrics(evaluation: EvaluationSpec) -> None:
     missing = [line for name in evaluation.metrics if (line := missing_library(name))]
     if missing:
         raise InputError([f"evaluation.metrics: {line}" for line in dict.fromkeys(missing)])
-    if "meteor" in evaluation.metrics:
+    if any(METRICS[name].counts_synonyms for name in evaluation.metrics):
         meteor.synonyms(evaluation.synonyms)
-    if evaluation.encoder is not None and any(map(needs_encoder, evaluation.metrics)):
+    if evaluation.encoder is not None and any(METRICS[name].embeds for name in evaluation.metrics):
         semantic.encoder_folder(evaluation.encoder)
 
 
@@ -49,16 +50,11 @@ def missing_library(metric: str) -> str:
     )
 
 
-def needs_encoder(metric: str) -> bool:
-    """Say whether a metric compares embeddings."""
-    return METRICS[metric].extra == "semantic"
-
-
 def metric_remarks(evaluation: EvaluationSpec) -> list[str]:
     """Return a line for what a person should know of a metric before reading its figures."""
-    if "meteor" not in evaluation.metrics or evaluation.synonyms != "none":
-        return []
     return [
-        "METEOR counts equal words and equal English stems, no synonyms: figures with WordNet "
-        "(evaluation.synonyms) are higher"
+        f"{METRICS[name].label} counts equal words and equal English stems, no synonyms: figures "
+        "with WordNet (evaluation.synonyms) are higher"
+        for name in evaluation.metrics
+        if METRICS[name].counts_synonyms and evaluation.synonyms == NO_SYNONYMS
     ]

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from study.bases.load import BaseModel, draw_fresh
 from study.engines.dropout import SeededDropout
-from study.kinds.methods import peft_config
+from study.kinds.methods import INITIAL_WEIGHTS, METHODS
+from study.kinds.rows import imported
+from study.peft_methods.configs import peft_config
 from study.seeds import derive_seed
 from study.spec.hyperparameters import MethodSpec
 from study.trials import AdapterFiles
@@ -105,7 +107,7 @@ def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
     trained = {name: p for name, p in base.model.named_parameters() if p.requires_grad}
     lora_b = [p for name, p in trained.items() if ".lora_B." in name]
     others = [p for name, p in trained.items() if ".lora_B." not in name]
-    dora = list(layers.values()) if method.name == "dora" else []
+    dora = list(layers.values()) if METHODS[method.name].decomposes else []
     return Adapter(peft_model, others, lora_b, dropouts, principal, original, replaced, dora)
 
 
@@ -162,23 +164,39 @@ def initial_a(shape: torch.Size, seed: int, name: str) -> Tensor:
 def initial_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> Pair:
     """Return A₀ (R, D_in) and B₀ (D_out, R) of a module whose adapter begins in its weight W.
 
-    PiSSA, Meng et al. 2024 (arXiv:2404.02948): scale · B₀A₀ is W's best approximation of its rank.
-    OLoRA, Büyükakyüz 2024 (arXiv:2406.01775): B₀ and A₀ are the first columns of Q and rows of R
-    of W = QR, not divided by the scale, as PEFT has it.  Exact decompositions are kept with the
-    base, all but the part of PiSSA with `pissa_niter` iterations, which depends on the seed.
+    Exact decompositions are kept with the base, all but the part of PiSSA with `pissa_niter`
+    iterations, which depends on the seed.
     """
-    weight = base.model.get_submodule(name).weight.detach()
-    W = weight.to(torch.promote_types(weight.dtype, torch.float32))
-    r = method.rank
-    if method.init_lora_weights == "olora":
-        Q, R = _kept(base, f"qr {name}", lambda: torch.linalg.qr(W))
-        return R[:r], Q[:, :r]
+    path = INITIAL_WEIGHTS[method.init_lora_weights]
+    assert path is not None, "an adapter that begins at zero"
+    pair: Pair = imported(path)(base, name, method, seed)
+    return pair
+
+
+def olora_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> Pair:
+    """OLoRA, Büyükakyüz 2024 (arXiv:2406.01775): B₀ and A₀ are the first of Q and R of W = QR.
+
+    They are not divided by the scale, as PEFT has it.
+    """
+    Q, R = _kept(base, f"qr {name}", lambda: torch.linalg.qr(_weight(base, name)))
+    return R[: method.rank], Q[:, : method.rank]
+
+
+def pissa_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> Pair:
+    """PiSSA, Meng et al. 2024 (arXiv:2404.02948): scale · B₀A₀ is W's best of its rank."""
+    W, r = _weight(base, name), method.rank
     if method.pissa_niter:
         U, S, Vh = leading_svd(W, r, method.pissa_niter, derive_seed(seed, "PiSSA", name))
     else:
         U, S, Vh = _kept(base, f"svd {name}", lambda: torch.linalg.svd(W, full_matrices=False))
     root = (S[:r] / method.scale).sqrt()
     return root[:, None] * Vh[:r], U[:, :r] * root
+
+
+def _weight(base: BaseModel, name: str) -> Tensor:
+    """Return a module's weight W (D_out, D_in) in a precision that can be decomposed."""
+    weight: Tensor = base.model.get_submodule(name).weight.detach()
+    return weight.to(torch.promote_types(weight.dtype, torch.float32))
 
 
 def _kept(base: BaseModel, key: str, decompose: Callable[[], Any]) -> Any:

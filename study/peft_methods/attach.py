@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from torch import nn
 
 from study.bases.load import BaseModel
-from study.peft_methods.adapters import attach_adapter
-from study.peft_methods.full import attach_full
-from study.peft_methods.prefix import attach_prefix
-from study.peft_methods.quantized import attach_quantized
+from study.kinds.methods import METHODS
+from study.kinds.rows import imported
 from study.spec.hyperparameters import MethodSpec
 from study.trials import AdapterFiles
 
@@ -41,13 +38,7 @@ class Attached(Protocol):
         """Give the base back, bit for bit as it was."""
 
 
-OTHER_THAN_LORA: Mapping[str, Callable[[BaseModel, MethodSpec, int], Attached]] = {
-    "qlora": attach_quantized,
-    "prefix": attach_prefix,
-    "full": lambda base, method, seed: attach_full(base, seed),
-}
-
-
 def attach(base: BaseModel, method: MethodSpec, seed: int) -> Attached:
     """Put a method on a base, ready to be trained."""
-    return OTHER_THAN_LORA.get(method.name, attach_adapter)(base, method, seed)
+    attached: Attached = imported(METHODS[method.name].attach)(base, method, seed)
+    return attached

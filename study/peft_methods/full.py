@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from study.bases.load import BaseModel, draw_fresh
+from study.spec.hyperparameters import MethodSpec
 from study.trials import AdapterFiles
 
 
@@ -45,7 +46,7 @@ class FullWeights:
         self.model.eval().requires_grad_(False)
 
 
-def attach_full(base: BaseModel, seed: int) -> FullWeights:
+def attach_full(base: BaseModel, method: MethodSpec, seed: int) -> FullWeights:
     """Make every weight of the base trainable; a head that is new is drawn from the seed."""
     model = base.model
     before = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

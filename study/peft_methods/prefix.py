@@ -16,8 +16,8 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from study.bases.load import BaseModel
-from study.kinds.methods import peft_config
 from study.peft_methods.adapters import ADAPTER, adapter_files
+from study.peft_methods.configs import peft_config
 from study.seeds import derive_seed
 from study.spec.hyperparameters import MethodSpec
 from study.trials import AdapterFiles

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, get_args,
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
-from study.kinds.methods import METHODS, MethodName
+from study.kinds.methods import INITIAL_WEIGHTS, METHODS, InitialWeights, MethodName
 from study.kinds.optimizers import OptimizerName
+from study.kinds.rows import NameIn
 
 MOST, MOST_ROWS = 1_000_000_000, 65_536  # what no study needs, and no machine has memory for
 Positive = Annotated[int, Field(ge=1, le=MOST, strict=True)]
@@ -32,7 +33,7 @@ class MethodSpec(Strict):
     target_modules: Annotated[str, Field(min_length=1)] = "attention"
     use_rslora: StrictBool = False
     loraplus_lr_ratio: Annotated[float, Field(strict=True, gt=0)] = 1.0
-    init_lora_weights: Literal["default", "pissa", "olora"] = "default"
+    init_lora_weights: InitialWeights = "default"
     pissa_niter: Annotated[int, Field(ge=0, le=64, strict=True)] = 0
     quantization_bits: Literal[4, 8] = 4
     num_virtual_tokens: Annotated[int, Field(ge=1, le=1024, strict=True)] = 8
@@ -44,7 +45,7 @@ class MethodSpec(Strict):
         name = data.get("name") if isinstance(data, Mapping) else None
         if not isinstance(name, str) or name not in METHODS:
             return data
-        decided = METHODS[name].decides  # type: ignore[index]  # just looked up
+        decided = METHODS[name].decides
         for key, value in decided.items():
             if data.get(key, value) != value:
                 raise ValueError(
@@ -60,7 +61,7 @@ class MethodSpec(Strict):
     @property
     def begins_in_weight(self) -> bool:
         """Whether B₀A₀ is not zero, but taken out of the base's weight."""
-        return self.init_lora_weights != "default"
+        return INITIAL_WEIGHTS[self.init_lora_weights] is not None
 
     @property
     def scale(self) -> float:
@@ -161,7 +162,9 @@ def is_integer(name: str) -> bool:
 
 def is_choice(name: str) -> bool:
     """Say whether a hyperparameter takes one of a few named values only."""
-    return get_origin(_annotation(name)) is Literal
+    metadata = searchable()[name].model_fields[field_of(name)].metadata
+    named = any(isinstance(mark, NameIn) for mark in metadata)
+    return named or get_origin(_annotation(name)) is Literal
 
 
 def limits_of(name: str) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any, get_args, get_origin
@@ -55,7 +56,10 @@ def _line(problem: Any, where: str, model: type[BaseModel]) -> str:
             if key and _names_a_key(message)
             else _join(where, key, message)
         )
-    return _join(where, key, f"{message[:1].lower()}{message[1:]}, got {_short(problem['input'])}")
+    got = _short(problem["input"])
+    if problem["type"] == "literal_error" and isinstance(problem["input"], str):
+        got += did_you_mean(problem["input"], re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
+    return _join(where, key, f"{message[:1].lower()}{message[1:]}, got {got}")
 
 
 def _join(where: str, key: str, message: str) -> str:

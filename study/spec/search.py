@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -10,6 +10,8 @@ from search_spaces import Parameter, SearchSpace
 from search_spaces.parameter import Scalar
 from search_spaces.unit_cube import in_words
 from study.errors import did_you_mean
+from study.kinds.rows import names_where
+from study.kinds.samplers import SAMPLERS, PrunerName, SamplerName
 from study.spec.hyperparameters import Positive, Strict, field_of, is_choice, is_integer, searchable
 
 MAX_GRID_POINTS = 100_000
@@ -21,8 +23,8 @@ class SearchSpec(Strict):
     space: str | None = None
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     enqueue: tuple[dict[str, Scalar], ...] = ()
-    sampler: Literal["random", "sobol", "tpe", "gp", "grid"] = "tpe"
-    pruner: Literal["none", "median", "hyperband", "asha"] = "none"
+    sampler: SamplerName = "tpe"
+    pruner: PrunerName = "none"
     trials: Positive = 64
     timeout_seconds: Annotated[float, Field(strict=True, gt=0)] | None = None
     keep_adapters: Positive = 3
@@ -65,9 +67,10 @@ class SearchSpec(Strict):
 
     @model_validator(mode="after")
     def _turns_are_taken_at_random(self) -> Self:
-        for name in self.balanced if self.sampler != "random" else ():
+        for name in () if SAMPLERS[self.sampler].takes_turns else self.balanced:
+            allowed = " or ".join(names_where(SAMPLERS, lambda kind: kind.takes_turns))
             raise ValueError(
-                f"parameters.{name}.balanced: needs the sampler 'random', got {self.sampler!r}"
+                f"parameters.{name}.balanced: needs the sampler {allowed!r}, got {self.sampler!r}"
             )
         return self
 
@@ -95,24 +98,28 @@ class SearchSpec(Strict):
 
     @model_validator(mode="after")
     def _grid_is_finite(self) -> Self:
-        if self.sampler != "grid":
+        if not SAMPLERS[self.sampler].needs_grid:
             return self
         size = self.search_space.product_size()
         if size is None:
-            raise ValueError("sampler: grid needs choices, whole numbers or a step everywhere")
+            raise ValueError(
+                f"sampler: {self.sampler} needs choices, whole numbers or a step everywhere"
+            )
         if size > MAX_GRID_POINTS:
-            raise ValueError(f"sampler: grid of {size:,} points; allowed: {MAX_GRID_POINTS:,}")
+            raise ValueError(
+                f"sampler: {self.sampler} of {size:,} points; allowed: {MAX_GRID_POINTS:,}"
+            )
         return self
 
     @property
     def learns(self) -> bool:
         """Whether the sampler proposes points by what earlier trials gave."""
-        return self.sampler in ("tpe", "gp")
+        return SAMPLERS[self.sampler].learns
 
     @property
     def budget(self) -> int:
         """How many trials are wanted: a grid has no more than its points and the enqueued ones."""
-        if self.sampler != "grid":
+        if not SAMPLERS[self.sampler].needs_grid:
             return self.trials
         points = self.search_space.grid_size() or self.trials
         return min(self.trials, points + len(self.enqueue))

@@ -15,8 +15,11 @@ import tomli_w
 from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
 
 from study.errors import InputError, did_you_mean
-from study.kinds.methods import METHODS, MethodName
-from study.metrics import AFTERWARDS, METRICS, OF_CLASSES, TextOptions
+from study.kinds.methods import METHODS
+from study.kinds.rows import names_where
+from study.kinds.samplers import PRUNERS
+from study.kinds.tasks import TASKS, TaskKind, TaskName
+from study.metrics import METRICS, TextOptions
 from study.spec.diffusion import DiffusionSpec
 from study.spec.hyperparameters import (
     MOST,
@@ -37,21 +40,9 @@ from study.spec.search import SearchSpec, names_in
 SHARED_COSTS = ("train_seconds", "peak_memory_bytes")  # where trials are trained together
 COSTS = ("trainable_parameters", *SHARED_COSTS)
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
-TaskName = Literal["translation", "causal_translation", "classification", "masked_diffusion"]
 INSTRUCTION = "Translate from English into French."
 STOP_TOKEN = "<|end_of_translation|>"
 SPLITS = ("train", "dev", "general", "test")
-PAIR_LANGUAGES = ("mnli", "qqp")
-"""The embedded corpora of sentence pairs."""
-OWN_DEFAULTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "classification": {
-        "evaluation": {"objective": "accuracy", "metrics": ["accuracy", "macro_f1", "loss"]}
-    },
-    "masked_diffusion": {"data": {"instruction": ""}, "diffusion": {}},
-}
-"""What a task takes where the file does not say: task -> section -> keys."""
-DISTILLED = ("causal_translation", "classification")
-"""The tasks that can learn from a teacher."""
 
 
 class BaseModelSpec(Strict):
@@ -155,15 +146,14 @@ class EvaluationSpec(Strict):
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
         for metric in self.metrics:
-            if metric not in METRICS.keys() - AFTERWARDS:
-                known = names_in(METRICS.keys() - AFTERWARDS)
-                later = metric in AFTERWARDS
+            known = names_where(METRICS, lambda kind: not kind.afterwards)
+            if metric not in known:
                 found = (
                     f"{metric!r} is scored after the run"
-                    if later
+                    if metric in METRICS
                     else f"unknown metric {metric!r}{did_you_mean(metric, METRICS)}"
                 )
-                raise ValueError(f"metrics: {found}; allowed: {known}")
+                raise ValueError(f"metrics: {found}; allowed: {names_in(known)}")
         allowed = [*self.metrics, *(f"general_{m}" for m in self.metrics), *COSTS]
         if not self.objective:
             raise ValueError(f"objective: needs one; allowed: {names_in(allowed)}")
@@ -185,7 +175,7 @@ class EvaluationSpec(Strict):
     @model_validator(mode="after")
     def _embeddings_have_an_encoder(self) -> Self:
         for metric in self.metrics:
-            if METRICS[metric].extra == "semantic" and self.encoder is None:
+            if METRICS[metric].embeds and self.encoder is None:
                 raise ValueError(f"encoder: {metric!r} needs a sentence-transformers model")
         return self
 
@@ -214,41 +204,45 @@ class StudySpec(Strict):
     @classmethod
     def _begin_with_the_tasks_own_defaults(cls, data: Any) -> Any:
         """Score classes as classes, for instance, where the file does not say by what."""
-        task = str(data.get("task")) if isinstance(data, Mapping) else ""
-        for section, defaults in OWN_DEFAULTS.get(task, {}).items():
+        task = data.get("task") if isinstance(data, Mapping) else None
+        if not isinstance(task, str) or task not in TASKS:
+            return data
+        for section, defaults in TASKS[task].defaults.items():
             own = data.get(section, {})
             if isinstance(own, Mapping):
                 data = {**data, section: {**defaults, **own}}
         return data
 
+    @property
+    def task_kind(self) -> TaskKind:
+        """What the task's name stands for."""
+        return TASKS[self.task]
+
     @model_validator(mode="after")
     def _diffuses_where_that_is_the_task(self) -> Self:
-        if (self.diffusion is None) == (self.task == "masked_diffusion"):
-            raise ValueError(
-                f"diffusion: is of the task 'masked_diffusion' alone, got the task {self.task!r}"
-            )
+        if (self.diffusion is None) == self.task_kind.diffuses:
+            allowed = names_in(names_where(TASKS, lambda kind: kind.diffuses))
+            raise ValueError(f"diffusion: works only with {allowed}, got the task {self.task!r}")
         return self
 
     @model_validator(mode="after")
     def _metrics_fit_the_task(self) -> Self:
-        is_classes = self.task == "classification"
-        measured = METRICS.keys() - AFTERWARDS
-        fitting = [m for m in measured if m == "loss" or (m in OF_CLASSES) == is_classes]
+        of_task = (None, self.task_kind.outputs)
+        fitting = names_where(METRICS, lambda m: m.outputs in of_task and not m.afterwards)
         for metric in self.evaluation.metrics:
             if metric not in fitting:
                 raise ValueError(
-                    f"evaluation.metrics: {metric!r} is none of the task {self.task!r}; "
+                    f"evaluation.metrics: {metric!r} does not apply to the task {self.task!r}; "
                     f"allowed: {names_in(fitting)}"
                 )
         return self
 
     @model_validator(mode="after")
     def _embedded_data_are_the_tasks(self) -> Self:
-        is_pairs = self.data.origin == "embedded" and self.task == "classification"
-        if is_pairs and self.data.subset not in (None, *PAIR_LANGUAGES):
+        known = self.task_kind.subsets if self.data.origin == "embedded" else ()
+        if known and self.data.subset not in (None, *known):
             raise ValueError(
-                f"data.subset: the embedded corpora are {names_in(PAIR_LANGUAGES)}, "
-                f"got {self.data.subset!r}"
+                f"data.subset: the embedded corpora are {names_in(known)}, got {self.data.subset!r}"
             )
         return self
 
@@ -256,7 +250,7 @@ class StudySpec(Strict):
     def measures_forgetting(self) -> bool:
         """Say whether there is general text beside the task's own."""
         return self.data.general is not None or (
-            self.data.origin == "embedded" and self.task != "classification"
+            self.data.origin == "embedded" and self.task_kind.has_general
         )
 
     @model_validator(mode="after")
@@ -277,10 +271,11 @@ class StudySpec(Strict):
     def _searches_something(self) -> Self:
         if not self.search.search_space.distributions:
             raise ValueError("search: nothing to search; name a space or give parameters")
-        if len(self.evaluation.objective) > 1 and self.search.pruner != "none":
+        if len(self.evaluation.objective) > 1 and PRUNERS[self.search.pruner].prunes:
+            allowed = names_in(names_where(PRUNERS, lambda kind: not kind.prunes))
             raise ValueError(
                 f"search.pruner: several objectives do not prune, got {self.search.pruner!r}; "
-                "allowed: 'none'"
+                f"allowed: {allowed!r}"
             )
         most = self.most_steps
         if most is not None and self.training.report_every > most:
@@ -300,19 +295,20 @@ class StudySpec(Strict):
     @model_validator(mode="after")
     def _cuts_what_the_task_can_cut(self) -> Self:
         is_given = self.training.cutoff_tokens or "cutoff_tokens" in self.search.parameters
-        if is_given and self.task != "masked_diffusion":
+        if is_given and not self.task_kind.diffuses:
+            allowed = names_in(names_where(TASKS, lambda kind: kind.diffuses))
             raise ValueError(
-                "training.cutoff_tokens: a trial's own limit is of the task 'masked_diffusion', "
-                f"got {self.task!r}; data.max_tokens is every task's"
+                f"training.cutoff_tokens: works only with {allowed}, got the task {self.task!r}; "
+                "use data.max_tokens"
             )
         return self
 
     @model_validator(mode="after")
     def _distils_with_a_teacher(self) -> Self:
-        if self.distillation is not None and self.task not in DISTILLED:
+        if self.distillation is not None and not self.task_kind.distils:
+            allowed = names_in(names_where(TASKS, lambda kind: kind.distils))
             raise ValueError(
-                f"distillation: the task {self.task!r} learns from no teacher; "
-                f"allowed: {', '.join(DISTILLED)}"
+                f"distillation: the task {self.task!r} learns from no teacher; allowed: {allowed}"
             )
         for name in self.search.parameters:
             if searchable()[name] is DistillationSpec and self.distillation is None:
@@ -322,22 +318,31 @@ class StudySpec(Strict):
         return self
 
     @property
-    def methods(self) -> tuple[MethodName, ...]:
+    def methods(self) -> tuple[str, ...]:
         """The methods that trials may have."""
         return self.values_of("method")
+
+    @property
+    def trains_adapters(self) -> bool:
+        """Whether a trial can leave the base's own weights as they are."""
+        return any(METHODS[name].is_adapter for name in self.methods)
 
     @model_validator(mode="after")
     def _methods_fit_the_task(self) -> Self:
         for method in self.methods:
-            if self.task not in METHODS[method].tasks:
+            kind = METHODS[method]
+            if not kind.fits(self.task_kind.model_class):
+                allowed = [name for name, task in TASKS.items() if kind.fits(task.model_class)]
                 raise ValueError(
                     f"method.name: {method!r} cannot learn the task {self.task!r} yet; "
-                    f"allowed: {', '.join(METHODS[method].tasks)}"
+                    f"allowed: {', '.join(allowed)}"
                 )
-        if "loraplus" in self.methods and self.values_of("loraplus_lr_ratio") == (1.0,):
-            raise ValueError(
-                "method.loraplus_lr_ratio: at 1 'loraplus' is 'lora'; give another, or search it"
-            )
+            for key, value in kind.plain_at.items():
+                if self.values_of(key) == (value,):
+                    raise ValueError(
+                        f"method.{key}: at {value:g} {method!r} is 'lora'; "
+                        "give another, or search it"
+                    )
         return self
 
     @model_validator(mode="after")

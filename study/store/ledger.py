@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import DBAPIError
 
 from study.errors import InputError
-from study.kinds.samplers import pruner_for
+from study.samplers import pruner_for
 from study.spec.sections import StudySpec, spec_from_toml
 from study.store import records, recovery, trial_rows
 from study.store.claims import Claim, Claims

@@ -106,7 +106,7 @@ def describe(spec: StudySpec, config: TrialConfig) -> str:
     if config.repeats is not None:
         return f"trial {config.repeats} again"
     if config.role != "search":
-        default = "default training" if spec.methods == ("full",) else "default LoRA"
+        default = "default LoRA" if spec.trains_adapters else "default training"
         names = {"base": "untrained base", "default": default, "plain": f"{default}, no teacher"}
         return names[config.name]
     space, values = spec.search.search_space, config.values

@@ -10,13 +10,12 @@ import pytest
 
 import analysis
 from analysis import StudyData
-from analysis.comparison.within_study import compare_trials
-from analysis.display import Shown
+from analysis.comparison import compare_trials
 from analysis.importance.confounding import Confounding, Explanation
 from analysis.importance.other_questions import Answer, Step
 from analysis.importance.result import Importances, InteractionImportance, ParameterImportance
 
-DRAWING = ("plots", "overview_plots", "surface_plot", "trade_offs", "side_by_side")
+DRAWING = ("study_figures", "overview", "surface", "trade_offs", "side_by_side")
 RESULT = Importances(
     study="s",
     objective="bleu",
@@ -38,44 +37,52 @@ RESULT = Importances(
 
 
 def test_importances_are_a_table_with_verdict_and_pairs() -> None:
-    """One row a parameter, the pairs that are worth one, and what is left."""
+    """One row per parameter, the pairs that are worth one, and what is left."""
     assert repr(RESULT).splitlines() == [
-        "importance for bleu: not reliable: too few, held-out R² 0.50 (gp)",
-        "parameter     share  95 % interval  chance  beyond it",
-        "alpha         0.90   0.80 to 0.95   0.10    yes",
-        "alpha × rank  0.04   0.00 to 0.10",
-        "unexplained   0.06",
+        "Importance for bleu",
+        "Not reliable: too few (functional ANOVA on a Gaussian process, 64 trials, "
+        "held-out R² 0.50).",
+        "Share of the variance of BLEU",
+        "parameter               share  95 % interval  chance  verdict",
+        "alpha                    0.90  0.80 to 0.95     0.10  beyond chance",
+        "alpha × rank             0.04  0.00 to 0.10",
+        "alpha × rank × dropout   0.03  –",
+        "unexplained              0.06",
     ]
-    assert RESULT._repr_html_().count("<tr>") == 4
-    assert repr(replace(RESULT, parameters=(), interactions=())).count("\n") == 1
+    assert RESULT._repr_html_().count("<tr") == 5
+    assert "table" not in replace(RESULT, parameters=(), interactions=())._repr_html_()
 
 
 def test_another_question_has_its_answer_below_it() -> None:
     """Shares, or the changes of a way with what each bought."""
     share = Answer("PED-ANOVA", "what leads into the best?", {"alpha": 0.7}, reasons=("noise",))
     assert repr(share).splitlines() == [
-        "PED-ANOVA: what leads into the best? (not reliable: noise)",
+        "What leads into the best? (PED-ANOVA)",
+        "Not reliable: noise.",
         "parameter  share",
-        "alpha      0.70",
+        "alpha       0.70",
     ]
     step = Step("rank", 8, 16, predicted=67.12, gain=1.2)
     way = replace(share, steps=(step,), reasons=(), objective="bleu")
     assert repr(way).splitlines()[1:] == [
-        "change  from  to  gain  bleu",
-        "rank    8     16  +1.2  67.12",
+        "Gain in BLEU",
+        "change  from  to   gain  reaches",
+        "rank    8     16  +1.20     67.1",
     ]
 
 
-def test_what_acts_as_one_names_its_coordinates() -> None:
-    """The joint share above, a row a coordinate."""
+def test_a_joint_effect_names_its_coordinates() -> None:
+    """The joint share above, a row per coordinate."""
     product = Explanation("scale", "alpha / rank", ("alpha", "rank"), 0.9, (0.8, 1.0), 0.7)
     found = Confounding(("alpha", "rank"), 0.95, (0.9, 1.0), 0.8, (product,))
     assert repr(found).splitlines() == [
-        "alpha, rank together hold 0.95 of the variance (0.90 to 1.00)",
+        "alpha and rank together account for 0.95 of the variance (95 % interval 0.90 to 1.00); "
+        "alpha / rank explains 0.90 of that (95 % interval 0.80 to 1.00).",
+        "One coordinate instead of alpha and rank",
         "coordinate    explains  95 % interval  held-out R²",
-        "alpha / rank  0.90      0.80 to 1.00   0.70",
+        "alpha / rank      0.90  0.80 to 1.00          0.70",
     ]
-    assert found._repr_html_().count("<tr>") == 2
+    assert found._repr_html_().count("<tr") == 2
 
 
 def test_a_study_says_where_to_look_next(petroleum: StudyData) -> None:
@@ -83,7 +90,7 @@ def test_a_study_says_where_to_look_next(petroleum: StudyData) -> None:
     shown = repr(petroleum)
     assert shown.startswith(f"study petroleum, read from {petroleum.target}\nobjectives  bleu")
     assert petroleum.best_trial is not None
-    assert f"learning_rate {petroleum.best_trial.params['learning_rate']:.3g}" in shown
+    assert "learning_rate" in shown
     assert max(map(len, shown.splitlines()[-3:])) <= 100
     looked_at = ("trials", "scores", "outputs", "statistics")
     assert all(f".{name}" in shown and hasattr(petroleum, name) for name in looked_at)
@@ -91,15 +98,11 @@ def test_a_study_says_where_to_look_next(petroleum: StudyData) -> None:
 
 def test_a_comparison_is_a_table(petroleum: StudyData) -> None:
     """Both scores and the verdict."""
-    names = [line.split("  ")[0] for line in repr(compare_trials(petroleum, 0, "base")).split("\n")]
-    assert names == ["bleu on 72 dev examples", "trial 0", "base", "difference", "p", "verdict"]
-
-
-def test_a_prompt_gets_no_control_characters() -> None:
-    """A name that would colour or clear the terminal does not."""
-    shown = Shown("a\x1b[2J", (), [("b\x1b[31m", "c")])
-    assert "\x1b" not in shown.text()
-    assert shown.text().count("\ufffd") == 2
+    title, head, row = repr(compare_trials(petroleum, 0, "base")).splitlines()
+    assert title == "BLEU on 72 dev examples"
+    assert head.split()[:4] == ["model", "score", "against", "its"]
+    assert row.startswith("trial 0")
+    assert row.endswith("better")
 
 
 def test_the_tab_key_offers_what_a_person_looks_for(petroleum: StudyData) -> None:
@@ -111,7 +114,7 @@ def test_the_tab_key_offers_what_a_person_looks_for(petroleum: StudyData) -> Non
         assert inspect.getdoc(getattr(StudyData, name)), name
 
 
-@pytest.mark.parametrize("module", [*DRAWING, "comparison", "adapters"])
+@pytest.mark.parametrize("module", [*(f"plots.{name}" for name in DRAWING), "comparison.adapters"])
 def test_the_tab_key_offers_what_a_module_defines(module: str) -> None:
     """Functions and classes of its own, each with a docstring; no imports."""
     found = importlib.import_module(f"analysis.{module}")

@@ -96,7 +96,7 @@ def test_a_rank_that_only_lora_has_is_no_matter_of_pissa(
 ) -> None:
     """Where the large ranks are searched for LoRA alone PiSSA is not refused for them."""
     from study.bases.load import load_base
-    from study.kinds.methods import check_ranks
+    from study.peft_methods.targets import check_ranks
 
     ranks = {"choices": [4, 64], "when": {"method": "lora"}}
     space = {

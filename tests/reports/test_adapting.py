@@ -11,12 +11,13 @@ from rich.console import Console
 from analysis import StudyData
 from analysis.comparison.confusion import classes_of
 from analysis.comparison.distillation import distillation_of
+from analysis.document import Table
 from reports.build import page_of
-from reports.page.model import Beside, Figures, Page, Part, Section, Table
+from reports.page.model import Beside, Figures, Page, Part, Section
 from reports.page.render import render
 from reports.results import analyse
 from reports.sections.distillation import verdict
-from reports.terminal.study_tables import study_table
+from reports.study_document import study_document
 from tests.analysis.comparison.test_sweeps import as_sweep
 
 
@@ -119,11 +120,11 @@ def test_a_sweep_is_one_table(pairs: StudyData) -> None:
     assert table.columns[:2] == ("learning rate", "accuracy")
     assert len(table.rows) == 4
     assert table.rows[0][0].text == "untrained base"
-    assert "what it says" in table.columns
+    assert "mostly answers" in table.columns
     console = Console(file=io.StringIO(), width=80)
-    console.print(study_table(sweep))
+    console.print(study_document(sweep).to_rich())
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "one row a level" in text
+    assert "Scores by learning rate" in text
     assert "macro F1" in text
     assert max(map(len, text.splitlines())) <= 80
 

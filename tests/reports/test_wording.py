@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reports.wording import alike, interval, listing, number, probability, setting, signed
+from analysis.wording import alike, interval, listing, number, probability, setting, signed
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from analysis import load
+from reports.comparison_document import swap_text
 from reports.results import Results, analyse
 from reports.sections.commands import commands, run_names
 from reports.shell import argument, command_line, comment, file_name, option
-from reports.terminal.adapters import swap_text
 from study.spec.files import load_spec
 from tests.synthetic import Shape, write_study
 

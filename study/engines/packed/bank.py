@@ -21,7 +21,6 @@ from study.engines.packed.copies import (
 from study.engines.packed.linear import PackedLinear, Pairs, SlotAdapter
 from study.engines.packed.plan import TOKEN_ROWS, Key, RowPlan, linears_of, trained_in_full
 from study.engines.packed.rows import Rows
-from study.kinds.methods import targeted_modules
 from study.peft_methods.adapters import (
     PREFIX,
     Pair,
@@ -31,6 +30,7 @@ from study.peft_methods.adapters import (
     initial_pair,
     token_layer,
 )
+from study.peft_methods.targets import targeted_modules
 from study.seeds import derive_seed
 from study.spec.hyperparameters import MethodSpec
 from study.trials import AdapterFiles

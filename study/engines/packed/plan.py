@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from study.bases.load import BaseModel
 from study.engines.packed.linear import Pairs
-from study.kinds.methods import targeted_modules
 from study.peft_methods.adapters import token_layer
+from study.peft_methods.targets import targeted_modules
 
 Key = tuple[str, str]  # module and weight
 TOKEN_ROWS = "rows"

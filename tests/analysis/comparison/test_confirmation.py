@@ -12,7 +12,7 @@ from analysis.comparison.confirmation import (
     interval_and_test,
     shared_variance,
 )
-from reports.sections.confirmation import confirmation_table, cost, headline, verdict
+from reports.sections.confirmation import confirmation_document, cost, headline, verdict
 from study.metrics import Statistics
 
 N, SEEDS = 120, 5
@@ -169,7 +169,7 @@ def test_the_table_fits_a_terminal() -> None:
 
     found = confirmed(0.1, search_score=0.6)
     console = Console(file=io.StringIO(), width=80)
-    console.print(confirmation_table(found))
+    console.print(confirmation_document(found).to_rich())
     written = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(len, written.splitlines())) <= 80
     assert "trial 7" in written

@@ -9,7 +9,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from analysis.importance.capacity import capacity
 from analysis.importance.confounding import confounding, correlation_ratio, with_derived
-from analysis.importance.surfaces import surface
 from analysis.surrogates.fits import Fits
 from search_spaces.unit_cube import from_unit
 
@@ -133,7 +132,7 @@ def test_an_unrelated_column_explains_nothing() -> None:
 def test_a_surface_has_the_shape_of_its_grids() -> None:
     """The mean over α and learning rate, on their own values, with a deviation everywhere."""
     points = draw(60)
-    found = surface(Fits.of(points, by_effective_lr(points), WIDE), ("alpha", "learning_rate"))
+    found = Fits.of(points, by_effective_lr(points), WIDE).surface(("alpha", "learning_rate"))
     assert found.values[0] == (8, 16, 32, 64, 128)
     assert found.mean.shape == found.deviation.shape == (5, len(found.values[1]))
     assert found.is_log == (True, True)
@@ -146,7 +145,7 @@ def test_a_surface_of_nothing_is_an_error() -> None:
     """A parameter that did not vary is named with its reason."""
     points = [{**p, "rank": 8} for p in draw(20)]
     with pytest.raises(ValueError, match="nothing to show for 'rank': all trials have the same"):
-        surface(Fits.of(points, by_effective_lr(points), WIDE), ("alpha", "rank"))
+        Fits.of(points, by_effective_lr(points), WIDE).surface(("alpha", "rank"))
 
 
 MODULES = {"qv": 1000, "attention": 2000, "attention+ffn": 4000}

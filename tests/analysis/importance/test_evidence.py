@@ -13,7 +13,7 @@ from analysis.importance.chance import (
     doubts,
     intervals,
     rank_stability,
-    sample_of,
+    uniformity_of,
 )
 from analysis.surrogates.choice import blind_to
 from analysis.surrogates.encoding import Array, Encoding, make_column
@@ -110,9 +110,9 @@ def test_a_uniform_sample_is_told_from_a_crowded_one() -> None:
     """Random trials pass, trials crowding into a corner do not."""
     rng = np.random.default_rng(0)
     units = rng.random((80, 3))
-    assert sample_of(Encoding(COLUMNS, units, {}, {})).is_uniform
+    assert uniformity_of(Encoding(COLUMNS, units, {}, {})).is_uniform
     units[:, 2] **= 3
-    crowded = sample_of(Encoding(COLUMNS, units, {}, {}))
+    crowded = uniformity_of(Encoding(COLUMNS, units, {}, {}))
     assert not crowded.is_uniform
     assert crowded.parameter == "c"
 

@@ -85,7 +85,7 @@ def test_the_frame_has_one_row_a_parameter(study: Importances) -> None:
     ("points", "values", "reason"),
     [
         ([], [], "no sampled trial"),
-        (draw(1), [1.0], "a single finished trial"),
+        (draw(1), [1.0], "only one trial finished"),
         (draw(20), [2.5] * 20, "objective is constant"),
         (draw(20), [math.nan] * 20, "no sampled trial finished with a finite value"),
         ([{"alpha": 8} for _ in range(20)], range(20), "no parameter varied"),
@@ -152,9 +152,7 @@ def test_progress_is_told() -> None:
 
 def test_an_unknown_surrogate_is_an_error() -> None:
     """The message says what is allowed."""
-    with pytest.raises(
-        ValueError, match="surrogate must be one of auto, gp, forest but got 'tree'"
-    ):
+    with pytest.raises(ValueError, match="surrogate: must be one of auto, gp, forest, got 'tree'"):
         importances([], [], SPACE, surrogate="tree")
 
 
@@ -191,7 +189,7 @@ def test_pruned_trials_are_shown_under_every_policy() -> None:
     result = importances(points, values, SPACE, resamples=0, pruned=pruned)
     assert set(result.policies) == {"drop", "last", "worst"}
     assert result.trials["pruned"] == 10
-    assert any("biased sample" in remark for remark in result.remarks)
+    assert any("biases the sample" in remark for remark in result.remarks)
     taken = importances(points, values, SPACE, resamples=0, pruned=pruned, policy="last")
     assert taken.trials["used"] == 50
 
@@ -301,13 +299,13 @@ def test_optunas_forest_agrees_on_linear_scales() -> None:
 
 
 def test_pruned_trials_that_are_only_counted_are_mentioned() -> None:
-    """Where a study pruned, what is left is called a biased sample."""
+    """Where a study pruned, a remark says that this biases the sample."""
     points = draw(24)
     result = importances(
         points, rises_then_falls(points), SPACE, resamples=0, counts={"pruned": 7, "failed": 1}
     )
     assert result.trials == {"complete": 24, "pruned": 7, "failed": 1, "used": 24}
-    assert any("7 pruned trials are left out" in remark for remark in result.remarks)
+    assert any("7 pruned trials were left out" in remark for remark in result.remarks)
 
 
 def test_a_subset_of_two_is_a_pair() -> None:

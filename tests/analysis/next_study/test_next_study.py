@@ -11,11 +11,11 @@ import numpy as np
 import optuna
 import pytest
 
-from analysis.importance.question import confounding_of, importances_of
+from analysis.importance.answers import confounding_of, importances_of
+from analysis.importance.chance import more_trials
 from analysis.importance.result import ParameterImportance
 from analysis.next_study.boundaries import crowd_at_end
 from analysis.next_study.proposal import Change, Proposal, propose
-from analysis.next_study.trials_needed import more_trials
 from analysis.next_study.widening import narrowed, widened
 from analysis.studies.study_data import StudyData
 from analysis.surrogates.encoding import make_column
@@ -268,9 +268,9 @@ def test_what_is_judged_by_one_of_several_objectives_says_so() -> None:
     one = study_of({"dropout": DROPOUT}, lambda p: p["dropout"], trials=20)
     found = proposal(one)
     assert "judged by bleu" in next_file(one, found)
-    assert not any("Judged by" in sentence for sentence in conclusion(found))
+    assert not any("Based on" in sentence for sentence in conclusion(found))
     both = replace(found, objectives=2)
-    assert conclusion(both)[0] == "Judged by bleu alone, the first of 2 objectives."
+    assert conclusion(both)[0] == "Based on bleu alone, the first of 2 objectives."
 
 
 def test_the_reason_for_what_is_kept_is_true() -> None:

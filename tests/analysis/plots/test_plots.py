@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,11 +16,13 @@ import pytest
 from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
+import reports
 from analysis import StudyData, importances_of, load
 from analysis.comparison.within_study import example_scores, model_scores
 from analysis.importance.compute import Importances
 from analysis.plots import study_figures
-from analysis.plots.palette import label_of, shortened
+from analysis.plots.palette import DARK, LIGHT, TRIAL, css_variables, label_of, new_axes, shortened
+from analysis.plots.primitives import Bar, Group, distributions, draws_violins, interval_bars
 from analysis.plots.slices import slice_of, varied_parameters
 from tests.synthetic import write_foreign_study
 
@@ -183,7 +188,7 @@ def test_far_outliers_leave_the_axis_and_are_counted(tmp_path: Path) -> None:
     data = _study(tmp_path, [float(v) for v in values], x=FloatDistribution(0, 1))
     ax = study_figures.plot_slice(data, "x")
     assert ax.get_ylim()[1] < 3
-    assert "1 outside the axis" in [t.get_text() for t in ax.texts]
+    assert "1 beyond the axis" in [t.get_text() for t in ax.texts]
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0] * 9, [float("inf"), 1.0, 2.0]])
@@ -230,3 +235,45 @@ def test_labels_fit_their_place() -> None:
     for text, width in itertools.product(["", "a", "long " * 20, "two\nlines"], [5, 24]):
         assert len(shortened(text, width)) <= width
         assert "\n" not in shortened(text, width)
+
+
+def test_only_figures_with_violins_need_seaborn(petroleum: StudyData) -> None:
+    """Loading it takes seconds, so whoever draws many figures asks each whether it needs it."""
+    assert draws_violins(partial(study_figures.plot_score_by_level, petroleum, "alpha"))
+    assert not draws_violins(partial(study_figures.plot_history, petroleum))
+
+
+@pytest.mark.parametrize("orient", ["h", "v"])
+def test_a_bar_has_its_interval_chance_line_and_text(orient: str) -> None:
+    """Across or upwards: the bar ends at the value, the text after the interval; one label."""
+    bar = Bar(0, 2.0, (1.0, 3.0), TRIAL, "2.0", label="one", chance=0.5)
+    ax = new_axes(None)
+    interval_bars(ax, [bar, replace(bar, place=1)], ["first", "second"], orient=orient)
+    ends = [(p.get_width(), p.get_height()) for p in ax.patches]
+    assert [end[orient == "v"] for end in ends] == [2.0, 2.0]
+    lines = [line.get_xydata()[:, int(orient == "v")].tolist() for line in ax.lines]
+    assert lines == [[1.0, 3.0], [0.5, 0.5]] * 2
+    assert [text.xy[orient == "v"] for text in ax.texts] == [3.0, 3.0]
+    assert len(ax.get_legend_handles_labels()[1]) == 1
+
+
+def test_a_distribution_shows_the_parts_asked_for() -> None:
+    """A box, a mean or dots; no violin of too few different values, and nothing of no value."""
+    groups = [Group("many", np.arange(20.0), TRIAL), Group("none", np.empty(0), TRIAL)]
+    ax = new_axes(None)
+    distributions(ax, groups, ("violin", "mean", "dots"), few=21)
+    (mean,) = (line.get_ydata().tolist() for line in ax.lines)
+    assert mean == [9.5, 9.5]
+    (dots,) = ax.collections
+    assert sorted(np.asarray(dots.get_offsets())[:, 1]) == groups[0].values.tolist()
+
+
+def test_every_colour_of_the_page_is_declared_once_for_each_theme() -> None:
+    """The style sheet uses only variables that the palette declares, and no colour of its own."""
+    style = (Path(reports.__file__).parent / "page/templates/style.css").read_text("utf-8")
+    assert re.findall(r"#(?:[0-9a-f]{3}){1,2}\b", style) == []
+    assert set(re.findall(r"var\(--([a-z-]+)\)", style)) <= set(LIGHT)
+    assert LIGHT.keys() == DARK.keys()
+    declared = re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", css_variables())
+    assert declared[: len(LIGHT)] == list(LIGHT.items())
+    assert len(declared) == 3 * len(LIGHT)

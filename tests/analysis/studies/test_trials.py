@@ -199,7 +199,7 @@ def test_values_that_overflow_a_variance_are_no_values(tmp_path: Path, form: str
     assert data.frozen_trials[3].value == data.frozen_trials[3].intermediate_values[1] == -math.inf
     found = importances_of(data, resamples=2)
     assert found.parameters[0].importance > 0.9
-    assert "1 trials have no finite value and are left out" in found.remarks
+    assert "1 trial has no finite value; left out" in found.remarks
 
 
 def test_several_studies_ask_for_a_name(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_several_studies_ask_for_a_name(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'x.db'}"
     for name in ("one", "two"):
         optuna.create_study(storage=url, study_name=name)
-    with pytest.raises(InputError, match="several studies; choose by --study-name: one, two"):
+    with pytest.raises(InputError, match="several studies; choose one with --study-name: one, two"):
         load(url)
     assert load(url, "two").name == "two"
     with pytest.raises(InputError, match="no study 'three'"):
@@ -269,7 +269,7 @@ def test_markup_in_a_name_stays_text(tmp_path: Path) -> None:
 def test_importing_stays_light() -> None:
     """`optuna-study show` loads neither pandas nor matplotlib nor torch."""
     code = (
-        "import sys, analysis, reports, reports.terminal.study_tables\n"
+        "import sys, analysis, reports, reports.study_document\n"
         "heavy = {'pandas', 'matplotlib', 'torch', 'sklearn', 'seaborn'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
@@ -344,14 +344,14 @@ def test_a_csv_range_of_integers_is_one(tmp_path: Path) -> None:
             CSV,
             {"lr": FloatDistribution(1, 2)},
             "f1",
-            "line 2: lr: 1e-4 lies outside; allowed: 1 to 2",
+            "line 2: lr: 1e-4 is out of range; allowed: 1 to 2",
         ),
-        (CSV, {"alpha": {"choices": [8]}}, "f1", "line 3: alpha: '16' is none of its choices: 8"),
+        (CSV, {"alpha": {"choices": [8]}}, "f1", "line 3: alpha: '16' is not a choice; allowed: 8"),
         (CSV, CSV_SPACE, "note", "line 2: note: 'a' is not a number"),
         (CSV, "no-such-space", "f1", "neither a shipped space"),
         (CSV, {"lr": {"low": 1}}, "f1", "space, lr"),
-        ("", CSV_SPACE, "f1", "holds no results"),
-        ("alpha,lr,f1\n", CSV_SPACE, "f1", "holds no results"),
+        ("", CSV_SPACE, "f1", "contains no results"),
+        ("alpha,lr,f1\n", CSV_SPACE, "f1", "contains no results"),
     ],
 )
 def test_a_wrong_csv_file_is_one_clear_problem(

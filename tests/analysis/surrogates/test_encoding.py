@@ -70,7 +70,7 @@ def test_inactive_values_are_drawn_and_counted() -> None:
     ("values", "why"),
     [
         ([0.5] * 9, "all trials have the same value"),
-        (np.linspace(0.5, 0.55, 9), "the trials span 5.0% of its range"),
+        (np.linspace(0.5, 0.55, 9), "the trials span only 5.0% of its range"),
         ([0.1] * 6 + [0.2, 0.5, 0.9], "6 of 9 trials have the same value"),
     ],
 )
@@ -93,7 +93,7 @@ def test_changed_numeric_ranges_become_their_hull() -> None:
         [{"x": FloatDistribution(low, high)} for low, high in ((0, 1), (0.5, 1.5), (0.5, 2))]
     )
     assert common == {"x": FloatDistribution(0, 2)}
-    assert remarks == ["the range of x changed during the study; taken: 0 to 2"]
+    assert remarks == ["the range of x changed during the study; used: 0 to 2"]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_parameter_that_was_hardly_ever_active_is_refused() -> None:
     points = [{"x": i / 9, **({"y": i / 9} if i < 2 else {})} for i in range(10)]
     encoding = encode(points, {n: FloatDistribution(0, 1) for n in "xy"})
     assert encoding.names == ("x",)
-    assert "active in 2 of 10 trials" in encoding.excluded["y"]
+    assert "active in only 2 of 10 trials" in encoding.excluded["y"]
 
 
 def test_as_many_categories_as_trials_are_refused() -> None:

@@ -25,7 +25,7 @@ def test_a_smooth_objective_takes_the_process_and_a_random_table_the_better_one(
     smooth = choose("auto", encoding, np.sin(4 * encoding.units).sum(axis=1))
     assert smooth.name == "gp"
     assert smooth.remark is not None
-    assert "Gaussian process was taken" in smooth.remark
+    assert "Gaussian process was chosen" in smooth.remark
     assert smooth.held_out_r2["gp"] > smooth.held_out_r2["forest"]
 
 

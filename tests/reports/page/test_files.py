@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from analysis import load
+from analysis.document import Cell, Table
 from analysis.plots import study_figures
 from reports.page.figures import drawn, save, svg
 from reports.page.files import save_figures, save_tables
-from reports.page.model import Cell, Figure, Figures, Page, Section, Table
+from reports.page.model import Figure, Figures, Page, Section
 from reports.page.render import render
 from reports.side_by_side.page import page_of_studies
 from study.errors import InputError
@@ -79,9 +80,9 @@ def test_every_table_is_a_file_with_its_numbers_in_full(page: Page, tmp_path: Pa
     assert len(set(made)) == len(made) == len(list(page.tables()))
     duel = next(p for p in made if "against-the-others" in p.name)
     heading, row = csv.reader(duel.read_text(encoding="utf-8").splitlines())
-    assert heading[:2] == ["against", "metric"]
+    assert heading[:2] == ["metric", "examples"]
     shown = _table(page, "The best of petroleum (before) against").rows[0]
-    assert float(row[4]) == shown[4].key != shown[4].text
+    assert float(row[6]) == shown[6].key != shown[6].text
 
 
 def test_equal_captions_do_not_overwrite_each_other(tmp_path: Path) -> None:

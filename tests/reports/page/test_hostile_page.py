@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.reports.test_browser import Seen, opened
 
 from reports import build_report
+from tests.reports.page.test_browser import Seen, opened
 from tests.security.hostile import MARKUP, write_hostile
 
 pytestmark = pytest.mark.slow

@@ -12,14 +12,15 @@ from rich.console import Console
 
 from analysis import StudyData, load
 from analysis.comparison.adapters import Adapters, against_base
+from analysis.document import Prose, Table
+from analysis.wording import alike_signed
+from reports.comparison_document import adapter_rows, adapters_json, comparison_document, write_csv
 from reports.page.figures import drawn
-from reports.page.model import Figures, Page, Prose, Samples, Section, Table
+from reports.page.model import Figures, Page, Samples, Section
 from reports.page.render import render
 from reports.results import Results, analyse
 from reports.sections.adapters import adapters_section
 from reports.sections.samples import samples_section
-from reports.terminal.adapters import adapter_rows, adapters_json, adapters_table, write_csv
-from reports.wording import alike_signed
 from study.errors import InputError
 from tests.adapter_study import GAMER, write_adapter_study
 
@@ -50,7 +51,7 @@ def section(results: Results) -> Section:
 
 def _shown(found: Adapters, *metrics: str) -> str:
     console = Console(file=io.StringIO(), width=80)
-    console.print(adapters_table(found, metrics))
+    console.print(comparison_document(found, metrics).to_rich())
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(len, text.splitlines())) <= 80
     return text
@@ -79,7 +80,7 @@ def test_the_overview_has_every_adapter_and_metric(section: Section, found: Adap
     assert table.marked == {1 + GAMER}
     for row, model in zip(table.rows[1:], found.adapters, strict=True):
         for cell, metric in zip(row[1:], found.metrics, strict=True):
-            assert cell.text.endswith("*") == found.of(model.name, metric).clear
+            assert (cell.mark == "*") == found.of(model.name, metric).clear
 
 
 def test_each_metric_has_bars_and_violins_with_boxes(section: Section) -> None:
@@ -95,12 +96,12 @@ def test_each_metric_has_bars_and_violins_with_boxes(section: Section) -> None:
 def test_looks_and_seed_noise_have_tables(section: Section, found: Adapters) -> None:
     """The references stand below the models; the twins' scores metric by metric."""
     tables = _tables(section)
-    looks = tables["What the outputs look like"]
+    looks = tables["Features of the outputs"]
     assert [row[0].text for row in looks.rows][-1] == "references"
     assert looks.rows[1 + GAMER][-1].text.startswith("gains")
     noise = tables["What the seed alone does"]
     assert [row[1].text for row in noise.rows] == ["trial 3 and trial 5 (a)"] * len(found.metrics)
-    assert len(tables["Every adapter by every metric"].rows) == 9 * len(found.metrics)
+    assert len(tables["Every adapter by every metric"].rows) == 10 * len(found.metrics)
 
 
 def test_samples_show_base_best_and_what_is_flagged_side_by_side(results: Results) -> None:
@@ -140,7 +141,7 @@ def test_the_terminal_shows_all_metrics_at_a_glance(found: Adapters) -> None:
     text = " ".join(_shown(found).split())
     for metric in ("ROUGE-1", "ROUGE-2", "BLEU-4", "chrF", "loss (nats)"):
         assert metric in text
-    assert "* is p < 0.05, corrected for 45 tests" in text
+    assert "* p < 0.05, corrected for 45 tests" in text
     assert "mean ± sd" in text
     assert f"Metric gaming: trial {GAMER} gains" in text
     assert "Seed noise: trial 3 and trial 5 are one configuration (a)" in text
@@ -169,7 +170,7 @@ def test_more_metrics_than_fit_take_a_second_table(tmp_path: Path) -> None:
 def test_the_best_of_many_come_with_a_caution(petroleum: StudyData) -> None:
     """Who was chosen by a score flatters in it."""
     text = " ".join(_shown(against_base(petroleum)).split())
-    assert "59 trials of lower score are not shown" in text
+    assert "59 trials with lower scores are not shown" in text
     assert "corrected for every trial" in text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from study.data.readers import load_corpus
 from study.engines.base import Engine
 from study.engines.build import make_engine
 from study.engines.engine_choice import EngineChoice
-from study.kinds.methods import METHODS, MethodName
+from study.kinds.methods import METHODS
 from study.peft_methods.attach import attach
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
@@ -30,11 +30,6 @@ TRAINED = [
     pytest.param("qlora", marks=pytest.mark.skipif(not QUANTIZED, reason="extra")),
 ]
 PEFTS = [name for name in METHODS if name not in ("full", "qlora")]
-
-
-def test_the_table_has_a_row_for_every_name() -> None:
-    """What a study file may name is what the table knows."""
-    assert set(get_args(MethodName)) == set(METHODS)
 
 
 def test_the_table_names_hyperparameters() -> None:

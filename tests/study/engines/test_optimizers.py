@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import torch
 
 from study.engines.lion import Lion
-from study.kinds.optimizers import OPTIMIZERS, OptimizerName
-
-
-def test_every_name_is_an_optimizer() -> None:
-    """The table has a line for each name that a study file may give."""
-    assert set(OPTIMIZERS) == set(get_args(OptimizerName))
 
 
 def test_lion_moves_as_its_paper_says() -> None:

@@ -123,7 +123,7 @@ def test_what_cannot_be_exported_is_one_line(double: StudySpec, tmp_path: Path) 
     kept(tmp_path, double, "prefix")
     with pytest.raises(InputError, match=r"no adapter of trial 7; kept are 3, see search"):
         export_trial(tmp_path, double, 7)
-    with pytest.raises(InputError, match="--merge: a prefix is read beside the weights"):
+    with pytest.raises(InputError, match="--merge: prefix tuning works beside the weights"):
         export_trial(tmp_path, double, 3, merge=True)
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match=r"--out: .*out exists already; name a folder that does"):

@@ -10,12 +10,12 @@ import transformers
 from peft import inject_adapter_in_model
 
 from study.errors import InputError
-from study.kinds.methods import (
+from study.peft_methods.configs import peft_config
+from study.peft_methods.targets import (
     IA3_NAMES,
     LINEAR_NAMES,
     TARGET_SETS,
     ia3_modules,
-    peft_config,
     target_modules,
 )
 from study.spec.hyperparameters import MethodSpec

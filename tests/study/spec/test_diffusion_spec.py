@@ -60,7 +60,7 @@ def test_the_section_belongs_to_its_task() -> None:
     assert spec.diffusion is not None
     assert (spec.diffusion.length, spec.diffusion.blocks) == (128, 4)
     assert spec.data.instruction == ""
-    assert "'masked_diffusion' alone, got the task 'translation'" in problem(
+    assert "works only with masked_diffusion, got the task 'translation'" in problem(
         task="translation", diffusion={}
     )
 
@@ -116,7 +116,7 @@ def test_what_a_trial_varies_has_its_kind() -> None:
 def test_a_cut_off_is_of_instructions() -> None:
     """Other tasks cut all trials' texts at data.max_tokens."""
     line = problem(task="translation", training={"cutoff_tokens": 16})
-    assert "training.cutoff_tokens: a trial's own limit is of the task 'masked_diffusion'" in line
+    assert "training.cutoff_tokens: works only with masked_diffusion, got the task" in line
 
 
 def llada() -> StudySpec:

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from study.bases.classifier import ORDERS
 from study.data.embedded.pair_corpora import LANGUAGES
 from study.errors import InputError
+from study.kinds.tasks import TASKS
 from study.spec.files import load_spec, presets
 from study.spec.hyperparameters import MethodSpec, TrainingSpec
 from study.spec.search import MAX_GRID_POINTS
-from study.spec.sections import PAIR_LANGUAGES, StudySpec, parse_spec, spec_from_toml
+from study.spec.sections import StudySpec, parse_spec, spec_from_toml
 from study.store.comparable import check_comparable
 from study.trials import baseline_configs, search_config
 
@@ -104,11 +105,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "words compared in a classification": (
         {"task": "classification", "evaluation": {"metrics": ["bleu"], "objective": "bleu"}},
-        "evaluation.metrics: 'bleu' is none of the task 'classification'; allowed: accuracy,",
+        "evaluation.metrics: 'bleu' does not apply to the task 'classification'; allowed:",
     ),
     "classes counted in a translation": (
         {"evaluation": {"metrics": ["accuracy"], "objective": "accuracy"}},
-        "evaluation.metrics: 'accuracy' is none of the task 'translation'; allowed: bleu, bleu1,",
+        "evaluation.metrics: 'accuracy' does not apply to the task 'translation'; allowed: bleu,",
     ),
     "an embedded corpus that there is not": (
         {"task": "classification", "data": {"subset": "rte"}},
@@ -404,7 +405,7 @@ def test_a_classification_is_scored_as_one() -> None:
 
 def test_the_embedded_languages_are_those_that_are_generated() -> None:
     """A study file may name exactly the languages that there are, and each knows its labels."""
-    assert set(PAIR_LANGUAGES) == set(LANGUAGES) == set(ORDERS)
+    assert set(TASKS["classification"].subsets) == set(LANGUAGES) == set(ORDERS)
 
 
 def test_every_objective_points_its_own_way() -> None:

@@ -66,7 +66,7 @@ def test_the_shootout_is_at_equal_budgets() -> None:
     for method in methods:
         held = {name for name in search.parameters if search.may_hold(name, str(method))}
         of_method = held - {"method", "learning_rate"}
-        assert of_method <= set(METHODS[method].own)  # type: ignore[index]
+        assert of_method <= set(METHODS[method].own)
 
 
 def test_the_petroleum_presets_sample_at_random() -> None:

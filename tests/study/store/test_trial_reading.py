@@ -127,7 +127,7 @@ def test_of_a_large_study_a_sample_is_read(large: Path) -> None:
 
 def test_the_answer_says_that_it_is_from_a_sample(large: Path) -> None:
     """Importances count all trials, use the sampled ones only, and say so."""
-    from analysis.importance.question import importances_of
+    from analysis.importance.answers import importances_of
 
     found = importances_of(load(large), surrogate="forest", resamples=2)
     assert found.trials["complete"] == 59

@@ -9,18 +9,20 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 from analysis import StudyData, answer_of, importances_of, load
-from analysis.comparison.within_study import against_baselines
-from reports.terminal.importance import answer_table, importance_table
-from reports.terminal.study_tables import comparison_table, study_json, study_table
+from analysis.comparison import against_baselines
+from analysis.comparison.contrast import contrasts_document
+from analysis.document import Document
+from reports.importance_document import importance_document
+from reports.study_document import study_document, study_json
 from tests.synthetic import write_foreign_study
 
 
-def _shown(renderable: RenderableType) -> str:
+def _shown(document: Document) -> str:
     console = Console(file=io.StringIO(), width=80)
-    console.print(renderable)
+    console.print(document.to_rich())
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(len, text.splitlines())) <= 80
     return text
@@ -28,7 +30,7 @@ def _shown(renderable: RenderableType) -> str:
 
 def test_show_has_counts_best_trials_and_baselines(petroleum: StudyData) -> None:
     """All on one screen."""
-    text = _shown(study_table(petroleum))
+    text = _shown(study_document(petroleum))
     assert "64 complete, 3 pruned, 2 failed" in text
     assert f"{petroleum.best_trial.value:.1f}" in text  # type: ignore[union-attr]
     assert "base" in text
@@ -45,16 +47,16 @@ def test_a_study_of_long_names_still_fits(tmp_path: Path) -> None:
     for value in range(3):
         study.tell(study.ask({**space, "choice": choice}), float(value))
     data = load(tmp_path / "x.db")
-    text = _shown(study_table(data))
+    text = _shown(study_document(data))
     assert "a_very_long_parameter_name_5" in text.replace("\n", "").replace(" ", "")
-    _shown(importance_table(importances_of(data, surrogate="gp", resamples=2)))
+    _shown(importance_document(importances_of(data, surrogate="gp", resamples=2)))
 
 
 def test_a_study_without_trials_is_shown(tmp_path: Path) -> None:
     """Nothing to rank, nothing to fail."""
     optuna.create_study(storage=f"sqlite:///{tmp_path / 'x.db'}", study_name="empty")
     data = load(tmp_path / "x.db")
-    assert "trials: none" in _shown(study_table(data))
+    assert "trials: none" in _shown(study_document(data))
     assert study_json(data)["best"] == []
 
 
@@ -67,7 +69,7 @@ def test_what_is_none_and_what_was_interrupted_are_said(tmp_path: Path) -> None:
     stopped.set_user_attr("failure", "the study was stopped")
     stopped.set_user_attr("interrupted", True)
     study.tell(stopped, state=optuna.trial.TrialState.FAIL)
-    text = _shown(study_table(load(tmp_path / "x.db")))
+    text = _shown(study_document(load(tmp_path / "x.db")))
     assert text.count("None") == 2
     assert "1 interrupted: the study was stopped" in text
 
@@ -76,37 +78,37 @@ def test_a_front_is_shown_as_one(tmp_path: Path) -> None:
     """Several objectives have no single best."""
     write_foreign_study(f"sqlite:///{tmp_path / 'x.db'}")
     data = load(tmp_path / "x.db")
-    assert "trials beaten by no other" in _shown(study_table(data))
+    assert "Trials on the Pareto front" in _shown(study_document(data))
     assert len(study_json(data)["best"]) == len(data.pareto_trials)
 
 
 def test_importances_state_their_evidence(petroleum: StudyData) -> None:
     """Evaluator, surrogate, shares, intervals, chance and the verdict."""
-    text = _shown(importance_table(importances_of(petroleum, surrogate="gp", resamples=4)))
-    assert "functional ANOVA, Gaussian process" in text
+    text = _shown(importance_document(importances_of(petroleum, surrogate="gp", resamples=4)))
+    assert "functional ANOVA on a Gaussian process" in text
     assert "beyond chance" in text
-    assert "63 trials used" in text
+    assert "63 trials" in text
 
 
 def test_a_subset_without_an_interval_has_a_dash(petroleum: StudyData) -> None:
     """A forest's joint effect of three is shown however small, and no interval is made up."""
     subset = ("alpha", "rank", "learning_rate")
     found = importances_of(petroleum, surrogate="forest", resamples=2, subsets=[subset])
-    (row,) = [r for r in _shown(importance_table(found)).splitlines() if " × ".join(subset) in r]
+    (row,) = [r for r in _shown(importance_document(found)).splitlines() if " × ".join(subset) in r]
     assert "–" in row
 
 
 def test_a_way_has_its_steps(petroleum: StudyData) -> None:
     """What each change from the default is worth, and from where to where it goes."""
-    text = _shown(answer_table(answer_of(petroleum, "gain", surrogate="gp")))
-    assert "gain in bleu" in text
-    assert "it starts at the default LoRA" in text
+    text = _shown(answer_of(petroleum, "gain", surrogate="gp").document())
+    assert "Gain in BLEU" in text
+    assert "the path starts at the default LoRA" in text
 
 
 def test_comparisons_fit_as_well(petroleum: StudyData) -> None:
     """A row a baseline."""
-    text = _shown(comparison_table(against_baselines(petroleum)))
-    assert "/ base" in text
+    text = _shown(contrasts_document(against_baselines(petroleum)))
+    assert "base" in text
     assert "< 0.001" in text
 
 

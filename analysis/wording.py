@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from study.kinds.methods import METHODS
+
 BASELINE_WORDS = {
     "base": "the untrained base",
     "default": "default LoRA",
@@ -116,8 +118,8 @@ def listing(items: Iterable[str]) -> str:
 
 
 def baseline(name: str, method: str = "lora") -> str:
-    """A baseline in words; what is not LoRA's default is named by its method."""
-    if name == "default" and method != "lora":
+    """A baseline in words: its default is LoRA, or the method that trains no adapter."""
+    if name == "default" and not (method in METHODS and METHODS[method].is_adapter):
         return f"the default {method} training"
     return BASELINE_WORDS.get(name, f"baseline {name}")
 

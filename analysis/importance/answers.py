@@ -1,0 +1,267 @@
+"""The answer to a question: `answer(question, target)` is the one way, whatever is asked of whom.
+
+The functions that end in `_of` put one kind of question to a study.  Nothing heavy is imported
+before a question is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from analysis.importance.question import DEFAULT_QUANTILE, Points, Question, QuestionError
+from analysis.parallel import one_blas_thread
+from analysis.studies.study_data import MAXIMIZE, StudyData
+from analysis.studies.trial_values import is_enqueued
+from study.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.importance.confounding import Confounding
+    from analysis.importance.other_questions import Answer
+    from analysis.importance.result import Importances
+    from analysis.studies.targets import Target
+    from analysis.surrogates.fits import Fits, Surface
+
+
+def answer(
+    question: Question,
+    target: StudyData | Points,
+    progress: Callable[[int, int], None] | None = None,
+) -> Importances | Answer:
+    """Return the answer from the trials whose points nobody chose by hand.
+
+    The path of `gain` starts at the study's default LoRA, where that was measured, else in the
+    middle of the search space.  `progress` gets (done, total).  Of a study every mistake is an
+    InputError: no such number, too few trials, distributions of one name that contradict each
+    other, or an evaluator that is not installed; of plain points it is a ValueError.
+    """
+    if isinstance(target, StudyData):
+        with _one_line_of(target):
+            return answer(question, points_of(target, question), progress)
+    if question.kind == "variance":
+        from analysis.importance.compute import variance
+
+        return variance(question, target, progress)
+    from analysis.importance import other_questions as others
+
+    if question.kind == "best":
+        quantile = DEFAULT_QUANTILE if question.quantile is None else question.quantile
+        found = others.ped_anova(target, quantile)
+    else:
+        fitted = others.fitted_surrogate(target, question.surrogate, question.seed)
+        if question.kind == "local":
+            found = others.local_importance(fitted, target.best)
+        else:
+            start, words = others.starting_point(target.default, fitted.encoding.columns)
+            found = others.gain(fitted, start, target.best, words)
+    return replace(found, objective=target.objective, direction=target.direction)
+
+
+def points_of(data: StudyData, question: Question) -> Points:
+    """Return a study's trials as plain points, with the value that the question is about."""
+    from analysis.studies.targets import sampler_of, target_of
+    from analysis.surrogates.encoding import common_distributions
+    from analysis.surrogates.original import NOT_INSTALLED, is_installed
+
+    target = target_of(data, question.objective, question.direction)
+    if question.policy != "drop" and target.name not in data.objectives:
+        raise InputError(
+            f"pruned: {question.policy!r} needs reports of {target.name}, but pruned trials report "
+            f"{data.objective}; allowed: drop"
+        )
+    if question.evaluator == "fanova-original" and not is_installed():
+        raise InputError(f"evaluator: {NOT_INSTALLED}")
+    every = (*target.trials, *target.pruned_trials)
+    by_hand = sum(map(is_enqueued, data.complete))
+    enqueued = f"{by_hand} trials were enqueued by hand and are left out: their points were chosen"
+    if by_hand == 1:
+        enqueued = "1 trial was enqueued by hand and is left out: its point was chosen"
+    remarks = [f"{enqueued}, not sampled"] if by_hand else []
+    remarks += [data.sampled] if data.sampled else []
+    remarks += common_distributions(t.distributions for t in target.trials)[1]
+    measured = (e.config for e in data.evaluations if (e.role, e.name) == ("baseline", "default"))
+    return Points(
+        [t.params for t in target.trials],
+        target.values,
+        common_distributions(t.distributions for t in every)[0],
+        objective=target.name,
+        direction=target.direction,
+        study=data.name,
+        counts={
+            "complete": data.counts.get("complete", 0),
+            "pruned": data.counts.get("pruned", 0),
+            "failed": data.counts.get("fail", 0),
+        },
+        pruned=target.pruned,
+        best=best_point(data, target),
+        default=next(measured, None),
+        sampler=sampler_of(data),
+        remarks=tuple(remarks),
+    )
+
+
+def best_point(data: StudyData, target: Target) -> dict[str, Any] | None:
+    """The parameters of the best COMPLETE trial by a target, enqueued ones included."""
+    from analysis.studies.targets import value_of
+
+    if target.name in data.objectives:
+        return next((dict(t.params) for t in data.ranked(target.name)), None)
+    values = [(value_of(data, t, target.name), t) for t in data.complete]
+    finite = [(v, t) for v, t in values if v == v]
+    choose = max if target.direction == MAXIMIZE else min
+    return dict(choose(finite, key=lambda vt: vt[0])[1].params) if finite else None
+
+
+@contextmanager
+def _one_line_of(data: StudyData) -> Iterator[None]:
+    """One thread for the linear algebra, and a user's mistake as one line."""
+    try:
+        with one_blas_thread():
+            yield
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"{data.name}: {error}") from error
+
+
+# ---------------------------------------------------------------- one kind of question each
+
+
+def importances_of(
+    data: StudyData,
+    objective: str | None = None,
+    surrogate: str = "auto",
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    resamples: int = 100,
+    *,
+    direction: str | None = None,
+    evaluator: str = "fanova",
+    policy: str = "drop",
+    quantile: float | None = None,
+    subsets: Sequence[Sequence[str]] = (),
+) -> Importances:
+    """What mattered for one number of a study; the options are those of `Question`."""
+    from analysis.importance.result import Importances
+
+    groups = tuple(map(tuple, subsets))
+    found = answer(
+        Question(
+            "variance",
+            objective,
+            direction,
+            surrogate,
+            evaluator,
+            policy,
+            quantile,
+            groups,
+            resamples,
+            seed,
+        ),
+        data,
+        progress,
+    )
+    assert isinstance(found, Importances)
+    return found
+
+
+def answer_of(
+    data: StudyData,
+    question: str,
+    objective: str | None = None,
+    surrogate: str = "auto",
+    seed: int = 0,
+    *,
+    direction: str | None = None,
+    quantile: float | None = None,
+) -> Answer:
+    """The answer to `best`, `gain` or `local`; `variance` is answered by `importances_of`."""
+    from analysis.importance.other_questions import Answer
+
+    whole = Question(question, objective, direction, surrogate, quantile=quantile, seed=seed)
+    if whole.kind == "variance":
+        raise QuestionError("kind", "must be one of best, gain, local, got 'variance'")
+    found = answer(whole, data)
+    assert isinstance(found, Answer)
+    return found
+
+
+def fits_of(
+    data: StudyData, objective: str | None = None, seed: int = 0, resamples: int = 20
+) -> Fits:
+    """The surrogates that `confounding_of`, `capacity_of` and `surface_of` share, fitted once.
+
+    From the same trials as `importances_of`.
+    """
+    from analysis.surrogates.fits import Fits
+
+    with _one_line_of(data):
+        given = points_of(data, Question(objective=objective))
+        return Fits.of(
+            given.points, given.values, given.distributions, seed=seed, resamples=resamples
+        )
+
+
+def confounding_of(
+    data: StudyData,
+    objective: str | None = None,
+    seed: int = 0,
+    resamples: int = 20,
+    *,
+    fits: Fits | None = None,
+) -> Confounding | None:
+    """How alpha, rank and learning rate act together, and which product of them explains it best.
+
+    None where fewer than two of them varied.  `fits` are those of `fits_of`, if known.
+    """
+    from analysis.importance.confounding import confounding
+
+    with _one_line_of(data):
+        return confounding(fits or fits_of(data, objective, seed, resamples))
+
+
+def capacity_of(
+    data: StudyData,
+    objective: str | None = None,
+    seed: int = 0,
+    resamples: int = 20,
+    *,
+    fits: Fits | None = None,
+) -> Confounding | None:
+    """How far the number of trainable parameters explains what rank and modules do together.
+
+    None where they did not both vary, or the trials do not say how many they trained.
+    """
+    from analysis.importance.capacity import capacity
+    from analysis.studies.targets import target_of, value_of
+
+    trials = target_of(data, objective).trials
+    trainable = [value_of(data, t, "trainable_parameters") for t in trials]
+    with _one_line_of(data):
+        return capacity(fits or fits_of(data, objective, seed, resamples), trainable)
+
+
+def surface_of(
+    data: StudyData,
+    names: tuple[str, str] | None = None,
+    objective: str | None = None,
+    seed: int = 0,
+    *,
+    fits: Fits | None = None,
+) -> Surface | None:
+    """The mean of one number over two parameters, alpha and learning rate unless named.
+
+    None where the study has no such two.  Raises InputError for a named one without an effect.
+    """
+    from analysis.importance.confounding import roles_in
+
+    with _one_line_of(data):
+        fits = fits or fits_of(data, objective, seed)
+        if names is None:
+            roles = roles_in(fits.encoding.names)
+            if not {"alpha", "learning_rate"} <= set(roles) or not fits.say_something:
+                return None
+            names = roles["alpha"], roles["learning_rate"]
+        return fits.surface(names)

@@ -1,0 +1,305 @@
+"""The base against its adapters: the document that page and terminal show, its JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.display import as_json
+from analysis.document import (
+    Cell,
+    Document,
+    Part,
+    Prose,
+    Table,
+    cell,
+    interval_cell,
+    probability_cell,
+)
+from analysis.plots.palette import printable
+from analysis.wording import alike, alike_signed, interval, listing, number, percent
+from study.errors import InputError, visible
+from study.metrics import METRICS
+
+if TYPE_CHECKING:
+    from analysis.comparison.adapters import Adapters, SeedNoise
+    from analysis.comparison.compared_models import ComparedModel
+    from analysis.comparison.output_features import OutputFeatures
+
+STAR = "*"
+NO_FLAG = (
+    "No sign of metric gaming: where single words gain, bigrams follow; length, repetition and "
+    "vocabulary stay in bounds."
+)
+
+
+def comparison_document(found: Adapters, metrics: Sequence[str] = ()) -> Document:
+    """All metrics at a glance, the first one (or those that are named) in full, then the notes."""
+    count = len(found.adapters)
+    title = (
+        f"{found.study}: the base against {count} adapter{'s' * (count > 1)} on "
+        f"{found.n_examples} {found.split} examples"
+    )
+    tests = f"{STAR} p < 0.05, corrected for {found.family} test{'s' * (found.family != 1)}"
+    parts: list[Part] = [Prose((tests,))]
+    parts += [overview_table(found)] if len(found.metrics) > 1 else []
+    parts += [full_table(found, [metric]) for metric in metrics or found.metrics[:1]]
+    parts += flags(found)
+    notes = cautions(found, (metrics or found.metrics)[0])
+    return Document(title, (*parts, *(Prose((note,)) for note in notes)))
+
+
+# ---------------------------------------------------------------- in words
+
+
+def flags(found: Adapters) -> tuple[Prose, ...]:
+    """A line per flag; one where there is none; nothing where outputs are not free text."""
+    if found.examined is None:
+        return ()
+    if flagged := found.examined.flagged:
+        lines = tuple(f"Metric gaming: {v.adapter} {v.words}." for v in flagged)
+        return (Prose(lines, "warning"),)
+    return (Prose((NO_FLAG,)),) if any(v.gains for v in found.examined.verdicts) else ()
+
+
+def cautions(found: Adapters, metric: str) -> tuple[str, ...]:
+    """What the seed alone does by one metric, and what to know before using the table."""
+    said = [_noise(n) for n in found.noise if n.metric == metric]
+    if found.left_out:
+        said.append(
+            f"{found.left_out} trials with lower scores are not shown. The best of many look "
+            "better than they are, most of all on the examples that selected them; the p-values "
+            "are corrected for every trial."
+        )
+    if any("synonyms:none" in signature for signature in found.signatures.values()):
+        said.append("METEOR counts no synonyms here; scores with WordNet are higher.")
+    return tuple(said)
+
+
+def _noise(found: SeedNoise) -> str:
+    scores = listing(number(score) for score in found.scores)
+    return (
+        f"Seed noise: {listing(found.names)} are one configuration ({found.twins}) trained with "
+        f"different seeds: {METRICS[found.metric].label} {scores}, a difference of "
+        f"{number(abs(found.largest))} (95 % interval {interval(found.ci)}). Adapters that differ "
+        "by no more than that may differ by their seeds alone."
+    )
+
+
+# ---------------------------------------------------------------- tables
+
+
+def overview_table(found: Adapters) -> Table:
+    """Rows are models, columns metrics: the base's score, and what each adapter adds."""
+    flagged = {v.adapter for v in found.examined.flagged} if found.examined else set()
+    columns = []
+    for metric in found.metrics:
+        base = found.scores[found.base.name, metric].score
+        contrasts = [found.of(model.name, metric) for model in found.adapters]
+        write = alike_signed([base, *(c.difference for c in contrasts)])
+        added = [
+            Cell(write(c.difference), c.difference, True, STAR if c.clear else "")
+            for c in contrasts
+        ]
+        columns.append([Cell(write(base).lstrip("+"), base, True), *added])
+    names = map(_name, (found.base, *found.adapters))
+    rows = tuple((name, *cells) for name, *cells in zip(names, *columns, strict=True))
+    marked = frozenset(i for i, m in enumerate(found.adapters, 1) if m.name in flagged)
+    headings = ("model", *(METRICS[m].label for m in found.metrics))
+    return Table("The base's scores, and what each adapter adds", headings, rows, marked=marked)
+
+
+def full_table(found: Adapters, metrics: Sequence[str]) -> Table:
+    """A row per metric and model, with everything that is known of it."""
+    columns = ("metric", "model", "score", "mean ± sd", "difference", "95 % interval", "change")
+    rows = tuple(row for metric in metrics for row in _full_rows(found, metric))
+    if len(metrics) > 1:
+        return Table("Every adapter by every metric", (*columns, "p"), rows, sortable=True)
+    details = frozenset({"metric"})
+    return Table(METRICS[metrics[0]].label, (*columns, "p"), rows, details=details)
+
+
+def _full_rows(found: Adapters, metric: str) -> Iterator[tuple[Cell, ...]]:
+    """The base and each adapter by one metric, their numbers written alike."""
+    models = (found.base, *found.adapters)
+    scores = {m.name: found.scores[m.name, metric].score for m in models}
+    spreads = {m.name: found.spread(m.name, metric) for m in models}
+    write = alike([*scores.values(), *(mean for mean, _ in spreads.values())])
+    signs = alike_signed([found.of(m.name, metric).difference for m in found.adapters])
+    for model in models:
+        mean, sd = spreads[model.name]
+        spread = Cell(f"{write(mean)} ± {write(sd)}", mean, True)
+        head = Cell(METRICS[metric].label), _name(model), cell(scores[model.name], write), spread
+        if model is found.base:
+            yield (*head, *[Cell("")] * 4)
+            continue
+        c = found.of(model.name, metric)
+        change = "" if c.percent is None else f"{c.percent:+.1f} %".replace("-", "−")
+        yield (
+            *head,
+            Cell(signs(c.difference), c.difference, True, STAR if c.clear else ""),
+            interval_cell(c.interval, signs),
+            Cell(change, 0.0 if c.percent is None else c.percent, True),
+            probability_cell(c.p_adjusted, c.p_is_bound),
+        )
+
+
+def features_table(found: Adapters) -> Table:
+    """What the outputs look like beside their scores; the references last."""
+    assert found.examined is not None
+    reasons = {v.adapter: v.words for v in found.examined.verdicts}
+    labels = {model.name: _name(model) for model in (found.base, *found.adapters)}
+    rows = [
+        (labels[name], *_features(features), Cell(reasons.get(name, "")))
+        for name, features in found.examined.features.items()
+    ]
+    rows.append((Cell("references"), *_features(found.examined.references), Cell("")))
+    columns = (
+        *("model", "ROUGE-1", "ROUGE-2", "words per output", "relative to references"),
+        *("repeated bigrams", "effective words", "empty", "flag"),
+    )
+    return Table("Features of the outputs", columns, tuple(rows))
+
+
+def _features(features: OutputFeatures) -> tuple[Cell, ...]:
+    return (
+        cell(features.rouge1),
+        cell(features.rouge2),
+        cell(features.words),
+        cell(features.length_ratio, percent),
+        cell(features.repeats, percent),
+        cell(features.vocabulary),
+        cell(features.empty),
+    )
+
+
+def noise_table(found: Adapters) -> Table:
+    """What other seeds made of one configuration, metric by metric."""
+    rows = tuple(
+        (
+            Cell(METRICS[n.metric].label),
+            Cell(f"{listing(n.names)} ({n.twins})"),
+            Cell(listing(map(number, n.scores))),
+            cell(n.sd),
+            cell(abs(n.largest)),
+            interval_cell(n.ci),
+        )
+        for n in found.noise
+    )
+    columns = ("metric", "configuration", "scores", "sd", "largest difference", "95 % interval")
+    return Table("What the seed alone does", columns, rows)
+
+
+def _name(model: ComparedModel) -> Cell:
+    """A model's name, which does not break where a table is narrow."""
+    return Cell(model.label.replace(" ", "\u00a0"))
+
+
+# ---------------------------------------------------------------- for programs
+
+
+def adapters_json(found: Adapters) -> dict[str, Any]:
+    """The document that `optuna-study compare TARGET --json` prints."""
+
+    def twins(model: ComparedModel) -> list[str]:
+        same = (m.name for m in found.adapters if model.twins and m.twins == model.twins)
+        return [name for name in same if name != model.name]
+
+    document: dict[str, Any] = {
+        "study": found.study,
+        "split": found.split,
+        "n_examples": found.n_examples,
+        "metrics": found.metrics,
+        "signatures": found.signatures,
+        "family": found.family,
+        "left_out": found.left_out,
+        "adapters": [
+            {"name": m.name, "seed": m.seed, "config": m.config, "same_as": twins(m)}
+            for m in found.adapters
+        ],
+        "scores": adapter_rows(found),
+        "seed_noise": [{**asdict(n), "sd": n.sd} for n in found.noise],
+        "gaming": None,
+    }
+    if found.examined is not None:
+        document["gaming"] = {
+            "looks": {**found.examined.features, "references": found.examined.references},
+            "verdicts": [
+                {
+                    "adapter": v.adapter,
+                    "flagged": v.flagged,
+                    "reason": v.words,
+                    "gains": v.gains,
+                    "symptoms": v.symptoms,
+                }
+                for v in found.examined.verdicts
+            ],
+        }
+    return dict(as_json(document))
+
+
+def adapter_rows(found: Adapters) -> list[dict[str, Any]]:
+    """One row per model and metric, the base included: what `--csv` writes."""
+    flagged = {v.adapter: v.words for v in found.examined.verdicts} if found.examined else {}
+    rows = []
+    for metric in found.metrics:
+        for model in (found.base, *found.adapters):
+            score, (mean, sd) = found.scores[model.name, metric], found.spread(model.name, metric)
+            row = {
+                "model": model.name,
+                "configuration": model.twins,
+                "metric": metric,
+                "split": found.split,
+                "n_examples": found.n_examples,
+                "score": score.score,
+                "score_low": score.ci[0],
+                "score_high": score.ci[1],
+                "mean": mean,
+                "sd": sd,
+            }
+            names = ("difference", "ci_low", "ci_high", "percent", "p", "p_holm", "family", "flag")
+            row |= dict.fromkeys(names)
+            if model is not found.base:
+                c = found.of(model.name, metric)
+                numbers = (c.difference, *c.interval, c.percent, c.p, c.p_adjusted, found.family)
+                row |= zip(names, (*numbers, flagged.get(model.name)), strict=True)
+            rows.append(row)
+    return rows
+
+
+def write_csv(found: Adapters, path: Path) -> None:
+    """Write `adapter_rows`; raises InputError where the file cannot be written."""
+    rows = adapter_rows(found)
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        raise InputError(f"--csv: cannot write {path}: {error.strerror}") from None
+
+
+def swap_text(folders: Sequence[Path], loading: float, further: float, swap: float) -> str:
+    """How several adapters share one base, and the milliseconds that this takes here."""
+    first, *rest = folders
+    lines = [
+        "",
+        f"model = PeftModel.from_pretrained(base, {_quoted(first)}, "
+        f"adapter_name={_quoted(first.name)})",
+        *(f"model.load_adapter({_quoted(f)}, adapter_name={_quoted(f.name)})" for f in rest),
+        f"model.set_adapter({_quoted(folders[-1].name)}, inference_mode=True)  # the swap",
+        "",
+        f"load base and adapter    {loading:8.1f} ms",
+        f"load another adapter     {further:8.1f} ms",
+        f"swap to a loaded one     {swap:8.2f} ms",
+    ]
+    return "\n".join(map(printable, lines))
+
+
+def _quoted(text: object) -> str:
+    """Return a text as a literal of Python, in double quotes."""
+    escaped = str(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{visible(escaped)}"'

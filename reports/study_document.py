@@ -1,0 +1,117 @@
+"""What `optuna-study show` says of a study: a document for a person, and its JSON.
+
+Needs neither pandas nor matplotlib, so that `optuna-study show` answers at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from analysis.comparison.sweeps import sweep_of
+from analysis.display import as_json
+from analysis.document import WIDTH, Document, Listing, Part, Prose, Table, columns_table
+from analysis.plots.palette import label_of
+from analysis.studies.study_data import StudyData, is_enqueued, state_of
+from analysis.wording import STATES, counted, number
+from reports.sections.sweep import sweep_table
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+TOP = 5
+MAX_REASONS = 3
+
+
+def study_document(data: StudyData, top: int = TOP) -> Document:
+    """State, counts, the best trials and the best against the baselines."""
+    ways = zip(data.objectives, data.directions, strict=True)
+    head = [f"trials: {counted(data.counts) or 'none'}", *([data.sampled] if data.sampled else [])]
+    parts: list[Part] = [Prose(tuple(head))]
+    shown = data.pareto_trials if len(data.objectives) > 1 else data.ranked()[:top]
+    sweep = sweep_of(data)
+    if sweep is not None:
+        parts.append(sweep_table(sweep))
+    elif shown:
+        parts.append(_trials(data, shown[: max(top, 1)]))
+        if len(shown) > top:
+            parts.append(Prose((f"… and {len(shown) - top} more on the Pareto front",)))
+    if data.baselines and data.best_trial is not None:
+        parts.append(_baselines(data))
+    reasons = Counter(
+        f"{STATES.get(state_of(trial), state_of(trial))}: {reason}"
+        for trial in data.frozen_trials
+        if (reason := trial.user_attrs.get("failure"))
+    )
+    if reasons:
+        most = reasons.most_common(MAX_REASONS)
+        parts.append(Listing("Failures", tuple(f"{count} {reason}" for reason, count in most)))
+    return Document(f"{data.name}  {', '.join(f'{way} {n}' for n, way in ways)}", tuple(parts))
+
+
+def _trials(data: StudyData, trials: Sequence[FrozenTrial]) -> Table:
+    """The best trials, a row each; parameters that do not fit the width share one column."""
+    title = "Best trials" if len(data.objectives) == 1 else "Trials on the Pareto front"
+    columns: dict[str, list[Any]] = {"trial": [t.number for t in trials]}
+    for index, name in enumerate(data.objectives):
+        columns[label_of(name)] = [t.values[index] for t in trials]
+    varied = {n: [_value(t, n) for t in trials] for n in data.distributions}
+    whole = columns_table(title, {**columns, **varied})
+    if whole.width <= WIDTH:
+        return whole
+    lines = [", ".join(f"{n} {number(_value(t, n))}" for n in t.params) for t in trials]
+    return columns_table(title, {**columns, "parameters": lines})
+
+
+def _value(trial: FrozenTrial, name: str) -> Any:
+    """A parameter's value; None, which shows as nothing, only where it was not active."""
+    value = trial.params.get(name)
+    return str(value) if value is None and name in trial.params else value
+
+
+def _baselines(data: StudyData) -> Table:
+    """The scores of the best trial and the baselines, metric by metric and split by split."""
+    assert data.best_trial is not None
+    columns: dict[str, list[Any]] = {"": [*data.baselines, f"trial {data.best_trial.number}"]}
+    for split in data.splits:
+        for metric in data.metrics:
+            scores = [data.score(who, metric, split) for who in (*data.baselines, "best")]
+            if any(score is not None for score in scores):
+                heading = label_of(metric) if split == "dev" else f"{split} {label_of(metric)}"
+                columns[heading] = scores
+    return columns_table("Best trial and baselines", columns)
+
+
+def study_json(data: StudyData, top: int = TOP) -> dict[str, Any]:
+    """The document that `optuna-study show --json` prints; no NaN and no infinity in it."""
+    shown = data.pareto_trials if len(data.objectives) > 1 else data.ranked()[:top]
+    who = (*data.baselines, *(["best"] if data.best_trial is not None else []))
+    document = {
+        "study": data.name,
+        "target": data.target,
+        "objectives": [
+            {"name": n, "direction": way}
+            for n, way in zip(data.objectives, data.directions, strict=True)
+        ],
+        "trials": {STATES.get(state, state): count for state, count in data.counts.items()},
+        "sampled": len(data.frozen_trials) if data.sampled else None,
+        "best": [
+            {
+                "number": trial.number,
+                "values": dict(zip(data.objectives, trial.values, strict=True)),
+                "params": trial.params,
+                "enqueued": is_enqueued(trial),
+            }
+            for trial in shown
+        ],
+        "scores": {
+            name: {
+                split: {m: data.score(name, m, split) for m in data.metrics}
+                for split in data.splits
+            }
+            for name in who
+            if data.metrics
+        },
+    }
+    return dict(as_json(document))

@@ -1,1 +1,0 @@
-"""What the terminal shows: tables of at most 80 columns."""

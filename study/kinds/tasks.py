@@ -1,0 +1,77 @@
+"""The tasks by name: what a model outputs, what it learns from, and which code does it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from study.kinds.rows import NameIn
+
+Outputs = Literal["texts", "classes"]
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """What a task's name stands for."""
+
+    implementation: str  # path of the class that keeps the promise of study.tasks.base
+    reader: str  # path of what reads `[data]`
+    model_class: str  # transformers' class that loads a base
+    miniature: str  # the embedded base: a key of study.bases.load.MINIATURES
+    outputs: Outputs = "texts"
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by section
+    subsets: tuple[str, ...] = ()  # the embedded corpora that data.subset chooses from
+    has_general: bool = True  # the embedded corpus has general text, to measure forgetting
+    names_languages: bool = False  # data.source_language and target_language reach the tokenizer
+    writes_dialogues: bool = False  # with the marks of a chat template around both texts
+    distils: bool = False  # can learn from a teacher
+    trains_stop_token: bool = False  # data.stop_token, beside the adapter
+    diffuses: bool = False  # has a section [diffusion], and a cutoff_tokens of each trial's own
+    takes_own_class: bool = False  # a base may bring its own class, as LLaDA's does
+
+
+TASKS: Mapping[str, TaskKind] = {
+    "translation": TaskKind(
+        "study.tasks.translation:TranslationTask",
+        "study.data.readers:load_corpus",
+        "AutoModelForSeq2SeqLM",
+        "nllb",
+        names_languages=True,
+    ),
+    "causal_translation": TaskKind(
+        "study.tasks.causal_translation:CausalTranslationTask",
+        "study.data.readers:load_corpus",
+        "AutoModelForCausalLM",
+        "llama",
+        writes_dialogues=True,
+        distils=True,
+        trains_stop_token=True,
+    ),
+    "classification": TaskKind(
+        "study.tasks.classification:ClassificationTask",
+        "study.data.sentence_pairs:load_sentence_pairs",
+        "AutoModelForSequenceClassification",
+        "distilbert",
+        outputs="classes",
+        defaults={
+            "evaluation": {"objective": "accuracy", "metrics": ["accuracy", "macro_f1", "loss"]}
+        },
+        subsets=("mnli", "qqp"),
+        has_general=False,
+        distils=True,
+    ),
+    "masked_diffusion": TaskKind(
+        "study.tasks.masked_diffusion:MaskedDiffusionTask",
+        "study.data.readers:load_instructions",
+        "AutoModelForMaskedLM",
+        "eurobert",
+        defaults={"data": {"instruction": ""}, "diffusion": {}},
+        writes_dialogues=True,
+        diffuses=True,
+        takes_own_class=True,
+    ),
+}
+"""A task's name in a study file -> what it is."""
+
+TaskName = Annotated[str, NameIn(TASKS)]

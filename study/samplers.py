@@ -1,0 +1,28 @@
+"""The sampler of a study's next point, and its pruner."""
+
+from __future__ import annotations
+
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+
+from study.kinds.samplers import PRUNERS, SAMPLERS, Draw, PointSampler, RandomPoints
+from study.seeds import derive_seed
+from study.spec.sections import StudySpec
+
+
+def sampler_for(spec: StudySpec, index: int, enqueued: int | None = None) -> BaseSampler:
+    """Return the sampler of the study's `index`-th sampled point.
+
+    What the `enqueued`-th point of the study, one that was given in part, leaves open is drawn at
+    random, so that it takes nothing from the sequence; an adaptive sampler proposes it.
+    """
+    search = spec.search
+    if enqueued is not None and not search.learns:
+        return PointSampler(RandomPoints(derive_seed(spec.seed, "enqueued")), enqueued)
+    draw = Draw(spec.seed, index, search.search_space, search.balanced)
+    return SAMPLERS[search.sampler].make(draw)
+
+
+def pruner_for(spec: StudySpec) -> BasePruner:
+    """Return the pruner that the study file names."""
+    return PRUNERS[spec.search.pruner].make(spec.training.report_every, spec.most_steps)
