@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.bases.load import locate_base
+from study.engines.build import make_engine
 from study.engines.engine_choice import EngineChoice
 from study.engines.process_settings import be_one_quiet_thread
-from study.engines.workspace import make_engine
 from study.metrics import METRICS
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec
@@ -65,7 +65,7 @@ def statistics(
     """Train a student a weight; return each one's statistics of each dev example: (A, N, S)."""
     spec = load_spec(preset, {"seed": seed})
     configs = [
-        search_config(spec, n, {**values, "distillation_weight": weight}, origin=0)
+        search_config(spec, n, {**values, "distillation_weight": weight}, seed_index=0)
         for n, weight in enumerate(WEIGHTS)
     ]
     results = trained(spec, configs)

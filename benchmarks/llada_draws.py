@@ -16,8 +16,8 @@ import torch
 
 from study.bases.load import locate_base
 from study.data.corpora import corpus_of
+from study.engines.build import working_base
 from study.engines.process_settings import be_one_quiet_thread
-from study.engines.workspace import working_base
 from study.spec.files import load_spec
 from study.tasks.base import Batch
 from study.tasks.losses import masked_diffusion

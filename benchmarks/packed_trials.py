@@ -29,7 +29,7 @@ def trial(spec: StudySpec, number: int) -> TrialConfig:
     points = RandomPoints(spec.seed)
     space = spec.search.search_space.distributions
     values = {name: points.value(number, name, space[name]) for name in space}
-    return search_config(spec, number, values, origin=number)
+    return search_config(spec, number, values, seed_index=number)
 
 
 def filled(spec: StudySpec, base: BaseModel, slots: int) -> PackedEngine:

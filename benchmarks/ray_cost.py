@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from study.engines.engine_choice import EngineChoice
-from study.engines.pool.build import pool_of, reached
+from study.engines.start import connected_workers, pool_of
 from study.spec.files import load_spec
 from study.trials import AdapterFiles, Event, Finished, TrialConfig, TrialResult, search_config
 
@@ -102,7 +102,7 @@ def _empty_trials(side: str, options: argparse.Namespace) -> Seconds:
     configs = [search_config(spec, n, {}, n) for n in range(options.trials)]
     choice = EngineChoice(slots=options.slots, workers=options.workers, ray=SIDES[side])
     began = time.perf_counter()
-    with reached(choice, lambda line: None) as choice:
+    with connected_workers(choice, lambda line: None) as choice:
         pool = pool_of(make_empty, choice)
         assert pool is not None
         with closing(pool):

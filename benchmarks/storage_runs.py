@@ -89,35 +89,25 @@ def result_of(config: TrialConfig) -> TrialResult:
     return TrialResult({"dev": split}, {"train_seconds": 0.0}, adapter)
 
 
-class NoView:
-    """Shows nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *_, **__: None
-
-    @contextmanager
-    def searching(self, total: int, done: int, workers: int) -> Iterator[None]:
-        """Enclose nothing."""
-        yield
-
-
 def run_cheaply(spec: StudySpec, out: Path, url: str | None, seconds: float) -> bool:
     """Run a study with the cheap engine; returns whether it stopped early."""
+    import study.loop
     import study.runner
     import study.store.ledger
+    from study.engines.start import StartedEngine
 
     @contextmanager
-    def engine(*_: Any) -> Iterator[tuple[CheapEngine, str]]:
-        yield CheapEngine(seconds), "nowhere"
+    def engine(*_: Any) -> Iterator[StartedEngine]:
+        yield StartedEngine(CheapEngine(seconds), "nowhere", choice)
 
     task: Any = object()  # no corpus is read
     choice = EngineChoice("sequential")
     with (
-        mock.patch.object(study.runner, "ready_engine", engine),
-        mock.patch.object(study.runner, "POLL_SECONDS", 0.05),
+        mock.patch.object(study.runner, "started_engine", engine),
+        mock.patch.object(study.loop, "POLL_SECONDS", 0.05),
         mock.patch.object(study.store.ledger, "LOOK_AGAIN_SECONDS", 0.05),
     ):
-        done = study.runner.run_study(spec, out, NoView(), storage=url, choice=choice, task=task)
+        done = study.runner.run_study(spec, out, storage=url, choice=choice, task=task)
     return done.stopped_early
 
 

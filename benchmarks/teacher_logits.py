@@ -25,8 +25,8 @@ from torch.nn.utils.rnn import pad_sequence
 from study.bases.load import locate_base
 from study.data.chat import Dialogue
 from study.data.readers import load_corpus
+from study.engines.build import working_base
 from study.engines.process_settings import be_one_quiet_thread
-from study.engines.workspace import working_base
 from study.spec.files import load_spec
 from study.tasks.base import Batch
 from study.tasks.causal_translation import CausalTranslationTask

@@ -1,50 +1,43 @@
-"""Training the winners again on fresh seeds, and scoring them on what is held out.
+"""Confirm the winners: train them again on fresh seeds and score them on held-out examples.
 
-The best of N trials was chosen by the very score it is praised for.  Here its configuration, the
-runners-up and the baselines are trained anew: each on the same fresh seeds, so that differences are
-paired by seed as well as by example, and evaluated on the test split, which no search has seen.
+The best of N trials was chosen by its score, so that score is too good.  Here its configuration,
+the runners-up and the baselines are trained again, all on the same fresh seeds, so that differences
+are paired by seed as well as by example.  They are evaluated on the test split, which the search
+never sees.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial
+from typing_extensions import override
 
 from study.data.corpora import corpus_of
-from study.engines.base import Engine
 from study.engines.engine_choice import PACKED, EngineChoice
-from study.engines.pool.build import reached
+from study.engines.start import started_engine
 from study.errors import InputError
-from study.runner import locked, ready_engine, stop_signals
+from study.loop import Source, drive
+from study.run_folder import run_folder
 from study.seeds import derive_seed
 from study.spec.sections import SHARED_COSTS, StudySpec
 from study.store.ledger import Ledger, open_ledger
 from study.store.recovery import MAX_ATTEMPTS
 from study.store.storage import DATABASE_NAME, sqlite_url
-from study.trials import (
-    Event,
-    Finished,
-    Interrupted,
-    Notice,
-    Progress,
-    TrialConfig,
-    TrialResult,
-    baseline_configs,
-    search_config,
-)
+from study.trials import Finished, Interrupted, TrialConfig, baseline_configs, search_config
 from study.views.base import Outcome, View
 
 FIRST_NUMBER = -100
-"""Confirmations are no Optuna trials; an engine knows them by this number and those below."""
+"""Confirmations are not Optuna trials; an engine knows them by this number and those below it."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trial of the search, by its number and the values that the search chose."""
+    """A trial to confirm: its number, and the values that the search chose."""
 
     number: int
     values: dict[str, Any]
@@ -62,38 +55,39 @@ def confirm_study(
 ) -> bool:
     """Train candidates and baselines on fresh seeds; returns whether all of it is done.
 
-    What is stored already is not trained again, so the same call continues; with more seeds it
-    trains those that are new.
+    Stored trainings are not repeated, so the same call continues; with more seeds it trains only
+    the new ones.
 
     Raises:
-        InputError: there is no test split, or another than an earlier confirmation had; data,
-            model, storage or folder are not usable.
+        InputError: there is no test split, or it differs from an earlier confirmation's; or data,
+            model, storage or folder cannot be used.
     """
     corpus = corpus_of(spec)
     if not corpus.test:
         raise InputError("data.test: confirming needs held-out examples; give a file by --test")
     url = storage or sqlite_url(out / DATABASE_NAME)
-    with locked(out, alone=True), open_ledger(url, spec, out) as ledger:
-        ledger.check_task(None)  # one of the user's own is not here
+    with run_folder(out, exclusive=True), open_ledger(url, spec, out) as ledger:
+        ledger.check_task(None)  # your own task cannot be loaded here
         wanted = confirmation_configs(spec, candidates, seeds, len(corpus.train))
         pending = ledger.unconfirmed(wanted)
         if not pending:
             view.remarked(f"all {len(wanted)} trainings are done: nothing is trained again")
             return True
-        with (
-            reached(choice, view.remarked) as choice,
-            ready_engine(spec, choice, None, view) as (engine, _),
-        ):
-            confirmation = _Confirmation(spec, engine, ledger, view, choice)
-            return confirmation.run(pending, len(wanted))
+        with started_engine(spec, choice, None, view) as started:
+            is_shared = started.choice != started.choice.one_at_a_time()
+            source = Confirmation(spec, ledger, pending, SHARED_COSTS if is_shared else ())
+            total, done, workers = len(wanted), len(wanted) - len(pending), started.choice.workers
+            with view.searching(total, done, workers, "trainings"):
+                drive(started.engine, source, view)
+            return source.is_complete
 
 
 def confirmation_configs(
     spec: StudySpec, candidates: Sequence[Candidate], seeds: int, examples: int
 ) -> list[TrialConfig]:
-    """Return what is to be trained: seed by seed every candidate and baseline; the base once.
+    """Return what to train: the base once, then every candidate and baseline, seed by seed.
 
-    `examples` are those of training: what epochs are counted in.
+    `examples` is the number of training examples in an epoch.
     """
     untrained, *defaults = baseline_configs(spec)
     number = iter(range(FIRST_NUMBER, FIRST_NUMBER - 10**9, -1))
@@ -111,92 +105,72 @@ def confirmation_configs(
 def chosen_trials(
     ranked: Sequence[FrozenTrial], top: int, others: Sequence[int]
 ) -> list[Candidate]:
-    """Return the best trials, and those that are named besides.
+    """Return the `top` best trials, and the `others` that were named.
 
     Raises:
         InputError: no trial is complete, or a named one is not.
     """
     if not ranked:
         raise InputError("confirm: no trial is complete yet")
-    known = {trial.number: trial for trial in ranked}
+    complete = {trial.number: trial for trial in ranked}
     for number in others:
-        if number not in known:
+        if number not in complete:
             raise InputError(f"--trial: no complete trial has the number {number}")
     numbers = dict.fromkeys([*(trial.number for trial in ranked[:top]), *others])
-    return [Candidate(number, known[number].params) for number in numbers]
+    return [Candidate(number, complete[number].params) for number in numbers]
 
 
-class _Confirmation:
-    """Fills the engine's slots from a list; the ledger gets what comes of it."""
+class Confirmation(Source):
+    """The trainings of a confirmation, one after the other from a list.
+
+    Those that a dead worker lost are tried again at the end; `missed` counts those that failed, or
+    were lost too often.
+    """
 
     def __init__(
-        self, spec: StudySpec, engine: Engine, ledger: Ledger, view: View, choice: EngineChoice
+        self,
+        spec: StudySpec,
+        ledger: Ledger,
+        pending: Sequence[TrialConfig],
+        shared: Container[str],
     ) -> None:
-        self._engine = engine
-        self._choice = choice
+        self.missed = 0
         self._ledger = ledger
-        self._view = view
         self._objective = spec.evaluation.objective[0]
-        self._running: dict[int, TrialConfig] = {}
-        self._attempts: dict[int, int] = {}
-        self._pending: list[TrialConfig] = []
-        self._missed = 0
-
-    def run(self, pending: Sequence[TrialConfig], total: int) -> bool:
-        """Train what is pending; returns whether none of it failed or was interrupted."""
         self._pending = list(pending)
-        done, workers = total - len(pending), self._choice.workers
-        with (
-            self._view.searching(total, done, workers, "trainings"),
-            stop_signals() as interruptible,
-        ):
-            try:
-                self._loop(interruptible)
-            except KeyboardInterrupt:
-                return False
-        return self._missed == 0
+        self._shared = shared  # costs that several trainings share, so that none has its own
+        self._running: dict[int, TrialConfig] = {}
+        self._attempts: Counter[int] = Counter()  # by config.number
 
-    def _loop(self, interruptible: Callable[[], Any]) -> None:
-        while self._pending or self._running:
-            while self._pending and self._engine.free_slots:
-                config = self._pending.pop(0)
-                self._running[config.number] = config
-                self._engine.start(config)
-                self._view.started(config)
-            with interruptible():
-                events = self._engine.advance()
-            for event in events:
-                self._handle(event)
+    @property
+    def is_complete(self) -> bool:
+        """Say whether everything was trained and nothing was missed."""
+        return not self.missed and not self._pending
 
-    def _handle(self, event: Event) -> None:
-        match event:
-            case Notice():
-                self._view.remarked(event.text)
-            case Progress():
-                self._view.progressed(self._running[event.number], event.step, event.value)
-            case Finished():
-                self._finish(self._running.pop(event.number), event.result)
-            case Interrupted():
-                self._retry(self._running.pop(event.number), event.reason)
+    @override
+    def next(self) -> TrialConfig | None:
+        if not self._pending:
+            return None
+        config = self._pending.pop(0)
+        self._running[config.number] = config
+        return config
 
-    def _finish(self, config: TrialConfig, result: TrialResult) -> None:
+    @override
+    def finish(self, finished: Finished) -> Outcome:
+        config, result = self._running.pop(finished.number), finished.result
         if result.failure:
-            self._missed += 1
-            self._view.ended(Outcome(config, "failed", self._objective, None, result.failure))
-            return
-        self._ledger.record_confirmation(config, replace(result, details=self._costs(result)))
-        value = result.metrics()[self._objective]
-        self._view.ended(Outcome(config, "complete", self._objective, value))
+            self.missed += 1
+            return Outcome(config, "failed", self._objective, None, result.failure)
+        details = {n: cost for n, cost in result.details.items() if n not in self._shared}
+        self._ledger.record_confirmation(config, replace(result, details=details))
+        return Outcome(config, "complete", self._objective, result.metrics()[self._objective])
 
-    def _costs(self, result: TrialResult) -> dict[str, float]:
-        """What the training itself cost: seconds and memory that others share are not its own."""
-        shared = () if self._choice == self._choice.alone() else SHARED_COSTS
-        return {name: cost for name, cost in result.details.items() if name not in shared}
-
-    def _retry(self, config: TrialConfig, reason: str) -> None:
-        self._attempts[config.number] = self._attempts.get(config.number, 1) + 1
-        if self._attempts[config.number] <= MAX_ATTEMPTS:
+    @override
+    def interrupt(self, interrupted: Interrupted) -> Outcome:
+        config = self._running.pop(interrupted.number)
+        self._attempts[config.number] += 1
+        if self._attempts[config.number] < MAX_ATTEMPTS:
             self._pending.append(config)
         else:
-            self._missed += 1
-        self._view.ended(Outcome(config, "interrupted", self._objective, None, reason))
+            self.missed += 1
+        return Outcome(config, "interrupted", self._objective, None, interrupted.reason)

@@ -1,4 +1,4 @@
-"""What goes into an engine and what comes out of it.  Plain data: it crosses process borders."""
+"""What goes into an engine and what comes out.  Plain data: it is sent between processes."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from study.spec.sections import StudySpec
 
 Role = Literal["search", "baseline", "confirm"]
 BASELINES = {"base": -1, "default": -2, "plain": -3}
-"""Baselines are no Optuna trials; an engine knows them by these numbers."""
+"""Baselines are not Optuna trials; an engine knows them by these numbers."""
 
 
 @dataclass(frozen=True)
 class TrialConfig:
-    """One training's concrete values and seed: all an engine needs.
+    """One training's concrete values and seed: all that an engine needs.
 
-    `method` is None for the untrained base, which is only evaluated.  `repeats` is the trial whose
-    configuration a confirmation trains anew.
+    `method` is None for the untrained base, which is only evaluated.  `repeats` is the number of
+    the trial that a confirmation trains again.
     """
 
     number: int
@@ -41,7 +41,7 @@ class TrialConfig:
 
     @property
     def values(self) -> dict[str, Any]:
-        """Every hyperparameter that this training has, by name."""
+        """Every hyperparameter of this training, by name."""
         if self.method is None:
             return {}
         shown = {"method": self.method.name, **self.method.own}
@@ -52,21 +52,24 @@ class TrialConfig:
 
 
 def search_config(
-    spec: StudySpec, number: int, values: Mapping[str, Any], origin: int
+    spec: StudySpec, number: int, values: Mapping[str, Any], seed_index: int
 ) -> TrialConfig:
-    """Return the configuration of a trial; a retried one trains from its `origin`'s seed."""
+    """Return the configuration of a trial.
+
+    Its seed is derived from `seed_index`, which a retry shares with the first attempt.
+    """
     method, training, distillation = spec.resolve(values)
-    seed = derive_seed(spec.seed, origin)
+    seed = derive_seed(spec.seed, seed_index)
     return TrialConfig(number, seed, training, method, distillation=distillation)
 
 
 def baseline_configs(spec: StudySpec) -> list[TrialConfig]:
     """Return the untrained base and the default LoRA: r 8, alpha 8, qv, middle learning rate.
 
-    It trains as long as the middle of the search does, where that varies.
-    In a study of full fine-tuning alone the default is that.
-    With a teacher also `plain`: the default again, same seed, with nothing of the teacher in its
-    loss.  What the two differ by is what distillation does.
+    If the search varies steps or epochs, the default trains for the middle of their range.  In a
+    study of full fine-tuning only, the default is full fine-tuning.  With a teacher there is also
+    `plain`: the default with the same seed but without the teacher's part in the loss.  The
+    difference between the two is the effect of distillation.
     """
     middle = spec.search.search_space.middle()
     default = {"rank": 8, "alpha": 8, "dropout": 0.0, "target_modules": "qv", "use_rslora": False}
@@ -78,8 +81,8 @@ def baseline_configs(spec: StudySpec) -> list[TrialConfig]:
     seed = derive_seed(spec.seed, "default")
     baselines.append(_baseline(seed, "default", parts))
     if parts.distillation is not None:
-        alone = with_values(parts.distillation, {"distillation_weight": 0.0})
-        baselines.append(_baseline(seed, "plain", parts._replace(distillation=alone)))
+        no_teacher = with_values(parts.distillation, {"distillation_weight": 0.0})
+        baselines.append(_baseline(seed, "plain", parts._replace(distillation=no_teacher)))
     return baselines
 
 
@@ -92,7 +95,7 @@ def _baseline(seed: int, name: str, parts: Hyperparameters) -> TrialConfig:
 
 @dataclass(frozen=True)
 class Progress:
-    """A report from training; the value is on the objective's own scale and direction."""
+    """How far a training is; the value has the objective's own scale and direction."""
 
     number: int
     step: int
@@ -101,7 +104,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class SplitResult:
-    """One model on one split: statistics (N, S) by metric, N outputs, and what they answer."""
+    """One model on one split: statistics (N, S) by metric, and N outputs beside their sources."""
 
     statistics: Mapping[str, Statistics] = field(repr=False)
     outputs: tuple[str, ...] = field(repr=False)
@@ -115,7 +118,7 @@ class SplitResult:
 
 @dataclass(frozen=True)
 class AdapterFiles:
-    """An adapter in PEFT's own format, or a whole model in transformers': the two files."""
+    """The two files of an adapter in PEFT's format, or of a whole model in transformers' format."""
 
     config: str = field(repr=False)
     weights: bytes = field(repr=False)
@@ -125,26 +128,26 @@ class AdapterFiles:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What one training gave, or in `failure` the reason why it gave nothing."""
+    """The result of a training, or in `failure` the reason why there is none."""
 
     splits: Mapping[str, SplitResult] = field(default_factory=dict)
     details: Mapping[str, float] = field(default_factory=dict)
     adapter: AdapterFiles | None = None
     failure: str | None = None
-    losses: tuple[tuple[int, float], ...] = ()  # step, mean training loss since the one before
+    losses: tuple[tuple[int, float], ...] = ()  # step, mean training loss since the last
 
     def metrics(self) -> dict[str, float]:
-        """Every number by name: dev scores plain, others as `general_bleu`, costs as they are."""
-        found = dict(self.details)
+        """Every number by name: `bleu` on the dev split, `general_bleu` on another, costs."""
+        metrics = dict(self.details)
         for split, result in self.splits.items():
             prefix = "" if split == "dev" else f"{split}_"
-            found |= {prefix + name: score for name, score in result.scores.items()}
-        return found
+            metrics |= {prefix + name: score for name, score in result.scores.items()}
+        return metrics
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A training that came to its end."""
+    """A training that ran to its end or failed."""
 
     number: int
     result: TrialResult
@@ -152,7 +155,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """A training that was lost through no fault of its own: it is to be retried."""
+    """A training that was lost through no fault of its own, and will be retried."""
 
     number: int
     reason: str
@@ -160,7 +163,7 @@ class Interrupted:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something about the engine itself that a person should know."""
+    """Something about the engine that a person should know."""
 
     text: str
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec
 from study.trials import TrialConfig
-from study.views.base import Outcome
+from study.views.base import Outcome, View
 from tests.command_line import finished, type_
 
 __all__ = ["finished", "type_"]
@@ -22,7 +23,21 @@ __all__ = ["finished", "type_"]
 os.environ["OMP_NUM_THREADS"] = "1"  # a worker's one thread; sums over two differ in their last bit
 
 
-class RecordingView:
+SLOWEST = ("tests/study/engines/test_contract.py", "tests/study/engines/", "tests/study/bases/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slowest tests, so that no worker is left with a long one at the end."""
+    ranks = {name: rank for rank, name in enumerate(SLOWEST)}
+    items.sort(
+        key=lambda item: min(
+            (rank for name, rank in ranks.items() if item.nodeid.startswith(name)),
+            default=len(SLOWEST),
+        )
+    )
+
+
+class RecordingView(View):
     """Keeps what it was told."""
 
     def __init__(self) -> None:
@@ -31,31 +46,25 @@ class RecordingView:
         self.progress: list[tuple[int, int, float | None]] = []
         self.on_progress: Callable[[TrialConfig, int], None] = lambda config, step: None
 
-    def base_training(self, step: int, total: int, loss: float) -> None:
-        """Ignore it."""
-
+    @override
     def remarked(self, line: str) -> None:
-        """Keep the remark."""
         self.remarks.append(line)
 
+    @override
     @contextmanager
     def searching(
         self, total: int, done: int, workers: int, what: str = "trials"
     ) -> Iterator[None]:
-        """Enclose nothing."""
         self.total, self.done, self.what = total, done, what
         yield
 
-    def started(self, config: TrialConfig) -> None:
-        """Ignore it."""
-
+    @override
     def progressed(self, config: TrialConfig, step: int, value: float | None) -> None:
-        """Keep the report."""
         self.progress.append((config.number, step, value))
         self.on_progress(config, step)
 
+    @override
     def ended(self, outcome: Outcome) -> None:
-        """Keep the outcome."""
         self.outcomes.append(outcome)
 
 

@@ -17,10 +17,11 @@ from safetensors.torch import load
 from study.bases.load import BaseModel
 from study.data.corpora import corpus_of
 from study.engines.base import Engine
+from study.engines.build import engine_over, working_base
+from study.engines.engine_choice import EngineChoice
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.packed_engine import PackedEngine
 from study.engines.sequential import SequentialEngine
-from study.engines.workspace import working_base
 from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter
 from study.tasks import make_task
@@ -79,6 +80,10 @@ class Bench:
         """Train a trial in the sequential engine."""
         with closing(SequentialEngine(self.spec, self.base, self.task)) as engine:
             return train_all(engine, [config])[0][config.number]
+
+    def engine(self, choice: EngineChoice) -> Engine:
+        """Return the engine of a choice; close it before another is made."""
+        return engine_over(self.spec, self.base, self.task, choice)
 
     def packed(self, configs: Sequence[TrialConfig], slots: int | None = None) -> PackedEngine:
         """Return a packed engine with room for these trials; close it before another is made."""

@@ -1,4 +1,4 @@
-"""The engine's promise.  The runner knows nothing else of how trials are trained."""
+"""What every engine promises.  The loop knows nothing else about how trials are trained."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Engine(Protocol):
         """Put a trial into a free slot."""
 
     def advance(self) -> Sequence[Event]:
-        """Train up to the next report of at least one trial."""
+        """Train until at least one trial has something to report, and return the reports."""
 
     def stop(self, number: int) -> TrialResult:
-        """End a trial that was pruned; returns what it had, and the slot is free again."""
+        """End a trial that was pruned, and free its slot; returns what it had."""
 
     def close(self) -> None:
         """Release processes and memory; running trials are lost."""

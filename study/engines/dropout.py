@@ -1,8 +1,8 @@
-"""Dropout whose masks depend on the trial's seed, the module, the step and the row, nothing else.
+"""Dropout whose masks depend only on the trial's seed, the module, the step and the row.
 
-Rows are drawn in groups of `GROUP`, which engines never part, and within a group position by
-position, so that padding a batch further adds draws at the end and changes none.  So a trial drops
-the same elements alone, beside neighbours of longer texts, and in passes of any number of groups.
+Rows are drawn in groups of `GROUP`, which engines never split, and within a group position by
+position: more padding adds draws at the end and changes none.  So a trial drops the same elements
+whether it trains alone, beside neighbours with longer texts, or in passes of any number of groups.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 GROUP = 4  # rows
-LANES = 4  # 64 random bits serve four elements, since drawing is what costs
+LANES = 4  # 64 random bits serve four elements, since drawing is the expensive part
 _STEP, _GROUP = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F  # odd numbers spread seeds over 2**63
 
 
@@ -29,7 +29,7 @@ class Draw:
 
 
 def kept(draws: Sequence[Draw], B: int, T: int, D: int, device: torch.device) -> Tensor:
-    """Return what is kept, (k, B, T, D) of 0 and 1 in uint8, for k trials of B rows each."""
+    """Return masks (k, B, T, D) of 0 and 1 in uint8, 1 for kept, for k trials of B rows each."""
     k, groups = len(draws), -(-B // GROUP)
     lanes = T * GROUP * D
     words = torch.zeros(k * groups, lanes // LANES, dtype=torch.int64, device=device)

@@ -1,4 +1,4 @@
-"""How a study is trained, as the command line says it; loads nothing heavy."""
+"""How to train a study, as the command line says it.  Loads nothing heavy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ AS_THE_CLUSTER_HAS_ROOM = 0
 class EngineChoice:
     """Which engine, in how many processes, and how many trials each trains at once.
 
-    The packed engine trains many trials in one pass over the base, the sequential one by one.
+    The packed engine trains many trials in one pass over the base, the sequential engine one after
+    the other.
     """
 
     name: EngineName = "packed"
@@ -24,16 +25,16 @@ class EngineChoice:
     machines: int = 1  # that the workers are spread over
 
     @property
-    def workers_a_machine(self) -> int:
-        """How many share a machine's memory."""
+    def workers_per_machine(self) -> int:
+        """How many workers share a machine's memory."""
         return math.ceil(self.workers / self.machines)
 
-    def halved(self, running: int) -> EngineChoice:
-        """Return half the slots of a worker that proved too small for the `running` trials."""
+    def with_half_of(self, running: int) -> EngineChoice:
+        """Return the choice for a worker that proved too small for the `running` trials."""
         return replace(self, slots=max(1, running // 2))
 
-    def alone(self) -> EngineChoice:
-        """Return one worker that trains one trial at a time, wherever it is."""
+    def one_at_a_time(self) -> EngineChoice:
+        """Return the choice of one worker that trains one trial at a time, wherever it is."""
         return replace(self, name="sequential", slots=None, workers=1)
 
 

@@ -16,16 +16,16 @@ from study.trials import Progress, SplitResult, TrialConfig, TrialResult
 
 SEARCHED = ("dev", "general")
 PACKED_BATCHES = 8
-"""A pass over several models has the rows of at most so many batches."""
-TOGETHER = 16
-"""Rows that are collated at once, however many models are evaluated: draws may depend on it."""
+"""How many batches' rows a pass over several models may hold."""
+COLLATED_ROWS = 16
+"""Rows collated at once, whatever the number of models: a task's random draws may depend on it."""
 
 
 @dataclass(frozen=True)
 class Examiner:
     """Evaluates K models that share a base in one pass.
 
-    `lay_out(n)` tells the model that the coming passes hold n rows of each of them.
+    `lay_out(configs, n)` tells the model that the next passes hold n rows of each.
     """
 
     spec: StudySpec
@@ -34,23 +34,24 @@ class Examiner:
     lay_out: Callable[[Sequence[TrialConfig], int], None] = lambda configs, rows: None
 
     def report(self, configs: Sequence[TrialConfig]) -> list[float | None]:
-        """Score the first objective on the first dev examples, for pruner and learning curve."""
+        """Score the first objective on the first examples, for pruner and learning curve."""
         objective = self.spec.evaluation.objective[0]
         if objective in COSTS:
             return [None] * len(configs)
         split, metric = split_and_metric(objective)
         examples = self.task.examples(split)[: self.spec.evaluation.report_examples]
         is_loss = METRICS[metric].is_loss
-        found = self.evaluate(configs, examples, texts=not is_loss, loss=is_loss)
-        return [result.scores[metric] for result in found]
+        results = self.evaluate(configs, examples, texts=not is_loss, loss=is_loss)
+        return [result.scores[metric] for result in results]
 
     def splits(self, configs: Sequence[TrialConfig]) -> list[dict[str, SplitResult]]:
-        """Evaluate every split that has examples; what is held out, only to confirm."""
+        """Evaluate every split that has examples; the test split only in a confirmation."""
         confirms = all(config.role == "confirm" for config in configs)
-        splits = (*SEARCHED, "test") if confirms else SEARCHED
-        named = [split for split in splits if self.task.examples(split)]
-        found = [self.evaluate(configs, self.task.examples(split)) for split in named]
-        return [dict(zip(named, of_one, strict=True)) for of_one in zip(*found, strict=True)]
+        named = (*SEARCHED, "test") if confirms else SEARCHED
+        splits = [split for split in named if self.task.examples(split)]
+        by_split = [self.evaluate(configs, self.task.examples(split)) for split in splits]
+        by_model = zip(*by_split, strict=True)
+        return [dict(zip(splits, results, strict=True)) for results in by_model]
 
     def last_progress(self, config: TrialConfig, result: TrialResult) -> list[Progress]:
         """Return the learning curve's last point, on the same examples as those before it."""
@@ -71,11 +72,11 @@ class Examiner:
         texts: bool = True,
         loss: bool = True,
     ) -> list[SplitResult]:
-        """Return each model's statistics and outputs of N examples, in their own order.
+        """Return each model's statistics and outputs of N examples, in the order given.
 
-        The generator that `collate` gets is the same for every configuration, so that all are
-        measured on the same draws; and no teacher has a part in the loss, so that trials of
-        different temperatures compare.
+        `collate` gets the same generator for every configuration, so that all are measured on the
+        same draws.  The teacher takes no part in the loss, so that trials of different temperatures
+        can be compared.
         """
         configs = [replace(config, distillation=None) for config in configs]
         K, N = len(configs), len(examples)
@@ -93,8 +94,8 @@ class Examiner:
             ).to(self.model.device)
             self.lay_out(configs, len(chosen))
             if loss:
-                found = self.task.loss(self.model, batch).double().cpu().numpy()
-                losses[:, chosen] = found.reshape(K, len(chosen), 2)
+                by_row = self.task.loss(self.model, batch).double().cpu().numpy()
+                losses[:, chosen] = by_row.reshape(K, len(chosen), 2)
             if texts:
                 rows = iter(self.task.predict(self.model, batch))
                 for of_model in outputs:
@@ -116,9 +117,9 @@ class Examiner:
         return SplitResult(statistics, tuple(outputs or [""] * len(examples)), texts_of)
 
     def _length_sorted(self, examples: Sequence[Example], K: int) -> Iterator[list[list[int]]]:
-        """Yield groups of examples of similar length; several models get fewer at a time."""
+        """Yield groups of examples of similar length, fewer at a time for several models."""
         most = self.spec.evaluation.batch_size
-        size = min(most, TOGETHER)
+        size = min(most, COLLATED_ROWS)
         order = sorted(range(len(examples)), key=lambda i: self.task.length(examples[i]))
         groups = [order[start : start + size] for start in range(0, len(order), size)]
         at_once = max(1, min(most, most * PACKED_BATCHES // K) // size)

@@ -13,7 +13,7 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 class PeakMemory:
-    """Measures from its creation on: the accelerator's peak, or else the process's on the CPU."""
+    """Measures from its creation on: the accelerator's peak, or on the CPU the process's."""
 
     def __init__(self) -> None:
         if torch.cuda.is_available():
@@ -22,7 +22,7 @@ class PeakMemory:
             _reset_high_water_mark()
 
     def peak_bytes(self) -> int:
-        """Return the most memory in use at any time so far."""
+        """Return the most memory that was in use at any time so far."""
         if torch.cuda.is_available():
             return int(torch.cuda.max_memory_allocated())
         return _high_water_mark()

@@ -1,4 +1,4 @@
-"""Packed trials and, when those have drained, the ones that cannot be packed, over one base."""
+"""Packed trials, and those that cannot be packed, over one base: one kind at a time."""
 
 from __future__ import annotations
 
@@ -10,55 +10,55 @@ from study.trials import Event, Notice, TrialConfig, TrialResult
 
 
 class MixedEngine:
-    """A packed engine that hands what it cannot pack to a sequential one.
+    """Trains what cannot be packed in a sequential engine, once the packed trials have ended.
 
-    `why_alone` returns the reason why a trial cannot be packed, or None.
+    `why_not_packed` returns the reason why a trial cannot be packed, or None if it can.
     """
 
     def __init__(
         self,
         packed: PackedEngine,
         sequential: SequentialEngine,
-        why_alone: Callable[[TrialConfig], str | None],
+        why_not_packed: Callable[[TrialConfig], str | None],
     ) -> None:
         self._packed = packed
         self._sequential = sequential
-        self._why_alone = why_alone
+        self._why_not_packed = why_not_packed
         self._waiting: list[TrialConfig] = []
-        self._said: set[str] = set()
+        self._given_reasons: set[str] = set()
         self._notices: list[Notice] = []
 
     @property
     def free_slots(self) -> int:
-        """The packed engine's, and none while a trial is trained alone.
+        """The packed engine's free slots; none while the sequential engine trains.
 
-        As many trials may wait to be trained alone as there are slots: so slots stay full.
+        As many trials may wait for the sequential engine as there are slots: slots stay full.
         """
-        if self._is_alone or (self._waiting and not self._packed.is_busy):
+        if self._is_sequential or (self._waiting and not self._packed.is_busy):
             return 0
         return max(0, min(self._packed.free_slots, self._packed.slots - len(self._waiting)))
 
     @property
-    def _is_alone(self) -> bool:
+    def _is_sequential(self) -> bool:
         return self._sequential.free_slots == 0
 
     def start(self, config: TrialConfig) -> None:
-        """Pack the trial, or let it wait until the packed ones have drained."""
-        reason = self._why_alone(config)
+        """Pack the trial, or let it wait until the packed ones have ended."""
+        reason = self._why_not_packed(config)
         if reason is None:
             self._packed.start(config)
             return
         self._waiting.append(config)
-        if reason not in self._said:
-            self._said.add(reason)
+        if reason not in self._given_reasons:
+            self._given_reasons.add(reason)
             self._notices.append(Notice(f"not packed, trained one at a time: {reason}"))
 
     def advance(self) -> Sequence[Event]:
-        """Advance the packed trials while there are any, else those that wait, one by one."""
+        """Advance the packed trials while there are any, then those that wait, one by one."""
         notices, self._notices = self._notices, []
         if self._packed.is_busy:
             return [*notices, *self._packed.advance()]
-        if not self._is_alone:
+        if not self._is_sequential:
             self._packed.close()
             self._sequential.start(self._waiting.pop(0))
         events = self._sequential.advance()
@@ -66,12 +66,12 @@ class MixedEngine:
         return [*notices, *events]
 
     def _return_base(self) -> None:
-        if not self._is_alone:
+        if not self._is_sequential:
             self._packed.open()
 
     def stop(self, number: int) -> TrialResult:
-        """Stop a trial wherever it is trained."""
-        if not self._is_alone:
+        """Stop a trial in the engine that trains it."""
+        if not self._is_sequential:
             return self._packed.stop(number)
         result = self._sequential.stop(number)
         self._return_base()

@@ -1,4 +1,4 @@
-"""One trial at a time with PEFT: the reference that every other engine is held against."""
+"""One trial at a time with PEFT: the reference that every other engine must agree with."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class SequentialEngine:
             if trial.adapter is not None:
                 self._train(trial.training, trial.adapter)
             events = self._reported(trial)
-        except RuntimeError as error:  # out of memory, above all: this trial's own fault
+        except RuntimeError as error:  # above all out of memory: it counts as this trial's failure
             reason = f"at step {trial.training.step}: {' '.join(str(error).split())[:300]}"
             events = [Finished(trial.number, trial.result(failure=reason))]
         if isinstance(events[-1], Finished):
@@ -62,7 +62,7 @@ class SequentialEngine:
         return events
 
     def _train(self, training: Training, adapter: Attached) -> None:
-        """Train up to the next report, the end, or a loss that is no number."""
+        """Train up to the next report, the end, or a loss that is not finite."""
         started = time.perf_counter()
         self._base.model.train(training.config.training.base_dropout)
         self._train_one_step(training, adapter)
@@ -132,7 +132,7 @@ class SequentialEngine:
 
 @dataclass(frozen=True)
 class _Trial:
-    """A training and the adapter that it moves."""
+    """A training and the adapter that it trains."""
 
     training: Training
     adapter: Attached | None
@@ -145,7 +145,7 @@ class _Trial:
     def result(
         self, splits: Mapping[str, SplitResult] | None = None, failure: str | None = None
     ) -> TrialResult:
-        """Return what it gave: of an ended training all, of a stopped or failed one its costs."""
+        """Return the result: everything if the training ended, else only what it cost."""
         details = self.training.details(self.memory.peak_bytes())
         files = self.adapter.files() if self.adapter and splits is not None else None
         return TrialResult(splits or {}, details, files, failure, self.training.losses)

@@ -1,4 +1,4 @@
-"""What a training in progress is, whichever engine drives it: its clock, its data and its costs."""
+"""A training in progress, in whichever engine: its steps, its data, its optimizer, its costs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Training:
 
     @property
     def is_done(self) -> bool:
-        """Say whether it has been trained to its end; an untrained base has from the start."""
+        """Say whether all steps are done; the untrained base has none."""
         return self.config.method is None or self.step >= self.config.training.steps
 
     @property
@@ -51,7 +51,7 @@ class Training:
     # ------------------------------------------------------------ the data
 
     def next_groups(self) -> list[Batch]:
-        """Return the next batch, sorted by length, in groups of rows that engines never part."""
+        """Return the next batch, sorted by length, in groups of rows that engines never split."""
         examples = self._next_examples()
         return [
             self._task.collate(examples[i : i + GROUP], self.config, self._generator)
@@ -70,7 +70,7 @@ class Training:
     # ------------------------------------------------------------ the optimizer
 
     def optimize(self, weights: Sequence[nn.Parameter], lora_b: Sequence[nn.Parameter]) -> None:
-        """Make the optimizer of A and all else that is trained, and of B at LoRA+'s own rate.
+        """Make the optimizer of B, at LoRA+'s rate, and of everything else that is trained.
 
         LoRA+: Hayou et al. 2024 (arXiv:2402.12354).
         """
@@ -85,7 +85,7 @@ class Training:
         self._optimizer = make(groups, rate, training.weight_decay)
 
     def count_step(self, loss: float, tokens: float) -> bool:
-        """Count a step; returns False, with the reason in `failure`, if its loss is no number."""
+        """Count a step; returns False, and sets `failure`, if its loss is not a finite number."""
         self.step += 1
         self.tokens += tokens
         if not math.isfinite(loss):
@@ -109,7 +109,7 @@ class Training:
     # ------------------------------------------------------------ the costs
 
     def details(self, peak_memory_bytes: float) -> dict[str, float]:
-        """Return what the trial cost; where trials are packed, its share of the seconds."""
+        """Return what the trial cost; packed trials get their shares of the seconds."""
         return {
             "trainable_parameters": self.trainable_parameters,
             "steps": self.step,

@@ -1,73 +1,51 @@
-"""What a person sees while a study runs: a promise, and the view that shows nothing."""
+"""What a person sees while a study runs: the base class of every view, which shows nothing."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
 
 from study.trials import TrialConfig
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial or baseline ended, in what a person wants to know of it."""
+    """How a training ended, as far as a person wants to know."""
 
     config: TrialConfig
     state: str  # complete, pruned, failed, interrupted
     objective: str
     value: float | None
     reason: str | None = None
-    counted: int | None = None  # of the study's total, by now and by all runs
+    counted: int | None = None  # trials of the study's total, by now and by all runs
 
 
-class View(Protocol):
-    """Receives what happens, in order.  The runner knows nothing of terminals."""
+class View:
+    """Receives what happens, in order, and shows nothing.  A view overrides what it shows.
+
+    The loop and the runner know nothing of terminals.
+    """
 
     def base_training(self, step: int, total: int, loss: float) -> None:
-        """Report that the embedded base is being trained."""
+        """Show how far the training of the embedded base is."""
 
     def remarked(self, line: str) -> None:
-        """Report what a person should know of the data, or of how the trials are trained."""
+        """Show what a person should know about the data or the training."""
 
     def searching(
         self, total: int, done: int, workers: int, what: str = "trials"
     ) -> AbstractContextManager[None]:
-        """Enclose the search: `done` of `total` trials, or what they are, count already."""
-
-    def started(self, config: TrialConfig) -> None:
-        """Report that a trial or baseline began."""
-
-    def progressed(self, config: TrialConfig, step: int, value: float | None) -> None:
-        """Report a value on the way."""
-
-    def ended(self, outcome: Outcome) -> None:
-        """Report that a trial or baseline came to its end."""
-
-
-class Quiet:
-    """Shows nothing."""
-
-    def base_training(self, step: int, total: int, loss: float) -> None:
-        """Show nothing."""
-
-    def remarked(self, line: str) -> None:
-        """Show nothing."""
-
-    def searching(
-        self, total: int, done: int, workers: int, what: str = "trials"
-    ) -> AbstractContextManager[None]:
-        """Enclose the search in nothing."""
+        """Enclose the training; `done` of `total` trials (or `what` they are) already count."""
         return nullcontext()
 
     def started(self, config: TrialConfig) -> None:
-        """Show nothing."""
+        """Show that a training began."""
 
     def progressed(self, config: TrialConfig, step: int, value: float | None) -> None:
-        """Show nothing."""
+        """Show the step that a training has reached, and its value if it has one."""
 
     def ended(self, outcome: Outcome) -> None:
-        """Show nothing."""
+        """Show how a training ended."""
 
 
-QUIET = Quiet()
+QUIET = View()

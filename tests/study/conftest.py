@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import study.runner
+import study.engines.start
 from study.trials import TrialConfig
 from tests.masked_fixtures import make_masked_spec, tiny_masked
 from tests.scripted_engine import ScriptedEngine
@@ -21,7 +21,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ScriptedEngine]:
 
     def put(script: Callable[[TrialConfig], list[Any]]) -> ScriptedEngine:
         engine = ScriptedEngine(script)
-        monkeypatch.setattr(study.runner, "make_engine", lambda *_: engine)
+        monkeypatch.setattr(study.engines.start, "make_engine", lambda *_: engine)
         return engine
 
     return put

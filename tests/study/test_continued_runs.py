@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-import study.runner
+import study.engines.start
 from study.errors import InputError
 from study.runner import run_study
 from study.spec.sections import StudySpec
@@ -45,7 +45,7 @@ def test_a_finished_study_starts_no_engine(
     spec = make_spec({"search.trials": 1})
     done = run_study(spec, tmp_path, view)
     optuna.load_study(study_name=done.name, storage=done.storage).ask()  # by a killed process
-    monkeypatch.setattr(study.runner, "make_engine", None)
+    monkeypatch.setattr(study.engines.start, "make_engine", None)
     assert not run_study(spec, tmp_path, view).stopped_early
     states = [t.state for t in load(tmp_path).trials]
     assert states[:2] == [TrialState.COMPLETE, TrialState.FAIL]

@@ -160,6 +160,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
+import study.engines.start
 import study.runner
 from study.errors import InputError
 from study.spec.files import load_spec
@@ -167,7 +168,7 @@ from tests.conftest import RecordingView
 from tests.scripted_engine import ScriptedEngine, scored
 
 engine = ScriptedEngine(lambda config: [scored(config, float(config.number))])
-study.runner.make_engine = lambda *_: engine
+study.engines.start.make_engine = lambda *_: engine
 spec = load_spec({file!r}, {{"evaluation.objective": "trainable_parameters", "search.trials": 60}})
 resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))
 try:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-import study.runner
+import study.engines.start
+from study.engines.build import make_engine
 from study.engines.engine_choice import EngineChoice
-from study.engines.workspace import make_engine
 from study.errors import InputError
 from study.runner import run_study
 from study.spec.sections import StudySpec
@@ -91,7 +91,7 @@ def test_a_hopeless_trial_is_pruned(
         update={"evaluation": spec.evaluation.model_copy(update={"directions": ("maximize",)})}
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study.runner, "make_engine", lambda *_: engine)
+        patch.setattr(study.engines.start, "make_engine", lambda *_: engine)
         run_study(spec, tmp_path, view)
     assert engine.stopped == [7]
     assert load(tmp_path).trials[7].state == TrialState.PRUNED

@@ -1,8 +1,7 @@
-"""All that K slots train, as one matrix of weights and one of gradients, a row a slot.
+"""All weights that K slots train: one matrix of weights and one of gradients, one row per slot.
 
 A row holds the matrices A of its adapter, then what is trained in full, then the matrices B.  So an
-optimizer sees two flat tensors, and a layer sees (K, R, D_in) and (K, D_out, R); nothing is copied
-from one form to the other.
+optimizer sees two flat tensors, and a layer sees (K, R, D_in) and (K, D_out, R), without copying.
 """
 
 from __future__ import annotations
@@ -97,10 +96,10 @@ class AdapterBank:
             del vars(self._taken.pop())["forward"]
 
     def keep_rows(self, alive: Tensor) -> Tensor:
-        """Return the rows to go on with, of those laid out, when only some are `alive`.
+        """Return which of the rows laid out to keep when only some are still `alive`.
 
-        Slots without any are dropped; the others keep as many rows as the one with the most alive
-        needs, so that they remain one batch.
+        Slots without a live row are dropped.  The others all keep as many rows as the slot with the
+        most live ones, so that they remain one batch.
         """
         parts = torch.split(alive, [rows.count for rows in self._layout])
         count = max(int(part.sum()) for part in parts)
@@ -125,7 +124,7 @@ class AdapterBank:
     # ------------------------------------------------------------ slots
 
     def attach(self, slot: int, method: MethodSpec, seed: int) -> int:
-        """Put a fresh adapter into a slot; returns the number of its weights."""
+        """Put a fresh adapter into a slot; returns how many weights it trains."""
         self._methods[slot] = method
         self.weights[slot], self.grads[slot] = 0.0, 0.0
         names = targeted_modules(self._base.model, method.target_modules)
@@ -160,15 +159,15 @@ class AdapterBank:
             copies.slots.add(slot)
         for key, weight in self._begin_full.items():
             self._full(key)[slot] = weight
-        own = {".".join(key): self._full(key)[slot] for key in self._begin_full}
-        fresh = {name: own[name] for name in self._base.fresh}
+        copies_by_name = {".".join(key): self._full(key)[slot] for key in self._begin_full}
+        fresh = {name: copies_by_name[name] for name in self._base.fresh}
         draw_fresh(fresh, self._base.model.config, seed)
 
     def _full(self, key: Key) -> Tensor:
         return self._plan.of(self.weights, key)
 
     def release(self, slot: int) -> None:
-        """Take a slot's adapter off."""
+        """Remove a slot's adapter."""
         self._methods.pop(slot, None)
         for layer in self._lora.values():
             layer.adapters.pop(slot, None)
@@ -182,7 +181,7 @@ class AdapterBank:
     # ------------------------------------------------------------ training
 
     def trained(self, slot: int) -> tuple[nn.Parameter, nn.Parameter]:
-        """Return all but B, and B, of a slot: flat, with gradients in place, for an optimizer."""
+        """Return a slot's weights for an optimizer: all but B, and B, flat and with gradients."""
         parts = []
         for columns in (slice(0, self._plan.b_start), slice(self._plan.b_start, None)):
             weights = nn.Parameter(self.weights[slot, columns])

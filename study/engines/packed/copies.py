@@ -1,6 +1,6 @@
-"""Weights that every trial trains in full beside its adapter: a classifier's head, rows of tokens.
+"""Weights that each trial trains in full beside its adapter: a classifier's head, rows of tokens.
 
-They are small, so each slot has a copy of its own.  PEFT calls them `modules_to_save` and
+They are small, so each slot has its own copy.  PEFT calls them `modules_to_save` and
 `trainable_token_indices`.
 """
 
@@ -17,7 +17,7 @@ from study.engines.packed.rows import Rows, Run, index_of, runs
 
 
 class PackedCopies:
-    """A layer's weights that every adapted slot has for itself, and their gradients."""
+    """The copies of a layer's weights, one per adapted slot, and their gradients."""
 
     def __init__(self, weights: dict[str, Tensor], grads: dict[str, Tensor]) -> None:
         self.weights = weights  # by name, each (K, ...)
@@ -32,11 +32,11 @@ class PackedCopies:
         self._runs = runs(layout, self.slots.__contains__)
         self._rows = sum(rows.count for rows in layout)
 
-    def own(self, run: Run, name: str) -> Tensor:
+    def of_run(self, run: Run, name: str) -> Tensor:
         """Return a weight (k, ...) of a run's slots."""
         index = index_of(run.slots, self._anchor.device)
-        own: Tensor = _Own.apply(self._anchor, self.weights[name], self.grads[name], index)  # type: ignore[no-untyped-call]
-        return own
+        copies: Tensor = _Copies.apply(self._anchor, self.weights[name], self.grads[name], index)  # type: ignore[no-untyped-call]
+        return copies
 
     def by_run(self, x: Tensor, compute: Callable[[Run, Tensor], Tensor]) -> Tensor:
         """Compute each run's part (k, n, D) of x (rows, ..., D), and put the results together."""
@@ -46,20 +46,20 @@ class PackedCopies:
         return torch.cat(parts).view(*x.shape[:-1], -1)
 
 
-class _Own(torch.autograd.Function):
+class _Copies(torch.autograd.Function):
     """Some slots' weights; adds their gradients straight to `grads`, where optimizers read them."""
 
     @staticmethod
     def forward(
         ctx: Any, anchor: Tensor, weights: Tensor, grads: Tensor, index: slice | Tensor
     ) -> Tensor:
-        """Return (k, ...) of weights (K, ...); the anchor is what asks for gradients."""
+        """Return (k, ...) of weights (K, ...); the anchor makes autograd call `backward`."""
         ctx.grads, ctx.index = grads, index
         return weights[index].clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None, None]:
-        """Return nothing: the gradient has its place already."""
+        """Return no gradients: they are in their place already."""
         ctx.grads[ctx.index] += grads[0]
         return None, None, None, None
 
@@ -78,9 +78,9 @@ class PackedLinearCopies:
     def _of_run(self, run: Run, x_k: Tensor) -> Tensor:
         if not run.is_adapted:
             return F.linear(x_k, self._linear.weight, self._linear.bias)
-        y = x_k @ self._copies.own(run, "weight").to(x_k.dtype).mT  # (k, n, D_out)
+        y = x_k @ self._copies.of_run(run, "weight").to(x_k.dtype).mT  # (k, n, D_out)
         if self._linear.bias is not None:
-            y = y + self._copies.own(run, "bias").to(x_k.dtype)[:, None]
+            y = y + self._copies.of_run(run, "bias").to(x_k.dtype)[:, None]
         return y
 
 
@@ -99,9 +99,9 @@ class PackedTokenHead:
     def _of_run(self, run: Run, x_k: Tensor) -> Tensor:
         y = F.linear(x_k, self._head.weight, self._head.bias)  # (k, n, V)
         if run.is_adapted:
-            own = self._copies.own(run, "rows").to(x_k.dtype)  # (k, tokens, D)
+            rows = self._copies.of_run(run, "rows").to(x_k.dtype)  # (k, tokens, D)
             bias = 0.0 if self._head.bias is None else self._head.bias[self._tokens]
-            y[..., self._tokens] = x_k @ own.mT + bias
+            y[..., self._tokens] = x_k @ rows.mT + bias
         return y
 
 
@@ -123,8 +123,8 @@ class PackedTokenEmbedding:
     def _of_run(self, run: Run, embedded: Tensor, ids: Tensor) -> Tensor:
         if not run.is_adapted:
             return embedded
-        own = self._copies.own(run, "rows").to(embedded.dtype)  # (k, tokens, D)
+        rows = self._copies.of_run(run, "rows").to(embedded.dtype)  # (k, tokens, D)
         ids_k = run.of(ids.reshape(-1, 1), ids.shape[-1])  # (k, n, 1)
         for number, token in enumerate(self._tokens):
-            embedded = torch.where(ids_k == token, own[:, number, None], embedded)
+            embedded = torch.where(ids_k == token, rows[:, number, None], embedded)
         return embedded

@@ -86,8 +86,8 @@ class PackedLinear:
 
     def lay_out(self, layout: Sequence[Rows]) -> None:
         """Take over whose rows the coming passes hold."""
-        found = runs(layout, self.adapters.__contains__)
-        self.lora_runs = [self._lora_run(run) for run in found if run.is_adapted]
+        all_runs = runs(layout, self.adapters.__contains__)
+        self.lora_runs = [self._lora_run(run) for run in all_runs if run.is_adapted]
         self.rows = sum(rows.count for rows in layout)
 
     def _lora_run(self, run: Run) -> LoraRun:

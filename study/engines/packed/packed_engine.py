@@ -1,8 +1,8 @@
 """K trials in one forward and backward pass over one frozen base.  docs/packing.md explains it.
 
 Every step stacks the batches of all running trials, slot by slot, and runs the task's loss once.
-Each linear layer applies W to all rows and every trial's own adapter to its own (packed_linear.py);
-weights and gradients of all adapters are two matrices, a row a slot (packed_bank.py).  A trial's
+Each linear layer applies W to all rows and every trial's own adapter to its own (linear.py);
+weights and gradients of all adapters are two matrices, one row per slot (bank.py).  A trial's
 rows never meet another's, so its result is the same whatever is packed beside it.
 """
 
@@ -29,19 +29,19 @@ from study.tasks.base import Batch, Task, stacked
 from study.trials import Event, Finished, Notice, Progress, SplitResult, TrialConfig, TrialResult
 
 T = TypeVar("T")
-ROWS_A_PASS = 128
-"""With fewer the passes' overhead shows, with more short texts are padded to longer ones."""
+ROWS_PER_PASS = 128
+"""Fewer rows show the overhead of a pass; more pad short texts to the length of long ones."""
 
 SIGN_OF_LIFE_SECONDS = 1.0
 
 
 class PackedEngine:
-    """K slots over one base; a slot that is free costs no compute.
+    """K slots over one base; a free slot costs no compute.
 
     Args:
         spec: The study.
         base: The frozen base; its linear layers are taken over until `close`.
-        task: What is learnt.
+        task: What the trials learn.
         methods: Every method that trials may have: the largest rank, all target modules.
         slots: K.
     """
@@ -113,12 +113,12 @@ class PackedEngine:
     def advance(self) -> list[Event]:
         """Train all trials, a step at a time, until one has something to report.
 
-        After a second without, says how far they are, with no value.
+        After a second without a report, returns how far they are, without values.
         """
         assert self._trials, "nothing to advance"
         started = time.perf_counter()
         due = [slot for slot, training in self._trials.items() if training.is_done]
-        while not due:  # nothing was done already, as an untrained base is
+        while not due:  # the untrained base is done from the start
             self.train_one_step()
             due = [slot for slot, training in self._trials.items() if training.is_due]
             if not due and time.perf_counter() - started > SIGN_OF_LIFE_SECONDS:
@@ -132,28 +132,28 @@ class PackedEngine:
         slots = sorted(self._trials, key=self._order)
         batches = {slot: self._trials[slot].next_groups() for slot in slots}
         totals = self._in_parts(slots, lambda some: self._gradients(some, batches))
-        for slot in totals:  # apart from the passes, which may be made again in halves
+        for slot in totals:  # after all passes, which may be repeated in halves
             self._in_parts([slot], lambda some: self._update(some, totals))
         seconds = time.perf_counter() - started
         for training in self._trials.values():
             training.train_seconds += seconds / len(slots)
 
     def _order(self, slot: int) -> tuple[int, int, int]:
-        """Sort slots so that those stand together which a layer can compute as one batch."""
+        """Sort slots so that those a layer can compute as one batch are neighbours."""
         return self._trials[slot].config.training.batch_size, self._bank.breadth(slot), slot
 
     def _gradients(
         self, slots: Sequence[int], batches: Mapping[int, list[Batch]]
     ) -> list[list[float]]:
         """Sum the gradients of some slots over their batches; returns their losses and weights."""
-        at_once = max(1, ROWS_A_PASS // (GROUP * len(slots)))
+        at_once = max(1, ROWS_PER_PASS // (GROUP * len(slots)))
         totals = torch.zeros(len(slots), 2, dtype=torch.float64)
         self._bank.grads[slots] = 0.0
         for first in range(0, max(len(batches[slot]) for slot in slots), at_once):
             groups = [batches[slot][first : first + at_once] for slot in slots]
             totals += self._backward(slots, groups, first * GROUP)
-        found: list[list[float]] = totals.tolist()
-        return found
+        losses_and_weights: list[list[float]] = totals.tolist()
+        return losses_and_weights
 
     def _update(self, slots: Sequence[int], totals: Mapping[int, list[float]]) -> list[None]:
         """Move the weights of some slots by their gradients."""
@@ -208,19 +208,19 @@ class PackedEngine:
         self, slots: Sequence[int], evaluate: Callable[[Sequence[TrialConfig]], Sequence[T]]
     ) -> dict[int, T]:
         started = time.perf_counter()
-        found = self._in_parts(
+        results = self._in_parts(
             slots, lambda some: evaluate([self._trials[slot].config for slot in some])
         )
         seconds = time.perf_counter() - started
         for slot in slots:
             self._trials[slot].evaluation_seconds += seconds / len(slots)
-        return found
+        return results
 
     def _lay_out(self, configs: Sequence[TrialConfig], count: int) -> None:
         self._bank.lay_out([Rows(self._slot_of(config.number), count) for config in configs])
 
     def _ended(self, slot: int, splits: dict[str, SplitResult]) -> list[Progress | Finished]:
-        """Take a trial out of its slot, with what it gave."""
+        """Free the slot of a trial that has ended; returns its last events."""
         training = self._trials[slot]
         config = training.config
         has_adapter = config.method is not None and not training.failure
@@ -235,9 +235,9 @@ class PackedEngine:
     def _in_parts(
         self, slots: Sequence[int], work: Callable[[Sequence[int]], Sequence[T]]
     ) -> dict[int, T]:
-        """Do the work for all slots at once; in halves where that fails, and a trial alone fails.
+        """Do the work for all slots at once; if that fails, in halves, down to a single trial.
 
-        When memory runs out the halves stay: no more slots are filled than went together.
+        After memory ran out, no more slots are filled than fitted together.
         """
         if not slots:
             return {}

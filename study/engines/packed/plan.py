@@ -1,4 +1,4 @@
-"""Where in a slot's row each of its weights stands: every A, what is trained in full, every B."""
+"""Where each weight lies in a slot's row: every A, then what is trained in full, then every B."""
 
 from __future__ import annotations
 
@@ -53,20 +53,21 @@ class RowPlan:
 
 def linears_of(base: BaseModel, targets: Iterable[str]) -> dict[str, nn.Linear]:
     """Return the linear layers of all targets together."""
-    found: dict[str, nn.Linear] = {}
-    for named in sorted(targets):
-        found |= targeted_modules(base.model, named)
-    return found
+    linears: dict[str, nn.Linear] = {}
+    for names in sorted(targets):
+        linears |= targeted_modules(base.model, names)
+    return linears
 
 
 def trained_in_full(base: BaseModel) -> dict[Key, Tensor]:
-    """Return what is trained beside the adapter as it stands in the base: head, rows of tokens."""
-    found: dict[Key, Tensor] = {}
+    """Return what is trained beside the adapter, as it is in the base: head and rows of tokens."""
+    weights: dict[Key, Tensor] = {}
     for name in base.head:
         for path, module in base.model.get_submodule(name).named_modules(prefix=name):
-            found |= {(path, key): weight for key, weight in module.named_parameters(recurse=False)}
+            parameters = module.named_parameters(recurse=False)
+            weights |= {(path, key): weight for key, weight in parameters}
     layer = token_layer(base)
     if layer:
         rows = base.model.get_submodule(layer).weight[list(base.trained_tokens)]
-        found[layer, TOKEN_ROWS] = rows
-    return {key: weight.detach() for key, weight in found.items()}
+        weights[layer, TOKEN_ROWS] = rows
+    return {key: weight.detach() for key, weight in weights.items()}

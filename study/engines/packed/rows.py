@@ -12,9 +12,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Rows:
-    """Whose rows these are: `count` rows of the trial in `slot`, `first` of its batch the first.
+    """Rows of the trial in `slot`: `count` of them, from row `first` of its batch on.
 
-    `step` is the trial's own, and only given in training.
+    `step` is the trial's step, given only in training.
     """
 
     slot: int
@@ -45,14 +45,14 @@ class Run:
 
 def runs(layout: Sequence[Rows], is_adapted: Callable[[int], bool]) -> list[Run]:
     """Return the runs of a layout; in each either all slots are adapted by a layer, or none."""
-    found, start = [], 0
+    in_order, start = [], 0
     for (adapted, count), group in groupby(
         layout, lambda rows: (is_adapted(rows.slot), rows.count)
     ):
         members = tuple(group)
-        found.append(Run(start, members, adapted))
+        in_order.append(Run(start, members, adapted))
         start += count * len(members)
-    return found
+    return in_order
 
 
 def index_of(slots: Sequence[int], device: torch.device) -> slice | Tensor:

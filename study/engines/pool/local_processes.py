@@ -14,14 +14,14 @@ from typing import Any
 
 from study.engines.base import Engine
 from study.engines.pool.pool import Death
-from study.engines.pool.worker import Answer, Served
+from study.engines.pool.worker import Reply, Worker
 from study.spec.sections import StudySpec
 
 _SPAWN = multiprocessing.get_context("spawn")
 
 
 class ProcessLauncher:
-    """Starts processes that make their engines with `make_engine`."""
+    """Starts processes that build their engines with `make_engine`."""
 
     def __init__(self, make_engine: Callable[..., Engine]) -> None:
         self._make_engine = make_engine
@@ -33,14 +33,14 @@ class ProcessLauncher:
         self._launched.append(channel)
         return channel
 
-    def brought(self, spec: StudySpec, base: str) -> str:
-        """Return the base's location: it is the same here."""
+    def base_for_workers(self, spec: StudySpec, base: str) -> str:
+        """Return the base's location, which is the same for every process of this machine."""
         return base
 
     def ready(
         self, channels: Sequence[ProcessChannel], timeout: float | None
     ) -> list[ProcessChannel]:
-        """Return those whose pipe has an answer, or has closed."""
+        """Return those whose pipe holds a reply or has closed."""
         ready = wait([channel.connection for channel in channels], timeout)
         return [channel for channel in channels if channel.connection in ready]
 
@@ -67,19 +67,23 @@ class ProcessChannel:
         theirs.close()
 
     def send(self, command: str, arguments: tuple[Any, ...]) -> None:
-        """Write the command into the pipe; `receive` finds that it is closed."""
+        """Write the command into the pipe.  If that is closed, `receive` will notice."""
         try:
             self.connection.send((command, arguments))
         except (BrokenPipeError, ConnectionResetError):
             return
 
-    def receive(self) -> Answer:
-        """Read the answer; raises EOFError where the process died."""
+    def receive(self) -> Reply:
+        """Read the reply.
+
+        Raises:
+            EOFError: the process died.
+        """
         try:
-            answer: Answer = self.connection.recv()
+            reply: Reply = self.connection.recv()
         except ConnectionResetError as error:
             raise EOFError from error
-        return answer
+        return reply
 
     def death(self) -> Death:
         """Return how the process ended."""
@@ -92,23 +96,23 @@ class ProcessChannel:
 
 
 def _serve(connection: Connection, make_engine: Callable[..., Engine]) -> None:
-    """Answer the parent's commands until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    """Carry out the parent's commands until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    served = Served(make_engine)
+    worker = Worker(make_engine)
     try:
         while True:
             command, arguments = connection.recv()
-            answer = served.do(command, arguments)
+            reply = worker.do(command, arguments)
             if command != "start":
-                connection.send(answer)
+                connection.send(reply)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the parent is gone
 
 
 def _end_with_the_parent() -> None:
-    """End at once when the parent was killed: the pipe is looked at only between reports."""
+    """End at once when the parent is killed: the pipe is read only between reports."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

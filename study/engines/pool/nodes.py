@@ -1,4 +1,4 @@
-"""What a node of a cluster must have, to train there what the parent would train here."""
+"""What a node of a cluster must have, so that it trains exactly what the parent would."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Brought:
+class NodeRequirements:
     """What the parent has: versions, digests of the data, sizes of models, embedded models whole.
 
-    Embedded models are brought, not built on each node: another processor's sums would differ.
+    Embedded models are sent, not built on each node: sums differ between processors.
     """
 
     versions: Mapping[str, str]
@@ -39,17 +39,17 @@ class Brought:
     embedded: Mapping[str, Mapping[str, bytes]] = field(repr=False)
 
 
-def brought(spec: StudySpec, base: str) -> Brought:
-    """Return what every node must have, by what is here."""
+def node_requirements(spec: StudySpec, base: str) -> NodeRequirements:
+    """Return what every node must have, measured on the parent's machine."""
     located = [(spec.base.model, base)]
     if spec.distillation is not None:
         located.append((spec.distillation.teacher, locate_teacher(spec)))
-    own = [Path(folder) for name, folder in located if name == "embedded"]
-    return Brought(
+    embedded = [Path(folder) for name, folder in located if name == "embedded"]
+    return NodeRequirements(
         package_versions(),
         {path: _digest(path) for path in spec.data.files.values()},
         {n: _sizes(Path(n)) for n, _ in located if n != "embedded" and os.path.isdir(n)},
-        {folder.name: {f.name: f.read_bytes() for f in folder.iterdir()} for folder in own},
+        {folder.name: {f.name: f.read_bytes() for f in folder.iterdir()} for folder in embedded},
     )
 
 
@@ -57,49 +57,49 @@ def make_on_node(
     make_engine: Callable[..., Engine],
     where: str,
     spec: StudySpec,
-    parents: Brought,
+    required: NodeRequirements,
     task: Task | None,
     choice: EngineChoice,
 ) -> Engine:
-    """Make an engine on a node that has what the parent has.
+    """Build an engine on a node, after checking that the node has what is required.
 
     Raises:
-        InputError: it has not, or what it has cannot be used; every line names the node.
+        InputError: something is missing, differs or cannot be used; every line names the node.
     """
     try:
-        problems = list(_problems(parents))
+        problems = list(_problems(required))
         if problems:
             raise InputError(problems)
-        for name, files in parents.embedded.items():
+        for name, files in required.embedded.items():
             _keep(default_cache() / name, files)
         return make_engine(spec, locate_base(spec), task, choice)
     except InputError as error:
         raise InputError([f"on {where}: {problem}" for problem in error.problems]) from error
 
 
-def _problems(parents: Brought) -> Iterator[str]:
+def _problems(required: NodeRequirements) -> Iterator[str]:
     here = package_versions()
-    for package, version in parents.versions.items():
+    for package, version in required.versions.items():
         if _public(here[package]) != _public(version):
             yield (
-                f"{package}: trials would not compare with another version's; "
+                f"{package}: trials of different versions cannot be compared; "
                 f"got {here[package]}, the run has {version}"
             )
-    for path, digest in parents.data.items():
+    for path, digest in required.data.items():
         if not path.is_file():
-            yield f"{path}: no such file; the data must lie at the same path on every node"
+            yield f"{path}: no such file; the data must be at the same path on every node"
         elif _digest(path) != digest:
-            yield f"{path}: another file than the run's; the data must be the same on every node"
-    for name, sizes in parents.models.items():
+            yield f"{path}: differs from the run's file; the data must be the same on every node"
+    for name, sizes in required.models.items():
         if not os.path.isdir(name):
-            yield f"{name}: no such folder; a model must lie at the same path on every node"
+            yield f"{name}: no such folder; a model must be at the same path on every node"
         elif _sizes(Path(name)) != sizes:
             differing = sorted(dict(_sizes(Path(name)).items() ^ sizes.items()))
-            yield f"{name}: another model than the run's; it differs in {_some(differing)}"
+            yield f"{name}: differs from the run's model in {_some(differing)}"
 
 
 def _public(version: str) -> str:
-    """Return a version without the build that a device needs, as in 2.13.0+cpu."""
+    """Return a version without the suffix of its build, as in 2.13.0+cpu."""
     return version.split("+")[0]
 
 
@@ -115,12 +115,12 @@ def _sizes(folder: Path) -> Folder:
 
 
 def _some(names: Iterable[str]) -> str:
-    found = list(names)
-    return ", ".join(found[:SHOWN]) + " …" * (len(found) > SHOWN)
+    listed = list(names)
+    return ", ".join(listed[:SHOWN]) + " …" * (len(listed) > SHOWN)
 
 
 def _keep(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Put a model into this machine's cache, unless it is there."""
+    """Write a model into this machine's cache, unless it is there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     check_own(folder, "folder")
     check_own(Path(f"{folder}.lock"), "file")

@@ -1,4 +1,4 @@
-"""A Ray cluster: reached, measured and left.  Ray is imported only where one is asked for."""
+"""Join a Ray cluster, measure its room and leave it.  Ray is imported only if a run asks for it."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from study.store.provenance import available_cores
 
 ALLOWED = "allowed: local, auto, HOST:PORT, ray://HOST:PORT"
 ANSWER_SECONDS = 5.0
-LOOK_SECONDS, GRACE_SECONDS = 5.0, 30.0  # how often the head is looked for, and waited for
-CORES_A_WORKER = 2
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
+CHECK_SECONDS, GRACE_SECONDS = 5.0, 30.0  # between two checks of the head; to wait for it
+CORES_PER_WORKER = 2
+RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 
 @contextmanager
 def connected(address: str) -> Iterator[Room]:
-    """Connect to a cluster, or start one here for `local`, and yield the room that it has.
+    """Join a cluster, or start one here for `local`, and yield the room that it has.
 
-    At the end the connection is closed, by which the workers end, and what was started here too.
+    At the end the connection is closed, which ends the workers and a cluster that was started here.
 
     Raises:
-        InputError: Ray is not installed, or is another version there, or nothing answers.
+        InputError: Ray is not installed, the cluster runs another version, or nothing answers.
     """
     ray = _ray()
-    options: dict[str, Any] = {"address": _found(address)}
+    options: dict[str, Any] = {"address": _checked(address)}
     scratch = None
     if address == "local":
         scratch = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets' names must be short
         options |= {"num_cpus": available_cores(), "include_dashboard": False}
         options |= {"_temp_dir": scratch}
     try:
-        with _own_signals():
+        with _our_signals():
             _connect(ray, address, options)
         yield Room.of(ray.nodes())
     finally:
@@ -52,7 +52,7 @@ def connected(address: str) -> Iterator[Room]:
 
 
 def _ray() -> Any:
-    for name, value in QUIET.items():
+    for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
         import ray
@@ -73,7 +73,7 @@ def _connect(ray: Any, address: str, options: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _own_signals() -> Iterator[None]:
+def _our_signals() -> Iterator[None]:
     """Keep our SIGTERM handler: Ray sets its own."""
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -86,18 +86,16 @@ def _own_signals() -> Iterator[None]:
 # ---------------------------------------------------------------- the address
 
 
-def _found(address: str) -> str:
-    """Return an address where a cluster answers: Ray itself would try for minutes."""
+def _checked(address: str) -> str:
+    """Return the address if a cluster answers: Ray itself would try for minutes."""
     if address == "local":
         return address
-    found = _running_here() if address == "auto" else address
-    parts = re.fullmatch(r"(ray://)?([\w.-]+|\[[\w:]+\]):(\d{1,5})", found)
+    resolved = _running_here() if address == "auto" else address
+    parts = re.fullmatch(r"(ray://)?([\w.-]+|\[[\w:]+\]):(\d{1,5})", resolved)
     if parts is None:
         raise InputError(f"--ray: got {address!r}; {ALLOWED}")
     _check_answers(parts[2].strip("[]"), int(parts[3]))
-    return (
-        address  # `auto` as it is: by it Ray takes this machine's own token, by others it does not
-    )
+    return address  # `auto` unresolved: only then Ray uses this machine's own token
 
 
 def _running_here() -> str:
@@ -107,8 +105,8 @@ def _running_here() -> str:
         return str(canonicalize_bootstrap_address("auto"))
     except (ConnectionError, ValueError):
         raise InputError(
-            "--ray: auto finds no cluster that runs on this machine; start one by "
-            "`ray start --head`, or name its address"
+            "--ray: auto: no cluster runs on this machine; start one with "
+            "`ray start --head`, or give an address"
         ) from None
 
 
@@ -126,7 +124,7 @@ def _check_is_ray(host: str, port: int) -> None:
         try:
             grpc.channel_ready_future(channel).result(ANSWER_SECONDS)
         except grpc.FutureTimeoutError:
-            raise InputError(f"--ray: what answers at {host}:{port} is no Ray cluster") from None
+            raise InputError(f"--ray: {host}:{port} answers, but is not a Ray cluster") from None
 
 
 # ---------------------------------------------------------------- the head
@@ -134,7 +132,7 @@ def _check_is_ray(host: str, port: int) -> None:
 
 @dataclass
 class Head:
-    """Where a cluster keeps its books: Ray kills a process that has missed it for a minute."""
+    """The head node, without which Ray kills this process after a minute."""
 
     host: str
     port: int
@@ -142,7 +140,7 @@ class Head:
 
     @classmethod
     def of(cls, address: str) -> Head:
-        """Return the head of the cluster that was reached by an address."""
+        """Return the head of the cluster that was joined at an address."""
         import ray
 
         is_client = address.startswith("ray://")
@@ -151,19 +149,19 @@ class Head:
         return cls(host.strip("[]"), int(port))
 
     def check(self) -> None:
-        """Look for the head now and then; where it is missing wait for it a little.
+        """Check now and then that the head answers; if not, wait a while for it to come back.
 
         Raises:
             InputError: it does not come back.
         """
         started = time.monotonic()
-        if started - self.seen_at < LOOK_SECONDS:
+        if started - self.seen_at < CHECK_SECONDS:
             return
         while not self._answers():
             if time.monotonic() - started > GRACE_SECONDS:
                 raise InputError(
-                    f"--ray: the head of the cluster at {self.host}:{self.port} is gone; trials "
-                    "that were told are kept, the same command continues"
+                    f"--ray: the head of the cluster at {self.host}:{self.port} is gone; finished "
+                    "trials are kept; run the same command to continue"
                 )
             time.sleep(1)
         self.seen_at = time.monotonic()
@@ -181,57 +179,58 @@ class Head:
 
 @dataclass(frozen=True)
 class Room:
-    """What the nodes of a cluster have: workers are placed one a GPU, or one every two cores.
+    """What the nodes of a cluster have.  A worker gets one GPU, or two cores.
 
-    Where there is any GPU, only GPUs train: trials on another kind of device would not compare.
+    If there is any GPU, only GPUs train: trials on different kinds of device cannot be compared.
     """
 
-    cores: tuple[int, ...]  # one a node
+    cores: tuple[int, ...]  # per node
     gpus: tuple[int, ...]
 
     @classmethod
     def of(cls, nodes: list[dict[str, Any]]) -> Room:
-        """Return the room of the nodes that are alive, as `ray.nodes()` tells them."""
+        """Return the room of the live nodes in a list from `ray.nodes()`."""
         alive = [node["Resources"] for node in nodes if node["Alive"]]
         cores, gpus = (tuple(int(n.get(kind, 0)) for n in alive) for kind in ("CPU", "GPU"))
         return cls(cores, gpus)
 
     def counted(self, choice: EngineChoice) -> EngineChoice:
-        """Return the choice with as many workers as were asked for, or else as fit.
+        """Return the choice with the number of workers that was given, or else as many as fit.
 
         Raises:
-            InputError: no node has room for a worker, and no number was asked for.
+            InputError: no number was given, and no node has room for a worker.
         """
         if choice.workers != AS_THE_CLUSTER_HAS_ROOM:
             hosting = sum(map(bool, self._places(choice.workers)))
             return replace(choice, machines=max(1, min(hosting, choice.workers)))
         if not self.most(1):
             raise InputError("--ray: no node of the cluster has a GPU or a core; give --workers")
-        return self.counted(replace(choice, workers=self.most(CORES_A_WORKER) or self.most(1)))
+        return self.counted(replace(choice, workers=self.most(CORES_PER_WORKER) or self.most(1)))
 
     def most(self, cores: int) -> int:
-        """Return how many workers fit that take a GPU, or so many cores, each."""
+        """Return how many workers fit if each takes a GPU, or so many cores."""
         return sum(self.gpus) or sum(here // cores for here in self.cores)
 
-    def each(self, workers: int) -> dict[str, int]:
-        """Return what Ray is to give each of so many workers."""
+    def per_worker(self, workers: int) -> dict[str, int]:
+        """Return what Ray gives to each of so many workers."""
         if any(self.gpus):
             return {"num_gpus": 1, "num_cpus": 1}
-        return {"num_cpus": CORES_A_WORKER if workers <= self.most(CORES_A_WORKER) else 1}
+        return {"num_cpus": CORES_PER_WORKER if workers <= self.most(CORES_PER_WORKER) else 1}
 
     def _places(self, workers: int) -> list[int]:
         """Return how many of so many workers fit on each node."""
-        cores = self.each(workers)["num_cpus"]
+        cores = self.per_worker(workers)["num_cpus"]
         return list(self.gpus) if any(self.gpus) else [here // cores for here in self.cores]
 
     def described(self, choice: EngineChoice) -> str:
-        """Return in a line what the cluster has and what it is to train with."""
-        each = self.each(choice.workers)
-        share = "a GPU" if "num_gpus" in each else _counted(each["num_cpus"], "core")
+        """Return one line about what the cluster has and what the run uses."""
+        resources = self.per_worker(choice.workers)
+        cores = resources["num_cpus"]
+        share = "a GPU" if "num_gpus" in resources else _counted(cores, "core")
         has = [_counted(len(self.cores), "node"), _counted(sum(self.cores), "core")]
         has += [_counted(sum(self.gpus), "GPU")] * any(self.gpus)
         waiting = choice.workers - sum(self._places(choice.workers))
-        wait = f", of which {waiting} must wait for room" if waiting > 0 else ""
+        wait = f"; {waiting} of them must wait for room" if waiting > 0 else ""
         return f"ray: {', '.join(has)}: {_counted(choice.workers, 'worker')} of {share} each{wait}"
 
 

@@ -1,7 +1,7 @@
 """A pool's workers as Ray actors, anywhere on a cluster.
 
-Ray serialises what goes between its processes with cloudpickle: arguments and answers of this very
-run, nothing that was on a disk.
+Ray serialises with cloudpickle what its processes exchange: commands and replies of this run,
+nothing from a disk.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorErro
 
 from study.engines.base import Engine
 from study.engines.engine_choice import EngineChoice
-from study.engines.pool.nodes import Brought, brought, make_on_node
+from study.engines.pool.nodes import NodeRequirements, make_on_node, node_requirements
 from study.engines.pool.pool import Death
-from study.engines.pool.ray_cluster import LOOK_SECONDS, Head, Room
-from study.engines.pool.worker import Answer, Served
+from study.engines.pool.ray_cluster import CHECK_SECONDS, Head, Room
+from study.engines.pool.worker import Reply, Worker
 from study.errors import InputError
 from study.spec.sections import StudySpec
 
@@ -26,14 +26,14 @@ LOST = (RayActorError, OutOfMemoryError)
 
 
 class RayLauncher:
-    """Places actors that make their engines with `make_engine`, each on a GPU or on its cores."""
+    """Places actors that build their engines with `make_engine`, each on a GPU or on its cores."""
 
     def __init__(self, make_engine: Callable[..., Engine], choice: EngineChoice) -> None:
         self._make_engine = make_engine
         assert choice.ray is not None
         self._head = Head.of(choice.ray)
-        resources = Room.of(ray.nodes()).each(choice.workers)
-        self._actors = ray.remote(Seat).options(**resources, scheduling_strategy="SPREAD")
+        resources = Room.of(ray.nodes()).per_worker(choice.workers)
+        self._actors = ray.remote(WorkerActor).options(**resources, scheduling_strategy="SPREAD")
         self._launched: list[RayChannel] = []
 
     def launch(self) -> RayChannel:
@@ -43,25 +43,25 @@ class RayLauncher:
         self._launched.append(channel)
         return channel
 
-    def brought(self, spec: StudySpec, base: str) -> Brought:
+    def base_for_workers(self, spec: StudySpec, base: str) -> NodeRequirements:
         """Return what every node must have, in place of the base's location on this one."""
-        return brought(spec, base)
+        return node_requirements(spec, base)
 
     def ready(self, channels: Sequence[RayChannel], timeout: float | None) -> list[RayChannel]:
-        """Return those whose answer, or error, has arrived."""
-        answers = [channel.answer for channel in channels]
-        found = self._wait(answers, LOOK_SECONDS if timeout is None else timeout)
-        while timeout is None and not found:
-            found = self._wait(answers, LOOK_SECONDS)
-        return [channel for channel in channels if channel.answer in found]
+        """Return those whose reply, or error, has arrived."""
+        replies = [channel.reply for channel in channels]
+        arrived = self._wait(replies, CHECK_SECONDS if timeout is None else timeout)
+        while timeout is None and not arrived:
+            arrived = self._wait(replies, CHECK_SECONDS)
+        return [channel for channel in channels if channel.reply in arrived]
 
-    def _wait(self, answers: list[Any], timeout: float) -> list[Any]:
-        """Return all answers that are there as soon as there is one."""
+    def _wait(self, replies: list[Any], timeout: float) -> list[Any]:
+        """Wait for the first reply; returns all that have arrived by then."""
         self._head.check()
-        found, _ = ray.wait(answers, timeout=timeout)
-        if found:
-            found, _ = ray.wait(answers, num_returns=len(answers), timeout=0)
-        return list(found)
+        arrived, _ = ray.wait(replies, timeout=timeout)
+        if arrived:
+            arrived, _ = ray.wait(replies, num_returns=len(replies), timeout=0)
+        return list(arrived)
 
     def close(self) -> None:
         """End all actors, whatever they are doing."""
@@ -70,47 +70,51 @@ class RayLauncher:
 
 
 class RayChannel:
-    """An actor, and the answer that it owes."""
+    """An actor, and the reply that it owes."""
 
     def __init__(self, actor: Any) -> None:
-        self.answer: Any = None
+        self.reply: Any = None
         self._actor = actor
         self._place = actor.place.remote()
         self._error: Exception | None = None
 
     def send(self, command: str, arguments: tuple[Any, ...]) -> None:
-        """Call the actor, which obeys in the order of the calls."""
+        """Call the actor, which carries out calls in their order."""
         reference = self._actor.do.remote(command, arguments)
         if command != "start":
-            self.answer = reference
+            self.reply = reference
 
-    def receive(self) -> Answer:
-        """Wait for the answer; raises EOFError where the actor, or its node, died."""
+    def receive(self) -> Reply:
+        """Wait for the reply.
+
+        Raises:
+            EOFError: the actor or its node died.
+        """
         try:
-            answer: Answer = ray.get(self.answer)
+            reply: Reply = ray.get(self.reply)
         except LOST as error:
             self._error = error
             raise EOFError from error
-        except RayTaskError as error:  # arguments that cannot be read over there
-            return Answer("error", str(error))
-        return answer
+        except RayTaskError as error:  # the node cannot read the arguments
+            return Reply("error", str(error))
+        return reply
 
     def death(self) -> Death:
         """Return why Ray lost the actor.
 
         Raises:
-            InputError: it could not even begin, as where a package is missing on its node.
+            InputError: it could not even start, for example for want of a package on its node.
         """
         self.end()
         if getattr(self._error, "actor_init_failed", False):
             reason = str(self._error).strip().splitlines()[-1]
-            raise InputError(f"--ray: a worker cannot begin on its node: {reason}")
+            raise InputError(f"--ray: a worker cannot start on its node: {reason}")
         node, address = self._where()
         if isinstance(self._error, OutOfMemoryError):
             return Death(f"Ray ended the worker on {address}", was_killed=True)
-        if isinstance(self._error, ActorUnavailableError):  # so it is when a node dies at once
+        if isinstance(self._error, ActorUnavailableError):  # when a node dies suddenly
             return Death(f"the connection to {address} was lost", was_killed=False)
-        if node not in [each["NodeID"] for each in ray.nodes() if each["Alive"]]:
+        if node not in [entry["NodeID"] for entry in ray.nodes() if entry["Alive"]]:
             return Death(f"{address} left the cluster", was_killed=False)
         return Death(f"the worker process on {address} was ended", was_killed=True)
 
@@ -126,17 +130,17 @@ class RayChannel:
         ray.kill(self._actor)
 
 
-class Seat:
-    """What an actor is: a served engine that knows where it is."""
+class WorkerActor:
+    """A worker that knows which node it runs on."""
 
     def __init__(self, make_engine: Callable[..., Engine]) -> None:
         address = f"node {ray.util.get_node_ip_address()}"
         self._place = (ray.get_runtime_context().get_node_id(), address)
-        self._served = Served(partial(make_on_node, make_engine, address))
+        self._worker = Worker(partial(make_on_node, make_engine, address))
 
-    def do(self, command: str, arguments: tuple[Any, ...]) -> Answer:
-        """Obey a command of the engine's promise."""
-        return self._served.do(command, arguments)
+    def do(self, command: str, arguments: tuple[Any, ...]) -> Reply:
+        """Carry out a command."""
+        return self._worker.do(command, arguments)
 
     def place(self) -> tuple[str, str]:
         """Return the node's id in the cluster, and its address in words."""

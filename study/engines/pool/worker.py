@@ -1,4 +1,4 @@
-"""The far end of a pool: an engine that does as it is told and answers."""
+"""A pool's worker: it builds an engine, obeys the commands of the parent, and replies."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from study.errors import InputError
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a worker says: a value; or the problems of an input, or a traceback, which end it."""
+class Reply:
+    """What a worker returns for a command.
+
+    The value is the result ("ok"), the problems of the input ("input"), or a traceback ("error").
+    """
 
     status: Literal["ok", "input", "error"]
     value: Any
-    free: int = 0  # slots
+    free_slots: int = 0
 
 
-class Served:
-    """An engine in a worker: made by `load`, then told what the engine's promise has."""
+class Worker:
+    """An engine that takes commands: `load` builds it, the others are methods of `Engine`."""
 
     def __init__(self, make_engine: Callable[..., Engine]) -> None:
         from study.engines.process_settings import be_one_quiet_thread
@@ -29,24 +32,24 @@ class Served:
         be_one_quiet_thread()
         self._make_engine = make_engine
         self._engine: Engine | None = None
-        self._failure: Answer | None = None
+        self._failure: Reply | None = None
 
-    def do(self, command: str, arguments: tuple[Any, ...]) -> Answer:
-        """Obey; what went wrong once is the answer for ever."""
+    def do(self, command: str, arguments: tuple[Any, ...]) -> Reply:
+        """Carry out a command.  After a failure, every reply repeats that failure."""
         if self._failure is None:
             try:
                 return self._obey(command, arguments)
             except InputError as error:
-                self._failure = Answer("input", error.problems)
+                self._failure = Reply("input", error.problems)
             except Exception:
-                self._failure = Answer("error", traceback.format_exc())
+                self._failure = Reply("error", traceback.format_exc())
         return self._failure
 
-    def _obey(self, command: str, arguments: tuple[Any, ...]) -> Answer:
+    def _obey(self, command: str, arguments: tuple[Any, ...]) -> Reply:
         value = None
         if command == "load":
             self._engine = self._make_engine(*arguments)
         else:
             value = getattr(self._engine, command)(*arguments)
         assert self._engine is not None
-        return Answer("ok", value, self._engine.free_slots)
+        return Reply("ok", value, self._engine.free_slots)

@@ -1,171 +1,217 @@
-"""What every engine promises.  A new engine joins by one line in `ENGINES`."""
+"""What every engine promises, tried on every case.  A new engine joins by one line in `ENGINES`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 
 import pytest
+import torch
 
 from study.engines.base import Engine
+from study.engines.build import make_engine
 from study.engines.engine_choice import EngineChoice
-from study.engines.pool.build import pool_of, reached
-from study.engines.workspace import make_engine
+from study.engines.start import connected_workers, pool_of
 from study.spec.sections import StudySpec
-from study.trials import Progress, TrialConfig, TrialResult, baseline_configs, search_config
-from tests.engine_runs import assert_same_result, train_all
+from study.trials import Notice, Progress, TrialConfig, TrialResult, baseline_configs
+from tests.engine_cases import CASES, Case
+from tests.engine_runs import Bench, Curve, assert_same_result, bench_of, dev_losses, train_all
 
-POINTS: list[dict[str, Any]] = [
-    {"rank": 8, "alpha": 64, "learning_rate": 4e-4, "dropout": 0.2},
-    {"rank": 16, "alpha": 16, "learning_rate": 3e-4, "dropout": 0.0},
-    {"rank": 8, "alpha": 256, "learning_rate": 5e-4, "dropout": 0.1},
-]
-
-
-SEQUENTIAL = EngineChoice("sequential")
-
-
-Made = Callable[[StudySpec, Path], AbstractContextManager[Engine]]
-
-
-def _alone(choice: EngineChoice) -> Made:
-    return lambda spec, base: closing(make_engine(spec, str(base), None, choice))
-
-
-def _pool(wanted: EngineChoice) -> Made:
-    @contextmanager
-    def made(spec: StudySpec, base: Path) -> Iterator[Engine]:
-        if wanted.ray:
-            pytest.importorskip("ray")
-        with reached(wanted, print) as choice:
-            pool = pool_of(make_engine, choice)
-            assert pool is not None
-            with closing(pool):
-                pool.load(spec, str(base), None, choice)
-                yield pool
-
-    return made
-
-
-ENGINES: dict[str, Made] = {
-    "sequential": _alone(SEQUENTIAL),
-    "sequential pool": _pool(replace(SEQUENTIAL, workers=2)),
-    "packed, 1 slot": _alone(EngineChoice(slots=1)),
-    "packed, 4 slots": _alone(EngineChoice(slots=4)),
-    "packed pool": _pool(EngineChoice(slots=2, workers=2)),
-    "packed, measured": _alone(EngineChoice()),
-    "ray": _pool(EngineChoice(slots=2, workers=2, ray="local")),
+ENGINES = {
+    "sequential pool": EngineChoice("sequential", workers=2),
+    "packed pool": EngineChoice(slots=2, workers=2),
+    "ray": EngineChoice(slots=2, workers=2, ray="local"),
+    "packed, 4 slots": EngineChoice(slots=4),
+    "packed, 1 slot": EngineChoice(slots=1),
+    "packed, measured": EngineChoice(),
+    "sequential": EngineChoice("sequential"),
 }
-STUDIES = {"translation": "make_spec", "masked diffusion": "make_masked_spec"}
 
 
-def _is_slow(study: str, engine: str) -> bool:
-    return engine == "ray" or (study != "translation" and engine != "packed, 4 slots")
+def in_workers(choice: EngineChoice) -> bool:
+    """Say whether worker processes train, each with a base of its own."""
+    return choice.workers > 1
 
 
-CASES = [
+def is_slow(case: str, engine: str) -> bool:
+    """Say whether a pair is left to the slow tests: every case and every engine but Ray is not."""
+    is_quick = case == "lora" or engine == "packed, 4 slots"
+    is_quick |= (case, engine) == ("not all packed", "packed, 1 slot")
+    return engine == "ray" or not is_quick
+
+
+PAIRS = [
     pytest.param(
-        (study, engine),
-        id=f"{study}: {engine}",
-        marks=[pytest.mark.slow] if _is_slow(study, engine) else [],
+        (case, engine),
+        id=f"{case}: {engine}",
+        marks=[pytest.mark.slow] if is_slow(case, engine) else [],
     )
-    for study in STUDIES
-    for engine in ENGINES
+    for case in CASES
+    for engine, choice in ENGINES.items()
+    if CASES[case].in_workers or not in_workers(choice)
 ]
 
 
-@pytest.fixture(scope="module", params=CASES)
-def case(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """Return a kind of study and an engine; the suite runs for every pair."""
-    pair: tuple[str, str] = request.param
-    return pair
+@pytest.fixture(scope="module", params=PAIRS)
+def pair(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Return the names of a case and an engine; the suite runs for every pair."""
+    names: tuple[str, str] = request.param
+    return names
 
 
 @pytest.fixture(scope="module")
-def spec(case: tuple[str, str], request: pytest.FixtureRequest) -> StudySpec:
-    """Return a tiny study in double precision, where equal means equal to 1e-9."""
-    made: StudySpec = request.getfixturevalue(STUDIES[case[0]])({"base.dtype": "float64"})
-    return made
+def case(pair: tuple[str, str]) -> Case:
+    """Return the case."""
+    return CASES[pair[0]]
 
 
 @pytest.fixture(scope="module")
-def engine(case: tuple[str, str], spec: StudySpec) -> Iterator[Engine]:
-    """Yield each engine over the study's base."""
-    with ENGINES[case[1]](spec, Path(spec.base.model)) as made:
-        yield made
-
-
-def configs_of(spec: StudySpec) -> list[TrialConfig]:
-    """Return the trials that every engine is tried on."""
-    return [search_config(spec, n, point, n) for n, point in enumerate(POINTS)]
+def choice(pair: tuple[str, str]) -> EngineChoice:
+    """Return the choice of the engine."""
+    return ENGINES[pair[1]]
 
 
 @pytest.fixture(scope="module")
-def reference() -> Callable[[StudySpec], dict[int, TrialResult]]:
-    """Return a function that trains every trial in an engine of its own, one after the other."""
-
-    def train(spec: StudySpec) -> dict[int, TrialResult]:
-        found: dict[int, TrialResult] = {}
-        for config in configs_of(spec):
-            alone = make_engine(spec, spec.base.model, None, SEQUENTIAL)
-            found |= train_all(alone, [config])[0]
-        return found
-
-    return train
+def spec(case: Case, request: pytest.FixtureRequest) -> StudySpec:
+    """Return the case's study."""
+    return case.spec(request)
 
 
-def test_every_trial_reports_at_its_steps_and_finishes(engine: Engine, spec: StudySpec) -> None:
-    """A trial reports every `report_every` steps up to its last one, and gives a result."""
-    results, reports = train_all(engine, configs_of(spec))
-    assert set(results) == {0, 1, 2}
-    assert all([step for step, _ in found] == [2, 4] for found in reports.values())
-    assert all(result.failure is None for result in results.values())
+@pytest.fixture(scope="module")
+def configs(case: Case, spec: StudySpec) -> list[TrialConfig]:
+    """Return the case's trials."""
+    return case.configs(spec)
+
+
+@pytest.fixture(scope="module")
+def engine(choice: EngineChoice, spec: StudySpec) -> Iterator[Engine]:
+    """Yield the engine over the study's base."""
+    if choice.ray:
+        pytest.importorskip("ray")
+    if not in_workers(choice):
+        with closing(make_engine(spec, spec.base.model, None, choice)) as made:
+            yield made
+        return
+    with connected_workers(choice, print) as connected:
+        pool = pool_of(make_engine, connected)
+        assert pool is not None
+        with closing(pool):
+            pool.load(spec, spec.base.model, None, connected)
+            yield pool
+
+
+@pytest.fixture(scope="module")
+def references() -> dict[str, dict[int, TrialResult]]:
+    """Return what the cases' trials give alone, once it is known."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def alone(
+    pair: tuple[str, str],
+    spec: StudySpec,
+    configs: list[TrialConfig],
+    references: dict[str, dict[int, TrialResult]],
+) -> dict[int, TrialResult]:
+    """Return what each trial gives in a sequential engine of its own."""
+    if pair[0] not in references:
+        bench = bench_of(spec)
+        with leaving_no_trace(bench):
+            references[pair[0]] = {config.number: bench.alone(config) for config in configs}
+    return references[pair[0]]
+
+
+@contextmanager
+def leaving_no_trace(bench: Bench) -> Iterator[None]:
+    """Hold that the base's modules, weights and outputs are afterwards what they were before."""
+    model = bench.base.model
+    modules, before = dict(model.named_modules()), dev_losses(bench, model)
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    yield
+    assert dict(model.named_modules()) == modules
+    assert not any("forward" in vars(module) for module in modules.values())
+    assert "keep_rows" not in vars(model)
+    after = model.state_dict()
+    assert after.keys() == weights.keys()
+    assert all(torch.equal(after[name], tensor) for name, tensor in weights.items())
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert dev_losses(bench, model) == before
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What all trials of a case gave in one engine."""
+
+    results: dict[int, TrialResult]
+    reports: dict[int, Curve]
+    notices: list[str]
+
+
+@pytest.fixture(scope="module")
+def trained(engine: Engine, configs: list[TrialConfig]) -> Trained:
+    """Train all trials in their order, as many at a time as there are slots."""
+    notices: list[str] = []
+    results, reports = train_all(engine, configs, notices)
+    return Trained(results, reports, notices)
+
+
+def test_the_trials_of_a_case_differ(case: Case, alone: dict[int, TrialResult]) -> None:
+    """A mix-up of two trials would be seen, in their losses and in what they say."""
+    assert len({result.metrics()["loss"] for result in alone.values()}) == len(case.points)
+    outputs = {result.splits["dev"].outputs for result in alone.values()}
+    assert len(outputs) >= case.different_outputs
+
+
+def test_every_trial_reports_at_its_steps_and_finishes(
+    trained: Trained, spec: StudySpec, configs: list[TrialConfig]
+) -> None:
+    """A trial reports every `report_every` steps and at its last one, and gives a result."""
+    assert trained.results.keys() == {config.number for config in configs}
+    for config in configs:
+        steps = config.training.steps
+        wanted = [*range(spec.training.report_every, steps, spec.training.report_every), steps]
+        assert [step for step, _ in trained.reports[config.number]] == wanted
+        assert trained.results[config.number].failure is None
 
 
 def test_a_result_does_not_depend_on_its_neighbours(
-    engine: Engine, spec: StudySpec, reference: Any
+    trained: Trained, alone: dict[int, TrialResult]
 ) -> None:
     """A trial gives the same weights, outputs and statistics as alone in an engine of its own."""
-    results, _ = train_all(engine, configs_of(spec))
-    for number, alone in reference(spec).items():
-        assert_same_result(results[number], alone)
+    for number, result in alone.items():
+        assert_same_result(trained.results[number], result)
 
 
 def test_the_order_of_trials_does_not_matter(
-    engine: Engine, spec: StudySpec, reference: Any
+    engine: Engine, configs: list[TrialConfig], alone: dict[int, TrialResult]
 ) -> None:
     """The base is handed on without a trace of the trial before."""
-    results, _ = train_all(engine, configs_of(spec)[::-1])
-    alone = reference(spec)
-    for number in alone:
-        assert results[number].metrics()["loss"] == pytest.approx(
-            alone[number].metrics()["loss"], rel=1e-9
-        )
+    results, _ = train_all(engine, configs[::-1])
+    for number, result in alone.items():
+        assert_same_result(results[number], result)
 
 
-def test_a_stopped_trial_frees_its_slot(engine: Engine, spec: StudySpec) -> None:
+def test_a_stopped_trial_frees_its_slot(
+    engine: Engine, spec: StudySpec, configs: list[TrialConfig], alone: dict[int, TrialResult]
+) -> None:
     """A pruned trial gives what it had, and the next one trains as if it had never been there."""
-    first, second, _ = configs_of(spec)
+    first, second = configs[:2]
     slots = engine.free_slots
     engine.start(first)
     assert engine.free_slots == slots - 1
-    reported = engine.advance()
+    reported = [event for event in engine.advance() if not isinstance(event, Notice)]
     assert [type(event) for event in reported] == [Progress]
-    stopped = engine.stop(first.number)
-    assert stopped.details["steps"] == 2
+    assert engine.stop(first.number).details["steps"] == spec.training.report_every
     assert engine.free_slots == slots
-    again, _ = train_all(engine, [second])
-    whole, _ = train_all(engine, [first])
-    assert again[1].failure is None
-    assert whole[0].failure is None
+    for config in (second, first):
+        results, _ = train_all(engine, [config])
+        assert_same_result(results[config.number], alone[config.number])
 
 
 def test_the_untrained_base_is_only_evaluated(engine: Engine, spec: StudySpec) -> None:
     """The baseline `base` trains nothing, and scores like the model that no adapter touched."""
-    base, default = baseline_configs(spec)
+    base, default = baseline_configs(spec)[:2]
     results, reports = train_all(engine, [base, default])
     assert base.number not in reports
     assert results[base.number].details["trainable_parameters"] == 0
@@ -173,3 +219,26 @@ def test_the_untrained_base_is_only_evaluated(engine: Engine, spec: StudySpec) -
     assert results[default.number].adapter is not None
     again, _ = train_all(engine, [base])
     assert again[base.number].metrics()["loss"] == results[base.number].metrics()["loss"]
+
+
+def test_a_packed_engine_says_once_why_trials_are_not_packed(
+    case: Case, choice: EngineChoice, trained: Trained
+) -> None:
+    """One notice per reason, and none where everything is packed, or nothing is."""
+    if in_workers(choice):
+        pytest.skip("each worker gives its own notices")
+    reasons = case.why_not_packed if choice.name == "packed" else ()
+    wanted = [f"not packed, trained one at a time: {reason}" for reason in reasons]
+    assert trained.notices == wanted
+
+
+def test_the_base_is_given_back_as_it_was(
+    choice: EngineChoice, spec: StudySpec, configs: list[TrialConfig]
+) -> None:
+    """Modules, weights and outputs: a closed engine leaves nothing behind."""
+    if in_workers(choice):
+        pytest.skip("a worker's base ends with it")
+    bench = bench_of(spec)
+    choice = replace(choice, slots=choice.slots or 2)
+    with leaving_no_trace(bench), closing(bench.engine(choice)) as engine:
+        train_all(engine, configs)

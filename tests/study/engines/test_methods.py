@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from study.bases.load import BaseModel, load_base
 from study.data.readers import load_corpus
 from study.engines.base import Engine
+from study.engines.build import make_engine
 from study.engines.engine_choice import EngineChoice
-from study.engines.workspace import make_engine
 from study.kinds.methods import METHODS
 from study.peft_methods.attach import attach
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter
 from study.trials import Finished, Notice, TrialResult, baseline_configs, search_config
+from tests.engine_cases import WITHOUT_EXTRAS, method_point
 
 SEQUENTIAL = EngineChoice("sequential")
 QUANTIZED = find_spec("bitsandbytes") is not None
-LEARNING_RATES = {"loraplus": 2e-3, "ia3": 2e-1, "prefix": 3e-1, "full": 1e-3}
-OTHERS = [name for name in METHODS if name != "qlora"]
-TRAINED = [*OTHERS, pytest.param("qlora", marks=pytest.mark.skipif(not QUANTIZED, reason="extra"))]
+TRAINED = [
+    *WITHOUT_EXTRAS,
+    pytest.param("qlora", marks=pytest.mark.skipif(not QUANTIZED, reason="extra")),
+]
 PEFTS = [name for name in METHODS if name not in ("full", "qlora")]
 
 
@@ -38,37 +38,10 @@ def test_the_table_names_hyperparameters() -> None:
     assert named == set(MethodSpec.model_fields) - {"name"}
 
 
-def point(name: str) -> dict[str, Any]:
-    """Return a trial's values: a method at a rate that suits it."""
-    own = {"rank": 4, "alpha": 16, "dropout": 0.1, "num_virtual_tokens": 3, "pissa_niter": 2}
-    own |= {"loraplus_lr_ratio": 4.0}
-    chosen = {key: value for key, value in own.items() if key in METHODS[name].own}
-    return {"method": name, "learning_rate": LEARNING_RATES.get(name, 4e-3), **chosen}
-
-
 @pytest.fixture(scope="module")
-def spec(make_spec: Callable[..., StudySpec]) -> StudySpec:
-    """Return the tiny study in double precision, over every method that needs no extra."""
-    parameters = {
-        "method": {"choices": OTHERS},
-        "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
-        "loraplus_lr_ratio": {"low": 1.0, "high": 16.0, "when": {"method": "loraplus"}},
-    }
-    changes = {"base.dtype": "float64", "training.steps": 12, "training.report_every": 6}
-    changes |= {"search.space": None, "search.parameters": parameters}
-    return _without_space(make_spec, changes)
-
-
-def _without_space(make_spec: Callable[..., StudySpec], changes: dict[str, Any]) -> StudySpec:
-    """Return the tiny study with a space of its own only."""
-    made = make_spec({"training.report_every": 2})
-    document = made.model_dump(mode="json", exclude_none=True)
-    document["search"].pop("space", None)
-    for key, value in changes.items():
-        section, _, last = key.rpartition(".")
-        if value is not None:
-            document[section][last] = value
-    return StudySpec.model_validate(document)
+def spec(make_methods_spec: Callable[..., StudySpec]) -> StudySpec:
+    """Return the tiny study over every method that needs no extra, at twelve steps."""
+    return make_methods_spec({"training.steps": 12, "training.report_every": 6})
 
 
 def train(
@@ -76,7 +49,7 @@ def train(
 ) -> dict[str, TrialResult]:
     """Train a trial of each method, as many at a time as the engine takes; results by method."""
     waiting = [
-        search_config(spec, n, {**point(name), **values}, list(METHODS).index(name))
+        search_config(spec, n, {**method_point(name), **values}, list(METHODS).index(name))
         for n, name in enumerate(names)
     ]
     results: dict[str, TrialResult] = {}
@@ -93,7 +66,7 @@ def train(
 def alone(spec: StudySpec, tiny_base: Path) -> dict[str, TrialResult]:
     """Return each method's trial, trained by PEFT in an engine of its own."""
     found: dict[str, TrialResult] = {}
-    for name in OTHERS:
+    for name in WITHOUT_EXTRAS:
         found |= train(make_engine(spec, str(tiny_base), None, SEQUENTIAL), spec, [name])
     return found
 
@@ -108,23 +81,7 @@ def untrained(spec: StudySpec, tiny_base: Path) -> TrialResult:
     return event.result
 
 
-def assert_same(found: TrialResult, wanted: TrialResult) -> None:
-    """Compare two results: files, outputs and statistics."""
-    from safetensors.torch import load
-
-    assert found.adapter is not None
-    assert wanted.adapter is not None
-    assert json.loads(found.adapter.config) == json.loads(wanted.adapter.config)
-    tensors = load(found.adapter.weights)
-    for name, tensor in load(wanted.adapter.weights).items():
-        np.testing.assert_allclose(tensors[name], tensor, rtol=1e-7, atol=1e-10)
-    for split, result in wanted.splits.items():
-        assert found.splits[split].outputs == result.outputs
-        losses = result.statistics["loss"].values
-        np.testing.assert_allclose(found.splits[split].statistics["loss"].values, losses, rtol=1e-8)
-
-
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", WITHOUT_EXTRAS)
 def test_a_method_learns(
     name: str, spec: StudySpec, alone: Any, untrained: TrialResult, tiny_base: Path
 ) -> None:
@@ -173,21 +130,12 @@ def _losses(model: Any, base: BaseModel, spec: StudySpec) -> list[float]:
     return found
 
 
-def test_neighbours_and_order_change_nothing(spec: StudySpec, alone: Any, tiny_base: Path) -> None:
-    """All methods in one engine, packed where they can be, give what each gives alone."""
-    engine = make_engine(spec, str(tiny_base), None, EngineChoice(slots=3))
-    for order in (OTHERS, OTHERS[::-1]):
-        for name, result in train(engine, spec, order).items():
-            assert_same(result, alone[name])
-    engine.close()
-
-
 def test_the_program_says_what_it_trains_alone(spec: StudySpec, tiny_base: Path) -> None:
     """A remark a method that cannot be packed; those that can go first, and slots stay full."""
     engine = make_engine(spec, str(tiny_base), None, EngineChoice(slots=2))
     for number, name in enumerate(["lora", "dora", "rslora"]):
         assert engine.free_slots
-        engine.start(search_config(spec, number, point(name), number))
+        engine.start(search_config(spec, number, method_point(name), number))
     assert engine.free_slots == 0
     first = engine.advance()
     assert [event.text for event in first if isinstance(event, Notice)] == [
@@ -230,7 +178,7 @@ def _anatomy(base: BaseModel) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", WITHOUT_EXTRAS)
 def test_the_seed_alone_decides_how_it_begins(name: str, tiny_base: Path, spec: StudySpec) -> None:
     """PyTorch's global generator has no part in the initial weights."""
     found = []

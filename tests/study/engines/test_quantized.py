@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from study.bases.load import load_base
+from study.engines.build import make_engine
 from study.engines.engine_choice import EngineChoice
-from study.engines.workspace import make_engine
 from study.errors import InputError
 from study.peft_methods import quantized
 from study.peft_methods.attach import attach

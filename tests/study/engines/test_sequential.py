@@ -13,10 +13,10 @@ import torch
 
 from study.bases.load import load_base
 from study.data.readers import load_corpus
+from study.engines.build import make_engine
 from study.engines.dropout import SeededDropout
 from study.engines.engine_choice import EngineChoice
 from study.engines.schedules import learning_rate_factor
-from study.engines.workspace import make_engine
 from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter
 from study.trials import Finished, TrialResult, search_config

@@ -18,8 +18,8 @@ from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 from study.bases.load import load_base
 from study.bases.trial_cost import trial_cost
 from study.data.corpora import corpus_of
+from study.engines.build import make_engine, working_base
 from study.engines.engine_choice import EngineChoice
-from study.engines.workspace import make_engine, working_base
 from study.errors import InputError
 from study.runner import run_study
 from study.spec.sections import StudySpec

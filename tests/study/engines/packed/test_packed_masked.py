@@ -16,17 +16,8 @@ from study.data.readers import load_corpus
 from study.seeds import derive_seed
 from study.spec.sections import StudySpec
 from study.trials import AdapterFiles, TrialConfig, TrialResult, search_config
-from tests.engine_runs import Bench, assert_same_result, assert_same_tensors, bench_of
-
-POINTS: list[dict[str, Any]] = [
-    {"rank": 4, "alpha": 8, "learning_rate": 1e-3, "target_modules": "qv"},
-    {"rank": 8, "alpha": 4, "learning_rate": 3e-3, "target_modules": "attention+ffn"},
-    {"rank": 4, "alpha": 16, "dropout": 0.3, "batch_size": 6, "cutoff_tokens": 9},
-    {"rank": 2, "alpha": 2, "init_lora_weights": "pissa", "epochs": 0.25, "batch_size": 2},
-    {"rank": 4, "alpha": 8, "loraplus_lr_ratio": 4.0, "optimizer": "sgd", "learning_rate": 0.1},
-    {"rank": 4, "alpha": 8, "optimizer": "lion", "learning_rate": 1e-3, "weight_decay": 0.1},
-    {"rank": 4, "alpha": 8, "optimizer": "adam", "weight_decay": 0.1},
-]
+from tests.engine_cases import CASES
+from tests.engine_runs import Bench, assert_same_tensors, bench_of
 
 
 @pytest.fixture(scope="module")
@@ -35,25 +26,10 @@ def bench(make_masked_spec: Callable[..., StudySpec]) -> Bench:
     return bench_of(make_masked_spec({"diffusion.temperature": 1.0, "diffusion.cfg_scale": 0.5}))
 
 
-def configs_of(spec: StudySpec) -> list[TrialConfig]:
-    """Return a trial a point."""
-    return [search_config(spec, number, point, number) for number, point in enumerate(POINTS)]
-
-
-def test_a_pack_gives_each_trial_what_it_gives_alone(bench: Bench) -> None:
-    """Masks, cut-offs, epochs and optimizers of its own: weights, answers and losses are equal."""
-    configs = configs_of(bench.spec)
-    packed = bench.together(configs)
-    for config in configs:
-        assert_same_result(packed[config.number], bench.alone(config))
-    outputs = {packed[config.number].splits["dev"].outputs for config in configs}
-    assert len(outputs) > 1
-
-
 def test_a_trial_is_what_peft_trains_by_hand(bench: Bench) -> None:
     """LLaDA's loss, written out over transformers' logits, gives the same weights and losses."""
-    for config in configs_of(bench.spec)[:3:2]:
-        config = search_config(bench.spec, 0, {**POINTS[config.number], "dropout": 0.0}, 0)
+    for point in CASES["masked diffusion"].points[:3:2]:
+        config = search_config(bench.spec, 0, {**point, "dropout": 0.0}, 0)
         found, by_hand = bench.alone(config), by_peft(bench.spec, config)
         assert_same_tensors(found.adapter, with_config(by_hand, found))
         losses = [loss for _, loss in found.losses]

@@ -20,30 +20,13 @@ from study.engines.packed.packed_engine import PackedEngine
 from study.engines.packed.rows import Rows
 from study.tasks.base import Batch, stacked
 from study.trials import Finished, Progress, SplitResult, TrialConfig, TrialResult, search_config
+from tests.engine_cases import CASES
 from tests.engine_runs import Bench, assert_same_result, move_away
 
-WIDE = [
-    {"rank": 4, "alpha": 128, "learning_rate": 1e-3, "dropout": 0.3, "target_modules": "qv"},
-    {"rank": 32, "alpha": 8, "learning_rate": 1e-1, "dropout": 0.1, "batch_size": 7},
-    {"rank": 16, "alpha": 64, "learning_rate": 1e-2, "dropout": 0.0, "batch_size": 2},
-    {"rank": 7, "alpha": 9.5, "learning_rate": 1e-3, "dropout": 0.25, "batch_size": 9},
-]
-WIDE[1]["target_modules"] = "attention+ffn"
 
-
-def configs_of(bench: Bench, points: Sequence[dict[str, Any]] = WIDE) -> list[TrialConfig]:
-    """Return a trial a point."""
-    return [search_config(bench.spec, n, point, n) for n, point in enumerate(points)]
-
-
-def test_dropout_is_the_same_alone_packed_alone_and_packed_with_others(bench: Bench) -> None:
-    """Masks come from a trial's own seed, step and rows: all three give the same weights."""
-    configs = configs_of(bench)
-    together = bench.together(configs)
-    for config in configs:
-        alone = bench.alone(config)
-        assert_same_result(bench.together([config])[config.number], alone)
-        assert_same_result(together[config.number], alone)
+def configs_of(bench: Bench) -> list[TrialConfig]:
+    """Return trials of different ranks, targets and batch sizes."""
+    return CASES["lora"].configs(bench.spec)
 
 
 # ---------------------------------------------------------------- random packings
@@ -107,7 +90,7 @@ def run_packing(engine: PackedEngine, plans: Sequence[Plan]) -> dict[int, TrialR
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-@given(packings, st.integers(1, 3), st.sampled_from([4, 16, packed_engine.ROWS_A_PASS]))
+@given(packings, st.integers(1, 3), st.sampled_from([4, 16, packed_engine.ROWS_PER_PASS]))
 def test_every_packing_gives_every_trial_its_own_result(
     bench: Bench,
     drawn: list[tuple[dict[str, Any], int, int | None]],
@@ -121,7 +104,7 @@ def test_every_packing_gives_every_trial_its_own_result(
     ]
     engine = bench.packed([plan.config for plan in plans], slots)
     with closing(engine), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packed_engine, "ROWS_A_PASS", rows_a_pass)
+        patch.setattr(packed_engine, "ROWS_PER_PASS", rows_a_pass)
         results = run_packing(engine, plans)
     for plan in plans:
         config = plan.config

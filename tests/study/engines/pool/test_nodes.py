@@ -12,7 +12,7 @@ import pytest
 
 from study.engines.engine_choice import EngineChoice
 from study.engines.pool import nodes
-from study.engines.pool.nodes import brought, make_on_node
+from study.engines.pool.nodes import make_on_node, node_requirements
 from study.errors import InputError
 from study.spec.sections import StudySpec
 from tests.patient_engine import PatientEngine, make_patient_engine
@@ -48,42 +48,42 @@ def own_spec(
 
 def test_a_node_that_has_all_makes_its_engine(own_spec: StudySpec) -> None:
     """Slots and all."""
-    assert made(own_spec, brought(own_spec, own_spec.base.model)).free_slots == 3
+    assert made(own_spec, node_requirements(own_spec, own_spec.base.model)).free_slots == 3
 
 
 def test_other_versions_are_refused(own_spec: StudySpec) -> None:
     """Another torch is another arithmetic; another build of it for the device is none."""
-    parents = brought(own_spec, own_spec.base.model)
+    parents = node_requirements(own_spec, own_spec.base.model)
     here = parents.versions["torch"]
     rebuilt = here.split("+")[0] + "+cu999"
     assert made(own_spec, replace(parents, versions={**parents.versions, "torch": rebuilt}))
     other = replace(parents, versions={**parents.versions, "torch": "1.13.1"})
     assert problem_of(own_spec, other) == (
-        "on node 10.0.0.5: torch: trials would not compare with another version's; "
+        "on node 10.0.0.5: torch: trials of different versions cannot be compared; "
         f"got {here}, the run has 1.13.1"
     )
 
 
 def test_data_that_is_not_there_or_not_the_same(own_spec: StudySpec) -> None:
     """The file is named."""
-    parents = brought(own_spec, own_spec.base.model)
+    parents = node_requirements(own_spec, own_spec.base.model)
     dev = own_spec.data.files["dev"]
     dev.write_text(dev.read_text(encoding="utf-8") + "a\tb\n", encoding="utf-8")
-    assert "dev.tsv: another file than the run's" in problem_of(own_spec, parents)
+    assert "dev.tsv: differs from the run's file" in problem_of(own_spec, parents)
     dev.unlink()
-    assert "dev.tsv: no such file; the data must lie" in problem_of(own_spec, parents)
+    assert "dev.tsv: no such file; the data must be at" in problem_of(own_spec, parents)
 
 
 def test_a_model_that_is_not_there_or_not_the_same(own_spec: StudySpec) -> None:
     """The folder is named, and what it differs in."""
-    parents = brought(own_spec, own_spec.base.model)
+    parents = node_requirements(own_spec, own_spec.base.model)
     folder = Path(own_spec.base.model)
     with (folder / "config.json").open("a", encoding="utf-8") as file:
         file.write("\n")
     problem = problem_of(own_spec, parents)
-    assert problem.endswith("another model than the run's; it differs in config.json")
+    assert problem.endswith("base: differs from the run's model in config.json")
     shutil.rmtree(folder)
-    assert "base: no such folder; a model must lie" in problem_of(own_spec, parents)
+    assert "base: no such folder; a model must be at" in problem_of(own_spec, parents)
 
 
 def test_an_embedded_model_is_brought_once(
@@ -95,7 +95,7 @@ def test_an_embedded_model_is_brought_once(
     kept = tmp_path / "cache" / there.name
     monkeypatch.setattr(nodes, "locate_base", lambda spec: str(kept))
     files = {file.name: file.read_bytes() for file in there.iterdir()}
-    parents = replace(brought(own_spec, str(there)), embedded={there.name: files})
+    parents = replace(node_requirements(own_spec, str(there)), embedded={there.name: files})
     made(own_spec, parents)
     assert {file.name: file.read_bytes() for file in kept.iterdir()} == files
     was = (kept / "config.json").stat().st_mtime_ns
@@ -111,9 +111,9 @@ def test_the_embedded_base_is_what_the_parent_brings(
 ) -> None:
     """Its files travel; a folder that is named stays where it is, and only sizes are compared."""
     embedded = make_spec({"base.model": "embedded"})
-    found = brought(embedded, str(tiny_base))
+    found = node_requirements(embedded, str(tiny_base))
     assert set(found.embedded) == {tiny_base.name}
     assert found.models == {}
-    named = brought(make_spec(), str(tiny_base))
+    named = node_requirements(make_spec(), str(tiny_base))
     assert named.embedded == {}
     assert "model.safetensors" in named.models[str(tiny_base)]

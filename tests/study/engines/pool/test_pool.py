@@ -11,7 +11,7 @@ import pytest
 from study.engines.engine_choice import EngineChoice
 from study.engines.pool import pool
 from study.engines.pool.pool import Death, PoolEngine, WorkerError
-from study.engines.pool.worker import Answer
+from study.engines.pool.worker import Reply
 from study.errors import InputError
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec
@@ -29,20 +29,20 @@ class Scripted:
         self.dead: Death | None = None
         self.slots = 0
         self.trials: list[int] = []
-        self.answers: list[Answer] = []
+        self.answers: list[Reply] = []
 
     def send(self, command: str, arguments: tuple[Any, ...]) -> None:
         if command == "load":
             self.slots = arguments[-1].slots
-            self.answers.append(Answer("ok", None, self.slots))
+            self.answers.append(Reply("ok", None, self.slots))
         elif command == "start":
             self.trials.append(arguments[0].number)
         else:
             ended = [Finished(number, TrialResult()) for number in self.trials]
             self.trials = []
-            self.answers.append(Answer("ok", ended, self.slots))
+            self.answers.append(Reply("ok", ended, self.slots))
 
-    def receive(self) -> Answer:
+    def receive(self) -> Reply:
         if self.dead:
             raise EOFError
         return self.answers.pop()
@@ -67,7 +67,7 @@ class ScriptedLauncher:
             self.launched[-1].dead = Death("it died", was_killed=False)
         return self.launched[-1]
 
-    def brought(self, spec: StudySpec, base: str) -> str:
+    def base_for_workers(self, spec: StudySpec, base: str) -> str:
         return base
 
     def ready(self, channels: Sequence[Scripted], timeout: float | None) -> list[Scripted]:
@@ -169,6 +169,6 @@ def test_a_users_mistake_over_there_is_one_here() -> None:
     """The problems that a worker finds are the run's own."""
     launcher = ScriptedLauncher(True, True)
     engine = loaded(launcher)
-    launcher.launched[0].answers = [Answer("input", ("no such folder",))]
+    launcher.launched[0].answers = [Reply("input", ("no such folder",))]
     with pytest.raises(InputError, match="no such folder"):
         _ = engine.free_slots

@@ -71,7 +71,7 @@ def test_an_address_where_nothing_answers_is_said_at_once(mute: int, scheme: str
     refused = f"--ray: nothing answers at 127.0.0.1:{closed}: Connection refused"
     assert problem_of(f"{scheme}127.0.0.1:{closed}") == refused
     pytest.importorskip("grpc")
-    silent = f"--ray: what answers at 127.0.0.1:{mute} is no Ray cluster"
+    silent = f"--ray: 127.0.0.1:{mute} answers, but is not a Ray cluster"
     assert problem_of(f"{scheme}127.0.0.1:{mute}") == silent
 
 
@@ -96,18 +96,18 @@ def test_a_worker_takes_a_gpu_or_two_cores(
     room = Room.of(nodes)
     counted = room.counted(WANTED)
     assert (counted.workers, counted.machines) == (workers, machines)
-    assert room.each(counted.workers) == each
+    assert room.per_worker(counted.workers) == each
 
 
 def test_as_many_workers_as_were_asked_for() -> None:
     """More than pairs of cores get a core each; more than cores wait, and that is said."""
     room = Room.of([node(4), node(2)])
     six = room.counted(EngineChoice(workers=6, ray="auto"))
-    assert room.each(6) == {"num_cpus": 1}
+    assert room.per_worker(6) == {"num_cpus": 1}
     assert room.described(six) == "ray: 2 nodes, 6 cores: 6 workers of 1 core each"
     eight = room.counted(EngineChoice(workers=8, ray="auto"))
-    assert room.described(eight).endswith("8 workers of 1 core each, of which 2 must wait for room")
-    assert (six.workers_a_machine, eight.workers_a_machine) == (3, 4)
+    assert room.described(eight).endswith("8 workers of 1 core each; 2 of them must wait for room")
+    assert (six.workers_per_machine, eight.workers_per_machine) == (3, 4)
 
 
 def test_a_cluster_without_any_room_is_refused() -> None:

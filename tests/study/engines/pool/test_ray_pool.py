@@ -17,7 +17,7 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
-import study.runner
+import study.engines.start
 from study.engines.engine_choice import EngineChoice
 from study.engines.pool import ray_cluster
 from study.errors import InputError
@@ -40,7 +40,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setattr(study.runner, "make_engine", make_patient_engine)
+    monkeypatch.setattr(study.engines.start, "make_engine", make_patient_engine)
     head = {"num_cpus": 0, "include_dashboard": False}
     made = Cluster(initialize_head=True, head_node_args=head)
     made.add_node(num_cpus=1)
@@ -66,9 +66,11 @@ def complete(out: Path) -> int:
     return states.count(TrialState.COMPLETE)
 
 
-def seats() -> list[psutil.Process]:
+def actors() -> list[psutil.Process]:
     """The processes that train."""
-    return [p for p in psutil.process_iter(["cmdline"]) if "ray::Seat" in str(p.info["cmdline"])]
+    return [
+        p for p in psutil.process_iter(["cmdline"]) if "ray::WorkerActor" in str(p.info["cmdline"])
+    ]
 
 
 def once(action: Callable[[], Any]) -> Callable[[TrialConfig, int], None]:
@@ -90,11 +92,11 @@ def test_a_killed_worker_is_placed_again_with_fewer_slots(
 
     As many workers as the cluster has room for are placed where none were asked for.
     """
-    view.on_progress = once(lambda: seats()[0].kill())
+    view.on_progress = once(lambda: actors()[0].kill())
     spec = make_spec({**COST_ONLY, "search.trials": 16})
     run_study(spec, tmp_path, view, choice=on(cluster, workers=0))
     assert view.remarks[0] == "ray: 3 nodes, 2 cores: 2 workers of 1 core each"
-    assert any("perhaps for want of memory: the next one packs 1" in r for r in view.remarks)
+    assert any("perhaps because memory ran out: the next one packs 1" in r for r in view.remarks)
     assert complete(tmp_path) == 16
     lost = [o for o in view.outcomes if o.state == "interrupted"]
     assert 1 < len(lost) <= 2
@@ -126,7 +128,7 @@ def test_without_its_head_the_run_ends_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Ray itself would kill the run after a minute; what was told is kept, and continues."""
-    monkeypatch.setattr(ray_cluster, "LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(ray_cluster, "CHECK_SECONDS", 0.5)
     monkeypatch.setattr(ray_cluster, "GRACE_SECONDS", 2.0)
     head = cluster.head_node
     view.on_progress = once(
@@ -135,7 +137,7 @@ def test_without_its_head_the_run_ends_in_one_line(
     spec = make_spec({**COST_ONLY, "search.trials": 100})
     with pytest.raises(InputError, match=r"^--ray: the head of the cluster at .* is gone; .*$"):
         run_study(spec, tmp_path, view, choice=on(cluster))
-    monkeypatch.setattr(study.runner, "make_engine", lambda *_: PatientEngine(4))
+    monkeypatch.setattr(study.engines.start, "make_engine", lambda *_: PatientEngine(4))
     smaller = make_spec({**COST_ONLY, "search.trials": 8})
     run_study(smaller, tmp_path, view, choice=EngineChoice("sequential"))
     assert complete(tmp_path) >= 8
@@ -160,8 +162,8 @@ def test_a_node_without_the_package_is_refused(
     exec("def make(*_): pass", only_here.__dict__)
     only_here.make.__module__ = "only_here"
     monkeypatch.setitem(sys.modules, "only_here", only_here)
-    monkeypatch.setattr(study.runner, "make_engine", only_here.make)
-    with pytest.raises(InputError, match=r"a worker cannot begin .* 'only_here'"):
+    monkeypatch.setattr(study.engines.start, "make_engine", only_here.make)
+    with pytest.raises(InputError, match=r"a worker cannot start .* 'only_here'"):
         run_study(tiny_spec, tmp_path, view, choice=on(cluster))
 
 
@@ -207,7 +209,11 @@ def test_a_local_cluster_gives_the_same_table(tiny_spec: StudySpec, tmp_path: Pa
     assert found == wanted
 
 
-TRAINS = ("raylet", "gcs_server", "ray::Seat")  # two helpers of Ray take minutes to see the end
+TRAINS = (
+    "raylet",
+    "gcs_server",
+    "ray::WorkerActor",
+)  # two helpers of Ray take minutes to see the end
 
 
 @pytest.mark.parametrize(

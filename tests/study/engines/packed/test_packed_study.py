@@ -10,11 +10,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-import study.runner
+import study.engines.start
 from study.engines.engine_choice import EngineChoice
 from study.runner import run_study
 from study.spec.sections import StudySpec
 from study.store.storage import open_read_only
+from tests.conftest import RecordingView
 from tests.mortal_engine import MARKER, WHEN, make_mortal_engine
 
 MakeSpec = Callable[..., StudySpec]
@@ -40,8 +41,6 @@ def one_by_one(
     wide_spec: StudySpec, tmp_path_factory: pytest.TempPathFactory
 ) -> list[optuna.trial.FrozenTrial]:
     """Return the study's trials as the sequential engine trains them."""
-    from conftest import RecordingView
-
     out = tmp_path_factory.mktemp("sequential")
     run_study(wide_spec, out, RecordingView(), choice=EngineChoice("sequential"))
     return trials_of(out)
@@ -91,7 +90,7 @@ def run_mortal(
     def run(when: str) -> list[optuna.trial.FrozenTrial]:
         monkeypatch.setenv(WHEN, when)
         monkeypatch.setenv(MARKER, str(tmp_path / "died"))
-        monkeypatch.setattr(study.runner, "make_engine", make_mortal_engine)
+        monkeypatch.setattr(study.engines.start, "make_engine", make_mortal_engine)
         changes = {"search.trials": 10, "evaluation.objective": "trainable_parameters"}
         choice = EngineChoice(slots=6, workers=2)
         run_study(make_spec(changes), tmp_path / "run", view, choice=choice)

@@ -1,9 +1,10 @@
-"""What an engine needs in its own process: base model and task, loaded once."""
+"""Build an engine in the process that trains: load the base and the task, and choose the engine."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from study.bases.load import BaseModel, load_base
 from study.data.chat import stop_id
@@ -12,8 +13,8 @@ from study.engines.base import Engine
 from study.engines.engine_choice import EngineChoice
 from study.engines.mixed import MixedEngine
 from study.engines.packed.packed_engine import PackedEngine
+from study.engines.packed.slot_count import in_even_rounds, measured_slots, most_slots
 from study.engines.sequential import SequentialEngine
-from study.engines.slots import in_even_rounds, measured_slots, most_slots
 from study.kinds.methods import METHODS
 from study.peft_methods.quantized import check_quantization
 from study.peft_methods.targets import check_methods, why_not_packed
@@ -27,13 +28,25 @@ from study.trials import TrialConfig, baseline_configs, search_config
 def make_engine(
     spec: StudySpec, base_location: str, task: Task | None, choice: EngineChoice
 ) -> Engine:
-    """Load the base, and unless a task is given its corpus, and return the engine over them."""
+    """Load the base, and the corpus unless a task is given, and return the engine over them.
+
+    Raises:
+        InputError: the base or the data cannot be used.
+    """
     if task is None:
         corpus = corpus_of(spec)
         base = working_base(spec, base_location, corpus.labels)
         task = make_task(spec, base, corpus)
     else:
         base = working_base(spec, base_location)
+    return engine_over(spec, base, task, choice)
+
+
+def engine_over(spec: StudySpec, base: BaseModel, task: Task, choice: EngineChoice) -> Engine:
+    """Return the engine of a choice over a loaded base.
+
+    That is the sequential one also where no trial can be packed.
+    """
     sequential = SequentialEngine(spec, base, task)
     methods = _packable_methods(spec, base)
     if choice.name == "sequential" or not methods:
@@ -41,36 +54,39 @@ def make_engine(
     most = most_slots(spec, choice.workers) if choice.slots is None else choice.slots
     packed = PackedEngine(spec, base, task, methods, most)
     if choice.slots is None:
-        slots = measured_slots(packed, spec, choice.workers_a_machine)
+        slots = measured_slots(packed, spec, choice.workers_per_machine)
         packed.slots = in_even_rounds(slots, spec, choice.workers)
-    return MixedEngine(packed, sequential, lambda config: _why_alone(config, base))
+    return MixedEngine(packed, sequential, partial(_why_not_packed, base))
 
 
 def _packable_methods(spec: StudySpec, base: BaseModel) -> list[MethodSpec]:
-    """Return methods as wide as any that trials may have and that can be packed, if any can."""
+    """Return the packable methods that trials may have, with the largest rank and all targets.
+
+    Empty if none can be packed; the baselines' methods are there only beside others.
+    """
     names = ("rank", "target_modules", "init_lora_weights")
     configs = [
-        search_config(spec, 0, {"method": method, name: value}, origin=0)
+        search_config(spec, 0, {"method": method, name: value}, seed_index=0)
         for method in spec.methods
         for name in names
         for value in spec.values_of(name)
     ]
-    packable = [c for c in configs if _why_alone(c, base) is None]
+    packable = [c for c in configs if _why_not_packed(base, c) is None]
     return [
         config.method
         for config in (*packable, *baseline_configs(spec))
-        if packable and config.method is not None and _why_alone(config, base) is None
+        if packable and config.method is not None and _why_not_packed(base, config) is None
     ]
 
 
-def _why_alone(config: TrialConfig, base: BaseModel) -> str | None:
+def _why_not_packed(base: BaseModel, config: TrialConfig) -> str | None:
     if config.method is None:
         return None
     return why_not_packed(config.method, config.training, base)
 
 
 def working_base(spec: StudySpec, location: str, labels: Sequence[str] = ()) -> BaseModel:
-    """Load the base, checked against the methods, with what the task adds to be trained."""
+    """Load the base, check that the methods fit it, and add the tokens that the task trains."""
     if any(METHODS[name].quantizes for name in spec.methods):
         check_quantization(spec.values_of("quantization_bits"), spec.base.dtype)
     base = load_base(location, spec.base, spec.task, labels)
@@ -83,8 +99,9 @@ def working_base(spec: StudySpec, location: str, labels: Sequence[str] = ()) -> 
 def _with_stop_token(base: BaseModel, name: str) -> BaseModel:
     """Return the base with a stop token to train.
 
-    A reserved token that stands for it begins as what ends the model's own turns: else a little
-    training unlearns that end before it has learnt the new one, and outputs never stop.
+    If that is one of the model's reserved tokens, it starts with the weights of the token that ends
+    the model's turns.  Otherwise a short training unlearns the old end before it learns the new
+    one, and outputs never stop.
     """
     stop, end = stop_id(base.tokenizer, name), base.tokenizer.eos_token_id
     if name not in base.tokenizer.get_vocab() and end is not None:

@@ -16,17 +16,17 @@ from study.spec.sections import StudySpec
 from study.trials import TrialConfig, baseline_configs, search_config
 
 MOST = 64
-WORTH_IT = 0.97  # more slots are taken while a trial's step then costs less than so much of before
+WORTH_IT = 0.97  # slots are doubled while that makes a trial's step cheaper than this share
 STEPS = 3
 SHARE_OF_MEMORY = 0.7
 ROUNDS_OF_ADAPTIVE_SAMPLERS = 4  # benchmarks/parallel_proposals.py
 
 
 def most_slots(spec: StudySpec, workers: int) -> int:
-    """Return the slots a worker can use at all.
+    """Return the most slots that a worker can use.
 
-    A sampler that learns from results is asked in rounds: the more trials run at once, the fewer
-    results each proposal knows.
+    A sampler that learns from results proposes in rounds: the more trials run at once, the fewer
+    results each proposal is based on.
     """
     trials = spec.search.budget + len(baseline_configs(spec))
     if spec.search.learns:
@@ -35,17 +35,17 @@ def most_slots(spec: StudySpec, workers: int) -> int:
 
 
 def measured_slots(engine: PackedEngine, spec: StudySpec, workers: int) -> int:
-    """Return how many of the engine's slots are worth using, by training the largest trial a bit.
+    """Return how many of the engine's slots are worth using, measured on the largest trial.
 
-    Doubles the number of trials until a step of one gets hardly cheaper, twice as many would not
-    fit into this worker's share of memory, or no slots are left.
+    Doubles the number of trials until that hardly makes a step cheaper per trial, twice as many
+    would not fit into this worker's share of memory, or no slots are left.
     """
     free_bytes = psutil.virtual_memory().available * SHARE_OF_MEMORY / workers
     best, seconds_before = 1, math.inf
     for k in _doubling(engine.slots):
         memory = PeakMemory()
         start_bytes = memory.peak_bytes()
-        seconds = _seconds_a_step(engine, _largest(spec), k)
+        seconds = _seconds_per_step(engine, _largest(spec), k)
         if engine.slots < k or seconds > WORTH_IT * seconds_before:
             return best
         best, seconds_before = k, seconds
@@ -66,11 +66,11 @@ def _largest(spec: StudySpec) -> TrialConfig:
     values = {name: max(spec.values_of(name)) for name in ("rank", "batch_size", "dropout")}
     values["target_modules"] = spec.values_of("target_modules")[-1]
     values["method"] = next(name for name in spec.methods if METHODS[name].packs)
-    return search_config(spec, 0, values, origin=0)
+    return search_config(spec, 0, values, seed_index=0)
 
 
-def _seconds_a_step(engine: PackedEngine, config: TrialConfig, k: int) -> float:
-    """Return a step's seconds for each of k trials, which leave nothing behind."""
+def _seconds_per_step(engine: PackedEngine, config: TrialConfig, k: int) -> float:
+    """Return the seconds of a step per trial, with k trials that leave nothing behind."""
     for number in range(k):
         engine.start(replace(config, number=number))
     seconds = []
@@ -84,6 +84,6 @@ def _seconds_a_step(engine: PackedEngine, config: TrialConfig, k: int) -> float:
 
 
 def in_even_rounds(slots: int, spec: StudySpec, workers: int) -> int:
-    """Return so many slots that as few rounds as these need are all full."""
+    """Return the fewest slots that need no more rounds, so that every round is full."""
     trials = (spec.search.budget + len(baseline_configs(spec))) / workers
     return math.ceil(trials / math.ceil(trials / slots))

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from study.engines import slots as module
+from study.engines.packed import slot_count as module
 from study.engines.packed.packed_engine import PackedEngine
-from study.engines.slots import in_even_rounds, measured_slots, most_slots
+from study.engines.packed.slot_count import in_even_rounds, measured_slots, most_slots
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch
 from study.trials import search_config
@@ -106,7 +106,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, make_spec: MakeSpec) -> Callable[.
             def peak_bytes(self) -> float:
                 return 100 * sum(trained[self.before :])
 
-        monkeypatch.setattr(module, "_seconds_a_step", seconds_a_step)
+        monkeypatch.setattr(module, "_seconds_per_step", seconds_a_step)
         monkeypatch.setattr(module, "PeakMemory", Memory)
         memory = SimpleNamespace(available=free_bytes / module.SHARE_OF_MEMORY)
         monkeypatch.setattr(module.psutil, "virtual_memory", lambda: memory)

@@ -1,0 +1,83 @@
+"""Start the engine that a choice names: in this process, in worker processes, or on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+from study.bases.load import locate_base
+from study.engines.base import Engine
+from study.engines.build import make_engine
+from study.engines.engine_choice import EngineChoice
+from study.engines.pool.local_processes import ProcessLauncher
+from study.engines.pool.pool import PoolEngine
+from study.engines.process_settings import be_one_quiet_thread
+from study.spec.sections import StudySpec
+from study.tasks.base import Task
+from study.views.base import View
+
+
+@dataclass(frozen=True)
+class StartedEngine:
+    """An engine, where its base lies, and the choice with its workers counted."""
+
+    engine: Engine
+    base_location: str
+    choice: EngineChoice
+
+
+@contextmanager
+def started_engine(
+    spec: StudySpec, choice: EngineChoice, task: Task | None, view: View
+) -> Iterator[StartedEngine]:
+    """Yield an engine that is ready to train, and close it at the end.
+
+    Workers start before the base is located: they import torch while it is built or downloaded.
+
+    Raises:
+        InputError: the base or the data cannot be used, or the cluster cannot be joined.
+    """
+    with connected_workers(choice, view.remarked) as choice:
+        be_one_quiet_thread()
+        pool = pool_of(make_engine, choice)
+        if pool is None:
+            location = locate_base(spec, view.base_training)
+            with closing(make_engine(spec, location, task, choice)) as engine:
+                yield StartedEngine(engine, location, choice)
+        else:
+            with closing(pool):
+                location = locate_base(spec, view.base_training)
+                pool.load(spec, location, task, choice)
+                yield StartedEngine(pool, location, choice)
+
+
+@contextmanager
+def connected_workers(
+    choice: EngineChoice, remark: Callable[[str], None]
+) -> Iterator[EngineChoice]:
+    """Join the cluster, if the choice names one, and yield the choice with its workers counted.
+
+    Raises:
+        InputError: the cluster cannot be reached, or has no room for a worker.
+    """
+    if choice.ray is None:
+        yield choice
+        return
+    from study.engines.pool.ray_cluster import connected
+
+    with connected(choice.ray) as cluster:
+        counted = cluster.counted(choice)
+        remark(cluster.described(counted))
+        yield counted
+
+
+def pool_of(build_engine: Callable[..., Engine], choice: EngineChoice) -> PoolEngine | None:
+    """Start the workers, each of which will build an engine; None where this process trains."""
+    if choice.ray is not None:
+        from study.engines.pool.ray_pool import RayLauncher
+
+        return PoolEngine(RayLauncher(build_engine, choice), choice.workers)
+    if choice.workers > 1:
+        return PoolEngine(ProcessLauncher(build_engine), choice.workers)
+    return None

@@ -1,0 +1,108 @@
+"""The loop that trains: fill the free slots, advance the engine, pass on what it reports.
+
+A `Source` decides what is trained and what becomes of it.  There are two: the search, which asks
+Optuna (runner.py), and the confirmation, which has a list (confirming.py).
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from study.engines.base import Engine
+from study.signals import stop_signals
+from study.trials import (
+    Event,
+    Finished,
+    Interrupted,
+    Notice,
+    Progress,
+    TrialConfig,
+    TrialResult,
+)
+from study.views.base import Outcome, View
+
+POLL_SECONDS = 1.0  # how often a source that waits for other runs is asked again
+
+
+class Source(ABC):
+    """Hands out configurations and takes their results.  Every training ends in one `Outcome`."""
+
+    @abstractmethod
+    def next(self) -> TrialConfig | None:
+        """Return what to train next, or None if there is nothing to start now."""
+
+    def waits(self) -> bool:
+        """Say whether `next` may have something later, although nothing is running here."""
+        return False
+
+    def report(self, progress: Progress, *, is_last: bool) -> bool:
+        """Take a report; returns whether to prune the training.  The last report comes too late."""
+        return False
+
+    def prune(self, progress: Progress, result: TrialResult) -> Outcome:
+        """Take what a training had when it was stopped, as `report` asked."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def finish(self, finished: Finished) -> Outcome:
+        """Take the result of a training that ran to its end or failed."""
+
+    @abstractmethod
+    def interrupt(self, interrupted: Interrupted) -> Outcome:
+        """Take back a training that was lost through no fault of its own."""
+
+
+def drive(engine: Engine, source: Source, view: View) -> None:
+    """Train what the source hands out until it has nothing left, or SIGINT or SIGTERM arrives.
+
+    A signal interrupts what is running; the source is told, and so knows what is left.
+    """
+    running: dict[int, TrialConfig] = {}
+    with stop_signals() as interruptible:
+        try:
+            while True:
+                while engine.free_slots and (config := source.next()) is not None:
+                    running[config.number] = config
+                    engine.start(config)
+                    view.started(config)
+                if running:
+                    with interruptible():
+                        events = engine.advance()
+                    _pass_on(events, running, engine, source, view)
+                elif source.waits():
+                    with interruptible():
+                        time.sleep(POLL_SECONDS)
+                else:
+                    return
+        except KeyboardInterrupt:
+            for number in list(running):
+                view.ended(source.interrupt(Interrupted(number, "the study was stopped")))
+
+
+def _pass_on(
+    events: Sequence[Event],
+    running: dict[int, TrialConfig],
+    engine: Engine,
+    source: Source,
+    view: View,
+) -> None:
+    """Give the events to the source and the view; what has ended leaves `running`."""
+    ending = {event.number for event in events if isinstance(event, (Finished, Interrupted))}
+    for event in events:
+        match event:
+            case Notice():
+                view.remarked(event.text)
+            case Progress():
+                view.progressed(running[event.number], event.step, event.value)
+                if source.report(event, is_last=event.number in ending):
+                    result = engine.stop(event.number)
+                    del running[event.number]
+                    view.ended(source.prune(event, result))
+            case Finished():
+                del running[event.number]
+                view.ended(source.finish(event))
+            case Interrupted():
+                del running[event.number]
+                view.ended(source.interrupt(event))

@@ -1,0 +1,143 @@
+"""Plain lines for logs and pipes, and the words that every view uses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from typing_extensions import override
+
+from study.metrics import METRICS, split_and_metric
+from study.spec.sections import StudySpec
+from study.trials import TrialConfig
+from study.views.base import Outcome, View
+
+BASE_TRAINING_SHARE = 0.25  # of the base's training between two lines
+
+
+class PlainView(View):
+    """Writes one line per ended training; starts and reports are left out."""
+
+    def __init__(self, spec: StudySpec, console: Console) -> None:
+        self._spec = spec
+        self._console = console
+        self._next_base_line = 0.0
+
+    @override
+    def base_training(self, step: int, total: int, loss: float) -> None:
+        if step / total >= self._next_base_line:
+            self.remarked(f"training the base model: step {step}/{total}, loss {loss:.2f}")
+            self._next_base_line = step / total + BASE_TRAINING_SHARE
+
+    @override
+    def remarked(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    @override
+    @contextmanager
+    def searching(
+        self, total: int, done: int, workers: int, what: str = "trials"
+    ) -> Iterator[None]:
+        self._tally = Tally(self._spec, total, done)
+        resumed = f", {done} already done" if done else ""
+        self.remarked(f"{self._spec.name}: {total} {what}{resumed}; workers: {workers}")
+        yield
+
+    @override
+    def ended(self, outcome: Outcome) -> None:
+        self._tally.add(outcome)
+        remaining = self._tally.remaining()
+        self.remarked(
+            f"{ending(self._spec, outcome)}  [{self._tally.done}/{self._tally.total}"
+            f"{', ' + remaining if remaining else ''}]"
+        )
+
+
+class Tally:
+    """How many trainings are done, which is the best, and how long the rest will take."""
+
+    def __init__(self, spec: StudySpec, total: int, done: int) -> None:
+        self.total = total
+        self.done = done
+        self.best: Outcome | None = None
+        self._done_before = done
+        self._started = time.monotonic()
+        self._maximize = spec.evaluation.directions[0] == "maximize"
+
+    def add(self, outcome: Outcome) -> None:
+        """Count an outcome, unless it is a baseline's or will be retried."""
+        if outcome.config.role == "baseline" or outcome.state == "interrupted":
+            return
+        self.done = self.done + 1 if outcome.counted is None else outcome.counted
+        if outcome.state == "complete" and outcome.value is not None and self._is_better(outcome):
+            self.best = outcome
+
+    def _is_better(self, outcome: Outcome) -> bool:
+        if self.best is None:
+            return True
+        assert outcome.value is not None
+        assert self.best.value is not None
+        return (outcome.value > self.best.value) == self._maximize
+
+    def remaining(self) -> str:
+        """Return the estimated time to the end, once it can be estimated."""
+        finished = self.done - self._done_before
+        if finished < 2 or self.done >= self.total:
+            return ""
+        seconds = (time.monotonic() - self._started) / finished * (self.total - self.done)
+        return f"{clock(seconds)} left"
+
+
+# ---------------------------------------------------------------- words
+
+
+def ending(spec: StudySpec, outcome: Outcome) -> str:
+    """Return which training ended and how: its value, or its state and the reason."""
+    how = f"{outcome.state}: {outcome.reason}"
+    if outcome.state == "complete":
+        how = f"{objective_label(outcome.objective)} {outcome.value:.3g}"
+    return f"{describe(spec, outcome.config)}: {how}"
+
+
+def describe(spec: StudySpec, config: TrialConfig) -> str:
+    """Return a training in a few words: its number and what the search chose for it."""
+    if config.repeats is not None:
+        return f"trial {config.repeats} again"
+    if config.role != "search":
+        default = "default LoRA" if spec.trains_adapters else "default training"
+        names = {"base": "untrained base", "default": default, "plain": f"{default}, no teacher"}
+        return names[config.name]
+    space, values = spec.search.search_space, config.values
+    chosen = {
+        name: value
+        for name, value in values.items()
+        if name in space.distributions and space.is_active(name, values)
+    }
+    return f"#{config.number}  " + " ".join(f"{_short(n)} {_value(v)}" for n, v in chosen.items())
+
+
+def _short(name: str) -> str:
+    words = {"learning_rate": "lr", "alpha": "α", "rank": "r", "target_modules": "", "method": ""}
+    return words.get(name, name)
+
+
+def _value(value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return str(int(value)) if value.is_integer() else f"{value:.2g}"
+
+
+def objective_label(objective: str) -> str:
+    """Return the field's way to write an objective."""
+    split, metric = split_and_metric(objective)
+    label = METRICS[metric].label if metric in METRICS else metric.replace("_", " ")
+    return label if split == "dev" else f"{split} {label}"
+
+
+def clock(seconds: float) -> str:
+    """Return seconds as h:mm:ss, or m:ss where that is enough."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
