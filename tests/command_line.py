@@ -10,7 +10,7 @@ from typing import NamedTuple
 import optuna
 import pytest
 
-import optuna_study
+from optuna_study.cli import app
 from tests.synthetic import Shape, write_study
 
 
@@ -43,7 +43,7 @@ def type_(
         monkeypatch.setattr(sys, "argv", ["optuna-study", *map(str, arguments)])
         status = 0
         try:
-            optuna_study.main()
+            app.main()
         except SystemExit as ended:
             status = int(ended.code or 0)
         found = capsys.readouterr()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-import optuna_study
+from optuna_study.cli import app
 
 MOST_SECONDS = 300  # far beyond what is needed: a hang, not a slow machine
 
@@ -40,7 +40,7 @@ def command(*arguments: object) -> Ran:
         in_time(),
     ):
         try:
-            optuna_study.main()
+            app.main()
         except SystemExit as ended:
             status = int(ended.code or 0)
     return Ran(status, out.getvalue(), err.getvalue())

@@ -132,9 +132,10 @@ def test_the_python_that_the_docs_show(type_: Type, capsys: pytest.CaptureFixtur
 def test_tfidf_needs_no_torch(type_: Type, tmp_path: Path) -> None:
     """Without tokenizer and encoder neither torch nor transformers nor datasets is loaded."""
     code = (
-        "import sys, optuna_study\n"
+        "import sys\n"
+        "from optuna_study.cli.app import app\n"
         "sys.argv = 'optuna-study curate records.jsonl --out c --json'.split()\n"
-        "optuna_study.main.__globals__['app'](standalone_mode=False)\n"
+        "app(standalone_mode=False)\n"
         "print({'torch', 'transformers', 'datasets'} & set(sys.modules), file=sys.stderr)"
     )
     ran = subprocess.run(

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import optuna_study
 from analysis import load
 from analysis.comparison.bootstrap import against_baselines
+from optuna_study.cli import app
 from study.errors import InputError
 from study.finished.comet import Comet, chosen, find_comet, score_study
 from study.store.records import Examples
@@ -174,6 +174,6 @@ def test_the_command_line(
     monkeypatch.setenv("OPTUNA_STUDY_COMET", stand_in(tmp_path))
     monkeypatch.setattr(sys, "argv", ["optuna-study", "comet", str(run), "--model", str(model)])
     with pytest.raises(SystemExit) as ended:
-        optuna_study.main()
+        app.main()
     assert not ended.value.code
     assert "COMET" in capsys.readouterr().out
