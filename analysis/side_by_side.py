@@ -1,4 +1,4 @@
-"""Moved to `analysis.comparison.side_by_side`; imports from here keep working."""
+"""Kept so that earlier imports work; the code is in `analysis.comparison.side_by_side`."""
 
 from analysis.comparison.side_by_side import (
     differences as differences,

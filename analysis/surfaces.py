@@ -1,4 +1,4 @@
-"""Moved to `analysis.importance.surfaces`; imports from here keep working."""
+"""Kept so that earlier imports work; the code is in `analysis.importance.surfaces`."""
 
 from analysis.importance.surfaces import (
     Surface as Surface,

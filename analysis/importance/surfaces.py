@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,8 @@ class Surface:
     names: tuple[str, str]
     values: tuple[tuple[Any, ...], tuple[Any, ...]]
     is_log: tuple[bool, bool]
-    mean: Array
-    deviation: Array
+    mean: Array = field(repr=False)
+    deviation: Array = field(repr=False)
 
 
 def surface(fits: Fits, names: tuple[str, str]) -> Surface:

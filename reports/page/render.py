@@ -49,7 +49,7 @@ def _umask() -> int:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("reports"),
+        loader=PackageLoader("reports.page"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
