@@ -12,8 +12,10 @@ import tomli_w
 
 from analysis.next_study.proposal import Change, Proposal
 from analysis.studies.study_data import StudyData
-from study.errors import InputError
+from reports.shell import file_name
+from study.errors import InputError, visible
 from study.spec.sections import StudySpec, direction_of, spec_from_toml
+from study.spec.trust import code_named, in_words, without_code
 
 OF_THE_SEARCH = ("space", "parameters", "enqueue", "trials")
 
@@ -21,21 +23,24 @@ OF_THE_SEARCH = ("space", "parameters", "enqueue", "trials")
 def next_name(name: str) -> str:
     """Return the name of the study that follows: petroleum, petroleum-2, petroleum-3.
 
-    A file is named after it, and somebody else's study may be called `../../etc/cron.d/x`.
+    A file is named after it.
     """
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".-")[:90] or "study"
+    name = file_name(name)
     counted = re.fullmatch(r"(.+)-(\d{1,6})", name)
     return f"{counted[1]}-{int(counted[2]) + 1}" if counted else f"{name}-2"
 
 
-def next_file(data: StudyData, proposal: Proposal) -> str:
+def next_file(data: StudyData, proposal: Proposal, trust_study: bool = False) -> str:
     """Return the study file that searches what is proposed, as TOML with comments.
 
-    It holds what the study's own file says otherwise than the defaults.
+    It holds what the study's own file says otherwise than the defaults; what names code only where
+    the study is trusted, because whoever runs the next file allows all that stands in it.
     """
     assert data.spec_text is not None
     spec = spec_from_toml(data.spec_text, data.name)
     document = spec.model_dump(mode="json", exclude_defaults=True)
+    left_out = "" if trust_study else _left_out(document)
+    document = document if trust_study else without_code(document)
     document["name"] = next_name(spec.name)
     evaluation = document.get("evaluation", {})
     if spec.evaluation.directions == tuple(map(direction_of, spec.evaluation.objective)):
@@ -48,6 +53,7 @@ def next_file(data: StudyData, proposal: Proposal) -> str:
             f"What {spec.name} taught in {proposal.used} trials, judged by {proposal.objective}, "
             "and what is to be asked next"
         ),
+        left_out,
         tomli_w.dumps(document),
         "\n# the best points known, tried first; they are no part of the sample\n"
         if proposal.enqueue
@@ -57,6 +63,16 @@ def next_file(data: StudyData, proposal: Proposal) -> str:
         *(_parameter(change) for change in proposal.changes),
     ]
     return "".join(parts)
+
+
+def _left_out(document: Mapping[str, Any]) -> str:
+    """Say which keys the next file lacks, and how it gets them."""
+    if not code_named(document):
+        return ""
+    return _comment(
+        f"left out, because the stored study names code to run: {in_words(document)}; review that "
+        "code, then write the key here, or use --trust-study"
+    )
 
 
 def _fixed_before(spec: StudySpec) -> list[str]:
@@ -89,7 +105,7 @@ def _on_one_line(found: re.Match[str]) -> str:
 
 
 def _comment(text: str) -> str:
-    one_line = " ".join(text.split())  # a name must not end the comment
+    one_line = visible(" ".join(text.split()))  # a name must not end the comment
     return "".join(f"# {line}\n" for line in textwrap.wrap(one_line, 97))
 
 

@@ -42,10 +42,15 @@ def without_secrets(text: str) -> str:
     return text
 
 
+def visible(text: str) -> str:
+    """Return a text in one line: line ends and control characters are written as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def _one_line(problem: str) -> str:
     """Escape line ends and control characters, which a quoted key or a file name may hold.
 
     What is longer than anybody reads is cut in its middle: the place stands first, the rule last.
     """
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in problem)
+    line = visible(problem)
     return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"

@@ -22,6 +22,7 @@ OF_STUDY_FOR_ANALYSIS = (
     "study.spec.sections",
     "study.store",
     "study.spec.files",
+    "study.spec.trust",
 )
 
 

@@ -125,7 +125,8 @@ def plot_scores_beside(
         x = place + drawing.jitter(len(y), 0.1)
         drawn = ax.scatter(x, y, s=8, color=colours[label], alpha=0.6, linewidths=0)
         drawing.of_trials(drawn, known[label], place)
-    drawing.keep_in_view(ax, np.concatenate(list(groups.values())))
+    values = np.concatenate(list(groups.values()))
+    drawing.keep_in_view(ax, values, list(studies.values()), objective)
     drawing.level_axis(ax, [shortened(label, 18) for label in groups])
     ax.set_ylabel(shortened(label_of(objective)))
     return ax

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 
 from analysis.plots.palette import BEST, INK, MUTED, ON_LINES, PAPER, TRIAL, colour_of, shortened
 from analysis.plots.slices import Slice
-from analysis.studies.study_data import StudyData
+from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData
 from study.metrics import Array
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FEW = 3  # fewer different values than this make no violin
 MANY = 800  # dots or more are small and faint, so that where they are dense can be seen
 BOXED = 8  # as many values as give quartiles that mean something
-FAR = 6.0  # values further from the middle half than this many times its width leave the axis
+FAR = 6.0  # worse values, this many widths of the middle half away from it, leave the axis
 WELL_SPREAD = ((1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
 
 
@@ -81,13 +81,16 @@ def front(
     of_trials(ax.scatter(x, y, s=18, color=BEST, linewidths=0, zorder=3), numbers)
 
 
-def baseline_lines(ax: Axes, data: StudyData, objective: str) -> None:
-    """A level line for each baseline that knows this objective."""
+def baseline_lines(ax: Axes, data: StudyData, objective: str) -> list[float]:
+    """A level line for each baseline that knows this objective; returns where they are."""
+    levels: list[float] = []
     for name, dashes in zip(data.baselines, (":", "--", "-.", "-."), strict=False):
         value = data.baseline_value(name, objective)
         if value is not None and np.isfinite(value):
             label = shortened(name)
             ax.axhline(value, color=colour_of(name), ls=dashes, lw=1.1, label=label, zorder=1.5)
+            levels.append(value)
+    return levels
 
 
 def mean_effect(ax: Axes, shown: Slice, marginal: Marginal) -> None:
@@ -101,19 +104,33 @@ def mean_effect(ax: Axes, shown: Slice, marginal: Marginal) -> None:
     ax.plot(x, mean, color=INK, lw=1.2)
 
 
-def keep_in_view(ax: Axes, y: Array) -> None:
-    """Let far outliers leave the axis, and say how many: they would flatten everything else."""
+def keep_in_view(
+    ax: Axes,
+    y: Sequence[float] | Array,
+    studies: Sequence[StudyData],
+    objective: str | None,
+    always: Sequence[float] = (),
+) -> None:
+    """Let far worse values leave the axis, and say how many: they would flatten everything else.
+
+    What is better stays, however far ahead it is, and so do each study's best and `always`.
+    """
+    y = np.asarray(y, dtype=float)
+    y = y[np.isfinite(y)]
     if len(y) < 8:
         return
     low, high = np.quantile(y, [0.25, 0.75])
     reach = FAR * (high - low)
-    inside = (y >= low - reach) & (y <= high + reach)
-    if reach == 0 or inside.all():
+    worse = {MAXIMIZE: y < low - reach, MINIMIZE: y > high + reach}
+    far = np.logical_and.reduce([worse[s.directions[s.index_of(objective)]] for s in studies])
+    best = [s.value(t, objective) for s in studies for t in s.ranked(objective)[:1]]
+    kept = y[~far | np.isin(y, [*best, *always])]
+    outside = int(((y < kept.min()) | (y > kept.max())).sum())
+    if reach == 0 or not outside:
         return
-    kept = y[inside]
     room = 0.06 * max(np.ptp(kept), 1e-12)
     ax.set_ylim(kept.min() - room, kept.max() + room)
-    note = f"{(~inside).sum()} outside the axis"
+    note = f"{outside} outside the axis"
     style: dict[str, Any] = {"ha": "right", "color": MUTED, "bbox": ON_LINES}
     ax.annotate(note, (1, 0), (-2, 3), "axes fraction", "offset points", **style)
 

@@ -116,19 +116,22 @@ def plot_history(data: StudyData, ax: Axes | None = None, objective: str | None 
         better = np.maximum if data.directions[index] == MAXIMIZE else np.minimum
         best = better.accumulate(values)
         ax.step(numbers, best, where="post", color=BEST, lw=1.4, label="best so far")
-    _pruned(ax, data)
+    pruned = _pruned(ax, data)
     if np.ptp(ax.get_xlim()) < 1:  # one trial
         ax.set_xlim(ax.get_xlim()[0] - 1, ax.get_xlim()[1] + 1)
-    marks.baseline_lines(ax, data, data.objectives[index])
-    marks.keep_in_view(ax, values)
+    baselines = marks.baseline_lines(ax, data, data.objectives[index])
+    marks.keep_in_view(ax, [*values, *pruned, *baselines], [data], objective)
     ax.set(xlabel="trial", ylabel=shortened(label_of(data.objectives[index])))
     ax.locator_params("x", integer=True)
     legend_above(ax)
     return ax
 
 
-def _pruned(ax: Axes, data: StudyData) -> None:
-    """Crosses at the last report of the pruned trials; several objectives have no reports."""
+def _pruned(ax: Axes, data: StudyData) -> list[float]:
+    """Crosses at the last reports of the pruned trials, which it returns.
+
+    Several objectives have no reports.
+    """
     pruned = [t for t in data.frozen_trials if t.state == TrialState.PRUNED]
     last = {
         t.number: t.intermediate_values[max(t.intermediate_values)]
@@ -139,6 +142,7 @@ def _pruned(ax: Axes, data: StudyData) -> None:
         style: dict[str, Any] = {"s": 16, "marker": "x", "color": MUTED, "lw": 0.9}
         label = "pruned, at its last report"
         marks.of_trials(ax.scatter(list(last), list(last.values()), label=label, **style), last)
+    return list(last.values())
 
 
 @in_house_style
@@ -157,7 +161,7 @@ def plot_slice(
     x = shown.x + marks.jitter(len(shown.x), 0.12 if shown.levels else 0.0)
     marks.dots(ax, x, shown.y, shown.enqueued, shown.numbers)
     marks.mark_best(ax, data, shown, x)
-    marks.keep_in_view(ax, shown.y)
+    marks.keep_in_view(ax, shown.y, [data], objective)
     marks.parameter_axis(ax, shown)
     ax.set_ylabel(shortened(label_of(shown.objective)))
     return ax
@@ -197,8 +201,8 @@ def plot_score_by_level(
     x = shown.x + marks.jitter(len(shown.x), min(0.14, 0.05 * len(groups)))
     marks.dots(ax, x, shown.y, shown.enqueued, shown.numbers)
     marks.mark_best(ax, data, shown, x)
-    marks.baseline_lines(ax, data, shown.objective)
-    marks.keep_in_view(ax, shown.y)
+    baselines = marks.baseline_lines(ax, data, shown.objective)
+    marks.keep_in_view(ax, [*shown.y, *baselines], [data], objective)
     marks.parameter_axis(ax, shown)
     ax.set_ylabel(shortened(label_of(shown.objective)))
     legend_above(ax)
@@ -229,7 +233,7 @@ def plot_derived(
     )
     marks.dots(ax, x, y, shown.enqueued, shown.numbers)
     marks.mark_best(ax, data, shown, x)
-    marks.keep_in_view(ax, y)
+    marks.keep_in_view(ax, y, [data], objective)
     marks.parameter_axis(ax, shown)
     ax.set_ylabel(shortened(label_of(shown.objective)))
     return ax
@@ -290,7 +294,7 @@ def plot_learning_curves(data: StudyData, ax: Axes | None = None) -> Axes:
     crosses = ax.scatter(ends, reached, s=14, marker="x", color=MUTED, lw=0.8)
     marks.of_trials(crosses, [t.number for t in pruned])
     ax.set(xlabel="step", ylabel=f"{shortened(label_of(data.objective))} as reported")
-    marks.keep_in_view(ax, _reports(trials))
+    marks.keep_in_view(ax, _reports(trials), [data], None, list(_reports(best)))
     legend_above(ax)
     return ax
 

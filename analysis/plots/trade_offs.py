@@ -99,15 +99,17 @@ def plot_trade_off(data: StudyData, found: TradeOff, ax: Axes | None = None) -> 
     numbers = [found.numbers[place] for place in at]
     label = "none better and cheaper"
     marks.front(ax, found.x[at], found.y[at], numbers, label, drawstyle="steps-post")
+    known = list(found.y)
     for name in data.baselines:
         x, y = (data.baseline_value(name, n) for n in (found.cost, found.objective))
         if x and y is not None:  # the untrained base costs nothing, which no logarithm shows
             style: dict[str, Any] = {"marker": "s", "s": 26, "linewidths": 0}
             style["color"] = colour_of_model(name)
             ax.scatter(x * SCALES.get(found.cost, 1.0), y, label=shortened(name), **style)
+            known.append(y)
     if found.x.min() > 0 and found.x.max() > 3 * found.x.min():
         marks.log_ticks(ax, "x", found.x)
-    marks.keep_in_view(ax, found.y)
+    marks.keep_in_view(ax, known, [data], found.objective)
     ax.set(xlabel=cost_label(found.cost), ylabel=shortened(label_of(found.objective)))
     legend_above(ax)
     return ax

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from optuna_study.cli.console import load, load_run, print_line, progress_bar, results
-from optuna_study.cli.options import StudyName, Target, TrustRemoteCode
+from optuna_study.cli.options import StudyName, Target, TrustStudy
 from study.errors import InputError
 
 
@@ -51,14 +51,14 @@ def export(
     merge: Annotated[
         bool, typer.Option("--merge", help="A plain model, checked against adapter plus base.")
     ] = False,
-    trust_remote_code: TrustRemoteCode = False,
+    trust_study: TrustStudy = False,
 ) -> None:
     """Write a trial's adapter in PEFT's format, or merged into a plain model, with tokenizer."""
     from study.finished.export import export_trial
     from study.spec.files import stored_spec
 
     data = load_run(target)
-    spec = stored_spec(data.spec_text, target, trust_remote_code=trust_remote_code)
+    spec = stored_spec(data.spec_text, target, trust_study=trust_study)
     if trial is None and data.best_trial is None:
         raise InputError(f"{target}: no complete trial yet: nothing to export")
     number = data.best_trial.number if trial is None else trial

@@ -1,17 +1,23 @@
-"""What the commands share: reading a study, and writing to the terminal."""
+"""What the commands share: reading a study, writing to the terminal, and pages that fail."""
 
 from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from study.errors import InputError
+
+if TYPE_CHECKING:
+    from reports.page.model import Page
 
 UNPRINTED = re.compile("[\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 """What json leaves as it is: second control characters, which steer terminals, and half pairs."""
@@ -72,3 +78,61 @@ def progress_bar(what: str) -> Iterator[Any]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task(what, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+class PageFailures:
+    """What fails on the way to a page: a line each on standard error, the tracebacks in a log.
+
+    The log stands beside the page; a link in its place is replaced, not followed.
+    """
+
+    def __init__(self, out: Path, again: Sequence[str] = ()) -> None:
+        """Take where the page goes, and what `report` is told to write it, if that is not known."""
+        self._out = out
+        command = shlex.join(["optuna-study", "report", *again])
+        self._again = f"; try again: {command}" if again else ""
+        self._tracebacks: list[str] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._tracebacks)
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Let the command go on where the report fails, whatever the reason."""
+        try:
+            yield
+        except InputError as error:
+            self._note(f"the report failed: {error}", traceback.format_exc())
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            self._note(f"the report failed: {reason}", traceback.format_exc())
+
+    def page(self, make: Callable[[Any], Page]) -> Path | None:
+        """Make a page, given a progress bar, write it, and return where; None where that failed."""
+        from reports.page.render import render, write
+
+        failed: dict[str, str] = {}
+        written = None
+        with self.caught(), progress_bar("the report") as progress:
+            written = write(render(make(progress), failed), self._out)
+        self.figures(failed)
+        return written
+
+    def figures(self, failed: Mapping[str, str]) -> None:
+        """Say which figures of a page that is written could not be drawn, from `render`."""
+        if failed:
+            reason = next(iter(failed.values())).splitlines()[-1]
+            names = ", ".join(failed)
+            self._note(f"not drawn in the report: {names}: {reason}", "\n".join(failed.values()))
+
+    def _note(self, what: str, details: str) -> None:
+        from reports.page.render import write
+        from study.errors import without_secrets
+
+        self._tracebacks.append(details)
+        log = self._out.with_name("report-error.log")
+        logged = ""
+        with suppress(InputError):  # a full disk: the line alone
+            logged = f"; details: {write(without_secrets(chr(10).join(self._tracebacks)), log)}"
+        (line,) = InputError(f"{what}{logged}{self._again}").problems
+        print(line, file=sys.stderr)

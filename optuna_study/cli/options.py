@@ -33,7 +33,11 @@ Surrogate = Annotated[
 Resamples = Annotated[
     int, typer.Option(min=2, help="Refits on half of the trials, for the intervals.")
 ]
-TrustRemoteCode = Annotated[
+TrustStudy = Annotated[
     bool,
-    typer.Option("--trust-remote-code", help="Run the code that the base model brings along."),
+    typer.Option(
+        "--trust-study",
+        "--trust-remote-code",
+        help="Allow the code that the stored study names; review it first.",
+    ),
 ]

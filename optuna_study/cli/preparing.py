@@ -156,6 +156,8 @@ def _stages() -> Iterator[Any]:
 
 
 def _print_curation(report: dict[str, Any], out: Path) -> None:
+    from reports.shell import argument, command_line
+
     console = results()
     console.print(_counts(report))
     console.print()
@@ -163,7 +165,8 @@ def _print_curation(report: dict[str, Any], out: Path) -> None:
     console.print(f"\n{report['filling']}\n", markup=False, highlight=False)
     study_file = out / "study.toml"
     console.print(study_file.read_text(encoding="utf-8"), markup=False, highlight=False)
-    for name, said in (("report", out / "REPORT.md"), ("next", f"optuna-study check {study_file}")):
+    check = command_line(["optuna-study", "check", argument(str(study_file))])
+    for name, said in (("report", out / "REPORT.md"), ("next", check)):
         console.print(f"{name:<8} {said}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -8,7 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from optuna_study.cli.console import load, load_run, messages, print_json, progress_bar, results
+from optuna_study.cli.console import (
+    PageFailures,
+    load,
+    load_run,
+    messages,
+    print_json,
+    progress_bar,
+    results,
+)
 from optuna_study.cli.options import (
     AsJson,
     Direction,
@@ -18,7 +26,7 @@ from optuna_study.cli.options import (
     StudyName,
     Surrogate,
     Target,
-    TrustRemoteCode,
+    TrustStudy,
 )
 from study.errors import InputError
 
@@ -147,19 +155,23 @@ def report(
     check_format(format_)
     named = _named(targets, study_name or [])
     studies = [load(target, name, space, objective, direction) for target, name in named]
+    failed: dict[str, str] = {}
     with progress_bar("the report") as progress, every_core():
         page = report_page(studies, surrogate=surrogate, progress=progress)
-        document = render(page)
+        document = render(page, failed)
     path = write(document, out or _report_path(targets[0] if len(studies) == 1 else None))
     results().print(printable(path), markup=False, highlight=False, soft_wrap=True)
     for folder, files in (
         (csv, save_tables(page, csv) if csv else []),
-        (figures, save_figures(page, figures, format_) if figures else []),
+        (figures, save_figures(page, figures, format_, failed) if figures else []),
     ):
         if folder:
             results().print(
                 printable(f"{folder}: {len(files)} files"), markup=False, highlight=False
             )
+    if failed:
+        PageFailures(path).figures(failed)
+        raise typer.Exit(1)
 
 
 def _named(targets: list[str], names: list[str]) -> list[tuple[str, str | None]]:
@@ -204,7 +216,7 @@ def compare(
     swaps: Annotated[
         bool, typer.Option("--swaps", help="Also show how to swap saved adapters; time it here.")
     ] = False,
-    trust_remote_code: TrustRemoteCode = False,
+    trust_study: TrustStudy = False,
     study_name: StudyName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -214,7 +226,7 @@ def compare(
         data = load(targets[0], study_name)
         _compare_adapters(data, metric or [], split, numbers, csv, as_json)
         if swaps:
-            _show_swaps(targets[0], data.spec_text, trust_remote_code)
+            _show_swaps(targets[0], data.spec_text, trust_study)
         return
     if swaps:
         raise InputError(f"--swaps: goes with one study, got {len(targets)}")
@@ -248,13 +260,13 @@ def _compare_adapters(
     console.print(terminal_adapters.adapters_table(found, metrics), width=min(console.width, 80))
 
 
-def _show_swaps(target: str, spec_text: str | None, trust_remote_code: bool) -> None:
+def _show_swaps(target: str, spec_text: str | None, trust_study: bool) -> None:
     """Show how the saved adapters of a run folder are swapped, and what that takes."""
     from reports.terminal.adapters import swap_text
     from study.finished.swapping import time_study_swaps
     from study.spec.files import stored_spec
 
-    spec = stored_spec(spec_text, target, trust_remote_code=trust_remote_code)
+    spec = stored_spec(spec_text, target, trust_study=trust_study)
     found = time_study_swaps(Path(target), spec)
     times = (found.loading, found.further, found.swap)
     text = swap_text(found.folders, *times)
@@ -294,6 +306,7 @@ def next_(
     ] = None,
     study_name: StudyName = None,
     resamples: Resamples = 100,
+    trust_study: TrustStudy = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the next study file from what this study taught, each change with its reason."""
@@ -313,5 +326,5 @@ def next_(
     if proposal.changes_space:
         beside = Path(target) / "next.toml" if Path(target).is_dir() else None
         path = out or beside or Path(f"{next_name(data.name)}.toml")
-        write_new(path, next_file(data, proposal))
+        write_new(path, next_file(data, proposal, trust_study))
         console.print(f"\nnext     {path}", markup=False, highlight=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from optuna_study.cli.console import (
+    PageFailures,
     load,
     load_run,
     messages,
@@ -19,7 +20,7 @@ from optuna_study.cli.console import (
     progress_bar,
     results,
 )
-from optuna_study.cli.options import AsJson, StudyName, TrustRemoteCode
+from optuna_study.cli.options import AsJson, StudyName, TrustStudy
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -89,7 +90,9 @@ def run(
     choice = _choice(engine, slots, workers, ray)
     with _last_words():
         finished = _train(study, out or Path("runs") / study.name, storage, choice)
-        _conclude(finished)
+        is_reported = _conclude(finished, storage)
+    if not is_reported:
+        raise typer.Exit(1)
 
 
 def confirm(
@@ -111,7 +114,7 @@ def confirm(
     ray: Ray = None,
     engine: EngineName = "packed",
     slots: Slots = "auto",
-    trust_remote_code: TrustRemoteCode = False,
+    trust_study: TrustStudy = False,
     as_json: AsJson = False,
 ) -> None:
     """Is the winner better, or was it luck? Train it again on fresh seeds, and test it.
@@ -124,7 +127,7 @@ def confirm(
     from study.views.terminal import make_view
 
     data = load_run(storage or target, study_name)
-    spec = stored_spec(data.spec_text, target, test=test, trust_remote_code=trust_remote_code)
+    spec = stored_spec(data.spec_text, target, test=test, trust_study=trust_study)
     choice = _choice(engine, slots, workers, ray)
     with _last_words():
         done = confirm_study(
@@ -137,17 +140,17 @@ def confirm(
             choice=choice,
         )
         data = load(storage or target, study_name)
-        is_tested = _conclude_confirmation(data, Path(target), as_json)
+        is_concluded = _conclude_confirmation(data, Path(target), as_json, storage)
     if not done:
         messages().print("Not all of it is trained; the same command continues.")
-    if not is_tested:
+    if not is_concluded:
         raise typer.Exit(1)
 
 
-def _conclude_confirmation(data: Any, folder: Path, as_json: bool) -> bool:
-    """Show what the fresh seeds say; returns whether they say anything yet."""
+def _conclude_confirmation(data: Any, folder: Path, as_json: bool, storage: str | None) -> bool:
+    """Show what the fresh seeds say; returns whether they say anything yet, the page too."""
     from analysis.comparison.confirmation import confirmation_of
-    from reports.build import build_report
+    from reports.build import report_page
     from reports.sections.confirmation import confirmation_table
 
     found = confirmation_of(data)
@@ -159,11 +162,20 @@ def _conclude_confirmation(data: Any, folder: Path, as_json: bool) -> bool:
         return True
     console = results()
     console.print(confirmation_table(found), width=min(console.width, 80))
-    with progress_bar("the report") as progress:
-        report = build_report(data, folder / "report.html", progress=progress)
-    console.print()
-    print_line("report", report)
-    return True
+    failures = PageFailures(folder / "report.html", _page_again(data, folder, storage))
+    report = failures.page(lambda progress: report_page([data], progress=progress))
+    if report is not None:
+        console.print()
+        print_line("report", report)
+    return not failures
+
+
+def _page_again(data: Any, folder: Path, storage: str | None) -> list[str]:
+    """What `report` is told to write the page of a run folder."""
+    if storage is None:
+        return [str(folder)]
+    out = ["--out", str(folder / "report.html")]
+    return [data.target, "--study-name", data.name, *out]
 
 
 @contextmanager
@@ -206,21 +218,25 @@ def _train(study: StudySpec, out: Path, storage: str | None, choice: EngineChoic
     return run_study(study, out, make_view(study, messages()), storage=storage, choice=choice)
 
 
-def _conclude(finished: StudyRun) -> None:
-    """Print and write what the study found."""
+def _conclude(finished: StudyRun, storage: str | None) -> bool:
+    """Print what the study found, then write its page; returns whether all of it could be made.
+
+    The trials are printed before anything is computed from them.
+    """
     from reports.build import page_of
-    from reports.page.render import render, write
     from reports.results import analyse
     from reports.terminal import study_tables
     from reports.terminal.importance import importance_table
 
     data = load(finished.storage, finished.name)
-    with progress_bar("what mattered") as progress:
-        analysed = analyse(data, progress=progress)
-        report = write(render(page_of(analysed)), finished.folder / "report.html")
     console = results()
     console.print(study_tables.study_table(data))
-    if analysed.importance is not None:
+    again = _page_again(data, finished.folder, storage)
+    failures = PageFailures(finished.folder / "report.html", again)
+    analysed = None
+    with failures.caught(), progress_bar("what mattered") as progress:
+        analysed = analyse(data, progress=progress)
+    if analysed is not None and analysed.importance is not None:
         console.print()
         found = importance_table(analysed.importance, analysed.confounding, analysed.capacity)
         console.print(found, width=min(console.width, 80))
@@ -228,9 +244,13 @@ def _conclude(finished: StudyRun) -> None:
     if adapter:
         console.print()
         print_line("adapter", adapter)
-    print_line("report", report)
+    if analysed is not None:
+        report = failures.page(lambda _: page_of(analysed))
+        if report is not None:
+            print_line("report", report)
     if finished.stopped_early:
         messages().print("The budget is not used up; the same command continues.")
+    return not failures
 
 
 def _best_adapter(folder: Path, data: Any) -> Path | None:

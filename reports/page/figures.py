@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import re
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -44,13 +45,30 @@ SIZE = re.compile(r"([\d.]+)px")
 REFERENCE = re.compile(r"url\(#([^)]+)\)")
 PLACE = re.compile(r"-?\d+\.\d{3,}")
 OF_A_TRIAL = "trial:"
+NOT_DRAWN = '<p class="not-drawn">This figure could not be drawn.</p>'
 
 
-def drawn(figures: Sequence[Figure]) -> dict[str, Markup]:
-    """Return each figure's SVG by its identifier."""
+def drawn(figures: Sequence[Figure], failed: dict[str, str] | None = None) -> dict[str, Markup]:
+    """Return each figure's SVG by its identifier.
+
+    Where `failed` is given, a figure that fails is a sentence, and its traceback is put there.
+    """
     import seaborn  # noqa: F401  once, for all children
 
-    return dict(zip((f.identifier for f in figures), map(Markup, each(svg, figures)), strict=True))
+    attempt = svg if failed is None else _svg_or_traceback
+    made = dict(zip((f.identifier for f in figures), each(attempt, figures), strict=True))
+    for identifier, text in made.items():
+        if failed is not None and not text.startswith("<svg"):
+            failed[identifier] = text
+            made[identifier] = NOT_DRAWN
+    return {identifier: Markup(text) for identifier, text in made.items()}
+
+
+def _svg_or_traceback(figure: Figure) -> str:
+    try:
+        return svg(figure)
+    except Exception:
+        return traceback.format_exc()
 
 
 def svg(figure: Figure) -> str:
@@ -154,7 +172,10 @@ def _adapt(element: ElementTree.Element, prefix: str) -> None:
 
 
 def _gather(group: ElementTree.Element) -> None:
-    """Let marks with a trial be the group's own children, their common style and clip on it."""
+    """Let marks with a trial be the group's own children, their common style and clip on it.
+
+    Of a mark that lies off the drawing matplotlib writes only the empty link.
+    """
     links = [a for a in group.findall("a") if a.get("href", "").startswith(OF_A_TRIAL)]
     if not links:
         return
@@ -162,11 +183,11 @@ def _gather(group: ElementTree.Element) -> None:
     clips, styles = set(), set()
     for link in links:
         clips |= {clip for element in link.iter() if (clip := element.attrib.pop("clip-path", ""))}
-        (mark,) = (element for element in link.iter() if element.tag in ("use", "path"))
-        styles.add(mark.get("style", ""))
-        mark.set("data-trial", link.get("href", "").removeprefix(OF_A_TRIAL))
-        mark.tail = None
-        group.append(mark)
+        for mark in [element for element in link.iter() if element.tag in ("use", "path")]:
+            styles.add(mark.get("style", ""))
+            mark.set("data-trial", link.get("href", "").removeprefix(OF_A_TRIAL))
+            mark.tail = None
+            group.append(mark)
     if clips:
         group.set("clip-path", clips.pop())
     if len(styles) == 1:

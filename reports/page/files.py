@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Container
 from pathlib import Path
 
 from reports.page.figures import FORMATS, save
@@ -36,13 +37,16 @@ def _write(table: Table, path: Path) -> None:
         raise InputError(f"{path}: cannot write: {error.strerror or error}") from error
 
 
-def save_figures(page: Page, folder: Path, suffix: str = "png") -> list[Path]:
-    """Write every figure of a page under its identifier; return the files.
+def save_figures(
+    page: Page, folder: Path, suffix: str = "png", without: Container[str] = ()
+) -> list[Path]:
+    """Write every figure of a page, `without` those so called, by identifier; return the files.
 
     Raises InputError for a format that is not written, or where a file cannot be.
     """
     check_format(suffix)
-    return [save(f, folder / f"{f.identifier}.{suffix}") for f in page.figures()]
+    figures = [figure for figure in page.figures() if figure.identifier not in without]
+    return [save(figure, folder / f"{figure.identifier}.{suffix}") for figure in figures]
 
 
 def check_format(suffix: str) -> None:

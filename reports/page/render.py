@@ -19,9 +19,13 @@ from study.errors import InputError
 CODE = re.compile("`([^`\n]+)`")
 
 
-def render(page: Page) -> str:
-    """Return the whole HTML document."""
-    drawings = drawn(list(page.figures()))
+def render(page: Page, failed: dict[str, str] | None = None) -> str:
+    """Return the whole HTML document.
+
+    Where `failed` is given, it takes the tracebacks of figures that fail, each by its identifier;
+    the document has a sentence in their place.
+    """
+    drawings = drawn(list(page.figures()), failed)
     return printable(_environment().get_template("page.html").render(page=page, drawings=drawings))
 
 

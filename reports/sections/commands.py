@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
@@ -10,6 +9,8 @@ from analysis.comparison.confirmation import Confirmation
 from analysis.studies.study_data import MAXIMIZE, StudyData
 from reports.page.model import Code
 from reports.results import Results
+from reports.shell import argument, command_line, comment, file_name, option
+from study.spec.trust import code_named, in_words
 
 
 def commands(studies: Sequence[Results]) -> Code | None:
@@ -22,7 +23,7 @@ def commands(studies: Sequence[Results]) -> Code | None:
 
 def run_names(studies: Sequence[Results]) -> list[str]:
     """Return what each study's file and run folder are called: its name, numbered where shared."""
-    names = [results.data.name for results in studies]
+    names = [file_name(results.data.name) for results in studies]
     return [n if names.count(n) == 1 else f"{n}-{i}" for i, n in enumerate(names, 1)]
 
 
@@ -30,13 +31,15 @@ def _study_lines(results: Results, name: str) -> Iterator[str]:
     data = results.data
     if not data.is_ours:
         return
-    yield f"# {data.name} again, its study file saved as {name}.toml"
-    asked = {f"--{key}": data.provenance.get(key) for key in ("engine", "workers")}
-    given = (str(part) for option in asked.items() if option[1] for part in option)
-    yield shlex.join(["optuna-study", "run", f"{name}.toml", *given, "--out", f"runs/{name}"])
+    yield comment(data.name, "again, its study file saved as", f"{name}.toml")
+    if data.spec is not None and code_named(data.spec):
+        yield comment("review the code that this study file names:", in_words(data.spec))
+    asked = ((key, data.provenance.get(key)) for key in ("engine", "workers"))
+    given = [part for key, value in asked if value for part in option(f"--{key}", value)]
+    yield command_line(["optuna-study", "run", f"{name}.toml", *given, "--out", f"runs/{name}"])
     if results.confirmation is not None:
         chosen = _confirmed(data, results.confirmation)
-        yield shlex.join(["optuna-study", "confirm", f"runs/{name}", *chosen])
+        yield command_line(["optuna-study", "confirm", f"runs/{name}", *chosen])
 
 
 def _confirmed(data: StudyData, found: Confirmation) -> list[str]:
@@ -53,14 +56,14 @@ def _page_lines(studies: Sequence[StudyData], surrogate: str) -> Iterator[str]:
     tables = [data for data in studies if _is_table(data)]
     if any("space" not in data.attributes for data in tables):
         return  # declared in Python, which no command says
-    yield "# this page again, from where it was made"
+    yield comment("this page again, from where it was made")
     if any("***" in data.target for data in studies):
-        yield "# with the storage's password in place of ***"
-    parts = [data.target for data in studies]
-    parts += [part for data in studies for part in ("--study-name", data.name)]
+        yield comment("with the storage password in place of", "***")
+    parts = [argument(data.target) for data in studies]
+    parts += [part for data in studies for part in option("--study-name", data.name)]
     parts += [part for data in tables[:1] for part in _declared(data)]
     parts += [] if surrogate == "auto" else ["--surrogate", surrogate]
-    yield shlex.join(["optuna-study", "report", *parts])
+    yield command_line(["optuna-study", "report", *parts])
 
 
 def _is_table(data: StudyData) -> bool:
@@ -70,4 +73,5 @@ def _is_table(data: StudyData) -> bool:
 def _declared(data: StudyData) -> list[str]:
     """What a CSV file does not say of itself."""
     way = [] if data.direction == MAXIMIZE else ["--direction", data.direction]
-    return ["--space", str(data.attributes["space"]), "--objective", data.objective, *way]
+    space = option("--space", data.attributes["space"])
+    return [*space, *option("--objective", data.objective), *way]

@@ -17,7 +17,7 @@ from analysis.plots.palette import printable
 from reports.sections.adapter_wording import caution, gaming, noise, title
 from reports.terminal.study_tables import WIDTH, empty_table, plain
 from reports.wording import alike, alike_signed, probability
-from study.errors import InputError
+from study.errors import InputError, visible
 from study.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -191,14 +191,21 @@ def write_csv(found: Adapters, path: Path) -> None:
         raise InputError(f"--csv: cannot write {path}: {error.strerror}") from None
 
 
+def _quoted(text: object) -> str:
+    """Return a text as a literal of Python, in double quotes."""
+    escaped = str(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{visible(escaped)}"'
+
+
 def swap_text(folders: Sequence[Path], loading: float, further: float, swap: float) -> str:
     """How several adapters share one base, and the milliseconds that this takes here."""
     first, *rest = folders
     lines = [
         "",
-        f'model = PeftModel.from_pretrained(base, "{first}", adapter_name="{first.name}")',
-        *(f'model.load_adapter("{folder}", adapter_name="{folder.name}")' for folder in rest),
-        f'model.set_adapter("{folders[-1].name}", inference_mode=True)  # the swap',
+        f"model = PeftModel.from_pretrained(base, {_quoted(first)}, "
+        f"adapter_name={_quoted(first.name)})",
+        *(f"model.load_adapter({_quoted(f)}, adapter_name={_quoted(f.name)})" for f in rest),
+        f"model.set_adapter({_quoted(folders[-1].name)}, inference_mode=True)  # the swap",
         "",
         f"load base and adapter    {loading:8.1f} ms",
         f"load a further adapter   {further:8.1f} ms",

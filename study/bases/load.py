@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from study.bases.hub import check_reachable
-from study.bases.remote_code import own_class, why_not_loaded
+from study.bases.remote_code import own_class, refuse_named_code, why_not_loaded
 from study.errors import InputError
 from study.seeds import derive_seed
 from study.spec.sections import PAIR_LANGUAGES, BaseModelSpec, StudySpec, TaskName
@@ -159,6 +159,7 @@ def _from_pretrained(
     import transformers
 
     options = {"revision": spec.revision or "main", "trust_remote_code": spec.trust_remote_code}
+    refuse_named_code(location, spec)
     config = transformers.AutoConfig.from_pretrained(location, **options)
     name_labels(config, labels)
     model, loading = model_class(location, config, spec, task).from_pretrained(

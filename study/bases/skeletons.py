@@ -10,7 +10,7 @@ import transformers
 
 from study.bases import classifier, llama, masked, translator
 from study.bases.load import locate_base, model_class, name_labels
-from study.bases.remote_code import why_not_loaded
+from study.bases.remote_code import refuse_named_code, why_not_loaded
 from study.data.embedded import pair_corpus, petroleum_corpus
 from study.errors import InputError
 from study.spec.sections import StudySpec
@@ -26,6 +26,7 @@ def skeleton_of(spec: StudySpec, labels: Sequence[str] = ()) -> Any:
         return EMBEDDED[spec.task](spec)
     location = locate_base(spec)
     try:
+        refuse_named_code(location, spec.base)
         config = transformers.AutoConfig.from_pretrained(
             location,
             revision=spec.base.revision or "main",

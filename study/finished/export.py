@@ -19,6 +19,7 @@ from study.data.corpora import corpus_of
 from study.engines.process_settings import be_one_quiet_thread
 from study.errors import InputError
 from study.spec.sections import StudySpec
+from study.spec.trust import check_adapter_config
 from study.store.folders import appearing_whole
 from study.store.saved_adapters import adapter_folder, peft_type, trial_name
 from study.tasks import make_task
@@ -69,7 +70,8 @@ def export_trial(
         if merge:
             before = _merged(spec, base, source, unfinished)
         else:
-            shutil.copytree(source, unfinished, dirs_exist_ok=True)
+            for file in _saved_files(source):
+                shutil.copy(file, unfinished)
             if is_adapter:
                 _name_base(unfinished / "adapter_config.json", locate_base(spec))
     if not merge:
@@ -98,6 +100,12 @@ def _adapter(run: Path, number: int) -> Path:
     )
 
 
+def _saved_files(folder: Path) -> list[Path]:
+    """Return what a run saves: anything else might take the place of the base's tokenizer."""
+    config = "adapter_config.json" if (folder / "adapter_config.json").is_file() else "config.json"
+    return [folder / config, *folder.glob("*.safetensors")]
+
+
 def check_is_ours(run: Path, folder: Path) -> None:
     """Refuse links, which may lead anywhere, and weights that would have to be unpickled."""
     if any(p.is_symlink() for p in (run / "adapters", folder, *folder.rglob("*"))):
@@ -106,6 +114,8 @@ def check_is_ours(run: Path, folder: Path) -> None:
         pickles = sorted(p.name for p in folder.iterdir() if p.suffix in PICKLE_SUFFIXES)
         found = f", got {', '.join(pickles)}" if pickles else ""
         raise InputError(f"{folder}: no *.safetensors file{found}; pickled weights are not loaded")
+    if (config := folder / "adapter_config.json").is_file():
+        check_adapter_config(config)
 
 
 def _check_mergeable(source: Path) -> None:

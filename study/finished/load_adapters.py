@@ -18,7 +18,8 @@ from study.data.readers import Corpus
 from study.engines.process_settings import be_one_quiet_thread
 from study.errors import InputError
 from study.finished.swapping import saved_of_one_kind
-from study.spec.sections import StudySpec, spec_from_toml
+from study.spec.files import stored_spec
+from study.spec.sections import StudySpec
 from study.tasks import make_task
 from study.trials import baseline_configs
 
@@ -49,20 +50,22 @@ class Adapted:
         return found
 
 
-def load_adapters(run: str | Path, spec_text: str | None) -> Adapted:
+def load_adapters(run: str | Path, spec_text: str | None, *, trust_study: bool = False) -> Adapted:
     """Load a study's base and the adapters that lie in its run folder, safetensors only.
 
-    `spec_text` is the stored study file, `analysis.load(run).spec_text`.  Sets torch to one
-    thread, on which small models are fastest.
+    `spec_text` is the stored study file, `analysis.load(run).spec_text`; where it names code,
+    `trust_study` allows it.  Sets torch to one thread, on which small models are fastest.
 
     Raises:
-        InputError: there is no adapter, the task answers no text, or the base cannot be loaded.
+        InputError: there is no adapter, the task answers no text, the study names code, or the
+            base cannot be loaded.
     """
     from peft import PeftModel
 
     if spec_text is None or not (folders := saved_of_one_kind(Path(run))):
         raise InputError(f"{run}: no adapters here; a run folder of optuna-study has them")
-    spec = spec_from_toml(spec_text, str(run)).model_copy(update={"distillation": None})
+    stored = stored_spec(spec_text, str(run), trust_study=trust_study)
+    spec = stored.model_copy(update={"distillation": None})
     if spec.task == "classification":
         raise InputError(f"{run}: a classification answers no text; `optuna-study export` it")
     be_one_quiet_thread()

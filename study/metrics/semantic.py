@@ -23,6 +23,8 @@ from study.metrics.base import Array, TextOptions, of_examples
 
 THRESHOLD = 0.5
 KEY = "evaluation.encoder"
+MODULES = ("Transformer", "Pooling", "Normalize", "Dense")
+"""Others, such as Router and WordEmbeddings, import what their own configuration names."""
 FILES = ("*.json", "*.txt", "*.safetensors", "*.model")  # neither pickles nor code
 
 
@@ -108,11 +110,14 @@ def encoder_folder(name: str) -> Path:
         InputError: it is nowhere to be found, or holds anything else than a sentence encoder.
     """
     folder = Path(name) if os.path.isdir(name) else _from_hub(name)
+    if any(folder.rglob("adapter_config.json")):
+        raise InputError(f"{KEY}: {name}: holds an adapter_config.json; name a plain encoder")
     listed = folder / "modules.json"
     if not listed.is_file():
         raise InputError(f"{KEY}: {name}: no modules.json; not a sentence-transformers model")
     for module in json.loads(listed.read_text(encoding="utf-8")):
-        if not str(module.get("type", "")).startswith("sentence_transformers."):
+        kind = str(module.get("type", ""))
+        if not kind.startswith("sentence_transformers.") or kind.split(".")[-1] not in MODULES:
             raise InputError(f"{KEY}: {name}: runs code of its own, {module.get('type')!r}")
         _check_pickles(name, folder / str(module.get("path", "")))
     return folder

@@ -11,6 +11,7 @@ from typing import Any
 from search_spaces import shipped_spaces
 from study.errors import InputError, did_you_mean
 from study.spec.sections import SPLITS, StudySpec, parse_spec, spec_from_toml
+from study.spec.trust import refuse_code
 
 DEFAULT_SPACE = "lora-wide"
 FOLDER_OR_NAME = (
@@ -50,21 +51,23 @@ def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
 
 def stored_spec(
-    content: str | None, target: str, *, test: Path | None = None, trust_remote_code: bool = False
+    content: str | None, target: str, *, test: Path | None = None, trust_study: bool = False
 ) -> StudySpec:
     """Return the study that a run folder holds, with another test split where one is given.
 
-    It comes out of a database, which may be anybody's: so code that a base model brings along runs
-    only where the caller says so.
+    It comes out of a database, which may be anybody's: so one that names code is refused unless
+    the caller trusts it.
 
     Raises:
-        InputError: `target` is no run folder of this program, or its study file was changed.
+        InputError: `target` is no run folder of this program, its study file was changed, or it
+            names code.
     """
     if content is None or not Path(target).is_dir():
         raise InputError(f"{target}: no run folder of optuna-study")
     spec_from_toml(content, target)  # says what is wrong with it
     document = tomllib.loads(content)
-    document.setdefault("base", {})["trust_remote_code"] = trust_remote_code
+    if not trust_study:
+        refuse_code(document, target)
     if test is not None:
         document.setdefault("data", {})["test"] = str(test.resolve())
     return parse_spec(document, target)

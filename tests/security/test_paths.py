@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from analysis import load
+from reports.build import page_of
 from reports.next_file import next_name
+from reports.results import analyse
 from study.errors import InputError
 from study.finished.export import export_trial
 from study.spec.files import load_spec
@@ -19,6 +22,7 @@ from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter, trial_name
 from study.trials import AdapterFiles
 from tests.fuzz.command import command, fingerprint, quiet
+from tests.security.hostile import write_hostile
 from tests.synthetic import Shape, write_study
 
 OUTSIDE = ("../../outside", "/etc", "..", "adapters/../../outside", "trial-00000/../../../outside")
@@ -107,32 +111,6 @@ def test_a_report_replaces_a_link_and_follows_none(run: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("what", "loads"),
-    [
-        (["export"], "study.finished.export.export_trial"),
-        (["confirm"], "study.confirming.confirm_study"),
-        (["compare", "--swaps"], "study.finished.swapping.time_study_swaps"),
-    ],
-)
-def test_a_stranger_s_run_folder_does_not_decide_to_run_code(
-    run: Path, monkeypatch: pytest.MonkeyPatch, what: list[str], loads: str
-) -> None:
-    """`base.trust_remote_code` of the database counts for nothing; the flag does."""
-    seen = []
-
-    def caught(*given: object, **_: object) -> None:
-        seen.extend(g.base.trust_remote_code for g in given if isinstance(g, StudySpec))
-        raise InputError("enough")
-
-    monkeypatch.setattr(loads, caught)
-    hers = load_spec("petroleum", {"base.model": "evil/model", "base.trust_remote_code": True})
-    change(run, "UPDATE run_studies SET spec = ?", hers.to_toml())
-    command(*what, run)
-    command(*what, run, "--trust-remote-code")
-    assert seen == [False, True]
-
-
-@pytest.mark.parametrize(
     "name", ["../../x", "/etc/cron.d/x", "..", "a/b", "\x00\n", "-rf", "é" * 300]
 )
 def test_a_file_named_after_a_study_stays_where_it_is(name: str) -> None:
@@ -146,3 +124,27 @@ def test_the_next_name_counts_on() -> None:
     """Names of our own studies stay as they are."""
     assert next_name("petroleum") == "petroleum-2"
     assert next_name("petroleum-2") == "petroleum-3"
+
+
+@pytest.mark.slow
+def test_figures_and_tables_are_not_saved_elsewhere(tmp_path: Path) -> None:
+    """Whatever a study calls its metrics, splits and parameters, its files lie where one says."""
+    hostile = write_hostile(tmp_path / "hostile")
+    with quiet():
+        page = page_of(analyse(load(hostile), surrogate="forest", resamples=2))
+    names = [figure.identifier for figure in page.figures()]
+    names += [f"{section}-{table.name}" for section, table in page.tables()]
+    assert len(names) > 5
+    for name in names:
+        assert re.fullmatch(r"[a-z0-9_-]{1,100}", name)
+
+
+@pytest.mark.slow
+def test_an_unknown_metric_names_no_file(run: Path, tmp_path: Path) -> None:
+    """A metric of the database that this program does not know is refused or left out."""
+    change(run, "UPDATE run_scores SET metric = '../../outside/x' WHERE metric = 'chrf'")
+    before = fingerprint(tmp_path / "outside")
+    with quiet():
+        ran = command("report", run, "--figures", tmp_path / "figures", "--surrogate", "forest")
+    assert ran.status in (0, 2), ran.err
+    assert fingerprint(tmp_path / "outside") == before

@@ -112,11 +112,14 @@ def _loaded(location: str) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
 
     from study.bases.load import located
+    from study.bases.remote_code import refuse_named_code
     from study.engines.process_settings import be_one_quiet_thread
+    from study.spec.sections import BaseModelSpec
 
     located(location, None, "--encoder")
     be_one_quiet_thread()
     try:
+        refuse_named_code(location, BaseModelSpec())
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         model, found = AutoModel.from_pretrained(
             location,

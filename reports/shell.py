@@ -1,0 +1,47 @@
+"""Commands to copy: every value quoted, whoever named it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+from study.errors import visible
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Return a command as it is typed, or a comment where a value cannot be typed.
+
+    A control character steers the terminal that it is pasted into, quoted or not.
+    """
+    strange = next((word for word in words if not word.isprintable()), None)
+    if strange is None:
+        return shlex.join(words)
+    return comment("no command here: control characters in", strange)
+
+
+def comment(*words: str) -> str:
+    """Return a comment for a shell: plain words as they are, any other quoted.
+
+    Quoted, because an interactive zsh takes a comment for a command.
+    """
+    plain = (
+        w if re.fullmatch(r"[\w ,:.*-]*", w, re.ASCII) else shlex.quote(visible(w)) for w in words
+    )
+    return f"# {' '.join(plain)}"
+
+
+def option(name: str, value: object) -> list[str]:
+    """Return an option and its value, joined where the value looks like an option itself."""
+    text = str(value)
+    return [f"{name}={text}"] if text.startswith("-") else [name, text]
+
+
+def argument(value: str) -> str:
+    """Return a path or URL as an argument, also where it begins like an option."""
+    return f"./{value}" if value.startswith("-") else value
+
+
+def file_name(name: str) -> str:
+    """Return a file's name for a study, which may be called `../../etc/cron.d/x`."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".-")[:90] or "study"
