@@ -114,7 +114,7 @@ def confirm(
     seeds: int = 5,
     test: str | Path | None = None,
     choice: EngineChoice | None = None,
-    trust_remote_code: bool = False,
+    trust_study: bool = False,
     progress: bool = False,
 ) -> Confirmation:
     """Train the best trials and the baselines again on fresh seeds, and test the winner.
@@ -128,7 +128,7 @@ def confirm(
         seeds: How many fresh seeds each gets.
         test: A file of held-out examples; the study's `data.test` unless given.
         choice: The engine, its slots and worker processes; one process that packs unless given.
-        trust_remote_code: Whether code that comes with the base model may run.
+        trust_study: Whether the code that the stored study names may run; review it first.
         progress: Whether to show bars on standard error, as `optuna-study confirm` does.
 
     Returns:
@@ -136,8 +136,8 @@ def confirm(
         luck.
 
     Raises:
-        InputError: It is not a run folder, there are no held-out examples, or the best trial could
-            not be trained again.
+        InputError: It is not a run folder, there are no held-out examples, the study names code,
+            or the best trial could not be trained again.
 
     Example:
         >>> confirm("runs/petroleum", top=1, seeds=5).tested  # doctest: +SKIP
@@ -150,9 +150,7 @@ def confirm(
 
     folder, data = Path(run), load(run)
     held_out = None if test is None else Path(test)
-    spec = stored_spec(
-        data.spec_text, str(folder), test=held_out, trust_remote_code=trust_remote_code
-    )
+    spec = stored_spec(data.spec_text, str(folder), test=held_out, trust_study=trust_study)
     confirm_study(
         spec,
         folder,
@@ -167,25 +165,27 @@ def confirm(
     return found
 
 
-def load_adapters(run: str | Path) -> Adapted:
+def load_adapters(run: str | Path, *, trust_study: bool = False) -> Adapted:
     """Load the base of a study with all adapters that its run folder holds.
 
     Args:
         run: The run folder of a study.
+        trust_study: Whether the code that the stored study names may run; review it first.
 
     Returns:
         An object whose `model` is an ordinary PEFT model, with the adapters in `names`, and whose
         `answers(text)` says what the base and each adapter make of a text.
 
     Raises:
-        InputError: There are no adapters, the task answers no text, or the base cannot be loaded.
+        InputError: There are no adapters, the task answers no text, the study names code, or the
+            base cannot be loaded.
 
     Example:
         >>> load_adapters("runs/petroleum").answers("We test the drill bits.")  # doctest: +SKIP
     """
     from study.finished.load_adapters import load_adapters
 
-    return load_adapters(run, load(run).spec_text)
+    return load_adapters(run, load(run).spec_text, trust_study=trust_study)
 
 
 def _view(spec: StudySpec, progress: bool) -> View:
