@@ -131,7 +131,7 @@ def test_a_package_is_divided_into_rooms(package: str) -> None:
 
 
 def test_the_architecture_page_names_every_room_and_file() -> None:
-    """docs/architecture.md shows the tree as it is; `python tests/architecture_tree.py` writes it."""
+    """docs/architecture.md shows the tree; `python tests/architecture_tree.py` writes it anew."""
     assert architecture_tree.shown() == architecture_tree.tree()
 
 
