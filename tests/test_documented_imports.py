@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parent.parent
 
 DOCUMENTED = {
     "analysis": "answer_of capacity_of comparison confounding_of importances_of load "
@@ -60,3 +66,37 @@ def test_earlier_installations_find_the_command() -> None:
     from optuna_study.__main__ import main as current
 
     assert main is current
+
+
+def _shown() -> list[tuple[str, str]]:
+    """Return each page's name with each import that its Python shows."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    blocks = [
+        (page.name, code)
+        for page in pages
+        for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    ]
+    notebook = json.loads((ROOT / "notebooks" / "explore_study.ipynb").read_text(encoding="utf-8"))
+    code_cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    blocks += [("explore_study.ipynb", "".join(cell["source"])) for cell in code_cells]
+    return [
+        (name, ast.unparse(node))
+        for name, code in blocks
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+    ]
+
+
+def test_what_the_pages_show_now_can_be_imported() -> None:
+    """Every import in README, docs and notebook works, and most of ours are of the door."""
+    shown = _shown()
+    assert {name for name, line in shown if "optuna_study" in line} >= {
+        "README.md",
+        "explore_study.ipynb",
+        "importances.md",
+        "own-task.md",
+        "report.md",
+    }
+    for _, line in shown:
+        exec(line, {})
+    assert [s for s in shown if re.match(r"(from|import) (analysis|reports)\b", s[1])] == []
