@@ -36,7 +36,7 @@ from analysis.parallel import every_core
 from reports import build_report
 from search_spaces.unit_cube import from_unit
 from study.metrics import LOSS_SIGNATURE, Statistics, text_statistics
-from study.store import records
+from study.store import records, schema
 from study.store.records import Evaluation, Examples
 from study.store.storage import close_after_writing, open_for_writing, sqlite_url
 
@@ -112,7 +112,7 @@ def write(size: Size, folder: Path) -> None:
     name = f"synthetic-{size.trials}"
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
     study.set_user_attr("objectives", ["bleu"])
-    records.create_tables(storage.engine)
+    schema.create_tables(storage.engine)
     spec = SPEC.format(name=name, n=size.trials)
     records.write_study(storage.engine, study._study_id, spec, {"hardware": {"cpu": "none"}})
     texts = {split: sentences(split, size.examples) for split in SPLITS}

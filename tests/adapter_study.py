@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from study.metrics import LOSS_SIGNATURE, Statistics, text_scores
-from study.store import records
+from study.store import records, schema
 from study.store.records import Evaluation, Examples
 from study.store.storage import close_after_writing, open_for_writing, sqlite_url
 from tests.synthetic import SPACE, START, examples, provenance, without_waiting
@@ -33,7 +33,7 @@ def write_adapter_study(
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
     study.set_user_attr("task", "translation")
     study.set_user_attr("objectives", [metrics[0]])
-    records.create_tables(storage.engine)
+    schema.create_tables(storage.engine)
     records.write_study(storage.engine, study._study_id, _spec(name, metrics), provenance())
     texts = _joined(examples("dev", 3 * count))
     records.write_examples(storage.engine, study._study_id, "dev", texts)

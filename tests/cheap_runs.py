@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from benchmarks.storage_runs import cheap_spec, start
 from study.store import records
-from study.store.storage import engine_of, open_read_only
+from study.store.storage import database_of, open_read_only
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,16 @@ class Found:
 def look(target: str) -> Found:
     """Read a storage as anybody would."""
     storage = open_read_only(target)
-    engine = engine_of(storage)
-    assert engine is not None
+    database = database_of(storage)
+    assert database is not None
     (study,) = storage.get_all_studies()  # ValueError where there is none yet
     trials = storage.get_all_trials(study._study_id, deepcopy=False)
-    with engine.connect() as connection:
+    with database.connect() as connection:
         claims = connection.execute(text("SELECT claim, state, attempt FROM run_claims")).all()
         alive = connection.execute(text("SELECT count(*) FROM run_parents")).scalar()
-    rows = records.read_evaluations(engine, study._study_id)
+    rows = records.read_evaluations(database, study._study_id)
     evaluations = [(row.role, row.name, row.trial_number) for row in rows]
-    engine.dispose()
+    database.dispose()
     return Found(list(trials), [tuple(row) for row in claims], int(alive or 0), evaluations)
 
 

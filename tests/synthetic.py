@@ -30,7 +30,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search_spaces import shipped_spaces
 from search_spaces.unit_cube import from_unit
 from study.metrics import LOSS_SIGNATURE, Statistics, text_statistics
-from study.store import records
+from study.store import records, schema
 from study.store.records import Evaluation, Examples
 from study.store.storage import close_after_writing, open_for_writing, sqlite_url
 
@@ -76,7 +76,7 @@ def write_study(folder: Path, shape: Shape = Shape()) -> Path:
         study.set_metric_names(["bleu"])
     study.set_user_attr("task", "translation")
     study.set_user_attr("objectives", ["bleu"])
-    records.create_tables(storage.engine)
+    schema.create_tables(storage.engine)
     records.write_study(storage.engine, study._study_id, spec_toml(shape.name), provenance())
     splits = {split: examples(split, shape.examples) for split in ("dev", "general")}
     for split, texts in splits.items():

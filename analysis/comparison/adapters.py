@@ -232,11 +232,11 @@ def _check_computable(data: StudyData, name: str) -> None:
 
 def _statistics(data: StudyData, row: EvaluationRow, metric: str) -> Statistics:
     """The stored statistics of a metric, or those of the stored outputs."""
-    assert data.engine is not None
+    assert data.database is not None
     try:
-        return records.read_statistics(data.engine, row.evaluation_id, metric)
+        return records.read_statistics(data.database, row.evaluation_id, metric)
     except KeyError:
-        outputs = records.read_outputs(data.engine, row.evaluation_id)
+        outputs = records.read_outputs(data.database, row.evaluation_id)
         given = (data.spec or {}).get("evaluation", {})
         options = TextOptions(synonyms=given.get("synonyms", "none"))
         return text_statistics(metric, outputs, data.examples[row.split].targets, options)
@@ -317,12 +317,12 @@ def _examined(
     seed: int,
 ) -> Examined | None:
     """What the outputs look like, where they are free text and stored."""
-    if OF_CLASSES & set(data.metrics) or split not in data.examples or data.engine is None:
+    if OF_CLASSES & set(data.metrics) or split not in data.examples or data.database is None:
         return None
     outputs = {}
     for model in models:
         try:
-            outputs[model.name] = records.read_outputs(data.engine, rows[model.who].evaluation_id)
+            outputs[model.name] = records.read_outputs(data.database, rows[model.who].evaluation_id)
         except KeyError:
             continue
     if BASE not in outputs:

@@ -86,9 +86,9 @@ def is_classification(data: StudyData) -> bool:
 def classes_of(data: StudyData, who: Who = "best", split: str = "dev") -> Classes:
     """Count a model's stored outputs; LookupError where the study stores none."""
     row = data.evaluation(who, split)
-    if data.engine is None or split not in data.examples:
+    if data.database is None or split not in data.examples:
         raise LookupError(f"study {data.name!r} stores no outputs")
-    outputs = records.read_outputs(data.engine, row.evaluation_id)
+    outputs = records.read_outputs(data.database, row.evaluation_id)
     return classes(outputs, data.examples[split].targets)
 
 

@@ -75,12 +75,12 @@ def scores_frame(data: StudyData) -> pd.DataFrame:
 
 def outputs_frame(data: StudyData, evaluation: EvaluationRow) -> pd.DataFrame:
     """One row an example: source, target, output, and every metric's score of this example."""
-    assert data.engine is not None
+    assert data.database is not None
     examples = data.examples[evaluation.split]
     frame = pd.DataFrame({"source": examples.sources, "target": examples.targets})
-    frame["output"] = records.read_outputs(data.engine, evaluation.evaluation_id)
+    frame["output"] = records.read_outputs(data.database, evaluation.evaluation_id)
     for row in data.score_rows:
         if row.evaluation_id == evaluation.evaluation_id:
-            stored = records.read_statistics(data.engine, row.evaluation_id, row.metric)
+            stored = records.read_statistics(data.database, row.evaluation_id, row.metric)
             frame[row.metric] = stored.example_scores()
     return frame

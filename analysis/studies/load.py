@@ -21,9 +21,9 @@ from analysis.importance.question import (
 from analysis.studies.integrity import check_whole
 from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData, Who, is_enqueued
 from study.errors import InputError
-from study.store import records
+from study.store import records, schema
 from study.store.foreign import as_read, silent_about_choices
-from study.store.storage import engine_of, hidden, named_damage, open_read_only
+from study.store.storage import database_of, hidden, named_damage, open_read_only
 from study.store.trial_reading import best_ids, counts_by_state, read_trials, trial_ids
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def load(
     where = hidden(str(target))
     with named_damage(where), silent_about_choices():
         storage = open_read_only(str(target))
-        engine = engine_of(storage)
+        database = database_of(storage)
         frozen = _choose(storage.get_all_studies(), study_name, where)
         directions = tuple(
             MAXIMIZE if d.name == "MAXIMIZE" else MINIMIZE for d in frozen.directions
@@ -81,32 +81,32 @@ def load(
             objectives=_objective_names(frozen, len(directions)),
             directions=directions,
             attributes=frozen.user_attrs,
-            **(trials := _trials_of(storage, engine, frozen._study_id, directions)),
-            **_recorded(engine, frozen._study_id, trials),
+            **(trials := _trials_of(storage, database, frozen._study_id, directions)),
+            **_recorded(database, frozen._study_id, trials),
         )
         check_whole(data)
     return data
 
 
 def _trials_of(
-    storage: Any, engine: Engine | None, study_id: int, directions: Sequence[str]
+    storage: Any, database: Engine | None, study_id: int, directions: Sequence[str]
 ) -> dict[str, Any]:
     """The trials; of a study with more than MOST_TRIALS a sample, its best, and the counts."""
-    if engine is None:
+    if database is None:
         read = storage.get_all_trials(study_id, deepcopy=False)
         return {"frozen_trials": tuple(map(as_read, read))}
-    ids = trial_ids(engine, study_id)
+    ids = trial_ids(database, study_id)
     if len(ids) <= MOST_TRIALS:
-        return {"frozen_trials": tuple(read_trials(engine, ids))}
+        return {"frozen_trials": tuple(read_trials(database, ids))}
     drawn = Random(len(ids)).sample(ids, SAMPLED_TRIALS)
     leaders = [
-        best_ids(engine, study_id, BEST_TRIALS, objective, way == MAXIMIZE)
+        best_ids(database, study_id, BEST_TRIALS, objective, way == MAXIMIZE)
         for objective, way in enumerate(directions)
     ]
     return {
-        "frozen_trials": tuple(read_trials(engine, drawn)),
-        "leaders": tuple(read_trials(engine, sorted(set().union(*leaders)))),
-        "all_counts": counts_by_state(engine, study_id),
+        "frozen_trials": tuple(read_trials(database, drawn)),
+        "leaders": tuple(read_trials(database, sorted(set().union(*leaders)))),
+        "all_counts": counts_by_state(database, study_id),
     }
 
 
@@ -134,18 +134,18 @@ def _objective_names(frozen: Any, count: int) -> tuple[str, ...]:
 
 
 def _recorded(
-    engine: Engine | None, study_id: int, trials: Mapping[str, Sequence[Any]]
+    database: Engine | None, study_id: int, trials: Mapping[str, Sequence[Any]]
 ) -> dict[str, Any]:
     """What our own tables say about the study and its trials; nothing where there are none."""
-    if engine is None or not records.has_tables(engine):
+    if database is None or not schema.has_tables(database):
         return {}
     read = [trial.number for name in ("frozen_trials", "leaders") for trial in trials.get(name, ())]
     numbers = read if "leaders" in trials else None
     return {
-        "spec_text": records.read_spec(engine, study_id),
-        "provenance": records.read_provenance(engine, study_id),
-        "evaluations": tuple(records.read_evaluations(engine, study_id, trials=numbers)),
-        "score_rows": tuple(records.read_scores(engine, study_id, trials=numbers)),
-        "examples": records.read_examples(engine, study_id),
-        "engine": engine,
+        "spec_text": records.read_spec(database, study_id),
+        "provenance": records.read_provenance(database, study_id),
+        "evaluations": tuple(records.read_evaluations(database, study_id, trials=numbers)),
+        "score_rows": tuple(records.read_scores(database, study_id, trials=numbers)),
+        "examples": records.read_examples(database, study_id),
+        "database": database,
     }

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MAXIMIZE, MINIMIZE = "maximize", "minimize"
 Who = int | str  # a trial's number, a baseline's name, or "best"
-INNER = {"all_counts", "baseline_value", "engine", "evaluations", "frozen_trials", "index_of"}
+INNER = {"all_counts", "baseline_value", "database", "evaluations", "frozen_trials", "index_of"}
 INNER |= {"is_ours", "leaders", "sampled", "score_rows"}  # what the Tab key need not offer
 
 
@@ -50,7 +50,7 @@ class StudyData(Displayed):
     evaluations: tuple[EvaluationRow, ...] = ()
     score_rows: tuple[ScoreRow, ...] = ()
     examples: Mapping[str, Examples] = field(default_factory=dict)
-    engine: Engine | None = None
+    database: Engine | None = None
     leaders: tuple[FrozenTrial, ...] = ()  # where trials are a sample
     all_counts: Mapping[str, int] = field(default_factory=dict)  # then: of the study
 
@@ -229,8 +229,8 @@ class StudyData(Displayed):
     ) -> Statistics:
         """The per-example statistics (N, S) of one metric; LookupError if they are not stored."""
         row = self.evaluation(who, split, role=role, seed=seed)
-        assert self.engine is not None
-        return records.read_statistics(self.engine, row.evaluation_id, metric)
+        assert self.database is not None
+        return records.read_statistics(self.database, row.evaluation_id, metric)
 
     def score(self, who: Who, metric: str, split: str = "dev") -> float | None:
         """One stored corpus score; None if it is not stored."""

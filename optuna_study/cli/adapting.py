@@ -38,7 +38,7 @@ def comet(
     best = data.best_trial.number if data.best_trial and not everything else None
     rows = chosen(data.evaluations, best)
     with progress_bar("COMET") as progress:
-        score_study(target, data.engine, rows, data.examples, scorer, progress)
+        score_study(target, data.database, rows, data.examples, scorer, progress)
     results().print(study_tables.study_table(load(target, study_name)))
 
 

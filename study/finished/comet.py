@@ -137,7 +137,7 @@ def find_comet(command: str, model: Path, gpus: int = 0, batch_size: int = 8) ->
 
 def score_study(
     target: str,
-    engine: Engine | None,
+    database: Engine | None,
     rows: Sequence[EvaluationRow],
     examples: Mapping[str, Examples],
     comet: Comet,
@@ -148,13 +148,13 @@ def score_study(
     Raises:
         InputError: no outputs are stored, COMET failed, or the storage cannot be written.
     """
-    if engine is None or not rows:
+    if database is None or not rows:
         raise InputError(f"{target}: stores no outputs that COMET could score")
     signature, found = comet.signature, {}
     for done, split in enumerate(splits := sorted({row.split for row in rows})):
         progress(done, len(splits))
         of_split = [row for row in rows if row.split == split]
-        systems = [records.read_outputs(engine, row.evaluation_id) for row in of_split]
+        systems = [records.read_outputs(database, row.evaluation_id) for row in of_split]
         for row, scores in zip(of_split, comet.scores(examples[split], systems), strict=True):
             values = np.stack([scores, np.ones_like(scores)], axis=1)  # (N, 2)
             found[row.evaluation_id] = Statistics("comet", values, signature)

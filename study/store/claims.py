@@ -2,7 +2,7 @@
 
 A claim is one unit: a trial with all its retries.  It is taken in one short transaction that holds
 the study's row (PostgreSQL) or the whole file (SQLite), so the total is exact and no index of the
-sampler is used twice, however many runs there are.  The table is described in `schema.sql`.
+sampler is used twice, however many runs there are.
 """
 
 from __future__ import annotations
@@ -13,16 +13,27 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import ColumnElement, Connection, Engine, Update, func, select, update
 
-from study.store import records, trial_rows
+from study.store import records, schema, trial_rows
 
-COLUMNS = "claim, sampled, enqueued, point, state, parent, attempt, origin, waiting"
+ROWS = schema.claims.c
+COLUMNS = (
+    ROWS.claim,
+    ROWS.sampled,
+    ROWS.enqueued,
+    ROWS.point,
+    ROWS.state,
+    ROWS.parent,
+    ROWS.attempt,
+    ROWS.origin,
+    ROWS.waiting,
+)
 
 
 @dataclass
 class Claim:
-    """One unit of the budget; a negative number is a baseline's."""
+    """One unit of the budget; a baseline's number is negative."""
 
     number: int  # what the seed of its training is derived from
     sampled: int = 0  # how many before it are sampled: the index of its point
@@ -36,7 +47,7 @@ class Claim:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it is a baseline, which is no part of the budget."""
+        """Whether it is a baseline, which is not part of the budget."""
         return self.number < 0
 
     @property
@@ -48,8 +59,8 @@ class Claim:
 class Claims:
     """The claims of one study."""
 
-    def __init__(self, engine: Engine, study_id: int) -> None:
-        self._engine = engine
+    def __init__(self, database: Engine, study_id: int) -> None:
+        self._database = database
         self._study_id = study_id
 
     # ------------------------------------------------------------ adding
@@ -64,37 +75,34 @@ class Claims:
     def enqueue(self, points: Sequence[Mapping[str, Any]]) -> None:
         """Add a claim for every point that was not enqueued before."""
         with self._locked() as connection:
-            rows = self._select(connection, "enqueued = 1 AND claim >= 0")
+            rows = self._select(connection, ROWS.enqueued == 1, ROWS.claim >= 0)
             for point in _without_known(points, [claim.point or {} for claim in rows]):
                 self._append(connection, enqueued=True, point=dict(point))
 
     def enqueue_waiting(self, trial_id: int, point: Mapping[str, Any]) -> None:
         """Add a claim for a trial that somebody put into Optuna's own queue, once."""
         with self._locked() as connection:
-            if not self._select(connection, "waiting = :t", t=trial_id):
+            if not self._select(connection, ROWS.waiting == trial_id):
                 self._append(connection, enqueued=True, point=dict(point), waiting=trial_id)
 
     def open_baselines(self, numbers: Sequence[int]) -> None:
         """Add baselines, and let those that failed be tried again."""
         with self._locked() as connection:
-            known = {claim.number for claim in self._select(connection, "claim < 0")}
+            known = {claim.number for claim in self._select(connection, ROWS.claim < 0)}
             for number in numbers:
                 if number not in known:
                     self._insert(connection, Claim(number))
-            self._execute(
-                connection,
-                "UPDATE run_claims SET state = 'open', attempt = 1 "
-                "WHERE study_id = :i AND state = 'failed'",
-            )
+            failed = self._update(ROWS.state == "failed")
+            connection.execute(failed.values(state="open", attempt=1))
 
     # ------------------------------------------------------------ taking
 
     def take(self, parent: str, budget: int, *, baselines_only: bool = False) -> Claim | None:
         """Take a baseline, what was lost or enqueued, or a new claim; None if nothing is left."""
         with self._locked() as connection:
-            condition = "state = 'open'" + (" AND claim < 0" if baselines_only else "")
-            first = "ORDER BY claim >= 0, abs(claim) LIMIT 1"
-            claim = next(iter(self._select(connection, condition, first)), None)
+            open_ones = [ROWS.state == "open", *([ROWS.claim < 0] if baselines_only else [])]
+            baselines_first = (ROWS.claim >= 0, func.abs(ROWS.claim))
+            claim = self._first(connection, *open_ones, order=baselines_first)
             if claim is not None and claim.is_baseline:
                 return self._hold(connection, claim, parent)
             if baselines_only or self._begun(connection) >= budget:
@@ -103,77 +111,73 @@ class Claims:
 
     def _hold(self, connection: Connection, claim: Claim, parent: str) -> Claim:
         claim.state, claim.parent = "held", parent
-        self._execute(
-            connection,
-            "UPDATE run_claims SET state = 'held', parent = :p WHERE study_id = :i AND claim = :c",
-            c=claim.number,
-            p=parent,
-        )
+        taken = self._update(ROWS.claim == claim.number)
+        connection.execute(taken.values(state="held", parent=parent))
         return claim
 
     def close(self, claim: Claim, state: str = "done") -> bool:
-        """Mark a claim that is held as done or failed; returns whether it was this holder's."""
-        return self._leave(claim, "state = :s", s=state)
+        """Mark a held claim as done or failed; return whether it was this holder's."""
+        return self._leave(claim, state=state)
 
     def release(
         self, claim: Claim, point: Mapping[str, Any] | None = None, origin: int | None = None
     ) -> bool:
-        """Put a claim up for another attempt; returns whether it was this holder's."""
+        """Put a claim up for another attempt; return whether it was this holder's."""
         known = _written(point) if point else None
-        changes = (
-            "state = 'open', attempt = attempt + 1, waiting = NULL, "
-            "point = COALESCE(:k, point), origin = COALESCE(origin, :o)"
+        return self._leave(
+            claim,
+            state="open",
+            attempt=ROWS.attempt + 1,
+            waiting=None,
+            point=func.coalesce(known, ROWS.point),
+            origin=func.coalesce(ROWS.origin, origin),
         )
-        return self._leave(claim, changes, k=known, o=origin)
 
-    def _leave(self, claim: Claim, changes: str, **values: Any) -> bool:
-        with self._engine.begin() as connection:
-            changed = self._execute(
-                connection,
-                f"UPDATE run_claims SET {changes} WHERE study_id = :i AND claim = :c "
-                "AND state = 'held' AND parent = :p AND attempt = :a",
-                c=claim.number,
-                p=claim.parent,
-                a=claim.attempt,
-                **values,
-            )
-            return bool(changed.rowcount)
+    def _leave(self, claim: Claim, **changes: Any) -> bool:
+        held = self._update(
+            ROWS.claim == claim.number,
+            ROWS.state == "held",
+            ROWS.parent == claim.parent,
+            ROWS.attempt == claim.attempt,
+        )
+        with self._database.begin() as connection:
+            return bool(connection.execute(held.values(**changes)).rowcount)
 
     def forget_evaluations(self, trial_number: int) -> None:
-        """Remove what was recorded of an attempt that came to nothing in the end."""
-        records.forget_evaluations(self._engine, self._study_id, trial_number)
+        """Remove what was recorded of an attempt that failed in the end."""
+        records.forget_evaluations(self._database, self._study_id, trial_number)
 
     # ------------------------------------------------------------ looking
 
     def counted(self) -> int:
         """How many of the budget are done."""
-        with self._engine.connect() as connection:
+        with self._database.connect() as connection:
             return self._begun(connection) - self._count(connection, "held")
 
     def is_mine(self, claim: Claim) -> bool:
-        """Whether the claim is still held by whom it was taken for."""
-        with self._engine.connect() as connection:
-            (now,) = self._select(connection, "claim = :c", c=claim.number)
+        """Whether the run that took the claim still holds it."""
+        with self._database.connect() as connection:
+            (now,) = self._select(connection, ROWS.claim == claim.number)
         return (now.state, now.parent, now.attempt) == ("held", claim.parent, claim.attempt)
 
     def held(self) -> list[Claim]:
         """The claims that somebody holds."""
-        with self._engine.connect() as connection:
-            return self._select(connection, "state = 'held'")
+        with self._database.connect() as connection:
+            return self._select(connection, ROWS.state == "held")
 
     def held_by_the_dead(self) -> list[Claim]:
         """The claims whose holder is not among the living."""
-        condition = "state = 'held' AND parent NOT IN (SELECT parent_id FROM run_parents)"
-        with self._engine.connect() as connection:
-            return self._select(connection, condition)
+        living = select(schema.parents.c.parent_id)
+        with self._database.connect() as connection:
+            return self._select(connection, ROWS.state == "held", ROWS.parent.not_in(living))
 
     def trial_of(self, claim: Claim) -> int | None:
         """The id of the Optuna trial that was made for this attempt."""
-        return trial_rows.trial_of(self._engine, self._study_id, claim.key)
+        return trial_rows.trial_of(self._database, self._study_id, claim.key)
 
     def is_empty(self) -> bool:
         """Whether no unit of the budget was ever taken or put up."""
-        with self._engine.connect() as connection:
+        with self._database.connect() as connection:
             return self._last(connection) is None
 
     # ------------------------------------------------------------ SQL
@@ -181,10 +185,9 @@ class Claims:
     @contextmanager
     def _locked(self) -> Iterator[Connection]:
         """A transaction that excludes every other one of this study that decides who gets what."""
-        with self._engine.begin() as connection:  # on SQLite that alone locks the file
-            if self._engine.dialect.name != "sqlite":
-                row = "SELECT study_id FROM run_studies WHERE study_id = :i FOR UPDATE"
-                self._execute(connection, row)
+        of_study = schema.studies.c.study_id == self._study_id
+        with self._database.begin() as connection:  # on SQLite that alone locks the file
+            connection.execute(select(schema.studies.c.study_id).where(of_study).with_for_update())
             yield connection
 
     def _begun(self, connection: Connection) -> int:
@@ -193,11 +196,10 @@ class Claims:
         return 0 if last is None else last.number + 1 - self._count(connection, "open")
 
     def _count(self, connection: Connection, state: str) -> int:
-        return len(self._select(connection, "state = :s AND claim >= 0", s=state))
+        return len(self._select(connection, ROWS.state == state, ROWS.claim >= 0))
 
     def _last(self, connection: Connection) -> Claim | None:
-        found = self._select(connection, "claim >= 0", "ORDER BY claim DESC LIMIT 1")
-        return found[0] if found else None
+        return self._first(connection, ROWS.claim >= 0, order=[ROWS.claim.desc()])
 
     def _append(self, connection: Connection, **values: Any) -> Claim:
         last = self._last(connection)
@@ -208,25 +210,24 @@ class Claims:
         return claim
 
     def _insert(self, connection: Connection, claim: Claim) -> None:
-        values = asdict(claim) | {"enqueued": int(claim.enqueued)}
+        values = asdict(claim) | {"study_id": self._study_id, "enqueued": int(claim.enqueued)}
+        values["claim"] = values.pop("number")
         values["point"] = None if claim.point is None else _written(claim.point)
-        places = (
-            ":number, :sampled, :enqueued, :point, :state, :parent, :attempt, :origin, :waiting"
-        )
-        self._execute(
-            connection,
-            f"INSERT INTO run_claims (study_id, {COLUMNS}) VALUES (:i, {places})",
-            **values,
-        )
+        connection.execute(schema.claims.insert().values(values))
 
-    def _select(
-        self, connection: Connection, condition: str, rest: str = "", **values: Any
-    ) -> list[Claim]:
-        query = f"SELECT {COLUMNS} FROM run_claims WHERE study_id = :i AND {condition} {rest}"
-        return [_read(row) for row in self._execute(connection, query, **values).all()]
+    def _select(self, connection: Connection, *wanted: ColumnElement[bool]) -> list[Claim]:
+        query = select(*COLUMNS).where(ROWS.study_id == self._study_id, *wanted)
+        return [_read(row) for row in connection.execute(query)]
 
-    def _execute(self, connection: Connection, query: str, **values: Any) -> Any:
-        return connection.execute(text(query), {"i": self._study_id, **values})
+    def _first(
+        self, connection: Connection, *wanted: ColumnElement[bool], order: Sequence[Any]
+    ) -> Claim | None:
+        query = select(*COLUMNS).where(ROWS.study_id == self._study_id, *wanted)
+        row = connection.execute(query.order_by(*order).limit(1)).first()
+        return None if row is None else _read(row)
+
+    def _update(self, *wanted: ColumnElement[bool]) -> Update:
+        return update(schema.claims).where(ROWS.study_id == self._study_id, *wanted)
 
 
 def _read(row: Any) -> Claim:

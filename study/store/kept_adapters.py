@@ -15,8 +15,8 @@ from study.trials import AdapterFiles
 class KeptAdapters:
     """The saved adapters of one study in one run folder."""
 
-    def __init__(self, engine: Engine, study_id: int, spec: StudySpec, out: Path) -> None:
-        self._engine = engine
+    def __init__(self, database: Engine, study_id: int, spec: StudySpec, out: Path) -> None:
+        self._database = database
         self._study_id = study_id
         self._out = out
         self._count = spec.search.keep_adapters
@@ -38,7 +38,7 @@ class KeptAdapters:
     def remove_the_rest(self) -> None:
         """Delete what is told and not among the best; another run may be about to tell the rest."""
         saved = saved_trials(self._out)
-        told = trial_rows.finished_among(self._engine, self._study_id, saved)
+        told = trial_rows.finished_among(self._database, self._study_id, saved)
         remove_adapters(self._out, told - {number for number, _ in self._best()})
 
     def _is_better(self, value: float) -> bool:
@@ -47,5 +47,7 @@ class KeptAdapters:
 
     def _best(self) -> list[tuple[int, float]]:
         """Return the numbers and values of the best k trials so far, best first."""
-        found = trial_rows.best(self._engine, self._study_id, self._count, maximize=self._maximize)
+        found = trial_rows.best(
+            self._database, self._study_id, self._count, maximize=self._maximize
+        )
         return [(number, value) for _, number, value in found]

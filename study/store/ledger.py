@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from study.errors import InputError
 from study.kinds.samplers import pruner_for
 from study.spec.sections import StudySpec, spec_from_toml
-from study.store import records, recovery, trial_rows
+from study.store import records, recovery, schema, trial_rows
 from study.store.claims import Claim, Claims
 from study.store.comparable import check_comparable, check_same_data, check_same_task
 from study.store.kept_adapters import KeptAdapters
@@ -81,10 +81,10 @@ class Ledger:
     """What one run reads and writes of a study."""
 
     def __init__(self, storage: RDBStorage, spec: StudySpec, out: Path) -> None:
-        self._engine = storage.engine
+        self._database = storage.engine
         self._spec = spec
         self._out = out
-        records.create_tables(self._engine)
+        schema.create_tables(self._database)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(
             storage=storage,
@@ -93,11 +93,11 @@ class Ledger:
             pruner=pruner_for(spec),
             load_if_exists=True,
         )
-        self._claims = Claims(self._engine, self._id)
-        self._kept = KeptAdapters(self._engine, self._id, spec, out)
-        self._parent = Parent(self._engine, out)
+        self._claims = Claims(self._database, self._id)
+        self._kept = KeptAdapters(self._database, self._id, spec, out)
+        self._parent = Parent(self._database, out)
         self._recovered_at = -math.inf
-        self._examples_known = set(records.read_examples(self._engine, self._id))
+        self._examples_known = set(records.read_examples(self._database, self._id))
 
     @property
     def _id(self) -> int:
@@ -107,9 +107,9 @@ class Ledger:
 
     def check_resumable(self, now: Mapping[str, Any]) -> None:
         """Refuse a study whose earlier trials would not be comparable with those of `now`."""
-        stored = records.read_spec(self._engine, self._id)
+        stored = records.read_spec(self._database, self._id)
         if stored is None:
-            if trial_rows.has_trials(self._engine, self._id):
+            if trial_rows.has_trials(self._database, self._id):
                 raise InputError(
                     f"{self._spec.name}: the storage holds a study of this name that "
                     "optuna-study did not run; choose another name"
@@ -117,7 +117,7 @@ class Ledger:
             return
         check_comparable(spec_from_toml(stored, self._spec.name), self._spec, self._spec.name)
         self.check_task(now.get("own_task"))
-        before = records.read_provenance(self._engine, self._id)
+        before = records.read_provenance(self._database, self._id)
         check_same_data(before.get("data_sha256", {}), now["data_sha256"], self._spec.name)
         with named_damage(self._spec.name, NO_STUDY):
             recovery.adopt(self.study, self._claims)
@@ -125,22 +125,22 @@ class Ledger:
 
     def check_task(self, own: str | None) -> None:
         """Refuse a study that another task began: None is the one that the study file names."""
-        before = records.read_provenance(self._engine, self._id)
+        before = records.read_provenance(self._database, self._id)
         if "own_task" in before:  # older studies do not say
             check_same_task(before["own_task"], own, self._spec.name)
 
     def begin(self, provenance: Mapping[str, Any]) -> None:
         """Record how the study is run, and take a place among the runs that share it."""
         text = self._spec.to_toml()
-        if not records.add_study(self._engine, self._id, text, provenance):
+        if not records.add_study(self._database, self._id, text, provenance):
             self.check_resumable(provenance)  # another run may have begun it
-            records.write_study(self._engine, self._id, text, provenance)
+            records.write_study(self._database, self._id, text, provenance)
         (self._out / "spec.toml").write_text(text, encoding="utf-8")
         self._describe()
         self._parent.begin()
         self._claims.open_baselines([config.number for config in self.missing_baselines()])
         self._claims.enqueue(self._spec.search.enqueue)
-        for trial_id in trial_rows.waiting(self._engine, self._id):
+        for trial_id in trial_rows.waiting(self._database, self._id):
             waiting = self.study._storage.get_trial(trial_id)
             point = waiting.system_attrs.get("fixed_params", {})
             self._claims.enqueue_waiting(trial_id, point)
@@ -160,7 +160,7 @@ class Ledger:
         self.study.set_user_attr("objectives", objectives)
 
     def _recover(self) -> None:
-        recovery.recover(self.study, self._claims, self._engine)
+        recovery.recover(self.study, self._claims, self._database)
         self._recovered_at = time.monotonic()
 
     # ------------------------------------------------------------ what is to be trained
@@ -171,7 +171,7 @@ class Ledger:
 
     def missing_baselines(self) -> list[TrialConfig]:
         """Return the baselines that were not evaluated before."""
-        rows = records.read_evaluations(self._engine, self._id, role="baseline")
+        rows = records.read_evaluations(self._database, self._id, role="baseline")
         known = {row.name for row in rows}
         return [config for config in baseline_configs(self._spec) if config.name not in known]
 
@@ -289,7 +289,7 @@ class Ledger:
 
     def unconfirmed(self, configs: Sequence[TrialConfig]) -> list[TrialConfig]:
         """Return the confirmations that are not stored yet."""
-        rows = records.read_evaluations(self._engine, self._id, role="confirm")
+        rows = records.read_evaluations(self._database, self._id, role="confirm")
         known = {(row.trial_number, row.name, row.seed) for row in rows}
         return [c for c in configs if (c.repeats, c.name, c.seed) not in known]
 
@@ -298,7 +298,7 @@ class Ledger:
 
         Raises InputError where an earlier confirmation had other test examples.
         """
-        stored = records.read_examples(self._engine, self._id).get("test")
+        stored = records.read_examples(self._database, self._id).get("test")
         if stored is not None:
             texts = tuple(zip(stored.sources, stored.targets, strict=True))
             if texts != tuple(result.splits["test"].texts):
@@ -320,7 +320,7 @@ class Ledger:
         """Say whether a trial is still this run's; one that is not is no longer left RUNNING."""
         if self._claims.is_mine(claim):
             return True
-        recovery.recover(self.study, self._claims, self._engine)
+        recovery.recover(self.study, self._claims, self._database)
         return False
 
     def _set_details(
@@ -341,7 +341,7 @@ class Ledger:
         self._record_examples(result)
         number = config.number if config.role == "search" else config.repeats
         records.write_evaluations(
-            self._engine,
+            self._database,
             self._id,
             [
                 records.Evaluation(
@@ -364,7 +364,7 @@ class Ledger:
             if split not in self._examples_known:
                 sources, targets = zip(*found.texts, strict=True)
                 examples = records.Examples(sources, targets)
-                records.write_examples(self._engine, self._id, split, examples)
+                records.write_examples(self._database, self._id, split, examples)
                 self._examples_known.add(split)
 
 

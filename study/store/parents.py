@@ -29,9 +29,9 @@ CLOCKS = {
 class Parent:
     """This run's own row, kept fresh by a thread: training may leave no time between reports."""
 
-    def __init__(self, engine: Engine, folder: Path) -> None:
+    def __init__(self, database: Engine, folder: Path) -> None:
         self.id = uuid.uuid4().hex
-        self._engine = engine
+        self._database = database
         self._lock = FileLock(folder.resolve() / f".lock-{self.id}")
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -49,7 +49,7 @@ class Parent:
             self._thread.join()
         self._lock.release()
         with contextlib.suppress(SQLAlchemyError):  # then the free lock says it
-            _forget(self._engine, self.id)
+            _forget(self._database, self.id)
             Path(self._lock.lock_file).unlink(missing_ok=True)
 
     def _beat(self) -> None:
@@ -59,8 +59,8 @@ class Parent:
 
     def _renew(self) -> None:
         """Write the time, and the row where somebody took this run for dead."""
-        now = CLOCKS[self._engine.dialect.name]
-        with self._engine.begin() as connection:
+        now = CLOCKS[self._database.dialect.name]
+        with self._database.begin() as connection:
             connection.execute(
                 text(
                     f"INSERT INTO run_parents VALUES (:p, :h, :l, {now}) "
@@ -70,25 +70,25 @@ class Parent:
             )
 
 
-def forget_the_dead(engine: Engine) -> None:
+def forget_the_dead(database: Engine) -> None:
     """Remove the rows of runs that ended without saying so."""
-    now = CLOCKS[engine.dialect.name]
-    with engine.connect() as connection:
+    now = CLOCKS[database.dialect.name]
+    with database.connect() as connection:
         rows = connection.execute(
             text(f"SELECT parent_id, host, lock_file, seen_at, {now} - seen_at FROM run_parents")
         ).all()
     for parent, host, lock_file, seen_at, age in rows:
         is_here = host == socket.gethostname()
         if age > GRACE_SECONDS or (is_here and _is_released(Path(lock_file))):
-            _forget(engine, parent, seen_at)
+            _forget(database, parent, seen_at)
             if is_here:
                 Path(lock_file).unlink(missing_ok=True)
 
 
-def _forget(engine: Engine, parent: str, seen_at: float | None = None) -> None:
+def _forget(database: Engine, parent: str, seen_at: float | None = None) -> None:
     """Remove a row, unless it was renewed since it was `seen_at`."""
     unchanged = "" if seen_at is None else " AND seen_at = :s"
-    with engine.begin() as connection:
+    with database.begin() as connection:
         connection.execute(
             text(f"DELETE FROM run_parents WHERE parent_id = :p{unchanged}"),
             {"p": parent, "s": seen_at},

@@ -1,7 +1,7 @@
-"""What a run knows beyond Optuna's tables: evaluations, statistics, outputs, provenance.
+"""What a study stores beside Optuna's trials: evaluations, statistics, outputs, provenance.
 
-The tables are described in `schema.sql`.  Writing is the runner's; reading is the analysis's, on
-a connection of its own that may be read-only.
+`schema` describes the tables.  The runner writes; the analysis reads, on a connection of its own
+that may be read-only.
 """
 
 from __future__ import annotations
@@ -14,20 +14,28 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib import resources
 from typing import Any
 
 import numpy as np
-import sqlalchemy
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    Select,
+    bindparam,
+    delete,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from study.errors import InputError
 from study.metrics import Statistics
+from study.store import schema
 
-SCHEMA_VERSION = 2
-CREATION_LOCK = 0x6F70_7475_6E61  # any number that only this program locks: "optuna"
-READABLE = (1, SCHEMA_VERSION)  # version 2 added tables that readers do not need
 MOST_TEXT_BYTES = 2**30  # of one split's texts
 
 
@@ -84,204 +92,156 @@ class Examples:
     targets: tuple[str, ...]
 
 
-# ---------------------------------------------------------------- schema
-
-
-def create_tables(engine: Engine) -> None:
-    """Create our tables where they are missing; later versions' are refused."""
-    blob = "BYTEA" if engine.dialect.name == "postgresql" else "BLOB"
-    script = resources.files("study.store").joinpath("schema.sql").read_text(encoding="utf-8")
-    statements = _without_comments(script).replace("{blob}", blob).split(";")
-    with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":  # SQLite locks the whole file
-            connection.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": CREATION_LOCK})
-        for statement in filter(str.strip, statements):
-            connection.execute(text(statement))
-        if connection.execute(text("SELECT count(*) FROM run_schema")).scalar() == 0:
-            connection.execute(text("INSERT INTO run_schema VALUES (:v)"), {"v": SCHEMA_VERSION})
-        _check_version(connection)
-        connection.execute(text("UPDATE run_schema SET version = :v"), {"v": SCHEMA_VERSION})
-
-
-def _without_comments(script: str) -> str:
-    return "\n".join(line.split("--")[0] for line in script.splitlines())
-
-
-def has_tables(engine: Engine) -> bool:
-    """Say whether this database holds our tables, in the version that this program reads."""
-    if not sqlalchemy.inspect(engine).has_table("run_schema"):
-        return False
-    with engine.connect() as connection:
-        _check_version(connection)
-    return True
-
-
-def _check_version(connection: Connection) -> None:
-    found = connection.execute(text("SELECT max(version) FROM run_schema")).scalar()
-    if found not in READABLE:
-        raise InputError(
-            f"database: the tables of optuna-study have schema version {found}; "
-            f"this program reads and writes version {SCHEMA_VERSION}"
-        )
-
-
 # ---------------------------------------------------------------- writing
 
 
-def add_study(engine: Engine, study_id: int, spec: str, provenance: Mapping[str, Any]) -> bool:
-    """Record how a study is run, unless that is known; returns whether it was not."""
+def add_study(database: Engine, study_id: int, spec: str, provenance: Mapping[str, Any]) -> bool:
+    """Record how a study is run, unless that is known; return whether it was not."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    values = {"i": study_id, "s": spec, "p": json.dumps(provenance), "c": now}
-    with engine.begin() as connection:
+    row = {"study_id": study_id, "spec": spec, "provenance": json.dumps(provenance)}
+    with database.begin() as connection:
         added = connection.execute(
-            text("INSERT INTO run_studies VALUES (:i, :s, :p, :c) ON CONFLICT DO NOTHING"), values
+            schema.insert_or(connection, schema.studies)
+            .values(**row, created_at=now)
+            .on_conflict_do_nothing()
         )
-    return added.rowcount == 1
+        return bool(added.rowcount == 1)
 
 
-def write_study(engine: Engine, study_id: int, spec: str, provenance: Mapping[str, Any]) -> None:
+def write_study(database: Engine, study_id: int, spec: str, provenance: Mapping[str, Any]) -> None:
     """Record how a study is run; a resumed one replaces its row and keeps its date."""
-    if not add_study(engine, study_id, spec, provenance):
-        values = {"i": study_id, "s": spec, "p": json.dumps(provenance)}
-        with engine.begin() as connection:
+    if not add_study(database, study_id, spec, provenance):
+        with database.begin() as connection:
             connection.execute(
-                text("UPDATE run_studies SET spec = :s, provenance = :p WHERE study_id = :i"),
-                values,
+                update(schema.studies)
+                .where(schema.studies.c.study_id == study_id)
+                .values(spec=spec, provenance=json.dumps(provenance))
             )
 
 
-def write_examples(engine: Engine, study_id: int, split: str, examples: Examples) -> None:
+def write_examples(database: Engine, study_id: int, split: str, examples: Examples) -> None:
     """Record the texts of one split, once."""
-    with engine.begin() as connection:
+    with database.begin() as connection:
         connection.execute(
-            text("INSERT INTO run_examples VALUES (:i, :s, :n, :src, :tgt) ON CONFLICT DO NOTHING"),
-            {
-                "i": study_id,
-                "s": split,
-                "n": len(examples.sources),
-                "src": _pack_texts(examples.sources),
-                "tgt": _pack_texts(examples.targets),
-            },
+            schema.insert_or(connection, schema.examples)
+            .values(
+                study_id=study_id,
+                split=split,
+                n_examples=len(examples.sources),
+                sources=_pack_texts(examples.sources),
+                targets=_pack_texts(examples.targets),
+            )
+            .on_conflict_do_nothing()
         )
 
 
-def write_evaluations(engine: Engine, study_id: int, evaluations: Sequence[Evaluation]) -> None:
+def write_evaluations(database: Engine, study_id: int, evaluations: Sequence[Evaluation]) -> None:
     """Record one model's evaluations in one transaction, replacing those of the same key."""
-    with engine.begin() as connection:
+    with database.begin() as connection:
         for evaluation in evaluations:
-            _delete(connection, study_id, evaluation)
-            _insert(connection, study_id, evaluation)
+            key = {
+                "study_id": study_id,
+                "role": evaluation.role,
+                "name": evaluation.name,
+                "trial_number": evaluation.trial_number,
+                "seed": evaluation.seed,
+                "split": evaluation.split,
+            }
+            _delete(connection, key)
+            _insert(connection, key, evaluation)
 
 
-def write_score(engine: Engine, evaluation_id: str, statistics: Statistics) -> None:
+def write_score(database: Engine, evaluation_id: str, statistics: Statistics) -> None:
     """Record one more metric of a stored evaluation, replacing what it had of it."""
-    with engine.begin() as connection:
+    scores = schema.scores
+    with database.begin() as connection:
         connection.execute(
-            text("DELETE FROM run_scores WHERE evaluation_id = :id AND metric = :m"),
-            {"id": evaluation_id, "m": statistics.metric},
+            delete(scores).where(
+                scores.c.evaluation_id == evaluation_id, scores.c.metric == statistics.metric
+            )
         )
         _insert_score(connection, evaluation_id, statistics)
 
 
-def forget_evaluations(engine: Engine, study_id: int, trial_number: int) -> None:
+def forget_evaluations(database: Engine, study_id: int, trial_number: int) -> None:
     """Remove what was recorded of a trial that was lost before it was told."""
-    with engine.begin() as connection:
-        _delete_where(
-            connection, "role = 'search' AND trial_number = :t", i=study_id, t=trial_number
-        )
+    with database.begin() as connection:
+        key = {"study_id": study_id, "role": "search", "trial_number": trial_number}
+        _delete(connection, key)
 
 
-def _delete(connection: Connection, study_id: int, evaluation: Evaluation) -> None:
-    same_trial = "trial_number IS NULL" if evaluation.trial_number is None else "trial_number = :t"
-    condition = f"role = :r AND name = :n AND {same_trial} AND seed = :e AND split = :s"
-    _delete_where(connection, condition, **_key(study_id, evaluation))
+def _delete(connection: Connection, key: Mapping[str, Any]) -> None:
+    """Delete the evaluations whose columns have these values, with all that belongs to them."""
+    wanted = [schema.evaluations.c[name] == value for name, value in key.items()]  # None: IS NULL
+    found = connection.scalars(select(schema.evaluations.c.evaluation_id).where(*wanted)).all()
+    for evaluation_id in found:
+        for table in (schema.evaluations, schema.scores, schema.outputs):
+            connection.execute(delete(table).where(table.c.evaluation_id == evaluation_id))
 
 
-def _delete_where(connection: Connection, condition: str, **values: Any) -> None:
-    rows = connection.execute(
-        text(f"SELECT evaluation_id FROM run_evaluations WHERE study_id = :i AND {condition}"),
-        values,
-    )
-    for (evaluation_id,) in rows.all():
-        for table in ("run_evaluations", "run_scores", "run_outputs"):
-            connection.execute(
-                text(f"DELETE FROM {table} WHERE evaluation_id = :id"), {"id": evaluation_id}
-            )
-
-
-def _key(study_id: int, evaluation: Evaluation) -> dict[str, Any]:
-    return {
-        "i": study_id,
-        "r": evaluation.role,
-        "n": evaluation.name,
-        "t": evaluation.trial_number,
-        "e": evaluation.seed,
-        "s": evaluation.split,
-    }
-
-
-def _insert(connection: Connection, study_id: int, evaluation: Evaluation) -> None:
+def _insert(connection: Connection, key: Mapping[str, Any], evaluation: Evaluation) -> None:
     evaluation_id = uuid.uuid4().hex
     connection.execute(
-        text("INSERT INTO run_evaluations VALUES (:id, :i, :r, :n, :t, :e, :s, :c, :d)"),
-        {
-            **_key(study_id, evaluation),
-            "id": evaluation_id,
-            "c": json.dumps(evaluation.config),
-            "d": json.dumps(evaluation.details),
-        },
+        schema.evaluations.insert().values(
+            **key,
+            evaluation_id=evaluation_id,
+            config=json.dumps(evaluation.config),
+            details=json.dumps(evaluation.details),
+        )
     )
     for statistics in evaluation.statistics.values():
         _insert_score(connection, evaluation_id, statistics)
     connection.execute(
-        text("INSERT INTO run_outputs VALUES (:id, :o)"),
-        {"id": evaluation_id, "o": _pack_texts(evaluation.outputs)},
+        schema.outputs.insert().values(
+            evaluation_id=evaluation_id, outputs=_pack_texts(evaluation.outputs)
+        )
     )
 
 
 def _insert_score(connection: Connection, evaluation_id: str, statistics: Statistics) -> None:
     rows, columns = statistics.values.shape
+    values = np.ascontiguousarray(statistics.values, dtype="<f8")
     connection.execute(
-        text("INSERT INTO run_scores VALUES (:id, :m, :score, :sig, :n, :k, :b)"),
-        {
-            "id": evaluation_id,
-            "m": statistics.metric,
-            "score": None if math.isnan(statistics.score) else statistics.score,
-            "sig": statistics.signature,
-            "n": rows,
-            "k": columns,
-            "b": zlib.compress(np.ascontiguousarray(statistics.values, dtype="<f8").tobytes()),
-        },
+        schema.scores.insert().values(
+            evaluation_id=evaluation_id,
+            metric=statistics.metric,
+            score=None if math.isnan(statistics.score) else statistics.score,
+            signature=statistics.signature,
+            n_examples=rows,
+            n_statistics=columns,
+            statistics=zlib.compress(values.tobytes()),
+        )
     )
 
 
 # ---------------------------------------------------------------- reading
 
 
-def read_spec(engine: Engine, study_id: int) -> str | None:
+def read_spec(database: Engine, study_id: int) -> str | None:
     """The resolved study file (TOML) that the study was run with; None if not run by us."""
-    row = _one(engine, "SELECT spec FROM run_studies WHERE study_id = :i", i=study_id)
-    return None if row is None else str(row[0])
+    studies = schema.studies.c
+    rows = _all(database, select(studies.spec).where(studies.study_id == study_id))
+    return str(rows[0].spec) if rows else None
 
 
-def read_provenance(engine: Engine, study_id: int) -> dict[str, Any]:
+def read_provenance(database: Engine, study_id: int) -> dict[str, Any]:
     """Versions, hardware, data hashes and times of the study; with `created_at`."""
-    row = _one(
-        engine, "SELECT provenance, created_at FROM run_studies WHERE study_id = :i", i=study_id
-    )
-    return {} if row is None else {**json.loads(row[0]), "created_at": row[1]}
+    studies = schema.studies.c
+    columns = select(studies.provenance, studies.created_at)
+    rows = _all(database, columns.where(studies.study_id == study_id))
+    return {**json.loads(rows[0].provenance), "created_at": rows[0].created_at} if rows else {}
 
 
-def read_examples(engine: Engine, study_id: int) -> dict[str, Examples]:
+def read_examples(database: Engine, study_id: int) -> dict[str, Examples]:
     """The texts of every split."""
-    rows = _all(
-        engine, "SELECT split, sources, targets FROM run_examples WHERE study_id = :i", i=study_id
-    )
+    examples = schema.examples.c
+    columns = select(examples.split, examples.sources, examples.targets)
+    rows = _all(database, columns.where(examples.study_id == study_id))
     return {split: Examples(_unpack_texts(s), _unpack_texts(t)) for split, s, t in rows}
 
 
 def read_evaluations(
-    engine: Engine,
+    database: Engine,
     study_id: int,
     role: str | None = None,
     trials: Collection[int] | None = None,
@@ -290,14 +250,21 @@ def read_evaluations(
 
     Of Optuna's trials those of the given numbers, where some are given.
     """
-    rows = _all(
-        engine,
-        "SELECT evaluation_id, role, name, trial_number, seed, split, config, details "
-        f"FROM run_evaluations e WHERE study_id = :i AND (:r = '' OR role = :r) {_among(trials)} "
-        "ORDER BY role, trial_number, name, seed, split",
-        i=study_id,
-        r=role or "",
-    )
+    known = schema.evaluations.c
+    query = select(
+        known.evaluation_id,
+        known.role,
+        known.name,
+        known.trial_number,
+        known.seed,
+        known.split,
+        known.config,
+        known.details,
+    ).where(known.study_id == study_id, _among(trials))
+    if role is not None:
+        query = query.where(known.role == role)
+    order = (known.role, known.trial_number, known.name, known.seed, known.split)
+    rows = _all(database, query.order_by(*order))
     return [
         EvaluationRow(i, role, name, trial, seed, split, json.loads(config), json.loads(details))
         for i, role, name, trial, seed, split, config, details in rows
@@ -305,65 +272,76 @@ def read_evaluations(
 
 
 def read_scores(
-    engine: Engine, study_id: int, trials: Collection[int] | None = None
+    database: Engine, study_id: int, trials: Collection[int] | None = None
 ) -> list[ScoreRow]:
-    """Every corpus score of the study, or of the given trials and of what is no trial."""
-    rows = _all(
-        engine,
-        "SELECT s.evaluation_id, s.metric, s.score, s.signature, s.n_examples FROM run_scores s "
-        "JOIN run_evaluations e ON e.evaluation_id = s.evaluation_id "
-        f"WHERE e.study_id = :i {_among(trials)}",
-        i=study_id,
+    """Every corpus score of the study, or of the given trials and of what is not a trial."""
+    scores, evaluations = schema.scores.c, schema.evaluations.c
+    query = (
+        select(
+            scores.evaluation_id,
+            scores.metric,
+            scores.score,
+            scores.signature,
+            scores.n_examples,
+        )
+        .join_from(
+            schema.scores,
+            schema.evaluations,
+            evaluations.evaluation_id == scores.evaluation_id,
+        )
+        .where(evaluations.study_id == study_id, _among(trials))
     )
     return [
         ScoreRow(i, metric, math.nan if score is None else score, signature, n)
-        for i, metric, score, signature, n in rows
+        for i, metric, score, signature, n in _all(database, query)
     ]
 
 
-def _among(trials: Collection[int] | None) -> str:
+def _among(trials: Collection[int] | None) -> ColumnElement[bool]:
+    """Of Optuna's trials the given ones, written into the query: a database limits parameters."""
     if trials is None:
-        return ""
-    numbers = ", ".join(str(int(number)) for number in trials) or "NULL"
-    return f"AND (e.role <> 'search' OR e.trial_number IN ({numbers}))"
+        return true()
+    numbers = [int(number) for number in trials]
+    given = bindparam("trials", numbers, Integer, expanding=True, literal_execute=True)
+    evaluations = schema.evaluations.c
+    return or_(evaluations.role != "search", evaluations.trial_number.in_(given))
 
 
-def read_statistics(engine: Engine, evaluation_id: str, metric: str) -> Statistics:
+def read_statistics(database: Engine, evaluation_id: str, metric: str) -> Statistics:
     """The per-example statistics (N, S) of one evaluation and metric; KeyError if not stored."""
+    scores = schema.scores.c
+    query = select(
+        scores.metric,
+        scores.signature,
+        scores.n_examples,
+        scores.n_statistics,
+        scores.statistics,
+    ).where(scores.evaluation_id == evaluation_id, scores.metric == metric)
     with _named_damage(f"statistics of {metric}"):
-        row = _one(
-            engine,
-            "SELECT metric, signature, n_examples, n_statistics, statistics FROM run_scores "
-            "WHERE evaluation_id = :id AND metric = :m",
-            id=evaluation_id,
-            m=metric,
-        )
-    if row is None:
+        rows = _all(database, query)
+    if not rows:
         raise KeyError((evaluation_id, metric))
-    name, signature, n_examples, n_statistics, blob = row
+    name, signature, n_examples, n_statistics, blob = rows[0]
     with _named_damage(f"statistics of {name}"):
         content = _unpacked(blob, 8 * n_examples * n_statistics)
         values = np.frombuffer(content, dtype="<f8").reshape(n_examples, n_statistics)
     return Statistics(name, values.astype(np.float64), signature)
 
 
-def read_outputs(engine: Engine, evaluation_id: str) -> tuple[str, ...]:
+def read_outputs(database: Engine, evaluation_id: str) -> tuple[str, ...]:
     """What the model produced, N texts; KeyError if not stored."""
-    query = "SELECT outputs FROM run_outputs WHERE evaluation_id = :id"
+    outputs = schema.outputs.c
+    query = select(outputs.outputs).where(outputs.evaluation_id == evaluation_id)
     with _named_damage("outputs"):
-        row = _one(engine, query, id=evaluation_id)
-    if row is None:
+        rows = _all(database, query)
+    if not rows:
         raise KeyError(evaluation_id)
-    return _unpack_texts(row[0])
+    return _unpack_texts(rows[0].outputs)
 
 
-def _one(engine: Engine, query: str, **values: Any) -> Any:
-    return next(iter(_all(engine, query, **values)), None)
-
-
-def _all(engine: Engine, query: str, **values: Any) -> Sequence[Any]:
-    with engine.connect() as connection:
-        return connection.execute(text(query), values).all()
+def _all(database: Engine, query: Select[Any]) -> Sequence[Any]:
+    with database.connect() as connection:
+        return connection.execute(query).all()
 
 
 def _pack_texts(texts: Sequence[str]) -> bytes:

@@ -58,12 +58,12 @@ def interrupt(
         claims.release(claim, trial.params, trial.number)
 
 
-def recover(study: optuna.Study, claims: Claims, engine: Engine) -> None:
+def recover(study: optuna.Study, claims: Claims, database: Engine) -> None:
     """Settle what runs left that are dead, and trials that nobody holds."""
-    parents.forget_the_dead(engine)
+    parents.forget_the_dead(database)
     for claim in claims.held_by_the_dead():
         _settle(study, claims, claim)
-    running = trial_rows.running(engine, study._study_id)
+    running = trial_rows.running(database, study._study_id)
     held = {claim.key for claim in claims.held()}
     for trial_id, key in running:
         if key not in held:

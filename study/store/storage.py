@@ -131,7 +131,7 @@ def writable_url(target: str) -> str:
     return sqlite_url(path / DATABASE_NAME if path.is_dir() else path)
 
 
-def _share_the_file(engine: sqlalchemy.Engine) -> None:
+def _share_the_file(database: sqlalchemy.Engine) -> None:
     """Let several runs write one SQLite file, and spare the disk.
 
     Optuna reads a row, decides and writes it back; here every transaction takes the file's write
@@ -149,9 +149,9 @@ def _share_the_file(engine: sqlalchemy.Engine) -> None:
     def begin(connection: sqlalchemy.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    sqlalchemy.event.listen(engine, "connect", prepare)
-    sqlalchemy.event.listen(engine, "begin", begin)
-    engine.dispose()  # what was opened before does neither
+    sqlalchemy.event.listen(database, "connect", prepare)
+    sqlalchemy.event.listen(database, "begin", begin)
+    database.dispose()  # what was opened before does neither
 
 
 def _verbatim(url: str) -> str:
@@ -242,11 +242,11 @@ def _nearby(target: str) -> str:
     return f"; run folders in it: {', '.join(inside[:MOST_NAMED])}" if inside else ""
 
 
-def engine_of(storage: BaseStorage) -> sqlalchemy.Engine | None:
-    """The SQL engine behind a storage; None for a journal or an in-memory one."""
+def database_of(storage: BaseStorage) -> sqlalchemy.Engine | None:
+    """The SQL database behind a storage; None for a journal or an in-memory one."""
     backend = getattr(storage, "_backend", storage)  # Optuna wraps a URL's storage in a cache
-    engine = getattr(backend, "engine", None)
-    return engine if isinstance(engine, sqlalchemy.Engine) else None
+    database = getattr(backend, "engine", None)
+    return database if isinstance(database, sqlalchemy.Engine) else None
 
 
 def _open_url(url: str) -> BaseStorage:

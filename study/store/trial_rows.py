@@ -1,4 +1,4 @@
-"""What a run asks of Optuna's tables directly, where reading every trial would be the price."""
+"""What a run asks of Optuna's tables directly, where reading every trial would be too slow."""
 
 from __future__ import annotations
 
@@ -6,66 +6,86 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Engine, bindparam, text
+from sqlalchemy import Engine, Select, and_, select
 
+from study.store import schema
+
+TRIALS, VALUES, SYSTEM = schema.trials.c, schema.trial_values.c, schema.trial_system_attributes.c
 CLAIM = "run:claim"  # the system attribute that says which claim and attempt a trial is
 
 
-def running(engine: Engine, study_id: int) -> list[tuple[int, tuple[int, int] | None]]:
+def running(database: Engine, study_id: int) -> list[tuple[int, tuple[int, int] | None]]:
     """The ids of the RUNNING trials, each with its claim and attempt, None where it has none."""
+    its_claim = and_(SYSTEM.trial_id == TRIALS.trial_id, SYSTEM.key == CLAIM)
     query = (
-        "SELECT t.trial_id, a.value_json FROM trials t LEFT JOIN trial_system_attributes a "
-        "ON a.trial_id = t.trial_id AND a.key = :k WHERE t.study_id = :i AND t.state = 'RUNNING'"
+        select(TRIALS.trial_id, SYSTEM.value_json)
+        .join_from(schema.trials, schema.trial_system_attributes, its_claim, isouter=True)
+        .where(TRIALS.study_id == study_id, TRIALS.state == "RUNNING")
     )
-    rows = _all(engine, query, i=study_id, k=CLAIM)
+    rows = _all(database, query)
     return [(trial, None if key is None else tuple(json.loads(key))) for trial, key in rows]
 
 
-def waiting(engine: Engine, study_id: int) -> list[int]:
+def waiting(database: Engine, study_id: int) -> list[int]:
     """The ids of the trials in Optuna's own queue."""
-    query = "SELECT trial_id FROM trials WHERE study_id = :i AND state = 'WAITING' ORDER BY number"
-    return [row[0] for row in _all(engine, query, i=study_id)]
+    query = select(TRIALS.trial_id).where(TRIALS.study_id == study_id, TRIALS.state == "WAITING")
+    return [row.trial_id for row in _all(database, query.order_by(TRIALS.number))]
 
 
-def trial_of(engine: Engine, study_id: int, key: tuple[int, int]) -> int | None:
+def trial_of(database: Engine, study_id: int, key: tuple[int, int]) -> int | None:
     """The id of the trial that was made for a claim and attempt."""
     query = (
-        "SELECT t.trial_id FROM trials t JOIN trial_system_attributes a "
-        "ON a.trial_id = t.trial_id WHERE t.study_id = :i AND a.key = :k AND a.value_json = :v"
+        select(TRIALS.trial_id)
+        .join_from(
+            schema.trials,
+            schema.trial_system_attributes,
+            SYSTEM.trial_id == TRIALS.trial_id,
+        )
+        .where(
+            TRIALS.study_id == study_id,
+            SYSTEM.key == CLAIM,
+            SYSTEM.value_json == json.dumps(key),
+        )
     )
-    rows = _all(engine, query, i=study_id, k=CLAIM, v=json.dumps(key))
-    return rows[0][0] if rows else None
+    rows = _all(database, query)
+    return rows[0].trial_id if rows else None
 
 
-def has_trials(engine: Engine, study_id: int) -> bool:
+def has_trials(database: Engine, study_id: int) -> bool:
     """Whether the study has any trial."""
-    return bool(_all(engine, "SELECT 1 FROM trials WHERE study_id = :i LIMIT 1", i=study_id))
+    query = select(TRIALS.trial_id).where(TRIALS.study_id == study_id).limit(1)
+    return bool(_all(database, query))
 
 
 def best(
-    engine: Engine, study_id: int, count: int, *, maximize: bool, objective: int = 0
+    database: Engine, study_id: int, count: int, *, maximize: bool, objective: int = 0
 ) -> list[tuple[int, int, float]]:
     """The ids, numbers and values of the best COMPLETE trials by one objective, best first."""
     query = (
-        "SELECT t.trial_id, t.number, v.value FROM trials t "
-        "JOIN trial_values v ON v.trial_id = t.trial_id "
-        "WHERE t.study_id = :i AND t.state = 'COMPLETE' AND v.objective = :o "
-        f"AND v.value_type = 'FINITE' ORDER BY v.value {'DESC' if maximize else 'ASC'}, t.number "
-        "LIMIT :n"
+        select(TRIALS.trial_id, TRIALS.number, VALUES.value)
+        .join_from(schema.trials, schema.trial_values, VALUES.trial_id == TRIALS.trial_id)
+        .where(
+            TRIALS.study_id == study_id,
+            TRIALS.state == "COMPLETE",
+            VALUES.objective == objective,
+            VALUES.value_type == "FINITE",
+        )
+        .order_by(VALUES.value.desc() if maximize else VALUES.value, TRIALS.number)
+        .limit(count)
     )
-    return [tuple(row) for row in _all(engine, query, i=study_id, o=objective, n=count)]
+    return [tuple(row) for row in _all(database, query)]
 
 
-def finished_among(engine: Engine, study_id: int, numbers: Iterable[int]) -> set[int]:
+def finished_among(database: Engine, study_id: int, numbers: Iterable[int]) -> set[int]:
     """Which of these trials came to an end."""
-    query = text(
-        "SELECT number FROM trials WHERE study_id = :i AND number IN :n "
-        "AND state NOT IN ('RUNNING', 'WAITING')"
-    ).bindparams(bindparam("n", expanding=True))
-    with engine.connect() as connection:
-        return {row[0] for row in connection.execute(query, {"i": study_id, "n": list(numbers)})}
+    query = select(TRIALS.number).where(
+        TRIALS.study_id == study_id,
+        TRIALS.number.in_(list(numbers)),
+        TRIALS.state.not_in(["RUNNING", "WAITING"]),
+    )
+    return {row.number for row in _all(database, query)}
 
 
-def _all(engine: Engine, query: str, **values: Any) -> list[Any]:
-    with engine.connect() as connection:
-        return list(connection.execute(text(query), values).all())
+def _all(database: Engine, query: Select[Any]) -> list[Any]:
+    with database.connect() as connection:
+        return list(connection.execute(query))

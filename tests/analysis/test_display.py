@@ -103,10 +103,10 @@ def test_a_prompt_gets_no_control_characters() -> None:
 
 
 def test_the_tab_key_offers_what_a_person_looks_for(petroleum: StudyData) -> None:
-    """Of a study no storage engine; of each name that is no field, a first line of what it is."""
+    """Of a study no database; of each name that is no field, a first line of what it is."""
     offered = [name for name in dir(petroleum) if not name.startswith("_")]
     assert {"trials", "scores", "outputs", "best_trial", "metrics"} <= set(offered)
-    assert not {"engine", "score_rows", "index_of"} & set(offered)
+    assert not {"database", "score_rows", "index_of"} & set(offered)
     for name in set(offered) - {field.name for field in fields(StudyData)}:
         assert inspect.getdoc(getattr(StudyData, name)), name
 

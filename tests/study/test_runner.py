@@ -17,7 +17,7 @@ from study.errors import InputError
 from study.runner import run_study
 from study.spec.sections import StudySpec
 from study.store import records
-from study.store.storage import engine_of, open_read_only
+from study.store.storage import database_of, open_read_only
 from study.trials import TrialConfig
 from tests.scripted_engine import COST_ONLY, ScriptedEngine, load, scored, table
 
@@ -28,15 +28,15 @@ def test_a_run_leaves_a_whole_study_behind(tiny_spec: StudySpec, tmp_path: Path,
     assert not done.stopped_early
     assert [t.state for t in load(done.folder).trials] == [TrialState.COMPLETE] * 3
     assert [o.state for o in view.outcomes] == ["complete"] * 5
-    engine = engine_of(open_read_only(str(done.folder)))
-    assert engine is not None
-    rows = records.read_evaluations(engine, 1)
+    database = database_of(open_read_only(str(done.folder)))
+    assert database is not None
+    rows = records.read_evaluations(database, 1)
     assert {(r.role, r.name, r.split) for r in rows if r.role == "baseline"} == {
         ("baseline", name, split) for name in ("base", "default") for split in ("dev", "general")
     }
     assert {r.trial_number for r in rows if r.role == "search"} == {0, 1, 2}
-    assert set(records.read_examples(engine, 1)) == {"dev", "general"}
-    assert len(records.read_outputs(engine, rows[0].evaluation_id)) in (8, 12)
+    assert set(records.read_examples(database, 1)) == {"dev", "general"}
+    assert len(records.read_outputs(database, rows[0].evaluation_id)) in (8, 12)
     names = {path.name for path in (done.folder / "adapters").iterdir()}
     assert names == {"default", "trial-00000", "trial-00001", "trial-00002"}
     assert (done.folder / "spec.toml").read_text() == tiny_spec.to_toml()

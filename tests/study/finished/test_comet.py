@@ -88,7 +88,7 @@ def test_scores_are_stored_beside_the_others(
     before = load(run)
     rows = chosen(before.evaluations, before.best_trial.number)  # type: ignore[union-attr]
     comet = find_comet(stand_in(tmp_path), model)
-    assert score_study(str(run), before.engine, rows, before.examples, comet) == len(rows)
+    assert score_study(str(run), before.database, rows, before.examples, comet) == len(rows)
     data = load(run)
     assert "comet" in data.metrics
     shown = data.outputs("best")
@@ -109,7 +109,7 @@ def test_scoring_again_replaces_what_was_there(run: Path, model: Path, tmp_path:
     rows = chosen(data.evaluations, None)
     for damage in ("", "for row in sum(data.values(), []): row['COMET'] = 0.5"):
         comet = find_comet(stand_in(tmp_path, damage), model)
-        score_study(str(run), data.engine, rows, data.examples, comet)
+        score_study(str(run), data.database, rows, data.examples, comet)
     scores = [row for row in load(run).score_rows if row.metric == "comet"]
     assert len(scores) == len(data.evaluations)
     assert {row.score for row in scores} == {0.5}

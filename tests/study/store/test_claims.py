@@ -10,7 +10,7 @@ import sqlalchemy
 from filelock import FileLock
 from sqlalchemy import Engine, text
 
-from study.store import parents, records
+from study.store import parents, schema
 from study.store.claims import Claim, Claims
 from study.store.parents import Parent, forget_the_dead
 
@@ -18,17 +18,17 @@ STUDY = 1
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
+def database(tmp_path: Path) -> Engine:
     """Return a database with our tables."""
     found = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/study.db")
-    records.create_tables(found)
+    schema.create_tables(found)
     return found
 
 
 @pytest.fixture
-def claims(engine: Engine) -> Claims:
+def claims(database: Engine) -> Claims:
     """Return the claims of a new study."""
-    return Claims(engine, STUDY)
+    return Claims(database, STUDY)
 
 
 def taken(claims: Claims, parent: str, budget: int) -> list[Claim]:
@@ -136,32 +136,32 @@ def test_a_trial_of_optunas_queue_is_put_up_once(claims: Claims) -> None:
 # ---------------------------------------------------------------- who is alive
 
 
-def test_the_living_keep_what_they_hold(engine: Engine, claims: Claims, tmp_path: Path) -> None:
+def test_the_living_keep_what_they_hold(database: Engine, claims: Claims, tmp_path: Path) -> None:
     """A run that has begun is not forgotten; when it leaves, its claims are anybody's."""
-    parent = Parent(engine, tmp_path)
+    parent = Parent(database, tmp_path)
     parent.begin()
     claims.take(parent.id, 1)
-    forget_the_dead(engine)
+    forget_the_dead(database)
     assert claims.held_by_the_dead() == []
     parent.end()
     assert [c.number for c in claims.held_by_the_dead()] == [0]
     assert list(tmp_path.glob(".lock*")) == []
 
 
-def add_parent(engine: Engine, host: str, lock_file: Path, age: float) -> None:
+def add_parent(database: Engine, host: str, lock_file: Path, age: float) -> None:
     """A run as another process left its row."""
     now = parents.CLOCKS["sqlite"]
-    with engine.begin() as connection:
+    with database.begin() as connection:
         connection.execute(
             text(f"INSERT INTO run_parents VALUES ('x', :h, :l, {now} - :a)"),
             {"h": host, "l": str(lock_file), "a": age},
         )
 
 
-def is_forgotten(engine: Engine) -> bool:
+def is_forgotten(database: Engine) -> bool:
     """Whether the run is taken for dead."""
-    forget_the_dead(engine)
-    with engine.connect() as connection:
+    forget_the_dead(database)
+    with database.connect() as connection:
         return connection.execute(text("SELECT count(*) FROM run_parents")).scalar() == 0
 
 
@@ -177,7 +177,7 @@ def is_forgotten(engine: Engine) -> bool:
     ],
 )
 def test_who_is_taken_for_dead(
-    engine: Engine, tmp_path: Path, host: str, lock: str, age: float, expected: bool
+    database: Engine, tmp_path: Path, host: str, lock: str, age: float, expected: bool
 ) -> None:
     """On its own machine a free lock shows it at once, anywhere the silence does."""
     path = tmp_path / ".lock-x"
@@ -186,27 +186,27 @@ def test_who_is_taken_for_dead(
         holder.acquire()
     elif lock == "free":
         path.touch()
-    add_parent(engine, host, path, age)
-    assert is_forgotten(engine) == expected
+    add_parent(database, host, path, age)
+    assert is_forgotten(database) == expected
     holder.release()
 
 
 def test_a_run_that_was_taken_for_dead_comes_back(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its next heartbeat writes its row anew: what it takes from then on is its own."""
     monkeypatch.setattr(parents, "HEARTBEAT_SECONDS", 0.02)
-    parent = Parent(engine, tmp_path)
+    parent = Parent(database, tmp_path)
     parent.begin()
     try:
-        with engine.begin() as connection:
+        with database.begin() as connection:
             connection.execute(text("DELETE FROM run_parents"))
-        claim = Claims(engine, STUDY).take(parent.id, 1)
+        claim = Claims(database, STUDY).take(parent.id, 1)
         assert claim is not None
         for _ in range(500):
-            if not Claims(engine, STUDY).held_by_the_dead():
+            if not Claims(database, STUDY).held_by_the_dead():
                 break
             parent._stopping.wait(0.01)
-        assert Claims(engine, STUDY).held_by_the_dead() == []
+        assert Claims(database, STUDY).held_by_the_dead() == []
     finally:
         parent.end()

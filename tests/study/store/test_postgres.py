@@ -14,7 +14,7 @@ import sqlalchemy
 from benchmarks import postgres
 from benchmarks.storage_runs import cheap_spec, run_cheaply, start
 from study.errors import InputError
-from study.store.storage import engine_of, open_for_writing, open_read_only
+from study.store.storage import database_of, open_for_writing, open_read_only
 from tests.cheap_runs import assert_whole, look
 from tests.study.test_crashes import finish, kill_often
 
@@ -54,10 +54,10 @@ def begin() -> Iterator[Starter]:
 
 def everything_stored(url: str) -> str:
     """Every row of every table, as text."""
-    engine = engine_of(open_read_only(url))
-    assert engine is not None
-    with engine.connect() as connection:
-        tables = sqlalchemy.inspect(engine).get_table_names()
+    database = database_of(open_read_only(url))
+    assert database is not None
+    with database.connect() as connection:
+        tables = sqlalchemy.inspect(database).get_table_names()
         return "\n".join(
             str(row)
             for table in tables
@@ -119,10 +119,10 @@ def test_a_run_and_its_readers_never_say_the_password(
 def test_reading_changes_nothing_on_a_server(url: str, tmp_path: Path) -> None:
     """A reader's every transaction is read-only."""
     assert not run_cheaply(cheap_spec(2), tmp_path, url, 0.0)
-    engine = engine_of(open_read_only(url))
-    assert engine is not None
+    database = database_of(open_read_only(url))
+    assert database is not None
     with (
-        engine.connect() as connection,
+        database.connect() as connection,
         pytest.raises(sqlalchemy.exc.DBAPIError, match="read-only transaction"),
     ):
         connection.execute(sqlalchemy.text("DELETE FROM run_claims"))

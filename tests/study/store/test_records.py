@@ -16,7 +16,7 @@ from sqlalchemy import Engine, text
 
 from study.errors import InputError
 from study.metrics import LOSS_SIGNATURE, Statistics, text_statistics
-from study.store import records
+from study.store import records, schema
 from study.store.records import Evaluation, Examples
 
 STUDY = 1
@@ -24,10 +24,10 @@ OUTPUTS = ("le puits", "", "« la boue »\n\t\0 é 🛢")
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
+def database(tmp_path: Path) -> Engine:
     """A database with our tables."""
     made = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/study.db")
-    records.create_tables(made)
+    schema.create_tables(made)
     return made
 
 
@@ -48,44 +48,44 @@ def evaluation(number: int | None = 0, split: str = "dev", name: str = "") -> Ev
     )
 
 
-def stored(engine: Engine) -> list[str]:
+def stored(database: Engine) -> list[str]:
     """The identifiers of what is stored."""
-    return [row.evaluation_id for row in records.read_evaluations(engine, STUDY)]
+    return [row.evaluation_id for row in records.read_evaluations(database, STUDY)]
 
 
-def test_an_evaluation_comes_back(engine: Engine) -> None:
+def test_an_evaluation_comes_back(database: Engine) -> None:
     """Key, configuration, costs, scores, statistics and outputs are read as they were written."""
     made = evaluation()
-    records.write_evaluations(engine, STUDY, [made])
-    (row,) = records.read_evaluations(engine, STUDY)
+    records.write_evaluations(database, STUDY, [made])
+    (row,) = records.read_evaluations(database, STUDY)
     assert (row.role, row.name, row.trial_number, row.split) == ("search", "", 0, "dev")
     assert (row.seed, row.config, row.details) == (2**63 - 1, made.config, made.details)
-    scores = {s.metric: s for s in records.read_scores(engine, STUDY)}
+    scores = {s.metric: s for s in records.read_scores(database, STUDY)}
     assert {m: s.score for m, s in scores.items()} == made.scores
     assert scores["bleu"].n_examples == 3
     assert scores["bleu"].signature == made.statistics["bleu"].signature
     for metric, statistics in made.statistics.items():
-        found = records.read_statistics(engine, row.evaluation_id, metric)
+        found = records.read_statistics(database, row.evaluation_id, metric)
         assert found.metric == metric
         assert np.array_equal(found.values, statistics.values)
-    assert records.read_outputs(engine, row.evaluation_id) == OUTPUTS
+    assert records.read_outputs(database, row.evaluation_id) == OUTPUTS
 
 
-def test_the_same_key_replaces(engine: Engine) -> None:
+def test_the_same_key_replaces(database: Engine) -> None:
     """A trial that is written again after a crash leaves one evaluation, with its parts."""
-    records.write_evaluations(engine, STUDY, [evaluation(), evaluation(1)])
-    before = stored(engine)
-    records.write_evaluations(engine, STUDY, [evaluation()])
-    after = stored(engine)
+    records.write_evaluations(database, STUDY, [evaluation(), evaluation(1)])
+    before = stored(database)
+    records.write_evaluations(database, STUDY, [evaluation()])
+    after = stored(database)
     assert len(after) == 2
     assert len(set(before) & set(after)) == 1
     for table in ("run_scores", "run_outputs"):
-        with engine.connect() as connection:
+        with database.connect() as connection:
             found = connection.execute(text(f"SELECT DISTINCT evaluation_id FROM {table}"))
             assert {row[0] for row in found} == set(after)
 
 
-def test_what_differs_in_its_key_stays(engine: Engine) -> None:
+def test_what_differs_in_its_key_stays(database: Engine) -> None:
     """Splits, seeds, baselines' names and studies keep evaluations apart."""
     different = [
         evaluation(),
@@ -95,61 +95,61 @@ def test_what_differs_in_its_key_stays(engine: Engine) -> None:
         evaluation(None, name="default"),
         dataclasses.replace(evaluation(), role="confirm"),
     ]
-    records.write_evaluations(engine, STUDY, different)
-    records.write_evaluations(engine, STUDY + 1, different)
-    assert len(stored(engine)) == len(different)
+    records.write_evaluations(database, STUDY, different)
+    records.write_evaluations(database, STUDY + 1, different)
+    assert len(stored(database)) == len(different)
 
 
-def test_one_evaluation_that_fails_stores_none(engine: Engine) -> None:
+def test_one_evaluation_that_fails_stores_none(database: Engine) -> None:
     """The evaluations of a trial are stored together or not at all."""
     broken = dataclasses.replace(evaluation(split="general"), config={"rank": object()})
     with pytest.raises(TypeError):
-        records.write_evaluations(engine, STUDY, [evaluation(), broken])
-    assert stored(engine) == []
+        records.write_evaluations(database, STUDY, [evaluation(), broken])
+    assert stored(database) == []
 
 
-def test_nothing_stored_is_a_key_error(engine: Engine) -> None:
+def test_nothing_stored_is_a_key_error(database: Engine) -> None:
     """Asking for an unknown evaluation or metric says so."""
-    records.write_evaluations(engine, STUDY, [evaluation()])
-    (known,) = stored(engine)
+    records.write_evaluations(database, STUDY, [evaluation()])
+    (known,) = stored(database)
     with pytest.raises(KeyError):
-        records.read_statistics(engine, known, "chrf")
+        records.read_statistics(database, known, "chrf")
     with pytest.raises(KeyError):
-        records.read_outputs(engine, "unknown")
+        records.read_outputs(database, "unknown")
 
 
-def test_examples_are_written_once(engine: Engine) -> None:
+def test_examples_are_written_once(database: Engine) -> None:
     """The texts of a split are those of the first run."""
     first = Examples(("the well", "é\n🛢"), ("le puits", ""))
-    records.write_examples(engine, STUDY, "dev", first)
-    records.write_examples(engine, STUDY, "dev", Examples(("other",), ("autre",)))
-    records.write_examples(engine, STUDY + 1, "dev", Examples((), ()))
-    assert records.read_examples(engine, STUDY) == {"dev": first}
-    assert records.read_examples(engine, STUDY + 1) == {"dev": Examples((), ())}
+    records.write_examples(database, STUDY, "dev", first)
+    records.write_examples(database, STUDY, "dev", Examples(("other",), ("autre",)))
+    records.write_examples(database, STUDY + 1, "dev", Examples((), ()))
+    assert records.read_examples(database, STUDY) == {"dev": first}
+    assert records.read_examples(database, STUDY + 1) == {"dev": Examples((), ())}
 
 
-def test_how_a_study_is_run(engine: Engine) -> None:
+def test_how_a_study_is_run(database: Engine) -> None:
     """A resumed study replaces its file and provenance and keeps its date."""
-    assert records.read_spec(engine, STUDY) is None
-    assert records.read_provenance(engine, STUDY) == {}
-    records.write_study(engine, STUDY, "seed = 1", {"workers": 1})
-    with engine.begin() as connection:
+    assert records.read_spec(database, STUDY) is None
+    assert records.read_provenance(database, STUDY) == {}
+    records.write_study(database, STUDY, "seed = 1", {"workers": 1})
+    with database.begin() as connection:
         connection.execute(text("UPDATE run_studies SET created_at = 'then'"))
-    records.write_study(engine, STUDY, "seed = 2", {"workers": 2})
-    assert records.read_spec(engine, STUDY) == "seed = 2"
-    assert records.read_provenance(engine, STUDY) == {"workers": 2, "created_at": "then"}
-    with engine.connect() as connection:
+    records.write_study(database, STUDY, "seed = 2", {"workers": 2})
+    assert records.read_spec(database, STUDY) == "seed = 2"
+    assert records.read_provenance(database, STUDY) == {"workers": 2, "created_at": "then"}
+    with database.connect() as connection:
         assert connection.execute(text("SELECT created_at FROM run_studies")).all() == [("then",)]
 
 
-def test_tables_are_made_once(engine: Engine) -> None:
+def test_tables_are_made_once(database: Engine) -> None:
     """Making the tables again changes nothing, and there is one version."""
-    records.write_evaluations(engine, STUDY, [evaluation()])
-    records.create_tables(engine)
-    assert len(stored(engine)) == 1
-    with engine.connect() as connection:
+    records.write_evaluations(database, STUDY, [evaluation()])
+    schema.create_tables(database)
+    assert len(stored(database)) == 1
+    with database.connect() as connection:
         versions = connection.execute(text("SELECT version FROM run_schema")).all()
-    assert versions == [(records.SCHEMA_VERSION,)]
+    assert versions == [(schema.VERSION,)]
 
 
 def test_optunas_tables_stay_untouched(tmp_path: Path) -> None:
@@ -158,42 +158,42 @@ def test_optunas_tables_stay_untouched(tmp_path: Path) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(storage=url, study_name="x")
     study.tell(study.ask(), 1.0)
-    engine = sqlalchemy.create_engine(url)
-    before = {t: sqlalchemy.inspect(engine).get_columns(t) for t in _tables(engine)}
-    assert not records.has_tables(engine)
-    records.create_tables(engine)
-    assert records.has_tables(engine)
-    records.write_evaluations(engine, STUDY, [evaluation()])
-    after = {t: sqlalchemy.inspect(engine).get_columns(t) for t in _tables(engine)}
+    database = sqlalchemy.create_engine(url)
+    before = {t: sqlalchemy.inspect(database).get_columns(t) for t in _tables(database)}
+    assert not schema.has_tables(database)
+    schema.create_tables(database)
+    assert schema.has_tables(database)
+    records.write_evaluations(database, STUDY, [evaluation()])
+    after = {t: sqlalchemy.inspect(database).get_columns(t) for t in _tables(database)}
     ours = {t for t in after if t.startswith("run_")}
     assert str({t: c for t, c in after.items() if t not in ours}) == str(before)
     assert len(ours) == 8
     assert optuna.load_study(study_name="x", storage=url).best_value == 1.0
 
 
-def _tables(engine: Engine) -> list[str]:
-    return sqlalchemy.inspect(engine).get_table_names()
+def _tables(database: Engine) -> list[str]:
+    return sqlalchemy.inspect(database).get_table_names()
 
 
-@pytest.mark.parametrize("version", [records.SCHEMA_VERSION + 1, 0, None])
-def test_tables_of_another_version_are_refused(engine: Engine, version: int | None) -> None:
+@pytest.mark.parametrize("version", [schema.VERSION + 1, 0, None])
+def test_tables_of_another_version_are_refused(database: Engine, version: int | None) -> None:
     """Neither reading nor writing touches tables that this program does not know."""
-    with engine.begin() as connection:
+    with database.begin() as connection:
         connection.execute(text("DELETE FROM run_schema"))
         connection.execute(text("INSERT INTO run_schema VALUES (:v)"), {"v": version or 0})
-    for touch in (records.has_tables, records.create_tables):
+    for touch in (schema.has_tables, schema.create_tables):
         with pytest.raises(InputError, match=f"schema version {version or 0}; this program reads"):
-            touch(engine)
+            touch(database)
 
 
-def test_a_score_that_is_no_number_is_stored_as_such(engine: Engine) -> None:
+def test_a_score_that_is_no_number_is_stored_as_such(database: Engine) -> None:
     """A model that diverged has outputs and statistics like another; its loss is NaN."""
     nan = Statistics("loss", np.array([[math.nan, 3.0], [math.inf, 1.0], [0.0, 1.0]]), "x")
     made = dataclasses.replace(evaluation(), statistics={"loss": nan})
-    records.write_evaluations(engine, STUDY, [made])
-    (row,) = records.read_scores(engine, STUDY)
+    records.write_evaluations(database, STUDY, [made])
+    (row,) = records.read_scores(database, STUDY)
     assert math.isnan(row.score)
-    found = records.read_statistics(engine, row.evaluation_id, "loss").values
+    found = records.read_statistics(database, row.evaluation_id, "loss").values
     assert np.array_equal(found, nan.values, equal_nan=True)
 
 
@@ -209,14 +209,14 @@ def test_numbers_and_texts_come_back_exactly(
     rows: list[tuple[float, float]], texts: list[str]
 ) -> None:
     """Statistics keep every bit, and outputs every character."""
-    engine = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.pool.StaticPool)
-    records.create_tables(engine)
+    database = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.pool.StaticPool)
+    schema.create_tables(database)
     values = np.array(rows)
     made = dataclasses.replace(
         evaluation(), statistics={"loss": Statistics("loss", values, "x")}, outputs=texts
     )
-    records.write_evaluations(engine, STUDY, [made])
-    (key,) = stored(engine)
-    assert records.read_statistics(engine, key, "loss").values.tobytes() == values.tobytes()
-    assert records.read_outputs(engine, key) == tuple(texts)
-    engine.dispose()
+    records.write_evaluations(database, STUDY, [made])
+    (key,) = stored(database)
+    assert records.read_statistics(database, key, "loss").values.tobytes() == values.tobytes()
+    assert records.read_outputs(database, key) == tuple(texts)
+    database.dispose()

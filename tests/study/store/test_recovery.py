@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from sqlalchemy import text
 
 from benchmarks.storage_runs import cheap_spec, run_cheaply
-from study.store import records
+from study.store import records, schema
 from study.store.claims import Claims
 from study.store.ledger import open_ledger
 from study.store.storage import close_after_writing, open_for_writing, sqlite_url
@@ -27,7 +27,7 @@ def earlier(tmp_path: Path) -> Path:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = open_for_writing(sqlite_url(tmp_path / "study.db"))
-    records.create_tables(storage.engine)
+    schema.create_tables(storage.engine)
     study = optuna.create_study(storage=storage, study_name="cheap")
     study.enqueue_trial({"alpha": 8.0}, user_attrs={"enqueued": True})
     for number in range(3):
@@ -121,15 +121,15 @@ def test_tables_of_a_later_version_are_refused_by_a_run(tmp_path: Path) -> None:
     from study.errors import InputError
 
     run_cheaply(cheap_spec(1), tmp_path, None, 0.0)
-    engine = sqlalchemy.create_engine(sqlite_url(tmp_path / "study.db"))
-    with engine.begin() as connection:
+    database = sqlalchemy.create_engine(sqlite_url(tmp_path / "study.db"))
+    with database.begin() as connection:
         connection.execute(text("UPDATE run_schema SET version = 3"))
-    engine.dispose()
+    database.dispose()
     with pytest.raises(InputError, match="schema version 3; this program reads and writes"):
         run_cheaply(cheap_spec(2), tmp_path, None, 0.0)
-    with engine.connect() as connection:
+    with database.connect() as connection:
         assert connection.execute(text("SELECT version FROM run_schema")).scalar() == 3
-    engine.dispose()
+    database.dispose()
 
 
 def test_a_pruned_trial_that_another_run_finished_is_no_error(

@@ -22,7 +22,7 @@ from study.errors import InputError
 from study.store import storage
 from study.store.storage import (
     close_after_writing,
-    engine_of,
+    database_of,
     hidden,
     open_for_writing,
     open_read_only,
@@ -315,7 +315,7 @@ def test_a_journal_is_read_and_left_alone(tmp_path: Path) -> None:
     path = write_journal(tmp_path / "journal.log")
     before = fingerprint(tmp_path)
     assert trials_in(path) == 3
-    assert engine_of(open_read_only(str(path))) is None
+    assert database_of(open_read_only(str(path))) is None
     assert fingerprint(tmp_path) == before
 
 

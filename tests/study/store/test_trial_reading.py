@@ -16,7 +16,7 @@ from analysis import load
 from study.errors import InputError
 from study.store.storage import (
     close_after_writing,
-    engine_of,
+    database_of,
     open_for_writing,
     open_read_only,
     sqlite_url,
@@ -62,13 +62,13 @@ def as_text(trials: list[FrozenTrial]) -> list[str]:
 def test_the_trials_are_optunas(path: Path) -> None:
     """State, times, values, parameters with their order, attributes and reports: all the same."""
     storage = open_read_only(str(path))
-    engine = engine_of(storage)
-    assert engine is not None
+    database = database_of(storage)
+    assert database is not None
     for study in storage.get_all_studies():
-        found = read_trials(engine, trial_ids(engine, study._study_id))
+        found = read_trials(database, trial_ids(database, study._study_id))
         assert as_text(found) == as_text(storage.get_all_trials(study._study_id))
         assert [list(t.params) for t in found[:4]] == [["x", "n", "c", "s"]] * 4
-    assert counts_by_state(engine, 2) == {
+    assert counts_by_state(database, 2) == {
         "complete": 5,
         "fail": 1,
         "pruned": 1,
@@ -80,11 +80,11 @@ def test_the_trials_are_optunas(path: Path) -> None:
 
 def test_the_best_are_finite_and_of_this_study(path: Path) -> None:
     """An infinite value is no best, and another study's trials are not asked."""
-    engine = engine_of(open_read_only(str(path)))
-    assert engine is not None
-    ids = trial_ids(engine, 2)
-    assert best_ids(engine, 2, 2, 0, maximize=True) == [ids[-1], ids[0]]
-    assert best_ids(engine, 2, 9, 0, maximize=False) == [ids[3], ids[0], ids[-1]]
+    database = database_of(open_read_only(str(path)))
+    assert database is not None
+    ids = trial_ids(database, 2)
+    assert best_ids(database, 2, 2, 0, maximize=True) == [ids[-1], ids[0]]
+    assert best_ids(database, 2, 9, 0, maximize=False) == [ids[3], ids[0], ids[-1]]
 
 
 @pytest.fixture(scope="module")
