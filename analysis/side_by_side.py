@@ -1,4 +1,4 @@
-"""Kept so that earlier imports work; the code is in `analysis.comparison.side_by_side`."""
+"""Moved to `analysis.comparison.side_by_side`; imports from here keep working."""
 
 from analysis.comparison.side_by_side import (
     differences as differences,
