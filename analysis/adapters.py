@@ -1,4 +1,4 @@
-"""Moved to `analysis.comparison.adapters`; imports from here keep working."""
+"""Kept so that earlier imports work; the code is in `analysis.comparison.adapters`."""
 
 from analysis.comparison.adapters import (
     Adapters as Adapters,

@@ -1,4 +1,4 @@
-"""Moved to `analysis.importance.confounding`; imports from here keep working."""
+"""Kept so that earlier imports work; the code is in `analysis.importance.confounding`."""
 
 from analysis.importance.confounding import (
     Confounding as Confounding,

@@ -1,4 +1,4 @@
-"""Moved to `analysis.plots.overview`; imports from here keep working."""
+"""Kept so that earlier imports work; the code is in `analysis.plots.overview`."""
 
 from analysis.plots.overview import (
     Ranges as Ranges,

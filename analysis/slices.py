@@ -1,4 +1,4 @@
-"""Moved to `analysis.plots.slices`; imports from here keep working."""
+"""Kept so that earlier imports work; the code is in `analysis.plots.slices`."""
 
 from analysis.plots.slices import (
     Slice as Slice,

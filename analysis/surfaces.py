@@ -1,4 +1,4 @@
-"""Moved to `analysis.surrogates.fits`; imports from here keep working."""
+"""Kept so that earlier imports work; the code is in `analysis.surrogates.fits`."""
 
 from analysis.surrogates.fits import Fits
 from analysis.surrogates.fits import Surface as Surface

@@ -1,4 +1,4 @@
-"""Moved to `analysis.plots.trade_offs`; imports from here keep working."""
+"""Kept so that earlier imports work; the code is in `analysis.plots.trade_offs`."""
 
 from analysis.plots.trade_offs import (
     TradeOff as TradeOff,

@@ -1,5 +1,23 @@
-"""`python -m optuna_study`."""
+"""`optuna-study` and `python -m optuna_study`."""
 
-from optuna_study.cli.app import main
+from __future__ import annotations
 
-main()
+import sys
+
+from optuna_study.shadowing import own_packages_only
+
+
+def main() -> None:
+    """Run the command line, unless files of the user's hide the packages that it needs."""
+    try:
+        own_packages_only()
+    except ImportError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    from optuna_study.cli import app
+
+    app.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Moved to `study.finished.load_adapters`; imports from here keep working."""
+"""Kept so that earlier imports work; the code is in `study.finished.load_adapters`."""
 
 from study.finished.load_adapters import (
     Adapted as Adapted,

@@ -1,4 +1,4 @@
-"""Moved to `study.tasks.losses`; imports from here keep working."""
+"""Kept so that earlier imports work; the code is in `study.tasks.losses`."""
 
 from study.tasks.losses import (
     cross_entropy as cross_entropy,

@@ -1,4 +1,4 @@
-"""Moved to `study.spec.files`; imports from here keep working."""
+"""Kept so that earlier imports work; the code is in `study.spec.files`."""
 
 from study.spec.files import (
     described as described,

@@ -1,16 +1,18 @@
-"""Imports run one way, and what only reads loads no torch."""
+"""Imports run one way and in no circle, rooms stay small, and what only reads loads no torch."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests import architecture_tree
+from tests.architecture_tree import ROOT
+
 ORDER = ("search_spaces", "study", "analysis", "reports", "optuna_study")
 """A package may import those before it and itself."""
 HEAVY = ("torch", "transformers", "peft", "datasets", "tokenizers")
@@ -26,6 +28,9 @@ OF_STUDY_FOR_ANALYSIS = (
     "study.spec.files",
     "study.spec.trust",
 )
+ONE_IDEA: frozenset[frozenset[str]] = frozenset()
+"""Pairs of modules that may import each other because their classes are one idea, with a reason."""
+MOST_FILES = 14  # side by side in a package, before they need rooms
 
 
 def sources(package: str) -> list[Path]:
@@ -69,6 +74,69 @@ def test_imports_run_one_way(package: str) -> None:
     assert wrong == []
 
 
+def module_of(path: Path) -> str:
+    """The name by which a file is imported."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def circles(imported: Mapping[str, set[str]]) -> list[set[str]]:
+    """The largest sets of modules that import each other, directly or through others."""
+    reached = {module: _reached_from(module, imported) for module in imported}
+    in_circles = {
+        frozenset(other for other in reached[module] if module in reached[other])
+        for module in imported
+        if module in reached[module]
+    }
+    return sorted(map(set, in_circles), key=sorted)
+
+
+def _reached_from(start: str, imported: Mapping[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    ahead = [*imported[start]]
+    while ahead:
+        module = ahead.pop()
+        if module not in found:
+            found.add(module)
+            ahead += imported[module]
+    return found
+
+
+def test_circles_are_found() -> None:
+    """Three modules in a circle, two in another, and those that only lead there."""
+    imported = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a", "e"}, "e": {"d"}, "f": {"e"}}
+    assert circles(imported) == [{"a", "b", "c"}, {"d", "e"}]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_no_modules_import_each_other() -> None:
+    """Not within functions, and not for types alone, except where two classes are one idea."""
+    known = {module_of(path): path for package in ORDER for path in sources(package)}
+    imported = {
+        module: {name for name, _ in imports(path) if name in known and name != module}
+        for module, path in known.items()
+    }
+    for module, path in known.items():  # `from package import module` imports the module alone
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and all(
+                f"{node.module}.{alias.name}" in known for alias in node.names
+            ):
+                imported[module].discard(node.module or "")
+    found = [circle for circle in circles(imported) if frozenset(circle) not in ONE_IDEA]
+    assert found == []
+    assert all(len(pair) == 2 for pair in ONE_IDEA)
+
+
+@pytest.mark.parametrize("package", ["study", "analysis", "reports"])
+def test_a_package_is_divided_into_rooms(package: str) -> None:
+    """Few files lie beside the rooms, so that a newcomer reads the list at a glance."""
+    assert len(list((ROOT / package).glob("*.py"))) <= MOST_FILES
+
+
+def test_the_architecture_page_names_every_room_and_file() -> None:
+    """docs/architecture.md shows the tree; `python tests/architecture_tree.py` writes it anew."""
+    assert architecture_tree.shown() == architecture_tree.tree()
+
+
 def test_search_spaces_know_only_optuna() -> None:
     """Where to search is said in Optuna's distributions and pydantic, nothing else of weight."""
     allowed = {"optuna", "pydantic", "search_spaces", *sys.stdlib_module_names}
@@ -90,7 +158,7 @@ def test_what_reads_never_imports_torch(package: str) -> None:
 
 
 def test_the_command_line_imports_within_its_commands() -> None:
-    """When the command line is imported, of the four packages only the error comes along."""
+    """When door or command line are imported, of the four packages only the error comes along."""
     modules = sources("optuna_study")
     eager = {m for path in modules for m, at_once in imports(path) if at_once}
     assert {m for m in eager if m.split(".")[0] in ORDER[:-1]} == {
@@ -123,8 +191,10 @@ def test_study_itself_is_empty() -> None:
 
 
 def test_the_command_line_loads_next_to_nothing() -> None:
-    """`optuna-study --help` needs neither Optuna nor numpy."""
-    assert not loaded_by("import optuna_study") & {*HEAVY, "optuna", "numpy", "pydantic", "scipy"}
+    """`optuna-study --help` and the names of the door need neither Optuna nor numpy."""
+    heavy = {*HEAVY, "optuna", "numpy", "pydantic", "scipy"}
+    assert not loaded_by("import optuna_study.cli.app") & heavy
+    assert not loaded_by("import optuna_study; dir(optuna_study); optuna_study.load") & heavy
 
 
 def test_every_package_is_declared() -> None:

@@ -13,7 +13,7 @@ Satterthwaite's degrees of freedom does not: two seeds that happen to agree make
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,8 +42,8 @@ class Retrained:
     name: str
     trial: int | None
     seeds: tuple[int, ...]
-    test: tuple[Statistics, ...]
-    dev: Array
+    test: tuple[Statistics, ...] = field(repr=False)
+    dev: Array = field(repr=False)
     search_score: float | None
     cost: dict[str, float]
 

@@ -6,7 +6,7 @@ and in a cost.  The costs are those that the trials recorded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,10 +39,10 @@ class TradeOff:
 
     cost: str
     objective: str
-    numbers: tuple[int, ...]
-    enqueued: tuple[bool, ...]
-    x: Array
-    y: Array
+    numbers: tuple[int, ...] = field(repr=False)
+    enqueued: tuple[bool, ...] = field(repr=False)
+    x: Array = field(repr=False)
+    y: Array = field(repr=False)
     front: tuple[int, ...]
 
 

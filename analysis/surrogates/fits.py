@@ -6,7 +6,7 @@ Joint effects, the effect of the size and the surface over two parameters all co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,8 @@ class Surface:
     names: tuple[str, str]
     values: tuple[tuple[Any, ...], tuple[Any, ...]]
     is_log: tuple[bool, bool]
-    mean: Array
-    deviation: Array
+    mean: Array = field(repr=False)
+    deviation: Array = field(repr=False)
 
 
 @dataclass(frozen=True)

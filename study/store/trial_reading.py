@@ -18,14 +18,16 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Engine, func, select
 
-from study.store import schema, trial_rows
+from study.store import other_versions, schema, trial_rows
 from study.store.foreign import usable, with_tuples
+from study.store.other_versions import or_by_optuna
 
 CHUNK = 5000  # ids in one query; SQLite takes 32,766
 NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}  # stored without value
 Rows = Iterator[tuple[Any, ...]]
 
 
+@or_by_optuna(other_versions.trial_ids)
 def trial_ids(database: Engine, study_id: int) -> list[int]:
     """The ids of all trials, in order of their numbers."""
     trials = schema.trials.c
@@ -34,6 +36,7 @@ def trial_ids(database: Engine, study_id: int) -> list[int]:
         return list(connection.scalars(query))
 
 
+@or_by_optuna(other_versions.counts_by_state)
 def counts_by_state(database: Engine, study_id: int) -> dict[str, int]:
     """How many trials are in each state; `interrupted` are failed ones that were run again."""
     trials, attributes = schema.trials.c, schema.trial_user_attributes.c
@@ -70,6 +73,7 @@ def best_ids(
     return [trial_id for trial_id, _, _ in found]
 
 
+@or_by_optuna(other_versions.read_trials)
 def read_trials(database: Engine, ids: Sequence[int]) -> list[FrozenTrial]:
     """The trials of these ids, in order of their numbers."""
     found: list[FrozenTrial] = []

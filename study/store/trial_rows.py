@@ -8,12 +8,14 @@ from typing import Any
 
 from sqlalchemy import Engine, Select, and_, select
 
-from study.store import schema
+from study.store import other_versions, schema
+from study.store.other_versions import CLAIM as CLAIM
+from study.store.other_versions import or_by_optuna
 
 TRIALS, VALUES, SYSTEM = schema.trials.c, schema.trial_values.c, schema.trial_system_attributes.c
-CLAIM = "run:claim"  # the system attribute that holds a trial's claim and attempt
 
 
+@or_by_optuna(other_versions.running)
 def running(database: Engine, study_id: int) -> list[tuple[int, tuple[int, int] | None]]:
     """The ids of the RUNNING trials, each with its claim and attempt, None where it has none."""
     its_claim = and_(SYSTEM.trial_id == TRIALS.trial_id, SYSTEM.key == CLAIM)
@@ -26,12 +28,14 @@ def running(database: Engine, study_id: int) -> list[tuple[int, tuple[int, int] 
     return [(trial, None if key is None else tuple(json.loads(key))) for trial, key in rows]
 
 
+@or_by_optuna(other_versions.waiting)
 def waiting(database: Engine, study_id: int) -> list[int]:
     """The ids of the trials in Optuna's own queue."""
     query = select(TRIALS.trial_id).where(TRIALS.study_id == study_id, TRIALS.state == "WAITING")
     return [row.trial_id for row in _all(database, query.order_by(TRIALS.number))]
 
 
+@or_by_optuna(other_versions.trial_of)
 def trial_of(database: Engine, study_id: int, key: tuple[int, int]) -> int | None:
     """The id of the trial that was made for a claim and attempt."""
     query = (
@@ -51,12 +55,14 @@ def trial_of(database: Engine, study_id: int, key: tuple[int, int]) -> int | Non
     return rows[0].trial_id if rows else None
 
 
+@or_by_optuna(other_versions.has_trials)
 def has_trials(database: Engine, study_id: int) -> bool:
     """Whether the study has any trial."""
     query = select(TRIALS.trial_id).where(TRIALS.study_id == study_id).limit(1)
     return bool(_all(database, query))
 
 
+@or_by_optuna(other_versions.best)
 def best(
     database: Engine, study_id: int, count: int, *, maximize: bool, objective: int = 0
 ) -> list[tuple[int, int, float]]:
@@ -76,6 +82,7 @@ def best(
     return [tuple(row) for row in _all(database, query)]
 
 
+@or_by_optuna(other_versions.finished_among)
 def finished_among(database: Engine, study_id: int, numbers: Iterable[int]) -> set[int]:
     """Which of these trials ended."""
     query = select(TRIALS.number).where(
