@@ -1,16 +1,16 @@
-"""Find out how to fine-tune with LoRA, and what mattered: what scripts and notebooks import.
+"""Search for the best way to fine-tune with LoRA: the interface for scripts and notebooks.
 
     from optuna_study import compare, confirm, importances, load, plots, report, run_study
 
-    run_study("petroleum", progress=True)     # train, or continue; as `optuna-study run petroleum`
+    run_study("petroleum", progress=True)     # train, or continue
     study = load("runs/petroleum")            # any Optuna study
-    importances(study)                        # which parameters mattered, and how sure that is
+    importances(study)                        # which parameters mattered, and how certain that is
     plots.plot_slices(study)                  # every figure of the report
-    compare(study, "runs/petroleum-wide")     # the best of two studies, tested
-    confirm("runs/petroleum", seeds=5)        # is the winner better, or was it luck?
+    compare(study, "runs/petroleum-wide")     # test the best trials of two studies
+    confirm("runs/petroleum", seeds=5)        # retrain the winner on fresh seeds
     report(study, "page.html")                # one page that needs no network
 
-Everything is loaded when it is first used.  The command line does the same for a terminal.
+Everything is loaded on first use.  The `optuna-study` command offers the same in a terminal.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "main":  # where earlier installations find the command
+    if name == "main":  # the entry point of earlier installations
         return importlib.import_module("optuna_study.__main__").main
     if name not in __all__:
         raise AttributeError(f"module 'optuna_study' has no attribute {name!r}; it has {__all__}")

@@ -8,7 +8,7 @@ from optuna_study.shadowing import own_packages_only
 
 
 def main() -> None:
-    """Run the command line, unless files of the user's hide the packages that it needs."""
+    """Run the command line, unless the user's files hide its packages."""
     try:
         own_packages_only()
     except ImportError as error:

@@ -1,9 +1,8 @@
-"""What scripts and notebooks call: `from optuna_study import load, importances, …`.
+"""The functions for scripts and notebooks: `from optuna_study import load, importances, …`.
 
-Wherever a function takes a study, it takes what `load` returns or anything that `load` reads: a run
-folder, a database file or a storage URL.  A user's mistake raises `InputError`, with one line per
-problem.  What a function needs is imported when it is called, so that only training waits for
-torch.
+An argument `study` accepts the result of `load` or anything that `load` reads: a run folder, a
+database file or a storage URL.  A user's mistake raises `InputError`, with one line per problem.
+Functions import what they need when called, so only training has to wait for torch.
 """
 
 from __future__ import annotations
@@ -43,10 +42,10 @@ def load_spec(file: str | Path, changes: Mapping[str, Any] | None = None) -> Stu
 
     Args:
         file: A TOML file, or the name of a shipped study such as `petroleum`.
-        changes: New values by dotted key, as the options of `optuna-study run` set them.
+        changes: New values by dotted key, such as `{"search.trials": 8}`.
 
     Returns:
-        The study, complete with all defaults; `to_toml()` writes it out again.
+        The study with all defaults filled in; `to_toml()` writes it as a study file.
 
     Raises:
         InputError: There is no such file, or it is not a valid study.
@@ -72,20 +71,19 @@ def run_study(
     """Run a study, or continue it where it stopped.
 
     Args:
-        study: A study file, the name of a shipped study, or what `load_spec` returned.
-        out: The run folder, which gets `study.db`, `spec.toml` and `adapters/`; `runs/NAME` unless
-            given.
-        storage: An Optuna storage URL to use in place of `OUT/study.db`.
-        choice: The engine, its slots and worker processes; one process that packs unless given.
-        task: A task of your own in place of the one that the study file names.
+        study: A study file, the name of a shipped study, or the result of `load_spec`.
+        out: The run folder, for `study.db`, `spec.toml` and `adapters/`; `runs/NAME` by default.
+        storage: An Optuna storage URL to use instead of `OUT/study.db`.
+        choice: The engine, its slots and worker processes; one packing process by default.
+        task: Your own task, instead of the one that the study file names.
         progress: Whether to show bars on standard error, as `optuna-study run` does.
 
     Returns:
         The folder and storage of the run, and whether it stopped before its budget was used.
 
     Raises:
-        InputError: The study, its data, model, storage or folder cannot be used; trials that were
-            recorded are kept.
+        InputError: The study, its data, model, storage or folder cannot be used; recorded trials
+            are kept.
 
     Example:
         >>> run = run_study("petroleum", progress=True)  # doctest: +SKIP
@@ -117,27 +115,27 @@ def confirm(
     trust_study: bool = False,
     progress: bool = False,
 ) -> Confirmation:
-    """Train the best trials and the baselines again on fresh seeds, and test the winner.
+    """Retrain the best trials and the baselines on fresh seeds, and test the winner.
 
-    The same call continues what was interrupted; what is done already is not trained again.
+    Repeat the same call to continue after an interruption; finished trainings are kept.
 
     Args:
         run: The run folder of a study.
-        top: How many of the best trials to train again.
-        trials: More trials to train again, by number.
-        seeds: How many fresh seeds each gets.
-        test: A file of held-out examples; the study's `data.test` unless given.
-        choice: The engine, its slots and worker processes; one process that packs unless given.
-        trust_study: Whether the code that the stored study names may run; review it first.
+        top: How many of the best trials to retrain.
+        trials: Numbers of more trials to retrain.
+        seeds: How many fresh seeds to use per configuration.
+        test: A file of held-out examples; the study's `data.test` by default.
+        choice: The engine, its slots and worker processes; one packing process by default.
+        trust_study: Whether to allow the code that the stored study names; review it first.
         progress: Whether to show bars on standard error, as `optuna-study confirm` does.
 
     Returns:
-        The winner against each other model on held-out examples, and how much of its score was
-        luck.
+        The winner compared with every other model on held-out examples, and how much of its score
+        was luck.
 
     Raises:
-        InputError: It is not a run folder, there are no held-out examples, the study names code,
-            or the best trial could not be trained again.
+        InputError: `run` is not a run folder, there are no held-out examples, the study names code,
+            or the best trial could not be retrained.
 
     Example:
         >>> confirm("runs/petroleum", top=1, seeds=5).tested  # doctest: +SKIP
@@ -159,26 +157,26 @@ def confirm(
         seeds=seeds,
         choice=choice or PACKED,
     )
-    found = confirmation_of(load(run, data.name))
-    if found is None:
-        raise InputError(f"{run}: the best trial could not be trained again")
-    return found
+    confirmation = confirmation_of(load(run, data.name))
+    if confirmation is None:
+        raise InputError(f"{run}: the best trial could not be retrained")
+    return confirmation
 
 
 def load_adapters(run: str | Path, *, trust_study: bool = False) -> Adapted:
-    """Load the base of a study with all adapters that its run folder holds.
+    """Load the base of a study with all the adapters in its run folder.
 
     Args:
         run: The run folder of a study.
-        trust_study: Whether the code that the stored study names may run; review it first.
+        trust_study: Whether to allow the code that the stored study names; review it first.
 
     Returns:
-        An object whose `model` is an ordinary PEFT model, with the adapters in `names`, and whose
-        `answers(text)` says what the base and each adapter make of a text.
+        An object with an ordinary PEFT `model`, the adapters' `names`, and `answers(text)`, which
+        returns the answers of the base and of each adapter to a text.
 
     Raises:
-        InputError: There are no adapters, the task answers no text, the study names code, or the
-            base cannot be loaded.
+        InputError: There are no adapters, the task does not produce text, the study names code, or
+            the base cannot be loaded.
 
     Example:
         >>> load_adapters("runs/petroleum").answers("We test the drill bits.")  # doctest: +SKIP
@@ -211,19 +209,19 @@ def load(
     objective: str | None = None,
     direction: Direction = "maximize",
 ) -> StudyData:
-    """Read a study, without changing it: one of this program's or any other Optuna study.
+    """Read any Optuna study, from this program or another, without changing it.
 
     Args:
         target: A run folder, an SQLite or journal file, a storage URL, or a CSV file of results.
-        study_name: Which study, where the target holds several.
-        space: For a CSV file, its search space: a shipped one, a TOML file, or Optuna's
+        study_name: The study to read, if the target contains several.
+        space: For a CSV file, its search space: a shipped name, a TOML file, or Optuna's
             distributions by name.
         objective: For a CSV file, the column to explain.
-        direction: For a CSV file, whether larger values of it are better.
+        direction: For a CSV file, `maximize` or `minimize`.
 
     Returns:
-        The study. `trials` and `scores` are tables, `outputs("best")` shows what the best trial
-        wrote, `best_trial` and `ranked()` are Optuna's trials.
+        The study. `trials` and `scores` are tables, `outputs("best")` shows the outputs of the best
+        trial, `best_trial` and `ranked()` are Optuna's trials.
 
     Raises:
         InputError: There is no study there, or it is damaged.
@@ -251,28 +249,29 @@ def importances(
     seed: int = 0,
     progress: Counted | None = None,
 ) -> Importances:
-    """Say which parameters mattered, by how much, and whether to believe it (functional ANOVA).
+    """Compute which parameters mattered, how much, and how certain that is (functional ANOVA).
 
     Args:
         study: A study, or where to read it.
-        objective: The number to explain: any of `target_names(study)`; the first objective unless
-            given.
-        direction: Whether more of it is better, where the study does not say.
-        best: A fraction, such as 0.1, to ask about the best trials in place of all.
-        pruned: How pruned trials count: not at all, by their last report, or as the worst value.
-        subsets: Sets of parameters whose joint effect is wanted besides.
+        objective: The value to explain: any of `target_names(study)`; the first objective by
+            default.
+        direction: Whether to maximize or minimize it, if the study does not define that.
+        best: A fraction, such as 0.1, to analyse only the best trials.
+        pruned: `drop` ignores pruned trials, `last` uses their last report, `worst` gives them the
+            worst value.
+        subsets: Sets of parameters whose joint effects to compute too.
         surrogate: `auto`, `gp` or `forest`.
-        evaluator: `fanova`, or `fanova-original` for the authors' package, an extra.
-        resamples: From how many refits the intervals come.
+        evaluator: `fanova`, or `fanova-original` for the package of fANOVA's authors (an extra).
+        resamples: The number of refits from which the intervals come.
         seed: The seed of the resampling.
-        progress: Called with (done, total) now and then.
+        progress: Called with (done, total) from time to time.
 
     Returns:
         Shares of the variance with intervals, a chance line and a verdict; `to_frame()` is a table,
         `plots.plot_importances(result)` a figure.
 
     Raises:
-        InputError: The study has no such number, or its trials contradict each other.
+        InputError: The study has no such value, or its trials contradict each other.
 
     Example:
         >>> importances("runs/petroleum", "general_bleu")  # doctest: +SKIP
@@ -304,15 +303,16 @@ def answer(
     surrogate: str = "auto",
     seed: int = 0,
 ) -> Answer:
-    """Answer another question than where the variance comes from.
+    """Answer a question other than which parameters cause the variance.
 
     Args:
         study: A study, or where to read it.
-        question: `best`: what leads into the best fraction of the trials; `gain`: which changes
-            bought the gain over the default; `local`: what still matters around the best trial.
-        objective: The number to explain; the first objective unless given.
-        direction: Whether more of it is better, where the study does not say.
-        best: The fraction that `best` asks about; 0.1 unless given.
+        question: `best`: which parameters decide if a trial is among the best; `gain`: which
+            changes produced the gain over the default; `local`: which parameters still matter near
+            the best trial.
+        objective: The value to explain; the first objective by default.
+        direction: Whether to maximize or minimize it, if the study does not define that.
+        best: The fraction for `best`; 0.1 by default.
         surrogate: `auto`, `gp` or `forest`.
         seed: The seed of the surrogate.
 
@@ -320,7 +320,7 @@ def answer(
         The share of each parameter, or the steps from the default to the best.
 
     Raises:
-        InputError: There are too few trials to answer from.
+        InputError: There are too few trials for an answer.
 
     Example:
         >>> answer("runs/petroleum", "gain").steps  # doctest: +SKIP
@@ -333,19 +333,19 @@ def answer(
 
 
 def confounding(study: Study, objective: str | None = None, *, seed: int = 0) -> Confounding | None:
-    """Say how α, rank and learning rate act together, and which product of them says it best.
+    """Compute how α, rank and learning rate act together, and which product explains it best.
 
     Args:
         study: A study, or where to read it.
-        objective: The number to explain; the first objective unless given.
+        objective: The value to explain; the first objective by default.
         seed: The seed of the refits.
 
     Returns:
-        Their joint effect, and how much of it each coordinate explains; None where fewer than two
-        of them varied.
+        Their joint effect, and how much of it each product explains; None if fewer than two of them
+        varied.
 
     Raises:
-        InputError: The study has no such number, or its trials contradict each other.
+        InputError: The study has no such value, or its trials contradict each other.
 
     Example:
         >>> confounding("runs/petroleum")  # doctest: +SKIP
@@ -362,17 +362,17 @@ def surface(
     *,
     seed: int = 0,
 ) -> Surface | None:
-    """Compute the mean of one number over two parameters, all others averaged out.
+    """Compute the mean of a value over two parameters, averaging over all others.
 
     Args:
         study: A study, or where to read it.
-        parameters: The two; α and the learning rate unless given.
-        objective: The number; the first objective unless given.
+        parameters: The two parameters; α and the learning rate by default.
+        objective: The value; the first objective by default.
         seed: The seed of the refits.
 
     Returns:
-        The surface, which `plots.plot_surface(result, study)` draws; None where the study did not
-        vary α and learning rate.
+        The surface, which `plots.plot_surface(result, study)` draws; None if the study did not vary
+        α and the learning rate.
 
     Raises:
         InputError: A named parameter did not vary.
@@ -386,7 +386,7 @@ def surface(
 
 
 def target_names(study: Study) -> list[str]:
-    """List what can be explained: objectives, stored metrics, costs.
+    """List the values that can be explained: objectives, stored metrics, costs.
 
     Args:
         study: A study, or where to read it.
@@ -407,11 +407,11 @@ def target_names(study: Study) -> list[str]:
 
 
 def trade_offs(study: Study, objective: str | None = None) -> list[TradeOff]:
-    """Set the score against each cost: trainable parameters, seconds, memory.
+    """Relate the score to each cost: trainable parameters, seconds, memory.
 
     Args:
         study: A study, or where to read it.
-        objective: The objective; the first unless given.
+        objective: The objective; the first by default.
 
     Returns:
         One entry per cost that differs between trials; `plots.plot_trade_off(study, entry)` draws
@@ -421,7 +421,7 @@ def trade_offs(study: Study, objective: str | None = None) -> list[TradeOff]:
         InputError: The study has no such objective.
 
     Example:
-        >>> [found.cost for found in trade_offs("runs/petroleum")]  # doctest: +SKIP
+        >>> [trade_off.cost for trade_off in trade_offs("runs/petroleum")]  # doctest: +SKIP
     """
     from analysis.plots.trade_offs import trade_offs
 
@@ -458,27 +458,27 @@ def compare(
     trials: Sequence[int] = (),
     seed: int = 0,
 ) -> Adapters | Contrast:
-    """Test the best of two studies against each other, or the adapters of one against its base.
+    """Compare the best trials of two studies, or the adapters of one study with its base.
 
-    Both are tested example by example. `comparison.compare_trials(study, 3, 7)` tests any two
+    The tests are paired by example. `comparison.compare_trials(study, 3, 7)` compares any two
     trials of one study.
 
     Args:
         a: A study, or where to read it.
-        b: The other study; without it, the base of `a` is tested against its adapters.
-        metric: By which metric; for one study several may be named, and all are taken unless given.
-        split: On which examples: `dev` or `general`.
-        trials: Of one study, which adapters by the number of their trial; all unless given, and
-            the best five where there are more than nine.
+        b: The other study; without it, the adapters of `a` are compared with its base.
+        metric: The metric to compare; for one study, one or several, and all by default.
+        split: The examples to compare on: `dev` or `general`.
+        trials: For one study, the trial numbers of the adapters; by default all, or the best five
+            if there are more than nine.
         seed: The seed of the resampling.
 
     Returns:
-        For two studies the difference with its interval and p-value; for one, scores and
+        For two studies, the difference with its interval and p-value; for one, scores and
         differences for every adapter and metric.
 
     Raises:
-        InputError: The studies did not score the same examples by the same metric, or nothing is
-            stored to compare.
+        InputError: The studies did not score the same examples with the same metric, or there are
+            no stored scores to compare.
 
     Example:
         >>> compare("runs/petroleum", "runs/petroleum-wide")  # doctest: +SKIP
@@ -492,7 +492,7 @@ def compare(
         metrics = [metric] if isinstance(metric, str) else list(metric or ())
         return against_base(_read(a), metrics, split, trials, seed=seed)
     if trials or not (metric is None or isinstance(metric, str)):
-        raise InputError("compare: two studies are compared by one metric and their best trials")
+        raise InputError("compare: two studies allow one metric and no trials")
     from analysis.comparison.between_studies import compare_studies
 
     return compare_studies(_read(a), _read(b), metric, split, seed)
@@ -507,16 +507,16 @@ def report(
     seed: int = 0,
     progress: Counted | None = None,
 ) -> Path:
-    """Write a study, or several side by side, as one HTML page that needs no network.
+    """Write a report on one or more studies: one HTML page that needs no network.
 
     Args:
         study: A study, or where to read it; or a list of them.
         out: The file to write.
         surrogate: `auto`, `gp` or `forest`.
-        resamples: From how many refits the intervals come; as many as the study's size affords
-            unless given.
+        resamples: The number of refits from which the intervals come; by default it depends on the
+            size of the study.
         seed: The seed of the resampling.
-        progress: Called with (done, total) now and then.
+        progress: Called with (done, total) from time to time.
 
     Returns:
         The path of the page.
@@ -533,7 +533,7 @@ def report(
 
     studies = [study] if isinstance(study, (StudyData, str, Path)) else study
     page = report_page(
-        [_read(one) for one in studies],
+        [_read(item) for item in studies],
         surrogate=surrogate,
         resamples=resamples,
         seed=seed,

@@ -1,7 +1,7 @@
-"""Where to search: named search spaces over Optuna's distributions.
+"""Search spaces over Optuna's distributions, shipped or your own.
 
-The shipped spaces are the TOML files beside this one, in the form that a study file uses under
-`[search.parameters]`; a space of one's own is a file of the same form.
+The shipped spaces are the TOML files in this folder.  They use the same form as
+`[search.parameters]` in a study file; write your own space in that form too.
 """
 
 from __future__ import annotations
@@ -15,5 +15,5 @@ __all__ = ["Parameter", "SearchSpace", "shipped_spaces"]
 
 
 def shipped_spaces() -> dict[str, Path]:
-    """Return the search spaces that ship: name -> file."""
+    """Return the shipped search spaces: name -> file."""
     return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.toml"))}

@@ -1,4 +1,4 @@
-"""One parameter of a search space, as a study file writes it."""
+"""One parameter of a search space, in the form of a study file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
 
 MAX_NUMBER = 1e300
 MAX_LEVELS = 1_000_000
-"""What a step may divide a range into; finer is a continuous range."""
+"""The most levels that a step may make; leave out the step for a finer range."""
 
 
 def _as_list(value: Any) -> Any:
@@ -40,8 +40,8 @@ OneOrMany = Annotated[tuple[Scalar, ...], BeforeValidator(_as_list)]
 class Parameter(BaseModel):
     """A range (`low`, `high`, `log`, `step`), `choices`, or one fixed `value`.
 
-    `when` names other parameters and the choices of theirs under which this one is active.
-    `balanced` choices take turns: in every round of trials each comes once, in random order.
+    `when` makes the parameter active only for certain values of other parameters.  `balanced` gives
+    every choice equally many trials: each round of trials uses every choice once, in random order.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -63,35 +63,37 @@ class Parameter(BaseModel):
             self.value is not None,
         ]
         if sum(given) != 1:
-            raise ValueError("needs either low and high, or choices, or value")
+            raise ValueError(
+                "needs exactly one of: low and high; choices; value; "
+                f"got {', '.join(sorted(self.model_fields_set)) or 'none'}"
+            )
         if self.balanced and (self.choices is None or self.when):
-            raise ValueError("balanced belongs to choices that every trial has")
-        if self.choices is not None or self.value is not None:
-            self._check_has_no_range_keys()
+            raise ValueError("balanced works only with choices, and not together with when")
+        if not given[0] and (self.log or self.step is not None):
+            raise ValueError("log and step work only with low and high")
         if self.value is not None and self.when:
-            raise ValueError("when belongs to what is searched; a fixed value always holds")
+            raise ValueError(
+                "when works only with a range or choices; a fixed value always applies"
+            )
         if self.choices is not None:
             self._check_choices()
         if given[0]:
             self._check_range()
         return self
 
-    def _check_has_no_range_keys(self) -> None:
-        if self.log or self.step is not None:
-            raise ValueError("log and step belong to a range with low and high")
-
     def _check_choices(self) -> None:
         assert self.choices is not None
         if not self.choices:
-            raise ValueError("choices must not be empty")
-        if len(set(self.choices)) < len(self.choices):  # 8 and 8.0 are one choice to Optuna
-            raise ValueError("choices must differ from each other")
+            raise ValueError("choices must not be empty, got []")
+        if len(set(self.choices)) < len(self.choices):  # to Optuna, 8 and 8.0 are the same choice
+            raise ValueError(f"choices must all differ, got {list(self.choices)}")
 
     def _check_range(self) -> None:
         if self.low is None or self.high is None:
-            raise ValueError("a range needs both low and high")
+            given = "high" if self.low is None else "low"
+            raise ValueError(f"a range needs both low and high, got only {given}")
         if max(abs(self.low), abs(self.high)) > MAX_NUMBER:
-            raise ValueError(f"low and high must be at most {MAX_NUMBER:g} in size")
+            raise ValueError(f"low and high must lie between -{MAX_NUMBER:g} and {MAX_NUMBER:g}")
         if not self.low < self.high:
             raise ValueError(f"low must be below high, got low = {self.low}, high = {self.high}")
         if self.log and self.low <= 0:
@@ -100,19 +102,21 @@ class Parameter(BaseModel):
             self._check_step(_exact(self.high) - _exact(self.low), _exact(self.step))
 
     def _check_step(self, width: Decimal, step: Decimal) -> None:
-        """Check in decimals, as Optuna does, so that it need not move the upper end."""
+        """Check in decimals, as Optuna does; it would move an upper end that no step hits."""
         if self.log:
-            raise ValueError("a log-scaled range takes no step")
+            raise ValueError(f"a log-scaled range cannot have a step, got step = {step}")
         if not 0 < step <= width:
             raise ValueError(f"step must be above 0 and at most high - low, got {step}")
         if width > MAX_LEVELS * step:
-            raise ValueError(f"step makes over {MAX_LEVELS:,} levels, got {step}; leave it out")
+            raise ValueError(
+                f"step must make at most {MAX_LEVELS:,} levels, got {step}; leave it out"
+            )
         if width % step:
-            raise ValueError(f"step must divide high - low, got {step} in a width of {width}")
+            raise ValueError(f"step must divide high - low = {width} evenly, got {step}")
 
     @property
     def examples(self) -> tuple[Any, ...]:
-        """The values at the edges: what every rule for this parameter is checked on."""
+        """The choices, the ends of the range, or the fixed value: what the rules are checked on."""
         if self.value is not None:
             return (self.value,)
         return self.choices if self.choices is not None else (self.low, self.high)
@@ -120,7 +124,7 @@ class Parameter(BaseModel):
     def distribution(self, *, integer: bool) -> BaseDistribution | None:
         """Return Optuna's distribution, or None for a fixed value.
 
-        `integer` says what the hyperparameter is: `low = 0, high = 1` alone does not tell.
+        `integer` says whether it takes whole numbers only; `low = 0, high = 1` does not tell.
         """
         if self.value is not None:
             return None
@@ -137,5 +141,5 @@ class Parameter(BaseModel):
 
 
 def _exact(number: float) -> Decimal:
-    """Return the number as it is written: 0.3, not the nearest binary fraction."""
+    """Return the number exactly as written: 0.3, not the nearest binary fraction."""
     return Decimal(str(number))

@@ -20,11 +20,10 @@ from search_spaces.unit_cube import from_unit, level_count
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What a study searches: name -> distribution, and under which choices of others it is active.
+    """Parameters to search: name -> distribution, and the conditions under which each is active.
 
-    `conditions` maps a name to {other name: values}; the parameter is suggested only where every
-    other one was suggested with one of these values.  Names stand in an order in which conditions
-    refer backwards only.
+    `conditions` maps a name to {other name: values}; the parameter is suggested only if each of the
+    others was suggested with one of its values.  Conditions refer only to earlier names.
     """
 
     distributions: Mapping[str, BaseDistribution]
@@ -46,16 +45,16 @@ class SearchSpace:
         )
 
     def middle(self) -> dict[str, Any]:
-        """Return the value at the middle of every parameter's own scale."""
+        """Return the middle of every parameter, on its own scale."""
         return {name: from_unit(d, 0.5) for name, d in self.distributions.items()}
 
     def product_size(self) -> int | None:
-        """Return the product of all numbers of levels; None where a range is continuous."""
+        """Return the product of the numbers of levels; None if a range is continuous."""
         levels = [level_count(d) for d in self.distributions.values()]
         return None if None in levels else math.prod(n for n in levels if n is not None)
 
     def grid_size(self) -> int | None:
-        """Return the number of points of the complete grid; None where a range is continuous."""
+        """Return the number of points of the complete grid; None if a range is continuous."""
         if not self.conditions or self.product_size() is None:
             return self.product_size()
         return len(self.grid_points())
@@ -63,7 +62,7 @@ class SearchSpace:
     def grid_points(self) -> list[dict[str, Any]]:
         """Return every point of the complete grid once, the last parameter varying fastest.
 
-        A point holds its active parameters only, so that none differ in inactive ones alone.
+        A point holds only its active parameters, so no two points differ only in inactive ones.
         """
         points: list[dict[str, Any]] = [{}]
         for name, distribution in self.distributions.items():
@@ -94,4 +93,4 @@ def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
             return trial.suggest_int(name, low, high, log=log, step=step)
         case FloatDistribution(low=low, high=high, log=log, step=step):
             return trial.suggest_float(name, low, high, log=log, step=step)
-    raise TypeError(f"{name}: Optuna has no distribution {distribution!r}")
+    raise TypeError(f"{name}: unsupported distribution {distribution!r}")

@@ -1,9 +1,9 @@
-"""Optuna's distributions to the unit interval and back.
+"""Map values of Optuna's distributions to the unit interval and back.
 
-Every distribution follows its own scale: a log-scaled range is uniform in the logarithm, and a
-distribution of n levels (categories, stepped or integer ranges) divides [0, 1) into n equal cells,
-or, on a log scale, into the cells that Optuna itself samples.  Samplers draw a uniform number and
-map it out; the analysis maps values in.  Both directions stand here so that they cannot disagree.
+Every distribution keeps its own scale: a log-scaled range is uniform in the logarithm, and a
+distribution of n levels (categories, stepped or integer ranges) divides [0, 1) into n equal cells
+or, on a log scale, into the cells that Optuna samples.  Samplers map uniform numbers to values; the
+analysis maps values to the unit interval.  Both directions are defined here so that they agree.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from optuna.distributions import (
 
 
 def in_words(distribution: BaseDistribution) -> str:
-    """Return what a distribution allows, for messages: "4, 8, 16", "0.1 to 0.5"."""
+    """Return the values that a distribution allows, for messages: "4, 8, 16", "0.1 to 0.5"."""
     if isinstance(distribution, CategoricalDistribution):
         return ", ".join(map(str, distribution.choices))
     assert isinstance(distribution, (IntDistribution, FloatDistribution))
@@ -29,7 +29,7 @@ def in_words(distribution: BaseDistribution) -> str:
 
 
 def level_count(distribution: BaseDistribution) -> int | None:
-    """Return the number of levels of a discrete distribution, None for a continuous one."""
+    """Return the number of levels of a discrete distribution; None for a continuous one."""
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
     if isinstance(distribution, IntDistribution):
@@ -40,7 +40,7 @@ def level_count(distribution: BaseDistribution) -> int | None:
 
 
 def from_unit(distribution: BaseDistribution, unit: float) -> Any:
-    """Return the external value at position 0 <= `unit` < 1 of the distribution's own scale."""
+    """Return the external value at position 0 <= `unit` < 1 on the distribution's scale."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[_cell(unit, len(distribution.choices))]
     if isinstance(distribution, IntDistribution):
@@ -55,7 +55,7 @@ def from_unit(distribution: BaseDistribution, unit: float) -> Any:
     if distribution.step is not None:
         levels = level_count(distribution)
         assert levels is not None
-        # the last level may pass `high` by a rounding error, and Optuna would refuse it
+        # rounding may put the last level above `high`, which Optuna would refuse
         return min(distribution.low + distribution.step * _cell(unit, levels), distribution.high)
     if distribution.log:
         low, high = math.log(distribution.low), math.log(distribution.high)
@@ -65,7 +65,7 @@ def from_unit(distribution: BaseDistribution, unit: float) -> Any:
 
 
 def to_unit(distribution: BaseDistribution, value: Any) -> float:
-    """Return the position of an external value in [0, 1]; of a level, the middle of its cell."""
+    """Return the position of an external value in [0, 1]; for a level, the middle of its cell."""
     if isinstance(distribution, CategoricalDistribution):
         return (distribution.to_internal_repr(value) + 0.5) / len(distribution.choices)
     if isinstance(distribution, IntDistribution) and distribution.log:

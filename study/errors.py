@@ -1,4 +1,4 @@
-"""The one exception for wrong input, and the ways to raise it in place of a library's own."""
+"""The exception for wrong input, and ways to raise it in place of a library's exceptions."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-LONGEST = 1000  # characters of a line
-LONGEST_REASON = 300  # of what a library says
+LONGEST = 1000  # characters in a line
+LONGEST_REASON = 300  # characters of a library's message
 SECRETS = (
-    # in a URL, or in one taken for a path; looked for once per word, or long words take forever
+    # in a URL, or in one read as a path; the lookbehind tries each word once, to stay linear
     re.compile(r"((?<![\w+.-])[\w+.-]+:/{1,3}[^\s:@/]*:)\S*@"),
     re.compile(r"(?i)(\b\w*(?:pass(?:w(?:or)?d)?|pwd|secret)=)[^&\s]+"),
 )
@@ -29,23 +29,23 @@ class InputError(Exception):
 
 
 def reason_of(error: Exception) -> str:
-    """Return the short reason that an exception gives, in one line."""
+    """Return an exception's message, shortened to one line."""
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.start}: {error.reason}"
     if isinstance(error, RecursionError):
         return "nested too deeply"
-    said = (isinstance(error, OSError) and error.strerror) or error
-    return " ".join(str(said).split())[:LONGEST_REASON]
+    message = (isinstance(error, OSError) and error.strerror) or error
+    return " ".join(str(message).split())[:LONGEST_REASON]
 
 
 @contextmanager
 def refusing(
     what: str, *kinds: type[Exception], reason: Callable[[Exception], str] = reason_of
 ) -> Iterator[None]:
-    """Turn a library's exception into an InputError that says `what`, then the reason.
+    """Turn a library's exception into an InputError: `what`, then the reason.
 
-    Without `kinds` any exception: libraries raise many, all meaning that it did not work.  An
-    InputError passes as it is.
+    Without `kinds`, this catches every exception, since libraries raise many kinds for one failure.
+    An InputError passes unchanged.
     """
     caught = kinds or (Exception,)
     try:
@@ -58,36 +58,36 @@ def refusing(
 
 @contextmanager
 def writing(path: object, what: str = "") -> Iterator[None]:
-    """Turn the system's refusal to write a file or folder into an InputError that names it."""
+    """Turn a failure to write a file or folder into an InputError that names the path."""
     with refusing(f"{path}: cannot write{what and f' the {what}'}", OSError):
         yield
 
 
 def did_you_mean(given: object, allowed: Iterable[str]) -> str:
-    """Return `; did you mean …?` if one of the allowed names resembles the given one."""
+    """Return `; did you mean …?` if an allowed name resembles the given one."""
     close = difflib.get_close_matches(str(given), list(allowed), n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def without_secrets(text: str) -> str:
-    """Return a text without the passwords of its URLs.
+    """Return a text without passwords.
 
-    By pattern, not by parsing: what cannot be parsed may hold a password too.
+    Patterns find them, not a parser: a URL that does not parse may contain a password too.
     """
     for pattern in SECRETS:
-        text = pattern.sub(lambda found: f"{found[1]}***{'@' * found[0].endswith('@')}", text)
+        text = pattern.sub(lambda match: f"{match[1]}***{'@' * match[0].endswith('@')}", text)
     return text
 
 
 def visible(text: str) -> str:
-    """Return a text as one line: line ends and control characters become escapes."""
+    """Return a text as one line, with line ends and control characters escaped."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _one_line(problem: str) -> str:
-    """Escape line ends and control characters, which a quoted key or a file name may hold.
+    """Escape line ends and control characters, which a key or a file name may contain.
 
-    A line too long to read is cut in the middle: the place comes first, the rule last.
+    A long line is cut in the middle, to keep the place at its start and the rule at its end.
     """
     line = visible(problem)
     return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"

@@ -144,7 +144,7 @@ def test_studies_of_one_storage_side_by_side(type_: Type, tmp_path: Path) -> Non
     assert ran.status == 0
     assert "before against after" in (tmp_path / "comparison.html").read_text("utf-8")
     (line,) = type_("report", url, url, "--study-name", "before").problems
-    assert line == "--study-name: must be given once for each of 2 targets, or not at all, got 1"
+    assert line == "--study-name: give it once for each of 2 targets, or not at all, got 1"
 
 
 def test_compare_tests_the_best_of_two_studies(type_: Type, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_compare_tests_the_best_of_two_studies(type_: Type, tmp_path: Path) -> N
     assert "paired bootstrap" in type_("compare", "one", "other").out
     refused = type_("compare", "one", "other", "--trials", "1,2")
     assert refused.status == 2
-    assert refused.problems == ["--trials: goes with one study, got 2"]
+    assert refused.problems == ["--trials: works only with one study, got 2"]
 
 
 def test_compare_holds_the_adapters_of_one_study_against_their_base(
@@ -177,7 +177,7 @@ def test_compare_holds_the_adapters_of_one_study_against_their_base(
     assert found["family"] == 4
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 1 + 3 * 2
     for wrong, line in (
-        (("--trials", "x"), "--trials: got 'x'; allowed: numbers with commas, as in 3,5"),
+        (("--trials", "x"), "--trials: must be numbers separated by commas, e.g. 3,5, got 'x'"),
         (("--trials", "1,99"), "--trials: petroleum stores no outputs on 'dev' of trial 99; "),
         (("--metric", "comet"), "--metric: petroleum does not store 'comet'; stored: bleu,"),
         (("--split", "test"), "petroleum: stores no evaluation of the untrained base on 'test'"),
@@ -241,8 +241,8 @@ def test_a_confirmation_that_was_stopped_at_once_says_so(
     ran = type_("confirm", "r", "--json")
     assert (ran.status, ran.out) == (1, "")
     assert ran.problems == [
-        "The best trial is not trained again yet: there is nothing to test.",
-        "Not all of it is trained; the same command continues.",
+        "Nothing to test yet: the best trial has not been retrained.",
+        "Some trainings are missing. Repeat the same command to continue.",
     ]
 
 

@@ -40,7 +40,10 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "a huge seed": (("run", "--seed", str(2**31)), "petroleum.toml: seed: input should be less"),
     "no workers": (("run", "--workers", "0"), "--workers: must be 1 to 1024, got 0"),
     "no time": (("run", "--timeout", "nan"), "petroleum.toml: search.timeout_seconds: input sho"),
-    "an unknown space": (("run", "--space", "wide"), "search.space: no shipped space and no file"),
+    "an unknown space": (
+        ("run", "--space", "wide"),
+        "search.space: neither a shipped space nor a file",
+    ),
     "a file as folder": (("run", "--out", "file"), "file: cannot use the run folder: File exists"),
     "a storage that is none": (("run", "--storage", "x"), "x: cannot open the storage: "),
     "a database in memory": (("run", "--storage", "sqlite://"), "does not name a file; allow"),
@@ -70,7 +73,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "one column for both": (
         ("base", "text.tsv", "--out", "b", "--source-column", "target"),
-        "target_column: must not be the source's, got 'target'",
+        "target_column: must differ from source_column, got 'target'",
     ),
     "a width of no heads": (
         ("base", "text.tsv", "--out", "b", "--width", "30"),
@@ -245,8 +248,10 @@ def test_export_of_a_study_that_was_not_run_here(type_: Type, tmp_path: Path) ->
     for command in ("export", "confirm"):
         ran = type_(command, "x.db")
         assert ran.status == 2
-        assert ran.problems == ["x.db: no run folder of optuna-study"]
+        assert ran.problems == ["x.db: not a run folder of optuna-study"]
     for command in ("export", "confirm", "next"):
         ran = type_(command, "x.csv")
         assert ran.status == 2
-        assert ran.problems == ["x.csv: results in a CSV file are no study that optuna-study ran"]
+        assert ran.problems == [
+            "x.csv: needs a study run by optuna-study, got a CSV file of results"
+        ]

@@ -39,8 +39,8 @@ def test_a_figure_that_fails_costs_neither_the_results_nor_the_page(
     assert "Best trials" in ran.out
     assert "report " in ran.out
     (line,) = ran.problems
-    assert line.startswith("not drawn in the report: history-0: ")
-    assert line.endswith(f"; try again: optuna-study report {folder}")
+    assert line.startswith("figures missing from the report: history-0: ")
+    assert line.endswith(f"; to retry: optuna-study report {folder}")
     page = (folder / "report.html").read_text()
     assert page.count("This figure could not be drawn.") == 1
     assert 'id="figure-slice-0"' in page
@@ -63,7 +63,7 @@ def test_the_results_are_printed_before_what_may_fail(
     assert ("with R²" in ran.out) == (part == "reports.build.page_of")
     (line,) = ran.problems
     assert line.startswith("the report failed: ValueError: not enough values\\nto unpack")
-    assert f"; details: {folder / 'report-error.log'}; try again: " in line
+    assert f"; details: {folder / 'report-error.log'}; to retry: " in line
     assert "in _fails" in (folder / "report-error.log").read_text()
     assert (folder / "report.html").read_text() == "older"
 
@@ -82,7 +82,7 @@ def test_a_confirmation_is_printed_before_its_page(
     assert "Confirmed" in ran.out
     (line,) = ran.problems
     assert line.startswith("the report failed: ValueError: ")
-    assert line.endswith(f"; try again: optuna-study report {folder}")
+    assert line.endswith(f"; to retry: optuna-study report {folder}")
 
 
 def test_a_link_in_the_place_of_the_log_is_not_followed(
@@ -121,7 +121,7 @@ def test_the_report_alone_says_what_it_could_not_draw(
     assert ran.status == 1
     assert ran.out.splitlines()[0] == str(folder / "report.html")
     (line,) = ran.problems
-    assert line.startswith("not drawn in the report: history-0: ")
+    assert line.startswith("figures missing from the report: history-0: ")
     made = {path.stem for path in Path("figures").iterdir()}
     assert "slice-0" in made
     assert "history-0" not in made

@@ -1,4 +1,4 @@
-"""Commands that use what a study trained: `comet` and `export`."""
+"""Commands that use trained adapters and their outputs: `comet` and `export`."""
 
 from __future__ import annotations
 
@@ -14,22 +14,31 @@ from study.errors import InputError
 
 def comet(
     target: Target,
-    model: Annotated[Path, typer.Option(help="The folder of a COMET model, with its checkpoint.")],
+    model: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="A COMET model with its checkpoint.")
+    ],
     command: Annotated[
         str,
         typer.Option(
             envvar="OPTUNA_STUDY_COMET",
-            help="comet-score, in an environment of its own.",
+            metavar="COMMAND",
+            help="The comet-score command, usually in a separate environment.",
         ),
     ] = "comet-score",
     everything: Annotated[
-        bool, typer.Option("--all", help="Every trial, not the baselines and the best one only.")
+        bool,
+        typer.Option("--all", help="Score every trial, not only the baselines and the best trial."),
     ] = False,
-    gpus: Annotated[int, typer.Option(min=0)] = 0,
-    batch_size: Annotated[int, typer.Option(min=1)] = 8,
+    gpus: Annotated[int, typer.Option(min=0, metavar="N", help="Number of GPUs.")] = 0,
+    batch_size: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Translations per batch.")
+    ] = 8,
     study_name: StudyName = None,
 ) -> None:
-    """Score stored translations with COMET, and add the scores to the study."""
+    """Score the stored translations with COMET, and add the scores to the study.
+
+    Example: `optuna-study comet runs/petroleum --model models/wmt22-comet-da`
+    """
     from reports.study_document import study_document
     from study.finished.comet import chosen, find_comet, score_study
 
@@ -43,31 +52,43 @@ def comet(
 
 
 def export(
-    target: Annotated[str, typer.Argument(help="A run folder: adapters lie in it.")],
-    trial: Annotated[int | None, typer.Option(help="Which trial's. [default: the best]")] = None,
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="A run folder with saved adapters.")
+    ],
+    trial: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="The trial. [default: the best]")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="A new folder. [default: TARGET/export/trial-NUMBER]")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="New folder. [default: TARGET/export/trial-NUMBER]"),
     ] = None,
     merge: Annotated[
-        bool, typer.Option("--merge", help="A plain model, checked against adapter plus base.")
+        bool,
+        typer.Option(
+            "--merge",
+            help="Merge the adapter into its base, and check the result against the two.",
+        ),
     ] = False,
     trust_study: TrustStudy = False,
 ) -> None:
-    """Write a trial's adapter in PEFT's format, or merged into a plain model, with tokenizer."""
+    """Export a trial's adapter in PEFT's format, or merged into its base, with the tokenizer.
+
+    Example: `optuna-study export runs/petroleum --merge --out my-model`
+    """
     from study.finished.export import export_trial
     from study.spec.files import stored_spec
 
     data = load_run(target)
     spec = stored_spec(data.spec_text, target, trust_study=trust_study)
     if trial is None and data.best_trial is None:
-        raise InputError(f"{target}: no complete trial yet: nothing to export")
+        raise InputError(f"{target}: no complete trial yet, so nothing to export")
     number = data.best_trial.number if trial is None else trial
-    done = export_trial(Path(target), spec, number, out, merge)
+    exported = export_trial(Path(target), spec, number, out, merge)
     print_line("trial", number)
-    print_line("folder", done.folder)
-    if done.difference is not None:
+    print_line("folder", exported.folder)
+    if exported.difference is not None:
         print_line(
             "checked",
-            f"logits differ from adapter plus base by at most {done.difference:.1e} "
-            f"(standard deviation {done.spread:.1f})",
+            f"logits differ from adapter plus base by at most {exported.difference:.1e} "
+            f"(standard deviation {exported.spread:.1f})",
         )

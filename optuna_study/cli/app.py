@@ -9,10 +9,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from optuna_study.cli.adapting import comet, export
-from optuna_study.cli.preparing import base, curate
+from optuna_study.cli.preparing import base, check, curate, list_
 from optuna_study.cli.reading import compare, importance, next_, report, show
 from optuna_study.cli.running import confirm, run
-from optuna_study.cli.studies import check, list_
 from study.errors import InputError
 
 app = typer.Typer(
@@ -20,8 +19,9 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="Find out how to fine-tune with LoRA, and what mattered.\n\n"
-    "Start with `optuna-study run`: it needs no download and takes about three minutes.",
+    help="Search for the best way to fine-tune with LoRA, and see which parameters mattered.\n\n"
+    "Start with `optuna-study run`: it needs no download and takes about three minutes. "
+    "Then try `optuna-study COMMAND --help`; every page shows an example.",
 )
 
 COMMANDS = (
@@ -35,8 +35,8 @@ for command in COMMANDS:
     app.command(name=command.__name__.strip("_"))(command)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(metadata.version("optuna-study"))
         raise typer.Exit
 
@@ -44,34 +44,35 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     pass
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line a problem and status 2."""
+    """Run the command line; a user's mistake prints one line per problem and exits with 2."""
     try:
         app()
     except InputError as error:
-        _refuse(error)
+        _exit_with(error)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
-    except OSError as error:  # no space left, no permission: nothing of ours to trace
-        _refuse(InputError(f"{error.filename or 'input or output'}: {error.strerror or error}"))
+    except OSError as error:  # no space left or no permission: a traceback would not help
+        _exit_with(InputError(f"{error.filename or 'input or output'}: {error.strerror or error}"))
     except Exception as error:
         from study.store.storage import storage_problem
 
         line = storage_problem(error)
         if line is None:
             raise
-        _refuse(InputError(line))
+        _exit_with(InputError(line))
 
 
-def _refuse(error: InputError) -> NoReturn:
+def _exit_with(error: InputError) -> NoReturn:
     for problem in error.problems:
         print(problem, file=sys.stderr)
     sys.exit(2)

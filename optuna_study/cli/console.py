@@ -1,4 +1,4 @@
-"""What the commands share: reading a study, writing to the terminal, and pages that fail."""
+"""Shared by the commands: read a study, write to the terminal, and handle failed reports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reports.page.model import Page
 
 UNPRINTED = re.compile("[\x7f-\x9f\ud800-\udfff\u2028\u2029]")
-"""What json leaves as it is: second control characters, which steer terminals, and half pairs."""
+"""Characters that json does not escape: C1 controls, which steer terminals, and lone surrogates."""
 
 
 def load(
@@ -30,27 +30,28 @@ def load(
     objective: str | None = None,
     direction: str | None = None,
 ) -> Any:
-    """Read a study; the analysis is imported only here."""
+    """Read a study; imports the analysis only when called."""
     from analysis.studies.load import load
 
-    way = direction or "maximize"
-    return load(target, study_name, space=space, objective=objective, direction=way)
+    return load(
+        target, study_name, space=space, objective=objective, direction=direction or "maximize"
+    )
 
 
 def load_run(target: str, study_name: str | None = None) -> Any:
-    """Read a study for a command that goes on from it; InputError where it is results alone."""
+    """Read a study that optuna-study ran; InputError for a CSV file, which has only results."""
     if target.lower().endswith(".csv"):
-        raise InputError(f"{target}: results in a CSV file are no study that optuna-study ran")
+        raise InputError(f"{target}: needs a study run by optuna-study, got a CSV file of results")
     return load(target, study_name)
 
 
 def results() -> Console:
-    """Return the console of standard output; 100 columns wide where that is no terminal."""
+    """Return the console of standard output, 100 columns wide unless it is a terminal."""
     return Console(width=None if sys.stdout.isatty() else 100)
 
 
 def print_line(name: str, text: object) -> None:
-    """Write one named line on standard output, as it is: a path may look like markup."""
+    """Write one named line to standard output without markup, which a path may resemble."""
     from analysis.plots.palette import printable
 
     line = printable(f"{name:<9}{text}")
@@ -63,15 +64,15 @@ def messages() -> Console:
 
 
 def print_json(document: Any) -> None:
-    """Write one JSON document on standard output."""
+    """Write one JSON document to standard output."""
     ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
     json_text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=ascii_only)
-    sys.stdout.write(UNPRINTED.sub(lambda found: f"\\u{ord(found[0]):04x}", json_text) + "\n")
+    sys.stdout.write(UNPRINTED.sub(lambda match: f"\\u{ord(match[0]):04x}", json_text) + "\n")
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Any]:
-    """Yield a callback (done, total) that draws a bar on standard error, if that is a terminal."""
+    """Yield a callback (done, total) that draws a bar if standard error is a terminal."""
     from rich.progress import Progress
 
     console = messages()
@@ -81,16 +82,16 @@ def progress_bar(what: str) -> Iterator[Any]:
 
 
 class PageFailures:
-    """What fails on the way to a page: a line each on standard error, the tracebacks in a log.
+    """Collects failures of a report: one line each on standard error, the tracebacks in a log.
 
-    The log stands beside the page; a link in its place is replaced, not followed.
+    The log is written next to the page; a link in its place is replaced, not followed.
     """
 
-    def __init__(self, out: Path, again: Sequence[str] = ()) -> None:
-        """Take where the page goes, and what `report` is told to write it, if that is not known."""
+    def __init__(self, out: Path, report_arguments: Sequence[str] = ()) -> None:
+        """Take the path of the page, and the arguments with which `report` can write it again."""
         self._out = out
-        command = shlex.join(["optuna-study", "report", *again])
-        self._again = f"; try again: {command}" if again else ""
+        command = shlex.join(["optuna-study", "report", *report_arguments])
+        self._retry = f"; to retry: {command}" if report_arguments else ""
         self._tracebacks: list[str] = []
 
     def __bool__(self) -> bool:
@@ -98,7 +99,7 @@ class PageFailures:
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Let the command go on where the report fails, whatever the reason."""
+        """Let the command continue if the report fails, whatever the reason."""
         try:
             yield
         except InputError as error:
@@ -108,31 +109,33 @@ class PageFailures:
             self._note(f"the report failed: {reason}", traceback.format_exc())
 
     def page(self, make: Callable[[Any], Page]) -> Path | None:
-        """Make a page, given a progress bar, write it, and return where; None where that failed."""
+        """Make a page, given a progress bar, and write it; return its path, or None on failure."""
         from reports.page.render import render, write
 
         failed: dict[str, str] = {}
         written = None
-        with self.caught(), progress_bar("the report") as progress:
+        with self.caught(), progress_bar("writing the report") as progress:
             written = write(render(make(progress), failed), self._out)
         self.figures(failed)
         return written
 
     def figures(self, failed: Mapping[str, str]) -> None:
-        """Say which figures of a page that is written could not be drawn, from `render`."""
+        """Report the figures that `render` could not draw."""
         if failed:
             reason = next(iter(failed.values())).splitlines()[-1]
             names = ", ".join(failed)
-            self._note(f"not drawn in the report: {names}: {reason}", "\n".join(failed.values()))
+            self._note(
+                f"figures missing from the report: {names}: {reason}", "\n".join(failed.values())
+            )
 
-    def _note(self, what: str, details: str) -> None:
+    def _note(self, problem: str, details: str) -> None:
         from reports.page.render import write
         from study.errors import without_secrets
 
         self._tracebacks.append(details)
         log = self._out.with_name("report-error.log")
         logged = ""
-        with suppress(InputError):  # a full disk: the line alone
+        with suppress(InputError):  # full disk: print only the line
             logged = f"; details: {write(without_secrets(chr(10).join(self._tracebacks)), log)}"
-        (line,) = InputError(f"{what}{logged}{self._again}").problems
+        (line,) = InputError(f"{problem}{logged}{self._retry}").problems
         print(line, file=sys.stderr)

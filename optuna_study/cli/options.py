@@ -6,38 +6,52 @@ from typing import Annotated
 
 import typer
 
-Target = Annotated[
-    str,
-    typer.Argument(help="A run folder, an SQLite or journal file, a storage URL, or a CSV file."),
-]
+STUDY_LOCATIONS = "A run folder, an SQLite or journal file, a storage URL, or a CSV file"
+
+Target = Annotated[str, typer.Argument(metavar="TARGET", help=f"{STUDY_LOCATIONS}.")]
 StudyName = Annotated[
-    str | None, typer.Option(help="Which study, where the storage holds several.")
+    str | None,
+    typer.Option(metavar="NAME", help="The study to use, if the storage contains several."),
 ]
 AsJson = Annotated[
-    bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")
+    bool, typer.Option("--json", help="Print one JSON document to standard output, nothing else.")
 ]
 Objective = Annotated[
-    str | None, typer.Option(help="Which objective; of a CSV file, its column. [default: first]")
+    str | None,
+    typer.Option(metavar="NAME", help="The objective; for a CSV file, a column. [default: first]"),
 ]
 Space = Annotated[
-    str | None, typer.Option(help="Of a CSV file: its search space, a shipped one or a file.")
+    str | None,
+    typer.Option(metavar="SPACE", help="Search space for a CSV file: shipped name or TOML file."),
 ]
 Direction = Annotated[
     str | None,
-    typer.Option(help="Of a CSV file: maximize or minimize. [default: maximize]"),
+    typer.Option(
+        metavar="DIRECTION",
+        help="For a CSV file: maximize or minimize the objective. [default: maximize]",
+    ),
 ]
 Surrogate = Annotated[
     str,
-    typer.Option(help="forest: fANOVA as published; gp: Gaussian process; auto: the better one."),
+    typer.Option(
+        metavar="MODEL",
+        help="Model that is fitted to the trials. forest: random forest, as in the fANOVA paper; "
+        "gp: Gaussian process; auto: the more accurate of the two.",
+    ),
 ]
 Resamples = Annotated[
-    int, typer.Option(min=2, help="Refits on half of the trials, for the intervals.")
+    int,
+    typer.Option(
+        min=2,
+        metavar="N",
+        help="Number of refits on half of the trials, from which the intervals come.",
+    ),
 ]
 TrustStudy = Annotated[
     bool,
     typer.Option(
         "--trust-study",
         "--trust-remote-code",
-        help="Allow the code that the stored study names; review it first.",
+        help="Allow the code that the stored study names. Review that code first.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""Commands that prepare what a study starts from: `base` and `curate`."""
+"""Commands to use before a run: `list`, `check`, `base` and `curate`."""
 
 from __future__ import annotations
 
@@ -14,23 +14,105 @@ from optuna_study.cli.console import messages, print_json, print_line, progress_
 from optuna_study.cli.options import AsJson
 
 
-def base(
-    corpus: Annotated[Path, typer.Argument(help="A TSV or JSONL file of parallel text.")],
-    out: Annotated[Path, typer.Option(help="The folder to write; must not exist.")],
-    architecture: Annotated[
-        str, typer.Option(help="nllb; llama, with a chat template; eurobert, which fills masks.")
-    ] = "nllb",
-    source_column: Annotated[str, typer.Option()] = "source",
-    target_column: Annotated[str, typer.Option()] = "target",
-    source_language: Annotated[str, typer.Option()] = "eng_Latn",
-    target_language: Annotated[str, typer.Option()] = "fra_Latn",
-    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 3000,
-    vocabulary: Annotated[int, typer.Option(min=300, help="Tokens at most.")] = 4000,
-    width: Annotated[int, typer.Option(min=16, help="The model's width.")] = 128,
-    layers: Annotated[int, typer.Option(min=1, help="Of NLLB's encoder and decoder each.")] = 2,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+def list_(as_json: AsJson = False) -> None:
+    """List the shipped studies and search spaces.
+
+    Example: `optuna-study list`
+    """
+    from search_spaces import shipped_spaces
+    from study.spec.files import described, presets
+
+    shipped = {"studies": described(presets()), "spaces": described(shipped_spaces())}
+    if as_json:
+        print_json(shipped)
+        return
+    from rich.table import Table
+
+    console = results()
+    titles = {
+        "studies": "Studies: optuna-study run NAME",
+        "spaces": "\nSearch spaces: optuna-study run --space NAME",
+    }
+    for kind, entries in shipped.items():
+        table = Table(title=titles[kind], title_justify="left", box=None, show_header=False)
+        for name, text in entries.items():
+            table.add_row(name, text)
+        console.print(table)
+
+
+def check(
+    spec: Annotated[
+        str, typer.Argument(metavar="STUDY", help="A study file, or a shipped study (see `list`).")
+    ],
+    as_json: AsJson = False,
 ) -> None:
-    """Build a small base model and its tokenizer from parallel text."""
+    """Check a study file and its data without training, and show what a trial costs.
+
+    This prints the study file with all defaults, then the sizes of data, base model and adapters.
+
+    Example: `optuna-study check my-study.toml`
+    """
+    from study.bases.trial_cost import trial_cost
+    from study.spec.files import load_spec
+
+    study = load_spec(spec)
+    cost = trial_cost(study)
+    if as_json:
+        print_json({"spec": study.model_dump(mode="json", exclude_none=True), "cost": cost})
+        return
+    console = results()
+    console.print(study.to_toml().rstrip(), markup=False, soft_wrap=True)
+    console.print()
+    for line in cost["lines"]:
+        console.print(line, markup=False, highlight=False)
+
+
+def base(
+    corpus: Annotated[
+        Path, typer.Argument(metavar="CORPUS", help="A TSV or JSONL file of parallel text.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="New folder for the model.")],
+    architecture: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="nllb: encoder and decoder; llama: decoder with a chat template; eurobert: fills "
+            "masks.",
+        ),
+    ] = "nllb",
+    source_column: Annotated[
+        str, typer.Option(metavar="NAME", help="Column or field of the source text.")
+    ] = "source",
+    target_column: Annotated[
+        str, typer.Option(metavar="NAME", help="Column or field of the translation.")
+    ] = "target",
+    source_language: Annotated[
+        str, typer.Option(metavar="CODE", help="Language code of the source, as in NLLB.")
+    ] = "eng_Latn",
+    target_language: Annotated[
+        str, typer.Option(metavar="CODE", help="Language code of the translation, as in NLLB.")
+    ] = "fra_Latn",
+    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Training steps.")] = 3000,
+    vocabulary: Annotated[
+        int, typer.Option(min=300, metavar="N", help="Maximum vocabulary size, in tokens.")
+    ] = 4000,
+    width: Annotated[
+        int, typer.Option(min=16, metavar="N", help="Width of the hidden states.")
+    ] = 128,
+    layers: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Number of layers; for nllb, of encoder and decoder each."
+        ),
+    ] = 2,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the training.")] = 0,
+) -> None:
+    """Build a small base model and its tokenizer from parallel text.
+
+    Then set base.model in a study file to this folder.
+
+    Example: `optuna-study base pairs.tsv --out my-base`
+    """
     from study.bases.from_corpus import BaseOrder, build_from_corpus
 
     order = BaseOrder(
@@ -55,71 +137,105 @@ def base(
     print_line("base", out)
 
 
-_records = partial(typer.Option, rich_help_panel="What is read")
-_selection = partial(typer.Option, rich_help_panel="What is selected")
-_products = partial(typer.Option, rich_help_panel="What is written")
+_records = partial(typer.Option, rich_help_panel="Input")
+_selection = partial(typer.Option, rich_help_panel="Selection")
+_products = partial(typer.Option, rich_help_panel="Output")
 InputColumns = Annotated[
     list[str] | None,
-    _records(help="Several are joined: instruction, context. \\[default: input]"),
+    _records(metavar="NAME", help="Field of the input; repeat to join several. [default: input]"),
 ]
 PerTemplate = Annotated[
-    int | None, _selection(min=1, help="Instead: so many of each template, or all.")
+    int | None,
+    _selection(min=1, metavar="N", help="Instead of --sample: take up to N records per template."),
 ]
 Encoder = Annotated[
     str | None,
-    _selection(help="Embed by a sentence encoder, hub name or folder. \\[default: TF-IDF]"),
+    _selection(
+        metavar="MODEL",
+        help="Sentence encoder for the clustering: hub name or folder. [default: TF-IDF]",
+    ),
 ]
 Tokenizer = Annotated[
     str | None,
-    _products(help="A chat model, hub name or folder: write its tokens too, prompts masked."),
+    _products(
+        metavar="MODEL",
+        help="Chat model, hub name or folder: also write its tokens, with prompts masked.",
+    ),
 ]
 
 
 def curate(
     records: Annotated[
-        str, typer.Argument(help="A JSONL file, a hub dataset, or a folder laid out as one.")
+        str,
+        typer.Argument(
+            metavar="RECORDS",
+            help="A JSONL file, a hub dataset, or a folder in a dataset's layout.",
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="The folder to write; new, or empty.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="New or empty folder.")],
     input_column: InputColumns = None,
-    output_column: Annotated[str, _records()] = "output",
+    output_column: Annotated[str, _records(metavar="NAME", help="Field of the output.")] = "output",
     template_column: Annotated[
-        str, _records(help="What sampling is stratified by.")
+        str, _records(metavar="NAME", help="Field of the template, which stratifies --sample.")
     ] = "template_name",
-    subset: Annotated[str | None, _records(help="Of a hub dataset.")] = None,
-    min_characters: Annotated[int, _selection(min=1, help="Of an input.")] = 1,
+    subset: Annotated[str | None, _records(metavar="NAME", help="Subset of a hub dataset.")] = None,
+    min_characters: Annotated[
+        int, _selection(min=1, metavar="N", help="Minimum length of an input.")
+    ] = 1,
     max_characters: Annotated[
-        int | None, _selection(min=1, help="Of input and output each.")
+        int | None, _selection(min=1, metavar="N", help="Maximum length of input and of output.")
     ] = None,
     max_tokens: Annotated[
-        int | None, _selection(min=1, help="Of input and output each; needs --tokenizer.")
+        int | None,
+        _selection(
+            min=1,
+            metavar="N",
+            help="Maximum length of input and of output in tokens; needs --tokenizer.",
+        ),
     ] = None,
     sample: Annotated[
-        int | None, _selection(min=1, help="Cluster so many, every template by its share.")
+        int | None,
+        _selection(
+            min=1,
+            metavar="N",
+            help="Cluster only N records, sampled in proportion to the templates. [default: all]",
+        ),
     ] = None,
     per_template: PerTemplate = None,
     encoder: Encoder = None,
-    clusters: Annotated[int, _selection(min=1, help="Groups of like content.")] = 10,
+    clusters: Annotated[
+        int, _selection(min=1, metavar="N", help="Number of k-means clusters.")
+    ] = 10,
     per_cluster: Annotated[
-        int, _selection(min=1, help="Of each; what small ones lack the others give.")
+        int,
+        _selection(
+            min=1, metavar="N", help="Records per cluster; larger clusters fill shortfalls."
+        ),
     ] = 1000,
-    seed: Annotated[int, _selection(min=0)] = 0,
-    dev: Annotated[float, _products(help="The share for the dev set.")] = 0.1,
-    test: Annotated[float, _products(help="The share held out of the search.")] = 0.1,
-    system: Annotated[str, _products(help="A system message for all.")] = "",
+    seed: Annotated[
+        int, _selection(min=0, metavar="N", help="Seed of sampling and clustering.")
+    ] = 0,
+    dev: Annotated[float, _products(metavar="SHARE", help="Share of the dev set.")] = 0.1,
+    test: Annotated[
+        float, _products(metavar="SHARE", help="Share of the held-out test set.")
+    ] = 0.1,
+    system: Annotated[
+        str, _products(metavar="TEXT", help="System message for every record. [default: none]")
+    ] = "",
     tokenizer: Tokenizer = None,
     as_json: AsJson = False,
 ) -> None:
-    """Select training data from instruction records, and say what was kept and why.
+    """Select training data from instruction records, and report what was kept and why.
 
-    Empty, too short, too long and repeated records are dropped; what is left is sampled by
-    template, grouped by k-means, and so many of each cluster are taken. The same records and seed
-    give the same selection.
+    This drops empty, short, long and repeated records, samples the rest by template, groups them by
+    k-means, and takes the same number from each cluster. The same records and seed give the same
+    selection.
 
-    `--out` gets train, dev and test as a study reads them, with a study file to start from; the
-    same as ShareGPT conversations; with `--tokenizer` as tokens whose prompt is masked by -100;
-    REPORT.md, and dropped.jsonl with the reason for every record that was left out.
+    `--out` receives train, dev and test splits with a study file; the same splits as ShareGPT
+    conversations and, with `--tokenizer`, as tokens with prompts masked by -100; REPORT.md; and
+    dropped.jsonl, which gives the reason for every dropped record.
 
-    `optuna-study curate instructions.jsonl --out curated --per-cluster 200`
+    Example: `optuna-study curate records.jsonl --out curated --per-cluster 200`
     """
     from study.data.curation import Choices, Columns, Lengths
     from study.data.curation.from_command import CurationOrder, curate_to_folder
@@ -128,7 +244,7 @@ def curate(
     choices = Choices(lengths, sample, per_template, clusters, per_cluster, dev, test, seed)
     columns = Columns(tuple(input_column or Columns.inputs), output_column, template_column)
     order = CurationOrder(records, out, columns, subset, system, tokenizer, encoder, choices)
-    with _stages() as progress:
+    with _stage_bars() as progress:
         report = curate_to_folder(order, progress)
     if as_json:
         print_json(report)
@@ -137,8 +253,8 @@ def curate(
 
 
 @contextmanager
-def _stages() -> Iterator[Any]:
-    """Yield a callback (what, done, total) that draws one bar, if standard error is a terminal."""
+def _stage_bars() -> Iterator[Any]:
+    """Yield a callback (what, done, total) that draws one bar if standard error is a terminal."""
     from rich.progress import Progress
 
     console = messages()
@@ -166,8 +282,8 @@ def _print_curation(report: dict[str, Any], out: Path) -> None:
     study_file = out / "study.toml"
     console.print(study_file.read_text(encoding="utf-8"), markup=False, highlight=False)
     check = command_line(["optuna-study", "check", argument(str(study_file))])
-    for name, said in (("report", out / "REPORT.md"), ("next", check)):
-        console.print(f"{name:<8} {said}", markup=False, highlight=False, soft_wrap=True)
+    for name, text in (("report", out / "REPORT.md"), ("next", check)):
+        console.print(f"{name:<8} {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _counts(report: dict[str, Any]) -> Any:

@@ -18,6 +18,7 @@ from optuna_study.cli.console import (
     results,
 )
 from optuna_study.cli.options import (
+    STUDY_LOCATIONS,
     AsJson,
     Direction,
     Objective,
@@ -39,7 +40,10 @@ def show(
     direction: Direction = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a study's state, counts and best trials."""
+    """Show a study's state, counts and best trials.
+
+    Example: `optuna-study show runs/petroleum`
+    """
     from reports.study_document import study_document, study_json
 
     data = load(target, study_name, space, objective, direction)
@@ -58,46 +62,69 @@ def importance(
         typer.Option(
             "--objective",
             "--metric",
-            help="What to explain: an objective, any stored metric or number of the trials "
-            "(chrf, general_bleu, train_seconds), of a CSV file a column. [default: first]",
+            metavar="NAME",
+            help="The value to explain: an objective, a stored metric or a cost, such as chrf, "
+            "general_bleu or train_seconds; for a CSV file, a column. [default: first objective]",
         ),
     ] = None,
     direction: Annotated[
         str | None,
-        typer.Option(help="maximize or minimize, where the study does not say. [default: known]"),
+        typer.Option(
+            metavar="DIRECTION",
+            help="maximize or minimize, if the study does not define it. [default: from the study]",
+        ),
     ] = None,
     question: Annotated[
         str,
         typer.Option(
-            help="variance: where it comes from (fANOVA); best: what leads into the best fraction "
-            "(PED-ANOVA); gain: what bought the gain over the default (ablation path); local: what "
-            "still matters around the best."
+            metavar="QUESTION",
+            help="variance: which parameters cause the variance (fANOVA); best: which decide if "
+            "a trial is among the best (PED-ANOVA); gain: which changes produced the gain over the "
+            "default (ablation path); local: which still matter near the best trial.",
         ),
     ] = "variance",
     best: Annotated[
         float | None,
-        typer.Option(help="Ask about the best fraction, 0.1 say, instead of all trials."),
+        typer.Option(
+            metavar="FRACTION", help="Analyse only the best fraction of the trials, e.g. 0.1."
+        ),
     ] = None,
     surrogate: Surrogate = "auto",
     evaluator: Annotated[
-        str, typer.Option(help="fanova, or fanova-original: the authors' package, an extra.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="fanova, or fanova-original: the package of fANOVA's authors (an extra).",
+        ),
     ] = "fanova",
     pruned: Annotated[
-        str, typer.Option(help="How pruned trials count: drop, last (report), worst (value).")
+        str,
+        typer.Option(
+            metavar="POLICY",
+            help="drop: ignore pruned trials; last: use their last report; worst: give them the "
+            "worst value.",
+        ),
     ] = "drop",
     subset: Annotated[
         list[str] | None,
-        typer.Option(help="Parameters a,b,c whose own joint effect is wanted; repeatable."),
+        typer.Option(
+            metavar="A,B,C", help="Also show the joint effect of these parameters; repeatable."
+        ),
     ] = None,
     resamples: Resamples = 100,
-    seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the resampling.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Show what mattered, and how sure that is."""
+    """Show which parameters mattered, and how certain that is.
+
+    Example: `optuna-study importance runs/petroleum --metric general_bleu`
+
+    Example: `optuna-study importance runs/petroleum --question gain`
+    """
     from analysis.parallel import every_core
     from reports.importance_document import answered, question_of
 
-    whole = question_of(
+    request = question_of(
         question=question,
         objective=objective,
         direction=direction,
@@ -110,8 +137,8 @@ def importance(
         seed=seed,
     )
     data = load(target, study_name, space, objective, direction)
-    with progress_bar("what mattered") as progress, every_core():
-        numbers, document = answered(whole, data, progress)
+    with progress_bar("computing importances") as progress, every_core():
+        numbers, document = answered(request, data, progress)
     if as_json:
         print_json(numbers)
         return
@@ -123,27 +150,44 @@ def report(
     targets: Annotated[
         list[str],
         typer.Argument(
-            help="A run folder, an SQLite or journal file, a storage URL, or a CSV file; several "
-            "for one page with the studies side by side."
+            metavar="TARGETS",
+            help=f"{STUDY_LOCATIONS}. Give several to show the studies side by side on one page.",
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="The HTML file. [default: beside the study, of several comparison.html]"),
+        typer.Option(
+            metavar="FILE",
+            help="The HTML file. [default: next to the study; for several, comparison.html]",
+        ),
     ] = None,
     study_name: Annotated[
         list[str] | None,
-        typer.Option(help="Which study, where a storage holds several; repeatable."),
+        typer.Option(
+            metavar="NAME", help="The study to use, if a storage contains several; repeatable."
+        ),
     ] = None,
     space: Space = None,
     objective: Objective = None,
     direction: Direction = None,
     surrogate: Surrogate = "auto",
-    csv: Annotated[Path | None, typer.Option(help="A folder for every table as CSV.")] = None,
-    figures: Annotated[Path | None, typer.Option(help="A folder for every figure.")] = None,
-    format_: Annotated[str, typer.Option("--format", help="Of figures: png, svg, pdf.")] = "png",
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Also save every table here, as CSV.")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Also save every figure here.")
+    ] = None,
+    format_: Annotated[
+        str,
+        typer.Option("--format", metavar="FORMAT", help="Format of --figures: png, svg or pdf."),
+    ] = "png",
 ) -> None:
-    """Write a study, or several side by side, as one HTML page that needs no network."""
+    """Write a report on one or more studies: one HTML page that needs no network.
+
+    Example: `optuna-study report runs/petroleum --out page.html`
+
+    Example: `optuna-study report runs/petroleum runs/petroleum-wide`
+    """
     from analysis.parallel import every_core
     from analysis.plots.palette import printable
     from reports.build import report_page
@@ -151,12 +195,12 @@ def report(
     from reports.page.files import check_format, save_figures, save_tables
     from reports.page.render import render, write
 
-    question_of(surrogate=surrogate)  # refused before anything is read
+    question_of(surrogate=surrogate)  # refuse a wrong name before reading anything
     check_format(format_)
     named = _named(targets, study_name or [])
     studies = [load(target, name, space, objective, direction) for target, name in named]
     failed: dict[str, str] = {}
-    with progress_bar("the report") as progress, every_core():
+    with progress_bar("writing the report") as progress, every_core():
         page = report_page(studies, surrogate=surrogate, progress=progress)
         document = render(page, failed)
     path = write(document, out or _report_path(targets[0] if len(studies) == 1 else None))
@@ -175,19 +219,19 @@ def report(
 
 
 def _named(targets: list[str], names: list[str]) -> list[tuple[str, str | None]]:
-    """Each target with its study's name; several names of one target are several studies."""
+    """Pair targets with study names; several names for one target select several studies."""
     if len(targets) == 1:
         return [(targets[0], name) for name in names] or [(targets[0], None)]
     if len(names) not in (0, len(targets)):
         raise InputError(
-            f"--study-name: must be given once for each of {len(targets)} targets, or not at all, "
+            f"--study-name: give it once for each of {len(targets)} targets, or not at all, "
             f"got {len(names)}"
         )
     return list(zip_longest(targets, names))
 
 
 def _report_path(target: str | None) -> Path:
-    """Beside a study; where there are several, here."""
+    """Return a path next to the study, or in the working folder for several studies."""
     if target is None:
         return Path("comparison.html")
     path = Path(target)
@@ -199,28 +243,51 @@ def _report_path(target: str | None) -> Path:
 def compare(
     targets: Annotated[
         list[str],
-        typer.Argument(help="One study: its base against its adapters; several: their best."),
+        typer.Argument(
+            metavar="TARGETS",
+            help="One study, to compare its adapters with its base; or several, to compare their "
+            "best trials.",
+        ),
     ],
     metric: Annotated[
         list[str] | None,
-        typer.Option(help="By which metric; repeatable. [default: all; of studies the objective]"),
+        typer.Option(
+            metavar="NAME",
+            help="Metric to compare; repeatable for one study. [default: all; for several studies, "
+            "the objective]",
+        ),
     ] = None,
-    split: Annotated[str, typer.Option(help="On which examples: dev or general.")] = "dev",
+    split: Annotated[
+        str, typer.Option(metavar="SPLIT", help="Examples to compare on: dev or general.")
+    ] = "dev",
     trials: Annotated[
         str | None,
-        typer.Option(help="Which adapters, as in 3,5. [default: all, of more than 9 the best 5]"),
+        typer.Option(
+            metavar="NUMBERS",
+            help="Trials whose adapters to compare, e.g. 3,5. [default: all; the best 5 if there "
+            "are more than 9]",
+        ),
     ] = None,
     csv: Annotated[
-        Path | None, typer.Option(help="Also write every number of the comparison to this file.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write every number to this CSV file."),
     ] = None,
     swaps: Annotated[
-        bool, typer.Option("--swaps", help="Also show how to swap saved adapters; time it here.")
+        bool,
+        typer.Option("--swaps", help="Also show how to swap saved adapters, with times measured."),
     ] = False,
     trust_study: TrustStudy = False,
     study_name: StudyName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Test adapters against their base, or the best of studies, example by example."""
+    """Compare a study's adapters with its base, or the best trials of several studies.
+
+    Tests are paired by example, with confidence intervals and p-values.
+
+    Example: `optuna-study compare runs/petroleum --trials 3,5`
+
+    Example: `optuna-study compare runs/petroleum runs/petroleum-wide`
+    """
     if len(targets) == 1:
         numbers = _numbers(trials)
         data = load(targets[0], study_name)
@@ -229,10 +296,10 @@ def compare(
             _show_swaps(targets[0], data.spec_text, trust_study)
         return
     if swaps:
-        raise InputError(f"--swaps: goes with one study, got {len(targets)}")
-    for option, given in (("--trials", trials), ("--csv", csv), ("--study-name", study_name)):
-        if given is not None:
-            raise InputError(f"{option}: goes with one study, got {len(targets)}")
+        raise InputError(f"--swaps: works only with one study, got {len(targets)}")
+    for option, value in (("--trials", trials), ("--csv", csv), ("--study-name", study_name)):
+        if value is not None:
+            raise InputError(f"{option}: works only with one study, got {len(targets)}")
     _compare_studies(targets, metric or [], split, as_json)
 
 
@@ -244,80 +311,89 @@ def _compare_adapters(
     csv: Path | None,
     as_json: bool,
 ) -> None:
-    """Show one study's base against its adapters."""
+    """Compare the adapters of one study with its base."""
     from analysis.comparison.adapters import against_base
     from analysis.parallel import every_core
     from reports.comparison_document import adapters_json, comparison_document, write_csv
 
     with every_core():
-        found = against_base(data, metrics, split, numbers)
+        adapters = against_base(data, metrics, split, numbers)
     if csv is not None:
-        write_csv(found, csv)
+        write_csv(adapters, csv)
     if as_json:
-        print_json(adapters_json(found))
+        print_json(adapters_json(adapters))
         return
     console = results()
-    console.print(comparison_document(found, metrics).to_rich(), width=min(console.width, 80))
+    console.print(comparison_document(adapters, metrics).to_rich(), width=min(console.width, 80))
 
 
 def _show_swaps(target: str, spec_text: str | None, trust_study: bool) -> None:
-    """Show how the saved adapters of a run folder are swapped, and what that takes."""
+    """Show how to swap the saved adapters of a run folder, and how long it takes."""
     from reports.comparison_document import swap_text
     from study.finished.swapping import time_study_swaps
     from study.spec.files import stored_spec
 
     spec = stored_spec(spec_text, target, trust_study=trust_study)
-    found = time_study_swaps(Path(target), spec)
-    times = (found.loading, found.further, found.swap)
-    text = swap_text(found.folders, *times)
+    swaps = time_study_swaps(Path(target), spec)
+    text = swap_text(swaps.folders, swaps.loading, swaps.further, swaps.swap)
     messages().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _numbers(trials: str | None) -> list[int]:
-    """Read `3,5`."""
+    """Parse trial numbers such as `3,5`."""
     parts = [part.strip() for part in (trials or "").split(",")] if trials is not None else []
     if not all(part.isdecimal() for part in parts):
-        raise InputError(f"--trials: got {trials!r}; allowed: numbers with commas, as in 3,5")
+        raise InputError(f"--trials: must be numbers separated by commas, e.g. 3,5, got {trials!r}")
     return [int(part) for part in parts]
 
 
 def _compare_studies(targets: list[str], metrics: list[str], split: str, as_json: bool) -> None:
-    """Show the best of the first study against the best of the others."""
+    """Compare the best trial of the first study with the best of each other."""
     from analysis.comparison.between_studies import compare_studies
     from analysis.comparison.contrast import contrasts_document, corrected
 
     if len(metrics) > 1:
-        raise InputError(f"--metric: studies are compared by one, got {len(metrics)}")
+        raise InputError(f"--metric: allowed only once for several studies, got {len(metrics)}")
     metric = metrics[0] if metrics else None
     first, *others = (load(target) for target in targets)
-    found = corrected([compare_studies(first, other, metric, split) for other in others])
+    comparisons = corrected([compare_studies(first, other, metric, split) for other in others])
     if as_json:
-        print_json([comparison.to_json() for comparison in found])
+        print_json([comparison.to_json() for comparison in comparisons])
     else:
         console = results()
-        console.print(contrasts_document(found).to_rich(), width=min(console.width, 80))
+        console.print(contrasts_document(comparisons).to_rich(), width=min(console.width, 80))
 
 
 def next_(
     target: Annotated[
-        str, typer.Argument(help="A study that optuna-study ran: its run folder or storage.")
+        str,
+        typer.Argument(metavar="TARGET", help="Run folder or storage of a study by optuna-study."),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="The study file. [default: TARGET/next.toml, or NAME.toml]")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The new study file. [default: TARGET/next.toml; for a storage, NAME.toml]",
+        ),
     ] = None,
     study_name: StudyName = None,
     resamples: Resamples = 100,
     trust_study: TrustStudy = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the next study file from what this study taught, each change with its reason."""
+    """Propose the next study from the results of this one, with a reason for each change.
+
+    Example: `optuna-study next runs/petroleum`
+
+    Then run it: `optuna-study run runs/petroleum/next.toml`
+    """
     from analysis.next_study.proposal import proposal_of
     from analysis.parallel import every_core
     from reports.next_file import next_file, next_name, write_new
     from reports.sections.next_study import next_document
 
     data = load_run(target, study_name)
-    with progress_bar("what mattered") as progress, every_core():
+    with progress_bar("computing importances") as progress, every_core():
         proposal = proposal_of(data, resamples=resamples, progress=progress)
     if as_json:
         print_json(proposal.to_json())

@@ -26,58 +26,99 @@ from study.errors import InputError
 if TYPE_CHECKING:
     from study.engines.engine_choice import EngineChoice
     from study.runner import StudyRun
-    from study.spec.sections import StudySpec
 
-MOST_WORKERS = 1024  # processes that a command starts
-MOST_SLOTS = 1024  # trials that one of them packs
+MOST_WORKERS = 1024  # processes per command
+MOST_SLOTS = 1024  # trials per process
 
 Workers = Annotated[
-    int | None, typer.Option(help="Processes that train, one thread each. [default: cores]")
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Number of training processes, with one thread each. [default: number of cores]",
+    ),
 ]
 Ray = Annotated[
     str | None,
     typer.Option(
         metavar="ADDRESS",
-        help="Place the workers on a Ray cluster, one a GPU or every two cores: local, auto, "
-        "HOST:PORT or ray://HOST:PORT.",
+        help="Run the workers on a Ray cluster, one per GPU or per two cores. ADDRESS: local, "
+        "auto, HOST:PORT or ray://HOST:PORT.",
     ),
 ]
 EngineName = Annotated[
     Literal["packed", "sequential"],
-    typer.Option(help="packed: many trials in one pass over the base; sequential: one by one."),
+    typer.Option(
+        metavar="ENGINE",
+        help="packed: train many trials in one pass over the base; sequential: one at a time.",
+    ),
 ]
 Slots = Annotated[
-    str, typer.Option(help="Trials a worker packs: a number, or auto, which measures.")
+    str,
+    typer.Option(
+        metavar="N",
+        help="Trials that each worker trains at once: a number, or auto to measure the best.",
+    ),
 ]
 
 
 def run(
     spec: Annotated[
-        str, typer.Argument(help="A study file, or a shipped study (see `list`).")
+        str,
+        typer.Argument(metavar="STUDY", help="A study file, or a shipped study (see `list`)."),
     ] = "petroleum",
     trials: Annotated[
-        int | None, typer.Option(help="The total wanted, those done before included.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Total number of trials, including finished ones. [default: from the study file]",
+        ),
     ] = None,
     workers: Workers = None,
     ray: Ray = None,
     engine: EngineName = "packed",
     slots: Slots = "auto",
     space: Annotated[
-        str | None, typer.Option(help="Another search space: a shipped one or a file.")
+        str | None,
+        typer.Option(metavar="SPACE", help="Use another search space: shipped name or TOML file."),
     ] = None,
     storage: Annotated[
         str | None,
-        typer.Option(help="A storage in place of OUT/study.db: several runs may share it."),
+        typer.Option(
+            metavar="URL",
+            help="Store the study here, for instance to share it between runs. "
+            "[default: OUT/study.db]",
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/NAME]")] = None,
-    seed: Annotated[int | None, typer.Option(help="What every random draw comes from.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The run folder. [default: runs/NAME]")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Seed of all random draws of the search and training. "
+            "[default: from the study file]",
+        ),
+    ] = None,
     timeout: Annotated[
-        float | None, typer.Option(help="Start no trial after so many seconds.")
+        float | None,
+        typer.Option(metavar="SECONDS", help="Start no new trial after this many seconds."),
     ] = None,
-    no_prune: Annotated[bool, typer.Option("--no-prune", help="Train every trial whole.")] = False,
+    no_prune: Annotated[
+        bool, typer.Option("--no-prune", help="Train every trial to the end.")
+    ] = False,
 ) -> None:
-    """Run a study, or continue it where it stands, and write its report."""
+    """Run a study, or continue it, and write its report.
+
+    Repeat the same command to continue after an interruption. Options override the study file.
+
+    Example: `optuna-study run`
+
+    Example: `optuna-study run my-study.toml --trials 32`
+    """
+    from study.runner import run_study
     from study.spec.files import load_spec
+    from study.views.terminal import make_view
 
     overrides = {
         "search.trials": trials,
@@ -87,28 +128,38 @@ def run(
         "search.pruner": "none" if no_prune else None,
     }
     study = load_spec(spec, overrides)
-    choice = _choice(engine, slots, workers, ray)
-    with _last_words():
-        finished = _train(study, out or Path("runs") / study.name, storage, choice)
+    choice = _engine_choice(engine, slots, workers, ray)
+    with _stop_message():
+        folder = out or Path("runs") / study.name
+        view = make_view(study, messages())
+        finished = run_study(study, folder, view, storage=storage, choice=choice)
         is_reported = _conclude(finished, storage)
     if not is_reported:
         raise typer.Exit(1)
 
 
 def confirm(
-    target: Annotated[str, typer.Argument(help="The run folder of a study.")],
-    top: Annotated[int, typer.Option(min=1, help="How many of the best trials.")] = 3,
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="The run folder of a study.")],
+    top: Annotated[int, typer.Option(min=1, metavar="N", help="Retrain the N best trials.")] = 3,
     trial: Annotated[
         list[int] | None,
-        typer.Option(help="Another trial to train again, what you used so far say; repeatable."),
+        typer.Option(
+            metavar="NUMBER", help="Also retrain this trial, e.g. your current one; repeatable."
+        ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=2, help="Fresh seeds for each; two prove little.")] = 5,
+    seeds: Annotated[
+        int, typer.Option(min=2, metavar="N", help="Seeds per configuration; 2 prove little.")
+    ] = 5,
     storage: Annotated[
-        str | None, typer.Option(help="Where the study is stored, if not in TARGET.")
+        str | None,
+        typer.Option(metavar="URL", help="Storage of the study. [default: TARGET/study.db]"),
     ] = None,
     study_name: StudyName = None,
     test: Annotated[
-        Path | None, typer.Option(help="Held-out examples. [default: the study's data.test]")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File of held-out examples. [default: the study's data.test]"
+        ),
     ] = None,
     workers: Workers = None,
     ray: Ray = None,
@@ -117,10 +168,13 @@ def confirm(
     trust_study: TrustStudy = False,
     as_json: AsJson = False,
 ) -> None:
-    """Is the winner better, or was it luck? Train it again on fresh seeds, and test it.
+    """Retrain the best trials on fresh seeds, and test whether the winner is really better.
 
-    So are the runners-up and the baselines, and all are scored on held-out examples. What is done
-    already is kept, so the same command continues. The report shows it from then on.
+    This trains the best trials and the baselines again and scores them on held-out examples, which
+    the search never saw. The report then includes the result. Repeat the same command to continue
+    after an interruption.
+
+    Example: `optuna-study confirm runs/petroleum --seeds 5`
     """
     from study.confirming import chosen_trials, confirm_study
     from study.spec.files import stored_spec
@@ -128,8 +182,8 @@ def confirm(
 
     data = load_run(storage or target, study_name)
     spec = stored_spec(data.spec_text, target, test=test, trust_study=trust_study)
-    choice = _choice(engine, slots, workers, ray)
-    with _last_words():
+    choice = _engine_choice(engine, slots, workers, ray)
+    with _stop_message():
         done = confirm_study(
             spec,
             Path(target),
@@ -142,27 +196,27 @@ def confirm(
         data = load(storage or target, study_name)
         is_concluded = _conclude_confirmation(data, Path(target), as_json, storage)
     if not done:
-        messages().print("Not all of it is trained; the same command continues.")
+        messages().print("Some trainings are missing. Repeat the same command to continue.")
     if not is_concluded:
         raise typer.Exit(1)
 
 
 def _conclude_confirmation(data: Any, folder: Path, as_json: bool, storage: str | None) -> bool:
-    """Show what the fresh seeds say; returns whether they say anything yet, the page too."""
+    """Show the result on fresh seeds; return whether there is one and the report was written."""
     from analysis.comparison.confirmation import confirmation_of
     from reports.build import report_page
     from reports.sections.confirmation import confirmation_document
 
-    found = confirmation_of(data)
-    if found is None:
-        messages().print("The best trial is not trained again yet: there is nothing to test.")
+    confirmation = confirmation_of(data)
+    if confirmation is None:
+        messages().print("Nothing to test yet: the best trial has not been retrained.")
         return False
     if as_json:
-        print_json(found.to_json())
+        print_json(confirmation.to_json())
         return True
     console = results()
-    console.print(confirmation_document(found).to_rich(), width=min(console.width, 80))
-    failures = PageFailures(folder / "report.html", _page_again(data, folder, storage))
+    console.print(confirmation_document(confirmation).to_rich(), width=min(console.width, 80))
+    failures = PageFailures(folder / "report.html", _report_arguments(data, folder, storage))
     report = failures.page(lambda progress: report_page([data], progress=progress))
     if report is not None:
         console.print()
@@ -170,8 +224,8 @@ def _conclude_confirmation(data: Any, folder: Path, as_json: bool, storage: str 
     return not failures
 
 
-def _page_again(data: Any, folder: Path, storage: str | None) -> list[str]:
-    """What `report` is told to write the page of a run folder."""
+def _report_arguments(data: Any, folder: Path, storage: str | None) -> list[str]:
+    """Return the arguments with which `report` writes the page of a run folder."""
     if storage is None:
         return [str(folder)]
     out = ["--out", str(folder / "report.html")]
@@ -179,47 +233,38 @@ def _page_again(data: Any, folder: Path, storage: str | None) -> list[str]:
 
 
 @contextmanager
-def _last_words() -> Iterator[None]:
-    """Say what a stop by the keyboard leaves."""
+def _stop_message() -> Iterator[None]:
+    """Say what is kept when the keyboard stops a run."""
     try:
         yield
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a third one is too late to help
-        messages().print("Stopped. What was told is kept; the same command continues.")
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # ignore further interrupts: the program is about to exit
+        messages().print("Stopped. Finished trials are kept. Repeat the same command to continue.")
         raise
 
 
-def _choice(
+def _engine_choice(
     engine: Literal["packed", "sequential"], slots: str, workers: int | None, ray: str | None
 ) -> EngineChoice:
     from study.engines.engine_choice import AS_THE_CLUSTER_HAS_ROOM, EngineChoice
     from study.store.provenance import available_cores
 
+    slots_per_worker = None
+    if slots != "auto":
+        slots_per_worker = int(slots) if slots.isdecimal() and len(slots) < 9 else 0
+        if not 1 <= slots_per_worker <= MOST_SLOTS:
+            raise InputError(f"--slots: must be auto or 1 to {MOST_SLOTS}, got {slots!r:.40}")
     if workers is not None and not 1 <= workers <= MOST_WORKERS:
         raise InputError(f"--workers: must be 1 to {MOST_WORKERS}, got {workers}")
     if workers is None:
         workers = AS_THE_CLUSTER_HAS_ROOM if ray else available_cores()
-    return EngineChoice(engine, _slots(slots), workers, ray)
-
-
-def _slots(given: str) -> int | None:
-    if given == "auto":
-        return None
-    number = int(given) if given.isdecimal() and len(given) < 9 else 0
-    if not 1 <= number <= MOST_SLOTS:
-        raise InputError(f"--slots: got {given!r:.40}; allowed: auto, or 1 to {MOST_SLOTS}")
-    return number
-
-
-def _train(study: StudySpec, out: Path, storage: str | None, choice: EngineChoice) -> StudyRun:
-    from study.runner import run_study
-    from study.views.terminal import make_view
-
-    return run_study(study, out, make_view(study, messages()), storage=storage, choice=choice)
+    return EngineChoice(engine, slots_per_worker, workers, ray)
 
 
 def _conclude(finished: StudyRun, storage: str | None) -> bool:
-    """Print what the study found, then write its page; returns whether all of it could be made.
+    """Print the results, then write the report; return whether all of it worked.
 
     The trials are printed before anything is computed from them.
     """
@@ -231,18 +276,17 @@ def _conclude(finished: StudyRun, storage: str | None) -> bool:
     data = load(finished.storage, finished.name)
     console = results()
     console.print(study_document(data).to_rich())
-    again = _page_again(data, finished.folder, storage)
-    failures = PageFailures(finished.folder / "report.html", again)
+    arguments = _report_arguments(data, finished.folder, storage)
+    failures = PageFailures(finished.folder / "report.html", arguments)
     analysed = None
-    with failures.caught(), progress_bar("what mattered") as progress:
+    with failures.caught(), progress_bar("computing importances") as progress:
         analysed = analyse(data, progress=progress)
     if analysed is not None and analysed.importance is not None:
         console.print()
-        joint, size = analysed.confounding, analysed.capacity
-        found = importance_document(analysed.importance, joint, size)
-        console.print(found.to_rich(), width=min(console.width, 80))
+        document = importance_document(analysed.importance, analysed.confounding, analysed.capacity)
+        console.print(document.to_rich(), width=min(console.width, 80))
     adapter = _best_adapter(finished.folder, data)
-    if adapter:
+    if adapter is not None:
         console.print()
         print_line("adapter", adapter)
     if analysed is not None:
@@ -250,7 +294,7 @@ def _conclude(finished: StudyRun, storage: str | None) -> bool:
         if report is not None:
             print_line("report", report)
     if finished.stopped_early:
-        messages().print("The budget is not used up; the same command continues.")
+        messages().print("Some trials are missing. Repeat the same command to continue.")
     return not failures
 
 

@@ -1,4 +1,4 @@
-"""What a trial will cost: its parameters and steps, counted before anything is trained."""
+"""The cost of a trial: its parameters and steps, counted before training."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from study.spec.hyperparameters import MethodSpec, TrainingSpec
 from study.spec.sections import SPLITS, StudySpec
 from study.trials import baseline_configs
 
+LABELS = {"least": "smallest", "most": "largest"}
+
 
 def trial_cost(spec: StudySpec) -> dict[str, Any]:
-    """Return parameter counts of the base and of its smallest and largest adapter.
+    """Return the parameter counts of the base and of its smallest and largest adapter.
 
     The model is built without weights, on PyTorch's meta device, so it takes no memory.
     """
@@ -31,7 +33,7 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
     model = meta_base(spec, corpus.labels)
     base = sum(p.numel() for p in model.parameters())
     check_methods(model, spec)
-    stops = (0,) if spec.task_kind.trains_stop_token else ()  # any row is as long as another
+    stops = (0,) if spec.task_kind.trains_stop_token else ()  # all rows have the same length
     skeleton = BaseModel(model, None, "skeleton", trained_tokens=stops)
     counts = {name: _size(skeleton, method) for name, method in _extremes(spec).items()}
     frozen = ", frozen" if spec.trains_adapters else ""
@@ -42,8 +44,8 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
         *(f"metrics  {remark}" for remark in metric_remarks(spec.evaluation)),
         f"base     {base:,} parameters{frozen}",
     ] + [
-        f"{name:<8} {f'{pairs} adapter pairs, ' if pairs else ''}"
-        f"{count:,} trainable parameters ({count / base:.2%})"
+        f"{LABELS.get(name, name):<8} {f'{pairs} adapter pairs, ' if pairs else ''}"
+        f"{count:,} trainable parameters ({count / base:.2%} of the base)"
         for name, (pairs, count) in counts.items()
     ]
     return {
@@ -55,36 +57,37 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
 
 
 def _steps(spec: StudySpec, corpus: Corpus[Any]) -> str:
-    """Return the number of steps per trial, or the fewest and the most."""
-    each = [
+    """Return the steps per trial, as one number or a range."""
+    counts = [
         TrainingSpec(epochs=epochs, batch_size=size, steps=steps).counted(len(corpus.train)).steps
         for epochs in spec.values_of("epochs")
         for size in spec.values_of("batch_size")
         for steps in spec.values_of("steps")
     ]
-    return f"{min(each):,}" if min(each) == max(each) else f"{min(each):,} to {max(each):,}"
+    fewest, most = min(counts), max(counts)
+    return f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
 
 
 def _data_line(corpus: Corpus[Any]) -> str:
     seen = {_first(example) for example in corpus.train}
     shared = sum(_first(example) in seen for example in corpus.dev)
     sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in SPLITS if corpus.split(s))
-    warning = f"; {shared} dev sources are in train too, which inflates scores" if shared else ""
+    warning = f"; {shared} dev sources also occur in train, which inflates scores" if shared else ""
     return f"data     {sizes} pairs{warning}"
 
 
 def _first(example: Any) -> Any:
-    """Return what must not be in both train and dev: a source, or a labelled pair's sentences."""
+    """Return what train and dev must not share: a source, or the sentences of a labelled pair."""
     return example.source if isinstance(example, Pair) else (example.first, example.second)
 
 
 def _extremes(spec: StudySpec) -> dict[str, MethodSpec]:
     """Return the default LoRA, the smallest and largest in the space, and the other methods."""
     others = [name for name in spec.methods if not METHODS[name].is_lora]
-    found: dict[str, MethodSpec] = {name: _method(spec, {"method": name}) for name in others}
+    methods: dict[str, MethodSpec] = {name: _method(spec, {"method": name}) for name in others}
     adapted = [name for name in spec.methods if name not in others]
     if not adapted:
-        return found
+        return methods
     ranks = spec.values_of("rank")
     sets = spec.values_of("target_modules")
     least = {"method": adapted[0], "rank": min(ranks), "target_modules": sets[0]}
@@ -95,12 +98,12 @@ def _extremes(spec: StudySpec) -> dict[str, MethodSpec]:
         "default": default,
         "least": _method(spec, least),
         "most": _method(spec, most),
-        **found,
+        **methods,
     }
 
 
 def _method(spec: StudySpec, values: dict[str, Any]) -> MethodSpec:
-    """Return a method of the size that these values give, but with LoRA's initial weights."""
+    """Return a method with the size that these values give, but with LoRA's initialization."""
     method = spec.resolve(values).method
     assert method is not None
     if method.begins_in_weight or METHODS[method.name].quantizes:

@@ -1,1 +1,1 @@
-"""The tables: what a task, a method, an optimizer or a sampler is, one row each; loads no torch."""
+"""Tables of the tasks, methods, optimizers and samplers, one row each; loads no torch."""

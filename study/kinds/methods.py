@@ -1,4 +1,4 @@
-"""The PEFT methods by name: what a method has, what its name decides, and which code does it."""
+"""The PEFT methods by name: hyperparameters, values implied by the name, and code."""
 
 from __future__ import annotations
 
@@ -13,49 +13,51 @@ INITIAL_WEIGHTS: Mapping[str, str | None] = {
     "pissa": "study.peft_methods.adapters:pissa_pair",
     "olora": "study.peft_methods.adapters:olora_pair",
 }
-"""How LoRA begins -> what takes A₀ and B₀ out of the base's weight; None where B₀ is zero."""
+"""LoRA's initialization -> what computes A₀ and B₀ from the base's weight; None: B₀ is zero."""
 
 InitialWeights = Annotated[str, NameIn(INITIAL_WEIGHTS)]
 
 
 @dataclass(frozen=True)
 class Method:
-    """What a method's name stands for.
+    """A fine-tuning method.
 
-    `own` are its hyperparameters in `[method]`; `decides` are those that the name itself sets.
-    At all the values in `plain_at` it is no more than LoRA.
+    `own` lists its hyperparameters in `[method]`; `decides` holds those that the name itself sets.
+    With all the values in `plain_at`, the method is the same as LoRA.
     """
 
     title: str
     own: tuple[str, ...] = ()
     decides: Mapping[str, Any] = field(default_factory=dict)
-    peft_type: str | None = "LORA"  # what PEFT calls it; None where it trains the base itself
-    config: str | None = "study.peft_methods.configs:lora_config"  # path, as all below
+    peft_type: str | None = "LORA"  # PEFT's name; None if it trains the base itself
+    config: str | None = (
+        "study.peft_methods.configs:lora_config"  # package.module:name, like those below
+    )
     attach: str = "study.peft_methods.adapters:attach_adapter"
-    check: str | None = "study.peft_methods.targets:check_lora"  # what it needs of a model
-    model_classes: tuple[str, ...] = ()  # those that it can be put on; empty: any
-    packs: bool = False  # many trials in one pass over the base
-    merges: bool = True  # into the base's weights
-    quantizes: bool = False  # the base, while it trains
-    decomposes: bool = False  # the weight into magnitude and direction
+    check: str | None = "study.peft_methods.targets:check_lora"  # checks that a model suits it
+    model_classes: tuple[str, ...] = ()  # the classes it supports; empty: all
+    packs: bool = False  # trains many trials in one pass over the base
+    merges: bool = True  # can be merged into the base's weights
+    quantizes: bool = False  # quantizes the base during training
+    decomposes: bool = False  # splits the weight into magnitude and direction
     plain_at: Mapping[str, Any] = field(default_factory=dict)
 
     def has(self, name: str) -> bool:
-        """Say whether a hyperparameter of `[method]` means something to it."""
+        """Say whether the method uses a hyperparameter of `[method]`."""
         return name in self.own or name in self.decides
 
     def fits(self, model_class: str) -> bool:
-        """Say whether it can be put on what transformers loads as such a class."""
+        """Say whether the method supports models of a transformers class."""
         return not self.model_classes or model_class in self.model_classes
 
     @property
     def is_adapter(self) -> bool:
-        """Whether it leaves the base's own weights as they are."""
+        """Whether it leaves the base's weights unchanged."""
         return self.peft_type is not None
 
     @property
     def is_lora(self) -> bool:
-        """Whether it trains matrices of a rank."""
+        """Whether it trains low-rank matrices."""
         return self.has("rank")
 
 
@@ -103,6 +105,6 @@ METHODS: Mapping[str, Method] = {
         check=None,
     ),
 }
-"""A method's name in a study file -> what it is.  docs/methods.md says the same in words."""
+"""A method's name in a study file -> the method.  docs/methods.md describes them."""
 
 MethodName = Annotated[str, NameIn(METHODS)]

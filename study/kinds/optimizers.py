@@ -1,7 +1,7 @@
-"""The optimizers by name: what they are, and which of them train a packed trial as one alone.
+"""The optimizers by name, and whether they can train packed trials.
 
-A packed trial's weights are one flat row.  An optimizer that moves every number by its own gradient
-alone does the same to a row as to matrices; one that looks at rows and columns does not.
+A packed trial's weights form one flat row.  An optimizer that updates each weight from its own
+gradient gives the same result for a row as for matrices; one that uses rows and columns does not.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from study.kinds.rows import NameIn
 
-if TYPE_CHECKING:  # a study file is read without torch
+if TYPE_CHECKING:  # reading a study file must not load torch
     import torch
 
 Groups = list[dict[str, Any]]
@@ -20,7 +20,7 @@ Groups = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Optimizer:
-    """What an optimizer's name stands for."""
+    """An optimizer: how to make it, and whether it can train packed trials."""
 
     make: Callable[[Groups, float, float], torch.optim.Optimizer]  # groups, rate, weight decay
     packs: bool = True
@@ -34,14 +34,14 @@ def _adamw(groups: Groups, rate: float, decay: float) -> torch.optim.Optimizer:
 
 
 def _adam(groups: Groups, rate: float, decay: float) -> torch.optim.Optimizer:
-    """Kingma & Ba 2015 (arXiv:1412.6980); weight decay goes through the gradient."""
+    """Kingma & Ba 2015 (arXiv:1412.6980); weight decay is added to the gradient."""
     import torch
 
     return torch.optim.Adam(groups, lr=rate, weight_decay=decay, fused=True)
 
 
 def _sgd(groups: Groups, rate: float, decay: float) -> torch.optim.Optimizer:
-    """With momentum 0.9; weight decay goes through the gradient."""
+    """With momentum 0.9; weight decay is added to the gradient."""
     import torch
 
     return torch.optim.SGD(groups, lr=rate, momentum=0.9, weight_decay=decay)
@@ -55,7 +55,7 @@ def _lion(groups: Groups, rate: float, decay: float) -> torch.optim.Optimizer:
 
 
 def _adafactor(groups: Groups, rate: float, decay: float) -> torch.optim.Optimizer:
-    """Shazeer & Stern 2018 (arXiv:1804.04235), as PyTorch has it: a mean a row and a column."""
+    """Shazeer & Stern 2018 (arXiv:1804.04235), as in PyTorch: one mean per row and column."""
     import torch
 
     return torch.optim.Adafactor(groups, lr=rate, weight_decay=decay)
@@ -68,6 +68,6 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
     "lion": Optimizer(_lion),
     "adafactor": Optimizer(_adafactor, packs=False),
 }
-"""An optimizer's name in a study file -> what it is."""
+"""An optimizer's name in a study file -> the optimizer."""
 
 OptimizerName = Annotated[str, NameIn(OPTIMIZERS)]

@@ -1,4 +1,4 @@
-"""What the tables of kinds share: a study file's name of a row, and a row's name of a function."""
+"""Shared by the tables: names of rows in a study file, and names of functions in a row."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True, eq=False)
 class NameIn:
-    """Marks a text of a study file that names a row of a table; any other is an error.
+    """Marks a string of a study file that must name a row of a table.
 
-    Pydantic reports it as it reports a `Literal` of the same names, but a row that is added to the
-    table is allowed at once.
+    Pydantic reports other strings as it does for a `Literal` of the same names; unlike a `Literal`,
+    this also allows rows added to the table later.
     """
 
     table: Mapping[str, object]
@@ -26,7 +26,7 @@ class NameIn:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Check the name before pydantic checks that it is text."""
+        """Check the name before pydantic checks that it is a string."""
         return core_schema.no_info_before_validator_function(self._checked, handler(source))
 
     def _checked(self, name: Any) -> str:
@@ -43,10 +43,10 @@ def names_where(table: Mapping[str, Row], fits: Callable[[Row], bool]) -> list[s
 
 
 def imported(path: str) -> Any:
-    """Return what a row names as `package.module:name`.
+    """Import what a row names as `package.module:name`.
 
-    Rows name what they need of torch and of the modules that read the tables, so that the tables
-    themselves import neither.
+    Rows name their code this way so that the tables import neither torch nor the modules that read
+    the tables.
     """
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)

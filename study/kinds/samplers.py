@@ -1,9 +1,9 @@
-"""The samplers and pruners by name, and the sequences of points that do not learn from results.
+"""The samplers and pruners by name, and the sequences of points that ignore results.
 
-Optuna's seeded samplers restart their stream on resume, and draw the same points in every process.
-Here the sampler of a trial is made from (study seed, index), where the index counts the points that
-are sampled, not those that are enqueued or retried: a resumed study continues where an
-uninterrupted one would have been, and any number of runs draw what one would.
+Optuna's seeded samplers restart their stream on resume and draw the same points in every process.
+Here each trial's sampler is made from (study seed, index).  The index counts only sampled points,
+not enqueued or retried ones, so a resumed study draws the same points as an uninterrupted one, and
+several runs draw the same points as one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Points(Protocol):
 
 
 class PointSampler(BaseSampler):
-    """An Optuna sampler of one point, which does not depend on other trials' results."""
+    """An Optuna sampler for one point that does not depend on other trials' results."""
 
     def __init__(self, points: Points, index: int) -> None:
         self._points = points
@@ -66,7 +66,7 @@ class PointSampler(BaseSampler):
 
 @dataclass(frozen=True)
 class RandomPoints:
-    """Uniform on every parameter's own scale; the choices of balanced ones take turns."""
+    """Uniform on every parameter's scale; balanced parameters use all choices equally often."""
 
     seed: int
     balanced: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class RandomPoints:
         return from_unit(distribution, float(unit))
 
     def _turn(self, index: int, name: str, choices: Sequence[Any]) -> Any:
-        """Return one of the choices, each once in every round, in the round's own order."""
+        """Return a choice; each round uses every choice once, in its own random order."""
         round_, place = divmod(index, len(choices))
         rng = np.random.default_rng(derive_seed(self.seed, round_, name, "round"))
         return choices[rng.permutation(len(choices))[place]]
@@ -98,23 +98,25 @@ class SobolPoints:
 
         names = sorted(self.space.distributions)
         sequence = qmc.Sobol(len(names), rng=np.random.default_rng(derive_seed(self.seed, "sobol")))
-        if index:  # scipy cannot go forward by nothing
+        if index:  # scipy refuses to skip zero points
             sequence.fast_forward(index)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # one point is no balanced block
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # scipy warns that one point is not a balanced block
             unit = sequence.random(1)[0, names.index(name)]
         return from_unit(distribution, float(unit))
 
 
 @dataclass(frozen=True)
 class GridPoints:
-    """The complete grid in a shuffled order, so that an unfinished one is no corner of it."""
+    """The complete grid in shuffled order, so that an unfinished study covers all of it evenly."""
 
     seed: int
     space: SearchSpace
 
     def value(self, index: int, name: str, distribution: BaseDistribution) -> Any:
-        """Return one coordinate of point `index`, which has it: inactive ones are not asked for."""
+        """Return one coordinate of point `index`; Optuna asks only for active parameters."""
         points = self._shuffled
         return points[index % len(points)][name]
 
@@ -130,7 +132,7 @@ class GridPoints:
 
 @dataclass(frozen=True)
 class Draw:
-    """Which point is wanted: the study's `index`-th of a space."""
+    """The point to draw: the study's `index`-th in a space."""
 
     seed: int
     index: int
@@ -138,25 +140,25 @@ class Draw:
     balanced: tuple[str, ...] = ()
 
     @property
-    def seed_of_its_own(self) -> int:
-        """A seed that no other point of the study has."""
+    def sampler_seed(self) -> int:
+        """A seed unique to this point of the study."""
         return derive_seed(self.seed, self.index, "sampler") % 2**32
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """What a sampler's name stands for."""
+    """A sampler: how to make it, and what it needs."""
 
     make: Callable[[Draw], BaseSampler]
-    learns: bool = False  # proposes points by what earlier trials gave
-    needs_grid: bool = False  # a finite space, of which it takes every point once
-    takes_turns: bool = False  # with the choices of balanced parameters
+    learns: bool = False  # from the results of earlier trials
+    needs_grid: bool = False  # takes every point of a finite space once
+    takes_turns: bool = False  # uses the choices of balanced parameters equally often
 
 
 def _gp(draw: Draw) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.GPSampler(seed=draw.seed_of_its_own)
+        return optuna.samplers.GPSampler(seed=draw.sampler_seed)
 
 
 SAMPLERS: Mapping[str, Sampler] = {
@@ -165,22 +167,24 @@ SAMPLERS: Mapping[str, Sampler] = {
         takes_turns=True,
     ),
     "sobol": Sampler(lambda draw: PointSampler(SobolPoints(draw.seed, draw.space), draw.index)),
-    "tpe": Sampler(lambda draw: optuna.samplers.TPESampler(seed=draw.seed_of_its_own), learns=True),
+    "tpe": Sampler(lambda draw: optuna.samplers.TPESampler(seed=draw.sampler_seed), learns=True),
     "gp": Sampler(_gp, learns=True),
     "grid": Sampler(
         lambda draw: PointSampler(GridPoints(draw.seed, draw.space), draw.index), needs_grid=True
     ),
 }
-"""A sampler's name in a study file -> what it is."""
+"""A sampler's name in a study file -> the sampler."""
 
 SamplerName = Annotated[str, NameIn(SAMPLERS)]
 
 
 @dataclass(frozen=True)
 class Pruner:
-    """What a pruner's name stands for; a report is one of its steps."""
+    """A pruner; one report of a trial is one of its steps."""
 
-    make: Callable[[int, int | None], BasePruner]  # steps to the first report, of the longest trial
+    make: Callable[
+        [int, int | None], BasePruner
+    ]  # steps before the first report; steps of the longest trial
     prunes: bool = True
 
 
@@ -196,6 +200,6 @@ PRUNERS: Mapping[str, Pruner] = {
         lambda first, longest: optuna.pruners.SuccessiveHalvingPruner(min_resource=first)
     ),
 }
-"""A pruner's name in a study file -> what it is."""
+"""A pruner's name in a study file -> the pruner."""
 
 PrunerName = Annotated[str, NameIn(PRUNERS)]

@@ -1,4 +1,4 @@
-"""The tasks by name: what a model outputs, what it learns from, and which code does it."""
+"""The tasks by name: the model's outputs, the data, and the code."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ Outputs = Literal["texts", "classes"]
 
 @dataclass(frozen=True)
 class TaskKind:
-    """What a task's name stands for."""
+    """A task: its code and its properties."""
 
-    implementation: str  # path of the class that keeps the promise of study.tasks.base
-    reader: str  # path of what reads `[data]`
-    model_class: str  # transformers' class that loads a base
+    implementation: str  # package.module:name of a study.tasks.base.Task
+    reader: str  # package.module:name of the function that reads [data]
+    model_class: str  # the transformers class that loads the base
     miniature: str  # the embedded base: a key of study.bases.miniatures.MINIATURES
     outputs: Outputs = "texts"
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by section
-    subsets: tuple[str, ...] = ()  # the embedded corpora that data.subset chooses from
-    has_general: bool = True  # the embedded corpus has general text, to measure forgetting
-    names_languages: bool = False  # data.source_language and target_language reach the tokenizer
-    writes_dialogues: bool = False  # with the marks of a chat template around both texts
+    subsets: tuple[str, ...] = ()  # the embedded corpora allowed in data.subset
+    has_general: bool = True  # whether the embedded corpus has general text, to measure forgetting
+    names_languages: bool = (
+        False  # passes data.source_language and target_language to the tokenizer
+    )
+    writes_dialogues: bool = False  # wraps both texts in a chat template
     distils: bool = False  # can learn from a teacher
-    trains_stop_token: bool = False  # data.stop_token, beside the adapter
-    diffuses: bool = False  # has a section [diffusion], and a cutoff_tokens of each trial's own
+    trains_stop_token: bool = False  # trains data.stop_token's embedding besides the adapter
+    diffuses: bool = False  # allows [diffusion] and a cutoff_tokens per trial
     takes_own_class: bool = False  # a base may bring its own class, as LLaDA's does
 
 
@@ -72,6 +74,6 @@ TASKS: Mapping[str, TaskKind] = {
         takes_own_class=True,
     ),
 }
-"""A task's name in a study file -> what it is."""
+"""A task's name in a study file -> the task."""
 
 TaskName = Annotated[str, NameIn(TASKS)]

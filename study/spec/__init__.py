@@ -1,6 +1,6 @@
 """The study file: what a study is, and the one place where it is validated.
 
-The names most used are here; each stands in the module that it comes from.
+The two names that most callers need are re-exported here.
 """
 
 from __future__ import annotations

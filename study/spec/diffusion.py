@@ -1,4 +1,4 @@
-"""What a study file says of a masked-diffusion language model: `[diffusion]`, in LLaDA's words."""
+"""The `[diffusion]` section of a study file, in LLaDA's terms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from study.spec.hyperparameters import Positive, Strict
 
 
 class DiffusionSpec(Strict):
-    """The answer's region, how it is filled at generation, and the least noise of training.
+    """The length of the answer, how generation fills it, and the least noise in training.
 
     Nie et al. 2025, "Large language diffusion models" (arXiv:2502.09992), and its `generate.py`.
     """
@@ -27,14 +27,14 @@ class DiffusionSpec(Strict):
 
     @field_validator("fixed")
     @classmethod
-    def _says_something(cls, fixed: dict[int, str]) -> dict[int, str]:
+    def _check_fixed_words(cls, fixed: dict[int, str]) -> dict[int, str]:
         for position, word in fixed.items():
             if not word.strip():
                 raise ValueError(f"needs a word at position {position}, got {word!r}")
         return fixed
 
     @model_validator(mode="after")
-    def _blocks_are_equal(self) -> Self:
+    def _check_blocks(self) -> Self:
         if self.length % self.block_length:
             raise ValueError(
                 f"block_length: must divide length = {self.length}, got {self.block_length}"
@@ -47,15 +47,15 @@ class DiffusionSpec(Strict):
         return self
 
     @model_validator(mode="after")
-    def _fixed_words_lie_in_the_answer(self) -> Self:
+    def _check_fixed_positions(self) -> Self:
         for position in self.fixed:
             if not 0 <= position < self.length:
                 raise ValueError(
-                    f"fixed: positions are 0 to {self.length - 1} (length), got {position}"
+                    f"fixed: positions must be 0 to {self.length - 1} (length - 1), got {position}"
                 )
         return self
 
     @property
     def blocks(self) -> int:
-        """How many blocks an answer is generated in, one after the other."""
+        """The number of blocks in which an answer is generated, one after the other."""
         return self.length // self.block_length

@@ -1,4 +1,4 @@
-"""Finding and reading study files and search spaces: presets, paths, command-line changes."""
+"""Find and read study files and search spaces: presets, paths, command-line changes."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ FOLDER_OR_NAME = (
 
 
 def presets() -> dict[str, Path]:
-    """Return the studies that ship: name -> file."""
-    found = {path.stem: path for path in (Path(__file__).parent / "presets").glob("*.toml")}
-    return dict(sorted(found.items()))
+    """Return the shipped studies: name -> file."""
+    files = (Path(__file__).parent / "presets").glob("*.toml")
+    return {path.stem: path for path in sorted(files, key=lambda path: path.stem)}
 
 
 def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) -> StudySpec:
     """Read a preset by name or a study file by path.
 
-    `overrides` maps dotted keys to values (`{"search.trials": 10}`), as the command line gives
-    them; None leaves the file's own.  Paths in the file are relative to its folder, those of the
-    command line and of a preset to the working folder.
+    `overrides` maps dotted keys to the command line's values (`{"search.trials": 10}`); None keeps
+    the file's value.  Paths in a file are relative to the folder of that file; paths on the command
+    line and in a preset are relative to the working folder.
 
     Raises:
-        InputError: one line a problem.
+        InputError: one line per problem.
     """
     path = _find(target)
     document = read_toml(path)
@@ -53,18 +53,18 @@ def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) ->
 def stored_spec(
     content: str | None, target: str, *, test: Path | None = None, trust_study: bool = False
 ) -> StudySpec:
-    """Return the study that a run folder holds, with another test split where one is given.
+    """Return the study in a run folder, with `test` as its test split if given.
 
-    It comes out of a database, which may be anybody's: so one that names code is refused unless
-    the caller trusts it.
+    The study comes from a database that anybody may have written, so a study that names code is
+    refused unless the caller trusts it.
 
     Raises:
-        InputError: `target` is no run folder of this program, its study file was changed, or it
+        InputError: `target` is not a run folder of this program, its study file was changed, or it
             names code.
     """
     if content is None or not Path(target).is_dir():
-        raise InputError(f"{target}: no run folder of optuna-study")
-    spec_from_toml(content, target)  # says what is wrong with it
+        raise InputError(f"{target}: not a run folder of optuna-study")
+    spec_from_toml(content, target)  # raises if the study is invalid
     document = tomllib.loads(content)
     if not trust_study:
         refuse_code(document, target)
@@ -74,27 +74,27 @@ def stored_spec(
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; InputError with the line where it is none."""
+    """Read a TOML file; an InputError names the line that is not valid TOML."""
     with (
         refusing(f"{path}: cannot read the file", OSError),
         refusing(f"{path}: not UTF-8", UnicodeDecodeError),
     ):
         content = path.read_text(encoding="utf-8-sig")
-    # ValueError is tomllib's own, or Python's for a number of thousands of digits
+    # tomllib raises ValueError; so does Python for a number of thousands of digits
     with refusing(f"{path}: not valid TOML", ValueError, RecursionError):
         return tomllib.loads(content)
 
 
 def _find(target: str | Path) -> Path:
-    known = presets()
-    if str(target) in known:
-        return known[str(target)]
+    shipped = presets()
+    if str(target) in shipped:
+        return shipped[str(target)]
     path = Path(target)
     if os.path.isfile(path):
         return path
     raise InputError(
-        f"{target}: no such study file or shipped study{did_you_mean(target, known)}; "
-        f"shipped: {', '.join(known)}"
+        f"{target}: no such study file or shipped study{did_you_mean(target, shipped)}; "
+        f"shipped: {', '.join(shipped)}"
     )
 
 
@@ -113,10 +113,8 @@ def _resolve_paths(document: dict[str, Any], folder: Path, where: Path) -> None:
 
 
 def _resolved(folder: Path, value: str, key: str) -> str:
-    # too long, a loop of links, a NUL
-    with refusing(
-        f"{key}: not a usable path, got {value[:60]!r}", OSError, RuntimeError, ValueError
-    ):
+    # too long, a loop of links, or a NUL
+    with refusing(f"{key}: invalid path, got {value[:60]!r}", OSError, RuntimeError, ValueError):
         return str((folder / Path(value).expanduser()).resolve())
 
 
@@ -136,7 +134,7 @@ def _set(document: dict[str, Any], key: str, value: Any, where: str) -> None:
 
 
 def _resolve_space(document: dict[str, Any], path: Path) -> None:
-    """Put the named space's parameters under `[search.parameters]`; the file's own replace them."""
+    """Copy the named space into `[search.parameters]`; parameters of the study file win."""
     search = document.setdefault("search", {})
     if not isinstance(search, dict):
         return
@@ -144,32 +142,32 @@ def _resolve_space(document: dict[str, Any], path: Path) -> None:
         search.setdefault("space", DEFAULT_SPACE)
     if not isinstance(search.get("space"), str):
         return
-    own = search.get("parameters", {})
-    if not isinstance(own, dict):
+    parameters = search.get("parameters", {})
+    if not isinstance(parameters, dict):
         return
-    search["parameters"] = {**_space_parameters(search["space"], path), **own}
+    search["parameters"] = {**_space_parameters(search["space"], path), **parameters}
     if search["space"] not in shipped_spaces():
-        del search["space"]  # its parameters are the study's now, wherever the study is read again
+        del search["space"]  # the study now holds the parameters, and may be read in another folder
 
 
 def _space_parameters(space: str, study_file: Path) -> dict[str, Any]:
-    known = shipped_spaces()
-    path = known.get(space, study_file.parent / space)
+    shipped = shipped_spaces()
+    path = shipped.get(space, study_file.parent / space)
     if not os.path.isfile(path):
         raise InputError(
-            f"{study_file}: search.space: no shipped space and no file, got {space!r}"
-            f"{did_you_mean(space, known)}; shipped: {', '.join(known)}"
+            f"{study_file}: search.space: neither a shipped space nor a file, got {space!r}"
+            f"{did_you_mean(space, shipped)}; shipped: {', '.join(shipped)}"
         )
     document = read_toml(path)
     parameters = document.pop("parameters", None)
     if not isinstance(parameters, dict) or document:
         others = f", got {', '.join(map(repr, document))[:60]}" if document else ""
-        raise InputError(f"{path}: a search space holds [parameters.NAME] tables{others}")
+        raise InputError(f"{path}: a search space contains only [parameters.NAME] tables{others}")
     return parameters
 
 
 def described(files: Mapping[str, Path]) -> dict[str, str]:
-    """Return what each shipped file says of itself in its first line, a comment."""
+    """Return the description of each shipped file: its first line, a comment."""
     return {
         name: path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
         for name, path in files.items()

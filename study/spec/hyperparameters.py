@@ -1,4 +1,4 @@
-"""The hyperparameters of one training: what a study file fixes and what a search may vary."""
+"""The hyperparameters of one training: those a study file fixes and those a search may vary."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from study.kinds.methods import INITIAL_WEIGHTS, METHODS, InitialWeights, Method
 from study.kinds.optimizers import OptimizerName
 from study.kinds.rows import NameIn
 
-MOST, MOST_ROWS = 1_000_000_000, 65_536  # what no study needs, and no machine has memory for
+MOST, MOST_ROWS = 1_000_000_000, 65_536  # more than any study needs or any machine can hold
 Positive = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
 
@@ -24,7 +24,7 @@ class Strict(BaseModel):
 
 
 class MethodSpec(Strict):
-    """The PEFT method and the hyperparameters of all; METHODS says which of them it has."""
+    """The PEFT method and the hyperparameters of all methods; METHODS lists which it uses."""
 
     name: MethodName = "lora"
     rank: Annotated[int, Field(ge=1, le=1024, strict=True)] = 8
@@ -40,8 +40,8 @@ class MethodSpec(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _be_what_the_name_says(cls, data: Any) -> Any:
-        """Set what the method's name decides; refuse a value that contradicts it."""
+    def _apply_the_name(cls, data: Any) -> Any:
+        """Set the values that the method's name implies; refuse values that contradict it."""
         name = data.get("name") if isinstance(data, Mapping) else None
         if not isinstance(name, str) or name not in METHODS:
             return data
@@ -49,30 +49,30 @@ class MethodSpec(Strict):
         for key, value in decided.items():
             if data.get(key, value) != value:
                 raise ValueError(
-                    f"{key}: the method {name!r} means {value!r}, got {data[key]!r}; leave it out"
+                    f"{key}: the method {name!r} implies {value!r}, got {data[key]!r}; leave it out"
                 )
         return {**data, **decided}
 
     @property
     def own(self) -> dict[str, Any]:
-        """The hyperparameters that this method has, with their values."""
+        """The hyperparameters of this method, with their values."""
         return {k: v for k, v in self.model_dump().items() if METHODS[self.name].has(k)}
 
     @property
     def begins_in_weight(self) -> bool:
-        """Whether B₀A₀ is not zero, but taken out of the base's weight."""
+        """Whether B₀A₀ starts from the base's weight instead of zero."""
         return INITIAL_WEIGHTS[self.init_lora_weights] is not None
 
     @property
     def scale(self) -> float:
-        """What multiplies BA: alpha / rank, or with rsLoRA alpha / sqrt(rank)."""
+        """The factor on BA: alpha / rank, or alpha / sqrt(rank) with rsLoRA."""
         return self.alpha / (self.rank**0.5 if self.use_rslora else self.rank)
 
 
 class TrainingSpec(Strict):
     """How one trial trains: an optimizer with a warm-up, a schedule and gradient clipping.
 
-    Where `epochs` are given they say how many steps there are, once the examples are counted.
+    `epochs`, if given, determine the number of steps once the examples are counted.
     """
 
     learning_rate: Annotated[float, Field(strict=True, gt=0)] = 3e-4
@@ -89,7 +89,7 @@ class TrainingSpec(Strict):
     base_dropout: StrictBool = False
 
     def counted(self, examples: int) -> Self:
-        """Return the same with the steps that its epochs are, of so many training examples."""
+        """Return a copy with `steps` computed from its epochs and the number of examples."""
         if self.epochs is None:
             return self
         steps = math.ceil(self.epochs * examples / self.batch_size)
@@ -97,7 +97,7 @@ class TrainingSpec(Strict):
 
 
 class DistillationSpec(Strict):
-    """A teacher, and how much of it goes into the loss: (1 − a)·CE + a·T²·KL(teacher‖student)."""
+    """A teacher and its share of the loss: (1 − a)·CE + a·T²·KL(teacher‖student)."""
 
     teacher: Annotated[str, Field(min_length=1)]
     revision: str | None = None
@@ -107,7 +107,7 @@ class DistillationSpec(Strict):
 
 
 class Hyperparameters(NamedTuple):
-    """One training's hyperparameters, by section; without a method it is the untrained base."""
+    """One training's hyperparameters by section; no method means the untrained base."""
 
     method: MethodSpec | None
     training: TrainingSpec
@@ -116,14 +116,14 @@ class Hyperparameters(NamedTuple):
 
 SECTIONS = (MethodSpec, TrainingSpec, DistillationSpec)
 NOT_SEARCHED = frozenset({"report_every", "base_dropout", "name", "teacher", "revision", "labels"})
-"""Fields that belong to the whole study."""
+"""Fields that hold for the whole study."""
 
 FIELDS = {"method": "name"}
-"""Hyperparameters that have another name in a search than in their section."""
+"""Hyperparameters whose name in a search differs from their name in the section."""
 
 
 def searchable() -> dict[str, type[Strict]]:
-    """Return every hyperparameter that a search may vary, with the section it stands in."""
+    """Return every hyperparameter that a search may vary, with its section."""
     return {"method": MethodSpec} | {
         name: section
         for section in SECTIONS
@@ -133,7 +133,7 @@ def searchable() -> dict[str, type[Strict]]:
 
 
 def field_of(name: str) -> str:
-    """Return the field of its section that a hyperparameter is."""
+    """Return a hyperparameter's field name in its section."""
     return FIELDS.get(name, name)
 
 
@@ -141,18 +141,18 @@ Section = TypeVar("Section", bound=Strict)
 
 
 def with_values(section: Section, values: Mapping[str, Any]) -> Section:
-    """Return a section with those of the values that stand in it.
+    """Return a section with the values that belong to it replaced.
 
-    What the name of a method decides goes with the name.
+    A new method brings the values that its name implies; those of the old method's name go.
     """
-    own = {field_of(n): v for n, v in values.items() if searchable()[n] is type(section)}
-    given = section.model_dump()
+    changes = {field_of(n): v for n, v in values.items() if searchable()[n] is type(section)}
+    fields = section.model_dump()
     if isinstance(section, MethodSpec):
-        decided = METHODS[own.get("name", section.name)].decides
-        given = {k: v for k, v in given.items() if k not in METHODS[section.name].decides}
-        own = {k: v for k, v in own.items() if k not in decided}
-        given |= decided
-    return type(section)(**{**given, **own})
+        implied = METHODS[changes.get("name", section.name)].decides
+        fields = {k: v for k, v in fields.items() if k not in METHODS[section.name].decides}
+        changes = {k: v for k, v in changes.items() if k not in implied}
+        fields |= implied
+    return type(section)(**{**fields, **changes})
 
 
 def is_integer(name: str) -> bool:
@@ -168,19 +168,19 @@ def is_choice(name: str) -> bool:
 
 
 def limits_of(name: str) -> tuple[float, float]:
-    """Return between which values a numeric hyperparameter must lie; the ends may be excluded."""
+    """Return the lower and upper limit of a numeric hyperparameter; either may be exclusive."""
     field = searchable()[name].model_fields[field_of(name)]
     optional = [m for kind in get_args(field.annotation) for m in getattr(kind, "__metadata__", ())]
     bounds = [*field.metadata, *(b for m in optional for b in getattr(m, "metadata", ()))]
-    found = {
+    limits = {
         key: getattr(b, key) for b in bounds for key in ("ge", "gt", "le", "lt") if hasattr(b, key)
     }
-    low, high = found.get("ge", found.get("gt")), found.get("le", found.get("lt"))
+    low, high = limits.get("ge", limits.get("gt")), limits.get("le", limits.get("lt"))
     return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def _annotation(name: str) -> Any:
-    """Return a field's type; of one that may be missing the type that it has where it is given."""
+    """Return a field's type; for an optional field, the type without None."""
     annotation = searchable()[name].model_fields[field_of(name)].annotation
     given = [kind for kind in get_args(annotation) if kind is not type(None)]
     if get_origin(annotation) is Literal or len(given) != 1:

@@ -1,4 +1,4 @@
-"""What pydantic found, in the words of somebody who edits a study file."""
+"""Pydantic's errors, reworded for people who edit a study file."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from pydantic import BaseModel, ValidationError
 from study.errors import InputError, did_you_mean
 
 UNION_BRANCHES = {"bool": "boolean", "int": "integer", "float": "number", "str": "string"}
-"""What pydantic appends to the location of a value that may be one of several kinds."""
+"""Names that pydantic appends to the location of a value with several allowed types."""
 
 WORDS = {"dictionary": "table", "tuple": "list", "Tuple": "list", " after validation": ""}
-"""What Python calls otherwise than TOML does."""
+"""Python's terms -> TOML's."""
 
 
 def problems_of(error: ValidationError, where: str, model: type[BaseModel]) -> InputError:
-    """Return one line a problem: file, key, rule, what it got, what is allowed."""
+    """Return one line per problem: file, key, rule, what it got, what is allowed."""
     places = groupby(error.errors(include_url=False), key=_location)
-    lines = [_line(_one_of(list(found)), where, model) for _, found in places]
+    lines = [_line(_one_of(list(problems)), where, model) for _, problems in places]
     return InputError(list(dict.fromkeys(lines)))
 
 
 def _location(problem: Any) -> tuple[Any, ...]:
-    """Return where in the document the problem is, without the branch of a union."""
+    """Return the problem's location in the document, without the branch of a union."""
     *above, last = problem["loc"] or ("",)
     branched = last in UNION_BRANCHES and problem["type"].startswith((last, "finite"))
     return tuple(above) if branched else tuple(problem["loc"])
 
 
 def _one_of(problems: list[Any]) -> Any:
-    """Return what stands for all the branches of a union that a value failed."""
+    """Return one problem for all the branches of a union that a value failed."""
     kinds = [UNION_BRANCHES.get(str(p["loc"][-1]), "") for p in problems if p["loc"]]
     infinite = next((p for p in problems if p["type"] == "finite_number"), None)
     if len(problems) == 1 or not all(kinds):
@@ -67,7 +67,7 @@ def _join(where: str, key: str, message: str) -> str:
 
 
 def _names_a_key(message: str) -> bool:
-    """Cross-field rules begin with the key that they are about: `sampler: grid needs …`."""
+    """Say whether a message starts with a key, as cross-field rules do: `sampler: grid needs …`."""
     head, colon, _ = message.partition(": ")
     return bool(colon) and " " not in head
 
@@ -80,7 +80,7 @@ def _hint(key: str, parents: tuple[Any, ...], model: type[BaseModel]) -> str:
 
 
 def _fields_at(parents: tuple[Any, ...], model: type[BaseModel]) -> list[str]:
-    """Return the keys that a section knows, found by walking down from the root."""
+    """Return the keys allowed in a section, by walking down from the root."""
     for parent in parents:
         field = model.model_fields.get(str(parent))
         nested = next(_models_in(field.annotation), None) if field is not None else None
@@ -106,7 +106,7 @@ def _short(value: Any) -> str:
 
 
 def fields_in(model: type[BaseModel], *above: str) -> Iterator[str]:
-    """Yield the dotted name of every key that a document of this model can hold."""
+    """Yield the dotted name of every key that a document of this model may contain."""
     for name, field in model.model_fields.items():
         nested = next(_models_in(field.annotation), None)
         if nested is None or get_origin(field.annotation) is dict:

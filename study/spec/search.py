@@ -1,4 +1,4 @@
-"""What a study file says of its search: where, how and how long."""
+"""The `[search]` section of a study file: where, how and how long to search."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from search_spaces import Parameter, SearchSpace
 from search_spaces.parameter import Scalar
-from search_spaces.unit_cube import in_words
+from search_spaces.unit_cube import in_words, level_count
 from study.errors import did_you_mean
 from study.kinds.rows import names_where
 from study.kinds.samplers import SAMPLERS, PrunerName, SamplerName
@@ -18,7 +18,7 @@ MAX_GRID_POINTS = 100_000
 
 
 class SearchSpec(Strict):
-    """Where and how to search, and how long."""
+    """Where, how and how long to search."""
 
     space: str | None = None
     parameters: dict[str, Parameter] = Field(default_factory=dict)
@@ -30,7 +30,7 @@ class SearchSpec(Strict):
     keep_adapters: Positive = 3
 
     @model_validator(mode="after")
-    def _parameters_are_hyperparameters(self) -> Self:
+    def _check_parameters(self) -> Self:
         for name, parameter in self.parameters.items():
             self._check_parameter(name, parameter)
         return self
@@ -42,31 +42,39 @@ class SearchSpec(Strict):
                 f"allowed: {names_in(searchable())}"
             )
         if is_integer(name) and isinstance(parameter.step, float):
-            raise ValueError(f"parameters.{name}.step: needs a whole number, got {parameter.step}")
+            raise ValueError(
+                f"parameters.{name}.step: must be a whole number, got {parameter.step}"
+            )
         if is_choice(name) and parameter.low is not None:
-            raise ValueError(f"parameters.{name}: takes choices, no range")
+            raise ValueError(
+                f"parameters.{name}: needs choices, not a range, got low = {parameter.low}"
+            )
         for value in parameter.examples:
             check_value(f"parameters.{name}", name, value)
-        earlier = list(self.parameters)[: list(self.parameters).index(name)]
+        defined_above = list(self.parameters)[: list(self.parameters).index(name)]
         for other, allowed in parameter.when.items():
             where = f"parameters.{name}.when"
-            if other not in earlier:
-                raise ValueError(f"{where}: {other!r} must be a parameter that stands before it")
+            if other not in defined_above:
+                raise ValueError(
+                    f"{where}: must name a parameter defined above it, got {other!r}; "
+                    f"allowed: {names_in(defined_above) or 'none'}"
+                )
             self._check_condition(where, other, allowed)
 
     def _check_condition(self, where: str, other: str, allowed: tuple[Any, ...]) -> None:
         distribution = self.parameters[other].distribution(integer=is_integer(other))
         if distribution is None:
-            raise ValueError(f"{where}: {other!r} is fixed; leave the condition out")
+            raise ValueError(f"{where}: {other!r} has a fixed value; remove the condition")
         for value in allowed:
             check_value(f"{where}.{other}", other, value)
             if not _contains(distribution, value):
                 raise ValueError(
-                    f"{where}.{other}: {value!r} lies outside; allowed: {in_words(distribution)}"
+                    f"{where}.{other}: outside the search space, got {value!r}; "
+                    f"allowed: {in_words(distribution)}"
                 )
 
     @model_validator(mode="after")
-    def _turns_are_taken_at_random(self) -> Self:
+    def _check_balanced(self) -> Self:
         for name in () if SAMPLERS[self.sampler].takes_turns else self.balanced:
             allowed = " or ".join(names_where(SAMPLERS, lambda kind: kind.takes_turns))
             raise ValueError(
@@ -80,45 +88,50 @@ class SearchSpec(Strict):
         return tuple(name for name, p in self.parameters.items() if p.balanced)
 
     @model_validator(mode="after")
-    def _enqueued_points_lie_in_the_space(self) -> Self:
+    def _check_enqueued(self) -> Self:
         distributions = self.search_space.distributions
         for number, point in enumerate(self.enqueue):
             for name, value in point.items():
                 where = f"enqueue[{number}].{name}"
                 if name not in distributions:
                     raise ValueError(
-                        f"{where}: not searched here{did_you_mean(name, distributions)}; "
+                        f"{where}: not a search parameter{did_you_mean(name, distributions)}; "
                         f"allowed: {names_in(distributions)}"
                     )
                 check_value(where, name, value)
                 if not _contains(distributions[name], value):
                     allowed = in_words(distributions[name])
-                    raise ValueError(f"{where}: {value!r} lies outside; allowed: {allowed}")
+                    raise ValueError(
+                        f"{where}: outside the search space, got {value!r}; allowed: {allowed}"
+                    )
         return self
 
     @model_validator(mode="after")
-    def _grid_is_finite(self) -> Self:
+    def _check_grid(self) -> Self:
         if not SAMPLERS[self.sampler].needs_grid:
             return self
-        size = self.search_space.product_size()
+        space = self.search_space
+        size = space.product_size()
         if size is None:
+            continuous = [n for n, d in space.distributions.items() if level_count(d) is None]
             raise ValueError(
-                f"sampler: {self.sampler} needs choices, whole numbers or a step everywhere"
+                f"sampler: {self.sampler} needs choices, whole numbers or a step for every "
+                f"parameter, got continuous {names_in(continuous)}"
             )
         if size > MAX_GRID_POINTS:
             raise ValueError(
-                f"sampler: {self.sampler} of {size:,} points; allowed: {MAX_GRID_POINTS:,}"
+                f"sampler: {self.sampler} allows at most {MAX_GRID_POINTS:,} points, got {size:,}"
             )
         return self
 
     @property
     def learns(self) -> bool:
-        """Whether the sampler proposes points by what earlier trials gave."""
+        """Whether the sampler learns from the results of earlier trials."""
         return SAMPLERS[self.sampler].learns
 
     @property
     def budget(self) -> int:
-        """How many trials are wanted: a grid has no more than its points and the enqueued ones."""
+        """The number of trials to run; a grid has at most its points and the enqueued ones."""
         if not SAMPLERS[self.sampler].needs_grid:
             return self.trials
         points = self.search_space.grid_size() or self.trials
@@ -126,10 +139,10 @@ class SearchSpec(Strict):
 
     @property
     def search_space(self) -> SearchSpace:
-        """What is searched; fixed values are no part of it."""
-        found = {n: p.distribution(integer=is_integer(n)) for n, p in self.parameters.items()}
+        """The search space, without fixed values."""
+        all_ = {n: p.distribution(integer=is_integer(n)) for n, p in self.parameters.items()}
         return SearchSpace(
-            distributions={n: d for n, d in found.items() if d is not None},
+            distributions={n: d for n, d in all_.items() if d is not None},
             conditions={n: p.when for n, p in self.parameters.items() if p.when},
         )
 
@@ -142,19 +155,19 @@ class SearchSpec(Strict):
 
     @property
     def fixed(self) -> dict[str, Any]:
-        """The hyperparameters that the space sets to one value."""
+        """The hyperparameters that the space fixes."""
         return {n: p.value for n, p in self.parameters.items() if p.value is not None}
 
 
 def check_value(where: str, name: str, value: Any) -> None:
-    """Raise ValueError where `value` is none that the hyperparameter can take."""
+    """Raise ValueError if the hyperparameter cannot take `value`."""
     section, field = searchable()[name], field_of(name)
     try:
         section(**{field: value})
     except ValidationError as error:
-        own = [problem["msg"] for problem in error.errors() if problem["loc"][:1] == (field,)]
-        if own:  # others: what the section needs besides
-            rule = own[0][:1].lower() + own[0][1:]
+        rules = [problem["msg"] for problem in error.errors() if problem["loc"][:1] == (field,)]
+        if rules:  # other problems: fields that the section requires but this check leaves out
+            rule = rules[0][:1].lower() + rules[0][1:]
             raise ValueError(f"{where}: {rule}, got {value!r}") from None
 
 
@@ -166,5 +179,5 @@ def _contains(distribution: Any, value: Any) -> bool:
 
 
 def names_in(names: Any) -> str:
-    """Return names as an error lists them."""
+    """Return names sorted and joined by commas, for an error message."""
     return ", ".join(sorted(names))

@@ -1,7 +1,7 @@
-"""The study file: what a study is.  The one place where it is validated.
+"""The sections of a study file, validated here and nowhere else.
 
-`load_spec` reads TOML, resolves the search space and returns a frozen `StudySpec`; whatever is
-wrong comes back as one `InputError` with one line a problem.  Nothing is validated again later.
+`load_spec` reads TOML, resolves the search space and returns a frozen `StudySpec`.  If anything is
+wrong, it raises one `InputError` with one line per problem.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ from study.spec.hyperparameters import (
 from study.spec.problems import problems_of
 from study.spec.search import SearchSpec, names_in
 
-SHARED_COSTS = ("train_seconds", "peak_memory_bytes")  # where trials are trained together
+SHARED_COSTS = (
+    "train_seconds",
+    "peak_memory_bytes",
+)  # meaningless for a trial that shares its training
 COSTS = ("trainable_parameters", *SHARED_COSTS)
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 INSTRUCTION = "Translate from English into French."
@@ -55,7 +58,7 @@ class BaseModelSpec(Strict):
 
 
 class DataSpec(Strict):
-    """The examples: `embedded`, a hub dataset, or one file a split."""
+    """The examples: `embedded`, a hub dataset, or one file per split."""
 
     corpus: str | None = None
     subset: str | None = None
@@ -76,23 +79,28 @@ class DataSpec(Strict):
     seed: Seed = 0
 
     @model_validator(mode="after")
-    def _columns_differ(self) -> Self:
+    def _check_columns(self) -> Self:
         if self.source_column == self.target_column:
-            raise ValueError(f"target_column: must not be the source's, got {self.target_column!r}")
+            raise ValueError(
+                f"target_column: must differ from source_column, got {self.target_column!r}"
+            )
         return self
 
     @model_validator(mode="after")
-    def _has_one_origin(self) -> Self:
+    def _check_origin(self) -> Self:
         if self.train is None and self.dev is None:
             for split in ("general", "test") if self.corpus in (None, "embedded") else ():
-                if getattr(self, split) is not None:
-                    raise ValueError(f"{split}: the embedded corpus brings its own")
+                if (file := getattr(self, split)) is not None:
+                    raise ValueError(
+                        f"{split}: the embedded corpus has its own, got {str(file)!r}; "
+                        "remove it, or give train and dev"
+                    )
             return self
         if self.corpus is not None:
-            raise ValueError(f"corpus: give it or files, not both, got {self.corpus!r}")
+            raise ValueError(f"corpus: give a corpus or files, not both, got {self.corpus!r}")
         if self.train is None or self.dev is None:
-            missing = "train" if self.train is None else "dev"
-            raise ValueError(f"{missing}: files need both train and dev, got none")
+            missing, given = ("train", "dev") if self.train is None else ("dev", "train")
+            raise ValueError(f"{missing}: needed because {given} is given, got none")
         return self
 
     @property
@@ -102,20 +110,20 @@ class DataSpec(Strict):
 
     @property
     def files(self) -> dict[str, Path]:
-        """Return the files that are given: split -> path."""
+        """Return the files of the splits: split -> path."""
         named = {split: getattr(self, split) for split in SPLITS}
         return {split: path for split, path in named.items() if path is not None}
 
 
 def direction_of(objective: str) -> str:
-    """Return which way an objective is better: its metric's direction; costs are minimised."""
+    """Return whether to maximize or minimize an objective; costs are minimized."""
     if objective in COSTS:
         return "minimize"
     return METRICS[objective.removeprefix("general_")].direction
 
 
 class EvaluationSpec(Strict):
-    """What is measured on the dev set, and which of it the search optimises."""
+    """What to measure on the dev set, and which of these metrics to optimize."""
 
     objective: tuple[str, ...] = ("bleu",)
     directions: tuple[Literal["maximize", "minimize"], ...] = ()
@@ -135,28 +143,28 @@ class EvaluationSpec(Strict):
     @model_validator(mode="before")
     @classmethod
     def _fill_directions(cls, data: Any) -> Any:
-        """Let every objective point its own way unless the file says otherwise."""
+        """Set the default direction of every objective unless the file sets them."""
         if not isinstance(data, Mapping) or data.get("directions"):
             return data
         named = cls._one_or_several(data.get("objective", "bleu"))
         objective = [o for o in named if isinstance(o, str)] if isinstance(named, Sequence) else []
-        known = [o for o in objective if o in COSTS or o.removeprefix("general_") in METRICS]
-        return {**data, "directions": [direction_of(o) for o in known]}
+        valid = [o for o in objective if o in COSTS or o.removeprefix("general_") in METRICS]
+        return {**data, "directions": [direction_of(o) for o in valid]}
 
     @model_validator(mode="after")
-    def _names_are_known(self) -> Self:
+    def _check_names(self) -> Self:
         for metric in self.metrics:
-            known = names_where(METRICS, lambda kind: not kind.afterwards)
-            if metric not in known:
-                found = (
-                    f"{metric!r} is scored after the run"
+            allowed = names_where(METRICS, lambda kind: not kind.afterwards)
+            if metric not in allowed:
+                rule = (
+                    f"{metric!r} can only be scored after the run"
                     if metric in METRICS
                     else f"unknown metric {metric!r}{did_you_mean(metric, METRICS)}"
                 )
-                raise ValueError(f"metrics: {found}; allowed: {names_in(known)}")
+                raise ValueError(f"metrics: {rule}; allowed: {names_in(allowed)}")
         allowed = [*self.metrics, *(f"general_{m}" for m in self.metrics), *COSTS]
         if not self.objective:
-            raise ValueError(f"objective: needs one; allowed: {names_in(allowed)}")
+            raise ValueError(f"objective: needs at least one; allowed: {names_in(allowed)}")
         for objective in self.objective:
             if objective not in allowed:
                 meant = did_you_mean(objective, allowed)
@@ -164,29 +172,31 @@ class EvaluationSpec(Strict):
                     f"objective: got {objective!r}{meant}; allowed: {names_in(allowed)}"
                 )
         if len(set(self.objective)) < len(self.objective):
-            raise ValueError("objective: each may stand once")
+            raise ValueError(f"objective: list each only once, got {', '.join(self.objective)}")
         if len(self.directions) != len(self.objective):
             raise ValueError(
-                f"directions: needs one an objective, got {len(self.directions)} "
+                f"directions: needs one per objective, got {len(self.directions)} "
                 f"for {len(self.objective)}"
             )
         return self
 
     @model_validator(mode="after")
-    def _embeddings_have_an_encoder(self) -> Self:
+    def _check_encoder(self) -> Self:
         for metric in self.metrics:
             if METRICS[metric].embeds and self.encoder is None:
-                raise ValueError(f"encoder: {metric!r} needs a sentence-transformers model")
+                raise ValueError(
+                    f"encoder: {metric!r} needs a sentence-transformers model, got none"
+                )
         return self
 
     @property
     def text_options(self) -> TextOptions:
-        """What the metrics of texts must know."""
+        """The options of the text metrics."""
         return TextOptions(self.encoder, self.synonyms)
 
 
 class StudySpec(Strict):
-    """One study, whole: task, base model, data, method, training, evaluation, search."""
+    """A complete study: task, base model, data, method, training, evaluation, search."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = "study"
     task: TaskName = "translation"
@@ -202,31 +212,31 @@ class StudySpec(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _begin_with_the_tasks_own_defaults(cls, data: Any) -> Any:
-        """Score classes as classes, for instance, where the file does not say by what."""
+    def _fill_task_defaults(cls, data: Any) -> Any:
+        """Fill in the task's defaults, such as accuracy for classification."""
         task = data.get("task") if isinstance(data, Mapping) else None
         if not isinstance(task, str) or task not in TASKS:
             return data
         for section, defaults in TASKS[task].defaults.items():
-            own = data.get(section, {})
-            if isinstance(own, Mapping):
-                data = {**data, section: {**defaults, **own}}
+            given = data.get(section, {})
+            if isinstance(given, Mapping):
+                data = {**data, section: {**defaults, **given}}
         return data
 
     @property
     def task_kind(self) -> TaskKind:
-        """What the task's name stands for."""
+        """The task's row in TASKS."""
         return TASKS[self.task]
 
     @model_validator(mode="after")
-    def _diffuses_where_that_is_the_task(self) -> Self:
+    def _check_diffusion(self) -> Self:
         if (self.diffusion is None) == self.task_kind.diffuses:
             allowed = names_in(names_where(TASKS, lambda kind: kind.diffuses))
             raise ValueError(f"diffusion: works only with {allowed}, got the task {self.task!r}")
         return self
 
     @model_validator(mode="after")
-    def _metrics_fit_the_task(self) -> Self:
+    def _check_metrics(self) -> Self:
         of_task = (None, self.task_kind.outputs)
         fitting = names_where(METRICS, lambda m: m.outputs in of_task and not m.afterwards)
         for metric in self.evaluation.metrics:
@@ -238,62 +248,65 @@ class StudySpec(Strict):
         return self
 
     @model_validator(mode="after")
-    def _embedded_data_are_the_tasks(self) -> Self:
-        known = self.task_kind.subsets if self.data.origin == "embedded" else ()
-        if known and self.data.subset not in (None, *known):
+    def _check_subset(self) -> Self:
+        allowed = self.task_kind.subsets if self.data.origin == "embedded" else ()
+        if allowed and self.data.subset not in (None, *allowed):
             raise ValueError(
-                f"data.subset: the embedded corpora are {names_in(known)}, got {self.data.subset!r}"
+                f"data.subset: no such embedded corpus, got {self.data.subset!r}; "
+                f"allowed: {names_in(allowed)}"
             )
         return self
 
     @property
     def measures_forgetting(self) -> bool:
-        """Say whether there is general text beside the task's own."""
+        """Whether the study has general text, on which forgetting shows."""
         return self.data.general is not None or (
             self.data.origin == "embedded" and self.task_kind.has_general
         )
 
     @model_validator(mode="after")
-    def _objective_can_be_measured(self) -> Self:
+    def _check_objective(self) -> Self:
         for objective in self.evaluation.objective:
             if objective.startswith("general_") and not self.measures_forgetting:
-                raise ValueError(f"evaluation.objective: {objective!r} needs data.general")
+                raise ValueError(
+                    f"evaluation.objective: {objective!r} needs data.general, got none"
+                )
         return self
 
     @property
     def most_steps(self) -> int | None:
-        """The steps of the longest trial; None where epochs are counted, of examples yet unseen."""
+        """The steps of the longest trial; None if they depend on epochs, so on the data."""
         if self.training.epochs is not None or "epochs" in self.search.parameters:
             return None
         return int(max(self.values_of("steps")))
 
     @model_validator(mode="after")
-    def _searches_something(self) -> Self:
+    def _check_search(self) -> Self:
         if not self.search.search_space.distributions:
-            raise ValueError("search: nothing to search; name a space or give parameters")
+            raise ValueError("search: nothing to search; give a space or parameters")
         if len(self.evaluation.objective) > 1 and PRUNERS[self.search.pruner].prunes:
             allowed = names_in(names_where(PRUNERS, lambda kind: not kind.prunes))
             raise ValueError(
-                f"search.pruner: several objectives do not prune, got {self.search.pruner!r}; "
+                f"search.pruner: pruning needs a single objective, got {self.search.pruner!r}; "
                 f"allowed: {allowed!r}"
             )
         most = self.most_steps
         if most is not None and self.training.report_every > most:
             raise ValueError(
-                f"training.report_every: at most training.steps = {most}, "
+                f"training.report_every: must be at most training.steps = {most}, "
                 f"got {self.training.report_every}"
             )
         return self
 
     @model_validator(mode="after")
-    def _counts_steps_or_epochs(self) -> Self:
+    def _check_length(self) -> Self:
         named = {*self.search.parameters, *self.training.model_fields_set}
         if {"steps", "epochs"} <= named:
-            raise ValueError("training: counts steps or epochs; give one of the two")
+            raise ValueError("training: give steps or epochs, not both")
         return self
 
     @model_validator(mode="after")
-    def _cuts_what_the_task_can_cut(self) -> Self:
+    def _check_cutoff(self) -> Self:
         is_given = self.training.cutoff_tokens or "cutoff_tokens" in self.search.parameters
         if is_given and not self.task_kind.diffuses:
             allowed = names_in(names_where(TASKS, lambda kind: kind.diffuses))
@@ -304,50 +317,48 @@ class StudySpec(Strict):
         return self
 
     @model_validator(mode="after")
-    def _distils_with_a_teacher(self) -> Self:
+    def _check_teacher(self) -> Self:
         if self.distillation is not None and not self.task_kind.distils:
             allowed = names_in(names_where(TASKS, lambda kind: kind.distils))
-            raise ValueError(
-                f"distillation: the task {self.task!r} learns from no teacher; allowed: {allowed}"
-            )
+            raise ValueError(f"distillation: works only with {allowed}, got the task {self.task!r}")
         for name in self.search.parameters:
             if searchable()[name] is DistillationSpec and self.distillation is None:
                 raise ValueError(
-                    f"search.parameters.{name}: needs a teacher; name one in distillation.teacher"
+                    f"search.parameters.{name}: needs a teacher; set distillation.teacher"
                 )
         return self
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The methods that trials may have."""
+        """The methods that trials may use."""
         return self.values_of("method")
 
     @property
     def trains_adapters(self) -> bool:
-        """Whether a trial can leave the base's own weights as they are."""
+        """Whether any method leaves the base's weights unchanged."""
         return any(METHODS[name].is_adapter for name in self.methods)
 
     @model_validator(mode="after")
-    def _methods_fit_the_task(self) -> Self:
+    def _check_methods(self) -> Self:
         for method in self.methods:
             kind = METHODS[method]
             if not kind.fits(self.task_kind.model_class):
                 allowed = [name for name, task in TASKS.items() if kind.fits(task.model_class)]
                 raise ValueError(
-                    f"method.name: {method!r} cannot learn the task {self.task!r} yet; "
-                    f"allowed: {', '.join(allowed)}"
+                    f"method.name: {method!r} does not support the task {self.task!r}; "
+                    f"supported: {', '.join(allowed)}"
                 )
             for key, value in kind.plain_at.items():
                 if self.values_of(key) == (value,):
                     raise ValueError(
-                        f"method.{key}: at {value:g} {method!r} is 'lora'; "
-                        "give another, or search it"
+                        f"method.{key}: {method!r} with {value:g} is the same as 'lora'; "
+                        "use another value, or search it"
                     )
         return self
 
     @model_validator(mode="after")
-    def _parameters_belong_to_their_methods(self) -> Self:
-        """Refuse to search what a method does not have: it would seem to have no effect."""
+    def _check_method_parameters(self) -> Self:
+        """Refuse to search a parameter that a method lacks: it would seem to have no effect."""
         for name, parameter in self.search.parameters.items():
             if searchable()[name] is not MethodSpec or name == "method":
                 continue
@@ -363,7 +374,7 @@ class StudySpec(Strict):
         return self
 
     def resolve(self, values: Mapping[str, Any]) -> Hyperparameters:
-        """Return a trial's hyperparameters: the file's own, the space's fixed, then `values`."""
+        """Return a trial's hyperparameters; `values` override fixed ones and the file's."""
         chosen = {**self.search.fixed, **values}
         return Hyperparameters(
             with_values(self.method, chosen),
@@ -372,7 +383,7 @@ class StudySpec(Strict):
         )
 
     def values_of(self, name: str) -> tuple[Any, ...]:
-        """Return the values that trials give a hyperparameter: its choices, its ends, or one."""
+        """Return a hyperparameter's choices, the ends of its range, or its one value."""
         parameter = self.search.parameters.get(name)
         if parameter:
             return parameter.examples
@@ -398,7 +409,7 @@ class StudySpec(Strict):
 
 
 def parse_spec(document: Mapping[str, Any], where: str) -> StudySpec:
-    """Validate a resolved document; raises InputError with one line a problem."""
+    """Validate a resolved document; raises InputError with one line per problem."""
     try:
         return StudySpec.model_validate(document)
     except ValidationError as error:
@@ -406,7 +417,7 @@ def parse_spec(document: Mapping[str, Any], where: str) -> StudySpec:
 
 
 def spec_from_toml(content: str, where: str) -> StudySpec:
-    """Read a resolved study file, as `to_toml` wrote it; InputError where it was changed since."""
-    with refusing(f"{where}: its study file is not valid TOML", ValueError, RecursionError):
+    """Read a resolved study file written by `to_toml`; InputError if it is invalid."""
+    with refusing(f"{where}: the stored study file is not valid TOML", ValueError, RecursionError):
         document = tomllib.loads(content)
     return parse_spec(document, where)

@@ -1,8 +1,8 @@
-"""The trust rule: what a stored study or an adapter names is neither run nor imported.
+"""The trust rule: never run or import code that a stored study or an adapter names.
 
-A study file that is given to a command is the user's own word.  A database, a run folder or an
-adapter may come from anybody: what they say counts as data.  Every key of a study file that names
-code is listed here, whatever is added later; `--trust-study` is the one way to allow them.
+A study file on the command line speaks for the user.  A database, a run folder or an adapter may
+come from anybody, so its contents are only data.  List every study-file key that can name code
+here; `--trust-study` is the only way to allow such code.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from typing import Any
 from study.errors import InputError, refusing, visible
 
 CODE_KEYS: Mapping[str, Callable[[Any], bool]] = {"base.trust_remote_code": bool}
-"""Keys of a study file that can name code -> whether a value does."""
+"""Study-file keys that can name code -> a function that says whether a value does."""
 
 # ---------------------------------------------------------------- stored studies
 
 
 def code_named(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a study file names to be run or imported: dotted key -> value."""
+    """Return the keys by which a study file names code: dotted key -> value."""
     values = {key: _value(document, key) for key in CODE_KEYS}
     return {key: value for key, value in values.items() if CODE_KEYS[key](value)}
 
 
 def in_words(document: Mapping[str, Any]) -> str:
-    """Return what `code_named` found as a line, and the model where it is a model's code."""
-    found = code_named(document)
-    parts = [f"{key} = {json.dumps(value)}" for key, value in found.items()]
+    """Return the keys that name code as one line, with the model if the code is a model's."""
+    code = code_named(document)
+    parts = [f"{key} = {json.dumps(value)}" for key, value in code.items()]
     model = _value(document, "base.model")
-    of_model = f" for base.model {model!r}" if "base.trust_remote_code" in found else ""
+    of_model = f" for base.model {model!r}" if "base.trust_remote_code" in code else ""
     return visible(", ".join(parts) + of_model)
 
 
@@ -49,7 +49,7 @@ def without_code(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_code(document: Mapping[str, Any], where: str) -> None:
-    """Raise InputError where a stored study names code that nobody has allowed."""
+    """Raise InputError if a stored study names code."""
     if code_named(document):
         raise InputError(
             f"{where}: the stored study names code to run: {in_words(document)}; review that "
@@ -58,10 +58,10 @@ def refuse_code(document: Mapping[str, Any], where: str) -> None:
 
 
 def _value(document: Mapping[str, Any], key: str) -> Any:
-    found: Any = document
+    value: Any = document
     for part in key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 # ---------------------------------------------------------------- adapters
@@ -75,7 +75,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_names(value: Any) -> bool:
-    """Names, one by one: a single text would be a regular expression."""
+    """Say whether it is a list of names: PEFT takes a single string for a regular expression."""
     return isinstance(value, list) and all(map(_is_text, value))
 
 
@@ -87,7 +87,7 @@ def _is_rows(value: Any) -> bool:
 ADAPTER_KEYS: Mapping[str, Callable[[Any], bool]] = {
     "peft_type": lambda value: value in PEFT_TYPES,
     "peft_version": _is_text,
-    "base_model_name_or_path": _is_text,  # PEFT reads it only where no base is given: never here
+    "base_model_name_or_path": _is_text,  # PEFT reads it only without a base: never here
     "revision": _is_text,
     "task_type": _is_text,
     "bias": _is_text,
@@ -97,16 +97,16 @@ ADAPTER_KEYS: Mapping[str, Callable[[Any], bool]] = {
     "trainable_token_indices": _is_rows,
     "megatron_core": lambda value: value == "megatron.core",  # PEFT's default, not imported
 }
-"""What an adapter's configuration may hold beside numbers and what is empty.
+"""Keys that an adapter's configuration may set, beside numbers and empty values.
 
-PEFT imports what `megatron_core` names, unpickles the caches of `corda_config` and
-`lora_ga_config`, and takes the keys of `rank_pattern` for regular expressions.  So it gets to see
-what this program writes, and nothing else.
+PEFT imports the module in `megatron_core`, unpickles the caches of `corda_config` and
+`lora_ga_config`, and treats the keys of `rank_pattern` as regular expressions.  So PEFT is given
+only what this program itself writes.
 """
 
 
 def checked_adapter_config(path: Path) -> dict[str, Any]:
-    """Return an adapter's configuration; InputError where it names code, files or patterns."""
+    """Return an adapter's configuration; InputError if it names code, files or patterns."""
     with refusing(f"{path}: invalid adapter configuration", OSError, ValueError, RecursionError):
         config = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(config, dict):
@@ -115,8 +115,8 @@ def checked_adapter_config(path: Path) -> dict[str, Any]:
         fits = ADAPTER_KEYS.get(key, _is_plain)
         if not (_is_empty(value) or fits(value)):
             raise InputError(
-                f"{path}: {key}: not what optuna-study writes for an adapter, "
-                f"got {json.dumps(value)[:60]}; PEFT is not given what may name code or files"
+                f"{path}: {key}: optuna-study never writes this value, "
+                f"got {json.dumps(value)[:60]}; refused because it may name code or files"
             )
     return config
 

@@ -1,1 +1,1 @@
-"""What a person sees while a study runs."""
+"""Progress output while a study runs."""

@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: the base class of every view, which shows nothing."""
+"""Progress while a study runs: the base class of every view, which shows nothing."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from study.trials import TrialConfig
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended, as far as a person wants to know."""
+    """How a training ended."""
 
     config: TrialConfig
     state: str  # complete, pruned, failed, interrupted
     objective: str
     value: float | None
     reason: str | None = None
-    counted: int | None = None  # trials of the study's total, by now and by all runs
+    counted: int | None = None  # trials that count towards the total so far, over all runs
 
 
 class View:
-    """Receives what happens, in order, and shows nothing.  A view overrides what it shows.
+    """Receives events in order and shows nothing.  Subclasses override what they show.
 
-    The loop and the runner know nothing of terminals.
+    The loop and the runner use only this class and know nothing about terminals.
     """
 
     def base_training(self, step: int, total: int, loss: float) -> None:
-        """Show how far the training of the embedded base is."""
+        """Show the progress of training the embedded base."""
 
     def remarked(self, line: str) -> None:
-        """Show what a person should know about the data or the training."""
+        """Show a remark about the data or the training."""
 
     def searching(
         self, total: int, done: int, workers: int, what: str = "trials"
     ) -> AbstractContextManager[None]:
-        """Enclose the training; `done` of `total` trials (or `what` they are) already count."""
+        """Enclose the training; `done` of `total` trials (or other `what`) count already."""
         return nullcontext()
 
     def started(self, config: TrialConfig) -> None:
-        """Show that a training began."""
+        """Show that a training started."""
 
     def progressed(self, config: TrialConfig, step: int, value: float | None) -> None:
-        """Show the step that a training has reached, and its value if it has one."""
+        """Show the current step of a training, and its value if it has one."""
 
     def ended(self, outcome: Outcome) -> None:
         """Show how a training ended."""

@@ -1,4 +1,4 @@
-"""Plain lines for logs and pipes, and the words that every view uses."""
+"""Plain lines for logs and pipes, and the wording that all views share."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from study.spec.sections import StudySpec
 from study.trials import TrialConfig
 from study.views.base import Outcome, View
 
-BASE_TRAINING_SHARE = 0.25  # of the base's training between two lines
+BASE_TRAINING_SHARE = 0.25  # share of the base's training between two lines
 
 
 class PlainView(View):
-    """Writes one line per ended training; starts and reports are left out."""
+    """Writes one line per training when it ends; starts and reports are not shown."""
 
     def __init__(self, spec: StudySpec, console: Console) -> None:
         self._spec = spec
@@ -56,7 +56,7 @@ class PlainView(View):
 
 
 class Tally:
-    """How many trainings are done, which is the best, and how long the rest will take."""
+    """Counts trainings, keeps the best, and estimates the remaining time."""
 
     def __init__(self, spec: StudySpec, total: int, done: int) -> None:
         self.total = total
@@ -67,7 +67,7 @@ class Tally:
         self._maximize = spec.evaluation.directions[0] == "maximize"
 
     def add(self, outcome: Outcome) -> None:
-        """Count an outcome, unless it is a baseline's or will be retried."""
+        """Count an outcome, unless it belongs to a baseline or will be retried."""
         if outcome.config.role == "baseline" or outcome.state == "interrupted":
             return
         self.done = self.done + 1 if outcome.counted is None else outcome.counted
@@ -82,7 +82,7 @@ class Tally:
         return (outcome.value > self.best.value) == self._maximize
 
     def remaining(self) -> str:
-        """Return the estimated time to the end, once it can be estimated."""
+        """Return the estimated remaining time, or an empty string before it can be estimated."""
         finished = self.done - self._done_before
         if finished < 2 or self.done >= self.total:
             return ""
@@ -94,7 +94,7 @@ class Tally:
 
 
 def ending(spec: StudySpec, outcome: Outcome) -> str:
-    """Return which training ended and how: its value, or its state and the reason."""
+    """Return the training and its result: its value, or its state and the reason."""
     how = f"{outcome.state}: {outcome.reason}"
     if outcome.state == "complete":
         how = f"{objective_label(outcome.objective)} {outcome.value:.3g}"
@@ -102,7 +102,7 @@ def ending(spec: StudySpec, outcome: Outcome) -> str:
 
 
 def describe(spec: StudySpec, config: TrialConfig) -> str:
-    """Return a training in a few words: its number and what the search chose for it."""
+    """Return a short description of a training: its number and its search values."""
     if config.repeats is not None:
         return f"trial {config.repeats} again"
     if config.role != "search":
@@ -130,14 +130,14 @@ def _value(value: object) -> str:
 
 
 def objective_label(objective: str) -> str:
-    """Return the field's way to write an objective."""
+    """Return the usual spelling of an objective, such as BLEU."""
     split, metric = split_and_metric(objective)
     label = METRICS[metric].label if metric in METRICS else metric.replace("_", " ")
     return label if split == "dev" else f"{split} {label}"
 
 
 def clock(seconds: float) -> str:
-    """Return seconds as h:mm:ss, or m:ss where that is enough."""
+    """Return seconds as m:ss, or h:mm:ss from one hour on."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

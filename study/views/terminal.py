@@ -1,4 +1,4 @@
-"""Live bars on a terminal; elsewhere plain lines."""
+"""Live progress bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MOST_BARS = 8
 
 
 def make_view(spec: StudySpec, console: Console) -> View:
-    """Return the live view on a terminal, and the plain one elsewhere."""
+    """Return the live view on a terminal, the plain view elsewhere."""
     return LiveView(spec, console) if console.is_terminal else PlainView(spec, console)
 
 
 class LiveView(View):
-    """A bar for the study and one for each of the first running trials."""
+    """One bar for the study, and one for each of the first running trials."""
 
     def __init__(self, spec: StudySpec, console: Console) -> None:
         self._spec = spec
@@ -45,7 +45,7 @@ class LiveView(View):
         bars.update(task, completed=step, text=f"loss {loss:.2f}")
         if step >= total:
             bars.stop()
-            self._base = None  # a teacher's may follow
+            self._base = None  # the training of a teacher may follow
 
     @override
     def remarked(self, line: str) -> None:
@@ -74,7 +74,7 @@ class LiveView(View):
         self._show_the_first()
 
     def _show_the_first(self) -> None:
-        """Show the bars of the first trainings, and say how many more there are."""
+        """Show the bars of the first trainings and the number of hidden ones."""
         for position, task in enumerate(self._tasks.values()):
             self._bars.update(task, visible=position < MOST_BARS)
         hidden = len(self._tasks) - MOST_BARS
@@ -91,15 +91,15 @@ class LiveView(View):
 
     @override
     def ended(self, outcome: Outcome) -> None:
-        """Remove the bar; baselines and what did not go well leave a line."""
+        """Remove the bar; baselines, failed and interrupted trainings leave a line."""
         self._bars.remove_task(self._tasks.pop(outcome.config.number))
         self._show_the_first()
         self._tally.add(outcome)
         if outcome.state in ("failed", "interrupted") or outcome.config.role == "baseline":
             self.remarked(ending(self._spec, outcome))
         best, remaining = self._tally.best, self._tally.remaining()
-        words = [f"best {self._label} {best.value:.3g}"] if best else []
-        text = ", ".join([*words, remaining] if remaining else words)
+        best_so_far = f"best {self._label} {best.value:.3g}" if best else ""
+        text = ", ".join(filter(None, (best_so_far, remaining)))
         self._bars.update(self._whole, completed=self._tally.done, text=text)
 
 

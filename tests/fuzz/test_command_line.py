@@ -108,4 +108,4 @@ def try_words(numbers: range) -> None:
 def test_slots_are_a_number_or_auto(slots: str) -> None:
     """What is no number of slots is named with what is allowed."""
     ran = command("run", "mine.toml", "--slots", slots)
-    assert ran.err.strip() == f"--slots: got {slots!r}; allowed: auto, or 1 to 1024"
+    assert ran.err.strip() == f"--slots: must be auto or 1 to 1024, got {slots!r}"

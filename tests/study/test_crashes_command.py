@@ -114,7 +114,7 @@ def test_ctrl_c_ends_with_a_report(
     os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert "The budget is not used up; the same command continues." in errors
+    assert "Some trials are missing. Repeat the same command to continue." in errors
     assert "report.html" in output
     assert (tmp_path / "run" / "report.html").is_file()
     found = look(str(tmp_path / "run"))
@@ -135,7 +135,7 @@ def test_ctrl_c_twice_ends_at_once(
     _, errors = process.communicate(timeout=60)
     assert process.returncode in (0, 130)
     assert "Traceback" not in errors
-    assert "the same command continues" in errors
+    assert "Repeat the same command to continue" in errors
     total = sum(claim >= 0 for claim, _, _ in look(str(tmp_path / "run")).claims)  # begun, all
     command(make_spec({"search.trials": total})).communicate()
     assert_exact(look(str(tmp_path / "run")), total)

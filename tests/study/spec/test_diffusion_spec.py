@@ -42,7 +42,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
         {"remasking": "entropy"},
         "diffusion.remasking: input should be 'low_confidence' or 'random', got 'entropy'",
     ),
-    ({"fixed": {"128": "ya"}}, "diffusion.fixed: positions are 0 to 127 (length), got 128"),
+    ({"fixed": {"128": "ya"}}, "diffusion.fixed: positions must be 0 to 127 (length - 1), got 128"),
     ({"fixed": {"0": " "}}, "diffusion.fixed: needs a word at position 0, got ' '"),
     ({"gen_length": 8}, "diffusion.gen_length: unknown key"),
 ]
@@ -94,7 +94,7 @@ def test_steps_and_epochs_exclude_each_other(where: str) -> None:
         if where == "file"
         else {"training": {"steps": 100}, "search": {"parameters": {"epochs": epochs}}}
     )
-    assert problem(**changes) == "x.toml: training: counts steps or epochs; give one of the two"
+    assert problem(**changes) == "x.toml: training: give steps or epochs, not both"
 
 
 @pytest.mark.parametrize("training", [{"epochs": 2.0}, {}, {"steps": 50}])

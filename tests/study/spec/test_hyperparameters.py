@@ -44,7 +44,9 @@ def test_a_methods_name_decides_what_it_stands_for() -> None:
     """rsLoRA scales by the root, PiSSA begins in the weight; a contradiction is refused."""
     assert MethodSpec(name="rslora", alpha=64, rank=16).scale == 16
     assert MethodSpec(name="olora").begins_in_weight
-    with pytest.raises(ValueError, match="the method 'pissa' means 'pissa', got 'olora'; leave it"):
+    with pytest.raises(
+        ValueError, match="the method 'pissa' implies 'pissa', got 'olora'; leave it"
+    ):
         MethodSpec(name="pissa", init_lora_weights="olora")
 
 

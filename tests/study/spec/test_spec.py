@@ -54,22 +54,22 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown method": ({"method": {"name": "lokr"}}, "method.name: input should be 'lora'"),
     "a method and its contrary": (
         {"method": {"name": "rslora", "use_rslora": False}},
-        "method.use_rslora: the method 'rslora' means True, got False; leave it out",
+        "method.use_rslora: the method 'rslora' implies True, got False; leave it out",
     ),
     "a method of another task": (
         {"method": {"name": "prefix"}, "task": "causal_translation"},
-        "method.name: 'prefix' cannot learn the task 'causal_translation' yet; allowed: transl",
+        "method.name: 'prefix' does not support the task 'causal_translation'; supported: transl",
     ),
     "a searched method of another task": (
         {
             "search": {"parameters": {"method": {"choices": ["lora", "ia3"]}}},
             "task": "causal_translation",
         },
-        "method.name: 'ia3' cannot learn the task 'causal_translation' yet; allowed: transl",
+        "method.name: 'ia3' does not support the task 'causal_translation'; supported: transl",
     ),
     "LoRA+ that is LoRA": (
         {"method": {"name": "loraplus"}},
-        "method.loraplus_lr_ratio: at 1 'loraplus' is 'lora'; give another, or search it",
+        "method.loraplus_lr_ratio: 'loraplus' with 1 is the same as 'lora'; use another value, or",
     ),
     "a parameter that not every method has": (
         {
@@ -81,7 +81,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a range of what has two values": (
         {"search": {"parameters": {"quantization_bits": {"low": 4, "high": 8}}}},
-        "search.parameters.quantization_bits: takes choices, no range",
+        "search.parameters.quantization_bits: needs choices, not a range, got low = 4",
     ),
     "a method that is none": (
         {"search": {"parameters": {"method": {"choices": ["lora", "lokr"]}}}},
@@ -89,11 +89,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a temperature without a teacher": (
         {"search": {"parameters": {"temperature": {"low": 1.0, "high": 8.0}}}},
-        "search.parameters.temperature: needs a teacher; name one in distillation.teacher",
+        "search.parameters.temperature: needs a teacher; set distillation.teacher",
     ),
     "a teacher for a task without one": (
         {"distillation": {"teacher": "embedded"}},
-        "distillation: the task 'translation' learns from no teacher; allowed: causal_translation",
+        "distillation: works only with causal_translation",
     ),
     "a temperature of zero": (
         {"distillation": {"teacher": "x", "temperature": 0}},
@@ -113,7 +113,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an embedded corpus that there is not": (
         {"task": "classification", "data": {"subset": "rte"}},
-        "data.subset: the embedded corpora are mnli, qqp, got 'rte'",
+        "data.subset: no such embedded corpus, got 'rte'; allowed: mnli, qqp",
     ),
     "forgetting where there is nothing to forget": (
         {"task": "classification", "evaluation": {"objective": "general_accuracy"}},
@@ -149,43 +149,49 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an objective twice": (
         {"evaluation": {"objective": ["bleu", "bleu"]}},
-        "evaluation.objective: each may stand once",
+        "evaluation.objective: list each only once, got ",
     ),
-    "no objective": ({"evaluation": {"objective": []}}, "evaluation.objective: needs one"),
+    "no objective": ({"evaluation": {"objective": []}}, "evaluation.objective: needs at least one"),
     "forgetting without general text": (
         {"evaluation": {"objective": "general_bleu"}, "data": {"train": "a.tsv", "dev": "b.tsv"}},
         "evaluation.objective: 'general_bleu' needs data.general",
     ),
     "too few directions": (
         {"evaluation": {"objective": ["bleu", "loss"], "directions": ["maximize"]}},
-        "evaluation.directions: needs one an objective, got 1 for 2",
+        "evaluation.directions: needs one per objective, got 1 for 2",
     ),
     "an unknown metric": (
         {"evaluation": {"metrics": ["blue"]}},
         "unknown metric 'blue'; did you mean bleu?; all",
     ),
-    "a later metric": ({"evaluation": {"metrics": ["comet"]}}, "'comet' is scored after the run"),
+    "a later metric": (
+        {"evaluation": {"metrics": ["comet"]}},
+        "'comet' can only be scored after the run",
+    ),
     "no metric": ({"evaluation": {"metrics": []}}, "evaluation.metrics: list should have at least"),
     "reports after the end": (
         {"training": {"steps": 10, "report_every": 11}},
-        "training.report_every: at most training.steps = 10, got 11",
+        "training.report_every: must be at most training.steps = 10, got 11",
     ),
     "reports after the end of every trial": (
         {"training": {"report_every": 401}, "search": {"parameters": {"steps": STEPS}}},
-        "training.report_every: at most training.steps = 400, got 401",
+        "training.report_every: must be at most training.steps = 400, got 401",
     ),
     "files and a corpus": (
         {"data": {"corpus": "embedded", "train": "a.tsv", "dev": "b.tsv"}},
-        "data.corpus: give it or files, not both, got 'embedded'",
+        "data.corpus: give a corpus or files, not both, got 'embedded'",
     ),
-    "train without dev": ({"data": {"train": "a.tsv"}}, "data.dev: files need both train and dev"),
+    "train without dev": (
+        {"data": {"train": "a.tsv"}},
+        "data.dev: needed because train is given, got none",
+    ),
     "one column twice": (
         {"data": {"source_column": "a", "target_column": "a"}},
-        "data.target_column: must not be the source's, got 'a'",
+        "data.target_column: must differ from source_column, got 'a'",
     ),
     "general text of its own": (
         {"data": {"general": "g.tsv"}},
-        "data.general: the embedded corpus brings its own",
+        "data.general: the embedded corpus has its own, got ",
     ),
     "nothing to search": ({"search": {"parameters": {}}}, "search: nothing to search"),
     "only fixed values": (
@@ -202,7 +208,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a fraction of a rank": (
         {"search": {"parameters": {"rank": {"low": 1, "high": 2, "step": 0.5}}}},
-        "search.parameters.rank.step: needs a whole number, got 0.5",
+        "search.parameters.rank.step: must be a whole number, got 0.5",
     ),
     "one line for a choice of many kinds": (
         {"search": {"parameters": {"alpha": {"choices": [[1]]}}}},
@@ -210,7 +216,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a condition on what comes later": (
         {"search": {"parameters": {"rank": {"choices": [8], "when": {"alpha": 8}}, **ALPHA}}},
-        "search.parameters.rank.when: 'alpha' must be a parameter that stands before it",
+        "search.parameters.rank.when: must name a parameter defined above it, got 'alpha'; ",
     ),
     "a condition on a fixed value": (
         {
@@ -221,15 +227,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
                 }
             }
         },
-        "search.parameters.rank.when: 'alpha' is fixed; leave the condition out",
+        "search.parameters.rank.when: 'alpha' has a fixed value; remove the condition",
     ),
     "a condition that never holds": (
         {"search": {"parameters": {**ALPHA, "rank": {"choices": [8], "when": {"alpha": 9}}}}},
-        "search.parameters.rank.when.alpha: 9 lies outside; allowed: 8, 16",
+        "search.parameters.rank.when.alpha: outside the search space, got 9; allowed: 8, 16",
     ),
     "a point outside the space": (
         {"search": {"parameters": ALPHA, "enqueue": [{"alpha": 9}]}},
-        "search.enqueue[0].alpha: 9 lies outside; allowed: 8, 16",
+        "search.enqueue[0].alpha: outside the search space, got 9; allowed: 8, 16",
     ),
     "a point of the wrong type": (
         {"search": {"parameters": ALPHA, "enqueue": [{"alpha": "8"}]}},
@@ -237,11 +243,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a point of another space": (
         {"search": {"parameters": ALPHA, "enqueue": [{"alpha": 8}, {"rank": 8}]}},
-        "search.enqueue[1].rank: not searched here; allowed: alpha",
+        "search.enqueue[1].rank: not a search parameter; allowed: alpha",
     ),
     "a grid without an end": (
         {"search": {"sampler": "grid", "parameters": {"dropout": {"low": 0, "high": 0.5}}}},
-        "search.sampler: grid needs choices, whole numbers or a step everywhere",
+        "search.sampler: grid needs choices, whole numbers or a step for every parameter, got",
     ),
     "a grid without end in practice": (
         {
@@ -253,14 +259,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
                 },
             }
         },
-        f"search.sampler: grid of 1,048,576 points; allowed: {MAX_GRID_POINTS:,}",
+        f"search.sampler: grid allows at most {MAX_GRID_POINTS:,} points, got 1,048,576",
     ),
     "pruning for two objectives": (
         {
             "evaluation": {"objective": ["bleu", "loss"]},
             "search": {"parameters": ALPHA, "pruner": "median"},
         },
-        "search.pruner: several objectives do not prune, got 'median'",
+        "search.pruner: pruning needs a single objective, got 'median'; allowed: 'none'",
     ),
     "no trials": ({"search": {"parameters": ALPHA, "trials": 0}}, "search.trials: input should"),
 }

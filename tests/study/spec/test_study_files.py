@@ -120,14 +120,14 @@ def test_paths_that_are_none(tmp_path: Path) -> None:
 
 
 IMPOSSIBLE = {
-    '[data]\ntrain = "\\u0000"\ndev = "b"': "data.train: not a usable path, got '\\x00'",
-    '[data]\ntrain = "loop/x"\ndev = "b"': "data.train: not a usable path, got 'loop/x'",
-    '[base]\nmodel = "\\u0000"': "base.model: not a usable path, got '\\x00'",
-    '[search]\nspace = "\\u0000"': "search.space: no shipped space and no file, got '\\x00'",
-    f'[search]\nspace = "{"a" * 5000}"': "search.space: no shipped space and no file",
-    '[search]\nspace = ""': "search.space: no shipped space and no file, got ''",
-    '[search]\nspace = "."': "search.space: no shipped space and no file, got '.'",
-    '[search]\nspace = "lora-wid"': "search.space: no shipped space and no file, got 'lora-wid'",
+    '[data]\ntrain = "\\u0000"\ndev = "b"': "data.train: invalid path, got '\\x00'",
+    '[data]\ntrain = "loop/x"\ndev = "b"': "data.train: invalid path, got 'loop/x'",
+    '[base]\nmodel = "\\u0000"': "base.model: invalid path, got '\\x00'",
+    '[search]\nspace = "\\u0000"': "search.space: neither a shipped space nor a file, got '\\x00'",
+    f'[search]\nspace = "{"a" * 5000}"': "search.space: neither a shipped space nor a file",
+    '[search]\nspace = ""': "search.space: neither a shipped space nor a file, got ''",
+    '[search]\nspace = "."': "search.space: neither a shipped space nor a file, got '.'",
+    '[search]\nspace = "lora-wid"': "neither a shipped space nor a file, got 'lora-wid'; did you",
     "search = 5": "search: input should be a valid table, got 5",
 }
 
@@ -191,7 +191,7 @@ def test_a_space_on_the_command_line_is_relative_to_the_working_folder(
     monkeypatch.chdir(tmp_path)
     spec = load_spec("petroleum", {"search.space": "own.toml"})
     assert list(spec.search.parameters) == ["alpha"]
-    assert "no shipped space" in problem("petroleum", search__space="other.toml")
+    assert "neither a shipped space" in problem("petroleum", search__space="other.toml")
 
 
 def test_the_resolved_file_is_a_study_file_itself(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_space_file_of_another_form_is_refused(tmp_path: Path, content: str) -
     """A space's file holds `[parameters.NAME]` tables and nothing else."""
     write(tmp_path, content, "own.toml")
     line = problem(write(tmp_path, '[search]\nspace = "own.toml"\n'))
-    assert "own.toml: a search space holds [parameters.NAME] tables" in line
+    assert "own.toml: a search space contains only [parameters.NAME] tables" in line
 
 
 def test_overrides_reach_into_sections(tmp_path: Path) -> None:
