@@ -35,9 +35,9 @@ def test_usage_errors(type_: Type) -> None:
 
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "an unknown study": (("run", "petrolum"), "petrolum: no such study file or shipped study; did"),
-    "no trials": (("run", "--trials", "0"), "petroleum.toml: search.trials: input should be"),
-    "a negative seed": (("run", "--seed", "-1"), "petroleum.toml: seed: input should be greater"),
-    "a huge seed": (("run", "--seed", str(2**31)), "petroleum.toml: seed: input should be less"),
+    "no trials": (("run", "--trials", "0"), "petroleum.toml: search.trials: must be"),
+    "a negative seed": (("run", "--seed", "-1"), "petroleum.toml: seed: must be at least"),
+    "a huge seed": (("run", "--seed", str(2**31)), "petroleum.toml: seed: must be below"),
     "no workers": (("run", "--workers", "0"), "--workers: must be 1 to 1024, got 0"),
     "no time": (("run", "--timeout", "nan"), "petroleum.toml: search.timeout_seconds: input sho"),
     "an unknown space": (
@@ -85,7 +85,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "an unknown architecture": (
         ("base", "text.tsv", "--out", "b", "--architecture", "bert"),
-        "--architecture: allowed are nllb, llama, eurobert, got 'bert'",
+        "--architecture: must be one of nllb, llama, eurobert, got 'bert'",
     ),
     "a folder that cannot be made": (
         ("base", "text.tsv", "--out", "file/b", "--steps", "1"),

@@ -58,7 +58,7 @@ def build_from_corpus(
         raise problems_of(error, "--source-column, --target-column", DataSpec) from None
     if order.architecture not in ARCHITECTURES:
         raise InputError(
-            f"--architecture: allowed are {', '.join(ARCHITECTURES)}, got {order.architecture!r}"
+            f"--architecture: must be one of {', '.join(ARCHITECTURES)}, got {order.architecture!r}"
         )
     architecture = ARCHITECTURES[order.architecture]
     if order.width % architecture.width_multiple:

@@ -41,13 +41,14 @@ def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) ->
     path = _find(target)
     document = read_toml(path)
     is_preset = path in presets().values()
-    _resolve_paths(document, Path.cwd() if is_preset else path.parent, path)
+    where = path.name if is_preset else str(path)
+    _resolve_paths(document, Path.cwd() if is_preset else path.parent, where)
     for key, value in (overrides or {}).items():
         if value is not None:
-            _set(document, key, _from_here(value) if key == "search.space" else value, str(path))
-    _resolve_space(document, path)
+            _set(document, key, _from_here(value) if key == "search.space" else value, where)
+    _resolve_space(document, path.parent, where)
     document.setdefault("name", path.stem)
-    return parse_spec(document, path.name if is_preset else str(path))
+    return parse_spec(document, where)
 
 
 def stored_spec(
@@ -98,7 +99,7 @@ def _find(target: str | Path) -> Path:
     )
 
 
-def _resolve_paths(document: dict[str, Any], folder: Path, where: Path) -> None:
+def _resolve_paths(document: dict[str, Any], folder: Path, where: str) -> None:
     data = document.get("data")
     if isinstance(data, dict):
         for key in SPLITS:
@@ -133,7 +134,7 @@ def _set(document: dict[str, Any], key: str, value: Any, where: str) -> None:
     document[last] = value
 
 
-def _resolve_space(document: dict[str, Any], path: Path) -> None:
+def _resolve_space(document: dict[str, Any], folder: Path, where: str) -> None:
     """Copy the named space into `[search.parameters]`; parameters of the study file win."""
     search = document.setdefault("search", {})
     if not isinstance(search, dict):
@@ -145,17 +146,17 @@ def _resolve_space(document: dict[str, Any], path: Path) -> None:
     parameters = search.get("parameters", {})
     if not isinstance(parameters, dict):
         return
-    search["parameters"] = {**_space_parameters(search["space"], path), **parameters}
+    search["parameters"] = {**_space_parameters(search["space"], folder, where), **parameters}
     if search["space"] not in shipped_spaces():
         del search["space"]  # the study now holds the parameters, and may be read in another folder
 
 
-def _space_parameters(space: str, study_file: Path) -> dict[str, Any]:
+def _space_parameters(space: str, folder: Path, where: str) -> dict[str, Any]:
     shipped = shipped_spaces()
-    path = shipped.get(space, study_file.parent / space)
+    path = shipped.get(space, folder / space)
     if not os.path.isfile(path):
         raise InputError(
-            f"{study_file}: search.space: neither a shipped space nor a file, got {space!r}"
+            f"{where}: search.space: neither a shipped space nor a file, got {space!r}"
             f"{did_you_mean(space, shipped)}; shipped: {', '.join(shipped)}"
         )
     document = read_toml(path)

@@ -14,8 +14,19 @@ from study.errors import InputError, did_you_mean
 UNION_BRANCHES = {"bool": "boolean", "int": "integer", "float": "number", "str": "string"}
 """Names that pydantic appends to the location of a value with several allowed types."""
 
-WORDS = {"dictionary": "table", "tuple": "list", "Tuple": "list", " after validation": ""}
-"""Python's terms -> TOML's."""
+WORDS = {
+    r"^\w+ should ": "must ",
+    "dictionary": "table",
+    "tuple": "list",
+    " after validation": "",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "greater than": "above",
+    "less than": "below",
+    "a valid integer": "an integer",
+    "a valid ": "a ",
+}
+"""Patterns in pydantic's messages -> the words that this program uses."""
 
 
 def problems_of(error: ValidationError, where: str, model: type[BaseModel]) -> InputError:
@@ -39,7 +50,7 @@ def _one_of(problems: list[Any]) -> Any:
     if len(problems) == 1 or not all(kinds):
         return problems[0]
     allowed = f"{', '.join(kinds[:-1])} or {kinds[-1]}"
-    return infinite or {**problems[0], "msg": f"input should be a valid {allowed}"}
+    return infinite or {**problems[0], "msg": f"must be a {allowed}"}
 
 
 def _line(problem: Any, where: str, model: type[BaseModel]) -> str:
@@ -47,9 +58,7 @@ def _line(problem: Any, where: str, model: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in location)
     if problem["type"] == "extra_forbidden":
         return f"{where}: {key}: unknown key{_hint(str(location[-1]), location[:-1], model)}"
-    message = problem["msg"].removeprefix("Value error, ").split(" or instance of ")[0]
-    for pythons, tomls in WORDS.items():
-        message = message.replace(pythons, tomls)
+    message = rule_of(problem)
     if problem["type"] == "value_error":
         return (
             f"{where}: {key}.{message}"
@@ -59,7 +68,17 @@ def _line(problem: Any, where: str, model: type[BaseModel]) -> str:
     got = _short(problem["input"])
     if problem["type"] == "literal_error" and isinstance(problem["input"], str):
         got += did_you_mean(problem["input"], re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
-    return _join(where, key, f"{message[:1].lower()}{message[1:]}, got {got}")
+    return _join(where, key, f"{message}, got {got}")
+
+
+def rule_of(problem: Any) -> str:
+    """Return the rule that a value broke, in this program's words."""
+    if problem["type"] == "value_error":
+        return str(problem["msg"]).removeprefix("Value error, ")
+    message = str(problem["msg"]).split(" or instance of ")[0]
+    for pattern, words in WORDS.items():
+        message = re.sub(pattern, words, message)
+    return message[:1].lower() + message[1:]
 
 
 def _join(where: str, key: str, message: str) -> str:

@@ -13,6 +13,7 @@ from study.errors import did_you_mean
 from study.kinds.rows import names_where
 from study.kinds.samplers import SAMPLERS, PrunerName, SamplerName
 from study.spec.hyperparameters import Positive, Strict, field_of, is_choice, is_integer, searchable
+from study.spec.problems import rule_of
 
 MAX_GRID_POINTS = 100_000
 
@@ -165,10 +166,9 @@ def check_value(where: str, name: str, value: Any) -> None:
     try:
         section(**{field: value})
     except ValidationError as error:
-        rules = [problem["msg"] for problem in error.errors() if problem["loc"][:1] == (field,)]
+        rules = [rule_of(problem) for problem in error.errors() if problem["loc"][:1] == (field,)]
         if rules:  # other problems: fields that the section requires but this check leaves out
-            rule = rules[0][:1].lower() + rules[0][1:]
-            raise ValueError(f"{where}: {rule}, got {value!r}") from None
+            raise ValueError(f"{where}: {rules[0]}, got {value!r}") from None
 
 
 def _contains(distribution: Any, value: Any) -> bool:

@@ -105,7 +105,7 @@ def test_pretend_kinds_make_a_whole_study(
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"task": "lenght"}, "task: input should be 'translation', 'causal_translation', "),
+        ({"task": "lenght"}, "task: must be 'translation', 'causal_translation', "),
         ({"task": "lenght"}, "or 'length', got 'lenght'; did you mean length?"),
         ({"task": "translation"}, "'error_rate' does not apply to the task 'translation'"),
         ({"method.name": "norm"}, "or 'norms', got 'norm'; did you mean norms?"),

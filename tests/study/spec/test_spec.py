@@ -41,17 +41,17 @@ def problems(found: Mapping[str, Any]) -> tuple[str, ...]:
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unknown section": ({"metod": {}}, "x.toml: metod: unknown key; did you mean method?"),
     "unknown key": ({"method": {"rnk": 8}}, "method.rnk: unknown key; did you mean rank?"),
-    "truth for a number": ({"method": {"alpha": True}}, "method.alpha: input should be a valid"),
-    "text for a number": ({"method": {"rank": "8"}}, "method.rank: input should be a valid"),
-    "a fraction for an integer": ({"method": {"rank": 8.0}}, "method.rank: input should be a"),
-    "not a number": ({"method": {"alpha": float("nan")}}, "method.alpha: input should be a finite"),
-    "infinity": ({"training": {"learning_rate": float("inf")}}, "learning_rate: input should be"),
-    "an integer past float": ({"method": {"alpha": 10**400}}, "method.alpha: input should be a"),
-    "a huge seed": ({"seed": 10**400}, "seed: input should be less than"),
-    "a negative seed": ({"seed": -1}, "seed: input should be greater than or equal to 0, got -1"),
-    "truth as a seed": ({"seed": True}, "seed: input should be a valid integer, got True"),
-    "dropout of one": ({"method": {"dropout": 1}}, "method.dropout: input should be less than 1"),
-    "an unknown method": ({"method": {"name": "lokr"}}, "method.name: input should be 'lora'"),
+    "truth for a number": ({"method": {"alpha": True}}, "method.alpha: must be a"),
+    "text for a number": ({"method": {"rank": "8"}}, "method.rank: must be a"),
+    "a fraction for an integer": ({"method": {"rank": 8.0}}, "method.rank: must be a"),
+    "not a number": ({"method": {"alpha": float("nan")}}, "method.alpha: must be a finite"),
+    "infinity": ({"training": {"learning_rate": float("inf")}}, "learning_rate: must be"),
+    "an integer past float": ({"method": {"alpha": 10**400}}, "method.alpha: must be a"),
+    "a huge seed": ({"seed": 10**400}, "seed: must be below"),
+    "a negative seed": ({"seed": -1}, "seed: must be at least 0, got -1"),
+    "truth as a seed": ({"seed": True}, "seed: must be an integer, got True"),
+    "dropout of one": ({"method": {"dropout": 1}}, "method.dropout: must be below 1"),
+    "an unknown method": ({"method": {"name": "lokr"}}, "method.name: must be 'lora'"),
     "a method and its contrary": (
         {"method": {"name": "rslora", "use_rslora": False}},
         "method.use_rslora: the method 'rslora' implies True, got False; leave it out",
@@ -85,7 +85,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a method that is none": (
         {"search": {"parameters": {"method": {"choices": ["lora", "lokr"]}}}},
-        "search.parameters.method: input should be 'lora'",
+        "search.parameters.method: must be 'lora'",
     ),
     "a temperature without a teacher": (
         {"search": {"parameters": {"temperature": {"low": 1.0, "high": 8.0}}}},
@@ -97,11 +97,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a temperature of zero": (
         {"distillation": {"teacher": "x", "temperature": 0}},
-        "distillation.temperature: input should be greater than 0, got 0",
+        "distillation.temperature: must be above 0, got 0",
     ),
     "a weight beyond one": (
         {"distillation": {"teacher": "x", "distillation_weight": 1.5}},
-        "distillation.distillation_weight: input should be less than or equal to 1, got 1.5",
+        "distillation.distillation_weight: must be at most 1, got 1.5",
     ),
     "words compared in a classification": (
         {"task": "classification", "evaluation": {"metrics": ["bleu"], "objective": "bleu"}},
@@ -127,17 +127,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"method": {"name": "full"}},
         "search.parameters.alpha: the method 'full' has no alpha; leave it out",
     ),
-    "a name with a slash": ({"name": "../x"}, "name: string should match"),
-    "a name with a line end": ({"name": "x\n"}, "name: string should match"),
-    "an empty name": ({"name": ""}, "name: string should match"),
-    "a section that is none": ({"method": 5}, "method: input should be a valid table, got 5"),
+    "a name with a slash": ({"name": "../x"}, "name: must match pattern"),
+    "a name with a line end": ({"name": "x\n"}, "name: must match pattern"),
+    "an empty name": ({"name": ""}, "name: must match pattern"),
+    "a section that is none": ({"method": 5}, "method: must be a table, got 5"),
     "an objective that is a number": (
         {"evaluation": {"objective": 5}},
-        "evaluation.objective: input should be a valid list, got 5",
+        "evaluation.objective: must be a list, got 5",
     ),
     "an objective in a list of lists": (
         {"evaluation": {"objective": [["bleu"]]}},
-        "evaluation.objective.0: input should be a valid string",
+        "evaluation.objective.0: must be a string",
     ),
     "an unknown objective": (
         {"evaluation": {"objective": "blue"}},
@@ -168,7 +168,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"evaluation": {"metrics": ["comet"]}},
         "'comet' can only be scored after the run",
     ),
-    "no metric": ({"evaluation": {"metrics": []}}, "evaluation.metrics: list should have at least"),
+    "no metric": ({"evaluation": {"metrics": []}}, "evaluation.metrics: must have at least"),
     "reports after the end": (
         {"training": {"steps": 10, "report_every": 11}},
         "training.report_every: must be at most training.steps = 10, got 11",
@@ -204,7 +204,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a value outside the hyperparameter's": (
         {"search": {"parameters": {"dropout": {"low": 0, "high": 1}}}},
-        "search.parameters.dropout: input should be less than 1, got 1",
+        "search.parameters.dropout: must be below 1, got 1",
     ),
     "a fraction of a rank": (
         {"search": {"parameters": {"rank": {"low": 1, "high": 2, "step": 0.5}}}},
@@ -212,7 +212,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "one line for a choice of many kinds": (
         {"search": {"parameters": {"alpha": {"choices": [[1]]}}}},
-        "search.parameters.alpha.choices.0: input should be a valid boolean, integer, number or",
+        "search.parameters.alpha.choices.0: must be a boolean, integer, number or",
     ),
     "a condition on what comes later": (
         {"search": {"parameters": {"rank": {"choices": [8], "when": {"alpha": 8}}, **ALPHA}}},
@@ -239,7 +239,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a point of the wrong type": (
         {"search": {"parameters": ALPHA, "enqueue": [{"alpha": "8"}]}},
-        "search.enqueue[0].alpha: input should be a valid number, got '8'",
+        "search.enqueue[0].alpha: must be a number, got '8'",
     ),
     "a point of another space": (
         {"search": {"parameters": ALPHA, "enqueue": [{"alpha": 8}, {"rank": 8}]}},
@@ -268,7 +268,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         },
         "search.pruner: pruning needs a single objective, got 'median'; allowed: 'none'",
     ),
-    "no trials": ({"search": {"parameters": ALPHA, "trials": 0}}, "search.trials: input should"),
+    "no trials": (
+        {"search": {"parameters": ALPHA, "trials": 0}},
+        "search.trials: must be at least 1, got 0",
+    ),
 }
 
 
@@ -306,7 +309,7 @@ def test_a_deeply_nested_value_is_named_and_not_shown() -> None:
     for _ in range(5000):
         nested = {"a": nested}
     (line,) = problems(document(base={"model": nested}))
-    assert "base.model: input should be a valid string, got a table nested too deeply" in line
+    assert "base.model: must be a string, got a table nested too deeply" in line
 
 
 # ---------------------------------------------------------------- properties

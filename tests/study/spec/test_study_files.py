@@ -128,7 +128,7 @@ IMPOSSIBLE = {
     '[search]\nspace = ""': "search.space: neither a shipped space nor a file, got ''",
     '[search]\nspace = "."': "search.space: neither a shipped space nor a file, got '.'",
     '[search]\nspace = "lora-wid"': "neither a shipped space nor a file, got 'lora-wid'; did you",
-    "search = 5": "search: input should be a valid table, got 5",
+    "search = 5": "search: must be a table, got 5",
 }
 
 
