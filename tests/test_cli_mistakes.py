@@ -39,7 +39,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "a negative seed": (("run", "--seed", "-1"), "petroleum.toml: seed: must be at least"),
     "a huge seed": (("run", "--seed", str(2**31)), "petroleum.toml: seed: must be below"),
     "no workers": (("run", "--workers", "0"), "--workers: must be 1 to 1024, got 0"),
-    "no time": (("run", "--timeout", "nan"), "petroleum.toml: search.timeout_seconds: input sho"),
+    "no time": (("run", "--timeout", "nan"), "petroleum.toml: search.timeout_seconds: must be a "),
     "an unknown space": (
         ("run", "--space", "wide"),
         "search.space: neither a shipped space nor a file",
