@@ -1,1 +1,5 @@
-"""The tables: what a task, a method, an optimizer or a sampler is, one row each; loads no torch."""
+"""The tables, one row per kind; loads no torch.
+
+Tasks, methods, optimizers, samplers and pruners (samplers.py), metrics, and the measurements that
+each trial records beside them.
+"""

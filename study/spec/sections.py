@@ -15,11 +15,12 @@ import tomli_w
 from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
 
 from study.errors import did_you_mean, refusing
+from study.kinds.measurements import COSTS, MEASUREMENTS
 from study.kinds.methods import METHODS
+from study.kinds.metrics import METRICS, TextOptions
 from study.kinds.rows import names_where
 from study.kinds.samplers import PRUNERS
 from study.kinds.tasks import TASKS, TaskKind, TaskName
-from study.metrics import METRICS, TextOptions
 from study.spec.diffusion import DiffusionSpec
 from study.spec.hyperparameters import (
     MOST,
@@ -37,8 +38,6 @@ from study.spec.hyperparameters import (
 from study.spec.problems import problems_of
 from study.spec.search import SearchSpec, names_in
 
-SHARED_COSTS = ("train_seconds", "peak_memory_bytes")  # where trials are trained together
-COSTS = ("trainable_parameters", *SHARED_COSTS)
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 INSTRUCTION = "Translate from English into French."
 STOP_TOKEN = "<|end_of_translation|>"
@@ -108,9 +107,9 @@ class DataSpec(Strict):
 
 
 def direction_of(objective: str) -> str:
-    """Return which way an objective is better: its metric's direction; costs are minimised."""
+    """Return which way an objective is better: its metric's direction, or its row's."""
     if objective in COSTS:
-        return "minimize"
+        return MEASUREMENTS[objective].direction
     return METRICS[objective.removeprefix("general_")].direction
 
 
