@@ -11,6 +11,7 @@ import numpy as np
 from analysis.comparison.contrast import Contrast
 from analysis.display import own_names
 from analysis.plots import marks
+from analysis.plots.bars_and_violins import Bar, interval_bars
 from analysis.plots.palette import (
     BEST,
     GRID,
@@ -25,7 +26,6 @@ from analysis.plots.palette import (
     new_axes,
     shortened,
 )
-from analysis.plots.primitives import Bar, interval_bars
 from analysis.plots.slices import varied_parameters
 from analysis.studies.study_data import StudyData
 from analysis.surrogates.encoding import Column, make_column
