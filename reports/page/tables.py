@@ -14,7 +14,7 @@ from analysis.plots.palette import SPLITS, label_of
 from analysis.studies.study_data import StudyData, is_enqueued, state_of
 from analysis.wording import STATES, configuration, setting
 from study.kinds.measurements import MEASUREMENTS
-from study.kinds.rows import names_where
+from study.kinds.table_names import names_where
 from study.metrics import METRICS
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from study.kinds.rows import names_where
+from study.kinds.table_names import names_where
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from study.kinds.rows import call
+from study.kinds.table_names import call
 from study.kinds.tasks import Outputs
 
 Array: TypeAlias = NDArray[np.float64]

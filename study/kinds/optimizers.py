@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from study.kinds.rows import NameIn
+from study.kinds.table_names import NameIn
 
 if TYPE_CHECKING:  # a study file is read without torch
     import torch

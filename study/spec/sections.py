@@ -18,8 +18,8 @@ from study.errors import did_you_mean, refusing
 from study.kinds.measurements import COSTS, MEASUREMENTS
 from study.kinds.methods import METHODS
 from study.kinds.metrics import METRICS, TextOptions
-from study.kinds.rows import names_where
 from study.kinds.samplers import PRUNERS
+from study.kinds.table_names import names_where
 from study.kinds.tasks import TASKS, TaskKind, TaskName
 from study.spec.diffusion import DiffusionSpec
 from study.spec.hyperparameters import (

@@ -15,8 +15,8 @@ from study.engines.training import Training
 from study.kinds.measurements import COSTS, MEASUREMENTS, SHARED_COSTS
 from study.kinds.methods import INITIAL_WEIGHTS, METHODS
 from study.kinds.optimizers import OPTIMIZERS
-from study.kinds.rows import imported
 from study.kinds.samplers import PRUNERS, SAMPLERS
+from study.kinds.table_names import imported
 from study.kinds.tasks import TASKS
 from study.metrics import METRICS
 
