@@ -12,7 +12,7 @@ from analysis.studies.trial_values import Pruned, is_enqueued, last_report, seco
 from study.errors import InputError, did_you_mean
 from study.kinds.measurements import MEASUREMENTS
 from study.metrics import METRICS
-from study.store.foreign import usable
+from study.store.from_other_programs import usable
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
