@@ -32,7 +32,7 @@ from analysis.surrogates.encoding import all_numbers
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from analysis.importance.compute import Importances, Marginal
+    from analysis.importance.variance import Importances, Marginal
 
 COLOURS = (TRIAL, BEST, DEFAULT, CHANCE, PAIR, BASE)
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from analysis.comparison.contrast import Score
     from analysis.comparison.distillation import Distillation
-    from analysis.importance.compute import (
+    from analysis.importance.variance import (
         Importances,
         Marginal,
     )
