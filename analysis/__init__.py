@@ -10,13 +10,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from analysis.studies.load import StudyData, load
+from study.moved import leave_behind
 
 if TYPE_CHECKING:
     from analysis import comparison as comparison
-    from analysis import overview_plots as overview_plots
     from analysis import plots as plots
-    from analysis import side_by_side as side_by_side
-    from analysis import trade_offs as trade_offs
     from analysis.importance.answers import (
         answer,
         answer_of,
@@ -26,6 +24,9 @@ if TYPE_CHECKING:
         surface_of,
     )
     from analysis.importance.question import Question
+    from analysis.plots import overview as overview_plots
+    from analysis.plots import side_by_side as side_by_side
+    from analysis.plots import trade_offs as trade_offs
     from analysis.studies.targets import target_names
 
 ANSWERS = ("answer", "answer_of", "capacity_of", "confounding_of", "importances_of", "surface_of")
@@ -46,6 +47,21 @@ __all__ = [
     "target_names",
     "trade_offs",
 ]
+
+leave_behind(
+    __name__,
+    {
+        "adapters": "analysis.comparison.adapters",
+        "capacity": "analysis.importance.capacity",
+        "confounding": "analysis.importance.confounding",
+        "overview_plots": "analysis.plots.overview",
+        "side_by_side": "analysis.plots.side_by_side analysis.comparison.between_studies",
+        "slices": "analysis.plots.slices",
+        "surface_plot": "analysis.plots.surface",
+        "surfaces": "analysis.surrogates.fits",
+        "trade_offs": "analysis.plots.trade_offs",
+    },
+)
 
 
 def __getattr__(name: str) -> Any:

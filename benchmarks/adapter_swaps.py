@@ -17,7 +17,7 @@ from typing import Any
 from study.bases.load import load_base, locate_base
 from study.engines.process_settings import be_one_quiet_thread
 from study.finished.swapping import time_swaps
-from study.peft_methods.attach import attach
+from study.peft_methods.attached import attach
 from study.spec.files import load_spec
 from study.spec.hyperparameters import MethodSpec
 from study.store.saved_adapters import save_adapter

@@ -23,7 +23,7 @@ import optuna
 from optuna.distributions import FloatDistribution
 from scipy.stats import binomtest
 
-from analysis.importance.compute import Importances, importances
+from analysis.importance.variance import Importances, importances
 
 SPACE = {f"x{j}": FloatDistribution(0.0, 1.0) for j in range(6)}
 SHAPES: dict[str, Callable[[Any], Any]] = {

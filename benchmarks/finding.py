@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 
 import analysis
-from analysis.importance.compute import Importances
+from analysis.importance.variance import Importances
 from study.engines.engine_choice import EngineChoice
 from study.runner import run_study
 from study.spec.files import load_spec

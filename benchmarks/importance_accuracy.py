@@ -25,7 +25,7 @@ import numpy as np
 import optuna
 from importance_suite import CASES, NOISE, Case
 
-from analysis.importance.compute import importances
+from analysis.importance.variance import importances
 from analysis.surrogates.encoding import Array, encode
 from analysis.surrogates.forest import fit_forest
 

@@ -21,7 +21,7 @@ import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution
 
-from analysis.importance.compute import importances
+from analysis.importance.variance import importances
 from analysis.parallel import every_core
 from analysis.surrogates.encoding import encode
 from analysis.surrogates.forest import fit_forest

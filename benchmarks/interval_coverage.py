@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from importance_suite import CASES, NOISE
 
-from analysis.importance.compute import importances
+from analysis.importance.variance import importances
 
 
 def main() -> None:

@@ -22,8 +22,8 @@ import numpy as np
 from optuna.distributions import FloatDistribution
 
 from analysis.importance.chance import more_trials, undecided
-from analysis.importance.compute import importances
 from analysis.importance.result import Importances
+from analysis.importance.variance import importances
 
 SPACE = {f"x{j}": FloatDistribution(0.0, 1.0) for j in range(4)}
 SHARES = (0.0, 0.03, 0.08, 0.15)

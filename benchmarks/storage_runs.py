@@ -23,7 +23,7 @@ from study.engines.engine_choice import EngineChoice
 from study.errors import InputError
 from study.metrics import Statistics
 from study.spec.sections import StudySpec, parse_spec
-from study.store import parents
+from study.store import live_runs
 from study.trials import (
     AdapterFiles,
     Event,
@@ -123,7 +123,7 @@ def _main(
     """What a forked process does: 0 whole, 3 stopped early, 2 with its problems written."""
     from study.spec.sections import spec_from_toml
 
-    parents.GRACE_SECONDS, parents.HEARTBEAT_SECONDS = grace, heartbeat
+    live_runs.GRACE_SECONDS, live_runs.HEARTBEAT_SECONDS = grace, heartbeat
     try:
         stopped = run_cheaply(spec_from_toml(spec_text, "cheap"), Path(out), url, seconds)
     except InputError as error:

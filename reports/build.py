@@ -11,7 +11,7 @@ from analysis.wording import counted, moment
 from reports.page.model import FOOTER, Page, Section
 from reports.page.render import render, write
 from reports.results import Results, analyse
-from reports.sections import adapters, answer, effects, products, search
+from reports.sections import adapters, answer, baselines_and_trials, effects, products
 from reports.sections.classes import classes_section
 from reports.sections.confirmation import confirmation_section
 from reports.sections.distillation import distillation_section
@@ -32,15 +32,15 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     effects.level_section,
     effects.slice_section,
     effects.parallel_section,
-    search.baseline_section,
+    baselines_and_trials.baseline_section,
     adapters.adapters_section,
     classes_section,
     samples_section,
     pareto_section,
     cost_section,
-    search.history_section,
-    search.trials_section,
-    search.failure_section,
+    baselines_and_trials.history_section,
+    baselines_and_trials.trials_section,
+    baselines_and_trials.failure_section,
     provenance_section,
     next_section,
 )

@@ -17,8 +17,8 @@ from analysis.comparison.within_study import (
     scores_in,
 )
 from analysis.importance.answers import fits_of
-from analysis.importance.compute import Importances
 from analysis.importance.confounding import Confounding
+from analysis.importance.variance import Importances
 from analysis.next_study.proposal import Proposal, propose
 from analysis.plots.trade_offs import TradeOff, trade_offs
 from analysis.studies.load import StudyData, capacity_of, confounding_of, importances_of, surface_of

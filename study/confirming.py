@@ -21,10 +21,11 @@ from study.data.corpora import corpus_of
 from study.engines.engine_choice import PACKED, EngineChoice
 from study.engines.start import started_engine
 from study.errors import InputError
+from study.kinds.measurements import SHARED_COSTS
 from study.loop import Source, drive
 from study.run_folder import run_folder
 from study.seeds import derive_seed
-from study.spec.sections import SHARED_COSTS, StudySpec
+from study.spec.sections import StudySpec
 from study.store.ledger import Ledger, open_ledger
 from study.store.recovery import MAX_ATTEMPTS
 from study.store.storage import DATABASE_NAME, sqlite_url

@@ -1,4 +1,4 @@
-"""Every draw of a study comes from (study seed, trial number, name) and nothing else."""
+"""Every draw of a trial comes from (study seed, number of its claim, name) and nothing else."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import importlib.util
 import json
 import re
 import subprocess
@@ -58,6 +58,40 @@ def test_a_documented_import_works_as_the_first_one(module: str) -> None:
     """In a fresh interpreter too, where nothing else has been imported before it."""
     first = DOCUMENTED[module].split()[0]
     subprocess.run([sys.executable, "-c", f"from {module} import {first}"], check=True)
+
+
+def test_an_old_name_loads_its_module_only_when_it_is_used() -> None:
+    """Neither the import nor a look for a private name, as programs take at all modules, loads it.
+
+    In a fresh interpreter, since others may have loaded it here.
+    """
+    code = """
+import sys, study, study.losses, study.engines.choice
+assert not any(hasattr(module, "__file__") for module in (study.losses, study.engines.choice))
+assert not {"torch", "study.tasks", "study.engines.engine_choice"} & {*sys.modules}
+assert study.losses.cross_entropy.__module__ == "study.tasks.losses"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_old_name_is_a_module_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an attribute of its package, lists and has its names, and a test can replace them."""
+    import analysis.adapters
+
+    from analysis import adapters, side_by_side
+    from analysis.comparison import adapters as current
+    from analysis.comparison.between_studies import study_labels
+
+    assert analysis.adapters is adapters is sys.modules["analysis.adapters"]
+    assert {"against_base", "Adapters"} <= set(dir(adapters))
+    assert side_by_side.study_labels is study_labels
+    with pytest.raises(ImportError, match="cannot import name 'nothing'"):
+        exec("from analysis.adapters import nothing")
+    with monkeypatch.context() as replaced:
+        replaced.setattr("analysis.adapters.against_base", len)
+        assert adapters.against_base is len
+    assert adapters.against_base is current.against_base
+    assert importlib.util.find_spec("analysis.adapters") is not None
 
 
 def test_earlier_installations_find_the_command() -> None:

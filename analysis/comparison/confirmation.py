@@ -22,12 +22,12 @@ from analysis.comparison.bootstrap import Interval, resampled_scores
 from analysis.comparison.contrast import LEVEL, Contrast, Score, corrected
 from analysis.comparison.within_study import headline_metric
 from analysis.studies.study_data import StudyData
+from study.kinds.measurements import COSTS
 from study.metrics import METRICS, Array, Statistics
 from study.store.records import EvaluationRow
 
 RESAMPLES = 500  # enough for a variance; an interval by percentiles needs more
 LEAST_P = 1e-12  # smaller ones are called so
-COSTS = ("trainable_parameters", "train_seconds", "peak_memory_bytes")
 TEST, DEV = "test", "dev"
 
 

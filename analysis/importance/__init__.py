@@ -14,7 +14,6 @@ if TYPE_CHECKING:
         importances_of,
         surface_of,
     )
-    from analysis.importance.compute import importances
     from analysis.importance.question import Points, Question
     from analysis.importance.result import (
         Importances,
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
         Marginal,
         ParameterImportance,
     )
+    from analysis.importance.variance import importances
 
 __all__ = [
     "Importances",
@@ -38,7 +38,7 @@ __all__ = [
     "importances_of",
     "surface_of",
 ]
-_HOMES = {"Points": "question", "Question": "question", "importances": "compute"}
+_HOMES = {"Points": "question", "Question": "question", "importances": "variance"}
 
 
 def __getattr__(name: str) -> Any:

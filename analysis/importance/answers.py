@@ -41,7 +41,7 @@ def answer(
         with _one_line_of(target):
             return answer(question, points_of(target, question), progress)
     if question.kind == "variance":
-        from analysis.importance.compute import variance
+        from analysis.importance.variance import variance
 
         return variance(question, target, progress)
     from analysis.importance import other_questions as others

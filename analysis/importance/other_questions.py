@@ -32,12 +32,12 @@ from analysis.document import (
 )
 from analysis.importance.chance import doubts
 from analysis.importance.question import Points
+from analysis.importance.result import SURROGATES
 from analysis.plots.palette import label_of
 from analysis.surrogates.choice import Surrogate, choose, fit, r2_in_words
 from analysis.surrogates.encoding import Array, Column, Encoding, encode
 from analysis.wording import setting
 
-LABELS = {"gp": "Gaussian process", "forest": "random forest"}
 MIN_BEST = 5  # trials that the best fraction must hold for PED-ANOVA to mean something
 
 
@@ -132,7 +132,7 @@ class FittedSurrogate:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What its answers are based on."""
-        used = f"{len(self.values)} trials by a {LABELS[self.surrogate.name]}"
+        used = f"{len(self.values)} trials by a {SURROGATES[self.surrogate.name]}"
         left_out = [f"{name} is left out: {why}" for name, why in self.encoding.excluded.items()]
         left_out += [
             f"{name} is inactive in {count} of {len(self.values)} trials, where it counts as "

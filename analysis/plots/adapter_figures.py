@@ -12,18 +12,19 @@ import numpy as np
 from analysis.comparison.adapters import Adapters
 from analysis.comparison.compared_models import ComparedModel
 from analysis.comparison.confirmation import Confirmation
+from analysis.plots.bars_and_violins import Bar, Group, distributions, interval_bars, with_violins
 from analysis.plots.palette import (
     BEST,
     CHANCE,
     INK,
     TRIAL,
+    VIOLIN,
     colour_of,
     in_house_style,
     label_of,
     new_axes,
     shortened,
 )
-from analysis.plots.primitives import Bar, Group, distributions, interval_bars, with_violins
 from study.metrics import METRICS, Array
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _distributions(
     groups = []
     for model, name in zip((found.base, *found.adapters), _names(found), strict=True):
         scores = found.examples[model.name, metric]
-        colour = _colour(found, model, best)
+        colour = _colour(found, model, best, VIOLIN)
         groups.append(Group(name, scores[np.isfinite(scores)], colour))
     distributions(ax, groups, parts, orient="h", width=0.86, few=FEW)
     ax.set_xlabel(f"{METRICS[metric].label} per example")
@@ -111,13 +112,13 @@ def _names(found: Adapters) -> list[str]:
     ]
 
 
-def _colour(found: Adapters, model: ComparedModel, best: str) -> str:
-    """A baseline's own colour; the best's; that of a flag; otherwise a trial's."""
+def _colour(found: Adapters, model: ComparedModel, best: str, other: str = TRIAL) -> str:
+    """A baseline's own colour; the best's; that of a flag; otherwise any `other`'s."""
     if not isinstance(model.who, int):
         return colour_of(model.name)
     if model.name in flagged_names(found):
         return CHANCE
-    return BEST if model.name == best else TRIAL
+    return BEST if model.name == best else other
 
 
 @in_house_style

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import Collection
 
-    from analysis.importance.compute import Marginal
+    from analysis.importance.variance import Marginal
 
 MANY = 800  # dots or more are small and faint, so that where they are dense can be seen
 FAR = 6.0  # worse values, this many widths of the middle half away from it, leave the axis

@@ -11,6 +11,7 @@ import numpy as np
 from analysis.comparison.contrast import Contrast
 from analysis.display import own_names
 from analysis.plots import marks
+from analysis.plots.bars_and_violins import Bar, interval_bars
 from analysis.plots.palette import (
     BEST,
     GRID,
@@ -25,7 +26,6 @@ from analysis.plots.palette import (
     new_axes,
     shortened,
 )
-from analysis.plots.primitives import Bar, interval_bars
 from analysis.plots.slices import varied_parameters
 from analysis.studies.study_data import StudyData
 from analysis.surrogates.encoding import Column, make_column
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from optuna.trial import FrozenTrial
 
-    from analysis.importance.compute import Importances
+    from analysis.importance.variance import Importances
 
 MAX_AXES, MAX_LINES, MAX_PAIRED, MAX_RANGES, MAX_LEVELS = 7, 400, 8, 6, 9
 BEST_SHARE = 0.1  # of the trials stand out

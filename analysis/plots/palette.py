@@ -3,7 +3,8 @@
 The colours are those of Okabe and Ito (2008, "Color universal design"), which people with every
 common colour vision can tell apart, darkened where text in them would be hard to read on white.  A
 colour means the same thing everywhere: blue is a trial, vermilion the best one, green the default
-configuration, grey the untrained base and what is not significant.  Figures use the light theme;
+configuration, grey the untrained base and what is not significant.  A violin that is none of these
+has the colour `violin`.  Figures use the light theme;
 the HTML report takes all three as CSS variables, so that a drawing in it follows the theme.
 """
 
@@ -30,6 +31,7 @@ LIGHT = {
     "muted": "#5a6672",
     "grid": "#dde2e7",
     "trial": "#0072b2",
+    "violin": "#0072b2",
     "best": "#c65200",
     "default": "#00855f",
     "base": "#7d868f",
@@ -46,6 +48,7 @@ DARK = {
     "muted": "#a3afbb",
     "grid": "#2d3843",
     "trial": "#5cb6ee",
+    "violin": "#5cb6ee",
     "best": "#ff9250",
     "default": "#3fcb9e",
     "base": "#98a3ae",
@@ -59,7 +62,7 @@ PRINT = LIGHT | {"ink": "#000000", "muted": "#444444", "grid": "#cccccc"}
 
 INK, MUTED, GRID, PAPER = (LIGHT[name] for name in ("ink", "muted", "grid", "paper"))
 TRIAL, BEST, DEFAULT, BASE = (LIGHT[name] for name in ("trial", "best", "default", "base"))
-CHANCE, PAIR = LIGHT["chance"], LIGHT["pair"]
+CHANCE, PAIR, VIOLIN = (LIGHT[name] for name in ("chance", "pair", "violin"))
 
 ON_LINES = {"fc": PAPER, "ec": "none", "alpha": 0.85, "pad": 0.6}  # behind text that lines cross
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from analysis.display import own_names
 from analysis.plots import marks
+from analysis.plots.bars_and_violins import Bar, Group, distributions, interval_bars, with_violins
 from analysis.plots.palette import (
     BASE,
     BEST,
@@ -25,14 +26,13 @@ from analysis.plots.palette import (
     new_axes,
     shortened,
 )
-from analysis.plots.primitives import Bar, Group, distributions, interval_bars, with_violins
 from analysis.studies.study_data import MAXIMIZE, StudyData
 from analysis.surrogates.encoding import all_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from analysis.importance.compute import Importances, Marginal
+    from analysis.importance.variance import Importances, Marginal
 
 COLOURS = (TRIAL, BEST, DEFAULT, CHANCE, PAIR, BASE)
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))

@@ -12,7 +12,7 @@ from analysis.surrogates.encoding import make_column
 from study.metrics import Array
 
 if TYPE_CHECKING:
-    from analysis.importance.compute import Importances
+    from analysis.importance.variance import Importances
 
 MAX_LEVELS = 16  # a parameter with more levels is drawn along a continuous axis
 

@@ -18,6 +18,7 @@ from analysis.display import own_names
 from analysis.importance.confounding import formula_of, with_derived
 from analysis.plots import marks
 from analysis.plots.adapter_figures import score_text
+from analysis.plots.bars_and_violins import Bar, Group, distributions, interval_bars, with_violins
 from analysis.plots.palette import (
     BASE,
     BEST,
@@ -26,6 +27,7 @@ from analysis.plots.palette import (
     MUTED,
     PAIR,
     TRIAL,
+    VIOLIN,
     colour_of,
     in_house_style,
     label_of,
@@ -33,7 +35,6 @@ from analysis.plots.palette import (
     new_axes,
     shortened,
 )
-from analysis.plots.primitives import Bar, Group, distributions, interval_bars, with_violins
 from analysis.plots.slices import Slice, slice_of, varied_parameters
 from analysis.studies.study_data import MAXIMIZE, StudyData, is_enqueued
 from study.metrics import METRICS, Array
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
     from analysis.comparison.contrast import Score
     from analysis.comparison.distillation import Distillation
-    from analysis.importance.compute import (
+    from analysis.importance.variance import (
         Importances,
         Marginal,
     )
@@ -195,7 +196,7 @@ def plot_score_by_level(
         raise ValueError(f"{parameter} is continuous: use plot_slice")
     ax = new_axes(ax)
     groups = [
-        Group(str(level), shown.y[shown.x == i], TRIAL) for i, level in enumerate(shown.levels)
+        Group(str(level), shown.y[shown.x == i], VIOLIN) for i, level in enumerate(shown.levels)
     ]
     distributions(ax, groups)
     x = shown.x + marks.jitter(len(shown.x), min(0.14, 0.05 * len(groups)))

@@ -17,15 +17,13 @@ from analysis.plots.palette import colour_of as colour_of_model
 from analysis.plots.palette import in_house_style, label_of, legend_above, new_axes, shortened
 from analysis.studies.study_data import MAXIMIZE, StudyData, is_enqueued
 from analysis.studies.targets import SECONDS, value_of
+from study.kinds.measurements import COSTS, MEASUREMENTS
 from study.metrics import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from optuna.trial import FrozenTrial
 
-COSTS = ("trainable_parameters", "train_seconds", "peak_memory_bytes", SECONDS)
-UNITS = {"train_seconds": "seconds of training", "peak_memory_bytes": "MB of peak memory"}
-SCALES = {"peak_memory_bytes": 1e-6}  # from what is stored to the unit that is shown
 SPREAD = 1.02  # a cost whose largest value is less than this times the smallest is no choice
 
 
@@ -51,7 +49,7 @@ def trade_offs(data: StudyData, objective: str | None = None) -> list[TradeOff]:
 
     The wall-clock seconds of a trial stand in where its training was not timed, from a second up.
     """
-    found = {cost: trade_off(data, cost, objective) for cost in COSTS}
+    found = {cost: trade_off(data, cost, objective) for cost in (*COSTS, SECONDS)}
     kept = {cost: t for cost, t in found.items() if len(t.x) > 1 and _differs(t.x)}
     if SECONDS in kept and ("train_seconds" in kept or kept[SECONDS].x.max() < 1):
         del kept[SECONDS]
@@ -105,7 +103,7 @@ def plot_trade_off(data: StudyData, found: TradeOff, ax: Axes | None = None) -> 
         if x and y is not None:  # the untrained base costs nothing, which no logarithm shows
             style: dict[str, Any] = {"marker": "s", "s": 26, "linewidths": 0}
             style["color"] = colour_of_model(name)
-            ax.scatter(x * SCALES.get(found.cost, 1.0), y, label=shortened(name), **style)
+            ax.scatter(x / per_unit(found.cost), y, label=shortened(name), **style)
             known.append(y)
     if found.x.min() > 0 and found.x.max() > 3 * found.x.min():
         marks.log_ticks(ax, "x", found.x)
@@ -117,12 +115,19 @@ def plot_trade_off(data: StudyData, found: TradeOff, ax: Axes | None = None) -> 
 
 def cost_of(data: StudyData, trial: FrozenTrial, cost: str) -> float:
     """What a COMPLETE trial cost, in the unit that `cost_label` names; NaN where it is unknown."""
-    return SCALES.get(cost, 1.0) * value_of(data, trial, cost)
+    return value_of(data, trial, cost) / per_unit(cost)
 
 
 def cost_label(cost: str) -> str:
     """A cost in words, with its unit."""
-    return UNITS.get(cost, cost.replace("_", " "))
+    row = MEASUREMENTS.get(cost)
+    return row.axis if row else cost.replace("_", " ")
+
+
+def per_unit(cost: str) -> float:
+    """How much of what is stored makes one of the unit that is shown."""
+    row = MEASUREMENTS.get(cost)
+    return row.per_unit if row else 1.0
 
 
 def __dir__() -> list[str]:

@@ -22,7 +22,7 @@ from analysis.studies.integrity import check_whole
 from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData, Who, is_enqueued
 from study.errors import InputError
 from study.store import records, schema
-from study.store.foreign import as_read, silent_about_choices
+from study.store.from_other_programs import as_read, silent_about_choices
 from study.store.storage import database_of, hidden, named_damage, open_read_only
 from study.store.trial_reading import best_ids, counts_by_state, read_trials, trial_ids
 

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData
 from search_spaces.unit_cube import in_words
 from study.errors import InputError, refusing
-from study.store.foreign import usable
+from study.store.from_other_programs import usable
 
 MAX_PROBLEMS = 10
 MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "None"})

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData
 from analysis.studies.trial_values import Pruned, is_enqueued, last_report, seconds_of
 from study.errors import InputError, did_you_mean
+from study.kinds.measurements import MEASUREMENTS
 from study.metrics import METRICS
-from study.store.foreign import usable
+from study.store.from_other_programs import usable
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -106,6 +107,8 @@ def direction_of(name: str) -> str:
     metric = METRICS.get(name) or METRICS.get(name.partition("_")[2])
     if metric is not None:
         return metric.direction
+    if name in MEASUREMENTS:
+        return MEASUREMENTS[name].direction
     return MAXIMIZE if name.endswith(GAINS) else MINIMIZE
 
 

@@ -134,3 +134,8 @@ class Fits:
     @property
     def _part_size(self) -> int:
         return min(max(len(self.target) // 2, 5), REFIT_TRIALS)
+
+
+def surface(fits: Fits, names: tuple[str, str]) -> Surface:
+    """Return the mean objective over two parameters, all others averaged out."""
+    return fits.surface(names)

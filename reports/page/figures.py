@@ -22,14 +22,15 @@ from markupsafe import Markup
 
 from analysis.parallel import each
 from analysis.plots import palette
-from analysis.plots.primitives import draws_violins
+from analysis.plots.bars_and_violins import draws_violins
 from reports.page.model import Figure
 from study.errors import writing
 from study.store.folders import check_own
 
 FORMATS = ("png", "svg", "pdf")
 
-THEME = {colour: f"var(--{name})" for name, colour in palette.LIGHT.items()}
+THEME = {colour: f"var(--{name})" for name, colour in reversed(palette.LIGHT.items())}
+"""A colour -> its variable: the first of those that have it."""
 HEX = re.compile(r"#[0-9a-f]{6}")
 FONT = re.compile(r"(font-family:[^;]*;?)|(font:[^;]*;?)")
 SIZE = re.compile(r"([\d.]+)px")
@@ -112,7 +113,7 @@ def _lacking_glyphs() -> Iterator[None]:
 
 
 def _trials_as_links(canvas: Any, keep: bool = True) -> None:
-    """Turn the numbers that `drawing.of_trials` left with marks into links, one a mark."""
+    """Turn the numbers that `marks.of_trials` left with marks into links, one a mark."""
     for marks in (marks for ax in canvas.axes for marks in ax.collections):
         gid = marks.get_gid() or ""
         if gid.startswith(OF_A_TRIAL):

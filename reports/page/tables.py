@@ -13,10 +13,9 @@ from analysis.plots.marks import trial_key
 from analysis.plots.palette import SPLITS, label_of
 from analysis.studies.study_data import StudyData, is_enqueued, state_of
 from analysis.wording import STATES, configuration, setting
+from study.kinds.measurements import MEASUREMENTS
+from study.kinds.table_names import names_where
 from study.metrics import METRICS
-
-# attributes that our runner records and a reader compares trials by
-SHOWN = ("trainable_parameters", "train_seconds", "tokens_per_second", "peak_memory_bytes")
 
 
 def trial_table(data: StudyData) -> Table | None:
@@ -75,11 +74,13 @@ def trials_of_all(studies: Mapping[str, StudyData]) -> Table | None:
 
 
 def _attribute(name: str, values: list[Any]) -> tuple[str, list[Any]]:
-    """An attribute's heading and values; bytes as megabytes."""
-    if name.endswith("_bytes"):
-        name = name.removesuffix("_bytes") + "_MB"
-        values = [v / 1e6 if isinstance(v, (int, float)) else v for v in values]
-    return label_of(name).replace("_", " "), values
+    """An attribute's heading and values, a measurement's in the unit that is shown."""
+    row = MEASUREMENTS.get(name)
+    if row is None:
+        return label_of(name).replace("_", " "), values
+    if row.per_unit != 1:  # a count stays a whole number
+        values = [v / row.per_unit if isinstance(v, (int, float)) else v for v in values]
+    return row.label, values
 
 
 def _best_numbers(data: StudyData) -> set[int]:
@@ -106,10 +107,11 @@ def space_table(data: StudyData) -> Table | None:
 
 
 def _attributes(data: StudyData) -> list[str]:
-    """Numeric attributes worth a column: the metrics on every split, then the costs."""
+    """Numeric attributes worth a column: the metrics on every split, then the measurements."""
     present = dict.fromkeys(name for t in data.complete for name in t.user_attrs)
     metrics = [n for n in present if _is_metric(n) and n not in data.objectives]
-    return metrics + [n for n in SHOWN if n in present and n not in data.objectives]
+    shown = names_where(MEASUREMENTS, lambda row: row.is_shown)
+    return metrics + [n for n in shown if n in present and n not in data.objectives]
 
 
 def _is_metric(name: str) -> bool:

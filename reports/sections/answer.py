@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.comparison.contrast import Contrast
-from analysis.importance.compute import Importances, ParameterImportance
+from analysis.importance.variance import Importances, ParameterImportance
 from analysis.plots.palette import label_of
 from analysis.wording import (
     baseline,

@@ -20,13 +20,10 @@ from analysis.plots.adapter_figures import plot_confirmation
 from analysis.wording import alike, baseline, interval, listing, number, signed
 from reports.page.model import Beside, Figure, Figures, Section
 from reports.results import Results
+from study.kinds.measurements import MEASUREMENTS
 from study.metrics import METRICS
 
 FEW_SEEDS = 3
-RATIOS = {
-    "train_seconds": "takes {:.2f} times as long",
-    "peak_memory_bytes": "needs {:.2f} times the memory",
-}
 
 
 def confirmation_section(results: Results) -> Section | None:
@@ -152,9 +149,9 @@ def cost(found: Confirmation) -> tuple[str, ...]:
     if "trainable_parameters" in own and "trainable_parameters" in its:
         counts = (number(int(c["trainable_parameters"])) for c in (own, its))
         said.append("trains {} parameters where the default trains {}".format(*counts))
-    for name, words in RATIOS.items():  # known only of what was trained alone
-        if own.get(name) and its.get(name):
-            said.append(words.format(own[name] / its[name]))
+    for name, row in MEASUREMENTS.items():  # shared ones are known only of what was trained alone
+        if row.ratio and own.get(name) and its.get(name):
+            said.append(row.ratio.format(own[name] / its[name]))
     return (f"It {listing(said)}.",) if said else ()
 
 

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from analysis.document import Facts
-from analysis.importance.compute import Importances
+from analysis.importance.variance import Importances
 from analysis.plots import overview, study_figures
 from analysis.plots.palette import label_of
 from analysis.plots.slices import Slice, slice_of, varied_parameters

@@ -24,9 +24,9 @@ from reports.page.model import FOOTER, SMALL, Figure, Figures, Page, Part, Secti
 from reports.page.tables import trials_of_all
 from reports.results import analyse
 from reports.sections.answer import answer, caution
+from reports.sections.baselines_and_trials import TRIALS_READING
 from reports.sections.opening import to_use
 from reports.sections.provenance import provenance_of_all
-from reports.sections.search import TRIALS_READING
 from reports.side_by_side.tables import Named, best_table, share_table, space_table
 from study.errors import InputError
 from study.metrics import METRICS

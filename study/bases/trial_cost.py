@@ -11,7 +11,7 @@ from study.data.readers import Corpus
 from study.data.remarks import data_remarks
 from study.kinds.methods import METHODS
 from study.metrics.needs import check_metrics, metric_remarks
-from study.peft_methods.attach import attach
+from study.peft_methods.attached import attach
 from study.peft_methods.targets import check_methods
 from study.spec.hyperparameters import MethodSpec, TrainingSpec
 from study.spec.sections import SPLITS, StudySpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from study.data.readers import Corpus
-from study.kinds.rows import imported
+from study.kinds.table_names import imported
 from study.spec.sections import StudySpec
 
 

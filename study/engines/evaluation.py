@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from study.kinds.measurements import COSTS
 from study.metrics import LOSS, LOSS_SIGNATURE, METRICS, Statistics, split_and_metric
-from study.spec.sections import COSTS, StudySpec
+from study.spec.sections import StudySpec
 from study.tasks.base import Example, Task, stacked
 from study.trials import Progress, SplitResult, TrialConfig, TrialResult
 

@@ -13,7 +13,7 @@ from study.bases.load import BaseModel
 from study.engines.evaluation import Examiner
 from study.engines.memory import PeakMemory
 from study.engines.training import Training
-from study.peft_methods.attach import Attached, attach
+from study.peft_methods.attached import Attached, attach
 from study.seeds import derive_seed
 from study.spec.sections import StudySpec
 from study.tasks.base import Task, stacked

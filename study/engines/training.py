@@ -1,4 +1,4 @@
-"""A training in progress, in whichever engine: its steps, its data, its optimizer, its costs."""
+"""A training in progress, in whichever engine: its steps, data, optimizer and measurements."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import nn
 
 from study.engines.dropout import GROUP
 from study.engines.schedules import learning_rate_factor
+from study.kinds.measurements import MEASUREMENTS
 from study.kinds.optimizers import OPTIMIZERS
 from study.seeds import derive_seed
 from study.spec.sections import StudySpec
@@ -18,7 +19,7 @@ from study.trials import TrialConfig
 
 
 class Training:
-    """One trial's own step, batches, optimizer and costs."""
+    """One trial's own step, batches, optimizer and measurements."""
 
     def __init__(self, config: TrialConfig, spec: StudySpec, task: Task) -> None:
         self.config = config
@@ -28,6 +29,7 @@ class Training:
         self.train_seconds = 0.0
         self.evaluation_seconds = 0.0
         self.trainable_parameters = 0
+        self.peak_memory_bytes = 0.0
         self.losses: tuple[tuple[int, float], ...] = ()
         self._recent: list[float] = []
         self._report_every = spec.training.report_every
@@ -106,15 +108,19 @@ class Training:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=False)  # packed gradients are views of one matrix
 
-    # ------------------------------------------------------------ the costs
+    # ------------------------------------------------------------ the measurements
 
     def details(self, peak_memory_bytes: float) -> dict[str, float]:
-        """Return what the trial cost; packed trials get their shares of the seconds."""
-        return {
-            "trainable_parameters": self.trainable_parameters,
-            "steps": self.step,
-            "train_seconds": self.train_seconds,
-            "evaluation_seconds": self.evaluation_seconds,
-            "tokens_per_second": self.tokens / max(self.train_seconds, 1e-9),
-            "peak_memory_bytes": peak_memory_bytes,
-        }
+        """Return every measurement; packed trials get their shares of the seconds."""
+        self.peak_memory_bytes = peak_memory_bytes
+        return {name: getattr(self, name) for name in MEASUREMENTS}
+
+    @property
+    def steps(self) -> int:
+        """How many steps were made."""
+        return self.step
+
+    @property
+    def tokens_per_second(self) -> float:
+        """How many tokens were trained on in a second of training."""
+        return self.tokens / max(self.train_seconds, 1e-9)

@@ -1,1 +1,1 @@
-"""Tables of the tasks, methods, optimizers and samplers, one row each; loads no torch."""
+"""Tables of the tasks, methods, optimizers, samplers, pruners, metrics and measurements; no torch."""

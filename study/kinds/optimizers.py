@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from study.kinds.rows import NameIn
+from study.kinds.table_names import NameIn
 
 if TYPE_CHECKING:  # reading a study file must not load torch
     import torch

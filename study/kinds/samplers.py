@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial
 
 from search_spaces import SearchSpace
 from search_spaces.unit_cube import from_unit
-from study.kinds.rows import NameIn
+from study.kinds.table_names import NameIn
 from study.seeds import derive_seed
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from study.kinds.rows import NameIn
+from study.kinds.table_names import NameIn
 
 Outputs = Literal["texts", "classes"]
 

@@ -2,17 +2,17 @@
 
 After sacreBLEU's `metrics/base.py`: statistics a segment first, aggregation later, and a signature
 that makes a score reproducible.  Any subset or resample of the examples can be scored from the
-stored statistics, which is what a paired bootstrap needs.  Importing this loads none of the
-libraries that the metrics come from; `docs/metrics.md` says what each metric is.
+stored statistics, which is what a paired bootstrap needs.  The table of metrics is
+study/kinds/metrics.py; `docs/metrics.md` says what each one is.  Importing this loads none of the
+libraries that they come from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from study.metrics import classes, meteor, ngrams, rouge, semantic
-from study.metrics.base import PLAIN, Array, Metric, TextOptions, weighted_mean
+from study.kinds.metrics import LOSS, METRICS, Array, Metric, TextOptions
 
 __all__ = [
     "LOSS",
@@ -28,68 +28,7 @@ __all__ = [
     "text_statistics",
 ]
 
-LOSS = "loss"
-
-METRICS: Mapping[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        *(
-            Metric(
-                f"bleu{n or ''}",
-                f"BLEU-{n}" if n else "BLEU",
-                ngrams.bleu_scores,
-                ngrams.bleu(n or 4),
-                aggregate_one=ngrams.bleu_each,
-                of_words=n == 1,
-            )
-            for n in (0, 1, 2, 3, 4)
-        ),
-        Metric("chrf", "chrF", ngrams.chrf_scores, ngrams.chrf),
-        Metric(
-            "rouge1",
-            "ROUGE-1",
-            weighted_mean,
-            rouge.rouge("rouge1"),
-            extra="rouge",
-            of_words=True,
-        ),
-        Metric("rouge2", "ROUGE-2", weighted_mean, rouge.rouge("rouge2"), extra="rouge"),
-        Metric("rougeL", "ROUGE-L", weighted_mean, rouge.rouge("rougeL"), extra="rouge"),
-        Metric(
-            "meteor",
-            "METEOR",
-            weighted_mean,
-            meteor.meteor,
-            extra="rouge",
-            counts_synonyms=True,
-            of_words=True,
-        ),
-        Metric(
-            "semantic_cosine",
-            "cosine",
-            weighted_mean,
-            semantic.cosine,
-            extra="semantic",
-            embeds=True,
-        ),
-        Metric(
-            "semantic_f1",
-            "semantic F1",
-            semantic.f1_scores,
-            semantic.f1,
-            extra="semantic",
-            embeds=True,
-        ),
-        Metric("accuracy", "accuracy", weighted_mean, classes.accuracy, outputs="classes"),
-        Metric(
-            "macro_f1", "macro F1", classes.macro_f1_scores, classes.macro_f1, outputs="classes"
-        ),
-        Metric("comet", "COMET", weighted_mean, afterwards=True),
-        Metric(LOSS, "loss (nats)", weighted_mean, direction="minimize", outputs=None),
-    )
-}
-"""A metric's name in a study file -> what it is; `optuna-study comet` adds those afterwards."""
-
+PLAIN = TextOptions()
 LOSS_SIGNATURE = "cross-entropy|mean:token|unit:nat"
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from study.metrics.base import Array, TextOptions, of_examples
+from study.kinds.metrics import Array, TextOptions
+from study.metrics.means import of_examples
 
 
 def accuracy(

@@ -14,7 +14,8 @@ from importlib.metadata import version
 from typing import Any
 
 from study.errors import InputError
-from study.metrics.base import NO_SYNONYMS, Array, TextOptions, of_examples
+from study.kinds.metrics import NO_SYNONYMS, Array, TextOptions
+from study.metrics.means import of_examples
 
 NO_WORDNET = (
     "evaluation.synonyms: 'wordnet' needs WordNet's data, which are not here; "

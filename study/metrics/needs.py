@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from study.errors import InputError
-from study.metrics import METRICS, meteor, semantic
-from study.metrics.base import NO_SYNONYMS
+from study.kinds.metrics import METRICS, NO_SYNONYMS
+from study.metrics import meteor, semantic
 
 if TYPE_CHECKING:
     from study.spec.sections import EvaluationSpec

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from study.metrics.base import Array, FromText, TextOptions
+from study.kinds.metrics import Array, TextOptions
 
 CHRF_BETA = 2  # recall counts so many times as much as precision
 
@@ -35,17 +35,13 @@ def _statistics(metric: Any, outputs: Sequence[str]) -> Array:
     return np.array(rows, dtype=np.float64).reshape(len(outputs), -1)
 
 
-def bleu(order: int) -> FromText:
+def bleu(
+    order: int, outputs: Sequence[str], references: Sequence[str], options: TextOptions
+) -> tuple[Array, str]:
     """Return BLEU with n-grams up to an order: (N, 2 + 2·order) lengths, matches and totals."""
-
-    def from_text(
-        outputs: Sequence[str], references: Sequence[str], options: TextOptions
-    ) -> tuple[Array, str]:
-        metric = _metric(order, tuple(references))
-        named = "" if order == 4 else f"|order:{order}"  # sacreBLEU does not sign it
-        return _statistics(metric, outputs), f"{metric.get_signature()}{named}"
-
-    return from_text
+    metric = _metric(order, tuple(references))
+    named = "" if order == 4 else f"|order:{order}"  # sacreBLEU does not sign it
+    return _statistics(metric, outputs), f"{metric.get_signature()}{named}"
 
 
 def chrf(

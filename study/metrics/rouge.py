@@ -14,7 +14,8 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from study.metrics.base import Array, FromText, TextOptions, of_examples
+from study.kinds.metrics import Array, TextOptions
+from study.metrics.means import of_examples
 
 ASCII_WORD = re.compile("[a-z0-9]+")  # the same, and quicker
 
@@ -46,16 +47,12 @@ def _scorer(kind: str) -> Any:
     return RougeScorer([kind], use_stemmer=False, tokenizer=_Words())
 
 
-def rouge(kind: str) -> FromText:
+def rouge(
+    kind: str, outputs: Sequence[str], references: Sequence[str], options: TextOptions
+) -> tuple[Array, str]:
     """Return ROUGE of a kind (rouge1, rouge2, rougeL): (N, 2), 100·F of each example, and 1."""
-
-    def from_text(
-        outputs: Sequence[str], references: Sequence[str], options: TextOptions
-    ) -> tuple[Array, str]:
-        scorer = _scorer(kind)
-        pairs = zip(references, outputs, strict=True)
-        scores = [100 * scorer.score(target, said)[kind].fmeasure for target, said in pairs]
-        signature = f"{kind}|measure:f|mean:example|scale:100|tok:unicode-words|case:lower|stem:no"
-        return of_examples(scores), f"{signature}|rouge-score:{version('rouge-score')}"
-
-    return from_text
+    scorer = _scorer(kind)
+    pairs = zip(references, outputs, strict=True)
+    scores = [100 * scorer.score(target, said)[kind].fmeasure for target, said in pairs]
+    signature = f"{kind}|measure:f|mean:example|scale:100|tok:unicode-words|case:lower|stem:no"
+    return of_examples(scores), f"{signature}|rouge-score:{version('rouge-score')}"

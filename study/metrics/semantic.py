@@ -21,7 +21,8 @@ import numpy as np
 
 from study.bases.safe_weights import check_model, check_module
 from study.errors import InputError, refusing
-from study.metrics.base import Array, TextOptions, of_examples
+from study.kinds.metrics import Array, TextOptions
+from study.metrics.means import of_examples
 
 THRESHOLD = 0.5
 KEY = "evaluation.encoder"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from study.bases.load import BaseModel, draw_fresh
 from study.engines.dropout import SeededDropout
 from study.kinds.methods import INITIAL_WEIGHTS, METHODS
-from study.kinds.rows import imported
+from study.kinds.table_names import imported
 from study.peft_methods.configs import peft_config
 from study.seeds import derive_seed
 from study.spec.hyperparameters import MethodSpec

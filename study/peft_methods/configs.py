@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from study.kinds.methods import METHODS
-from study.kinds.rows import imported
+from study.kinds.table_names import imported
 from study.peft_methods.targets import ia3_modules, target_modules
 from study.spec.hyperparameters import MethodSpec
 

@@ -9,7 +9,7 @@ from study.bases.load import BaseModel
 from study.errors import InputError
 from study.kinds.methods import INITIAL_WEIGHTS, METHODS
 from study.kinds.optimizers import OPTIMIZERS
-from study.kinds.rows import imported
+from study.kinds.table_names import imported
 from study.spec.hyperparameters import MethodSpec, TrainingSpec
 from study.spec.sections import StudySpec
 

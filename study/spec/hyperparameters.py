@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from study.kinds.methods import INITIAL_WEIGHTS, METHODS, InitialWeights, MethodName
 from study.kinds.optimizers import OptimizerName
-from study.kinds.rows import NameIn
+from study.kinds.table_names import NameIn
 
 MOST, MOST_ROWS = 1_000_000_000, 65_536  # more than any study needs or any machine can hold
 Positive = Annotated[int, Field(ge=1, le=MOST, strict=True)]

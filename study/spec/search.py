@@ -10,8 +10,8 @@ from search_spaces import Parameter, SearchSpace
 from search_spaces.parameter import Scalar
 from search_spaces.unit_cube import in_words, level_count
 from study.errors import did_you_mean
-from study.kinds.rows import names_where
 from study.kinds.samplers import SAMPLERS, PrunerName, SamplerName
+from study.kinds.table_names import names_where
 from study.spec.hyperparameters import Positive, Strict, field_of, is_choice, is_integer, searchable
 from study.spec.problems import rule_of
 

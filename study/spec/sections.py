@@ -15,11 +15,12 @@ import tomli_w
 from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
 
 from study.errors import did_you_mean, refusing
+from study.kinds.measurements import COSTS, MEASUREMENTS
 from study.kinds.methods import METHODS
-from study.kinds.rows import names_where
+from study.kinds.metrics import METRICS, TextOptions
 from study.kinds.samplers import PRUNERS
+from study.kinds.table_names import names_where
 from study.kinds.tasks import TASKS, TaskKind, TaskName
-from study.metrics import METRICS, TextOptions
 from study.spec.diffusion import DiffusionSpec
 from study.spec.hyperparameters import (
     MOST,
@@ -37,11 +38,6 @@ from study.spec.hyperparameters import (
 from study.spec.problems import problems_of
 from study.spec.search import SearchSpec, names_in
 
-SHARED_COSTS = (
-    "train_seconds",
-    "peak_memory_bytes",
-)  # meaningless for a trial that shares its training
-COSTS = ("trainable_parameters", *SHARED_COSTS)
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 INSTRUCTION = "Translate from English into French."
 STOP_TOKEN = "<|end_of_translation|>"
@@ -116,9 +112,9 @@ class DataSpec(Strict):
 
 
 def direction_of(objective: str) -> str:
-    """Return whether to maximize or minimize an objective; costs are minimized."""
+    """Return whether to maximize or minimize an objective."""
     if objective in COSTS:
-        return "minimize"
+        return MEASUREMENTS[objective].direction
     return METRICS[objective.removeprefix("general_")].direction
 
 

@@ -29,7 +29,7 @@ from study.store import records, recovery, schema, trial_rows
 from study.store.claims import Claim, Claims
 from study.store.comparable import check_comparable, check_same_data, check_same_task
 from study.store.folders import write_whole
-from study.store.parents import GRACE_SECONDS, Parent
+from study.store.live_runs import GRACE_SECONDS, Parent
 from study.store.saved_adapters import KeptAdapters, save_adapter
 from study.store.storage import (
     NO_STUDY,

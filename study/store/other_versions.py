@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, Select, column, select, table
 from sqlalchemy.orm import scoped_session, sessionmaker
 
-from study.store.foreign import as_read, silent_about_choices
+from study.store.from_other_programs import as_read, silent_about_choices
 
 CLAIM = "run:claim"  # the system attribute that says which claim and attempt a trial is
 KNOWN_VERSIONS = {(12, "v3.2.0.a")}

@@ -16,7 +16,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine
 
-from study.store import parents, trial_rows
+from study.store import live_runs, trial_rows
 from study.store.claims import Claim, Claims
 
 MAX_ATTEMPTS = 3
@@ -61,7 +61,7 @@ def interrupt(
 
 def recover(study: optuna.Study, claims: Claims, database: Engine, folder: Path) -> None:
     """Settle the claims of dead runs, and fail trials that no run holds."""
-    parents.forget_the_dead(database, folder)
+    live_runs.forget_the_dead(database, folder)
     for claim in claims.held_by_the_dead():
         _settle(study, claims, claim)
     running = trial_rows.running(database, study._study_id)

@@ -28,7 +28,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from study.errors import InputError, refusing
 from study.store.folders import check_sidecars
-from study.store.foreign import silent_about_choices
+from study.store.from_other_programs import silent_about_choices
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage

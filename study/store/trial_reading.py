@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Engine, func, select
 
 from study.store import other_versions, schema, trial_rows
-from study.store.foreign import usable, with_tuples
+from study.store.from_other_programs import usable, with_tuples
 from study.store.other_versions import or_by_optuna
 
 CHUNK = 5000  # ids in one query; SQLite takes 32,766

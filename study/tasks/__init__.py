@@ -6,7 +6,7 @@ from typing import Any
 
 from study.bases.load import BaseModel
 from study.data.readers import Corpus
-from study.kinds.rows import imported
+from study.kinds.table_names import imported
 from study.spec.sections import StudySpec
 from study.tasks.base import Task
 

@@ -24,7 +24,7 @@ from study.bases.cache import cached
 from study.errors import InputError
 from study.finished.export import export_trial
 from study.spec.files import load_spec
-from study.store import parents, schema
+from study.store import live_runs, schema
 from study.store.folders import SIDECARS, check_run_folder
 from study.store.saved_adapters import save_adapter, trial_name
 from study.store.storage import open_for_writing, sqlite_url
@@ -74,16 +74,16 @@ def test_no_file_that_a_database_names_is_deleted(
     assert not run_cheaply(cheap_spec(1), out, None, 0.0)
     before = fingerprint(outside)
     engine = sqlalchemy.create_engine(sqlite_url(out / "study.db"))
-    for age in (1.0, parents.GRACE_SECONDS + 1):
+    for age in (1.0, live_runs.GRACE_SECONDS + 1):
         with engine.begin() as connection:
             connection.execute(
                 sqlalchemy.text(
                     "INSERT OR REPLACE INTO run_parents "
-                    f"VALUES (:p, :h, :l, {parents.CLOCKS['sqlite']} - :a)"
+                    f"VALUES (:p, :h, :l, {live_runs.CLOCKS['sqlite']} - :a)"
                 ),
                 {"p": parent, "h": socket.gethostname(), "l": str(path), "a": age},
             )
-        parents.forget_the_dead(engine, out)
+        live_runs.forget_the_dead(engine, out)
     assert not run_cheaply(cheap_spec(2), out, None, 0.0)
     assert fingerprint(outside) == before
     assert (out / "notes").read_text() == "mine"
@@ -93,7 +93,7 @@ def test_the_database_learns_no_path(tmp_path: Path) -> None:
     """What a run writes of its lock is a bare name: others need not know where its folder is."""
     storage = open_for_writing(sqlite_url(tmp_path / "study.db"))
     schema.create_tables(storage.engine)
-    parent = parents.Parent(storage.engine, tmp_path)
+    parent = live_runs.Parent(storage.engine, tmp_path)
     parent.begin()
     try:
         with storage.engine.connect() as connection:
@@ -107,7 +107,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import sqlalchemy
-from study.store.parents import Parent
+from study.store.live_runs import Parent
 parent = Parent(sqlalchemy.create_engine("sqlite://"), Path(sys.argv[1]))
 parent._renew = lambda: os.kill(os.getpid(), signal.SIGKILL)
 parent.begin()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from analysis.importance.compute import Importances, importances
+from analysis.importance.variance import Importances, importances
 
 SPACE: dict[str, BaseDistribution] = {
     "alpha": CategoricalDistribution([2**i for i in range(9)]),

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, create_trial
 from analysis import StudyData, importances_of, load
 from analysis.comparison.between_studies import differences, study_labels
 from analysis.comparison.within_study import against_baselines
-from analysis.importance.compute import Importances
+from analysis.importance.variance import Importances
 from analysis.plots.overview import (
     plot_best_in_ranges,
     plot_gains,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from optuna.distributions import FloatDistribution
 
-from analysis.importance.compute import importances
+from analysis.importance.variance import importances
 
 SPACE = {name: FloatDistribution(0, 1) for name in "abc"}
 INSTALLED = importlib.util.find_spec("fanova") is not None

@@ -16,7 +16,7 @@ from study.engines.base import Engine
 from study.engines.build import make_engine
 from study.engines.engine_choice import EngineChoice
 from study.kinds.methods import METHODS
-from study.peft_methods.attach import attach
+from study.peft_methods.attached import attach
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter

@@ -16,7 +16,7 @@ from study.engines.build import make_engine
 from study.engines.engine_choice import EngineChoice
 from study.errors import InputError
 from study.peft_methods import quantized
-from study.peft_methods.attach import attach
+from study.peft_methods.attached import attach
 from study.peft_methods.quantized import check_quantization, quantized_linear
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec

@@ -15,7 +15,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from study.bases.load import load_base
 from study.errors import InputError
 from study.finished.export import export_trial
-from study.peft_methods.attach import attach
+from study.peft_methods.attached import attach
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter, trial_name

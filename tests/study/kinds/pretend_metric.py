@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from study.metrics.base import Array, Metric, TextOptions, of_examples, weighted_mean
+from study.kinds.metrics import Array, Metric, TextOptions
+from study.metrics.means import of_examples, weighted_mean
 
 
 def errors(

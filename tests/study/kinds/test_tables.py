@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from study.bases.miniatures import MINIATURES
+from study.engines.training import Training
+from study.kinds.measurements import COSTS, MEASUREMENTS, SHARED_COSTS
 from study.kinds.methods import INITIAL_WEIGHTS, METHODS
 from study.kinds.optimizers import OPTIMIZERS
-from study.kinds.rows import imported
 from study.kinds.samplers import PRUNERS, SAMPLERS
+from study.kinds.table_names import imported
 from study.kinds.tasks import TASKS
 from study.metrics import METRICS
 
@@ -32,7 +35,7 @@ ROWS = {
     "study/kinds/methods.py",
     "study/kinds/optimizers.py",
     "study/kinds/samplers.py",
-    "study/metrics/__init__.py",
+    "study/kinds/metrics.py",
 }
 """Where the tables are: names are their keys, but are compared no more than elsewhere."""
 
@@ -42,8 +45,9 @@ OTHER_MEANINGS = {
     ("study/spec/sections.py", "chrf"): "the metrics of a study file that names none",
     ("study/spec/sections.py", "loss"): "the metrics of a study file that names none",
     ("analysis/surrogates/choice.py", "gp"): "a surrogate, not the sampler",
-    ("analysis/importance/other_questions.py", "gp"): "a surrogate, not the sampler",
-    ("reports/sections/evidence.py", "gp"): "a surrogate, not the sampler",
+    ("analysis/importance/result.py", "gp"): "a surrogate, not the sampler",
+    ("analysis/plots/palette.py", "grid"): "the colour of a figure's grid, not the sampler",
+    ("analysis/plots/bars_and_violins.py", "median"): "a line in a violin, not the pruner",
 }
 """(file, name) -> what else the name means there."""
 
@@ -142,5 +146,25 @@ def test_every_row_names_what_there_is() -> None:
     for method in METHODS.values():
         paths += filter(None, (method.config, method.attach, method.check))
     paths += filter(None, INITIAL_WEIGHTS.values())
+    for metric in METRICS.values():
+        functions = (metric.aggregate, metric.from_text, metric.aggregate_one)
+        paths += [f.args[0] for f in functions if isinstance(f, partial)]
     for path in paths:
         assert callable(imported(path)), path
+
+
+def test_a_training_has_what_each_row_measures() -> None:
+    """Every measurement is an attribute of a training, which stores those and no others."""
+    training = Training.__new__(Training)
+    training.step, training.tokens, training.train_seconds = 3, 12.0, 2.0
+    training.evaluation_seconds, training.trainable_parameters = 1.0, 7
+    assert training.details(5e6) == {
+        "trainable_parameters": 7,
+        "steps": 3,
+        "train_seconds": 2.0,
+        "evaluation_seconds": 1.0,
+        "tokens_per_second": 6.0,
+        "peak_memory_bytes": 5e6,
+    }
+    assert list(training.details(5e6)) == list(MEASUREMENTS)
+    assert set(SHARED_COSTS) < set(COSTS) < set(MEASUREMENTS)

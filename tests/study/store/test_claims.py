@@ -10,9 +10,9 @@ import sqlalchemy
 from filelock import FileLock
 from sqlalchemy import Engine, text
 
-from study.store import parents, schema
+from study.store import live_runs, schema
 from study.store.claims import Claim, Claims
-from study.store.parents import Parent, forget_the_dead
+from study.store.live_runs import Parent, forget_the_dead
 
 STUDY = 1
 
@@ -155,7 +155,7 @@ def add_parent(
     database: Engine, host: str, age: float, lock_file: str = "", parent: str = ID
 ) -> None:
     """A run as another process left its row."""
-    now = parents.CLOCKS["sqlite"]
+    now = live_runs.CLOCKS["sqlite"]
     with database.begin() as connection:
         connection.execute(
             text(f"INSERT INTO run_parents VALUES (:p, :h, :l, {now} - :a)"),
@@ -177,8 +177,8 @@ def is_forgotten(database: Engine, folder: Path) -> bool:
         (socket.gethostname(), "free", 1.0, True),  # killed: nobody needs to wait
         (socket.gethostname(), "none", 1.0, False),  # a run in another folder
         ("elsewhere", "free", 1.0, False),  # a lock of another machine says nothing here
-        ("elsewhere", "none", parents.GRACE_SECONDS + 1, True),
-        (socket.gethostname(), "held", parents.GRACE_SECONDS + 1, True),  # it hangs
+        ("elsewhere", "none", live_runs.GRACE_SECONDS + 1, True),
+        (socket.gethostname(), "held", live_runs.GRACE_SECONDS + 1, True),  # it hangs
     ],
 )
 def test_who_is_taken_for_dead(
@@ -201,7 +201,7 @@ def test_a_run_that_was_taken_for_dead_comes_back(
     database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its next heartbeat writes its row anew: what it takes from then on is its own."""
-    monkeypatch.setattr(parents, "HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr(live_runs, "HEARTBEAT_SECONDS", 0.02)
     parent = Parent(database, tmp_path)
     parent.begin()
     try:

@@ -50,3 +50,8 @@ def imported(path: str) -> Any:
     """
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)
+
+
+def call(path: str, *arguments: Any) -> Any:
+    """Call what a row names as `package.module:name`."""
+    return imported(path)(*arguments)

@@ -8,7 +8,7 @@ from torch import nn
 
 from study.bases.load import BaseModel
 from study.kinds.methods import METHODS
-from study.kinds.rows import imported
+from study.kinds.table_names import imported
 from study.spec.hyperparameters import MethodSpec
 from study.trials import AdapterFiles
 

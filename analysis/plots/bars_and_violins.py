@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from analysis.plots import marks
-from analysis.plots.palette import CHANCE, INK, TRIAL, shortened
+from analysis.plots.palette import CHANCE, INK, VIOLIN, shortened
 from study.metrics import Array
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _bodies(ax: Axes, groups: Sequence[Group], width: float, orient: str, few: i
     x, y = (places, values) if orient == "v" else (values, places)
     style: dict[str, Any] = {"saturation": 1, "cut": 0, "inner": None, "density_norm": "width"}
     style |= {"linewidth": 0.8, "alpha": 0.28, "native_scale": True, "orient": orient}
-    style |= {"color": TRIAL, "width": width / gap}  # seaborn's unit is the smallest distance
+    style |= {"color": VIOLIN, "width": width / gap}  # seaborn's unit is the smallest distance
     known = len(ax.collections)
     seaborn.violinplot(x=x, y=y, ax=ax, **style)
     for body, (_, group) in zip(ax.collections[known:], enough, strict=True):
