@@ -1,1 +1,1 @@
-"""Tables of the tasks, methods, optimizers, samplers, pruners, metrics and measurements; no torch."""
+"""Tables of tasks, methods, optimizers, samplers, pruners, metrics and measurements; no torch."""
