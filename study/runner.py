@@ -28,9 +28,9 @@ from study.data.remarks import data_remarks
 from study.engines.engine_choice import PACKED, EngineChoice
 from study.engines.start import started_engine
 from study.loop import Source, drive
+from study.make_sampler import sampler_for
 from study.metrics.needs import check_metrics, metric_remarks
 from study.run_folder import run_folder
-from study.samplers import sampler_for
 from study.spec.sections import SHARED_COSTS, StudySpec
 from study.store.claims import Claim
 from study.store.comparable import task_name

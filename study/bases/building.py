@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from study.bases.cache import library_versions, whole_folder
 
-TrainProgress = Callable[[int, int, float], None]
+ModelRole = Literal["base", "teacher"]
+StepCallback = Callable[[int, int, float], None]
 """Called with the step, the number of steps and the loss while a miniature is trained."""
 
 
@@ -99,7 +100,7 @@ class Miniature(Generic[AnyRecipe, Row]):
 
 
 def build(
-    miniature: Miniature[Any, Any], folder: Path, progress: TrainProgress | None = None
+    miniature: Miniature[Any, Any], folder: Path, progress: StepCallback | None = None
 ) -> None:
     """Train a miniature and write it with its tokenizer to `folder` in Hugging Face format.
 
@@ -117,7 +118,7 @@ def build(
         tokenizer.save_pretrained(unfinished)
 
 
-def _trained(miniature: Miniature[Any, Any], tokenizer: Any, progress: TrainProgress | None) -> Any:
+def _trained(miniature: Miniature[Any, Any], tokenizer: Any, progress: StepCallback | None) -> Any:
     """Return the trained model; PyTorch's global generator is left as it was."""
     import torch
     from torch.optim.lr_scheduler import LambdaLR
@@ -211,6 +212,39 @@ def learn_pieces(texts: Iterable[str], size: int, special_tokens: Sequence[str])
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
+
+
+def fast_tokenizer(
+    texts: Iterable[str], size: int, special_tokens: Sequence[str], **options: Any
+) -> Any:
+    """Return transformers' fast tokenizer over pieces learned from the texts.
+
+    `options` name the special tokens (`pad_token`, `eos_token`, ...) and a chat template.
+    """
+    from tokenizers import decoders
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = learn_pieces(texts, size, special_tokens)
+    pieces.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=pieces,
+        model_max_length=512,
+        clean_up_tokenization_spaces=False,
+        **options,
+    )
+
+
+def common_sizes(recipe: Recipe, tokenizer: Any) -> dict[str, Any]:
+    """Return the options that the configurations of Llama, EuroBERT and BERT share."""
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": recipe.width,
+        "intermediate_size": recipe.ffn,
+        "num_hidden_layers": recipe.layers,
+        "num_attention_heads": recipe.heads,
+        "initializer_range": recipe.init_std,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
 
 
 def even_batches(lengths: Sequence[int], recipe: Recipe) -> Iterator[list[int]]:

@@ -14,7 +14,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from study.bases.building import Miniature, Recipe, enlarge_norms, even_batches
+from study.bases.building import (
+    Miniature,
+    ModelRole,
+    Recipe,
+    common_sizes,
+    enlarge_norms,
+    even_batches,
+)
 from study.data.embedded import SentencePair, pair_corpus
 from study.data.embedded.pair_corpora import CONNECTIVES
 from study.data.sentence_pairs import NLI, PARAPHRASE
@@ -49,7 +56,7 @@ STUDENT = ClassifierRecipe()
 TEACHER = ClassifierRecipe(layers=3, steps=1_000, learning_rate=2e-3, norm_gain=1.0)
 
 
-def embedded(data: DataSpec, part: str) -> Miniature[ClassifierRecipe, SentencePair]:
+def embedded(data: DataSpec, role: ModelRole) -> Miniature[ClassifierRecipe, SentencePair]:
     """Return the embedded student or teacher of the language that `data.subset` names.
 
     Raises:
@@ -62,7 +69,7 @@ def embedded(data: DataSpec, part: str) -> Miniature[ClassifierRecipe, SentenceP
             "name your own base.model and distillation.teacher"
         )
     corpus = pair_corpus(language, data.seed)
-    if part == "base":
+    if role == "base":
         return student(corpus.text, replace(STUDENT, seed=data.seed))
     return teacher(corpus.teacher, replace(TEACHER, seed=data.seed, labels=ORDERS[language]))
 
@@ -196,16 +203,10 @@ def _teacher_config(recipe: ClassifierRecipe, tokenizer: Any) -> Any:
     from transformers import BertConfig
 
     return BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=recipe.width,
-        num_hidden_layers=recipe.layers,
-        num_attention_heads=recipe.heads,
-        intermediate_size=recipe.ffn,
+        **common_sizes(recipe, tokenizer),
         max_position_embeddings=recipe.max_tokens,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
-        initializer_range=recipe.init_std,
-        pad_token_id=tokenizer.pad_token_id,
         id2label=dict(enumerate(recipe.labels)),
         label2id={label: i for i, label in enumerate(recipe.labels)},
     )

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from study.bases import llama, masked, translator
-from study.bases.building import Miniature, TrainProgress, build
+from study.bases.building import Miniature, StepCallback, build
 from study.data.embedded import Pair
 from study.data.readers import read_pairs
 from study.errors import InputError, writing
@@ -43,7 +43,7 @@ def build_from_corpus(
     source_column: str,
     target_column: str,
     order: BaseOrder,
-    progress: TrainProgress,
+    progress: StepCallback,
 ) -> None:
     """Read the pairs and build a base of the chosen size, otherwise as the embedded one is built.
 

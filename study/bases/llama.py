@@ -14,7 +14,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from study.bases.building import Miniature, Recipe, enlarge_norms, even_batches, learn_pieces
+from study.bases.building import (
+    Miniature,
+    ModelRole,
+    Recipe,
+    common_sizes,
+    enlarge_norms,
+    even_batches,
+    fast_tokenizer,
+)
 from study.data import chat
 from study.data.embedded import CorpusRecipe, Pair, petroleum_corpus
 from study.spec.sections import INSTRUCTION, DataSpec
@@ -52,10 +60,10 @@ TRADE = CorpusRecipe(base_general=6_000, base_lay=0, base_expert=10_000)
 """What the teacher has read."""
 
 
-def embedded(data: DataSpec, part: str) -> Miniature[LlamaRecipe, Pair]:
+def embedded(data: DataSpec, role: ModelRole) -> Miniature[LlamaRecipe, Pair]:
     """Return the embedded student or teacher; both know the pieces of the student's text."""
     everyday = petroleum_corpus(data.seed).base_train
-    if part == "base":
+    if role == "base":
         return miniature(everyday, replace(STUDENT, seed=data.seed))
     trade = petroleum_corpus(data.seed, TRADE).base_train
     return miniature(trade, replace(TEACHER, seed=data.seed), everyday)
@@ -85,22 +93,17 @@ def miniature(
 
 def train_tokenizer(pairs: Sequence[Pair], recipe: LlamaRecipe) -> Any:
     """Return a fast tokenizer with Llama 3's marks and template, pieces learned from both sides."""
-    from tokenizers import decoders
-    from transformers import PreTrainedTokenizerFast
-
     texts = [text for pair in pairs for text in (pair.source, pair.target)]
     format_texts = [INSTRUCTION, "system", "user", "assistant"] * 100  # one piece per role
-    pieces = learn_pieces([*texts, *format_texts], recipe.vocabulary_size, SPECIAL_TOKENS)
-    pieces.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
-    return PreTrainedTokenizerFast(
-        tokenizer_object=pieces,
+    return fast_tokenizer(
+        [*texts, *format_texts],
+        recipe.vocabulary_size,
+        SPECIAL_TOKENS,
         unk_token="<unk>",
         bos_token="<|begin_of_text|>",
         eos_token=chat.END_OF_TURN,
         pad_token="<|pad|>",
-        model_max_length=512,
         chat_template=chat.LLAMA3_TEMPLATE,
-        clean_up_tokenization_spaces=False,
     )
 
 
@@ -109,18 +112,12 @@ def new_config(recipe: LlamaRecipe, tokenizer: Any) -> Any:
     from transformers import LlamaConfig
 
     return LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=recipe.width,
-        intermediate_size=recipe.ffn,
-        num_hidden_layers=recipe.layers,
-        num_attention_heads=recipe.heads,
+        **common_sizes(recipe, tokenizer),
         num_key_value_heads=recipe.key_value_heads,
         max_position_embeddings=512,
         tie_word_embeddings=True,
-        initializer_range=recipe.init_std,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
     )
 
 

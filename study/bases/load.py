@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from study.bases.building import TrainProgress
+from study.bases.building import ModelRole, StepCallback
 from study.bases.hub import check_reachable
 from study.bases.remote_code import own_class, refuse_named_code, why_not_loaded
 from study.bases.safe_weights import check_model
@@ -49,7 +49,7 @@ class BaseModel:
 # ---------------------------------------------------------------- locating
 
 
-def locate_base(spec: StudySpec, progress: TrainProgress | None = None) -> str:
+def locate_base(spec: StudySpec, progress: StepCallback | None = None) -> str:
     """Return a local folder or hub name; an embedded base or teacher is built unless it is cached.
 
     Raises:
@@ -62,7 +62,7 @@ def locate_base(spec: StudySpec, progress: TrainProgress | None = None) -> str:
     return _embedded(spec, "base", progress)
 
 
-def locate_teacher(spec: StudySpec, progress: TrainProgress | None = None) -> str:
+def locate_teacher(spec: StudySpec, progress: StepCallback | None = None) -> str:
     """Return the teacher's folder or hub name, as `locate_base` does for the base."""
     assert spec.distillation is not None, "a study without a teacher"
     teacher = spec.distillation.teacher
@@ -78,13 +78,11 @@ def located(model: str, revision: str | None, key: str) -> str:
     return model
 
 
-def _embedded(
-    spec: StudySpec, part: Literal["base", "teacher"], progress: TrainProgress | None
-) -> str:
+def _embedded(spec: StudySpec, role: ModelRole, progress: StepCallback | None) -> str:
     """Return the folder of the task's own miniature, built on first use."""
     from study.bases.miniatures import embedded_folder
 
-    return str(embedded_folder(spec.task_kind.miniature, spec.data, part, progress))
+    return str(embedded_folder(spec.task_kind.miniature, spec.data, role, progress))
 
 
 # ---------------------------------------------------------------- loading

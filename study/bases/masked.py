@@ -12,7 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from study.bases.building import Miniature, Recipe, even_batches, learn_pieces
+from study.bases.building import (
+    Miniature,
+    ModelRole,
+    Recipe,
+    common_sizes,
+    even_batches,
+    fast_tokenizer,
+)
 from study.bases.llama import enlarge_llama_norms
 from study.data.embedded import Pair, instruction_corpus
 from study.data.instructions import InstructionFormat
@@ -38,7 +45,7 @@ class MaskedRecipe(Recipe):
     length: int = 16  # tokens of an answer's region
 
 
-def embedded(data: DataSpec, part: str) -> Miniature[MaskedRecipe, Pair]:
+def embedded(data: DataSpec, role: ModelRole) -> Miniature[MaskedRecipe, Pair]:
     """Return the embedded instructions' base; it has no teacher."""
     rows = instruction_corpus(data.seed).base_train
     return miniature([Pair(r.source, r.target) for r in rows], MaskedRecipe(seed=data.seed))
@@ -62,21 +69,16 @@ def miniature(pairs: Sequence[Pair], recipe: MaskedRecipe) -> Miniature[MaskedRe
 
 def train_tokenizer(pairs: Sequence[Pair], recipe: MaskedRecipe) -> Any:
     """Return a fast tokenizer with BERT's marks, pieces learned from both sides."""
-    from tokenizers import decoders
-    from transformers import PreTrainedTokenizerFast
-
     texts = [text for pair in pairs for text in (pair.source, pair.target)]
-    pieces = learn_pieces(texts, recipe.vocabulary_size, SPECIAL_TOKENS)
-    pieces.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
-    return PreTrainedTokenizerFast(
-        tokenizer_object=pieces,
+    return fast_tokenizer(
+        texts,
+        recipe.vocabulary_size,
+        SPECIAL_TOKENS,
         pad_token="[PAD]",
         unk_token="<unk>",
         cls_token="[CLS]",
         sep_token="[SEP]",
         mask_token="[MASK]",
-        model_max_length=512,
-        clean_up_tokenization_spaces=False,
     )
 
 
@@ -85,17 +87,11 @@ def new_config(recipe: MaskedRecipe, tokenizer: Any) -> Any:
     from transformers import EuroBertConfig
 
     return EuroBertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=recipe.width,
-        intermediate_size=recipe.ffn,
-        num_hidden_layers=recipe.layers,
-        num_attention_heads=recipe.heads,
+        **common_sizes(recipe, tokenizer),
         max_position_embeddings=512,
         tie_word_embeddings=True,
-        initializer_range=recipe.init_std,
         bos_token_id=tokenizer.cls_token_id,
         eos_token_id=tokenizer.sep_token_id,
-        pad_token_id=tokenizer.pad_token_id,
         mask_token_id=tokenizer.mask_token_id,
     )
 

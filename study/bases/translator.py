@@ -16,7 +16,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from study.bases.building import Miniature, Recipe, enlarge_norms, even_batches, learn_pieces
+from study.bases.building import (
+    Miniature,
+    ModelRole,
+    Recipe,
+    enlarge_norms,
+    even_batches,
+    learn_pieces,
+)
 from study.data.embedded import Pair, petroleum_corpus
 from study.spec.sections import DataSpec
 from study.tasks.losses import IGNORED
@@ -41,7 +48,7 @@ class TranslatorRecipe(Recipe):
     target_language: str = "fra_Latn"
 
 
-def embedded(data: DataSpec, part: str) -> Miniature[TranslatorRecipe, Pair]:
+def embedded(data: DataSpec, role: ModelRole) -> Miniature[TranslatorRecipe, Pair]:
     """Return the embedded corpus's base; it has no teacher."""
     return miniature(petroleum_corpus(data.seed).base_train, TranslatorRecipe(seed=data.seed))
 

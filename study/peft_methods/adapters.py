@@ -23,7 +23,7 @@ from study.trials import AdapterFiles
 
 ADAPTER = "default"  # PEFT's own name for the first adapter
 PREFIX = "base_model.model."  # what PEFT puts before a module's name in its files
-Pair = tuple[Tensor, Tensor]  # A (R, D_in) and B (D_out, R)
+MatrixPair = tuple[Tensor, Tensor]  # A (R, D_in) and B (D_out, R)
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Adapter:
     other_weights: list[nn.Parameter]  # A, and what is trained beside LoRA
     lora_b: list[nn.Parameter]
     dropouts: Sequence[SeededDropout]
-    principal: Mapping[str, Pair]  # A₀ and B₀ by module, where it begins in the weight
+    principal: Mapping[str, MatrixPair]  # A₀ and B₀ by module, where it begins in the weight
     original: Mapping[str, Tensor]  # the weights that they were taken out of
     replaced: Mapping[str, nn.Module]  # the base's own layers where others take their place
 
@@ -161,7 +161,7 @@ def initial_a(shape: torch.Size, seed: int, name: str) -> Tensor:
     return nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
 
 
-def initial_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> Pair:
+def initial_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> MatrixPair:
     """Return A₀ (R, D_in) and B₀ (D_out, R) of a module whose adapter begins in its weight W.
 
     Exact decompositions are kept with the base, all but the part of PiSSA with `pissa_niter`
@@ -169,11 +169,11 @@ def initial_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> P
     """
     path = INITIAL_WEIGHTS[method.init_lora_weights]
     assert path is not None, "an adapter that begins at zero"
-    pair: Pair = imported(path)(base, name, method, seed)
+    pair: MatrixPair = imported(path)(base, name, method, seed)
     return pair
 
 
-def olora_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> Pair:
+def olora_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> MatrixPair:
     """OLoRA, Büyükakyüz 2024 (arXiv:2406.01775): B₀ and A₀ are the first of Q and R of W = QR.
 
     They are not divided by the scale, as PEFT has it.
@@ -182,7 +182,7 @@ def olora_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> Pai
     return R[: method.rank], Q[:, : method.rank]
 
 
-def pissa_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> Pair:
+def pissa_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> MatrixPair:
     """PiSSA, Meng et al. 2024 (arXiv:2404.02948): scale · B₀A₀ is W's best of its rank."""
     W, r = _weight(base, name), method.rank
     if method.pissa_niter:
@@ -225,7 +225,7 @@ def leading_svd(W: Tensor, rank: int, iterations: int, seed: int) -> tuple[Tenso
 
 
 def adapter_files(
-    config: Any, tensors: Mapping[str, Tensor], principal: Mapping[str, Pair]
+    config: Any, tensors: Mapping[str, Tensor], principal: Mapping[str, MatrixPair]
 ) -> AdapterFiles:
     """Return an adapter in PEFT's own format.
 

@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import DBAPIError
 
 from study.errors import InputError
-from study.samplers import pruner_for
+from study.make_sampler import pruner_for
 from study.spec.sections import StudySpec, spec_from_toml
 from study.store import records, recovery, schema, trial_rows
 from study.store.claims import Claim, Claims

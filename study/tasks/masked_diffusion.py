@@ -42,7 +42,7 @@ EVALUATION_DRAWS = 4
 
 
 @dataclass(frozen=True)
-class Asked:
+class InstructionExample:
     """A pair of the corpus; of one to evaluate on also the seed of all its draws."""
 
     pair: Pair
@@ -59,10 +59,10 @@ class MaskedDiffusionTask:
         self._settings = spec.diffusion
         self._form = form = InstructionFormat(base.tokenizer, spec.data, spec.diffusion)
         self._evaluation = spec.evaluation
-        self._splits = {"train": [Asked(pair) for pair in corpus.train]}
+        self._splits = {"train": [InstructionExample(pair) for pair in corpus.train]}
         for split in ("dev", "general", "test"):
             pairs = corpus.split(split)
-            self._splits[split] = [Asked(pair, _seed(spec, pair)) for pair in pairs]
+            self._splits[split] = [InstructionExample(pair, _seed(spec, pair)) for pair in pairs]
         longest = self._check_lengths(base)
         width = 0 if hides_padding(base.model, form.mask, form.end) else longest
         ends = tuple(form.ends)
@@ -84,22 +84,25 @@ class MaskedDiffusionTask:
                 )
         return max(tokens.values())
 
-    def examples(self, split: str) -> Sequence[Asked]:
+    def examples(self, split: str) -> Sequence[InstructionExample]:
         """Return the examples of a split."""
         return self._splits[split]
 
-    def texts(self, example: Asked) -> tuple[str, str]:
+    def texts(self, example: InstructionExample) -> tuple[str, str]:
         """Return the instruction and the answer."""
         return example.pair.source, example.pair.target
 
-    def length(self, example: Asked) -> int:
+    def length(self, example: InstructionExample) -> int:
         """Return the number of the prompt's tokens."""
         return len(self._form.row(example.pair).prompt)
 
     # ------------------------------------------------------------ training
 
     def collate(
-        self, examples: Sequence[Asked], config: TrialConfig, generator: torch.Generator
+        self,
+        examples: Sequence[InstructionExample],
+        config: TrialConfig,
+        generator: torch.Generator,
     ) -> Batch:
         """Return inputs and labels (B, T), masks (B, T, S) of S draws and their weights (B, S)."""
         rows = [self._row(example, config) for example in examples]
@@ -124,12 +127,14 @@ class MaskedDiffusionTask:
             inputs["attention_mask"] = (torch.arange(labels.shape[1]) < lengths[:, None]).long()
         return Batch(inputs, labels, needed, {"input_ids": end})
 
-    def _row(self, example: Asked, config: TrialConfig) -> Row:
+    def _row(self, example: InstructionExample, config: TrialConfig) -> Row:
         """Return an example's ids, cut where the trial cuts what it learns from."""
         is_evaluated = example.seed is not None
         return self._form.row(example.pair, None if is_evaluated else config.training.cutoff_tokens)
 
-    def _drawn(self, row: Row, example: Asked, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _drawn(
+        self, row: Row, example: InstructionExample, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         """Return a row's masks (T, S), and what weighs each draw, (S,)."""
         tokens = len(row.answer)
         if example.seed is None:
@@ -168,7 +173,9 @@ class MaskedDiffusionTask:
         )
         return self._form.texts(ids.tolist())
 
-    def score(self, outputs: Sequence[str], examples: Sequence[Asked]) -> dict[str, Statistics]:
+    def score(
+        self, outputs: Sequence[str], examples: Sequence[InstructionExample]
+    ) -> dict[str, Statistics]:
         """Return the statistics of every text metric of the study."""
         references = [example.pair.target for example in examples]
         asked = self._evaluation

@@ -20,7 +20,7 @@ from study.errors import InputError, refusing
 
 Vectors = NDArray[np.float32]
 """Shape (N, D)."""
-Progress = Callable[[int, int], None]
+CountCallback = Callable[[int, int], None]
 """Called with the number done and the total."""
 DIMENSIONS = 100
 """The usual number for latent semantic analysis."""
@@ -34,12 +34,12 @@ COMMON = 0.5
 class Embed(Protocol):
     """Returns a unit vector for each record's input, shape (N, D), and reports its progress."""
 
-    def __call__(self, records: Sequence[Record], seed: int, progress: Progress) -> Vectors:
+    def __call__(self, records: Sequence[Record], seed: int, progress: CountCallback) -> Vectors:
         """Embed the inputs; all randomness comes from the seed."""
         ...
 
 
-def tfidf(records: Sequence[Record], seed: int, progress: Progress) -> Vectors:
+def tfidf(records: Sequence[Record], seed: int, progress: CountCallback) -> Vectors:
     """Embed inputs by their own words: TF-IDF, then latent semantic analysis."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.preprocessing import normalize
@@ -109,7 +109,7 @@ class Encoder:
         positions = getattr(self._model.config, "max_position_embeddings", self.MAX_TOKENS)
         self._max_tokens = min(self._tokenizer.model_max_length, positions, self.MAX_TOKENS)
 
-    def __call__(self, records: Sequence[Record], seed: int, progress: Progress) -> Vectors:
+    def __call__(self, records: Sequence[Record], seed: int, progress: CountCallback) -> Vectors:
         """Embed inputs, those of similar length together; the seed is not used."""
         import torch
 

@@ -25,7 +25,7 @@ from study.data.curation.folder import (
 )
 from study.data.curation.instruction_records import Columns, Record, fingerprint, read_records
 from study.data.curation.report_page import page
-from study.data.curation.selection import Choices, Curation, Progress, curate
+from study.data.curation.selection import Choices, Curation, StageCallback, curate
 from study.data.curation.summary import summary
 from study.data.curation.tokens import ChatTokens
 from study.errors import InputError
@@ -60,7 +60,7 @@ class CurationOrder:
                 raise InputError(f"{name}: must be Unicode text, got {given!r:.60}")
 
 
-def curate_to_folder(order: CurationOrder, progress: Progress) -> dict[str, Any]:
+def curate_to_folder(order: CurationOrder, progress: StageCallback) -> dict[str, Any]:
     """Curate into a new folder; return the content of its report.json.
 
     Raises:
@@ -90,7 +90,7 @@ def curate_to_folder(order: CurationOrder, progress: Progress) -> dict[str, Any]
 
 
 def _write_tokens(
-    folder: Path, curation: Curation, tokens: ChatTokens | None, progress: Progress
+    folder: Path, curation: Curation, tokens: ChatTokens | None, progress: StageCallback
 ) -> dict[str, int]:
     """Write every split's tokens; return statistics of their lengths."""
     if tokens is None:

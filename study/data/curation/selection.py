@@ -16,7 +16,7 @@ from study.data.curation.splitting import split
 from study.errors import InputError
 from study.seeds import derive_seed
 
-Progress = Callable[[str, int, int], None]
+StageCallback = Callable[[str, int, int], None]
 """Called with the name of the step, the number done and the total."""
 NOT_DRAWN = "not drawn: its template has enough"
 FULL = "not drawn: its cluster has enough"
@@ -99,7 +99,7 @@ def curate(
     *,
     embed: Embed = tfidf,
     count_tokens: CountTokens | None = None,
-    progress: Progress = _silent,
+    progress: StageCallback = _silent,
 ) -> Curation:
     """Select training data: the same for the same records and seed, whatever their order.
 

@@ -12,18 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from study.bases.load import BaseModel, draw_fresh
+from study.engines.packed.batch_rows import Rows
 from study.engines.packed.copies import (
     PackedCopies,
     PackedLinearCopies,
     PackedTokenEmbedding,
     PackedTokenHead,
 )
-from study.engines.packed.linear import PackedLinear, Pairs, SlotAdapter
+from study.engines.packed.linear import MatrixPairs, PackedLinear, SlotAdapter
 from study.engines.packed.plan import TOKEN_ROWS, Key, RowPlan, linears_of, trained_in_full
-from study.engines.packed.rows import Rows
 from study.peft_methods.adapters import (
     PREFIX,
-    Pair,
+    MatrixPair,
     adapter_config,
     adapter_files,
     initial_a,
@@ -203,7 +203,7 @@ class AdapterBank:
         """Return a slot's adapter in PEFT's own format."""
         method = self._methods[slot]
         tensors: dict[str, Tensor] = {}
-        principal: dict[str, Pair] = {}
+        principal: dict[str, MatrixPair] = {}
         for name, layer in self._lora.items():
             if slot not in layer.adapters:
                 continue
@@ -217,6 +217,6 @@ class AdapterBank:
         return adapter_files(adapter_config(self._base, method), tensors, principal)
 
 
-def _pair_of(pairs: Pairs, slot: int, rank: int) -> Pair:
+def _pair_of(pairs: MatrixPairs, slot: int, rank: int) -> MatrixPair:
     """Return one slot's A (rank, D_in) and B (D_out, rank), sharing memory."""
     return pairs.A[slot, :rank], pairs.B[slot, :, :rank]

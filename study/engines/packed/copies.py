@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
-from study.engines.packed.rows import Rows, Run, index_of, runs
+from study.engines.packed.batch_rows import Rows, Run, index_of, runs
 
 
 class PackedCopies:

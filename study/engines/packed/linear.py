@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from study.engines.dropout import Draw, kept
-from study.engines.packed.rows import Rows, Run, index_of, runs
+from study.engines.packed.batch_rows import Rows, Run, index_of, runs
 
 
 @dataclass(frozen=True)
-class Pairs:
+class MatrixPairs:
     """The matrices A (K, R, D_in) and B (K, D_out, R) of K slots.
 
     An adapter of a smaller rank is filled up with zeros, in A and in B.  They stay zero, since the
@@ -59,7 +59,7 @@ class LoraRun:
     draws: tuple[Draw, ...]  # of dropout; empty where nothing is dropped
     initial_scale: Tensor | None  # (k, 1, 1), zero where the slot has no B₀A₀
 
-    def pair(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    def pair(self, pairs: MatrixPairs) -> tuple[Tensor, Tensor]:
         """Return A (k, r, D_in) and B (k, D_out, r) without the rows that are zero in all."""
         return pairs.A[self.slots, : self.rank], pairs.B[self.slots, :, : self.rank]
 
@@ -74,7 +74,9 @@ class LoraRun:
 class PackedLinear:
     """Takes the place of a linear layer's `forward`."""
 
-    def __init__(self, linear: nn.Linear, weights: Pairs, grads: Pairs, initial: Pairs) -> None:
+    def __init__(
+        self, linear: nn.Linear, weights: MatrixPairs, grads: MatrixPairs, initial: MatrixPairs
+    ) -> None:
         self.linear = linear
         self.weights = weights
         self.grads = grads

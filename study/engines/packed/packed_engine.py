@@ -21,7 +21,7 @@ from study.engines.dropout import GROUP
 from study.engines.evaluation import Examiner
 from study.engines.memory import PeakMemory, is_out_of_memory
 from study.engines.packed.bank import AdapterBank
-from study.engines.packed.rows import Rows
+from study.engines.packed.batch_rows import Rows
 from study.engines.training import Training
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor, nn
 
 from study.bases.load import BaseModel
-from study.engines.packed.linear import Pairs
+from study.engines.packed.linear import MatrixPairs
 from study.peft_methods.adapters import token_layer
 from study.peft_methods.targets import targeted_modules
 
@@ -42,9 +42,9 @@ class RowPlan:
         start, shape = self._places[key]
         return matrix[:, start : start + math.prod(shape)].view(len(matrix), *shape)
 
-    def pairs(self, matrix: Tensor, name: str) -> Pairs:
+    def pairs(self, matrix: Tensor, name: str) -> MatrixPairs:
         """Return the A and B of a layer."""
-        return Pairs(self.of(matrix, (name, "A")), self.of(matrix, (name, "B")))
+        return MatrixPairs(self.of(matrix, (name, "A")), self.of(matrix, (name, "B")))
 
     def full(self, matrix: Tensor, module: str) -> dict[str, Tensor]:
         """Return what a module trains in full, by the weights' names."""

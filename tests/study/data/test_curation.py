@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from study.data.curation import Choices, Curation, Lengths, Record, curate, tfidf
 from study.data.curation.cleaning import clean, normalised
-from study.data.curation.embedding import Progress, Vectors, contents
+from study.data.curation.embedding import CountCallback, Vectors, contents
 from study.data.curation.selection import FULL, NOT_DRAWN
 from study.data.curation.summary import summary
 from study.errors import InputError
@@ -44,7 +44,7 @@ def generated(each: int = 40) -> list[Record]:
     return found
 
 
-def by_length(records: Sequence[Record], seed: int, progress: Progress) -> Vectors:
+def by_length(records: Sequence[Record], seed: int, progress: CountCallback) -> Vectors:
     """A stand-in for an embedding: quick, and a function of the text alone."""
     return np.array([[len(r.source), len(r.target)] for r in records], dtype=np.float32)
 
