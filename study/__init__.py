@@ -1,1 +1,1 @@
-"""Runs the trials: ask, train, tell.  Only this package imports torch, and not here."""
+"""Run the trials: ask, train, tell.  Only this package imports torch, and only when it trains."""

@@ -82,7 +82,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "an unknown architecture": (
         ("base", "text.tsv", "--out", "b", "--architecture", "bert"),
-        "--architecture: allowed are nllb, llama, eurobert, got 'bert'",
+        "--architecture: got 'bert'; allowed: nllb, llama, eurobert",
     ),
     "a folder that cannot be made": (
         ("base", "text.tsv", "--out", "file/b", "--steps", "1"),

@@ -1,9 +1,9 @@
 """The embedded masked-diffusion model: a small Llama without a causal mask.
 
-That is LLaDA's architecture (Nie et al. 2025, arXiv:2502.09992), and in transformers EuroBERT's
-(`EuroBertForMaskedLM`, Boizard et al. 2025, arXiv:2503.05500), here at a fraction of its size.  It
-is trained by LLaDA's objective on the base's part of the embedded instructions, answers masked and
-prompts not, and never on a scored split.
+This is the architecture of LLaDA (Nie et al. 2025, arXiv:2502.09992) and, in transformers, of
+EuroBERT (`EuroBertForMaskedLM`, Boizard et al. 2025, arXiv:2503.05500) at a fraction of its size.
+It is trained with LLaDA's objective on the base's share of the embedded instructions, never on a
+scored split; only answers are masked.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class MaskedRecipe(Recipe):
 
     max_tokens: int = 96
     steps: int = 900
-    vocabulary_size: int = 1_000  # an upper limit: little text has fewer pieces
-    length: int = 16  # tokens of an answer's region
+    vocabulary_size: int = 1_000  # at most; little text has fewer pieces
+    length: int = 16  # tokens per answer
 
 
 def embedded(data: DataSpec, role: ModelRole) -> Miniature[MaskedRecipe, Pair]:
@@ -52,7 +52,7 @@ def embedded(data: DataSpec, role: ModelRole) -> Miniature[MaskedRecipe, Pair]:
 
 
 def miniature(pairs: Sequence[Pair], recipe: MaskedRecipe) -> Miniature[MaskedRecipe, Pair]:
-    """Return a model that learns from `pairs` of an instruction and its answer."""
+    """Return a model that learns from `pairs` of instruction and answer."""
     return Miniature(
         version=1,
         recipe=recipe,
@@ -68,7 +68,7 @@ def miniature(pairs: Sequence[Pair], recipe: MaskedRecipe) -> Miniature[MaskedRe
 
 
 def train_tokenizer(pairs: Sequence[Pair], recipe: MaskedRecipe) -> Any:
-    """Return a fast tokenizer with BERT's marks, pieces learned from both sides."""
+    """Return a fast tokenizer with BERT's special tokens, trained on both sides of `pairs`."""
     texts = [text for pair in pairs for text in (pair.source, pair.target)]
     return fast_tokenizer(
         texts,
@@ -99,7 +99,7 @@ def new_config(recipe: MaskedRecipe, tokenizer: Any) -> Any:
 def _batches(
     pairs: Sequence[Pair], tokenizer: Any, recipe: MaskedRecipe
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield, without end, rows with some tokens of each answer masked: (B, T), and scale (B,)."""
+    """Yield endless rows (B, T) with some tokens of each answer masked, and their scale (B,)."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
@@ -133,7 +133,7 @@ def _batches(
 
 
 def _loss(model: Any, batch: Any) -> torch.Tensor:
-    """Return LLaDA's objective, mean over the rows."""
+    """Return LLaDA's objective, averaged over the rows."""
     labels, scale = batch.pop("labels"), batch.pop("scale")
     masked = labels != IGNORED
     logits = token_logits(model, batch, masked)

@@ -1,7 +1,7 @@
-"""The miniatures: small models that the project trains itself, in place of a download.
+"""The miniatures: small models that the project trains itself, so that nothing is downloaded.
 
-A task's `embedded` base, and its `embedded` teacher, is one of these.  To add one, describe it in a
-module of its own (`study/bases/translator.py` is the shortest) and add a row here.
+A task's `embedded` base and `embedded` teacher are miniatures.  To add one, describe it in a new
+module (`study/bases/translator.py` is the shortest) and add a row here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MINIATURES: Mapping[str, Callable[[DataSpec, ModelRole], Miniature[Any, Any]]] =
     "distilbert": classifier.embedded,
     "eurobert": masked.embedded,
 }
-"""An architecture -> the miniature of it that belongs to the embedded corpus of `[data]`."""
+"""Architecture -> its miniature for the embedded corpus of `[data]`."""
 
 
 def embedded_folder(

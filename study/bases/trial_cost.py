@@ -31,7 +31,9 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
     model = meta_base(spec, corpus.labels)
     base = sum(p.numel() for p in model.parameters())
     check_methods(model, spec)
-    stops = (0,) if spec.task_kind.trains_stop_token else ()  # any row is as long as another
+    stops = (
+        (0,) if spec.task_kind.trains_stop_token else ()
+    )  # every token's row has the same length
     skeleton = BaseModel(model, None, "skeleton", trained_tokens=stops)
     counts = {name: _size(skeleton, method) for name, method in _extremes(spec).items()}
     frozen = ", frozen" if spec.trains_adapters else ""
@@ -56,35 +58,39 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
 
 def _steps(spec: StudySpec, corpus: Corpus[Any]) -> str:
     """Return the number of steps per trial, or the fewest and the most."""
-    each = [
+    counts = [
         TrainingSpec(epochs=epochs, batch_size=size, steps=steps).counted(len(corpus.train)).steps
         for epochs in spec.values_of("epochs")
         for size in spec.values_of("batch_size")
         for steps in spec.values_of("steps")
     ]
-    return f"{min(each):,}" if min(each) == max(each) else f"{min(each):,} to {max(each):,}"
+    return (
+        f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
+    )
 
 
 def _data_line(corpus: Corpus[Any]) -> str:
     seen = {_first(example) for example in corpus.train}
     shared = sum(_first(example) in seen for example in corpus.dev)
     sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in SPLITS if corpus.split(s))
-    warning = f"; {shared} dev sources are in train too, which inflates scores" if shared else ""
+    warning = (
+        f"; {shared} dev sources are in train too, which inflates the scores" if shared else ""
+    )
     return f"data     {sizes} pairs{warning}"
 
 
 def _first(example: Any) -> Any:
-    """Return what must not be in both train and dev: a source, or a labelled pair's sentences."""
+    """Return what must not be in both train and dev: a source, or both labelled sentences."""
     return example.source if isinstance(example, Pair) else (example.first, example.second)
 
 
 def _extremes(spec: StudySpec) -> dict[str, MethodSpec]:
     """Return the default LoRA, the smallest and largest in the space, and the other methods."""
     others = [name for name in spec.methods if not METHODS[name].is_lora]
-    found: dict[str, MethodSpec] = {name: _method(spec, {"method": name}) for name in others}
+    methods: dict[str, MethodSpec] = {name: _method(spec, {"method": name}) for name in others}
     adapted = [name for name in spec.methods if name not in others]
     if not adapted:
-        return found
+        return methods
     ranks = spec.values_of("rank")
     sets = spec.values_of("target_modules")
     least = {"method": adapted[0], "rank": min(ranks), "target_modules": sets[0]}
@@ -95,7 +101,7 @@ def _extremes(spec: StudySpec) -> dict[str, MethodSpec]:
         "default": default,
         "least": _method(spec, least),
         "most": _method(spec, most),
-        **found,
+        **methods,
     }
 
 
