@@ -1,8 +1,8 @@
 """Inputs as vectors: TF-IDF reduced by a singular value decomposition, or a named encoder.
 
-A template writes the same words into all its inputs.  Clusters of whole inputs would mostly repeat
-the templates, by which records are sampled already; so TF-IDF counts only the words that an input
-does not share with its template.
+A template writes the same words into all its inputs, so clusters of whole inputs would mostly
+repeat the templates, by which records are sampled already.  TF-IDF therefore counts only the words
+that an input does not share with its template.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DIMENSIONS = 100
 """The usual number for latent semantic analysis."""
 WORDS = 50_000
 TOKEN = re.compile(r"\w+|[^\w\s]")
-"""A word or a single mark, so that every text has at least one."""
+"""A word or a single punctuation mark, so that every text has at least one."""
 COMMON = 0.5
 """Words in more than this share of a template's inputs belong to the template."""
 
@@ -40,7 +40,7 @@ class Embed(Protocol):
 
 
 def tfidf(records: Sequence[Record], seed: int, progress: CountCallback) -> Vectors:
-    """Embed inputs by their own words: TF-IDF, then latent semantic analysis."""
+    """Embed inputs without their templates' words: TF-IDF, then latent semantic analysis."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.preprocessing import normalize
 
@@ -72,7 +72,7 @@ def word_weights(texts: Sequence[str]) -> tuple[Any, Sequence[str]]:
 def contents(records: Sequence[Record]) -> list[str]:
     """Return each input's words without its template's, case-folded and separated by spaces.
 
-    An input that has no other words keeps them all.
+    An input that has no other words keeps all of them.
     """
     inputs = [TOKEN.findall(record.source.casefold()) for record in records]
     by_template: dict[str, list[list[str]]] = defaultdict(list)
@@ -93,8 +93,8 @@ def _common(inputs: Sequence[Sequence[str]]) -> set[str]:
 class Encoder:
     """A sentence encoder of transformers: the mean of the last layer over a text's tokens.
 
-    As sentence-transformers' default pooling (Reimers and Gurevych 2019).  Weights are read from
-    safetensors only, and no code that comes with them runs.
+    This is sentence-transformers' default pooling (Reimers and Gurevych 2019).  Weights are read
+    from safetensors only, and custom code does not run.
     """
 
     BATCH_SIZE, MAX_TOKENS = 64, 512
@@ -110,7 +110,7 @@ class Encoder:
         self._max_tokens = min(self._tokenizer.model_max_length, positions, self.MAX_TOKENS)
 
     def __call__(self, records: Sequence[Record], seed: int, progress: CountCallback) -> Vectors:
-        """Embed inputs, those of similar length together; the seed is not used."""
+        """Embed inputs of similar length together; the seed is not used."""
         import torch
 
         texts = [record.source for record in records]
@@ -125,7 +125,7 @@ class Encoder:
         return np.stack(found).astype(np.float32)
 
     def _means(self, texts: list[str]) -> NDArray[np.float32]:
-        """Return (B, D): the states (B, T, D) averaged over each text's own tokens."""
+        """Return (B, D): the states (B, T, D) averaged over each text's tokens."""
         from torch.nn.functional import normalize
 
         batch = self._tokenizer(

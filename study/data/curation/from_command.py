@@ -33,9 +33,9 @@ from study.errors import InputError
 LIBRARIES = ("optuna-study", "scikit-learn", "numpy")
 WITH_A_MODEL = ("transformers", "tokenizers", "torch")
 STUDY_FILE = "study.toml"
-STAND_IN = "# the embedded model is a placeholder: name yours, or give curate --tokenizer\n"
+STAND_IN = "# the embedded model is a placeholder: name yours, or use curate --tokenizer\n"
 BLOCK = 16
-"""Tokens that masked diffusion generates at a time; an answer's region is a multiple."""
+"""Tokens that masked diffusion generates at a time; answer lengths are multiples of it."""
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -53,7 +53,7 @@ class CurationOrder:
     choices: Choices = field(default_factory=Choices)
 
     def __post_init__(self) -> None:
-        """Refuse what a report cannot hold: bytes from a terminal that are not UTF-8."""
+        """Refuse text that a report cannot contain: bytes from a terminal that are not UTF-8."""
         for name in ("records", "out", "system", "tokenizer", "encoder"):
             given = str(getattr(self, name))
             if not given.isascii() and given != given.encode(errors="replace").decode():
@@ -147,7 +147,7 @@ def _study_file(
 
 
 def _widen(document: dict[str, Any], tokens: ChatTokens, measured: Mapping[str, int]) -> None:
-    """Set a study's limits so that no text is cut, in place."""
+    """Raise a study's limits in place so that no text is cut."""
     longest = measured["longest_output"]
     document["data"]["max_tokens"] = max(4, longest, measured["longest_input"])
     if tokens.is_masked:
