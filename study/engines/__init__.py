@@ -1,1 +1,1 @@
-"""Engines train trials: `base` is their promise, `sequential` the reference."""
+"""Engines train trials: `base` is their interface, `sequential` the reference."""

@@ -1,4 +1,4 @@
-"""The documented place of `EngineChoice`, which engine_choice.py defines."""
+"""Documented import path of `EngineChoice`, which is defined in engine_choice.py."""
 
 from study.engines.engine_choice import AS_THE_CLUSTER_HAS_ROOM, PACKED, EngineChoice, EngineName
 
