@@ -1,9 +1,9 @@
 """Metrics as per-example statistics (N, S) and the rule that turns their sum into a corpus score.
 
-After sacreBLEU's `metrics/base.py`: statistics a segment first, aggregation later, and a signature
-that makes a score reproducible.  Any subset or resample of the examples can be scored from the
-stored statistics, which is what a paired bootstrap needs.  Importing this loads none of the
-libraries that the metrics come from; `docs/metrics.md` says what each metric is.
+This follows sacreBLEU's `metrics/base.py`: statistics per segment first, aggregation later, and a
+signature that makes a score reproducible.  Any subset or resample of the examples can be scored
+from the stored statistics, as a paired bootstrap needs.  Importing this does not import the
+metrics' libraries; `docs/metrics.md` describes each metric.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ METRICS: Mapping[str, Metric] = {
         Metric(LOSS, "loss (nats)", weighted_mean, direction="minimize", outputs=None),
     )
 }
-"""A metric's name in a study file -> what it is; `optuna-study comet` adds those afterwards."""
+"""Name of a metric in a study file -> the metric.  `optuna-study comet` computes COMET later."""
 
 LOSS_SIGNATURE = "cross-entropy|mean:token|unit:nat"
 
@@ -112,7 +112,7 @@ class Statistics:
 
 
 def scores_classes(*metrics: str) -> bool:
-    """Say whether one of some metrics is of outputs that are classes, not of free text."""
+    """Return whether one of the metrics scores classes, not free text."""
     return any(name in METRICS and METRICS[name].outputs == "classes" for name in metrics)
 
 
@@ -125,7 +125,7 @@ def text_statistics(
     """Score N outputs against N references with a metric that compares text.
 
     Raises:
-        InputError: its library, its data or its encoder is not there.
+        InputError: its library, its data or its encoder is missing.
     """
     from_text = METRICS[metric].from_text
     assert from_text is not None, f"{metric} is not computed from text"
@@ -138,13 +138,13 @@ def text_scores(
     references: Sequence[str],
     options: TextOptions = PLAIN,
 ) -> dict[str, Statistics]:
-    """Score N outputs by those of some metrics that compare text, as a task's `score` must."""
+    """Score N outputs by those of the metrics that compare text, for a task's `score`."""
     named = [metric for metric in metrics if METRICS[metric].from_text]
     return {metric: text_statistics(metric, outputs, references, options) for metric in named}
 
 
 def split_and_metric(objective: str) -> tuple[str, str]:
-    """Return what an objective is measured on: `bleu` on dev, `general_bleu` on general."""
+    """Return an objective's split and metric: `bleu` is on dev, `general_bleu` on general."""
     if objective.startswith("general_"):
         return "general", objective.removeprefix("general_")
     return "dev", objective

@@ -19,10 +19,10 @@ NO_SYNONYMS = "none"
 
 @dataclass(frozen=True)
 class TextOptions:
-    """What the study file says of how texts are compared."""
+    """How texts are compared, according to the study file."""
 
     encoder: str | None = None  # a sentence-transformers model: folder or hub name
-    synonyms: str = NO_SYNONYMS  # of METEOR; or wordnet
+    synonyms: str = NO_SYNONYMS  # for METEOR; or wordnet
 
 
 FromText: TypeAlias = Callable[
@@ -35,20 +35,20 @@ PLAIN = TextOptions()
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: which way is better, what it scores, and how statistics become a score."""
+    """A metric: which direction is better, what it scores, and how statistics become a score."""
 
     name: str
     label: str
     aggregate: Callable[[Array], Array]  # summed statistics (..., S) -> corpus scores (...)
     from_text: FromText | None = None
     direction: str = "maximize"  # or "minimize"
-    extra: str = ""  # of pyproject: what must be installed
-    aggregate_one: Callable[[Array], Array] | None = None  # (N, S) -> (N,), where not `aggregate`
-    outputs: Outputs | None = "texts"  # what it scores; None: no outputs, but the loss
-    afterwards: bool = False  # added to a finished study; no trial computes it
-    embeds: bool = False  # compares what evaluation.encoder makes of the texts
-    counts_synonyms: bool = False  # where evaluation.synonyms says so
-    of_words: bool = False  # can be raised by single words, in any order
+    extra: str = ""  # the extra in pyproject.toml that must be installed
+    aggregate_one: Callable[[Array], Array] | None = None  # (N, S) -> (N,), if not `aggregate`
+    outputs: Outputs | None = "texts"  # what it scores; None: the loss, not outputs
+    afterwards: bool = False  # added to a finished study, not computed by trials
+    embeds: bool = False  # compares embeddings by evaluation.encoder
+    counts_synonyms: bool = False  # if evaluation.synonyms says so
+    of_words: bool = False  # single words in any order can raise it
 
     @property
     def is_loss(self) -> bool:
@@ -57,7 +57,7 @@ class Metric:
 
     @property
     def sign(self) -> float:
-        """1 where more is better, else -1."""
+        """1 if higher is better, otherwise -1."""
         return 1.0 if self.direction == "maximize" else -1.0
 
     def each(self, values: Array) -> Array:
@@ -66,12 +66,12 @@ class Metric:
 
 
 def weighted_mean(summed: Array) -> Array:
-    """Aggregate (..., 2), sum and weight: the mean, NaN where there is no weight."""
+    """Return the mean of (..., 2), sums and weights; NaN if the weight is 0."""
     total, weight = summed[..., 0], summed[..., 1]
     nan = np.full(np.shape(total), np.nan)
     return np.asarray(np.divide(total, weight, out=nan, where=weight != 0))
 
 
 def of_examples(scores: Sequence[float] | Array) -> Array:
-    """Return (N, 2), each example's own score and 1: the corpus score is their mean."""
+    """Return (N, 2), each example's score and 1; the corpus score is their mean."""
     return np.stack([np.asarray(scores, dtype=np.float64), np.ones(len(scores))], axis=1)

@@ -2,7 +2,7 @@
 
 Papineni et al. 2002, "BLEU: a Method for Automatic Evaluation of Machine Translation"; Popović
 2015, "chrF: character n-gram F-score for automatic MT evaluation".  A bootstrap scores a corpus
-thousands of times, so the two formulas stand here for arrays; the tests hold them to sacreBLEU's.
+thousands of times, so both formulas are written for arrays here; tests compare them to sacreBLEU.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 
 from study.metrics.base import Array, FromText, TextOptions
 
-CHRF_BETA = 2  # recall counts so many times as much as precision
+CHRF_BETA = 2  # recall counts this many times as much as precision
 
 
 @lru_cache(maxsize=8)
 def _metric(order: int | None, references: tuple[str, ...]) -> Any:
-    """Return BLEU of an order, or chrF for none, that has read its references, for every trial."""
+    """Return BLEU of an order, or chrF if None, with its references read once for all trials."""
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 
@@ -57,12 +57,12 @@ def chrf(
 
 
 def bleu_scores(summed: Array) -> Array:
-    """Corpus BLEU of sums (..., 2 + 2·order), smoothed as mteval-v13a: sacreBLEU's default."""
+    """Corpus BLEU of sums (..., 2 + 2·order), smoothed like mteval-v13a: sacreBLEU's default."""
     return _bleu(summed, effective=False)
 
 
 def bleu_each(values: Array) -> Array:
-    """Sentence BLEU of each example (N, 2 + 2·order): orders that it is too short for are left."""
+    """Sentence BLEU of each example (N, 2 + 2·order), without orders it is too short for."""
     return _bleu(values, effective=True)
 
 
