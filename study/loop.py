@@ -51,7 +51,7 @@ class Source(ABC):
 
     @abstractmethod
     def interrupt(self, interrupted: Interrupted) -> Outcome:
-        """Take back a training that was lost through no fault of its own."""
+        """Take back a training that was lost and may be retried."""
 
 
 def drive(engine: Engine, source: Source, view: View) -> None:

@@ -50,8 +50,8 @@ def own_class(location: str, config: Any, spec: BaseModelSpec) -> Any | None:
     if reference is None or not spec.trust_remote_code:
         return None
     revision = spec.revision or "main"
-    found = get_class_from_dynamic_module(reference, location, revision=revision)
-    return _as_of_transformers_5(found)
+    custom_class = get_class_from_dynamic_module(reference, location, revision=revision)
+    return _as_of_transformers_5(custom_class)
 
 
 def _as_of_transformers_5(model_class: Any) -> Any:
@@ -61,9 +61,9 @@ def _as_of_transformers_5(model_class: Any) -> Any:
     """
     if not hasattr(model_class, "all_tied_weights_keys"):
         model_class.all_tied_weights_keys = {}
-    own = model_class.tie_weights
-    if "missing_keys" not in inspect.signature(own).parameters:
-        model_class.tie_weights = lambda self, *_, **__: own(self)
+    tie_weights = model_class.tie_weights
+    if "missing_keys" not in inspect.signature(tie_weights).parameters:
+        model_class.tie_weights = lambda self, *_, **__: tie_weights(self)
     return model_class
 
 

@@ -159,7 +159,8 @@ def _in_folder(folder: Path, where: str, name: str) -> Path | None:
         return None
     real, home = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
     snapshots = (parent for parent in home.parents if parent.name == "snapshots")
-    blobs = [each.parent / "blobs" for each in snapshots]  # as the Hugging Face cache keeps files
+    # the Hugging Face cache links its snapshots to files in `blobs`
+    blobs = [snapshot.parent / "blobs" for snapshot in snapshots]
     if not path.is_file() or not (home in real.parents or real.parent in blobs):
         raise InputError(
             f"{where}: {name}: must be a file in the folder, got a link that leads out of it, "
@@ -172,7 +173,7 @@ def _on_hub(location: str, revision: str, name: str) -> Path | None:
     """Return the local copy of a file on the hub; None if the hub has none."""
     from transformers.utils import cached_file
 
-    found = cached_file(
+    path = cached_file(
         location,
         name,
         revision=revision,
@@ -180,4 +181,4 @@ def _on_hub(location: str, revision: str, name: str) -> Path | None:
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
     )
-    return None if found is None else Path(found)
+    return None if path is None else Path(path)

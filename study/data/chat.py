@@ -87,10 +87,10 @@ class ChatFormat:
             InputError: the template changes the answer.
         """
         limit = min(self._max_tokens, max_tokens or self._max_tokens)
-        asked, source_is_cut = self._cut(source.strip(), limit)
+        question, source_is_cut = self._cut(source.strip(), limit)
         answered, answer_is_cut = self._cut(answer.strip(), limit)
-        prompt = self._written(asked)
-        whole = self._written(asked, answered)
+        prompt = self._written(question)
+        whole = self._written(question, answered)
         if not whole.startswith(prompt + answered):
             raise InputError(
                 "data: the base model's chat template must put the answer unchanged right after "

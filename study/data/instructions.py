@@ -62,18 +62,18 @@ class InstructionFormat:
 
     def _fixed_ids(self, settings: DiffusionSpec) -> dict[int, int]:
         """Return the tokens of the fixed words by position in the answer."""
-        found: dict[int, int] = {}
+        tokens: dict[int, int] = {}
         for position, word in sorted(settings.fixed.items()):
             ids = self._tokenizer(word, add_special_tokens=False)["input_ids"]
             for place, token in enumerate(ids, position):
-                if place in found or place >= settings.length:
-                    what = "another fixed word" if place in found else "the end of the answer"
+                if place in tokens or place >= settings.length:
+                    what = "another fixed word" if place in tokens else "the end of the answer"
                     raise InputError(
                         f"diffusion.fixed: {word!r} takes {len(ids)} tokens from position "
                         f"{position} and runs into {what}; move it, or raise diffusion.length"
                     )
-                found[place] = token
-        return found
+                tokens[place] = token
+        return tokens
 
 
 def mask_id(tokenizer: Any, named: str | None) -> int:
@@ -83,13 +83,13 @@ def mask_id(tokenizer: Any, named: str | None) -> int:
         InputError: the vocabulary has none of these.
     """
     vocabulary: dict[str, int] = tokenizer.get_vocab()
-    found = named or tokenizer.mask_token or LLADA_MASK
-    if found not in vocabulary:
+    token = named or tokenizer.mask_token or LLADA_MASK
+    if token not in vocabulary:
         got = f"got {named!r}" if named else "got none: the tokenizer names no mask"
         raise InputError(
             f"diffusion.mask_token: must be a token of the base model's vocabulary, {got}"
         )
-    return vocabulary[found]
+    return vocabulary[token]
 
 
 def end_token(tokenizer: Any) -> str:
@@ -98,10 +98,10 @@ def end_token(tokenizer: Any) -> str:
     Raises:
         InputError: the tokenizer has neither.
     """
-    found = tokenizer.eos_token or tokenizer.sep_token
-    if found is None:
+    token = tokenizer.eos_token or tokenizer.sep_token
+    if token is None:
         raise InputError(
             "base.model: its tokenizer must name an end-of-text token or a separator to end an "
             "answer, got neither"
         )
-    return str(found)
+    return str(token)

@@ -43,11 +43,11 @@ class Adapted:
         plain = baseline_configs(self.spec)[0]
         batch = task.collate(task.examples("dev"), plain, torch.Generator())
         with self.model.disable_adapter():
-            found = {"base": task.predict(self.base.model, batch)[0]}
+            answers = {"base": task.predict(self.base.model, batch)[0]}
         for name in self.names:
             self.model.set_adapter(name, inference_mode=True)
-            found[name] = task.predict(self.base.model, batch)[0]
-        return found
+            answers[name] = task.predict(self.base.model, batch)[0]
+        return answers
 
 
 def load_adapters(run: str | Path, spec_text: str | None, *, trust_study: bool = False) -> Adapted:

@@ -88,5 +88,5 @@ def saved_of_one_kind(run: Path) -> list[Path]:
 
 def _milliseconds(work: Callable[[], Any]) -> tuple[float, Any]:
     started = time.perf_counter()
-    found = work()
-    return 1000 * (time.perf_counter() - started), found
+    result = work()
+    return 1000 * (time.perf_counter() - started), result

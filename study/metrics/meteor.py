@@ -37,12 +37,12 @@ def meteor(
 
     wordnet = synonyms(options.synonyms)
     pairs = [
-        (wordpunct_tokenize(target), wordpunct_tokenize(said))
-        for target, said in zip(references, outputs, strict=True)
+        (wordpunct_tokenize(target), wordpunct_tokenize(output))
+        for target, output in zip(references, outputs, strict=True)
     ]
     scores = [
-        100 * single_meteor_score(target, said, wordnet=wordnet) if target and said else 0.0
-        for target, said in pairs
+        100 * single_meteor_score(target, output, wordnet=wordnet) if target and output else 0.0
+        for target, output in pairs
     ]
     settings = f"tok:wordpunct|case:lower|stem:porter|synonyms:{options.synonyms}"
     signature = f"meteor|mean:example|scale:100|{settings}|nltk:{version('nltk')}"

@@ -69,14 +69,14 @@ def bleu_each(values: Array) -> Array:
 def _bleu(summed: Array, effective: bool) -> Array:
     counts = np.asarray(summed, dtype=np.float64)
     order = counts.shape[-1] // 2 - 1
-    said, wanted = counts[..., 0], counts[..., 1]
+    output, reference = counts[..., 0], counts[..., 1]
     correct, total = counts[..., 2 : 2 + order], counts[..., 2 + order :]
     missed = (correct == 0) & (total > 0)
     halvings = 2.0 ** np.cumsum(missed, axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         precisions = np.log(np.where(missed, 1 / (halvings * total), correct / total))
-        brevity = np.minimum(1 - wanted / said, 0.0)
-    orders = (total > 0).sum(axis=-1) if effective else np.full(said.shape, order)
+        brevity = np.minimum(1 - reference / output, 0.0)
+    orders = (total > 0).sum(axis=-1) if effective else np.full(output.shape, order)
     has = np.where(total > 0, precisions, 0.0 if effective else -np.inf)
     mean = has.sum(axis=-1) / np.maximum(orders, 1)
     return np.asarray(np.where(correct.any(axis=-1), 100 * np.exp(brevity + mean), 0.0))
@@ -85,12 +85,12 @@ def _bleu(summed: Array, effective: bool) -> Array:
 def chrf_scores(summed: Array) -> Array:
     """ChrF of sums (..., 3·order): precision and recall averaged over the orders that occur."""
     counts = np.asarray(summed, dtype=np.float64)
-    said, wanted, matched = np.moveaxis(counts.reshape(*counts.shape[:-1], -1, 3), -1, 0)
-    occurs = (said > 0) & (wanted > 0)
+    output, reference, matched = np.moveaxis(counts.reshape(*counts.shape[:-1], -1, 3), -1, 0)
+    occurs = (output > 0) & (reference > 0)
     orders = np.maximum(occurs.sum(axis=-1), 1)
     precision, recall = (
         np.divide(matched, n, out=np.zeros_like(n), where=occurs).sum(axis=-1) / orders
-        for n in (said, wanted)
+        for n in (output, reference)
     )
     below = CHRF_BETA**2 * precision + recall
     above = (1 + CHRF_BETA**2) * precision * recall

@@ -54,7 +54,7 @@ def rouge(kind: str) -> FromText:
     ) -> tuple[Array, str]:
         scorer = _scorer(kind)
         pairs = zip(references, outputs, strict=True)
-        scores = [100 * scorer.score(target, said)[kind].fmeasure for target, said in pairs]
+        scores = [100 * scorer.score(target, output)[kind].fmeasure for target, output in pairs]
         signature = f"{kind}|measure:f|mean:example|scale:100|tok:unicode-words|case:lower|stem:no"
         return of_examples(scores), f"{signature}|rouge-score:{version('rouge-score')}"
 

@@ -52,8 +52,8 @@ def _try_out(bits: int, dtype: torch.dtype) -> None:
 
 def attach_quantized(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
     """Quantise the base's linear layers except its heads, and put a LoRA adapter over them."""
-    own = _linears(base)
-    for name, linear in own.items():
+    linears = _linears(base)
+    for name, linear in linears.items():
         base.model.set_submodule(name, quantized_linear(linear, method.quantization_bits))
     flag = f"is_loaded_in_{method.quantization_bits}bit"  # PEFT chooses its layers by it
     setattr(base.model, flag, True)
@@ -61,7 +61,7 @@ def attach_quantized(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
         adapter = attach_adapter(base, method, seed)
     finally:
         delattr(base.model, flag)
-    return replace(adapter, replaced={**adapter.replaced, **own})
+    return replace(adapter, replaced={**adapter.replaced, **linears})
 
 
 def _linears(base: BaseModel) -> dict[str, nn.Linear]:

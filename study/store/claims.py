@@ -88,9 +88,9 @@ class Claims:
     def open_baselines(self, numbers: Sequence[int]) -> None:
         """Add baselines, and reopen those that failed."""
         with self._locked() as connection:
-            known = {claim.number for claim in self._select(connection, ROWS.claim < 0)}
+            existing = {claim.number for claim in self._select(connection, ROWS.claim < 0)}
             for number in numbers:
-                if number not in known:
+                if number not in existing:
                     self._insert(connection, Claim(number))
             failed = self._update(ROWS.state == "failed")
             connection.execute(failed.values(state="open", attempt=1))
@@ -123,13 +123,13 @@ class Claims:
         self, claim: Claim, point: Mapping[str, Any] | None = None, origin: int | None = None
     ) -> bool:
         """Offer a claim for another attempt; return whether this run still held it."""
-        known = _written(point) if point else None
+        point_json = _written(point) if point else None
         return self._leave(
             claim,
             state="open",
             attempt=ROWS.attempt + 1,
             waiting=None,
-            point=func.coalesce(known, ROWS.point),
+            point=func.coalesce(point_json, ROWS.point),
             origin=func.coalesce(ROWS.origin, origin),
         )
 
@@ -232,8 +232,8 @@ class Claims:
 
 def _read(row: Any) -> Claim:
     number, sampled, enqueued, point, *rest = row
-    known = None if point is None else json.loads(point)
-    return Claim(number, sampled, bool(enqueued), known, *rest)
+    point_values = None if point is None else json.loads(point)
+    return Claim(number, sampled, bool(enqueued), point_values, *rest)
 
 
 def _without_known(
@@ -248,8 +248,8 @@ def _without_known(
     for may_hold_more in (False, True):
         for point in sorted(new, key=len, reverse=True):
             same = (k for k in left if k == point or (may_hold_more and point.items() <= k.items()))
-            if (found := next(same, None)) is not None:
-                left.remove(found)
+            if (match := next(same, None)) is not None:
+                left.remove(match)
                 new.remove(point)
     return new
 

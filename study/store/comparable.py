@@ -24,7 +24,8 @@ _MISSING = "nothing"
 
 def check_comparable(before: StudySpec, now: StudySpec, study: str) -> None:
     """Raise InputError with every difference that makes new trials incomparable to old ones."""
-    old, new = (_leaves(spec.model_dump(mode="json", exclude_none=True)) for spec in (before, now))
+    documents = (spec.model_dump(mode="json", exclude_none=True) for spec in (before, now))
+    old, new = (dict(_leaves(document, ())) for document in documents)
     changed = [
         f"{study}: {'.'.join(key)}: was {old.get(key, _MISSING)!r}, now {new.get(key, _MISSING)!r}"
         for key in dict.fromkeys([*old, *new])
@@ -69,13 +70,10 @@ def _advice(study: str) -> str:
     )
 
 
-def _leaves(document: Mapping[str, Any], *above: str) -> dict[tuple[str, ...], Any]:
-    return dict(_walk(document, above))
-
-
-def _walk(document: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[Any, Any]]:
+def _leaves(document: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[Any, Any]]:
+    """Yield every value of nested tables with the path of its keys."""
     for key, value in document.items():
         if isinstance(value, Mapping):
-            yield from _walk(value, (*above, key))
+            yield from _leaves(value, (*above, key))
         else:
             yield (*above, key), value

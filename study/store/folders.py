@@ -103,16 +103,16 @@ def is_plain_file(path: Path) -> bool:
 def _what_is_at(path: Path) -> str | None:
     """Describe what is at a path; None if there is nothing, or if it cannot be seen."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except OSError:  # what cannot be seen cannot be written: the writer will report it
         return None
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         return f"a link to {os.readlink(path)}"
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         return "a plain folder"
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return "a pipe, socket or device"
-    return "a plain file" if found.st_nlink == 1 else "a hard link, a file with a second name"
+    return "a plain file" if status.st_nlink == 1 else "a hard link, a file with a second name"
 
 
 def _umask() -> int:

@@ -172,8 +172,8 @@ class Ledger:
     def missing_baselines(self) -> list[TrialConfig]:
         """Return the baselines that are not evaluated yet."""
         rows = records.read_evaluations(self._database, self._id, role="baseline")
-        known = {row.name for row in rows}
-        return [config for config in baseline_configs(self._spec) if config.name not in known]
+        evaluated = {row.name for row in rows}
+        return [config for config in baseline_configs(self._spec) if config.name not in evaluated]
 
     def is_finished(self) -> bool:
         """Return whether nothing is left to train."""
@@ -291,8 +291,8 @@ class Ledger:
     def unconfirmed(self, configs: Sequence[TrialConfig]) -> list[TrialConfig]:
         """Return the confirmations that are not stored yet."""
         rows = records.read_evaluations(self._database, self._id, role="confirm")
-        known = {(row.trial_number, row.name, row.seed) for row in rows}
-        return [c for c in configs if (c.repeats, c.name, c.seed) not in known]
+        stored = {(row.trial_number, row.name, row.seed) for row in rows}
+        return [c for c in configs if (c.repeats, c.name, c.seed) not in stored]
 
     def record_confirmation(self, config: TrialConfig, result: TrialResult) -> None:
         """Store a training on a fresh seed; it is not an Optuna trial.
@@ -329,19 +329,19 @@ class Ledger:
     ) -> bool:
         if not self._is_mine(claim):
             return False
-        known: dict[str, Any] = {"seed": config.seed, **result.metrics()}
+        attributes: dict[str, Any] = {"seed": config.seed, **result.metrics()}
         if result.failure:
-            known["failure"] = result.failure
+            attributes["failure"] = result.failure
         with suppress(optuna.exceptions.UpdateFinishedTrialError):  # `_tell` will notice
-            for name, value in known.items():
+            for name, value in attributes.items():
                 if not isinstance(value, float) or math.isfinite(value):
                     trial.set_user_attr(name, value)
         return True
 
     def _record(self, config: TrialConfig, result: TrialResult) -> None:
-        for split, found in result.splits.items():
+        for split, split_result in result.splits.items():
             if split not in self._examples_known:
-                sources, targets = zip(*found.texts, strict=True)
+                sources, targets = zip(*split_result.texts, strict=True)
                 examples = records.Examples(sources, targets)
                 records.write_examples(self._database, self._id, split, examples)
                 self._examples_known.add(split)
@@ -358,20 +358,20 @@ class Ledger:
                     split=split,
                     config=config.values,
                     details={**result.details, "training_losses": result.losses},
-                    statistics=found.statistics,
-                    outputs=found.outputs,
+                    statistics=split_result.statistics,
+                    outputs=split_result.outputs,
                 )
-                for split, found in result.splits.items()
+                for split, split_result in result.splits.items()
             ],
         )
 
 
 def _attributes(claim: Claim) -> dict[str, Any]:
     """The user attributes that record where a trial's point comes from."""
-    found: dict[str, Any] = {"enqueued": True} if claim.enqueued else {}
+    attributes: dict[str, Any] = {"enqueued": True} if claim.enqueued else {}
     if claim.origin is not None:
-        found |= {"retry_of": claim.origin, "attempt": claim.attempt}
-    return found
+        attributes |= {"retry_of": claim.origin, "attempt": claim.attempt}
+    return attributes
 
 
 def _judged(result: TrialResult, objectives: tuple[str, ...]) -> TrialResult:

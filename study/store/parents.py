@@ -108,14 +108,14 @@ def forget_the_dead(database: Engine, folder: Path) -> None:
 def released_locks(folder: Path) -> Iterator[dict[str, Path]]:
     """Yield a run folder's lock files that no run holds, by run id, and lock them meanwhile."""
     with contextlib.ExitStack() as holding:
-        found = {}
+        released = {}
         for path in sorted(folder.resolve().glob(".lock-*")):
             named = LOCK_FILE.fullmatch(path.name)
             if named and is_plain_file(path):
                 with contextlib.suppress(Timeout, OSError):
                     holding.enter_context(FileLock(path).acquire(timeout=0))
-                    found[named["id"]] = path
-        yield found
+                    released[named["id"]] = path
+        yield released
 
 
 def _forget(database: Engine, parent: str, seen_at: float | None = None) -> None:

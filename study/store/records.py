@@ -173,8 +173,8 @@ def forget_evaluations(database: Engine, study_id: int, trial_number: int) -> No
 def _delete(connection: Connection, key: Mapping[str, Any]) -> None:
     """Delete the evaluations with these column values, and everything that belongs to them."""
     wanted = [schema.evaluations.c[name] == value for name, value in key.items()]  # None: IS NULL
-    found = connection.scalars(select(schema.evaluations.c.evaluation_id).where(*wanted)).all()
-    for evaluation_id in found:
+    ids = connection.scalars(select(schema.evaluations.c.evaluation_id).where(*wanted)).all()
+    for evaluation_id in ids:
         for table in (schema.evaluations, schema.scores, schema.outputs):
             connection.execute(delete(table).where(table.c.evaluation_id == evaluation_id))
 
@@ -250,20 +250,20 @@ def read_evaluations(
 
     With `trials`, of Optuna's trials only these; everything else is included.
     """
-    known = schema.evaluations.c
+    columns = schema.evaluations.c
     query = select(
-        known.evaluation_id,
-        known.role,
-        known.name,
-        known.trial_number,
-        known.seed,
-        known.split,
-        known.config,
-        known.details,
-    ).where(known.study_id == study_id, _among(trials))
+        columns.evaluation_id,
+        columns.role,
+        columns.name,
+        columns.trial_number,
+        columns.seed,
+        columns.split,
+        columns.config,
+        columns.details,
+    ).where(columns.study_id == study_id, _among(trials))
     if role is not None:
-        query = query.where(known.role == role)
-    order = (known.role, known.trial_number, known.name, known.seed, known.split)
+        query = query.where(columns.role == role)
+    order = (columns.role, columns.trial_number, columns.name, columns.seed, columns.split)
     rows = _all(database, query.order_by(*order))
     return [
         EvaluationRow(i, role, name, trial, seed, split, json.loads(config), json.loads(details))

@@ -53,8 +53,8 @@ def peft_type(folder: Path) -> str:
 
 def saved_trials(run: Path) -> set[int]:
     """Return the numbers of the trials with adapters in the folder, complete or unfinished."""
-    found = (TRIAL_FOLDER.fullmatch(path.name) for path in (run / "adapters").glob("*"))
-    return {int(match["number"]) for match in found if match}
+    matches = (TRIAL_FOLDER.fullmatch(path.name) for path in (run / "adapters").glob("*"))
+    return {int(match["number"]) for match in matches if match}
 
 
 def remove_adapters(run: Path, numbers: Iterable[int]) -> None:
@@ -103,7 +103,5 @@ class KeptAdapters:
 
     def _best(self) -> list[tuple[int, float]]:
         """Return the numbers and values of the best k trials so far, best first."""
-        found = trial_rows.best(
-            self._database, self._study_id, self._count, maximize=self._maximize
-        )
-        return [(number, value) for _, number, value in found]
+        rows = trial_rows.best(self._database, self._study_id, self._count, maximize=self._maximize)
+        return [(number, value) for _, number, value in rows]

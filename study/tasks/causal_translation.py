@@ -51,8 +51,8 @@ class CausalTranslationTask:
         check_head(base.model, form.stop)
         self._teacher: Teacher | None = None
         if spec.distillation is not None:
-            asked = [self._dialogues[pair] for pair in corpus.train]
-            self._teacher = Teacher(load_teacher(spec, base), asked, form.stop)
+            dialogues = [self._dialogues[pair] for pair in corpus.train]
+            self._teacher = Teacher(load_teacher(spec, base), dialogues, form.stop)
 
     def examples(self, split: str) -> Sequence[Pair]:
         """Return the pairs of a split."""
@@ -123,8 +123,8 @@ class CausalTranslationTask:
     def score(self, outputs: Sequence[str], examples: Sequence[Pair]) -> dict[str, Statistics]:
         """Return the statistics of every text metric of the study."""
         references = [pair.target for pair in examples]
-        asked = self._evaluation
-        return text_scores(asked.metrics, outputs, references, asked.text_options)
+        metrics, options = self._evaluation.metrics, self._evaluation.text_options
+        return text_scores(metrics, outputs, references, options)
 
 
 def _dialogues(form: ChatFormat, corpus: Corpus[Pair], longest: int) -> dict[Pair, Dialogue]:
@@ -133,20 +133,20 @@ def _dialogues(form: ChatFormat, corpus: Corpus[Pair], longest: int) -> dict[Pai
     Raises:
         InputError: the template loses an answer, or a dialogue is too long for the model.
     """
-    found: dict[Pair, Dialogue] = {}
+    dialogues: dict[Pair, Dialogue] = {}
     for split in SPLITS:
         for number, pair in enumerate(corpus.split(split), 1):
             try:
-                found[pair] = form.dialogue(pair.source, pair.target)
+                dialogues[pair] = form.dialogue(pair.source, pair.target)
             except InputError as error:
                 raise InputError(f"{split}: pair {number}: {error}") from None
-            tokens = len(found[pair].prompt) + len(found[pair].answer)
+            tokens = len(dialogues[pair].prompt) + len(dialogues[pair].answer)
             if tokens > longest:
                 raise InputError(
                     f"{split}: pair {number}: at most {longest} tokens fit the base model, got "
                     f"{tokens} with the prompt; lower data.max_tokens"
                 )
-    return found
+    return dialogues
 
 
 def left_padded(input_ids: Tensor, prompt_tokens: Tensor, pad: int) -> tuple[Tensor, Tensor]:

@@ -93,8 +93,8 @@ class ClassificationTask:
     ) -> dict[str, Statistics]:
         """Return the statistics of the study's metrics of classes."""
         references = [example.label for example in examples]
-        asked = self._evaluation
-        return text_scores(asked.metrics, outputs, references, asked.text_options)
+        metrics, options = self._evaluation.metrics, self._evaluation.text_options
+        return text_scores(metrics, outputs, references, options)
 
 
 class PairReader:

@@ -34,10 +34,10 @@ NEUTRAL = (None, 0, 1)  # except in settings that name a token, where 0 and 1 ar
 
 def is_plain(model: Any) -> bool:
     """Return whether `greedy` does everything that a model's generation settings ask for."""
-    asked = {name: getattr(model.generation_config, name, None) for name in BEYOND_GREEDY}
+    options = {name: getattr(model.generation_config, name, None) for name in BEYOND_GREEDY}
     return all(
         value is None if name.endswith("_token_id") else value in NEUTRAL
-        for name, value in asked.items()
+        for name, value in options.items()
     )
 
 
@@ -62,14 +62,14 @@ def greedy(
     encoded = model.get_encoder()(**inputs).last_hidden_state
     mask, cache = inputs["attention_mask"], None
     for step in range(1, max_new_tokens + 1):
-        found = model(
+        output = model(
             encoder_outputs=(encoded,),
             attention_mask=mask,
             decoder_input_ids=outputs[going, step - 1, None],
             past_key_values=cache,
             use_cache=True,
         )
-        token = found.logits[:, -1].argmax(dim=-1)
+        token = output.logits[:, -1].argmax(dim=-1)
         if step == 1 and first is not None:
             token = torch.full_like(token, first)
         outputs[going[alive], step] = token[alive]
@@ -77,7 +77,7 @@ def greedy(
         left = int(alive.sum())
         if left == 0:
             return outputs[:, : step + 1]
-        cache = found.past_key_values
+        cache = output.past_key_values
         if left <= WORTH_DROPPING * len(alive):
             kept = keep_rows(alive)
             cache.batch_select_indices(kept)

@@ -126,8 +126,8 @@ def _fill(model: Any, rows: _Rows, block: slice, share: Tensor, number: int, how
     scores = confidence.new_full(is_open.shape, -torch.inf).masked_scatter(is_open, confidence)
     order = scores.argsort(dim=1, descending=True, stable=True)  # (B, b)
     kept = order.argsort(dim=1) < share[:, None]
-    found = torch.zeros_like(columns).masked_scatter(is_open, token)
-    rows.ids.scatter_(1, columns, torch.where(kept, found, rows.ids.gather(1, columns)))
+    predicted = torch.zeros_like(columns).masked_scatter(is_open, token)
+    rows.ids.scatter_(1, columns, torch.where(kept, predicted, rows.ids.gather(1, columns)))
 
 
 def _logits(model: Any, rows: _Rows, columns: Tensor, is_open: Tensor, how: Decoding) -> Tensor:

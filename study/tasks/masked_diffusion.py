@@ -62,7 +62,12 @@ class MaskedDiffusionTask:
         self._splits = {"train": [InstructionExample(pair) for pair in corpus.train]}
         for split in ("dev", "general", "test"):
             pairs = corpus.split(split)
-            self._splits[split] = [InstructionExample(pair, _seed(spec, pair)) for pair in pairs]
+            self._splits[split] = [
+                InstructionExample(
+                    pair, derive_seed(spec.seed, "evaluation", pair.source, pair.target)
+                )
+                for pair in pairs
+            ]
         longest = self._check_lengths(base)
         width = 0 if hides_padding(base.model, form.mask, form.end) else longest
         ends = tuple(form.ends)
@@ -180,7 +185,3 @@ class MaskedDiffusionTask:
         references = [example.pair.target for example in examples]
         metrics, options = self._evaluation.metrics, self._evaluation.text_options
         return text_scores(metrics, outputs, references, options)
-
-
-def _seed(spec: StudySpec, pair: Pair) -> int:
-    return derive_seed(spec.seed, "evaluation", pair.source, pair.target)

@@ -37,8 +37,8 @@ class Teacher:
         self._model = base.model
         self._pad = padding_id(base, stop)
         self._stop, self._ends = stop, end_ids(base, stop)
-        known = sorted(dict.fromkeys(dialogues), key=lambda d: len(d.prompt) + len(d.answer))
-        groups = [tuple(known[at : at + TOGETHER]) for at in range(0, len(known), TOGETHER)]
+        distinct = sorted(dict.fromkeys(dialogues), key=lambda d: len(d.prompt) + len(d.answer))
+        groups = [tuple(distinct[at : at + TOGETHER]) for at in range(0, len(distinct), TOGETHER)]
         self._group_of = {dialogue: group for group in groups for dialogue in group}
         self._kept: dict[Dialogue, Tensor] = {}  # (A, D) per dialogue
         check_head(self._model, stop, "distillation.teacher")
@@ -58,8 +58,8 @@ class Teacher:
         longest = max(len(d.answer) for d in group)
         columns = answer_columns(input_ids, starts, longest)
         inputs = {"input_ids": input_ids, "use_cache": False}
-        found = token_states(self._model, inputs, columns).cpu()
-        for dialogue, states in zip(group, found, strict=True):
+        hidden = token_states(self._model, inputs, columns).cpu()
+        for dialogue, states in zip(group, hidden, strict=True):
             self._kept[dialogue] = states[: len(dialogue.answer)].clone()
 
     @torch.no_grad()
@@ -77,9 +77,9 @@ class Teacher:
 
 def end_ids(base: BaseModel, stop: int) -> list[int]:
     """Return the tokens that end an answer: the stop token and the model's own end tokens."""
-    own = base.model.generation_config.eos_token_id
-    known = {stop, base.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
-    return sorted(int(token) for token in known - {None})
+    ends = base.model.generation_config.eos_token_id
+    tokens = {stop, base.tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
+    return sorted(int(token) for token in tokens - {None})
 
 
 def padding_id(base: BaseModel, stop: int) -> int:

@@ -80,8 +80,8 @@ def hides_padding(model: Any, mask: int, end: int) -> bool:
     one, or ignores it.
     """
     ids = torch.tensor([[end, mask, end, end]], device=model.device)
-    alone = model(input_ids=ids[:, :2]).logits
+    unpadded = model(input_ids=ids[:, :2]).logits
     seen = torch.tensor([[1, 1, 0, 0]], device=model.device)
     padded = model(input_ids=ids, attention_mask=seen).logits[:, :2]
-    rounding = float(torch.finfo(alone.dtype).eps) ** 0.5 * float(alone.abs().max())
-    return torch.allclose(alone, padded, rtol=0.0, atol=rounding)
+    rounding = float(torch.finfo(unpadded.dtype).eps) ** 0.5 * float(unpadded.abs().max())
+    return torch.allclose(unpadded, padded, rtol=0.0, atol=rounding)

@@ -112,5 +112,5 @@ class TranslationTask:
     def score(self, outputs: Sequence[str], examples: Sequence[Pair]) -> dict[str, Statistics]:
         """Return the statistics of every text metric of the study."""
         references = [pair.target for pair in examples]
-        asked = self._evaluation
-        return text_scores(asked.metrics, outputs, references, asked.text_options)
+        metrics, options = self._evaluation.metrics, self._evaluation.text_options
+        return text_scores(metrics, outputs, references, options)

@@ -152,7 +152,7 @@ def test_trials_are_chosen_by_rank_and_by_name(searched: tuple[StudySpec, Path])
     ]
     with pytest.raises(InputError, match="--trial"):
         chosen_trials(ranked, 1, [99])
-    with pytest.raises(InputError, match="no trial is complete"):
+    with pytest.raises(InputError, match="needs a complete trial, got none"):
         chosen_trials([], 1, [])
 
 

@@ -115,14 +115,14 @@ class Encoder:
 
         texts = [record.source for record in records]
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        found: list[Any] = [None] * len(texts)
+        vectors: list[Any] = [None] * len(texts)
         with torch.inference_mode():
             for start in range(0, len(order), self.BATCH_SIZE):
                 rows = order[start : start + self.BATCH_SIZE]
                 for i, vector in zip(rows, self._means([texts[i] for i in rows]), strict=True):
-                    found[i] = vector
+                    vectors[i] = vector
                 progress(start + len(rows), len(order))
-        return np.stack(found).astype(np.float32)
+        return np.stack(vectors).astype(np.float32)
 
     def _means(self, texts: list[str]) -> NDArray[np.float32]:
         """Return (B, D): the states (B, T, D) averaged over each text's tokens."""
@@ -154,14 +154,14 @@ def _loaded(location: str) -> tuple[Any, Any]:
         refuse_named_code(location, BaseModelSpec(), f"--encoder: {location}")
         check_model(location, f"--encoder: {location}")
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
-        model, found = AutoModel.from_pretrained(
+        model, loading = AutoModel.from_pretrained(
             location,
             trust_remote_code=False,
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,
         )
-    lost = sorted(name for name in found["missing_keys"] if "pooler" not in name)
+    lost = sorted(name for name in loading["missing_keys"] if "pooler" not in name)
     if lost or model.config.is_encoder_decoder:
         got = f"has no weights for {lost[0]}" if lost else "is an encoder with a decoder"
         raise InputError(f"--encoder: {location!r} {got}; allowed: a sentence encoder")

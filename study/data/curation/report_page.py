@@ -44,11 +44,11 @@ def _clusters(report: Mapping[str, Any]) -> str:
 
 
 def _agreement(report: Mapping[str, Any]) -> str:
-    found = report["agreement_with_templates"]
-    if found is None:
+    agreement = report["agreement_with_templates"]
+    if agreement is None:
         return ""
     return (
-        f"  Adjusted mutual information of clusters and templates: {found:.2f} (0: "
+        f"  Adjusted mutual information of clusters and templates: {agreement:.2f} (0: "
         "unrelated; 1: identical)."
     )
 

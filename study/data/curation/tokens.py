@@ -19,7 +19,7 @@ def conversation(record: Record, system: str = "") -> dict[str, list[dict[str, s
     """Return a record in ShareGPT's format: the human's question, the model's answer."""
     turns = [("system", system)] if system else []
     turns += [("human", record.source), ("gpt", record.target)]
-    return {"conversations": [{"from": who, "value": said} for who, said in turns]}
+    return {"conversations": [{"from": who, "value": text} for who, text in turns]}
 
 
 class ChatTokens:
@@ -60,11 +60,11 @@ class ChatTokens:
         The answer ends with the end-of-sequence token, which is learnt too.
         """
         for record in records:
-            found = self._form.dialogue(record.source, record.target)
-            masked = [IGNORED] * len(found.prompt)
+            dialogue = self._form.dialogue(record.source, record.target)
+            masked = [IGNORED] * len(dialogue.prompt)
             yield {
-                "input_ids": [*found.prompt, *found.answer],
-                "labels": [*masked, *found.answer],
+                "input_ids": [*dialogue.prompt, *dialogue.answer],
+                "labels": [*masked, *dialogue.answer],
             }
 
 

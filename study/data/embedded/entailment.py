@@ -68,7 +68,7 @@ class Predicate:
 
 
 def excludes(verb: str, other: str) -> bool:
-    """Say whether nobody can do both."""
+    """Return whether nobody can do both."""
     kinds = [VERBS[v].intersection(EXCLUSIVE) for v in (verb, other)]
     return bool(kinds[0]) and bool(kinds[1]) and kinds[0] != kinds[1]
 

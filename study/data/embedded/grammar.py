@@ -115,7 +115,7 @@ class Grammar:
         return self._with_time(concat(subject, Phrase(english, french), tail), tense, chance=0.15)
 
     def _description(self) -> Phrase:
-        kinds = [kind for kind, found in self.vocabulary.adjectives.items() if found]
+        kinds = [kind for kind, adjectives in self.vocabulary.adjectives.items() if adjectives]
         subject = self.nouns.draw((self.dice.draw(kinds),), adjective=False, complement=True)
         assert subject.noun is not None
         adjective = self.dice.draw(self.vocabulary.adjectives[subject.noun.kind])

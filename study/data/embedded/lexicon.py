@@ -4,7 +4,7 @@ Data only.  A noun is written `english = french gender`, with the English plural
 it is irregular, and a star behind every French word that takes the plural: `drill pipe = tige* de
 forage f`.  Groups are kinds: what a verb asks of its subject and object.
 
-About sixty English words stand in both vocabularies with different translations (`bit`: morceau,
+About sixty English words are in both vocabularies with different translations (`bit`: morceau,
 trépan; `collar`: col, masse-tige): the lexical shift that makes adaptation necessary.  The French
 of the petroleum vocabulary is that of the trade: `venue` for a kick, `duse` for a choke, `manœuvre`
 for a trip, `racleur` for a pig.

@@ -120,10 +120,10 @@ class NounPhrases:
         return ("place",) if kind == "event" else ("person",)
 
     def _adjective(self, noun: Noun) -> Adjective | None:
-        found = self.vocabulary.adjectives[noun.kind]
-        if not found:
+        adjectives = self.vocabulary.adjectives[noun.kind]
+        if not adjectives:
             return None
-        adjective = self.dice.draw(found)
+        adjective = self.dice.draw(adjectives)
         self.combinations.add((adjective.en, noun.en))
         return adjective
 

@@ -117,8 +117,8 @@ def _lay_noun(noun: Noun, everyday: Noun) -> Noun:
 
 
 def _lay_verb(verb: Verb, everyday: dict[str, Verb]) -> Verb:
-    known = everyday.get(verb.en, verb)
-    return replace(verb, fr=known.fr, with_etre=known.with_etre)
+    everyday_verb = everyday.get(verb.en, verb)
+    return replace(verb, fr=everyday_verb.fr, with_etre=everyday_verb.with_etre)
 
 
 @cache
@@ -219,8 +219,8 @@ def _verbs(table: str) -> tuple[Verb, ...]:
 
 
 def _prepositions(table: str) -> tuple[Preposition, ...]:
-    found = []
+    prepositions = []
     for english, rest in _entries(table):
         french, kinds = (field.strip() for field in rest.split("|"))
-        found.append(Preposition(english, french, tuple(kinds.split())))
-    return tuple(found)
+        prepositions.append(Preposition(english, french, tuple(kinds.split())))
+    return tuple(prepositions)

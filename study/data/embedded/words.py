@@ -45,7 +45,7 @@ class Noun:
 
 @dataclass(frozen=True)
 class Adjective:
-    """An adjective in both languages; `before` it stands in front of the French noun (BANGS)."""
+    """An adjective in both languages; `before` puts it in front of the French noun (BANGS)."""
 
     en: str
     masculine: str
@@ -161,7 +161,7 @@ REGULAR_S_PLURALS = ("bleu", "pneu", "étal", "naval", "festival")
 
 
 def elides(word: str) -> bool:
-    """Tell whether `le`, `de`, `que`… lose their vowel before a French word."""
+    """Return whether `le`, `de`, `que`… lose their vowel before a French word."""
     word = word.lower()
     if word[0] == "h":
         return not word.startswith(ASPIRATED)
