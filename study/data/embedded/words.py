@@ -1,8 +1,7 @@
 """English and French words and their inflection: plurals, agreement, three tenses.
 
-Only what the grammar of the embedded corpus needs.  The rules cover the words of the lexicon and
-are no general morphology: a word that breaks them is written out, in a table below or in the
-lexicon.
+Only what the grammar of the embedded corpus needs.  The rules cover the words of the lexicon, not
+morphology in general: exceptions are written out in a table below or in the lexicon.
 """
 
 from __future__ import annotations
