@@ -10,7 +10,7 @@ import pytest
 
 import optuna_study
 from analysis import StudyData, importances_of
-from analysis.comparison.bootstrap import compare_studies
+from analysis.comparison.between_studies import compare_studies
 from optuna_study import public
 from study.errors import InputError
 from study.spec.sections import StudySpec

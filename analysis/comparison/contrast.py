@@ -222,11 +222,14 @@ def compare(
 # ---------------------------------------------------------------- in words
 
 
+METHOD = "intervals from the paired bootstrap, p-values from random exchanges of pairs"
+
+
 def contrasts_document(contrasts: Sequence[Contrast]) -> Document:
     """Several tests by one metric on the same examples."""
     first = contrasts[0]
     title = f"{METRICS[first.metric].label} on {first.n} {first.split} examples"
-    return Document(title, (contrast_table("", contrasts),))
+    return Document(title, (contrast_table(METHOD, contrasts),))
 
 
 def contrast_table(caption: str, contrasts: Sequence[Contrast]) -> Table:

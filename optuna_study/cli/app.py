@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from optuna_study.cli.adapting import comet, export
+from optuna_study.cli.console import write_what_the_encoding_lacks
 from optuna_study.cli.preparing import base, curate
 from optuna_study.cli.reading import compare, importance, next_, report, show
 from optuna_study.cli.running import confirm, run
@@ -52,6 +53,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; a user's mistake is one line a problem and status 2."""
+    write_what_the_encoding_lacks()
     try:
         app()
     except InputError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import re
 import shlex
@@ -21,6 +23,40 @@ if TYPE_CHECKING:
 
 UNPRINTED = re.compile("[\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 """What json leaves as it is: second control characters, which steer terminals, and half pairs."""
+
+
+IN_ASCII = {
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "×": "x",
+    "·": "-",
+    "…": "...",
+    "→": "->",
+    "≤": "<=",
+    "≥": ">=",
+    "±": "+/-",
+    "α": "alpha",
+    "β": "beta",
+    "√": "sqrt ",
+    "²": "^2",
+    "³": "^3",
+    "’": "'",
+}
+"""The signs of our own texts, for a terminal or file that cannot hold them."""
+
+
+def write_what_the_encoding_lacks() -> None:
+    """Let standard output take any text, whatever its encoding: other signs become `?`."""
+
+    def replaced(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        lacking = error.object[error.start : error.end]
+        return "".join(IN_ASCII.get(sign, "?") for sign in lacking), error.end
+
+    codecs.register_error("signs-in-ascii", replaced)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="signs-in-ascii")
 
 
 def load(

@@ -20,7 +20,7 @@ from reports.next_file import write_new
 from reports.page.figures import save as save_figure
 from reports.page.files import save_figures, save_tables
 from reports.page.model import Figure, Figures, Page, Section
-from study.bases.building import cached
+from study.bases.cache import cached
 from study.errors import InputError
 from study.finished.export import export_trial
 from study.spec.files import load_spec
@@ -279,11 +279,11 @@ def test_other_files_that_are_written_follow_no_link(
     plant(tmp_path / "f.png", outside / "precious")
     with pytest.raises(InputError, match=r"f\.png: must be a plain file"):
         save_figure(Figure("f", lambda axes: None, "f"), tmp_path / "f.png")
-    lock = Path(f"{cached('base', [], tmp_path / 'cache', Path.mkdir)}.lock")
+    lock = Path(f"{cached('base', Path.mkdir, tmp_path / 'cache')}.lock")
     lock.unlink()
     plant(lock, outside / "precious")
     with pytest.raises(InputError, match=r"\.lock: must be a plain file"):
-        cached("base", [], tmp_path / "cache", Path.mkdir)
+        cached("base", Path.mkdir, tmp_path / "cache")
     assert fingerprint(outside) == before
     assert not (outside / "new").exists()
 

@@ -160,7 +160,7 @@ def test_a_full_disk_ends_in_one_line(small_disk: Path, tmp_path: Path) -> None:
     run.join()
     assert run.exitcode == 2
     (line,) = problems.read_text().splitlines()
-    assert "the same command continues" in line
+    assert "run the same command" in line
     told = look(str(small_disk / "run")).complete()
     assert 0 < len(told) < 3000
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
