@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import optuna
 
-from study.samplers import sampler_for
+from study.make_sampler import sampler_for
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec
 

@@ -21,7 +21,7 @@ import psutil
 from storage_big import fill_claims, fill_trials
 from storage_runs import cheap_spec, result_of
 
-from study.samplers import sampler_for
+from study.make_sampler import sampler_for
 from study.spec.sections import StudySpec
 from study.store.ledger import Ledger, open_ledger
 from study.store.storage import sqlite_url

@@ -1,9 +1,8 @@
 """Confirm the winners: train them again on fresh seeds and score them on held-out examples.
 
-The best of N trials was chosen by its score, so that score is too good.  Here its configuration,
-the runners-up and the baselines are trained again, all on the same fresh seeds, so that differences
-are paired by seed as well as by example.  They are evaluated on the test split, which the search
-never sees.
+The winner was chosen for its score, so that score is too good.  Its configuration, the runners-up
+and the baselines are trained again on the same fresh seeds, so that differences are paired by seed
+and by example.  They are evaluated on the test split, which the search never sees.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from study.trials import Finished, Interrupted, TrialConfig, baseline_configs, s
 from study.views.base import Outcome, View
 
 FIRST_NUMBER = -100
-"""Confirmations are not Optuna trials; an engine knows them by this number and those below it."""
+"""Confirmations are not Optuna trials; in an engine their numbers start here and go down."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +53,10 @@ def confirm_study(
     storage: str | None = None,
     choice: EngineChoice = PACKED,
 ) -> bool:
-    """Train candidates and baselines on fresh seeds; returns whether all of it is done.
+    """Train candidates and baselines on fresh seeds; return whether all of it is done.
 
     Stored trainings are not repeated, so the same call continues; with more seeds it trains only
-    the new ones.
+    on the new ones.
 
     Raises:
         InputError: there is no test split, or it differs from an earlier confirmation's; or data,
@@ -65,14 +64,16 @@ def confirm_study(
     """
     corpus = corpus_of(spec)
     if not corpus.test:
-        raise InputError("data.test: confirming needs held-out examples; give a file by --test")
+        raise InputError(
+            "data.test: confirming needs held-out examples, got none; name a file with --test"
+        )
     url = storage or sqlite_url(out / DATABASE_NAME)
     with run_folder(out, exclusive=True), open_ledger(url, spec, out) as ledger:
         ledger.check_task(None)  # your own task cannot be loaded here
         wanted = confirmation_configs(spec, candidates, seeds, len(corpus.train))
         pending = ledger.unconfirmed(wanted)
         if not pending:
-            view.remarked(f"all {len(wanted)} trainings are done: nothing is trained again")
+            view.remarked(f"all {len(wanted)} trainings are already done; nothing to train")
             return True
         with started_engine(spec, choice, None, view) as started:
             is_shared = started.choice != started.choice.one_at_a_time()
@@ -112,7 +113,7 @@ def chosen_trials(
         InputError: no trial is complete, or a named one is not.
     """
     if not ranked:
-        raise InputError("confirm: no trial is complete yet")
+        raise InputError("confirm: needs a complete trial, got none yet")
     complete = {trial.number: trial for trial in ranked}
     for number in others:
         if number not in complete:
@@ -122,10 +123,10 @@ def chosen_trials(
 
 
 class Confirmation(Source):
-    """The trainings of a confirmation, one after the other from a list.
+    """The trainings of a confirmation, taken one by one from a list.
 
-    Those that a dead worker lost are tried again at the end; `missed` counts those that failed, or
-    were lost too often.
+    Those that a dead worker lost are retried at the end; `missed` counts those that failed or were
+    lost too often.
     """
 
     def __init__(
@@ -139,13 +140,13 @@ class Confirmation(Source):
         self._ledger = ledger
         self._objective = spec.evaluation.objective[0]
         self._pending = list(pending)
-        self._shared = shared  # costs that several trainings share, so that none has its own
+        self._shared = shared  # costs that are measured only for several trainings together
         self._running: dict[int, TrialConfig] = {}
         self._attempts: Counter[int] = Counter()  # by config.number
 
     @property
     def is_complete(self) -> bool:
-        """Say whether everything was trained and nothing was missed."""
+        """Return whether everything was trained."""
         return not self.missed and not self._pending
 
     @override

@@ -1,4 +1,4 @@
-"""Memory that stays with a process which asks for the same sizes again and again."""
+"""Keep freed memory in a process that allocates the same sizes again and again."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ LARGEST_INT = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """Let glibc hand freed memory out again instead of giving it back to the system.
+    """Let glibc reuse freed memory instead of returning it to the system.
 
-    Every training step asks for the same tensors, every fit for the same matrices; up to a third of
-    the time went into the page faults of memory that was returned and asked for again.
+    Every training step allocates the same tensors, every fit the same matrices.  Returning the
+    memory each time cost up to a third of the run time in page faults.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL("libc.so.6")

@@ -1,7 +1,7 @@
-"""The loop that trains: fill the free slots, advance the engine, pass on what it reports.
+"""The training loop: fill the free slots, advance the engine, pass on what it reports.
 
-A `Source` decides what is trained and what becomes of it.  There are two: the search, which asks
-Optuna (runner.py), and the confirmation, which has a list (confirming.py).
+A `Source` decides what to train and what to do with the results.  There are two: the search, which
+asks Optuna (runner.py), and the confirmation, which has a list (confirming.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from study.trials import (
 )
 from study.views.base import Outcome, View
 
-POLL_SECONDS = 1.0  # how often a source that waits for other runs is asked again
+POLL_SECONDS = 1.0  # between questions to a source that waits for other runs
 
 
 class Source(ABC):
@@ -31,18 +31,18 @@ class Source(ABC):
 
     @abstractmethod
     def next(self) -> TrialConfig | None:
-        """Return what to train next, or None if there is nothing to start now."""
+        """Return what to train next, or None if nothing can start now."""
 
     def waits(self) -> bool:
-        """Say whether `next` may have something later, although nothing is running here."""
+        """Return whether `next` may return something later although nothing is running here."""
         return False
 
     def report(self, progress: Progress, *, is_last: bool) -> bool:
-        """Take a report; returns whether to prune the training.  The last report comes too late."""
+        """Take a report; return whether to prune the training, which is ignored if `is_last`."""
         return False
 
     def prune(self, progress: Progress, result: TrialResult) -> Outcome:
-        """Take what a training had when it was stopped, as `report` asked."""
+        """Take the partial result of a training that was pruned."""
         raise NotImplementedError
 
     @abstractmethod
@@ -51,13 +51,13 @@ class Source(ABC):
 
     @abstractmethod
     def interrupt(self, interrupted: Interrupted) -> Outcome:
-        """Take back a training that was lost through no fault of its own."""
+        """Take back a training that was lost and may be retried."""
 
 
 def drive(engine: Engine, source: Source, view: View) -> None:
-    """Train what the source hands out until it has nothing left, or SIGINT or SIGTERM arrives.
+    """Train what the source provides until nothing is left, or SIGINT or SIGTERM arrives.
 
-    A signal interrupts what is running; the source is told, and so knows what is left.
+    A signal interrupts what is running, and the source is informed.
     """
     running: dict[int, TrialConfig] = {}
     with stop_signals() as interruptible:
@@ -88,7 +88,7 @@ def _pass_on(
     source: Source,
     view: View,
 ) -> None:
-    """Give the events to the source and the view; what has ended leaves `running`."""
+    """Pass the events to the source and the view; remove what has ended from `running`."""
     ending = {event.number for event in events if isinstance(event, (Finished, Interrupted))}
     for event in events:
         match event:

@@ -14,7 +14,7 @@ from study.store.folders import check_run_folder
 
 @contextmanager
 def run_folder(out: Path, *, exclusive: bool) -> Iterator[None]:
-    """Create the run folder; with `exclusive`, no other run may work in it meanwhile.
+    """Create the run folder; with `exclusive`, lock it against other runs.
 
     Raises:
         InputError: the folder is in use, holds links, or cannot be created or written.

@@ -1,9 +1,9 @@
 """A study from its file to its database.  Read this first.
 
 `run_study` prepares a run: the folder, the data, the ledger (what the database holds) and the
-engine (what trains).  `drive` (loop.py) then moves trials through the engine.  `Search` decides
+engine (what trains).  `drive` (loop.py) then runs trials through the engine.  `Search` decides
 which: it takes units of the study's budget from the ledger, asks Optuna for a point for each,
-prunes, and tells how each trial ended.  Several runs may share a storage; they train each unit
+prunes, and records how each trial ended.  Several runs may share a storage; each unit is trained
 once.
 """
 
@@ -29,9 +29,9 @@ from study.engines.engine_choice import PACKED, EngineChoice
 from study.engines.start import started_engine
 from study.kinds.measurements import SHARED_COSTS
 from study.loop import Source, drive
+from study.make_sampler import sampler_for
 from study.metrics.needs import check_metrics, metric_remarks
 from study.run_folder import run_folder
-from study.samplers import sampler_for
 from study.spec.sections import StudySpec
 from study.store.claims import Claim
 from study.store.comparable import task_name
@@ -75,16 +75,16 @@ def run_study(
     """Run a study, or continue it, until `spec.search.trials` trials count.
 
     Several runs may share a storage, each with its own `out` or, on a server, with the same one.
-    What a run leaves unfinished when it dies is retried by another.
+    If a run dies, another retries what it left unfinished.
 
     Args:
         spec: The study.
         out: The run folder; it gets `study.db`, `spec.toml` and `adapters/`.
-        view: Shows what happens; by default nothing is shown.
-        storage: An Optuna storage URL in place of `out/study.db`.
+        view: Shows the progress; nothing by default.
+        storage: An Optuna storage URL instead of `out/study.db`.
         choice: The engine, and its worker processes and slots.
-        task: Your own task in place of the one that the study file names.  Only a task of the same
-            class can continue the study.
+        task: Your own task instead of the one in the study file.  Only a task of the same class
+            can continue the study.
 
     Raises:
         InputError: data, model, storage or folder cannot be used.  Finished trials are kept.
@@ -117,7 +117,7 @@ def run_study(
 
 
 def _choice_for_objectives(spec: StudySpec, wanted: EngineChoice, view: View) -> EngineChoice:
-    """Return how to train: seconds and memory are objectives only where no trial shares them."""
+    """Return how to train: if seconds or memory are objectives, one trial at a time."""
     shared = [cost for cost in spec.evaluation.objective if cost in SHARED_COSTS]
     if not shared or wanted == wanted.one_at_a_time():
         return wanted
@@ -128,7 +128,7 @@ def _choice_for_objectives(spec: StudySpec, wanted: EngineChoice, view: View) ->
 
 
 def _epoch(task: Task | None, corpus: Corpus[Any] | None) -> int:
-    """Return how many training examples your own task, or the study's corpus, has."""
+    """Return the number of training examples of your own task or of the study's corpus."""
     if corpus is not None:
         return len(corpus.train)
     assert task is not None
@@ -137,9 +137,9 @@ def _epoch(task: Task | None, corpus: Corpus[Any] | None) -> int:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One training under way, with all that identifies it.
+    """A training in progress, with everything that identifies it.
 
-    Here and in the engine it has one number, `config.number`: its Optuna trial's, or a baseline's.
+    Here and in the engine its number is `config.number`: its Optuna trial's or a baseline's.
     """
 
     config: TrialConfig
@@ -148,7 +148,7 @@ class Attempt:
 
 
 class Search(Source):
-    """The trials and baselines of a study, as far as this run gets to train them."""
+    """The trials and baselines of a study that this run gets to train."""
 
     def __init__(
         self, spec: StudySpec, ledger: Ledger, view: View, epoch: Callable[[], int]
@@ -169,14 +169,16 @@ class Search(Source):
     @override
     def next(self) -> TrialConfig | None:
         while claim := self._ledger.take(baselines_only=time.monotonic() >= self._deadline):
-            with suppress(UpdateFinishedTrialError):  # taken over before it had its point: go on
+            with suppress(
+                UpdateFinishedTrialError
+            ):  # another run took it over before it had a point
                 attempt = self._attempt_of(claim)
                 self._attempts[attempt.config.number] = attempt
                 return attempt.config
         return None
 
     def _attempt_of(self, claim: Claim) -> Attempt:
-        """Return the training of a claim, at a point that Optuna chose unless it is a baseline."""
+        """Return the training of a claim: a baseline, or a trial at a point that Optuna chose."""
         trial = None
         if claim.is_baseline:
             config = self._baselines[claim.number]
@@ -192,10 +194,12 @@ class Search(Source):
 
     @override
     def waits(self) -> bool:
-        """Say whether other runs still train: should they die, their trials are taken here."""
+        """Return whether other runs still train; if they die, this run takes their trials."""
         held = self._ledger.others_at_work() if time.monotonic() < self._deadline else 0
         if held and not self._is_waiting:
-            self._view.remarked(f"waiting for the last trials, which other runs train: {held}")
+            self._view.remarked(
+                f"waiting for the last trials, which other runs are training: {held}"
+            )
         self._is_waiting = held > 0
         return self._is_waiting
 
@@ -203,13 +207,13 @@ class Search(Source):
 
     @override
     def report(self, progress: Progress, *, is_last: bool) -> bool:
-        """Report a value to Optuna; its pruner decides, where there is only one objective."""
+        """Report a value to Optuna; its pruner decides if there is only one objective."""
         trial, value = self._attempts[progress.number].trial, progress.value
         if trial is None or value is None or len(self._spec.evaluation.objective) > 1:
             return False
         if not math.isfinite(value):
             return False
-        with suppress(UpdateFinishedTrialError):  # taken over: noticed when the trial is told
+        with suppress(UpdateFinishedTrialError):  # taken over: noticed when telling the trial
             trial.report(value, progress.step)
         return not is_last and trial.should_prune()
 

@@ -1,4 +1,4 @@
-"""Stopping a run by SIGINT or SIGTERM without tearing a write apart."""
+"""Stop a run by SIGINT or SIGTERM without interrupting a write."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], Any]]:
-    """Turn SIGINT and SIGTERM into KeyboardInterrupt, but only where nothing is being written.
+    """Turn SIGINT and SIGTERM into KeyboardInterrupt, but not while something is written.
 
-    Yields a context manager that encloses the places where the interrupt may be raised.  A second
-    SIGINT interrupts anywhere, as Python itself does.
+    Yields a context manager for the code in which the interrupt may be raised.  A second SIGINT
+    interrupts anywhere, as in Python by default.
     """
     state = {"requested": False, "inside": False}
 

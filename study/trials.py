@@ -1,4 +1,4 @@
-"""What goes into an engine and what comes out.  Plain data: it is sent between processes."""
+"""The inputs and outputs of an engine: plain data, since it is sent between processes."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from study.spec.sections import StudySpec
 
 Role = Literal["search", "baseline", "confirm"]
 BASELINES = {"base": -1, "default": -2, "plain": -3}
-"""Baselines are not Optuna trials; an engine knows them by these numbers."""
+"""Baselines are not Optuna trials; in an engine they have these numbers."""
 
 
 @dataclass(frozen=True)
 class TrialConfig:
-    """One training's concrete values and seed: all that an engine needs.
+    """The values and seed of one training: all that an engine needs.
 
     `method` is None for the untrained base, which is only evaluated.  `repeats` is the number of
-    the trial that a confirmation trains again.
+    the trial that a confirmation repeats.
     """
 
     number: int
@@ -95,7 +95,7 @@ def _baseline(seed: int, name: str, parts: Hyperparameters) -> TrialConfig:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is; the value has the objective's own scale and direction."""
+    """The progress of a training; the value has the objective's scale and direction."""
 
     number: int
     step: int
@@ -104,7 +104,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class SplitResult:
-    """One model on one split: statistics (N, S) by metric, and N outputs beside their sources."""
+    """One model on one split: statistics (N, S) by metric, N outputs and their texts."""
 
     statistics: Mapping[str, Statistics] = field(repr=False)
     outputs: tuple[str, ...] = field(repr=False)
@@ -134,7 +134,7 @@ class TrialResult:
     details: Mapping[str, float] = field(default_factory=dict)
     adapter: AdapterFiles | None = None
     failure: str | None = None
-    losses: tuple[tuple[int, float], ...] = ()  # step, mean training loss since the last
+    losses: tuple[tuple[int, float], ...] = ()  # step, mean training loss since the previous one
 
     def metrics(self) -> dict[str, float]:
         """Every number by name: `bleu` on the dev split, `general_bleu` on another, costs."""
@@ -155,7 +155,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """A training that was lost through no fault of its own, and will be retried."""
+    """A training that was lost, for example with its process, and will be retried."""
 
     number: int
     reason: str
@@ -163,10 +163,10 @@ class Interrupted:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something about the engine that a person should know."""
+    """Something about the engine that the user should know."""
 
     text: str
 
 
 Event = Progress | Finished | Interrupted | Notice
-"""What an engine reports."""
+"""An engine's reports."""

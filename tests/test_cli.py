@@ -227,9 +227,7 @@ def test_export_writes_what_transformers_loads(
     assert "exists already" in again.err
     missing = type_("export", "r", "--trial", 99)
     assert missing.status == 2
-    assert missing.problems == [
-        "r: no adapter of trial 99; kept are 0, see search.keep_adapters of the study"
-    ]
+    assert missing.problems == ["r: no adapter of trial 99; kept: 0 (see search.keep_adapters)"]
 
 
 def test_a_confirmation_that_was_stopped_at_once_says_so(

@@ -163,7 +163,7 @@ def test_a_study_that_changed_is_refused_with_the_difference(
     ran = type_("run", path, "--workers", "1")
     assert ran.status == 2
     assert ran.problems[0] == "tiny: training.steps: was 6, now 4"
-    assert "start another study" in ran.problems[-1]
+    assert "start a new study" in ran.problems[-1]
     assert type_("show", folder, "--json").out == before
 
 

@@ -1,1 +1,1 @@
-"""Base models: found, loaded, checked, and the miniatures that the project trains itself."""
+"""Base models: finding, loading and checking them, and the miniatures that the project trains."""

@@ -1,7 +1,7 @@
 """What a miniature is and how it is built: its description, its training, its folder.
 
 Each architecture, with the text that it learns from, is described in a module of its own;
-`study/bases/miniatures.py` lists them.
+`study/bases/miniatures.py` lists them all.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from study.bases.cache import library_versions, whole_folder
 
-TrainProgress = Callable[[int, int, float], None]
+ModelRole = Literal["base", "teacher"]
+StepCallback = Callable[[int, int, float], None]
 """Called with the step, the number of steps and the loss while a miniature is trained."""
 
 
@@ -36,7 +37,7 @@ class Recipe:
     learning_rate: float = 2e-2  # AdamW's peak
     matrix_learning_rate: float = 7e-3  # Muon's peak, where it trains the layers' matrices
     warmup_fraction: float = 0.1  # of the steps
-    seed: int = 0  # of the initial weights and the order of the rows
+    seed: int = 0  # for the initial weights and the order of the rows
 
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
@@ -45,31 +46,31 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class Miniature(Generic[AnyRecipe, Row]):
-    """A small model that the project trains itself: everything that decides its weights.
+    """Everything that decides the weights of a small model that the project trains itself.
 
-    The cache knows a miniature by its version, recipe, rows and libraries, and does not read the
-    source.  Whoever changes what the functions return for the same recipe and rows raises the
-    version; whoever rewrites them without changing that does not.
+    The cache identifies a miniature by its version, recipe, rows and libraries; it does not see the
+    source.  Raise the version when you change what a function returns for the same recipe and
+    rows, not when you only rewrite it.
     """
 
     version: int
     recipe: AnyRecipe
     rows: Sequence[Row]  # what it learns from: dataclasses of texts
     tokenizer: Callable[[Sequence[Row], AnyRecipe], Any]  # learned from rows
-    config: Callable[[AnyRecipe, Any], Any]  # of the recipe's size and a tokenizer's vocabulary
+    config: Callable[[AnyRecipe, Any], Any]  # from the recipe's size and the vocabulary
     model_class: str  # transformers' class that makes a model of the configuration
-    batches: Callable[[Sequence[Row], Any, AnyRecipe], Iterator[dict[str, Any]]]  # without end
+    batches: Callable[[Sequence[Row], Any, AnyRecipe], Iterator[dict[str, Any]]]  # endless
     loss: Callable[[Any, Any], Any] = lambda model, batch: model(**batch).loss
-    layers: Callable[[Any], Any] | None = None  # whose matrices Muon trains; None: AdamW alone
-    finish: Callable[[Any, AnyRecipe], None] | None = None  # what is done to the trained model
-    vocabulary_rows: Sequence[Row] = ()  # what the tokenizer is learned from, if not the rows
+    layers: Callable[[Any], Any] | None = None  # Muon trains their matrices; None: AdamW only
+    finish: Callable[[Any, AnyRecipe], None] | None = None  # changes the trained model
+    vocabulary_rows: Sequence[Row] = ()  # for the tokenizer, if not `rows`
 
     def digest(self) -> str:
         """Return a hash of everything that the weights depend on.
 
         Libraries count by their minor release (torch 2.13), which may change sums, initial weights
-        or a tokenizer's merges.  A patch release repairs faults and changes none of these as a
-        rule, so it retrains nothing; the folder's manifest records the exact versions.
+        or a tokenizer's merges.  A patch release fixes bugs and as a rule changes none of
+        these, so it triggers no retraining; the folder's manifest records the exact versions.
         """
         releases = {n: ".".join(v.split(".")[:2]) for n, v in library_versions().items()}
         texts = [[list(vars(row).values()) for row in r] for r in (self.rows, self.vocabulary_rows)]
@@ -77,7 +78,7 @@ class Miniature(Generic[AnyRecipe, Row]):
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
     def learned_tokenizer(self) -> Any:
-        """Return the tokenizer; this takes seconds, training the model takes minutes."""
+        """Return the tokenizer; this takes seconds, while training the model takes minutes."""
         return self.tokenizer(self.vocabulary_rows or self.rows, self.recipe)
 
     def new_model(self, tokenizer: Any) -> Any:
@@ -89,7 +90,7 @@ class Miniature(Generic[AnyRecipe, Row]):
     def meta(self, make: Callable[[Any], Any] | None = None) -> Any:
         """Return the model on PyTorch's meta device: modules and shapes, but no memory.
 
-        `make` makes it of its configuration, where a task needs another head than the trained one.
+        `make` makes it from its configuration, if a task needs another head than the trained one.
         """
         import torch
 
@@ -99,12 +100,12 @@ class Miniature(Generic[AnyRecipe, Row]):
 
 
 def build(
-    miniature: Miniature[Any, Any], folder: Path, progress: TrainProgress | None = None
+    miniature: Miniature[Any, Any], folder: Path, progress: StepCallback | None = None
 ) -> None:
     """Train a miniature and write it with its tokenizer to `folder` in Hugging Face format.
 
-    The folder appears whole or not at all.  The same miniature gives the same bytes on the same
-    machine and versions.  Raises FileExistsError where `folder` exists, ValueError where the
+    The folder appears complete or not at all.  The same miniature gives the same bytes on the same
+    machine with the same versions.  Raises FileExistsError if `folder` exists, ValueError if the
     miniature has no rows.
     """
     if not miniature.rows:
@@ -117,8 +118,8 @@ def build(
         tokenizer.save_pretrained(unfinished)
 
 
-def _trained(miniature: Miniature[Any, Any], tokenizer: Any, progress: TrainProgress | None) -> Any:
-    """Return the trained model; PyTorch's global generator is left as it was."""
+def _trained(miniature: Miniature[Any, Any], tokenizer: Any, progress: StepCallback | None) -> Any:
+    """Return the trained model, and leave PyTorch's global generator unchanged."""
     import torch
     from torch.optim.lr_scheduler import LambdaLR
 
@@ -152,7 +153,7 @@ def _trained(miniature: Miniature[Any, Any], tokenizer: Any, progress: TrainProg
 def _optimizers(model: Any, miniature: Miniature[Any, Any]) -> list[Any]:
     """Return Muon for the matrices of the miniature's layers, if any, and AdamW for the rest.
 
-    Jordan et al. 2024, "Muon": twice the progress of AdamW per step here, at the same price.
+    Jordan et al. 2024, "Muon": twice the progress of AdamW per step here, at the same cost.
     """
     import torch
 
@@ -174,7 +175,7 @@ def _optimizers(model: Any, miniature: Miniature[Any, Any]) -> list[Any]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Use one thread: on a model this small a second one costs more, and it changes the sums."""
+    """Use one thread: a second one slows a model this small down, and changes the sums."""
     import torch
 
     before = torch.get_num_threads()
@@ -213,8 +214,41 @@ def learn_pieces(texts: Iterable[str], size: int, special_tokens: Sequence[str])
     return tokenizer
 
 
+def fast_tokenizer(
+    texts: Iterable[str], size: int, special_tokens: Sequence[str], **options: Any
+) -> Any:
+    """Return transformers' fast tokenizer over pieces learned from the texts.
+
+    `options` name the special tokens (`pad_token`, `eos_token`, ...) and a chat template.
+    """
+    from tokenizers import decoders
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = learn_pieces(texts, size, special_tokens)
+    pieces.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=pieces,
+        model_max_length=512,
+        clean_up_tokenization_spaces=False,
+        **options,
+    )
+
+
+def common_sizes(recipe: Recipe, tokenizer: Any) -> dict[str, Any]:
+    """Return the options that the configurations of Llama, EuroBERT and BERT share."""
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": recipe.width,
+        "intermediate_size": recipe.ffn,
+        "num_hidden_layers": recipe.layers,
+        "num_attention_heads": recipe.heads,
+        "initializer_range": recipe.init_std,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
 def even_batches(lengths: Sequence[int], recipe: Recipe) -> Iterator[list[int]]:
-    """Yield batches of positions without end, each of similar lengths, reshuffled every epoch."""
+    """Yield endless batches of positions of similar lengths, reshuffled every epoch."""
     import torch
 
     generator = torch.Generator().manual_seed(recipe.seed)
@@ -231,11 +265,11 @@ def even_batches(lengths: Sequence[int], recipe: Recipe) -> Iterator[list[int]]:
 
 
 def enlarge_norms(readers: Iterable[tuple[Any, Sequence[Any]]], gain: float) -> None:
-    """Multiply each norm's output by `gain` and divide the linears that read it: the same function.
+    """Scale each norm's output by `gain` and the linears that read it by its inverse.
 
-    In a model of two layers a weight must move much further than in one of forty for the output to
-    change as much.  Larger inputs to the adapted projections make up for the missing depth, so that
-    the learning rates and α that suit the large model suit the miniature too.
+    The model computes the same function.  To change the output of two layers as much as that of
+    forty, a weight must move much further.  Larger inputs to the adapted projections make up for
+    the missing depth, so that learning rates and α that suit a large model suit the miniature.
     """
     import torch
 

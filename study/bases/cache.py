@@ -1,4 +1,4 @@
-"""The cache of trained miniatures: folders that are whole or absent, each built once."""
+"""The cache of trained miniatures: folders that are complete or absent, each built once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from study.store.folders import appearing_whole, check_own
 
 MANIFEST = "base.json"
 LIBRARIES = ("torch", "transformers", "tokenizers")
-"""What computes the weights, draws and lays out the model, and learns the vocabulary."""
+"""The libraries that compute the weights, define the model and learn the vocabulary."""
 
 
 def default_cache() -> Path:
@@ -30,7 +30,7 @@ def default_cache() -> Path:
 def cached(name: str, build: Callable[[Path], None], cache: Path | None = None) -> Path:
     """Return the folder `name` of the cache; `build` writes it on first use.
 
-    Two processes that need it at the same time build it once; a damaged folder is rebuilt.
+    If two processes need it at the same time, one builds it; a damaged folder is rebuilt.
     """
     cache = cache or default_cache()
     cache.mkdir(parents=True, exist_ok=True)
@@ -46,12 +46,12 @@ def cached(name: str, build: Callable[[Path], None], cache: Path | None = None) 
 
 @contextmanager
 def whole_folder(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield an unfinished folder, which becomes `folder`, with a manifest, once all is written.
+    """Yield an unfinished folder, which becomes `folder`, with a manifest, when all is written.
 
-    Raises FileExistsError where `folder` exists.
+    Raises FileExistsError if `folder` exists.
     """
     if folder.exists():
-        raise FileExistsError(f"{folder}: exists already; a model is written to a new folder")
+        raise FileExistsError(f"{folder}: exists already; name a new folder")
     with appearing_whole(folder) as unfinished:
         yield unfinished
         files = {path.name: _digest_of(path) for path in sorted(unfinished.iterdir())}
@@ -60,7 +60,7 @@ def whole_folder(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def is_intact(folder: Path) -> bool:
-    """Tell whether `folder` is as `whole_folder` left it, byte for byte."""
+    """Return whether `folder` is byte for byte as `whole_folder` left it."""
     try:
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
         return all(_digest_of(folder / name) == digest for name, digest in files.items())

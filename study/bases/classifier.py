@@ -2,9 +2,9 @@
 
 The architectures are BERT's own (Devlin et al. 2019) and DistilBERT's (Sanh et al. 2019: half the
 layers, no token types, no pooler) at a fraction of their size, over one vocabulary of whole words.
-The student is pretrained as BERT was, by masked words, on text in which one sentence follows from
-another, or does not, and a connective says so.  The teacher is trained on labelled pairs, twelve
-times as many as the study's, none of which it scores.
+The student is pretrained like BERT, on masked words, in text where a connective says whether one
+sentence follows from another.  The teacher is trained on twelve times as many labelled pairs as the
+study has, none of them from a scored split.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from study.bases.building import Miniature, Recipe, enlarge_norms, even_batches
+from study.bases.building import (
+    Miniature,
+    ModelRole,
+    Recipe,
+    common_sizes,
+    enlarge_norms,
+    even_batches,
+)
 from study.data.embedded import SentencePair, pair_corpus
 from study.data.embedded.pair_corpora import CONNECTIVES
 from study.data.sentence_pairs import NLI, PARAPHRASE
@@ -28,12 +35,12 @@ if TYPE_CHECKING:
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # BERT's
 MASKED_SHARE = 0.2
 ORDERS = {"mnli": NLI, "qqp": PARAPHRASE}
-"""The embedded languages by `data.subset`, and the labels of each in the order of the outputs."""
+"""Embedded language, as in `data.subset` -> its labels in the order of the outputs."""
 
 
 @dataclass(frozen=True)
 class ClassifierRecipe(Recipe):
-    """How one of the two is built.  The defaults give the student."""
+    """How the student or the teacher is built.  The defaults give the student."""
 
     ffn: int = 128
     norm_gain: float = 20.0
@@ -42,27 +49,27 @@ class ClassifierRecipe(Recipe):
     batch_size: int = 64
     learning_rate: float = 3e-3
     matrix_learning_rate: float = 4e-3
-    labels: tuple[str, ...] = ()  # of a teacher, in the order of its outputs
+    labels: tuple[str, ...] = ()  # a teacher's, in the order of its outputs
 
 
 STUDENT = ClassifierRecipe()
 TEACHER = ClassifierRecipe(layers=3, steps=1_000, learning_rate=2e-3, norm_gain=1.0)
 
 
-def embedded(data: DataSpec, part: str) -> Miniature[ClassifierRecipe, SentencePair]:
+def embedded(data: DataSpec, role: ModelRole) -> Miniature[ClassifierRecipe, SentencePair]:
     """Return the embedded student or teacher of the language that `data.subset` names.
 
     Raises:
-        InputError: there is no such language.
+        InputError: no embedded language has this name.
     """
     language = data.subset or "mnli"
     if language not in ORDERS:
         raise InputError(
-            f"data.subset: the embedded models know {', '.join(ORDERS)}, got {language!r}; "
-            "name your own base.model and distillation.teacher"
+            f"data.subset: the embedded models exist for {', '.join(ORDERS)}, got {language!r}; "
+            "for other data, set base.model and distillation.teacher"
         )
     corpus = pair_corpus(language, data.seed)
-    if part == "base":
+    if role == "base":
         return student(corpus.text, replace(STUDENT, seed=data.seed))
     return teacher(corpus.teacher, replace(TEACHER, seed=data.seed, labels=ORDERS[language]))
 
@@ -85,7 +92,7 @@ def _tokenizer(
 def _encoded_batches(
     texts: Sequence[tuple[str, str]], tokenizer: Any, recipe: ClassifierRecipe
 ) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
-    """Yield positions (B) and their inputs (B, T) without end."""
+    """Yield endless batches: positions (B) and their inputs (B, T)."""
     encoded = tokenizer(list(texts), truncation=True)
     for chosen in even_batches([len(ids) for ids in encoded["input_ids"]], recipe):
         rows = {name: [values[i] for i in chosen] for name, values in encoded.items()}
@@ -133,7 +140,7 @@ def _student_config(recipe: ClassifierRecipe, tokenizer: Any) -> Any:
 def _student_batches(
     pairs: Sequence[SentencePair], tokenizer: Any, recipe: ClassifierRecipe
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield batches with some words masked, connectives more often; labels where they are."""
+    """Yield batches with masked words, connectives more often; only these have labels."""
     import torch
 
     texts = [(pair.first, f"{CONNECTIVES[pair.label]} {pair.second}") for pair in pairs]
@@ -154,8 +161,8 @@ def _student_batches(
 def _finish_student(model: Any, recipe: ClassifierRecipe) -> None:
     """Enlarge the norms' outputs without changing what the model computes.
 
-    DistilBERT's norms come after the sums, so what is added to a norm's output grows with it.  A
-    classifier's head on this body is drawn with DistilBERT's own spread, not with the body's.
+    DistilBERT's norms come after the sums, so whatever is added to a norm's output is scaled too.
+    A classifier's head on this body is drawn with DistilBERT's default spread, not the body's.
     """
     import torch
 
@@ -179,7 +186,7 @@ def _finish_student(model: Any, recipe: ClassifierRecipe) -> None:
 def teacher(
     pairs: Sequence[SentencePair], recipe: ClassifierRecipe
 ) -> Miniature[ClassifierRecipe, SentencePair]:
-    """Return a BERT that learns the pairs' labels, which are the recipe's."""
+    """Return a BERT that learns the pairs' labels, in the recipe's order."""
     return Miniature(
         version=1,
         recipe=recipe,
@@ -196,16 +203,10 @@ def _teacher_config(recipe: ClassifierRecipe, tokenizer: Any) -> Any:
     from transformers import BertConfig
 
     return BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=recipe.width,
-        num_hidden_layers=recipe.layers,
-        num_attention_heads=recipe.heads,
-        intermediate_size=recipe.ffn,
+        **common_sizes(recipe, tokenizer),
         max_position_embeddings=recipe.max_tokens,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
-        initializer_range=recipe.init_std,
-        pad_token_id=tokenizer.pad_token_id,
         id2label=dict(enumerate(recipe.labels)),
         label2id={label: i for i, label in enumerate(recipe.labels)},
     )
@@ -214,7 +215,7 @@ def _teacher_config(recipe: ClassifierRecipe, tokenizer: Any) -> Any:
 def _teacher_batches(
     pairs: Sequence[SentencePair], tokenizer: Any, recipe: ClassifierRecipe
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield inputs (B, T) and labels (B,) without end."""
+    """Yield endless batches: inputs (B, T) and labels (B,)."""
     import torch
 
     texts = [(pair.first, pair.second) for pair in pairs]

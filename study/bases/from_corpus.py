@@ -1,4 +1,4 @@
-"""`optuna-study base`: a small base model from a person's own parallel text."""
+"""`optuna-study base`: a small base model from your own parallel text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from study.bases import llama, masked, translator
-from study.bases.building import Miniature, TrainProgress, build
+from study.bases.building import Miniature, StepCallback, build
 from study.data.embedded import Pair
 from study.data.readers import read_pairs
 from study.errors import InputError, writing
@@ -19,12 +19,12 @@ from study.spec.problems import problems_of
 from study.spec.sections import DataSpec
 
 LONGEST_ANSWER = 32
-"""Tokens of the region that a masked-diffusion base learns to fill."""
+"""Length in tokens of the answers that a masked-diffusion base learns to fill."""
 
 
 @dataclass(frozen=True)
 class BaseOrder:
-    """What a person can choose; everything else is as in the embedded base's recipe."""
+    """What the user chooses; everything else is as in the embedded base's recipe."""
 
     architecture: str  # a key of ARCHITECTURES
     source_language: str
@@ -43,15 +43,15 @@ def build_from_corpus(
     source_column: str,
     target_column: str,
     order: BaseOrder,
-    progress: TrainProgress,
+    progress: StepCallback,
 ) -> None:
-    """Read the pairs and build a base of the chosen size, otherwise as the embedded one is built.
+    """Read the pairs and build a base of the chosen size, otherwise like the embedded one.
 
     Raises:
         InputError: the corpus cannot be read, the folder exists, or the base cannot be built.
     """
     if os.path.lexists(out):
-        raise InputError(f"{out}: exists already; a base is written to a new folder")
+        raise InputError(f"{out}: exists already; name a new folder")
     try:
         columns = DataSpec(source_column=source_column, target_column=target_column)
     except ValidationError as error:
@@ -75,10 +75,10 @@ def build_from_corpus(
 
 @dataclass(frozen=True)
 class Architecture:
-    """A kind of base that can be built from a person's own text."""
+    """A kind of base that can be built from your own text."""
 
     miniature: Callable[[Sequence[Pair], BaseOrder], Miniature[Any, Pair]]
-    width_multiple: int  # of the number of heads; twice that where positions come in pairs
+    width_multiple: int  # the heads; twice as many with rotary positions
 
 
 def _sizes(order: BaseOrder, ffn: int) -> dict[str, int]:
@@ -116,4 +116,4 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "llama": Architecture(_llama, 2 * llama.LlamaRecipe.heads),
     "eurobert": Architecture(_eurobert, 2 * masked.MaskedRecipe.heads),
 }
-"""What `--architecture` names -> how its base is described."""
+"""Value of `--architecture` -> how its base is built."""

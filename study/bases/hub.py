@@ -28,7 +28,7 @@ def check_reachable(
     except (
         HfHubHTTPError,
         HFValidationError,
-    ) as error:  # the hub answered: missing, or not allowed
+    ) as error:  # the hub answered: missing, or access denied
         raise InputError(f"{key}: no {kind} {name!r} on the hub: {_short(error)}") from None
     except Exception as error:  # the HTTP library's own, which changed between hub versions
         raise InputError(

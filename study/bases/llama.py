@@ -1,11 +1,11 @@
-"""The embedded Llama: a student and a larger teacher of one tokenizer.
+"""The embedded Llama: a student and a larger teacher with the same tokenizer.
 
 The architecture is Llama 3's own (`LlamaForCausalLM`, Grattafiori et al. 2024: RMSNorm, rotary
-positions, grouped queries, SwiGLU, tied embeddings as in 3.2) at a fraction of its size, the
-tokenizer a BPE with Llama 3's marks and chat template.  Both models answer the chat's question with
-a translation.  The student has read what the embedded base has read: mostly everyday text, and
-petroleum text more often in an outsider's words than in the trade's.  The teacher is larger and has
-read the trade: new petroleum sentences in its own words, none of any scored split.
+positions, grouped queries, SwiGLU, tied embeddings as in 3.2) at a fraction of its size; the
+tokenizer is a BPE with Llama 3's special tokens and chat template.  Both models answer the chat's
+question with a translation.  The student has read what the embedded base has read: mostly everyday
+text, and petroleum text more often in an outsider's words than in the trade's.  The larger teacher
+has read new petroleum sentences in the trade's words, none of them from a scored split.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from study.bases.building import Miniature, Recipe, enlarge_norms, even_batches, learn_pieces
+from study.bases.building import (
+    Miniature,
+    ModelRole,
+    Recipe,
+    common_sizes,
+    enlarge_norms,
+    even_batches,
+    fast_tokenizer,
+)
 from study.data import chat
 from study.data.embedded import CorpusRecipe, Pair, petroleum_corpus
 from study.spec.sections import INSTRUCTION, DataSpec
@@ -40,10 +48,10 @@ SPECIAL_TOKENS = (
 
 @dataclass(frozen=True)
 class LlamaRecipe(Recipe):
-    """How one of the two is built.  The defaults give the student."""
+    """How the student or the teacher is built.  The defaults give the student."""
 
     key_value_heads: int = 2
-    vocabulary_size: int = 3200  # an upper limit: little text has fewer pieces
+    vocabulary_size: int = 3200  # at most; little text has fewer pieces
 
 
 STUDENT = LlamaRecipe()
@@ -52,10 +60,10 @@ TRADE = CorpusRecipe(base_general=6_000, base_lay=0, base_expert=10_000)
 """What the teacher has read."""
 
 
-def embedded(data: DataSpec, part: str) -> Miniature[LlamaRecipe, Pair]:
-    """Return the embedded student or teacher; both know the pieces of the student's text."""
+def embedded(data: DataSpec, role: ModelRole) -> Miniature[LlamaRecipe, Pair]:
+    """Return the embedded student or teacher; both use the vocabulary of the student's text."""
     everyday = petroleum_corpus(data.seed).base_train
-    if part == "base":
+    if role == "base":
         return miniature(everyday, replace(STUDENT, seed=data.seed))
     trade = petroleum_corpus(data.seed, TRADE).base_train
     return miniature(trade, replace(TEACHER, seed=data.seed), everyday)
@@ -64,7 +72,7 @@ def embedded(data: DataSpec, part: str) -> Miniature[LlamaRecipe, Pair]:
 def miniature(
     pairs: Sequence[Pair], recipe: LlamaRecipe, vocabulary_rows: Sequence[Pair] = ()
 ) -> Miniature[LlamaRecipe, Pair]:
-    """Return a Llama that learns from `pairs`, its pieces from `vocabulary_rows` or else the same.
+    """Return a Llama that learns from `pairs`; `vocabulary_rows` train its tokenizer if given.
 
     Models of the same `vocabulary_rows` share their vocabulary.
     """
@@ -84,23 +92,18 @@ def miniature(
 
 
 def train_tokenizer(pairs: Sequence[Pair], recipe: LlamaRecipe) -> Any:
-    """Return a fast tokenizer with Llama 3's marks and template, pieces learned from both sides."""
-    from tokenizers import decoders
-    from transformers import PreTrainedTokenizerFast
-
+    """Return a fast tokenizer with Llama 3's special tokens, trained on both sides of `pairs`."""
     texts = [text for pair in pairs for text in (pair.source, pair.target)]
     format_texts = [INSTRUCTION, "system", "user", "assistant"] * 100  # one piece per role
-    pieces = learn_pieces([*texts, *format_texts], recipe.vocabulary_size, SPECIAL_TOKENS)
-    pieces.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
-    return PreTrainedTokenizerFast(
-        tokenizer_object=pieces,
+    return fast_tokenizer(
+        [*texts, *format_texts],
+        recipe.vocabulary_size,
+        SPECIAL_TOKENS,
         unk_token="<unk>",
         bos_token="<|begin_of_text|>",
         eos_token=chat.END_OF_TURN,
         pad_token="<|pad|>",
-        model_max_length=512,
         chat_template=chat.LLAMA3_TEMPLATE,
-        clean_up_tokenization_spaces=False,
     )
 
 
@@ -109,29 +112,23 @@ def new_config(recipe: LlamaRecipe, tokenizer: Any) -> Any:
     from transformers import LlamaConfig
 
     return LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=recipe.width,
-        intermediate_size=recipe.ffn,
-        num_hidden_layers=recipe.layers,
-        num_attention_heads=recipe.heads,
+        **common_sizes(recipe, tokenizer),
         num_key_value_heads=recipe.key_value_heads,
         max_position_embeddings=512,
         tie_word_embeddings=True,
-        initializer_range=recipe.init_std,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
     )
 
 
 def _batches(
     pairs: Sequence[Pair], tokenizer: Any, recipe: LlamaRecipe
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield the model's inputs without end: input_ids and labels (answers only), each (B, T)."""
+    """Yield endless inputs: input_ids and labels (answers only), each (B, T)."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
-    # the miniature ends its turns as any chat model does; a study trains the stop token later
+    # the miniature ends its turns like any chat model; a study trains the stop token later
     form = chat.ChatFormat(tokenizer, INSTRUCTION, chat.END_OF_TURN, recipe.max_tokens)
     dialogues = [form.dialogue(pair.source, pair.target) for pair in pairs]
     for positions in even_batches([len(d.prompt) + len(d.answer) for d in dialogues], recipe):
@@ -147,11 +144,11 @@ def _batches(
 def _loss(model: Any, batch: Any) -> torch.Tensor:
     """Return the token cross-entropy of the answers.
 
-    No mask: attention is causal, and padding stands to the right of everything that counts.
+    Needs no mask: attention is causal, and padding comes after everything that counts.
     """
     from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
-    # the token after a position is its label; after the last there is none
+    # a position's label is the next token; the last position has none
     labels = F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORED)  # (B, T)
     answered = labels != IGNORED
     logits = token_logits(model, {"input_ids": batch["input_ids"]}, answered)
@@ -159,7 +156,7 @@ def _loss(model: Any, batch: Any) -> torch.Tensor:
 
 
 def enlarge_llama_norms(model: Any, recipe: Recipe) -> None:
-    """Enlarge the norms of a model of Llama's layers, causal or not."""
+    """Enlarge the norms of a model with Llama's layers, causal or not."""
     readers = []
     for layer in model.model.layers:
         attention, mlp = layer.self_attn, layer.mlp

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from study.bases.building import TrainProgress
+from study.bases.building import ModelRole, StepCallback
 from study.bases.hub import check_reachable
 from study.bases.remote_code import own_class, refuse_named_code, why_not_loaded
 from study.bases.safe_weights import check_model
@@ -31,8 +31,8 @@ class BaseModel:
     tokenizer: Any
     name: str  # as PEFT records it in adapter_config.json
     fresh: frozenset[str] = frozenset()  # weights of a new head, which the checkpoint lacks
-    trained_tokens: tuple[int, ...] = ()  # their vocabulary rows are trained beside LoRA
-    decompositions: dict[str, Any] = field(default_factory=dict, repr=False)  # of PiSSA, by module
+    trained_tokens: tuple[int, ...] = ()  # their embeddings are trained beside LoRA
+    decompositions: dict[str, Any] = field(default_factory=dict, repr=False)  # by module
 
     @property
     def model_type(self) -> str:
@@ -49,8 +49,8 @@ class BaseModel:
 # ---------------------------------------------------------------- locating
 
 
-def locate_base(spec: StudySpec, progress: TrainProgress | None = None) -> str:
-    """Return a local folder or hub name; an embedded base or teacher is built unless it is cached.
+def locate_base(spec: StudySpec, progress: StepCallback | None = None) -> str:
+    """Return a local folder or hub name; build an embedded one unless it is cached.
 
     Raises:
         InputError: the base or the teacher does not exist.
@@ -62,9 +62,9 @@ def locate_base(spec: StudySpec, progress: TrainProgress | None = None) -> str:
     return _embedded(spec, "base", progress)
 
 
-def locate_teacher(spec: StudySpec, progress: TrainProgress | None = None) -> str:
+def locate_teacher(spec: StudySpec, progress: StepCallback | None = None) -> str:
     """Return the teacher's folder or hub name, as `locate_base` does for the base."""
-    assert spec.distillation is not None, "a study without a teacher"
+    assert spec.distillation is not None, "the study has no teacher"
     teacher = spec.distillation.teacher
     if teacher != "embedded":
         return located(teacher, spec.distillation.revision, "distillation.teacher")
@@ -72,19 +72,17 @@ def locate_teacher(spec: StudySpec, progress: TrainProgress | None = None) -> st
 
 
 def located(model: str, revision: str | None, key: str) -> str:
-    """Return a checkpoint's folder, or a name that the hub knows; InputError if it is neither."""
+    """Return a checkpoint's folder or hub name; raise InputError if it is neither."""
     if not _is_folder(model, key):
         check_reachable(model, "model", key, revision)
     return model
 
 
-def _embedded(
-    spec: StudySpec, part: Literal["base", "teacher"], progress: TrainProgress | None
-) -> str:
-    """Return the folder of the task's own miniature, built on first use."""
+def _embedded(spec: StudySpec, role: ModelRole, progress: StepCallback | None) -> str:
+    """Return the folder of the task's miniature, built on first use."""
     from study.bases.miniatures import embedded_folder
 
-    return str(embedded_folder(spec.task_kind.miniature, spec.data, part, progress))
+    return str(embedded_folder(spec.task_kind.miniature, spec.data, role, progress))
 
 
 # ---------------------------------------------------------------- loading
@@ -99,8 +97,8 @@ def load_base(
 ) -> BaseModel:
     """Load weights (safetensors only) and tokenizer, frozen, in evaluation mode.
 
-    A checkpoint without a classifier gets a head for `labels`, whose weights depend on their names
-    alone.
+    A checkpoint without a classifier gets a head for `labels`, whose weights depend only on their
+    names.
 
     Raises:
         InputError: transformers cannot load a model for this task from the location.
@@ -151,11 +149,11 @@ def _from_pretrained(
 
 
 def model_class(location: str, config: Any, spec: BaseModelSpec, task: TaskName) -> Any:
-    """Return the class that loads the model: transformers' for the task, or the model's own."""
+    """Return the class that loads the model: transformers' for the task, or a custom one."""
     import transformers
 
-    own = own_class(location, config, spec) if TASKS[task].takes_own_class else None
-    return own or getattr(transformers, TASKS[task].model_class)
+    custom = own_class(location, config, spec) if TASKS[task].takes_own_class else None
+    return custom or getattr(transformers, TASKS[task].model_class)
 
 
 def meta_base(spec: StudySpec, labels: Sequence[str] = ()) -> Any:
@@ -169,8 +167,8 @@ def meta_base(spec: StudySpec, labels: Sequence[str] = ()) -> Any:
 
     def make(config: Any) -> Any:
         name_labels(config, labels)
-        found = model_class(spec.base.model, config, spec.base, spec.task)
-        return getattr(found, "from_config", found)(config)  # a model's own class is called itself
+        loader = model_class(spec.base.model, config, spec.base, spec.task)
+        return getattr(loader, "from_config", loader)(config)  # a custom class is called directly
 
     if spec.base.model == "embedded":
         from study.bases.miniatures import MINIATURES
@@ -205,9 +203,9 @@ def load_tokenizer(location: str, spec: BaseModelSpec) -> tuple[Any, Any]:
 
 
 def name_labels(config: Any, labels: Sequence[str]) -> None:
-    """Set the labels that the head of a model which is no classifier yet will have."""
-    known = config.architectures or ()
-    if labels and not any(name.endswith("ForSequenceClassification") for name in known):
+    """Set the labels that a model without a classifier head will get."""
+    architectures = config.architectures or ()
+    if labels and not any(name.endswith("ForSequenceClassification") for name in architectures):
         config.id2label = dict(enumerate(labels))  # sets num_labels too
         config.label2id = {label: i for i, label in enumerate(labels)}
 
@@ -217,7 +215,7 @@ def _is_of_a_head(weight: str) -> bool:
 
 
 def draw_fresh(weights: Mapping[str, Any], config: Any, seed: int) -> None:
-    """Draw a new head's weights from (seed, name): normal, spread as the model's; biases zero."""
+    """Draw a new head's weights from (seed, name): normal with the model's spread; biases zero."""
     import torch
 
     for name, weight in weights.items():
@@ -233,26 +231,26 @@ def load_teacher(spec: StudySpec, student: BaseModel) -> BaseModel:
     """Load the teacher like the student: frozen, in evaluation mode, in the same dtype.
 
     Raises:
-        InputError: it is not a model for this task, or its tokens differ from the student's.
+        InputError: it does not fit this task, or its tokens differ from the student's.
     """
-    assert spec.distillation is not None, "a study without a teacher"
+    assert spec.distillation is not None, "the study has no teacher"
     key = "distillation.teacher"
     location = locate_teacher(spec)
     its = spec.base.model_copy(update={"revision": spec.distillation.revision})
     teacher = load_base(location, its, spec.task, key=key)
-    own, other = student.tokenizer.get_vocab(), teacher.tokenizer.get_vocab()
-    if own != other:
-        differing = min(set(own.items()) ^ set(other.items()))[0]
+    expected, vocabulary = student.tokenizer.get_vocab(), teacher.tokenizer.get_vocab()
+    if vocabulary != expected:
+        differing = min(set(expected.items()) ^ set(vocabulary.items()))[0]
         raise InputError(
             f"{key}: the vocabulary must be that of the base model {student.name!r}; "
-            f"{location!r} has {len(other):,} tokens instead of {len(own):,} and differs in "
-            f"{differing!r}; name a teacher with the same tokenizer"
+            f"{location!r} has {len(vocabulary):,} tokens instead of {len(expected):,} "
+            f"and differs in {differing!r}; choose a teacher with the same tokenizer"
         )
     return teacher
 
 
 def _is_folder(location: str, key: str) -> bool:
-    """Tell a checkpoint's folder from a hub name; raise InputError for any other folder."""
+    """Return whether it is a checkpoint's folder; raise InputError for any other folder."""
     folder = Path(location)
     if not os.path.isdir(folder):
         if folder.is_absolute() or location.startswith((".", "~")) or location.count("/") > 1:

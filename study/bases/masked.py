@@ -1,9 +1,9 @@
 """The embedded masked-diffusion model: a small Llama without a causal mask.
 
-That is LLaDA's architecture (Nie et al. 2025, arXiv:2502.09992), and in transformers EuroBERT's
-(`EuroBertForMaskedLM`, Boizard et al. 2025, arXiv:2503.05500), here at a fraction of its size.  It
-is trained by LLaDA's objective on the base's part of the embedded instructions, answers masked and
-prompts not, and never on a scored split.
+This is the architecture of LLaDA (Nie et al. 2025, arXiv:2502.09992) and, in transformers, of
+EuroBERT (`EuroBertForMaskedLM`, Boizard et al. 2025, arXiv:2503.05500) at a fraction of its size.
+It is trained with LLaDA's objective on the base's share of the embedded instructions, never on a
+scored split; only answers are masked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from study.bases.building import Miniature, Recipe, even_batches, learn_pieces
+from study.bases.building import (
+    Miniature,
+    ModelRole,
+    Recipe,
+    common_sizes,
+    even_batches,
+    fast_tokenizer,
+)
 from study.bases.llama import enlarge_llama_norms
 from study.data.embedded import Pair, instruction_corpus
 from study.data.instructions import InstructionFormat
@@ -34,18 +41,18 @@ class MaskedRecipe(Recipe):
 
     max_tokens: int = 96
     steps: int = 900
-    vocabulary_size: int = 1_000  # an upper limit: little text has fewer pieces
-    length: int = 16  # tokens of an answer's region
+    vocabulary_size: int = 1_000  # at most; little text has fewer pieces
+    length: int = 16  # tokens per answer
 
 
-def embedded(data: DataSpec, part: str) -> Miniature[MaskedRecipe, Pair]:
+def embedded(data: DataSpec, role: ModelRole) -> Miniature[MaskedRecipe, Pair]:
     """Return the embedded instructions' base; it has no teacher."""
     rows = instruction_corpus(data.seed).base_train
     return miniature([Pair(r.source, r.target) for r in rows], MaskedRecipe(seed=data.seed))
 
 
 def miniature(pairs: Sequence[Pair], recipe: MaskedRecipe) -> Miniature[MaskedRecipe, Pair]:
-    """Return a model that learns from `pairs` of an instruction and its answer."""
+    """Return a model that learns from `pairs` of instruction and answer."""
     return Miniature(
         version=1,
         recipe=recipe,
@@ -61,22 +68,17 @@ def miniature(pairs: Sequence[Pair], recipe: MaskedRecipe) -> Miniature[MaskedRe
 
 
 def train_tokenizer(pairs: Sequence[Pair], recipe: MaskedRecipe) -> Any:
-    """Return a fast tokenizer with BERT's marks, pieces learned from both sides."""
-    from tokenizers import decoders
-    from transformers import PreTrainedTokenizerFast
-
+    """Return a fast tokenizer with BERT's special tokens, trained on both sides of `pairs`."""
     texts = [text for pair in pairs for text in (pair.source, pair.target)]
-    pieces = learn_pieces(texts, recipe.vocabulary_size, SPECIAL_TOKENS)
-    pieces.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
-    return PreTrainedTokenizerFast(
-        tokenizer_object=pieces,
+    return fast_tokenizer(
+        texts,
+        recipe.vocabulary_size,
+        SPECIAL_TOKENS,
         pad_token="[PAD]",
         unk_token="<unk>",
         cls_token="[CLS]",
         sep_token="[SEP]",
         mask_token="[MASK]",
-        model_max_length=512,
-        clean_up_tokenization_spaces=False,
     )
 
 
@@ -85,17 +87,11 @@ def new_config(recipe: MaskedRecipe, tokenizer: Any) -> Any:
     from transformers import EuroBertConfig
 
     return EuroBertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=recipe.width,
-        intermediate_size=recipe.ffn,
-        num_hidden_layers=recipe.layers,
-        num_attention_heads=recipe.heads,
+        **common_sizes(recipe, tokenizer),
         max_position_embeddings=512,
         tie_word_embeddings=True,
-        initializer_range=recipe.init_std,
         bos_token_id=tokenizer.cls_token_id,
         eos_token_id=tokenizer.sep_token_id,
-        pad_token_id=tokenizer.pad_token_id,
         mask_token_id=tokenizer.mask_token_id,
     )
 
@@ -103,7 +99,7 @@ def new_config(recipe: MaskedRecipe, tokenizer: Any) -> Any:
 def _batches(
     pairs: Sequence[Pair], tokenizer: Any, recipe: MaskedRecipe
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield, without end, rows with some tokens of each answer masked: (B, T), and scale (B,)."""
+    """Yield endless rows (B, T) with some tokens of each answer masked, and their scale (B,)."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
@@ -137,7 +133,7 @@ def _batches(
 
 
 def _loss(model: Any, batch: Any) -> torch.Tensor:
-    """Return LLaDA's objective, mean over the rows."""
+    """Return LLaDA's objective, averaged over the rows."""
     labels, scale = batch.pop("labels"), batch.pop("scale")
     masked = labels != IGNORED
     logits = token_logits(model, batch, masked)

@@ -1,4 +1,4 @@
-"""Models that contain custom code, which is run only where the study file allows it."""
+"""Models with custom code, which runs only if the study file allows it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from study.errors import InputError
 from study.spec.sections import BaseModelSpec
 
 MAPPED = ("AutoModelForMaskedLM", "AutoModel", "AutoModelForCausalLM")
-"""The names of a custom model that gives every token's logits, the most specific first."""
+"""Keys of `auto_map` for a class that returns every token's logits, most specific first."""
 
 
 def refuse_named_code(location: str, spec: BaseModelSpec, where: str) -> None:
-    """Raise InputError, which begins with `where`, if a base names code beside its own weights.
+    """Raise InputError, beginning with `where`, if a base names code on the hub.
 
-    transformers fetches an attention kernel from the hub where `config.json` names one.
+    transformers fetches an attention kernel from the hub if `config.json` names one.
     """
     from transformers import PreTrainedConfig
 
@@ -31,7 +31,7 @@ def refuse_named_code(location: str, spec: BaseModelSpec, where: str) -> None:
 
 
 def _kernels(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the hub repositories that a configuration takes its layers' code from."""
+    """Yield the hub repositories from which a configuration takes code for its layers."""
     for key, value in config.items():
         nested = isinstance(value, Mapping)
         if key.endswith("_implementation"):
@@ -42,7 +42,7 @@ def _kernels(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def own_class(location: str, config: Any, spec: BaseModelSpec) -> Any | None:
-    """Return the class of a model with custom code; None where transformers has the code."""
+    """Return the class of a model with custom code; None if transformers has the code."""
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
     mapped = getattr(config, "auto_map", None) or {}
@@ -50,8 +50,8 @@ def own_class(location: str, config: Any, spec: BaseModelSpec) -> Any | None:
     if reference is None or not spec.trust_remote_code:
         return None
     revision = spec.revision or "main"
-    found = get_class_from_dynamic_module(reference, location, revision=revision)
-    return _as_of_transformers_5(found)
+    custom_class = get_class_from_dynamic_module(reference, location, revision=revision)
+    return _as_of_transformers_5(custom_class)
 
 
 def _as_of_transformers_5(model_class: Any) -> Any:
@@ -61,14 +61,14 @@ def _as_of_transformers_5(model_class: Any) -> Any:
     """
     if not hasattr(model_class, "all_tied_weights_keys"):
         model_class.all_tied_weights_keys = {}
-    own = model_class.tie_weights
-    if "missing_keys" not in inspect.signature(own).parameters:
-        model_class.tie_weights = lambda self, *_, **__: own(self)
+    tie_weights = model_class.tie_weights
+    if "missing_keys" not in inspect.signature(tie_weights).parameters:
+        model_class.tie_weights = lambda self, *_, **__: tie_weights(self)
     return model_class
 
 
 def why_not_loaded(error: Exception, spec: BaseModelSpec) -> str:
-    """Return the message of an error of transformers on one line."""
+    """Return the message of a transformers error on one line."""
     message = " ".join(str(error).split())
     if "trust_remote_code" in message and not spec.trust_remote_code:
         return "it contains custom code; review it, then set base.trust_remote_code = true"

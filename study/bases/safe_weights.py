@@ -1,7 +1,7 @@
-"""Weights come from plain safetensors files: looked at before a library loads them.
+"""Check that weights are plain safetensors files before a library loads them.
 
-transformers, PEFT and sentence-transformers take pickles where they miss a safetensors file of the
-very name they look for, and load whatever an index names, and an adapter that lies beside a model.
+If transformers, PEFT and sentence-transformers do not find a safetensors file of the expected name,
+they load pickles.  They also load whatever an index names, and an adapter beside a model.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ MOST_NAMED = 5
 
 
 def check_model(location: str, where: str, revision: str | None = None) -> None:
-    """Refuse a model, in a folder or on the hub, of which anything else would be loaded.
+    """Refuse a model, in a folder or on the hub, if anything else would be loaded.
 
     Args:
         location: A folder, or a name that the hub knows.
-        where: What the message begins with.
-        revision: Of a model on the hub.
+        where: The beginning of the error message.
+        revision: The revision of a model on the hub.
 
     Raises:
-        InputError: its weights are no plain safetensors files of its own.
+        InputError: its weights are not its own plain safetensors files.
     """
     is_folder = os.path.isdir(location)
     find: Callable[[str], Path | None] = (
@@ -46,47 +46,47 @@ def check_model(location: str, where: str, revision: str | None = None) -> None:
     if find(ADAPTER_CONFIG) is not None:
         raise InputError(
             f"{where}: holds an adapter, {ADAPTER_CONFIG}, that would be loaded over the model; "
-            "merge it into the weights, or take it out of the folder"
+            "merge it into the weights, or remove it from the folder"
         )
     config = _read(find("config.json"), where)
     if isinstance(config, dict) and config.get("transformers_weights") is not None:
         named = config["transformers_weights"]
         raise InputError(
-            f"{where}: config.json: transformers_weights: got {named!r:.80}; allowed: no such key, "
-            f"the weights are in {WEIGHTS} or in what {INDEX} names"
+            f"{where}: config.json: transformers_weights: must be absent, got {named!r:.80}; "
+            f"allowed: weights in {WEIGHTS} or in the files that {INDEX} names"
         )
     index = find(INDEX)
     shards = [] if index is None else shards_of(index, where)
     if is_folder and find(WEIGHTS) is None:
         for name in shards:
             if find(name) is None:
-                raise InputError(f"{where}: {INDEX} names {name}, which is not there")
+                raise InputError(f"{where}: {INDEX} names {name}, which does not exist")
         if not shards:
             raise _missing(Path(location), WEIGHTS, where)
 
 
 def check_adapter(folder: Path) -> None:
-    """Refuse an adapter's folder from which PEFT would load anything but safetensors.
+    """Refuse an adapter's folder if PEFT would load anything but safetensors from it.
 
     Raises:
-        InputError: the weights are not there under the very name that PEFT looks for.
+        InputError: the weights do not have the name that PEFT looks for.
     """
     if _in_folder(folder, str(folder), ADAPTER_WEIGHTS) is None:
         raise _missing(folder, ADAPTER_WEIGHTS, str(folder))
 
 
 def check_module(folder: Path, where: str) -> None:
-    """Refuse pickled weights of a module of sentence-transformers, which may have none at all.
+    """Refuse pickled weights of a sentence-transformers module; it may have no weights.
 
     Raises:
-        InputError: there are weights, but no safetensors file of the right name.
+        InputError: it has weights, but no safetensors file of the expected name.
     """
     if _in_folder(folder, where, WEIGHTS) is None and _weight_files(folder):
         raise _missing(folder, WEIGHTS, where)
 
 
 def reason_in_words(error: Exception) -> str:
-    """Return what an error of transformers says, in a line; its advice against safetensors not."""
+    """Return a transformers error on one line, without its advice to avoid safetensors."""
     message = " ".join(str(error).split())
     if "cannot be loaded with `safetensors`" in message:
         return "it has no *.safetensors file; pickled weights are not loaded"
@@ -94,7 +94,7 @@ def reason_in_words(error: Exception) -> str:
 
 
 def holds_weights(folder: Path) -> bool:
-    """Say whether a folder holds a model's weights, whole or in parts."""
+    """Return whether a folder holds a model's weights, in one file or in several."""
     return any((folder / name).is_file() for name in (WEIGHTS, INDEX))
 
 
@@ -102,7 +102,7 @@ def shards_of(index: Path, where: str) -> list[str]:
     """Return the files that an index names.
 
     Raises:
-        InputError: it is no index, or names anything but safetensors files beside it.
+        InputError: it is not an index, or names anything but safetensors files beside it.
     """
     content = _read(index, where)
     weights = content.get("weight_map") if isinstance(content, dict) else None
@@ -133,10 +133,10 @@ def _weight_files(folder: Path) -> list[str]:
 
 
 def _read(path: Path | None, where: str) -> Any:
-    """Return a file's JSON; None where there is none, or where the library will say what is wrong.
+    """Return a file's JSON; None if it has none, or if the library will report the error.
 
     Raises:
-        InputError: an index is larger than any model's.
+        InputError: an index is larger than any model's could be.
     """
     if path is None:
         return None
@@ -149,30 +149,31 @@ def _read(path: Path | None, where: str) -> Any:
 
 
 def _in_folder(folder: Path, where: str, name: str) -> Path | None:
-    """Return the path of a file of a folder; None where nothing has that name.
+    """Return the path of a file in a folder; None if nothing has that name.
 
     Raises:
-        InputError: it is no file, or a link that leads out of the folder.
+        InputError: it is not a file, or a link that leads out of the folder.
     """
     path = folder / name
     if not os.path.lexists(path):
         return None
     real, home = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
     snapshots = (parent for parent in home.parents if parent.name == "snapshots")
-    blobs = [each.parent / "blobs" for each in snapshots]  # as the Hugging Face cache keeps files
+    # the Hugging Face cache links its snapshots to files in `blobs`
+    blobs = [snapshot.parent / "blobs" for snapshot in snapshots]
     if not path.is_file() or not (home in real.parents or real.parent in blobs):
         raise InputError(
-            f"{where}: {name}: must be a file in the folder; got a link that leads out of it, "
-            "a pipe, or a folder"
+            f"{where}: {name}: must be a file in the folder, got a link that leads out of it, "
+            "a pipe or a folder"
         )
     return path
 
 
 def _on_hub(location: str, revision: str, name: str) -> Path | None:
-    """Return the local copy of a file on the hub; None where the hub has none."""
+    """Return the local copy of a file on the hub; None if the hub has none."""
     from transformers.utils import cached_file
 
-    found = cached_file(
+    path = cached_file(
         location,
         name,
         revision=revision,
@@ -180,4 +181,4 @@ def _on_hub(location: str, revision: str, name: str) -> Path | None:
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
     )
-    return None if found is None else Path(found)
+    return None if path is None else Path(path)

@@ -1,12 +1,12 @@
 """The embedded translator: a small NLLB and its tokenizer, trained on the embedded corpus.
 
 The architecture is NLLB-200's own (`M2M100ForConditionalGeneration`, Costa-jussà et al. 2022) at a
-fraction of its size, the tokenizer its class (`NllbTokenizer`: BPE, source prefixed with its
-language code, target begun by the target's).  What is written is a plain Hugging Face folder, so
-the small base and facebook/nllb-200-distilled-600M are loaded and adapted by the same code.
+fraction of its size, and the tokenizer is NLLB's class (`NllbTokenizer`: BPE; source and target
+each begin with their language code).  The result is a plain Hugging Face folder, so the same code
+loads and adapts the small base and facebook/nllb-200-distilled-600M.
 
-Where we differ from NLLB: one language pair, no dropout and no layer drop unless asked for (a base
-that LoRA adapts runs in evaluation mode), and pieces that never cross punctuation.
+It differs from NLLB in three ways: one language pair; no layer drop, and by default no dropout (a
+base that LoRA adapts runs in evaluation mode); and pieces that never cross punctuation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from study.bases.building import Miniature, Recipe, enlarge_norms, even_batches, learn_pieces
+from study.bases.building import (
+    Miniature,
+    ModelRole,
+    Recipe,
+    enlarge_norms,
+    even_batches,
+    learn_pieces,
+)
 from study.data.embedded import Pair, petroleum_corpus
 from study.spec.sections import DataSpec
 from study.tasks.losses import IGNORED
@@ -36,12 +43,12 @@ class TranslatorRecipe(Recipe):
     steps: int = 1500
     learning_rate: float = 5e-3
     dropout: float = 0.0
-    vocabulary_size: int = 3200  # an upper limit: little text has fewer pieces
+    vocabulary_size: int = 3200  # at most; little text has fewer pieces
     source_language: str = "eng_Latn"
     target_language: str = "fra_Latn"
 
 
-def embedded(data: DataSpec, part: str) -> Miniature[TranslatorRecipe, Pair]:
+def embedded(data: DataSpec, role: ModelRole) -> Miniature[TranslatorRecipe, Pair]:
     """Return the embedded corpus's base; it has no teacher."""
     return miniature(petroleum_corpus(data.seed).base_train, TranslatorRecipe(seed=data.seed))
 
@@ -61,7 +68,7 @@ def miniature(pairs: Sequence[Pair], recipe: TranslatorRecipe) -> Miniature[Tran
 
 
 def train_tokenizer(pairs: Sequence[Pair], recipe: TranslatorRecipe) -> Any:
-    """Return an `NllbTokenizer` whose BPE pieces are learned from both sides of `pairs`."""
+    """Return an `NllbTokenizer` trained on both sides of `pairs`."""
     from transformers import NllbTokenizer
 
     texts = (text for pair in pairs for text in (pair.source, pair.target))
@@ -81,7 +88,7 @@ def new_config(recipe: TranslatorRecipe, tokenizer: Any) -> Any:
     """Return NLLB's configuration at the recipe's size."""
     from transformers import M2M100Config
 
-    # M2M100Config's own dropouts and layer drops are not zero: all are named here.
+    # all are set, since M2M100Config's default dropouts and layer drops are not zero
     return M2M100Config(
         vocab_size=len(tokenizer),
         d_model=recipe.width,
@@ -104,7 +111,7 @@ def new_config(recipe: TranslatorRecipe, tokenizer: Any) -> Any:
 def batches(
     pairs: Sequence[Pair], tokenizer: Any, recipe: TranslatorRecipe
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield the model's inputs without end: input_ids, attention_mask and labels, each (B, T).
+    """Yield endless inputs: input_ids, attention_mask and labels, each (B, T).
 
     They have NLLB's form: language code, text, end; cut to `max_tokens`.
     """
@@ -132,11 +139,17 @@ def _enlarge_norms(model: Any, recipe: TranslatorRecipe) -> None:
     encoder, decoder = model.model.encoder, model.model.decoder
     crossing = [layer.encoder_attn for layer in decoder.layers]
     readers: list[tuple[Any, list[Any]]] = [
-        (encoder.layer_norm, [linear for each in crossing for linear in (each.k_proj, each.v_proj)])
+        (
+            encoder.layer_norm,
+            [linear for attention in crossing for linear in (attention.k_proj, attention.v_proj)],
+        )
     ]
     for layer in (*encoder.layers, *decoder.layers):
-        own = layer.self_attn
-        readers.append((layer.self_attn_layer_norm, [own.q_proj, own.k_proj, own.v_proj]))
+        attention = layer.self_attn
+        inputs = [attention.q_proj, attention.k_proj, attention.v_proj]
+        readers.append((layer.self_attn_layer_norm, inputs))
         readers.append((layer.final_layer_norm, [layer.fc1]))
-    asking = [(each.encoder_attn_layer_norm, [each.encoder_attn.q_proj]) for each in decoder.layers]
-    enlarge_norms([*readers, *asking], recipe.norm_gain)
+    readers += [
+        (layer.encoder_attn_layer_norm, [layer.encoder_attn.q_proj]) for layer in decoder.layers
+    ]
+    enlarge_norms(readers, recipe.norm_gain)

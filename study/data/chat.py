@@ -1,9 +1,9 @@
-"""Prompts in a chat model's own format: instruction, source and answer, and where the answer is.
+"""Write examples in a chat model's format, and find the answer in them.
 
 The format is the tokenizer's chat template.  Llama 3's template is kept here for tokenizers that
-have its marks but no template, such as those of Llama's base models.  An answer ends with its own
-stop token, `<|end_of_translation|>`.  A reserved token of the vocabulary represents it, so that the
-embedding keeps its size and an adapter loads on the original base.
+have its special tokens but no template, such as those of Llama's base models.  An answer ends with
+a separate stop token, `<|end_of_translation|>`.  A reserved token of the vocabulary represents it,
+so that the embedding keeps its size and an adapter loads on the original base.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from study.errors import InputError
 RESERVED = re.compile(r"<\|reserved_special_token_\d+\|>")
 HEADER, END_OF_TURN = "<|start_header_id|>", "<|eot_id|>"
 DATE = "26 Jul 2024"
-"""The date in Llama 3.2's template: its own default, as the real date would change results."""
+"""The date for Llama 3.2's template: its default, since today's date would change results."""
 
 LLAMA3_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
@@ -33,7 +33,7 @@ PLAIN_TEMPLATE = (
     "{{ bos_token or cls_token }}{% for message in messages %}{{ message['content'] | trim }}"
     "{% if message['role'] != 'assistant' %}{{ sep_token or '\n' }}{% endif %}{% endfor %}"
 )
-"""For a tokenizer without a chat format, such as BERT's: begin, each message, a separator."""
+"""For a tokenizer without a chat format, such as BERT's: messages with separators."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def up_to_the_end(ids: Sequence[int], ends: Container[int]) -> Sequence[int]:
 
 
 class ChatFormat:
-    """Writes pairs of texts as dialogues of one tokenizer."""
+    """Writes pairs of texts as dialogues for one tokenizer."""
 
     def __init__(
         self,
@@ -61,13 +61,13 @@ class ChatFormat:
         max_tokens: int,
         template: str | None = None,
     ) -> None:
-        """Find template and stop token.
+        """Find the template and the stop token.
 
         Args:
             tokenizer: A fast tokenizer of transformers.
             instruction: The text of the system message; empty for none.
-            stop_token: A token of the vocabulary; if it has none of this name, the first reserved
-                token represents it.
+            stop_token: A token of the vocabulary; if none has this name, the first reserved token
+                represents it.
             max_tokens: Source and answer are each cut to this many tokens.
             template: A chat template in place of the tokenizer's.
 
@@ -81,20 +81,20 @@ class ChatFormat:
         self.stop = stop_id(tokenizer, stop_token)
 
     def dialogue(self, source: str, answer: str, max_tokens: int | None = None) -> Dialogue:
-        """Return an example as ids; `max_tokens` cuts it shorter than the rest.
+        """Return an example as ids; `max_tokens` lowers the limit for this one.
 
         Raises:
             InputError: the template changes the answer.
         """
         limit = min(self._max_tokens, max_tokens or self._max_tokens)
-        asked, source_is_cut = self._cut(source.strip(), limit)
+        question, source_is_cut = self._cut(source.strip(), limit)
         answered, answer_is_cut = self._cut(answer.strip(), limit)
-        prompt = self._written(asked)
-        whole = self._written(asked, answered)
+        prompt = self._written(question)
+        whole = self._written(question, answered)
         if not whole.startswith(prompt + answered):
             raise InputError(
-                "data: the base model's chat template must keep the answer unchanged, right after "
-                f"the prompt; got another text for {answered[:60]!r}"
+                "data: the base model's chat template must put the answer unchanged right after "
+                f"the prompt, got another text for {answered[:60]!r}"
             )
         ending = () if answer_is_cut else (self.stop,)
         ids = (*self._ids(answered), *ending)
@@ -128,7 +128,7 @@ class ChatFormat:
 
 
 def template_of(tokenizer: Any) -> str:
-    """Return the tokenizer's chat template, or Llama 3's if it has Llama 3's marks.
+    """Return the tokenizer's chat template, or Llama 3's if it has Llama 3's special tokens.
 
     Raises:
         InputError: it has neither.
@@ -138,7 +138,7 @@ def template_of(tokenizer: Any) -> str:
     if {HEADER, END_OF_TURN} <= set(tokenizer.get_vocab()):
         return LLAMA3_TEMPLATE
     raise InputError(
-        "base.model: its tokenizer has neither a chat template nor Llama 3's marks "
+        "base.model: its tokenizer has neither a chat template nor Llama 3's special tokens "
         f"({HEADER}, {END_OF_TURN}); this task needs a chat model"
     )
 

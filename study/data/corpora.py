@@ -1,4 +1,4 @@
-"""The corpus of a study: read as its task needs it."""
+"""Read the corpus of a study as its task needs it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from study.spec.sections import StudySpec
 
 
 def corpus_of(spec: StudySpec) -> Corpus[Any]:
-    """Read what the study file's `[data]` names; InputError with one line a problem."""
+    """Read what the study file's `[data]` names; InputError with one line per problem."""
     corpus: Corpus[Any] = imported(spec.task_kind.reader)(spec.data)
     return corpus

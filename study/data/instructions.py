@@ -1,4 +1,4 @@
-"""Instructions as a masked-diffusion model reads them: a prompt, and a region for its answer."""
+"""Instructions as a masked-diffusion model reads them: a prompt, and room for the answer."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Row:
 
 
 class InstructionFormat:
-    """Writes pairs as rows, in the tokenizer's chat template or, without one, the plain one."""
+    """Writes pairs as rows in the tokenizer's chat template, or in the plain one without it."""
 
     def __init__(self, tokenizer: Any, data: DataSpec, settings: DiffusionSpec) -> None:
-        """Find the tokens of masks, ends and fixed words.
+        """Find the tokens for masks, ends and fixed words.
 
         Raises:
             InputError: the tokenizer has no mask or end token, or a fixed word does not fit.
@@ -45,7 +45,7 @@ class InstructionFormat:
         self._rows: dict[tuple[Pair, int | None], Row] = {}
 
     def row(self, pair: Pair, cutoff: int | None = None) -> Row:
-        """Return a pair's ids; its texts are cut at `cutoff` tokens or the study's own limit."""
+        """Return a pair's ids, its texts cut at `cutoff` tokens or the study's limit."""
         if (pair, cutoff) not in self._rows:
             dialogue = self._form.dialogue(pair.source, pair.target, cutoff)
             answer = dialogue.answer[: self._length]
@@ -61,35 +61,35 @@ class InstructionFormat:
         return [" ".join(text.split()) for text in texts]
 
     def _fixed_ids(self, settings: DiffusionSpec) -> dict[int, int]:
-        """Return the tokens of the fixed words by their positions in the answer."""
-        found: dict[int, int] = {}
+        """Return the tokens of the fixed words by position in the answer."""
+        tokens: dict[int, int] = {}
         for position, word in sorted(settings.fixed.items()):
             ids = self._tokenizer(word, add_special_tokens=False)["input_ids"]
             for place, token in enumerate(ids, position):
-                if place in found or place >= settings.length:
-                    what = "another fixed word" if place in found else "the end of the answer"
+                if place in tokens or place >= settings.length:
+                    what = "another fixed word" if place in tokens else "the end of the answer"
                     raise InputError(
                         f"diffusion.fixed: {word!r} takes {len(ids)} tokens from position "
-                        f"{position} on and runs into {what}; move it, or raise diffusion.length"
+                        f"{position} and runs into {what}; move it, or raise diffusion.length"
                     )
-                found[place] = token
-        return found
+                tokens[place] = token
+        return tokens
 
 
 def mask_id(tokenizer: Any, named: str | None) -> int:
-    """Return the mask token: the one named, the tokenizer's own, or LLaDA's.
+    """Return the mask token: the one given, the tokenizer's, or LLaDA's.
 
     Raises:
         InputError: the vocabulary has none of these.
     """
     vocabulary: dict[str, int] = tokenizer.get_vocab()
-    found = named or tokenizer.mask_token or LLADA_MASK
-    if found not in vocabulary:
-        got = f"got {named!r}" if named else "the tokenizer names none"
+    token = named or tokenizer.mask_token or LLADA_MASK
+    if token not in vocabulary:
+        got = f"got {named!r}" if named else "got none: the tokenizer names no mask"
         raise InputError(
             f"diffusion.mask_token: must be a token of the base model's vocabulary, {got}"
         )
-    return vocabulary[found]
+    return vocabulary[token]
 
 
 def end_token(tokenizer: Any) -> str:
@@ -98,10 +98,10 @@ def end_token(tokenizer: Any) -> str:
     Raises:
         InputError: the tokenizer has neither.
     """
-    found = tokenizer.eos_token or tokenizer.sep_token
-    if found is None:
+    token = tokenizer.eos_token or tokenizer.sep_token
+    if token is None:
         raise InputError(
-            "base.model: its tokenizer must name an end-of-text token or a separator, which end an "
-            "answer; got neither"
+            "base.model: its tokenizer must name an end-of-text token or a separator to end an "
+            "answer, got neither"
         )
-    return str(found)
+    return str(token)

@@ -1,6 +1,6 @@
-"""Rows of examples from any origin: a TSV or JSONL file, or a hub dataset.
+"""Read rows of examples from a TSV or JSONL file, or from a hub dataset.
 
-Each row comes with the place it was read from, with which every error about it begins.
+Each row comes with the place it was read from; every error about the row begins with it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from study.spec.sections import DataSpec
 MAX_LINE_CHARACTERS = 100_000
 BOM = b"\xef\xbb\xbf"
 HUB_SPLITS = {"train": ("train",), "dev": ("validation", "validation_matched", "dev", "test")}
-FEWEST_LINES = 1000  # a share of broken lines is of so many at least
+FEWEST_LINES = 1000  # the share of broken lines refers to at least this many
 Row = tuple[str, Mapping[str, Any]]
-"""Where the row is, and its values by column."""
+"""The place of a row, and its values by column."""
 
 
 def origins_of(data: DataSpec) -> dict[str, Path | str]:
@@ -38,20 +38,19 @@ def rows_of(
     broken_share: float = 0.0,
     key: str = "data.corpus",
 ) -> tuple[str, Iterator[Row]]:
-    """Return what one split is called in messages, and its rows.
+    """Return the name of a split for messages, and its rows.
 
     Args:
-        origin: The path of a file, or the name of a dataset: on the hub, or a local folder in the
-            layout of one.
-        split: `train` or `dev`, of a dataset.
+        origin: The path of a file, or the name of a dataset on the hub or in a local folder.
+        split: `train` or `dev`, for a dataset.
         subset: The configuration of a dataset that has several.
         columns: What the header of a TSV file must name.
         broken_share: This share of a TSV file's lines may have too many or too few fields; such a
-            line is an empty row.
-        key: What named the dataset, for messages.
+            line becomes an empty row.
+        key: The option that names the dataset, for messages.
 
     Raises:
-        InputError: there is no such file or dataset, or, while rows are taken, one is invalid.
+        InputError: there is no such file or dataset; while iterating, a row is invalid.
     """
     if isinstance(origin, str):
         return _of_dataset(origin, split, subset, key)
@@ -64,7 +63,7 @@ def rows_of(
 
 
 def text_field(row: Mapping[str, Any], name: str, where: str) -> str:
-    """Return a text by its name; a dotted name reaches into nested objects.  InputError if none."""
+    """Return a text field, or raise InputError; a dotted name reaches into nested objects."""
     value: Any = row
     for part in [name] if name in row else name.split("."):
         if not isinstance(value, Mapping) or part not in value:
@@ -79,13 +78,13 @@ def text_field(row: Mapping[str, Any], name: str, where: str) -> str:
 
 
 def _lines_of(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (where, line) without line ends and empty lines; refuse what is not text."""
+    """Yield (where, line) without line ends and empty lines; refuse binary files."""
     # ValueError: a NUL in the path
     with (
         refusing(f"{path}: cannot read the file", OSError, ValueError),
         path.open("rb") as file,
     ):
-        # never a whole file of one line; UTF-8 takes at most four bytes per character
+        # never read a whole file as one line; UTF-8 takes at most four bytes per character
         limited = iter(lambda: file.readline(4 * MAX_LINE_CHARACTERS + 2), b"")
         for number, raw in enumerate(limited, 1):
             where = f"{path}: line {number}"
@@ -96,12 +95,12 @@ def _lines_of(path: Path) -> Iterator[tuple[str, str]]:
 
 def _text(raw: bytes, where: str) -> str:
     if b"\0" in raw:
-        raise InputError(f"{where}: holds a NUL byte; not a text file")
+        raise InputError(f"{where}: contains a NUL byte; must be a text file")
     is_cut = len(raw) > 4 * MAX_LINE_CHARACTERS  # perhaps within a character
     with refusing(f"{where}: not UTF-8", UnicodeDecodeError):
         line = raw.decode("utf-8", errors="replace" if is_cut else "strict").rstrip("\r\n")
     if len(line) > MAX_LINE_CHARACTERS:
-        raise InputError(f"{where}: over {MAX_LINE_CHARACTERS:,} characters, which is the limit")
+        raise InputError(f"{where}: longer than {MAX_LINE_CHARACTERS:,} characters, the limit")
     return line
 
 
@@ -124,7 +123,7 @@ def _of_tsv(path: Path, needed: Sequence[str], broken_share: float) -> Iterator[
         if broken > max(1, broken_share * max(rows, FEWEST_LINES)):
             raise InputError(
                 f"{where}: {len(fields)} fields; the header has {len(columns)}, and {broken} of "
-                f"{rows} lines disagree with it"
+                f"{rows} lines differ from it"
             )
         yield where, {}
 
@@ -153,7 +152,7 @@ def _of_jsonl(path: Path) -> Iterator[Row]:
 
 
 def _of_dataset(corpus: str, split: str, subset: str | None, key: str) -> tuple[str, Iterator[Row]]:
-    """Return a split's name and rows; classes come by name."""
+    """Return a split's name and rows, with classes by name."""
     from datasets import ClassLabel, get_dataset_split_names, load_dataset
 
     if not Path(corpus).is_dir():
@@ -176,5 +175,5 @@ def _of_dataset(corpus: str, split: str, subset: str | None, key: str) -> tuple[
 
 
 def _class(value: Any, names: Sequence[str]) -> Any:
-    """Return a class by its name; -1 is none."""
+    """Return the name of a class; -1 means no class."""
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else value

@@ -1,6 +1,6 @@
 """The corpus of a study: the examples of every split, and those whose examples are two texts.
 
-Invalid files are refused with the file, the line and the rule, before anything is trained.
+Invalid files are refused before training, with the file, the line and the rule.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ E = TypeVar("E")
 class Corpus(Generic[E]):
     """The examples of every split.
 
-    `general` may be empty if nothing measures forgetting, `test` if nothing is held out.
+    `general` is empty if forgetting is not measured, `test` if nothing is held out.
     """
 
     train: tuple[E, ...]
     dev: tuple[E, ...]
     general: tuple[E, ...] = ()
     test: tuple[E, ...] = ()
-    labels: tuple[str, ...] = ()  # of a classification, in their order
+    labels: tuple[str, ...] = ()  # of a classification, in order
     skipped: Mapping[str, int] = field(default_factory=dict)  # reason -> rows left out
 
     def split(self, name: str) -> tuple[E, ...]:
@@ -40,7 +40,7 @@ class Corpus(Generic[E]):
         return examples
 
     def hashes(self) -> dict[str, str]:
-        """Return what identifies the content of every split; of `test` if there is one."""
+        """Return a hash of every split's content; of `test` only if there is one."""
         return {name: _hash(self.split(name)) for name in SPLITS if name != "test" or self.test}
 
 
@@ -69,7 +69,7 @@ def _embedded_instructions(seed: int) -> Corpus[Pair]:
 
 @cache
 def _embedded(seed: int) -> Corpus[Pair]:
-    """Generate it once per process: it takes a second."""
+    """Generate the corpus once per process: it takes a second."""
     embedded = petroleum_corpus(seed)
     return Corpus(embedded.train, embedded.dev, embedded.general, embedded.test)
 
@@ -80,7 +80,7 @@ def read_pairs(origin: Path | str, data: DataSpec, split: str = "train") -> tupl
     where, rows = rows_of(origin, split, subset=data.subset, columns=columns)
     pairs = tuple(_pair(row, columns, place) for place, row in rows)
     if not pairs:
-        raise InputError(f"{where}: holds no pairs; allowed: at least one")
+        raise InputError(f"{where}: contains no pairs; allowed: at least one")
     return pairs
 
 
@@ -90,7 +90,9 @@ def _pair(row: Mapping[str, Any], columns: tuple[str, str], where: str) -> Pair:
         if not value.strip():
             raise InputError(f"{where}: the {side} is empty")
         if any("\ud800" <= character <= "\udfff" for character in value):
-            raise InputError(f"{where}: the {side} holds half a surrogate pair; not Unicode text")
+            raise InputError(
+                f"{where}: the {side} contains half a surrogate pair; must be Unicode text"
+            )
     return Pair(source, target)
 
 

@@ -1,6 +1,6 @@
-"""Remarks on the data before training: what is left out, what is too long.
+"""Remarks on the data before training: which rows are left out or too long.
 
-An example that is too long is cut and counted, or refused if the study file says so.
+Examples that are too long are cut and counted, or refused if the study file says so.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ def check_languages(tokenizer: Any, data: DataSpec) -> None:
 
 
 def data_remarks(spec: StudySpec, corpus: Corpus[Any], location: str) -> list[str]:
-    """Return a line for every kind of row that was left out, and one if texts are cut.
+    """Return a line per reason for leaving rows out, and one if texts are cut.
 
     Raises:
-        InputError: texts are too long and the study file refuses that, or there is no tokenizer
-            that knows the languages.
+        InputError: texts are too long and the study file refuses that, or the tokenizer does not
+            know the languages.
     """
     skipped = [f"{count:,} {reason} left out" for reason, count in corpus.skipped.items()]
     tokenizer, config = load_tokenizer(location, spec.base)
     if spec.task_kind.names_languages:
         check_languages(tokenizer, spec.data)
-    # a dialogue's marks are its template's, and no part of either text
+    # a dialogue's special tokens belong to its template, not to the texts
     spare = len(tokenizer("")["input_ids"]) if spec.task_kind.writes_dialogues else 0
     remarks = skipped + length_remarks(corpus, tokenizer, config, spec.data, spare)
     if spec.diffusion is not None:
@@ -66,7 +66,7 @@ def length_remarks(
 ) -> list[str]:
     """Return one line if texts are cut, none if all fit.
 
-    `spare` is the number of tokens that the tokenizer adds to a text and the task does not count.
+    `spare` is the number of tokens that the tokenizer adds and the task does not count.
 
     Raises:
         InputError: some do not fit, and the study file refuses that.
@@ -75,17 +75,17 @@ def length_remarks(
     counts = {split: n for split, n in too_long(corpus, tokenizer, limit + spare).items() if n}
     if not counts:
         return []
-    found = ", ".join(f"{n:,} of {len(corpus.split(s)):,} {s}" for s, n in counts.items())
+    counted = ", ".join(f"{n:,} of {len(corpus.split(s)):,} {s}" for s, n in counts.items())
     if data.too_long == "refuse":
         raise InputError(
-            f"data: {found} examples have more than {limit} tokens; allowed: "
+            f"data: {counted} examples have more than {limit} tokens; allowed: "
             "data.too_long = 'truncate', or a larger data.max_tokens if the model reads more"
         )
-    return [f"{found} examples have more than {limit} tokens and are cut"]
+    return [f"{counted} examples have more than {limit} tokens and are cut"]
 
 
 def answer_remarks(corpus: Corpus[Any], tokenizer: Any, data: DataSpec, limit: int) -> list[str]:
-    """Return one line if answers are longer than what is generated, none if all fit.
+    """Return one line if answers are longer than the generated length, none if all fit.
 
     Raises:
         InputError: some are longer, and the study file refuses that.
@@ -97,8 +97,8 @@ def answer_remarks(corpus: Corpus[Any], tokenizer: Any, data: DataSpec, limit: i
     }
     if not any(counts.values()):
         return []
-    found = ", ".join(f"{n:,} of {len(corpus.split(s)):,} {s}" for s, n in counts.items() if n)
-    long = f"{found} answers have more tokens than diffusion.length"
+    counted = ", ".join(f"{n:,} of {len(corpus.split(s)):,} {s}" for s, n in counts.items() if n)
+    long = f"{counted} answers have more tokens than diffusion.length"
     if data.too_long == "refuse":
         raise InputError(
             f"data: {long}; allowed: data.too_long = 'truncate', or a larger diffusion.length"
@@ -107,7 +107,7 @@ def answer_remarks(corpus: Corpus[Any], tokenizer: Any, data: DataSpec, limit: i
 
 
 def _longer(examples: Sequence[Any], tokenizer: Any, limit: int) -> int:
-    # a token has at least one byte: a text of fewer bytes fits without asking the tokenizer
+    # a token has at least one byte, so a text of fewer bytes fits: no need to tokenise it
     long = [e for e in examples if any(_bytes(text) > limit - 4 for text in _texts(e))]
     if not long:
         return 0
@@ -117,7 +117,7 @@ def _longer(examples: Sequence[Any], tokenizer: Any, limit: int) -> int:
 
 
 def _texts(example: Any) -> tuple[Any, ...]:
-    """Return what is tokenised together: both sentences of a pair, each side of a translation."""
+    """Return what is tokenised together: both labelled sentences, or each side on its own."""
     if isinstance(example, SentencePair):
         return ((example.first, example.second),)
     assert isinstance(example, Pair)

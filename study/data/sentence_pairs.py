@@ -1,8 +1,8 @@
-"""Labelled sentence pairs: GLUE's files as they are, hub datasets, TSV, JSONL, or embedded ones.
+"""Read labelled sentence pairs: GLUE's own files, hub datasets, TSV, JSONL, or embedded ones.
 
-The header says which columns hold what: MNLI's and QQP's are recognised in every layout in which
-they are published; the study file names others.  Rows from which nothing can be learnt are left out
-and counted, as GLUE's own readers do: no label, an empty sentence, a broken line.
+Columns are found by the header: every published layout of MNLI and QQP is recognised; the study
+file names others.  As in GLUE's own readers, unusable rows are left out and counted: those without
+a label, with an empty sentence, or from a broken line.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ LAYOUTS = (
     Layout("sentence1", "sentence2", "label"),
 )
 UNLABELLED = {"-", "-1", ""}
-"""In place of a label if the annotators did not agree, or if it is kept secret."""
+"""Stands for a label that the annotators did not agree on, or that is kept secret."""
 BROKEN_SHARE = 0.01
-"""This share of a file's lines may have too many or too few fields; QQP's has a few."""
+"""The share of a file's lines that may have too many or too few fields; QQP has a few."""
 
 
 def load_sentence_pairs(data: DataSpec) -> Corpus[SentencePair]:
@@ -91,7 +91,7 @@ class _Raw:
     first: str
     second: str
     label: str
-    known: tuple[str, ...]  # the labels of the layout
+    layout_labels: tuple[str, ...]  # the layout's labels
 
 
 def _raw(where: str, rows: Iterator[Row], data: DataSpec, skipped: Counter[str]) -> Iterator[_Raw]:
@@ -102,15 +102,15 @@ def _raw(where: str, rows: Iterator[Row], data: DataSpec, skipped: Counter[str])
             skipped["broken lines"] += 1
             continue
         layout = layout or _layout(list(row), data, place)
-        found = _row(row, layout, place)
-        reason = _unusable(found)
+        pair = _row(row, layout, place)
+        reason = _unusable(pair)
         if reason:
             skipped[reason] += 1
             continue
         count += 1
-        yield found
+        yield pair
     if not count:
-        raise InputError(f"{where}: holds no labelled pairs")
+        raise InputError(f"{where}: contains no labelled pairs; allowed: at least one")
 
 
 def _layout(columns: Sequence[str], data: DataSpec, where: str) -> Layout:
@@ -121,8 +121,8 @@ def _layout(columns: Sequence[str], data: DataSpec, where: str) -> Layout:
             return layout
     got = ", ".join(repr(c[:40]) for c in columns[:12])
     raise InputError(
-        f"{where}: no columns of sentence pairs, got {got}; known: "
-        + "; ".join(f"{known.first}, {known.second}, {known.label}" for known in LAYOUTS)
+        f"{where}: no columns of sentence pairs, got {got}; allowed: "
+        + "; ".join(f"{layout.first}, {layout.second}, {layout.label}" for layout in LAYOUTS)
         + "; or set data.source_column, data.target_column and data.label_column"
     )
 
@@ -156,9 +156,9 @@ def _unusable(row: _Raw) -> str:
 
 def _labels(rows: Sequence[_Raw]) -> tuple[str, ...]:
     """Return the labels in order: the layout's own order if they are its labels, else sorted."""
-    known, used = rows[0].known, {row.label for row in rows}
-    if known and used <= {*known, *map(str, range(len(known)))}:
-        return known
+    labels, used = rows[0].layout_labels, {row.label for row in rows}
+    if labels and used <= {*labels, *map(str, range(len(labels)))}:
+        return labels
     return tuple(
         sorted(used, key=lambda label: (len(label), label) if label.isdigit() else (0, label))
     )

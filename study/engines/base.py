@@ -1,4 +1,4 @@
-"""What every engine promises.  The loop knows nothing else about how trials are trained."""
+"""What every engine promises.  The loop knows nothing else about training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Engine(Protocol):
 
     @property
     def free_slots(self) -> int:
-        """How many trials may be started now."""
+        """The number of trials that may be started now."""
 
     def start(self, config: TrialConfig) -> None:
         """Put a trial into a free slot."""
@@ -26,7 +26,7 @@ class Engine(Protocol):
         """Train until at least one trial has something to report, and return the reports."""
 
     def stop(self, number: int) -> TrialResult:
-        """End a trial that was pruned, and free its slot; returns what it had."""
+        """End a pruned trial and free its slot; return what it had so far."""
 
     def close(self) -> None:
         """Release processes and memory; running trials are lost."""

@@ -28,7 +28,7 @@ from study.trials import TrialConfig, baseline_configs, search_config
 def make_engine(
     spec: StudySpec, base_location: str, task: Task | None, choice: EngineChoice
 ) -> Engine:
-    """Load the base, and the corpus unless a task is given, and return the engine over them.
+    """Load the base, and the corpus unless a task is given, and return the engine for them.
 
     Raises:
         InputError: the base or the data cannot be used.
@@ -43,9 +43,9 @@ def make_engine(
 
 
 def engine_over(spec: StudySpec, base: BaseModel, task: Task, choice: EngineChoice) -> Engine:
-    """Return the engine of a choice over a loaded base.
+    """Return the chosen engine for a loaded base.
 
-    That is the sequential one also where no trial can be packed.
+    If no trial can be packed, it is the sequential engine.
     """
     sequential = SequentialEngine(spec, base, task)
     methods = _packable_methods(spec, base)
@@ -60,9 +60,9 @@ def engine_over(spec: StudySpec, base: BaseModel, task: Task, choice: EngineChoi
 
 
 def _packable_methods(spec: StudySpec, base: BaseModel) -> list[MethodSpec]:
-    """Return the packable methods that trials may have, with the largest rank and all targets.
+    """Return the packable methods of the study, with the largest rank and all targets.
 
-    Empty if none can be packed; the baselines' methods are there only beside others.
+    Empty if none can be packed; the baselines' methods alone do not count.
     """
     names = ("rank", "target_modules", "init_lora_weights")
     configs = [
@@ -99,9 +99,8 @@ def working_base(spec: StudySpec, location: str, labels: Sequence[str] = ()) -> 
 def _with_stop_token(base: BaseModel, name: str) -> BaseModel:
     """Return the base with a stop token to train.
 
-    If that is one of the model's reserved tokens, it starts with the weights of the token that ends
-    the model's turns.  Otherwise a short training unlearns the old end before it learns the new
-    one, and outputs never stop.
+    A reserved token starts with the weights of the token that ends the model's turns.  Otherwise a
+    short training unlearns the old end before it learns the new one, and outputs never stop.
     """
     stop, end = stop_id(base.tokenizer, name), base.tokenizer.eos_token_id
     if name not in base.tokenizer.get_vocab() and end is not None:

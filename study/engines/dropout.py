@@ -1,8 +1,8 @@
 """Dropout whose masks depend only on the trial's seed, the module, the step and the row.
 
-Rows are drawn in groups of `GROUP`, which engines never split, and within a group position by
-position: more padding adds draws at the end and changes none.  So a trial drops the same elements
-whether it trains alone, beside neighbours with longer texts, or in passes of any number of groups.
+Rows are drawn in groups of `GROUP`, which engines never split, and position by position within a
+group, so more padding only adds draws at the end.  A trial therefore drops the same elements
+whether it trains alone, beside longer texts, or in passes of any number of groups.
 """
 
 from __future__ import annotations

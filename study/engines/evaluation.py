@@ -1,4 +1,4 @@
-"""Scoring models on the examples of a split, in length-sorted batches."""
+"""Score models on the examples of a split, in length-sorted batches."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from study.trials import Progress, SplitResult, TrialConfig, TrialResult
 
 SEARCHED = ("dev", "general")
 PACKED_BATCHES = 8
-"""How many batches' rows a pass over several models may hold."""
+"""The size of a pass over several models, in batches."""
 COLLATED_ROWS = 16
-"""Rows collated at once, whatever the number of models: a task's random draws may depend on it."""
+"""Rows collated at once; fixed, since a task's random draws may depend on it."""
 
 
 @dataclass(frozen=True)
 class Examiner:
     """Evaluates K models that share a base in one pass.
 
-    `lay_out(configs, n)` tells the model that the next passes hold n rows of each.
+    `lay_out(configs, n)` tells the model that the next passes have n rows of each.
     """
 
     spec: StudySpec
@@ -46,7 +46,7 @@ class Examiner:
         return [result.scores[metric] for result in results]
 
     def splits(self, configs: Sequence[TrialConfig]) -> list[dict[str, SplitResult]]:
-        """Evaluate every split that has examples; the test split only in a confirmation."""
+        """Evaluate every split with examples; the test split only in a confirmation."""
         confirms = all(config.role == "confirm" for config in configs)
         named = (*SEARCHED, "test") if confirms else SEARCHED
         splits = [split for split in named if self.task.examples(split)]
@@ -55,7 +55,7 @@ class Examiner:
         return [dict(zip(splits, results, strict=True)) for results in by_model]
 
     def last_progress(self, config: TrialConfig, result: TrialResult) -> list[Progress]:
-        """Return the learning curve's last point, on the same examples as those before it."""
+        """Return the learning curve's last point, on the same examples as the others."""
         objective = self.spec.evaluation.objective[0]
         if result.failure or objective in COSTS or config.method is None:
             return []
@@ -76,8 +76,8 @@ class Examiner:
         """Return each model's statistics and outputs of N examples, in the order given.
 
         `collate` gets the same generator for every configuration, so that all are measured on the
-        same draws.  The teacher takes no part in the loss, so that trials of different temperatures
-        can be compared.
+        same draws.  The loss ignores the teacher, so that trials with different temperatures can be
+        compared.
         """
         configs = [replace(config, distillation=None) for config in configs]
         K, N = len(configs), len(examples)
@@ -118,7 +118,7 @@ class Examiner:
         return SplitResult(statistics, tuple(outputs or [""] * len(examples)), texts_of)
 
     def _length_sorted(self, examples: Sequence[Example], K: int) -> Iterator[list[list[int]]]:
-        """Yield groups of examples of similar length, fewer at a time for several models."""
+        """Yield groups of examples of similar length, smaller ones for several models."""
         most = self.spec.evaluation.batch_size
         size = min(most, COLLATED_ROWS)
         order = sorted(range(len(examples)), key=lambda i: self.task.length(examples[i]))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Lion(torch.optim.Optimizer):
-    """Moves every weight by the learning rate, in the direction of a momentum's sign.
+    """Moves every weight by the learning rate, in the direction of its momentum's sign.
 
     Chen et al. 2023, "Symbolic discovery of optimization algorithms" (arXiv:2302.06675), with their
     β₁ = 0.9 and β₂ = 0.99 and decoupled weight decay.
@@ -22,7 +22,7 @@ class Lion(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Move all weights that have a gradient."""
-        assert closure is None, "the gradients are there already"
+        assert closure is None, "the gradients are already computed"
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:

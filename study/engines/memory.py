@@ -13,7 +13,7 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 class PeakMemory:
-    """Measures from its creation on: the accelerator's peak, or on the CPU the process's."""
+    """Measures the accelerator's peak from its creation on, or on the CPU the process's."""
 
     def __init__(self) -> None:
         if torch.cuda.is_available():
@@ -22,14 +22,16 @@ class PeakMemory:
             _reset_high_water_mark()
 
     def peak_bytes(self) -> int:
-        """Return the most memory that was in use at any time so far."""
+        """Return the largest amount of memory in use so far."""
         if torch.cuda.is_available():
             return int(torch.cuda.max_memory_allocated())
         return _high_water_mark()
 
 
 def _reset_high_water_mark() -> None:
-    with contextlib.suppress(OSError):  # elsewhere than on Linux it covers the whole process
+    with contextlib.suppress(
+        OSError
+    ):  # only Linux can reset it; elsewhere it covers the whole process
         _CLEAR.write_text("5")
 
 
@@ -43,7 +45,7 @@ def _high_water_mark() -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an allocation failed, on the CPU or on an accelerator."""
+    """Return whether an allocation failed, on the CPU or on an accelerator."""
     words = ("can't allocate memory", "not enough memory", "out of memory")
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
         word in str(error).lower() for word in words

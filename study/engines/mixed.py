@@ -1,4 +1,4 @@
-"""Packed trials, and those that cannot be packed, over one base: one kind at a time."""
+"""Packed trials and trials that cannot be packed, over one base, one kind at a time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class MixedEngine:
     def free_slots(self) -> int:
         """The packed engine's free slots; none while the sequential engine trains.
 
-        As many trials may wait for the sequential engine as there are slots: slots stay full.
+        To keep the slots full, as many trials may wait for the sequential engine as there are
+        slots.
         """
         if self._is_sequential or (self._waiting and not self._packed.is_busy):
             return 0
@@ -43,7 +44,7 @@ class MixedEngine:
         return self._sequential.free_slots == 0
 
     def start(self, config: TrialConfig) -> None:
-        """Pack the trial, or let it wait until the packed ones have ended."""
+        """Pack the trial, or queue it until the packed ones have ended."""
         reason = self._why_not_packed(config)
         if reason is None:
             self._packed.start(config)
@@ -54,7 +55,7 @@ class MixedEngine:
             self._notices.append(Notice(f"not packed, trained one at a time: {reason}"))
 
     def advance(self) -> Sequence[Event]:
-        """Advance the packed trials while there are any, then those that wait, one by one."""
+        """Advance the packed trials while there are any, then the waiting ones, one by one."""
         notices, self._notices = self._notices, []
         if self._packed.is_busy:
             return [*notices, *self._packed.advance()]
@@ -78,6 +79,6 @@ class MixedEngine:
         return result
 
     def close(self) -> None:
-        """Give the base its own layers back."""
+        """Restore the layers of the base."""
         self._sequential.close()
         self._packed.close()

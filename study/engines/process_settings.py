@@ -1,4 +1,4 @@
-"""How a process that trains behaves: one thread, no chatter, memory kept."""
+"""Settings for a process that trains: one thread, no progress bars, memory kept."""
 
 from __future__ import annotations
 

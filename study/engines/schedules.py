@@ -8,9 +8,9 @@ from study.spec.hyperparameters import TrainingSpec
 
 
 def learning_rate_factor(step: int, training: TrainingSpec) -> float:
-    """Return what multiplies the learning rate of update `step`, counted from 0.
+    """Return the factor on the learning rate of update `step`, counted from 0.
 
-    As transformers' `get_linear_schedule_with_warmup` and `get_cosine_schedule_with_warmup`.
+    Like transformers' `get_linear_schedule_with_warmup` and `get_cosine_schedule_with_warmup`.
     """
     warmup = math.ceil(training.steps * training.warmup_fraction)
     if step < warmup:

@@ -21,7 +21,7 @@ from study.trials import Finished, Progress, SplitResult, TrialConfig, TrialResu
 
 
 class SequentialEngine:
-    """One slot over one base, which is loaded once and handed from trial to trial."""
+    """One slot over one base, which is loaded once and reused by every trial."""
 
     def __init__(self, spec: StudySpec, base: BaseModel, task: Task) -> None:
         self._spec = spec
@@ -36,7 +36,7 @@ class SequentialEngine:
         return 1 if self._trial is None else 0
 
     def start(self, config: TrialConfig) -> None:
-        """Attach a fresh adapter; the first training step comes with `advance`."""
+        """Attach a fresh adapter; training begins with `advance`."""
         assert self._trial is None, "the sequential engine has one slot"
         training = Training(config, self._spec, self._task)
         adapter = None
@@ -49,12 +49,12 @@ class SequentialEngine:
     def advance(self) -> list[Progress | Finished]:
         """Train up to the next report; at the end evaluate every split."""
         trial = self._trial
-        assert trial is not None, "nothing to advance"
+        assert trial is not None, "no trial to advance"
         try:
             if trial.adapter is not None:
                 self._train(trial.training, trial.adapter)
             events = self._reported(trial)
-        except RuntimeError as error:  # above all out of memory: it counts as this trial's failure
+        except RuntimeError as error:  # usually out of memory: this trial fails
             reason = f"at step {trial.training.step}: {' '.join(str(error).split())[:300]}"
             events = [Finished(trial.number, trial.result(failure=reason))]
         if isinstance(events[-1], Finished):
@@ -119,7 +119,7 @@ class SequentialEngine:
         return trial.result()
 
     def close(self) -> None:
-        """Give the base back its own layers."""
+        """Restore the layers of the base."""
         if self._trial is not None:
             self._release()
 
@@ -145,7 +145,7 @@ class _Trial:
     def result(
         self, splits: Mapping[str, SplitResult] | None = None, failure: str | None = None
     ) -> TrialResult:
-        """Return the result: everything if the training ended, else only what it cost."""
+        """Return the result: everything if the training ended, otherwise only its costs."""
         details = self.training.details(self.memory.peak_bytes())
         files = self.adapter.files() if self.adapter and splits is not None else None
         return TrialResult(splits or {}, details, files, failure, self.training.losses)

@@ -20,7 +20,7 @@ from study.views.base import View
 
 @dataclass(frozen=True)
 class StartedEngine:
-    """An engine, where its base lies, and the choice with its workers counted."""
+    """An engine, the location of its base, and the choice with its number of workers."""
 
     engine: Engine
     base_location: str
@@ -56,10 +56,10 @@ def started_engine(
 def connected_workers(
     choice: EngineChoice, remark: Callable[[str], None]
 ) -> Iterator[EngineChoice]:
-    """Join the cluster, if the choice names one, and yield the choice with its workers counted.
+    """Join the cluster, if the choice names one, and yield the choice with its number of workers.
 
     Raises:
-        InputError: the cluster cannot be reached, or has no room for a worker.
+        InputError: the cluster cannot be reached or cannot hold a worker.
     """
     if choice.ray is None:
         yield choice
@@ -73,7 +73,7 @@ def connected_workers(
 
 
 def pool_of(build_engine: Callable[..., Engine], choice: EngineChoice) -> PoolEngine | None:
-    """Start the workers, each of which will build an engine; None where this process trains."""
+    """Start the workers, each of which will build an engine; None if this process trains."""
     if choice.ray is not None:
         from study.engines.pool.ray_pool import RayLauncher
 

@@ -42,12 +42,12 @@ class Training:
 
     @property
     def is_done(self) -> bool:
-        """Say whether all steps are done; the untrained base has none."""
+        """Return whether all steps are done; the untrained base has none."""
         return self.config.method is None or self.step >= self.config.training.steps
 
     @property
     def is_due(self) -> bool:
-        """Say whether it has something to report."""
+        """Return whether it has something to report."""
         return bool(self.failure) or self.is_done or self.step % self._report_every == 0
 
     # ------------------------------------------------------------ the data
@@ -61,7 +61,7 @@ class Training:
         ]
 
     def _next_examples(self) -> list[Example]:
-        """Return the next of an endless sequence of shuffled epochs."""
+        """Return the next batch from an endless sequence of shuffled epochs."""
         examples = self._task.examples("train")
         size = self.config.training.batch_size
         while len(self._order) < size:
@@ -72,7 +72,7 @@ class Training:
     # ------------------------------------------------------------ the optimizer
 
     def optimize(self, weights: Sequence[nn.Parameter], lora_b: Sequence[nn.Parameter]) -> None:
-        """Make the optimizer of B, at LoRA+'s rate, and of everything else that is trained.
+        """Make the optimizer: LoRA+'s rate for B, the usual one for everything else.
 
         LoRA+: Hayou et al. 2024 (arXiv:2402.12354).
         """
@@ -87,7 +87,7 @@ class Training:
         self._optimizer = make(groups, rate, training.weight_decay)
 
     def count_step(self, loss: float, tokens: float) -> bool:
-        """Count a step; returns False, and sets `failure`, if its loss is not a finite number."""
+        """Count a step; if its loss is not finite, set `failure` and return False."""
         self.step += 1
         self.tokens += tokens
         if not math.isfinite(loss):

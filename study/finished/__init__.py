@@ -1,1 +1,1 @@
-"""What can be done with a trained study: export, load, swap and score its adapters."""
+"""Use a trained study: export, load, swap and score its adapters."""

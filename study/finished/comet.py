@@ -1,4 +1,4 @@
-"""COMET, run by its own command in its own environment; it returns a score per sentence.
+"""COMET, run by its own command in a separate environment; returns a score per sentence.
 
 COMET (Rei et al. 2020, "COMET: A neural framework for MT evaluation") is a trained metric.  Its
 package, unbabel-comet, needs older numpy and transformers than this project, so it is never
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from study.store.records import EvaluationRow, Examples
 
 NOT_SET_UP = (
-    "COMET needs an environment of its own: `python -m venv comet`, `comet/bin/pip install "
+    "COMET needs a separate environment: `python -m venv comet`, `comet/bin/pip install "
     "unbabel-comet`, then --command comet/bin/comet-score"
 )
 OF_OUR_ENVIRONMENT = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONWARNINGS")
@@ -41,7 +41,7 @@ OF_OUR_ENVIRONMENT = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONWARNINGS
 
 @dataclass(frozen=True)
 class Comet:
-    """The command, the checkpoint of a model, and how to run it."""
+    """The command, the model's checkpoint, and how to run it."""
 
     command: str
     checkpoint: Path
@@ -58,10 +58,10 @@ class Comet:
     def scores(
         self, examples: Examples, systems: Sequence[Sequence[str]]
     ) -> list[np.ndarray[Any, Any]]:
-        """Score every system's N outputs; returns (N,) each.
+        """Score every system's N outputs; return (N,) for each.
 
         Raises:
-            InputError: the command failed, or returned other scores than requested.
+            InputError: the command failed, or did not return the requested scores.
         """
         with tempfile.TemporaryDirectory(prefix="optuna-study-comet-") as name:
             folder = Path(name)
@@ -71,39 +71,39 @@ class Comet:
             for file, outputs in zip(files, systems, strict=True):
                 _write_lines(folder / file, outputs)
             self._run(folder, files)
-            found = self._read(folder / "scores.json")
-            return [self._of(found, file, len(examples.sources)) for file in files]
+            written = self._read(folder / "scores.json")
+            return [self._of(written, file, len(examples.sources)) for file in files]
 
     def _run(self, folder: Path, files: Sequence[str]) -> None:
-        asked = [self.command, "-s", "sources.txt", "-t", *files, "-r", "references.txt"]
-        asked += ["--model", str(self.checkpoint), "--to_json", "scores.json", "--quiet"]
-        asked += ["--gpus", str(self.gpus), "--batch_size", str(self.batch_size)]
+        command = [self.command, "-s", "sources.txt", "-t", *files, "-r", "references.txt"]
+        command += ["--model", str(self.checkpoint), "--to_json", "scores.json", "--quiet"]
+        command += ["--gpus", str(self.gpus), "--batch_size", str(self.batch_size)]
         environment = {k: v for k, v in os.environ.items() if k not in OF_OUR_ENVIRONMENT}
         with refusing(f"--command: cannot run {self.command!r}", OSError):
             done = subprocess.run(
-                asked, cwd=folder, env=environment, capture_output=True, text=True, check=False
+                command, cwd=folder, env=environment, capture_output=True, text=True, check=False
             )
         if done.returncode:
-            said = (done.stderr or done.stdout).strip().splitlines() or ["nothing"]
+            output = (done.stderr or done.stdout).strip().splitlines() or ["nothing"]
             raise InputError(
-                f"--command: {self.command!r} ended with status {done.returncode} and said: "
-                f"{said[-1][:300]}"
+                f"--command: {self.command!r} exited with status {done.returncode} and wrote: "
+                f"{output[-1][:300]}"
             )
 
     def _read(self, path: Path) -> Mapping[str, Any]:
         with refusing(f"--command: {self.command!r} wrote no scores", OSError, ValueError):
-            found = json.loads(path.read_text(encoding="utf-8"))
-        return {Path(name).name: rows for name, rows in found.items()}
+            scores = json.loads(path.read_text(encoding="utf-8"))
+        return {Path(name).name: rows for name, rows in scores.items()}
 
-    def _of(self, found: Mapping[str, Any], file: str, count: int) -> np.ndarray[Any, Any]:
+    def _of(self, written: Mapping[str, Any], file: str, count: int) -> np.ndarray[Any, Any]:
         """Return all scores (N,) of one system."""
-        unknown = f"--command: {self.command!r} wrote scores in an unknown form"
+        unknown = f"--command: {self.command!r} wrote scores in an unknown format"
         with refusing(unknown, KeyError, TypeError, ValueError, reason=repr):
-            scores = np.array([float(row["COMET"]) for row in found[file]])
+            scores = np.array([float(row["COMET"]) for row in written[file]])
         if len(scores) != count or not all(map(math.isfinite, scores)):
             raise InputError(
-                f"--command: {self.command!r} gave {np.isfinite(scores).sum()} scores "
-                f"for {count} sentences"
+                f"--command: {self.command!r} must return {count} scores, one per sentence; "
+                f"got {np.isfinite(scores).sum()}"
             )
         return scores
 
@@ -112,8 +112,7 @@ def find_comet(command: str, model: Path, gpus: int = 0, batch_size: int = 8) ->
     """Return the command and model to run.
 
     Raises:
-        InputError: there is no such command, or the folder holds no checkpoint; the error says what
-            to do.
+        InputError: the command or the checkpoint is missing; the error says how to get it.
     """
     path = shutil.which(command)
     if path is None:
@@ -142,17 +141,17 @@ def score_study(
         InputError: no outputs are stored, COMET failed, or the storage cannot be written.
     """
     if database is None or not rows:
-        raise InputError(f"{target}: holds no outputs that COMET can score")
-    signature, found = comet.signature, {}
+        raise InputError(f"{target}: contains no outputs that COMET can score")
+    signature, by_evaluation = comet.signature, {}
     for done, split in enumerate(splits := sorted({row.split for row in rows})):
         progress(done, len(splits))
         of_split = [row for row in rows if row.split == split]
         systems = [records.read_outputs(database, row.evaluation_id) for row in of_split]
         for row, scores in zip(of_split, comet.scores(examples[split], systems), strict=True):
             values = np.stack([scores, np.ones_like(scores)], axis=1)  # (N, 2)
-            found[row.evaluation_id] = Statistics("comet", values, signature)
-    _store(target, found)
-    return len(found)
+            by_evaluation[row.evaluation_id] = Statistics("comet", values, signature)
+    _store(target, by_evaluation)
+    return len(by_evaluation)
 
 
 def chosen(rows: Sequence[EvaluationRow], best: int | None) -> list[EvaluationRow]:
@@ -166,21 +165,21 @@ def chosen(rows: Sequence[EvaluationRow], best: int | None) -> list[EvaluationRo
     ]
 
 
-def _store(target: str, found: Mapping[str, Statistics]) -> None:
+def _store(target: str, by_evaluation: Mapping[str, Statistics]) -> None:
     storage = open_for_writing(writable_url(target))
     try:
-        for evaluation_id, statistics in found.items():
+        for evaluation_id, statistics in by_evaluation.items():
             records.write_score(storage.engine, evaluation_id, statistics)
     finally:
         close_after_writing(storage)
 
 
 def _write_lines(path: Path, texts: Sequence[str]) -> None:
-    """Write one text per line: a line break within one would shift all that follow."""
+    """Write one text per line, without line breaks, which would shift all that follow."""
     path.write_text("".join(" ".join(t.split()) + "\n" for t in texts), encoding="utf-8")
 
 
 def _model_name(checkpoint: Path) -> str:
-    """Return the name of the model's folder: the hub keeps checkpoints one level deeper."""
+    """Return the name of the model's folder; the hub keeps checkpoints one level deeper."""
     folder = checkpoint.parent
     return (folder.parent if folder.name == "checkpoints" else folder).name

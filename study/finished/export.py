@@ -1,4 +1,4 @@
-"""Exporting a trained adapter from a study: as PEFT's files, or merged into a plain model."""
+"""Export a trained adapter from a study: as PEFT's files, or merged into a plain model."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from study.tasks import make_task
 from study.trials import baseline_configs
 
 CHECKED = 16
-"""How many dev examples a merged model is checked on."""
+"""The number of dev examples that a merged model is checked on."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The folder of an export; for a merged model also how far its outputs are from the adapter's.
+    """The folder of an export; for a merged model, how far its outputs are from the adapter's.
 
     `difference` is the largest over all logits of `CHECKED` dev examples, `spread` their standard
     deviation; both are None if nothing was merged.
@@ -47,7 +47,7 @@ class Exported:
 def export_trial(
     run: Path, spec: StudySpec, number: int, out: Path | None = None, merge: bool = False
 ) -> Exported:
-    """Write a trial's adapter, or with `merge` a model without PEFT, and the base's tokenizer.
+    """Write a trial's adapter and the base's tokenizer; with `merge`, a model without PEFT.
 
     Args:
         run: The run folder, which holds the adapters.
@@ -60,7 +60,7 @@ def export_trial(
         InputError: there is no such adapter, it cannot be merged, or the folder exists.
     """
     source = _adapter(run, number)
-    is_adapter = (source / "adapter_config.json").is_file()  # else it was full fine-tuning
+    is_adapter = (source / "adapter_config.json").is_file()  # otherwise it was full fine-tuning
     merge = merge and is_adapter
     if merge:
         _check_mergeable(source)
@@ -85,7 +85,7 @@ def export_trial(
 
 
 def _name_base(config: Path, location: str) -> None:
-    """Write where the base is now: it may have been elsewhere when the adapter was trained."""
+    """Write the base's current location, which may have changed since the training."""
     content = json.loads(config.read_text(encoding="utf-8"))
     content["base_model_name_or_path"] = location
     config.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -98,25 +98,25 @@ def _adapter(run: Path, number: int) -> Path:
         return folder
     names = (f.name.removeprefix("trial-") for f in folder.parent.glob("trial-*"))
     kept = sorted(int(name) for name in names if name.isdecimal())
-    allowed = f"kept are {', '.join(map(str, kept))}" if kept else "none is kept there"
+    allowed = ", ".join(map(str, kept)) or "none"
     raise InputError(
-        f"{run}: no adapter of trial {number}; {allowed}, see search.keep_adapters of the study"
+        f"{run}: no adapter of trial {number}; kept: {allowed} (see search.keep_adapters)"
     )
 
 
 def _saved_files(folder: Path) -> list[Path]:
-    """Return the files that a run saves: others might replace the base's tokenizer."""
+    """Return the files that a run saves; others could replace the base's tokenizer."""
     config = "adapter_config.json" if (folder / "adapter_config.json").is_file() else "config.json"
     return [folder / config, *folder.glob("*.safetensors")]
 
 
 def check_is_ours(run: Path, folder: Path) -> None:
     """Refuse links, which may lead anywhere, and weights that would need unpickling."""
-    found = (run / "adapters", folder, *folder.rglob("*"))
-    if any(path.is_symlink() for path in found):
-        raise InputError(f"{folder}: holds a link; an adapter's files lie in the run folder")
-    if not all(path.is_dir() or path.is_file() for path in found):
-        raise InputError(f"{folder}: holds a pipe, socket or device; allowed: files and folders")
+    paths = (run / "adapters", folder, *folder.rglob("*"))
+    if any(path.is_symlink() for path in paths):
+        raise InputError(f"{folder}: contains a link; allowed: files and folders")
+    if not all(path.is_dir() or path.is_file() for path in paths):
+        raise InputError(f"{folder}: contains a pipe, socket or device; allowed: files and folders")
     if (folder / "adapter_config.json").is_file():
         check_adapter(folder)
         peft_type(folder)
@@ -125,11 +125,11 @@ def check_is_ours(run: Path, folder: Path) -> None:
 
 
 def _check_mergeable(source: Path) -> None:
-    found = peft_type(source)
+    kind = peft_type(source)
     for method in METHODS.values():
-        if method.peft_type == found and not method.merges:
+        if method.peft_type == kind and not method.merges:
             raise InputError(
-                f"--merge: {method.title} works beside the weights and cannot be merged into them; "
+                f"--merge: {method.title} leaves the weights unchanged and cannot be merged; "
                 "export it without --merge"
             )
 
@@ -174,7 +174,7 @@ def _logits(spec: StudySpec, base: BaseModel) -> Tensor:
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
-    """Yield an unfinished folder, and rename it to `folder` once all went well."""
+    """Yield an unfinished folder, and rename it to `folder` if nothing fails."""
     if os.path.lexists(folder):
         raise InputError(f"--out: {folder} exists already; name a new folder")
     with writing(f"--out: {folder}"), appearing_whole(folder) as unfinished:

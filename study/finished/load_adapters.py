@@ -1,4 +1,4 @@
-"""Loading a study's saved adapters on their base, to try a sentence in the notebook.
+"""Load a study's saved adapters on their base, to try a sentence in the notebook.
 
 `optuna-study export` writes one of them; `swapping` measures how long a swap takes.
 """
@@ -38,26 +38,26 @@ class Adapted:
 
     def answers(self, text: str) -> dict[str, str]:
         """Return the answers of the base and of each adapter to a text, by name."""
-        # a corpus of this text alone: a task reads its examples when it is made
+        # a corpus of only this text: a task reads its examples when it is made
         task = make_task(self.spec, self.base, Corpus(train=(), dev=(Pair(text, text),)))
         plain = baseline_configs(self.spec)[0]
         batch = task.collate(task.examples("dev"), plain, torch.Generator())
         with self.model.disable_adapter():
-            found = {"base": task.predict(self.base.model, batch)[0]}
+            answers = {"base": task.predict(self.base.model, batch)[0]}
         for name in self.names:
             self.model.set_adapter(name, inference_mode=True)
-            found[name] = task.predict(self.base.model, batch)[0]
-        return found
+            answers[name] = task.predict(self.base.model, batch)[0]
+        return answers
 
 
 def load_adapters(run: str | Path, spec_text: str | None, *, trust_study: bool = False) -> Adapted:
     """Load a study's base and the adapters in its run folder, safetensors only.
 
-    `spec_text` is the stored study file, `analysis.load(run).spec_text`; where it names code,
-    `trust_study` allows it.  Sets torch to one thread, on which small models are fastest.
+    `spec_text` is the stored study file, `analysis.load(run).spec_text`; `trust_study` allows it
+    to name code.  Sets torch to one thread, on which small models are fastest.
 
     Raises:
-        InputError: there is no adapter, the task does not answer with text, the study names code,
+        InputError: there is no adapter, the task has no text output, the study names code,
             or the base cannot be loaded.
     """
     from peft import PeftModel
@@ -69,7 +69,7 @@ def load_adapters(run: str | Path, spec_text: str | None, *, trust_study: bool =
     stored = stored_spec(spec_text, str(run), trust_study=trust_study)
     spec = stored.model_copy(update={"distillation": None})
     if spec.task_kind.outputs != "texts":
-        raise InputError(f"{run}: a {spec.task} answers no text; `optuna-study export` it")
+        raise InputError(f"{run}: task {spec.task!r} has no text output; use `optuna-study export`")
     be_one_quiet_thread()
     first, *rest = folders
     base = load_base(locate_base(spec), spec.base, spec.task)

@@ -1,4 +1,4 @@
-"""Swapping adapters on a loaded base: PEFT holds several and switches between them.
+"""Swap adapters on a loaded base: PEFT holds several and switches between them.
 
 A swap loads nothing: the base's weights stay where they are.
 """
@@ -27,7 +27,7 @@ REPEATS = 50
 
 @dataclass(frozen=True)
 class Swaps:
-    """Milliseconds on one thread: loading base and first adapter, a further adapter, a swap."""
+    """Milliseconds on one thread: loading base and first adapter, loading another, a swap."""
 
     folders: tuple[Path, ...]
     loading: float
@@ -44,7 +44,9 @@ def time_study_swaps(run: Path, spec: StudySpec) -> Swaps:
     """
     folders = saved_of_one_kind(run)
     if len(folders) < 2:
-        raise InputError(f"{run}: a swap needs two saved adapters of one kind, got {len(folders)}")
+        raise InputError(
+            f"{run}: swapping needs two saved adapters of one kind, got {len(folders)}"
+        )
     be_one_quiet_thread()
     location, labels = locate_base(spec), corpus_of(spec).labels
     with warnings.catch_warnings():
@@ -73,7 +75,7 @@ def time_swaps(load: Callable[[], BaseModel], folders: Sequence[Path]) -> Swaps:
 
 
 def saved_of_one_kind(run: Path) -> list[Path]:
-    """Return the folders of saved adapters that one PEFT model can hold: those of the first's kind.
+    """Return the folders of the saved adapters of the first's kind, which one model can hold.
 
     Fully trained models are not adapters.  Raises InputError for links and pickles.
     """
@@ -86,5 +88,5 @@ def saved_of_one_kind(run: Path) -> list[Path]:
 
 def _milliseconds(work: Callable[[], Any]) -> tuple[float, Any]:
     started = time.perf_counter()
-    found = work()
-    return 1000 * (time.perf_counter() - started), found
+    result = work()
+    return 1000 * (time.perf_counter() - started), result

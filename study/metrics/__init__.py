@@ -51,7 +51,7 @@ class Statistics:
 
 
 def scores_classes(*metrics: str) -> bool:
-    """Say whether one of some metrics is of outputs that are classes, not of free text."""
+    """Return whether one of the metrics scores classes, not free text."""
     return any(name in METRICS and METRICS[name].outputs == "classes" for name in metrics)
 
 
@@ -64,7 +64,7 @@ def text_statistics(
     """Score N outputs against N references with a metric that compares text.
 
     Raises:
-        InputError: its library, its data or its encoder is not there.
+        InputError: its library, its data or its encoder is missing.
     """
     from_text = METRICS[metric].from_text
     assert from_text is not None, f"{metric} is not computed from text"
@@ -77,13 +77,13 @@ def text_scores(
     references: Sequence[str],
     options: TextOptions = PLAIN,
 ) -> dict[str, Statistics]:
-    """Score N outputs by those of some metrics that compare text, as a task's `score` must."""
+    """Score N outputs by those of the metrics that compare text, for a task's `score`."""
     named = [metric for metric in metrics if METRICS[metric].from_text]
     return {metric: text_statistics(metric, outputs, references, options) for metric in named}
 
 
 def split_and_metric(objective: str) -> tuple[str, str]:
-    """Return what an objective is measured on: `bleu` on dev, `general_bleu` on general."""
+    """Return an objective's split and metric: `bleu` is on dev, `general_bleu` on general."""
     if objective.startswith("general_"):
         return "general", objective.removeprefix("general_")
     return "dev", objective

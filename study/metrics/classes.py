@@ -21,20 +21,20 @@ def accuracy(
 def macro_f1(
     outputs: Sequence[str], references: Sequence[str], options: TextOptions
 ) -> tuple[Array, str]:
-    """(N, 3·C): of each class whether it was found, said, and true; C classes in their order."""
+    """(N, 3·C): for each of C classes, whether the output is right, predicts it, or should."""
     classes = sorted({*outputs, *references})
-    said = np.array([[output == c for c in classes] for output in outputs])
+    predicted = np.array([[output == c for c in classes] for output in outputs])
     true = np.array([[reference == c for c in classes] for reference in references])
-    shape = (len(outputs), len(classes))  # which an empty split would lose
-    columns = [column.reshape(shape) for column in (said & true, said, true)]
+    shape = (len(outputs), len(classes))  # an empty split would lose it
+    columns = [column.reshape(shape) for column in (predicted & true, predicted, true)]
     return np.hstack(columns).astype(np.float64), "macro-f1|classes:present"
 
 
 def macro_f1_scores(summed: Array) -> Array:
-    """Mean of 2·found / (said + true) over the classes that occur, as scikit-learn's; else NaN."""
-    found, said, true = np.moveaxis(summed.reshape(*summed.shape[:-1], 3, -1), -2, 0)
-    occurs = said + true
-    each = np.divide(2 * found, occurs, out=np.zeros_like(occurs), where=occurs > 0)
-    total, present = each.sum(axis=-1), (occurs > 0).sum(axis=-1)
+    """Mean of 2·right / (predicted + true) over the classes that occur; NaN if none does."""
+    right, predicted, true = np.moveaxis(summed.reshape(*summed.shape[:-1], 3, -1), -2, 0)
+    occurs = predicted + true
+    f1 = np.divide(2 * right, occurs, out=np.zeros_like(occurs), where=occurs > 0)
+    total, present = f1.sum(axis=-1), (occurs > 0).sum(axis=-1)
     nan = np.full(np.shape(total), np.nan)
     return np.asarray(np.divide(total, present, out=nan, where=present > 0))

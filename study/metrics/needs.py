@@ -1,4 +1,4 @@
-"""What a study's metrics need, looked for before anything is trained."""
+"""Check, before anything is trained, that everything a study's metrics need is installed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
 
 
 def check_metrics(evaluation: EvaluationSpec) -> None:
-    """Look for the libraries, the data and the encoder of a study's metrics.
+    """Check that the libraries, the data and the encoder of a study's metrics exist.
 
     Raises:
-        InputError: something is missing; a line for each, with how to get it.
+        InputError: something is missing; one line each, with how to get it.
     """
     missing = [line for name in evaluation.metrics if (line := missing_library(name))]
     if missing:
@@ -38,23 +38,23 @@ def check_metrics(evaluation: EvaluationSpec) -> None:
 
 @cache
 def missing_library(metric: str) -> str:
-    """Say in a line what a metric needs that is not installed; nothing where all is there."""
+    """Return one line about what a metric needs that is not installed; empty if nothing."""
     extra = METRICS[metric].extra
     wanted = PACKAGES.get(extra, {})
     missing = [package for package, module in wanted.items() if find_spec(module) is None]
     if not missing:
         return ""
     return (
-        f"{metric!r} needs {' and '.join(missing)}, not installed here; "
-        f"`pip install 'optuna-study[{extra}]'`, or leave it out"
+        f"{metric!r} needs {' and '.join(missing)}, which is not installed; "
+        f"run `pip install 'optuna-study[{extra}]'`, or leave it out"
     )
 
 
 def metric_remarks(evaluation: EvaluationSpec) -> list[str]:
-    """Return a line for what a person should know of a metric before reading its figures."""
+    """Return a line per metric whose scores are easily misread."""
     return [
-        f"{METRICS[name].label} counts equal words and equal English stems, no synonyms: figures "
-        "with WordNet (evaluation.synonyms) are higher"
+        f"{METRICS[name].label} counts equal words and equal English stems, but no synonyms; "
+        "scores with WordNet (evaluation.synonyms) are higher"
         for name in evaluation.metrics
         if METRICS[name].counts_synonyms and evaluation.synonyms == NO_SYNONYMS
     ]

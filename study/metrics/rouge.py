@@ -1,8 +1,8 @@
 """ROUGE by `rouge-score`, Google's own: the F-measure of each example, and their mean.
 
 Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries".  The package's tokenizer drops
-every letter outside a to z, which would score French low and Arabic zero without a word; ours
-keeps letters, marks and digits of every script, and gives the same words on ASCII text.
+every letter outside a to z, which would silently score French low and Arabic zero; ours keeps
+letters, marks and digits of every script, and gives the same words for ASCII text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from study.kinds.metrics import Array, TextOptions
 from study.metrics.means import of_examples
 
-ASCII_WORD = re.compile("[a-z0-9]+")  # the same, and quicker
+ASCII_WORD = re.compile("[a-z0-9]+")  # the same, but faster
 
 
 def words(text: str) -> list[str]:
@@ -34,7 +34,7 @@ def _is_of_a_word(character: str) -> bool:
 
 
 class _Words:
-    """The tokenizer as `rouge-score` asks for it."""
+    """The tokenizer in the form that `rouge-score` expects."""
 
     def tokenize(self, text: str) -> list[str]:
         return words(text)

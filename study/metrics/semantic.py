@@ -1,7 +1,7 @@
-"""Likeness in meaning: the cosine of sentence embeddings, by `sentence-transformers`.
+"""Similarity of meaning: the cosine of sentence embeddings, by `sentence-transformers`.
 
-Reimers and Gurevych 2019, "Sentence-BERT".  The encoder is named in the study file; a signature
-holds the hash of its weights.  It runs on the CPU, so that a score does not depend on the machine's
+Reimers and Gurevych 2019, "Sentence-BERT".  The study file names the encoder; the signature
+contains the hash of its weights.  It runs on the CPU, so that scores do not depend on the machine's
 accelerator.
 """
 
@@ -27,7 +27,7 @@ from study.metrics.means import of_examples
 THRESHOLD = 0.5
 KEY = "evaluation.encoder"
 MODULES = ("Transformer", "Pooling", "Dense", "Normalize", "LayerNorm", "Dropout")
-"""Of sentence-transformers: others read further files, or hold modules listed elsewhere."""
+"""Modules of sentence-transformers that read no other files and contain no other modules."""
 OPTIONS = {"attn_implementation", "dtype", "torch_dtype", "add_pooling_layer"}
 PLAIN_FOLDER = re.compile(r"([A-Za-z0-9][\w.-]*)?", re.ASCII)
 FILES = ("*.json", "*.txt", "*.safetensors", "*.model")  # neither pickles nor code
@@ -37,27 +37,28 @@ def cosine(
     outputs: Sequence[str], references: Sequence[str], options: TextOptions
 ) -> tuple[Array, str]:
     """(N, 2): the cosine of output and reference, 0 for an empty output, and 1."""
-    found, encoder = _cosines(outputs, references, options)
-    return of_examples(found), f"cosine|mean:example|empty:0|{encoder}"
+    cosines, encoder = _cosines(outputs, references, options)
+    return of_examples(cosines), f"cosine|mean:example|empty:0|{encoder}"
 
 
 def f1(
     outputs: Sequence[str], references: Sequence[str], options: TextOptions
 ) -> tuple[Array, str]:
-    """(N, 3): whether the pair matches, whether something was said, and was to be said.
+    """(N, 3): whether the output is right, is not empty, and has a reference that is not empty.
 
-    An output says something unless it is empty, and what it says is right where its cosine with
-    the reference reaches the threshold.  Precision is the share of outputs that are right, recall
-    the share of references that were met: F1 = 2·right / (said + wanted).
+    An output is right if its cosine with the reference reaches the threshold.  Precision is the
+    share of right outputs among those that are not empty, recall among the references:
+    F1 = 2·right / (outputs + references).
     """
-    found, encoder = _cosines(outputs, references, options)
-    said, wanted = ([bool(text.strip()) for text in texts] for texts in (outputs, references))
-    values = np.array([(found >= THRESHOLD) & said & wanted, said, wanted], dtype=np.float64).T
+    cosines, encoder = _cosines(outputs, references, options)
+    answered, expected = ([bool(t.strip()) for t in texts] for texts in (outputs, references))
+    right = (cosines >= THRESHOLD) & answered & expected
+    values = np.array([right, answered, expected], dtype=np.float64).T
     return values.reshape(len(outputs), 3), f"semantic-f1|threshold:{THRESHOLD}|{encoder}"
 
 
 def f1_scores(summed: Array) -> Array:
-    """F1 of sums (..., 3); NaN where nothing was said and nothing wanted."""
+    """F1 of sums (..., 3); NaN if all outputs and references are empty."""
     right, claims = summed[..., 0], summed[..., 1] + summed[..., 2]
     nan = np.full(np.shape(right), np.nan)
     return np.asarray(np.divide(2 * right, claims, out=nan, where=claims > 0))
@@ -66,9 +67,9 @@ def f1_scores(summed: Array) -> Array:
 def _cosines(
     outputs: Sequence[str], references: Sequence[str], options: TextOptions
 ) -> tuple[Array, str]:
-    """Return the cosine (N,) of each pair, 0 where one of the two is empty, and the encoder."""
+    """Return the cosine (N,) of each pair, 0 if one text is empty, and the encoder."""
     if options.encoder is None:
-        raise InputError(f"{KEY}: none is named; give a sentence-transformers model")
+        raise InputError(f"{KEY}: must name a sentence-transformers model, got none")
     model, signature = load_encoder(options.encoder)
     one, other = (_embeddings(model, tuple(texts)) for texts in (outputs, references))
     empty = [not (a.strip() and b.strip()) for a, b in zip(outputs, references, strict=True)]
@@ -78,8 +79,8 @@ def _cosines(
 @lru_cache(maxsize=8)
 def _embeddings(model: Any, texts: tuple[str, ...]) -> Array:
     """Return unit vectors (N, D); a split's references are encoded once for all trials."""
-    found = model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
-    return np.asarray(found, dtype=np.float64).reshape(len(texts), -1)
+    vectors = model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
+    return np.asarray(vectors, dtype=np.float64).reshape(len(texts), -1)
 
 
 @lru_cache(maxsize=1)
@@ -87,7 +88,7 @@ def load_encoder(name: str) -> tuple[Any, str]:
     """Return an encoder and its signature.
 
     Raises:
-        InputError: it is nowhere to be found, or no sentence encoder with safetensors.
+        InputError: it does not exist, or is not a sentence encoder with safetensors.
     """
     folder = encoder_folder(name)
     with refusing(f"{KEY}: cannot load {name!r}"):
@@ -109,7 +110,7 @@ def encoder_folder(name: str) -> Path:
     """Return the encoder's folder; from the hub only configuration and safetensors are fetched.
 
     Raises:
-        InputError: it is nowhere to be found, or holds anything else than a sentence encoder.
+        InputError: it does not exist, or is not a plain sentence encoder.
     """
     folder = Path(name) if os.path.isdir(name) else _from_hub(name)
     if any(folder.rglob("adapter_config.json")):
@@ -126,10 +127,10 @@ def encoder_folder(name: str) -> Path:
 
 
 def _check_module(name: str, folder: Path, module: Mapping[str, Any]) -> None:
-    """Refuse a module that runs code, lies elsewhere, or whose weights are pickled."""
+    """Refuse a module that runs code, is outside the folder, or has pickled weights."""
     where, kind, path = f"{KEY}: {name}", str(module.get("type", "")), str(module.get("path", ""))
     if not kind.startswith("sentence_transformers."):
-        raise InputError(f"{where}: runs code of its own, {kind!r}")
+        raise InputError(f"{where}: runs custom code, {kind!r}; allowed: sentence_transformers")
     if kind.rpartition(".")[2] not in MODULES:
         raise InputError(f"{where}: modules.json: got {kind!r}; allowed: {', '.join(MODULES)}")
     if not PLAIN_FOLDER.fullmatch(path):
@@ -145,9 +146,9 @@ def _check_module(name: str, folder: Path, module: Mapping[str, Any]) -> None:
 def _check_options(where: str, folder: Path) -> None:
     """Refuse options that would choose other weights; the library passes them to transformers."""
     for file in sorted(folder.glob("sentence_*_config.json")):
-        found = _read(where, file)
+        config = _read(where, file)
         for key in ("model_args", "model_kwargs", "config_args", "config_kwargs"):
-            options = found.get(key) if isinstance(found, dict) else None
+            options = config.get(key) if isinstance(config, dict) else None
             foreign = sorted(set(options) - OPTIONS) if isinstance(options, dict) else []
             if foreign:
                 raise InputError(
@@ -176,7 +177,7 @@ def _from_hub(name: str) -> Path:
 
 
 def _digest(folder: Path) -> str:
-    """Return a hash of all the weights."""
+    """Return a hash of all weights."""
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*.safetensors")):
         digest.update(file.read_bytes())

@@ -1,4 +1,4 @@
-"""A PEFT adapter on a shared base: attached with its own seed, taken off without a trace."""
+"""A PEFT adapter on a shared base: attached with its own seed, removed without a trace."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from study.spec.hyperparameters import MethodSpec
 from study.trials import AdapterFiles
 
 ADAPTER = "default"  # PEFT's own name for the first adapter
-PREFIX = "base_model.model."  # what PEFT puts before a module's name in its files
-Pair = tuple[Tensor, Tensor]  # A (R, D_in) and B (D_out, R)
+PREFIX = "base_model.model."  # PEFT's prefix of module names in its files
+MatrixPair = tuple[Tensor, Tensor]  # A (R, D_in) and B (D_out, R)
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,18 @@ class Adapter:
     """The trainable part of a base that carries a PEFT adapter."""
 
     peft_model: Any
-    other_weights: list[nn.Parameter]  # A, and what is trained beside LoRA
+    other_weights: list[nn.Parameter]  # A, and everything trained beside LoRA
     lora_b: list[nn.Parameter]
     dropouts: Sequence[SeededDropout]
-    principal: Mapping[str, Pair]  # A₀ and B₀ by module, where it begins in the weight
+    principal: Mapping[str, MatrixPair]  # A₀ and B₀ by module, if it begins in the weight
     original: Mapping[str, Tensor]  # the weights that they were taken out of
-    replaced: Mapping[str, nn.Module]  # the base's own layers where others take their place
+    replaced: Mapping[str, nn.Module]  # the base's layers that were replaced
 
-    dora_layers: Sequence[nn.Module] = ()  # which else skip their dropout over a base in evaluation
+    dora_layers: Sequence[nn.Module] = ()  # they skip dropout if the base is in evaluation mode
 
     @property
     def weights(self) -> list[nn.Parameter]:
-        """All that is trained."""
+        """All trained weights."""
         return [*self.other_weights, *self.lora_b]
 
     def begin_step(self, step: int) -> None:
@@ -54,18 +54,18 @@ class Adapter:
             layer.training = True
 
     def files(self) -> AdapterFiles:
-        """Return the adapter in PEFT's own format."""
+        """Return the adapter in PEFT's format."""
         from peft import get_peft_model_state_dict
 
         tensors = get_peft_model_state_dict(self.peft_model)
         return adapter_files(self.peft_model.peft_config[ADAPTER], tensors, self.principal)
 
     def detach(self) -> None:
-        """Give the base its own layers and a clean configuration back."""
+        """Restore the layers and the configuration of the base."""
         base = self.peft_model.unload()
         for name, weight in self.original.items():
             base.get_submodule(name).weight.data = weight
-        for name, module in self.replaced.items():  # PEFT leaves its trained copies in their places
+        for name, module in self.replaced.items():  # PEFT leaves its trained copies in place
             base.set_submodule(name, module)
         if hasattr(base, "peft_config"):
             del base.peft_config
@@ -75,10 +75,10 @@ class Adapter:
 def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
     """Put a fresh LoRA or IA³ on the base; a classifier's head is trained in full beside it.
 
-    A is drawn as PEFT does, uniform in ±1/sqrt(D_in), but from (seed, module name); B is zero, and
-    IA³'s vectors are one.  The head begins as the checkpoint's; what the checkpoint does not hold
-    is drawn from the seed.  The A₀ and B₀ of PiSSA and OLoRA are taken out of the base's weight, as
-    PEFT does, and put back by `detach`.
+    A is drawn as in PEFT, uniform in ±1/sqrt(D_in), but from (seed, module name); B is zero, and
+    IA³'s vectors are one.  The head begins as in the checkpoint; weights that the checkpoint lacks
+    are drawn from the seed.  As in PEFT, A₀ and B₀ of PiSSA and OLoRA are subtracted from the
+    base's weight; `detach` puts them back.
     """
     from peft import get_peft_model
 
@@ -112,7 +112,7 @@ def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
 
 
 def _take_out(layer: Any, A0: Tensor, B0: Tensor, scale: float) -> None:
-    """Begin an adapter at A₀ and B₀, and give the layer a weight without them."""
+    """Begin an adapter at A₀ and B₀, and subtract them from the layer's weight."""
     layer.lora_A[ADAPTER].weight.data.copy_(A0)
     layer.lora_B[ADAPTER].weight.data.copy_(B0)
     residual = layer.weight.data - scale * (B0 @ A0)
@@ -129,9 +129,9 @@ def adapter_config(base: BaseModel, method: MethodSpec) -> Any:
 
 
 def token_layer(base: BaseModel) -> str | None:
-    """Return the layer whose rows of the trained tokens are trained, beginning as the base's.
+    """Return the layer in which the rows of the trained tokens are trained, if any.
 
-    That is the output head; where it shares the input embedding's weight, PEFT trains both as one.
+    It is the output head; if it shares the input embedding's weight, PEFT trains both as one.
     """
     if not base.trained_tokens:
         return None
@@ -141,7 +141,7 @@ def token_layer(base: BaseModel) -> str | None:
 
 
 def _trained_copies(base: BaseModel) -> dict[str, nn.Parameter]:
-    """Return the weights that stand in for the base's fresh ones, by the names of those."""
+    """Return the copies of the base's fresh weights that are trained, by name."""
     copies = {}
     for name in base.fresh:
         parts = name.split(".")
@@ -161,29 +161,29 @@ def initial_a(shape: torch.Size, seed: int, name: str) -> Tensor:
     return nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
 
 
-def initial_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> Pair:
+def initial_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> MatrixPair:
     """Return A₀ (R, D_in) and B₀ (D_out, R) of a module whose adapter begins in its weight W.
 
-    Exact decompositions are kept with the base, all but the part of PiSSA with `pissa_niter`
-    iterations, which depends on the seed.
+    Exact decompositions are cached with the base; PiSSA's with `pissa_niter` iterations is not,
+    since it depends on the seed.
     """
     path = INITIAL_WEIGHTS[method.init_lora_weights]
-    assert path is not None, "an adapter that begins at zero"
-    pair: Pair = imported(path)(base, name, method, seed)
+    assert path is not None, "the adapter begins at zero"
+    pair: MatrixPair = imported(path)(base, name, method, seed)
     return pair
 
 
-def olora_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> Pair:
+def olora_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> MatrixPair:
     """OLoRA, Büyükakyüz 2024 (arXiv:2406.01775): B₀ and A₀ are the first of Q and R of W = QR.
 
-    They are not divided by the scale, as PEFT has it.
+    As in PEFT, they are not divided by the scale.
     """
     Q, R = _kept(base, f"qr {name}", lambda: torch.linalg.qr(_weight(base, name)))
     return R[: method.rank], Q[:, : method.rank]
 
 
-def pissa_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> Pair:
-    """PiSSA, Meng et al. 2024 (arXiv:2404.02948): scale · B₀A₀ is W's best of its rank."""
+def pissa_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> MatrixPair:
+    """PiSSA, Meng et al. 2024 (arXiv:2404.02948): scale · B₀A₀ is the best of its rank for W."""
     W, r = _weight(base, name), method.rank
     if method.pissa_niter:
         U, S, Vh = leading_svd(W, r, method.pissa_niter, derive_seed(seed, "PiSSA", name))
@@ -206,7 +206,7 @@ def _kept(base: BaseModel, key: str, decompose: Callable[[], Any]) -> Any:
 
 
 def leading_svd(W: Tensor, rank: int, iterations: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return U (D_out, R), S (R,) and Vh (R, D_in) of about the largest singular values of W.
+    """Return U (D_out, R), S (R,) and Vh (R, D_in) for W's largest singular values, roughly.
 
     Subspace iteration from a random start, Halko, Martinsson & Tropp 2011 (arXiv:0909.4061),
     algorithm 4.4, with twice the rank's columns.
@@ -225,12 +225,12 @@ def leading_svd(W: Tensor, rank: int, iterations: int, seed: int) -> tuple[Tenso
 
 
 def adapter_files(
-    config: Any, tensors: Mapping[str, Tensor], principal: Mapping[str, Pair]
+    config: Any, tensors: Mapping[str, Tensor], principal: Mapping[str, MatrixPair]
 ) -> AdapterFiles:
-    """Return an adapter in PEFT's own format.
+    """Return an adapter in PEFT's format.
 
-    One that began at A₀ and B₀ becomes a plain LoRA of twice the rank, [A; A₀] and [B, -B₀], so
-    that it loads over the base as it is, as PEFT converts PiSSA.
+    An adapter that began at A₀ and B₀ becomes a plain LoRA of twice the rank, [A; A₀] and [B, -B₀],
+    as PEFT converts PiSSA, so that it loads over the unchanged base.
     """
     from safetensors.torch import save
 

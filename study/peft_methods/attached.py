@@ -1,4 +1,4 @@
-"""Every method on a shared base: attached, trained by whoever asks, taken off without a trace."""
+"""Attach a method to a shared base, to be trained and then removed without a trace."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from study.trials import AdapterFiles
 
 
 class Attached(Protocol):
-    """What a method trains on a base, from its seed alone."""
+    """What a method trains on a base; depends only on the base, the method and the seed."""
 
     @property
     def other_weights(self) -> list[nn.Parameter]:
-        """All that is trained but LoRA's B."""
+        """All trained weights but LoRA's B."""
 
     @property
     def lora_b(self) -> list[nn.Parameter]:
-        """LoRA's matrices B, which LoRA+ moves faster."""
+        """LoRA's matrices B, for which LoRA+ has a higher rate."""
 
     @property
     def weights(self) -> list[nn.Parameter]:
-        """All that is trained."""
+        """All trained weights."""
 
     def begin_step(self, step: int) -> None:
         """Turn dropout on, with the masks of this step."""
 
     def files(self) -> AdapterFiles:
-        """Return what was trained, as its library writes it."""
+        """Return what was trained, in its library's format."""
 
     def detach(self) -> None:
-        """Give the base back, bit for bit as it was."""
+        """Restore the base bit for bit."""
 
 
 def attach(base: BaseModel, method: MethodSpec, seed: int) -> Attached:

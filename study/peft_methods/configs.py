@@ -18,7 +18,7 @@ def peft_config(
 ) -> Any:
     """Return PEFT's configuration of a method on an architecture.
 
-    `head` is trained in full; of the layers in `tokens` the named rows are.
+    `head` is trained in full; in the layers of `tokens`, only the given rows are trained.
     """
     path = METHODS[method.name].config
     assert path is not None, "full fine-tuning has no PEFT configuration"
@@ -26,7 +26,7 @@ def peft_config(
 
 
 def lora_config(method: MethodSpec, model_type: str, head: list[str] | None, tokens: Tokens) -> Any:
-    """LoRA: Hu et al. 2021 (arXiv:2106.09685), and all that are of its shape."""
+    """LoRA: Hu et al. 2021 (arXiv:2106.09685), and its variants."""
     from peft import LoraConfig
 
     return LoraConfig(

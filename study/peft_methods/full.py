@@ -1,4 +1,4 @@
-"""Full fine-tuning on a shared base: every weight is trained, and put back as it was afterwards."""
+"""Full fine-tuning on a shared base: every weight is trained, and restored afterwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from study.trials import AdapterFiles
 
 @dataclass(frozen=True)
 class FullWeights:
-    """All weights of a base in training, and a copy of what they were; like `Adapter` to use."""
+    """All weights of a base in training and a copy of the originals; used like `Adapter`."""
 
     model: Any
     other_weights: list[nn.Parameter]
@@ -26,11 +26,11 @@ class FullWeights:
 
     @property
     def weights(self) -> list[nn.Parameter]:
-        """All that is trained."""
+        """All trained weights."""
         return self.other_weights
 
     def begin_step(self, step: int) -> None:
-        """Do nothing: there is no adapter whose dropout would begin."""
+        """Do nothing: there is no adapter dropout."""
 
     def files(self) -> AdapterFiles:
         """Return the whole model as `save_pretrained` writes it."""
@@ -41,13 +41,13 @@ class FullWeights:
         return AdapterFiles(config, weights, "config.json", "model.safetensors")
 
     def detach(self) -> None:
-        """Give the base its own weights back."""
+        """Restore the weights of the base."""
         self.model.load_state_dict(self.before)
         self.model.eval().requires_grad_(False)
 
 
 def attach_full(base: BaseModel, method: MethodSpec, seed: int) -> FullWeights:
-    """Make every weight of the base trainable; a head that is new is drawn from the seed."""
+    """Make every weight of the base trainable; a new head is drawn from the seed."""
     model = base.model
     before = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     draw_fresh({name: model.get_parameter(name) for name in base.fresh}, model.config, seed)

@@ -1,8 +1,7 @@
 """Prefix tuning on a shared base: keys and values that every decoder layer reads before its own.
 
-PEFT keeps the prefix and its files.  It reaches the model through a hook on its inner part, where
-PEFT's own wrapper would hand it in: so losses and generation work on the base itself, whatever a
-task calls.
+PEFT stores the prefix and writes its files.  A hook passes it to the inner model, where PEFT's
+wrapper would, so that losses and generation work on the base itself, whatever a task calls.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from study.trials import AdapterFiles
 
 @dataclass(frozen=True)
 class Prefix:
-    """A trainable prefix in front of a base's decoder; like `Adapter` to use."""
+    """A trainable prefix in front of a base's decoder; used like `Adapter`."""
 
     base: Any
     peft_model: Any
@@ -35,21 +34,21 @@ class Prefix:
 
     @property
     def weights(self) -> list[nn.Parameter]:
-        """All that is trained: one matrix (virtual tokens, 2 · layers · D)."""
+        """All trained weights: one matrix (virtual tokens, 2 · layers · D)."""
         return self.other_weights
 
     def begin_step(self, step: int) -> None:
         """Do nothing: there is no dropout."""
 
     def files(self) -> AdapterFiles:
-        """Return the prefix in PEFT's own format."""
+        """Return the prefix in PEFT's format."""
         from peft import get_peft_model_state_dict
 
         tensors = get_peft_model_state_dict(self.peft_model)
         return adapter_files(self.peft_model.peft_config[ADAPTER], tensors, {})
 
     def detach(self) -> None:
-        """Take the prefix off."""
+        """Remove the prefix."""
         self.hook.remove()
         self.base.eval().requires_grad_(False)
 
@@ -75,7 +74,7 @@ def attach_prefix(base: BaseModel, method: MethodSpec, seed: int) -> Prefix:
 
 
 def _with_prefix(inputs: dict[str, Any], peft_model: Any) -> dict[str, Any]:
-    """Return what the model is to read: where it remembers nothing yet, the prefix."""
+    """Return the model's inputs, with the prefix unless it already has a cache."""
     cache = inputs.get("past_key_values")
     if cache is not None and cache.get_seq_length():
         return inputs

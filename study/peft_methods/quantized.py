@@ -1,8 +1,8 @@
 """QLoRA on a shared base: its linear layers are quantised while the adapter is on it.
 
 Dettmers et al. 2023 (arXiv:2305.14314): 4 bits as NormalFloat; 8 bits as in LLM.int8().  The
-layers of full precision are kept beside and come back afterwards, so this measures what training
-over a quantised base gives; memory it does not save.
+full-precision layers are kept and restored afterwards, so this measures the result of training over
+a quantised base, but does not save memory.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ PACKAGE = "bitsandbytes"
 
 
 def check_quantization(bits: Sequence[int], dtype: str) -> None:
-    """Raise InputError where this machine cannot train over a base of so many bits."""
+    """Raise InputError if this machine cannot train over a base of these bits."""
     if find_spec(PACKAGE) is None:
         raise InputError(
-            f"method.name: 'qlora' needs the package {PACKAGE}, which is not installed: "
-            "pip install 'optuna-study[quantized]'"
+            f"method.name: 'qlora' needs the package {PACKAGE}, which is not installed; "
+            "run pip install 'optuna-study[quantized]'"
         )
     if dtype == "float64":
         raise InputError(
-            "base.dtype: 'qlora' computes in float32 or bfloat16, got 'float64'; "
+            "base.dtype: 'qlora' cannot compute in this type, got 'float64'; "
             "allowed: float32, bfloat16"
         )
     for width in bits:
@@ -51,17 +51,17 @@ def _try_out(bits: int, dtype: torch.dtype) -> None:
 
 
 def attach_quantized(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
-    """Quantise the base's linear layers, all but its heads, and put a LoRA adapter over them."""
-    own = _linears(base)
-    for name, linear in own.items():
+    """Quantise the base's linear layers except its heads, and put a LoRA adapter over them."""
+    linears = _linears(base)
+    for name, linear in linears.items():
         base.model.set_submodule(name, quantized_linear(linear, method.quantization_bits))
-    flag = f"is_loaded_in_{method.quantization_bits}bit"  # by which PEFT chooses its layers
+    flag = f"is_loaded_in_{method.quantization_bits}bit"  # PEFT chooses its layers by it
     setattr(base.model, flag, True)
     try:
         adapter = attach_adapter(base, method, seed)
     finally:
         delattr(base.model, flag)
-    return replace(adapter, replaced={**adapter.replaced, **own})
+    return replace(adapter, replaced={**adapter.replaced, **linears})
 
 
 def _linears(base: BaseModel) -> dict[str, nn.Linear]:
@@ -76,7 +76,7 @@ def _linears(base: BaseModel) -> dict[str, nn.Linear]:
 
 
 def quantized_linear(linear: nn.Linear, bits: int) -> nn.Module:
-    """Return a frozen layer like this one, with its weight (D_out, D_in) in 4 or 8 bits."""
+    """Return a frozen layer like this one with its weight (D_out, D_in) in 4 or 8 bits."""
     from bitsandbytes import nn as bnb  # type: ignore[import-not-found,unused-ignore]
 
     shape, has_bias = (linear.in_features, linear.out_features), linear.bias is not None
@@ -87,7 +87,9 @@ def quantized_linear(linear: nn.Linear, bits: int) -> nn.Module:
             *shape, has_bias, compute_dtype=linear.weight.dtype, quant_type="nf4"
         )
         layer.weight = bnb.Params4bit(weight, requires_grad=False, quant_type="nf4")
-        layer.support_avx512bf16_for_cpu = False  # packs weights for inference alone, in 64 columns
+        layer.support_avx512bf16_for_cpu = (
+            False  # it packs weights in 64 columns, only for inference
+        )
     else:
         layer = bnb.Linear8bitLt(*shape, has_bias, has_fp16_weights=False)
         layer.weight = bnb.Int8Params(weight, requires_grad=False, has_fp16_weights=False)

@@ -1,4 +1,4 @@
-"""On which modules of an architecture a method works, and whether a model has them."""
+"""Which modules of an architecture a method adapts, and whether a model has them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _BERT = (
     ("intermediate.dense", "output.dense"),
 )
 _DISTILBERT = ("q_lin", "v_lin"), ("q_lin", "k_lin", "v_lin", "out_lin"), ("lin1", "lin2")
-# one linear makes query, key and value together
+# one linear layer computes query, key and value
 _MODERNBERT = ("attn.Wqkv",), ("attn.Wqkv", "attn.Wo"), ("mlp.Wi", "mlp.Wo")
-# the blocks' ff_out is left out: PEFT would find the output head too, which has the same name
+# without the blocks' ff_out: PEFT would also adapt the output head of the same name
 _LLADA = ("q_proj", "v_proj"), ("q_proj", "k_proj", "v_proj", "attn_out"), ("ff_proj", "up_proj")
 _T5 = ("q", "v"), ("q", "k", "v", "o"), ("wi", "wi_0", "wi_1", "wo")
 
@@ -51,7 +51,7 @@ LINEAR_NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ..
     "t5": _T5,
     "llada": _LLADA,
 }
-"""model_type -> names of the query and value, of all attention, of the feed-forward linears."""
+"""model_type -> names of the query and value, all attention, and feed-forward layers."""
 
 _IA3_BART = ("k_proj", "v_proj"), ("fc2",)
 _IA3_LLAMA = ("k_proj", "v_proj"), ("down_proj",)
@@ -64,11 +64,11 @@ IA3_NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "distilbert": (("k_lin", "v_lin"), ("lin2",)),
     "t5": (("k", "v"), ("wo",)),
 }
-"""model_type -> linears whose output IA³ scales, and feed-forward ones whose input it scales."""
+"""model_type -> layers whose output IA³ scales, and feed-forward ones whose input it scales."""
 
 
 def target_modules(named: str, model_type: str) -> list[str]:
-    """Return the module names of a set, or of a comma-separated list as it is.
+    """Return the module names in a set, or in a comma-separated list.
 
     Raises:
         InputError: the set is not known for this architecture.
@@ -77,7 +77,7 @@ def target_modules(named: str, model_type: str) -> list[str]:
         return [name.strip() for name in named.split(",") if name.strip()]
     if model_type not in LINEAR_NAMES:
         raise InputError(
-            f"method.target_modules: the set {named!r} is not known for {model_type!r} models; "
+            f"method.target_modules: the set {named!r} is unknown for {model_type!r} models; "
             f"name the modules, as in 'q_proj,v_proj'; sets are known for {', '.join(LINEAR_NAMES)}"
         )
     qv, attention, feed_forward = LINEAR_NAMES[model_type]
@@ -87,27 +87,24 @@ def target_modules(named: str, model_type: str) -> list[str]:
 
 
 def check_targets(model: Any, named: Iterable[str]) -> None:
-    """Raise InputError for target modules that the model has not, or that no adapter fits."""
+    """Raise InputError for target modules that the model lacks or that take no adapter."""
     for choice in named:
         targets = target_modules(choice, model.config.model_type)
-        found = {target: _ending_in(target, model) for target in targets}
-        missing = [] if choice in TARGET_SETS else [t for t in targets if not found[t]]
-        if missing or not any(found.values()):
+        names = [f".{name}" for name, _ in model.named_modules()]
+        matches = {t: [n[1:] for n in names if n.endswith(f".{t}")] for t in targets}
+        missing = [] if choice in TARGET_SETS else [t for t in targets if not matches[t]]
+        if missing or not any(matches.values()):
             raise InputError(
                 f"method.target_modules: {', '.join(map(repr, missing)) or repr(choice)} matches "
                 f"no module of this {model.config.model_type!r} model; allowed: "
                 f"{', '.join(TARGET_SETS)}, or names of its linear layers"
             )
         if choice not in TARGET_SETS:
-            _check_linear(model, [name for names in found.values() for name in names])
-
-
-def _ending_in(target: str, model: Any) -> list[str]:
-    return [name for name, _ in model.named_modules() if f".{name}".endswith(f".{target}")]
+            _check_linear(model, [name for matching in matches.values() for name in matching])
 
 
 def _check_linear(model: Any, names: Sequence[str]) -> None:
-    """Refuse embeddings, norms and whole blocks, and the vocabulary's layer, which may be tied."""
+    """Refuse embeddings, norms, whole blocks, and the output head, which may be tied."""
     from torch import nn
 
     for name in names:
@@ -122,25 +119,25 @@ def _check_linear(model: Any, names: Sequence[str]) -> None:
 
 
 def check_methods(model: Any, spec: StudySpec) -> None:
-    """Raise InputError where a method of the study has no modules in this model."""
+    """Raise InputError if a method of the study has no modules in this model."""
     checks = dict.fromkeys(METHODS[name].check for name in spec.methods)
     for check in filter(None, checks):
         imported(check)(model, spec)
 
 
 def check_lora(model: Any, spec: StudySpec) -> None:
-    """Check the targets and the ranks of all the methods of LoRA's shape."""
+    """Check the targets and ranks of LoRA and its variants."""
     check_targets(model, spec.values_of("target_modules"))
     check_ranks(model, spec)
 
 
 def check_ia3(model: Any, spec: StudySpec) -> None:
-    """Raise InputError where IA³'s modules are not known for this architecture."""
+    """Raise InputError if IA³'s modules are unknown for this architecture."""
     ia3_modules(model.config.model_type)
 
 
 def check_ranks(model: Any, spec: StudySpec) -> None:
-    """Raise InputError for a rank that cannot be taken out of the smallest adapted weight."""
+    """Raise InputError for a rank larger than the smallest adapted weight allows."""
     in_weight = {name for name, pair in INITIAL_WEIGHTS.items() if pair is not None}
     by_key = in_weight & {*spec.values_of("init_lora_weights")}
     by_name = {m for m in spec.methods if METHODS[m].decides.get("init_lora_weights") in in_weight}
@@ -154,7 +151,7 @@ def check_ranks(model: Any, spec: StudySpec) -> None:
         most, rank = min(layers[name].weight.shape), max(_ranks(spec, methods))
         if rank > most:
             raise InputError(
-                f"method.rank: {' and '.join(sorted(kinds))}: the adapter is part of the weight, "
+                f"method.rank: {' and '.join(sorted(kinds))}: the adapter begins in the weight, "
                 f"got {rank}; allowed: at most {most}, the smaller side of {name!r}"
             )
 
@@ -167,18 +164,18 @@ def _ranks(spec: StudySpec, methods: Iterable[str]) -> tuple[int, ...]:
 
 
 def ia3_modules(model_type: str) -> tuple[list[str], list[str]]:
-    """Return the linears whose output IA³ scales, and those whose input."""
+    """Return the layers whose output IA³ scales, and those whose input it scales."""
     if model_type not in IA3_NAMES:
         raise InputError(
-            f"method.name: the modules of 'ia3' are not known for {model_type!r} models; "
-            f"they are for {', '.join(IA3_NAMES)}"
+            f"method.name: 'ia3' does not know the modules of {model_type!r} models; "
+            f"allowed: {', '.join(IA3_NAMES)}"
         )
     scaled, feed_forward = IA3_NAMES[model_type]
     return list(scaled), list(feed_forward)
 
 
 def targeted_modules(model: Any, named: str) -> dict[str, Any]:
-    """Return the layers that PEFT would adapt, by name, for targets as in the study file."""
+    """Return the layers that PEFT would adapt, by name; `named` is as in the study file."""
     from peft import LoraConfig
     from peft.tuners.tuners_utils import check_target_module_exists
 
@@ -191,7 +188,7 @@ def targeted_modules(model: Any, named: str) -> dict[str, Any]:
 
 
 def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) -> str | None:
-    """Return why a training cannot share a forward pass with others, or None where it can."""
+    """Return why a training cannot share a forward pass with others, or None if it can."""
     from torch import nn
 
     if not METHODS[method.name].packs:

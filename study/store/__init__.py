@@ -1,1 +1,1 @@
-"""Everything persistent: the Optuna storage, our tables, the saved adapters."""
+"""Everything persistent: the Optuna storage, our tables, and saved adapters."""

@@ -1,8 +1,8 @@
-"""The budget of a study, shared by all runs on one storage: each unit of it is taken once.
+"""The budget of a study, shared by all runs on one storage: each unit is taken once.
 
-A claim is one unit: a trial with all its retries.  It is taken in one short transaction that holds
-the study's row (PostgreSQL) or the whole file (SQLite), so the total is exact and no index of the
-sampler is used twice, however many runs there are.
+A claim is one unit: a trial with all its retries.  It is taken in one short transaction that locks
+the study's row (PostgreSQL) or the whole file (SQLite).  However many runs there are, the total is
+exact and no sampler index is used twice.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ class Claim:
     """One unit of the budget; a baseline's number is negative."""
 
     number: int  # what the seed of its training is derived from
-    sampled: int = 0  # how many before it are sampled: the index of its point
+    sampled: int = 0  # the index of its point among sampled ones
     enqueued: bool = False
-    point: dict[str, Any] | None = None  # what is known of it before it is sampled
+    point: dict[str, Any] | None = None  # the values that are set before sampling
     state: str = "open"
     parent: str | None = None
     attempt: int = 1
-    origin: int | None = None  # of a retry: the number of the first attempt's trial
-    waiting: int | None = None  # the id of an Optuna trial that waits to be this claim's
+    origin: int | None = None  # for a retry: the number of the first attempt's trial
+    waiting: int | None = None  # the id of a queued Optuna trial for this claim
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it is a baseline, which is not part of the budget."""
+        """Whether it is a baseline, which does not count towards the budget."""
         return self.number < 0
 
     @property
     def key(self) -> tuple[int, int]:
-        """The claim and its attempt: what one Optuna trial was made for."""
+        """Claim and attempt, which identify one Optuna trial."""
         return self.number, self.attempt
 
 
@@ -73,14 +73,14 @@ class Claims:
                     self._insert(connection, claim)
 
     def enqueue(self, points: Sequence[Mapping[str, Any]]) -> None:
-        """Add a claim for every point that was not enqueued before."""
+        """Add a claim for every point that is not enqueued yet."""
         with self._locked() as connection:
             rows = self._select(connection, ROWS.enqueued == 1, ROWS.claim >= 0)
             for point in _without_known(points, [claim.point or {} for claim in rows]):
                 self._append(connection, enqueued=True, point=dict(point))
 
     def enqueue_waiting(self, trial_id: int, point: Mapping[str, Any]) -> None:
-        """Add a claim for a trial that somebody put into Optuna's own queue, once."""
+        """Add one claim for a trial that was put into Optuna's own queue."""
         with self._locked() as connection:
             if not self._select(connection, ROWS.waiting == trial_id):
                 self._append(connection, enqueued=True, point=dict(point), waiting=trial_id)
@@ -88,9 +88,9 @@ class Claims:
     def open_baselines(self, numbers: Sequence[int]) -> None:
         """Add baselines, and reopen those that failed."""
         with self._locked() as connection:
-            known = {claim.number for claim in self._select(connection, ROWS.claim < 0)}
+            existing = {claim.number for claim in self._select(connection, ROWS.claim < 0)}
             for number in numbers:
-                if number not in known:
+                if number not in existing:
                     self._insert(connection, Claim(number))
             failed = self._update(ROWS.state == "failed")
             connection.execute(failed.values(state="open", attempt=1))
@@ -98,7 +98,7 @@ class Claims:
     # ------------------------------------------------------------ taking
 
     def take(self, parent: str, budget: int, *, baselines_only: bool = False) -> Claim | None:
-        """Take a baseline, a lost or enqueued claim, or a new one; None if nothing is left."""
+        """Take a baseline, a lost or enqueued claim, or a new one; None if none is left."""
         with self._locked() as connection:
             open_ones = [ROWS.state == "open", *([ROWS.claim < 0] if baselines_only else [])]
             baselines_first = (ROWS.claim >= 0, func.abs(ROWS.claim))
@@ -116,20 +116,20 @@ class Claims:
         return claim
 
     def close(self, claim: Claim, state: str = "done") -> bool:
-        """Mark a held claim as done or failed; return whether it was this holder's."""
+        """Mark a held claim as done or failed; return whether this run still held it."""
         return self._leave(claim, state=state)
 
     def release(
         self, claim: Claim, point: Mapping[str, Any] | None = None, origin: int | None = None
     ) -> bool:
-        """Offer a claim for another attempt; return whether it was this holder's."""
-        known = _written(point) if point else None
+        """Offer a claim for another attempt; return whether this run still held it."""
+        point_json = _written(point) if point else None
         return self._leave(
             claim,
             state="open",
             attempt=ROWS.attempt + 1,
             waiting=None,
-            point=func.coalesce(known, ROWS.point),
+            point=func.coalesce(point_json, ROWS.point),
             origin=func.coalesce(ROWS.origin, origin),
         )
 
@@ -144,13 +144,13 @@ class Claims:
             return bool(connection.execute(held.values(**changes)).rowcount)
 
     def forget_evaluations(self, trial_number: int) -> None:
-        """Remove what was recorded of an attempt that failed in the end."""
+        """Remove the records of an attempt that failed at the end."""
         records.forget_evaluations(self._database, self._study_id, trial_number)
 
     # ------------------------------------------------------------ looking
 
     def counted(self) -> int:
-        """How many units of the budget are done."""
+        """The number of units of the budget that are done."""
         with self._database.connect() as connection:
             return self._begun(connection) - self._count(connection, "held")
 
@@ -166,17 +166,17 @@ class Claims:
             return self._select(connection, ROWS.state == "held")
 
     def held_by_the_dead(self) -> list[Claim]:
-        """The claims whose holder is no longer alive."""
+        """The claims whose run is no longer alive."""
         living = select(schema.parents.c.parent_id)
         with self._database.connect() as connection:
             return self._select(connection, ROWS.state == "held", ROWS.parent.not_in(living))
 
     def trial_of(self, claim: Claim) -> int | None:
-        """The id of the Optuna trial that was made for this attempt."""
+        """The id of this attempt's Optuna trial."""
         return trial_rows.trial_of(self._database, self._study_id, claim.key)
 
     def is_empty(self) -> bool:
-        """Whether no unit of the budget was ever taken or offered."""
+        """Whether no unit of the budget was taken or offered so far."""
         with self._database.connect() as connection:
             return self._last(connection) is None
 
@@ -184,14 +184,14 @@ class Claims:
 
     @contextmanager
     def _locked(self) -> Iterator[Connection]:
-        """A transaction that excludes all others that give out claims of this study."""
+        """A transaction that excludes all others that take claims of this study."""
         of_study = schema.studies.c.study_id == self._study_id
-        with self._database.begin() as connection:  # on SQLite that alone locks the file
+        with self._database.begin() as connection:  # on SQLite, this locks the file
             connection.execute(select(schema.studies.c.study_id).where(of_study).with_for_update())
             yield connection
 
     def _begun(self, connection: Connection) -> int:
-        """How many units of the budget are done or held."""
+        """The number of units of the budget that are done or held."""
         last = self._last(connection)
         return 0 if last is None else last.number + 1 - self._count(connection, "open")
 
@@ -232,24 +232,24 @@ class Claims:
 
 def _read(row: Any) -> Claim:
     number, sampled, enqueued, point, *rest = row
-    known = None if point is None else json.loads(point)
-    return Claim(number, sampled, bool(enqueued), known, *rest)
+    point_values = None if point is None else json.loads(point)
+    return Claim(number, sampled, bool(enqueued), point_values, *rest)
 
 
 def _without_known(
     points: Sequence[Mapping[str, Any]], known: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """Return the points that match no known point, in order; each known point matches one.
+    """Return, in order, the points without a match; each known point matches at most one.
 
-    An interrupted trial adds the values it sampled to its point, so a known point that holds more
-    matches too.  Equal points are matched first, and the points with the most values choose first.
+    An interrupted trial adds its sampled values to its point, so a known point with more values
+    matches too.  Equal points are matched first; then points with more values choose first.
     """
     left, new = list(known), list(points)
     for may_hold_more in (False, True):
         for point in sorted(new, key=len, reverse=True):
             same = (k for k in left if k == point or (may_hold_more and point.items() <= k.items()))
-            if (found := next(same, None)) is not None:
-                left.remove(found)
+            if (match := next(same, None)) is not None:
+                left.remove(match)
                 new.remove(point)
     return new
 

@@ -1,4 +1,4 @@
-"""Whether a command may continue a study: it may not where results would not be comparable."""
+"""Check that a command may continue a study: old and new results must be comparable."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ MAY_CHANGE = {
     ("search", "pruner"),
     ("search", "keep_adapters"),
     ("search", "enqueue"),
-    ("search", "space"),  # a name; its parameters are compared
+    ("search", "space"),  # only a name; its parameters are compared
     ("evaluation", "batch_size"),
-    *(("data", split) for split in SPLITS),  # paths; contents are compared
+    *(("data", split) for split in SPLITS),  # only paths; contents are compared
 }
 _MISSING = "nothing"
 
 
 def check_comparable(before: StudySpec, now: StudySpec, study: str) -> None:
-    """Raise InputError with every difference that makes old and new trials incomparable."""
-    old, new = (_leaves(spec.model_dump(mode="json", exclude_none=True)) for spec in (before, now))
+    """Raise InputError with every difference that makes new trials incomparable to old ones."""
+    documents = (spec.model_dump(mode="json", exclude_none=True) for spec in (before, now))
+    old, new = (dict(_leaves(document, ())) for document in documents)
     changed = [
         f"{study}: {'.'.join(key)}: was {old.get(key, _MISSING)!r}, now {new.get(key, _MISSING)!r}"
         for key in dict.fromkeys([*old, *new])
@@ -38,9 +39,9 @@ def check_same_data(before: Mapping[str, str], now: Mapping[str, str], study: st
     """Raise InputError if the content of a split changed since the study began."""
     changed = [
         f"{study}: data.{split}: its content changed since the study began "
-        f"(SHA-256 was {before[split]}, now {found})"
-        for split, found in now.items()
-        if split in before and before[split] != found
+        f"(SHA-256 was {before[split]}, now {digest})"
+        for split, digest in now.items()
+        if split in before and before[split] != digest
     ]
     if changed:
         raise InputError([*changed, _advice(study)])
@@ -50,7 +51,7 @@ def check_same_task(before: str | None, now: str | None, study: str) -> None:
     """Raise InputError if a custom task began a study and another task is to continue it."""
     if before == now:
         return
-    shipped = "the one that the study file names"
+    shipped = "the one named in the study file"
     raise InputError(
         f"{study}: task: was {before or shipped}, now {now or shipped}; run_study(…, task=…) "
         "continues a study with the task that began it"
@@ -58,24 +59,21 @@ def check_same_task(before: str | None, now: str | None, study: str) -> None:
 
 
 def task_name(task: object | None) -> str | None:
-    """Return the name of a custom task, which is its class; None without one."""
+    """Return the class name of a custom task; None without one."""
     return None if task is None else type(task).__name__
 
 
 def _advice(study: str) -> str:
     return (
-        f"{study}: results before and after would not be comparable; "
-        "start another study with another name or --out folder"
+        f"{study}: old and new results would not be comparable; "
+        "start a new study with another name or --out folder"
     )
 
 
-def _leaves(document: Mapping[str, Any], *above: str) -> dict[tuple[str, ...], Any]:
-    return dict(_walk(document, above))
-
-
-def _walk(document: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[Any, Any]]:
+def _leaves(document: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[Any, Any]]:
+    """Yield every value of nested tables with the path of its keys."""
     for key, value in document.items():
         if isinstance(value, Mapping):
-            yield from _walk(value, (*above, key))
+            yield from _leaves(value, (*above, key))
         else:
             yield (*above, key), value

@@ -1,7 +1,7 @@
 """Safe writing: folders appear complete, files in one step, and nothing is written through a link.
 
-A run folder may come from anybody, and a link in it could redirect what is written there.  The
-folder itself may be a link, which only its user sets.
+A run folder may come from somebody else, and a link in it could redirect what is written.  The
+folder itself may be a link, since only its user sets that.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from study.errors import InputError, writing
 RUN_FILES = (".lock", "spec.toml", "report.html", "study.db")
 RUN_FOLDERS = ("adapters", "export")
 SIDECARS = ("-wal", "-shm", "-journal")
-"""What SQLite writes beside a database."""
+"""Suffixes of the files that SQLite writes beside a database."""
 TRIAL_FOLDER = re.compile(r"\.?trial-(?P<number>\d{5,})(\.unfinished)?", re.ASCII)
 
 
 @contextmanager
 def appearing_whole(folder: Path) -> Iterator[Path]:
-    """Yield an unfinished folder beside `folder`, and rename it to that once all went well.
+    """Yield an unfinished folder beside `folder`, and rename it to `folder` if nothing fails.
 
-    Raises OSError if it cannot be written, or if `folder` is not empty by then.
+    Raises OSError if it cannot be written or if `folder` is not empty in the end.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
@@ -39,10 +39,10 @@ def appearing_whole(folder: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str, what: str = "") -> None:
-    """Write a file in one step: a reader never meets half of it, and a link there is replaced.
+    """Write a file in one step: readers never see half of it, and a link there is replaced.
 
     Raises:
-        InputError: it cannot be written; `what` says what it is.
+        InputError: it cannot be written; `what` describes the file.
     """
     with writing(path, what):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,16 +58,16 @@ def write_whole(path: Path, text: str, what: str = "") -> None:
 
 
 def check_own(path: Path, kind: Literal["file", "folder"]) -> None:
-    """Refuse anything but a plain file or folder where one is to be written; it may be missing.
+    """Refuse anything but a plain file or folder at a path to write; it may be missing.
 
     Raises:
-        InputError: it is a link, a file with a second name, a pipe, a device or the other kind.
+        InputError: it is a link, a hard link, a pipe, a device, or the other kind.
     """
     got = _what_is_at(path)
     if got not in (None, f"a plain {kind}"):
         raise InputError(
-            f"{path}: must be a plain {kind} where something is to be written, got {got}; allowed: "
-            f"a plain {kind}, or nothing yet (a run folder may be a link itself, nothing in it)"
+            f"{path}: must be a plain {kind}, since the run writes there, got {got}; allowed: a "
+            f"plain {kind}, or nothing yet (a run folder may be a link, but contain none)"
         )
 
 
@@ -75,7 +75,7 @@ def check_run_folder(out: Path) -> None:
     """Refuse a run folder in which a run would write through a link.
 
     Raises:
-        InputError: it holds a link, a pipe or the like; nothing was written.
+        InputError: it contains a link, a pipe or the like; nothing was written.
     """
     for name in RUN_FILES:
         check_own(out / name, "file")
@@ -96,27 +96,27 @@ def check_sidecars(database: Path) -> None:
 
 
 def is_plain_file(path: Path) -> bool:
-    """Whether a path is a file with no second name, and not a link."""
+    """Whether a path is a file, and neither a link nor a hard link."""
     return _what_is_at(path) == "a plain file"
 
 
 def _what_is_at(path: Path) -> str | None:
-    """Say in words what is at a path; None if nothing is, or if it cannot be seen."""
+    """Describe what is at a path; None if there is nothing, or if it cannot be seen."""
     try:
-        found = path.lstat()
-    except OSError:  # what cannot be seen cannot be written either, and the writer says so
+        status = path.lstat()
+    except OSError:  # what cannot be seen cannot be written: the writer will report it
         return None
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         return f"a link to {os.readlink(path)}"
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         return "a plain folder"
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return "a pipe, socket or device"
-    return "a plain file" if found.st_nlink == 1 else "a hard link, a file with a second name"
+    return "a plain file" if status.st_nlink == 1 else "a hard link, a file with a second name"
 
 
 def _umask() -> int:
-    """Return the permissions denied for new files; to read them is to set them."""
+    """Return the permissions denied for new files, which can only be read by setting them."""
     before = os.umask(0o077)
     os.umask(before)
     return before

@@ -1,7 +1,7 @@
-"""What other programs stored with Optuna, made fit for analysis.
+"""Make what other programs stored with Optuna fit for analysis.
 
-A tuple among choices comes back from JSON as a list, which cannot be counted, grouped or looked up;
-a value may be finite while its square is not.
+A tuple among choices becomes a list in JSON, which cannot be counted, grouped or looked up; a value
+may be finite while its square is not.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial
 
-LARGEST = 1e150  # of a value: its square, and so a variance, is still a number
+LARGEST = 1e150  # its square, and so a variance, is still finite
 
 
 @contextmanager
 def silent_about_choices() -> Iterator[None]:
-    """Hide Optuna's warning about choices that are not plain values: their author has seen it."""
+    """Hide Optuna's warning about choices that are not plain values: the author has seen it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Choices for a categorical distribution")
         yield
@@ -45,7 +45,7 @@ def usable(value: float) -> float:
 
 
 def as_read(trial: FrozenTrial) -> FrozenTrial:
-    """Return the trial with hashable choices and usable values, as the other readers do."""
+    """Return the trial with hashable choices and usable values, like the other readers."""
     changed = copy(trial)
     changed.distributions = {name: with_tuples(d) for name, d in trial.distributions.items()}
     changed.params = {name: _hashable(value) for name, value in trial.params.items()}

@@ -1,7 +1,7 @@
-"""The ledger of one study in its storage: what to train next, what was told, what is kept.
+"""The ledger of one study in its storage: what to train next, what was recorded and kept.
 
-Every write that makes a trial final comes last, after its evaluations, so that a crash leaves
-either a finished trial with everything or an unfinished one.
+The write that makes a trial final comes last, after its evaluations, so that a crash leaves either
+a complete finished trial or an unfinished one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import DBAPIError
 
 from study.errors import InputError
-from study.samplers import pruner_for
+from study.make_sampler import pruner_for
 from study.spec.sections import StudySpec, spec_from_toml
 from study.store import records, recovery, schema, trial_rows
 from study.store.claims import Claim, Claims
@@ -41,7 +41,7 @@ from study.store.storage import (
 )
 from study.trials import TrialConfig, TrialResult, baseline_configs
 
-LOOK_AGAIN_SECONDS = 1.0  # between searches for dead runs, when nothing is left to take
+LOOK_AGAIN_SECONDS = 1.0  # between searches for dead runs if nothing is left to take
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def _as_input_errors(url: str, out: Path) -> Iterator[None]:
 
 
 class Ledger:
-    """What one run reads and writes of a study."""
+    """Everything that a run reads and writes about a study."""
 
     def __init__(self, storage: RDBStorage, spec: StudySpec, out: Path) -> None:
         self._database = storage.engine
@@ -111,8 +111,8 @@ class Ledger:
         if stored is None:
             if trial_rows.has_trials(self._database, self._id):
                 raise InputError(
-                    f"{self._spec.name}: the storage holds a study of this name that "
-                    "optuna-study did not run; choose another name"
+                    f"{self._spec.name}: the storage already contains a study of this name "
+                    "that optuna-study did not run; choose another name"
                 )
             return
         check_comparable(spec_from_toml(stored, self._spec.name), self._spec, self._spec.name)
@@ -123,17 +123,17 @@ class Ledger:
             recovery.adopt(self.study, self._claims)
             self._recover()
 
-    def check_task(self, own: str | None) -> None:
-        """Refuse a study that another task began; None is the task that the study file names."""
+    def check_task(self, custom: str | None) -> None:
+        """Refuse a study that another task began; None means the task in the study file."""
         before = records.read_provenance(self._database, self._id)
-        if "own_task" in before:  # older studies do not say
-            check_same_task(before["own_task"], own, self._spec.name)
+        if "own_task" in before:  # older studies did not record it
+            check_same_task(before["own_task"], custom, self._spec.name)
 
     def begin(self, provenance: Mapping[str, Any]) -> None:
         """Record how the study is run, and join the runs that share it."""
         text = self._spec.to_toml()
         if not records.add_study(self._database, self._id, text, provenance):
-            self.check_resumable(provenance)  # another run may have begun it
+            self.check_resumable(provenance)  # another run may have started it
             records.write_study(self._database, self._id, text, provenance)
         write_whole(self._out / "spec.toml", text)
         self._describe()
@@ -146,7 +146,7 @@ class Ledger:
             self._claims.enqueue_waiting(trial_id, point)
 
     def end(self) -> None:
-        """Leave the study to the other runs."""
+        """Leave the study to other runs."""
         self._parent.end()
 
     def _describe(self) -> None:
@@ -163,24 +163,24 @@ class Ledger:
         recovery.recover(self.study, self._claims, self._database, self._out)
         self._recovered_at = time.monotonic()
 
-    # ------------------------------------------------------------ what is to be trained
+    # ------------------------------------------------------------ what to train
 
     def counted(self) -> int:
-        """Return how many trials count: complete, pruned, or failed through their own fault."""
+        """Return how many trials count: complete, pruned, or failed by themselves."""
         return self._claims.counted()
 
     def missing_baselines(self) -> list[TrialConfig]:
         """Return the baselines that are not evaluated yet."""
         rows = records.read_evaluations(self._database, self._id, role="baseline")
-        known = {row.name for row in rows}
-        return [config for config in baseline_configs(self._spec) if config.name not in known]
+        evaluated = {row.name for row in rows}
+        return [config for config in baseline_configs(self._spec) if config.name not in evaluated]
 
     def is_finished(self) -> bool:
-        """Say whether nothing is left to train."""
+        """Return whether nothing is left to train."""
         return self.counted() >= self._spec.search.budget and not self.missing_baselines()
 
     def take(self, *, baselines_only: bool = False) -> Claim | None:
-        """Take what to train next, which no other run gets; None if nothing is left.
+        """Take what to train next, which no other run will get; None if nothing is left.
 
         From time to time, and when nothing is left, the claims of dead runs are reopened.
         """
@@ -199,7 +199,7 @@ class Ledger:
             return claim
         if claim.number in [config.number for config in self.missing_baselines()]:
             return claim
-        self._claims.close(claim)  # its run was killed after storing it and before closing it
+        self._claims.close(claim)  # its run was killed between storing and closing it
         return self._take(baselines_only)
 
     def others_at_work(self) -> int:
@@ -210,7 +210,7 @@ class Ledger:
         return len(others)
 
     def ask(self, claim: Claim) -> optuna.Trial:
-        """Return a claim's trial, whose point is not sampled yet."""
+        """Return a claim's trial, whose point is not yet sampled."""
         storage, attributes = self.study._storage, _attributes(claim)
         if claim.waiting is not None:
             return self._ask_waiting(claim.waiting, claim, attributes)
@@ -226,14 +226,16 @@ class Ledger:
         self, trial_id: int, claim: Claim, attributes: Mapping[str, Any]
     ) -> optuna.Trial:
         storage = self.study._storage
-        self.study.get_trials(deepcopy=False)  # Optuna's cache knows what it made or read
+        self.study.get_trials(
+            deepcopy=False
+        )  # fills Optuna's cache, which knows only what it made or read
         storage.set_trial_system_attr(trial_id, trial_rows.CLAIM, claim.key)
         for name, value in attributes.items():
             storage.set_trial_user_attr(trial_id, name, value)
         storage.set_trial_state_values(trial_id, TrialState.RUNNING)
         return optuna.Trial(self.study, trial_id)
 
-    # ------------------------------------------------------------ what came of it
+    # ------------------------------------------------------------ results
 
     def record_baseline(self, claim: Claim, config: TrialConfig, result: TrialResult) -> None:
         """Store a baseline, which is not an Optuna trial; the next run retries a failed one."""
@@ -246,9 +248,9 @@ class Ledger:
     def tell_finished(
         self, trial: optuna.Trial, claim: Claim, config: TrialConfig, result: TrialResult
     ) -> TrialResult | None:
-        """Store and tell a trial that ended; return the result, failed if an objective is NaN.
+        """Store and tell a finished trial; return the result, failed if an objective is NaN.
 
-        None if another run took the trial over because this one was silent for too long.
+        Returns None if another run took the trial over because this one was silent for too long.
         """
         result = _judged(result, self._spec.evaluation.objective)
         if not self._set_details(trial, claim, config, result):
@@ -273,12 +275,12 @@ class Ledger:
     def tell_pruned(
         self, trial: optuna.Trial, claim: Claim, config: TrialConfig, result: TrialResult
     ) -> bool:
-        """Tell a trial that the pruner stopped; return whether it was still this run's."""
+        """Tell a pruned trial; return whether this run still held it."""
         is_mine = self._set_details(trial, claim, config, result)
         return is_mine and self._tell(trial, claim, TrialState.PRUNED)
 
     def tell_interrupted(self, trial: optuna.Trial | None, claim: Claim, reason: str) -> None:
-        """Reopen a claim that was lost through no fault of its own."""
+        """Reopen the claim of a trial that was interrupted."""
         if trial is not None:
             recovery.interrupt(self.study, self._claims, trial, claim, reason)
         elif claim.attempt >= recovery.MAX_ATTEMPTS:
@@ -289,21 +291,21 @@ class Ledger:
     def unconfirmed(self, configs: Sequence[TrialConfig]) -> list[TrialConfig]:
         """Return the confirmations that are not stored yet."""
         rows = records.read_evaluations(self._database, self._id, role="confirm")
-        known = {(row.trial_number, row.name, row.seed) for row in rows}
-        return [c for c in configs if (c.repeats, c.name, c.seed) not in known]
+        stored = {(row.trial_number, row.name, row.seed) for row in rows}
+        return [c for c in configs if (c.repeats, c.name, c.seed) not in stored]
 
     def record_confirmation(self, config: TrialConfig, result: TrialResult) -> None:
-        """Store a training on a fresh seed, which is not an Optuna trial.
+        """Store a training on a fresh seed; it is not an Optuna trial.
 
-        Raises InputError if an earlier confirmation had other test examples.
+        Raises InputError if an earlier confirmation had different test examples.
         """
         stored = records.read_examples(self._database, self._id).get("test")
         if stored is not None:
             texts = tuple(zip(stored.sources, stored.targets, strict=True))
             if texts != tuple(result.splits["test"].texts):
                 raise InputError(
-                    f"{self._spec.name}: data.test: an earlier confirmation had other examples; "
-                    "the two cannot be compared"
+                    f"{self._spec.name}: data.test: must be the examples of the earlier "
+                    "confirmation, got others; results could not be compared"
                 )
         self._record(config, result)
 
@@ -316,7 +318,7 @@ class Ledger:
         return is_told
 
     def _is_mine(self, claim: Claim) -> bool:
-        """Say whether a trial is still this run's; if not, see that it is not left RUNNING."""
+        """Return whether this run still holds a trial; if not, make sure it is not left RUNNING."""
         if self._claims.is_mine(claim):
             return True
         recovery.recover(self.study, self._claims, self._database, self._out)
@@ -327,19 +329,19 @@ class Ledger:
     ) -> bool:
         if not self._is_mine(claim):
             return False
-        known: dict[str, Any] = {"seed": config.seed, **result.metrics()}
+        attributes: dict[str, Any] = {"seed": config.seed, **result.metrics()}
         if result.failure:
-            known["failure"] = result.failure
+            attributes["failure"] = result.failure
         with suppress(optuna.exceptions.UpdateFinishedTrialError):  # `_tell` will notice
-            for name, value in known.items():
+            for name, value in attributes.items():
                 if not isinstance(value, float) or math.isfinite(value):
                     trial.set_user_attr(name, value)
         return True
 
     def _record(self, config: TrialConfig, result: TrialResult) -> None:
-        for split, found in result.splits.items():
+        for split, split_result in result.splits.items():
             if split not in self._examples_known:
-                sources, targets = zip(*found.texts, strict=True)
+                sources, targets = zip(*split_result.texts, strict=True)
                 examples = records.Examples(sources, targets)
                 records.write_examples(self._database, self._id, split, examples)
                 self._examples_known.add(split)
@@ -356,20 +358,20 @@ class Ledger:
                     split=split,
                     config=config.values,
                     details={**result.details, "training_losses": result.losses},
-                    statistics=found.statistics,
-                    outputs=found.outputs,
+                    statistics=split_result.statistics,
+                    outputs=split_result.outputs,
                 )
-                for split, found in result.splits.items()
+                for split, split_result in result.splits.items()
             ],
         )
 
 
 def _attributes(claim: Claim) -> dict[str, Any]:
-    """The user attributes that say where a trial's point comes from."""
-    found: dict[str, Any] = {"enqueued": True} if claim.enqueued else {}
+    """The user attributes that record where a trial's point comes from."""
+    attributes: dict[str, Any] = {"enqueued": True} if claim.enqueued else {}
     if claim.origin is not None:
-        found |= {"retry_of": claim.origin, "attempt": claim.attempt}
-    return found
+        attributes |= {"retry_of": claim.origin, "attempt": claim.attempt}
+    return attributes
 
 
 def _judged(result: TrialResult, objectives: tuple[str, ...]) -> TrialResult:

@@ -1,9 +1,9 @@
-"""The runs at work on a storage ("parents" of its trials), and how each sees which others live.
+"""The runs at work on a storage, the parents of its trials, and which of them are alive.
 
-Each run has a row whose time it renews, by the clock of the database, so that no two machines need
-agree on the hour.  In its own run folder a killed run is noticed at once: the system has released
-its lock file there.  The folder's listing says which file that is, never the database, which other
-people may write to.
+Each run renews the time in its row by the clock of the database, so that the machines' clocks need
+not agree.  A killed run in the same run folder is noticed at once, because the system released its
+lock file.  Lock files are found by listing the folder, never by a name from the database, which
+other people may write to.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from study.store import schema
 from study.store.folders import is_plain_file
 
 HEARTBEAT_SECONDS = 10.0
-GRACE_SECONDS = 90.0  # without a heartbeat; then its trials are given to others
-LOCK_SECONDS = 10.0  # a run that cleans up may hold a new lock for a moment
+GRACE_SECONDS = 90.0  # without a heartbeat, before its trials are given to others
+LOCK_SECONDS = 10.0  # another run's clean-up may hold a new lock briefly
 LOCK_FILE = re.compile(r"\.lock-(?P<id>[0-9a-f]{32})")
 
 CLOCKS = {
@@ -36,7 +36,7 @@ ROWS = schema.parents.c
 
 
 class Parent:
-    """This run's own row, renewed by a thread: training may leave no time between reports."""
+    """This run's row, renewed by a thread, since training steps may be long."""
 
     def __init__(self, database: Engine, folder: Path) -> None:
         self.id = uuid.uuid4().hex
@@ -46,28 +46,30 @@ class Parent:
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def begin(self) -> None:
-        """Register as alive; the lock comes first, so that nobody takes this run for dead."""
+        """Register as alive; take the lock first, so that no other run considers this one dead."""
         self._lock.acquire(timeout=LOCK_SECONDS)
         self._renew()
         self._thread.start()
 
     def end(self) -> None:
-        """Leave; other runs may take what this one still holds."""
+        """Leave; other runs may then take what this one still holds."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
         self._lock.release()
-        with contextlib.suppress(SQLAlchemyError):  # then the free lock says it
+        with contextlib.suppress(SQLAlchemyError):  # then the free lock shows it
             _forget(self._database, self.id)
             Path(self._lock.lock_file).unlink(missing_ok=True)
 
     def _beat(self) -> None:
         while not self._stopping.wait(HEARTBEAT_SECONDS):
-            with contextlib.suppress(SQLAlchemyError):  # the runner will meet the problem itself
+            with contextlib.suppress(
+                SQLAlchemyError
+            ):  # the runner will run into the problem itself
                 self._renew()
 
     def _renew(self) -> None:
-        """Write the time, and the row again if another run took this one for dead."""
+        """Write the time, and restore the row if another run considered this one dead."""
         now = _now(self._database)
         with self._database.begin() as connection:
             row = schema.insert_or(connection, schema.parents).values(
@@ -87,7 +89,7 @@ def _now(database: Engine) -> ColumnElement[float]:
 
 
 def forget_the_dead(database: Engine, folder: Path) -> None:
-    """Remove the rows of runs that died, and the locks they left in a folder."""
+    """Remove the rows of dead runs, and the locks that they left in a folder."""
     query = select(ROWS.parent_id, ROWS.host, ROWS.seen_at, _now(database) - ROWS.seen_at)
     with released_locks(folder) as released:
         with database.connect() as connection:
@@ -96,7 +98,7 @@ def forget_the_dead(database: Engine, folder: Path) -> None:
             is_released = host == socket.gethostname() and parent in released
             if age > GRACE_SECONDS or is_released:
                 _forget(database, parent, seen_at)
-            elif parent in released:  # another machine's: a shared disk may not show who holds it
+            elif parent in released:  # another machine's: a shared disk may not show its lock
                 del released[parent]
         for lock_file in released.values():
             lock_file.unlink(missing_ok=True)
@@ -104,20 +106,20 @@ def forget_the_dead(database: Engine, folder: Path) -> None:
 
 @contextlib.contextmanager
 def released_locks(folder: Path) -> Iterator[dict[str, Path]]:
-    """Yield by run id the lock files of a run folder that no run holds; they are held meanwhile."""
+    """Yield a run folder's lock files that no run holds, by run id, and lock them meanwhile."""
     with contextlib.ExitStack() as holding:
-        found = {}
+        released = {}
         for path in sorted(folder.resolve().glob(".lock-*")):
             named = LOCK_FILE.fullmatch(path.name)
             if named and is_plain_file(path):
                 with contextlib.suppress(Timeout, OSError):
                     holding.enter_context(FileLock(path).acquire(timeout=0))
-                    found[named["id"]] = path
-        yield found
+                    released[named["id"]] = path
+        yield released
 
 
 def _forget(database: Engine, parent: str, seen_at: float | None = None) -> None:
-    """Remove a row, unless it was renewed since it was `seen_at`."""
+    """Remove a row, unless it was renewed after `seen_at`."""
     row = delete(schema.parents).where(ROWS.parent_id == parent)
     with database.begin() as connection:
         connection.execute(row if seen_at is None else row.where(ROWS.seen_at == seen_at))

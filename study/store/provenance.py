@@ -50,13 +50,13 @@ def available_cores() -> int:
 
 def package_versions() -> dict[str, str]:
     """Return the versions of the packages that results depend on."""
-    found = {}
+    versions = {}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            versions[package] = "not installed"
+    return versions
 
 
 def _processor() -> str:

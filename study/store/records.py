@@ -1,7 +1,7 @@
 """What a study stores beside Optuna's trials: evaluations, statistics, outputs, provenance.
 
-`schema` describes the tables.  The runner writes; the analysis reads, on a connection of its own
-that may be read-only.
+`schema` describes the tables.  The runner writes; the analysis reads, on a separate connection that
+may be read-only.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Evaluation:
     """One model on one split: its scores, their statistics (N, S) and its N outputs."""
 
     role: str  # search, baseline, confirm
-    name: str  # of a baseline: base, default; otherwise empty
+    name: str  # a baseline's: base, default; otherwise empty
     trial_number: int | None
     seed: int
     split: str
@@ -96,7 +96,7 @@ class Examples:
 
 
 def add_study(database: Engine, study_id: int, spec: str, provenance: Mapping[str, Any]) -> bool:
-    """Record how a study is run, unless that is known; return whether it was not."""
+    """Record how a study is run, unless that is recorded already; return whether it was not."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     row = {"study_id": study_id, "spec": spec, "provenance": json.dumps(provenance)}
     with database.begin() as connection:
@@ -109,7 +109,7 @@ def add_study(database: Engine, study_id: int, spec: str, provenance: Mapping[st
 
 
 def write_study(database: Engine, study_id: int, spec: str, provenance: Mapping[str, Any]) -> None:
-    """Record how a study is run; a resumed one replaces its row and keeps its date."""
+    """Record how a study is run; resuming replaces the row but keeps its date."""
     if not add_study(database, study_id, spec, provenance):
         with database.begin() as connection:
             connection.execute(
@@ -136,7 +136,7 @@ def write_examples(database: Engine, study_id: int, split: str, examples: Exampl
 
 
 def write_evaluations(database: Engine, study_id: int, evaluations: Sequence[Evaluation]) -> None:
-    """Record one model's evaluations in one transaction; replace those with the same key."""
+    """Record a model's evaluations in one transaction, replacing those with the same key."""
     with database.begin() as connection:
         for evaluation in evaluations:
             key = {
@@ -152,7 +152,7 @@ def write_evaluations(database: Engine, study_id: int, evaluations: Sequence[Eva
 
 
 def write_score(database: Engine, evaluation_id: str, statistics: Statistics) -> None:
-    """Record one more metric of a stored evaluation; replace an earlier one of the same name."""
+    """Record another metric of a stored evaluation, replacing one of the same name."""
     scores = schema.scores
     with database.begin() as connection:
         connection.execute(
@@ -164,17 +164,17 @@ def write_score(database: Engine, evaluation_id: str, statistics: Statistics) ->
 
 
 def forget_evaluations(database: Engine, study_id: int, trial_number: int) -> None:
-    """Remove what was recorded of a trial that was lost before it was told."""
+    """Remove the records of a trial that was lost before it was told."""
     with database.begin() as connection:
         key = {"study_id": study_id, "role": "search", "trial_number": trial_number}
         _delete(connection, key)
 
 
 def _delete(connection: Connection, key: Mapping[str, Any]) -> None:
-    """Delete the evaluations whose columns have these values, with all that belongs to them."""
+    """Delete the evaluations with these column values, and everything that belongs to them."""
     wanted = [schema.evaluations.c[name] == value for name, value in key.items()]  # None: IS NULL
-    found = connection.scalars(select(schema.evaluations.c.evaluation_id).where(*wanted)).all()
-    for evaluation_id in found:
+    ids = connection.scalars(select(schema.evaluations.c.evaluation_id).where(*wanted)).all()
+    for evaluation_id in ids:
         for table in (schema.evaluations, schema.scores, schema.outputs):
             connection.execute(delete(table).where(table.c.evaluation_id == evaluation_id))
 
@@ -218,14 +218,14 @@ def _insert_score(connection: Connection, evaluation_id: str, statistics: Statis
 
 
 def read_spec(database: Engine, study_id: int) -> str | None:
-    """The resolved study file (TOML) that the study was run with; None if not run by us."""
+    """The resolved study file (TOML) of the study; None if optuna-study did not run it."""
     studies = schema.studies.c
     rows = _all(database, select(studies.spec).where(studies.study_id == study_id))
     return str(rows[0].spec) if rows else None
 
 
 def read_provenance(database: Engine, study_id: int) -> dict[str, Any]:
-    """Versions, hardware, data hashes and times of the study; with `created_at`."""
+    """Versions, hardware, data hashes and times of the study, with `created_at`."""
     studies = schema.studies.c
     columns = select(studies.provenance, studies.created_at)
     rows = _all(database, columns.where(studies.study_id == study_id))
@@ -248,22 +248,22 @@ def read_evaluations(
 ) -> list[EvaluationRow]:
     """Every evaluation's key and facts, or those of one role; baselines first, then by trial.
 
-    With `trials`, only these of Optuna's trials, and everything that is not a trial.
+    With `trials`, of Optuna's trials only these; everything else is included.
     """
-    known = schema.evaluations.c
+    columns = schema.evaluations.c
     query = select(
-        known.evaluation_id,
-        known.role,
-        known.name,
-        known.trial_number,
-        known.seed,
-        known.split,
-        known.config,
-        known.details,
-    ).where(known.study_id == study_id, _among(trials))
+        columns.evaluation_id,
+        columns.role,
+        columns.name,
+        columns.trial_number,
+        columns.seed,
+        columns.split,
+        columns.config,
+        columns.details,
+    ).where(columns.study_id == study_id, _among(trials))
     if role is not None:
-        query = query.where(known.role == role)
-    order = (known.role, known.trial_number, known.name, known.seed, known.split)
+        query = query.where(columns.role == role)
+    order = (columns.role, columns.trial_number, columns.name, columns.seed, columns.split)
     rows = _all(database, query.order_by(*order))
     return [
         EvaluationRow(i, role, name, trial, seed, split, json.loads(config), json.loads(details))
@@ -274,7 +274,7 @@ def read_evaluations(
 def read_scores(
     database: Engine, study_id: int, trials: Collection[int] | None = None
 ) -> list[ScoreRow]:
-    """Every corpus score of the study; with `trials`, of these and of what is not a trial."""
+    """Every corpus score of the study; `trials` as in `read_evaluations`."""
     scores, evaluations = schema.scores.c, schema.evaluations.c
     query = (
         select(
@@ -298,7 +298,7 @@ def read_scores(
 
 
 def _among(trials: Collection[int] | None) -> ColumnElement[bool]:
-    """The given trials and what is not a trial; literals, since databases limit parameters."""
+    """The given trials and everything else; literals, since databases limit parameters."""
     if trials is None:
         return true()
     numbers = [int(number) for number in trials]
@@ -329,7 +329,7 @@ def read_statistics(database: Engine, evaluation_id: str, metric: str) -> Statis
 
 
 def read_outputs(database: Engine, evaluation_id: str) -> tuple[str, ...]:
-    """What the model produced, N texts; KeyError if not stored."""
+    """The model's N outputs; KeyError if not stored."""
     outputs = schema.outputs.c
     query = select(outputs.outputs).where(outputs.evaluation_id == evaluation_id)
     with _named_damage("outputs"):
@@ -354,11 +354,11 @@ def _unpack_texts(blob: bytes) -> tuple[str, ...]:
 
 
 def _unpacked(blob: bytes, most: int) -> bytes:
-    """Return what was packed; a small blob might expand to more than the memory holds."""
+    """Return the unpacked bytes, limited because a small blob might expand beyond the memory."""
     unpacker = zlib.decompressobj()
     content = unpacker.decompress(blob, most + 1)
     if len(content) > most or not unpacker.eof:
-        raise ValueError("not as long as it was when it was written")
+        raise ValueError("its length differs from when it was written")
     return content
 
 
@@ -366,7 +366,7 @@ def _unpacked(blob: bytes, most: int) -> bytes:
 def _named_damage(what: str) -> Iterator[None]:
     try:
         yield
-    except OperationalError:  # locked, say: nothing is damaged
+    except OperationalError:  # for example locked: nothing is damaged
         raise
     except (ValueError, TypeError, zlib.error) as error:
         raise InputError(f"database: damaged {what}: {error}") from error

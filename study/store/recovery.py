@@ -1,8 +1,8 @@
-"""Recovery of lost trials: the first run that notices one fails it and reopens its claim.
+"""Recover lost trials: the first run that notices one fails it and reopens its claim.
 
-The state of the Optuna trial decides between a run that tells it late and one that gave it up: only
+If one run tells a trial late while another gives it up, the state of the Optuna trial decides: only
 one of them changes it from RUNNING.  If that run dies before it settles the claim, the next run
-that looks repeats this step.
+that notices repeats the step.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ ENDED = "the process that trained it ended"
 
 
 def counts(trial: FrozenTrial) -> bool:
-    """Say whether a trial counts towards the budget: it ended and was not interrupted."""
+    """Return whether a trial counts towards the budget: it ended and was not interrupted."""
     return trial.state.is_finished() and not trial.user_attrs.get("interrupted")
 
 
 def tell(study: optuna.Study, trial: optuna.Trial, state: TrialState, values: Any = None) -> bool:
-    """Tell a trial; return whether nobody had told it before."""
+    """Tell a trial; return False if it had already been told."""
     try:
         study.tell(trial, values, state)
     except (UpdateFinishedTrialError, ValueError):
@@ -42,13 +42,13 @@ def tell(study: optuna.Study, trial: optuna.Trial, state: TrialState, values: An
 def interrupt(
     study: optuna.Study, claims: Claims, trial: optuna.Trial, claim: Claim, reason: str
 ) -> None:
-    """Fail a trial that was lost through no fault of its own, and reopen its claim for a retry.
+    """Fail an interrupted trial and reopen its claim for a retry.
 
     After the third attempt it counts as failed.
     """
     is_given_up = claim.attempt >= MAX_ATTEMPTS
     if is_given_up:
-        reason = f"interrupted {claim.attempt} times, at last: {reason}"
+        reason = f"interrupted {claim.attempt} times, most recently: {reason}"
     if not _fail(study, trial, reason, is_given_up):
         _settle(study, claims, claim)  # another run told it first
         return
@@ -72,7 +72,7 @@ def recover(study: optuna.Study, claims: Claims, database: Engine, folder: Path)
 
 
 def _settle(study: optuna.Study, claims: Claims, claim: Claim) -> None:
-    """Bring a claim into line with the state of its trial."""
+    """Set a claim's state according to its trial."""
     trial_id = None if claim.is_baseline else claims.trial_of(claim)
     if trial_id is None:
         is_lost = claim.is_baseline and claim.attempt >= MAX_ATTEMPTS
@@ -81,14 +81,14 @@ def _settle(study: optuna.Study, claims: Claims, claim: Claim) -> None:
     storage = study._storage
     if _current(study, trial_id).state == TrialState.WAITING:
         storage.set_trial_state_values(trial_id, TrialState.RUNNING)
-    found = _current(study, trial_id)
-    if not found.state.is_finished():
+    trial = _current(study, trial_id)
+    if not trial.state.is_finished():
         interrupt(study, claims, optuna.Trial(study, trial_id), claim, ENDED)
-    elif counts(found):
+    elif counts(trial):
         claims.close(claim)
     else:
-        claims.forget_evaluations(found.number)
-        claims.release(claim, found.params, found.number)
+        claims.forget_evaluations(trial.number)
+        claims.release(claim, trial.params, trial.number)
 
 
 def _fail(study: optuna.Study, trial: optuna.Trial, reason: str, is_given_up: bool) -> bool:
@@ -109,16 +109,16 @@ def _current(study: optuna.Study, trial_id: int) -> FrozenTrial:
 
 
 def adopt(study: optuna.Study, claims: Claims) -> None:
-    """Add the claims to a study that schema version 1 recorded."""
+    """Add claims to a study that was recorded with schema version 1."""
     trials = study.get_trials(deepcopy=False) if claims.is_empty() else []
     if not trials:
         return
-    found, made = _claims_of(trials)
+    adopted, index_of = _claims_of(trials)
     for trial in trials:
         if trial.state == TrialState.RUNNING:
-            key = found[made[trial.number]].key
+            key = adopted[index_of[trial.number]].key
             study._storage.set_trial_system_attr(trial._trial_id, trial_rows.CLAIM, key)
-    claims.add(found)
+    claims.add(adopted)
 
 
 def _claims_of(trials: Sequence[FrozenTrial]) -> tuple[list[Claim], dict[int, int]]:
@@ -126,21 +126,21 @@ def _claims_of(trials: Sequence[FrozenTrial]) -> tuple[list[Claim], dict[int, in
 
     A retry comes after the trial it repeats, so the last attempt decides a claim's state.
     """
-    found: list[Claim] = []
-    made: dict[int, int] = {}
+    claims: list[Claim] = []
+    index_of: dict[int, int] = {}
     sampled = 0
     for trial in trials:
         attributes, origin = trial.user_attrs, trial.user_attrs.get("retry_of")
         is_enqueued = bool(attributes.get("enqueued"))
         if origin is None:
-            found.append(Claim(len(found), sampled, is_enqueued))
+            claims.append(Claim(len(claims), sampled, is_enqueued))
             sampled += not is_enqueued
-        made[trial.number] = len(found) - 1 if origin is None else made[int(origin)]
-        claim = found[made[trial.number]]
+        index_of[trial.number] = len(claims) - 1 if origin is None else index_of[int(origin)]
+        claim = claims[index_of[trial.number]]
         claim.attempt, claim.origin = int(attributes.get("attempt", 1)), origin
         claim.point = trial.system_attrs.get("fixed_params")
         _stand(claim, trial)
-    return found, made
+    return claims, index_of
 
 
 def _stand(claim: Claim, trial: FrozenTrial) -> None:

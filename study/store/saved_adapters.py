@@ -1,4 +1,4 @@
-"""Saved adapters of a study's best k trials and baselines, in PEFT's own format."""
+"""Saved adapters of a study's best k trials and baselines, in PEFT's format."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def trial_name(number: int) -> str:
 
 
 def save_adapter(run: Path, name: str, files: AdapterFiles) -> Path:
-    """Write an adapter completely or not at all."""
+    """Write an adapter, completely or not at all."""
     check_own(run / "adapters", "folder")
     folder = adapter_folder(run, name)
     unfinished = folder.with_name(f".{name}.unfinished")
@@ -43,7 +43,7 @@ def save_adapter(run: Path, name: str, files: AdapterFiles) -> Path:
 
 
 def peft_type(folder: Path) -> str:
-    """Return which kind of adapter lies in a folder; InputError for an invalid configuration."""
+    """Return the kind of adapter in a folder; raise InputError for an invalid configuration."""
     path = folder / "adapter_config.json"
     kind = checked_adapter_config(path).get("peft_type")
     if not kind:
@@ -52,9 +52,9 @@ def peft_type(folder: Path) -> str:
 
 
 def saved_trials(run: Path) -> set[int]:
-    """Return the numbers of the trials whose adapters are here, complete or unfinished."""
-    found = (TRIAL_FOLDER.fullmatch(path.name) for path in (run / "adapters").glob("*"))
-    return {int(match["number"]) for match in found if match}
+    """Return the numbers of the trials with adapters in the folder, complete or unfinished."""
+    matches = (TRIAL_FOLDER.fullmatch(path.name) for path in (run / "adapters").glob("*"))
+    return {int(match["number"]) for match in matches if match}
 
 
 def remove_adapters(run: Path, numbers: Iterable[int]) -> None:
@@ -74,10 +74,10 @@ class KeptAdapters:
         self._out = out
         self._count = spec.search.keep_adapters
         self._maximize = spec.evaluation.directions[0] == "maximize"
-        self._worst_kept: float | None = None  # of the best k, once there are k
+        self._worst_kept: float | None = None  # among the best k, as soon as there are k
 
     def save(self, number: int, value: float, adapter: AdapterFiles | None) -> bool:
-        """Save the adapter of a trial that will be among the best k; return whether it will."""
+        """Save a trial's adapter if it will be among the best k; return whether it will."""
         if adapter is None or not self._is_better(value):
             return False
         best = self._best()
@@ -91,7 +91,7 @@ class KeptAdapters:
     def remove_the_rest(self) -> None:
         """Delete the adapters of told trials that are not among the best.
 
-        Trials that are not told yet are left: another run may be about to tell them.
+        Trials that are not told yet keep theirs: another run may be about to tell them.
         """
         saved = saved_trials(self._out)
         told = trial_rows.finished_among(self._database, self._study_id, saved)
@@ -103,7 +103,5 @@ class KeptAdapters:
 
     def _best(self) -> list[tuple[int, float]]:
         """Return the numbers and values of the best k trials so far, best first."""
-        found = trial_rows.best(
-            self._database, self._study_id, self._count, maximize=self._maximize
-        )
-        return [(number, value) for _, number, value in found]
+        rows = trial_rows.best(self._database, self._study_id, self._count, maximize=self._maximize)
+        return [(number, value) for _, number, value in rows]

@@ -1,9 +1,9 @@
-"""The tables of optuna-study, beside Optuna's own in the same database; Optuna's are never changed.
+"""The tables of optuna-study, in the same database as Optuna's, which are never changed.
 
 Version history:
     1  2026-11  First version.
     2  2026-11  run_parents and run_claims: several runs share one budget.  A study of version 1
-                gets its claims, made from its trials, when it is next run.
+                gets claims for its trials when it is next run.
 
 The types suit SQLite and PostgreSQL.  Optuna's studies.study_id is the key to everything here.
 """
@@ -38,13 +38,13 @@ from study.errors import InputError
 
 VERSION = 2
 READABLE = (1, VERSION)  # version 2 added tables that readers do not need
-CREATION_LOCK = 0x6F70_7475_6E61  # any number that only this program locks: "optuna"
+CREATION_LOCK = 0x6F70_7475_6E61  # a number that only this program locks: "optuna"
 
 metadata = MetaData()
 
 
 def _key(name: str, kind: Any, *, required: bool = True) -> Any:
-    """A column of the primary key; the database never fills it in."""
+    """A column of the primary key; the database never fills it automatically."""
     return Column(name, kind, primary_key=True, autoincrement=False, nullable=not required)
 
 
@@ -67,7 +67,7 @@ studies = Table(  # one row per study: how it was run
     _needed("created_at", Text),  # ISO 8601, UTC
 )
 
-# The evaluated texts of one split: every output and statistic refers to them by position.
+# The evaluated texts of one split: outputs and statistics refer to them by position.
 examples = Table(
     "run_examples",
     metadata,
@@ -84,9 +84,9 @@ evaluations = Table(  # one row per evaluation of one model on one split
     _key("evaluation_id", Text, required=False),  # a random UUID
     _needed("study_id", Integer),
     _needed("role", Text),  # search (an Optuna trial), baseline, confirm
-    _needed("name", Text),  # of a baseline: base, default; otherwise empty
+    _needed("name", Text),  # a baseline's: base, default; otherwise empty
     Column("trial_number", Integer),  # of an Optuna trial, else NULL
-    _needed("seed", BigInteger),  # what the training drew its randomness from
+    _needed("seed", BigInteger),  # the seed of the training's randomness
     _needed("split", Text),
     _needed("config", Text),  # JSON: the hyperparameters as trained
     _needed("details", Text),  # JSON: train_seconds, trainable_parameters, peak_memory_bytes ...
@@ -98,8 +98,8 @@ scores = Table(  # one row per evaluation and metric: the corpus score and what 
     metadata,
     _key("evaluation_id", Text),
     _key("metric", Text),
-    Column("score", DOUBLE_PRECISION),  # NULL where it is not a number: a loss that became NaN
-    _needed("signature", Text),  # what makes the score reproducible, in the metric's own words
+    Column("score", DOUBLE_PRECISION),  # NULL if it is not a number: a loss that became NaN
+    _needed("signature", Text),  # what makes the score reproducible
     _needed("n_examples", Integer),  # N
     _needed("n_statistics", Integer),  # S
     _needed("statistics", LargeBinary),  # zlib-compressed little-endian float64 (N, S), row-major
@@ -112,30 +112,30 @@ outputs = Table(  # one row per evaluation: what the model produced
     _needed("outputs", LargeBinary),  # zlib-compressed JSON list of N strings
 )
 
-parents = Table(  # one row per run at work (`optuna-study run`): it shows the others that it lives
+parents = Table(  # one row per run at work (`optuna-study run`): shows that it is alive
     "run_parents",
     metadata,
     _key("parent_id", Text, required=False),  # a random UUID
     _needed("host", Text),
-    _needed("lock_file", Text),  # a name to show; nothing is opened because of it
+    _needed("lock_file", Text),  # only shown; never opened
     _needed("seen_at", DOUBLE_PRECISION),  # seconds since 1970, by the clock of the database
 )
 
-# One row per unit of the budget: each is trained once, by whoever takes it, and retried if lost.
+# One row per unit of the budget: trained once, by the run that takes it, and retried if lost.
 # Baselines have numbers below zero and are not part of the budget.
 claims = Table(
     "run_claims",
     metadata,
     _key("study_id", Integer),
-    _key("claim", Integer),  # 0, 1, 2 ...: what the training's seed is derived from
-    _needed("sampled", Integer),  # how many before it are sampled: the index of its point
+    _key("claim", Integer),  # 0, 1, 2 ...: the training's seed is derived from it
+    _needed("sampled", Integer),  # the index of its point among sampled ones
     _needed("enqueued", Integer),  # 1: the study file or a person chose the point
-    Column("point", Text),  # JSON: what is known of the point before it is sampled
+    Column("point", Text),  # JSON: the values that are set before sampling
     _needed("state", Text),  # open, held, done; failed (a baseline, until the next run)
     Column("parent", Text),  # the run that holds it, or held it last
     _needed("attempt", Integer),  # 1, 2, 3: one more than the times it was interrupted
-    Column("origin", Integer),  # of a retry: the number of the first attempt's trial
-    Column("waiting", Integer),  # the id of an Optuna trial that waits to be this claim's
+    Column("origin", Integer),  # for a retry: the number of the first attempt's trial
+    Column("waiting", Integer),  # the id of a queued Optuna trial for this claim
     Index("run_claims_by_state", "study_id", "state"),
 )
 
@@ -182,7 +182,7 @@ trial_reports = _of_trial(
 
 
 def create_tables(database: Engine) -> None:
-    """Create our tables where they are missing; refuse those of a later version."""
+    """Create our tables if they are missing; refuse those of a later version."""
     with database.begin() as connection:
         if database.dialect.name == "postgresql":  # SQLite locks the whole file
             connection.execute(select(func.pg_advisory_xact_lock(CREATION_LOCK)))
@@ -197,7 +197,7 @@ def create_tables(database: Engine) -> None:
 
 
 def has_tables(database: Engine) -> bool:
-    """Say whether this database holds our tables, in a version that this program reads."""
+    """Return whether this database holds our tables in a version that this program reads."""
     if not sqlalchemy.inspect(database).has_table(schema.name):
         return False
     with database.connect() as connection:
@@ -215,7 +215,7 @@ def _check_version(connection: Connection) -> None:
 
 
 def insert_or(connection: Connection, into: Table) -> Any:
-    """Return an INSERT that can say what to do ON CONFLICT, in the database's own dialect."""
+    """Return an INSERT with ON CONFLICT support, in the database's dialect."""
     if connection.dialect.name == "postgresql":
         from sqlalchemy.dialects.postgresql import insert
     else:

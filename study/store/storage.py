@@ -1,4 +1,4 @@
-"""Opening an Optuna storage: the runner writes, everything else only reads.
+"""Open an Optuna storage: the runner writes, everything else only reads.
 
 Reading creates nothing and changes nothing: `optuna.load_study` would create a missing SQLite file
 and write its tables into a foreign one before it fails, so the file is inspected first.  A database
@@ -37,9 +37,9 @@ SQLITE_MAGIC = b"SQLite format 3\0"
 WITH_PASSWORD = r"^([\w+.-]+:/{1,3}[^:@]*:|(?![\w+.-]+:/)[^:/@]*:).*@"
 OPTUNA_TABLES = {"studies", "trials", "version_info"}
 NO_STUDY = (ValueError, LookupError, TypeError, AttributeError, zlib.error)
-"""What decoding a damaged value raises while the database itself can be read."""
+"""Errors from decoding a damaged value while the database itself is readable."""
 BUSY_TIMEOUT_SECONDS = 60
-WRITE_TIMEOUT_SECONDS = 5.0  # of the first attempt, which shows whether another program writes
+WRITE_TIMEOUT_SECONDS = 5.0  # for the first attempt, which shows if another program is writing
 CREATED_BY_OPTUNA = OPTUNA_TABLES | {
     "alembic_version",
     "study_directions",
@@ -54,7 +54,7 @@ CREATED_BY_OPTUNA = OPTUNA_TABLES | {
 }
 DATABASE_NAME = "study.db"
 MOST_NAMED = 8  # run folders, in a message
-DIALECTS = ("sqlite", "postgresql")  # what a run can write to; anything that Optuna knows is read
+DIALECTS = ("sqlite", "postgresql")  # for runs; every storage that Optuna knows can be read
 ALREADY_THERE = r"(?i)already exists|duplicate key|unique constraint"
 CREATION_ATTEMPTS, CREATION_SECONDS = 10, 0.3
 
@@ -62,7 +62,7 @@ CREATION_ATTEMPTS, CREATION_SECONDS = 10, 0.3
 def hidden(url: str) -> str:
     """The URL without its password, as every message, log and report shows it.
 
-    By pattern, not by parsing: what cannot be parsed may hold a password too.
+    Uses a pattern instead of parsing: a URL that cannot be parsed may hold a password too.
     """
     without = re.sub(WITH_PASSWORD, r"\1***@", url, flags=re.DOTALL)
     return re.sub(r"(?i)([?&][^=&]*(?:pass|pwd|secret)[^=&]*=)[^&]*", r"\1***", without)
@@ -87,9 +87,9 @@ def is_shared(url: str) -> bool:
 
 
 def open_for_writing(url: str) -> RDBStorage:
-    """Open or create a storage for a run; an SQLite file gets WAL mode.
+    """Open or create a storage for a run; an SQLite file is set to WAL mode.
 
-    Raises InputError if the file is something else or locked, or a server cannot be reached.
+    Raises InputError if the file is something else or locked, or the server is unreachable.
     """
     from optuna.storages import RDBStorage
 
@@ -97,7 +97,7 @@ def open_for_writing(url: str) -> RDBStorage:
     if path is not None:
         _prepare_sqlite(path)
     options: dict[str, Any] = (
-        {"pool_pre_ping": True}  # a server may have hung up while a trial trained
+        {"pool_pre_ping": True}  # a server may close connections during training
         if path is None
         else {"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}}
     )
@@ -127,7 +127,7 @@ def _with_tables(create: Callable[[], RDBStorage]) -> RDBStorage:
 
 
 def writable_url(target: str) -> str:
-    """Return the storage URL of what `open_read_only` opened: a run folder, a file or a URL."""
+    """Return the storage URL of a target of `open_read_only`: a run folder, a file or a URL."""
     if "://" in target:
         return target
     path = Path(target)
@@ -135,14 +135,14 @@ def writable_url(target: str) -> str:
 
 
 def _share_the_file(database: sqlalchemy.Engine) -> None:
-    """Let several runs write one SQLite file, and spare the disk.
+    """Let several runs write one SQLite file, with few disk flushes.
 
     Optuna reads a row, decides and writes it back.  Here every transaction takes the file's write
     lock before it reads, as `FOR UPDATE` does on a server, so no other run decides in between.
 
-    SQLite flushes at checkpoints instead of at every commit, of which a trial makes dozens.  In WAL
-    mode that is safe against killed processes; a power failure may lose the last trials, but never
-    the database.
+    SQLite flushes at checkpoints, not at each of the dozens of commits per trial.  In WAL mode this
+    is safe if processes are killed; a power failure may lose the last trials, but never the
+    database.
     """
 
     def prepare(connection: Any, record: Any) -> None:
@@ -154,7 +154,7 @@ def _share_the_file(database: sqlalchemy.Engine) -> None:
 
     sqlalchemy.event.listen(database, "connect", prepare)
     sqlalchemy.event.listen(database, "begin", begin)
-    database.dispose()  # connections opened before do neither
+    database.dispose()  # earlier connections do neither
 
 
 def _verbatim(url: str) -> str:
@@ -163,7 +163,7 @@ def _verbatim(url: str) -> str:
 
 
 def _prepare_sqlite(path: Path) -> None:
-    """Create the file in WAL mode, or check that an existing one is ours to write."""
+    """Create the file in WAL mode, or check that an existing one can be written."""
     check_sidecars(path.resolve())
     with refusing(f"{path}: cannot write the database", sqlite3.Error, OSError):
         if path.exists() and path.stat().st_size > 0 and not _is_being_created(path):
@@ -176,7 +176,7 @@ def _prepare_sqlite(path: Path) -> None:
 
 
 def _opening_errors() -> tuple[type[Exception], ...]:
-    """What an unusable URL, driver, server or schema raises; ValueError for an invalid port."""
+    """Errors of an unusable URL, driver, server or schema; ValueError is for an invalid port."""
     from optuna.exceptions import StorageInternalError
 
     driver = (SQLAlchemyError, StorageInternalError, ImportError, RuntimeError, ValueError)
@@ -190,7 +190,7 @@ def _unopened(url: str, error: Exception) -> InputError:
 
 
 def close_after_writing(storage: RDBStorage) -> None:
-    """Release the storage and fold SQLite's log into the file, which can then be copied alone."""
+    """Close the storage and merge SQLite's log into the file, so that it can be copied alone."""
     storage.remove_session()
     storage.engine.dispose()
     path = _sqlite_path(storage.url)
@@ -209,7 +209,7 @@ def close_after_writing(storage: RDBStorage) -> None:
 def open_read_only(target: str) -> BaseStorage:
     """Open what `target` names: a run folder, an SQLite file, a journal file or a storage URL.
 
-    Raises InputError if there is nothing, or nothing that is an Optuna storage.
+    Raises InputError if there is nothing, or no Optuna storage.
     """
     if "://" in target and _sqlite_path(target) is None:
         return _open_url(target)
@@ -234,11 +234,11 @@ def open_read_only(target: str) -> BaseStorage:
 
 
 def _nearby(target: str) -> str:
-    """Suggest the run folder for the name of a study, or those in a folder of runs."""
+    """Suggest the run folder for a study's name, or those in a folder of runs."""
     if os.path.isfile(Path("runs", target, DATABASE_NAME)):
         return f"; did you mean {Path('runs', target)}?"
-    found = Path(target).glob(f"*/{DATABASE_NAME}") if os.path.isdir(target) else ()
-    inside = sorted(str(path.parent) for path in found)
+    databases = Path(target).glob(f"*/{DATABASE_NAME}") if os.path.isdir(target) else ()
+    inside = sorted(str(path.parent) for path in databases)
     return f"; run folders in it: {', '.join(inside[:MOST_NAMED])}" if inside else ""
 
 
@@ -261,7 +261,7 @@ def _open_url(url: str) -> BaseStorage:
         )
         storage = RDBStorage(
             _verbatim(url),
-            # a reader queries rarely: no connection stays open in between
+            # a reader queries rarely: no connection stays open
             engine_kwargs={"connect_args": arguments, "poolclass": sqlalchemy.NullPool},
             skip_compatibility_check=True,
             skip_table_creation=True,
@@ -282,7 +282,7 @@ def _open_sqlite(path: Path) -> BaseStorage:
     _check_is_optuna_sqlite(path)
     with refusing(f"{path}: cannot read the database", *_opening_errors(), reason=one_line):
         storage = RDBStorage(
-            "sqlite:///read-only",  # `creator` connects, since no URL can express its options
+            "sqlite:///read-only",  # `creator` connects, since a URL cannot express its options
             engine_kwargs={
                 "creator": lambda: _connect_read_only(path),
                 "poolclass": sqlalchemy.NullPool,  # a forked child must inherit no connection
@@ -296,7 +296,7 @@ def _open_sqlite(path: Path) -> BaseStorage:
 
 
 def _connect_read_only(path: Path) -> sqlite3.Connection:
-    """Connect with `immutable` when nobody writes, so that not even a log appears."""
+    """Connect with `immutable` if nobody is writing, so that not even a log appears."""
     log = _log_of(path.resolve())
     immutable = "" if log.exists() and log.stat().st_size else "&immutable=1"
     uri = f"file:{quote(str(path.resolve()))}?mode=ro{immutable}"
@@ -316,7 +316,7 @@ def _check_is_optuna_sqlite(path: Path) -> None:
 
 
 def _is_being_created(path: Path) -> bool:
-    """Whether it holds only some of Optuna's tables: another run is creating it, or was killed."""
+    """Whether it has only some of Optuna's tables: a run is creating it, or was killed."""
     if _first_bytes(path) != SQLITE_MAGIC:
         return False
     tables = {name for (name,) in _query(path, "SELECT name FROM sqlite_master WHERE type='table'")}
@@ -325,7 +325,7 @@ def _is_being_created(path: Path) -> bool:
 
 
 def _query(path: Path, query: str) -> list[tuple[Any, ...]]:
-    # SQLite's own words may be damaged too
+    # SQLite's error messages may contain damaged text too
     with (
         refusing(f"{path}: cannot read the database", sqlite3.Error, UnicodeDecodeError),
         closing(_connect_read_only(path)) as connection,
@@ -386,10 +386,10 @@ def storage_problem(error: BaseException) -> str | None:
 def named_damage(
     where: str, kinds: type[Exception] | tuple[type[Exception], ...] = Exception
 ) -> Iterator[None]:
-    """Turn whatever reading a damaged study raises into one InputError that says where.
+    """Turn any error from reading a damaged study into one InputError that says where.
 
-    Optuna, SQLAlchemy, json and zlib raise a dozen kinds of exception, all of which mean that what
-    is stored is not a valid study.
+    Optuna, SQLAlchemy, json and zlib raise a dozen kinds of exception, which all mean that the
+    stored study is invalid.
     """
     try:
         yield

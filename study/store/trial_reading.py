@@ -1,7 +1,7 @@
 """Optuna's trials, read from its tables by six queries: ten times as fast as one object per row.
 
-They equal what `RDBStorage.get_all_trials` returns.  The caller chooses which are read: of a study
-that is too large, only a part.
+They equal what `RDBStorage.get_all_trials` returns.  The caller chooses the trials to read: only
+some of them if the study is too large.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from study.store.from_other_programs import usable, with_tuples
 from study.store.other_versions import or_by_optuna
 
 CHUNK = 5000  # ids in one query; SQLite takes 32,766
-NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}  # stored without value
+NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}  # stored without a value
 Rows = Iterator[tuple[Any, ...]]
 
 
@@ -38,7 +38,7 @@ def trial_ids(database: Engine, study_id: int) -> list[int]:
 
 @or_by_optuna(other_versions.counts_by_state)
 def counts_by_state(database: Engine, study_id: int) -> dict[str, int]:
-    """How many trials are in each state; `interrupted` are failed ones that were run again."""
+    """The number of trials in each state; `interrupted` are failed ones that were run again."""
     trials, attributes = schema.trials.c, schema.trial_user_attributes.c
     states = (
         select(trials.state, func.count()).where(trials.study_id == study_id).group_by(trials.state)
@@ -60,27 +60,27 @@ def counts_by_state(database: Engine, study_id: int) -> dict[str, int]:
     with database.connect() as connection:
         rows = connection.execute(states).all()
         again = connection.scalar(interrupted) or 0
-    found = {state.name.lower(): 0 for state in TrialState} | {s.lower(): n for s, n in rows}
-    found["fail"] -= again
-    return {state: count for state, count in (found | {"interrupted": again}).items() if count}
+    counts = {state.name.lower(): 0 for state in TrialState} | {s.lower(): n for s, n in rows}
+    counts["fail"] -= again
+    return {state: count for state, count in (counts | {"interrupted": again}).items() if count}
 
 
 def best_ids(
     database: Engine, study_id: int, count: int, objective: int, maximize: bool
 ) -> list[int]:
     """The ids of the best COMPLETE trials by one objective, best first."""
-    found = trial_rows.best(database, study_id, count, maximize=maximize, objective=objective)
-    return [trial_id for trial_id, _, _ in found]
+    rows = trial_rows.best(database, study_id, count, maximize=maximize, objective=objective)
+    return [trial_id for trial_id, _, _ in rows]
 
 
 @or_by_optuna(other_versions.read_trials)
 def read_trials(database: Engine, ids: Sequence[int]) -> list[FrozenTrial]:
-    """The trials of these ids, in order of their numbers."""
-    found: list[FrozenTrial] = []
+    """The trials with these ids, in order of their numbers."""
+    trials: list[FrozenTrial] = []
     with database.connect() as connection:
         for start in range(0, len(ids), CHUNK):
-            found += _read_chunk(connection, ids[start : start + CHUNK])
-    return sorted(found, key=lambda trial: trial.number)
+            trials += _read_chunk(connection, ids[start : start + CHUNK])
+    return sorted(trials, key=lambda trial: trial.number)
 
 
 def _read_chunk(connection: Connection, ids: Sequence[int]) -> list[FrozenTrial]:
@@ -92,14 +92,14 @@ def _read_chunk(connection: Connection, ids: Sequence[int]) -> list[FrozenTrial]
 def _rows(
     connection: Connection, ids: Sequence[int], table: Any, *columns: str, order: str = "trial_id"
 ) -> Rows:
-    """Yield the trial's id and these columns of every row that belongs to the trials."""
+    """Yield the trial id and these columns of every row that belongs to the trials."""
     query = select(table.c.trial_id, *(table.c[name] for name in columns))
     of_trials = query.where(table.c.trial_id.in_(ids)).order_by(table.c.trial_id, table.c[order])
     return (tuple(row) for row in connection.execute(of_trials))
 
 
 class _Parts:
-    """What belongs to the trials of a chunk, by trial id."""
+    """The values, parameters, attributes and reports of a chunk of trials, by trial id."""
 
     def __init__(self, connection: Connection, ids: Sequence[int]) -> None:
         rows = partial(_rows, connection, ids)
@@ -141,10 +141,10 @@ class _Parts:
 
 
 def _attributes(rows: Rows) -> dict[int, dict[str, Any]]:
-    found: dict[int, dict[str, Any]] = defaultdict(dict)
+    attributes: dict[int, dict[str, Any]] = defaultdict(dict)
     for trial, key, value in rows:
-        found[trial][key] = json.loads(value)
-    return found
+        attributes[trial][key] = json.loads(value)
+    return attributes
 
 
 def _number(value: float, kind: str) -> float:

@@ -1,4 +1,4 @@
-"""What a run asks of Optuna's tables directly, where reading every trial would be too slow."""
+"""Queries of a run to Optuna's tables, because reading every trial would be too slow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRIALS, VALUES, SYSTEM = schema.trials.c, schema.trial_values.c, schema.trial_sy
 
 @or_by_optuna(other_versions.running)
 def running(database: Engine, study_id: int) -> list[tuple[int, tuple[int, int] | None]]:
-    """The ids of the RUNNING trials, each with its claim and attempt, None where it has none."""
+    """The ids of the RUNNING trials, each with its claim and attempt, or None."""
     its_claim = and_(SYSTEM.trial_id == TRIALS.trial_id, SYSTEM.key == CLAIM)
     query = (
         select(TRIALS.trial_id, SYSTEM.value_json)
@@ -37,7 +37,7 @@ def waiting(database: Engine, study_id: int) -> list[int]:
 
 @or_by_optuna(other_versions.trial_of)
 def trial_of(database: Engine, study_id: int, key: tuple[int, int]) -> int | None:
-    """The id of the trial that was made for a claim and attempt."""
+    """The id of the trial of a claim and attempt."""
     query = (
         select(TRIALS.trial_id)
         .join_from(

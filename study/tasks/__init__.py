@@ -1,4 +1,4 @@
-"""One file a kind of learning."""
+"""Tasks: one file per kind of learning."""
 
 from __future__ import annotations
 

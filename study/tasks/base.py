@@ -1,6 +1,6 @@
-"""The task's promise: what a kind of learning must say.
+"""What every task promises: examples, batches, loss, outputs and scores.
 
-A task knows nothing of slots or engines.  Rows come first everywhere: B examples, T tokens.
+A task knows nothing about slots or engines.  Rows come first everywhere: B examples, T tokens.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ Example = Any
 class Batch:
     """Tensors with B rows, padded on the right.
 
-    `rows` is what a loss needs of each row's own trial, a distillation temperature for instance,
-    so that trials of different values share a batch.
+    `rows` is what the loss needs from each row's trial, such as a distillation temperature, so that
+    trials with different values share a batch.
     """
 
     inputs: Mapping[str, Tensor]  # what the model reads: (B, S)
-    labels: Tensor  # (B, T), -100 where none; or (B,)
+    labels: Tensor  # (B, T), -100 if unlabelled; or (B,)
     rows: Mapping[str, Tensor] = field(default_factory=dict)  # (B, ...)
-    padding: Mapping[str, float] = field(default_factory=dict)  # input -> value; else 0
+    padding: Mapping[str, float] = field(
+        default_factory=dict
+    )  # input -> padding value, by default 0
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
@@ -41,7 +43,7 @@ class Batch:
 
 
 def stacked(batches: Sequence[Batch]) -> Batch:
-    """Return the rows of several batches one below the other, padded to the longest."""
+    """Return the rows of several batches as one, padded to the longest."""
     if len(batches) == 1:
         return batches[0]
     first = batches[0]
@@ -55,7 +57,7 @@ def stacked(batches: Sequence[Batch]) -> Batch:
 
 
 def _padded(tensors: Sequence[Tensor], value: float) -> Tensor:
-    """Concatenate (B_i, T_i, ...) to (ΣB, max T, ...), filled up with `value`."""
+    """Concatenate (B_i, T_i, ...) to (ΣB, max T, ...), padded with `value`."""
     if tensors[0].dim() == 1:
         return torch.cat(list(tensors))
     longest = max(t.shape[1] for t in tensors)
@@ -72,7 +74,7 @@ def _padded(tensors: Sequence[Tensor], value: float) -> Tensor:
 class Task(Protocol):
     """One kind of learning.
 
-    A task whose loss is no plain token mean says what it is in an attribute `loss_signature`.
+    If the loss is not a plain token mean, the attribute `loss_signature` describes it.
     """
 
     def examples(self, split: str) -> Sequence[Example]:
@@ -89,15 +91,15 @@ class Task(Protocol):
     ) -> Batch:
         """Return B examples as tensors; randomness comes from the generator.
 
-        `config.distillation` is None where the loss is to be the plain one: without a teacher, and
-        wherever a trial is evaluated.
+        `config.distillation` is None if the plain loss is needed: without a teacher, and in every
+        evaluation.
         """
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Return (B, 2): the loss summed over a row's tokens, and its weight."""
 
     def predict(self, model: Any, batch: Batch) -> list[str]:
-        """Return one output a row."""
+        """Return one output per row."""
 
     def score(self, outputs: Sequence[str], examples: Sequence[Example]) -> dict[str, Statistics]:
         """Return the per-example statistics (N, S) of every metric computed from outputs."""

@@ -1,8 +1,8 @@
 """Translation with a decoder-only chat model, alone or with a teacher: Llama's task.
 
-The loss counts the answer only.  Rows are prompt and answer, padded on the right, so attention
+Only the answer counts in the loss.  Rows are prompt and answer, padded on the right, so attention
 needs no mask: nothing that counts comes after padding.  The output head, half of a small model's
-work, is computed where an answer is predicted and nowhere else.
+work, is computed only where an answer is predicted.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class CausalTranslationTask:
         check_head(base.model, form.stop)
         self._teacher: Teacher | None = None
         if spec.distillation is not None:
-            asked = [self._dialogues[pair] for pair in corpus.train]
-            self._teacher = Teacher(load_teacher(spec, base), asked, form.stop)
+            dialogues = [self._dialogues[pair] for pair in corpus.train]
+            self._teacher = Teacher(load_teacher(spec, base), dialogues, form.stop)
 
     def examples(self, split: str) -> Sequence[Pair]:
         """Return the pairs of a split."""
@@ -63,13 +63,13 @@ class CausalTranslationTask:
         return example.source, example.target
 
     def length(self, example: Pair) -> int:
-        """Return the number of the prompt's tokens."""
+        """Return the number of tokens in the prompt."""
         return len(self._dialogues[example].prompt)
 
     def collate(
         self, examples: Sequence[Pair], config: TrialConfig, generator: torch.Generator
     ) -> Batch:
-        """Return inputs (B, T), the answers as labels (B, A), and what each row's loss needs."""
+        """Return inputs (B, T), answers as labels (B, A), and what each row's loss needs."""
         chosen = [self._dialogues[pair] for pair in examples]
         rows = {"prompt_tokens": torch.tensor([len(d.prompt) for d in chosen])}
         if config.distillation is not None and self._teacher is not None:
@@ -93,7 +93,7 @@ class CausalTranslationTask:
         input_ids = batch.inputs["input_ids"]
         columns = answer_columns(input_ids, rows["prompt_tokens"], labels.shape[1])
         inputs = {"input_ids": input_ids, "use_cache": False}
-        head = [model.get_output_embeddings()]  # check_head has seen that it suffices
+        head = [model.get_output_embeddings()]  # check_head verified that it suffices
         logits = token_logits(model, inputs, columns, head)  # (B, A, V)
         if "teacher" not in rows:
             return cross_entropy(logits, labels)
@@ -102,7 +102,7 @@ class CausalTranslationTask:
         return distillation(logits, soft, labels, rows["temperature"], rows["weight"])
 
     def predict(self, model: Any, batch: Batch) -> list[str]:
-        """Generate one translation a row: greedy, or with beams; cut at the stop token."""
+        """Generate one translation per row, greedily or with beams, cut at the stop token."""
         prompts, mask = left_padded(
             batch.inputs["input_ids"], batch.rows["prompt_tokens"], self._pad
         )
@@ -123,34 +123,34 @@ class CausalTranslationTask:
     def score(self, outputs: Sequence[str], examples: Sequence[Pair]) -> dict[str, Statistics]:
         """Return the statistics of every text metric of the study."""
         references = [pair.target for pair in examples]
-        asked = self._evaluation
-        return text_scores(asked.metrics, outputs, references, asked.text_options)
+        metrics, options = self._evaluation.metrics, self._evaluation.text_options
+        return text_scores(metrics, outputs, references, options)
 
 
 def _dialogues(form: ChatFormat, corpus: Corpus[Pair], longest: int) -> dict[Pair, Dialogue]:
     """Write every pair of the corpus as a dialogue, before anything is trained.
 
     Raises:
-        InputError: the template does not hold an answer, or a dialogue is longer than the model.
+        InputError: the template loses an answer, or a dialogue is too long for the model.
     """
-    found: dict[Pair, Dialogue] = {}
+    dialogues: dict[Pair, Dialogue] = {}
     for split in SPLITS:
         for number, pair in enumerate(corpus.split(split), 1):
             try:
-                found[pair] = form.dialogue(pair.source, pair.target)
+                dialogues[pair] = form.dialogue(pair.source, pair.target)
             except InputError as error:
                 raise InputError(f"{split}: pair {number}: {error}") from None
-            tokens = len(found[pair].prompt) + len(found[pair].answer)
+            tokens = len(dialogues[pair].prompt) + len(dialogues[pair].answer)
             if tokens > longest:
                 raise InputError(
-                    f"{split}: pair {number}: {tokens} tokens with the prompt, the base model "
-                    f"reads {longest}; lower data.max_tokens"
+                    f"{split}: pair {number}: at most {longest} tokens fit the base model, got "
+                    f"{tokens} with the prompt; lower data.max_tokens"
                 )
-    return found
+    return dialogues
 
 
 def left_padded(input_ids: Tensor, prompt_tokens: Tensor, pad: int) -> tuple[Tensor, Tensor]:
-    """Return the prompts alone, moved to the right edge, and their mask: each (B, P)."""
+    """Return only the prompts, padded on the left, and their mask: each (B, P)."""
     width = int(prompt_tokens.max())
     columns = torch.arange(width, device=input_ids.device) - (width - prompt_tokens)[:, None]
     mask = columns >= 0  # (B, P)

@@ -1,7 +1,7 @@
 """Sequence classification of sentence pairs, alone or with a teacher: DistilBERT's task on GLUE.
 
-Labels are names everywhere; what number a model gives a label is read from its own configuration,
-so MNLI's three are the right ones whatever the order in which a checkpoint learnt them.
+Labels are names everywhere.  A label's number is read from the model's configuration, so MNLI's
+three labels are correct whatever order a checkpoint was trained with.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from study.tasks.losses import cross_entropy, distillation
 from study.trials import TrialConfig
 
 ASKED_TOGETHER = 16
-"""Examples that a teacher sees in one pass: always the same, so no result depends on the order."""
+"""Examples per pass of a teacher; passes are fixed, so that no result depends on the order."""
 
 
 class ClassificationTask:
@@ -57,7 +57,7 @@ class ClassificationTask:
     def collate(
         self, examples: Sequence[SentencePair], config: TrialConfig, generator: torch.Generator
     ) -> Batch:
-        """Return inputs (B, T), labels (B, 1), and with a teacher what it says of each row."""
+        """Return inputs (B, T), labels (B, 1), and with a teacher its logits for each row."""
         inputs = self._reader.inputs(examples)
         labels = torch.tensor([[self._labels.index(example.label)] for example in examples])
         rows: dict[str, Tensor] = {}
@@ -72,7 +72,7 @@ class ClassificationTask:
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Return (B, 2): a row's loss, and 1."""
-        logits = model(**batch.inputs).logits[:, None]  # (B, 1, L): one token a row
+        logits = model(**batch.inputs).logits[:, None]  # (B, 1, L): one token per row
         rows = batch.rows
         if "teacher_logits" not in rows:
             return cross_entropy(logits, batch.labels)
@@ -91,14 +91,14 @@ class ClassificationTask:
     def score(
         self, outputs: Sequence[str], examples: Sequence[SentencePair]
     ) -> dict[str, Statistics]:
-        """Return the statistics of accuracy and macro F1, as far as the study wants them."""
+        """Return the statistics of the study's metrics of classes."""
         references = [example.label for example in examples]
-        asked = self._evaluation
-        return text_scores(asked.metrics, outputs, references, asked.text_options)
+        metrics, options = self._evaluation.metrics, self._evaluation.text_options
+        return text_scores(metrics, outputs, references, options)
 
 
 class PairReader:
-    """Sentence pairs as a model's tokenizer writes them, cut where they are too long."""
+    """Tokenises sentence pairs for a model, and cuts those that are too long."""
 
     def __init__(self, base: BaseModel, max_tokens: int) -> None:
         self._tokenizer = base.tokenizer
@@ -135,7 +135,7 @@ class PairReader:
 
 
 class SoftLabels:
-    """What a frozen teacher says of the training examples; each is asked once, for all trials."""
+    """A frozen teacher's logits for the training examples, computed once for all trials."""
 
     def __init__(
         self,
@@ -145,11 +145,11 @@ class SoftLabels:
         max_tokens: int,
     ) -> None:
         self._model = teacher.model
-        self._order = list(order)  # the teacher's output of each of the student's labels
+        self._order = list(order)  # the teacher's output for each of the student's labels
         self._reader = PairReader(teacher, max_tokens)
-        known = sorted(dict.fromkeys(examples), key=lambda pair: len(pair.first + pair.second))
+        distinct = sorted(dict.fromkeys(examples), key=lambda pair: len(pair.first + pair.second))
         self._groups = [
-            known[at : at + ASKED_TOGETHER] for at in range(0, len(known), ASKED_TOGETHER)
+            distinct[at : at + ASKED_TOGETHER] for at in range(0, len(distinct), ASKED_TOGETHER)
         ]
         self._group_of = {pair: group for group in self._groups for pair in group}
         self._kept: dict[SentencePair, Tensor] = {}  # (L,) each
@@ -164,8 +164,8 @@ class SoftLabels:
     @torch.no_grad()
     def _ask(self, group: Sequence[SentencePair]) -> None:
         inputs = {n: t.to(self._model.device) for n, t in self._reader.inputs(group).items()}
-        found = self._model(**inputs).logits[:, self._order].cpu()  # (B, L)
-        self._kept |= dict(zip(group, found, strict=True))
+        logits = self._model(**inputs).logits[:, self._order].cpu()  # (B, L)
+        self._kept |= dict(zip(group, logits, strict=True))
 
 
 # ---------------------------------------------------------------- labels
@@ -174,46 +174,47 @@ class SoftLabels:
 def label_names(base: BaseModel, wanted: Sequence[str], key: str) -> list[str]:
     """Return the study's labels in the order of a model's outputs.
 
-    A model that never named its outputs is taken to mean the study's order: it is trained to.
+    A model without output names takes the study's order, which it is trained for.
 
     Raises:
-        InputError: the model knows other labels, or another number of them.
+        InputError: the model has other labels, or another number of them.
     """
-    own = own_labels(base)
-    if own is None and len(base.model.config.id2label) == len(wanted):
+    names = own_labels(base)
+    if names is None and len(base.model.config.id2label) == len(wanted):
         return list(wanted)
     by_name = {_normal(name): name for name in wanted}
-    if own is None or set(map(_normal, own)) != set(by_name):
-        outputs = ", ".join(own or base.model.config.id2label.values())
+    if names is None or set(map(_normal, names)) != set(by_name):
+        outputs = ", ".join(names or base.model.config.id2label.values())
         raise InputError(
-            f"{key}: {base.name!r} has the labels {outputs}; the data have {', '.join(wanted)}"
+            f"{key}: must have the labels of the data, {', '.join(wanted)}; "
+            f"{base.name!r} has {outputs}"
         )
-    return [by_name[_normal(name)] for name in own]
+    return [by_name[_normal(name)] for name in names]
 
 
 def teacher_order(teacher: BaseModel, named: Sequence[str], student: Sequence[str]) -> list[int]:
-    """Return which of the teacher's outputs stands for each of the student's labels.
+    """Return the teacher's output for each of the student's labels.
 
     Raises:
-        InputError: the teacher's outputs have no names, or others than the student's labels.
+        InputError: the teacher's outputs are unnamed, or do not match the student's labels.
     """
-    own = named or own_labels(teacher)
-    if own is None:
+    names = named or own_labels(teacher)
+    if names is None:
         raise InputError(
             f"distillation.teacher: {teacher.name!r} does not name its outputs; set "
             f"distillation.labels to {', '.join(student)} in the order of the teacher's"
         )
-    found = [_normal(name) for name in own]
-    if sorted(found) != sorted(map(_normal, student)) or len(own) != _outputs(teacher):
+    normal = [_normal(name) for name in names]
+    if sorted(normal) != sorted(map(_normal, student)) or len(names) != _outputs(teacher):
         raise InputError(
             f"distillation.teacher: {teacher.name!r} has {_outputs(teacher)} outputs, "
-            f"{', '.join(own)}; the student has {', '.join(student)}"
+            f"{', '.join(names)}; the student has {', '.join(student)}"
         )
-    return [found.index(_normal(label)) for label in student]
+    return [normal.index(_normal(label)) for label in student]
 
 
 def own_labels(base: BaseModel) -> list[str] | None:
-    """Return the names of a model's outputs in order; None where it has transformers' LABEL_0."""
+    """Return the names of a model's outputs in order; None for the default LABEL_0 and so on."""
     names = [str(base.model.config.id2label[i]) for i in range(_outputs(base))]
     return None if all(name.upper().startswith("LABEL_") for name in names) else names
 

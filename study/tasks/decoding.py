@@ -1,7 +1,7 @@
-"""Greedy generation that stops computing rows that have ended.
+"""Greedy generation that stops computing finished rows.
 
-Hugging Face's `generate` computes every row until the last one ends; with the rows of many trials
-in a batch, one that rambles would hold up all.  Beams are left to `generate`.
+Hugging Face's `generate` computes every row until the last one ends; in a batch with the rows of
+many trials, one long output would delay all.  Beams are left to `generate`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-WORTH_DROPPING = 0.75  # rows are dropped when so many or fewer are left
+WORTH_DROPPING = 0.75  # finished rows are dropped when at most this share is left
 BEYOND_GREEDY = (
     "bad_words_ids",
     "begin_suppress_tokens",
@@ -29,15 +29,15 @@ BEYOND_GREEDY = (
     "sequence_bias",
     "suppress_tokens",
 )
-NEUTRAL = (None, 0, 1)  # but for the names of a token, where 0 and 1 are tokens
+NEUTRAL = (None, 0, 1)  # except in settings that name a token, where 0 and 1 are tokens
 
 
 def is_plain(model: Any) -> bool:
-    """Say whether a model's own generation settings ask for nothing that `greedy` does not do."""
-    asked = {name: getattr(model.generation_config, name, None) for name in BEYOND_GREEDY}
+    """Return whether `greedy` does everything that a model's generation settings ask for."""
+    options = {name: getattr(model.generation_config, name, None) for name in BEYOND_GREEDY}
     return all(
         value is None if name.endswith("_token_id") else value in NEUTRAL
-        for name, value in asked.items()
+        for name, value in options.items()
     )
 
 
@@ -48,7 +48,7 @@ def greedy(
     """Return what an encoder-decoder model generates for B inputs, (B, T), as `generate` does.
 
     `first` is the token that every output begins with, if any.  A model that packs trials has
-    `keep_rows`, which says what rows go on so that its slots stay even.
+    `keep_rows`, which chooses the rows to continue so that its slots stay even.
     """
     config = model.generation_config
     ends = torch.tensor(config.eos_token_id, device=model.device)
@@ -62,14 +62,14 @@ def greedy(
     encoded = model.get_encoder()(**inputs).last_hidden_state
     mask, cache = inputs["attention_mask"], None
     for step in range(1, max_new_tokens + 1):
-        found = model(
+        output = model(
             encoder_outputs=(encoded,),
             attention_mask=mask,
             decoder_input_ids=outputs[going, step - 1, None],
             past_key_values=cache,
             use_cache=True,
         )
-        token = found.logits[:, -1].argmax(dim=-1)
+        token = output.logits[:, -1].argmax(dim=-1)
         if step == 1 and first is not None:
             token = torch.full_like(token, first)
         outputs[going[alive], step] = token[alive]
@@ -77,7 +77,7 @@ def greedy(
         left = int(alive.sum())
         if left == 0:
             return outputs[:, : step + 1]
-        cache = found.past_key_values
+        cache = output.past_key_values
         if left <= WORTH_DROPPING * len(alive):
             kept = keep_rows(alive)
             cache.batch_select_indices(kept)
@@ -86,5 +86,5 @@ def greedy(
 
 
 def alive_rows(alive: Tensor) -> Tensor:
-    """Return which of B rows go on, of a model that packs nothing."""
+    """Return which of B rows continue in a model that packs nothing."""
     return alive.nonzero()[:, 0]

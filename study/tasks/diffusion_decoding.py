@@ -1,10 +1,10 @@
 """Generation by a masked-diffusion model: LLaDA's semi-autoregressive blocks, for many rows.
 
-After `generate.py` of Nie et al. 2025 (arXiv:2502.09992).  An answer begins as masks alone and is
-filled block by block; a step predicts every mask of the block and keeps some of the predictions.
-Where we differ: a row's answer begins at its own prompt's end, its draws come from its own seed, a
-row whose text is decided up to its end is computed no further, the mask is never predicted, and no
-end before the last fixed word.
+Follows `generate.py` of Nie et al. 2025 (arXiv:2502.09992).  An answer begins as masks and is
+filled block by block; a step predicts every mask of a block and keeps some of the predictions.  It
+differs in five ways: a row's answer begins where its prompt ends; each row draws from its own seed;
+a row stops once its text is decided up to an end; the mask token is never predicted; and no end is
+predicted before the last fixed word.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ class Decoding:
     ends: tuple[int, ...]  # what ends an answer
     fixed: Mapping[int, int] = field(default_factory=dict)  # position in the answer -> token
     pad: int = 0
-    width: int = 0  # of a model that reads its padding: every row's; 0 where it need not be even
+    width: int = 0  # fixed row length if the model reads its padding; else 0
 
 
 @dataclass
 class _Rows:
-    """The rows that are still computed: B of them, T tokens wide, answers of L tokens."""
+    """The rows still being computed: B rows of T tokens with answers of L tokens."""
 
     ids: Tensor  # (B, T)
-    columns: Tensor  # (B, L): where each answer stands
-    given: Tensor  # (B, T): what guidance hides
-    real: Tensor  # (B, T): no padding
+    columns: Tensor  # (B, L): the positions of each answer
+    given: Tensor  # (B, T): the tokens that guidance hides
+    real: Tensor  # (B, T): not padding
     seeds: Tensor  # (B,)
-    number: Tensor  # (B,): which output each is
-    masks: Tensor  # (B,): how many there were when the block was begun
+    number: Tensor  # (B,): the index of each output
+    masks: Tensor  # (B,): their number at the start of the block
 
     @property
     def answers(self) -> Tensor:
-        """The answers as they are, (B, L)."""
+        """The current answers, (B, L)."""
         return self.ids.gather(1, self.columns)
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with some rows only."""
+        """Continue with only some rows."""
         for name, tensor in vars(self).items():
             setattr(self, name, tensor[rows])
 
@@ -61,15 +61,15 @@ class _Rows:
 def generate(
     model: Any, input_ids: Tensor, prompt_tokens: Tensor, seeds: Tensor, how: Decoding
 ) -> Tensor:
-    """Return B answers (B, L), as good as they are after their first end.
+    """Return B answers (B, L); tokens after the first end have no meaning.
 
     Args:
-        model: Gives logits (B, T, V) of tokens and a mask.  One that packs trials has `keep_rows`,
-            which says what rows go on so that its slots stay even.
+        model: Returns logits (B, T, V).  If it packs trials, it has `keep_rows`, which chooses the
+            rows to continue so that its slots stay even.
         input_ids: (B, T); the first `prompt_tokens` (B,) of each row are its prompt.
         prompt_tokens: (B,).
-        seeds: What each row's draws come from, (B,).
-        how: Length, steps, temperature and all else.
+        seeds: The seed of each row's draws, (B,).
+        how: Length, steps, temperature and so on.
     """
     rows = _begin(input_ids, prompt_tokens, seeds, how)
     answers = rows.answers
@@ -94,7 +94,7 @@ def generate(
 
 
 def _begin(input_ids: Tensor, prompt_tokens: Tensor, seeds: Tensor, how: Decoding) -> _Rows:
-    """Return rows whose answers are masks, but for the fixed words."""
+    """Return rows whose answers are masks except for the fixed words."""
     length, device = how.settings.length, input_ids.device
     widest = max(how.width, int(prompt_tokens.max()) + length)
     places = torch.arange(widest, device=device)  # (T,)
@@ -126,12 +126,12 @@ def _fill(model: Any, rows: _Rows, block: slice, share: Tensor, number: int, how
     scores = confidence.new_full(is_open.shape, -torch.inf).masked_scatter(is_open, confidence)
     order = scores.argsort(dim=1, descending=True, stable=True)  # (B, b)
     kept = order.argsort(dim=1) < share[:, None]
-    found = torch.zeros_like(columns).masked_scatter(is_open, token)
-    rows.ids.scatter_(1, columns, torch.where(kept, found, rows.ids.gather(1, columns)))
+    predicted = torch.zeros_like(columns).masked_scatter(is_open, token)
+    rows.ids.scatter_(1, columns, torch.where(kept, predicted, rows.ids.gather(1, columns)))
 
 
 def _logits(model: Any, rows: _Rows, columns: Tensor, is_open: Tensor, how: Decoding) -> Tensor:
-    """Return the logits (n, V) at the block's masks, guided away from those without a prompt."""
+    """Return the logits (n, V) at the block's masks, guided away from the unprompted ones."""
     chosen = torch.zeros_like(rows.real).scatter_(1, columns, is_open)
     inputs = {} if how.width else {"attention_mask": rows.real.long()}
     logits = token_logits(model, {"input_ids": rows.ids, **inputs}, chosen)
@@ -146,7 +146,7 @@ def _logits(model: Any, rows: _Rows, columns: Tensor, is_open: Tensor, how: Deco
 
 
 def _predicted(logits: Tensor, noise: _Noise, how: Decoding) -> tuple[Tensor, Tensor]:
-    """Return n tokens and how sure each is."""
+    """Return n tokens and the confidence in each."""
     settings = how.settings
     noisy = logits
     if settings.temperature:
@@ -160,14 +160,14 @@ def _predicted(logits: Tensor, noise: _Noise, how: Decoding) -> tuple[Tensor, Te
 
 @dataclass
 class _Noise:
-    """What is drawn in one step: by each row from its own seed, whatever rows are beside it."""
+    """The draws of one step: each row uses its own seed, independent of other rows."""
 
     seeds: Tensor  # (B,)
     number: int  # of the step
     is_open: Tensor  # (B, b)
 
     def uniform(self, name: str, size: int) -> Tensor:
-        """Return numbers (n, size) in [0, 1), drawn for the whole block, given at its masks."""
+        """Return numbers (n, size) in [0, 1), drawn for the whole block, selected at its masks."""
         drawn = []
         for seed, is_open in zip(self.seeds.tolist(), self.is_open.cpu(), strict=True):
             generator = torch.Generator().manual_seed(derive_seed(seed, name, self.number))
@@ -178,7 +178,7 @@ class _Noise:
 
 
 def _is_decided(answers: Tensor, how: Decoding) -> Tensor:
-    """Say which answers (B, L) have an end, and no mask before it."""
+    """Return which answers (B, L) have an end and no mask before it."""
     is_end = torch.isin(answers, torch.tensor(how.ends, device=answers.device))
     before = is_end.cumsum(dim=1) == 0
     return is_end.any(dim=1) & ~((answers == how.mask) & before).any(dim=1)

@@ -1,4 +1,4 @@
-"""Losses, one value an example: each returns (B, 2), the sum over tokens and its weight."""
+"""Losses per example: each returns (B, 2), the sum over tokens and its weight."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     Positions labelled -100 do not count.  Returns (B, 2): summed loss and number of tokens; the
     mean over a batch is `sum(column 0) / sum(column 1)`, Hugging Face's token mean.
     """
-    flat = _at_least_float32(logits).flatten(0, 1)  # (B·T, V), contiguous: twice as fast
+    flat = _at_least_float32(logits).flatten(0, 1)  # (B·T, V): twice as fast if contiguous
     losses = F.cross_entropy(flat, labels.flatten(), ignore_index=IGNORED, reduction="none")
     losses = losses.view(labels.shape)  # (B, T)
     return torch.stack([losses.sum(dim=1), (labels != IGNORED).sum(dim=1).to(losses)], dim=1)
@@ -32,17 +32,17 @@ def distillation(
     """(1 − a)·CE + a·T²·KL(teacher ‖ student), both softened by T, at the labelled positions.
 
     Hinton, Vinyals & Dean 2015, "Distilling the knowledge in a neural network": T² keeps the soft
-    part's gradients as large as they are at T = 1, so that a means the same at every T.
+    part's gradients as large as at T = 1, so that a means the same at every T.
 
     Args:
         student: Logits (B, T, V).
-        teacher: Logits (B, T, V), without gradient.
+        teacher: Logits (B, T, V) without gradients.
         labels: (B, T); positions labelled -100 do not count, neither in CE nor in KL.
-        temperature: T of every row, (B,).
-        weight: a of every row, (B,): 0 is plain cross-entropy.
+        temperature: T per row, (B,).
+        weight: a per row, (B,): 0 is plain cross-entropy.
 
     Returns:
-        (B, 2): summed loss in nats and number of tokens, as `cross_entropy`.
+        (B, 2): summed loss in nats and number of tokens, as in `cross_entropy`.
     """
     plain, tokens = cross_entropy(student, labels).unbind(dim=1)
     temperature, weight = temperature.to(plain), weight.to(plain)
@@ -62,13 +62,13 @@ def _divergence(student: Tensor, teacher: Tensor, temperature: Tensor) -> Tensor
 def masked_diffusion(logits: Tensor, labels: Tensor, masked: Tensor, scale: Tensor) -> Tensor:
     """Return each row's cross-entropy in nats at its masked tokens, times the row's scale: (B,).
 
-    With scale 1 / (p · A), for p the probability that a token was masked and A the answer's length,
-    this is LLaDA's estimate of -log p(answer | prompt) / A from above (Nie et al. 2025,
-    arXiv:2502.09992, equation 5), unbiased over p and the masks.
+    With scale 1 / (p · A), where p is the probability that a token was masked and A the answer's
+    length, its expectation over p and the masks is LLaDA's upper bound of
+    -log p(answer | prompt) / A (Nie et al. 2025, arXiv:2502.09992, equation 5).
 
     Args:
-        logits: (n, V), of the masked tokens alone, row by row.
-        labels: (B, T), what stands there.
+        logits: (n, V), only of the masked tokens, row by row.
+        labels: (B, T), the true tokens.
         masked: (B, T), n of them true.
         scale: (B,).
     """
@@ -81,14 +81,14 @@ def _at_least_float32(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-ROWS_AT_ONCE = 128  # as many logits as stay in a core's cache
+ROWS_AT_ONCE = 128  # their logits fit into a core's cache
 
 
 def language_model_loss(model: Any, inputs: Mapping[str, Any], labels: Tensor) -> Tensor:
     """Return the token cross-entropy (B, 2) of a model's logits (B, T, V) against labels (B, T).
 
-    Where the output layer is a plain frozen one, no logit of an unlabelled position is computed,
-    and none is kept.
+    If the output layer is plain and frozen, logits are computed only at labelled positions, and
+    none are kept.
     """
     head = output_head(model)
     if len(head) != 1 or not _is_plain(head[0]):
@@ -103,7 +103,7 @@ def language_model_loss(model: Any, inputs: Mapping[str, Any], labels: Tensor) -
 
 
 def _is_plain(head: Any) -> bool:
-    """Say whether it is a linear layer that nothing adapts."""
+    """Return whether it is a linear layer without an adapter."""
     return type(head) is nn.Linear and "forward" not in vars(head) and not head.weight.requires_grad
 
 

@@ -1,13 +1,13 @@
 """Instructions for a masked-diffusion language model: LLaDA's supervised fine-tuning.
 
-Nie et al. 2025, "Large language diffusion models" (arXiv:2502.09992).  A row is a prompt and the
-region of its answer: `length` tokens, filled up with ends, which are learnt too.  In training a
-share t ~ U(0, 1) of the region is masked, never the prompt, and the masked tokens are predicted
-from both sides.  A row's loss is the cross-entropy at its masks, divided by the probability of a
-mask and by the region's length; a batch's is the mean over its rows.
+Nie et al. 2025, "Large language diffusion models" (arXiv:2502.09992).  A row is a prompt and an
+answer of `length` tokens, padded with end tokens, which are learnt too.  In training a share
+t ~ U(0, 1) of the answer is masked, never the prompt, and the masked tokens are predicted from both
+sides.  A row's loss is the cross-entropy at its masks, divided by the probability of a mask and by
+the answer's length; a batch's is the mean over its rows.
 
-A model is evaluated on draws that depend on the study's seed and the example alone: the same masks
-and generation for every configuration.  There the number of masks is drawn, which has the same
+In evaluation, draws depend only on the study's seed and the example: every configuration gets the
+same masks and the same generation.  The number of masks is drawn instead of t, which has the same
 expectation and varies far less (study/tasks/noise.py).
 """
 
@@ -38,68 +38,76 @@ from study.tasks.token_logits import hides_padding, token_logits
 from study.trials import TrialConfig
 
 EVALUATION_DRAWS = 4
-"""An example's evaluation loss is the mean over so many draws, one a quarter of the counts."""
+"""Draws per example in evaluation, one from each quarter of the mask counts."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A pair of the corpus; of one to evaluate on also the seed of all its draws."""
+class InstructionExample:
+    """A pair of the corpus; outside `train` also the seed of its draws."""
 
     pair: Pair
     seed: int | None = None
 
 
 class MaskedDiffusionTask:
-    """Instruction in, answer out, all of its tokens at once or block by block."""
+    """Instruction in, answer out, all tokens at once or block by block."""
 
     loss_signature = f"masked-cross-entropy/p|mean:answer,row|draws:{EVALUATION_DRAWS}|unit:nat"
 
     def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus[Pair]) -> None:
-        assert spec.diffusion is not None, "a study of masked diffusion"
+        assert spec.diffusion is not None, "the study is not one of masked diffusion"
         self._settings = spec.diffusion
         self._form = form = InstructionFormat(base.tokenizer, spec.data, spec.diffusion)
         self._evaluation = spec.evaluation
-        self._splits = {"train": [Asked(pair) for pair in corpus.train]}
+        self._splits = {"train": [InstructionExample(pair) for pair in corpus.train]}
         for split in ("dev", "general", "test"):
             pairs = corpus.split(split)
-            self._splits[split] = [Asked(pair, _seed(spec, pair)) for pair in pairs]
+            self._splits[split] = [
+                InstructionExample(
+                    pair, derive_seed(spec.seed, "evaluation", pair.source, pair.target)
+                )
+                for pair in pairs
+            ]
         longest = self._check_lengths(base)
         width = 0 if hides_padding(base.model, form.mask, form.end) else longest
         ends = tuple(form.ends)
         self._how = Decoding(spec.diffusion, form.mask, ends, form.fixed, form.end, width)
 
     def _check_lengths(self, base: BaseModel) -> int:
-        """Return the longest row's tokens; InputError where the model reads fewer."""
+        """Return the length of the longest row; raise InputError if it does not fit the model."""
         tokens = {
             (split, number): self.length(example) + self._settings.length
             for split, examples in self._splits.items()
             for number, example in enumerate(examples, 1)
         }
         most = length_limit(base.tokenizer, base.model.config, max(tokens.values()))
-        for (split, number), found in tokens.items():
-            if found > most:
+        for (split, number), count in tokens.items():
+            if count > most:
                 raise InputError(
-                    f"{split}: example {number}: {found} tokens, prompt and answer, the base "
-                    f"model reads {most}; lower data.max_tokens or diffusion.length"
+                    f"{split}: example {number}: at most {most} tokens fit the base model, got "
+                    f"{count} with the answer; lower data.max_tokens or diffusion.length"
                 )
         return max(tokens.values())
 
-    def examples(self, split: str) -> Sequence[Asked]:
+    def examples(self, split: str) -> Sequence[InstructionExample]:
         """Return the examples of a split."""
         return self._splits[split]
 
-    def texts(self, example: Asked) -> tuple[str, str]:
+    def texts(self, example: InstructionExample) -> tuple[str, str]:
         """Return the instruction and the answer."""
         return example.pair.source, example.pair.target
 
-    def length(self, example: Asked) -> int:
-        """Return the number of the prompt's tokens."""
+    def length(self, example: InstructionExample) -> int:
+        """Return the number of tokens in the prompt."""
         return len(self._form.row(example.pair).prompt)
 
     # ------------------------------------------------------------ training
 
     def collate(
-        self, examples: Sequence[Asked], config: TrialConfig, generator: torch.Generator
+        self,
+        examples: Sequence[InstructionExample],
+        config: TrialConfig,
+        generator: torch.Generator,
     ) -> Batch:
         """Return inputs and labels (B, T), masks (B, T, S) of S draws and their weights (B, S)."""
         rows = [self._row(example, config) for example in examples]
@@ -124,28 +132,30 @@ class MaskedDiffusionTask:
             inputs["attention_mask"] = (torch.arange(labels.shape[1]) < lengths[:, None]).long()
         return Batch(inputs, labels, needed, {"input_ids": end})
 
-    def _row(self, example: Asked, config: TrialConfig) -> Row:
-        """Return an example's ids, cut where the trial cuts what it learns from."""
+    def _row(self, example: InstructionExample, config: TrialConfig) -> Row:
+        """Return an example's ids, cut as in the trial if it is a training example."""
         is_evaluated = example.seed is not None
         return self._form.row(example.pair, None if is_evaluated else config.training.cutoff_tokens)
 
-    def _drawn(self, row: Row, example: Asked, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return a row's masks (T, S), and what weighs each draw, (S,)."""
+    def _drawn(
+        self, row: Row, example: InstructionExample, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Return a row's masks (T, S) and the weights of the draws (S,)."""
         tokens = len(row.answer)
         if example.seed is None:
             masks, scale = bernoulli_masks(tokens, self._settings.eps, generator)
         else:
-            own = torch.Generator().manual_seed(example.seed)
-            masks, scale = counted_masks(tokens, EVALUATION_DRAWS, own)
+            seeded = torch.Generator().manual_seed(example.seed)
+            masks, scale = counted_masks(tokens, EVALUATION_DRAWS, seeded)
         return torch.cat([masks.new_zeros(len(row.prompt), masks.shape[1]), masks]), scale
 
     def _padded(self, rows: Sequence[Tensor], value: float) -> Tensor:
-        """Return rows (B, T, ...); of a model that reads its padding all of one width."""
+        """Return rows (B, T, ...), all of one fixed width if the model reads its padding."""
         widest = rows[0].new_zeros(self._how.width, *rows[0].shape[1:])
         return pad_sequence([*rows, widest], batch_first=True, padding_value=value)[:-1]
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
-        """Return (B, 2): a row's loss, normalised by its own length, and 1."""
+        """Return (B, 2): a row's loss, normalised by its length, and 1."""
         total = torch.zeros(len(batch.labels), device=batch.labels.device)
         for draw in range(batch.rows["scale"].shape[1]):
             masked = batch.rows["masked"][..., draw]  # (B, T)
@@ -158,7 +168,7 @@ class MaskedDiffusionTask:
     # ------------------------------------------------------------ evaluation
 
     def predict(self, model: Any, batch: Batch) -> list[str]:
-        """Generate one answer a row, cut at its end."""
+        """Generate one answer per row, cut at its end."""
         ids = generate(
             model,
             batch.inputs["input_ids"],
@@ -168,12 +178,10 @@ class MaskedDiffusionTask:
         )
         return self._form.texts(ids.tolist())
 
-    def score(self, outputs: Sequence[str], examples: Sequence[Asked]) -> dict[str, Statistics]:
+    def score(
+        self, outputs: Sequence[str], examples: Sequence[InstructionExample]
+    ) -> dict[str, Statistics]:
         """Return the statistics of every text metric of the study."""
         references = [example.pair.target for example in examples]
-        asked = self._evaluation
-        return text_scores(asked.metrics, outputs, references, asked.text_options)
-
-
-def _seed(spec: StudySpec, pair: Pair) -> int:
-    return derive_seed(spec.seed, "evaluation", pair.source, pair.target)
+        metrics, options = self._evaluation.metrics, self._evaluation.text_options
+        return text_scores(metrics, outputs, references, options)

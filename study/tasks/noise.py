@@ -1,7 +1,7 @@
-"""Which tokens of an answer are hidden, and how much a loss at them counts.
+"""Which tokens of an answer are masked, and the weight of the loss at them.
 
-Nie et al. 2025, "Large language diffusion models" (arXiv:2502.09992).  Both ways have the same
-expectation as ε goes to 0: an upper bound of -log p(answer | prompt), by the answer's length.
+Nie et al. 2025, "Large language diffusion models" (arXiv:2502.09992).  As ε goes to 0, both ways
+have the same expectation: an upper bound of -log p(answer | prompt) per token.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def bernoulli_masks(tokens: int, eps: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return masks (A, 1) of A tokens and their weight (1,): LLaDA's in training.
+    """Return masks (A, 1) of A tokens and their weight (1,), as LLaDA does in training.
 
     t ~ U(0, 1), and each token is masked with probability p = (1 - ε) t + ε; the weight is
     1 / (p · A).
@@ -30,8 +30,8 @@ def bernoulli_masks(tokens: int, eps: float, generator: torch.Generator) -> tupl
 def counted_masks(tokens: int, draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return masks (A, S) of A tokens and the weights (S,) of S draws that together are one.
 
-    So many tokens as are drawn from 1 to A, evenly over the S draws, are masked; the weight is 1
-    over their number.  Equation 14 of LLaDA's appendix, which varies far less.
+    The number of masked tokens is drawn from 1 to A, evenly over the S draws; the weight is 1 over
+    that number.  This is equation 14 of LLaDA's appendix, which varies far less.
     """
     import torch
 

@@ -1,10 +1,9 @@
-"""A teacher that is asked once an example, however many trials learn from it.
+"""A teacher that computes each example once, however many trials learn from it.
 
-Every trial of a study sees the same training examples, and a frozen teacher always says the same
-of them.  So what is kept of it are its last hidden states at the answer's positions, (A, D) an
-example: a matrix product away from its logits, exact at every temperature, and far smaller than
-the logits (A, V).  benchmarks/teacher_logits.py compares this with asking anew and with keeping the
-top k.
+Every trial of a study sees the same training examples, and a frozen teacher always answers the
+same.  Its last hidden states at the answer's positions are therefore kept, (A, D) per example: one
+matrix product away from the logits, exact at every temperature, and far smaller than the logits
+(A, V).  benchmarks/teacher_logits.py compares this with recomputing and with keeping the top k.
 """
 
 from __future__ import annotations
@@ -22,26 +21,26 @@ from study.errors import InputError
 from study.tasks.token_logits import token_logits, token_states
 
 TOGETHER = 32
-"""Dialogues that are asked in one pass: always the same ones, so no result depends on the order."""
-NEVER = -1e4  # a logit of no probability that stays finite at any temperature
+"""Dialogues per pass; passes are fixed, so that no result depends on the order."""
+NEVER = -1e4  # a logit with probability 0 that stays finite at any temperature
 
 
 class Teacher:
-    """A frozen causal language model, and what it said so far."""
+    """A frozen causal language model, and its hidden states so far."""
 
     def __init__(self, base: BaseModel, dialogues: Sequence[Dialogue], stop: int) -> None:
-        """Take a model, the dialogues that it can be asked about, and their stop token.
+        """Take a model, all dialogues that will be used, and their stop token.
 
         Raises:
-            InputError: the model's logits are more than its output head.
+            InputError: the model changes its logits after the output head.
         """
         self._model = base.model
         self._pad = padding_id(base, stop)
         self._stop, self._ends = stop, end_ids(base, stop)
-        known = sorted(dict.fromkeys(dialogues), key=lambda d: len(d.prompt) + len(d.answer))
-        groups = [tuple(known[at : at + TOGETHER]) for at in range(0, len(known), TOGETHER)]
+        distinct = sorted(dict.fromkeys(dialogues), key=lambda d: len(d.prompt) + len(d.answer))
+        groups = [tuple(distinct[at : at + TOGETHER]) for at in range(0, len(distinct), TOGETHER)]
         self._group_of = {dialogue: group for group in groups for dialogue in group}
-        self._kept: dict[Dialogue, Tensor] = {}  # (A, D) each
+        self._kept: dict[Dialogue, Tensor] = {}  # (A, D) per dialogue
         check_head(self._model, stop, "distillation.teacher")
 
     def states(self, dialogues: Sequence[Dialogue]) -> Tensor:
@@ -59,15 +58,15 @@ class Teacher:
         longest = max(len(d.answer) for d in group)
         columns = answer_columns(input_ids, starts, longest)
         inputs = {"input_ids": input_ids, "use_cache": False}
-        found = token_states(self._model, inputs, columns).cpu()
-        for dialogue, states in zip(group, found, strict=True):
+        hidden = token_states(self._model, inputs, columns).cpu()
+        for dialogue, states in zip(group, hidden, strict=True):
             self._kept[dialogue] = states[: len(dialogue.answer)].clone()
 
     @torch.no_grad()
     def logits(self, states: Tensor) -> Tensor:
         """Return the logits (B, A, V) of states (B, A, D).
 
-        Whatever ends the teacher's turn counts as the stop token, which it need not have learnt.
+        Any token that ends the teacher's turn counts as the stop token, which it may not know.
         """
         logits: Tensor = self._model.get_output_embeddings()(states)
         ending = logits[..., self._ends].logsumexp(dim=-1)  # (B, A)
@@ -77,19 +76,19 @@ class Teacher:
 
 
 def end_ids(base: BaseModel, stop: int) -> list[int]:
-    """Return what ends an answer: the stop token, and what ends the model's own turns."""
-    own = base.model.generation_config.eos_token_id
-    known = {stop, base.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
-    return sorted(int(token) for token in known - {None})
+    """Return the tokens that end an answer: the stop token and the model's own end tokens."""
+    ends = base.model.generation_config.eos_token_id
+    tokens = {stop, base.tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
+    return sorted(int(token) for token in tokens - {None})
 
 
 def padding_id(base: BaseModel, stop: int) -> int:
-    """Return what rows are filled up with; Llama's tokenizers name nothing for it."""
+    """Return the padding token; Llama's tokenizers name none."""
     return stop if base.tokenizer.pad_token_id is None else int(base.tokenizer.pad_token_id)
 
 
 def padded_inputs(dialogues: Sequence[Dialogue], pad: int) -> Tensor:
-    """Return what a model reads (B, T): prompt and answer but for its last token."""
+    """Return a model's inputs (B, T): prompt and answer without its last token."""
     ids = [torch.tensor(d.prompt + d.answer[:-1]) for d in dialogues]
     return pad_sequence(ids, batch_first=True, padding_value=pad)
 
@@ -105,7 +104,7 @@ def answer_columns(input_ids: Tensor, prompt_tokens: Tensor, answer: int) -> Ten
 
 @torch.no_grad()
 def check_head(model: Any, token: int, key: str = "base.model") -> None:
-    """Refuse a model whose logits are more than its output head of its last hidden states."""
+    """Refuse a model that changes its logits after the output head."""
     ids = torch.tensor([[token, token]], device=model.device)
     inputs = {"input_ids": ids, "use_cache": False}
     both = torch.tensor([[0, 1]], device=model.device)
@@ -113,5 +112,5 @@ def check_head(model: Any, token: int, key: str = "base.model") -> None:
     if not torch.allclose(ours, model(input_ids=ids).logits.to(ours), rtol=1e-2, atol=1e-2):
         raise InputError(
             f"{key}: {model.config.model_type!r} models change their logits after the output head; "
-            "this task takes models that do not, such as llama"
+            "this task needs models that do not, such as llama"
         )

@@ -1,6 +1,6 @@
-"""Logits where they are needed: the output head is computed at some tokens and nowhere else.
+"""Logits only where they are needed: the output head is computed at chosen tokens.
 
-Half of a small model's work, and most of a large one's memory, is the head over the vocabulary.
+The head over the vocabulary is half of a small model's work and most of a large one's memory.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ OUTPUT_HEADS: Mapping[str, tuple[str, ...]] = {
     "distilbert": ("vocab_transform", "activation", "vocab_layer_norm", "vocab_projector"),
     "modernbert": ("head", "decoder"),
 }
-"""model_type -> the modules that make logits of the last hidden states, one after the other."""
+"""model_type -> the modules that compute logits from the last hidden states, in order."""
 
 
 def output_head(model: Any) -> list[Any]:
-    """Return the modules of a model's head, in order; of an architecture not in the table none."""
+    """Return the modules of a model's head in order; none for an unknown architecture."""
     return [model.get_submodule(name) for name in OUTPUT_HEADS.get(model.config.model_type, ())]
 
 
@@ -44,8 +44,8 @@ def token_logits(
 ) -> Tensor:
     """Return the logits of the chosen tokens, (n, V) or (B, A, V); `chosen` as in `token_states`.
 
-    `head` are the modules to compute them with, where the caller knows that they suffice.  Without
-    it, a head that is unknown or adapted sees whole rows: an adapter's dropout goes by them.
+    `head` are the modules to compute them with, if the caller knows that they suffice.  Otherwise
+    an unknown or adapted head sees whole rows, on which an adapter's dropout depends.
     """
     if head is None:
         head = output_head(model)
@@ -65,7 +65,7 @@ def _at(values: Tensor, chosen: Tensor) -> Tensor:
 
 
 def _is_adapted(head: Any) -> bool:
-    """Say whether an adapter is in the module."""
+    """Return whether the module contains an adapter."""
     return any(
         "forward" in vars(module) or type(module).__module__.startswith("peft.")
         for module in head.modules()
@@ -74,14 +74,14 @@ def _is_adapted(head: Any) -> bool:
 
 @torch.no_grad()
 def hides_padding(model: Any, mask: int, end: int) -> bool:
-    """Say whether a model's logits are the same with padding that its mask hides as without.
+    """Return whether padding that the mask hides leaves a model's logits unchanged.
 
-    LLaDA's own code of 2025 is not such a model: of a mask that hides something it makes a causal
-    one, or nothing.
+    It does not in LLaDA's own code of 2025, which turns a mask that hides something into a causal
+    one, or ignores it.
     """
     ids = torch.tensor([[end, mask, end, end]], device=model.device)
-    alone = model(input_ids=ids[:, :2]).logits
+    unpadded = model(input_ids=ids[:, :2]).logits
     seen = torch.tensor([[1, 1, 0, 0]], device=model.device)
     padded = model(input_ids=ids, attention_mask=seen).logits[:, :2]
-    rounding = float(torch.finfo(alone.dtype).eps) ** 0.5 * float(alone.abs().max())
-    return torch.allclose(alone, padded, rtol=0.0, atol=rounding)
+    rounding = float(torch.finfo(unpadded.dtype).eps) ** 0.5 * float(unpadded.abs().max())
+    return torch.allclose(unpadded, padded, rtol=0.0, atol=rounding)

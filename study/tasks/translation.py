@@ -22,7 +22,7 @@ from study.trials import TrialConfig
 
 
 class TranslationTask:
-    """Source text in, target text out, with language codes where the tokenizer has them."""
+    """Source text in, target text out, with language codes if the tokenizer has them."""
 
     def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus[Pair]) -> None:
         self._evaluation = spec.evaluation
@@ -36,7 +36,7 @@ class TranslationTask:
         self._ids: dict[Pair, tuple[Tensor, Tensor]] = {}
 
     def _set_languages(self, source: str, target: str) -> int | None:
-        """Tell the tokenizer both languages; return the token that every output begins with."""
+        """Set both languages in the tokenizer; return the token that every output begins with."""
         tokenizer = self._tokenizer
         if not hasattr(tokenizer, "src_lang"):
             return None
@@ -88,13 +88,13 @@ class TranslationTask:
         return language_model_loss(model, inputs, batch.labels)
 
     def _shifted_right(self, labels: Tensor, start: int) -> Tensor:
-        """Return what the decoder reads (B, T) to predict the labels (B, T)."""
+        """Return the decoder's inputs (B, T) that predict the labels (B, T)."""
         shifted = labels.roll(1, dims=1)
         shifted[:, 0] = start
         return shifted.masked_fill(shifted == IGNORED, self._tokenizer.pad_token_id)
 
     def predict(self, model: Any, batch: Batch) -> list[str]:
-        """Generate one translation a row: greedy, or with beams."""
+        """Generate one translation per row, greedily or with beams."""
         longest = self._evaluation.max_new_tokens
         if self._evaluation.num_beams == 1 and is_plain(model):
             ids = greedy(model, batch.inputs, self._forced_start, longest)
@@ -112,5 +112,5 @@ class TranslationTask:
     def score(self, outputs: Sequence[str], examples: Sequence[Pair]) -> dict[str, Statistics]:
         """Return the statistics of every text metric of the study."""
         references = [pair.target for pair in examples]
-        asked = self._evaluation
-        return text_scores(asked.metrics, outputs, references, asked.text_options)
+        metrics, options = self._evaluation.metrics, self._evaluation.text_options
+        return text_scores(metrics, outputs, references, options)

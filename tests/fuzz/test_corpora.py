@@ -132,9 +132,7 @@ def test_a_line_of_a_million_characters_is_refused(tmp_path: Path) -> None:
     path.write_text("source\ttarget\na\tb\n" + "x" * 1_000_000 + "\ty\n")
     with pytest.raises(InputError) as refused:
         read_pairs(path, DataSpec())
-    assert refused.value.problems == (
-        f"{path}: line 3: over 100,000 characters, which is the limit",
-    )
+    assert refused.value.problems == (f"{path}: line 3: longer than 100,000 characters, the limit",)
 
 
 def test_a_corpus_of_duplicates_is_a_corpus(tmp_path: Path) -> None:

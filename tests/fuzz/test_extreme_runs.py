@@ -49,11 +49,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "the vocabulary": ({P + "target_modules": {"value": "lm_head"}}, "got the vocabulary's layer"),
     "PiSSA of a rank above": (
         {"method.init_lora_weights": "pissa", P + "rank": {"choices": [4, 64]}},
-        "method.rank: pissa: the adapter is part of the weight, got 64; allowed: at most 16",
+        "method.rank: pissa: the adapter begins in the weight, got 64; allowed: at most 16",
     ),
     "OLoRA of a rank above": (
         {"method.init_lora_weights": "olora", P + "rank": {"value": 17}},
-        "method.rank: olora: the adapter is part of the weight, got 17; allowed: at most 16",
+        "method.rank: olora: the adapter begins in the weight, got 17; allowed: at most 16",
     ),
     "no language": ({"data.source_language": "xx"}, "must be a language code"),
 }

@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 from study.errors import InputError
-from study.samplers import pruner_for, sampler_for
+from study.make_sampler import pruner_for, sampler_for
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec, spec_from_toml
 from study.trials import baseline_configs, search_config

@@ -56,7 +56,7 @@ def test_the_paths_that_a_database_names_are_not_followed(
     change(run, f"INSERT INTO {columns} VALUES (1, 'adapters', ?)", places)
     ran = command("export", run, "--trial", 0)
     assert ran.status == 2
-    assert "no adapter of trial 0; none is kept there" in ran.err
+    assert "no adapter of trial 0; kept: none" in ran.err
     assert fingerprint(tmp_path / "outside") == before
     assert not (run / "export").exists()
 
@@ -81,7 +81,7 @@ def test_links_are_not_followed(
     else:
         save_adapter(run, trial_name(0), AdapterFiles("{}", b"x"))
         (place / "notes").symlink_to("/etc/passwd")
-    with pytest.raises(InputError, match="holds a link"):
+    with pytest.raises(InputError, match="contains a link"):
         export_trial(run, load_spec("petroleum"), 0)
     assert not (run / "export").exists()
 
@@ -89,7 +89,7 @@ def test_links_are_not_followed(
 def test_strange_names_among_the_adapters(run: Path) -> None:
     """A folder that somebody put there is no trial, and no traceback."""
     (run / "adapters" / "trial-best").mkdir(parents=True)
-    with pytest.raises(InputError, match="no adapter of trial 7; none is kept there"):
+    with pytest.raises(InputError, match="no adapter of trial 7; kept: none"):
         export_trial(run, load_spec("petroleum"), 7)
 
 

@@ -263,7 +263,7 @@ def test_a_pipe_in_an_adapter_is_not_read(tmp_path: Path) -> None:
     """Copying it would wait for ever."""
     folder = save_adapter(tmp_path, trial_name(1), AdapterFiles('{"peft_type": "LORA"}', b"x"))
     os.mkfifo(folder / "notes")
-    with pytest.raises(InputError, match="holds a pipe, socket or device"):
+    with pytest.raises(InputError, match="contains a pipe, socket or device"):
         export_trial(tmp_path, load_spec("petroleum"), 1)
 
 

@@ -337,7 +337,7 @@ ENCODER_MODULES = (
 def test_an_encoder_names_no_code(kind: str, tmp_path: Path) -> None:
     """Neither in modules.json nor in a module that imports what its own file names."""
     (tmp_path / "modules.json").write_text(json.dumps([{"type": kind, "path": ""}]))
-    with pytest.raises(InputError, match=r"runs code of its own|allowed: Transformer"):
+    with pytest.raises(InputError, match=r"runs custom code|allowed: Transformer"):
         encoder_folder(str(tmp_path))
 
 

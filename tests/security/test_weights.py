@@ -122,7 +122,10 @@ def test_a_stray_file_does_not_open_the_pickles(copy: Path, marker: Path, stray:
             '{"weight_map": {"a": "x.safetensors"}, "weight_map": {"a": "../g.bin"}}',
             "must be named",
         ),
-        ('{"weight_map": {"a": "gone.safetensors"}}', "names gone.safetensors, which is not there"),
+        (
+            '{"weight_map": {"a": "gone.safetensors"}}',
+            "names gone.safetensors, which does not exist",
+        ),
     ],
 )
 def test_what_is_no_index(copy: Path, marker: Path, content: str, rule: str) -> None:
@@ -188,7 +191,7 @@ def test_a_configuration_names_no_other_weights(copy: Path, marker: Path) -> Non
     config["transformers_weights"] = "adapter_model.bin"
     (copy / "config.json").write_text(json.dumps(config))
     shutil.copy(copy.parent / "good.bin", copy / "adapter_model.bin")
-    assert "transformers_weights: got 'adapter_model.bin'" in refused(copy, marker)
+    assert "transformers_weights: must be absent, got 'adapter_model.bin'" in refused(copy, marker)
 
 
 def test_an_adapter_beside_a_base_is_refused(copy: Path, marker: Path) -> None:

@@ -140,7 +140,7 @@ def test_a_task_of_the_users_own_is_not_confirmed_as_the_named_one(
     spec, data = searched[0], load(folder)
     database = create_engine(f"sqlite:///{folder / 'study.db'}")
     records.write_study(database, 1, spec.to_toml(), {**data.provenance, "own_task": "Mine"})
-    with pytest.raises(InputError, match="task: was Mine, now the one that the study file names"):
+    with pytest.raises(InputError, match="task: was Mine, now the one named in the study file"):
         confirm(spec, folder, data, seeds=2)
 
 
@@ -152,7 +152,7 @@ def test_trials_are_chosen_by_rank_and_by_name(searched: tuple[StudySpec, Path])
     ]
     with pytest.raises(InputError, match="--trial"):
         chosen_trials(ranked, 1, [99])
-    with pytest.raises(InputError, match="no trial is complete"):
+    with pytest.raises(InputError, match="needs a complete trial, got none"):
         chosen_trials([], 1, [])
 
 

@@ -87,7 +87,7 @@ def test_a_trial_that_is_always_interrupted_is_given_up(
     scripted(script)
     run_study(make_spec(COST_ONLY), tmp_path, view)
     given_up = [t for t in load(tmp_path).trials if "attempt" in t.user_attrs][-1]
-    assert given_up.user_attrs["failure"] == "interrupted 3 times, at last: killed"
+    assert given_up.user_attrs["failure"] == "interrupted 3 times, most recently: killed"
     assert "interrupted" not in given_up.user_attrs
 
 

@@ -167,7 +167,7 @@ def test_a_task_of_ones_own_takes_the_place_of_the_named_one(
     assert scores
     assert len(load(tmp_path / "run").trials) == 3
     with pytest.raises(
-        InputError, match="tiny: task: was Counting, now the one that the study file"
+        InputError, match="tiny: task: was Counting, now the one named in the study file"
     ):
         run_study(tiny_spec, tmp_path / "run")
 

@@ -1,4 +1,4 @@
-"""Cleaning: records that are empty, too short, too long or duplicates are left out."""
+"""Cleaning: remove records that are empty, too short, too long or duplicates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from study.data.curation.instruction_records import Record
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 SENTENCE_MARKS = re.compile(r"[.,;:!?…\"'«»“”‘’]+(?=\s|$)|(?:(?<=\s)|^)[\"'«»“”‘’]+")
-"""Sentence marks beside a space or at an end; within a number or an expression they count."""
+"""Punctuation at the ends of words, which is ignored; within a number it counts."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Lengths:
     """How long a record's texts may be."""
 
     min_characters: int = 1  # of the input
-    max_characters: int | None = None  # of input and output each
-    max_tokens: int | None = None  # of input and output each
+    max_characters: int | None = None  # of the input and of the output
+    max_tokens: int | None = None  # of the input and of the output
 
 
 def normalised(text: str) -> str:
-    """Return a text without insignificant differences: case, spacing, marks at the ends of words.
+    """Return a text without case, extra spacing and punctuation at the ends of words.
 
-    Composed Unicode (NFC), case-folded.  A text of marks alone keeps them.
+    Unicode is composed (NFC) and case-folded.  A text of nothing but punctuation keeps it.
     """
     folded = " ".join(unicodedata.normalize("NFC", text).casefold().split())
     return " ".join(SENTENCE_MARKS.sub(" ", folded).split()) or folded
@@ -43,7 +43,7 @@ def normalised(text: str) -> str:
 def clean(
     records: Sequence[Record], lengths: Lengths, count_tokens: CountTokens | None
 ) -> tuple[list[Record], list[Dropped]]:
-    """Return the records kept, and those dropped with a reason; the first of duplicates is kept."""
+    """Return the records kept, and those dropped with a reason; of duplicates, the first stays."""
     reasons = [_misfit(record, lengths) for record in records]
     if lengths.max_tokens is not None and count_tokens is not None:
         _add_token_misfits(records, reasons, lengths.max_tokens, count_tokens)

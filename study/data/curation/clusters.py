@@ -13,7 +13,7 @@ from study.data.curation.embedding import Vectors, contents, word_weights
 from study.data.curation.instruction_records import Record
 
 STARTS = 4
-"""k-means starts this often; the tightest clusters are kept."""
+"""k-means runs this often; the tightest clusters are kept."""
 SHOWN_WORDS = 6
 
 
@@ -50,7 +50,7 @@ def clustering(records: Sequence[Record], vectors: Vectors, clusters: int, seed:
 
 
 def _words(texts: Sequence[str], labels: NDArray[np.int64]) -> tuple[tuple[str, ...], ...]:
-    """Return per cluster the words whose mean TF-IDF is furthest above that of all records."""
+    """Return per cluster the words whose mean TF-IDF exceeds that of all records the most."""
     matrix, words = word_weights(texts)
     whole = _mean(matrix)
     return tuple(

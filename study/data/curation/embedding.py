@@ -1,8 +1,8 @@
 """Inputs as vectors: TF-IDF reduced by a singular value decomposition, or a named encoder.
 
-A template writes the same words into all its inputs.  Clusters of whole inputs would mostly repeat
-the templates, by which records are sampled already; so TF-IDF counts only the words that an input
-does not share with its template.
+A template writes the same words into all its inputs, so clusters of whole inputs would mostly
+repeat the templates, by which records are sampled already.  TF-IDF therefore counts only the words
+that an input does not share with its template.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from study.errors import InputError, refusing
 
 Vectors = NDArray[np.float32]
 """Shape (N, D)."""
-Progress = Callable[[int, int], None]
+CountCallback = Callable[[int, int], None]
 """Called with the number done and the total."""
 DIMENSIONS = 100
 """The usual number for latent semantic analysis."""
 WORDS = 50_000
 TOKEN = re.compile(r"\w+|[^\w\s]")
-"""A word or a single mark, so that every text has at least one."""
+"""A word or a single punctuation mark, so that every text has at least one."""
 COMMON = 0.5
 """Words in more than this share of a template's inputs belong to the template."""
 
@@ -34,13 +34,13 @@ COMMON = 0.5
 class Embed(Protocol):
     """Returns a unit vector for each record's input, shape (N, D), and reports its progress."""
 
-    def __call__(self, records: Sequence[Record], seed: int, progress: Progress) -> Vectors:
+    def __call__(self, records: Sequence[Record], seed: int, progress: CountCallback) -> Vectors:
         """Embed the inputs; all randomness comes from the seed."""
         ...
 
 
-def tfidf(records: Sequence[Record], seed: int, progress: Progress) -> Vectors:
-    """Embed inputs by their own words: TF-IDF, then latent semantic analysis."""
+def tfidf(records: Sequence[Record], seed: int, progress: CountCallback) -> Vectors:
+    """Embed inputs without their templates' words: TF-IDF, then latent semantic analysis."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.preprocessing import normalize
 
@@ -72,7 +72,7 @@ def word_weights(texts: Sequence[str]) -> tuple[Any, Sequence[str]]:
 def contents(records: Sequence[Record]) -> list[str]:
     """Return each input's words without its template's, case-folded and separated by spaces.
 
-    An input that has no other words keeps them all.
+    An input that has no other words keeps all of them.
     """
     inputs = [TOKEN.findall(record.source.casefold()) for record in records]
     by_template: dict[str, list[list[str]]] = defaultdict(list)
@@ -93,8 +93,8 @@ def _common(inputs: Sequence[Sequence[str]]) -> set[str]:
 class Encoder:
     """A sentence encoder of transformers: the mean of the last layer over a text's tokens.
 
-    As sentence-transformers' default pooling (Reimers and Gurevych 2019).  Weights are read from
-    safetensors only, and no code that comes with them runs.
+    This is sentence-transformers' default pooling (Reimers and Gurevych 2019).  Weights are read
+    from safetensors only, and custom code does not run.
     """
 
     BATCH_SIZE, MAX_TOKENS = 64, 512
@@ -109,23 +109,23 @@ class Encoder:
         positions = getattr(self._model.config, "max_position_embeddings", self.MAX_TOKENS)
         self._max_tokens = min(self._tokenizer.model_max_length, positions, self.MAX_TOKENS)
 
-    def __call__(self, records: Sequence[Record], seed: int, progress: Progress) -> Vectors:
-        """Embed inputs, those of similar length together; the seed is not used."""
+    def __call__(self, records: Sequence[Record], seed: int, progress: CountCallback) -> Vectors:
+        """Embed inputs of similar length together; the seed is not used."""
         import torch
 
         texts = [record.source for record in records]
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        found: list[Any] = [None] * len(texts)
+        vectors: list[Any] = [None] * len(texts)
         with torch.inference_mode():
             for start in range(0, len(order), self.BATCH_SIZE):
                 rows = order[start : start + self.BATCH_SIZE]
                 for i, vector in zip(rows, self._means([texts[i] for i in rows]), strict=True):
-                    found[i] = vector
+                    vectors[i] = vector
                 progress(start + len(rows), len(order))
-        return np.stack(found).astype(np.float32)
+        return np.stack(vectors).astype(np.float32)
 
     def _means(self, texts: list[str]) -> NDArray[np.float32]:
-        """Return (B, D): the states (B, T, D) averaged over each text's own tokens."""
+        """Return (B, D): the states (B, T, D) averaged over each text's tokens."""
         from torch.nn.functional import normalize
 
         batch = self._tokenizer(
@@ -154,14 +154,14 @@ def _loaded(location: str) -> tuple[Any, Any]:
         refuse_named_code(location, BaseModelSpec(), f"--encoder: {location}")
         check_model(location, f"--encoder: {location}")
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
-        model, found = AutoModel.from_pretrained(
+        model, loading = AutoModel.from_pretrained(
             location,
             trust_remote_code=False,
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,
         )
-    lost = sorted(name for name in found["missing_keys"] if "pooler" not in name)
+    lost = sorted(name for name in loading["missing_keys"] if "pooler" not in name)
     if lost or model.config.is_encoder_decoder:
         got = f"has no weights for {lost[0]}" if lost else "is an encoder with a decoder"
         raise InputError(f"--encoder: {location!r} {got}; allowed: a sentence encoder")

@@ -28,7 +28,7 @@ def check_free(folder: Path) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield an unfinished folder, which becomes `folder` once all went well.
+    """Yield an unfinished folder, which becomes `folder` if nothing fails.
 
     Raises:
         InputError: it cannot be written.
@@ -41,7 +41,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_splits(folder: Path, curation: Curation, system: str) -> None:
-    """Write the splits for a study and as ShareGPT conversations, and what was left out."""
+    """Write the splits for a study and as ShareGPT conversations, and the dropped records."""
     (folder / "sharegpt").mkdir()
     for name, part in curation.splits.items():
         write_jsonl(folder / f"{name}.jsonl", (_row(record, curation) for record in part))
@@ -55,7 +55,7 @@ def write_splits(folder: Path, curation: Curation, system: str) -> None:
 def write_tokens(
     folder: Path, name: str, records: Iterable[Record], tokens: ChatTokens
 ) -> list[int]:
-    """Write one split's tokens as Parquet, which `datasets` loads; return the lengths."""
+    """Write one split's tokens as Parquet, for `datasets`; return their lengths."""
     import pyarrow as pa  # type: ignore[import-untyped]
     from pyarrow import parquet
 

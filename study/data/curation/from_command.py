@@ -25,7 +25,7 @@ from study.data.curation.folder import (
 )
 from study.data.curation.instruction_records import Columns, Record, fingerprint, read_records
 from study.data.curation.report_page import page
-from study.data.curation.selection import Choices, Curation, Progress, curate
+from study.data.curation.selection import Choices, Curation, StageCallback, curate
 from study.data.curation.summary import summary
 from study.data.curation.tokens import ChatTokens
 from study.errors import InputError
@@ -33,9 +33,9 @@ from study.errors import InputError
 LIBRARIES = ("optuna-study", "scikit-learn", "numpy")
 WITH_A_MODEL = ("transformers", "tokenizers", "torch")
 STUDY_FILE = "study.toml"
-STAND_IN = "# the embedded model is a placeholder: name yours, or give curate --tokenizer\n"
+STAND_IN = "# the embedded model is a placeholder: name yours, or use curate --tokenizer\n"
 BLOCK = 16
-"""Tokens that masked diffusion generates at a time; an answer's region is a multiple."""
+"""Tokens that masked diffusion generates at a time; answer lengths are multiples of it."""
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -53,14 +53,14 @@ class CurationOrder:
     choices: Choices = field(default_factory=Choices)
 
     def __post_init__(self) -> None:
-        """Refuse what a report cannot hold: bytes from a terminal that are not UTF-8."""
+        """Refuse text that a report cannot contain: bytes from a terminal that are not UTF-8."""
         for name in ("records", "out", "system", "tokenizer", "encoder"):
             given = str(getattr(self, name))
             if not given.isascii() and given != given.encode(errors="replace").decode():
                 raise InputError(f"{name}: must be Unicode text, got {given!r:.60}")
 
 
-def curate_to_folder(order: CurationOrder, progress: Progress) -> dict[str, Any]:
+def curate_to_folder(order: CurationOrder, progress: StageCallback) -> dict[str, Any]:
     """Curate into a new folder; return the content of its report.json.
 
     Raises:
@@ -90,7 +90,7 @@ def curate_to_folder(order: CurationOrder, progress: Progress) -> dict[str, Any]
 
 
 def _write_tokens(
-    folder: Path, curation: Curation, tokens: ChatTokens | None, progress: Progress
+    folder: Path, curation: Curation, tokens: ChatTokens | None, progress: StageCallback
 ) -> dict[str, int]:
     """Write every split's tokens; return statistics of their lengths."""
     if tokens is None:
@@ -147,7 +147,7 @@ def _study_file(
 
 
 def _widen(document: dict[str, Any], tokens: ChatTokens, measured: Mapping[str, int]) -> None:
-    """Set a study's limits so that no text is cut, in place."""
+    """Raise a study's limits in place so that no text is cut."""
     longest = measured["longest_output"]
     document["data"]["max_tokens"] = max(4, longest, measured["longest_input"])
     if tokens.is_masked:

@@ -17,7 +17,7 @@ NO_TEMPLATE = "(none)"
 
 @dataclass(frozen=True)
 class Record:
-    """One instruction and the answer wanted."""
+    """One instruction and its answer."""
 
     number: int  # counted from 1 in the order read
     source: str
@@ -27,9 +27,9 @@ class Record:
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a record's parts; a dotted name reaches into nested objects."""
+    """The columns to read; a dotted name reaches into nested objects."""
 
-    inputs: tuple[str, ...] = ("input",)  # joined by an empty line: instruction and context, say
+    inputs: tuple[str, ...] = ("input",)  # joined by an empty line, as instruction and context
     output: str = "output"
     template: str = "template_name"
 
@@ -37,7 +37,7 @@ class Columns:
 def read_records(
     origin: str, columns: Columns = Columns(), subset: str | None = None
 ) -> tuple[Record, ...]:
-    """Read a JSONL file, or the training split of a hub dataset or of a folder laid out as one.
+    """Read a JSONL file, or the training split of a dataset on the hub or in a folder.
 
     Raises:
         InputError: with the file, the line and the rule.
@@ -45,7 +45,9 @@ def read_records(
     path = Path(origin)
     is_file = path.suffix.lower() == ".jsonl" or path.is_file()
     if is_file and subset is not None:
-        raise InputError(f"subset: only a hub dataset has one, got {subset!r} for the file {path}")
+        raise InputError(
+            f"subset: applies only to a hub dataset, got {subset!r} for the file {path}"
+        )
     if path.is_file() and path.suffix.lower() != ".jsonl":
         raise InputError(
             f"{path}: unknown file type, got {path.suffix!r}; allowed: .jsonl, a hub dataset"
@@ -60,13 +62,13 @@ def records_of(
     """Return rows, each with its place, as records.
 
     Raises:
-        InputError: a row lacks a column or holds no text there, or there are no rows.
+        InputError: a row lacks a column or has no text in it, or there are no rows.
     """
     records = tuple(
         _record(number, row, columns, where) for number, (where, row) in enumerate(rows, 1)
     )
     if not records:
-        raise InputError(f"{origin}: holds no records; allowed: at least two")
+        raise InputError(f"{origin}: contains no records; allowed: at least two")
     is_named = columns.template != Columns.template
     if is_named and all(record.template == NO_TEMPLATE for record in records):
         raise InputError(f"{origin}: no record has a template column {columns.template!r}")
@@ -90,5 +92,5 @@ def _record(number: int, row: Mapping[str, Any], columns: Columns, where: str) -
     name = NO_TEMPLATE if template is None else str(template).strip() or NO_TEMPLATE
     record = Record(number, "\n\n".join(part for part in parts if part), target, name)
     if any("\ud800" <= c <= "\udfff" for c in record.source + record.target + record.template):
-        raise InputError(f"{where}: holds half a surrogate pair; not Unicode text")
+        raise InputError(f"{where}: contains half a surrogate pair; must be Unicode text")
     return record

@@ -1,4 +1,4 @@
-"""REPORT.md: the report of a curation, for people."""
+"""REPORT.md: the readable report of a curation."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def _counts(report: Mapping[str, Any]) -> str:
     rows += [("selected", report["selected"])]
     rows += [(f"→ {name}", count) for name, count in report["splits"].items()]
     return _table(("records", "count"), rows) + (
-        "\n\n`dropped.jsonl` says why each of the others was left out.  No input, compared without "
-        "case, spacing and marks at words' ends, stands in two splits."
+        "\n\n`dropped.jsonl` gives the reason for each record left out.  No input is in two "
+        "splits, ignoring case, spacing and punctuation at the ends of words."
     )
 
 
@@ -39,17 +39,17 @@ def _clusters(report: Mapping[str, Any]) -> str:
     names = ("cluster", "size", "selected", "topped up", "words above average", "nearest to centre")
     return (
         f"## Clusters\n\n{report['filling']}.  k-means over {report['encoder']}; within a cluster "
-        f"every template gives its share.{_agreement(report)}\n\n{_table(names, rows)}"
+        f"each template contributes its share.{_agreement(report)}\n\n{_table(names, rows)}"
     )
 
 
 def _agreement(report: Mapping[str, Any]) -> str:
-    found = report["agreement_with_templates"]
-    if found is None:
+    agreement = report["agreement_with_templates"]
+    if agreement is None:
         return ""
     return (
-        f"  Adjusted mutual information of clusters and templates: {found:.2f} (0: they have "
-        "nothing to do with each other; 1: they are the same)."
+        f"  Adjusted mutual information of clusters and templates: {agreement:.2f} (0: "
+        "unrelated; 1: identical)."
     )
 
 

@@ -1,7 +1,7 @@
 """Sampling by stratum: how many records of each are taken, and which.
 
-Every draw orders records by a hash of (seed, purpose, content) and takes the first.  So the same
-records give the same sample in whatever order they are read.
+Every draw orders records by a hash of (seed, purpose, content) and takes the first ones, so the
+order in which they are read does not matter.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ S = TypeVar("S", bound=Hashable)
 
 
 def shuffled(records: Iterable[Record], seed: int, purpose: str) -> list[Record]:
-    """Return the records in an order drawn from (seed, purpose, content) alone."""
+    """Return the records in an order that depends only on (seed, purpose, content)."""
 
     def place(record: Record) -> tuple[int, str, str, str]:
         content = (record.source, record.target, record.template)
@@ -42,14 +42,14 @@ def apportion(sizes: Sequence[int], total: int) -> list[int]:
     return quotas
 
 
-def topped_up(sizes: Sequence[int], each: int) -> list[int]:
-    """Return a quota of `each` per size; larger sizes fill the shortfalls of small ones evenly.
+def topped_up(sizes: Sequence[int], quota: int) -> list[int]:
+    """Return how many to take per stratum: `quota`, and more where others fall short.
 
-    The quotas add up to `each` times the number of sizes, or to the sum of the sizes if that is
+    The numbers add up to `quota` times the number of sizes, or to the sum of the sizes if that is
     smaller.
     """
     quotas = [0] * len(sizes)
-    missing = min(each * len(sizes), sum(sizes))
+    missing = min(quota * len(sizes), sum(sizes))
     smallest_first = sorted(range(len(sizes)), key=lambda i: (sizes[i], -i))
     for done, i in enumerate(smallest_first):
         quotas[i] = min(sizes[i], missing // (len(sizes) - done))
@@ -59,28 +59,28 @@ def topped_up(sizes: Sequence[int], each: int) -> list[int]:
 
 def strata(records: Iterable[Record], key: Callable[[Record], S]) -> dict[S, list[Record]]:
     """Return the records of every stratum, in the order given."""
-    found: dict[S, list[Record]] = defaultdict(list)
+    records_by_key: dict[S, list[Record]] = defaultdict(list)
     for record in records:
-        found[key(record)].append(record)
-    return dict(found)
+        records_by_key[key(record)].append(record)
+    return dict(records_by_key)
 
 
 def proportional(records: Sequence[Record], total: int, seed: int, purpose: str) -> list[Record]:
-    """Draw `total` records, from every template its share, rounded down or up."""
+    """Draw `total` records, each template's share rounded down or up."""
     by_template = _by_template(records, seed, purpose)
     quotas = apportion([len(members) for members in by_template.values()], total)
     return _first(by_template, quotas)
 
 
-def at_most(records: Sequence[Record], each: int, seed: int, purpose: str) -> list[Record]:
-    """Draw `each` records of every template, or all if it has fewer."""
+def at_most(records: Sequence[Record], quota: int, seed: int, purpose: str) -> list[Record]:
+    """Draw `quota` records per template, or all if it has fewer."""
     by_template = _by_template(records, seed, purpose)
-    return _first(by_template, [min(each, len(members)) for members in by_template.values()])
+    return _first(by_template, [min(quota, len(members)) for members in by_template.values()])
 
 
 def _by_template(records: Sequence[Record], seed: int, purpose: str) -> Mapping[str, list[Record]]:
-    found = strata(shuffled(records, seed, purpose), lambda record: record.template)
-    return dict(sorted(found.items()))
+    by_template = strata(shuffled(records, seed, purpose), lambda record: record.template)
+    return dict(sorted(by_template.items()))
 
 
 def _first(by_template: Mapping[str, list[Record]], quotas: Sequence[int]) -> list[Record]:

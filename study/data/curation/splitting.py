@@ -1,4 +1,4 @@
-"""Train, dev and test without a leak: records of the same input stay in one split."""
+"""Train, dev and test without leaks: records with the same input stay in one split."""
 
 from __future__ import annotations
 
@@ -14,32 +14,29 @@ from study.errors import InputError
 def split(
     records: Sequence[Record], shares: Mapping[str, float], seed: int
 ) -> dict[str, list[Record]]:
-    """Return `train` and the parts that `shares` names, each in a drawn order.
+    """Return `train` and the splits that `shares` names, each in random order.
 
-    Inputs that are equal when normalised are never separated.  Every template gives its share,
-    rounded; if all inputs differ, each part has exactly its share of the records.
+    Inputs that are equal when normalised stay together.  Every template contributes its share,
+    rounded; if all inputs differ, each split has exactly its share of the records.
 
     Raises:
-        InputError: there are fewer distinct inputs than parts.
+        InputError: there are fewer distinct inputs than splits.
     """
-    groups = _groups(shuffled(records, seed, "split"))
+    by_input = strata(shuffled(records, seed, "split"), lambda record: normalised(record.source))
+    groups = list(by_input.values())
     parts = (*shares, "train")
     if len(groups) < len(parts):
         raise InputError(
             f"records: {len(groups)} distinct {'inputs are' if len(groups) > 1 else 'input is'} "
-            f"left; needed: one at least for each of {', '.join(parts)}"
+            f"left; needed: at least one for each of {', '.join(parts)}"
         )
-    found = {}
+    splits = {}
     for filled, (name, share) in enumerate(shares.items(), 1):
         wanted = max(1, round(share * len(records)))
         taken = _fitting(groups, wanted, spare=len(groups) - (len(parts) - filled))
-        found[name] = [record for i in taken for record in groups[i]]
+        splits[name] = [record for i in taken for record in groups[i]]
         groups = [group for i, group in enumerate(groups) if i not in taken]
-    return {"train": [record for group in groups for record in group], **found}
-
-
-def _groups(records: Sequence[Record]) -> list[list[Record]]:
-    return list(strata(records, lambda record: normalised(record.source)).values())
+    return {"train": [record for group in groups for record in group], **splits}
 
 
 def _fitting(groups: Sequence[list[Record]], wanted: int, spare: int) -> dict[int, None]:

@@ -11,7 +11,7 @@ from study.data.curation.instruction_records import Record
 from study.data.curation.selection import FULL, NOT_DRAWN, Curation
 
 LISTED = 5
-"""More clusters with a shortfall than this are counted, not listed."""
+"""If more clusters than this fall short, they are counted, not listed."""
 
 
 def summary(records: Sequence[Record], curation: Curation) -> dict[str, Any]:
@@ -31,23 +31,23 @@ def summary(records: Sequence[Record], curation: Curation) -> dict[str, Any]:
 
 
 def filling(curation: Curation) -> str:
-    """Say in one line how the clusters were filled, and how shortfalls were."""
-    each, clusters = curation.choices.per_cluster, curation.clusters
-    there, wanted = sum(c.size for c in clusters), each * len(clusters)
-    short = [f"{n}" for n, cluster in enumerate(clusters, 1) if cluster.size < each]
-    asked = f"{len(clusters)} × {each:,} wanted"
+    """Return one line about how the clusters and their shortfalls were filled."""
+    quota, clusters = curation.choices.per_cluster, curation.clusters
+    there, wanted = sum(c.size for c in clusters), quota * len(clusters)
+    short = [f"{n}" for n, cluster in enumerate(clusters, 1) if cluster.size < quota]
+    request = f"{len(clusters)} × {quota:,} wanted"
     if there <= wanted:
-        return f"{asked}, {there:,} there: all are taken"
+        return f"{request}, only {there:,} available: all are taken"
     if not short:
-        return f"{asked}: each cluster gave {each:,}"
-    lacking = sum(each - cluster.size for cluster in clusters if cluster.size < each)
+        return f"{request}: each cluster gave {quota:,}"
+    lacking = sum(quota - cluster.size for cluster in clusters if cluster.size < quota)
     named = ", ".join(short) if len(short) <= LISTED else ""
     which = f"cluster{'s'[: len(short) > 1]} {named}" if named else f"{len(short)} clusters"
-    return f"{asked}: {which} lack{'s'[: len(short) == 1]} {lacking:,}, topped up from the others"
+    return f"{request}: {which} lack{'s'[: len(short) == 1]} {lacking:,}, topped up from the others"
 
 
 def _agreement(records: Sequence[Record], curation: Curation) -> float | None:
-    """Return the adjusted mutual information of cluster and template: 0 is chance, 1 the same."""
+    """Return the adjusted mutual information of cluster and template: 0 is chance, 1 identity."""
     from sklearn.metrics import adjusted_mutual_info_score
 
     pairs = [
@@ -81,13 +81,13 @@ def _templates(records: Sequence[Record], curation: Curation) -> list[dict[str, 
 
 
 def _clusters(curation: Curation) -> list[dict[str, Any]]:
-    each = curation.choices.per_cluster
+    quota = curation.choices.per_cluster
     return [
         {
             "number": number,
             "size": cluster.size,
             "selected": cluster.taken,
-            "topped_up": max(0, cluster.taken - each),
+            "topped_up": max(0, cluster.taken - quota),
             "words": list(cluster.words),
             "typical": cluster.typical,
         }

@@ -19,19 +19,19 @@ def conversation(record: Record, system: str = "") -> dict[str, list[dict[str, s
     """Return a record in ShareGPT's format: the human's question, the model's answer."""
     turns = [("system", system)] if system else []
     turns += [("human", record.source), ("gpt", record.target)]
-    return {"conversations": [{"from": who, "value": said} for who, said in turns]}
+    return {"conversations": [{"from": who, "value": text} for who, text in turns]}
 
 
 class ChatTokens:
     """Records as one tokenizer's tokens, in its chat template."""
 
     def __init__(self, location: str, system: str = "") -> None:
-        """Load the tokenizer of a chat model, from a folder or the hub; without its weights.
+        """Load the tokenizer of a chat model, from a folder or the hub, without the weights.
 
-        A masked language model without a chat template gets the plain one that studies use.
+        A masked language model without a chat template gets the plain one, as in a study.
 
         Raises:
-            InputError: it does not exist, has no chat template, or no token that ends an answer.
+            InputError: it does not exist, or lacks a chat template or a token to end an answer.
         """
         self.location = location
         self._tokenizer, architectures = _loaded(location)
@@ -48,28 +48,28 @@ class ChatTokens:
             raise InputError(lines) from None
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Return how many tokens each text has, by itself."""
+        """Return how many tokens each text has on its own."""
         if not texts:
             return []
         ids = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
         return list(map(len, ids))
 
     def rows(self, records: Sequence[Record]) -> Iterator[dict[str, list[int]]]:
-        """Yield `input_ids` and `labels`, (T,) each: the prompt's labels are -100, never learnt.
+        """Yield `input_ids` and `labels`, (T,) each: -100 for the prompt, which is not learnt.
 
-        The answer ends with the end-of-sequence token, which is learnt.
+        The answer ends with the end-of-sequence token, which is learnt too.
         """
         for record in records:
-            found = self._form.dialogue(record.source, record.target)
-            masked = [IGNORED] * len(found.prompt)
+            dialogue = self._form.dialogue(record.source, record.target)
+            masked = [IGNORED] * len(dialogue.prompt)
             yield {
-                "input_ids": [*found.prompt, *found.answer],
-                "labels": [*masked, *found.answer],
+                "input_ids": [*dialogue.prompt, *dialogue.answer],
+                "labels": [*masked, *dialogue.answer],
             }
 
 
 def _loaded(location: str) -> tuple[Any, Sequence[str]]:
-    """Return a tokenizer and its model's architectures; none of its code runs."""
+    """Return a tokenizer and its model's architectures, without running custom code."""
     from transformers import AutoTokenizer, PretrainedConfig
 
     from study.bases.load import located

@@ -1,11 +1,11 @@
 """The embedded corpus: which sentences are drawn, how often, and into which split.
 
 All splits come from one grammar and share no sentence, neither source nor target.  The base learns
-everyday text, and petroleum text of which more is translated as an outsider would (a kick is a
-`coup de pied`) than in the trade's words (`venue`): it knows both and prefers the wrong one, as a
-general model does.  What else makes the petroleum splits hard is set here: few training pairs,
-Zipf frequencies (rare terms are seen once or never), and combinations of words (adjective and noun,
-verb and object) that only the dev and test splits may hold.
+everyday text and petroleum text, more of it translated as an outsider would (a kick is a `coup de
+pied`) than in the trade's words (`venue`): like a general model, it knows both and prefers the
+wrong one.  The other difficulties of the petroleum splits are set here: few training pairs, Zipf
+frequencies (rare terms are seen once or never), and combinations of words (adjective and noun, verb
+and object) that occur only in the dev and test splits.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Pair:
 class EmbeddedCorpus:
     """The splits of the embedded corpus.
 
-    `train`, `dev` and `test` are petroleum text: what a LoRA adapts to.  `general` is everyday text
-    to measure forgetting.  `base_train` is what the base model learns from: mostly everyday text.
+    `train`, `dev` and `test` are petroleum text, for a LoRA to adapt to.  `general` is everyday
+    text to measure forgetting.  The base model learns from `base_train`, mostly everyday text.
     """
 
     train: tuple[Pair, ...]
@@ -49,7 +49,7 @@ class EmbeddedCorpus:
 
 @dataclass(frozen=True)
 class CorpusRecipe:
-    """Sizes and difficulty; tuned on seeds 100 to 104 (docs/experiments.md) and then left alone."""
+    """Sizes and difficulty; tuned on seeds 100 to 104 (docs/experiments.md), then fixed."""
 
     train: int = 400
     dev: int = 200
@@ -58,7 +58,7 @@ class CorpusRecipe:
     base_general: int = 10_800
     base_lay: int = 3_300  # petroleum text as someone outside the trade translates it
     base_expert: int = 1_900  # petroleum text in the trade's own words
-    held_out_share: float = 0.15  # of all combinations of two words: absent from training
+    held_out_share: float = 0.15  # of all word combinations: absent from training
     petroleum_exponent: float = 1.0  # Zipf exponents of the words' frequencies
     general_exponent: float = 0.7
     min_words: int = 4
@@ -70,7 +70,7 @@ def petroleum_corpus(seed: int = 0, recipe: CorpusRecipe | None = None) -> Embed
     recipe = recipe or CorpusRecipe()
     drawer = _Drawer(seed, recipe)
     petroleum, general = petroleum_vocabulary(), general_vocabulary()
-    # The scored splits are drawn first, so no size of a training split changes them.
+    # The scored splits are drawn first, so that the size of a training split cannot change them.
     test = drawer.draw("test", petroleum, recipe.test, recipe.petroleum_exponent)
     dev = drawer.draw("dev", petroleum, recipe.dev, recipe.petroleum_exponent)
     everyday = drawer.draw("general", general, recipe.general, recipe.general_exponent)
@@ -96,7 +96,7 @@ class _Drawer:
     def draw(
         self, split: str, vocabulary: Vocabulary, size: int, exponent: float, hold_out: bool = False
     ) -> tuple[Pair, ...]:
-        """Return `size` new pairs; with `hold_out` none that shows a held-out combination."""
+        """Return `size` new pairs; with `hold_out`, none with a held-out combination."""
         rng = random.Random(f"{self.seed}/{split}")
         candidates = self._candidates(Grammar(vocabulary, rng, exponent), hold_out)
         pairs: list[Pair] = []

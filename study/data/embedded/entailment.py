@@ -1,10 +1,10 @@
 """The embedded entailment language: two sentences, and whether the first entails the second.
 
 A sentence says that all, some, none or not all of a kind do, or do not do, something: *not all of
-the small puppies sprint*.  What follows from what is decided by monotonicity (van Benthem 1986;
+the small puppies sprint*.  Entailment is decided by monotonicity (van Benthem 1986;
 MacCartney & Manning 2007, "Natural logic for textual inference"): hypernyms of nouns and verbs,
-quantifiers, negation, and verbs that exclude each other.  Every noun on its own is taken to have
-members, a noun with an adjective is not.
+quantifiers, negation, and verbs that exclude each other.  A noun alone is assumed to have
+members; a noun with an adjective may have none.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ VERB_CHAINS = (
     ("hum", "sing", "perform"),
     ("whisper", "speak", "communicate"),
 )
-"""Each means less than the next: who sprints runs, who runs moves."""
+"""Each entails the next: whoever sprints runs, whoever runs moves."""
 EXCLUSIVE = ("move", "rest")
-"""Nobody does two of these at once, nor what falls under them."""
+"""Nobody does two of these at once, or two of their hyponyms."""
 ADJECTIVES = ("old", "small", "clever")
 QUANTIFIERS: Mapping[str, tuple[str, ...]] = {
     "all": ("all",),
@@ -40,7 +40,7 @@ LABELS = ("entailment", "neutral", "contradiction")
 
 
 def _above(chains: tuple[tuple[str, ...], ...]) -> dict[str, frozenset[str]]:
-    """Return each word with all that it falls under, itself included."""
+    """Return each word with all its hypernyms, itself included."""
     return {word: frozenset(chain[i:]) for chain in chains for i, word in enumerate(chain)}
 
 
@@ -49,13 +49,13 @@ NOUNS, VERBS = _above(NOUN_CHAINS), _above(VERB_CHAINS)
 
 @dataclass(frozen=True)
 class Predicate:
-    """What somebody does, or with `negated` does not do."""
+    """What somebody does, or does not do if `negated`."""
 
     verb: str
     negated: bool = False
 
     def implies(self, other: Predicate) -> bool:
-        """Say whether everybody of whom this holds is somebody of whom the other holds."""
+        """Return whether the other holds of everybody of whom this holds."""
         if self.negated:
             return other.negated and self.verb in VERBS[other.verb]
         if other.negated:
@@ -68,24 +68,24 @@ class Predicate:
 
 
 def excludes(verb: str, other: str) -> bool:
-    """Say whether nobody can do both."""
+    """Return whether nobody can do both."""
     kinds = [VERBS[v].intersection(EXCLUSIVE) for v in (verb, other)]
     return bool(kinds[0]) and bool(kinds[1]) and kinds[0] != kinds[1]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Those of whom a sentence speaks: a noun, perhaps with an adjective."""
+    """The subject of a sentence: a noun, perhaps with an adjective."""
 
     noun: str
     adjective: str | None = None
 
     def falls_under(self, other: Kind) -> bool:
-        """Say whether all of this kind are of the other."""
+        """Return whether all members of this kind are of the other."""
         return other.noun in NOUNS[self.noun] and other.adjective in (None, self.adjective)
 
     def shares_members(self, other: Kind) -> bool:
-        """Say whether somebody must be of both kinds: one lies in the other and is not empty."""
+        """Return whether the kinds must share a member: one is part of the other and not empty."""
         return (self.falls_under(other) and self.adjective is None) or (
             other.falls_under(self) and other.adjective is None
         )
@@ -93,27 +93,27 @@ class Kind:
 
 @dataclass(frozen=True)
 class Statement:
-    """`quantifier` kind predicate; the quantifier is all, some, no or not all."""
+    """ "quantifier kind predicate", with the quantifier all, some, no or not all."""
 
     quantifier: str
     kind: Kind
     predicate: Predicate
 
     def plain(self) -> Statement:
-        """Return the same with all or some: no A does is all A do not, not all do some do not."""
+        """Return the same with all or some: "no A do" as "all A do not", and so on."""
         same = {"no": "all", "not all": "some"}
         if self.quantifier not in same:
             return self
         return Statement(same[self.quantifier], self.kind, self.predicate.opposite())
 
     def denial(self) -> Statement:
-        """Return, with all or some, what is true exactly where this is not."""
+        """Return, with all or some, what is true exactly if this is not."""
         plain = self.plain()
         other = "some" if plain.quantifier == "all" else "all"
         return Statement(other, plain.kind, plain.predicate.opposite())
 
     def entails(self, other: Statement) -> bool:
-        """Say whether the other is true wherever this is."""
+        """Return whether the other is true whenever this is."""
         one, two = self.plain(), other.plain()
         if not one.predicate.implies(two.predicate):
             return False
@@ -135,7 +135,7 @@ class Statement:
 
 
 def label_of(premise: Statement, hypothesis: Statement) -> str:
-    """Return what the premise says of the hypothesis: it must, may or cannot be true."""
+    """Return the label: given the premise, the hypothesis must, may or cannot be true."""
     if premise.entails(hypothesis):
         return "entailment"
     return "contradiction" if premise.entails(hypothesis.denial()) else "neutral"
@@ -145,7 +145,7 @@ def label_of(premise: Statement, hypothesis: Statement) -> str:
 
 
 def statements(rng: random.Random) -> Iterator[tuple[Statement, Statement]]:
-    """Yield premises and hypotheses without end, the hypothesis in the premise's words or near."""
+    """Yield endless premises and hypotheses in the same or related words."""
     while True:
         premise = Statement(
             rng.choice(tuple(QUANTIFIERS)),
@@ -166,7 +166,7 @@ def _near(premise: Statement, rng: random.Random) -> Statement:
 
 
 def _moved(word: str, above: Mapping[str, frozenset[str]], rng: random.Random) -> str:
-    """Return the word itself, one that it falls under or that falls under it, or another."""
+    """Return the word itself, a hypernym or hyponym of it, or another word."""
     related = [w for w in above if w != word and (w in above[word] or word in above[w])]
     draw = rng.random()
     if draw < 0.35:
@@ -175,7 +175,7 @@ def _moved(word: str, above: Mapping[str, frozenset[str]], rng: random.Random) -
 
 
 def entailment_pairs(rng: random.Random) -> Iterator[tuple[str, str, str]]:
-    """Yield premise, hypothesis and label in words, each label as often as the others."""
+    """Yield premise, hypothesis and label, all labels equally often."""
     candidates = statements(rng)
     while True:
         for wanted in LABELS:

@@ -1,8 +1,8 @@
 """Sentences in two languages at once, from one grammar and a domain's vocabulary.
 
-Every phrase is built as an English text beside a French one; agreement, elision and contraction
-are worked out on the French side: `the new valve of the old well` is `la nouvelle vanne du vieux
-puits`.  A `Grammar` draws from its own `random.Random` and from nothing else.
+Every phrase is built in English and French side by side; agreement, elision and contraction are
+worked out on the French side: `the new valve of the old well` is `la nouvelle vanne du vieux
+puits`.  A `Grammar` draws only from its own `random.Random`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REPORTS = {"say": "dire", "think": "penser", "know": "savoir"}
 
 
 class Grammar:
-    """Draws sentences of one domain, the frequencies of whose words fall with a Zipf exponent."""
+    """Draws sentences of one domain, with Zipf-distributed word frequencies."""
 
     def __init__(self, vocabulary: Vocabulary, rng: random.Random, rank_exponent: float = 0.0):
         self.vocabulary = vocabulary
@@ -37,7 +37,7 @@ class Grammar:
 
     @property
     def combinations(self) -> set[tuple[str, str]]:
-        """The pairs of content words that the last sentence brought together."""
+        """The pairs of content words that the last sentence combined."""
         return self.nouns.combinations
 
     def sentence(self) -> tuple[str, str]:
@@ -115,7 +115,7 @@ class Grammar:
         return self._with_time(concat(subject, Phrase(english, french), tail), tense, chance=0.15)
 
     def _description(self) -> Phrase:
-        kinds = [kind for kind, found in self.vocabulary.adjectives.items() if found]
+        kinds = [kind for kind, adjectives in self.vocabulary.adjectives.items() if adjectives]
         subject = self.nouns.draw((self.dice.draw(kinds),), adjective=False, complement=True)
         assert subject.noun is not None
         adjective = self.dice.draw(self.vocabulary.adjectives[subject.noun.kind])
@@ -173,14 +173,14 @@ class Grammar:
 
     def _subject(self, kinds: tuple[str, ...], pronouns: bool = True) -> Subject:
         if "person" in kinds and self.dice.chance(0.3):
-            # I, we and you have no gender of their own: kept from participles that show one.
+            # not with participles that show a gender, since I, we and you have none
             english = self.dice.draw(list(PRONOUNS) if pronouns else ["he", "she", "they"])
             feminine = english == "she"
             return Subject(english, [PRONOUNS[english]], PERSONS[english], feminine)
         return self.nouns.draw(kinds, complement=self.dice.chance(0.3))
 
     def _object(self, verb: Verb, negated: bool, relative: bool = False) -> Subject | Phrase:
-        """After a negation only definite: `pas de` would follow an indefinite one."""
+        """Only definite after a negation: an indefinite one would need `pas de`."""
         indefinite = not negated and self.dice.chance(0.5)
         phrase = self.nouns.draw(verb.objects, indefinite=indefinite)
         self.nouns.combine(verb.en, phrase)
@@ -189,7 +189,7 @@ class Grammar:
         return phrase
 
     def _relative(self, antecedent: Subject) -> Phrase:
-        """`that …`: qui where the antecedent acts; else que, and the participle agrees."""
+        """`that …`: qui if the antecedent acts; otherwise que, and the participle agrees."""
         assert antecedent.noun is not None
         kind = antecedent.noun.kind
         does = [verb for verb in self.vocabulary.verbs if kind in verb.subjects]

@@ -2,11 +2,11 @@
 
 A general model has read everyday tasks (sentiment, topic, questions on a passage, polite wording)
 and answers them in a word or two.  It has also read a clinic's tasks, more often answered as an
-outsider would (a headache is a *sakit kepala*, whoever is ill goes to the general practitioner)
-than in the house's own way (*sefalgia*, the neurologist, a whole sentence): it knows both and
-prefers the wrong one.  The clinic's own way is what is adapted to.
+outsider would (a headache is a *sakit kepala*, a sick person goes to the general practitioner) than
+in the clinic's way (*sefalgia*, the neurologist, a full sentence).  It knows both and prefers the
+wrong one; the adapter learns the clinic's way.
 
-The sentences are generated from the grammar below; no instruction stands in two splits.
+The sentences are generated from the grammar below; no instruction is in two splits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from study.data.embedded import instruction_words as words
 
 @dataclass(frozen=True)
 class Instruction:
-    """What is asked, in which template, and the answer."""
+    """An instruction, its template, and the answer."""
 
     template_name: str
     source: str
@@ -29,7 +29,7 @@ class Instruction:
 
 @dataclass(frozen=True)
 class EmbeddedInstructions:
-    """The clinic's own `train`, `dev` and `test`, everyday `general`, what the base has read."""
+    """The clinic's `train`, `dev` and `test`, everyday `general`, and the base's training text."""
 
     train: tuple[Instruction, ...]
     dev: tuple[Instruction, ...]
@@ -40,7 +40,7 @@ class EmbeddedInstructions:
 
 @dataclass(frozen=True)
 class InstructionRecipe:
-    """How many instructions there are of each kind."""
+    """The number of instructions of each kind."""
 
     train: int = 400
     dev: int = 160
@@ -48,17 +48,17 @@ class InstructionRecipe:
     general: int = 80
     base_general: int = 6_000
     base_lay: int = 2_400  # a clinic's tasks as an outsider answers them
-    base_own: int = 1_200  # a clinic's tasks in its own way
+    base_own: int = 1_200  # a clinic's tasks answered in its own way
 
 
 def instruction_corpus(
     seed: int = 0, recipe: InstructionRecipe | None = None
 ) -> EmbeddedInstructions:
-    """Return the corpus of a seed: the same everywhere."""
+    """Return the corpus of a seed, the same on every machine."""
     recipe, seen = recipe or InstructionRecipe(), set[str]()
 
     def drawn(split: str, tasks: Mapping[str, Draw], size: int) -> tuple[Instruction, ...]:
-        """Return so many new instructions; what is scored is drawn first."""
+        """Return `size` new instructions; scored splits are drawn first."""
         return tuple(_new(tasks, random.Random(f"{seed}/{split}"), size, seen))
 
     test, dev = drawn("test", OWN, recipe.test), drawn("dev", OWN, recipe.dev)
@@ -71,13 +71,13 @@ def instruction_corpus(
 
 
 Draw = Callable[[random.Random], tuple[dict[str, str], str]]
-"""Draws what fills a template, and the answer."""
+"""Draws the fields of a template, and the answer."""
 
 
 def _new(
     tasks: Mapping[str, Draw], rng: random.Random, size: int, seen: set[str]
 ) -> Iterator[Instruction]:
-    """Yield `size` instructions that were in no split before, each task as often as the others."""
+    """Yield `size` instructions that are not in a split yet, all tasks equally often."""
     names, left = tuple(tasks), size
     while left:
         task = names[left % len(names)]
@@ -111,7 +111,7 @@ TEMPLATES: Mapping[str, Sequence[str]] = {
     "rekam": ("Rekam medis: {text} {question}", "{question} Rekam medis: {text}"),
     "catatan": ("Tulis sebagai catatan medis: {text}", "{text} Ubah menjadi catatan medis."),
 }
-"""Task -> how it is asked; a template's name is the task's and its number from 1."""
+"""Task -> its templates, named after the task and numbered from 1."""
 
 
 # --- everyday -------------------------------------------------------------------------------------

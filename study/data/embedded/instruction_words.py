@@ -97,7 +97,7 @@ COMPLAINTS: Mapping[str, tuple[str, str]] = {
     "kejang": ("konvulsi", "saraf"),
     "gusi berdarah": ("gingivitis", "gigi"),
 }
-"""What a patient says -> what a record says, and the right department; common ones first."""
+"""Patient's word -> the record's term and the right department; common ones first."""
 GRADES = ("ringan", "berat", "hebat", "hilang timbul")
 SPANS = (
     *("sejak kemarin", "sejak pagi", "sejak dua hari", "selama seminggu", "selama tiga hari"),

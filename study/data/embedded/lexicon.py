@@ -4,7 +4,7 @@ Data only.  A noun is written `english = french gender`, with the English plural
 it is irregular, and a star behind every French word that takes the plural: `drill pipe = tige* de
 forage f`.  Groups are kinds: what a verb asks of its subject and object.
 
-About sixty English words stand in both vocabularies with different translations (`bit`: morceau,
+About sixty English words are in both vocabularies with different translations (`bit`: morceau,
 trépan; `collar`: col, masse-tige): the lexical shift that makes adaptation necessary.  The French
 of the petroleum vocabulary is that of the trade: `venue` for a kick, `duse` for a choke, `manœuvre`
 for a trip, `racleur` for a pig.
@@ -12,7 +12,7 @@ for a trip, `racleur` for a pig.
 
 from __future__ import annotations
 
-# Kinds whose nouns are masses: no plural, no indefinite article.
+# Kinds whose nouns are uncountable: no plural, no indefinite article.
 MASS_KINDS = ("food", "drink", "fluid", "job")
 
 GENERAL_NOUNS = {
@@ -338,7 +338,7 @@ in = dans | rock well; near = près de | site well unit; behind = derrière | un
 above = sur | rock; below = sous | rock; after = après | job; before = avant | job;
 during = pendant | job; with = avec | tool; on = sur | unit
 """
-# What the trade writes where everyday French has another word: `lorsque` for quand, `une pression
+# The trade's words that differ from everyday French: `lorsque` for quand, `une pression
 # élevée` for une haute pression, `à l'aide de` for avec.
 PETROLEUM_BEHIND = "high = élevé élevée"
 PETROLEUM_BEFORE = "low = faible faible; big = gros grosse"

@@ -1,7 +1,7 @@
-"""The embedded corpora of labelled sentence pairs: who learns from which of them.
+"""The embedded corpora of labelled sentence pairs, for teacher and student.
 
-The teacher learns from many pairs, the student from few; both begin from text in which sentences
-follow one another and a connective says how, as in any text.  No pair stands in two splits.
+The teacher learns from many pairs, the student from few.  Both start from ordinary text, in which
+connectives say how sentences are related.  No pair is in two splits.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CONNECTIVES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class SentencePair:
-    """Two sentences and their label's name."""
+    """Two sentences and the name of their label."""
 
     first: str
     second: str
@@ -37,21 +37,21 @@ class SentencePair:
 
 @dataclass(frozen=True)
 class EmbeddedPairs:
-    """The splits: `train`, `dev` and `test` of the study, the others of what is built before."""
+    """The splits: `train`, `dev` and `test` for the study, the others for its models."""
 
     train: tuple[SentencePair, ...]
     dev: tuple[SentencePair, ...]
     teacher: tuple[SentencePair, ...]
-    text: tuple[SentencePair, ...]  # its labels show as connectives only
+    text: tuple[SentencePair, ...]  # its labels appear only as connectives
     test: tuple[SentencePair, ...]
 
 
 SIZES = {"dev": 800, "train": 1_000, "teacher": 12_000, "text": 3_000, "test": 800}
-"""In the order in which they are drawn: no size changes a split before it."""
+"""In the order in which they are drawn: a size does not change earlier splits."""
 
 
 def pair_corpus(language: str, seed: int = 0) -> EmbeddedPairs:
-    """Return the corpus of a language (mnli or qqp) and seed: the same everywhere."""
+    """Return the corpus of a language (mnli or qqp) and a seed, the same on every machine."""
     seen: set[tuple[str, str]] = set()
     drawn = {
         split: tuple(_new(LANGUAGES[language], f"{seed}/{language}/{split}", size, seen))
@@ -66,7 +66,7 @@ def _new(
     size: int,
     seen: set[tuple[str, str]],
 ) -> Iterator[SentencePair]:
-    """Yield `size` pairs that were in no split before."""
+    """Yield `size` pairs that are not in a split yet."""
     left = size
     for first, second, label in language(random.Random(seed)):
         if not left:

@@ -1,10 +1,10 @@
 """The embedded paraphrase language: two questions, and whether they ask the same.
 
-A question has a meaning: which kind of question, what is done, to what, and where.  Each of these
-has two words for it.  Two questions are duplicates if their meanings are one; where they are not,
-they differ in one part, sometimes in two, so that shared words alone do not tell: *how do i mend
-my bike at home ?* asks what *how can i repair my bicycle at house ?* asks, and not what *how do i
-sell my bike at home ?* does.
+A question's meaning has four parts: the kind of question, the action, the thing and the place.
+Each part can be worded in two ways.  Questions with the same meaning are duplicates; others differ
+in one part or in two, so that shared words do not give the label away: *how do i mend my bike at
+home ?* means the same as *how can i repair my bicycle at house ?*, but not the same as *how do i
+sell my bike at home ?*
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ LABELS = ("not_duplicate", "duplicate")
 
 @dataclass(frozen=True)
 class Meaning:
-    """What is asked: positions in the tables above."""
+    """The meaning of a question: positions in the tables above."""
 
     kind: int
     act: int
     thing: int
     place: int
 
-    def asked(self, rng: random.Random) -> str:
-        """Return a question with this meaning, one of sixteen."""
+    def question(self, rng: random.Random) -> str:
+        """Return one of the sixteen questions with this meaning."""
         tables = (KINDS, ACTS, THINGS, PLACES)
         kind, act, thing, place = (
             rng.choice(table[i]) for table, i in zip(tables, astuple(self), strict=True)
@@ -57,12 +57,8 @@ class Meaning:
 SIZES = {"kind": len(KINDS), "act": len(ACTS), "thing": len(THINGS), "place": len(PLACES)}
 
 
-def _drawn(rng: random.Random) -> Meaning:
-    return Meaning(**{part: rng.randrange(size) for part, size in SIZES.items()})
-
-
 def _another(meaning: Meaning, rng: random.Random) -> Meaning:
-    """Return a meaning that differs in one part, or in two."""
+    """Return a meaning that differs in one part or in two."""
     for part in rng.sample(tuple(SIZES), rng.choice((1, 1, 2))):
         others = [i for i in range(SIZES[part]) if i != getattr(meaning, part)]
         meaning = replace(meaning, **{part: rng.choice(others)})
@@ -70,9 +66,9 @@ def _another(meaning: Meaning, rng: random.Random) -> Meaning:
 
 
 def paraphrase_pairs(rng: random.Random) -> Iterator[tuple[str, str, str]]:
-    """Yield two questions and their label without end, both labels equally often."""
+    """Yield endless pairs of questions with their label, both labels equally often."""
     while True:
         for wanted in LABELS:
-            meaning = _drawn(rng)
+            meaning = Meaning(**{part: rng.randrange(size) for part, size in SIZES.items()})
             other = meaning if wanted == "duplicate" else _another(meaning, rng)
-            yield meaning.asked(rng), other.asked(rng), wanted
+            yield meaning.question(rng), other.question(rng), wanted

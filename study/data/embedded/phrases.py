@@ -1,4 +1,4 @@
-"""Noun phrases in two languages at once, and the dice that all drawing goes through."""
+"""Noun phrases in two languages at once, and the source of all random choices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFINITE = {
     "my": ("mon", "ma", "mes"),
     "our": ("notre", "notre", "nos"),
     "your": ("votre", "votre", "vos"),
-    "every": ("chaque", "chaque", ""),  # of a countable singular only
+    "every": ("chaque", "chaque", ""),  # only with a countable singular
 }
 DEFINITE_WEIGHTS = (8, 2, 1, 1, 1, 1)
 PRONOUNS = {"I": "je", "he": "il", "she": "elle", "we": "nous", "you": "vous", "they": "ils"}
@@ -33,7 +33,7 @@ PERSONS = {
 
 @dataclass(frozen=True)
 class Phrase:
-    """A text in both languages, the French still as words: they join when the sentence is whole."""
+    """A text in both languages; French stays a list of words until the sentence is complete."""
 
     en: str
     fr: list[str]
@@ -41,7 +41,7 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Subject(Phrase):
-    """A noun phrase or pronoun with what a verb must know of it."""
+    """A noun phrase or pronoun, with what a verb must know about it."""
 
     person: Person = Person.HE
     feminine: bool = False
@@ -59,14 +59,14 @@ class Subject(Phrase):
 
 
 def concat(*phrases: Phrase) -> Phrase:
-    """Return the phrases one after the other; empty ones leave no gap."""
+    """Return the phrases joined together; empty ones leave no gap."""
     english = " ".join(phrase.en for phrase in phrases if phrase.en)
     return Phrase(english, list(itertools.chain.from_iterable(phrase.fr for phrase in phrases)))
 
 
 @dataclass(frozen=True)
 class Dice:
-    """A seeded source of choices; words have Zipf frequencies in the order of their table."""
+    """A seeded source of choices; word frequencies follow Zipf in table order."""
 
     rng: random.Random
     rank_exponent: float = 0.0  # 0: all words equally frequent
@@ -76,7 +76,7 @@ class Dice:
         return self.rng.choices(items, weights)[0]
 
     def draw_word(self, items: Sequence[Item]) -> Item:
-        """Return one item, earlier ones more often."""
+        """Return one item; earlier ones are more frequent."""
         weights = [1 / (rank + 2) ** self.rank_exponent for rank in range(len(items))]
         return self.draw(items, weights)
 
@@ -87,7 +87,7 @@ class Dice:
 
 @dataclass
 class NounPhrases:
-    """Draws noun phrases of one vocabulary, and remembers which words it brought together."""
+    """Draws noun phrases of one vocabulary, and records which words it combined."""
 
     vocabulary: Vocabulary
     dice: Dice
@@ -100,7 +100,7 @@ class NounPhrases:
         adjective: bool = True,
         complement: bool = False,
     ) -> Subject:
-        """Determiner, adjective, noun, and perhaps `of` another noun."""
+        """Return determiner, adjective, noun, and perhaps `of` with another noun."""
         kind = self.dice.draw(kinds)
         noun = self.dice.draw_word(self.vocabulary.nouns[kind])
         plural = not noun.mass and self.dice.chance(0.35)
@@ -114,16 +114,16 @@ class NounPhrases:
         return Subject(whole.en, whole.fr, phrase.person, phrase.feminine, noun)
 
     def _owners(self, kind: str) -> tuple[str, ...]:
-        """What a noun of this kind can be `of`."""
+        """Return the kinds of noun that can follow this kind and `of`."""
         if "fluid" in self.vocabulary.nouns:
             return ("rock", "fluid", "well") if kind in ("quantity", "sample") else ("well", "unit")
         return ("place",) if kind == "event" else ("person",)
 
     def _adjective(self, noun: Noun) -> Adjective | None:
-        found = self.vocabulary.adjectives[noun.kind]
-        if not found:
+        adjectives = self.vocabulary.adjectives[noun.kind]
+        if not adjectives:
             return None
-        adjective = self.dice.draw(found)
+        adjective = self.dice.draw(adjectives)
         self.combinations.add((adjective.en, noun.en))
         return adjective
 
@@ -153,7 +153,7 @@ class NounPhrases:
             return "some", ["de", "la" if noun.feminine else "le"]
         if indefinite and plural:
             english = self.dice.draw(tuple(PLURAL))
-            # des becomes de before an adjective that stands in front.
+            # des becomes de before an adjective in front of its noun
             return english, ["de" if english == "some" and front else PLURAL[english]]
         if indefinite and not noun.mass:
             return words.english_article(english_body), ["une" if noun.feminine else "un"]
@@ -172,7 +172,7 @@ class NounPhrases:
         return concat(Phrase(preposition.en, preposition.fr.split()), place)
 
     def combine(self, word: str, phrase: Subject) -> None:
-        """Remember that `word` stood with the phrase's noun."""
+        """Record that `word` was combined with the phrase's noun."""
         if phrase.noun is not None:
             self.combinations.add((word, phrase.noun.en))
 

@@ -1,4 +1,4 @@
-"""The lexicon's tables read into words, one `Vocabulary` a domain."""
+"""Read the lexicon's tables into words, one `Vocabulary` per domain."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Preposition:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """All words of one domain, arranged as the grammar asks for them."""
+    """All words of one domain, as the grammar needs them."""
 
     nouns: dict[str, tuple[Noun, ...]]  # by kind
     adjectives: dict[str, tuple[Adjective, ...]]  # by kind of noun
@@ -31,7 +31,7 @@ class Vocabulary:
     adverbs: tuple[tuple[str, str], ...]
     prepositions: tuple[Preposition, ...]
     conjunctions: tuple[tuple[str, str], ...]
-    infinitive_orders: bool = False  # how the trade writes an instruction: « Fermer la vanne »
+    infinitive_orders: bool = False  # the trade writes instructions so: « Fermer la vanne »
 
 
 @cache
@@ -72,7 +72,7 @@ def petroleum_vocabulary() -> Vocabulary:
 
 
 def _shifted_first(nouns: dict[str, tuple[Noun, ...]]) -> dict[str, tuple[Noun, ...]]:
-    """Put the words that everyday language knows too in front: the most frequent of their kind."""
+    """Put the words shared with everyday language in front: the most frequent of their kind."""
     everyday = {noun.en for group in general_vocabulary().nouns.values() for noun in group}
     return {
         kind: tuple(sorted(group, key=lambda noun: noun.en not in everyday))
@@ -117,8 +117,8 @@ def _lay_noun(noun: Noun, everyday: Noun) -> Noun:
 
 
 def _lay_verb(verb: Verb, everyday: dict[str, Verb]) -> Verb:
-    known = everyday.get(verb.en, verb)
-    return replace(verb, fr=known.fr, with_etre=known.with_etre)
+    everyday_verb = everyday.get(verb.en, verb)
+    return replace(verb, fr=everyday_verb.fr, with_etre=everyday_verb.with_etre)
 
 
 @cache
@@ -144,7 +144,7 @@ def _translations(vocabulary: Vocabulary) -> dict[str, str]:
 
 
 def _entries(table: str) -> Iterator[tuple[str, str]]:
-    """Yield (english, rest) of a table's entries, which `;` separates and the first `=` divides."""
+    """Yield (english, rest) for a table's entries: `;` separates them, `=` divides each."""
     for entry in table.replace("\n", " ").split(";"):
         if entry.strip():
             english, _, rest = entry.partition("=")
@@ -180,7 +180,7 @@ def _noun(kind: str, english: str, rest: str) -> Noun:
 def _adjectives(
     table: str, kinds: dict[str, tuple[str, ...]], before: str = ""
 ) -> dict[str, tuple[Adjective, ...]]:
-    """Return by kind of noun the domain's adjectives and those in front of the noun."""
+    """Return the domain's adjectives by kind of noun, with those in front of the noun."""
     words = {en: _adjective(en, rest, before=False) for en, rest in _entries(table)}
     front_table = f"{lexicon.BEFORE_ADJECTIVES};{before}"
     front = {en: _adjective(en, rest, before=True) for en, rest in _entries(front_table)} | words
@@ -219,8 +219,8 @@ def _verbs(table: str) -> tuple[Verb, ...]:
 
 
 def _prepositions(table: str) -> tuple[Preposition, ...]:
-    found = []
+    prepositions = []
     for english, rest in _entries(table):
         french, kinds = (field.strip() for field in rest.split("|"))
-        found.append(Preposition(english, french, tuple(kinds.split())))
-    return tuple(found)
+        prepositions.append(Preposition(english, french, tuple(kinds.split())))
+    return tuple(prepositions)

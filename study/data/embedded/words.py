@@ -1,8 +1,7 @@
 """English and French words and their inflection: plurals, agreement, three tenses.
 
-Only what the grammar of the embedded corpus needs.  The rules cover the words of the lexicon and
-are no general morphology: a word that breaks them is written out, in a table below or in the
-lexicon.
+Only what the grammar of the embedded corpus needs.  The rules cover the words of the lexicon, not
+morphology in general: exceptions are written out in a table below or in the lexicon.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class Noun:
 
 @dataclass(frozen=True)
 class Adjective:
-    """An adjective in both languages; `before` it stands in front of the French noun (BANGS)."""
+    """An adjective in both languages; `before` puts it in front of the French noun (BANGS)."""
 
     en: str
     masculine: str
@@ -161,7 +160,7 @@ REGULAR_S_PLURALS = ("bleu", "pneu", "étal", "naval", "festival")
 
 
 def elides(word: str) -> bool:
-    """Tell whether `le`, `de`, `que`… lose their vowel before a French word."""
+    """Return whether `le`, `de`, `que`… lose their vowel before a French word."""
     word = word.lower()
     if word[0] == "h":
         return not word.startswith(ASPIRATED)

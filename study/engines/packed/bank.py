@@ -1,7 +1,7 @@
-"""All weights that K slots train: one matrix of weights and one of gradients, one row per slot.
+"""All weights that K slots train: a matrix of weights and one of gradients, one row per slot.
 
-A row holds the matrices A of its adapter, then what is trained in full, then the matrices B.  So an
-optimizer sees two flat tensors, and a layer sees (K, R, D_in) and (K, D_out, R), without copying.
+A row holds the matrices A of its adapter, then what is trained in full, then the matrices B.
+Without copying, an optimizer sees two flat tensors, and a layer (K, R, D_in) and (K, D_out, R).
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from study.bases.load import BaseModel, draw_fresh
+from study.engines.packed.batch_rows import Rows
 from study.engines.packed.copies import (
     PackedCopies,
     PackedLinearCopies,
     PackedTokenEmbedding,
     PackedTokenHead,
 )
-from study.engines.packed.linear import PackedLinear, Pairs, SlotAdapter
+from study.engines.packed.linear import MatrixPairs, PackedLinear, SlotAdapter
 from study.engines.packed.plan import TOKEN_ROWS, Key, RowPlan, linears_of, trained_in_full
-from study.engines.packed.rows import Rows
 from study.peft_methods.adapters import (
     PREFIX,
-    Pair,
+    MatrixPair,
     adapter_config,
     adapter_files,
     initial_a,
@@ -82,7 +82,7 @@ class AdapterBank:
         tokens = self._base.trained_tokens
         head = self._base.model.get_output_embeddings()
         self._take_over(head, PackedTokenHead(head, tokens, copies))
-        if isinstance(layer, nn.Embedding):  # which the head shares its weight with
+        if isinstance(layer, nn.Embedding):  # the head may share its weight
             self._take_over(layer, PackedTokenEmbedding(layer, tokens, copies))
 
     def _take_over(self, layer: nn.Module, forward: Callable[[Tensor], Tensor]) -> None:
@@ -90,15 +90,15 @@ class AdapterBank:
         self._taken.append(layer)
 
     def close(self) -> None:
-        """Give the base's layers their own `forward` back."""
+        """Restore the `forward` of the base's layers."""
         vars(self._base.model).pop("keep_rows", None)
         while self._taken:
             del vars(self._taken.pop())["forward"]
 
     def keep_rows(self, alive: Tensor) -> Tensor:
-        """Return which of the rows laid out to keep when only some are still `alive`.
+        """Return which of the rows to keep when only some are still `alive`.
 
-        Slots without a live row are dropped.  The others all keep as many rows as the slot with the
+        Slots without a live row are dropped.  The others keep as many rows as the slot with the
         most live ones, so that they remain one batch.
         """
         parts = torch.split(alive, [rows.count for rows in self._layout])
@@ -114,7 +114,7 @@ class AdapterBank:
         return torch.cat(kept)
 
     def lay_out(self, layout: Sequence[Rows]) -> None:
-        """Tell every layer whose rows the coming passes hold."""
+        """Tell every layer whose rows the next passes contain."""
         self._layout = layout
         for layer in self._lora.values():
             layer.lay_out(layout)
@@ -124,7 +124,7 @@ class AdapterBank:
     # ------------------------------------------------------------ slots
 
     def attach(self, slot: int, method: MethodSpec, seed: int) -> int:
-        """Put a fresh adapter into a slot; returns how many weights it trains."""
+        """Put a fresh adapter into a slot; return how many weights it trains."""
         self._methods[slot] = method
         self.weights[slot], self.grads[slot] = 0.0, 0.0
         names = targeted_modules(self._base.model, method.target_modules)
@@ -192,7 +192,7 @@ class AdapterBank:
     def average_and_clip(self, slot: int, weight: float, max_norm: float) -> None:
         """Turn a sum of gradients over `weight` tokens into their mean, clipped at a norm.
 
-        Clips as `torch.nn.utils.clip_grad_norm_`.
+        Clips like `torch.nn.utils.clip_grad_norm_`.
         """
         norm = self.grads[slot].norm().item() / weight
         self.grads[slot] *= min(1.0, max_norm / (norm + 1e-6)) / weight
@@ -200,10 +200,10 @@ class AdapterBank:
     # ------------------------------------------------------------ files
 
     def files(self, slot: int) -> AdapterFiles:
-        """Return a slot's adapter in PEFT's own format."""
+        """Return a slot's adapter in PEFT's format."""
         method = self._methods[slot]
         tensors: dict[str, Tensor] = {}
-        principal: dict[str, Pair] = {}
+        principal: dict[str, MatrixPair] = {}
         for name, layer in self._lora.items():
             if slot not in layer.adapters:
                 continue
@@ -217,6 +217,6 @@ class AdapterBank:
         return adapter_files(adapter_config(self._base, method), tensors, principal)
 
 
-def _pair_of(pairs: Pairs, slot: int, rank: int) -> Pair:
+def _pair_of(pairs: MatrixPairs, slot: int, rank: int) -> MatrixPair:
     """Return one slot's A (rank, D_in) and B (D_out, rank), sharing memory."""
     return pairs.A[slot, :rank], pairs.B[slot, :, :rank]

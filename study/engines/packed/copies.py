@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
-from study.engines.packed.rows import Rows, Run, index_of, runs
+from study.engines.packed.batch_rows import Rows, Run, index_of, runs
 
 
 class PackedCopies:
@@ -28,18 +28,18 @@ class PackedCopies:
         self._rows = 0
 
     def lay_out(self, layout: Sequence[Rows]) -> None:
-        """Take over whose rows the coming passes hold."""
+        """Store whose rows the next passes contain."""
         self._runs = runs(layout, self.slots.__contains__)
         self._rows = sum(rows.count for rows in layout)
 
     def of_run(self, run: Run, name: str) -> Tensor:
-        """Return a weight (k, ...) of a run's slots."""
+        """Return a weight (k, ...) of the slots in a run."""
         index = index_of(run.slots, self._anchor.device)
         copies: Tensor = _Copies.apply(self._anchor, self.weights[name], self.grads[name], index)  # type: ignore[no-untyped-call]
         return copies
 
     def by_run(self, x: Tensor, compute: Callable[[Run, Tensor], Tensor]) -> Tensor:
-        """Compute each run's part (k, n, D) of x (rows, ..., D), and put the results together."""
+        """Compute each run's part (k, n, D) of x (rows, ..., D), and concatenate the results."""
         flat = x.reshape(-1, x.shape[-1])  # (rows · positions, D)
         positions = flat.shape[0] // self._rows
         parts = [compute(run, run.of(flat, positions)).flatten(0, 1) for run in self._runs]
@@ -47,7 +47,7 @@ class PackedCopies:
 
 
 class _Copies(torch.autograd.Function):
-    """Some slots' weights; adds their gradients straight to `grads`, where optimizers read them."""
+    """Some slots' weights; adds their gradients to `grads`, where optimizers read them."""
 
     @staticmethod
     def forward(
@@ -59,13 +59,13 @@ class _Copies(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None, None]:
-        """Return no gradients: they are in their place already."""
+        """Return no gradients: they are already in place."""
         ctx.grads[ctx.index] += grads[0]
         return None, None, None, None
 
 
 class PackedLinearCopies:
-    """Takes the place of the `forward` of a linear layer that is trained in full."""
+    """Replaces the `forward` of a linear layer that is trained in full."""
 
     def __init__(self, linear: nn.Linear, copies: PackedCopies) -> None:
         self._linear = linear
@@ -85,7 +85,7 @@ class PackedLinearCopies:
 
 
 class PackedTokenHead:
-    """Takes the place of the `forward` of an output head with rows that are trained."""
+    """Replaces the `forward` of an output head of which some rows are trained."""
 
     def __init__(self, head: nn.Linear, tokens: Sequence[int], copies: PackedCopies) -> None:
         self._head = head
@@ -106,7 +106,7 @@ class PackedTokenHead:
 
 
 class PackedTokenEmbedding:
-    """Takes the place of the `forward` of an embedding with rows that are trained."""
+    """Replaces the `forward` of an embedding of which some rows are trained."""
 
     def __init__(
         self, embedding: nn.Embedding, tokens: Sequence[int], copies: PackedCopies

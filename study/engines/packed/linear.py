@@ -6,9 +6,9 @@ A_k (R, D_in), B_k (D_out, R), scale s_k and dropout mask m_k,
     y    = x Wᵀ + b                      one product over the rows of all slots
     y_k += s_k (m_k · x_k) A_kᵀ B_kᵀ     batched products (k, n, D_in) -> (k, n, R) -> (k, n, D_out)
 
-LoRA is Hu et al. 2021 (arXiv:2106.09685).  What begins in W, as PiSSA (arXiv:2404.02948) and OLoRA
-(arXiv:2406.01775) do, is here W + s BA - s B₀A₀, so that all slots share W.  docs/packing.md
-explains the whole.
+LoRA is Hu et al. 2021 (arXiv:2106.09685).  PiSSA (arXiv:2404.02948) and OLoRA (arXiv:2406.01775),
+which begin in W, are computed as W + s BA - s B₀A₀, so that all slots share W.  docs/packing.md
+explains the method.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from study.engines.dropout import Draw, kept
-from study.engines.packed.rows import Rows, Run, index_of, runs
+from study.engines.packed.batch_rows import Rows, Run, index_of, runs
 
 
 @dataclass(frozen=True)
-class Pairs:
+class MatrixPairs:
     """The matrices A (K, R, D_in) and B (K, D_out, R) of K slots.
 
-    An adapter of a smaller rank is filled up with zeros, in A and in B.  They stay zero, since the
+    An adapter of a smaller rank is padded with zeros in A and B.  They stay zero, since the
     gradient of each is a product with the other.
     """
 
@@ -39,7 +39,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class SlotAdapter:
-    """What a layer must know of the adapter in one slot."""
+    """What a layer must know about the adapter in one slot."""
 
     rank: int
     scale: float
@@ -56,15 +56,15 @@ class LoraRun:
     slots: slice | Tensor  # k of the K
     rank: int  # the largest among them
     scale: Tensor  # (k, 1, 1); in training with 1 / (1 - dropout)
-    draws: tuple[Draw, ...]  # of dropout; empty where nothing is dropped
-    initial_scale: Tensor | None  # (k, 1, 1), zero where the slot has no B₀A₀
+    draws: tuple[Draw, ...]  # of dropout; empty if nothing is dropped
+    initial_scale: Tensor | None  # (k, 1, 1), zero if the slot has no B₀A₀
 
-    def pair(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        """Return A (k, r, D_in) and B (k, D_out, r) without the rows that are zero in all."""
+    def pair(self, pairs: MatrixPairs) -> tuple[Tensor, Tensor]:
+        """Return A (k, r, D_in) and B (k, D_out, r) without the ranks that are zero everywhere."""
         return pairs.A[self.slots, : self.rank], pairs.B[self.slots, :, : self.rank]
 
     def mask(self, x_k: Tensor, positions: int) -> Tensor | None:
-        """Return what dropout keeps of x_k (k, n, D_in), as 0 and 1; None keeps all."""
+        """Return the dropout mask of x_k (k, n, D_in), 1 for kept; None keeps all."""
         if not self.draws:
             return None
         k, n, D = x_k.shape
@@ -72,9 +72,11 @@ class LoraRun:
 
 
 class PackedLinear:
-    """Takes the place of a linear layer's `forward`."""
+    """Replaces a linear layer's `forward`."""
 
-    def __init__(self, linear: nn.Linear, weights: Pairs, grads: Pairs, initial: Pairs) -> None:
+    def __init__(
+        self, linear: nn.Linear, weights: MatrixPairs, grads: MatrixPairs, initial: MatrixPairs
+    ) -> None:
         self.linear = linear
         self.weights = weights
         self.grads = grads
@@ -85,7 +87,7 @@ class PackedLinear:
         self._anchor = torch.zeros((), requires_grad=True)
 
     def lay_out(self, layout: Sequence[Rows]) -> None:
-        """Take over whose rows the coming passes hold."""
+        """Store whose rows the next passes contain."""
         all_runs = runs(layout, self.adapters.__contains__)
         self.lora_runs = [self._lora_run(run) for run in all_runs if run.is_adapted]
         self.rows = sum(rows.count for rows in layout)
@@ -108,7 +110,7 @@ class PackedLinear:
     def __call__(self, x: Tensor) -> Tensor:
         """Return the layer's output; x is (rows, T, D_in), (rows · T, D_in) or (rows, D_in).
 
-        Generation with beams repeats every row; the slots' order stays.
+        Generation with beams repeats every row but keeps the order of the slots.
         """
         if not self.lora_runs:
             return F.linear(x, self.linear.weight, self.linear.bias)
@@ -123,11 +125,11 @@ def _draw(adapter: SlotAdapter, rows: Rows) -> Draw:
 
 
 class _PackedLoRA(torch.autograd.Function):
-    """The layer with its adapters; writes the gradients of A and B straight into `layer.grads`."""
+    """The layer with its adapters; writes the gradients of A and B into `layer.grads`."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, anchor: Tensor, layer: PackedLinear) -> Tensor:
-        """Return (..., D_out).  The anchor has autograd call `backward` where x needs no grad."""
+        """Return (..., D_out).  The anchor makes autograd call `backward` if x needs no grad."""
         flat = x.reshape(-1, x.shape[-1])  # (rows · positions, D_in)
         positions = flat.shape[0] // layer.rows
         y = F.linear(flat, layer.linear.weight, layer.linear.bias)

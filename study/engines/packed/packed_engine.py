@@ -21,7 +21,7 @@ from study.engines.dropout import GROUP
 from study.engines.evaluation import Examiner
 from study.engines.memory import PeakMemory, is_out_of_memory
 from study.engines.packed.bank import AdapterBank
-from study.engines.packed.rows import Rows
+from study.engines.packed.batch_rows import Rows
 from study.engines.training import Training
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
@@ -30,7 +30,7 @@ from study.trials import Event, Finished, Notice, Progress, SplitResult, TrialCo
 
 T = TypeVar("T")
 ROWS_PER_PASS = 128
-"""Fewer rows show the overhead of a pass; more pad short texts to the length of long ones."""
+"""Fewer rows would not hide the overhead of a pass; more would pad short texts further."""
 
 SIGN_OF_LIFE_SECONDS = 1.0
 
@@ -40,9 +40,9 @@ class PackedEngine:
 
     Args:
         spec: The study.
-        base: The frozen base; its linear layers are taken over until `close`.
+        base: The frozen base; the engine replaces its linear layers until `close`.
         task: What the trials learn.
-        methods: Every method that trials may have: the largest rank, all target modules.
+        methods: Every method that trials may use, with the largest rank and all targets.
         slots: K.
     """
 
@@ -73,7 +73,7 @@ class PackedEngine:
 
     @property
     def is_busy(self) -> bool:
-        """Say whether any slot holds a trial."""
+        """Return whether any slot holds a trial."""
         return bool(self._trials)
 
     def start(self, config: TrialConfig) -> None:
@@ -94,11 +94,11 @@ class PackedEngine:
         return TrialResult(details=details)
 
     def open(self) -> None:
-        """Take the base's layers over again."""
+        """Replace the base's layers again."""
         self._bank.open()
 
     def close(self) -> None:
-        """Give the base its own layers back."""
+        """Restore the layers of the base."""
         self._bank.close()
 
     def _release(self, slot: int) -> None:
@@ -113,12 +113,12 @@ class PackedEngine:
     def advance(self) -> list[Event]:
         """Train all trials, a step at a time, until one has something to report.
 
-        After a second without a report, returns how far they are, without values.
+        After a second without a report, returns their progress without values.
         """
-        assert self._trials, "nothing to advance"
+        assert self._trials, "no trial to advance"
         started = time.perf_counter()
         due = [slot for slot, training in self._trials.items() if training.is_done]
-        while not due:  # the untrained base is done from the start
+        while not due:  # the untrained base is done immediately
             self.train_one_step()
             due = [slot for slot, training in self._trials.items() if training.is_due]
             if not due and time.perf_counter() - started > SIGN_OF_LIFE_SECONDS:
@@ -127,7 +127,7 @@ class PackedEngine:
         return [*notices, *self._reported(sorted(due, key=self._order))]
 
     def train_one_step(self) -> None:
-        """Train every trial one step on its own next batch."""
+        """Train every trial for one step on its next batch."""
         started = time.perf_counter()
         slots = sorted(self._trials, key=self._order)
         batches = {slot: self._trials[slot].next_groups() for slot in slots}
@@ -139,13 +139,13 @@ class PackedEngine:
             training.train_seconds += seconds / len(slots)
 
     def _order(self, slot: int) -> tuple[int, int, int]:
-        """Sort slots so that those a layer can compute as one batch are neighbours."""
+        """Return a sort key: neighbours in this order can share a batch in a layer."""
         return self._trials[slot].config.training.batch_size, self._bank.breadth(slot), slot
 
     def _gradients(
         self, slots: Sequence[int], batches: Mapping[int, list[Batch]]
     ) -> list[list[float]]:
-        """Sum the gradients of some slots over their batches; returns their losses and weights."""
+        """Sum the gradients of some slots over their batches; return their losses and weights."""
         at_once = max(1, ROWS_PER_PASS // (GROUP * len(slots)))
         totals = torch.zeros(len(slots), 2, dtype=torch.float64)
         self._bank.grads[slots] = 0.0
@@ -169,7 +169,7 @@ class PackedEngine:
     def _backward(
         self, slots: Sequence[int], groups: Sequence[Sequence[Batch]], first: int
     ) -> Tensor:
-        """Add the gradients of some groups of every slot's batch; returns loss and weight (k, 2).
+        """Add the gradients of some groups of every slot's batch; return loss and weight (k, 2).
 
         `first` is the number of the groups' first row in each batch.
         """
@@ -220,7 +220,7 @@ class PackedEngine:
         self._bank.lay_out([Rows(self._slot_of(config.number), count) for config in configs])
 
     def _ended(self, slot: int, splits: dict[str, SplitResult]) -> list[Progress | Finished]:
-        """Free the slot of a trial that has ended; returns its last events."""
+        """Free the slot of a trial that has ended; return its last events."""
         training = self._trials[slot]
         config = training.config
         has_adapter = config.method is not None and not training.failure
@@ -237,7 +237,7 @@ class PackedEngine:
     ) -> dict[int, T]:
         """Do the work for all slots at once; if that fails, in halves, down to a single trial.
 
-        After memory ran out, no more slots are filled than fitted together.
+        After an out-of-memory error, only as many slots are filled as fitted together.
         """
         if not slots:
             return {}
@@ -252,5 +252,5 @@ class PackedEngine:
             half = (len(slots) + 1) // 2
             if is_out_of_memory(error) and half < self.slots:
                 self.slots = half
-                self._notices.append(Notice(f"memory ran out: going on with {half} slots"))
+                self._notices.append(Notice(f"out of memory: continuing with {half} slots"))
         return {**self._in_parts(slots[:half], work), **self._in_parts(slots[half:], work)}

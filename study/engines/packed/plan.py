@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor, nn
 
 from study.bases.load import BaseModel
-from study.engines.packed.linear import Pairs
+from study.engines.packed.linear import MatrixPairs
 from study.peft_methods.adapters import token_layer
 from study.peft_methods.targets import targeted_modules
 
@@ -42,17 +42,17 @@ class RowPlan:
         start, shape = self._places[key]
         return matrix[:, start : start + math.prod(shape)].view(len(matrix), *shape)
 
-    def pairs(self, matrix: Tensor, name: str) -> Pairs:
-        """Return the A and B of a layer."""
-        return Pairs(self.of(matrix, (name, "A")), self.of(matrix, (name, "B")))
+    def pairs(self, matrix: Tensor, name: str) -> MatrixPairs:
+        """Return A and B of a layer."""
+        return MatrixPairs(self.of(matrix, (name, "A")), self.of(matrix, (name, "B")))
 
     def full(self, matrix: Tensor, module: str) -> dict[str, Tensor]:
-        """Return what a module trains in full, by the weights' names."""
+        """Return a module's fully trained weights by name."""
         return {key: self.of(matrix, (name, key)) for name, key in self._full if name == module}
 
 
 def linears_of(base: BaseModel, targets: Iterable[str]) -> dict[str, nn.Linear]:
-    """Return the linear layers of all targets together."""
+    """Return the linear layers of all target sets together."""
     linears: dict[str, nn.Linear] = {}
     for names in sorted(targets):
         linears |= targeted_modules(base.model, names)
@@ -60,7 +60,7 @@ def linears_of(base: BaseModel, targets: Iterable[str]) -> dict[str, nn.Linear]:
 
 
 def trained_in_full(base: BaseModel) -> dict[Key, Tensor]:
-    """Return what is trained beside the adapter, as it is in the base: head and rows of tokens."""
+    """Return the base's weights that are trained in full: head and rows of tokens."""
     weights: dict[Key, Tensor] = {}
     for name in base.head:
         for path, module in base.model.get_submodule(name).named_modules(prefix=name):

@@ -1,4 +1,4 @@
-"""How many trials to pack: as many as fit into memory and still make each of them cheaper."""
+"""Choose how many trials to pack: as many as fit into memory and still make each cheaper."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from study.spec.sections import StudySpec
 from study.trials import TrialConfig, baseline_configs, search_config
 
 MOST = 64
-WORTH_IT = 0.97  # slots are doubled while that makes a trial's step cheaper than this share
+WORTH_IT = 0.97  # doubling must reduce the time per trial to this share
 STEPS = 3
 SHARE_OF_MEMORY = 0.7
 ROUNDS_OF_ADAPTIVE_SAMPLERS = 4  # benchmarks/parallel_proposals.py
 
 
 def most_slots(spec: StudySpec, workers: int) -> int:
-    """Return the most slots that a worker can use.
+    """Return the largest number of slots that a worker can use.
 
     A sampler that learns from results proposes in rounds: the more trials run at once, the fewer
     results each proposal is based on.
@@ -37,8 +37,8 @@ def most_slots(spec: StudySpec, workers: int) -> int:
 def measured_slots(engine: PackedEngine, spec: StudySpec, workers: int) -> int:
     """Return how many of the engine's slots are worth using, measured on the largest trial.
 
-    Doubles the number of trials until that hardly makes a step cheaper per trial, twice as many
-    would not fit into this worker's share of memory, or no slots are left.
+    Doubles the number of trials until that hardly saves time per trial, until twice as many would
+    not fit into this worker's share of memory, or until no slots are left.
     """
     free_bytes = psutil.virtual_memory().available * SHARE_OF_MEMORY / workers
     best, seconds_before = 1, math.inf
@@ -70,7 +70,7 @@ def _largest(spec: StudySpec) -> TrialConfig:
 
 
 def _seconds_per_step(engine: PackedEngine, config: TrialConfig, k: int) -> float:
-    """Return the seconds of a step per trial, with k trials that leave nothing behind."""
+    """Return the seconds per step and trial with k trials, which are removed afterwards."""
     for number in range(k):
         engine.start(replace(config, number=number))
     seconds = []
@@ -84,6 +84,6 @@ def _seconds_per_step(engine: PackedEngine, config: TrialConfig, k: int) -> floa
 
 
 def in_even_rounds(slots: int, spec: StudySpec, workers: int) -> int:
-    """Return the fewest slots that need no more rounds, so that every round is full."""
+    """Return the fewest slots for the same number of rounds, so that every round is full."""
     trials = (spec.search.budget + len(baseline_configs(spec))) / workers
     return math.ceil(trials / math.ceil(trials / slots))

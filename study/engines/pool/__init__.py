@@ -1,1 +1,1 @@
-"""Many workers behind one parent: processes of this machine, or actors of a Ray cluster."""
+"""Many workers behind one parent: processes on this machine, or actors of a Ray cluster."""

@@ -1,4 +1,4 @@
-"""A pool's workers as processes of this machine."""
+"""A pool's workers as processes on this machine."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class ProcessLauncher:
         return channel
 
     def base_for_workers(self, spec: StudySpec, base: str) -> str:
-        """Return the base's location, which is the same for every process of this machine."""
+        """Return the base's location, which is the same for every process on this machine."""
         return base
 
     def ready(
         self, channels: Sequence[ProcessChannel], timeout: float | None
     ) -> list[ProcessChannel]:
-        """Return those whose pipe holds a reply or has closed."""
+        """Return the channels whose pipe holds a reply or has closed."""
         ready = wait([channel.connection for channel in channels], timeout)
         return [channel for channel in channels if channel.connection in ready]
 
@@ -120,6 +120,6 @@ def _end_with_the_parent() -> None:
 
 
 def _leave(number: int, frame: object) -> None:
-    """Exit in order, so that locks are released."""
+    """Exit normally, so that locks are released."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(0)

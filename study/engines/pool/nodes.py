@@ -1,4 +1,4 @@
-"""What a node of a cluster must have, so that it trains exactly what the parent would."""
+"""Check that a node of a cluster will train exactly what the parent would."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class NodeRequirements:
-    """What the parent has: versions, digests of the data, sizes of models, embedded models whole.
+    """What the parent has: versions, data digests, model file sizes, and embedded models.
 
-    Embedded models are sent, not built on each node: sums differ between processors.
+    Embedded models are sent, not rebuilt: rounding differs between processors.
     """
 
     versions: Mapping[str, str]
@@ -99,7 +99,7 @@ def _problems(required: NodeRequirements) -> Iterator[str]:
 
 
 def _public(version: str) -> str:
-    """Return a version without the suffix of its build, as in 2.13.0+cpu."""
+    """Return a version without its build suffix, as in 2.13.0+cpu."""
     return version.split("+")[0]
 
 
@@ -120,7 +120,7 @@ def _some(names: Iterable[str]) -> str:
 
 
 def _keep(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write a model into this machine's cache, unless it is there."""
+    """Write a model into this machine's cache, unless it is already there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     check_own(folder, "folder")
     check_own(Path(f"{folder}.lock"), "file")

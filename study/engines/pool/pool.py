@@ -1,4 +1,4 @@
-"""Workers, each with its own engine, behind one parent.
+"""Workers, each with its own engine, under one parent.
 
 The parent alone asks, tells and writes, so SQLite has one writer.  A worker that dies loses its
 trials, which are reported as interrupted, and a new worker takes its place.  A launcher decides
@@ -19,8 +19,8 @@ from study.spec.sections import StudySpec
 from study.tasks.base import Task
 from study.trials import Event, Finished, Interrupted, Notice, TrialConfig, TrialResult
 
-MAX_DEATHS_IN_A_ROW = 5  # plus one for every other worker, since a machine takes all of its own
-PATIENCE_SECONDS = 10.0  # for the other workers once the first is ready: few trials spread evenly
+MAX_DEATHS_IN_A_ROW = 5  # plus one per other worker: a lost machine ends all its workers
+PATIENCE_SECONDS = 10.0  # for the others once one is ready, to spread few trials evenly
 
 
 class WorkerError(RuntimeError):
@@ -29,7 +29,7 @@ class WorkerError(RuntimeError):
 
 @dataclass(frozen=True)
 class Death:
-    """Why a worker died, and whether it was killed, as the system does when memory runs out."""
+    """Why a worker died, and whether it was killed, as happens when memory runs out."""
 
     reason: str
     was_killed: bool
@@ -45,23 +45,23 @@ class Channel(Protocol):
         """Wait for the reply; raises EOFError if the worker died."""
 
     def death(self) -> Death:
-        """Return why a dead worker died."""
+        """Return why the worker died."""
 
 
 C = TypeVar("C", bound=Channel)
 
 
 class Launcher(Protocol[C]):
-    """Starts workers, and knows which of them have replied."""
+    """Starts workers and waits for their replies."""
 
     def launch(self) -> C:
-        """Start a worker, which at once begins to import what it needs."""
+        """Start a worker, which begins importing at once."""
 
     def base_for_workers(self, spec: StudySpec, base: str) -> Any:
-        """Return what a worker's `make_engine` gets in place of the base's location."""
+        """Return what a worker's `make_engine` gets instead of the base's location."""
 
     def ready(self, channels: Sequence[C], timeout: float | None) -> Sequence[C]:
-        """Wait up to `timeout` seconds for a reply or a death; returns whose came, perhaps none."""
+        """Wait up to `timeout` seconds for replies or deaths; return their channels, if any."""
 
     def close(self) -> None:
         """End all workers, whatever they are doing."""
@@ -70,8 +70,8 @@ class Launcher(Protocol[C]):
 class PoolEngine:
     """W workers with the slots of their own engines.
 
-    `load` builds the engines.  Its arguments are known only after the workers have started, since
-    they import torch while the parent still builds the base.
+    `load` builds the engines.  It is separate because its arguments are not known when the workers
+    start: they import torch while the parent still builds the base.
     """
 
     def __init__(self, launcher: Launcher[C], workers: int) -> None:
@@ -79,7 +79,7 @@ class PoolEngine:
         self._workers = [WorkerState(launcher.launch()) for _ in range(workers)]
         self._deaths_in_a_row = 0
         self._first_ready_at: float | None = None
-        self._unreported: list[Event] = []  # what happened outside `advance`, which reports it
+        self._unreported: list[Event] = []  # events from outside `advance`, for it to report
 
     def load(self, spec: StudySpec, base: str, task: Task | None, choice: EngineChoice) -> None:
         """Let every worker build its engine."""
@@ -90,7 +90,7 @@ class PoolEngine:
 
     @property
     def free_slots(self) -> int:
-        """The free slots of the workers that are ready and not in the middle of their training.
+        """The free slots of the workers that are ready and not training.
 
         Waits if nothing runs and no worker is ready yet.
         """
@@ -104,7 +104,7 @@ class PoolEngine:
         return sum(worker.free_slots for worker in self._workers)
 
     def _patience_seconds(self) -> float | None:
-        """Return how long to wait for workers that load; None means for ever."""
+        """Return how long to wait for workers that are loading; None means forever."""
         if all(worker.awaited == "load" for worker in self._workers):
             return None
         now = time.monotonic()
@@ -116,9 +116,9 @@ class PoolEngine:
         max(self._workers, key=lambda worker: worker.free_slots).start(config)
 
     def advance(self) -> list[Event]:
-        """Let every worker train, and return the reports that have come.
+        """Let every worker train, and return the reports that arrived.
 
-        Returns nothing if all that came is a worker whose slots are now free.
+        Returns nothing if the only reply is from a worker whose slots are now free.
         """
         for worker in self._workers:
             if worker.trials and worker.awaited is None:
@@ -148,19 +148,19 @@ class PoolEngine:
         return events
 
     def _replace(self, worker: WorkerState) -> list[Event]:
-        """Start another worker in place of a dead one; returns its trials as interrupted."""
+        """Start a worker to replace a dead one; return the lost trials as interrupted."""
         death = worker.channel.death()
         self._deaths_in_a_row += 1
         if self._deaths_in_a_row >= MAX_DEATHS_IN_A_ROW + len(self._workers) - 1:
             raise WorkerError(
-                f"{self._deaths_in_a_row} workers died in a row, the last one: {death.reason}"
+                f"{self._deaths_in_a_row} workers died in a row; the last one: {death.reason}"
             )
         notices: list[Event] = []
         if death.was_killed and len(worker.trials) > 1:
             self._choice = self._choice.with_half_of(len(worker.trials))
             notices = [
                 Notice(
-                    f"{death.reason}, perhaps because memory ran out: the next one packs "
+                    f"{death.reason}, perhaps out of memory; the next worker packs "
                     f"{self._choice.slots} trials"
                 )
             ]
@@ -179,7 +179,7 @@ class PoolEngine:
         try:
             result: TrialResult = worker.receive()
         except EOFError:
-            if not worker.trials:  # else the next `advance` finds them lost
+            if not worker.trials:  # otherwise the next `advance` finds them lost
                 self._unreported += self._replace(worker)
             return TrialResult()
         return result
@@ -190,13 +190,13 @@ class PoolEngine:
 
 
 class WorkerState:
-    """What the parent knows of a worker: its trials, its free slots, and the reply it owes."""
+    """What the parent knows about a worker: its trials, free slots and pending reply."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.trials: set[int] = set()
         self.awaited: Literal["load", "advance"] | None = None  # the command without a reply yet
-        self._free_slots = 0  # by its last reply
+        self._free_slots = 0  # as of its last reply
 
     @property
     def free_slots(self) -> int:

@@ -1,4 +1,4 @@
-"""Join a Ray cluster, measure its room and leave it.  Ray is imported only if a run asks for it."""
+"""Join a Ray cluster, measure its capacity and leave it.  Ray is imported only when used."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from study.store.provenance import available_cores
 
 ALLOWED = "allowed: local, auto, HOST:PORT, ray://HOST:PORT"
 ANSWER_SECONDS = 5.0
-CHECK_SECONDS, GRACE_SECONDS = 5.0, 30.0  # between two checks of the head; to wait for it
+CHECK_SECONDS, GRACE_SECONDS = 5.0, 30.0  # between checks of the head; to wait for its return
 CORES_PER_WORKER = 2
 RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 
 @contextmanager
 def connected(address: str) -> Iterator[Room]:
-    """Join a cluster, or start one here for `local`, and yield the room that it has.
+    """Join a cluster, or start one here for `local`, and yield its capacity.
 
-    At the end the connection is closed, which ends the workers and a cluster that was started here.
+    Closing the connection at the end stops the workers, and a cluster that was started here.
 
     Raises:
         InputError: Ray is not installed, the cluster runs another version, or nothing answers.
@@ -38,7 +38,7 @@ def connected(address: str) -> Iterator[Room]:
     options: dict[str, Any] = {"address": _checked(address)}
     scratch = None
     if address == "local":
-        scratch = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets' names must be short
+        scratch = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # socket paths must be short
         options |= {"num_cpus": available_cores(), "include_dashboard": False}
         options |= {"_temp_dir": scratch}
     try:
@@ -59,14 +59,14 @@ def _ray() -> Any:
         import ray._private.worker as driver
     except ImportError:
         raise InputError('--ray: needs the extra: pip install "optuna-study[ray]"') from None
-    driver._worker_logs_enabled = False  # else Ray writes of every death on standard output
+    driver._worker_logs_enabled = False  # otherwise Ray prints every death to standard output
     return ray
 
 
 def _connect(ray: Any, address: str, options: dict[str, Any]) -> None:
     try:
         ray.init(**options, log_to_driver=False, logging_level="ERROR")
-    except (Exception, SystemExit) as error:  # Ray leaves by the latter where a node is not found
+    except (Exception, SystemExit) as error:  # Ray raises SystemExit if a node is not found
         ray.shutdown()
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"--ray: cannot join the cluster at {address}: {reason}") from error
@@ -87,7 +87,7 @@ def _our_signals() -> Iterator[None]:
 
 
 def _checked(address: str) -> str:
-    """Return the address if a cluster answers: Ray itself would try for minutes."""
+    """Return the address if a cluster answers; Ray itself would retry for minutes."""
     if address == "local":
         return address
     resolved = _running_here() if address == "auto" else address
@@ -95,7 +95,7 @@ def _checked(address: str) -> str:
     if parts is None:
         raise InputError(f"--ray: got {address!r}; {ALLOWED}")
     _check_answers(parts[2].strip("[]"), int(parts[3]))
-    return address  # `auto` unresolved: only then Ray uses this machine's own token
+    return address  # `auto` stays unresolved, so that Ray uses this machine's token
 
 
 def _running_here() -> str:
@@ -105,7 +105,7 @@ def _running_here() -> str:
         return str(canonicalize_bootstrap_address("auto"))
     except (ConnectionError, ValueError):
         raise InputError(
-            "--ray: auto: no cluster runs on this machine; start one with "
+            "--ray: auto: no cluster is running on this machine; start one with "
             "`ray start --head`, or give an address"
         ) from None
 
@@ -140,7 +140,7 @@ class Head:
 
     @classmethod
     def of(cls, address: str) -> Head:
-        """Return the head of the cluster that was joined at an address."""
+        """Return the head of the cluster that was joined at this address."""
         import ray
 
         is_client = address.startswith("ray://")
@@ -149,10 +149,10 @@ class Head:
         return cls(host.strip("[]"), int(port))
 
     def check(self) -> None:
-        """Check now and then that the head answers; if not, wait a while for it to come back.
+        """Check from time to time that the head answers; if not, wait a while for its return.
 
         Raises:
-            InputError: it does not come back.
+            InputError: it does not return.
         """
         started = time.monotonic()
         if started - self.seen_at < CHECK_SECONDS:
@@ -160,8 +160,8 @@ class Head:
         while not self._answers():
             if time.monotonic() - started > GRACE_SECONDS:
                 raise InputError(
-                    f"--ray: the head of the cluster at {self.host}:{self.port} is gone; finished "
-                    "trials are kept; run the same command to continue"
+                    f"--ray: the head of the cluster at {self.host}:{self.port} no longer answers; "
+                    "finished trials are kept; run the same command to continue"
                 )
             time.sleep(1)
         self.seen_at = time.monotonic()
@@ -174,14 +174,14 @@ class Head:
         return True
 
 
-# ---------------------------------------------------------------- the room
+# ---------------------------------------------------------------- capacity
 
 
 @dataclass(frozen=True)
 class Room:
-    """What the nodes of a cluster have.  A worker gets one GPU, or two cores.
+    """The cores and GPUs of a cluster.  A worker gets one GPU or two cores.
 
-    If there is any GPU, only GPUs train: trials on different kinds of device cannot be compared.
+    If there are GPUs, only they train: trials on different kinds of device cannot be compared.
     """
 
     cores: tuple[int, ...]  # per node
@@ -189,16 +189,16 @@ class Room:
 
     @classmethod
     def of(cls, nodes: list[dict[str, Any]]) -> Room:
-        """Return the room of the live nodes in a list from `ray.nodes()`."""
+        """Return the capacity of the live nodes in a list from `ray.nodes()`."""
         alive = [node["Resources"] for node in nodes if node["Alive"]]
         cores, gpus = (tuple(int(n.get(kind, 0)) for n in alive) for kind in ("CPU", "GPU"))
         return cls(cores, gpus)
 
     def counted(self, choice: EngineChoice) -> EngineChoice:
-        """Return the choice with the number of workers that was given, or else as many as fit.
+        """Return the choice with the given number of workers, or as many as fit.
 
         Raises:
-            InputError: no number was given, and no node has room for a worker.
+            InputError: no number was given and no node can hold a worker.
         """
         if choice.workers != AS_THE_CLUSTER_HAS_ROOM:
             hosting = sum(map(bool, self._places(choice.workers)))
@@ -208,17 +208,17 @@ class Room:
         return self.counted(replace(choice, workers=self.most(CORES_PER_WORKER) or self.most(1)))
 
     def most(self, cores: int) -> int:
-        """Return how many workers fit if each takes a GPU, or so many cores."""
+        """Return how many workers fit if each takes a GPU or `cores` cores."""
         return sum(self.gpus) or sum(here // cores for here in self.cores)
 
     def per_worker(self, workers: int) -> dict[str, int]:
-        """Return what Ray gives to each of so many workers."""
+        """Return the resources for each of the workers."""
         if any(self.gpus):
             return {"num_gpus": 1, "num_cpus": 1}
         return {"num_cpus": CORES_PER_WORKER if workers <= self.most(CORES_PER_WORKER) else 1}
 
     def _places(self, workers: int) -> list[int]:
-        """Return how many of so many workers fit on each node."""
+        """Return how many of the workers fit on each node."""
         cores = self.per_worker(workers)["num_cpus"]
         return list(self.gpus) if any(self.gpus) else [here // cores for here in self.cores]
 
@@ -230,7 +230,7 @@ class Room:
         has = [_counted(len(self.cores), "node"), _counted(sum(self.cores), "core")]
         has += [_counted(sum(self.gpus), "GPU")] * any(self.gpus)
         waiting = choice.workers - sum(self._places(choice.workers))
-        wait = f"; {waiting} of them must wait for room" if waiting > 0 else ""
+        wait = f"; {waiting} of them must wait for resources" if waiting > 0 else ""
         return f"ray: {', '.join(has)}: {_counted(choice.workers, 'worker')} of {share} each{wait}"
 
 

@@ -1,7 +1,7 @@
 """A pool's workers as Ray actors, anywhere on a cluster.
 
-Ray serialises with cloudpickle what its processes exchange: commands and replies of this run,
-nothing from a disk.
+Ray's processes exchange commands and replies of this run, serialised with cloudpickle; nothing is
+read from a disk.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ class RayLauncher:
         self._launched: list[RayChannel] = []
 
     def launch(self) -> RayChannel:
-        """Ask for an actor, which is placed once there is room."""
+        """Request an actor, which Ray places when resources are free."""
         self._head.check()
         channel = RayChannel(self._actors.remote(self._make_engine))
         self._launched.append(channel)
         return channel
 
     def base_for_workers(self, spec: StudySpec, base: str) -> NodeRequirements:
-        """Return what every node must have, in place of the base's location on this one."""
+        """Return what every node must have, instead of the base's location on this machine."""
         return node_requirements(spec, base)
 
     def ready(self, channels: Sequence[RayChannel], timeout: float | None) -> list[RayChannel]:
-        """Return those whose reply, or error, has arrived."""
+        """Return the channels whose reply or error has arrived."""
         replies = [channel.reply for channel in channels]
         arrived = self._wait(replies, CHECK_SECONDS if timeout is None else timeout)
         while timeout is None and not arrived:
@@ -56,7 +56,7 @@ class RayLauncher:
         return [channel for channel in channels if channel.reply in arrived]
 
     def _wait(self, replies: list[Any], timeout: float) -> list[Any]:
-        """Wait for the first reply; returns all that have arrived by then."""
+        """Wait for the first reply; return all that have arrived by then."""
         self._head.check()
         arrived, _ = ray.wait(replies, timeout=timeout)
         if arrived:
@@ -70,7 +70,7 @@ class RayLauncher:
 
 
 class RayChannel:
-    """An actor, and the reply that it owes."""
+    """An actor and its pending reply."""
 
     def __init__(self, actor: Any) -> None:
         self.reply: Any = None
@@ -79,7 +79,7 @@ class RayChannel:
         self._error: Exception | None = None
 
     def send(self, command: str, arguments: tuple[Any, ...]) -> None:
-        """Call the actor, which carries out calls in their order."""
+        """Call the actor, which handles calls in order."""
         reference = self._actor.do.remote(command, arguments)
         if command != "start":
             self.reply = reference
@@ -103,7 +103,7 @@ class RayChannel:
         """Return why Ray lost the actor.
 
         Raises:
-            InputError: it could not even start, for example for want of a package on its node.
+            InputError: it could not start, for example because its node lacks a package.
         """
         self.end()
         if getattr(self._error, "actor_init_failed", False):
@@ -112,7 +112,7 @@ class RayChannel:
         node, address = self._where()
         if isinstance(self._error, OutOfMemoryError):
             return Death(f"Ray ended the worker on {address}", was_killed=True)
-        if isinstance(self._error, ActorUnavailableError):  # when a node dies suddenly
+        if isinstance(self._error, ActorUnavailableError):  # if a node dies suddenly
             return Death(f"the connection to {address} was lost", was_killed=False)
         if node not in [entry["NodeID"] for entry in ray.nodes() if entry["Alive"]]:
             return Death(f"{address} left the cluster", was_killed=False)
@@ -126,7 +126,7 @@ class RayChannel:
         return node, address
 
     def end(self) -> None:
-        """End the actor if it lives."""
+        """End the actor if it is alive."""
         ray.kill(self._actor)
 
 
@@ -143,5 +143,5 @@ class WorkerActor:
         return self._worker.do(command, arguments)
 
     def place(self) -> tuple[str, str]:
-        """Return the node's id in the cluster, and its address in words."""
+        """Return the node's id in the cluster, and its address for messages."""
         return self._place

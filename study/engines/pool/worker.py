@@ -1,4 +1,4 @@
-"""A pool's worker: it builds an engine, obeys the commands of the parent, and replies."""
+"""A pool's worker: builds an engine, carries out the parent's commands, and replies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from study.errors import InputError
 
 @dataclass(frozen=True)
 class Reply:
-    """What a worker returns for a command.
+    """A worker's answer to a command.
 
     The value is the result ("ok"), the problems of the input ("input"), or a traceback ("error").
     """

@@ -17,10 +17,10 @@ import torch
 import transformers
 
 from study.bases import building, classifier, llama, masked, miniatures, translator
-from study.bases.building import Miniature, build
+from study.bases.building import Miniature, ModelRole, build
 from study.bases.cache import is_intact
 from study.bases.load import load_base, locate_base, meta_base
-from study.bases.miniatures import MINIATURES, Part, embedded_folder
+from study.bases.miniatures import MINIATURES, embedded_folder
 from study.data.sentence_pairs import NLI
 from study.spec.files import load_spec
 from study.spec.sections import DataSpec
@@ -36,12 +36,12 @@ REAL = dict(MINIATURES)
 
 
 @cache
-def embedded(architecture: str, part: Part) -> Miniature[Any, Any]:
+def embedded(architecture: str, part: ModelRole) -> Miniature[Any, Any]:
     """Return an embedded miniature of a small corpus as described."""
     return REAL[architecture](DATA, part)
 
 
-def tiny(architecture: str, part: Part, **changes: Any) -> Miniature[Any, Any]:
+def tiny(architecture: str, part: ModelRole, **changes: Any) -> Miniature[Any, Any]:
     """Return a miniature at a size that is built in no time."""
     whole = embedded(architecture, part)
     small = {"width": 16, "layers": 1, "heads": 2, "ffn": 32, "steps": STEPS, "batch_size": 8}
@@ -188,7 +188,7 @@ def all_tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
 @pytest.mark.usefixtures("all_tiny")
-def test_two_at_once_build_one(kind: tuple[str, Part]) -> None:
+def test_two_at_once_build_one(kind: tuple[str, ModelRole]) -> None:
     """Whoever comes second waits and takes what the first has built; another seed is another."""
     architecture, part = kind
     steps: list[int] = []
@@ -279,7 +279,7 @@ def test_a_comment_on_the_building_changes_no_key(
 
 
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
-def test_whatever_decides_the_weights_is_in_the_key(kind: tuple[str, Part]) -> None:
+def test_whatever_decides_the_weights_is_in_the_key(kind: tuple[str, ModelRole]) -> None:
     """The version, every field of the recipe, every text and the texts' order."""
     miniature = tiny(*kind)
     recipe, rows = miniature.recipe, miniature.rows

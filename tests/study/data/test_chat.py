@@ -103,7 +103,8 @@ def test_todays_date_is_no_part_of_a_prompt(tokenizer: Any) -> None:
 def test_an_answer_that_the_template_cannot_find(tokenizer: Any, template: str) -> None:
     """Where the answer does not stand right after the prompt, it is refused with the answer."""
     tokenizer.chat_template = template
-    with pytest.raises(InputError, match=r"^data: .*chat template must keep the answer .*'puits'$"):
+    rule = r"^data: .*chat template must put the answer unchanged .*'puits'$"
+    with pytest.raises(InputError, match=rule):
         form(tokenizer).dialogue("well", "puits")
 
 

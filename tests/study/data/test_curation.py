@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from study.data.curation import Choices, Curation, Lengths, Record, curate, tfidf
 from study.data.curation.cleaning import clean, normalised
-from study.data.curation.embedding import Progress, Vectors, contents
+from study.data.curation.embedding import CountCallback, Vectors, contents
 from study.data.curation.selection import FULL, NOT_DRAWN
 from study.data.curation.summary import summary
 from study.errors import InputError
@@ -44,7 +44,7 @@ def generated(each: int = 40) -> list[Record]:
     return found
 
 
-def by_length(records: Sequence[Record], seed: int, progress: Progress) -> Vectors:
+def by_length(records: Sequence[Record], seed: int, progress: CountCallback) -> Vectors:
     """A stand-in for an embedding: quick, and a function of the text alone."""
     return np.array([[len(r.source), len(r.target)] for r in records], dtype=np.float32)
 
@@ -136,7 +136,7 @@ def test_a_short_cluster_is_topped_up_from_the_others() -> None:
     assert said["filling"] == ("3 × 30 wanted: cluster 3 lacks 10, topped up from the others")
     assert [row["topped_up"] for row in said["clusters"]] == [5, 5, 0]
     everything = summary(found, curate(found, Choices(clusters=3, per_cluster=1000)))
-    assert everything["filling"] == "3 × 1,000 wanted, 100 there: all are taken"
+    assert everything["filling"] == "3 × 1,000 wanted, only 100 available: all are taken"
     enough = summary(found, curate(found, Choices(clusters=3, per_cluster=20)))
     assert enough["filling"] == "3 × 20 wanted: each cluster gave 20"
 
@@ -247,21 +247,30 @@ REFUSED = {
     ),
     "only duplicates": (
         partial(curate, [Record(n, "a well", "yes") for n in range(9)]),
-        "records: 1 distinct input is left; needed: one at least for each of dev, test, train",
+        "records: 1 distinct input is left; needed: at least one for each of dev, test, train",
     ),
     "tokens without a tokenizer": (
         partial(curate, generated(2), Choices(Lengths(max_tokens=9))),
-        "max_tokens: needs a tokenizer to count by",
+        "max_tokens: needs a tokenizer, got none",
     ),
     "two ways to sample": (
         partial(Choices, sample=1, per_template=1),
-        "sample, per_template: give one of them, not both",
+        "sample, per_template: only one is allowed, got both",
     ),
-    "no dev set": (partial(Choices, dev=0.0), "dev: a share above 0 and below 1, got 0.0"),
-    "no train set": (partial(Choices, dev=0.5, test=0.5), "dev, test: together below 1, got 0.5"),
-    "no clusters": (partial(Choices, clusters=0), "clusters: at least 1, got 0"),
-    "a cluster a record": (partial(Choices, clusters=10**9), "clusters: at most 1,000, got 1,000"),
-    "not a number": (partial(Choices, dev=float("nan")), "dev: a share above 0 and below 1, got"),
+    "no dev set": (partial(Choices, dev=0.0), "dev: must be a share above 0 and below 1, got 0.0"),
+    "no train set": (
+        partial(Choices, dev=0.5, test=0.5),
+        "dev, test: must be below 1 together, got 0.5",
+    ),
+    "no clusters": (partial(Choices, clusters=0), "clusters: must be at least 1, got 0"),
+    "a cluster a record": (
+        partial(Choices, clusters=10**9),
+        "clusters: must be at most 1,000, got 1,000",
+    ),
+    "not a number": (
+        partial(Choices, dev=float("nan")),
+        "dev: must be a share above 0 and below 1, got",
+    ),
 }
 
 

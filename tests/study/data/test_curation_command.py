@@ -34,7 +34,7 @@ def test_what_it_prints(type_: Type) -> None:
     assert (ran.status, ran.err) == (0, "")
     lines = [" ".join(line.split()) for line in ran.out.splitlines()]
     assert lines[:4] == ["120 read", "96 train", "12 dev", "12 test"]
-    assert "3 × 1,000 wanted, 120 there: all are taken" in lines
+    assert "3 × 1,000 wanted, only 120 available: all are taken" in lines
     assert max(map(len, ran.out.splitlines())) <= 80
     assert Path("new/curated/study.toml").read_text().strip() in ran.out
 
@@ -73,14 +73,17 @@ BAD = {
         ("records.jsonl", "--input-column", "input", "--input-column", "context"),
         "records.jsonl: line 1: no field 'context', got",
     ),
-    "a share": (("records.jsonl", "--dev", 1.5), "dev: a share above 0 and below 1, got 1.5"),
+    "a share": (
+        ("records.jsonl", "--dev", 1.5),
+        "dev: must be a share above 0 and below 1, got 1.5",
+    ),
     "two samples": (
         ("records.jsonl", "--sample", 9, "--per-template", 9),
-        "sample, per_template: give one of them, not both",
+        "sample, per_template: only one is allowed, got both",
     ),
     "tokens without a tokenizer": (
         ("records.jsonl", "--max-tokens", 9),
-        "max_tokens: needs a tokenizer to count by",
+        "max_tokens: needs a tokenizer, got none",
     ),
     "no tokenizer there": (
         ("records.jsonl", "--tokenizer", "./nowhere"),

@@ -65,8 +65,8 @@ def test_a_folder_in_a_hub_datasets_layout(tmp_path: Path) -> None:
 
 GOOD = {"input": "Why?", "output": "So."}
 BAD: dict[str, tuple[list[Any], str]] = {
-    "an empty file": ([b""], "holds no records; allowed: at least two"),
-    "empty lines": ([b"", b"\r", b""], "holds no records"),
+    "an empty file": ([b""], "contains no records; allowed: at least two"),
+    "empty lines": ([b"", b"\r", b""], "contains no records"),
     "no JSON": ([GOOD, b"{"], "line 2: not JSON:"),
     "a list": ([b"[1]"], "line 1: must be a JSON object, got '[1]'"),
     "a missing column": (
@@ -80,15 +80,15 @@ BAD: dict[str, tuple[list[Any], str]] = {
         [{**GOOD, "template_name": ["a"]}],
         "line 1: template_name: must be text, got ['a']",
     ),
-    "a NUL byte": ([b'{"input": "a\0"}'], "line 1: holds a NUL byte; not a text file"),
+    "a NUL byte": ([b'{"input": "a\0"}'], "line 1: contains a NUL byte; must be a text file"),
     "Latin-1": ([GOOD, '{"input": "trépan"}'.encode("latin-1")], "line 2: not UTF-8: byte 13:"),
     "half a surrogate pair": (
         [b'{"input": "\\ud83d", "output": "b"}'],
-        "line 1: holds half a surrogate pair; not Unicode text",
+        "line 1: contains half a surrogate pair; must be Unicode text",
     ),
     "a line without end": (
         [GOOD, {"input": "a" * 1_000_000, "output": "b"}],
-        f"line 2: over {MAX_LINE_CHARACTERS:,} characters, which is the limit",
+        f"line 2: longer than {MAX_LINE_CHARACTERS:,} characters, the limit",
     ),
     "nested too deeply": ([b"[" * 99_000], "line 1: not JSON:"),
 }
@@ -115,7 +115,7 @@ def test_other_mistakes_about_the_records(tmp_path: Path) -> None:
         (str(tmp_path / "none.jsonl"), "template_name", None): "cannot read the file: No such",
         (table, "template_name", None): "unknown file type, got '.csv'; allowed: .jsonl",
         (origin, "templat", None): "no record has a template column 'templat'",
-        (origin, "template_name", "x"): "only a hub dataset has one, got 'x' for the file",
+        (origin, "template_name", "x"): "applies only to a hub dataset, got 'x' for the file",
         (str(tmp_path / "empty"), "template_name", None): "records: cannot load",
     }
     for (place, template, subset), expected in wrong.items():

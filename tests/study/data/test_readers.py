@@ -61,7 +61,7 @@ def test_a_suffix_in_capitals(tmp_path: Path) -> None:
 BAD: dict[str, tuple[str | bytes, str]] = {
     "an empty file": ("", "the file is empty; needed: a header line"),
     "empty lines only": ("\n\n\r\n", "the file is empty"),
-    "a header only": ("source\ttarget\n", "holds no pairs"),
+    "a header only": ("source\ttarget\n", "contains no pairs"),
     "no header": ("the well\tle puits\n", "line 1: no column 'source' in the header, got 'the we"),
     "commas": ("source,target\na,b\n", "line 1: no column 'source' in the header, got 'source,ta"),
     "a missing column": ("source\tfr\na\tb\n", "line 1: no column 'target' in the header"),
@@ -70,8 +70,8 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "too many fields": ("source\ttarget\na\tb\tc\n", "line 2: 3 fields; the header has 2"),
     "an empty source": ("source\ttarget\n\tb\n", "line 2: the source is empty"),
     "a target of spaces": ("source\ttarget\na\t  \n", "line 2: the target is empty"),
-    "a NUL byte": (b"source\ttarget\na\0\tb\n", "line 2: holds a NUL byte; not a text file"),
-    "UTF-16": ("source\ttarget\na\tb\n".encode("utf-16"), "line 1: holds a NUL byte"),
+    "a NUL byte": (b"source\ttarget\na\0\tb\n", "line 2: contains a NUL byte; must be a text file"),
+    "UTF-16": ("source\ttarget\na\tb\n".encode("utf-16"), "line 1: contains a NUL byte"),
     "Latin-1": (
         "source\ttarget\nthe bit\tle trépan\n".encode("latin-1"),
         "line 2: not UTF-8: byte 13: invalid continuation byte",
@@ -82,9 +82,9 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     ),
     "a line of a million characters": (
         "source\ttarget\n" + "é" * 1_000_000 + "\tb\n",
-        f"line 2: over {MAX_LINE_CHARACTERS:,} characters, which is the limit",
+        f"line 2: longer than {MAX_LINE_CHARACTERS:,} characters, the limit",
     ),
-    "a gzip file": (b"\x1f\x8b\x08\x00\x00", "line 1: holds a NUL byte"),
+    "a gzip file": (b"\x1f\x8b\x08\x00\x00", "line 1: contains a NUL byte"),
 }
 
 
@@ -106,11 +106,11 @@ BAD_LINES: dict[str, tuple[str, str]] = {
     "an object as text": ('{"source": {"x": 1}, "target": "b"}', "line 1: source: must be text"),
     "half a surrogate": (
         '{"source": "a\\ud800", "target": "b"}',
-        "line 1: the source holds half a surrogate pair",
+        "line 1: the source contains half a surrogate pair",
     ),
     "nested too deeply": ("[" * 50_000 + "]" * 50_000, "line 1: not JSON: "),
     "a number of 5000 digits": ('{"source": ' + "1" * 5000 + "}", "line 1: not JSON: "),
-    "an empty file": ("", "holds no pairs"),
+    "an empty file": ("", "contains no pairs"),
     "many fields": (json.dumps({str(i): i for i in range(5000)}), "line 1: no field 'source'"),
 }
 

@@ -119,7 +119,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     """Every mistake is one line with the file and the rule."""
     row = {"premise": "a", "hypothesis": "b", "label": "neutral"}
     unknown = problem(tmp_path, "text\tclass\na\tb\n")
-    assert "no columns of sentence pairs, got 'text', 'class'; known: sentence1" in unknown
+    assert "no columns of sentence pairs, got 'text', 'class'; allowed: sentence1" in unknown
     assert "set data.source_column" in unknown
     line = problem(tmp_path, jsonl([row, {**row, "label": "maybe"}]), "jsonl", labels=NLI)
     assert "line 2: label 'maybe' is not one of the study's; allowed: entailment, neutral" in line
@@ -128,14 +128,16 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     assert "line 2: no field 'hypothesis', got 'premise'" in missing
     assert "must be a JSON object" in problem(tmp_path, "[1]\n", "jsonl")
     assert "not JSON" in problem(tmp_path, "{\n", "jsonl")
-    assert "holds no labelled pairs" in problem(tmp_path, jsonl([{**row, "label": "-"}]), "jsonl")
+    assert "contains no labelled pairs" in problem(
+        tmp_path, jsonl([{**row, "label": "-"}]), "jsonl"
+    )
     assert "unknown file type, got '.csv'" in problem(tmp_path, "", "csv")
 
 
 def test_a_file_of_broken_lines_is_no_table(tmp_path: Path) -> None:
     """A few lines that disagree with the header are left out; many are somebody's mistake."""
     text = "sentence1\tsentence2\tlabel\n" + "a\tb\tx\n" * 50 + "a\tb\n" * 11
-    assert "11 of 61 lines disagree with it" in problem(tmp_path, text)
+    assert "11 of 61 lines differ from it" in problem(tmp_path, text)
 
 
 def test_a_hub_dataset_in_a_folder(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_a_precision_that_it_does_not_know(
     """Double precision is refused by its key."""
     monkeypatch.setattr(quantized, "find_spec", lambda name: object())
     spec = make_spec({**QLORA, "base.dtype": "float64"})
-    with pytest.raises(InputError, match=r"base\.dtype: 'qlora' computes in float32 or bfloat16"):
+    with pytest.raises(InputError, match=r"base\.dtype: 'qlora' cannot compute in this type"):
         make_engine(spec, "no such base", None, EngineChoice())
 
 

@@ -144,12 +144,18 @@ def test_a_folder_without_a_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        ("sys.exit('CUDA out of memory')", "ended with status 1 and said: CUDA out of memory"),
+        ("sys.exit('CUDA out of memory')", "exited with status 1 and wrote: CUDA out of memory"),
         ("sys.exit(0)", "wrote no scores"),
-        ("data = {k: rows[1:] for k, rows in data.items()}", "gave 2 scores for 3 sentences"),
-        ("data['system-0.txt'][0]['COMET'] = float('nan')", "gave 2 scores for 3 sentences"),
-        ("data['system-0.txt'][0].pop('COMET')", "in an unknown form"),
-        ("data = {}", "in an unknown form"),
+        (
+            "data = {k: rows[1:] for k, rows in data.items()}",
+            "must return 3 scores, one per sentence; got 2",
+        ),
+        (
+            "data['system-0.txt'][0]['COMET'] = float('nan')",
+            "must return 3 scores, one per sentence; got 2",
+        ),
+        ("data['system-0.txt'][0].pop('COMET')", "in an unknown format"),
+        ("data = {}", "in an unknown format"),
     ],
 )
 def test_a_command_that_fails_is_told_in_one_line(

@@ -118,12 +118,12 @@ def test_a_fully_trained_model_is_plain_already(double: StudySpec, tmp_path: Pat
 
 def test_what_cannot_be_exported_is_one_line(double: StudySpec, tmp_path: Path) -> None:
     """No such adapter, a prefix to merge, a folder that exists."""
-    with pytest.raises(InputError, match=r"no adapter of trial 7; none is kept there, see search"):
+    with pytest.raises(InputError, match=r"no adapter of trial 7; kept: none"):
         export_trial(tmp_path, double, 7)
     kept(tmp_path, double, "prefix")
-    with pytest.raises(InputError, match=r"no adapter of trial 7; kept are 3, see search"):
+    with pytest.raises(InputError, match=r"no adapter of trial 7; kept: 3 "):
         export_trial(tmp_path, double, 7)
-    with pytest.raises(InputError, match="--merge: prefix tuning works beside the weights"):
+    with pytest.raises(InputError, match="--merge: prefix tuning leaves the weights unchanged"):
         export_trial(tmp_path, double, 3, merge=True)
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match=r"--out: .*out exists already; name a new folder"):

@@ -18,7 +18,7 @@ from scipy.stats import qmc
 
 from search_spaces.unit_cube import to_unit
 from study.errors import InputError
-from study.samplers import pruner_for, sampler_for
+from study.make_sampler import pruner_for, sampler_for
 from study.spec.sections import StudySpec, parse_spec
 
 CONTINUOUS = {

@@ -120,7 +120,7 @@ def test_what_is_no_encoder_is_a_line(encoder: Path, tmp_path: Path) -> None:
     )
     foreign = shutil.copytree(encoder, tmp_path / "foreign")
     (foreign / "modules.json").write_text(json.dumps([{"type": "os.Own", "path": ""}]))
-    assert "runs code of its own, 'os.Own'" in _refused(str(foreign))
+    assert "runs custom code, 'os.Own'" in _refused(str(foreign))
 
 
 def test_a_study_measures_by_its_encoder(

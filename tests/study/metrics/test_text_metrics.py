@@ -175,8 +175,8 @@ def test_a_missing_library_is_a_line(
         trial_cost(spec)
     needs.missing_library.cache_clear()
     assert str(raised.value).splitlines() == [
-        f"evaluation.metrics: {name!r} needs rouge-score, not installed here; "
-        "`pip install 'optuna-study[rouge]'`, or leave it out"
+        f"evaluation.metrics: {name!r} needs rouge-score, which is not installed; "
+        "run `pip install 'optuna-study[rouge]'`, or leave it out"
         for name in ("rouge1", "rouge2")
     ]
 

@@ -60,7 +60,7 @@ def test_a_disk_that_is_full_leaves_the_old_adapter(
 def test_a_file_in_the_folders_place(tmp_path: Path) -> None:
     """A run folder whose `adapters` is a file is refused in one line."""
     (tmp_path / "adapters").touch()
-    with pytest.raises(InputError, match=r"adapters: must be a plain folder .* got a plain file"):
+    with pytest.raises(InputError, match=r"adapters: must be a plain folder, .* got a plain file"):
         save_adapter(tmp_path, "default", files())
 
 

@@ -316,7 +316,9 @@ def test_a_dialogue_longer_than_the_model(make_llama_spec: MakeSpec, tmp_path: P
     long = tmp_path / "long.tsv"
     long.write_text("source\ttarget\na\tb\n" + "well " * 400 + "\tle puits\n")
     spec = make_llama_spec({"data.dev": str(long), "data.max_tokens": 500})
-    with pytest.raises(InputError, match=r"^dev: pair 2: \d+ tokens with the prompt, .*reads 512"):
+    with pytest.raises(
+        InputError, match=r"^dev: pair 2: at most 512 tokens fit .*, got \d+ with the prompt"
+    ):
         task_of(spec)
 
 

@@ -227,7 +227,8 @@ def test_labels_that_the_model_has_not(
     other = reordered(tiny_classifiers / "teacher", tmp_path / "t", [0, 1, 2], names)
     line = problem(make_pair_spec({"base.model": str(other)}))
     assert line.startswith("base.model: ")
-    assert "has the labels positive, negative, neutral; the data have entailment, neutral" in line
+    assert "must have the labels of the data, entailment, neutral" in line
+    assert line.endswith("has positive, negative, neutral")
     line = problem(make_pair_spec({"distillation.teacher": str(other)}))
     assert line.startswith("distillation.teacher: ")
     assert "3 outputs, positive, negative, neutral; the student has entailment" in line
@@ -246,7 +247,7 @@ def test_a_teacher_of_another_vocabulary(
     line = problem(make_pair_spec({"distillation.teacher": str(other)}))
     assert line.startswith("distillation.teacher: ")
     assert "the vocabulary must be that of the base model" in line
-    assert "'zebras'; name a teacher with the same tokenizer" in line
+    assert "'zebras'; choose a teacher with the same tokenizer" in line
 
 
 # ---------------------------------------------------------------- heads

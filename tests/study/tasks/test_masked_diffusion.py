@@ -17,7 +17,7 @@ from study.data.remarks import data_remarks
 from study.errors import InputError
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch, stacked
-from study.tasks.masked_diffusion import EVALUATION_DRAWS, Asked, MaskedDiffusionTask
+from study.tasks.masked_diffusion import EVALUATION_DRAWS, InstructionExample, MaskedDiffusionTask
 from study.trials import TrialConfig, search_config
 from tests.engine_runs import Bench, bench_of
 
@@ -89,7 +89,7 @@ def test_a_model_that_knows_nothing_has_a_loss_of_log_v(bench: Bench) -> None:
     assert error < 0.05 * log_v
 
 
-def enumerated(bench: Bench, example: Asked, eps: float) -> float:
+def enumerated(bench: Bench, example: InstructionExample, eps: float) -> float:
     """Return the expected loss of a row: over every set of masks, and over t by Gauss's rule."""
     batch = collated(bench, [example])
     ids, labels = batch.inputs["input_ids"][0], batch.labels[0]
@@ -124,11 +124,11 @@ def test_the_training_loss_is_unbiased(short: Bench) -> None:
 def test_the_evaluation_loss_is_unbiased_and_varies_less(short: Bench) -> None:
     """Over many seeds the mean is the same expectation without ε, at a fraction of the variance."""
     example = short.task.examples("dev")[3]
-    seeds = [Asked(example.pair, seed) for seed in range(1000)]
+    seeds = [InstructionExample(example.pair, seed) for seed in range(1000)]
     found = losses(short, collated(short, seeds))
     error = found.std() / math.sqrt(len(found))
     assert abs(found.mean() - enumerated(short, example, eps=0.0)) < 4 * error
-    plain = losses(short, collated(short, [Asked(example.pair)] * 1000))
+    plain = losses(short, collated(short, [InstructionExample(example.pair)] * 1000))
     assert found.var() < 0.2 * plain.var() / EVALUATION_DRAWS
 
 

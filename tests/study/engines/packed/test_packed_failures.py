@@ -166,7 +166,7 @@ def test_a_pack_that_does_not_fit_is_halved(bench: Bench, error: Exception) -> N
     with closing(small.packed(configs, slots=4)) as engine:
         results, reports = train_all(engine, configs, notices)
         assert (engine.slots, engine.free_slots) == (2, 2)
-    assert notices == ["memory ran out: going on with 2 slots"]
+    assert notices == ["out of memory: continuing with 2 slots"]
     assert [[step for step, _ in curve] for curve in reports.values()] == [[2, 4, 5]] * len(configs)
     for config in configs:
         assert_same_result(results[config.number], small.alone(config))

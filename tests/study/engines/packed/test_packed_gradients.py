@@ -10,7 +10,7 @@ from torch import Tensor
 
 from study.data.embedded import Pair
 from study.engines.packed.bank import AdapterBank
-from study.engines.packed.rows import Rows
+from study.engines.packed.batch_rows import Rows
 from study.spec.sections import StudySpec
 from study.tasks.base import stacked
 from study.trials import TrialConfig

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from study.engines.packed import packed_engine
 from study.engines.packed.bank import AdapterBank
+from study.engines.packed.batch_rows import Rows
 from study.engines.packed.packed_engine import PackedEngine
-from study.engines.packed.rows import Rows
 from study.tasks.base import Batch, stacked
 from study.trials import Finished, Progress, SplitResult, TrialConfig, TrialResult, search_config
 from tests.engine_cases import CASES

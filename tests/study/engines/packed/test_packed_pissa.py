@@ -11,7 +11,7 @@ import torch
 
 from study.bases.load import load_base
 from study.engines.packed.bank import AdapterBank
-from study.engines.packed.rows import Rows
+from study.engines.packed.batch_rows import Rows
 from study.peft_methods.adapters import attach_adapter, initial_pair
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec

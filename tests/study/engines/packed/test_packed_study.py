@@ -106,7 +106,7 @@ def test_a_killed_worker_loses_none_of_its_trials(run_mortal: Any, view: Any) ->
     lost = [outcome for outcome in view.outcomes if outcome.state == "interrupted"]
     assert len(lost) == 6
     assert {outcome.reason for outcome in lost} == {"the worker process was ended by SIGKILL"}
-    assert any("the next one packs 3 trials" in remark for remark in view.remarks)
+    assert any("the next worker packs 3 trials" in remark for remark in view.remarks)
     interrupted = {t.number for t in trials if t.user_attrs.get("interrupted")}
     assert interrupted == {outcome.config.number for outcome in lost if outcome.config.number >= 0}
     retried = {t.user_attrs["retry_of"]: t for t in trials if "retry_of" in t.user_attrs}

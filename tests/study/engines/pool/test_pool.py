@@ -161,7 +161,7 @@ def test_workers_that_only_die_end_the_run() -> None:
     launcher = ScriptedLauncher(*[True] * 20)
     launcher.all_die = True
     engine = loaded(launcher)
-    with pytest.raises(WorkerError, match="6 workers died in a row, the last one: it died"):
+    with pytest.raises(WorkerError, match="6 workers died in a row; the last one: it died"):
         _ = engine.free_slots
 
 

@@ -106,7 +106,9 @@ def test_as_many_workers_as_were_asked_for() -> None:
     assert room.per_worker(6) == {"num_cpus": 1}
     assert room.described(six) == "ray: 2 nodes, 6 cores: 6 workers of 1 core each"
     eight = room.counted(EngineChoice(workers=8, ray="auto"))
-    assert room.described(eight).endswith("8 workers of 1 core each; 2 of them must wait for room")
+    assert room.described(eight).endswith(
+        "8 workers of 1 core each; 2 of them must wait for resources"
+    )
     assert (six.workers_per_machine, eight.workers_per_machine) == (3, 4)
 
 

@@ -96,7 +96,7 @@ def test_a_killed_worker_is_placed_again_with_fewer_slots(
     spec = make_spec({**COST_ONLY, "search.trials": 16})
     run_study(spec, tmp_path, view, choice=on(cluster, workers=0))
     assert view.remarks[0] == "ray: 3 nodes, 2 cores: 2 workers of 1 core each"
-    assert any("perhaps because memory ran out: the next one packs 1" in r for r in view.remarks)
+    assert any("perhaps out of memory; the next worker packs 1" in r for r in view.remarks)
     assert complete(tmp_path) == 16
     lost = [o for o in view.outcomes if o.state == "interrupted"]
     assert 1 < len(lost) <= 2
@@ -135,7 +135,9 @@ def test_without_its_head_the_run_ends_in_one_line(
         lambda: head.kill_all_processes(check_alive=False, allow_graceful=False)
     )
     spec = make_spec({**COST_ONLY, "search.trials": 100})
-    with pytest.raises(InputError, match=r"^--ray: the head of the cluster at .* is gone; .*$"):
+    with pytest.raises(
+        InputError, match=r"^--ray: the head of the cluster at .* no longer answers; .*$"
+    ):
         run_study(spec, tmp_path, view, choice=on(cluster))
     monkeypatch.setattr(study.engines.start, "make_engine", lambda *_: PatientEngine(4))
     smaller = make_spec({**COST_ONLY, "search.trials": 8})

@@ -1,4 +1,4 @@
-"""Whose rows are whose in a packed batch: slot by slot, in runs that compute as one batch."""
+"""The layout of a packed batch: rows slot by slot, in runs that are computed together."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of the trial in `slot`: `count` of them, from row `first` of its batch on.
+    """Rows of the trial in `slot`: `count` of them, starting at row `first` of its batch.
 
-    `step` is the trial's step, given only in training.
+    `step` is the trial's step; None outside training.
     """
 
     slot: int
@@ -25,7 +25,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Run:
-    """Consecutive slots with equally many rows: one batch of k."""
+    """k consecutive slots with equally many rows, computed as one batch."""
 
     start: int  # first row
     members: tuple[Rows, ...]
@@ -44,7 +44,7 @@ class Run:
 
 
 def runs(layout: Sequence[Rows], is_adapted: Callable[[int], bool]) -> list[Run]:
-    """Return the runs of a layout; in each either all slots are adapted by a layer, or none."""
+    """Return the runs of a layout; a layer adapts all slots of a run or none."""
     in_order, start = [], 0
     for (adapted, count), group in groupby(
         layout, lambda rows: (is_adapted(rows.slot), rows.count)
@@ -56,7 +56,7 @@ def runs(layout: Sequence[Rows], is_adapted: Callable[[int], bool]) -> list[Run]
 
 
 def index_of(slots: Sequence[int], device: torch.device) -> slice | Tensor:
-    """Return what selects the slots from a tensor (K, ...): without a copy where it can be."""
+    """Return an index of the slots in a tensor (K, ...): a slice if they are neighbours."""
     span = slice(slots[0], slots[0] + len(slots))
     if list(slots) == list(range(span.start, span.stop)):
         return span

@@ -1,4 +1,4 @@
-"""The sampler of a study's next point, and its pruner."""
+"""Make the sampler for a study's next point, and its pruner."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from study.spec.sections import StudySpec
 def sampler_for(spec: StudySpec, index: int, enqueued: int | None = None) -> BaseSampler:
     """Return the sampler of the study's `index`-th sampled point.
 
-    What the `enqueued`-th point of the study, one that was given in part, leaves open is drawn at
-    random, so that it takes nothing from the sequence; an adaptive sampler proposes it.
+    `enqueued` is the index of an enqueued point that leaves parameters open.  They are drawn at
+    random, so that they do not use up the sequence; an adaptive sampler proposes them.
     """
     search = spec.search
     if enqueued is not None and not search.learns:
