@@ -43,15 +43,15 @@ def fail(error: BaseException) -> bool:
     raise error
 
 
-WRONG: dict[str, Callable[[Path], object]] = {
+WRONG: dict[str, Callable[[Path], bool]] = {
     "a traceback": lambda path: fail(ValueError("x")),
     "a hang": lambda path: fail(HangError()),
     "a line that does not say where": lambda path: fail(InputError("bad: table")),
     "the same line twice": lambda path: fail(InputError([f"{path}: bad"] * 2)),
     "a refusal without a reason": lambda path: fail(InputError([])),
-    "a mutant that is changed": lambda path: path.write_text("x"),
-    "a file that is left behind": lambda path: path.with_name("left").touch(),
-    "a file that is lost": lambda path: path.with_name("space.toml").unlink(),
+    "a mutant that is changed": lambda path: path.write_text("x") == 1,
+    "a file that is left behind": lambda path: path.with_name("left").touch() is None,
+    "a file that is lost": lambda path: path.with_name("space.toml").unlink() is None,
 }
 
 
