@@ -146,14 +146,15 @@ DATABASE = Source("database", damage.database, damage.two_studies)
 JOURNAL = Source("journal", damage.journal, damage.sound_journal)
 MODEL = Source("model", damage.model_file, damage.sound_model)
 TOLD = "results.csv --space space.toml --objective accuracy"
+read_text, read_pairs = corpus(load_corpus), corpus(load_sentence_pairs)
 show_table = commands(f"show {TOLD}", f"show {TOLD} --json")
 read_all = commands("show .", "show . --json", "importance . --surrogate forest", "compare . sound")
 NONE = range(0)
 KINDS = {
     "study-file": Kind(STUDY_FILE, use_study, (0.005, 0.5), range(200), range(10_000)),
     "command-line": Kind(WORDS, any_command, (0, 0.5), range(30), range(1000)),
-    "parallel-text": Kind(CORPUS, corpus(load_corpus), (0.02, 0.5), range(150), range(5000)),
-    "pairs": Kind(CORPUS, corpus(load_sentence_pairs), (0, 0.5), range(150), range(5000)),
+    "parallel-text": Kind(CORPUS, read_text, (0.02, 0.5), range(150), range(5000)),
+    "pairs": Kind(CORPUS, read_pairs, (0.001, 0.5), range(250, 400), range(5000)),  # 2 are accepted
     "table": Kind(TABLE, show_table, (0.1, 0.95), range(30), range(2000)),
     "database": Kind(DATABASE, commands("show . --json"), (0.05, 0.95), range(12), NONE),
     "database-read": Kind(DATABASE, read_all, (0.1, 0.95), NONE, range(300)),
