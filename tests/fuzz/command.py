@@ -70,12 +70,13 @@ def in_time() -> Iterator[None]:
         raise HangError(f"still at it after {MOST_SECONDS} s")
 
     before = signal.signal(signal.SIGALRM, expired)
-    signal.alarm(MOST_SECONDS)
+    left = signal.alarm(MOST_SECONDS)  # of what this is a part of
     try:
         yield
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+        signal.alarm(left)
 
 
 def fingerprint(folder: Path) -> dict[str, str]:

@@ -1,15 +1,11 @@
-"""Wrong study files by the thousand: presets, changed as a table, as a text and as bytes.
-
-Every mutant follows from (seed, number) alone, so that one that fails can be made again:
-`python -m tests.fuzz.study_files 4711` prints mutant 4711.
-"""
+"""Wrong study files: presets, changed as a table, as a text and as bytes."""
 
 from __future__ import annotations
 
 import random
-import sys
 import tomllib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import tomli_w
@@ -28,59 +24,14 @@ WORDS = (
     "lora",
     "full",
     "qv",
-    "grid",
-    "sobol",
-    "gp",
-    "asha",
-    "lora-wide",
-    "classification",
-    "causal_translation",
-    "../../etc/passwd",
-    "/dev/zero",
-    "~nobody/x",
-    "a\nb",
-    "\x1b[31mred\x1b[0m",
-    "[red]markup[/red]",
-    "<script>alert(1)</script>",
-    "\u202e\u0000",
-    "α" * 40,
-    "\U0001f600",
-    "x" * 70_000,
-    "{braces} %s %(x)s",
-    "nan",
 )
-NUMBERS = (
-    0,
-    1,
-    -1,
-    2,
-    7,
-    16,
-    64,
-    1025,
-    2**31 - 1,
-    2**31,
-    2**63,
-    10**9,
-    10**12,
-    10**40,
-    -(10**400),
-    0.0,
-    -0.0,
-    0.1,
-    0.5,
-    1.0,
-    1.5,
-    5e-324,
-    1e-320,
-    1e-9,
-    1e300,
-    1.7976931348623157e308,
-    -1e308,
-    float("nan"),
-    float("inf"),
-    float("-inf"),
-)
+WORDS += ("grid", "sobol", "gp", "asha", "lora-wide", "classification", "causal_translation")
+WORDS += ("../../etc/passwd", "/dev/zero", "~nobody/x", "a\nb", "\x1b[31mred\x1b[0m")
+WORDS += ("[red]markup[/red]", "<script>alert(1)</script>", "\u202e\u0000", "α" * 40, "\U0001f600")
+WORDS += ("x" * 70_000, "{braces} %s %(x)s", "nan")
+WHOLE = (0, 1, -1, 2, 7, 16, 64, 1025, 2**31 - 1, 2**31, 2**63, 10**9, 10**12, 10**40, -(10**400))
+REAL = (0.0, -0.0, 0.1, 0.5, 1.0, 1.5, 5e-324, 1e-320, 1e-9, 1e300, 1.7976931348623157e308, -1e308)
+NUMBERS = (*WHOLE, *REAL, float("nan"), float("inf"), float("-inf"))
 KEYS = (
     "name",
     "seed",
@@ -93,24 +44,9 @@ KEYS = (
     "when",
     "balanced",
     "rank",
-    "alpha",
-    "method",
-    "parameters",
-    "enqueue",
-    "teacher",
-    "labels",
-    "train",
-    "corpus",
-    "metrics",
-    "directions",
-    "",
-    "a.b",
-    "é",
-    "x" * 3000,
-    "\x07",
-    "__class__",
-    "model_config",
 )
+KEYS += ("alpha", "method", "parameters", "enqueue", "teacher", "labels", "train", "corpus")
+KEYS += ("metrics", "directions", "", "a.b", "é", "x" * 3000, "\x07", "__class__", "model_config")
 SECTIONS = ("base", "data", "method", "training", "distillation", "evaluation", "search")
 
 
@@ -298,15 +234,10 @@ def byte_mutant(rng: random.Random, document: dict[str, Any]) -> bytes:
 MUTATORS = (table_mutant, table_mutant, table_mutant, table_mutant, text_mutant, byte_mutant)
 
 
-def mutant(seed: int, number: int) -> bytes:
-    """Return one mutated study file: what follows from (seed, number)."""
-    rng = random.Random(f"{seed}/{number}")
+def study_file(rng: random.Random, folder: Path) -> tuple[str, bytes]:
+    """Return the name and the content of a mutated preset."""
     path = presets()[rng.choice(sorted(presets()))]
     content = path.read_text(encoding="utf-8")
     if rng.random() < 0.4:  # as a run folder holds it: every key spelt out
         content = load_spec(path.stem).to_toml()
-    return rng.choice(MUTATORS)(rng, tomllib.loads(content))
-
-
-if __name__ == "__main__":
-    sys.stdout.buffer.write(mutant(0, int(sys.argv[1])))
+    return "mine.toml", rng.choice(MUTATORS)(rng, tomllib.loads(content))

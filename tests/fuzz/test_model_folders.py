@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import struct
 import warnings
@@ -14,10 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from study.bases.load import load_base, locate_base
 from study.errors import InputError
-from study.spec.sections import StudySpec
-from tests.fuzz.command import in_time, is_problem, quiet
+from tests.fuzz.command import is_problem
+from tests.fuzz.mutants import load_model
 
 Change = Callable[[Path], Any]
 WEIGHTS = "model.safetensors"
@@ -107,13 +105,6 @@ WRONG: dict[str, Change] = {
 }
 
 
-def load(folder: Path, make_spec: Callable[..., StudySpec]) -> None:
-    """Locate and load a folder as a run does."""
-    spec = make_spec({"base.model": str(folder)})
-    with quiet(), in_time():
-        load_base(locate_base(spec), spec.base)
-
-
 @pytest.fixture
 def folder(tiny_base: Path, tmp_path: Path) -> Path:
     """Return a copy of a sound checkpoint."""
@@ -121,61 +112,31 @@ def folder(tiny_base: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_folder_is_one_line(
-    folder: Path, make_spec: Callable[..., StudySpec], name: str
-) -> None:
+def test_a_wrong_folder_is_one_line(folder: Path, name: str) -> None:
     """The line names the key and the folder."""
     WRONG[name](folder)
     with pytest.raises(InputError) as refused:
-        load(folder, make_spec)
+        load_model(folder / WEIGHTS)
     (line,) = refused.value.problems
     assert line.startswith("base.model: ")
     assert is_problem(line)
 
 
 @pytest.mark.parametrize("name", ["a pickle"])
-def test_a_pickle_is_refused_with_what_to_do(
-    folder: Path, make_spec: Callable[..., StudySpec], name: str
-) -> None:
+def test_a_pickle_is_refused_with_what_to_do(folder: Path, name: str) -> None:
     """Safetensors only, and how to get there."""
     WRONG[name](folder)
     with pytest.raises(InputError, match=r"pytorch_model\.bin; pickled weights are not loaded"):
-        load(folder, make_spec)
+        load_model(folder / WEIGHTS)
 
 
 def test_a_pickle_beside_safetensors_is_left_alone(
-    folder: Path, make_spec: Callable[..., StudySpec], monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where both lie in a folder the pickle is not opened."""
     (folder / "pytorch_model.bin").write_bytes(b"\x80\x04.")
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("unpickled"))
-    load(folder, make_spec)
-
-
-@pytest.mark.slow
-def test_checkpoints_with_damaged_bytes(folder: Path, make_spec: Callable[..., StudySpec]) -> None:
-    """Any file of a checkpoint, changed anywhere: loaded, or refused in a line."""
-    files = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
-    loaded = 0
-    for number in range(150):
-        rng = random.Random(f"model/{number}")
-        name = rng.choice(sorted(files))
-        content = bytearray(files[name])
-        for _ in range(rng.choice([1, 3, 30])):
-            at = rng.randrange(min(len(content), rng.choice([300, len(content)])))
-            content[at] = rng.choice(b'0{}[]",:\x00\xff9a')
-        (folder / name).write_bytes(content)
-        try:
-            load(folder, make_spec)
-            loaded += 1
-        except InputError as refused:
-            lines = refused.problems
-            assert all(is_problem(line) for line in lines)
-        except Exception as error:
-            error.add_note(f"damage number {number} of {name}")
-            raise
-        (folder / name).write_bytes(files[name])
-    assert 0 < loaded < 150
+    load_model(folder / WEIGHTS)
 
 
 # ---------------------------------------------------------------- code of their own
@@ -191,7 +152,6 @@ from transformers import M2M100Config as Config, M2M100ForConditionalGeneration 
 @pytest.mark.parametrize("key", ["config", "tokenizer"])
 def test_code_in_a_folder_does_not_run_unless_asked_for(
     folder: Path,
-    make_spec: Callable[..., StudySpec],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     key: str,
@@ -208,7 +168,7 @@ def test_code_in_a_folder_does_not_run_unless_asked_for(
         path.write_text(json.dumps(told))
     try:
         with warnings.catch_warnings():
-            load(folder, make_spec)
+            load_model(folder / WEIGHTS)
     except InputError as refused:
         assert is_problem(refused.problems[0])  # noqa: PT017 - loading without it is fine too
     assert not marker.exists()

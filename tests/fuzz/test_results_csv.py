@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.fuzz.command import accepted, command, quiet
+from tests.fuzz.command import command
 
-CELLS = ("1", "8", "0.5", "-1", "1e400", "nan", "inf", "-inf", "", " ", "NA", "x", "true", "8.0")
-CELLS += ('"', '"a\nb"', "=1+1", "+SUM(A1)", "@x", "\x00", "\x1b[2J", "9" * 400, "1,5", "²", "٣")
-SPACE = '[parameters.rank]\nlow = 1\nhigh = 64\n[parameters."b"]\nchoices = ["x", true, 8]\n'
 SPACES = (
     "",
     "x",
@@ -21,52 +17,6 @@ SPACES = (
     "rank = 3\n",
     "[rank]\nlow=1",
 )
-
-
-def table(number: int) -> bytes:
-    """Return a CSV file: the declared columns and others, rows as long as they happen to be."""
-    rng = random.Random(f"csv/{number}")
-    columns = ["rank", "b", "accuracy"]
-    if rng.random() < 0.3:
-        columns = rng.choices(["rank", "b", "accuracy", "rank", "", "__class__", "state"], k=4)
-    likely = {"rank": ("1", "8", "64"), "b": ("x", "true", "8"), "accuracy": ("0.5", "0.7", "0")}
-    odd = rng.choice([0.0, 0.0, 0.02, 0.3])
-    rows = [columns]
-    for _ in range(rng.choice([0, 1, 2, 12])):
-        row = [rng.choice(CELLS if rng.random() < odd else likely.get(c, CELLS)) for c in columns]
-        rows.append(row[: len(row) - (rng.random() < odd)] + ["9"] * (rng.random() < odd))
-    line_end, separator = rng.choice(["\n", "\r\n"]), rng.choice([",", ",", ",", ";"])
-    text = line_end.join(separator.join(row) for row in rows)
-    return text.encode(rng.choice(["utf-8", "utf-8-sig", "utf-16"]) if odd else "utf-8")
-
-
-def read_all(folder: Path, numbers: range) -> int:
-    """Show tables of results, JSON included; returns how many were a study."""
-    (folder / "space.toml").write_text(SPACE)
-    path, found = folder / "results.csv", 0
-    for number in numbers:
-        path.write_bytes(table(number))
-        told = ("--space", folder / "space.toml", "--objective", "accuracy")
-        try:
-            with quiet():
-                found += accepted("show", path, *told)
-                accepted("show", path, *told, "--json")
-        except Exception as error:
-            error.add_note(f"table number {number}")
-            raise
-        assert path.read_bytes() == table(number)
-    return found
-
-
-def test_some_tables(tmp_path: Path) -> None:
-    """Some are studies, some are refused."""
-    assert 3 < read_all(tmp_path, range(30)) < 30
-
-
-@pytest.mark.slow
-def test_two_thousand_tables(tmp_path: Path) -> None:
-    """The same for many more."""
-    assert 200 < read_all(tmp_path, range(2000)) < 2000
 
 
 @pytest.mark.parametrize("space", SPACES)

@@ -1,0 +1,133 @@
+"""Damaged databases, journals and model folders: what is sound, with bytes or lines changed."""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from study.bases.building import build
+from study.bases.translator import TranslatorRecipe, miniature
+from study.data.embedded import petroleum_corpus
+from tests.synthetic import Shape, write_study
+
+# ---------------------------------------------------------------- databases
+
+
+@functools.cache
+def study_bytes() -> bytes:
+    """Return the database of a small study, as a finished run leaves it."""
+    with tempfile.TemporaryDirectory() as folder:
+        shape = Shape(complete=10, failed=1, pruned=1, examples=4)
+        return (write_study(Path(folder), shape) / "study.db").read_bytes()
+
+
+def two_studies(folder: Path) -> None:
+    """Write a database to damage and one to compare it with."""
+    (folder / "sound").mkdir()
+    for place in (folder, folder / "sound"):
+        (place / "study.db").write_bytes(study_bytes())
+
+
+def flipped(rng: random.Random, content: bytearray) -> None:
+    """Flip a few bits."""
+    for _ in range(rng.randrange(1, 4)):
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+
+
+def noisy(rng: random.Random, content: bytearray) -> None:
+    """Replace many bytes by others."""
+    for _ in range(rng.choice([50, 500, 5000])):
+        content[rng.randrange(len(content))] = rng.randrange(256)
+
+
+def cut(rng: random.Random, content: bytearray) -> None:
+    """Lose the end."""
+    del content[rng.randrange(len(content)) :]
+
+
+def blanked(rng: random.Random, content: bytearray) -> None:
+    """Replace a stretch by zeros or by noise."""
+    at, size = rng.randrange(len(content)), rng.choice([10, 100, 4096])
+    hole = content[at : at + size]
+    content[at : at + size] = rng.choice([bytes(len(hole)), rng.randbytes(len(hole))])
+
+
+def swapped(rng: random.Random, content: bytearray) -> None:
+    """Exchange two pages."""
+    a, b = (4096 * rng.randrange(len(content) // 4096) for _ in range(2))
+    content[a : a + 4096], content[b : b + 4096] = content[b : b + 4096], content[a : a + 4096]
+
+
+def misspelt(rng: random.Random, content: bytearray) -> None:
+    """Change what looks like text: numbers, JSON, the names of states and distributions."""
+    for at in (rng.randrange(len(content)) for _ in range(rng.randrange(1, 30))):
+        if chr(content[at]).isprintable():
+            content[at] = rng.choice(b'0123456789{}[]",:aNeE.-\\x')
+
+
+DAMAGES = (flipped, flipped, noisy, cut, blanked, swapped, misspelt, misspelt)
+
+
+def database(rng: random.Random, folder: Path) -> tuple[str, bytes]:
+    """Return a database with one damage."""
+    changed = bytearray((folder / "study.db").read_bytes())
+    rng.choice(DAMAGES)(rng, changed)
+    return "study.db", bytes(changed)
+
+
+# ---------------------------------------------------------------- journals
+
+
+def sound_journal(folder: Path) -> None:
+    """Write a journal file with one small study."""
+    backend = JournalFileBackend(str(folder / "journal.log"))
+    study = optuna.create_study(storage=JournalStorage(backend))
+    for _ in range(4):
+        trial = study.ask()
+        study.tell(trial, trial.suggest_float("a", 0, 1) + trial.suggest_categorical("b", [1, 2]))
+
+
+def journal(rng: random.Random, folder: Path) -> tuple[str, bytes]:
+    """Return a journal with a line changed, dropped, doubled or with other values."""
+    lines = (folder / "journal.log").read_bytes().splitlines()
+    at = rng.randrange(len(lines))
+    entry = json.loads(lines[at])
+    key = rng.choice(list(entry))
+    other = rng.choice([None, -1, 10**30, "x", [], {}, 1.5, True])
+    ways: list[Callable[[], bytes]] = [
+        lambda: json.dumps({**entry, key: other}).encode(),
+        lambda: json.dumps({k: v for k, v in entry.items() if k != key}).encode(),
+        lambda: lines[at] + b"\n" + lines[at],
+        lambda: lines[at][: rng.randrange(len(lines[at]))],
+        lambda: lines[at].replace(b"0", rng.choice([b"7", b"-", b"\xff"])),
+    ]
+    lines[at] = rng.choice(ways)()
+    return "journal.log", b"\n".join(lines) + b"\n"
+
+
+# ---------------------------------------------------------------- model folders
+
+
+def sound_model(folder: Path) -> None:
+    """Write a barely trained model of NLLB's architecture."""
+    recipe = TranslatorRecipe(width=16, layers=1, heads=2, ffn=32, steps=20, vocabulary_size=400)
+    folder.rmdir()  # `build` lets it appear as a whole
+    build(miniature(petroleum_corpus(0).base_train[:2000], recipe), folder)
+
+
+def model_file(rng: random.Random, folder: Path) -> tuple[str, bytes]:
+    """Return any file of a checkpoint, changed anywhere."""
+    name = rng.choice(sorted(path.name for path in folder.iterdir() if path.is_file()))
+    content = bytearray((folder / name).read_bytes())
+    for _ in range(rng.choice([1, 3, 30])):
+        at = rng.randrange(min(len(content), rng.choice([300, len(content)])))
+        content[at] = rng.choice(b'0{}[]",:\x00\xff9a')
+    return name, bytes(content)
