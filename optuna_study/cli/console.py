@@ -17,7 +17,7 @@ from rich.console import Console
 from study.errors import InputError
 
 if TYPE_CHECKING:
-    from reports.page.model import Page
+    from reports.page.parts import Page
 
 UNPRINTED = re.compile("[\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 """What json leaves as it is: second control characters, which steer terminals, and half pairs."""

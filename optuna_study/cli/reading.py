@@ -247,22 +247,23 @@ def _compare_adapters(
     """Show one study's base against its adapters."""
     from analysis.comparison.adapters import against_base
     from analysis.parallel import every_core
-    from reports.comparison_document import adapters_json, comparison_document, write_csv
 
     with every_core():
         found = against_base(data, metrics, split, numbers)
     if csv is not None:
+        from analysis.comparison.adapters_document import write_csv
+
         write_csv(found, csv)
     if as_json:
-        print_json(adapters_json(found))
+        print_json(found.to_json())
         return
     console = results()
-    console.print(comparison_document(found, metrics).to_rich(), width=min(console.width, 80))
+    console.print(found.document(metrics).to_rich(), width=min(console.width, 80))
 
 
 def _show_swaps(target: str, spec_text: str | None, trust_study: bool) -> None:
     """Show how the saved adapters of a run folder are swapped, and what that takes."""
-    from reports.comparison_document import swap_text
+    from reports.swaps import swap_text
     from study.finished.swapping import time_study_swaps
     from study.spec.files import stored_spec
 

@@ -15,7 +15,7 @@ from analysis.studies.study_data import StudyData, is_enqueued, state_of
 from analysis.wording import STATES, configuration, setting
 from study.metrics import METRICS
 
-# attributes that our runner records and a reader compares trials by
+# attributes that the runner records and that readers compare trials by
 SHOWN = ("trainable_parameters", "train_seconds", "tokens_per_second", "peak_memory_bytes")
 
 
@@ -36,7 +36,8 @@ def trial_table(data: StudyData) -> Table | None:
     for name in attributes:
         heading, values = _attribute(name, [t.user_attrs.get(name) for t in data.frozen_trials])
         columns.setdefault(heading, values)
-    numbers = _best_numbers(data)
+    best = data.pareto_trials if len(data.objectives) > 1 else [data.best_trial]
+    numbers = {t.number for t in best if t is not None}
     marked = frozenset(i for i, t in enumerate(data.frozen_trials) if t.number in numbers)
     keys = tuple(trial_key(t.number) for t in data.frozen_trials)
     return columns_table(
@@ -45,7 +46,7 @@ def trial_table(data: StudyData) -> Table | None:
 
 
 def trials_of_all(studies: Mapping[str, StudyData]) -> Table | None:
-    """The trials of several studies in one table, each with its study's label ahead."""
+    """The trials of several studies in one table, with the study in the first column."""
     found = [
         (place, label, table)
         for place, (label, data) in enumerate(studies.items())
@@ -82,12 +83,6 @@ def _attribute(name: str, values: list[Any]) -> tuple[str, list[Any]]:
     return label_of(name).replace("_", " "), values
 
 
-def _best_numbers(data: StudyData) -> set[int]:
-    if len(data.objectives) > 1:
-        return {t.number for t in data.pareto_trials}
-    return {data.best_trial.number} if data.best_trial is not None else set()
-
-
 def failure_table(data: StudyData) -> Table | None:
     """The FAIL trials with their reasons; None where nothing failed."""
     failed = [t for t in data.frozen_trials if t.state == TrialState.FAIL]
@@ -108,13 +103,9 @@ def space_table(data: StudyData) -> Table | None:
 def _attributes(data: StudyData) -> list[str]:
     """Numeric attributes worth a column: the metrics on every split, then the costs."""
     present = dict.fromkeys(name for t in data.complete for name in t.user_attrs)
-    metrics = [n for n in present if _is_metric(n) and n not in data.objectives]
+    scores = {*METRICS, *(f"{split}_{metric}" for split in SPLITS for metric in METRICS)}
+    metrics = [n for n in present if n in scores and n not in data.objectives]
     return metrics + [n for n in SHOWN if n in present and n not in data.objectives]
-
-
-def _is_metric(name: str) -> bool:
-    split, _, metric = name.partition("_")
-    return name in METRICS or (split in SPLITS and metric in METRICS)
 
 
 def _state(trial: FrozenTrial) -> str:
@@ -123,7 +114,7 @@ def _state(trial: FrozenTrial) -> str:
 
 
 def _reason(trial: FrozenTrial) -> str:
-    """Our runner's words, or Optuna's own."""
+    """The reason as recorded by this program's runner or by Optuna."""
     reason = trial.user_attrs.get("failure") or trial.system_attrs.get("fail_reason")
     again = "interrupted, then run again: " if state_of(trial) == "interrupted" else ""
     return again + str(reason or "no reason recorded")
