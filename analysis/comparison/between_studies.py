@@ -40,18 +40,16 @@ def compare_studies(
 
     Raises InputError where they were not scored on the same examples by the same metric.
     """
+    labels = study_labels([one, other])
+    both = " and ".join(labels)
     name = metric or headline_metric(one)
     if name is None or name not in other.metrics:
         stored = (f"{s.name} stores {', '.join(s.metrics) or 'none'}" for s in (one, other))
         raise InputError(
-            f"{one.name} and {other.name}: both must store {name or 'a metric'}, but "
-            f"{' and '.join(stored)}"
+            f"{both}: both must store {name or 'a metric'}, but {' and '.join(stored)}"
         )
     if one.examples.get(split) != other.examples.get(split):
-        raise InputError(
-            f"{one.name} and {other.name}: must share their {split} examples, but these differ"
-        )
-    labels = study_labels([one, other])
+        raise InputError(f"{both}: must share their {split} examples, but these differ")
     try:
         return compare(
             one.statistics("best", name, split),
@@ -61,7 +59,7 @@ def compare_studies(
             seed=seed,
         )
     except (LookupError, ValueError) as error:
-        raise InputError(f"{one.name} and {other.name}: {error}") from error
+        raise InputError(f"{both}: {error}") from error
 
 
 def differences(studies: Sequence[StudyData]) -> dict[str, tuple[Any, ...]]:

@@ -91,8 +91,8 @@ def _importance(result: Importances | None) -> str:
     large = [_with_share(p) for p in others if p.importance >= SMALL_SHARE]
     small = [_with_share(p) for p in others if p.importance < SMALL_SHARE]
     said = (
-        f"{top.name} matters most: it accounts for {share(top.importance)} of the variance of the "
-        f"score over the search space (95 % interval {interval(top.ci, share)}; chance line "
+        f"The parameter {top.name} matters most: it accounts for {share(top.importance)} of the "
+        f"variance of the score over the search space (95 % interval {interval(top.ci, share)}; chance line "
         f"{share(top.null)})."
     )
     if large:

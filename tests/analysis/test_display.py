@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
 import analysis
-from analysis import StudyData
+from analysis import StudyData, load
 from analysis.comparison import compare_trials
 from analysis.importance.confounding import Confounding, Explanation
 from analysis.importance.other_questions import Answer, Step
