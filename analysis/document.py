@@ -322,9 +322,9 @@ def _row_html(table: Table, place: int) -> str:
     if table.keys:
         attributes += f' data-row="{html.escape(table.keys[place])}"'
     cells = []
-    for one in table.rows[place]:
+    for i, one in enumerate(table.rows[place]):
         is_long = not one.numeric and len(one.text) > LONG
-        style = ' class="long"' if is_long else _number(one.numeric)
+        style = ' class="long"' if is_long else _number(i in table.numeric)
         if table.sortable or one.numeric:
             style += f' data-key="{html.escape(str(one.key))}"'
         text = INTERVAL.sub("\u00a0to\u00a0", html.escape(one.written))

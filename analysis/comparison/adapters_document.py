@@ -161,7 +161,7 @@ def features_table(found: Adapters) -> Table:
         "ROUGE-1": column([f.rouge1 for f in features]),
         "ROUGE-2": column([f.rouge2 for f in features]),
         "words per output": column([f.words for f in features]),
-        "length against references": column([f.length_ratio for f in features], percent),
+        "relative length": column([f.length_ratio for f in features], percent),
         "repeated bigrams": column([f.repeats for f in features], percent),
         "effective words": column([f.vocabulary for f in features]),
         "empty outputs": column([f.empty for f in features]),

@@ -92,8 +92,8 @@ def _importance(result: Importances | None) -> str:
     small = [_with_share(p) for p in others if p.importance < SMALL_SHARE]
     said = (
         f"The parameter {top.name} matters most: it accounts for {share(top.importance)} of the "
-        f"variance of the score over the search space (95 % interval {interval(top.ci, share)}; chance line "
-        f"{share(top.null)})."
+        "variance of the score over the search space (95 % interval "
+        f"{interval(top.ci, share)}; chance line {share(top.null)})."
     )
     if large:
         said += f" {listing(large)} follow{'s' * (len(large) == 1)}."
