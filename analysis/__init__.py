@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.lazy_names import lazy_names
 from analysis.studies.load import StudyData as StudyData
 from analysis.studies.load import load as load
+from study.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from analysis import comparison as comparison

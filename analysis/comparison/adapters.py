@@ -8,22 +8,20 @@ that they were chosen from.  Adapters that differ only in their seed show the ef
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from analysis.comparison.bootstrap import RESAMPLES, Interval
+from analysis.comparison.adapters_document import Adapters as Adapters
+from analysis.comparison.adapters_document import SeedNoise as SeedNoise
+from analysis.comparison.bootstrap import RESAMPLES
 from analysis.comparison.compared_models import BASE, ComparedModel, compared_models, evaluated
 from analysis.comparison.contrast import Contrast, Resampled, Score, comparable, corrected
 from analysis.comparison.gaming import Examined, examine
-from analysis.display import Displayed, own_names
+from analysis.display import own_names
 from analysis.parallel import each
 from study.errors import InputError
 from study.metrics import (
     METRICS,
-    Array,
     Statistics,
     TextOptions,
     scores_classes,
@@ -33,68 +31,8 @@ from study.metrics.needs import missing_library
 from study.store import records
 
 if TYPE_CHECKING:
-    from analysis.document import Document
     from analysis.studies.study_data import StudyData, Who
     from study.store.records import EvaluationRow
-
-
-@dataclass(frozen=True)
-class SeedNoise:
-    """The effect of the seed alone on one configuration, by one metric."""
-
-    twins: str
-    metric: str
-    names: tuple[str, ...]
-    scores: tuple[float, ...]
-    largest: float  # difference between two of them
-    ci: Interval  # of that difference, from resampling the examples
-
-    @property
-    def sd(self) -> float:
-        """The standard deviation of the scores over the seeds."""
-        return float(np.std(self.scores, ddof=1))
-
-
-@dataclass(frozen=True, repr=False)
-class Adapters(Displayed):
-    """Base against adapters on one split: all that tables and figures show."""
-
-    study: str
-    split: str
-    n_examples: int
-    metrics: tuple[str, ...]
-    base: ComparedModel
-    adapters: tuple[ComparedModel, ...]
-    scores: Mapping[tuple[str, str], Score]  # (model, metric)
-    contrasts: tuple[Contrast, ...]
-    noise: tuple[SeedNoise, ...]
-    examined: Examined | None  # None where the outputs are not free text
-    family: int  # how many tests the p-values are corrected for
-    left_out: int  # adapters that scored less and are not shown
-    signatures: Mapping[str, str]
-    examples: Mapping[tuple[str, str], Array]  # (model, metric) -> (N,)
-
-    def of(self, adapter: str, metric: str) -> Contrast:
-        """The contrast of one adapter and metric."""
-        return next(c for c in self.contrasts if (c.a.name, c.metric) == (adapter, metric))
-
-    def spread(self, model: str, metric: str) -> tuple[float, float]:
-        """The mean and standard deviation of a model's examples, each scored alone."""
-        scores = self.examples[model, metric]
-        scores = scores[np.isfinite(scores)]
-        return float(scores.mean()), float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
-
-    def document(self, metrics: Sequence[str] = ()) -> Document:
-        """Return all metrics at a glance, and the first one (or the named ones) in full."""
-        from analysis.comparison.adapters_document import comparison_document
-
-        return comparison_document(self, metrics)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the document that `optuna-study compare TARGET --json` prints."""
-        from analysis.comparison.adapters_document import adapters_json
-
-        return adapters_json(self)
 
 
 def against_base(

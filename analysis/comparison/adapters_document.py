@@ -1,14 +1,20 @@
-"""The base against its adapters as a document, for page, terminal and notebook; JSON and CSV."""
+"""The comparison of a base with its adapters: numbers, the document that shows them, JSON and CSV."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from analysis.display import as_json
+import numpy as np
+
+from analysis.comparison.bootstrap import Interval
+from analysis.comparison.compared_models import ComparedModel
+from analysis.comparison.contrast import Contrast, Score
+from analysis.comparison.gaming import Examined
+from analysis.display import Displayed, as_json
 from analysis.document import (
     Cell,
     Document,
@@ -21,17 +27,68 @@ from analysis.document import (
 )
 from analysis.wording import alike, alike_signed, interval, listing, number, percent
 from study.errors import writing
-from study.metrics import METRICS
-
-if TYPE_CHECKING:
-    from analysis.comparison.adapters import Adapters, SeedNoise
-    from analysis.comparison.compared_models import ComparedModel
+from study.metrics import METRICS, Array
 
 STAR = "*"
 NO_FLAG = (
     "No sign of metric gaming: bigram overlap rises with word overlap, and length, repetition and "
     "vocabulary stay within bounds."
 )
+
+
+@dataclass(frozen=True)
+class SeedNoise:
+    """The effect of the seed alone on one configuration, by one metric."""
+
+    twins: str
+    metric: str
+    names: tuple[str, ...]
+    scores: tuple[float, ...]
+    largest: float  # difference between two of them
+    ci: Interval  # of that difference, from resampling the examples
+
+    @property
+    def sd(self) -> float:
+        """The standard deviation of the scores over the seeds."""
+        return float(np.std(self.scores, ddof=1))
+
+
+@dataclass(frozen=True, repr=False)
+class Adapters(Displayed):
+    """Base against adapters on one split: all that tables and figures show."""
+
+    study: str
+    split: str
+    n_examples: int
+    metrics: tuple[str, ...]
+    base: ComparedModel
+    adapters: tuple[ComparedModel, ...]
+    scores: Mapping[tuple[str, str], Score]  # (model, metric)
+    contrasts: tuple[Contrast, ...]
+    noise: tuple[SeedNoise, ...]
+    examined: Examined | None  # None where the outputs are not free text
+    family: int  # how many tests the p-values are corrected for
+    left_out: int  # adapters that scored less and are not shown
+    signatures: Mapping[str, str]
+    examples: Mapping[tuple[str, str], Array]  # (model, metric) -> (N,)
+
+    def of(self, adapter: str, metric: str) -> Contrast:
+        """The contrast of one adapter and metric."""
+        return next(c for c in self.contrasts if (c.a.name, c.metric) == (adapter, metric))
+
+    def spread(self, model: str, metric: str) -> tuple[float, float]:
+        """The mean and standard deviation of a model's examples, each scored alone."""
+        scores = self.examples[model, metric]
+        scores = scores[np.isfinite(scores)]
+        return float(scores.mean()), float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
+
+    def document(self, metrics: Sequence[str] = ()) -> Document:
+        """Return all metrics at a glance, and the first one (or the named ones) in full."""
+        return comparison_document(self, metrics)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document that `optuna-study compare TARGET --json` prints."""
+        return adapters_json(self)
 
 
 def comparison_document(found: Adapters, metrics: Sequence[str] = ()) -> Document:

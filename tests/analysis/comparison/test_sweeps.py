@@ -39,7 +39,7 @@ def test_one_row_a_level_largest_first(pairs: StudyData) -> None:
     for row in found.rows[1:]:
         number = int(row.name.removeprefix("trial "))
         assert row.scores["accuracy"] == pairs.score(number, "accuracy")
-        assert "says" in row.remark
+        assert "answers" in row.remark
 
 
 def test_a_level_is_held_against_the_largest_class(pairs: StudyData) -> None:
