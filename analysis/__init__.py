@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from analysis.studies.load import StudyData as StudyData
 from analysis.studies.load import load as load
-from study.lazy_names import lazy_names
+from study.kinds.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from analysis import comparison as comparison

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from study.lazy_names import lazy_names
+from study.kinds.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from analysis.comparison.between_studies import compare_studies as compare_studies

@@ -1,4 +1,4 @@
-"""The comparison of a base with its adapters: numbers, the document that shows them, JSON and CSV."""
+"""A base compared with its adapters: the numbers, the document that shows them, JSON and CSV."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from study.lazy_names import lazy_names
+from study.kinds.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from analysis.plots.adapter_figures import plot_adapter_bars as plot_adapter_bars
