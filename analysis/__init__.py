@@ -6,47 +6,43 @@ both come with the first frame or figure.  Nothing here loads torch.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from analysis.studies.load import StudyData, load
+from analysis.studies.load import StudyData as StudyData
+from analysis.studies.load import load as load
+from study.lazy_names import lazy_names
 from study.moved import leave_behind
 
 if TYPE_CHECKING:
     from analysis import comparison as comparison
     from analysis import plots as plots
-    from analysis.importance.answers import (
-        answer,
-        answer_of,
-        capacity_of,
-        confounding_of,
-        importances_of,
-        surface_of,
-    )
-    from analysis.importance.question import Question
-    from analysis.plots import overview as overview_plots
+    from analysis.importance.answers import answer as answer
+    from analysis.importance.answers import answer_of as answer_of
+    from analysis.importance.answers import capacity_of as capacity_of
+    from analysis.importance.answers import confounding_of as confounding_of
+    from analysis.importance.answers import importances_of as importances_of
+    from analysis.importance.answers import surface_of as surface_of
+    from analysis.importance.question import Question as Question
     from analysis.plots import side_by_side as side_by_side
     from analysis.plots import trade_offs as trade_offs
-    from analysis.studies.targets import target_names
+    from analysis.studies.targets import target_names as target_names
 
-ANSWERS = ("answer", "answer_of", "capacity_of", "confounding_of", "importances_of", "surface_of")
-__all__ = [
-    "Question",
+__all__, __getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "comparison": "",
+        "overview_plots": "",
+        "plots": "",
+        "side_by_side": "",
+        "trade_offs": "",
+        "importance.answers": "answer answer_of capacity_of confounding_of importances_of "
+        "surface_of",
+        "importance.question": "Question",
+        "studies.targets": "target_names",
+    },
     "StudyData",
-    "answer",
-    "answer_of",
-    "capacity_of",
-    "comparison",
-    "confounding_of",
-    "importances_of",
     "load",
-    "overview_plots",
-    "plots",
-    "side_by_side",
-    "surface_of",
-    "target_names",
-    "trade_offs",
-]
+)
 
 leave_behind(
     __name__,
@@ -62,19 +58,3 @@ leave_behind(
         "trade_offs": "analysis.plots.trade_offs",
     },
 )
-
-
-def __getattr__(name: str) -> Any:
-    if name in ANSWERS:
-        return getattr(importlib.import_module("analysis.importance.answers"), name)
-    if name == "Question":
-        return importlib.import_module("analysis.importance.question").Question
-    if name == "target_names":
-        return importlib.import_module("analysis.studies.targets").target_names
-    if name in __all__:
-        return importlib.import_module(f"analysis.{name}")
-    raise AttributeError(f"module 'analysis' has no attribute {name!r}; it has {__all__}")
-
-
-def __dir__() -> list[str]:
-    return __all__

@@ -1,4 +1,4 @@
-"""What every result offers: a short table at a prompt and in a notebook, and JSON."""
+"""What every result offers: a short table in a prompt and in a notebook, and JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Displayed:
     """A result that a prompt and a notebook show as a short document."""
 
     def document(self) -> Document:
-        """Return everything that there is to say of the result."""
+        """Return the whole result as a document."""
         raise NotImplementedError
 
     def to_json(self) -> dict[str, Any]:
@@ -35,7 +35,7 @@ class Displayed:
 
 
 def as_json(value: Any) -> Any:
-    """Return a result as JSON has it: a dataclass by its fields, no NaN and no infinity.
+    """Return a result as plain JSON values: dataclasses by field, no NaN and no infinity.
 
     A field whose metadata says `json: False` is left out.
     """

@@ -1,4 +1,4 @@
-"""A document built once as data, and its writers: a prompt, HTML, Markdown and the terminal.
+"""A document built once as data, and its writers: plain text, HTML, Markdown and the terminal.
 
 A document is a title and parts: sentences, tables, facts and lists.  Every text in it is plain
 text; each writer escapes what its format would otherwise read as markup, and no writer passes on a
@@ -26,6 +26,7 @@ WIDTH = 80  # columns of a terminal
 GAP = 2  # spaces between two columns
 LONG = 40  # characters from which a cell of a page breaks into lines
 CODE = re.compile("`([^`\n]+)`")
+INTERVAL = re.compile(r"(?<=\d) to (?=[+−]?\d)")  # does not break into two lines
 MARKDOWN = re.compile(r"([\\*\[\]<|])")
 NOTEBOOK = (  # a notebook aligns every cell to the right
     "<style>.optuna-study td, .optuna-study th, .optuna-study caption { text-align: left }"
@@ -45,7 +46,7 @@ class Prose:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is shown, by what it is sorted, whether it is a number, and a mark behind it."""
+    """The text shown, the key to sort by, whether it is a number, and a mark after the text."""
 
     text: str
     key: float | str = ""
@@ -60,12 +61,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a header row; the rows named in `marked` stand out, on a page by `emphasis`:
-    "marked" colours them as the best, "strong" writes them bold.
+    """A table with a header row.
 
-    `choices` names the column by whose few values the rows can be filtered; None for no filter.
-    Where rows are trials, `keys` holds what the marks of the figures call each of them.
-    `details` names the columns that are shown on a page and in a CSV file only.
+    The rows in `marked` stand out; on a page `emphasis` says how: "marked" colours them as the
+    best, "strong" writes them bold.  `choices` names the column to filter the rows by; None for no
+    filter.  Where rows are trials, `keys` holds the identifiers of their marks in the figures.
+    `details` names the columns that only a page and a CSV file show.
     """
 
     kind: ClassVar[str] = "table"
@@ -81,7 +82,7 @@ class Table:
 
     @cached_property
     def numeric(self) -> frozenset[int]:
-        """The places of the columns that hold numbers."""
+        """The positions of the columns that hold numbers."""
         return frozenset(i for row in self.rows for i, cell in enumerate(row) if cell.numeric)
 
     @property
@@ -111,8 +112,10 @@ class Table:
 
     @property
     def gap(self) -> int:
-        """How many spaces stand between two columns: fewer where they would not fit."""
-        return GAP if sum(self.widths) + GAP * (len(self.columns) - 1) <= WIDTH else 1
+        """The spaces between two columns: one where two would not fit and no text can wrap."""
+        can_wrap = self.numeric != frozenset(range(1, len(self.columns)))
+        fits = sum(self.widths) + GAP * (len(self.columns) - 1) <= WIDTH
+        return GAP if fits or can_wrap else 1
 
     @property
     def width(self) -> int:
@@ -120,7 +123,7 @@ class Table:
         return sum(self.widths) + self.gap * (len(self.columns) - 1)
 
     def blocks(self) -> Iterator[Table]:
-        """Yield tables that fit a terminal, where every column but the first holds numbers."""
+        """Yield parts that fit a terminal, if all columns but the first are numeric."""
         if self.width <= WIDTH or self.numeric != frozenset(range(1, len(self.columns))):
             yield self
             return
@@ -150,7 +153,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Listing:
-    """Short sentences one below the other."""
+    """A list of short sentences."""
 
     kind: ClassVar[str] = "listing"
     title: str
@@ -162,14 +165,14 @@ Part: TypeAlias = Prose | Table | Facts | Listing
 
 @dataclass(frozen=True)
 class Document:
-    """A title, empty for none, and what stands below it."""
+    """A title, which may be empty, and the parts below it."""
 
     title: str
     parts: tuple[Part, ...]
 
     @property
     def brief(self) -> Document:
-        """The document up to its first table: what a prompt shows."""
+        """The document up to its first table, as a prompt shows it."""
         ends = [i for i, part in enumerate(self.parts, 1) if isinstance(part, Table)]
         return replace(self, parts=self.parts[: ends[0] if ends else None])
 
@@ -233,7 +236,7 @@ def interval_cell(
 
 
 def probability_cell(p: float, is_least: bool = False) -> Cell:
-    """A p-value; `is_least` where so many resamples can give no smaller one."""
+    """A p-value; `is_least` where the resamples allow no smaller one."""
     text = probability(p)
     return Cell(f"≤ {text}" if is_least and p >= 0.001 else text, float(p), numeric=True)
 
@@ -319,12 +322,13 @@ def _row_html(table: Table, place: int) -> str:
     if table.keys:
         attributes += f' data-row="{html.escape(table.keys[place])}"'
     cells = []
-    for one in table.rows[place]:
+    for i, one in enumerate(table.rows[place]):
         is_long = not one.numeric and len(one.text) > LONG
-        style = ' class="long"' if is_long else _number(one.numeric)
+        style = ' class="long"' if is_long else _number(i in table.numeric)
         if table.sortable or one.numeric:
             style += f' data-key="{html.escape(str(one.key))}"'
-        cells.append(f"<td{style}>{html.escape(one.written)}</td>")
+        text = INTERVAL.sub("\u00a0to\u00a0", html.escape(one.written))
+        cells.append(f"<td{style}>{text}</td>")
     return f"<tr{attributes}>{''.join(cells)}</tr>\n"
 
 
@@ -333,7 +337,7 @@ def _number(numeric: bool) -> str:
 
 
 def sentence_html(text: str) -> str:
-    """Escape a sentence; what stands between backticks is code, per cents stay by their number."""
+    """Escape a sentence: text in backticks becomes code, a per-cent sign stays with its number."""
     return CODE.sub(r"<code>\1</code>", html.escape(text).replace(" %", "\u00a0%"))
 
 
@@ -380,7 +384,7 @@ def _part_rich(part: Part) -> RenderableType:
 
 
 def _grid(rows: Any, gap: int, style: str = "") -> RichTable:
-    """Names, which never break, before the texts that belong to them."""
+    """Two columns: names, which never break, and their texts."""
     from rich.table import Table as RichTable
     from rich.text import Text
 

@@ -1,8 +1,8 @@
 """Processes and threads: items on several cores, and one thread for many small matrices.
 
-A command asks for several processes; otherwise everything stays in one.  Children see all that this
-process has loaded.  Forking is safe where nothing else runs threads, which a notebook cannot
-promise, and where the system supports it: on Linux.
+A command asks for several processes; otherwise everything runs in one.  Children inherit all that
+this process has loaded.  Forking is safe on Linux, and where nothing else runs threads, which a
+notebook cannot promise.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _inherited: tuple[Callable[[Any], Any], Sequence[Any]]
 
 @contextmanager
 def every_core() -> Iterator[None]:
-    """Let `each` use as many processes as this one has cores: this one is a command's own."""
+    """Let `each` use one process per core; only for a process that a command has to itself."""
     keep_freed_memory()
     count = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
     token = _processes.set(count)
@@ -44,9 +44,8 @@ def every_core() -> Iterator[None]:
 def one_blas_thread() -> Iterator[None]:
     """Keep BLAS to one thread for a while.
 
-    A surrogate of a study factorises matrices of a hundred rows thousands of times.  BLAS with
-    several threads spends its time waking them: 64 trials took 13.9 s of two cores instead of 2.2 s
-    of one.
+    A surrogate factorises matrices of a hundred rows thousands of times.  BLAS with several threads
+    spends its time waking them: 64 trials took 13.9 s on two cores instead of 2.2 s on one.
     """
     import scipy.linalg
     import scipy.optimize  # noqa: F401  each brings a BLAS of its own; only what is loaded is kept
@@ -78,11 +77,11 @@ def each(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[
 
 
 def _begin(function: Callable[[Any], Any], items: Sequence[Any]) -> None:
-    """In a child: what it inherited, no children of its own, and interrupts left to the parent."""
+    """Set up a child: its work, no children of its own, and interrupts left to the parent."""
     global _inherited
     _inherited = function, items
     _processes.set(1)
-    gc.freeze()  # to look through what is inherited would copy it
+    gc.freeze()  # a collection would copy what is inherited
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

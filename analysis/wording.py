@@ -19,7 +19,7 @@ THIN = "\u202f"  # a narrow space that does not break
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """A number with few significant digits, thousands set apart; anything else as text."""
+    """A number with few significant digits and separated thousands; anything else as text."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "" if value is None else str(value)
     if not math.isfinite(value):
@@ -39,14 +39,14 @@ def _power(value: float, places: int) -> str:
 
 
 def decimals(largest: float, digits: int = 3) -> int:
-    """How many decimals give the largest of some numbers `digits` significant ones."""
+    """How many decimals show the largest of some numbers with `digits` significant digits."""
     if largest == 0 or not math.isfinite(largest):
         return 0
     return min(max(digits - 1 - math.floor(math.log10(abs(largest))), 0 if digits < 3 else 1), 6)
 
 
 def alike(values: Iterable[Any]) -> Callable[[Any], str]:
-    """A way to write a column's numbers with the same decimals; integers and text as they are."""
+    """A writer that gives a column's numbers the same decimals and keeps integers and text."""
     numbers = [v for v in values if isinstance(v, float) and math.isfinite(v)]
     largest = max(map(abs, numbers), default=0.0)
     if largest >= 10_000 or all(v.is_integer() for v in numbers):
@@ -54,13 +54,15 @@ def alike(values: Iterable[Any]) -> Callable[[Any], str]:
     if largest < 1e-2:
         return lambda v: _power(v, 2) if isinstance(v, float) and 0 < abs(v) < 1e-2 else number(v)
     places = decimals(largest)
-    if largest < 1 and any(0 < abs(v) < 1e-3 for v in numbers):  # as learning rates over decades
+    if largest < 1 and any(
+        0 < abs(v) < 1e-3 for v in numbers
+    ):  # such as learning rates over several decades
         return number
     return lambda v: f"{v:.{places}f}" if isinstance(v, float) and math.isfinite(v) else number(v)
 
 
 def share(value: float) -> str:
-    """A share of the variance, two decimals as the field writes it."""
+    """A share of the variance with two decimals, as is usual."""
     return f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
 
 
@@ -70,19 +72,19 @@ def percent(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """A difference with its sign; a true minus."""
+    """A difference with its sign, a true minus."""
     return ("+" if value >= 0 else "−") + number(abs(float(value)), 3)
 
 
 def alike_signed(values: Iterable[float]) -> Callable[[float], str]:
-    """A way to write differences of one kind with the same decimals and their signs."""
+    """A writer that gives differences of one kind the same decimals, with their signs."""
     largest = max(map(abs, values), default=0.0)
     places = min(max(decimals(largest), 1), 3)
     return lambda v: ("+" if v >= 0 else "−") + f"{abs(v):.{places}f}"
 
 
 def interval(ci: tuple[float, float], write: Callable[[float], str] | None = None) -> str:
-    """An interval in words; without a way to write them both ends are signed and alike."""
+    """An interval in words; without `write`, both ends get their signs and the same decimals."""
     if write is None:
         same = alike([float(ci[0]), float(ci[1])])
         return " to ".join(("+" if end >= 0 else "−") + same(abs(float(end))) for end in ci)
@@ -90,7 +92,7 @@ def interval(ci: tuple[float, float], write: Callable[[float], str] | None = Non
 
 
 def probability(p: float) -> str:
-    """A p-value, no smaller than the resamples can tell."""
+    """A p-value, no smaller than the resamples can resolve."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -118,14 +120,14 @@ def listing(items: Iterable[str]) -> str:
 
 
 def baseline(name: str, method: str = "lora") -> str:
-    """A baseline in words: its default is LoRA, or the method that trains no adapter."""
+    """A baseline in words; the default is LoRA, or a method that trains no adapter."""
     if name == "default" and not (method in METHODS and METHODS[method].is_adapter):
         return f"the default {method} training"
     return BASELINE_WORDS.get(name, f"baseline {name}")
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+    """A duration in seconds, minutes or hours."""
     if seconds < 90:
         return f"{number(seconds, 2)} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

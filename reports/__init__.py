@@ -1,4 +1,4 @@
-"""Analysis results in, one self-contained HTML page or a table in the terminal out.
+"""Analysis results in; a self-contained HTML page or a terminal document out.
 
 Importing this package loads neither pandas nor matplotlib; building a page does.
 """

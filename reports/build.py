@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.studies.load import StudyData, load
 from analysis.wording import counted, moment
-from reports.page.model import FOOTER, Page, Section
+from reports.page.parts import FOOTER, Page, Section
 from reports.page.render import render, write
 from reports.results import Results, analyse
 from reports.sections import adapters, answer, baselines_and_trials, effects, products
@@ -56,9 +56,9 @@ def build_report(
     resamples: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write the page of a study and return where it is.
+    """Write the page of a study and return its path.
 
-    Raises InputError where `target` is no study or `out` cannot be written.
+    Raises InputError where `target` is not a study or `out` cannot be written.
     """
     data = target if isinstance(target, StudyData) else load(target, study_name)
     options: dict[str, Any] = {"surrogate": surrogate, "seed": seed, "resamples": resamples}
@@ -66,14 +66,14 @@ def build_report(
 
 
 def report_page(studies: Sequence[StudyData], **options: Any) -> Page:
-    """Return the page of one study, or that of several side by side; options as `analyse` has."""
+    """Return the page of one study or of several side by side; for options see `analyse`."""
     if len(studies) > 1:
         return page_of_studies(studies, **options)
     return page_of(analyse(studies[0], **options))
 
 
 def page_of(results: Results) -> Page:
-    """Return the page as plain data, sections that do not apply left out."""
+    """Return the page as plain data, without the sections that do not apply."""
     found = (section(results) for section in SECTIONS)
     return Page(
         title=results.data.name,

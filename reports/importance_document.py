@@ -1,4 +1,4 @@
-"""What `optuna-study importance` is asked, and its answer as a document and as JSON."""
+"""The question that `optuna-study importance` asks, and the answer as a document and as JSON."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from analysis.importance.confounding import Confounding
     from analysis.importance.result import Importances
 
-JOINT_RESAMPLES = 20  # at most, of the joint effects
+JOINT_RESAMPLES = 20  # at most, for the joint effects
 FIELDS = {"question": "kind", "pruned": "policy", "best": "quantile", "subset": "subsets"}
-"""The options of the command line that a question calls otherwise."""
+"""Command-line options whose field of `Question` has another name."""
 
 
 def question_of(**options: Any) -> Question:
-    """Return the question that these options ask; raises InputError, which names the option."""
+    """Return the question for these options; raises InputError that names the wrong option."""
     try:
         return Question(**{FIELDS.get(name, name): value for name, value in options.items()})
     except QuestionError as error:
@@ -33,7 +33,7 @@ def answered(
 ) -> tuple[dict[str, Any], Document]:
     """Return the answer for `--json` and for the terminal; raises InputError.
 
-    A reliable answer of fANOVA over the whole space comes with the joint effects.
+    A reliable fANOVA answer over the whole space includes the joint effects.
     """
     from analysis.importance.answers import answer, capacity_of, confounding_of, fits_of
     from analysis.importance.result import Importances

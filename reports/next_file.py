@@ -1,4 +1,4 @@
-"""The next study file, from what the last study showed; each change has its reason as a comment."""
+"""The next study file, from the evidence of the last study; comments give the reasons."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import tomli_w
 
-from analysis.next_study.proposal import Change, Proposal
+from analysis.next_study.proposal import Proposal
 from analysis.studies.study_data import StudyData
 from reports.shell import file_name
 from study.errors import InputError, visible
-from study.spec.sections import StudySpec, direction_of, spec_from_toml
+from study.spec.sections import direction_of, spec_from_toml
 from study.spec.trust import code_named, in_words, without_code
 from study.store.folders import check_own, write_whole
 
@@ -22,9 +22,9 @@ OF_THE_SEARCH = ("space", "parameters", "enqueue", "trials")
 
 
 def next_name(name: str) -> str:
-    """Return the name of the study that follows: petroleum, petroleum-2, petroleum-3.
+    """Return the name of the next study: petroleum, petroleum-2, petroleum-3.
 
-    A file is named after it.
+    Its file gets the same name.
     """
     name = file_name(name)
     counted = re.fullmatch(r"(.+)-(\d{1,6})", name)
@@ -32,10 +32,10 @@ def next_name(name: str) -> str:
 
 
 def next_file(data: StudyData, proposal: Proposal, trust_study: bool = False) -> str:
-    """Return the study file that searches what is proposed, as TOML with comments.
+    """Return the study file for the proposed search, as TOML with comments.
 
-    It holds what the study's own file says otherwise than the defaults; what names code only where
-    the study is trusted, because whoever runs the next file allows all that stands in it.
+    It keeps the settings that differ from the defaults.  Keys that name code are kept only where
+    the study is trusted, because running the next file allows all code that it names.
     """
     assert data.spec_text is not None
     spec = spec_from_toml(data.spec_text, data.name)
@@ -51,23 +51,27 @@ def next_file(data: StudyData, proposal: Proposal, trust_study: bool = False) ->
     search |= {"trials": proposal.trials, "enqueue": [dict(p) for p in proposal.enqueue]}
     parts = [
         _comment(
-            f"The study to run after {spec.name}: each change has its reason, from "
-            f"{proposal.used} trials judged by {proposal.objective}"
+            f"The study to run after {spec.name}, based on {proposal.used} trials judged by "
+            f"{proposal.objective}; each change states its reason"
         ),
         left_out,
         tomli_w.dumps(document),
-        "\n# the best known points, tried first; they do not count as part of the sample\n"
+        "\n# the best known points, tried first; they are not part of the random sample\n"
         if proposal.enqueue
         else "\n",
         _toml({"search": search}),
-        *_fixed_before(spec),
-        *(_parameter(change) for change in proposal.changes),
     ]
+    for name, parameter in spec.search.parameters.items():
+        if parameter.value is not None:
+            parts.append("\n" + _table(name, {"value": parameter.value}))
+    for change in proposal.changes:
+        reason = _comment(f"{change.kind}: {change.reason}")
+        parts.append("\n" + reason + _table(change.parameter, change.becomes))
     return "".join(parts)
 
 
 def _left_out(document: Mapping[str, Any]) -> str:
-    """Say which keys the next file lacks, and how it gets them."""
+    """Say which keys the next file lacks, and how to add them."""
     if not code_named(document):
         return ""
     return _comment(
@@ -76,33 +80,17 @@ def _left_out(document: Mapping[str, Any]) -> str:
     )
 
 
-def _fixed_before(spec: StudySpec) -> list[str]:
-    return [
-        _table(name, {"value": parameter.value})
-        for name, parameter in spec.search.parameters.items()
-        if parameter.value is not None
-    ]
-
-
-def _parameter(change: Change) -> str:
-    return (
-        "\n"
-        + _comment(f"{change.kind}: {change.reason}")
-        + _table(change.parameter, change.becomes).lstrip("\n")
-    )
-
-
 def _table(name: str, values: Mapping[str, Any]) -> str:
-    return "\n" + _toml({"search": {"parameters": {name: dict(values)}}})
+    return _toml({"search": {"parameters": {name: dict(values)}}})
 
 
 def _toml(document: Mapping[str, Any]) -> str:
-    """Write TOML, lists of plain values on one line."""
-    return re.sub(r"\[\n(( {4}[^\n{]*,\n)+)\]", _on_one_line, tomli_w.dumps(document))
-
-
-def _on_one_line(found: re.Match[str]) -> str:
-    return f"[{' '.join(found[1].split()).rstrip(',')}]"
+    """Write TOML with lists of plain values on one line."""
+    return re.sub(
+        r"\[\n(( {4}[^\n{]*,\n)+)\]",
+        lambda found: f"[{' '.join(found[1].split()).rstrip(',')}]",
+        tomli_w.dumps(document),
+    )
 
 
 def _comment(text: str) -> str:
@@ -111,10 +99,10 @@ def _comment(text: str) -> str:
 
 
 def write_new(path: Path, text: str) -> None:
-    """Write a file that is not there yet, or holds the same.
+    """Write a file that does not exist yet or has the same contents.
 
-    Raises InputError where it holds something else, which somebody may have edited, is a link, or
-    cannot be written.
+    Raises InputError where it has other contents, which a person may have edited, where it is a
+    link, or where it cannot be written.
     """
     check_own(path, "file")
     if path.exists() and path.read_text(encoding="utf-8", errors="replace") != text:

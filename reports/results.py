@@ -26,7 +26,7 @@ from analysis.surrogates.fits import Surface
 from study.errors import InputError
 from study.metrics import Array
 
-FITTED_TRIALS = 20_000  # in all refits together
+FITTED_TRIALS = 20_000  # over all refits
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Results:
     """A study with its analysis; what does not apply is empty."""
 
     data: StudyData
-    importances: tuple[Importances, ...]  # one an objective
-    importance_problem: str  # why there are none, in words
+    importances: tuple[Importances, ...]  # one per objective
+    importance_problem: str  # why there are none
     confounding: Confounding | None  # joint effects, for the first objective
     capacity: Confounding | None  # whether rank and modules act through their size
     surface: Surface | None  # the first objective over alpha and learning rate
-    confirmation: Confirmation | None  # what fresh seeds say of the best trial
+    confirmation: Confirmation | None  # the best trial tested on fresh seeds
     proposal: Proposal | None  # what to search next; None where this program did not run the study
-    metric: str | None  # by which models are compared
+    metric: str | None  # the metric that models are compared by
     comparisons: tuple[Contrast, ...]  # the best against every baseline, headline metric on dev
     all_comparisons: tuple[Contrast, ...]  # the same on every metric and split
     model_scores: tuple[Score, ...]
@@ -50,7 +50,7 @@ class Results:
     distillation: Distillation | None = None  # None where the study has no teacher
     sweep: Sweep | None = None  # None unless a single parameter has few levels
     trade_offs: tuple[TradeOff, ...] = ()  # each objective against each cost that differs
-    surrogate: str = "auto"  # as it was asked for
+    surrogate: str = "auto"  # as requested
 
     @property
     def method(self) -> str:
@@ -73,19 +73,19 @@ def analyse(
 ) -> Results:
     """Return all results of a study, bootstrap and resampling seeded by `seed`.
 
-    The importances are refitted `resamples` times for their intervals; None for 100, and fewer
-    where there are many trials, whose refits differ less and take longer.
+    The surrogate is refitted `resamples` times for the intervals of the importances.  None means
+    100, or fewer with many trials, whose refits differ less and take longer.
     """
     resamples = refits_for(len(data.complete)) if resamples is None else resamples
     found, problem = _importances(data, surrogate, seed, resamples, progress)
     first = data.splits[0] if data.splits else ""
     adapters = _adapters(data, first, seed)
-    # one question has one p-value: what the adapters' family answers is not tested again
+    # one question has one p-value: tests of the adapters' family are reused
     known = adapters.contrasts if adapters is not None else ()
     compared = best_against_baselines(data, known, seed=seed)
     metric = headline_metric(data)
     few = max(min(resamples // 2, 20), 2)
-    is_reliable = bool(found) and found[0].reliable  # all of this rests on the same trials
+    is_reliable = bool(found) and found[0].reliable  # all of this uses the same trials
     fits = fits_of(data, seed=seed, resamples=few) if is_reliable else None
     product = confounding_of(data, fits=fits) if fits else None
     return Results(
@@ -111,7 +111,7 @@ def analyse(
 
 
 def refits_for(trials: int) -> int:
-    """Return how many refits give intervals of a study of so many trials."""
+    """Return the number of refits for the intervals of a study of this many trials."""
     return min(max(FITTED_TRIALS // max(trials, 1), 20), 100)
 
 
@@ -119,7 +119,7 @@ def _adapters(data: StudyData, split: str, seed: int) -> Adapters | None:
     try:
         return against_base(data, split=split, seed=seed)
     except InputError:
-        return None  # no base, nothing adapted, or nothing stored example by example
+        return None  # no base, no adapter, or no per-example scores
 
 
 def _importances(

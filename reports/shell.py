@@ -1,4 +1,4 @@
-"""Commands to copy: every value quoted, whoever named it."""
+"""Commands to copy: every value is quoted, whoever chose it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from study.errors import visible
 
 
 def command_line(words: Sequence[str]) -> str:
-    """Return a command as it is typed, or a comment where a value cannot be typed.
+    """Return a command to copy, or a comment where a value contains control characters.
 
-    A control character steers the terminal that it is pasted into, quoted or not.
+    These steer the terminal that they are pasted into, quoted or not.
     """
     strange = next((word for word in words if not word.isprintable()), None)
     if strange is None:
         return shlex.join(words)
-    return comment("no command here: control characters in", strange)
+    return comment("no command here, because of control characters in", strange)
 
 
 def comment(*words: str) -> str:
-    """Return a comment for a shell: plain words as they are, any other quoted.
+    """Return a shell comment with plain words as they are and all others quoted.
 
-    Quoted, because an interactive zsh takes a comment for a command.
+    Quoted because an interactive zsh runs a comment as a command.
     """
     plain = (
         w if re.fullmatch(r"[\w ,:.*-]*", w, re.ASCII) else shlex.quote(visible(w)) for w in words
@@ -38,10 +38,10 @@ def option(name: str, value: object) -> list[str]:
 
 
 def argument(value: str) -> str:
-    """Return a path or URL as an argument, also where it begins like an option."""
+    """Return a path or URL as an argument, even if it starts like an option."""
     return f"./{value}" if value.startswith("-") else value
 
 
 def file_name(name: str) -> str:
-    """Return a file's name for a study, which may be called `../../etc/cron.d/x`."""
+    """Return a safe file name for a study, which may be called `../../etc/cron.d/x`."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".-")[:90] or "study"

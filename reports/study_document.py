@@ -1,4 +1,4 @@
-"""What `optuna-study show` says of a study: a document for a person, and its JSON.
+"""What `optuna-study show` prints about a study: a document, and its JSON.
 
 Needs neither pandas nor matplotlib, so that `optuna-study show` answers at once.
 """
@@ -14,7 +14,7 @@ from analysis.display import as_json
 from analysis.document import WIDTH, Document, Listing, Part, Prose, Table, columns_table
 from analysis.plots.palette import label_of
 from analysis.studies.study_data import StudyData, is_enqueued, state_of
-from analysis.wording import STATES, counted, number
+from analysis.wording import STATES, counted, setting
 from reports.sections.sweep import sweep_table
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ MAX_REASONS = 3
 
 
 def study_document(data: StudyData, top: int = TOP) -> Document:
-    """State, counts, the best trials and the best against the baselines."""
+    """Counts, the best trials, the best against the baselines, and failures."""
     ways = zip(data.objectives, data.directions, strict=True)
     head = [f"trials: {counted(data.counts) or 'none'}", *([data.sampled] if data.sampled else [])]
     parts: list[Part] = [Prose(tuple(head))]
@@ -51,7 +51,7 @@ def study_document(data: StudyData, top: int = TOP) -> Document:
 
 
 def _trials(data: StudyData, trials: Sequence[FrozenTrial]) -> Table:
-    """The best trials, a row each; parameters that do not fit the width share one column."""
+    """The best trials, one per row; parameters share one column where they do not fit."""
     title = "Best trials" if len(data.objectives) == 1 else "Trials on the Pareto front"
     columns: dict[str, list[Any]] = {"trial": [t.number for t in trials]}
     for index, name in enumerate(data.objectives):
@@ -60,18 +60,18 @@ def _trials(data: StudyData, trials: Sequence[FrozenTrial]) -> Table:
     whole = columns_table(title, {**columns, **varied})
     if whole.width <= WIDTH:
         return whole
-    lines = [", ".join(f"{n} {number(_value(t, n))}" for n in t.params) for t in trials]
+    lines = [", ".join(f"{n} {setting(v)}" for n, v in t.params.items()) for t in trials]
     return columns_table(title, {**columns, "parameters": lines})
 
 
 def _value(trial: FrozenTrial, name: str) -> Any:
-    """A parameter's value; None, which shows as nothing, only where it was not active."""
+    """A parameter's value; None, shown as an empty cell, only where it was not active."""
     value = trial.params.get(name)
     return str(value) if value is None and name in trial.params else value
 
 
 def _baselines(data: StudyData) -> Table:
-    """The scores of the best trial and the baselines, metric by metric and split by split."""
+    """The scores of the best trial and the baselines on every split and metric."""
     assert data.best_trial is not None
     columns: dict[str, list[Any]] = {"": [*data.baselines, f"trial {data.best_trial.number}"]}
     for split in data.splits:
@@ -84,7 +84,7 @@ def _baselines(data: StudyData) -> Table:
 
 
 def study_json(data: StudyData, top: int = TOP) -> dict[str, Any]:
-    """The document that `optuna-study show --json` prints; no NaN and no infinity in it."""
+    """The document that `optuna-study show --json` prints, without NaN and infinity."""
     shown = data.pareto_trials if len(data.objectives) > 1 else data.ranked()[:top]
     who = (*data.baselines, *(["best"] if data.best_trial is not None else []))
     document = {

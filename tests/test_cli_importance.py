@@ -57,7 +57,7 @@ def test_the_document_begins_as_promised_and_holds_all_evidence(type_: Type, run
     assert set(found["policies"]) == {"drop", "last", "worst"}
     assert found["trials"]["pruned"] == 8
     assert found["sampler"] == "random"
-    assert "where does the variance of bleu come from" in found["question"]
+    assert "where does the variance of BLEU come from" in found["question"]
     assert {m["name"] for m in found["marginals"]} == {p["name"] for p in found["parameters"]}
     assert "effective_lr" in found["confounding"]["columns"][0]["name"]
 
@@ -68,7 +68,7 @@ def test_the_table_fits_the_terminal_and_shows_the_evidence(type_: Type, run: Pa
     assert ran.status == 0
     assert max(map(len, ran.out.splitlines())) <= 80
     for text in (
-        "where does the variance of bleu",
+        "here does the variance of BLEU",
         "Reliable: functional ANOVA",
         "beyond chance",
         "left out",
@@ -197,7 +197,7 @@ def test_the_best_fraction_can_be_chosen(type_: Type, run: Path) -> None:
             "--pruned: applies only to the question variance",
         ),
         (("--subset", "alpha,colour,rank"), "no share for colour"),
-        (("--subset", "alpha,rank"), "pairs are given"),
+        (("--subset", "alpha,rank"), "pairs are always reported"),
         (("--metric", "comet"), "nothing named 'comet'; allowed: bleu, chrf, loss"),
         (("--metric", "chrf", "--pruned", "last"), "pruned trials report bleu; allowed: drop"),
     ],

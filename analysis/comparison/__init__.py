@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from study.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from analysis.comparison.between_studies import compare_studies as compare_studies
@@ -19,41 +20,13 @@ if TYPE_CHECKING:
     from analysis.comparison.within_study import model_scores as model_scores
     from analysis.comparison.within_study import scores_in as scores_in
 
-_MODULES = {
-    "between_studies": ("compare_studies",),
-    "bootstrap": ("interval_of", "resampled_scores"),
-    "contrast": ("Contrast", "Score", "compare"),
-    "within_study": (
-        "against_baselines",
-        "compare_trials",
-        "example_scores",
-        "headline_metric",
-        "model_scores",
-        "scores_in",
-    ),
-}
-_HOMES = {name: module for module, names in _MODULES.items() for name in names}
-__all__ = [
-    "Contrast",
-    "Score",
-    "against_baselines",
-    "compare",
-    "compare_studies",
-    "compare_trials",
-    "example_scores",
-    "headline_metric",
-    "interval_of",
-    "model_scores",
-    "resampled_scores",
-    "scores_in",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {__all__}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__all__, __getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "between_studies": "compare_studies",
+        "bootstrap": "interval_of resampled_scores",
+        "contrast": "Contrast Score compare",
+        "within_study": "against_baselines compare_trials example_scores headline_metric "
+        "model_scores scores_in",
+    },
+)

@@ -1,21 +1,19 @@
 """The base against every adapter of a study, by all metrics, as one family of tests.
 
 Each adapter is compared with the untrained base on the same examples, and Holm's method corrects
-the p-values over adapters × metrics.  Where adapters were chosen by their scores, the family is
-everything that they were chosen from.  Adapters that differ in their seed alone show what the seed
-does.
+the p-values over adapters × metrics.  Where adapters were chosen by their scores, the family is all
+that they were chosen from.  Adapters that differ only in their seed show the effect of the seed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from analysis.comparison.bootstrap import RESAMPLES, Interval
+from analysis.comparison.adapters_document import Adapters as Adapters
+from analysis.comparison.adapters_document import SeedNoise as SeedNoise
+from analysis.comparison.bootstrap import RESAMPLES
 from analysis.comparison.compared_models import BASE, ComparedModel, compared_models, evaluated
 from analysis.comparison.contrast import Contrast, Resampled, Score, comparable, corrected
 from analysis.comparison.gaming import Examined, examine
@@ -24,7 +22,6 @@ from analysis.parallel import each
 from study.errors import InputError
 from study.metrics import (
     METRICS,
-    Array,
     Statistics,
     TextOptions,
     scores_classes,
@@ -38,53 +35,6 @@ if TYPE_CHECKING:
     from study.store.records import EvaluationRow
 
 
-@dataclass(frozen=True)
-class SeedNoise:
-    """What the seed alone did to one configuration by one metric."""
-
-    twins: str
-    metric: str
-    names: tuple[str, ...]
-    scores: tuple[float, ...]
-    largest: float  # difference between two of them
-    ci: Interval  # of that difference, from resampling the examples
-
-    @property
-    def sd(self) -> float:
-        """The standard deviation of the scores over the seeds."""
-        return float(np.std(self.scores, ddof=1))
-
-
-@dataclass(frozen=True)
-class Adapters:
-    """Base against adapters on one split: everything that table, page and document show."""
-
-    study: str
-    split: str
-    n_examples: int
-    metrics: tuple[str, ...]
-    base: ComparedModel
-    adapters: tuple[ComparedModel, ...]
-    scores: Mapping[tuple[str, str], Score] = field(repr=False)  # (model, metric)
-    contrasts: tuple[Contrast, ...] = field(repr=False)
-    noise: tuple[SeedNoise, ...] = field(repr=False)
-    examined: Examined | None = field(repr=False)  # None where the outputs are no free text
-    family: int  # how many tests the p-values are corrected for
-    left_out: int  # adapters that scored less and are not shown
-    signatures: Mapping[str, str] = field(repr=False)
-    examples: Mapping[tuple[str, str], Array] = field(repr=False)  # (model, metric) -> (N,)
-
-    def of(self, adapter: str, metric: str) -> Contrast:
-        """The contrast of one adapter and metric."""
-        return next(c for c in self.contrasts if (c.a.name, c.metric) == (adapter, metric))
-
-    def spread(self, model: str, metric: str) -> tuple[float, float]:
-        """The mean and standard deviation of a model's examples, each scored alone."""
-        scores = self.examples[model, metric]
-        scores = scores[np.isfinite(scores)]
-        return float(scores.mean()), float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
-
-
 def against_base(
     data: StudyData,
     metrics: Sequence[str] = (),
@@ -96,11 +46,11 @@ def against_base(
 ) -> Adapters:
     """Compare the base with the adapters of a study, by all stored metrics unless some are named.
 
-    A metric that is not stored is computed from the stored outputs.  Without `trials` all complete
-    ones are taken, of more than nine the five best by the objective; and the default adapter.
+    A metric that is not stored is computed from the stored outputs.  Without `trials` the default
+    adapter and all complete trials are compared, or the five best of more than nine.
 
     Raises:
-        InputError: no base, no adapter, no such trial, or a metric that cannot be had.
+        InputError: no base, no adapter, no such trial, or a metric that cannot be computed.
     """
     rows = evaluated(data, split)
     models, left_out = compared_models(data, rows, trials, split)
@@ -148,23 +98,26 @@ def against_base(
 def _all_statistics(
     data: StudyData, rows: Sequence[EvaluationRow], wanted: Sequence[str]
 ) -> dict[str, list[Statistics]]:
-    """Each metric's statistics of all models; what does not compare is left out unless wanted."""
+    """Each metric's statistics of all models, without metrics that are not comparable.
+
+    Raises InputError where one of them was asked for.
+    """
     found = {}
     for metric in _metrics(data, wanted, rows):
         statistics = [_statistics(data, row, metric) for row in rows]
         if comparable(statistics):
             found[metric] = statistics
         elif metric in wanted:
-            raise InputError(f"{data.name}: {metric}: the models were scored in different ways")
+            raise InputError(f"{data.name}: {metric}: the models were not scored alike")
     if not found:
-        raise InputError(f"{data.name}: no metric by which base and adapters were scored alike")
+        raise InputError(f"{data.name}: no metric scored the base and the adapters alike")
     return found
 
 
 def _metrics(
     data: StudyData, wanted: Sequence[str], rows: Sequence[EvaluationRow]
 ) -> tuple[str, ...]:
-    """The metrics that are asked for; else those that every model has, the objective first."""
+    """The metrics asked for; otherwise those that every model has, the objective first."""
     stored = [
         {score.metric for score in data.score_rows if score.evaluation_id == row.evaluation_id}
         for row in rows
@@ -179,12 +132,12 @@ def _metrics(
         return tuple(dict.fromkeys(wanted))
     first = [name for name in data.objectives if name in common and name in METRICS]
     if not (found := tuple(dict.fromkeys([*first, *(m for m in METRICS if m in common)]))):
-        raise InputError(f"{data.name}: stores no scores example by example")
+        raise InputError(f"{data.name}: stores no per-example scores")
     return found
 
 
 def _check_computable(data: StudyData, name: str) -> None:
-    """Refuse a metric that the stored outputs do not give."""
+    """Refuse a metric that cannot be computed from the stored outputs."""
     metric, is_classes = METRICS[name], scores_classes(*data.metrics)
     if metric.from_text is None or metric.embeds or scores_classes(name) != is_classes:
         raise InputError(
@@ -210,7 +163,7 @@ def _statistics(data: StudyData, row: EvaluationRow, metric: str) -> Statistics:
 
 
 def _noise(models: Sequence[ComparedModel], resampled: Resampled) -> list[SeedNoise]:
-    """Of each configuration that was trained with several seeds, the two that differ most."""
+    """For each configuration trained with several seeds, the two models that differ most."""
     scores, found = resampled.scores, []
     for letter in sorted({model.twins for model in models} - {""}):
         places = [place for place, model in enumerate(models) if model.twins == letter]
@@ -236,7 +189,7 @@ def _examined(
     contrasts: Sequence[Contrast],
     seed: int,
 ) -> Examined | None:
-    """What the outputs look like, where they are free text and stored."""
+    """The features of the outputs, where these are free text and stored."""
     if scores_classes(*data.metrics) or split not in data.examples or data.database is None:
         return None
     outputs = {}

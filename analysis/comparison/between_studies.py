@@ -1,4 +1,4 @@
-"""Several studies beside each other: their names, how their files differ, best against best."""
+"""Several studies side by side: their names, how their files differ, best against best."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ MOST_STUDIES = 6  # each has a colour of its own in the figures
 
 
 def study_labels(studies: Sequence[StudyData]) -> list[str]:
-    """Return a name for each study; where names are equal, with where it was read from.
+    """Return a name for each study, with where it was read from where names are equal.
 
     Raises InputError for fewer than two studies, or more than there are colours.
     """
     if not 2 <= len(studies) <= MOST_STUDIES:
-        raise InputError(
-            f"studies side by side: must be 2 to {MOST_STUDIES} but got {len(studies)}"
-        )
+        raise InputError(f"studies side by side: must be 2 to {MOST_STUDIES}, got {len(studies)}")
     names = [s.name for s in studies]
     labels = [
         name if names.count(name) == 1 else f"{name} ({PurePath(s.target).name})"
@@ -40,14 +38,18 @@ def compare_studies(
 ) -> Contrast:
     """The best trials of two studies on the same examples, under names that tell them apart.
 
-    Raises InputError where they were not scored on the same texts, or not by the same metric.
+    Raises InputError where they were not scored on the same examples by the same metric.
     """
+    labels = study_labels([one, other])
+    both = " and ".join(labels)
     name = metric or headline_metric(one)
     if name is None or name not in other.metrics:
-        raise InputError(f"{one.name} and {other.name}: no metric that both have scored")
+        stored = (f"{s.name} stores {', '.join(s.metrics) or 'none'}" for s in (one, other))
+        raise InputError(
+            f"{both}: both must store {name or 'a metric'}, but {' and '.join(stored)}"
+        )
     if one.examples.get(split) != other.examples.get(split):
-        raise InputError(f"{one.name} and {other.name}: scored on different {split} examples")
-    labels = study_labels([one, other])
+        raise InputError(f"{both}: must share their {split} examples, but these differ")
     try:
         return compare(
             one.statistics("best", name, split),
@@ -57,11 +59,11 @@ def compare_studies(
             seed=seed,
         )
     except (LookupError, ValueError) as error:
-        raise InputError(f"{one.name} and {other.name}: {error}") from error
+        raise InputError(f"{both}: {error}") from error
 
 
 def differences(studies: Sequence[StudyData]) -> dict[str, tuple[Any, ...]]:
-    """Return the keys of the study files that differ: key → one value a study, None where absent.
+    """Return the keys of the study files that differ: key → one value per study, None where absent.
 
     Empty where no two studies have a file.
     """

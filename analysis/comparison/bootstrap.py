@@ -1,9 +1,10 @@
 """Paired bootstrap over stored per-example statistics.
 
-A corpus score such as BLEU is no mean of sentence scores, so its uncertainty comes from resampling
-the examples, summing their sufficient statistics and aggregating anew (Koehn, 2004, "Statistical
-significance tests for machine translation evaluation"; sacreBLEU's `significance.py`).  All models
-are resampled on the same examples, and one seed draws the same resamples for every metric.
+A corpus score such as BLEU is not a mean of sentence scores, so its uncertainty comes from
+resampling the examples and aggregating the sums of their sufficient statistics (Koehn, 2004,
+"Statistical significance tests for machine translation evaluation"; sacreBLEU's
+`significance.py`).  All models are resampled on the same examples, and one seed draws the same
+resamples for every metric.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which models are compared: the base, the default adapter, and which of the trials."""
+"""Which models are compared: the base, the default adapter, and some or all trials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN_ALL, SHOWN_BEST = 9, 5
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """The base or an adapter; `twins` is a letter that all of one configuration share."""
+    """The base or an adapter; models of one configuration share the letter `twins`."""
 
     name: str
     who: Who
@@ -29,7 +29,7 @@ class ComparedModel:
 
     @property
     def label(self) -> str:
-        """The name, with the letter of its configuration where that was trained repeatedly."""
+        """The name, with the letter of its configuration where that has several seeds."""
         return f"{self.name} {self.twins}".strip()
 
 
@@ -54,12 +54,12 @@ def evaluated(data: StudyData, split: str) -> dict[Who, EvaluationRow]:
 def compared_models(
     data: StudyData, rows: Mapping[Who, EvaluationRow], trials: Sequence[int], split: str
 ) -> tuple[list[ComparedModel], int]:
-    """The base and the adapters, twins marked, and how many trials of lower score are left out."""
+    """The base and the adapters, twins marked, and how many lower-scoring trials are left out."""
     complete = [who for who in rows if isinstance(who, int)]
     unknown = [str(number) for number in trials if number not in complete]
     if unknown:
         raise InputError(
-            f"--trials: {data.name} stores no outputs on {split!r} of trial {', '.join(unknown)}; "
+            f"--trials: {data.name} stores no {split} evaluation of trial {', '.join(unknown)}; "
             f"allowed: {', '.join(map(str, sorted(complete))) or 'none'}"
         )
     best = [t.number for t in data.ranked() if t.number in complete]
@@ -78,7 +78,7 @@ def compared_models(
 
 
 def _with_twins(models: Sequence[ComparedModel]) -> list[ComparedModel]:
-    """Give the models of one configuration and different seeds a letter in common."""
+    """Give models that share a configuration but not a seed the same letter."""
     groups: list[list[ComparedModel]] = []
     for model in models:
         group = next((g for g in groups if model.config and g[0].config == model.config), None)

@@ -1,4 +1,4 @@
-"""Whether the winner of a search is better, or was lucky: fresh seeds, held-out examples.
+"""Whether the winner of a search is better or was lucky: fresh seeds, held-out examples.
 
 Each model was trained on S fresh seeds, the same for all, and scored on the same N test examples.
 The difference between two models is the mean over the seeds of the difference of corpus scores, and
@@ -6,8 +6,8 @@ two things make it uncertain: which examples were drawn (a paired bootstrap over
 together) and which seeds (the spread of the S differences).  Their variances add, as in a crossed
 design, each with Student's quantile of its own degrees of freedom (Banerjee, 1961, "On confidence
 interval for two-means problem based on separate estimates of variances and tabulated values of t"):
-such an interval holds the truth at least as often as it says, however few the seeds.  One with
-Satterthwaite's degrees of freedom does not: two seeds that happen to agree make these many.
+such an interval covers the truth at least as often as stated, however few the seeds.  One with
+Satterthwaite's degrees of freedom does not: two seeds that happen to agree inflate them.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from study.metrics import METRICS, Array, Statistics
 from study.store.records import EvaluationRow
 
 RESAMPLES = 500  # enough for a variance; an interval by percentiles needs more
-LEAST_P = 1e-12  # smaller ones are called so
+LEAST_P = 1e-12  # smaller p-values are reported as this
 TEST, DEV = "test", "dev"
 
 
 @dataclass(frozen=True)
 class Retrained:
-    """One model on S fresh seeds; the untrained base has one evaluation, which stands for all.
+    """One model on S fresh seeds; the untrained base has one evaluation, which serves for all.
 
-    `search_score` is what it had on the dev examples when it was searched, `dev` (S,) what it has
-    on them now; `cost` holds the means of those COSTS that are known of every training.
+    `search_score` is its dev score in the search, `dev` (S,) are its dev scores on the fresh seeds;
+    `cost` holds the mean of each of the COSTS that every training recorded.
     """
 
     name: str
@@ -49,17 +49,17 @@ class Retrained:
 
     @property
     def scores(self) -> Array:
-        """The corpus scores on the test examples, one a seed."""
+        """The corpus scores on the test examples, one per seed."""
         return np.array([statistics.score for statistics in self.test])
 
 
 @dataclass(frozen=True)
 class Luck:
-    """How much of the winner's score in the search does not come again on fresh seeds."""
+    """How much of the winner's search score fresh seeds do not reproduce."""
 
     search: float
     again: float
-    amount: float  # by how much the search's score was better
+    amount: float  # by how much the search score was better
     ci: Interval | None  # of the amount, from the spread over the seeds; None for one seed
 
 
@@ -114,10 +114,10 @@ class Confirmation:
 
 
 def confirmation_of(data: StudyData, *, seed: int = 0) -> Confirmation | None:
-    """Return what fresh seeds say of the best trial; None where it was not confirmed.
+    """Return the test of the best trial on fresh seeds; None where there are none.
 
-    The winner is the best trial of the search, not of the confirmation: so it was chosen before it
-    was tested, and what the tests need correcting for is their number alone.
+    The winner is the best trial of the search, not of the confirmation.  It was chosen before it
+    was tested, so the tests need correcting only for their number.
     """
     metric = headline_metric(data)
     if metric is None or data.best_trial is None:
@@ -206,10 +206,10 @@ def _mean_over_seeds(values: Array, drawn: Array, n: int) -> tuple[float, Interv
 
 
 def shared_variance(drawn: Array) -> float:
-    """The variance by the examples that all S seeds share, of resampled differences (S, R).
+    """The variance due to the examples that all S seeds share, from resampled differences (S, R).
 
-    What the examples do to one seed alone is in the spread of the seeds already: so this is the
-    mean covariance of two seeds, where there are two.
+    The spread of the seeds already includes what the examples do to one seed alone, so with two
+    seeds or more this is the mean covariance of two seeds.
     """
     seeds = len(drawn)
     of_mean = float(drawn.mean(axis=0).var(ddof=1))

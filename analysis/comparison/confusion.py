@@ -1,4 +1,4 @@
-"""What a classifier says: its confusion matrix, each class's scores, and whether it has collapsed.
+"""A classifier's answers: confusion matrix, per-class scores, and whether it has collapsed.
 
 Everything is computed from the outputs that a run stores, so it needs no model.
 """
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from analysis.studies.study_data import StudyData, Who
 
 COLLAPSED_SHARE = 0.95
-"""A model that says one class of so many examples, where they hold several, has collapsed."""
+"""A model has collapsed if it gives this share of examples of several classes the same answer."""
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class: of those said how many are right, of those true how many are found."""
+    """One class: the share of its answers that are right, and of its examples that are found."""
 
     name: str
     precision: float
@@ -38,11 +38,11 @@ class Classes:
     """One model's outputs against the labels of N examples."""
 
     labels: tuple[str, ...]  # C classes
-    confusion: NDArray[np.int64]  # (C, C): a row a true class, a column a said one
+    confusion: NDArray[np.int64]  # (C, C): a row per true class, a column per answer
 
     @property
     def scores(self) -> list[ClassScore]:
-        """Every class's own scores; NaN where a class is never said or never true."""
+        """The scores of each class; NaN where a class is never answered or never true."""
         right = self.confusion.diagonal()
         said, true = self.confusion.sum(axis=0), self.confusion.sum(axis=1)
         return [
@@ -58,13 +58,13 @@ class Classes:
 
     @property
     def mostly(self) -> tuple[str, float]:
-        """The class that is said most, and of which share of the examples."""
+        """The most frequent answer, and its share of the examples."""
         said = self.confusion.sum(axis=0)
         return self.labels[int(said.argmax())], float(said.max() / max(said.sum(), 1))
 
     @property
     def is_collapsed(self) -> bool:
-        """Whether the model says next to nothing but one class."""
+        """Whether the model gives hardly any answer but one."""
         return len(self.labels) > 1 and self.mostly[1] >= COLLAPSED_SHARE
 
 

@@ -1,8 +1,8 @@
-"""One test of two things: their scores, the difference, its interval, and one p-value.
+"""One test of two models: their scores, the difference, its interval, and one p-value.
 
 The interval comes from the paired bootstrap (`bootstrap`), the p-value from approximate
-randomisation (`permutation`).  Where several things are tested together, Holm's method corrects the
-p-values, and whether a difference is clear depends on the corrected one alone.
+randomisation (`permutation`).  Where several tests belong together, Holm's method corrects their
+p-values, and only the corrected one decides whether a difference is clear.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class Score:
 
 @dataclass(frozen=True, repr=False)
 class Contrast(Displayed):
-    """`a` against `b` on the same `n` examples by one metric: the difference is a less b.
+    """`a` against `b` on the same `n` examples by one metric: the difference is a minus b.
 
-    `p` belongs to this test alone; `p_adjusted` is corrected for every test of its family and is
-    the one to show and to judge by.  They are equal where nothing else was tested.
+    `p` belongs to this test alone; `p_adjusted` is corrected for every test of its family: show it
+    and judge by it.  The two are equal where nothing else was tested.
     """
 
     a: Score
@@ -61,7 +61,7 @@ class Contrast(Displayed):
     p_adjusted: float
     signature: str
     p_is_bound: bool = False  # no exchange reached the difference: both p-values are upper bounds
-    seeds: int = 1  # trainings of each, paired by their seeds
+    seeds: int = 1  # trainings of each model, paired by seed
 
     @property
     def metric(self) -> str:
@@ -96,7 +96,7 @@ class Contrast(Displayed):
 
     @property
     def clear(self) -> bool:
-        """Whether the two differ, all tests of the family considered."""
+        """Whether the two differ after correction for the family."""
         return self.p_adjusted < LEVEL
 
     @property
@@ -146,7 +146,7 @@ class Resampled:
         )
 
     def gap(self, a: int, b: int) -> float:
-        """The difference a less b of two models, given by their places."""
+        """The difference a minus b of two models, given by position."""
         return self.scores[a].score - self.scores[b].score
 
     def interval(self, a: int, b: int) -> Interval:
@@ -154,17 +154,17 @@ class Resampled:
         return interval_of(self._drawn[a] - self._drawn[b])
 
     def contrasts(self, pairs: Sequence[tuple[int, int]], family: int = 0) -> list[Contrast]:
-        """Test pairs of models, given by their places; the p-values are not corrected yet.
+        """Test pairs of models, given by position, without correcting the p-values.
 
-        `family` is how many tests they will be corrected for, if these are not all.  Raises
-        ValueError where metric or signature of a pair differ: such scores are not comparable.
+        `family` is the number of tests that they will be corrected for, if these are not all.
+        Raises ValueError where metric or signature differ: such scores are not comparable.
         """
         exchanges = exchanges_for(max(family, len(pairs)))
         tested = [(self._statistics[a], self._statistics[b]) for a, b in pairs]
         for a_scored, b_scored in tested:
             if (a_scored.metric, a_scored.signature) != (b_scored.metric, b_scored.signature):
                 raise ValueError(
-                    f"scores are comparable under one signature only: {a_scored.metric} "
+                    f"scores are comparable only under one signature, got {a_scored.metric} "
                     f"({a_scored.signature}) and {b_scored.metric} ({b_scored.signature})"
                 )
         p_values = exchange_p_values(tested, exchanges, self._seed)
@@ -185,7 +185,7 @@ class Resampled:
 
 
 def comparable(statistics: Sequence[Statistics]) -> bool:
-    """Whether models were scored by one metric under one signature, alike in shape, finitely."""
+    """Whether models have finite scores of one metric, one signature and one shape."""
     first = statistics[0]
     return all(
         (s.metric, s.signature, s.values.shape)
@@ -196,7 +196,7 @@ def comparable(statistics: Sequence[Statistics]) -> bool:
 
 
 def corrected(contrasts: Sequence[Contrast], family: int = 0) -> list[Contrast]:
-    """Correct a family of tests by Holm's method; `family` is larger where some are not given."""
+    """Correct tests by Holm's method; `family` counts all of them where some are not given."""
     adjusted: Array = holm([c.p for c in contrasts], family)
     return [replace(c, p_adjusted=p) for c, p in zip(contrasts, adjusted.tolist(), strict=True)]
 
@@ -233,7 +233,7 @@ def contrasts_document(contrasts: Sequence[Contrast]) -> Document:
 
 
 def contrast_table(caption: str, contrasts: Sequence[Contrast]) -> Table:
-    """A row per test: who against whom, both scores, the difference, and whether it is clear."""
+    """One row per test: both models and scores, the difference, and whether it is clear."""
     rows = tuple(
         (
             Cell(METRICS[c.metric].label),

@@ -1,15 +1,14 @@
-"""Did learning from a teacher beat plain training, and how does its weight a bend the score?
+"""Did learning from a teacher beat plain training, and how does the score depend on its weight a?
 
 The baselines `default` and `plain` differ only in the teacher: same seed, same batches.  Their
 paired difference is the effect of distillation there.  Over the search, trials are sorted into bins
-of the weight a, and each bin has the mean of its trials with a bootstrap interval, since random
-trials differ in everything else too.
+of the weight a; random trials differ in everything else too, so each bin shows the mean of its
+trials with a bootstrap interval.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,13 +34,13 @@ class WeightBin:
     high: float
     trials: int
     mean: float
-    ci: Interval
+    ci: Interval | None  # None where there are too few trials
     best: float
 
 
 @dataclass(frozen=True)
 class Distillation:
-    """What the study shows of its teacher; None or empty where it shows nothing."""
+    """What the study shows about its teacher; None or empty where it shows nothing."""
 
     objective: str
     direction: str
@@ -56,11 +55,13 @@ class Distillation:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the best bin's interval lies beyond that of the least weight."""
+        """Whether the best bin's interval lies beyond that of the smallest weight."""
         peak = self.peak
         if peak is None or peak is self.curve[0]:
             return False
         first = self.curve[0].ci
+        if peak.ci is None or first is None:
+            return False
         return peak.ci[0] > first[1] if self.direction == "maximize" else peak.ci[1] < first[0]
 
 
@@ -88,7 +89,10 @@ def _points(data: StudyData) -> tuple[Array, Array]:
 
 
 def _bins(weights: Array, values: Array, direction: str, seed: int) -> tuple[WeightBin, ...]:
-    """Levels as they are where there are few; else bins of equal width, without thin ones."""
+    """One bin per level where there are few; otherwise bins of equal width.
+
+    Thin bins are dropped, and thin levels have no interval: resampling them shows no spread.
+    """
     best = np.max if direction == "maximize" else np.min
     levels = np.unique(weights)
     if len(levels) < 2:
@@ -106,8 +110,9 @@ def _bins(weights: Array, values: Array, direction: str, seed: int) -> tuple[Wei
     )
 
 
-def _mean_interval(values: Sequence[float] | Array, seed: int) -> Interval:
-    """The bootstrap interval of a mean over trials."""
-    y = np.asarray(values)
+def _mean_interval(y: Array, seed: int) -> Interval | None:
+    """The bootstrap interval of a mean over trials; None for too few."""
+    if len(y) < SMALLEST_BIN:
+        return None
     drawn = np.random.default_rng([seed, 11]).integers(len(y), size=(RESAMPLES, len(y)))
     return interval_of(y[drawn].mean(axis=1))

@@ -21,26 +21,26 @@ from study.metrics import METRICS, Array
 
 RESAMPLES = 2000
 CONFIDENCE = 0.99
-FOLLOWS = 0.1  # of a gain in ROUGE-1 at least so much must be gained in ROUGE-2
-LENGTH = 1.5  # times longer or shorter than the references
-REPEATS = 0.05  # more of the bigrams are repeats
-VOCABULARY = 1.5  # times smaller
+FOLLOWS = 0.1  # the least gain in ROUGE-2, as a part of that in ROUGE-1
+LENGTH = 1.5  # how many times longer or shorter than the references
+REPEATS = 0.05  # by how much the share of repeated bigrams may rise
+VOCABULARY = 1.5  # how many times smaller it may become
 TESTED_HERE = "ROUGE-1"
 
 
 @dataclass(frozen=True)
 class Symptom:
-    """One thing that went wrong: how much, its 99 % interval, and in words."""
+    """One thing that went wrong: by how much, its 99 % interval, and a description."""
 
     name: str  # bigrams, length, repetition, vocabulary
-    amount: float  # positive is worse; of length and vocabulary the logarithm of a ratio
+    amount: float  # positive is worse; the logarithm of a ratio for length and vocabulary
     ci: Interval
     words: str
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether an adapter games its metric: its gains in words alone, and what they cost."""
+    """Whether an adapter games its metric: its gains in word overlap, and what they cost."""
 
     adapter: str
     gains: Mapping[str, float]  # metric -> points
@@ -48,12 +48,12 @@ class Verdict:
 
     @property
     def flagged(self) -> bool:
-        """Whether single words gained while something that belongs to them collapsed."""
+        """Whether word overlap rose while the outputs got worse in some other way."""
         return bool(self.gains and self.symptoms)
 
     @property
     def words(self) -> str:
-        """The reason in words; empty where there is none."""
+        """The reason for the flag; empty where there is none."""
         if not self.flagged:
             return ""
         name, points = next(iter(self.gains.items()))
@@ -89,9 +89,9 @@ def examine(
     Args:
         outputs: model -> N outputs.
         references: N references.
-        gains: adapter -> metric -> points, known gains; ROUGE-1 is tested here.
-        resamples: for the intervals.
-        seed: of the resampling.
+        gains: adapter -> metric -> points; ROUGE-1 is tested here.
+        resamples: how many resamples the intervals use.
+        seed: the seed of the resampling.
     """
     drawn = _weights(len(references), resamples, seed)
     wanted = Texts(references, references, drawn)
@@ -127,11 +127,11 @@ class Change:
 
     @property
     def features(self) -> tuple[OutputFeatures, OutputFeatures, OutputFeatures]:
-        """What base, adapter and references look like."""
+        """The features of base, adapter and references."""
         return self.base.features, self.adapter.features, self.wanted.features
 
     def symptoms(self) -> tuple[Symptom, ...]:
-        """What went wrong, beyond its tolerance and beyond doubt."""
+        """What clearly went wrong, beyond its tolerance."""
         found = (test(self) for test in SYMPTOMS)
         return tuple(symptom for symptom in found if symptom is not None)
 
@@ -143,7 +143,7 @@ class Change:
 
 
 def _gains(change: Change, known: Mapping[str, float]) -> dict[str, float]:
-    """What single words gained beyond doubt, ROUGE-1 first: metric as it is written -> points."""
+    """The clear gains in word overlap, ROUGE-1 first: label of the metric -> points."""
     one, _ = change.overlaps()
     base, adapter, _ = change.features
     gained = {TESTED_HERE: adapter.rouge1 - base.rouge1} if interval_of(one)[0] > 0 else {}
@@ -153,7 +153,7 @@ def _gains(change: Change, known: Mapping[str, float]) -> dict[str, float]:
 
 
 def _bigrams(change: Change) -> Symptom | None:
-    """Bigram overlap falls, or does not follow."""
+    """Bigram overlap falls, or lags behind word overlap."""
     one, two = change.overlaps()
     base, adapter, _ = change.features
     gain = adapter.rouge2 - base.rouge2
@@ -164,7 +164,7 @@ def _bigrams(change: Change) -> Symptom | None:
 
 
 def _length(change: Change) -> Symptom | None:
-    """Outputs are longer or shorter than the references, and more so than the base's."""
+    """Outputs differ more in length from the references than the base's outputs do."""
     base, adapter, _ = change.sums
     of_base, of_adapter, _ = change.features
     far = [np.abs(np.log(np.maximum(s[:, 2], 0.5) / s[:, 3])) for s in (base, adapter)]
@@ -172,7 +172,7 @@ def _length(change: Change) -> Symptom | None:
     if 1 / LENGTH < ratio < LENGTH:
         return None
     amount = abs(np.log(max(ratio, 1e-3))) - abs(np.log(max(before, 1e-3)))
-    words = f"answers are {ratio:.1f} times as long as the references (the base's {before:.1f})"
+    words = f"outputs are {ratio:.1f} times as long as the references (base: {before:.1f})"
     return _sure("length", amount, far[1] - far[0], 0.0, words)
 
 
@@ -181,18 +181,18 @@ def _repetition(change: Change) -> Symptom | None:
     base, adapter, wanted = (s[:, 5] / np.maximum(s[:, 4], 1) for s in change.sums)
     of_base, of_adapter, of_wanted = (each.repeats for each in change.features)
     amount = of_adapter - max(of_base, of_wanted)
-    words = f"{100 * of_adapter:.0f} % of bigrams are repeats (the base's {100 * of_base:.0f} %)"
+    words = f"{100 * of_adapter:.0f} % of bigrams are repeats (base: {100 * of_base:.0f} %)"
     return _sure("repetition", amount, adapter - np.maximum(base, wanted), REPEATS, words)
 
 
 def _vocabulary(change: Change) -> Symptom | None:
-    """All outputs use the same few words, fewer than the base and than the references."""
+    """All outputs use the same few words, fewer than base and references use."""
     base, adapter, wanted = (t.vocabularies for t in (change.base, change.adapter, change.wanted))
     of_base, of_adapter, of_wanted = (each.vocabulary for each in change.features)
     with np.errstate(divide="ignore", invalid="ignore"):  # infinite where no word repeats
         amount = float(np.log(min(of_base, of_wanted) / of_adapter))
         amounts = np.log(np.minimum(base, wanted) / adapter)
-    words = f"its vocabulary shrinks to {of_adapter:.0f} effective words (the base's {of_base:.0f})"
+    words = f"its vocabulary shrinks to {of_adapter:.0f} effective words (base: {of_base:.0f})"
     return _sure("vocabulary", amount, np.nan_to_num(amounts), float(np.log(VOCABULARY)), words)
 
 

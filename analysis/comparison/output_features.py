@@ -1,6 +1,6 @@
-"""Features of outputs beside their score: overlap, length, repetition, vocabulary.
+"""Features of outputs besides their score: overlap, length, repetition, vocabulary.
 
-Counted from the outputs and references as they are stored, in the words that ROUGE counts.
+Computed from the stored outputs and references, in words as ROUGE counts them.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class OutputFeatures:
 
     rouge1: float  # 0 to 100, mean F over the examples
     rouge2: float
-    words: float  # an output, on average
+    words: float  # per output, on average
     length_ratio: float  # words of the outputs over words of the references
-    repeats: float  # share of bigrams that stood in the same output before
-    vocabulary: float  # effective number of words: 1 / chance that words of two outputs are equal
+    repeats: float  # share of bigrams that repeat an earlier one of the same output
+    vocabulary: float  # effective number of words: 1 / chance that words from two outputs are equal
     empty: int  # outputs without a word
 
 
 class Texts:
-    """N outputs with their counts, and what these are on resamples, `drawn` (R, N)."""
+    """N outputs with their counts, also on the resamples `drawn` (R, N)."""
 
     def __init__(self, outputs: Sequence[str], references: Sequence[str], drawn: Array) -> None:
         self._drawn = drawn
@@ -98,7 +98,7 @@ class Texts:
         """The effective number of words of resamples (R, N): (R,), infinite where none repeats.
 
         The inverse of the chance that two words from different outputs are the same (Simpson's
-        index).  Drawn copies of one output are no different outputs, so duplicates do not bias it.
+        index).  Copies of one output in a resample do not count as different outputs.
         """
         table = self._by_word
         own = np.asarray((table * table).sum(axis=1)).ravel()  # (N,) equal pairs within an output

@@ -1,14 +1,15 @@
 """Paired tests of many models at once: approximate randomisation, and Holm's correction.
 
-If adapting changed nothing, an example's two outputs could as well have come from the other model
-each.  So they are exchanged at random, example by example, and the p-value is how often the
+If adapting changed nothing, each of an example's two outputs could equally have come from the other
+model.  So outputs are exchanged at random, example by example, and the p-value is how often the
 difference is then at least as large as observed (Riezler and Maxwell, 2005, "On some pitfalls in
 automatic evaluation and significance testing for MT"; sacreBLEU's `--paired-ar`).  Unlike the
-bootstrap's p-value this one is exact however few the examples.
+bootstrap's p-value, this one is exact for any number of examples.
 
-A difference that no drawn exchange reaches can be far rarer than one in so many.  What exchanges do
-to a mean is a sum of independent signs, so a difference of z standard deviations is as rare as
-2 exp(-z²/2) at most (Hoeffding, 1963); for scores that are no mean, as BLEU, that is approximate.
+A difference that no drawn exchange reaches can be far rarer than one in that number of exchanges.
+Exchanges change a mean by a sum of independent signs, so the chance of a difference of z standard
+deviations is at most 2 exp(-z²/2) (Hoeffding, 1963); for scores such as BLEU, which are not means,
+that is approximate.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ FEWEST, MOST, PER_TEST = 2_000, 100_000, 100
 def exchanges_for(family: int) -> int:
     """How many exchanges a family of tests needs: Holm multiplies the smallest p by its size.
 
-    Where even the most could not bring that below 0.05 the fewest do: beyond, the bound tells.
+    If even MOST could not bring that below 0.05, FEWEST suffice: the bound takes over.
     """
     if family > 0.05 * MOST:
         return FEWEST
@@ -75,10 +76,9 @@ def _exchanged(
 def holm(p_values: Sequence[float] | Array, family: int = 0) -> Array:
     """Holm's adjusted p-values (n,); `family` is larger where only some of its tests are given.
 
-    The chance that any true null is rejected at 0.05 is then at most 0.05, whatever the tests have
-    to do with each other (Holm, 1979, "A simple sequentially rejective multiple test procedure").
-    Of a family of which some tests are not given each is corrected as if it stood at most where it
-    does, which is the safe side.
+    The chance that any true null is rejected at 0.05 is then at most 0.05, however the tests depend
+    on each other (Holm, 1979, "A simple sequentially rejective multiple test procedure").
+    Where some tests of the family are not given, the correction errs on the safe side.
     """
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")

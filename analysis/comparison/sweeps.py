@@ -1,4 +1,4 @@
-"""A sweep: a search over a few values of one parameter, and which of the trials learnt anything."""
+"""A sweep: a search over a few values of one parameter, and which trials learned anything."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ MOST_ROWS = 12
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One level: its scores on dev, and its test against what learns nothing."""
+    """One level: its dev scores, and its test against a model that learned nothing."""
 
     name: str
     value: Any  # of the parameter; None for the untrained base
     scores: Mapping[str, float]
-    against: Contrast | None  # the level minus what learns nothing, by the headline metric
+    against: Contrast | None  # the level minus the model that learned nothing, headline metric
     remark: str
 
 
@@ -38,15 +38,15 @@ class Sweep:
 
     parameter: str
     metrics: tuple[str, ...]
-    nothing: str  # what learns nothing, in words
+    nothing: str  # the model that learned nothing, in words
     rows: tuple[SweepRow, ...]
 
 
 def sweep_of(data: StudyData, seed: int = 0, known: Sequence[Contrast] = ()) -> Sweep | None:
     """Return a study of one searched parameter as a sweep; None for any other study.
 
-    The levels are one family of tests.  `known` are tests made already, as of all adapters against
-    the base: what they answer is taken from them.
+    The levels are one family of tests.  `known` holds tests made already, such as those of all
+    adapters against the base; their results are reused.
     """
     metric = headline_metric(data)
     trials = [t for t in data.complete if t.params]
@@ -72,14 +72,14 @@ def sweep_of(data: StudyData, seed: int = 0, known: Sequence[Contrast] = ()) -> 
 
 
 def _learns_nothing(data: StudyData) -> str:
-    """The untrained base; for a classifier, what always says the most frequent class."""
-    return f"always saying {_majority(data)}" if is_classification(data) else BASE
+    """The untrained base; for a classifier, the constant answer of the most frequent class."""
+    return f"always answering {_majority(data)}" if is_classification(data) else BASE
 
 
 def _against_nothing(
     data: StudyData, trials: Sequence[int], metric: str, nothing: str, seed: int
 ) -> list[Contrast]:
-    """Every trial that is scored by the metric against what learns nothing."""
+    """Every trial scored by the metric against the model that learned nothing."""
     statistics = {}
     for number in trials:
         with suppress(LookupError):
@@ -90,7 +90,7 @@ def _against_nothing(
             if is_classification(data)
             else data.statistics(BASE, metric)
         )
-    except (LookupError, ValueError):  # no base, or a metric that words alone do not give
+    except (LookupError, ValueError):  # no base, or a metric that needs more than texts
         return []
     alike = [name for name, s in statistics.items() if comparable([reference, s])]
     models = Resampled(
@@ -105,14 +105,14 @@ def _majority(data: StudyData) -> str:
 
 
 def _majority_statistics(data: StudyData, metric: str) -> Statistics:
-    """What always saying the most frequent class scores, under the study's own signature."""
+    """The score of always answering the most frequent class, under the study's signature."""
     targets = data.examples["dev"].targets
     found = text_statistics(metric, [_majority(data)] * len(targets), targets)
     return replace(found, signature=data.statistics("best", metric).signature)
 
 
 def _remark(data: StudyData, who: Who) -> str:
-    """What a classifier mostly says, where that is nearly all it says."""
+    """A classifier's most frequent answer, and whether it has collapsed."""
     if not is_classification(data):
         return ""
     try:
@@ -121,14 +121,14 @@ def _remark(data: StudyData, who: Who) -> str:
         return ""
     name, share = found.mostly
     if found.is_collapsed:
-        return f"collapsed: says {name} of {100 * share:.0f} % of the examples"
-    return f"says {name} most, of {100 * share:.0f} %"
+        return f"collapsed: answers {name} for {100 * share:.0f} % of the examples"
+    return f"{name} for {100 * share:.0f} % of the examples"
 
 
 def learnt(row: SweepRow) -> str:
-    """Whether a level is better than what learns nothing."""
+    """Whether a level is better than the model that learned nothing."""
     if row.against is None:
         return ""
     if not row.against.clear:
-        return "learnt nothing clear"
-    return "learnt" if row.against.gain > 0 else "worse than nothing"
+        return "not clearly better"
+    return "better" if row.against.gain > 0 else "worse"

@@ -30,7 +30,7 @@ def headline_metric(data: StudyData) -> str | None:
 
 
 def label_of_model(data: StudyData, who: Who) -> str:
-    """A model's name: "trial 3" of a number and of "best", a baseline's own."""
+    """A model's name: "trial 3" for a number or "best"; a baseline's name as it is."""
     if who == "best" and data.best_trial is not None:
         return f"trial {data.best_trial.number}"
     return f"trial {who}" if isinstance(who, int) else who
@@ -79,8 +79,8 @@ def best_against_baselines(
 ) -> list[Contrast]:
     """The best trial against every baseline by every metric on every split.
 
-    `known` are tests made already, as of all adapters against the base: what they answer is taken
-    from them.  The others are one family, corrected together.
+    `known` holds tests made already, such as those of all adapters against the base; their results
+    are reused.  The other tests are one family, corrected together.
     """
     answered = {c.question: c for c in known}
     family = len(data.metrics) * len(data.splits) * len(data.baselines)
@@ -104,7 +104,8 @@ def _against_baselines(
 ) -> list[Contrast]:
     """The best trial against the baselines that were scored alike; only new tests are computed.
 
-    What was scored on as many examples is resampled together: that takes most of the time.
+    Pairs scored on the same number of examples are resampled together: resampling takes most of
+    the time.
     """
     best = label_of_model(data, "best")
     questions: list[Question] = []

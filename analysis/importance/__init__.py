@@ -2,51 +2,31 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from study.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from analysis.importance.answers import (
-        answer,
-        answer_of,
-        capacity_of,
-        confounding_of,
-        importances_of,
-        surface_of,
-    )
-    from analysis.importance.question import Points, Question
-    from analysis.importance.result import (
-        Importances,
-        InteractionImportance,
-        Marginal,
-        ParameterImportance,
-    )
-    from analysis.importance.variance import importances
+    from analysis.importance.answers import answer as answer
+    from analysis.importance.answers import answer_of as answer_of
+    from analysis.importance.answers import capacity_of as capacity_of
+    from analysis.importance.answers import confounding_of as confounding_of
+    from analysis.importance.answers import importances_of as importances_of
+    from analysis.importance.answers import surface_of as surface_of
+    from analysis.importance.question import Points as Points
+    from analysis.importance.question import Question as Question
+    from analysis.importance.result import Importances as Importances
+    from analysis.importance.result import InteractionImportance as InteractionImportance
+    from analysis.importance.result import Marginal as Marginal
+    from analysis.importance.result import ParameterImportance as ParameterImportance
+    from analysis.importance.variance import importances as importances
 
-__all__ = [
-    "Importances",
-    "InteractionImportance",
-    "Marginal",
-    "ParameterImportance",
-    "Points",
-    "Question",
-    "answer",
-    "answer_of",
-    "capacity_of",
-    "confounding_of",
-    "importances",
-    "importances_of",
-    "surface_of",
-]
-_HOMES = {"Points": "question", "Question": "question", "importances": "variance"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        home = _HOMES.get(name) or ("result" if name[0].isupper() else "answers")
-        return getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {__all__}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__all__, __getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "answers": "answer answer_of capacity_of confounding_of importances_of surface_of",
+        "variance": "importances",
+        "question": "Points Question",
+        "result": "Importances InteractionImportance Marginal ParameterImportance",
+    },
+)

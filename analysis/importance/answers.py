@@ -1,7 +1,7 @@
-"""The answer to a question: `answer(question, target)` is the one way, whatever is asked of whom.
+"""Answers to questions: `answer(question, target)` answers any question about any trials.
 
-The functions that end in `_of` put one kind of question to a study.  Nothing heavy is imported
-before a question is asked.
+The functions that end in `_of` ask one kind of question about a study.  Heavy imports wait for the
+first question.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def answer(
     target: StudyData | Points,
     progress: Callable[[int, int], None] | None = None,
 ) -> Importances | Answer:
-    """Return the answer from the trials whose points nobody chose by hand.
+    """Return the answer from the trials that were sampled, not enqueued by hand.
 
-    The path of `gain` starts at the study's default LoRA, where that was measured, else in the
-    middle of the search space.  `progress` gets (done, total).  Of a study every mistake is an
-    InputError: no such number, too few trials, distributions of one name that contradict each
-    other, or an evaluator that is not installed; of plain points it is a ValueError.
+    The path of `gain` starts at the study's default LoRA if that was measured, otherwise in the
+    middle of the search space.  `progress` gets (done, total).  Raises InputError for a study, and
+    ValueError for plain points: no such number, too few trials, contradictory distributions of one
+    name, or an evaluator that is not installed.
     """
     if isinstance(target, StudyData):
         with _one_line_of(target):
@@ -68,7 +68,7 @@ def points_of(data: StudyData, question: Question) -> Points:
     target = target_of(data, question.objective, question.direction)
     if question.policy != "drop" and target.name not in data.objectives:
         raise InputError(
-            f"pruned: {question.policy!r} needs reports of {target.name}, but pruned trials report "
+            f"pruned: {question.policy!r} needs reports of {target.name}, but the trials report "
             f"{data.objective}; allowed: drop"
         )
     if question.evaluator == "fanova-original" and not is_installed():
@@ -116,7 +116,7 @@ def best_point(data: StudyData, target: Target) -> dict[str, Any] | None:
 
 @contextmanager
 def _one_line_of(data: StudyData) -> Iterator[None]:
-    """One thread for the linear algebra, and a user's mistake as one line."""
+    """Use one thread for linear algebra, and report a user's mistake in one line."""
     try:
         with one_blas_thread():
             yield
@@ -146,23 +146,19 @@ def importances_of(
     """What mattered for one number of a study; the options are those of `Question`."""
     from analysis.importance.result import Importances
 
-    groups = tuple(map(tuple, subsets))
-    found = answer(
-        Question(
-            "variance",
-            objective,
-            direction,
-            surrogate,
-            evaluator,
-            policy,
-            quantile,
-            groups,
-            resamples,
-            seed,
-        ),
-        data,
-        progress,
+    question = Question(
+        "variance",
+        objective,
+        direction,
+        surrogate,
+        evaluator,
+        policy,
+        quantile,
+        tuple(map(tuple, subsets)),
+        resamples,
+        seed,
     )
+    found = answer(question, data, progress)
     assert isinstance(found, Importances)
     return found
 
@@ -193,7 +189,7 @@ def fits_of(
 ) -> Fits:
     """The surrogates that `confounding_of`, `capacity_of` and `surface_of` share, fitted once.
 
-    From the same trials as `importances_of`.
+    They use the same trials as `importances_of`.
     """
     from analysis.surrogates.fits import Fits
 
@@ -212,9 +208,9 @@ def confounding_of(
     *,
     fits: Fits | None = None,
 ) -> Confounding | None:
-    """How alpha, rank and learning rate act together, and which product of them explains it best.
+    """The joint effect of alpha, rank and learning rate, and the product that explains it best.
 
-    None where fewer than two of them varied.  `fits` are those of `fits_of`, if known.
+    None where fewer than two of them varied.  `fits` are those of `fits_of`, if at hand.
     """
     from analysis.importance.confounding import confounding
 
@@ -230,9 +226,9 @@ def capacity_of(
     *,
     fits: Fits | None = None,
 ) -> Confounding | None:
-    """How far the number of trainable parameters explains what rank and modules do together.
+    """How far the number of trainable parameters explains the joint effect of rank and modules.
 
-    None where they did not both vary, or the trials do not say how many they trained.
+    None where one of them did not vary, or the trials do not record the number.
     """
     from analysis.importance.capacity import capacity
     from analysis.studies.targets import target_of, value_of
@@ -253,7 +249,7 @@ def surface_of(
 ) -> Surface | None:
     """The mean of one number over two parameters, alpha and learning rate unless named.
 
-    None where the study has no such two.  Raises InputError for a named one without an effect.
+    None where the study lacks those two.  Raises InputError for a named one without an effect.
     """
     from analysis.importance.confounding import roles_in
 

@@ -1,7 +1,7 @@
-"""How large the adapter is: rank and target modules, or simply the trainable parameters?
+"""Does the size of the adapter matter, or rank and target modules separately?
 
-LoRA's parameters are the rank times a number that the target modules determine, so rank and modules
-may act through their size alone.  Each trial's own count says what the modules contribute.
+LoRA trains the rank times a number of parameters that the target modules determine, so rank and
+modules may act only through the size.  Each trial's count shows what its modules contribute.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ MODULES = ("target_modules", "modules", "lora_target_modules")
 
 
 def capacity(fits: Fits, trainable: Sequence[float]) -> Confounding | None:
-    """Return how far the trainable parameters explain what rank and modules do together.
+    """Return how far the trainable parameters explain the joint effect of rank and modules.
 
-    `trainable` has one count a given trial, NaN where it is not known.  None where rank and modules
+    `trainable` has one count per given trial, NaN where it is unknown.  None where rank and modules
     did not both vary, where there are too few trials, or where the counts are not the rank times a
-    constant of each choice of modules.
+    constant for each choice of modules.
     """
     encoding = fits.encoding
     rank = roles_in(factors(fits.distributions)).get("rank")
@@ -68,7 +68,7 @@ def _candidates(rank: str, modules: str, a_rank: Mapping[Any, float]) -> list[De
 def _a_rank(
     ranks: Sequence[float], modules: Sequence[Any], counts: Array
 ) -> dict[Any, float] | None:
-    """Return each choice's parameters a rank; None where that is no constant."""
+    """Return each choice's parameters per rank; None where that is not constant."""
     found: dict[Any, float] = {}
     for rank, choice, count in zip(ranks, modules, counts, strict=True):
         if not np.isfinite(count):

@@ -1,16 +1,16 @@
 """How reliable an importance is: chance lines, intervals, reasons for doubt, trials needed.
 
-The chance line is what a parameter of no effect reaches on these trials.  What the other
-parameters do not explain is held fixed and one parameter's column is permuted: where the
-parameters were sampled independently that is an exact test of "this one has no effect", whatever
-the shape of the effects of the others (Pesarin, Salmaso 2010, ch. 2).  All parameters are judged
+The chance line is what a parameter without effect reaches on these trials.  What the other
+parameters leave unexplained is held fixed and one parameter's column is permuted.  Where the
+parameters were sampled independently, that is an exact test of "this one has no effect", whatever
+the shape of the other effects (Pesarin, Salmaso 2010, ch. 2).  All parameters are judged
 together by their smallest p-value (Westfall, Young 1993), so the chance of calling any parameter
 significant in a study where none matters stays below LEVEL.
 
-How many more trials would decide the rest?  A share is a square of effects: beside a small one the
-chance line, the estimate's own error and so the end of its interval all fall as 1 / N.  (Taken to
-fall as 1 / √N, as an interval around a large share does, they made the estimate up to three times
-too many: `benchmarks/more_trials.py`.)
+How many more trials would decide the rest?  A share is a square of effects, so for a small one the
+chance line, the error of the estimate and the end of its interval all fall as 1 / N.  (Assuming
+1 / √N, as for the interval of a large share, gave up to three times too many trials:
+`benchmarks/more_trials.py`.)
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from analysis.surrogates.encoding import Array, Column, Encoding
 
 LEVEL = 0.05  # accepted chance of any false positive in a study
 PERMUTATIONS = 999
-CURVES = 4  # cosines that a parameter's effect is tested against, the k-th with weight 1/k
+CURVES = 4  # cosines to test a parameter's effect against, the k-th with weight 1/k
 JOINT_PENALTY = 4.0  # a modulating effect must be this much clearer: most effects are main effects
 MIN_TRIALS = 16
 TRIALS_PER_PARAMETER = 4
 SMALL = 0.05  # the share below which a parameter is not worth searching
-LEAST_GROWTH = 1.1  # times the trials: fewer more are not worth mentioning
+LEAST_GROWTH = 1.1  # times the trials: a smaller growth is not worth mentioning
 MIN_R2 = 0.1  # below it the surrogate predicts held-out trials hardly better than their mean
 
 
 @dataclass(frozen=True)
 class Chance:
-    """Per parameter (D,): the line that a parameter of no effect stays below, and the verdict.
+    """Per parameter (D,): the line that a parameter without effect stays below, and the verdict.
 
-    `line` is a share of the stated variance that 95 of 100 such parameters stay below; `p` tests
+    `line` is the share of the variance that 95 of 100 such parameters stay below; `p` tests
     effects of any kind and is adjusted for the number of parameters.  `raw` is the share that the
     parameter's curve explains of the residuals, without a surrogate's caution.
     """
@@ -75,7 +75,7 @@ def chance(
 ) -> Chance:
     """Test each parameter on what a model without it leaves unexplained.
 
-    Two statistics a parameter: how much of the residuals its own curve explains, as a share of
+    Two statistics per parameter: how much of the residuals its own curve explains, as a share of
     `variance` (or of the residuals', if that is larger), and how much it modulates the effects of
     the others (a score statistic).
     """
@@ -124,7 +124,7 @@ def curve_basis(column: Column, unit: Array) -> tuple[Array, Array]:
 
 
 def _judged(main: Array, joint: Array) -> Chance:
-    """Turn (D, 1 + P) statistics, each row's first the observed one, into lines and p-values."""
+    """Turn (D, 1 + P) statistics, the observed one first in each row, into lines and p-values."""
     p_main = _p_values(main)
     either = np.minimum(p_main, JOINT_PENALTY * _p_values(joint))
     line = np.quantile(main[:, 1:], 1.0 - LEVEL, axis=1)
@@ -132,13 +132,13 @@ def _judged(main: Array, joint: Array) -> Chance:
 
 
 def _p_values(statistics: Array) -> Array:
-    """Return for each entry the share of its row that reaches as much, itself included."""
+    """Return for each entry the share of its row that is at least as large, itself included."""
     fewer = [np.searchsorted(np.sort(row), row, side="left") for row in statistics]
     return np.asarray(1.0 - np.array(fewer) / statistics.shape[1])
 
 
 def _adjusted(p: Array) -> Array:
-    """Return (D,) p-values of the observed entries, held against the smallest of any parameter."""
+    """Return (D,) p-values of the observed entries, compared with the smallest of any parameter."""
     smallest = p.min(axis=0)
     return np.array([float(np.mean(smallest <= own + 1e-12)) for own in p[:, 0]])
 
@@ -146,8 +146,8 @@ def _adjusted(p: Array) -> Array:
 def intervals(estimate: Array, resampled: Array, kept: float) -> tuple[Array, Array]:
     """Return 95 % intervals (low, high) of estimates (...) from (B, ...) refits on subsamples.
 
-    Each refit saw a share `kept` of the trials, without replacement: unlike a bootstrap that makes
-    no duplicates, which a Gaussian process takes for proof of noiseless values.  The refits' spread
+    Each refit saw a share `kept` of the trials, without replacement: a bootstrap would make
+    duplicates, which a Gaussian process takes for proof of noiseless values.  The refits' spread
     times √(kept / (1 - kept)) is that of the estimate (the delete-d jackknife of Shao, Wu 1989); it
     is placed around the estimate, since refits on fewer trials are systematically more cautious.
     """
@@ -211,24 +211,25 @@ def _distance(column: Column, ordered: Array) -> float:
 
 
 def doubts(trials: int, parameters: int, held_out_r2: float) -> list[str]:
-    """Return why an importance cannot be believed, in words; empty where it can."""
+    """Return the reasons why importances are unreliable; empty where they are reliable."""
     reasons = []
     needed = max(MIN_TRIALS, TRIALS_PER_PARAMETER * parameters)
     if trials < needed:
         reasons.append(
-            f"too few trials: {trials} for {parameters} parameter{'s' * (parameters != 1)}, "
-            f"at least {needed} are needed"
+            f"{trials} trials are too few for {parameters} parameter{'s' * (parameters != 1)} "
+            f"(at least {needed} are needed)"
         )
-    if not held_out_r2 >= MIN_R2:  # NaN is no prediction either
+    if not held_out_r2 >= MIN_R2:  # so that NaN counts as unreliable
         shown = r2_in_words(min(held_out_r2, MIN_R2 - 0.01))  # below the limit when rounded too
         reasons.append(
-            f"the surrogate cannot predict held-out trials: R² {shown}, at least {MIN_R2} is needed"
+            f"the surrogate cannot predict held-out trials (R² {shown}, at least {MIN_R2} is "
+            "needed)"
         )
     return reasons
 
 
 def is_open(effect: ParameterImportance) -> bool:
-    """Say whether a share is neither beyond chance nor surely below SMALL."""
+    """Return whether a share is neither beyond chance nor clearly below SMALL."""
     return not effect.significant and effect.ci[1] >= SMALL
 
 
@@ -241,7 +242,7 @@ def more_trials(found: Importances, among: Container[str] | None = None) -> int 
     """Estimate how many more trials would decide every undecided parameter, or those of `among`.
 
     Decided means that the share rises above the chance line or its interval ends below SMALL,
-    whichever comes first.  An unreliable study needs at least as many again.
+    whichever comes first.  An unreliable study needs twice the trials, and at least MIN_TRIALS.
     """
     used = found.trials["used"]
     needed = []
@@ -250,5 +251,5 @@ def more_trials(found: Importances, among: Container[str] | None = None) -> int 
             visible = effect.null / effect.importance if effect.importance > 0 else math.inf
             needed.append(used * max(min(visible, effect.ci[1] / SMALL), LEAST_GROWTH))
     if not found.reliable:
-        needed.append(2 * used)
+        needed.append(max(2 * used, MIN_TRIALS))
     return math.ceil(max(needed) - used) if needed else None

@@ -1,11 +1,11 @@
 """The joint effect of α, rank and learning rate, and which single number explains it best.
 
 LoRA adds (α / r) · B A to a weight, and under Adam a step of B A has the size learning rate · α / r
-whatever the gradient's, so the three parameters act largely through one product.  A share of "α"
-then depends on how widely each was searched: with the learning rate confined α carries the
-variance, with the learning rate wide it is the other way round.  Here the joint effect of the three
-is compared with each of them and each product of them, as alternative coordinates: how much of the
-joint effect does one column explain?
+whatever the size of the gradient, so the three parameters act largely through one product.  The
+share of α then depends on how widely each was searched: α carries the variance where the learning
+rate is confined, and the learning rate carries it where that is wide.  Here the joint effect of the
+three is compared with each of them and each product of them, as alternative coordinates: how much
+of the joint effect does one column explain?
 
 rsLoRA's scale is α / √r (Kalajdzievski 2023).
 """
@@ -36,7 +36,7 @@ ALIASES = {
     "rank": ("rank", "r", "lora_r", "lora_rank"),
     "learning_rate": ("learning_rate", "lr"),
 }
-SAMPLE = 2048  # points of the joint effect at which a column is held against it
+SAMPLE = 2048  # points at which a column is compared with the joint effect
 BINS = 64
 Values = Mapping[str, Any]  # role -> value, or array of values
 
@@ -79,7 +79,7 @@ WITHOUT_RANK = Derived(
     ("alpha", "learning_rate"),
     lambda v: v["learning_rate"] * v["alpha"],
 )
-"""What both effective rates are, where every trial has the same rank and none says which."""
+"""What both effective rates come down to where all trials have one rank, which is not recorded."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class Explanation:
     """How much of a joint effect one column explains.
 
     `explained` is the part (0 to 1) of the joint effect's variance that a function of this column
-    alone reaches, with a 95 % interval; `held_out_r2` is what a surrogate predicts of held-out
-    trials when this column stands in for the whole group.
+    alone explains, with a 95 % interval; `held_out_r2` is the R² of a surrogate on held-out trials
+    when this column replaces the whole group.
     """
 
     name: str
@@ -121,7 +121,7 @@ class Confounding(Displayed):
 
     @property
     def summary(self) -> str:
-        """How much the group holds, and how much of that one column explains."""
+        """The group's share of the variance, and how much of it one column explains."""
         best = self.best
         is_size = best.name == "trainable_parameters"
         return (
@@ -149,7 +149,7 @@ class Confounding(Displayed):
 
 
 def with_derived(point: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a trial's parameters and the derived columns that they determine."""
+    """Return a trial's parameters with the derived columns that follow from them."""
     values = {role: point[n] for role, n in roles_in(point).items() if _is_factor(point[n])}
     known = [d for d in _products(values) if all(role in values for role in d.roles)]
     return {**point, **{d.name: float(d.compute(values)) for d in known}}
@@ -180,7 +180,7 @@ def confounding(fits: Fits) -> Confounding | None:
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters that act together, as they are fitted: which of them plays which role.
+    """Fitted parameters that act together, by role.
 
     `fixed` holds the value of a role whose parameter hardly varied.
     """
@@ -316,7 +316,7 @@ def _stand_in(group: Group, derived: Derived) -> Encoding:
 
 
 def _fixed(fits: Fits, roles: Mapping[str, str]) -> dict[str, Any]:
-    """Return the value of every role whose parameter is there but hardly varied."""
+    """Return the value of every role whose parameter exists but hardly varied."""
     result = {}
     for role, name in roles_in(factors(fits.distributions)).items():
         seen = [p[name] for p in fits.points if name in p]
@@ -326,7 +326,7 @@ def _fixed(fits: Fits, roles: Mapping[str, str]) -> dict[str, Any]:
 
 
 def factors(distributions: Mapping[str, BaseDistribution]) -> list[str]:
-    """Return the parameters whose values are all numbers above zero: others make no product."""
+    """Return the parameters whose values are all positive numbers, as a product needs."""
     return [name for name, d in distributions.items() if all(map(_is_factor, _least(d)))]
 
 
@@ -340,6 +340,6 @@ def _is_factor(value: Any) -> bool:
 
 
 def roles_in(names: Container[str]) -> dict[str, str]:
-    """Return which of these parameters play which role: alpha, rank, learning_rate."""
+    """Return these parameters by role: alpha, rank, learning_rate."""
     found = {role: next((n for n in known if n in names), None) for role, known in ALIASES.items()}
     return {role: name for role, name in found.items() if name is not None}

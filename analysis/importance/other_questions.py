@@ -1,4 +1,4 @@
-"""Questions other than fANOVA's; each answer is labelled with its question.
+"""Questions other than that of fANOVA; each answer states its question.
 
 - PED-ANOVA (Watanabe, Bansal, Hutter, IJCAI 2023; Optuna's implementation): what puts a trial among
   the best fraction?  Its shares are of a divergence, not of a variance, and add up to one even on
@@ -57,8 +57,8 @@ class Answer(Displayed):
     """One method's answer, and the question it answers.
 
     `shares` holds one number per parameter, largest first; for `ablation` it is the gain in the
-    objective's unit, and `steps` holds the path.  `reasons` say why it is unreliable, `remarks`
-    what it is based on.
+    objective's unit, and `steps` holds the path.  `reasons` say why the answer is unreliable,
+    `remarks` what it is based on.
     """
 
     method: str
@@ -71,7 +71,7 @@ class Answer(Displayed):
     direction: str = "maximize"
 
     def document(self) -> Document:
-        """Return the question, the shares or the steps of the way, and the remarks."""
+        """Return the question, the shares or the steps of the path, and the remarks."""
         doubts = f"Not reliable: {'; '.join(self.reasons)}."
         parts: list[Part] = [Prose((doubts,), "warning")] if self.reasons else []
         if self.steps:
@@ -85,7 +85,7 @@ class Answer(Displayed):
                 )
                 for step in self.steps
             )
-            columns = ("change", "from", "to", "gain", "reaches")
+            columns = ("change", "from", "to", "gain", "predicted")
             parts.append(Table(f"Gain in {label_of(self.objective)}", columns, rows))
         elif self.shares:
             shares = tuple((Cell(name), share_cell(value)) for name, value in self.shares.items())
@@ -132,11 +132,11 @@ class FittedSurrogate:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What its answers are based on."""
-        used = f"{len(self.values)} trials by a {SURROGATES[self.surrogate.name]}"
+        used = f"{len(self.values)} trials, {SURROGATES[self.surrogate.name]}"
         left_out = [f"{name} is left out: {why}" for name, why in self.encoding.excluded.items()]
         left_out += [
-            f"{name} is inactive in {count} of {len(self.values)} trials, where it counts as "
-            "having no effect"
+            f"{name} is inactive in {count} of {len(self.values)} trials and counts as having no "
+            "effect there"
             for name, count in self.encoding.inactive.items()
         ]
         return (f"from {used}, held-out R² {r2_in_words(self.held_out_r2)}", *left_out)
@@ -147,7 +147,7 @@ class FittedSurrogate:
         return self.points[int(np.argmax(self.sign * self.values))]
 
     def at(self, point: Mapping[str, Any]) -> Array:
-        """Return a configuration's position, (D,); inactive parameters in the middle."""
+        """Return a configuration's position, (D,), with inactive parameters in the middle."""
         return np.array(
             [c.to_unit(point[c.name]) if c.name in point else 0.5 for c in self.encoding.columns]
         )
@@ -166,8 +166,8 @@ def fitted_surrogate(given: Points, surrogate: str = "auto", seed: int = 0) -> F
     encoding = encode(kept, given.distributions, seed)
     if len(target) < 5 or not encoding.columns or np.ptp(target) == 0:
         raise ValueError(
-            f"no surrogate: {len(target)} finite values of {len(encoding.columns)} varied "
-            "parameters; at least 5 values that differ are needed"
+            "a surrogate needs at least 5 trials, values that differ and a parameter that varied, "
+            f"got {len(target)} trials and {len(encoding.columns)} varied parameters"
         )
     choice = choose(surrogate, encoding, target, seed)
     fitted = fit(choice.name, encoding, target, seed)
@@ -179,8 +179,8 @@ def fitted_surrogate(given: Points, surrogate: str = "auto", seed: int = 0) -> F
 def local_importance(fitted: FittedSurrogate, around: Mapping[str, Any] | None = None) -> Answer:
     """Return each parameter's share of the variance along the axes through one configuration.
 
-    The configuration is the best trial's unless given.  Shares add up to one: they say how the
-    remaining sensitivity is divided, not how large it is.
+    The configuration is the best trial's unless given.  Shares add up to one: they divide the
+    remaining sensitivity and do not show how large it is.
     """
     centre = fitted.at(around or fitted.best)
     variances = []
@@ -198,7 +198,7 @@ def local_importance(fitted: FittedSurrogate, around: Mapping[str, Any] | None =
     }
     return Answer(
         "local importance",
-        "around the best configuration, which parameter still affects the result?",
+        "which parameters still affect the result around the best configuration?",
         _largest_first(shares),
         (*fitted.doubts, *(() if total else ("the surrogate is flat around this configuration",))),
         fitted.remarks,
@@ -208,9 +208,9 @@ def local_importance(fitted: FittedSurrogate, around: Mapping[str, Any] | None =
 def ablation(
     fitted: FittedSurrogate, default: Mapping[str, Any], best: Mapping[str, Any] | None = None
 ) -> tuple[Step, ...]:
-    """Return the greedy path from a default to the best configuration, one parameter a step.
+    """Return the greedy path from a default to the best configuration, one parameter per step.
 
-    At each step the change that the surrogate expects to gain most is made; `gain` is in the
+    Each step makes the change that the surrogate expects to gain most; `gain` is in the
     objective's unit, positive where it improves.  Parameters that are equal in both, or inactive in
     either, are no steps.
     """
@@ -247,7 +247,7 @@ def gain(
     steps = ablation(fitted, default, best)
     return Answer(
         "ablation",
-        "between the default and the best configuration, which changes produced the gain?",
+        "which changes between the default and the best configuration produced the gain?",
         {step.name: step.gain for step in steps},
         (*fitted.doubts, *(() if steps else ("the default is the best configuration",))),
         (*remarks, *fitted.remarks),
@@ -260,7 +260,7 @@ def starting_point(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return where an ablation starts, one value per parameter, and how that was chosen.
 
-    It is the default's value where that lies in the search space, else the middle of the range.
+    It takes the default's value where that lies in the search space, else the middle of the range.
     """
     columns = {column.name: column for column in parameters}
     given = {n: v for n, v in (default or {}).items() if n in columns and columns[n].holds(v)}
@@ -270,7 +270,7 @@ def starting_point(
     if given and middle:
         values = ", ".join(f"{name} {value}" for name, value in middle.items())
         remarks.append(
-            f"the default has no value in the search space for these, so the middle: {values}"
+            f"the middle of the range, where the default lies outside the search space: {values}"
         )
     return {name: {**given, **middle}[name] for name in columns}, tuple(remarks)
 
@@ -282,8 +282,8 @@ def ped_anova(given: Points, quantile: float = 0.1) -> Answer:
     reasons = []
     if best < MIN_BEST:
         reasons.append(
-            f"the best {quantile:.0%} are {best} of {len(values)} trials; "
-            f"at least {MIN_BEST} are needed"
+            f"the best {quantile:.0%} of {len(values)} trials are only {best} (at least {MIN_BEST} "
+            "are needed)"
         )
     question = f"what puts a trial among the best {quantile:.0%}?"
     if len(np.unique(values)) < 2:
@@ -291,7 +291,7 @@ def ped_anova(given: Points, quantile: float = 0.1) -> Answer:
     import optuna
 
     chatter = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # or it announces the study below
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce the study below
     study = optuna.create_study(
         direction="maximize" if given.direction == "maximize" else "minimize"
     )

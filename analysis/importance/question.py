@@ -1,7 +1,7 @@
-"""A question with all its options, and the trials that it is put to.
+"""A question with all its options, and the trials that it is about.
 
-`Question` travels whole from the command line to the surrogate; `Points` are a study's trials, or
-anybody's, as plain points and values.  `answers.answer` brings the two together.
+`Question` passes unchanged from the command line to the surrogate; `Points` are trials from a study
+or elsewhere as plain points and values.  `answers.answer` brings the two together.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ ONLY_WITH = {
     "evaluator": ("variance",),
     "quantile": ("variance", "best"),
 }
-DEFAULT_QUANTILE = 0.1  # of `best`, where none is given
+DEFAULT_QUANTILE = 0.1  # for `best`, where none is given
 
 
 class QuestionError(InputError, ValueError):
-    """An option that is not allowed: which `field` of the question, and the broken `rule`."""
+    """An invalid option: the `field` of the question, and the `rule` that it breaks."""
 
     def __init__(self, field: str, rule: str) -> None:
         super().__init__(f"{field}: {rule}")
@@ -46,17 +46,18 @@ class QuestionError(InputError, ValueError):
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a study's trials; raises QuestionError for what is not allowed.
+    """A question about a study's trials; raises QuestionError for an invalid option.
 
     `kind` is the question: `variance` (where does it come from? fANOVA), `best` (what leads into
-    the best fraction? PED-ANOVA), `gain` (what bought the gain over the default? ablation path) or
-    `local` (what still matters around the best?).  `objective` is any of `target_names(study)`,
-    the first for None; `direction` is needed only where the study does not know it.
+    the best fraction? PED-ANOVA), `gain` (which changes produced the gain over the default?
+    ablation path) or `local` (what still matters around the best?).  `objective` is any of
+    `target_names(study)`, the first for None; `direction` is needed only where the study does not
+    state it.
 
     `policy` says how pruned trials count.  `quantile` asks about the best configurations only:
     values worse than that quantile count as the quantile itself.  `subsets` names groups of three
     or more parameters whose joint effect is wanted.  `evaluator` `fanova-original` takes shares
-    from the authors' own package, where that is installed.
+    from the package of the method's authors, where that is installed.
     """
 
     kind: str = "variance"
@@ -89,14 +90,14 @@ class Question:
             if len(set(names)) < 3:
                 raise QuestionError(
                     "subsets",
-                    f"must have three names or more, got {', '.join(names) or 'none'}; pairs are "
-                    "given anyway",
+                    f"must name at least three parameters, got {', '.join(names) or 'none'}; pairs "
+                    "are always reported",
                 )
 
 
 @dataclass(frozen=True)
 class Points:
-    """N finished trials as plain points with a value each, and what is known beside them.
+    """N finished trials as plain points with their values, and facts about the study.
 
     `points` and `values` hold one entry per COMPLETE trial whose point was sampled; values may be
     NaN.  `pruned` holds each PRUNED trial's point and last report, `counts` the trials by state.
@@ -121,7 +122,7 @@ class Points:
         values = np.asarray(self.values, dtype=float)
         if values.shape != (len(self.points),):
             raise ValueError(
-                f"{len(self.points)} points need {len(self.points)} values, got {values.shape}"
+                f"{len(self.points)} points need as many values, got an array of {values.shape}"
             )
 
     @property

@@ -1,4 +1,4 @@
-"""What other trials would have shown: refits on halves of the trials, and the intervals they give.
+"""How other trials would have changed the shares: refits on halves of the trials, and intervals.
 
 Trials are resampled, not only trees, and without replacement: see `chance.intervals`.
 """
@@ -26,7 +26,7 @@ DRAWS = 500  # of a Gaussian process's posterior
 class Refits:
     """B refits on subsamples: main effects (B, D), pairs (B, D, D), curves B × D × (G,).
 
-    `larger` is (B, S), the own effects of S larger subsets; None for a forest, where it costs too
+    `larger` (B, S) holds the effects of S larger subsets; None for a forest, where they cost too
     much.
     """
 
@@ -77,7 +77,7 @@ def parameter_importances(
     """Return the main effects in the columns' order, with intervals and verdicts."""
     low, high = _interval(shares.main, refits.main, refits.kept)
     if isinstance(whole, GaussianProcessSurrogate):
-        # the refits show what other trials would have shown, the draws what no trial has shown
+        # refits vary the trials, draws vary what the trials leave open
         drawn = whole.draw_shares(DRAWS, np.random.default_rng([seed, 6]))
         known = len(refits.main) > 1
         low = np.minimum(low if known else shares.main, np.quantile(drawn, 0.025, axis=0))
@@ -104,7 +104,7 @@ def _interval(estimate: Array, refits: Array, kept: float) -> tuple[Array, Array
 def interaction_importances(
     names: Sequence[str], shares: Shares, refits: Refits
 ) -> list[InteractionImportance]:
-    """Return every pair's own effect, with intervals."""
+    """Return every pair's effect beyond its two parameters, with intervals."""
     low, high = _interval(shares.pairs, refits.pairs, refits.kept)
     return [
         InteractionImportance(
@@ -117,7 +117,7 @@ def interaction_importances(
 def subset_importances(
     whole: Surrogate, subsets: Sequence[Sequence[int]], refits: Refits
 ) -> list[InteractionImportance]:
-    """Return the own effects of larger subsets, with intervals where refits told them."""
+    """Return the effects of larger subsets, with intervals where the refits computed them."""
     shares = np.maximum([whole.share_of(subset) for subset in subsets], 0.0)
     known = refits.larger is not None and len(refits.larger) > 1
     if known and len(shares):
@@ -133,7 +133,7 @@ def subset_importances(
 
 
 def marginals(whole: Surrogate, refits: Refits) -> tuple[Marginal, ...]:
-    """Return every parameter's curve, with the posterior's band or that of the refits."""
+    """Return every parameter's curve, with a band from the posterior or from the refits."""
     result = []
     for j, column in enumerate(whole.columns):
         mean = whole.curve(j)

@@ -26,7 +26,7 @@ from analysis.wording import counted, percent, share
 if TYPE_CHECKING:
     import pandas as pd
 
-SMALLEST_PAIR, MAX_PAIRS = 0.01, 3  # of the pairs that tables and figures show
+SMALLEST_PAIR, MAX_PAIRS = 0.01, 3  # for the pairs in tables and figures
 EVALUATORS = {"fanova": "functional ANOVA", "fanova-original": "the authors' fANOVA"}
 SURROGATES = {"gp": "Gaussian process", "forest": "random forest"}
 POLICIES = {"drop": "left out", "last": "last report", "worst": "worst value"}
@@ -52,7 +52,7 @@ class ParameterImportance:
 class InteractionImportance:
     """The share of two or more parameters beyond the effects of fewer of them.
 
-    `ci` is None where it would cost too much: for a forest's subsets of three and more.
+    `ci` is None where it would cost too much: for a forest's subsets of three or more.
     """
 
     names: tuple[str, ...]
@@ -81,11 +81,11 @@ class Importances(Displayed):
     """A study's importances and what they are based on.
 
     Shares are of the surrogate's variance over the unit cube, noise included.  `noise` is the
-    noise's share of it; None for a forest, whose fully grown trees hold the noise in their effects.
-    `surrogates` holds the held-out R² of each that was tried, `stability` how far refits on half
+    share of the noise; None for a forest, whose fully grown trees have the noise in their effects.
+    `surrogates` holds the held-out R² of each surrogate tried, `stability` how far refits on half
     the trials agree on the order, `sample` how far the trials are from a uniform sample, `policies`
-    the main effects under each treatment of pruned trials (`policy` is the one taken), `excluded`
-    why a parameter has no share, `sampler` what chose the points, `question` what is answered.
+    the main effects under each treatment of pruned trials (`policy` is the one used), `excluded`
+    why a parameter has no share, `sampler` which sampler chose the points.
     """
 
     study: str
@@ -115,7 +115,7 @@ class Importances(Displayed):
 
     @property
     def pairs(self) -> tuple[InteractionImportance, ...]:
-        """The largest pairs that hold enough to be shown, and every larger subset asked for."""
+        """The largest pairs that are worth showing, and every larger subset asked for."""
         largest = sorted(self.interactions, key=lambda i: -i.importance)
         pairs = [i for i in largest if len(i.names) == 2 and i.importance >= SMALLEST_PAIR]
         return (*pairs[:MAX_PAIRS], *(i for i in largest if len(i.names) > 2))
@@ -130,17 +130,18 @@ class Importances(Displayed):
 
     @property
     def verdict(self) -> str:
-        """Whether to believe the shares, and by what."""
+        """Whether the shares are reliable, and the evidence for it."""
         used = self.trials.get("used", self.trials.get("complete", 0))
         fitted = f"{self.method}, {used} trial{'s' * (used != 1)}"
-        rests = f"{fitted}, held-out R² {share(self.held_out_r2)}"
+        if self.parameters:
+            fitted += f", held-out R² {share(self.held_out_r2)}"
         if self.reliable:
-            return f"Reliable: {rests}."
-        return f"Not reliable: {'; '.join(self.reasons)} ({rests})."
+            return f"Reliable: {fitted}."
+        return f"Not reliable: {'; '.join(self.reasons)}. Based on: {fitted}."
 
     @property
     def policy_span(self) -> tuple[str, float, float] | None:
-        """The parameter whose share depends most on the pruned trials, and its smallest and
+        """The parameter whose share depends most on the pruned trials, with its smallest and
         largest share."""
         spans = [
             (p.name, min(seen), max(seen))
@@ -160,7 +161,7 @@ class Importances(Displayed):
         return Document(title[:1].upper() + title[1:], tuple(parts))
 
     def share_table(self) -> Table:
-        """A row per parameter, the largest interactions, and what none of them explains."""
+        """One row per parameter, the largest interactions, and the unexplained rest."""
         nothing = Cell("")
         rows: list[tuple[Cell, ...]] = [
             (
@@ -201,13 +202,13 @@ class Importances(Displayed):
             return (table,)
         name, low, high = span
         said = (
-            f"The treatment of pruned trials changes the share of {name} most: from {share(low)} "
-            f"to {share(high)}."
+            f"The share of {name} depends most on how pruned trials are treated: it lies between "
+            f"{share(low)} and {share(high)}."
         )
         return table, Prose((said,))
 
     def evidence(self) -> dict[str, str]:
-        """What the shares rest on: trials, sampler, sample, surrogates, stability, noise."""
+        """What the shares are based on: trials, sampler, sample, surrogates, stability, noise."""
         states = {state: n for state, n in self.trials.items() if state in STATES and n}
         facts = {"trials": counted(states) or "none", "sampler": self.sampler or "unknown"}
         if self.sample:
@@ -224,7 +225,7 @@ class Importances(Displayed):
         if self.stability:
             facts["stability"] = (
                 f"{percent(self.stability['first'])} of half-sample refits agree on the top "
-                f"parameter, {percent(self.stability['order'])} on the order of two"
+                f"parameter, {percent(self.stability['order'])} on the order of a pair"
             )
         if self.noise is not None:
             facts["noise"] = f"{share(self.noise)} of the variance"

@@ -5,9 +5,9 @@ the whole search space, does the variance of the objective come from?  Shares ar
 variance over the unit cube, noise included, and are never rescaled: what main effects and pairs
 leave is `unexplained`.
 
-Read it in this order: encode the trials, choose the surrogate that predicts held-out trials better,
-decompose it, refit it on halves of the trials for the intervals, and compare each parameter with
-what one of no effect would reach by chance.
+The steps: encode the trials, choose the surrogate that predicts held-out trials better, decompose
+it, refit it on halves of the trials for the intervals, and compare each parameter with what one of
+no effect would reach by chance.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from analysis.importance.result import (
     ParameterImportance,
 )
 from analysis.parallel import each
+from analysis.plots.palette import label_of
 from analysis.studies.trial_values import POLICIES, Pruned, clipped, with_pruned
 from analysis.surrogates.choice import FOLDS, blind_to, choose, fit, thinned
 from analysis.surrogates.encoding import Array, Encoding, encode
@@ -63,7 +64,7 @@ class Ticker:
     done: int = 0
 
     def __call__(self) -> None:
-        """Tell the callback of one more finished step."""
+        """Report one more finished step to the callback."""
         self.done += 1
         if self.progress:
             self.progress(min(self.done, self.total), self.total)
@@ -74,34 +75,16 @@ def importances(
     values: ArrayLike,
     distributions: Mapping[str, BaseDistribution],
     *,
-    surrogate: str = "auto",
-    evaluator: str = "fanova",
-    seed: int = 0,
-    resamples: int = 100,
     objective: str = "value",
     direction: str = "maximize",
     study: str = "",
     counts: Mapping[str, int] | None = None,
-    progress: Callable[[int, int], None] | None = None,
     pruned: Sequence[Pruned] = (),
-    policy: str = "drop",
-    quantile: float | None = None,
-    subsets: Sequence[Sequence[str]] = (),
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
 ) -> Importances:
-    """Return `variance` of plain points: the options are those of `Question` and `Points`."""
-    groups = tuple(map(tuple, subsets))
-    question = Question(
-        "variance",
-        objective,
-        direction,
-        surrogate,
-        evaluator,
-        policy,
-        quantile,
-        groups,
-        resamples,
-        seed,
-    )
+    """Return `variance` of plain points; `options` are further fields of `Question`."""
+    question = Question("variance", objective, direction, **options)
     given = Points(points, values, distributions, objective, direction, study, counts, pruned)
     return variance(question, given, progress)
 
@@ -111,9 +94,9 @@ def variance(
 ) -> Importances:
     """Return the fANOVA importances of N finished trials with their evidence.
 
-    Values that are not finite are dropped with a remark.  Where nothing can be said the result has
-    no parameters, `reliable` is false and `reasons` says why.  Raises ValueError for input that
-    contradicts itself.
+    Values that are not finite are dropped with a remark.  Where the trials allow no answer, the
+    result has no parameters, `reliable` is false and `reasons` says why.  Raises ValueError for
+    contradictory input.
     """
     used, target, not_finite = with_pruned(
         given.points, given.measured, given.pruned, question.policy, given.direction
@@ -144,7 +127,7 @@ def variance(
         interactions=(),
         unexplained=1.0,
         excluded=encoding.excluded,
-        question=f"{where}, where does the variance of {given.objective} come from?",
+        question=f"where does the variance of {label_of(given.objective)} come from, {where}?",
         policy=question.policy,
         quantile=question.quantile,
         sampler=given.sampler,
@@ -225,10 +208,10 @@ def _decomposed(
 
 
 def _places(encoding: Encoding, names: Sequence[str]) -> list[int]:
-    """Return which columns a subset names."""
+    """Return the positions of the columns that a subset names."""
     if unknown := [name for name in names if name not in encoding.names]:
         raise ValueError(
-            f"subsets: no share for {', '.join(unknown)}; analysed are {', '.join(encoding.names)}"
+            f"subsets: no share for {', '.join(unknown)}; analysed: {', '.join(encoding.names)}"
         )
     return [encoding.names.index(name) for name in dict.fromkeys(names)]
 
@@ -236,9 +219,9 @@ def _places(encoding: Encoding, names: Sequence[str]) -> list[int]:
 def _by_policy(
     given: Points, surrogate: str, seed: int, known: Mapping[str, Shares]
 ) -> dict[str, dict[str, float]]:
-    """Return the main effects under each policy for pruned trials, by one kind of surrogate.
+    """Return the main effects under each policy for pruned trials, from one kind of surrogate.
 
-    `known` holds the shares under those policies that have been fitted already.
+    `known` holds the shares under the policies fitted so far.
     """
 
     def main_effects(policy: str) -> dict[str, float]:
@@ -259,26 +242,26 @@ def _nothing_to_say(target: Array, encoding: Encoding) -> str | None:
     if len(target) == 0:
         return "no sampled trial finished with a finite value"
     if len(target) == 1:
-        return "only one trial finished: nothing varies"
+        return "only one trial finished, so nothing varies"
     if np.ptp(target) <= 1e-12 * max(np.abs(target).max(), 1e-300):
         return f"the objective is constant: all {len(target)} trials have the value {target[0]:g}"
     if not encoding.columns:
         return "no parameter varied over the trials"
     if len(target) < 5:
-        return f"too few trials: {len(target)}, a surrogate needs at least 5"
+        return f"{len(target)} trials are too few: a surrogate needs at least 5"
     return None
 
 
 def _remarks(encoding: Encoding, not_finite: int, pruned: int, policy: str) -> list[str]:
     remarks = [f"{name} is left out: {why}" for name, why in encoding.excluded.items()]
     remarks += [
-        f"{name} is inactive in {count} of {len(encoding.units)} trials, where it counts as having "
-        "no effect"
+        f"{name} is inactive in {count} of {len(encoding.units)} trials and counts as having no "
+        "effect there"
         for name, count in encoding.inactive.items()
     ]
     if not_finite:
         many = "1 trial has" if not_finite == 1 else f"{not_finite} trials have"
-        remarks.append(f"{many} no finite value; left out")
+        remarks.append(f"{many} no finite value and {'is' if not_finite == 1 else 'are'} left out")
     treated = {
         "drop": "left out, which biases the sample",
         "last": "counted with the last report",

@@ -1,1 +1,1 @@
-"""What to search next: the evidence of one study becomes the search space of the next."""
+"""What to search next: one study's evidence becomes the search space of the next."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.surrogates.encoding import Array, Column
 
-EDGE = 0.1  # of a continuous range: what counts as its end
+EDGE = 0.1  # the part of a continuous range that counts as its end
 TOP_SHARE, TOP_LEAST = 0.1, 5
 LEVEL = 0.05
 Flags = NDArray[np.bool_]
@@ -20,7 +20,7 @@ End = Literal["low", "high"]
 
 @dataclass(frozen=True)
 class Crowd:
-    """`inside` of the `best` best trials lie at this end."""
+    """`inside` of the `best` best trials lie at the `end`."""
 
     end: End
     inside: int
@@ -33,7 +33,7 @@ def how_many_best(trials: int) -> int:
 
 
 def crowd_at_end(best: Array, column: Column) -> Crowd | None:
-    """Return at which end of a parameter's range the best trials crowd beyond chance.
+    """Return the end of a parameter's range at which the best trials crowd beyond chance.
 
     `best` (k,) holds their positions.  The end is the last level, or a tenth of a continuous range.
     A one-sided binomial test at LEVEL per end: where chance alone fills an end too easily, as with
@@ -47,7 +47,7 @@ def crowd_at_end(best: Array, column: Column) -> Crowd | None:
 
 
 def crowd_in_sample(best: Array, uniform: Array) -> Crowd | None:
-    """Return the same for a derived coordinate: its ends hold a tenth each of `uniform` (M,)."""
+    """Return the same for a derived coordinate: each end holds a tenth of `uniform` (M,)."""
     low, high = np.quantile(uniform, [EDGE, 1 - EDGE])
     return _crowd(best <= low, best >= high, EDGE, EDGE)
 

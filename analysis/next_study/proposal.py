@@ -2,19 +2,19 @@
 
 Each change states its reason:
 
-- parameters that act through one product are searched through one of them: α is held, and the
-  learning rate covers the products that both covered;
+- where parameters act through one product, one of them is searched: α is fixed, and the learning
+  rate covers the same products;
 - where the best trials crowd at an end of a range, the range grows there;
-- a parameter that holds most of the variance shrinks to the part of its range where the good
-  trials lie: its bad values would hide everything else;
-- where nothing dominates, a parameter whose share is small, interactions included, is fixed;
-- what is undecided stays, with an estimate of how many trials would decide it.
+- a parameter that holds most of the variance shrinks to the good part of its range: its bad values
+  would hide everything else;
+- where nothing dominates, a parameter with a small share, interactions included, is fixed;
+- an undecided parameter stays, with an estimate of how many trials would decide it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -33,18 +33,18 @@ from search_spaces.unit_cube import from_unit
 from study.errors import InputError
 from study.spec.hyperparameters import is_integer, limits_of
 
-EXPLAINS = 0.8  # of a joint effect: from here on one product stands in for its factors
-UNIFORM = 2048  # points of the search space against which a product's ends are measured
+EXPLAINS = 0.8  # of a joint effect: from here on one product replaces its factors
+UNIFORM = 2048  # points of the search space that show the range of a product
 ENQUEUED = 3
 DOMINATES = 0.5  # the share from which one effect hides the others
-GOOD = 0.25  # of the trials, or of a marginal curve: where these lie a range is good
+GOOD = 0.25  # of the trials, or of a marginal curve: they lie in the good part of a range
 CHEAPER_IF_SMALLER = ("rank", "num_virtual_tokens", "steps", "epochs")
 Kind = Literal["kept", "widened", "narrowed", "fixed", "replaced"]
 
 
 @dataclass(frozen=True)
 class Change:
-    """What one search parameter becomes, as a study file writes it, and why."""
+    """What one search parameter becomes, as written in a study file, and why."""
 
     parameter: str
     kind: Kind
@@ -54,10 +54,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Proposal:
-    """The next search.  `more_trials` is None where nothing is undecided.
+    """The next search, judged by `objective`, the first of the study's `objectives`.
 
-    All of it is judged by `objective`, the first of the study's `objectives`.
     `enqueue` holds the best known points, as points of the new space; `trials` is the next budget.
+    `used` trials carry the evidence and `counted` trials have used budget; `more_trials` is None
+    where nothing is undecided.
     """
 
     changes: tuple[Change, ...]
@@ -69,10 +70,11 @@ class Proposal:
     reliable: bool
     objective: str
     objectives: int = 1
+    counted: int = 0
 
     @property
     def changes_space(self) -> bool:
-        """Whether there is another space to search; to fix parameters alone is none."""
+        """Whether the next search space differs in more than fixed parameters."""
         return any(c.kind in ("widened", "narrowed", "replaced") for c in self.changes)
 
     @property
@@ -107,7 +109,7 @@ def propose(data: StudyData, found: Importances, product: Confounding | None) ->
     """Return what this study suggests for the next one.
 
     `found` and `product` are the study's importances and confounding.  Where the importances are
-    not reliable every parameter is kept: too little is known to change anything.
+    not reliable, every parameter is kept: too little is known to change anything.
     """
     assert data.spec is not None
     written = {n: p for n, p in data.spec["search"]["parameters"].items() if "value" not in p}
@@ -136,6 +138,7 @@ def propose(data: StudyData, found: Importances, product: Confounding | None) ->
         reliable=found.reliable,
         objective=data.objective,
         objectives=len(data.objectives),
+        counted=sum(data.counts.get(state, 0) for state in ("complete", "pruned", "fail")),
     )
 
 
@@ -155,7 +158,7 @@ def proposal_of(
             f"{data.target}: optuna-study did not run this study, so it has no study file to extend"
         )
     if not data.complete:
-        raise InputError(f"{data.target}: no trial is complete yet")
+        raise InputError(f"{data.target}: needs at least one finished trial, got none")
     found = importances_of(data, seed=seed, resamples=resamples, progress=progress)
     few = min(resamples, 20)
     product = confounding_of(data, seed=seed, resamples=few) if found.reliable else None
@@ -163,7 +166,7 @@ def proposal_of(
 
 
 class _Evidence:
-    """A study's sampled trials, best first, and what is known of each parameter."""
+    """A study's sampled trials, best first, and what they show about each parameter."""
 
     def __init__(self, data: StudyData, found: Importances, written: Mapping[str, Written]) -> None:
         self.data = data
@@ -180,7 +183,7 @@ class _Evidence:
         return make_column(name, self.data.distributions[name]).ordered
 
     def crowd(self, name: str) -> Crowd | None:
-        """At which end of a parameter's range the best trials crowd; None where it has no ends."""
+        """The end of a parameter's range at which the best trials crowd; None if there is none."""
         if not self.is_ordered(name):
             return None
         column = make_column(name, self.data.distributions[name])
@@ -202,17 +205,24 @@ class _Evidence:
 
 
 def _alone(evidence: _Evidence, name: str) -> Change:
-    effect = evidence.effects.get(name)
-    if effect is None:
+    """Widen a parameter at a crowded end, narrow a dominant one to its good part, or keep it."""
+    effect, marginal = evidence.effects.get(name), evidence.marginals.get(name)
+    if effect is None or marginal is None:
         return _kept(evidence, name)
-    moved = _at_its_end(evidence, name)
-    if moved is None and effect.significant and effect.importance >= DOMINATES:
-        moved = _where_it_is_good(evidence, name)
-    return moved or _kept(evidence, name)
+    if (moved := _at_its_end(evidence, name, marginal)) is not None:
+        return moved
+    if effect.significant and effect.importance >= DOMINATES:
+        sign = -1 if evidence.data.direction == MAXIMIZE else 1
+        best = np.argsort(sign * marginal.mean)[: math.ceil(GOOD * len(marginal.mean))]
+        becomes = narrowed(evidence.written[name], [marginal.values[i] for i in best])
+        if becomes is not None:
+            share = f"its share of {effect.importance:.2f} hides the other parameters"
+            return Change(name, "narrowed", becomes, f"{share}; its best values lie here")
+    return _kept(evidence, name)
 
 
 def _perhaps_hidden(evidence: _Evidence, change: Change) -> Change:
-    """Say why a parameter with little effect is searched again."""
+    """Add why a parameter with little effect is searched again."""
     effect = evidence.effects.get(change.parameter)
     if change.kind != "kept" or effect is None or effect.significant or is_open(effect):
         return change
@@ -220,7 +230,7 @@ def _perhaps_hidden(evidence: _Evidence, change: Change) -> Change:
 
 
 def _fixed_if_small(evidence: _Evidence, change: Change) -> Change:
-    """Fix what was kept though it has nearly no effect, not even on which trials are best."""
+    """Fix a kept parameter with nearly no effect, not even on which trials are best."""
     name = change.parameter
     effect = evidence.effects.get(name)
     if change.kind != "kept" or effect is None:
@@ -230,8 +240,8 @@ def _fixed_if_small(evidence: _Evidence, change: Change) -> Change:
         return change
     crowd = evidence.crowd(name)
     if crowd is not None:
-        where = f"but {crowd.inside} of the {crowd.best} best trials lie at its {crowd.end} end"
-        return replace(change, reason=f"{change.reason}, {where}")
+        where = f"{crowd.inside} of the {crowd.best} best trials lie at its {crowd.end} end"
+        return replace(change, reason=f"{change.reason}, but {where}")
     value, remark = evidence.ranked[0].params[name], "the best trial's"
     if name in CHEAPER_IF_SMALLER and not effect.significant:
         value, remark = min(t.params[name] for t in evidence.ranked), "the cheapest"
@@ -242,17 +252,15 @@ def _fixed_if_small(evidence: _Evidence, change: Change) -> Change:
 def _kept(evidence: _Evidence, name: str) -> Change:
     effect = evidence.effects.get(name)
     if effect is None:
-        reason = "hardly varied, or in too few trials, so nothing is known about it"
+        reason = "unknown: it hardly varied, or was active in too few trials"
     elif effect.significant:
         reason = f"beyond chance (share {_with_interval(effect)})"
         if evidence.is_ordered(name) and evidence.crowd(name) is None:
-            reason += ", and the best trials crowd at neither end"
+            reason += ", and the best trials do not crowd at either end"
     elif not is_open(effect):
         reason = f"little effect (share {_with_interval(effect)})"
     else:
-        reason = (
-            f"undecided: share {_with_interval(effect)}, chance alone reaches {effect.null:.2f}"
-        )
+        reason = f"undecided: share {_with_interval(effect)}, chance line {effect.null:.2f}"
     return Change(name, "kept", evidence.written[name], reason)
 
 
@@ -261,10 +269,10 @@ def _with_interval(effect: ParameterImportance) -> str:
     return f"{effect.importance:.2f}, interval {low:.2f} to {high:.2f}"
 
 
-def _at_its_end(evidence: _Evidence, name: str) -> Change | None:
-    """Return the wider range where the best trials and the mean over all else are at an end."""
-    crowd, marginal = evidence.crowd(name), evidence.marginals.get(name)
-    if crowd is None or marginal is None:
+def _at_its_end(evidence: _Evidence, name: str, marginal: Marginal) -> Change | None:
+    """Return a wider range where both the best trials and the best mean effect are at one end."""
+    crowd = evidence.crowd(name)
+    if crowd is None:
         return None
     best = np.argmax if evidence.data.direction == MAXIMIZE else np.argmin
     if int(best(marginal.mean)) != (0 if crowd.end == "low" else len(marginal.mean) - 1):
@@ -272,23 +280,10 @@ def _at_its_end(evidence: _Evidence, name: str) -> Change | None:
     where = f"{crowd.inside} of the {crowd.best} best trials lie at its {crowd.end} end"
     becomes = widened(evidence.written[name], crowd.end, limits_of(name))
     if becomes is None:
-        return Change(name, "kept", evidence.written[name], f"{where}, which cannot move further")
-    return Change(name, "widened", becomes, f"{where}, as does its best mean effect")
-
-
-def _where_it_is_good(evidence: _Evidence, name: str) -> Change | None:
-    marginal = evidence.marginals.get(name)
-    if marginal is None:
-        return None
-    sign = -1 if evidence.data.direction == MAXIMIZE else 1
-    best = np.argsort(sign * marginal.mean)[: math.ceil(GOOD * len(marginal.mean))]
-    becomes = narrowed(evidence.written[name], [marginal.values[i] for i in best])
-    if becomes is None:
-        return None
-    reason = (
-        f"its share of {evidence.effects[name].importance:.2f} hides the others; this part is best"
-    )
-    return Change(name, "narrowed", becomes, reason)
+        return Change(
+            name, "kept", evidence.written[name], f"{where}, but the range cannot grow there"
+        )
+    return Change(name, "widened", becomes, f"{where}, and so does its best mean effect")
 
 
 # ---------------------------------------------------------------- joint effects
@@ -296,9 +291,9 @@ def _where_it_is_good(evidence: _Evidence, name: str) -> Change | None:
 
 @dataclass(frozen=True)
 class _Product:
-    """α and the learning rate where one product says what they do; α will be held at `at`.
+    """α and the learning rate where one product explains their effect; α will be fixed at `at`.
 
-    With α held, a learning rate of learning_rate · α / `at` gives a trial's product at its rank.
+    With α fixed, a learning rate of learning_rate · α / `at` gives a trial's product at its rank.
     """
 
     alpha: str
@@ -325,38 +320,35 @@ def _product_of(evidence: _Evidence, found: Confounding | None) -> _Product | No
 
 
 def _through_product(evidence: _Evidence, product: _Product) -> dict[str, Change]:
-    """Hold α; let the learning rate cover all products, or those where the trials are good."""
+    """Fix α; let the learning rate cover all products, or those of the good trials."""
     alpha, rate = product.alpha, product.rate
-    uniform = product.rates(_uniform_points(evidence, (alpha, rate)))
+    searched = {name: evidence.data.distributions[name] for name in (alpha, rate)}
+    drawn = np.random.default_rng(0).random((UNIFORM, len(searched)))
+    uniform = product.rates(
+        {n: from_unit(d, u) for (n, d), u in zip(searched.items(), row, strict=True)}
+        for row in drawn
+    )
     whole = {"low": float(uniform.min()), "high": float(uniform.max()), "log": True}
     crowd = crowd_in_sample(product.rates(t.params for t in evidence.best), uniform)
     good = None
     if product.joint >= DOMINATES:
         good = narrowed(whole, product.rates(t.params for t in evidence.good).tolist())
-    reason = f"covers, with {alpha} held, the products that both covered"
+    reason = f"with {alpha} fixed, covers the products that both covered"
     if crowd is not None:
         whole = widened(whole, crowd.end, limits_of(rate)) or whole
         reason += (
-            f"; extended: {crowd.inside} of the {crowd.best} best lie at their {crowd.end} end"
+            f"; extended, as {crowd.inside} of the {crowd.best} best lie at their {crowd.end} end"
         )
     elif good is not None:
-        reason = f"covers, with {alpha} held, the products of the best {len(evidence.good)} trials"
+        reason = f"with {alpha} fixed, covers the products of the best {len(evidence.good)} trials"
         whole = good
     becomes = whole | {end: float(f"{whole[end]:.2g}") for end in ("low", "high")}
     return {
-        alpha: Change(alpha, "fixed", {"value": product.at}, f"{product.why}: one is enough"),
+        alpha: Change(
+            alpha, "fixed", {"value": product.at}, f"{product.why}, so one of them is enough"
+        ),
         rate: Change(rate, "replaced", becomes, reason),
     }
-
-
-def _uniform_points(evidence: _Evidence, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return points that a uniform sampler would draw."""
-    distributions = [evidence.data.distributions[name] for name in names]
-    drawn = np.random.default_rng(0).random((UNIFORM, len(names)))
-    return [
-        {n: from_unit(d, u) for n, d, u in zip(names, distributions, row, strict=True)}
-        for row in drawn
-    ]
 
 
 # ---------------------------------------------------------------- where the search starts
@@ -365,7 +357,7 @@ def _uniform_points(evidence: _Evidence, names: Sequence[str]) -> list[dict[str,
 def _enqueued(
     evidence: _Evidence, changes: Mapping[str, Change], product: _Product | None
 ) -> tuple[Mapping[str, Any], ...]:
-    """Return the best points as points of the next space, those that lie in it."""
+    """Return the best points that lie in the next space, as points of it."""
     parameters = {name: Parameter(**change.becomes) for name, change in changes.items()}
     found = {n: p.distribution(integer=is_integer(n)) for n, p in parameters.items()}
     searched = {name: distribution for name, distribution in found.items() if distribution}

@@ -1,4 +1,4 @@
-"""A search parameter, as a study file writes it, with its ends moved."""
+"""A search parameter as written in a study file, with its ends moved."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 
 from analysis.next_study.boundaries import End
 
-GROWTH = 1 / 3  # of a range's width, on its own scale
+GROWTH = 1 / 3  # of a range's width on its own scale, added at one end
 NEW_LEVELS = 2
-MARGIN = 0.1  # of a range, around what is good in it
-WORTH = 0.6  # of a range: a larger part is not worth choosing
+MARGIN = 0.1  # of a range, around its good part
+WORTH = 0.6  # of a range: a larger part is not worth narrowing to
 
 Written = Mapping[str, Any]  # low and high, or choices, or value, as in [search.parameters.NAME]
 
 
 def widened(parameter: Written, end: End, limits: tuple[float, float]) -> dict[str, Any] | None:
-    """Return the parameter with more room at one end; None where there is none, or no order.
+    """Return the parameter extended at one end; None where it has no order or no room there.
 
     A range grows by a third of its width on its own scale, choices by two levels in their own
-    progression; `limits` are those of `study.spec.hyperparameters.limits_of`, and are not reached.
+    progression; it stays within `limits`, those of `study.spec.hyperparameters.limits_of`.
     """
     if "choices" in parameter:
         return _more_choices(parameter, end, limits)
@@ -32,8 +32,8 @@ def widened(parameter: Written, end: End, limits: tuple[float, float]) -> dict[s
 def narrowed(parameter: Written, good: Sequence[Any]) -> dict[str, Any] | None:
     """Return the part of a parameter that holds the good values, with a margin.
 
-    The lowest and the highest tenth of these do not count; the margin is a tenth of a range, or the
-    next choice.  None where that is most of it.
+    The lowest and the highest tenth of the values do not count; the margin is a tenth of the range,
+    or the next choice.  None where the part is nearly all of it.
     """
     few = len(good) // 10
     good = sorted(good)[few : len(good) - few]
@@ -82,9 +82,9 @@ def _more_range(parameter: Written, end: End, limits: tuple[float, float]) -> di
 
 
 def _some_steps_on(parameter: Written, end: End, limits: tuple[float, float]) -> float:
-    """Return the end moved by as many whole steps as stay within the limits, perhaps by none.
+    """Return the end moved by as many whole steps as the limits allow, perhaps none.
 
-    In decimals, as a study file writes them: the step must still divide the range.
+    In decimals, as written in a study file: the step must still divide the range.
     """
     low, high, step = (Decimal(str(parameter[key])) for key in ("low", "high", "step"))
     steps = math.ceil(round(float((high - low) / step) * GROWTH, 9))

@@ -1,6 +1,6 @@
-"""Figures of models beside each other: base and adapters, and the trainings of a confirmation.
+"""Figures of models side by side: base and adapters, and the trainings of a confirmation.
 
-Adapters are rows, because nine of them have names that would run into each other below a figure.
+Adapters are rows, because the names of nine would run into each other below a figure.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from study.metrics import METRICS, Array
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FEW = 5  # fewer different values than this make neither violin nor box
+FEW = 5  # with fewer different values there is neither violin nor box
 
 
 @in_house_style
@@ -45,7 +45,7 @@ def plot_adapter_bars(found: Adapters, metric: str, ax: Axes | None = None, best
     interval_bars(ax, bars, _names(found))
     ax.axvline(bars[0].value, color=INK, lw=0.7, ls=":")
     ax.margins(x=0.14)
-    ax.set_xlabel(f"{METRICS[metric].label} of all {found.n_examples} examples")
+    ax.set_xlabel(f"{METRICS[metric].label} on {found.n_examples} examples")
     return ax
 
 
@@ -90,12 +90,12 @@ def _distributions(
 
 
 def has_spread(scores: Array) -> bool:
-    """Whether there are enough different values for a violin or a box to say something."""
+    """Whether there are enough different values for a violin or a box to be informative."""
     return len(np.unique(scores[np.isfinite(scores)])) >= FEW
 
 
 def score_text(score: float) -> str:
-    """A score as it stands at the end of its bar."""
+    """A score as written at the end of its bar."""
     return f"{score:.1f}" if abs(score) >= 10 else f"{score:.2f}"
 
 
@@ -107,13 +107,13 @@ def flagged_names(found: Adapters) -> set[str]:
 def _names(found: Adapters) -> list[str]:
     flagged = flagged_names(found)
     return [
-        shortened(label_of(m.label)) + (" (flag)" if m.name in flagged else "")
+        shortened(label_of(m.label)) + (" (flagged)" if m.name in flagged else "")
         for m in (found.base, *found.adapters)
     ]
 
 
 def _colour(found: Adapters, model: ComparedModel, best: str, other: str = TRIAL) -> str:
-    """A baseline's own colour; the best's; that of a flag; otherwise any `other`'s."""
+    """The colour of a baseline, of a flagged adapter, of the best, or `other`."""
     if not isinstance(model.who, int):
         return colour_of(model.name)
     if model.name in flagged_names(found):

@@ -1,8 +1,8 @@
-"""The two drawings that most figures consist of: bars with intervals, and distributions.
+"""The two building blocks of most figures: bars with intervals, and distributions.
 
 A figure first computes its `Bar`s or `Group`s, then one function draws them.  Names run downwards
-(`orient` h) where they are long, or along the x axis (v).  seaborn is loaded where a violin is
-drawn, not before: that takes seconds.
+(`orient` h) where they are long, otherwise along the x axis (v).  seaborn is loaded only for a
+violin, because loading it takes seconds.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from study.metrics import Array
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FEW = 3  # fewer different values than this make no violin
-BOXED = 8  # as many values as give quartiles that mean something
+FEW = 3  # with fewer different values there is no violin
+BOXED = 8  # with fewer values quartiles mean little
 Plot = TypeVar("Plot", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A value with its 95 % interval and chance line, as they lie on the axis of numbers.
+    """A value with its 95 % interval and chance line, on the axis of numbers.
 
-    `place` is on the axis of names; `text` stands at the end of the bar; a `label` is for the
-    legend, once per label.
+    `place` is on the axis of names; `text` is written at the end of the bar; the legend shows each
+    `label` once.
     """
 
     place: float
@@ -46,7 +46,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Group:
-    """The values (N,) of one distribution, and whose they are where each is a trial's."""
+    """The values (N,) of one distribution, and the trials that they belong to, if any."""
 
     name: str
     values: Array
@@ -113,9 +113,9 @@ def distributions(
 ) -> None:
     """Draw the parts of each group of finite values at 0, 1, …, under its name.
 
-    `violin` is the body, where there are at least `few` different values; `median` a line, with the
-    quartiles as a band; `box` quartiles, whiskers to the last value within 1.5 boxes, median and
-    mean; `mean` a line; `dots` every value, of size `dots`, unless there are more than `most_dots`.
+    `violin` is the outline, where there are at least `few` different values; `median` a line, with
+    the quartiles as a band; `box` quartiles, whiskers to the last value within 1.5 boxes, median
+    and mean; `mean` a line; `dots` all values, of size `dots`, unless more than `most_dots`.
     """
     width = min(0.8, 0.25 * len(groups)) if width is None else width
     across = orient == "h"
@@ -158,7 +158,7 @@ def distributions(
 
 
 def _bodies(ax: Axes, groups: Sequence[Group], width: float, orient: str, few: int) -> None:
-    """The bodies of the violins, one colour each."""
+    """The outlines of the violins, one colour each."""
     enough = [(n, g) for n, g in enumerate(groups) if len(np.unique(g.values)) >= few]
     if not enough:
         return
@@ -188,7 +188,7 @@ def name_axis(ax: Axes, names: Sequence[str], orient: str) -> None:
 
 
 def with_violins(plot: Plot) -> Plot:
-    """Mark a figure that needs seaborn, so that whoever draws many of them can load it once."""
+    """Mark a figure that needs seaborn, so that it can be loaded once for many figures."""
     plot.draws_violins = True  # type: ignore[attr-defined]
     return plot
 

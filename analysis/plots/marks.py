@@ -1,4 +1,4 @@
-"""The small pieces of figures: dots of trials, baselines, lines, and a parameter's own axis."""
+"""Pieces of figures: dots of trials, baselines, lines, and the axis of a parameter."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
     from analysis.importance.variance import Marginal
 
-MANY = 800  # dots or more are small and faint, so that where they are dense can be seen
-FAR = 6.0  # worse values, this many widths of the middle half away from it, leave the axis
+MANY = 800  # from here on dots are small and faint, so that their density shows
+FAR = 6.0  # worse values leave the axis if this many interquartile ranges away
 WELL_SPREAD = ((1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
 
 
 def dots(
     ax: Axes, x: Array, y: Array, enqueued: Sequence[bool], numbers: Sequence[int] = ()
 ) -> None:
-    """One dot per trial; a hollow diamond where the point was chosen by hand."""
+    """One dot per trial; a hollow diamond where the trial was enqueued by hand."""
     by_hand, which = np.array(enqueued, dtype=bool), np.array(numbers, dtype=int)
     style: dict[str, Any] = {"s": 13, "color": TRIAL, "alpha": 0.75, "linewidths": 0}
     style |= {"s": 6, "alpha": 0.4} if len(x) > MANY else {}
@@ -41,7 +41,7 @@ def dots(
 
 
 def of_trials(marks: Collection, numbers: Iterable[int], study: int | None = None) -> None:
-    """Record which trial each mark stands for; the page shows it when the pointer is on the mark.
+    """Record which trial each mark stands for; the page shows it when the pointer is over the mark.
 
     With several studies on a page, `study` is the position of the trials' study.
     """
@@ -73,7 +73,7 @@ def mark_best(ax: Axes, data: StudyData, shown: Slice, x: Array) -> None:
 def front(
     ax: Axes, x: Array, y: Array, numbers: Sequence[int], label: str, drawstyle: str = "default"
 ) -> None:
-    """The trials that no other beats, joined by a line."""
+    """The trials that no other trial beats, joined by a line."""
     style: dict[str, Any] = {"color": BEST, "lw": 1.0, "drawstyle": drawstyle, "zorder": 2.5}
     ax.plot(x, y, label=label, **style)
     of_trials(ax.scatter(x, y, s=18, color=BEST, linewidths=0, zorder=3), numbers)
@@ -109,9 +109,9 @@ def keep_in_view(
     objective: str | None,
     always: Sequence[float] = (),
 ) -> None:
-    """Leave far worse values off the axis, and say how many: they would flatten everything else.
+    """Leave far worse values off the axis and note how many: they would flatten all others.
 
-    Better values stay, however far ahead, and so do each study's best and `always`.
+    Better values stay, however far ahead, as do each study's best and `always`.
     """
     y = np.asarray(y, dtype=float)
     y = y[np.isfinite(y)]
@@ -128,7 +128,7 @@ def keep_in_view(
         return
     room = 0.06 * max(np.ptp(kept), 1e-12)
     ax.set_ylim(kept.min() - room, kept.max() + room)
-    note = f"{outside} beyond the axis"
+    note = f"{outside} point{'s' * (outside != 1)} beyond the axis"
     style: dict[str, Any] = {"ha": "right", "color": MUTED, "bbox": ON_LINES}
     ax.annotate(note, (1, 0), (-2, 3), "axes fraction", "offset points", **style)
 
@@ -160,7 +160,7 @@ def log_ticks(ax: Axes, which: str, at: Array) -> None:
 
     axis = ax.xaxis if which == "x" else ax.yaxis
     getattr(ax, f"set_{which}scale")("log")
-    if at.max() / at.min() < 50:  # decades alone would leave an axis without a number
+    if at.max() / at.min() < 50:  # decades alone could leave an axis without any number
         axis.set_major_locator(FixedLocator(list(_nice_ticks(at.min(), at.max()))))
         axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
@@ -178,7 +178,7 @@ def _nice_ticks(low: float, high: float) -> Array:
 
 
 def tick(value: Any) -> str:
-    """A level or a place on an axis, small numbers as powers."""
+    """A level or a position on an axis, small numbers as powers."""
     if not isinstance(value, float) or not np.isfinite(value):
         return str(value)
     if value and not 1e-3 <= abs(value) < 1e5:
@@ -218,7 +218,7 @@ def lines(
 
 
 def jitter(count: int, width: float) -> Array:
-    """A small sideways shift (count,), the same at every call."""
+    """A small sideways shift (count,), the same in every call."""
     return np.random.default_rng(0).uniform(-width, width, count)
 
 

@@ -29,6 +29,7 @@ from analysis.plots.palette import (
 from analysis.plots.slices import varied_parameters
 from analysis.studies.study_data import StudyData
 from analysis.surrogates.encoding import Column, make_column
+from analysis.wording import alike_signed
 from study.metrics import METRICS, Array
 
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ if TYPE_CHECKING:
     from analysis.importance.variance import Importances
 
 MAX_AXES, MAX_LINES, MAX_PAIRED, MAX_RANGES, MAX_LEVELS = 7, 400, 8, 6, 9
-BEST_SHARE = 0.1  # of the trials stand out
+BEST_SHARE = 0.1  # this share of the trials stands out
 MOST_BEST = 40  # more lines could not be followed
-ABSENT = -0.24  # where a line passes an axis whose parameter its trial did not have
-BANDED = 3  # trials or more have a band
+ABSENT = -0.24  # the height of a line at the axis of a parameter that its trial lacks
+BANDED = 3  # so many trials have a band
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,12 @@ class Ranges:
 
     @property
     def leading(self) -> int:
-        """How many of the trials stand out: the best tenth, of very many the best forty."""
+        """How many trials stand out: the best tenth, but at most forty."""
         return min(max(round(BEST_SHARE * len(self.trials)), 1), MOST_BEST)
 
 
 def has_bands(data: StudyData) -> bool:
-    """Whether the best tenth holds enough trials to show where they lie."""
+    """Whether the best tenth holds enough trials for a band."""
     return round(BEST_SHARE * len(data.ranked())) >= BANDED
 
 
@@ -87,8 +88,8 @@ def plot_parallel(
 ) -> Axes:
     """Every trial as a line through its parameters to its objective; the best tenth stands out.
 
-    At most forty stand out, and of more than 400 others an even selection is drawn.  The line of a
-    trial without a parameter passes below that parameter's axis.
+    At most forty stand out; with more than 400 others, an even selection is drawn.  The line of a
+    trial that lacks a parameter passes below that parameter's axis.
     """
     ax = new_axes(ax)
     shown = ranges_of(data, result, objective)
@@ -103,7 +104,15 @@ def plot_parallel(
     rest = rest[:: max(-(-len(rest) // MAX_LINES), 1)]
     _lines(ax, shown, lines, rest, TRIAL, "trial", 0.6)
     top = np.arange(min(shown.leading, len(lines)))
-    _lines(ax, shown, lines, top, BEST, f"best {len(top)}", 1.3)
+    _lines(
+        ax,
+        shown,
+        lines,
+        top,
+        BEST,
+        f"best {len(top)} trials" if len(top) > 1 else "best trial",
+        1.3,
+    )
     for place in range(lines.shape[1]):
         ax.plot([place] * 2, [0, 1], color=MUTED, lw=0.7, zorder=1.5)
     for place, column in enumerate(kept):
@@ -140,7 +149,7 @@ def _lines(
 
 
 def _scale(ax: Axes, place: int, column: Column) -> None:
-    """Name the levels beside the axis where they are few, else the ends of the range."""
+    """Write the levels next to the axis where they are few, otherwise the ends of the range."""
     values = column.grid_values()
     if column.positions is None or len(values) > MAX_LEVELS:
         _ends(ax, place, marks.tick(values[0]), marks.tick(values[-1]))
@@ -160,11 +169,12 @@ def _ends(ax: Axes, place: float, low: str, high: str) -> None:
 
 @in_house_style
 def plot_interactions(result: Importances, ax: Axes | None = None) -> Axes:
-    """Shares as a matrix: main effects on the diagonal, each pair beyond its two below it."""
+    """Shares as a matrix: main effects on the diagonal, interactions of pairs below it."""
     ax = new_axes(ax)
     names = [p.name for p in result.parameters[:MAX_PAIRED]]
     shares = {(p.name, p.name): p.importance for p in result.parameters}
-    shares |= {(i.names[0], i.names[1]): i.importance for i in result.interactions if _is_pair(i)}
+    pairs = (i for i in result.interactions if len(i.names) == 2)
+    shares |= {(i.names[0], i.names[1]): i.importance for i in pairs}
     for row, one in enumerate(names):
         for column, other in enumerate(names[: row + 1]):
             share = shares.get((one, other), shares.get((other, one), 0.0))
@@ -177,10 +187,6 @@ def plot_interactions(result: Importances, ax: Axes | None = None) -> Axes:
     ax.spines[["left", "bottom"]].set_visible(False)
     ax.tick_params(length=0)
     return ax
-
-
-def _is_pair(effect: Any) -> bool:
-    return len(effect.names) == 2
 
 
 def _cell(ax: Axes, column: int, row: int, share: float, is_main: bool) -> None:
@@ -224,25 +230,19 @@ def plot_best_in_ranges(
 
 @in_house_style
 def plot_gains(comparisons: Sequence[Contrast], ax: Axes | None = None) -> Axes:
-    """Differences to the baselines with their 95 % intervals; the line at zero is no difference."""
+    """Differences from the baselines with 95 % intervals; at the line there is no difference."""
     ax = new_axes(ax)
+    write = alike_signed([c.difference for c in comparisons])
     bars = [
-        Bar(
-            row,
-            c.difference,
-            c.interval,
-            colour_of(c.b.name),
-            f"{c.difference:+.3g}".replace("-", "−"),
-        )
+        Bar(row, c.difference, c.interval, colour_of(c.b.name), write(c.difference))
         for row, c in enumerate(comparisons)
     ]
-    interval_bars(
-        ax, bars, [f"over {shortened(c.b.name, 14)}" for c in comparisons], as_points=True
-    )
+    names = [f"against {shortened(c.b.name, 14)}" for c in comparisons]
+    interval_bars(ax, bars, names, as_points=True)
     ax.axvline(0, color=INK, lw=0.9)
     ax.margins(x=0.08)
     if comparisons:
-        ax.set_xlabel(f"gain in {METRICS[comparisons[0].a.metric].label}")
+        ax.set_xlabel(f"difference in {METRICS[comparisons[0].a.metric].label}")
     return ax
 
 

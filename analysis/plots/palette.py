@@ -1,11 +1,11 @@
-"""One visual language for every figure: who has which colour, and how axes look.
+"""One visual language for all figures: what each colour means, and how axes look.
 
-The colours are those of Okabe and Ito (2008, "Color universal design"), which people with every
-common colour vision can tell apart, darkened where text in them would be hard to read on white.  A
-colour means the same thing everywhere: blue is a trial, vermilion the best one, green the default
-configuration, grey the untrained base and what is not significant.  A violin that is none of these
-has the colour `violin`.  Figures use the light theme;
-the HTML report takes all three as CSS variables, so that a drawing in it follows the theme.
+The colours are those of Okabe and Ito (2008, "Color universal design"), which people with all
+common kinds of colour vision can tell apart, darkened where they would be hard to see on white.  A
+colour means the same everywhere: blue is a trial, vermilion the best one, green the default
+configuration, ochre the default without its teacher, grey the untrained base and what is not
+significant.  Other violins have the colour `violin`.  Figures use the light theme; the HTML report
+has all three as CSS variables, so that its drawings follow the theme.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ LIGHT = {
     "base": "#7d868f",
     "chance": "#a8457f",
     "pair": "#3d9bd6",
+    "plain": "#946c00",
     "warn": "#fff4e0",
     "warn-edge": "#d98a00",
     "mark": "#ffe2c7",
@@ -54,6 +55,7 @@ DARK = {
     "base": "#98a3ae",
     "chance": "#e08bc0",
     "pair": "#a6d8f7",
+    "plain": "#e0b23c",
     "warn": "#2d2412",
     "warn-edge": "#d9a53c",
     "mark": "#5a3415",
@@ -62,13 +64,13 @@ PRINT = LIGHT | {"ink": "#000000", "muted": "#444444", "grid": "#cccccc"}
 
 INK, MUTED, GRID, PAPER = (LIGHT[name] for name in ("ink", "muted", "grid", "paper"))
 TRIAL, BEST, DEFAULT, BASE = (LIGHT[name] for name in ("trial", "best", "default", "base"))
-CHANCE, PAIR, VIOLIN = (LIGHT[name] for name in ("chance", "pair", "violin"))
+CHANCE, PAIR, PLAIN, VIOLIN = (LIGHT[name] for name in ("chance", "pair", "plain", "violin"))
 
 ON_LINES = {"fc": PAPER, "ec": "none", "alpha": 0.85, "pad": 0.6}  # behind text that lines cross
 
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 SPLITS = ("dev", "general", "test")
-BASELINES = {"base": BASE, "default": DEFAULT, "plain": PAIR}
+BASELINES = {"base": BASE, "default": DEFAULT, "plain": PLAIN}
 
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -117,7 +119,7 @@ def colour_of(name: str) -> str:
 
 
 def in_house_style(plot: Callable[P, T]) -> Callable[P, T]:
-    """Draw in the house style whatever the caller's settings are, and leave these unchanged."""
+    """Draw in the house style whatever the caller's settings, and leave these unchanged."""
 
     @functools.wraps(plot)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -129,10 +131,10 @@ def in_house_style(plot: Callable[P, T]) -> Callable[P, T]:
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Set the house style for a while.
+    """Set the house style temporarily.
 
-    Matplotlib's `rc_context` would take back every setting, among them the notebook's interactive
-    mode, which is switched on when the first figure is made: later figures would not be shown.
+    Matplotlib's `rc_context` would restore every setting, including the interactive mode that a
+    notebook switches on with its first figure: later figures would not be shown.
     """
     import matplotlib as mpl
 
@@ -157,7 +159,9 @@ def new_axes(ax: Axes | None) -> Axes:
 
 def legend_above(ax: Axes, handles: list[Any] | None = None, columns: int = 0) -> None:
     """A legend above the axes, where it covers no data; none if nothing is labelled."""
-    ax.yaxis.get_offset_text().set_horizontalalignment("right")  # a power of ten stands aside
+    ax.yaxis.get_offset_text().set_horizontalalignment(
+        "right"
+    )  # keeps a power of ten out of the way
     handles = ax.get_legend_handles_labels()[0] if handles is None else handles
     if handles:
         columns = columns or (len(handles) if len(handles) <= 3 else 3)
@@ -167,9 +171,9 @@ def legend_above(ax: Axes, handles: list[Any] | None = None, columns: int = 0) -
 
 
 def label_of(objective: str) -> str:
-    """An objective as its metric writes itself: `general_bleu` is "BLEU (general)".
+    """An objective by the label of its metric: `general_bleu` is "BLEU (general)".
 
-    Only for metrics that mean the same in every database; a foreign `loss` stays a `loss`.
+    Only for metrics that mean the same in every database; a `loss` stays a `loss`.
     """
     split, _, name = objective.partition("_")
     if split not in SPLITS:
@@ -180,11 +184,11 @@ def label_of(objective: str) -> str:
 
 
 def shortened(text: Any, width: int = 24) -> str:
-    """A label cut to fit its place, with an ellipsis."""
+    """A label cut to a width, with an ellipsis."""
     line = " ".join(printable(text).split())
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
 def printable(text: Any) -> str:
-    """The text without control characters and broken surrogates, which no output can show."""
+    """The text without control characters and lone surrogates, which no output can show."""
     return UNPRINTABLE.sub("\ufffd", str(text))

@@ -1,6 +1,6 @@
-"""Figures of several studies beside each other.
+"""Figures of several studies side by side.
 
-A study keeps one colour through all figures; `plot_…` take `ax` and return it.
+A study has the same colour in all figures; `plot_…` take `ax` and return it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from analysis.plots.palette import (
     BEST,
     CHANCE,
     DEFAULT,
-    PAIR,
+    PLAIN,
     TRIAL,
     in_house_style,
     label_of,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from analysis.importance.variance import Importances, Marginal
 
-COLOURS = (TRIAL, BEST, DEFAULT, CHANCE, PAIR, BASE)
+COLOURS = (TRIAL, BEST, DEFAULT, CHANCE, PLAIN, BASE)
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 MAX_BARS = 10
 
@@ -43,7 +43,12 @@ MAX_BARS = 10
 def plot_importances_beside(
     found: Mapping[str, Importances | None], ax: Axes | None = None
 ) -> Axes:
-    """Bars of the main effects, one per study and parameter, with their 95 % intervals."""
+    """Bars of the main effects, one per study and parameter, with their 95 % intervals.
+
+    The legend names every study, also one without shares.
+    """
+    from matplotlib.patches import Patch
+
     ax = new_axes(ax)
     shown = {label: {p.name: p for p in r.parameters} if r else {} for label, r in found.items()}
     strength = {n: p.importance for ps in shown.values() for n, p in ps.items()}
@@ -58,15 +63,18 @@ def plot_importances_beside(
             parameters[name].ci,
             COLOURS[place],
             f"{parameters[name].importance:.2f}",
-            shortened(label),
         )
-        for place, (label, parameters) in enumerate(shown.items())
+        for place, parameters in enumerate(shown.values())
         for row, name in enumerate(names)
         if name in parameters
     ]
     interval_bars(ax, bars, [shortened(name) for name in names], width=0.85 * step)
     ax.set(xlim=(0, 1.12), xlabel="share of the variance")
-    legend_above(ax)
+    handles = [
+        Patch(color=colour, label=shortened(label) + ("" if parameters else " (no shares)"))
+        for (label, parameters), colour in zip(shown.items(), COLOURS, strict=False)
+    ]
+    legend_above(ax, handles)
     return ax
 
 
@@ -94,7 +102,7 @@ def plot_scores_beside(
 def plot_progress_beside(
     studies: Mapping[str, StudyData], objective: str, ax: Axes | None = None
 ) -> Axes:
-    """The best value after so many finished trials: a line per study, a dot per improvement."""
+    """The best value so far over the finished trials: a line per study, a dot per improvement."""
     ax = new_axes(ax)
     for place, (label, study) in enumerate(studies.items()):
         y = np.array([study.value(t, objective) for t in study.complete], dtype=float)
@@ -118,9 +126,9 @@ def plot_progress_beside(
 def plot_marginals_beside(
     curves: Mapping[str, Marginal | None], objective: str, ax: Axes | None = None
 ) -> Axes:
-    """One parameter's mean effect in each study, with its band; names as marks side by side.
+    """One parameter's mean effect in each study, with its band; separate marks for names.
 
-    A study that did not vary it, None, keeps its colour for the other figures.
+    None for a study that did not vary it; the other studies keep their colours.
     """
     ax = new_axes(ax)
     found = [curve for curve in curves.values() if curve is not None]

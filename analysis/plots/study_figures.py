@@ -1,8 +1,7 @@
 """Figures of a study: a result in, `Axes` out.
 
-Numbers that a reader might want are computed in `analysis.studies`, `analysis.importance` and
-`analysis.comparison`, not here.  Every function takes `ax` and returns it; without
-one it makes a figure of its own.
+The numbers come from `analysis.studies`, `analysis.importance` and `analysis.comparison`.  Every
+function takes `ax` and returns it; without one it makes a new figure.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
     )
 
 MAX_BARS = 14
-MAX_DOTS = 400  # more examples than this are shown by their violin alone
+MAX_DOTS = 400  # with more examples only the violin is drawn
 
 
 @in_house_style
@@ -126,7 +125,7 @@ def plot_history(data: StudyData, ax: Axes | None = None, objective: str | None 
 
 
 def _pruned(ax: Axes, data: StudyData) -> list[float]:
-    """Draw crosses at the last reports of the pruned trials, and return these.
+    """Draw crosses at the last reports of the pruned trials, and return these values.
 
     With several objectives there are no reports.
     """
@@ -172,7 +171,7 @@ def plot_slices(
     objective: str | None = None,
     result: Importances | None = None,
 ) -> list[Axes]:
-    """`plot_slice` for every parameter that varied, the most important first if that is known."""
+    """`plot_slice` for every parameter that varied, the most important first given `result`."""
     names = varied_parameters(data, result)
     effects = {m.name: m for m in result.marginals} if result is not None else {}
     axes = marks.small_multiples(len(names)) if axes is None else axes
@@ -189,7 +188,7 @@ def plot_score_by_level(
 ) -> Axes:
     """A violin of the objective for each level of a discrete parameter, with every trial as a dot.
 
-    Raises ValueError for a continuous parameter: `plot_slice` shows that one.
+    Raises ValueError for a continuous parameter: use `plot_slice` for that.
     """
     shown = slice_of(data, parameter, objective)
     if not shown.levels:
@@ -269,7 +268,7 @@ def plot_best_against_baselines(scores: Sequence[Score], ax: Axes | None = None)
 @with_violins
 @in_house_style
 def plot_example_scores(scores: Mapping[str, Array], metric: str, ax: Axes | None = None) -> Axes:
-    """A violin of the scores per example for each model: what the corpus score is made of."""
+    """A violin of the scores per example for each model."""
     ax = new_axes(ax)
     groups = [
         Group(name, values[np.isfinite(values)], colour_of(name)) for name, values in scores.items()
@@ -302,7 +301,7 @@ def plot_learning_curves(data: StudyData, ax: Axes | None = None) -> Axes:
 
 @in_house_style
 def plot_training_losses(data: StudyData, ax: Axes | None = None) -> Axes:
-    """Every trained model's training loss; a distilled one's includes its teacher's term."""
+    """Every model's training loss; with a teacher it includes the teacher's term."""
     ax = new_axes(ax)
     known = {
         (row.role, row.trial_number, row.name): curve
@@ -337,8 +336,9 @@ def plot_weight_curve(data: StudyData, found: Distillation, ax: Axes | None = No
     ax = plot_slice(data, WEIGHT, ax)
     for part in found.curve:
         ax.plot([part.low, part.high], [part.mean, part.mean], color=INK, lw=1.6, marker="|")
-        middle = (part.low + part.high) / 2
-        ax.plot([middle, middle], part.ci, color=INK, lw=1.1)
+        if part.ci is not None:
+            middle = (part.low + part.high) / 2
+            ax.plot([middle, middle], part.ci, color=INK, lw=1.1)
     return ax
 
 
@@ -349,7 +349,7 @@ def _reports(trials: Sequence[FrozenTrial]) -> Array:
 
 @in_house_style
 def plot_pareto(data: StudyData, ax: Axes | None = None) -> Axes:
-    """The first two objectives against each other, and the trials that no other beats in all."""
+    """The first two objectives against each other, with the Pareto front."""
     ax = new_axes(ax)
     trials = [t for t in data.ranked() if np.isfinite(t.values).all()]
     x, y = (np.array([t.values[i] for t in trials]) for i in (0, 1))
@@ -358,7 +358,7 @@ def plot_pareto(data: StudyData, ax: Axes | None = None) -> Axes:
     best.sort(key=lambda t: t.values)
     if best:
         x, y = (np.array([t.values[i] for t in best]) for i in (0, 1))
-        marks.front(ax, x, y, [t.number for t in best], "not beaten in all objectives")
+        marks.front(ax, x, y, [t.number for t in best], "Pareto front")
     one, two = (shortened(label_of(name)) for name in data.objectives[:2])
     ax.set(xlabel=one, ylabel=two)
     legend_above(ax)

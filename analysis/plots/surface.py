@@ -1,7 +1,7 @@
 """Two parameters against the objective: shades of the mean, the trials, and lines of equal product.
 
-Over alpha and learning rate it shows at a glance what shares cannot: whether the two act separately
-or through learning rate · alpha / rank.
+Over alpha and learning rate it shows what shares cannot: whether the two act separately or through
+learning rate · alpha / rank.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LEVELS = 8  # shades
-FAINT, STRONG = 0.04, 0.62  # their opacity, worst to best; one colour, so that it follows a theme
+FAINT, STRONG = 0.04, 0.62  # their opacity, worst to best; one colour, which follows the theme
 PRODUCTS = 0.5  # decades between lines of equal product
 
 
@@ -42,10 +42,10 @@ PRODUCTS = 0.5  # decades between lines of equal product
 def plot_surface(
     surface: Surface, data: StudyData, ax: Axes | None = None, objective: str | None = None
 ) -> Axes:
-    """The mean objective over two parameters, better where darker; each dot is a sampled trial.
+    """The mean objective over two parameters, better where stronger; each dot is a sampled trial.
 
-    Over alpha and learning rate dashed lines join equal learning rate · alpha / rank, at the median
-    rank of the trials: if they follow the shades, the product is what matters.
+    Over alpha and learning rate, dashed lines join equal learning rate · alpha / rank, at the
+    median rank of the trials: if they follow the shades, the product is what matters.
     """
     ax = new_axes(ax)
     x, y = (_places(values) for values in surface.values)

@@ -1,7 +1,7 @@
 """Quality against what it costs: trainable parameters, time, memory.
 
-A study of one objective has such a front too: the trials that no other beats both in the objective
-and in a cost.  The costs are those that the trials recorded.
+A study of one objective has such a front too: the trials that no other trial beats both in the
+objective and in a cost.  The costs are those that the trials recorded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from optuna.trial import FrozenTrial
 
-SPREAD = 1.02  # a cost whose largest value is less than this times the smallest is no choice
+SPREAD = 1.02  # costs whose largest value is below this times the smallest are left out
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class TradeOff:
     """One objective against one cost: x and y are (N,), N COMPLETE trials with both.
 
     x is in the unit that `cost_label` names.
-    `front` holds the positions of the trials that no other beats in both, the cheapest first.
+    `front` holds the positions of the trials that no other trial beats in both, cheapest first.
     """
 
     cost: str
@@ -47,17 +47,21 @@ class TradeOff:
 def trade_offs(data: StudyData, objective: str | None = None) -> list[TradeOff]:
     """Return the objective against every cost that differs between trials.
 
-    The wall-clock seconds of a trial stand in where its training was not timed, from a second up.
+    Wall-clock seconds replace training seconds that were not recorded, if they exceed a second.
     """
     found = {cost: trade_off(data, cost, objective) for cost in (*COSTS, SECONDS)}
-    kept = {cost: t for cost, t in found.items() if len(t.x) > 1 and _differs(t.x)}
+    kept = {
+        cost: t
+        for cost, t in found.items()
+        if len(t.x) > 1 and t.x.max() > SPREAD * max(t.x.min(), 0.0)
+    }
     if SECONDS in kept and ("train_seconds" in kept or kept[SECONDS].x.max() < 1):
         del kept[SECONDS]
     return [t for cost, t in kept.items() if cost not in data.objectives]
 
 
 def trade_off(data: StudyData, cost: str, objective: str | None = None) -> TradeOff:
-    """Return the objective against one number of which less is better."""
+    """Return the objective against one cost, of which less is better."""
     trials = [(t, cost_of(data, t, cost)) for t in data.ranked(objective)]
     trials = [(t, x) for t, x in trials if np.isfinite(x) and np.isfinite(data.value(t, objective))]
     index = data.index_of(objective)
@@ -84,10 +88,6 @@ def _front(x: Array, loss: Array) -> tuple[int, ...]:
     return tuple(front)
 
 
-def _differs(values: Array) -> bool:
-    return bool(values.max() > SPREAD * max(values.min(), 0.0))
-
-
 @in_house_style
 def plot_trade_off(data: StudyData, found: TradeOff, ax: Axes | None = None) -> Axes:
     """The objective of every trial over its cost, the front as a stepped line, the baselines."""
@@ -95,12 +95,12 @@ def plot_trade_off(data: StudyData, found: TradeOff, ax: Axes | None = None) -> 
     marks.dots(ax, found.x, found.y, found.enqueued, found.numbers)
     at = list(found.front)
     numbers = [found.numbers[place] for place in at]
-    label = "no trial is better and cheaper"
+    label = "not beaten by a cheaper trial"
     marks.front(ax, found.x[at], found.y[at], numbers, label, drawstyle="steps-post")
     known = list(found.y)
     for name in data.baselines:
         x, y = (data.baseline_value(name, n) for n in (found.cost, found.objective))
-        if x and y is not None:  # the untrained base costs nothing, which no logarithm shows
+        if x and y is not None:  # the untrained base costs 0, which a log axis cannot show
             style: dict[str, Any] = {"marker": "s", "s": 26, "linewidths": 0}
             style["color"] = colour_of_model(name)
             ax.scatter(x / per_unit(found.cost), y, label=shortened(name), **style)
@@ -114,7 +114,7 @@ def plot_trade_off(data: StudyData, found: TradeOff, ax: Axes | None = None) -> 
 
 
 def cost_of(data: StudyData, trial: FrozenTrial, cost: str) -> float:
-    """What a COMPLETE trial cost, in the unit that `cost_label` names; NaN where it is unknown."""
+    """The cost of a COMPLETE trial, in the unit that `cost_label` names; NaN where unknown."""
     return value_of(data, trial, cost) / per_unit(cost)
 
 

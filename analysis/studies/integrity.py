@@ -1,7 +1,7 @@
-"""A damaged database is refused in one line: neither half read nor with a traceback.
+"""A damaged database is refused with one line, neither half read nor with a traceback.
 
 SQLite checks neither the bytes of a page nor the type of a value, so a flipped bit comes out as
-another number, a text in its place, or invalid JSON.  Whatever the analysis uses is checked once,
+another number, a text in its place, or invalid JSON.  All that the analysis uses is checked once,
 when a study is read.
 """
 

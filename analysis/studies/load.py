@@ -1,7 +1,7 @@
 """Any study database as one frozen object: the door to every analysis, report and notebook.
 
-`load` reads what Optuna stored and, where this program ran the study, the tables beside it.  Any
-other Optuna database works too, without scores, outputs and provenance.
+`load` reads what Optuna stored and, where this program ran the study, this program's tables too.
+Any other Optuna database works as well, without scores, outputs and provenance.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ __all__ = [
     "surface_of",
 ]
 
-MOST_TRIALS = 10_000  # of a study that is read whole
-SAMPLED_TRIALS = 1_000  # drawn at random from a larger one: what a Gaussian process takes
-BEST_TRIALS = 100  # of a larger one, by each objective
+MOST_TRIALS = 10_000  # larger studies are not read whole
+SAMPLED_TRIALS = 1_000  # drawn at random from a larger study: as many as a Gaussian process takes
+BEST_TRIALS = 100  # also read from a larger study, by each objective
 
 
 def load(
@@ -59,9 +59,9 @@ def load(
     """Read a study: from a run folder, an SQLite or journal file, a storage URL, or a CSV file.
 
     A storage of several studies needs `study_name`; a CSV file needs `space` (name → Optuna
-    distribution) and the name of its `objective` column.  Of a study with more than MOST_TRIALS
-    trials a random sample is read and its best; the counts are of all.  Raises InputError, one
-    line per problem.
+    distribution) and the name of its `objective` column.  From a study with more than MOST_TRIALS
+    trials only a random sample and the best are read; the counts cover all.  Raises InputError,
+    with one line per problem.
     """
     if str(target).lower().endswith(".csv") and "://" not in str(target):
         from analysis.studies.results_csv import load_csv
@@ -91,7 +91,7 @@ def load(
 def _trials_of(
     storage: Any, database: Engine | None, study_id: int, directions: Sequence[str]
 ) -> dict[str, Any]:
-    """The trials; of a study with more than MOST_TRIALS a sample, its best, and the counts."""
+    """All trials, or for more than MOST_TRIALS a sample, the best, and the counts."""
     if database is None:
         read = storage.get_all_trials(study_id, deepcopy=False)
         return {"frozen_trials": tuple(map(as_read, read))}
@@ -117,13 +117,15 @@ def _choose(studies: Sequence[Any], study_name: str | None, where: str) -> Any:
     if study_name is None and len(studies) == 1:
         return studies[0]
     if study_name not in names:
-        problem = "contains several studies" if study_name is None else f"no study {study_name!r}"
+        problem = (
+            "contains several studies" if study_name is None else f"has no study {study_name!r}"
+        )
         raise InputError(f"{where}: {problem}; choose one with --study-name: {', '.join(names)}")
     return studies[names.index(study_name)]
 
 
 def _objective_names(frozen: Any, count: int) -> tuple[str, ...]:
-    """Optuna's metric names, our own mark, or plain numbers; always distinct."""
+    """Optuna's metric names, those this program stored, or numbered names; always distinct."""
     for names in (
         frozen.system_attrs.get("study:metric_names"),
         frozen.user_attrs.get("objectives"),
@@ -136,7 +138,7 @@ def _objective_names(frozen: Any, count: int) -> tuple[str, ...]:
 def _recorded(
     database: Engine | None, study_id: int, trials: Mapping[str, Sequence[Any]]
 ) -> dict[str, Any]:
-    """What our own tables say about the study and its trials; nothing where there are none."""
+    """What this program's tables say about the study; empty where there are none."""
     if database is None or not schema.has_tables(database):
         return {}
     read = [trial.number for name in ("frozen_trials", "leaders") for trial in trials.get(name, ())]

@@ -1,7 +1,7 @@
 """Results from elsewhere: a CSV file with one row per trial, and a declared search space.
 
-The space must be declared because a table of values does not say what could have been drawn: an
-importance is a share of the variance over the whole space.
+The space must be declared because a table of values does not show what could have been drawn, and
+an importance is a share of the variance over the whole space.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from study.errors import InputError, refusing
 from study.store.from_other_programs import usable
 
 MAX_PROBLEMS = 10
-MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "None"})
+MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "None"})  # read as empty cells
 Row = Mapping[str, str]
 
 
@@ -33,8 +33,8 @@ def load_csv(
 
     `space` maps column names to Optuna distributions or to tables as in a study file, or is a
     `SearchSpace`, the name of a shipped space or a TOML file.  An empty cell, or NA, means that the
-    parameter was not active; an empty objective means a failed trial; a column `state` is used.
-    Raises InputError.
+    parameter was not active; an empty objective means a failed trial; a `state` column is
+    respected.  Raises InputError.
     """
     rows = _rows(path)
     columns = list(rows[0])
@@ -72,17 +72,16 @@ def _rows(path: Path) -> list[dict[str, str]]:
         path.open(encoding="utf-8-sig", newline="") as file,
     ):
         read = csv.DictReader(file, restval="", restkey="")
-        rows = [_without_missing(row) for row in read if any(row.values())]
+        rows = [
+            {k: "" if str(v).strip() in MISSING else v for k, v in row.items()}
+            for row in read
+            if any(row.values())
+        ]
     if not rows:
         raise InputError(
             f"{path}: contains no results; needed: a row of names and one row per trial"
         )
     return rows
-
-
-def _without_missing(row: dict[str, Any]) -> dict[str, str]:
-    """The row with every spelling of "no value" as an empty cell."""
-    return {k: "" if str(v).strip() in MISSING else v for k, v in row.items()}
 
 
 def _distributions(path: Path, space: Any, rows: Sequence[Row]) -> dict[str, BaseDistribution]:
@@ -102,7 +101,7 @@ def _distributions(path: Path, space: Any, rows: Sequence[Row]) -> dict[str, Bas
 
 
 def _tables(space: Any) -> Mapping[str, Any]:
-    """Name → distribution or table, from any of the forms that a space comes in."""
+    """Name → distribution or table, from any form in which a space can be given."""
     if isinstance(space, (str, Path)):
         from search_spaces import shipped_spaces
 
@@ -140,7 +139,11 @@ def _trial(
     value = _number(objective, row[objective]) if row[objective].strip() else math.nan
     known = {*distributions, objective}
     attributes = {k: _plain(v) for k, v in row.items() if k and k not in known and v.strip()}
-    state = _state(row, value)
+    state, written = TrialState.COMPLETE, row.get("state", "").strip().upper()
+    if math.isnan(value) or written in ("FAIL", "RUNNING", "WAITING"):
+        state = TrialState.FAIL
+    elif written == "PRUNED":  # Optuna's table then holds the last report as the value
+        state = TrialState.PRUNED
     if state == TrialState.FAIL:
         attributes = {"failure": "no value in the file", **attributes}
     trial = create_trial(
@@ -156,23 +159,12 @@ def _trial(
     return trial
 
 
-def _state(row: Row, value: float) -> TrialState:
-    """The state as Optuna's own table of trials writes it, where there is such a column.
-
-    The value that it gives a pruned trial is the last one that was reported.
-    """
-    written = row.get("state", "").strip().upper()
-    if math.isnan(value) or written in ("FAIL", "RUNNING", "WAITING"):
-        return TrialState.FAIL
-    return TrialState.PRUNED if written == "PRUNED" else TrialState.COMPLETE
-
-
 def _value(name: str, cell: str, distribution: BaseDistribution) -> Any:
-    """The cell as a value of its distribution; raises ValueError where it is none."""
+    """The cell as a value of its distribution; raises ValueError where it is not one."""
     text = cell.strip()
     if isinstance(distribution, CategoricalDistribution):
         for choice in distribution.choices:
-            if isinstance(choice, bool):  # true, True and TRUE are written
+            if isinstance(choice, bool):  # written as true, True or TRUE
                 found = text.lower() == str(choice).lower()
             else:
                 found = text == str(choice) or _plain(text) == choice

@@ -1,4 +1,4 @@
-"""A study as one frozen object: its trials, what is stored beside them, and how they rank.
+"""A study as one frozen object: its trials, what is stored with them, and how they rank.
 
 `load` makes the object.  `frames` builds the data frames on first use: reading a study does not
 load pandas.
@@ -36,7 +36,7 @@ __all__ = ["MAXIMIZE", "MINIMIZE", "StudyData", "Who", "is_enqueued", "seconds_o
 MAXIMIZE, MINIMIZE = "maximize", "minimize"
 Who = int | str  # a trial's number, a baseline's name, or "best"
 INNER = {"all_counts", "baseline_value", "database", "evaluations", "frozen_trials", "index_of"}
-INNER |= {"is_ours", "leaders", "sampled", "score_rows"}  # what the Tab key need not offer
+INNER |= {"is_ours", "leaders", "sampled", "score_rows"}  # not offered by the Tab key
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,8 +55,8 @@ class StudyData(Displayed):
     score_rows: tuple[ScoreRow, ...] = ()
     examples: Mapping[str, Examples] = field(default_factory=dict)
     database: Engine | None = None
-    leaders: tuple[FrozenTrial, ...] = ()  # where trials are a sample
-    all_counts: Mapping[str, int] = field(default_factory=dict)  # then: of the study
+    leaders: tuple[FrozenTrial, ...] = ()  # the best trials, where `frozen_trials` is a sample
+    all_counts: Mapping[str, int] = field(default_factory=dict)  # of all trials, then
 
     # ------------------------------------------------------------ the trials
 
@@ -77,7 +77,7 @@ class StudyData(Displayed):
 
     @cached_property
     def is_ours(self) -> bool:
-        """Whether a study file that this program reads is stored with the study."""
+        """Whether the study is stored with a study file that this program can read."""
         from study.spec.sections import spec_from_toml
 
         try:
@@ -87,7 +87,7 @@ class StudyData(Displayed):
 
     @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """One distribution per parameter: changed ranges are widened, changed steps dropped."""
+        """One distribution per parameter: changed ranges are merged, changed steps are dropped."""
         from analysis.surrogates.encoding import common_distributions, loose_range
 
         result: dict[str, BaseDistribution] = {}
@@ -105,8 +105,8 @@ class StudyData(Displayed):
         if not self.all_counts:
             return None
         return (
-            f"{sum(self.all_counts.values()):,} trials: a random sample of "
-            f"{len(self.frozen_trials):,} is read, and the best {len(self.leaders):,}"
+            f"read {len(self.frozen_trials):,} random trials and the best {len(self.leaders):,} of "
+            f"{sum(self.all_counts.values()):,}"
         )
 
     @cached_property
@@ -135,7 +135,7 @@ class StudyData(Displayed):
             return 0
         if objective not in self.objectives:
             raise InputError(
-                f"objective: study {self.name!r} has none named {objective!r}; "
+                f"objective: study {self.name!r} has no objective {objective!r}; "
                 f"allowed: {', '.join(self.objectives)}"
             )
         return self.objectives.index(objective)
@@ -155,7 +155,7 @@ class StudyData(Displayed):
 
     @cached_property
     def pareto_trials(self) -> list[FrozenTrial]:
-        """The trials that no other beats in every objective, best by the first objective first."""
+        """The trials that no other trial beats in every objective, best by the first one first."""
         ranked = self.ranked()
         signs = [-1.0 if d == MAXIMIZE else 1.0 for d in self.directions]
         losses = np.array([t.values for t in ranked]) * signs if ranked else np.empty((0, 1))
@@ -273,7 +273,7 @@ class StudyData(Displayed):
         return sorted({*super().__dir__()} - INNER)
 
     def document(self) -> Document:
-        """Return objectives, counts, best trial and baselines, and where to look next."""
+        """Return objectives, counts, best trial and baselines, and what to call next."""
         ways = zip(self.objectives, self.directions, strict=True)
         facts = {
             "objectives": ", ".join(f"{name} ({way})" for name, way in ways),
@@ -287,7 +287,7 @@ class StudyData(Displayed):
                 facts[name] = number(score)
         facts |= {
             "look at": ".trials, .scores, .outputs('best'), .statistics('best', metric)",
-            "ask": "analysis.importances_of(study), analysis.comparison.against_baselines(study)",
-            "draw": "analysis.plots.plot_slices(study), plot_history, plot_learning_curves, …",
+            "ask": "optuna_study.importances(study), optuna_study.compare(study)",
+            "draw": "optuna_study.plots.plot_slices(study), plot_history(study), …",
         }
         return Document(f"study {self.name}, read from {self.target}", (Facts("", facts),))

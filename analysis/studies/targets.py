@@ -17,17 +17,17 @@ from study.store.from_other_programs import usable
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-SECONDS = "seconds"  # of a whole trial; every database knows them
-GAINS = ("accuracy", "f1", "score", "per_second")  # how names end of which more is better
-NO_TARGETS = ("seed", "attempt", "retry_of", "enqueued")  # numbers of the bookkeeping
+SECONDS = "seconds"  # from start to end of a trial; every database stores them
+GAINS = ("accuracy", "f1", "score", "per_second")  # endings of names where more is better
+NO_TARGETS = ("seed", "attempt", "retry_of", "enqueued")  # bookkeeping
 
 
 @dataclass(frozen=True)
 class Target:
     """The number to explain: a value for each of N trials, and which way is better.
 
-    `trials` are the COMPLETE ones whose points nobody chose by hand, `values` may be NaN;
-    `pruned_trials` are the PRUNED ones, where they report this very number.
+    `trials` are the COMPLETE ones that were not enqueued by hand, `values` may be NaN;
+    `pruned_trials` are the PRUNED ones, where they report this number.
     """
 
     name: str
@@ -46,15 +46,15 @@ class Target:
 def target_of(data: StudyData, name: str | None = None, direction: str | None = None) -> Target:
     """Return an objective (the first for None), a stored metric, or a trial's own number.
 
-    An objective has its direction, a metric that of `study.metrics`; of other numbers less is
-    better, unless the name says otherwise or `direction` does.  Raises InputError for a name that
-    no trial has.
+    An objective keeps its direction, and a metric that of `study.metrics`.  For other numbers less
+    is better, unless the name or `direction` says otherwise.  Raises InputError for a name that no
+    trial has.
     """
     name = data.objective if name is None else name
     if name not in data.objectives and name not in (known := target_names(data)):
         meant = did_you_mean(name, known)
         raise InputError(
-            f"objective: study {data.name!r} has nothing named {name!r}{meant}; "
+            f"objective: study {data.name!r} has no number {name!r}{meant}; "
             f"allowed: {', '.join(known)}"
         )
     trials = tuple(t for t in data.complete if not is_enqueued(t))
@@ -93,7 +93,7 @@ def value_of(data: StudyData, trial: FrozenTrial, name: str) -> float:
 
 
 def pruned_of(data: StudyData) -> tuple[FrozenTrial, ...]:
-    """The sampled PRUNED trials; none of several objectives, where Optuna takes no reports."""
+    """The sampled PRUNED trials; none with several objectives, where Optuna takes no reports."""
     from optuna.trial import TrialState
 
     if len(data.objectives) > 1:
@@ -103,7 +103,7 @@ def pruned_of(data: StudyData) -> tuple[FrozenTrial, ...]:
 
 
 def direction_of(name: str) -> str:
-    """Which way a number that is no objective is better."""
+    """The direction of a number that is not an objective."""
     metric = METRICS.get(name) or METRICS.get(name.partition("_")[2])
     if metric is not None:
         return metric.direction
@@ -113,7 +113,7 @@ def direction_of(name: str) -> str:
 
 
 def sampler_of(data: StudyData) -> str | None:
-    """Which sampler chose the points: as recorded, or by its traces; None if unknown."""
+    """The sampler as recorded, or as its traces in the trials show; None if unknown."""
     if data.spec is not None:
         return str(data.spec.get("search", {}).get("sampler", "")) or None
     traces = {
@@ -130,7 +130,7 @@ def sampler_of(data: StudyData) -> str | None:
 
 
 def _stored(data: StudyData) -> Sequence[str]:
-    """The metrics of the trials' evaluations: plain on dev, with the split ahead on others."""
+    """The metrics of the trials' evaluations, prefixed with the split unless that is dev."""
     return [m if s == "dev" else f"{s}_{m}" for s in data.splits for m in data.metrics]
 
 

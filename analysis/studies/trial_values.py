@@ -1,4 +1,4 @@
-"""Facts of one trial, and the value with which each trial counts: pruned, infinite and bad ones."""
+"""Facts about one trial, and the value that pruned, infinite and bad trials count with."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ POLICIES = ("drop", "last", "worst")
 
 
 def is_enqueued(trial: FrozenTrial) -> bool:
-    """Whether somebody chose this point by hand: by our own attribute, else by Optuna's.
+    """Whether this point was enqueued by hand, by this program's attribute or else by Optuna's.
 
-    A retried trial carries Optuna's attribute too, but its point was sampled.
+    A retried trial has Optuna's attribute too, but its point was sampled.
     """
     if "enqueued" in trial.user_attrs:
         return bool(trial.user_attrs["enqueued"])
@@ -54,9 +54,9 @@ def with_pruned(
 ) -> tuple[list[Mapping[str, Any]], Array, int]:
     """Return the points and finite values to analyse, and how many values were not finite.
 
-    `last` takes a pruned trial's last report for its value, `worst` the worst finished value,
-    `drop` leaves it out.  None of these is right: early reports are not final values, and pruning
-    biases the sample; check how much the answer depends on the choice.
+    `last` uses a pruned trial's last report as its value, `worst` the worst finished value, and
+    `drop` leaves the trial out.  None of these is right: early reports are not final values, and
+    pruning biases the sample.  Check how much the answer depends on the choice.
     """
     if policy == "drop" or not pruned:
         every, target = list(points), values
@@ -72,7 +72,7 @@ def with_pruned(
 
 
 def clipped(values: Array, quantile: float, direction: str) -> tuple[Array, str]:
-    """Return the values with all worse than the best `quantile` share at its edge, and a remark.
+    """Return the values with all below the best `quantile` raised to its edge, and a remark.
 
     This is the cutoff of Hutter et al. (2014, section 4.2), applied to the trials instead of to the
     surrogate's predictions, so that it is the same for every surrogate.

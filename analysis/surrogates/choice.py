@@ -20,16 +20,16 @@ from analysis.surrogates.original import OriginalSurrogate, fit_original
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 FOLDS = 5
-REFIT_TREES = 24  # of a forest that is one of many
-REFIT_ITERATIONS = 15  # of a process that starts where the whole fit ended
+REFIT_TREES = 24  # of each refitted forest
+REFIT_ITERATIONS = 15  # of a process that starts from the whole fit
 REFIT_TRIALS = 256  # a subsample needs no more
-QUICK_TUNING_TRIALS = 150  # of a process that need not be the best one
+QUICK_TUNING_TRIALS = 150  # of a process that need not be the best
 BLIND_ITERATIONS = 25
 BLIND_GAIN = 0.7
 
 
 class Surrogate(Protocol):
-    """What an importance needs of a fitted model of the objective."""
+    """What importances need from a fitted model of the objective."""
 
     @property
     def name(self) -> str:
@@ -54,7 +54,7 @@ class Surrogate(Protocol):
 
 @dataclass(frozen=True)
 class Choice:
-    """Which surrogate was taken and the held-out R² of each that was tried."""
+    """The surrogate chosen, and the held-out R² of each one tried."""
 
     name: str
     held_out_r2: dict[str, float]
@@ -62,7 +62,7 @@ class Choice:
 
 
 def fit(name: str, encoding: Encoding, values: Array, seed: int = 0) -> Surrogate:
-    """Fit a surrogate by name; a forest on a complete grid goes without bootstrap: it is exact."""
+    """Fit a surrogate by name; on a complete grid a forest without bootstrap is exact."""
     if name == "gp":
         return fit_gaussian_process(encoding.units, values, encoding.columns, seed=seed)
     if name == "original":
@@ -85,7 +85,7 @@ def refit(whole: Surrogate, encoding: Encoding, values: Array, kept: Any, seed: 
 def refit_process(
     whole: GaussianProcessSurrogate, encoding: Encoding, values: Array, kept: Any, seed: int
 ) -> GaussianProcessSurrogate:
-    """Fit a process to some of the trials, beginning where that of all of them ended."""
+    """Fit a process to some of the trials, starting from the fit to all of them."""
     return fit_gaussian_process(
         encoding.units[kept], values[kept], encoding.columns, whole.theta, REFIT_ITERATIONS, seed
     )
@@ -98,7 +98,7 @@ def choose(
     seed: int = 0,
     tick: Callable[[], None] = lambda: None,
 ) -> Choice:
-    """Return the surrogate to use: the one asked for, or with `auto` the better predictor."""
+    """Return the surrogate to use: the one asked for, or the better predictor for `auto`."""
     names = ("gp", "forest") if wanted == "auto" else (wanted,)
     scores = {}
     for name in names:
@@ -147,7 +147,7 @@ def held_out_r2(
         wrong, apart = values[held] - predicted, values[held] - seen.mean()
         return float(np.sum(wrong**2)), float(np.sum(apart**2))
 
-    forest: Any = None if name == "gp" else _forest(seed)  # its import is made before any child
+    forest: Any = None if name == "gp" else _forest(seed)  # imported before any child starts
     error, deviation = 0.0, 0.0
     for squared_error, squared_deviation in each(errors, folds(encoding.units, seed)):
         error += squared_error
@@ -170,8 +170,8 @@ class Blind:
     """What a model that never saw one parameter leaves unexplained.
 
     `residuals` (N,) are leave-one-out errors.  `score` (N, N) is the kernel of the others' effects,
-    each entry times both trials' dual weights: where a parameter that modulates those effects would
-    show.
+    each entry times both trials' dual weights: a parameter that modulates those effects shows
+    there.
     """
 
     residuals: Array
@@ -181,15 +181,15 @@ class Blind:
 def blind_to(encoding: Encoding, values: Array, column: int, seed: int = 0) -> Blind:
     """Fit a Gaussian process on all parameters but one.
 
-    Where the others explain little, leave-one-out errors are only noisier than the deviations from
-    the mean (they cost power: 0.98 to 0.92 for a share of 0.3), so then these are returned.
+    Where the others explain little, leave-one-out errors are just noisier than the deviations from
+    the mean (power falls from 0.98 to 0.92 for a share of 0.3), so then these are returned.
     """
     others = np.delete(encoding.units, column, axis=1)
     columns = [c for j, c in enumerate(encoding.columns) if j != column]
     centred = values - values.mean()
     if not columns:
         return Blind(centred, np.outer(centred, centred))
-    # the test is exact however good this fit is: a quick one will do
+    # the test is exact however good this fit is, so a quick one suffices
     fitted = fit_gaussian_process(
         others, values, columns, None, BLIND_ITERATIONS, seed, QUICK_TUNING_TRIALS
     )

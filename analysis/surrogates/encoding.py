@@ -1,9 +1,9 @@
 """Trials as points of the unit cube, each parameter on its own scale.
 
 `search_spaces.unit_cube` defines the scale of a distribution; this module adds what an analysis
-needs: the measure of every column (so that an integral over a parameter is an integral
-over what a uniform sampler would draw), categories that are all numbers in their natural order, and
-a stated rule for values that are missing because their condition was not met.
+needs: the measure of every column (so that an integral over a parameter is one over what a uniform
+sampler would draw), numeric categories in their natural order, and a rule for values that are
+missing because their condition was not met.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ Array = NDArray[np.float64]
 MAX_LEVELS = 64  # a discrete range with more levels is integrated as a continuous one
 GRID_SIZE = 33  # points of a continuous parameter at which its marginal curve is given
 NARROW = 0.1  # a parameter whose trials span less than this share of its range "hardly varied"
-CROWDED = 0.5  # so did a continuous one where so many trials share one value
-CROWDED_LEVEL = 0.9  # and one with levels, some of which samplers favour
-TRIALS_PER_CATEGORY = 3  # on average, below which categories cannot be told apart
+CROWDED = 0.5  # or, if it is continuous, this share of them has one value
+CROWDED_LEVEL = 0.9  # the same with levels, some of which samplers favour
+TRIALS_PER_CATEGORY = 3  # on average; with fewer, categories cannot be told apart
 MIN_ACTIVE = 5  # trials in which a conditional parameter must be active
 
 
@@ -52,7 +52,7 @@ class Column:
 
     @property
     def is_log(self) -> bool:
-        """Whether the parameter's own scale is a logarithm (powers of two are not declared so)."""
+        """Whether the scale is logarithmic, as declared or as levels such as powers of two show."""
         return bool(getattr(self.distribution, "log", False)) or _is_geometric(self.values)
 
     @property
@@ -72,10 +72,10 @@ class Column:
         return min(max(to_unit(self.distribution, value), 0.0), 1.0)
 
     def level_of(self, value: Any) -> int:
-        """Return which of the levels a value is; one chosen by hand may differ by a rounding."""
+        """Return the position of a value's level; a value entered by hand may be rounded."""
         assert self.positions is not None, f"{self.name} has no levels"
         if isinstance(self.distribution, CategoricalDistribution):
-            return _index_of(self.values, value)
+            return next(i for i, v in enumerate(self.values) if v is value or v == value)
         return int(np.abs(self.positions - self.to_unit(value)).argmin())
 
     def holds(self, value: Any) -> bool:
@@ -120,10 +120,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Encoding:
-    """The trials that an importance rests on.
+    """The trials that an importance is based on.
 
     `units` is (N trials, D parameters), `inactive` counts a parameter's missing values, `excluded`
-    says why a parameter has no importance at all.
+    says why a parameter has no importance.
     """
 
     columns: tuple[Column, ...]
@@ -154,9 +154,9 @@ def encode(
 ) -> Encoding:
     """Return N trials as (N, D) positions in the unit cube.
 
-    A missing value is that of an inactive conditional parameter.  Where a parameter is inactive it
-    has no effect, so every value is equally true of such a trial: it is drawn uniformly (from
-    `seed`), which tells the surrogate just that, where a fixed substitute would let it extrapolate.
+    A value is missing where a conditional parameter is inactive.  It has no effect there, so any
+    value describes such a trial equally well: it is drawn uniformly (from `seed`), which tells the
+    surrogate just that, whereas a fixed substitute would let it extrapolate.
     Parameters with one value, never active or hardly varied are excluded, each with its reason.
     """
     excluded: dict[str, str] = {}
@@ -170,10 +170,14 @@ def encode(
         if reason:
             excluded[name] = reason
             continue
-        if missing := int(np.isnan(unit).sum()):
+        absent = np.isnan(unit)
+        if missing := int(absent.sum()):
             inactive[name] = missing
             rng = np.random.default_rng([seed, 9, index])
-            unit[np.isnan(unit)] = _draw(column, missing, rng)
+            if column.positions is None:
+                unit[absent] = rng.random(missing)
+            else:
+                unit[absent] = rng.choice(column.positions, size=missing, p=column.weights)
         columns.append(column)
         units.append(unit)
     stacked = np.stack(units, axis=1) if units else np.empty((len(points), 0))
@@ -185,14 +189,11 @@ def make_column(name: str, distribution: BaseDistribution) -> Column:
     levels = level_count(distribution)
     if isinstance(distribution, CategoricalDistribution):
         ordered = all_numbers(distribution.choices)
-        values = (
-            sorted(distribution.choices, key=_number) if ordered else list(distribution.choices)
-        )
-        count = len(values)
-        positions = (np.arange(count) + 0.5) / count
-        return Column(
-            name, distribution, ordered, positions, np.full(count, 1 / count), tuple(values)
-        )
+        values: list[Any] = list(distribution.choices)
+        values = sorted(values, key=float) if ordered else values
+        positions = (np.arange(len(values)) + 0.5) / len(values)
+        even = np.full(len(values), 1 / len(values))
+        return Column(name, distribution, ordered, positions, even, tuple(values))
     if levels is None or levels > MAX_LEVELS:
         return Column(name, distribution, True, None, None, ())
     assert isinstance(distribution, (IntDistribution, FloatDistribution))
@@ -201,17 +202,19 @@ def make_column(name: str, distribution: BaseDistribution) -> Column:
         min(distribution.low + distribution.step * i, distribution.high) for i in range(levels)
     ]
     positions = np.array([to_unit(distribution, value) for value in values])
-    return Column(
-        name, distribution, True, positions, _level_weights(distribution, values), tuple(values)
-    )
+    weights = np.full(levels, 1 / levels)
+    if distribution.log:
+        edges = np.log(np.array([*[v - 0.5 for v in values], values[-1] + 0.5]))
+        weights = np.diff(edges) / (edges[-1] - edges[0])
+    return Column(name, distribution, True, positions, weights, tuple(values))
 
 
 def common_distributions(
     trials: Iterable[Mapping[str, BaseDistribution]],
 ) -> tuple[dict[str, BaseDistribution], list[str]]:
-    """Return one distribution per parameter name over all trials, and remarks in words.
+    """Return one distribution per parameter name over all trials, and remarks.
 
-    Numeric ranges that changed within a study are widened to their hull, with a remark.  Raises
+    Numeric ranges that changed within a study are merged into their hull, with a remark.  Raises
     ValueError where one name was used on different scales or with different choices.
     """
     common: dict[str, BaseDistribution] = {}
@@ -224,13 +227,13 @@ def common_distributions(
                 changed[name] = None
     words = {name: in_words(common[name]) for name in changed}
     return common, [
-        f"the range of {name} changed during the study; used: {hull}"
+        f"the range of {name} changed during the study; {hull} is used"
         for name, hull in words.items()
     ]
 
 
 def loose_range(used: Sequence[BaseDistribution]) -> BaseDistribution:
-    """Return a range of all values of ranges that have no hull; the last, where one is no range."""
+    """Return one range that covers several; the last distribution, where one is not a range."""
     ranges = [d for d in used if isinstance(d, (IntDistribution, FloatDistribution))]
     if len(ranges) < len(used):
         return used[-1]
@@ -239,7 +242,7 @@ def loose_range(used: Sequence[BaseDistribution]) -> BaseDistribution:
 
 
 def all_numbers(choices: Sequence[Any]) -> bool:
-    """Return whether every choice is a number (bool is none), so that they have an order."""
+    """Return whether every choice is a number and no bool, so that the choices have an order."""
     return all(isinstance(c, (int, float)) and not isinstance(c, bool) for c in choices)
 
 
@@ -285,27 +288,6 @@ def _contains(distribution: BaseDistribution, value: Any) -> bool:
         return bool(distribution._contains(distribution.to_internal_repr(value)))
     except (TypeError, ValueError):
         return False
-
-
-def _number(choice: Any) -> float:
-    return float(choice)
-
-
-def _index_of(values: Sequence[Any], value: Any) -> int:
-    return next(i for i, v in enumerate(values) if v is value or v == value)
-
-
-def _level_weights(distribution: IntDistribution | FloatDistribution, values: list[Any]) -> Array:
-    if not distribution.log:
-        return np.full(len(values), 1 / len(values))
-    edges = np.log(np.array([*[v - 0.5 for v in values], values[-1] + 0.5]))
-    return np.asarray(np.diff(edges) / (edges[-1] - edges[0]))
-
-
-def _draw(column: Column, count: int, rng: np.random.Generator) -> Array:
-    if column.positions is None:
-        return rng.random(count)
-    return np.asarray(rng.choice(column.positions, size=count, p=column.weights))
 
 
 def _why_excluded(column: Column, unit: Array) -> str | None:

@@ -1,6 +1,6 @@
-"""One Gaussian process of a study's trials and its refits on parts of them, fitted once for all.
+"""One Gaussian process of a study's trials and its refits on parts of them, each fitted once.
 
-Joint effects, the effect of the size and the surface over two parameters all come from it.
+Joint effects, the effect of the size and the surface over two parameters all use it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from analysis.surrogates.gaussian_process import GaussianProcessSurrogate, fit_g
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-HELD_OUT_TRIALS = 160  # enough to rank coordinates by what they predict, which is done for each
+HELD_OUT_TRIALS = 160  # enough to rank coordinates by their predictions
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Fits:
-    """N trials with finite values and the processes fitted to them, each at its first use.
+    """N trials with finite values and the processes fitted to them, each on first use.
 
     `kept` says which of the given trials these are.
     """
@@ -69,7 +69,7 @@ class Fits:
 
     @property
     def say_something(self) -> bool:
-        """Whether there are trials enough to fit anything, and their values differ."""
+        """Whether there are enough trials to fit a process, with values that differ."""
         return len(self.target) >= 10 and bool(np.ptp(self.target) > 0)
 
     @cached_property
@@ -99,7 +99,7 @@ class Fits:
 
     @cached_property
     def held_out_r2(self) -> float:
-        """What a process predicts of held-out trials, of a few hundred at most."""
+        """The R² of a process on held-out trials, of a few hundred at most."""
         return self.held_out_r2_in(self.encoding)
 
     def held_out_r2_in(self, encoding: Encoding) -> float:

@@ -5,9 +5,10 @@ the unit cube is a finite sum: the marginal of a subset of parameters is a step 
 of the tree's own split points, and its variance is summed without sampling.  The forest is
 scikit-learn's; as published, each tree is decomposed and the shares are averaged.
 
-Where we differ from the published implementation and from Optuna's: inputs stand on the unit cube
-of their own scale (log, levels), shares are of the whole variance and never rescaled, and step
-functions are built by differences and running sums: linear in the leaves for a main effect.
+Differences from the published implementation and from Optuna's: inputs lie on the unit cube of
+their own scale (log, levels), shares are of the whole variance and never rescaled, and step
+functions are built from differences and running sums, in time linear in the leaves for a main
+effect.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ class ForestSurrogate:
     def shares(self, pairs: bool = True) -> Shares:
         """Return the mean over trees of each effect's share of that tree's variance.
 
-        A fully grown tree fits the noise too, so the noise is in the variance already: in the
-        effects of higher order for the most part.
+        A fully grown tree fits the noise too, so the variance includes the noise, mostly in the
+        effects of higher order.
         """
         total = total_variance(self.boxes)
         grown = total > 0

@@ -31,7 +31,7 @@ from analysis.surrogates.encoding import Array, Column
 from analysis.surrogates.forest import Shares
 from analysis.surrogates.likelihood import JITTER, most_probable
 
-MAX_TRIALS = 1000  # more than these are thinned at random: the cost is cubic
+MAX_TRIALS = 1000  # more are thinned at random: the cost is cubic
 MAX_TUNING_TRIALS = 300  # hyperparameters are found on no more than these
 
 
@@ -92,7 +92,10 @@ class GaussianProcessSurrogate:
     @cached_property
     def weights(self) -> Array:
         """The dual coefficients (N,)."""
-        return self._solve((self.values - self.centre) / self.unit)
+        from scipy.linalg import cho_solve
+
+        standardised = (self.values - self.centre) / self.unit
+        return np.asarray(cho_solve((self.factor, True), standardised))
 
     @cached_property
     def curves(self) -> list[Array]:
@@ -169,8 +172,8 @@ class GaussianProcessSurrogate:
     def draw_shares(self, count: int, rng: np.random.Generator) -> Array:
         """Return main-effect shares (count, D) of draws from the posterior.
 
-        Curves are drawn jointly; what a draw adds on average to a curve's square is taken off
-        again, so that draws are centred on the estimate.  The noise is drawn from its own
+        Curves are drawn jointly; what a draw adds on average to a curve's square is subtracted,
+        so that draws are centred on the estimate.  The noise is drawn from its own
         scaled-inverse-χ² with the fit's residual degrees of freedom; interactions are held.
         """
         covariance, mean = self._curve_posterior()
@@ -188,7 +191,7 @@ class GaussianProcessSurrogate:
         )
         shares = self.shares(pairs=False)
         rest = (1.0 - shares.main.sum() - shares.noise) * shares.variance / self.unit**2
-        freedom = self._residual_freedom()
+        freedom = max(self.noise * float(self._precisions.sum()), 2.0)
         noise = self.noise * freedom / rng.chisquare(freedom, size=count)
         return np.asarray(drawn / (drawn.sum(axis=1) + max(rest, 0.0) + noise)[:, None])
 
@@ -201,9 +204,6 @@ class GaussianProcessSurrogate:
         cross = np.vstack([scale * gram.cross for scale, gram in pairs])
         known = solve_triangular(self.factor, cross.T, lower=True)
         return prior - known.T @ known, cross @ self.weights
-
-    def _residual_freedom(self) -> float:
-        return max(self.noise * float(self._precisions.sum()), 2.0)
 
     def _kernel(self, subset: Sequence[int], units: Array) -> tuple[Array, Array]:
         """Return a subset's kernel of (M, |U|) positions with the trials (M, N) and itself (M,)."""
@@ -218,11 +218,6 @@ class GaussianProcessSurrogate:
         scales = self.scales if subset is None else self.scales[list(subset)]
         factors = (1.0 + self.mixing * s * k for s, k in zip(scales, kernels, strict=True))
         return np.asarray(1.0 + _product(factors) / self.mixing)
-
-    def _solve(self, right: Array) -> Array:
-        from scipy.linalg import cho_solve
-
-        return np.asarray(cho_solve((self.factor, True), right))
 
 
 def fit_gaussian_process(

@@ -1,9 +1,9 @@
 """How probable the Gaussian process's hyperparameters are, and the most probable ones.
 
-The log posterior, marginal likelihood and weak log-normal priors, is evaluated thousands of times
-for one study's importances, on up to some hundreds of trials.  So what is symmetric is kept once:
-kernels are vectors over the P = N (N + 1) / 2 pairs of trials, and matrices (N, N), of which only
-one triangle is read and written, are left to LAPACK.
+The log posterior, from the marginal likelihood and weak log-normal priors, is evaluated thousands
+of times for one study's importances, on up to some hundreds of trials.  So symmetric values are
+stored once: kernels are vectors over the P = N (N + 1) / 2 pairs of trials, and LAPACK handles the
+(N, N) matrices, of which only one triangle is read and written.
 """
 
 from __future__ import annotations
@@ -95,12 +95,12 @@ class Posterior:
 
     @cached_property
     def _triangle(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Where the pairs stand in a matrix, (N, N)."""
+        """The positions of the pairs in a matrix, (N, N)."""
         return np.tri(len(self.values), dtype=bool)
 
     @cached_property
     def _own(self) -> Indices:
-        """Which pairs are of a trial with itself, (N,)."""
+        """The pairs of a trial with itself, (N,)."""
         return np.cumsum(np.arange(1, len(self.values) + 1)) - 1
 
     def _fit_and_pull(self, covariance: Array, noise: float) -> tuple[float, Array]:

@@ -1,8 +1,8 @@
 """The authors' own fANOVA (package `fanova`, Hutter et al. 2014) on the same encoded trials.
 
-A cross-check: its forest is pyrfr's, its marginals are computed in C++.  It needs an environment of
-its own (`nox -s fanova`): pyrfr has no wheel and builds with swig 4.1, and `fanova` uses
-`numpy.float`, removed from numpy, which is put back for the call.
+A cross-check: its forest is pyrfr's, and its marginals are computed in C++.  It needs a separate
+environment (`nox -s fanova`): pyrfr has no wheel and builds with swig 4.1, and `fanova` uses
+`numpy.float`, which numpy removed and which is put back for the call.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def original_shares(
 ) -> Shares:
     """Return the original's shares of N trials: main effects (D,), pairs (D, D).
 
-    It averages over trees of positive variance, as we do; it reports no total and no noise.  Raises
-    ModuleNotFoundError, with the way out, where the package is not installed.
+    It averages over trees of positive variance, as ours does; it reports no total and no noise.
+    Raises ModuleNotFoundError, with a hint, where the package is not installed.
     """
     forest = _fitted(units, values, seed, trees)
     width = units.shape[1]

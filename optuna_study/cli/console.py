@@ -19,7 +19,7 @@ from rich.console import Console
 from study.errors import InputError
 
 if TYPE_CHECKING:
-    from reports.page.model import Page
+    from reports.page.parts import Page
 
 UNPRINTED = re.compile("[\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 """Characters that json does not escape: C1 controls, which steer terminals, and lone surrogates."""

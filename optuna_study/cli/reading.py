@@ -314,22 +314,23 @@ def _compare_adapters(
     """Compare the adapters of one study with its base."""
     from analysis.comparison.adapters import against_base
     from analysis.parallel import every_core
-    from reports.comparison_document import adapters_json, comparison_document, write_csv
 
     with every_core():
         adapters = against_base(data, metrics, split, numbers)
     if csv is not None:
+        from analysis.comparison.adapters_document import write_csv
+
         write_csv(adapters, csv)
     if as_json:
-        print_json(adapters_json(adapters))
+        print_json(adapters.to_json())
         return
     console = results()
-    console.print(comparison_document(adapters, metrics).to_rich(), width=min(console.width, 80))
+    console.print(adapters.document(metrics).to_rich(), width=min(console.width, 80))
 
 
 def _show_swaps(target: str, spec_text: str | None, trust_study: bool) -> None:
     """Show how to swap the saved adapters of a run folder, and how long it takes."""
-    from reports.comparison_document import swap_text
+    from reports.swaps import swap_text
     from study.finished.swapping import time_study_swaps
     from study.spec.files import stored_spec
 

@@ -1,9 +1,9 @@
-"""Axes to inline SVG that follows the page: its fonts, its theme, ids of its own; and to files.
+"""Figures as inline SVG with the page's fonts and theme, and as files.
 
-Matplotlib writes fixed colours and one global style; here each house colour becomes a CSS variable
-so that one drawing serves light, dark and print, and every id is prefixed with the figure's.  The
-tree is parsed and serialised anew, so whatever text a name brings along stays text.  A mark that
-knows its trial carries `data-trial`; what thousands of marks share is said once for all of them.
+Matplotlib writes fixed colours and one global style.  Here each house colour becomes a CSS
+variable, so that one drawing serves light, dark and print, and every id is prefixed with the
+figure's.  The tree is parsed and serialised again, so that any text in a name stays text.  A mark
+that belongs to a trial has `data-trial`; style that thousands of marks share is written once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from markupsafe import Markup
 from analysis.parallel import each
 from analysis.plots import palette
 from analysis.plots.bars_and_violins import draws_violins
-from reports.page.model import Figure
+from reports.page.parts import Figure
 from study.errors import writing
 from study.store.folders import check_own
 
@@ -43,10 +43,11 @@ NOT_DRAWN = '<p class="not-drawn">This figure could not be drawn.</p>'
 def drawn(figures: Sequence[Figure], failed: dict[str, str] | None = None) -> dict[str, Markup]:
     """Return each figure's SVG by its identifier.
 
-    Where `failed` is given, a figure that fails is a sentence, and its traceback is put there.
+    Where `failed` is given, it takes the traceback of a figure that fails, and a sentence replaces
+    the figure.
     """
     if any(draws_violins(figure.plot) for figure in figures):
-        import seaborn  # noqa: F401  once, for all children
+        import seaborn  # noqa: F401  loaded once, for all children
 
     attempt = svg if failed is None else _svg_or_traceback
     made = dict(zip((f.identifier for f in figures), each(attempt, figures), strict=True))
@@ -65,7 +66,7 @@ def _svg_or_traceback(figure: Figure) -> str:
 
 
 def svg(figure: Figure) -> str:
-    """Return a figure as the page shows it, its text escaped."""
+    """Return a figure as the page shows it, with escaped text."""
     import matplotlib as mpl
 
     with mpl.rc_context({**palette.STYLE, "svg.hashsalt": figure.identifier}):
@@ -74,7 +75,7 @@ def svg(figure: Figure) -> str:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure of the page as PNG (300 dpi), SVG or PDF, on white, its text as text.
+    """Write a figure of the page as PNG (300 dpi), SVG or PDF, on white, with selectable text.
 
     Raises InputError where the file cannot be written.
     """
@@ -88,12 +89,9 @@ def save(figure: Figure, path: Path) -> Path:
         _trials_as_links(canvas, keep=False)
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            canvas.savefig(path, dpi=300, metadata=_undated(path.suffix))
+            undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+            canvas.savefig(path, dpi=300, metadata=undated.get(path.suffix, {}))
     return path
-
-
-def _undated(suffix: str) -> dict[str, None]:
-    return {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix, {})
 
 
 def _canvas(plot: Callable[[Any], Any], size: tuple[float, float]) -> Any:
@@ -106,14 +104,14 @@ def _canvas(plot: Callable[[Any], Any], size: tuple[float, float]) -> Any:
 
 @contextmanager
 def _lacking_glyphs() -> Iterator[None]:
-    """Silence one warning: the reader's program draws the text, with fonts of its own."""
+    """Silence one warning: the reader's program draws the text with its own fonts."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
 
 def _trials_as_links(canvas: Any, keep: bool = True) -> None:
-    """Turn the numbers that `marks.of_trials` left with marks into links, one a mark."""
+    """Turn the numbers that `marks.of_trials` attached to marks into links, one per mark."""
     for marks in (marks for ax in canvas.axes for marks in ax.collections):
         gid = marks.get_gid() or ""
         if gid.startswith(OF_A_TRIAL):
@@ -127,7 +125,7 @@ def _svg(canvas: Any, identifier: str, alt: str) -> str:
 
     _trials_as_links(canvas)
     buffer = io.StringIO()
-    with _lacking_glyphs():  # not by savefig, which would draw everything twice
+    with _lacking_glyphs():  # savefig would draw everything twice
         FigureCanvasSVG(canvas).print_svg(  # type: ignore[no-untyped-call]
             buffer, metadata={"Date": None, "Creator": None}
         )
@@ -147,7 +145,7 @@ def _svg(canvas: Any, identifier: str, alt: str) -> str:
 
 
 def _adapt(element: ElementTree.Element, prefix: str) -> None:
-    """Plain tags, prefixed ids and references, themed colours, the page's font, short numbers."""
+    """Give an element plain tags, prefixed ids, themed colours, the page's font, short numbers."""
     element.tag = element.tag.split("}")[-1]
     for key, value in list(element.attrib.items()):
         name = key.split("}")[-1]
@@ -165,9 +163,9 @@ def _adapt(element: ElementTree.Element, prefix: str) -> None:
 
 
 def _gather(group: ElementTree.Element) -> None:
-    """Let marks with a trial be the group's own children, their common style and clip on it.
+    """Make marks of trials direct children of their group, which takes their common style and clip.
 
-    Of a mark that lies off the drawing matplotlib writes only the empty link.
+    Matplotlib writes only the empty link of a mark that lies off the drawing.
     """
     links = [a for a in group.findall("a") if a.get("href", "").startswith(OF_A_TRIAL)]
     if not links:

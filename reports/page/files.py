@@ -9,13 +9,13 @@ from pathlib import Path
 
 from analysis.document import Table
 from reports.page.figures import FORMATS, save
-from reports.page.model import Page
+from reports.page.parts import Page
 from study.errors import InputError, writing
 from study.store.folders import check_own
 
 
 def save_tables(page: Page, folder: Path) -> list[Path]:
-    """Write every table of a page as `section-caption.csv`, numbers in full; return the files.
+    """Write every table of a page as `section-caption.csv`, with full numbers; return the files.
 
     Raises InputError where a file cannot be written.
     """
@@ -42,9 +42,9 @@ def _write(table: Table, path: Path) -> None:
 def save_figures(
     page: Page, folder: Path, suffix: str = "png", without: Container[str] = ()
 ) -> list[Path]:
-    """Write every figure of a page, `without` those so called, by identifier; return the files.
+    """Write every figure of a page except `without`, named by identifier; return the files.
 
-    Raises InputError for a format that is not written, or where a file cannot be.
+    Raises InputError for an unknown format, or where a file cannot be written.
     """
     check_format(suffix)
     figures = [figure for figure in page.figures() if figure.identifier not in without]
@@ -52,11 +52,11 @@ def save_figures(
 
 
 def plain(name: str) -> str:
-    """Return a name as one of a file: it may hold that of a metric, which a database says."""
+    """Return a safe file name: the name may contain that of a metric, which a database supplies."""
     return re.sub(r"[^A-Za-z0-9_~-]+", "-", name)[:100]
 
 
 def check_format(suffix: str) -> None:
-    """Raise InputError for a format that figures are not written in."""
+    """Raise InputError for a format that figures cannot be written in."""
     if suffix not in FORMATS:
         raise InputError(f"--format: must be one of {', '.join(FORMATS)}, got {suffix!r}")

@@ -35,7 +35,8 @@ def trial_table(data: StudyData) -> Table | None:
     for name in attributes:
         heading, values = _attribute(name, [t.user_attrs.get(name) for t in data.frozen_trials])
         columns.setdefault(heading, values)
-    numbers = _best_numbers(data)
+    best = data.pareto_trials if len(data.objectives) > 1 else [data.best_trial]
+    numbers = {t.number for t in best if t is not None}
     marked = frozenset(i for i, t in enumerate(data.frozen_trials) if t.number in numbers)
     keys = tuple(trial_key(t.number) for t in data.frozen_trials)
     return columns_table(
@@ -44,7 +45,7 @@ def trial_table(data: StudyData) -> Table | None:
 
 
 def trials_of_all(studies: Mapping[str, StudyData]) -> Table | None:
-    """The trials of several studies in one table, each with its study's label ahead."""
+    """The trials of several studies in one table, with the study in the first column."""
     found = [
         (place, label, table)
         for place, (label, data) in enumerate(studies.items())
@@ -83,12 +84,6 @@ def _attribute(name: str, values: list[Any]) -> tuple[str, list[Any]]:
     return row.label, values
 
 
-def _best_numbers(data: StudyData) -> set[int]:
-    if len(data.objectives) > 1:
-        return {t.number for t in data.pareto_trials}
-    return {data.best_trial.number} if data.best_trial is not None else set()
-
-
 def failure_table(data: StudyData) -> Table | None:
     """The FAIL trials with their reasons; None where nothing failed."""
     failed = [t for t in data.frozen_trials if t.state == TrialState.FAIL]
@@ -109,14 +104,10 @@ def space_table(data: StudyData) -> Table | None:
 def _attributes(data: StudyData) -> list[str]:
     """Numeric attributes worth a column: the metrics on every split, then the measurements."""
     present = dict.fromkeys(name for t in data.complete for name in t.user_attrs)
-    metrics = [n for n in present if _is_metric(n) and n not in data.objectives]
+    scores = {*METRICS, *(f"{split}_{metric}" for split in SPLITS for metric in METRICS)}
+    metrics = [n for n in present if n in scores and n not in data.objectives]
     shown = names_where(MEASUREMENTS, lambda row: row.is_shown)
     return metrics + [n for n in shown if n in present and n not in data.objectives]
-
-
-def _is_metric(name: str) -> bool:
-    split, _, metric = name.partition("_")
-    return name in METRICS or (split in SPLITS and metric in METRICS)
 
 
 def _state(trial: FrozenTrial) -> str:
@@ -125,7 +116,7 @@ def _state(trial: FrozenTrial) -> str:
 
 
 def _reason(trial: FrozenTrial) -> str:
-    """Our runner's words, or Optuna's own."""
+    """The reason as recorded by this program's runner or by Optuna."""
     reason = trial.user_attrs.get("failure") or trial.system_attrs.get("fail_reason")
     again = "interrupted, then run again: " if state_of(trial) == "interrupted" else ""
     return again + str(reason or "no reason recorded")

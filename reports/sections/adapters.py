@@ -1,18 +1,11 @@
-"""Base against adapted: each adapter by every metric, features of its outputs, and the flags."""
+"""Base against adapted: scores by every metric, features of the outputs, and flags."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from analysis.comparison.adapters import Adapters
-from analysis.document import Prose
-from analysis.plots.adapter_figures import (
-    has_spread,
-    plot_adapter_bars,
-    plot_adapter_distributions,
-)
-from analysis.wording import number
-from reports.comparison_document import (
+from analysis.comparison.adapters_document import (
     cautions,
     features_table,
     flags,
@@ -20,20 +13,27 @@ from reports.comparison_document import (
     noise_table,
     overview_table,
 )
-from reports.page.model import Figure, Figures, Part, Section
+from analysis.document import Prose
+from analysis.plots.adapter_figures import (
+    has_spread,
+    plot_adapter_bars,
+    plot_adapter_distributions,
+)
+from analysis.wording import number
+from reports.page.parts import Figure, Figures, PagePart, Section
 from reports.results import Results
 from study.metrics import METRICS
 
 
 def adapters_section(results: Results) -> Section | None:
-    """The base against its adapters; None where no base or nothing adapted is stored."""
+    """The base against its adapters; None where the study stores no base or no adapter."""
     found = results.adapters
     if found is None:
         return None
     best = results.data.best_trial
     name = "" if best is None else f"trial {best.number}"
     notes = cautions(found, found.metrics[0])
-    parts: tuple[Part, ...] = (
+    parts: tuple[PagePart, ...] = (
         *flags(found),
         *([Prose(notes)] if notes else []),
         overview_table(found),
@@ -43,22 +43,23 @@ def adapters_section(results: Results) -> Section | None:
         full_table(found, found.metrics),
     )
     letters = (
-        " A letter after a name marks one configuration trained with several seeds."
+        " Names with the same letter share a configuration and differ in their seed."
         if any(model.twins for model in found.adapters)
         else ""
     )
     reading = (
         f"Each adapter is compared with the untrained base on the same {found.n_examples} "
-        f"{found.split} examples. A star is p < 0.05 after Holm's correction for all "
-        f"{found.family} tests, which keeps the chance of even one false star below 5 %. Intervals "
-        "are 95 %, from resampling the examples. A box holds the middle half of the examples, its "
-        f"line is their median and its dot their mean.{letters}"
+        f"{found.split} examples. A star means p < 0.05 after Holm's correction for all "
+        f"{found.family} tests, which keeps the chance of even one false star below 5 %. The 95 % "
+        "intervals come from resampling the examples. The dotted line at the corpus scores is the "
+        "base's score. A box shows the middle half of the per-example scores, its line their "
+        f"median and its dot their mean.{letters}"
     )
     return Section("adapters", "Base against adapted", reading, parts)
 
 
 def _figures(found: Adapters, best: str) -> list[Figure]:
-    """Per metric the bars of the corpus scores, and violins with boxes of the examples' scores."""
+    """Per metric: bars of the corpus scores, and violins with boxes of the per-example scores."""
     size = (4.8, 1.0 + 0.27 * (len(found.adapters) + 1))
     models = (found.base, *found.adapters)
     figures = []
@@ -72,8 +73,6 @@ def _figures(found: Adapters, best: str) -> list[Figure]:
         figures.append(Figure(f"bars-{metric}", bars, alt, f"{name}: corpus scores", size))
         if any(has_spread(found.examples[m.name, metric]) for m in models):
             spread = partial(plot_adapter_distributions, found, metric, best=best)
-            alt = f"Violins and boxes of the {name} of single examples, base first."
-            figures.append(
-                Figure(f"violins-{metric}", spread, alt, f"{name}: single examples", size)
-            )
+            alt = f"Violins and boxes of the {name} per example, base first."
+            figures.append(Figure(f"violins-{metric}", spread, alt, f"{name} per example", size))
     return figures

@@ -1,4 +1,4 @@
-"""The answer in words: what to use, what it gains, what mattered, and how far to believe it."""
+"""The answer in words: what to use, what it gains, what mattered, and how reliable that is."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from reports.sections.confirmation import headline
 from reports.sections.distillation import verdict
 from study.metrics import METRICS
 
-SMALL_SHARE, SMALLEST = 0.05, 0.005  # of the variance; the second is nothing in two decimals
-LARGE_SPAN = 0.2  # of a share, by the treatment of pruned trials
+SMALL_SHARE, SMALLEST = 0.05, 0.005  # of the variance; below the second, two decimals show 0.00
+LARGE_SPAN = 0.2  # of a share, from the treatment of pruned trials
 
 
 def answer(results: Results) -> tuple[str, ...]:
@@ -49,39 +49,35 @@ def _best(results: Results) -> str:
     data, best = results.data, results.data.best_trial
     if best is None:
         return "No finished trial satisfies the constraints."
-    if len(data.objectives) > 1:
-        return (
-            f"{len(data.pareto_trials)} of {len(data.complete)} finished trials are on the Pareto "
-            f"front of {listing(data.objectives)}. The best by {data.objective} is trial "
-            f"{best.number} with {configuration(best.params)}: {_values(results)}."
-        )
     given = f", with {configuration(best.params)}" if best.params else ""
-    where = " on the dev examples" if results.metric == data.objective else ""
     count = len(data.complete)
-    first = f"Best of {count} finished trials" if count > 1 else "The only finished trial"
+    if len(data.objectives) > 1:
+        names = [label_of(name) for name in data.objectives]
+        values = listing(f"{n} {number(v)}" for n, v in zip(names, best.values, strict=True))
+        return (
+            f"{len(data.pareto_trials)} of {count} finished trials are on the Pareto front of "
+            f"{listing(names)}. Trial {best.number} is the best by {names[0]}{given}: {values}."
+        )
+    where = " on the dev examples" if results.metric == data.objective else ""
     reached = f"{label_of(data.objective)} {number(data.value(best))}{where}"
-    return f"{first} is trial {best.number}{given}: {reached}."
-
-
-def _values(results: Results) -> str:
-    data, best = results.data, results.data.best_trial
-    assert best is not None
-    return listing(f"{n} {number(v)}" for n, v in zip(data.objectives, best.values, strict=True))
+    first = f"the best of {count} finished trials" if count > 1 else "the only finished trial"
+    return f"Trial {best.number} is {first}{given}: {reached}."
 
 
 def _gain(results: Results) -> str:
     if not results.comparisons:
         return ""
+    first = results.comparisons[0]
     said = listing(_one_gain(c, results.method) for c in results.comparisons)
-    return f"On the same {results.comparisons[0].n} examples it is {said}."
+    return f"On the same {first.n} examples its {METRICS[first.metric].label} is {said}."
 
 
 def _one_gain(comparison: Contrast, method: str) -> str:
     than = f"{baseline(comparison.b.name, method)} (95 % interval {interval(comparison.interval)})"
     if not comparison.clear:
-        return f"not clearly different from {than}"
+        return f"not clearly different from that of {than}"
     way = "better" if comparison.gain > 0 else "worse"
-    return f"{number(abs(comparison.difference))} {way} than {than}"
+    return f"{number(abs(comparison.difference))} {way} than that of {than}"
 
 
 def _importance(result: Importances | None) -> str:
@@ -90,16 +86,22 @@ def _importance(result: Importances | None) -> str:
     beyond = [p for p in result.parameters if p.significant]
     pairs = _together(result)
     if not beyond:
-        return f"No parameter alone is beyond chance.{pairs}"
+        return f"No parameter is beyond chance on its own.{pairs}"
     top, *others = beyond
     large = [_with_share(p) for p in others if p.importance >= SMALL_SHARE]
     small = [_with_share(p) for p in others if p.importance < SMALL_SHARE]
-    said = f"What matters{' most' if others or pairs else ''} is {top.name}: {_share(top)}"
-    said += f", then {listing(large)}." if large else "."
+    said = (
+        f"The parameter {top.name} matters most: it accounts for {share(top.importance)} of the "
+        "variance of the score over the search space (95 % interval "
+        f"{interval(top.ci, share)}; chance line {share(top.null)})."
+    )
+    if large:
+        said += f" {listing(large)} follow{'s' * (len(large) == 1)}."
     if small:
-        said += f" Small but beyond chance: {listing(small)}."
+        verb = "has a small effect" if len(small) == 1 else "have small effects"
+        said += f" {listing(small)} {verb}, beyond chance."
     if len(beyond) < len(result.parameters):
-        said += f" {'No other parameter alone' if pairs else 'Nothing else'} is beyond chance."
+        said += f" No other parameter is beyond chance{' on its own' if pairs else ''}."
     return said + pairs
 
 
@@ -109,21 +111,13 @@ def _with_share(effect: ParameterImportance) -> str:
 
 
 def _together(result: Importances) -> str:
-    """The pairs that hold much of the variance beyond what both do alone, and surely some."""
+    """The pairs that clearly hold much of the variance beyond their two parameters."""
     large = [
         f"{' × '.join(pair.names)} ({share(pair.importance)})"
         for pair in result.interactions
         if pair.importance >= SMALL_SHARE and pair.ci is not None and pair.ci[0] >= SMALLEST
     ]
-    return f" Interactions add to that: {listing(large)}." if large else ""
-
-
-def _share(effect: ParameterImportance) -> str:
-    return (
-        f"it accounts for {share(effect.importance)} of the variance of the score over the whole "
-        f"search space (95 % interval {interval(effect.ci, share)}; "
-        f"chance: {share(effect.null)})"
-    )
+    return f" Interactions add to this: {listing(large)}." if large else ""
 
 
 def _thin_evidence(results: Results) -> str:
@@ -136,19 +130,19 @@ def _thin_evidence(results: Results) -> str:
 
 
 def _pruning(results: Results) -> str:
-    """Where it matters how pruned trials count, that it does."""
+    """A warning where the shares depend on how pruned trials count."""
     span = results.importance.policy_span if results.importance is not None else None
     if span is None or span[2] - span[1] < LARGE_SPAN:
         return ""
     name, low, high = span
     return (
-        f"What mattered depends on the treatment of pruned trials: the share of {name} lies "
-        f"between {share(low)} and {share(high)}."
+        f"What mattered depends on how pruned trials are treated: the share of {name} lies between "
+        f"{share(low)} and {share(high)}."
     )
 
 
 def _forgetting(results: Results) -> str:
-    """What the best model lost outside its domain, where that was measured."""
+    """What the best model gained or lost outside its domain, where that was measured."""
     found = [
         c
         for c in results.all_comparisons
@@ -157,11 +151,11 @@ def _forgetting(results: Results) -> str:
     if not found or not found[0].clear:
         return ""
     c = found[0]
-    verb = "gained" if c.gain > 0 else "forgotten"
+    change = "a gain" if c.gain > 0 else "a loss"
     return (
-        f"On general examples the best trial has {METRICS[c.metric].label} "
-        f"{number(c.a.score)}, the untrained base {number(c.b.score)}: "
-        f"{number(abs(c.difference))} {verb} (95 % interval {interval(c.interval)})."
+        f"On general examples the best trial scores {METRICS[c.metric].label} "
+        f"{number(c.a.score)} and the untrained base {number(c.b.score)}: {change} of "
+        f"{number(abs(c.difference))} (95 % interval of the difference {interval(c.interval)})."
     )
 
 
@@ -169,7 +163,7 @@ def _luck(results: Results) -> str:
     if results.confirmation is not None or len(results.data.complete) < 2:
         return ""
     return (
-        f"The best of {len(results.data.complete)} trials is partly luck: it was chosen by the "
-        "score shown here, so expect slightly worse on new examples and fresh seeds."
-        + (" `optuna-study confirm` tests it." if results.data.is_ours else "")
+        f"The score of the best of {len(results.data.complete)} trials is partly luck, because it "
+        "selected the trial: expect a slightly worse score on new examples and fresh seeds."
+        + (" Test it with `optuna-study confirm`." if results.data.is_ours else "")
     )

@@ -12,14 +12,14 @@ from analysis.document import Prose
 from analysis.plots import study_figures
 from analysis.plots.palette import label_of
 from analysis.wording import configuration, number
-from reports.page.model import Figure, Figures, Section
+from reports.page.parts import Figure, Figures, Section
 from reports.page.tables import failure_table, trial_table
 from reports.results import Results
 from study.metrics import scores_classes
 
-SORTING = "Click a column's heading to sort; type words or column=value to filter."
+SORTING = "Click a heading to sort by that column; type words or column=value to filter."
 TRIALS_READING = (
-    f"{SORTING} The best is marked. Each dot of the figures above is a row here: point at one."
+    f"{SORTING} The best trial is marked. Point at a dot in a figure to see the row of its trial."
 )
 
 
@@ -43,10 +43,10 @@ def baseline_section(results: Results) -> Section | None:
             Figure(
                 "examples",
                 partial(study_figures.plot_example_scores, results.example_scores, metric),
-                "Distribution of the scores of single examples, for "
+                "Distribution of the scores per example, for "
                 + ", ".join(results.example_scores)
                 + ".",
-                "Scores of single dev examples",
+                "Scores per dev example",
             )
         )
     configs = [
@@ -58,10 +58,10 @@ def baseline_section(results: Results) -> Section | None:
         "baselines",
         "Best against base and default",
         "Intervals come from resampling the examples, the same ones for every model. A difference "
-        "is clear if its p-value is below 0.05. The p-values are corrected by Holm's method: "
-        'against the base on dev examples for all adapters and metrics, as under "Base against '
-        'adapted"; otherwise for the other tests of this table. Dev examples selected the best '
-        "trial; general examples show what the adaptation cost elsewhere.",
+        "is clear if its p-value is below 0.05 after Holm's correction. Tests against the base on "
+        'dev examples are corrected for all adapters and metrics, as under "Base against adapted"; '
+        "the others are corrected for each other. The dev examples selected the best trial; the "
+        "general examples show what adapting cost elsewhere.",
         (
             Figures(tuple(figures)),
             contrast_table("Best trial against the baselines", results.all_comparisons),
@@ -79,7 +79,7 @@ def history_section(results: Results) -> Section | None:
         Figure(
             f"history-{index}",
             partial(study_figures.plot_history, data, objective=name),
-            f"{name} of every trial in order, with the best so far.",
+            f"{label_of(name)} of every trial in order, with the best so far.",
             f"{label_of(name)} over the search",
         )
         for index, name in enumerate(data.objectives)
@@ -99,7 +99,7 @@ def history_section(results: Results) -> Section | None:
             Figure(
                 "losses",
                 partial(study_figures.plot_training_losses, data),
-                "The training loss of each trial and baseline, each by its own loss.",
+                "The training loss of each trial and baseline, each with its own loss function.",
                 "Training losses",
             )
         )
@@ -113,13 +113,13 @@ def history_section(results: Results) -> Section | None:
 
 
 def _reported_on(results: Results) -> str:
-    """Why the curves may end at other values than the scores."""
+    """Why the curves may not end at the final scores."""
     few = (results.data.spec or {}).get("evaluation", {}).get("report_examples")
     whole = len(next(iter(results.example_scores.values()), ()))
     if not isinstance(few, int) or few >= whole:
         return ""
     some = f"{number(few)} of the {number(whole)} dev examples"
-    return f": on {some}, so they may not end at the final score"
+    return f" on {some}, so they may not end at the final scores"
 
 
 def trials_section(results: Results) -> Section | None:
@@ -132,7 +132,7 @@ def trials_section(results: Results) -> Section | None:
 
 
 def failure_section(results: Results) -> Section | None:
-    """What went wrong, and why."""
+    """The failed trials with their reasons."""
     table = failure_table(results.data)
     return (
         None
@@ -140,7 +140,7 @@ def failure_section(results: Results) -> Section | None:
         else Section(
             "failures",
             "Trials that failed",
-            "They count towards the budget but not in the importances.",
+            "Failed trials count towards the budget and are left out of the importances.",
             (table,),
         )
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from analysis.comparison.confusion import Classes, classes_of, is_classification
 from analysis.document import Cell, Table, cell, share_cell
 from analysis.studies.load import StudyData
-from reports.page.model import Beside, Section
+from reports.page.parts import Beside, Section
 from reports.results import Results
 
 
 def classes_section(results: Results) -> Section | None:
-    """Per-class scores and confusion matrices of the best trial and what it is compared with."""
+    """Per-class scores and confusion matrices of the best trial and the baselines."""
     data = results.data
     if data.best_trial is None or not is_classification(data):
         return None
@@ -20,9 +20,10 @@ def classes_section(results: Results) -> Section | None:
     return Section(
         "classes",
         "Class by class",
-        "Precision: how many answers of a class are right. Recall: how many examples of a class "
-        "were found. In a confusion matrix each row is a true class and each column an answer, so "
-        "the diagonal is right; if one column holds nearly everything, the model has collapsed.",
+        "Precision is the share of a class's answers that are right; recall is the share of a "
+        "class's examples that were found. In a confusion matrix each row is a true class and each "
+        "column an answer, so right answers lie on the diagonal. If one column holds nearly all "
+        "examples, the model has collapsed.",
         tuple(
             Beside((_score_table(name, one),), (_confusion_table(name, one),))
             for name, one in found.items()

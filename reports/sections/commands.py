@@ -1,4 +1,4 @@
-"""The commands that make a study and its page again, as they are typed."""
+"""The commands that reproduce a study and its page."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import PurePath
 
 from analysis.comparison.confirmation import Confirmation
 from analysis.studies.study_data import MAXIMIZE, StudyData
-from reports.page.model import Code
+from reports.page.parts import Code
 from reports.results import Results
 from reports.shell import argument, command_line, comment, file_name, option
 from study.spec.trust import code_named, in_words
 
 
 def commands(studies: Sequence[Results]) -> Code | None:
-    """What makes each study that this program ran, and the page over all of them, again."""
+    """The commands for each study that this program ran, and for the page over all of them."""
     named = zip(studies, run_names(studies), strict=True)
     lines = [line for results, name in named for line in _study_lines(results, name)]
     lines += _page_lines([results.data for results in studies], studies[0].surrogate)
@@ -22,7 +22,7 @@ def commands(studies: Sequence[Results]) -> Code | None:
 
 
 def run_names(studies: Sequence[Results]) -> list[str]:
-    """Return what each study's file and run folder are called: its name, numbered where shared."""
+    """Return a name for each study's file and run folder, numbered where studies share it."""
     names = [file_name(results.data.name) for results in studies]
     return [n if names.count(n) == 1 else f"{n}-{i}" for i, n in enumerate(names, 1)]
 
@@ -31,9 +31,9 @@ def _study_lines(results: Results, name: str) -> Iterator[str]:
     data = results.data
     if not data.is_ours:
         return
-    yield comment("run", data.name, "again, with its study file saved as", f"{name}.toml")
+    yield comment("save the study file of", data.name, "as", f"{name}.toml", "and run it again")
     if data.spec is not None and code_named(data.spec):
-        yield comment("review the code that this study file names:", in_words(data.spec))
+        yield comment("first review the code that this study file names:", in_words(data.spec))
     asked = ((key, data.provenance.get(key)) for key in ("engine", "workers"))
     given = [part for key, value in asked if value for part in option(f"--{key}", value)]
     yield command_line(["optuna-study", "run", f"{name}.toml", *given, "--out", f"runs/{name}"])
@@ -43,7 +43,7 @@ def _study_lines(results: Results, name: str) -> Iterator[str]:
 
 
 def _confirmed(data: StudyData, found: Confirmation) -> list[str]:
-    """The best trials by how many they are, any other by its number."""
+    """The options for the best trials, by count, and for any other trial, by number."""
     numbers = [m.trial for m in (found.winner, *found.others) if m.trial is not None]
     ranked = [trial.number for trial in data.ranked()]
     top = next((i for i, n in enumerate(ranked) if n not in numbers), len(ranked))
@@ -55,10 +55,10 @@ def _confirmed(data: StudyData, found: Confirmation) -> list[str]:
 def _page_lines(studies: Sequence[StudyData], surrogate: str) -> Iterator[str]:
     tables = [data for data in studies if _is_table(data)]
     if any("space" not in data.attributes for data in tables):
-        return  # declared in Python, which no command says
+        return  # the space was declared in Python, which no command can repeat
     yield comment("write this page again, from the same folder")
     if any("***" in data.target for data in studies):
-        yield comment("put the storage password in place of", "***")
+        yield comment("replace", "***", "with the storage password")
     parts = [argument(data.target) for data in studies]
     parts += [part for data in studies for part in option("--study-name", data.name)]
     parts += [part for data in tables[:1] for part in _declared(data)]
@@ -71,7 +71,7 @@ def _is_table(data: StudyData) -> bool:
 
 
 def _declared(data: StudyData) -> list[str]:
-    """What a CSV file does not say of itself."""
+    """The options for what a CSV file does not contain."""
     way = [] if data.direction == MAXIMIZE else ["--direction", data.direction]
     space = option("--space", data.attributes["space"])
     return [*space, *option("--objective", data.objective), *way]

@@ -1,4 +1,4 @@
-"""Confirming the winner: the page's section, and the document that the terminal shows too."""
+"""Confirming the winner: the page's section, and the document for page and terminal."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from analysis.document import (
     probability_cell,
 )
 from analysis.plots.adapter_figures import plot_confirmation
-from analysis.wording import alike, baseline, interval, listing, number, signed
-from reports.page.model import Beside, Figure, Figures, Section
+from analysis.wording import alike, alike_signed, baseline, interval, listing, number, signed
+from reports.page.parts import Beside, Figure, Figures, Section
 from reports.results import Results
 from study.kinds.measurements import MEASUREMENTS
 from study.metrics import METRICS
@@ -27,7 +27,7 @@ FEW_SEEDS = 3
 
 
 def confirmation_section(results: Results) -> Section | None:
-    """What fresh seeds and held-out examples say; None where nothing was confirmed."""
+    """The test on fresh seeds and held-out examples; None where there was none."""
     found = results.confirmation
     if found is None:
         return None
@@ -36,23 +36,30 @@ def confirmation_section(results: Results) -> Section | None:
         for model in (found.winner, *found.others)
     )
     plot = partial(plot_confirmation, found)
-    figure = Figure("confirmation", plot, f"{alt}.", "Each dot is one training")
+    figure = Figure("confirmation", plot, f"{alt}.", "Each dot is one training, each line a mean.")
     words, table = confirmation_document(found, results.method).parts
     return Section(
         "confirmation",
         "Confirming the winner",
-        "The best configuration of the search and its rivals, trained again on fresh seeds and "
-        "scored on examples that the search never saw. A difference counts if its p-value, "
+        "The best configuration of the search and its rivals were trained again on fresh seeds "
+        "and scored on examples that the search never saw. A difference is clear if its p-value, "
         "adjusted for the number of tests, is below 0.05.",
         (Beside((Figures((figure,)),), (words,)), table),
     )
 
 
 def confirmation_document(found: Confirmation, method: str = "lora") -> Document:
-    """The verdict in words, and a row per model: its scores, and the winner's gain over it."""
+    """The verdict in words, and one row per model with its scores and the winner's gain over it."""
     models = (found.winner, *found.others)
     write = alike([float(score) for model in models for score in model.scores])
     tested = {t.b.name: t for t in found.tested}
+    signs = alike_signed([t.gain for t in found.tested])
+
+    def gain_cells(t: Contrast) -> list[Cell]:
+        ends = interval_cell(t.gain_interval, signs)
+        p = probability_cell(t.p_adjusted, t.p_is_bound)
+        return [difference_cell(t.gain, signs), ends, p]
+
     rows = tuple(
         (
             Cell(model.name),
@@ -61,7 +68,7 @@ def confirmation_document(found: Confirmation, method: str = "lora") -> Document
             if len(model.seeds) > 1
             else Cell("–"),
             cell(len(model.seeds)),
-            *(_test_cells(tested[model.name]) if model.name in tested else [Cell("")] * 3),
+            *(gain_cells(tested[model.name]) if model.name in tested else [Cell("")] * 3),
         )
         for model in models
     )
@@ -71,13 +78,8 @@ def confirmation_document(found: Confirmation, method: str = "lora") -> Document
     return Document("", (Prose((*verdict(found, method), *cost(found))), table))
 
 
-def _test_cells(t: Contrast) -> list[Cell]:
-    interval = interval_cell(t.gain_interval)
-    return [difference_cell(t.gain), interval, probability_cell(t.p_adjusted, t.p_is_bound)]
-
-
 def headline(found: Confirmation, method: str = "lora") -> str:
-    """Whether the winner beats the default, or the next model if there is none, in one sentence."""
+    """One sentence: whether the winner beats the default, or another model if there is none."""
     by_name = {t.b.name: t for t in found.tested}
     tested = by_name.get("default") or next(iter(found.tested), None)
     where = f"trained again on {len(found.winner.seeds)} fresh seeds, {found.winner.name} is"
@@ -101,13 +103,14 @@ def verdict(found: Confirmation, method: str = "lora") -> tuple[str, ...]:
         said.append(luck(found.luck, label))
     if seeds < FEW_SEEDS:
         said.append(
-            f"{seeds} seed{'s' * (seeds != 1)} cannot show how much trainings vary: use more."
+            f"{seeds} seed{'s' * (seeds != 1)} cannot show how much trainings vary: use at least "
+            f"{FEW_SEEDS}."
         )
     return tuple(said)
 
 
 def _against(found: Confirmation, method: str) -> list[str]:
-    """The tests that the headline leaves out."""
+    """The results of the tests that are not in the headline."""
     tested = [t for t in found.tested if t.b.name != "default"]
     said = [
         f"It is {way} than {listing(f'{_named(t, method)} by {_by(t)}' for t in those)}."
@@ -126,30 +129,31 @@ def _against(found: Confirmation, method: str) -> list[str]:
 def luck(found: Luck, label: str) -> str:
     """How much of the search's score fresh seeds reproduce."""
     compared = (
-        f"In the search it reached {label} {number(found.search)} on the dev examples; on fresh "
-        f"seeds it averages {number(found.again)} there"
+        f"It reached {label} {number(found.search)} on the dev examples in the search, and on "
+        f"average {number(found.again)} on fresh seeds"
     )
     if found.ci is None:
         return f"{compared}."
     span = f"95 % interval {interval(found.ci)}"
     if found.ci[0] > 0:
-        return f"{compared}: {number(found.amount)} of it was luck ({span})."
-    return (
-        f"{compared}: a difference within what seeds alone cause ({signed(found.amount)}, {span})."
-    )
+        return f"{compared}: {number(found.amount)} of its score was luck ({span})."
+    return f"{compared}: a difference that seeds alone can cause ({signed(found.amount)}, {span})."
 
 
 def cost(found: Confirmation) -> tuple[str, ...]:
-    """What the winner costs compared with the default."""
+    """The cost of the winner compared with that of the default."""
     default = next((m for m in found.others if m.name == "default"), None)
     if default is None:
         return ()
     said = []
     own, its = found.winner.cost, default.cost
     if "trainable_parameters" in own and "trainable_parameters" in its:
-        counts = (number(int(c["trainable_parameters"])) for c in (own, its))
-        said.append("trains {} parameters where the default trains {}".format(*counts))
-    for name, row in MEASUREMENTS.items():  # shared ones are known only of what was trained alone
+        count, other = (number(int(c["trainable_parameters"])) for c in (own, its))
+        than = f"as many parameters as the default ({other})"
+        said.append(
+            f"has {than}" if count == other else f"has {count} parameters (default: {other})"
+        )
+    for name, row in MEASUREMENTS.items():  # shared ones are recorded only for models trained alone
         if row.ratio and own.get(name) and its.get(name):
             said.append(row.ratio.format(own[name] / its[name]))
     return (f"It {listing(said)}.",) if said else ()

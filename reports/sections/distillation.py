@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from analysis.comparison.contrast import Contrast
 from analysis.comparison.distillation import WEIGHT, Distillation, WeightBin
-from analysis.document import Cell, Prose, Table, cell
+from analysis.document import Cell, Prose, Table, cell, interval_cell
 from analysis.plots import study_figures
 from analysis.plots.palette import label_of
 from analysis.wording import interval, number, share, signed
-from reports.page.model import Beside, Figure, Figures, Part, Section
+from reports.page.parts import Beside, Figure, Figures, PagePart, Section
 from reports.results import Results
 
 
@@ -19,16 +18,16 @@ def distillation_section(results: Results) -> Section | None:
     found = results.distillation
     if found is None or (found.against_plain is None and not found.curve):
         return None
-    parts: list[Part] = [Prose(tuple(s for s in (verdict(found), _curve_words(found)) if s))]
+    parts: list[PagePart] = [Prose(tuple(s for s in (verdict(found), _curve_words(found)) if s))]
     if found.curve:
         parts.append(Beside((Figures((_figure(results, found),)),), (_curve_table(found),)))
     return Section(
         "distillation",
         "Did the teacher help?",
         "The loss is (1 − a)·CE + a·T²·KL(teacher ‖ student at temperature T). The default was "
-        "trained twice from one seed on the same batches, with the teacher and without. Over the "
-        "search, trials with similar weight a are averaged over everything else; bars are "
-        "bootstrap intervals of that mean.",
+        "trained twice from one seed on the same batches, with and without the teacher. In the "
+        "figure each bar is the mean of the trials with a similar weight a, whatever their other "
+        "parameters, with its 95 % bootstrap interval.",
         tuple(parts),
     )
 
@@ -38,18 +37,14 @@ def verdict(found: Distillation) -> str:
     c = found.against_plain
     if c is None:
         return ""
-    scores = f"{label_of(c.metric)} {number(c.a.score)} with the teacher, {number(c.b.score)}"
-    said = f"The default training reaches {scores} without: {_difference(c)}."
-    if not c.clear:
-        return said + " On these examples distillation makes no clear difference."
-    return said + f" Distillation {'beat' if c.gain > 0 else 'lost to'} plain training."
-
-
-def _difference(c: Contrast) -> str:
-    return (
-        f"a difference of {signed(c.difference)} (95 % interval {interval(c.interval)}, "
-        f"{c.n} examples)"
+    scores = f"{label_of(c.metric)} {number(c.a.score)} with the teacher and {number(c.b.score)}"
+    said = (
+        f"The default training reaches {scores} without: a difference of {signed(c.difference)} "
+        f"(95 % interval {interval(c.interval)}, {c.n} examples)."
     )
+    if not c.clear:
+        return said + " Distillation makes no clear difference on these examples."
+    return said + f" Distillation {'beat' if c.gain > 0 else 'lost to'} plain training."
 
 
 def _curve_words(found: Distillation) -> str:
@@ -59,12 +54,15 @@ def _curve_words(found: Distillation) -> str:
     first = found.curve[0]
     best, beyond = ("highest", "above") if found.direction == "maximize" else ("lowest", "below")
     if peak is first:
-        return f"Over the search the mean is {best} with the smallest weight, {_span(first)}."
+        return f"Over the search the mean is {best} at the smallest weight, {_span(first)}."
     sure = f"clearly {beyond}" if found.is_clear else f"not clearly {beyond}"
+    means = [
+        number(part.mean) + (f" ({interval(part.ci, number)})" if part.ci else "")
+        for part in (peak, first)
+    ]
     return (
-        f"Over the search the mean is {best} at {_span(peak)}: {number(peak.mean)} "
-        f"({interval(peak.ci, number)}), {sure} that at {_span(first)}: {number(first.mean)} "
-        f"({interval(first.ci, number)})."
+        f"Over the search the mean is {best} at {_span(peak)}: {means[0]}, {sure} that at "
+        f"{_span(first)}: {means[1]}."
     )
 
 
@@ -80,7 +78,7 @@ def _curve_table(found: Distillation) -> Table:
             Cell(_span(part), part.low),
             cell(part.trials),
             cell(part.mean),
-            Cell(interval(part.ci, number)),
+            interval_cell(part.ci, number),
             cell(part.best),
         )
         for part in found.curve

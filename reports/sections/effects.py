@@ -13,32 +13,32 @@ from analysis.plots.palette import label_of
 from analysis.plots.slices import Slice, slice_of, varied_parameters
 from analysis.studies.study_data import MAXIMIZE
 from analysis.wording import interval, number, share
-from reports.page.model import SMALL, Beside, Figure, Figures, Part, Section
+from reports.page.parts import SMALL, Beside, Figure, Figures, PagePart, Section
 from reports.results import Results
 
 MAX_VIOLINS, MAX_SLICES = 6, 12
 
 
 def importance_section(results: Results) -> Section | None:
-    """What mattered, and how sure that is."""
+    """What mattered, and how reliable that is."""
     shown = [r for r in results.importances if r.parameters]
     if not shown:
         return None
-    parts: list[Part] = []
+    parts: list[PagePart] = []
     for index, result in enumerate(shown):
         parts += _importance_parts(result, index)
     return Section(
         "importance",
         "What mattered",
-        "A bar is the share of the score's variance, over the whole search space, that one "
-        "parameter alone accounts for. The thin line is its 95 % interval; the upright mark is "
-        "what a parameter without any effect would reach by chance. The rest of the variance is "
-        "interaction or noise.",
+        "A bar shows the share of the score's variance over the search space that one parameter "
+        "alone accounts for. The thin line is its 95 % interval; the upright mark is what a "
+        "parameter without effect would reach by chance. The rest of the variance is interaction "
+        "or noise.",
         tuple(parts),
     )
 
 
-def _importance_parts(result: Importances, index: int) -> list[Part]:
+def _importance_parts(result: Importances, index: int) -> list[PagePart]:
     """The parts of the importance document, with its figures beside them."""
     verdict, shares, *more = result.document().parts
     top = result.parameters[0]
@@ -50,7 +50,7 @@ def _importance_parts(result: Importances, index: int) -> list[Part]:
         f"Importance for {label_of(result.objective)}",
     )
     evidence = tuple(part for part in more if isinstance(part, Facts))
-    details: list[Part] = [part for part in more if not isinstance(part, Facts)]
+    details: list[PagePart] = [part for part in more if not isinstance(part, Facts)]
     if len(result.parameters) > 2:
         details.insert(0, Figures((_interactions(result, index),)))
     return [Beside((Figures((figure,)),), (verdict, shares)), Beside(evidence, tuple(details))]
@@ -58,7 +58,7 @@ def _importance_parts(result: Importances, index: int) -> list[Part]:
 
 def _interactions(result: Importances, index: int) -> Figure:
     strongest = result.interactions[0] if result.interactions else None
-    said = "no pair is known"
+    said = "no pair was computed"
     if strongest is not None:
         said = f"the strongest pair is {' × '.join(strongest.names)} with "
         said += share(strongest.importance)
@@ -66,7 +66,7 @@ def _interactions(result: Importances, index: int) -> Figure:
         f"interactions-{index}",
         partial(overview.plot_interactions, result),
         f"Shares as a matrix, single parameters on the diagonal, pairs below it; {said}.",
-        "Diagonal: each parameter alone. Below it: what two parameters do beyond that.",
+        "Diagonal: each parameter alone. Below it: what pairs add to that.",
     )
 
 
@@ -91,8 +91,8 @@ def level_section(results: Results) -> Section | None:
         "levels",
         "Score by level",
         "Each dot is a trial. The outline shows the distribution of the scores, the short line "
-        "their median, and the bar their middle half. Levels with too few trials have only dots "
-        "and a median.",
+        "their median, and the bar their middle half. Levels with few trials show only dots and a "
+        "median.",
         (Figures(figures),),
     )
 
@@ -118,14 +118,14 @@ def slice_section(results: Results) -> Section | None:
         Figure(
             f"slice-{index}",
             partial(study_figures.plot_slice, data, name, marginal=curves.get(name)),
-            f"{data.objective} of every finished trial over {name}.",
+            f"{label_of(data.objective)} of every finished trial over {name}.",
             size=SMALL,
         )
         for index, name in enumerate(varied_parameters(data, result)[:MAX_SLICES])
     )
     curve = (
-        " The line is the surrogate's mean effect, averaged over all other parameters, with its "
-        "95 % band."
+        " The line is the mean effect that the surrogate predicts, averaged over all other "
+        "parameters, with its 95 % band."
     )
     return (
         Section(
@@ -146,7 +146,7 @@ def parallel_section(results: Results) -> Section | None:
         return None
     absent = ""
     if any(name not in t.params for t in data.complete for name in data.distributions):
-        absent = " A line passes below the axis of a parameter that its trial did not use."
+        absent = " Where a trial did not use a parameter, its line passes below that axis."
     figure = Figure(
         "parallel",
         partial(overview.plot_parallel, data, result=results.importance),
@@ -157,8 +157,8 @@ def parallel_section(results: Results) -> Section | None:
     return Section(
         "parallel",
         "All parameters at once",
-        "Each line is a finished trial, from its parameters to its score; of more than 400 trials "
-        "an even selection is drawn. Where the lines of the best trials run together, good trials "
-        f"agree; where they spread, the parameter does not matter much.{absent}",
+        "Each line is a finished trial, from its parameters to its score; with more than 400 "
+        "trials, an even selection is drawn. Where the lines of the best trials run together, good "
+        f"trials agree; where they spread, the parameter does not matter much.{absent}",
         (Figures((figure,), "full"),),
     )

@@ -1,4 +1,4 @@
-"""What to search next, in words and as a table: for the page and for the terminal."""
+"""What to search next, in words and as a table, for page and terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from analysis.document import Cell, Document, Prose, Table
 from analysis.next_study.proposal import Change, Proposal
 from analysis.wording import listing, number, setting
 from reports.next_file import next_file
-from reports.page.model import Code, Part, Section
+from reports.page.parts import Code, PagePart, Section
 from reports.results import Results
 
 
@@ -15,14 +15,14 @@ def next_section(results: Results) -> Section | None:
     proposal = results.proposal
     if proposal is None:
         return None
-    parts: tuple[Part, ...] = next_document(proposal).parts
+    parts: tuple[PagePart, ...] = next_document(proposal).parts
     if proposal.changes_space:
         parts = (*parts, Code("The next study file", next_file(results.data, proposal)))
     return Section(
         "next",
         "What next",
-        "From the evidence above: where to search next, and how many trials would settle the open "
-        "questions. `optuna-study next` writes this as a study file.",
+        "The evidence above suggests where to search next, and how many trials would settle the "
+        "open questions. `optuna-study next` writes this as a study file.",
         parts,
     )
 
@@ -38,40 +38,41 @@ def next_document(proposal: Proposal) -> Document:
 
 
 def conclusion(proposal: Proposal) -> tuple[str, ...]:
-    """The sentences that say what to do."""
+    """What to do next, in sentences."""
     said = []
     if proposal.objectives > 1:
         said.append(
-            f"Based on {proposal.objective} alone, the first of {proposal.objectives} objectives."
+            f"This is based only on {proposal.objective}, the first of {proposal.objectives} "
+            "objectives."
         )
     if proposal.settled:
         said.append(
-            "This search has nothing more to teach: what matters has its best value inside its "
-            "range, and the rest does not matter. Test the winner on fresh seeds "
-            "(`optuna-study confirm`), or ask another question."
+            "This search is settled: every parameter that matters has its best value inside its "
+            "range, and the others do not matter. Test the winner on fresh seeds "
+            "(`optuna-study confirm`), or search other parameters."
         )
         return tuple(said)
     if not proposal.reliable:
-        said.append("There are too few trials to change the search.")
+        said.append("There is too little evidence to change the search space.")
     if proposal.more_trials is not None:
-        total = proposal.used + proposal.more_trials
+        total = proposal.counted + proposal.more_trials
         goal = (
             f"show whether {listing(proposal.undecided)} "
             f"matter{'s' * (len(proposal.undecided) == 1)}"
             if proposal.undecided
-            else "show more"
+            else "allow an answer"
         )
         said.append(
             f"About {number(proposal.more_trials)} more trials would {goal}: run the same command "
             f"with --trials {total} to continue this study."
         )
     if proposal.changes_space:
-        said.append(f"The next study searches a different space, with {proposal.trials} trials:")
+        said.append(f"The next study searches a different space with {proposal.trials} trials:")
     return tuple(said)
 
 
 def _written(change: Change) -> str:
-    """A search parameter in a few words."""
+    """The range, choices or value of a search parameter."""
     becomes = change.becomes
     if "value" in becomes:
         return setting(becomes["value"])

@@ -1,4 +1,4 @@
-"""The figures that the page opens with: what to use, what it gains, what mattered."""
+"""The key figures at the top of the page: what to use, what it gains, what mattered."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from analysis.plots import overview, study_figures
 from analysis.plots.overview import MAX_RANGES, has_bands
 from analysis.plots.palette import label_of
 from analysis.wording import baseline, configuration, interval, listing, number, share, signed
-from reports.page.model import CARD, Figure, KeyFigure
+from reports.page.parts import CARD, Figure, KeyFigure
 from reports.results import Results
 from study.metrics import METRICS
 
@@ -34,14 +34,16 @@ def to_use(results: Results, identifier: str = "to-use", study: str = "") -> Key
         figure = Figure(
             identifier,
             partial(overview.plot_best_in_ranges, data, result=results.importance),
-            f"Where the best trial lies in the range of each parameter: "
+            "The position of the best trial in the range of each parameter: "
             f"{configuration(dict(list(best.params.items())[:MAX_RANGES]))}.",
-            "Dot: the best trial in the range of each parameter."
+            "Dot: the best trial in each parameter's range."
             + (" Band: the best tenth of the trials." if has_bands(data) else ""),
             CARD,
         )
     count = len(data.complete)
-    note = f"trial {best.number}, " + (f"best of {count} finished" if count > 1 else "the only one")
+    note = f"trial {best.number}, " + (
+        f"best of {count} finished" if count > 1 else "the only one finished"
+    )
     return KeyFigure(number(data.value(best)), label, note, figure)
 
 
@@ -49,17 +51,17 @@ def _gained(results: Results) -> KeyFigure | None:
     if not results.comparisons:
         return None
     first, *others = results.comparisons
-    than = [f"{signed(c.difference)} over {baseline(c.b.name, results.method)}" for c in others]
-    note = f"95 % interval {interval(first.interval)}" + (f"; {listing(than)}" if than else "")
+    rest = [f"{signed(c.difference)} against {baseline(c.b.name, results.method)}" for c in others]
+    note = f"95 % interval {interval(first.interval)}" + (f"; {listing(rest)}" if rest else "")
     figure = Figure(
         "gained",
         partial(overview.plot_gains, results.comparisons),
-        "Difference to each baseline with its 95 % interval: "
+        "Difference from each baseline with its 95 % interval: "
         + "; ".join(
             f"{c.b.name} {signed(c.difference)} ({interval(c.interval)})" for c in [first, *others]
         )
         + ".",
-        "Left of zero, the baseline is better.",
+        f"{'Left' if METRICS[first.metric].sign > 0 else 'Right'} of zero, the baseline is better.",
         CARD,
     )
     label = f"{METRICS[first.metric].label} against {baseline(first.b.name, results.method)}"
@@ -72,7 +74,7 @@ def _mattered(results: Results) -> KeyFigure | None:
         return None
     top = result.parameters[0]
     if not result.reliable or not top.significant:
-        return KeyFigure("open", "what mattered", "there is too little evidence to say")
+        return KeyFigure("unclear", "what mattered", "too little evidence")
     has_pairs = bool(result.pairs)
     figure = Figure(
         "mattered",
@@ -81,7 +83,7 @@ def _mattered(results: Results) -> KeyFigure | None:
         + listing(f"{p.name} {share(p.importance)}" for p in result.parameters[:BARS])
         + ".",
         "Thin line: 95 % interval. Upright mark: chance."
-        + (" With ×: what two parameters do beyond that." if has_pairs else ""),
+        + (" With ×: what a pair adds." if has_pairs else ""),
         CARD,
     )
     note = f"of the variance; 95 % interval {interval(top.ci, share)}"

@@ -12,12 +12,12 @@ from analysis.plots.palette import label_of
 from analysis.plots.surface import plot_surface
 from analysis.surrogates.fits import Surface
 from analysis.wording import listing, number
-from reports.page.model import Figure, Figures, Section
+from reports.page.parts import Figure, Figures, Section
 from reports.results import Results
 
 
 def product_section(results: Results) -> Section | None:
-    """Which product of alpha, rank and learning rate explains what the three do together."""
+    """Which product of alpha, rank and learning rate explains their joint effect."""
     found = results.confounding
     if found is None or not found.columns:
         return None
@@ -28,8 +28,8 @@ def product_section(results: Results) -> Section | None:
         "Joint effects",
         "LoRA multiplies its update by alpha / rank, and the learning rate sets the size of each "
         "step, so these parameters act through their product. If one product explains their joint "
-        "effect, carry that product over to another search space. How much a parameter holds alone "
-        "depends on how widely each of them was searched.",
+        "effect, keep that product when you change the search space. The share of one parameter "
+        "alone depends on how widely each of them was searched.",
         (*([Figures(tuple(figures))] if figures else []), *found.document().parts, *size),
     )
 
@@ -46,9 +46,10 @@ def _surface(results: Results) -> list[Figure]:
             "surface",
             partial(plot_surface, surface, results.data),
             f"Mean {objective} over {one} and {other}: {_peak(surface, results.data.direction)}.",
-            f"Mean {objective} over {one} and {other}, averaged over all else; the stronger the "
-            f"colour, the better. The median 95 % band is ± {number(spread)}. If colours follow "
-            "the dashed lines, the product acts; if they cross them, one parameter does.",
+            f"Mean {objective} over {one} and {other}, averaged over all other parameters: the "
+            f"stronger the colour, the better. The median 95 % band is ± {number(spread)}. If the "
+            "colours follow the dashed lines, the product matters; if they cross them, the "
+            "parameters act separately.",
         )
     ]
 
@@ -58,7 +59,7 @@ def _peak(surface: Surface, direction: str) -> str:
     i, j = np.unravel_index(int(best(surface.mean)), surface.mean.shape)
     values = surface.values[0][int(i)], surface.values[1][int(j)]
     given = listing(f"{n} {number(v)}" for n, v in zip(surface.names, values, strict=True))
-    return f"best expected at {given}, {number(float(surface.mean[i, j]))}"
+    return f"{number(float(surface.mean[i, j]))} at best, at {given}"
 
 
 def _over_product(results: Results, found: Confounding) -> list[Figure]:
@@ -67,4 +68,4 @@ def _over_product(results: Results, found: Confounding) -> list[Figure]:
         return []
     alt = f"{label_of(data.objective)} of every finished trial over {best.formula}."
     plot = partial(study_figures.plot_derived, data, best.name)
-    return [Figure("product", plot, alt, f"{alt} The large dot is the best.")]
+    return [Figure("product", plot, alt, f"{alt} The large dot is the best trial.")]

@@ -10,7 +10,7 @@ from analysis.comparison.bootstrap import RESAMPLES
 from analysis.document import Facts
 from analysis.studies.load import StudyData, is_enqueued
 from analysis.wording import STATES, moment, number
-from reports.page.model import Code, Part, Section
+from reports.page.parts import Code, PagePart, Section
 from reports.page.tables import space_table
 from reports.results import Results
 from reports.sections.commands import commands, run_names
@@ -21,17 +21,19 @@ PAGE_PACKAGES = ("optuna-study", "optuna", "scikit-learn", "numpy", "matplotlib"
 
 
 def provenance_section(results: Results) -> Section:
-    """Always there: how these numbers came about, as far as it is known."""
+    """Always present: all that is recorded about the origin of the numbers."""
     data = results.data
     facts: dict[str, dict[str, str]] = {
         "Trials": _counts(data),
         "Study": _study(data),
         "Metric signatures": {r.metric: r.signature for r in data.score_rows},
         **_recorded(data.provenance),
-        "Baselines’ seeds": {e.name: str(e.seed) for e in data.evaluations if e.role == "baseline"},
+        "Seeds of the baselines": {
+            e.name: str(e.seed) for e in data.evaluations if e.role == "baseline"
+        },
         "Analysis": _analysis(results),
     }
-    parts: list[Part] = [Facts(title, values) for title, values in facts.items() if values]
+    parts: list[PagePart] = [Facts(title, values) for title, values in facts.items() if values]
     space = space_table(data)
     if space is not None:
         parts.append(space)
@@ -43,12 +45,12 @@ def provenance_section(results: Results) -> Section:
 
 
 def provenance_of_all(named: Mapping[str, Results]) -> Section:
-    """The same for several studies: where each was read, and the commands; the rest is on its page.
+    """For several studies, label → results: where each was read, and the commands.
 
-    The mapping is label → results.
+    The page of each study shows the rest.
     """
     studies = list(named.values())
-    parts: list[Part] = [Facts(label, _study(r.data)) for label, r in named.items()]
+    parts: list[PagePart] = [Facts(label, _study(r.data)) for label, r in named.items()]
     parts.append(Facts("Analysis", {name: _version(name) for name in PAGE_PACKAGES}))
     if (again := commands(studies)) is not None:
         parts.append(again)
@@ -78,7 +80,7 @@ def _study(data: StudyData) -> dict[str, str]:
 
 
 def _recorded(provenance: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Each nested part under its own heading, plain values under one."""
+    """Each nested part under a heading of its own, plain values under one heading."""
     plain = dict(_fact(k, v) for k, v in provenance.items() if not isinstance(v, Mapping))
     nested = {
         k.replace("_", " ").capitalize(): dict(_fact(name, v) for name, v in part.items())
@@ -89,7 +91,7 @@ def _recorded(provenance: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def _fact(name: str, value: Any) -> tuple[str, str]:
-    """A name and its value in words, bytes as a person counts them."""
+    """A name and its value in words, bytes as gigabytes."""
     if name.endswith("_bytes") and isinstance(value, (int, float)):
         return name.removesuffix("_bytes"), f"{value / 1e9:.1f} GB"
     return name.replace("_", " "), _flat(value)

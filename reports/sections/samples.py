@@ -1,4 +1,4 @@
-"""Sample outputs: which examples to show, and where an output leaves its reference."""
+"""Sample outputs: which examples to show, and where an output differs from its reference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from analysis.plots.adapter_figures import flagged_names
 from analysis.studies.load import StudyData
 from analysis.wording import number
-from reports.page.model import Sample, Samples, Section, Words
+from reports.page.parts import Section, ShownExample, ShownExamples, Words
 from reports.results import Results
 from study.metrics import METRICS, scores_classes
 
@@ -28,22 +28,22 @@ def samples_section(results: Results) -> Section | None:
     except LookupError:
         return None
     reading = (
-        "Outputs of the base and of adapters for the examples that improved or worsened most from "
-        "base to best, for the worst and the best, and for a few taken evenly from the rest. "
+        "The outputs of the base and of some adapters: for the examples that changed most from the "
+        "base to the best trial, for the worst and the best examples, and for a few others. "
     )
     if scores_classes(metric):
         reading += "A marked label is wrong."
     else:
         reading += (
-            "Marked words differ from the reference. Scores are those of the single example "
-            f"({METRICS[metric].label})."
+            "Marked words differ from the reference. Scores are the "
+            f"{METRICS[metric].label} of that example alone."
         )
     title = "Sample answers" if scores_classes(metric) else "Sample outputs"
-    return Section("samples", title, reading, (Samples(samples),))
+    return Section("samples", title, reading, (ShownExamples(samples),))
 
 
 def _shown(results: Results) -> list[int]:
-    """The best trial, those that are flagged, then the next best: three adapters at most."""
+    """The best trial, flagged trials, then the next best: at most three adapters."""
     assert results.data.best_trial is not None
     found = results.adapters
     flagged = flagged_names(found) if found is not None else set()
@@ -54,19 +54,24 @@ def _shown(results: Results) -> list[int]:
     return list(dict.fromkeys([ranked[0], *suspect, *others]))[:ADAPTERS]
 
 
-def _samples(data: StudyData, metric: str, trials: Sequence[int]) -> tuple[Sample, ...]:
+def _samples(data: StudyData, metric: str, trials: Sequence[int]) -> tuple[ShownExample, ...]:
     models = {"base": data.outputs("base")}
     models |= {f"trial {number}": data.outputs(number) for number in trials}
     base, best, *_ = models.values()
     sign = METRICS[metric].sign
     before, after = (np.nan_to_num(sign * frame[metric].to_numpy()) for frame in (base, best))
     return tuple(
-        Sample(
+        ShownExample(
             why=why,
             source=str(best.source[index]),
             target=str(best.target[index]),
             outputs=tuple(
-                (name, compared(f.output[index], f.target[index]), _score(f[metric][index], metric))
+                (
+                    name,
+                    compared(f.output[index], f.target[index]),
+                    # a class is right or wrong, which the mark shows
+                    "" if scores_classes(metric) else number(float(f[metric][index])),
+                )
                 for name, f in models.items()
             ),
         )
@@ -74,26 +79,23 @@ def _samples(data: StudyData, metric: str, trials: Sequence[int]) -> tuple[Sampl
     )
 
 
-def _score(value: float, metric: str) -> str:
-    """The score of a single example; a class is right or wrong, which the mark says."""
-    return "" if scores_classes(metric) else number(float(value))
-
-
 def chosen(before: np.ndarray, after: np.ndarray) -> dict[int, str]:
     """Return example -> why it is shown, from the scores (N,) of base and best, higher better.
 
-    Examples of equal score are taken in their order; what lost nothing is not said to have lost.
+    Examples of equal score come in their order; only examples that lost are called so.
     """
     gain = after - before
     lost = np.flatnonzero(gain < 0)
     picks = dict.fromkeys(_first(-gain, CHANGED), "gained most")
     for i in lost[_first(gain[lost], LOST)]:
         picks.setdefault(int(i), "lost most")
-    for why, order in (("still worst", after), ("among the best", -after)):
+    for why, order in (("among the worst", after), ("among the best", -after)):
         for i in _first(order, EXTREME):
             picks.setdefault(i, why)
     rest = [i for i in range(len(after)) if i not in picks]
-    return picks | dict.fromkeys(rest[:: max(len(rest) // ORDINARY, 1)][:ORDINARY], "ordinary")
+    return picks | dict.fromkeys(
+        rest[:: max(len(rest) // ORDINARY, 1)][:ORDINARY], "another example"
+    )
 
 
 def _first(order: np.ndarray, count: int) -> list[int]:

@@ -7,28 +7,28 @@ from typing import TYPE_CHECKING
 from analysis.comparison.sweeps import Sweep, SweepRow, learnt
 from analysis.document import Cell, Table, cell, difference_cell, interval_cell
 from analysis.plots.palette import label_of
-from reports.page.model import Section
+from reports.page.parts import Section
 
 if TYPE_CHECKING:
     from reports.results import Results
 
 
 def sweep_section(results: Results) -> Section | None:
-    """A row a level with every score, and whether it learnt anything."""
+    """One row per level with every score, and whether the level learned anything."""
     found = results.sweep
     if found is None:
         return None
     return Section(
         "sweep",
         f"One row per {found.parameter.replace('_', ' ')}",
-        f"Scores on the dev examples. The last columns compare each level with {found.nothing}, "
-        "on the same examples: a level that is not clearly better has learnt nothing.",
+        f"Scores on the dev examples. The last columns compare each level with {found.nothing} on "
+        "the same examples: a level that is not clearly better shows no sign of learning.",
         (sweep_table(found),),
     )
 
 
 def sweep_table(found: Sweep) -> Table:
-    """One row per level: its scores, whether it learnt, and what a classifier says."""
+    """One row per level: its scores, whether it learned, and a classifier's main answer."""
     remarks = any(row.remark for row in found.rows)
     columns = (
         found.parameter.replace("_", " "),

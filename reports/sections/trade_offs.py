@@ -12,22 +12,22 @@ from analysis.plots.palette import label_of
 from analysis.plots.trade_offs import TradeOff, cost_label, cost_of, plot_trade_off
 from analysis.studies.study_data import StudyData
 from analysis.wording import configuration, number
-from reports.page.model import Figure, Figures, Section
+from reports.page.parts import Figure, Figures, Section
 from reports.results import Results
 
 MAX_ROWS = 20
 
 
 def pareto_section(results: Results) -> Section | None:
-    """The front of a study of several objectives."""
+    """The Pareto front of a study with several objectives."""
     data = results.data
     if len(data.objectives) < 2 or not data.complete:
         return None
     figure = Figure(
         "pareto",
         partial(study_figures.plot_pareto, data),
-        f"{data.objectives[0]} against {data.objectives[1]}; {len(data.pareto_trials)} trials are "
-        "on the Pareto front.",
+        f"{label_of(data.objectives[0])} against {label_of(data.objectives[1])}; "
+        f"{len(data.pareto_trials)} trials are on the Pareto front.",
     )
     rows = tuple(
         (cell(t.number), *(cell(v) for v in t.values), Cell(configuration(t.params)))
@@ -37,8 +37,8 @@ def pareto_section(results: Results) -> Section | None:
     return Section(
         "pareto",
         "Trade-offs between objectives",
-        "No other trial beats a trial on the line in every objective at once: gaining in one means "
-        "losing in another.",
+        "No trial beats a trial on the line in every objective at once: along the line, a gain in "
+        "one objective is a loss in another.",
         (
             Figures((figure,)),
             Table("Trials on the Pareto front", columns, rows, sortable=True),
@@ -65,8 +65,9 @@ def cost_section(results: Results) -> Section | None:
     return Section(
         "cost",
         "What quality costs",
-        "No trial that costs as much or less beats a trial on the stepped line. Where the line is "
-        "flat, spending more does not help. Time and memory are those of this machine.",
+        "No trial of the same or lower cost beats a trial on the stepped line. Where the line is "
+        "flat, spending more does not help. Time and memory were measured on the machine that ran "
+        "the study.",
         (Figures(figures), _front_table(data, found)),
     )
 
@@ -99,5 +100,5 @@ def _front_table(data: StudyData, found: Sequence[TradeOff]) -> Table:
         for t in trials
     )
     costs = (cost_label(one.cost) for one in found)
-    columns = ("trial", label_of(data.objective), *costs, "best value for", "configuration")
+    columns = ("trial", label_of(data.objective), *costs, "on the line for", "configuration")
     return Table("Trials that no cheaper trial beats", columns, rows, sortable=True)

@@ -1,4 +1,4 @@
-"""`report A B …`: several studies on one page, best against best, share against share."""
+"""`report A B …`: several studies on one page, with their best trials and shares compared."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from analysis.wording import (
     setting,
     share,
 )
-from reports.page.model import FOOTER, SMALL, Figure, Figures, Page, Part, Section
+from reports.page.parts import FOOTER, SMALL, Figure, Figures, Page, PagePart, Section
 from reports.page.tables import trials_of_all
 from reports.results import analyse
 from reports.sections.answer import answer, caution
@@ -73,7 +73,7 @@ def page_of_studies(
 
 
 def duels_of(named: Named, seed: int = 0) -> tuple[dict[str, Contrast], list[str]]:
-    """Return the first study's best against every other's, label → comparison; and why not."""
+    """Return the first study's best against every other's, by label, and why some are missing."""
     (_, first), *others = named.items()
     duels, refusals = {}, []
     for label, other in others:
@@ -88,7 +88,7 @@ def _answer(named: Named, duels: Mapping[str, Contrast]) -> list[str]:
     first = next(iter(named))
     said = [f"{label}: {answer(results)[0]}" for label, results in named.items()]
     for label, c in duels.items():
-        metric, where = METRICS[c.metric].label, f"On the same {c.n} examples the best of"
+        metric, where = METRICS[c.metric].label, f"On the same {c.n} examples, the best of"
         span = f"95 % interval of the difference {interval(c.interval)}"
         if not c.clear:
             said.append(
@@ -126,19 +126,19 @@ def _caution(named: Named) -> list[str]:
 
 
 def _best_section(named: Named, duels: Mapping[str, Contrast], refusals: Sequence[str]) -> Section:
-    parts: list[Part] = [best_table(named)]
+    parts: list[PagePart] = [best_table(named)]
     if duels:
         caption = f"The best of {next(iter(named))} against the others"
         parts.append(contrast_table(caption, list(duels.values())))
     if refusals:
         parts.append(Prose(tuple(refusals), "warning"))
     known = any(r.comparisons for r in named.values())
-    gains = " A gain is over that study's own baseline, with its 95 % interval." if known else ""
+    gains = " It is compared with the baselines of that study (95 % intervals)." if known else ""
     return Section(
         "best",
         "Best against best",
-        f"Each study's best trial.{gains} If the studies were scored on the same examples, the "
-        "difference has a 95 % interval from resampling them; it is clear if p is below 0.05.",
+        f"Each study's best trial.{gains} If studies were scored on the same examples, their best "
+        "trials are compared too: a difference is clear if p is below 0.05.",
         tuple(parts),
     )
 
@@ -160,9 +160,9 @@ def _importance_section(named: Named) -> Section | None:
     return Section(
         "importances",
         "What mattered in each",
-        "The share of the score's variance that a parameter alone accounts for, over the search "
-        "space of that study. The more widely a parameter is searched, the larger its share: "
-        "compare the ranges below before the bars.",
+        "The share of the score's variance over the study's search space that a parameter alone "
+        "accounts for. A parameter that is searched more widely has a larger share: compare the "
+        "ranges below before the bars.",
         (
             *([Prose(doubtful, "warning")] if doubtful else []),
             Figures((figure,)),
@@ -172,7 +172,7 @@ def _importance_section(named: Named) -> Section | None:
 
 
 def _curve_section(named: Named) -> Section | None:
-    """The mean effect of every parameter that two studies or more varied."""
+    """The mean effect of every parameter that at least two studies varied."""
     objective = _common_objective(named)
     if objective is None:
         return None
@@ -195,8 +195,8 @@ def _curve_section(named: Named) -> Section | None:
     return Section(
         "curves",
         "The same parameter in each",
-        "The surrogate's mean effect, averaged over all other parameters, with its 95 % band. "
-        "Curves lie at different heights if the spaces that they average over differ.",
+        "The mean effect that the surrogate predicts, averaged over all other parameters, with its "
+        "95 % band. Curves over different search spaces lie at different heights.",
         (Figures(figures, "small"),),
     )
 
@@ -211,7 +211,7 @@ def _search_section(named: Named) -> Section | None:
         Figure(
             "progress",
             partial(beside.plot_progress_beside, studies, objective),
-            f"Best {text} after so many finished trials, in {listing(studies)}.",
+            f"Best {text} so far over the finished trials, in {listing(studies)}.",
             f"Best {text} so far",
         ),
         Figure(
@@ -224,9 +224,9 @@ def _search_section(named: Named) -> Section | None:
     return Section(
         "search",
         "How the searches went",
-        "Left: how fast each search found good trials, with a dot at each improvement. Right: the "
-        "scores of each search; dots are trials, the short line is the median, the bar the middle "
-        "half.",
+        "First figure: how fast each search found good trials, with a dot at each improvement. "
+        "Second figure: the scores of each search; a dot is a trial, the short line the median, "
+        "and the bar the middle half.",
         (Figures(figures),),
     )
 
@@ -245,7 +245,7 @@ def _difference_section(named: Named) -> Section:
         (Cell(key), *(Cell("–" if v is None else _short(v)) for v in values))
         for key, values in found.items()
     )
-    parts: list[Part] = [space_table(named)]
+    parts: list[PagePart] = [space_table(named)]
     if rows:
         parts.insert(0, Table("Where the study files differ", ("key", *labels), rows))
     elif all(s.spec is not None for s in studies):
@@ -261,7 +261,7 @@ def _difference_section(named: Named) -> Section:
 def _short(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_short, value))
-    return "" if value is None else setting(value)  # a key that this file has not
+    return "" if value is None else setting(value)
 
 
 def _common_objective(named: Named) -> str | None:

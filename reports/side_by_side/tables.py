@@ -16,7 +16,7 @@ Named = Mapping[str, Results]  # label → results
 
 
 def best_table(named: Named) -> Table:
-    """The best trial of each study, with its gain over that study's baselines."""
+    """The best trial of each study, with its difference from that study's baselines."""
     gains = {label: {c.b.name: c for c in r.comparisons} for label, r in named.items()}
     baselines = list(dict.fromkeys(name for found in gains.values() for name in found))
     rows = []
@@ -26,14 +26,14 @@ def best_table(named: Named) -> Table:
         given = "" if best is None else configuration(best.params)
         trial = None if best is None else best.number
         cells = (cell(len(data.complete)), cell(trial), Cell(label_of(data.objective)), cell(value))
-        over = (_gain_cell(gains[label].get(name)) for name in baselines)
+        over = (_difference_cell(gains[label].get(name)) for name in baselines)
         rows.append((Cell(label), *cells, *over, Cell(given)))
     columns = ("study", "finished", "best trial", "objective", "value")
-    heads = (*columns, *(f"gain over {name}" for name in baselines), "configuration")
+    heads = (*columns, *(f"against {name}" for name in baselines), "configuration")
     return Table("The best of each study", heads, tuple(rows))
 
 
-def _gain_cell(found: Contrast | None) -> Cell:
+def _difference_cell(found: Contrast | None) -> Cell:
     if found is None:
         return Cell("")
     return Cell(f"{signed(found.difference)} ({interval(found.interval)})", found.difference)
@@ -59,7 +59,7 @@ def share_table(named: Named) -> Table:
 
 
 def space_table(named: Named) -> Table:
-    """Where each study searched, and what varied in all."""
+    """The search space of each study, and which parameters varied in all."""
     spaces = {label: r.data.distributions for label, r in named.items()}
     varied = {label: set(varied_parameters(r.data)) for label, r in named.items()}
     names = dict.fromkeys(name for space in spaces.values() for name in space)

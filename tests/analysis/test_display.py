@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
 import analysis
-from analysis import StudyData
+from analysis import StudyData, load
 from analysis.comparison import compare_trials
 from analysis.importance.confounding import Confounding, Explanation
 from analysis.importance.other_questions import Answer, Step
@@ -40,8 +41,8 @@ def test_importances_are_a_table_with_verdict_and_pairs() -> None:
     """One row per parameter, the pairs that are worth one, and what is left."""
     assert repr(RESULT).splitlines() == [
         "Importance for bleu",
-        "Not reliable: too few (functional ANOVA on a Gaussian process, 64 trials, "
-        "held-out R² 0.50).",
+        "Not reliable: too few. Based on: functional ANOVA on a Gaussian process, 64 trials, "
+        "held-out R² 0.50.",
         "Share of the variance of BLEU",
         "parameter               share  95 % interval  chance  verdict",
         "alpha                    0.90  0.80 to 0.95     0.10  beyond chance",
@@ -66,8 +67,8 @@ def test_another_question_has_its_answer_below_it() -> None:
     way = replace(share, steps=(step,), reasons=(), objective="bleu")
     assert repr(way).splitlines()[1:] == [
         "Gain in BLEU",
-        "change  from  to   gain  reaches",
-        "rank    8     16  +1.20     67.1",
+        "change  from  to   gain  predicted",
+        "rank    8     16  +1.20       67.1",
     ]
 
 
@@ -127,3 +128,18 @@ def test_the_tab_key_offers_what_a_module_defines(module: str) -> None:
 def test_the_package_offers_questions_plots_and_the_door() -> None:
     """What the notebook uses."""
     assert {"load", "importances_of", "answer_of", "plots", "comparison"} <= set(dir(analysis))
+
+
+def test_adapters_against_their_base_are_a_table(tmp_path: Path) -> None:
+    """A prompt shows all metrics at a glance, a notebook the same as HTML."""
+    from analysis.comparison.adapters import against_base
+    from tests.adapter_study import write_adapter_study
+
+    found = against_base(load(write_adapter_study(tmp_path, 12)), resamples=50)
+    title, tests, caption, head, *rows = repr(found).splitlines()
+    assert title.endswith("on 12 dev examples")
+    assert "corrected for" in tests
+    assert caption == "The base's scores and each adapter's difference"
+    assert head.split()[0] == "model"
+    assert len(rows) == 1 + len(found.adapters)
+    assert found._repr_html_().count("<tr") == 2 + len(found.adapters)

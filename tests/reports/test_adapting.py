@@ -13,7 +13,7 @@ from analysis.comparison.confusion import classes_of
 from analysis.comparison.distillation import distillation_of
 from analysis.document import Table
 from reports.build import page_of
-from reports.page.model import Beside, Figures, Page, Part, Section
+from reports.page.parts import Beside, Figures, Page, PagePart, Section
 from reports.page.render import render
 from reports.results import analyse
 from reports.sections.distillation import verdict
@@ -32,7 +32,7 @@ def section(page: Page, identifier: str) -> Section:
     return next(s for s in page.sections if s.identifier == identifier)
 
 
-def tables(parts: tuple[Part, ...]) -> Iterator[Table]:
+def tables(parts: tuple[PagePart, ...]) -> Iterator[Table]:
     """Every table, also those beside something."""
     for part in parts:
         if isinstance(part, Table):

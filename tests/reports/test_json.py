@@ -9,8 +9,8 @@ import pytest
 
 from analysis import StudyData, answer_of, importances_of
 from analysis.comparison.adapters import against_base
+from analysis.comparison.adapters_document import adapters_json
 from analysis.display import as_json
-from reports.comparison_document import adapters_json
 from reports.study_document import study_json
 
 IMPORTANCE = {

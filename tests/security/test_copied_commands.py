@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from analysis import load
-from reports.comparison_document import swap_text
 from reports.results import Results, analyse
 from reports.sections.commands import commands, run_names
 from reports.shell import argument, command_line, comment, file_name, option
+from reports.swaps import swap_text
 from study.spec.files import load_spec
 from tests.synthetic import Shape, write_study
 
@@ -80,7 +80,7 @@ def test_files_that_a_command_names_lie_here(results: Results, name: str) -> Non
 def test_a_value_with_control_characters_gives_a_sentence() -> None:
     """No quoting keeps a terminal from acting on them."""
     line = command_line(["optuna-study", "report", "a\x1b[2Jb"])
-    assert line == "# no command here: control characters in 'a\\x1b[2Jb'"
+    assert line == "# no command here, because of control characters in 'a\\x1b[2Jb'"
 
 
 def test_a_value_that_looks_like_an_option_is_a_value() -> None:

@@ -19,7 +19,7 @@ from benchmarks.storage_runs import cheap_spec, run_cheaply
 from reports.next_file import write_new
 from reports.page.figures import save as save_figure
 from reports.page.files import save_figures, save_tables
-from reports.page.model import Figure, Figures, Page, Section
+from reports.page.parts import Figure, Figures, Page, Section
 from study.bases.cache import cached
 from study.errors import InputError
 from study.finished.export import export_trial

@@ -1,5 +1,5 @@
 "use strict";
-// Everything here is a convenience: without a script the page says the same.
+// All of this is a convenience: without scripts the page shows the same content.
 
 const make = (tag, attributes = {}, ...children) => {
   const element = Object.assign(document.createElement(tag), attributes);
@@ -8,7 +8,7 @@ const make = (tag, attributes = {}, ...children) => {
 };
 const key = (cell) => cell.dataset.key ?? cell.textContent;
 
-// Sort a table by the heading that is chosen; numbers by value, empty cells last.
+// Sort a table by the heading clicked: numbers by value, empty cells last.
 const compare = (a, b) => {
   const x = Number(a), y = Number(b);
   return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b) : x - y;
@@ -29,7 +29,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
-// Filter: rows that hold every word that is typed, and the chosen value of one column.
+// Filter: show rows that contain every typed word and the chosen value of one column.
 for (const table of document.querySelectorAll("table[data-choices]")) {
   const column = Number(table.dataset.choices), rows = [...table.tBodies[0].rows];
   const values = [...new Set(rows.map((row) => row.cells[column].textContent))].sort();
@@ -57,7 +57,7 @@ for (const table of document.querySelectorAll("table[data-choices]")) {
     make("label", {}, "Filter ", text), make("label", {}, "Show ", choice), count));
 }
 
-// Every table as a file: the rows that are shown, in their order, numbers in full.
+// Save a table as a file: the rows shown, in their order, with full numbers.
 const csv = (table) => [...table.rows].filter((row) => !row.hidden).map((row) =>
   [...row.cells].map((cell) => `"${(cell.tagName === "TH" ? cell.textContent.trim() :
     key(cell)).replaceAll('"', '""')}"`).join(",")).join("\r\n") + "\r\n";
@@ -72,7 +72,7 @@ for (const table of document.querySelectorAll("table[data-name]")) {
   table.closest(".scroll").after(button);
 }
 
-// What a mark in a figure stands for: its trial's row, and the same trial in every other figure.
+// Point at a mark: show its trial's row, and highlight the trial in every other figure.
 const tip = make("div", { className: "tip", hidden: true });
 const trials = new Map([...document.querySelectorAll("[data-row]")].map(
   (row) => [row.dataset.row, row]));
@@ -101,7 +101,7 @@ document.addEventListener("pointerover", (event) => {
 });
 document.addEventListener("keydown", (event) => event.key === "Escape" && leave());
 
-// Paper cannot be unfolded.
+// Printed pages show all details.
 addEventListener("beforeprint", () => {
   for (const details of document.querySelectorAll("details")) details.open = true;
 });

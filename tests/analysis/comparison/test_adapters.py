@@ -175,5 +175,5 @@ def test_a_score_that_is_no_number_leaves_its_metric_out(tmp_path: Path) -> None
     changed = Statistics("chrf", other.values, "another chrF")
     records.write_score(storage.engine, row.evaluation_id, changed)
     close_after_writing(storage)
-    with pytest.raises(InputError, match="no metric by which base and adapters were scored alike"):
+    with pytest.raises(InputError, match="no metric scored the base and the adapters alike"):
         against_base(load(folder))

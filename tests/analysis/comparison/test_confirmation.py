@@ -141,7 +141,7 @@ def test_the_cost_that_is_known_is_said() -> None:
     """Parameters always; the seconds only where they are known of both."""
     found = confirmed(0.1)
     assert cost(found) == (
-        "It trains 100 parameters where the default trains 100 and takes 1.00 times as long.",
+        "It has as many parameters as the default (100) and trains 1.00 times as long.",
     )
 
 

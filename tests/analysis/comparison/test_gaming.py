@@ -65,7 +65,7 @@ def test_keywords_over_and_over_are_flagged() -> None:
     found = _verdict(_honest(0.2, 0), adapter)
     assert found.flagged
     assert "repetition" in _names(found)
-    assert "% of bigrams are repeats (the base's" in found.words
+    assert "% of bigrams are repeats (base:" in found.words
 
 
 def test_right_words_in_no_order_are_flagged() -> None:
@@ -82,7 +82,7 @@ def test_truncating_is_flagged() -> None:
     adapter = [" ".join(t.split()[: len(t.split()) // 2]) for t in REFERENCES]
     found = _verdict(_honest(0.2, 0), adapter)
     assert _names(found) == ["length"]
-    assert "answers are 0.5 times as long as the references (the base's 1.0)" in found.words
+    assert "outputs are 0.5 times as long as the references (base: 1.0)" in found.words
 
 
 def test_padding_is_flagged_by_the_metric_that_it_raises() -> None:

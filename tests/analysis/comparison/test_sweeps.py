@@ -39,16 +39,16 @@ def test_one_row_a_level_largest_first(pairs: StudyData) -> None:
     for row in found.rows[1:]:
         number = int(row.name.removeprefix("trial "))
         assert row.scores["accuracy"] == pairs.score(number, "accuracy")
-        assert "says" in row.remark
+        assert "answers" in row.remark
 
 
 def test_a_level_is_held_against_the_largest_class(pairs: StudyData) -> None:
-    """The comparison is with always saying the most frequent label of the dev examples."""
+    """The comparison is with always answering the most frequent label of the dev examples."""
     targets = pairs.examples["dev"].targets
     most = max(sorted(set(targets)), key=targets.count)
     found = sweep_of(as_sweep(pairs))
     assert found is not None
-    assert found.nothing == f"always saying {most}"
+    assert found.nothing == f"always answering {most}"
     against = found.rows[1].against
     assert against is not None
     assert against.b.score == pytest.approx(targets.count(most) / len(targets))
@@ -68,8 +68,8 @@ def test_what_is_not_clearly_better_has_not_learnt(pairs: StudyData) -> None:
     for row in found.rows[1:]:
         assert row.against is not None
         better = row.against.a.score > row.against.b.score  # accuracy, of which more is better
-        way = "learnt" if better else "worse than nothing"
-        assert learnt(row) == (way if row.against.p_adjusted < 0.05 else "learnt nothing clear")
+        way = "better" if better else "worse"
+        assert learnt(row) == (way if row.against.p_adjusted < 0.05 else "not clearly better")
     tested = [row.against for row in found.rows[1:] if row.against is not None]
     assert [c.p_adjusted for c in tested] == pytest.approx(list(holm([c.p for c in tested])))
     assert learnt(SweepRow("x", 1, {}, None, "")) == ""

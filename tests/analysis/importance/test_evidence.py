@@ -120,7 +120,7 @@ def test_a_uniform_sample_is_told_from_a_crowded_one() -> None:
 def test_doubts_are_in_words() -> None:
     """Too few trials and a blind surrogate are each said; enough of both is silent."""
     assert doubts(64, 4, 0.9) == []
-    assert "too few trials: 12 for 4" in doubts(12, 4, 0.9)[0]
-    assert "cannot predict held-out trials: R² −0.10, at least 0.1" in doubts(64, 4, -0.1)[0]
+    assert "12 trials are too few for 4" in doubts(12, 4, 0.9)[0]
+    assert "cannot predict held-out trials (R² −0.10, at least 0.1" in doubts(64, 4, -0.1)[0]
     assert "R² 0.09, at least 0.1" in doubts(64, 4, 0.0999)[0]
     assert doubts(64, 4, float("nan"))

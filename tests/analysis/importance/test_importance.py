@@ -89,7 +89,7 @@ def test_the_frame_has_one_row_a_parameter(study: Importances) -> None:
         (draw(20), [2.5] * 20, "objective is constant"),
         (draw(20), [math.nan] * 20, "no sampled trial finished with a finite value"),
         ([{"alpha": 8} for _ in range(20)], range(20), "no parameter varied"),
-        (draw(3), [1.0, 2.0, 3.0], "too few trials"),
+        (draw(3), [1.0, 2.0, 3.0], "3 trials are too few"),
     ],
 )
 def test_where_nothing_can_be_said_nothing_is(points: Any, values: Any, reason: str) -> None:
@@ -311,7 +311,7 @@ def test_pruned_trials_that_are_only_counted_are_mentioned() -> None:
 def test_a_subset_of_two_is_a_pair() -> None:
     """Pairs are always given, so asking for one is an error that says so."""
     points = draw(24)
-    with pytest.raises(ValueError, match="pairs are given"):
+    with pytest.raises(ValueError, match="pairs are always reported"):
         importances(points, rises_then_falls(points), SPACE, subsets=[("alpha", "rank")])
 
 

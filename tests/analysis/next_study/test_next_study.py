@@ -270,7 +270,7 @@ def test_what_is_judged_by_one_of_several_objectives_says_so() -> None:
     assert "judged by bleu" in next_file(one, found)
     assert not any("Based on" in sentence for sentence in conclusion(found))
     both = replace(found, objectives=2)
-    assert conclusion(both)[0] == "Based on bleu alone, the first of 2 objectives."
+    assert conclusion(both)[0] == "This is based only on bleu, the first of 2 objectives."
 
 
 def test_the_reason_for_what_is_kept_is_true() -> None:

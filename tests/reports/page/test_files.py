@@ -13,7 +13,7 @@ from analysis.document import Cell, Table
 from analysis.plots import study_figures
 from reports.page.figures import drawn, save, svg
 from reports.page.files import save_figures, save_tables
-from reports.page.model import Figure, Figures, Page, Section
+from reports.page.parts import Figure, Figures, Page, Section
 from reports.page.render import render
 from reports.side_by_side.page import page_of_studies
 from study.errors import InputError
@@ -34,11 +34,13 @@ def _table(page: Page, caption: str) -> Table:
 
 
 def test_the_answer_tests_best_against_best_and_share_against_share(page: Page) -> None:
-    """One sentence a study, the paired difference, and what mattered in each."""
+    """One sentence per study, the paired difference, and what mattered in each."""
     first, second, duel, *_ = page.answer
-    assert first.startswith("petroleum (before): Best of 16 finished trials")
-    assert second.startswith("petroleum (after): Best of 12 finished trials")
-    assert duel.startswith("On the same 72 examples the best of petroleum")
+    assert first.startswith("petroleum (before): Trial ")
+    assert second.startswith("petroleum (after): Trial ")
+    assert "is the best of 16 finished trials" in first
+    assert "is the best of 12 finished trials" in second
+    assert duel.startswith("On the same 72 examples, the best of petroleum")
     assert [s.identifier for s in page.sections] == [
         "best",
         "importances",
@@ -50,8 +52,8 @@ def test_the_answer_tests_best_against_best_and_share_against_share(page: Page) 
     ]
     assert len(_table(page, "The best of petroleum (before) against").rows) == 1
     best = _table(page, "The best of each study")
-    over = best.columns.index("gain over base")
-    assert best.columns[over + 1] == "gain over default"
+    over = best.columns.index("against base")
+    assert best.columns[over + 1] == "against default"
     assert all(re.fullmatch(r"[+−].+ \([+−].+ to [+−].+\)", row[over].text) for row in best.rows)
 
 
@@ -61,7 +63,7 @@ def test_studies_that_cannot_be_tested_say_why(tmp_path: Path) -> None:
     write_foreign_study(f"sqlite:///{tmp_path / 'x.db'}")
     studies = [load(ours), load(tmp_path / "x.db")]
     page = page_of_studies(studies, surrogate="gp", resamples=2)
-    assert "no metric that both have scored" in page.caution[0]
+    assert "both must store" in page.caution[0]
     spaces = _table(page, "Search spaces")
     assert [cell.text for cell in spaces.rows[0]][2] == "–"
     assert [s.identifier for s in page.sections] == [

@@ -22,7 +22,7 @@ from analysis import StudyData, load
 from analysis.plots.side_by_side import plot_scores_beside
 from reports.build import page_of, report_page
 from reports.page.figures import svg
-from reports.page.model import Figure, Page
+from reports.page.parts import Figure, Page
 from reports.page.render import render
 from reports.results import analyse
 from study.metrics import Array

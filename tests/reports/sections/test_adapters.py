@@ -12,11 +12,16 @@ from rich.console import Console
 
 from analysis import StudyData, load
 from analysis.comparison.adapters import Adapters, against_base
+from analysis.comparison.adapters_document import (
+    adapter_rows,
+    adapters_json,
+    comparison_document,
+    write_csv,
+)
 from analysis.document import Prose, Table
 from analysis.wording import alike_signed
-from reports.comparison_document import adapter_rows, adapters_json, comparison_document, write_csv
 from reports.page.figures import drawn
-from reports.page.model import Figures, Page, Samples, Section
+from reports.page.parts import Figures, Page, Section, ShownExamples
 from reports.page.render import render
 from reports.results import Results, analyse
 from reports.sections.adapters import adapters_section
@@ -74,7 +79,7 @@ def test_the_section_opens_with_the_flag(section: Section) -> None:
 
 def test_the_overview_has_every_adapter_and_metric(section: Section, found: Adapters) -> None:
     """The base's scores, then the differences; stars are those of the corrected p-values."""
-    table = _tables(section)["The base's scores, and what each adapter adds"]
+    table = _tables(section)["The base's scores and each adapter's difference"]
     assert table.columns == ("model", "ROUGE-1", "BLEU-4", "chrF", "ROUGE-2", "loss (nats)")
     assert len(table.rows) == 10
     assert table.marked == {1 + GAMER}
@@ -99,9 +104,9 @@ def test_looks_and_seed_noise_have_tables(section: Section, found: Adapters) -> 
     looks = tables["Features of the outputs"]
     assert [row[0].text for row in looks.rows][-1] == "references"
     assert looks.rows[1 + GAMER][-1].text.startswith("gains")
-    noise = tables["What the seed alone does"]
+    noise = tables["Effect of the seed alone"]
     assert [row[1].text for row in noise.rows] == ["trial 3 and trial 5 (a)"] * len(found.metrics)
-    assert len(tables["Every adapter by every metric"].rows) == 10 * len(found.metrics)
+    assert len(tables["All adapters, all metrics"].rows) == 10 * len(found.metrics)
 
 
 def test_samples_show_base_best_and_what_is_flagged_side_by_side(results: Results) -> None:
@@ -109,7 +114,7 @@ def test_samples_show_base_best_and_what_is_flagged_side_by_side(results: Result
     section = samples_section(results)
     assert section is not None
     (samples,) = section.parts
-    assert isinstance(samples, Samples)
+    assert isinstance(samples, ShownExamples)
     best = results.data.best_trial
     assert best is not None
     names = [name for name, _, _ in samples.samples[0].outputs]
@@ -145,7 +150,7 @@ def test_the_terminal_shows_all_metrics_at_a_glance(found: Adapters) -> None:
     assert "mean ± sd" in text
     assert f"Metric gaming: trial {GAMER} gains" in text
     assert "Seed noise: trial 3 and trial 5 are one configuration (a)" in text
-    assert "may differ by their seeds alone" in text
+    assert "may come from the seed alone" in text
 
 
 def test_metrics_that_are_named_are_shown_in_full(found: Adapters) -> None:

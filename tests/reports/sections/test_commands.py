@@ -13,7 +13,7 @@ import pytest
 from analysis import StudyData, load
 from reports import build_report
 from reports.build import page_of
-from reports.page.model import Code
+from reports.page.parts import Code
 from reports.results import Results, analyse
 from reports.sections.commands import commands
 from tests.analysis.comparison.test_confirmation import confirmed

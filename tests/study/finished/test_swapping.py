@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis import load
-from reports.comparison_document import swap_text
+from reports.swaps import swap_text
 from study.engines.engine_choice import EngineChoice
 from study.errors import InputError
 from study.finished.load_adapters import load_adapters

@@ -113,7 +113,7 @@ def large(sixty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_of_a_large_study_a_sample_is_read(large: Path) -> None:
     """The counts and the best are those of all trials, the rest is drawn, the same every time."""
     data = load(large)
-    assert data.sampled == "60 trials: a random sample of 20 is read, and the best 3"
+    assert data.sampled == "read 20 random trials and the best 3 of 60"
     assert len(data.frozen_trials) == 20
     assert data.counts == {"complete": 59, "running": 1}
     whole = optuna.load_study(study_name=None, storage=sqlite_url(large))
@@ -132,7 +132,7 @@ def test_the_answer_says_that_it_is_from_a_sample(large: Path) -> None:
     found = importances_of(load(large), surrogate="forest", resamples=2)
     assert found.trials["complete"] == 59
     assert found.trials["used"] <= 20
-    assert "60 trials: a random sample of 20 is read, and the best 3" in found.remarks
+    assert "read 20 random trials and the best 3 of 60" in found.remarks
 
 
 def test_a_smaller_study_is_read_whole(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,20 @@
-"""The base against its adapters: the document that page and terminal show, its JSON and CSV."""
+"""A base compared with its adapters: the numbers, the document that shows them, JSON and CSV."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from analysis.display import as_json
+import numpy as np
+
+from analysis.comparison.bootstrap import Interval
+from analysis.comparison.compared_models import ComparedModel
+from analysis.comparison.contrast import Contrast, Score
+from analysis.comparison.gaming import Examined
+from analysis.display import Displayed, as_json
 from analysis.document import (
     Cell,
     Document,
@@ -19,25 +25,74 @@ from analysis.document import (
     interval_cell,
     probability_cell,
 )
-from analysis.plots.palette import printable
 from analysis.wording import alike, alike_signed, interval, listing, number, percent
-from study.errors import visible, writing
-from study.metrics import METRICS
-
-if TYPE_CHECKING:
-    from analysis.comparison.adapters import Adapters, SeedNoise
-    from analysis.comparison.compared_models import ComparedModel
-    from analysis.comparison.output_features import OutputFeatures
+from study.errors import writing
+from study.metrics import METRICS, Array
 
 STAR = "*"
 NO_FLAG = (
-    "No sign of metric gaming: where single words gain, bigrams follow; length, repetition and "
-    "vocabulary stay in bounds."
+    "No sign of metric gaming: bigram overlap rises with word overlap, and length, repetition and "
+    "vocabulary stay within bounds."
 )
 
 
+@dataclass(frozen=True)
+class SeedNoise:
+    """The effect of the seed alone on one configuration, by one metric."""
+
+    twins: str
+    metric: str
+    names: tuple[str, ...]
+    scores: tuple[float, ...]
+    largest: float  # difference between two of them
+    ci: Interval  # of that difference, from resampling the examples
+
+    @property
+    def sd(self) -> float:
+        """The standard deviation of the scores over the seeds."""
+        return float(np.std(self.scores, ddof=1))
+
+
+@dataclass(frozen=True, repr=False)
+class Adapters(Displayed):
+    """Base against adapters on one split: all that tables and figures show."""
+
+    study: str
+    split: str
+    n_examples: int
+    metrics: tuple[str, ...]
+    base: ComparedModel
+    adapters: tuple[ComparedModel, ...]
+    scores: Mapping[tuple[str, str], Score]  # (model, metric)
+    contrasts: tuple[Contrast, ...]
+    noise: tuple[SeedNoise, ...]
+    examined: Examined | None  # None where the outputs are not free text
+    family: int  # how many tests the p-values are corrected for
+    left_out: int  # adapters that scored less and are not shown
+    signatures: Mapping[str, str]
+    examples: Mapping[tuple[str, str], Array]  # (model, metric) -> (N,)
+
+    def of(self, adapter: str, metric: str) -> Contrast:
+        """The contrast of one adapter and metric."""
+        return next(c for c in self.contrasts if (c.a.name, c.metric) == (adapter, metric))
+
+    def spread(self, model: str, metric: str) -> tuple[float, float]:
+        """The mean and standard deviation of a model's examples, each scored alone."""
+        scores = self.examples[model, metric]
+        scores = scores[np.isfinite(scores)]
+        return float(scores.mean()), float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
+
+    def document(self, metrics: Sequence[str] = ()) -> Document:
+        """Return all metrics at a glance, and the first one (or the named ones) in full."""
+        return comparison_document(self, metrics)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document that `optuna-study compare TARGET --json` prints."""
+        return adapters_json(self)
+
+
 def comparison_document(found: Adapters, metrics: Sequence[str] = ()) -> Document:
-    """All metrics at a glance, the first one (or those that are named) in full, then the notes."""
+    """All metrics at a glance, the first one (or the named ones) in full, then the notes."""
     count = len(found.adapters)
     title = (
         f"{found.study}: the base against {count} adapter{'s' * (count > 1)} on "
@@ -56,7 +111,7 @@ def comparison_document(found: Adapters, metrics: Sequence[str] = ()) -> Documen
 
 
 def flags(found: Adapters) -> tuple[Prose, ...]:
-    """A line per flag; one where there is none; nothing where outputs are not free text."""
+    """A line per flag, or one that says there is none; nothing where outputs are not free text."""
     if found.examined is None:
         return ()
     if flagged := found.examined.flagged:
@@ -66,26 +121,26 @@ def flags(found: Adapters) -> tuple[Prose, ...]:
 
 
 def cautions(found: Adapters, metric: str) -> tuple[str, ...]:
-    """What the seed alone does by one metric, and what to know before using the table."""
+    """The seed noise by one metric, and what to know before using the table."""
     said = [_noise(n) for n in found.noise if n.metric == metric]
     if found.left_out:
         said.append(
-            f"{found.left_out} trials with lower scores are not shown. The best of many look "
-            "better than they are, most of all on the examples that selected them; the p-values "
-            "are corrected for every trial."
+            f"{found.left_out} trials with lower scores are not shown. The scores of the best of "
+            "many trials are too high, most of all on the examples that selected them; the "
+            "p-values are corrected for every trial."
         )
     if any("synonyms:none" in signature for signature in found.signatures.values()):
-        said.append("METEOR counts no synonyms here; scores with WordNet are higher.")
+        said.append("METEOR ignores synonyms here; scores with WordNet are higher.")
     return tuple(said)
 
 
 def _noise(found: SeedNoise) -> str:
     scores = listing(number(score) for score in found.scores)
     return (
-        f"Seed noise: {listing(found.names)} are one configuration ({found.twins}) trained with "
-        f"different seeds: {METRICS[found.metric].label} {scores}, a difference of "
-        f"{number(abs(found.largest))} (95 % interval {interval(found.ci)}). Adapters that differ "
-        "by no more than that may differ by their seeds alone."
+        f"Seed noise: {listing(found.names)} share one configuration ({found.twins}) but not the "
+        f"seed. Their {METRICS[found.metric].label} is {scores}, a difference of "
+        f"{number(abs(found.largest))} (95 % interval {interval(found.ci)}): differences up to "
+        "that size between other adapters may come from the seed alone."
     )
 
 
@@ -93,7 +148,7 @@ def _noise(found: SeedNoise) -> str:
 
 
 def overview_table(found: Adapters) -> Table:
-    """Rows are models, columns metrics: the base's score, and what each adapter adds."""
+    """Rows are models, columns are metrics: the base's score, and each adapter's difference."""
     flagged = {v.adapter for v in found.examined.flagged} if found.examined else set()
     columns = []
     for metric in found.metrics:
@@ -109,21 +164,21 @@ def overview_table(found: Adapters) -> Table:
     rows = tuple((name, *cells) for name, *cells in zip(names, *columns, strict=True))
     marked = frozenset(i for i, m in enumerate(found.adapters, 1) if m.name in flagged)
     headings = ("model", *(METRICS[m].label for m in found.metrics))
-    return Table("The base's scores, and what each adapter adds", headings, rows, marked=marked)
+    return Table("The base's scores and each adapter's difference", headings, rows, marked=marked)
 
 
 def full_table(found: Adapters, metrics: Sequence[str]) -> Table:
-    """A row per metric and model, with everything that is known of it."""
+    """One row per metric and model, with all that is known about it."""
     columns = ("metric", "model", "score", "mean ± sd", "difference", "95 % interval", "change")
     rows = tuple(row for metric in metrics for row in _full_rows(found, metric))
     if len(metrics) > 1:
-        return Table("Every adapter by every metric", (*columns, "p"), rows, sortable=True)
+        return Table("All adapters, all metrics", (*columns, "p"), rows, sortable=True)
     details = frozenset({"metric"})
     return Table(METRICS[metrics[0]].label, (*columns, "p"), rows, details=details)
 
 
 def _full_rows(found: Adapters, metric: str) -> Iterator[tuple[Cell, ...]]:
-    """The base and each adapter by one metric, their numbers written alike."""
+    """The base and each adapter by one metric, all with the same decimals."""
     models = (found.base, *found.adapters)
     scores = {m.name: found.scores[m.name, metric].score for m in models}
     spreads = {m.name: found.spread(m.name, metric) for m in models}
@@ -148,36 +203,33 @@ def _full_rows(found: Adapters, metric: str) -> Iterator[tuple[Cell, ...]]:
 
 
 def features_table(found: Adapters) -> Table:
-    """What the outputs look like beside their scores; the references last."""
+    """Features of each model's outputs; the references come last."""
     assert found.examined is not None
     reasons = {v.adapter: v.words for v in found.examined.verdicts}
     labels = {model.name: _name(model) for model in (found.base, *found.adapters)}
-    rows = [
-        (labels[name], *_features(features), Cell(reasons.get(name, "")))
-        for name, features in found.examined.features.items()
-    ]
-    rows.append((Cell("references"), *_features(found.examined.references), Cell("")))
-    columns = (
-        *("model", "ROUGE-1", "ROUGE-2", "words per output", "relative to references"),
-        *("repeated bigrams", "effective words", "empty", "flag"),
-    )
-    return Table("Features of the outputs", columns, tuple(rows))
+    names = [*found.examined.features, "references"]
+    features = [*found.examined.features.values(), found.examined.references]
 
+    def column(values: Sequence[float], write: Callable[[Any], str] | None = None) -> list[Cell]:
+        return [cell(value, write or alike(values)) for value in values]
 
-def _features(features: OutputFeatures) -> tuple[Cell, ...]:
-    return (
-        cell(features.rouge1),
-        cell(features.rouge2),
-        cell(features.words),
-        cell(features.length_ratio, percent),
-        cell(features.repeats, percent),
-        cell(features.vocabulary),
-        cell(features.empty),
-    )
+    columns = {
+        "model": [labels.get(name, Cell(name)) for name in names],
+        "ROUGE-1": column([f.rouge1 for f in features]),
+        "ROUGE-2": column([f.rouge2 for f in features]),
+        "words per output": column([f.words for f in features]),
+        "relative length": column([f.length_ratio for f in features], percent),
+        "repeated bigrams": column([f.repeats for f in features], percent),
+        "effective words": column([f.vocabulary for f in features]),
+        "empty outputs": column([f.empty for f in features]),
+        "flag": [Cell(reasons.get(name, "")) for name in names],
+    }
+    rows = tuple(zip(*columns.values(), strict=True))
+    return Table("Features of the outputs", tuple(columns), rows)
 
 
 def noise_table(found: Adapters) -> Table:
-    """What other seeds made of one configuration, metric by metric."""
+    """The scores of one configuration under several seeds, metric by metric."""
     rows = tuple(
         (
             Cell(METRICS[n.metric].label),
@@ -190,7 +242,7 @@ def noise_table(found: Adapters) -> Table:
         for n in found.noise
     )
     columns = ("metric", "configuration", "scores", "sd", "largest difference", "95 % interval")
-    return Table("What the seed alone does", columns, rows)
+    return Table("Effect of the seed alone", columns, rows)
 
 
 def _name(model: ComparedModel) -> Cell:
@@ -277,26 +329,3 @@ def write_csv(found: Adapters, path: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-
-
-def swap_text(folders: Sequence[Path], loading: float, further: float, swap: float) -> str:
-    """How several adapters share one base, and the milliseconds that this takes here."""
-    first, *rest = folders
-    lines = [
-        "",
-        f"model = PeftModel.from_pretrained(base, {_quoted(first)}, "
-        f"adapter_name={_quoted(first.name)})",
-        *(f"model.load_adapter({_quoted(f)}, adapter_name={_quoted(f.name)})" for f in rest),
-        f"model.set_adapter({_quoted(folders[-1].name)}, inference_mode=True)  # the swap",
-        "",
-        f"load base and adapter    {loading:8.1f} ms",
-        f"load another adapter     {further:8.1f} ms",
-        f"swap to a loaded one     {swap:8.2f} ms",
-    ]
-    return "\n".join(map(printable, lines))
-
-
-def _quoted(text: object) -> str:
-    """Return a text as a literal of Python, in double quotes."""
-    escaped = str(text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{visible(escaped)}"'

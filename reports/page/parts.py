@@ -1,8 +1,8 @@
-"""What a page consists of: plain data that the templates draw and a test can look at.
+"""What a page consists of: plain data for the templates, which a test can inspect.
 
 Its sentences, tables, facts and lists are those of `analysis.document`.  Every text is plain text;
-the writers escape it.  A figure is what draws it: `figures` makes the page's SVG of it, or a file
-of another format.
+the writers escape it.  A figure holds the function that draws it: `figures` calls it for the page's
+SVG or for a file of another format.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WIDE, SMALL, CARD = (4.8, 3.1), (3.6, 2.7), (3.5, 1.7)  # inches; a figure's tex
 
 @dataclass(frozen=True)
 class Figure:
-    """One drawing: `plot` makes it on given Axes, `alt` says in words what is to be seen."""
+    """One drawing: `plot` draws it on given Axes, `alt` describes it in words."""
 
     identifier: str
     plot: Callable[[Any], Any] = field(repr=False, compare=False)
@@ -31,7 +31,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class KeyFigure:
-    """One number that the page opens with, what it means, and the drawing that shows it."""
+    """One number at the top of the page, what it means, and a drawing that shows it."""
 
     value: str
     label: str
@@ -50,15 +50,15 @@ class Figures:
 
 @dataclass(frozen=True)
 class Words:
-    """A piece of an output; `differs` where the reference says something else."""
+    """A piece of an output; `differs` where the reference has other words."""
 
     text: str
     differs: bool
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One example: the texts, and what each model made of them with its score."""
+class ShownExample:
+    """One example with the output and score of each model, and why it is shown."""
 
     why: str
     source: str
@@ -67,16 +67,16 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Samples:
-    """Examples one below the other."""
+class ShownExamples:
+    """Examples with outputs, one after the other."""
 
-    kind: ClassVar[str] = "samples"
-    samples: tuple[Sample, ...]
+    kind: ClassVar[str] = "examples"
+    examples: tuple[ShownExample, ...]
 
 
 @dataclass(frozen=True)
 class Code:
-    """A text to be shown as it is, folded away unless `unfolded`."""
+    """Text shown verbatim, folded away unless `unfolded`."""
 
     kind: ClassVar[str] = "code"
     title: str
@@ -86,24 +86,24 @@ class Code:
 
 @dataclass(frozen=True)
 class Beside:
-    """Parts in two columns where there is room: a figure, and what it says in numbers."""
+    """Parts in two columns where there is room, such as a figure and its numbers."""
 
     kind: ClassVar[str] = "beside"
-    left: tuple[Part, ...]
-    right: tuple[Part, ...]
+    left: tuple[PagePart, ...]
+    right: tuple[PagePart, ...]
 
 
-Part: TypeAlias = "document.Part | Figures | Samples | Code | Beside"
+PagePart: TypeAlias = "document.Part | Figures | ShownExamples | Code | Beside"
 
 
 @dataclass(frozen=True)
 class Section:
-    """One heading, a sentence on how to read what follows, and its parts."""
+    """A heading, a sentence on how to read the section, and its parts."""
 
     identifier: str
     title: str
     reading: str
-    parts: tuple[Part, ...]
+    parts: tuple[PagePart, ...]
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ class Page:
     sections: tuple[Section, ...]
     footer: str
 
-    def parts(self) -> Iterator[tuple[str, Part]]:
-        """Yield every part with its section's identifier, those that stand beside others too."""
+    def parts(self) -> Iterator[tuple[str, PagePart]]:
+        """Yield every part with its section's identifier, those in two columns too."""
         for section in self.sections:
             for part in _flat(section.parts):
                 yield section.identifier, part
@@ -138,7 +138,7 @@ class Page:
                 yield identifier, part
 
 
-def _flat(parts: tuple[Part, ...]) -> Iterator[Part]:
+def _flat(parts: tuple[PagePart, ...]) -> Iterator[PagePart]:
     for part in parts:
         if isinstance(part, Beside):
             yield from _flat((*part.left, *part.right))
