@@ -62,7 +62,7 @@ def export(
     if trial is None and data.best_trial is None:
         raise InputError(f"{target}: no complete trial yet: nothing to export")
     number = data.best_trial.number if trial is None else trial
-    done = export_trial(Path(target), spec, number, out, merge)
+    done = export_trial(Path(target), spec, number, out, merge, trust_study)
     print_line("trial", number)
     print_line("folder", done.folder)
     if done.difference is not None:
