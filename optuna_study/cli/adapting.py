@@ -83,7 +83,7 @@ def export(
     if trial is None and data.best_trial is None:
         raise InputError(f"{target}: no complete trial yet, so nothing to export")
     number = data.best_trial.number if trial is None else trial
-    exported = export_trial(Path(target), spec, number, out, merge)
+    exported = export_trial(Path(target), spec, number, out, merge, trust_study)
     print_line("trial", number)
     print_line("folder", exported.folder)
     if exported.difference is not None:

@@ -12,7 +12,8 @@ from typing import Any
 
 from study.bases.building import ModelRole, StepCallback
 from study.bases.hub import check_reachable
-from study.bases.remote_code import own_class, refuse_named_code, why_not_loaded
+from study.bases.remote_code import forget_unused_code, own_class, why_not_loaded
+from study.bases.safe_configs import refuse_named_code
 from study.bases.safe_weights import check_model
 from study.errors import InputError, refusing
 from study.kinds.tasks import TASKS, TaskName
@@ -107,7 +108,7 @@ def load_base(
     with refusing(f"{key}: cannot load {location!r}", reason=reason), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         check_model(location, where, spec.revision)
-        refuse_named_code(location, spec, where)
+        refuse_named_code(location, where, spec.revision, trusted=spec.trust_remote_code)
         model, missing, tokenizer = _from_pretrained(location, spec, task, labels)
     fresh = frozenset(n for n in missing if TASKS[task].outputs == "classes" and _is_of_a_head(n))
     lost = sorted(set(missing) - fresh)
@@ -145,6 +146,8 @@ def _from_pretrained(
         **options,
     )
     tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
+    if not spec.trust_remote_code:
+        forget_unused_code(model, tokenizer)
     return model, list(loading["missing_keys"]), tokenizer
 
 
@@ -181,7 +184,12 @@ def meta_base(spec: StudySpec, labels: Sequence[str] = ()) -> Any:
     }
     reason = partial(why_not_loaded, spec=spec.base)
     with refusing(f"base.model: cannot load {location!r}", reason=reason):
-        refuse_named_code(location, spec.base, f"base.model: {location}")
+        refuse_named_code(
+            location,
+            f"base.model: {location}",
+            spec.base.revision,
+            trusted=spec.base.trust_remote_code,
+        )
         config = transformers.AutoConfig.from_pretrained(location, **options)
         with torch.device("meta"):
             return make(config)

@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from study.bases.safe_weights import reason_in_words
-from study.errors import InputError
 from study.spec.sections import BaseModelSpec
 
 MAPPED = ("AutoModelForMaskedLM", "AutoModel", "AutoModelForCausalLM")
 """Keys of `auto_map` for a class that returns every token's logits, most specific first."""
 
 
-def refuse_named_code(location: str, spec: BaseModelSpec, where: str) -> None:
-    """Raise InputError, beginning with `where`, if a base names code on the hub.
-
-    transformers fetches an attention kernel from the hub if `config.json` names one.
-    """
-    from transformers import PreTrainedConfig
-
-    config, _ = PreTrainedConfig.get_config_dict(location, revision=spec.revision or "main")
-    kernel = next(_kernels(config), None)
-    if kernel is not None and not spec.trust_remote_code:
-        raise InputError(
-            f"{where}: its config.json names the kernel {kernel!r}, which is code from the hub; "
-            "remove that key"
-        )
-
-
-def _kernels(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the hub repositories from which a configuration takes code for its layers."""
-    for key, value in config.items():
-        nested = isinstance(value, Mapping)
-        if key.endswith("_implementation"):
-            named = value.values() if nested else [value]
-            yield from (name for name in named if isinstance(name, str) and "/" in name)
-        elif nested:
-            yield from _kernels(value)
+def forget_unused_code(model: Any, tokenizer: Any) -> None:
+    """Let a model that runs without its custom code not name it when it is saved again."""
+    vars(model.config).pop("auto_map", None)
+    tokenizer.init_kwargs.pop("auto_map", None)
 
 
 def own_class(location: str, config: Any, spec: BaseModelSpec) -> Any | None:

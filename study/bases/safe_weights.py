@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from study.bases.safe_configs import refuse_other_files
 from study.errors import InputError
 
 WEIGHTS = "model.safetensors"
@@ -24,6 +25,8 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*\.safetensors", re.ASCII)
 SUFFIXES = {".safetensors", ".bin", ".pt", ".pth", ".pkl", ".ckpt"}
 MOST_INDEX_BYTES = 2**26  # a model of a trillion parameters needs a tenth of it
 MOST_NAMED = 5
+ADVICE = re.compile(r"trust_remote_code|use_safetensors|allow_all_kernels|trusted source")
+"""Of libraries, to load a pickle or run code all the same."""
 
 
 def check_model(location: str, where: str, revision: str | None = None) -> None:
@@ -48,13 +51,7 @@ def check_model(location: str, where: str, revision: str | None = None) -> None:
             f"{where}: holds an adapter, {ADAPTER_CONFIG}, that would be loaded over the model; "
             "merge it into the weights, or remove it from the folder"
         )
-    config = _read(find("config.json"), where)
-    if isinstance(config, dict) and config.get("transformers_weights") is not None:
-        named = config["transformers_weights"]
-        raise InputError(
-            f"{where}: config.json: transformers_weights: must be absent, got {named!r:.80}; "
-            f"allowed: weights in {WEIGHTS} or in the files that {INDEX} names"
-        )
+    refuse_other_files(_read(find("config.json"), where), where)
     index = find(INDEX)
     shards = [] if index is None else shards_of(index, where)
     if is_folder and find(WEIGHTS) is None:
@@ -86,11 +83,15 @@ def check_module(folder: Path, where: str) -> None:
 
 
 def reason_in_words(error: Exception) -> str:
-    """Return a transformers error on one line, without its advice to avoid safetensors."""
+    """Return a library's error on one line, without its advice to be less careful."""
     message = " ".join(str(error).split())
     if "cannot be loaded with `safetensors`" in message:
         return "it has no *.safetensors file; pickled weights are not loaded"
-    return message[:300]
+    if "weights_only" in message:
+        return "it has pickled weights, which are not loaded"
+    sentences = re.split(r"(?<=[.!?;]) ", message)
+    kept = " ".join(sentence for sentence in sentences if not ADVICE.search(sentence))
+    return kept[:300] or "it needs code or weights that are not loaded"
 
 
 def holds_weights(folder: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor
 
 from study.bases.load import BaseModel, load_base, locate_base
-from study.bases.safe_weights import check_adapter, check_model
+from study.bases.safe_configs import refuse_kernels, refuse_own_code
+from study.bases.safe_weights import check_adapter, check_model, reason_in_words
 from study.data.corpora import corpus_of
 from study.engines.process_settings import be_one_quiet_thread
 from study.errors import InputError, refusing, writing
@@ -27,6 +29,7 @@ from study.store.saved_adapters import adapter_folder, peft_type, trial_name
 from study.tasks import make_task
 from study.trials import baseline_configs
 
+TEMPLATE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 CHECKED = 16
 """The number of dev examples that a merged model is checked on."""
 
@@ -45,7 +48,12 @@ class Exported:
 
 
 def export_trial(
-    run: Path, spec: StudySpec, number: int, out: Path | None = None, merge: bool = False
+    run: Path,
+    spec: StudySpec,
+    number: int,
+    out: Path | None = None,
+    merge: bool = False,
+    trust_study: bool = False,
 ) -> Exported:
     """Write a trial's adapter and the base's tokenizer; with `merge`, a model without PEFT.
 
@@ -55,11 +63,12 @@ def export_trial(
         number: The trial's number.
         out: The folder to write, which must not exist; by default `run/export/trial-00012`.
         merge: Whether to add the adapter's weights to the base's and check the saved result.
+        trust_study: Whether a fully trained model may name code of its own.
 
     Raises:
         InputError: there is no such adapter, it cannot be merged, or the folder exists.
     """
-    source = _adapter(run, number)
+    source = _adapter(run, number, trusted=trust_study or spec.base.trust_remote_code)
     is_adapter = (source / "adapter_config.json").is_file()  # otherwise it was full fine-tuning
     merge = merge and is_adapter
     if merge:
@@ -70,7 +79,7 @@ def export_trial(
     be_one_quiet_thread()
     with _whole(out) as unfinished:
         base = _base(spec)
-        base.tokenizer.save_pretrained(unfinished)
+        _save_tokenizer(base, unfinished)
         if merge:
             before = _merged(spec, base, source, unfinished)
         else:
@@ -91,10 +100,24 @@ def _name_base(config: Path, location: str) -> None:
     config.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _adapter(run: Path, number: int) -> Path:
+def _save_tokenizer(base: BaseModel, folder: Path) -> None:
+    """Write the base's tokenizer; each of its chat templates becomes a file of that name."""
+    where = f"base.model: {base.name}"
+    templates = base.tokenizer.chat_template
+    for name in templates if isinstance(templates, dict) else ():
+        if not (isinstance(name, str) and TEMPLATE_NAME.fullmatch(name)):
+            raise InputError(
+                f"{where}: the name of a chat template must consist of letters, digits, _ and -, "
+                f"got {name!r:.80}"
+            )
+    with refusing(f"{where}: cannot save its tokenizer", reason=reason_in_words):
+        base.tokenizer.save_pretrained(folder)
+
+
+def _adapter(run: Path, number: int, *, trusted: bool) -> Path:
     folder = adapter_folder(run, trial_name(number))
     if folder.is_dir():
-        check_is_ours(run, folder)
+        check_is_ours(run, folder, trusted=trusted)
         return folder
     names = (f.name.removeprefix("trial-") for f in folder.parent.glob("trial-*"))
     kept = sorted(int(name) for name in names if name.isdecimal())
@@ -110,8 +133,11 @@ def _saved_files(folder: Path) -> list[Path]:
     return [folder / config, *folder.glob("*.safetensors")]
 
 
-def check_is_ours(run: Path, folder: Path) -> None:
-    """Refuse links, which may lead anywhere, and weights that would need unpickling."""
+def check_is_ours(run: Path, folder: Path, *, trusted: bool = False) -> None:
+    """Refuse links, which may lead anywhere, and weights that would need unpickling.
+
+    A fully trained model may name code only where that is `trusted`: a run saves none otherwise.
+    """
     paths = (run / "adapters", folder, *folder.rglob("*"))
     if any(path.is_symlink() for path in paths):
         raise InputError(f"{folder}: contains a link; allowed: files and folders")
@@ -122,6 +148,15 @@ def check_is_ours(run: Path, folder: Path) -> None:
         peft_type(folder)
     else:
         check_model(str(folder), str(folder))
+        if not trusted:
+            _check_names_no_code(folder)
+
+
+def _check_names_no_code(folder: Path) -> None:
+    with refusing(f"{folder}: cannot read its config.json"):
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        for refuse in (refuse_kernels, refuse_own_code):
+            refuse(config, f"{folder}: without --trust-study")
 
 
 def _check_mergeable(source: Path) -> None:
@@ -144,17 +179,25 @@ def _merged(spec: StudySpec, base: BaseModel, source: Path, out: Path) -> Tensor
     """Write base plus adapter as one model; return their logits before the merge."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        adapted = _adapted(base, source)
+        adapted = attached(base.model, source).eval()
         before = _logits(spec, base)
         adapted.merge_and_unload().save_pretrained(out)
     return before
 
 
-def _adapted(base: BaseModel, source: Path) -> Any:
+def attached(model: Any, folder: Path) -> Any:
+    """Return a base as a PEFT model with a saved adapter, or a PEFT model with a further one.
+
+    Raises:
+        InputError: PEFT cannot load the adapter.
+    """
     from peft import PeftModel
 
-    with refusing(f"{source}: cannot load the adapter"):
-        return PeftModel.from_pretrained(base.model, source).eval()
+    with refusing(f"{folder}: cannot load the adapter", reason=reason_in_words):
+        if not isinstance(model, PeftModel):
+            return PeftModel.from_pretrained(model, folder, adapter_name=folder.name)
+        model.load_adapter(folder, adapter_name=folder.name)
+        return model
 
 
 @torch.inference_mode()

@@ -17,6 +17,7 @@ from study.data.embedded import Pair
 from study.data.readers import Corpus
 from study.engines.process_settings import be_one_quiet_thread
 from study.errors import InputError
+from study.finished.export import attached
 from study.finished.swapping import saved_of_one_kind
 from study.spec.files import stored_spec
 from study.spec.sections import StudySpec
@@ -60,8 +61,6 @@ def load_adapters(run: str | Path, spec_text: str | None, *, trust_study: bool =
         InputError: there is no adapter, the task has no text output, the study names code,
             or the base cannot be loaded.
     """
-    from peft import PeftModel
-
     if spec_text is None or not (folders := saved_of_one_kind(Path(run))):
         raise InputError(
             f"{run}: contains no adapters; allowed: a run folder of optuna-study that kept some"
@@ -75,7 +74,7 @@ def load_adapters(run: str | Path, spec_text: str | None, *, trust_study: bool =
     base = load_base(locate_base(spec), spec.base, spec.task)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # transformers' to PEFT
-        model = PeftModel.from_pretrained(base.model, first, adapter_name=first.name).eval()
+        model = attached(base.model, first).eval()
         for folder in rest:
-            model.load_adapter(folder, adapter_name=folder.name)
+            attached(model, folder)
     return Adapted(model, tuple(folder.name for folder in folders), base, spec)

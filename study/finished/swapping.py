@@ -18,7 +18,7 @@ from study.bases.load import BaseModel, load_base, locate_base
 from study.data.corpora import corpus_of
 from study.engines.process_settings import be_one_quiet_thread
 from study.errors import InputError
-from study.finished.export import check_is_ours
+from study.finished.export import attached, check_is_ours
 from study.spec.sections import StudySpec
 from study.store.saved_adapters import adapter_folder, peft_type, saved_trials, trial_name
 
@@ -56,14 +56,10 @@ def time_study_swaps(run: Path, spec: StudySpec) -> Swaps:
 
 def time_swaps(load: Callable[[], BaseModel], folders: Sequence[Path]) -> Swaps:
     """Return the times for two or more adapters on the base that `load` returns."""
-    from peft import PeftModel
-
     first, *rest = folders
     loading, base = _milliseconds(load)
-    attaching, model = _milliseconds(
-        lambda: PeftModel.from_pretrained(base.model, first, adapter_name=first.name)
-    )
-    further = [_milliseconds(partial(model.load_adapter, f, adapter_name=f.name)) for f in rest]
+    attaching, model = _milliseconds(lambda: attached(base.model, first))
+    further = [_milliseconds(partial(attached, model, f)) for f in rest]
     names = [folders[i % len(folders)].name for i in range(REPEATS)]
     swaps = [_milliseconds(partial(model.set_adapter, n, inference_mode=True)) for n in names]
     return Swaps(

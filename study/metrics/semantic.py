@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from study.bases.safe_weights import check_model, check_module
+from study.bases.safe_configs import refuse_kernels, refuse_named_code
+from study.bases.safe_weights import check_model, check_module, reason_in_words
 from study.errors import InputError, refusing
 from study.kinds.metrics import Array, TextOptions
 from study.metrics.means import of_examples
@@ -28,7 +29,21 @@ THRESHOLD = 0.5
 KEY = "evaluation.encoder"
 MODULES = ("Transformer", "Pooling", "Dense", "Normalize", "LayerNorm", "Dropout")
 """Modules of sentence-transformers that read no other files and contain no other modules."""
-OPTIONS = {"attn_implementation", "dtype", "torch_dtype", "add_pooling_layer"}
+OF_MODEL = {"attn_implementation", "dtype", "torch_dtype", "add_pooling_layer"}
+OF_TOKENIZER = {"padding_side", "model_max_length", "use_fast"}
+OPTIONS: Mapping[str, set[str]] = {
+    **dict.fromkeys(("model_args", "model_kwargs", "config_args", "config_kwargs"), OF_MODEL),
+    **dict.fromkeys(("tokenizer_args", "processor_kwargs"), OF_TOKENIZER),
+}
+"""Keys of sentence_bert_config.json that are passed on to transformers, and what they may hold."""
+PLAIN_KEYS = {
+    *("max_seq_length", "do_lower_case", "transformer_task", "modality_config"),
+    *("module_output_name", "processing_kwargs", "unpad_inputs"),
+    *("query_length", "document_length", "query_expansion"),
+}
+"""Its other keys, which name no file, model or code."""
+METHOD = re.compile(r"forward|get_[a-z]+_features")
+"""Of a transformers model, which `modality_config` may have called on a text."""
 PLAIN_FOLDER = re.compile(r"([A-Za-z0-9][\w.-]*)?", re.ASCII)
 FILES = ("*.json", "*.txt", "*.safetensors", "*.model")  # neither pickles nor code
 
@@ -91,7 +106,7 @@ def load_encoder(name: str) -> tuple[Any, str]:
         InputError: it does not exist, or is not a sentence encoder with safetensors.
     """
     folder = encoder_folder(name)
-    with refusing(f"{KEY}: cannot load {name!r}"):
+    with refusing(f"{KEY}: cannot load {name!r}", reason=reason_in_words):
         from sentence_transformers import SentenceTransformer
 
         model = SentenceTransformer(
@@ -139,25 +154,45 @@ def _check_module(name: str, folder: Path, module: Mapping[str, Any]) -> None:
     if kind.endswith(".Transformer"):
         _check_options(where, place)
         check_model(str(place), where)
+        with refusing(f"{where}: cannot load its config.json", reason=reason_in_words):
+            refuse_named_code(str(place), where)
     elif place.is_dir():
         check_module(place, where)
 
 
 def _check_options(where: str, folder: Path) -> None:
-    """Refuse options that would choose other weights; the library passes them to transformers."""
+    """Refuse options that would choose other files or code; the library passes them on."""
     for file in sorted(folder.glob("sentence_*_config.json")):
-        config = _read(where, file)
-        for key in ("model_args", "model_kwargs", "config_args", "config_kwargs"):
-            options = config.get(key) if isinstance(config, dict) else None
-            foreign = sorted(set(options) - OPTIONS) if isinstance(options, dict) else []
-            if foreign:
-                raise InputError(
-                    f"{where}: {file.name}: {key}: got {foreign[0]!r}; "
-                    f"allowed: {', '.join(sorted(OPTIONS))}"
-                )
+        found, told = _read(where, file), f"{where}: {file.name}"
+        _check_keys(told, found, PLAIN_KEYS | set(OPTIONS))
+        for key, allowed in OPTIONS.items():
+            _check_keys(f"{told}: {key}", found.get(key) or {}, allowed)
+        refuse_kernels(found, where, file.name)
+        _check_methods(f"{told}: modality_config", found.get("modality_config") or {})
+
+
+def _check_keys(where: str, found: Any, allowed: set[str]) -> None:
+    if not isinstance(found, dict):
+        raise InputError(f"{where}: must be a JSON object, got {found!r:.80}")
+    if foreign := sorted(set(found) - allowed):
+        raise InputError(f"{where}: got {foreign[0]!r:.80}; allowed: {', '.join(sorted(allowed))}")
+
+
+def _check_methods(where: str, found: Any) -> None:
+    """Refuse other methods of a model than those that embed: some write or load files."""
+    if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
+        raise InputError(f"{where}: must be a JSON object of objects, got {found!r:.80}")
+    for each in found.values():
+        if not METHOD.fullmatch(str(each.get("method", "forward"))):
+            raise InputError(
+                f"{where}: method: got {each['method']!r:.80}; "
+                "allowed: forward, get_text_features and the like"
+            )
 
 
 def _read(where: str, path: Path) -> Any:
+    if not path.is_file():  # a pipe would be read without end
+        raise InputError(f"{where}: {path.name}: must be a file")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -22,6 +22,7 @@ from analysis.next_study.proposal import Change, Proposal
 from optuna_study.cli.options import TrustStudy
 from reports.next_file import next_file
 from study.bases.load import load_base, load_tokenizer
+from study.bases.safe_configs import refuse_named_code
 from study.errors import InputError
 from study.finished.export import export_trial
 from study.finished.load_adapters import load_adapters
@@ -301,13 +302,35 @@ def test_a_base_that_holds_an_adapter_is_refused(tiny_base: Path, tmp_path: Path
         load_base(folder, BaseModelSpec(model=folder))
 
 
-@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
-@pytest.mark.parametrize("value", ["evil/kernel", {"decoder": "evil/kernel"}, "flash|evil/kernel"])
-def test_a_base_names_no_kernel(tiny_base: Path, tmp_path: Path, key: str, value: object) -> None:
-    """A kernel is code from the hub, which config.json does not choose."""
-    folder = changed(tiny_base, tmp_path / "base", "config.json", **{key: value})
-    with pytest.raises(InputError, match=r"names the kernel '.*evil/kernel'"):
+KERNELS: tuple[dict[str, Any], ...] = (
+    {"attn_implementation": "evil/kernel"},
+    {"_attn_implementation": {"decoder": "evil/kernel"}},
+    {"attn_implementation": "flash|evil/kernel"},
+    {"attn_implementation": "flash_attention_2"},
+    {"_attn_implementation_internal": "flash_attention_3"},
+    {"_experts_implementation": "evil/kernel"},
+    {"experts_implementation": ["sonicmoe"]},
+    {"new_implementation": 7},
+    {"text_config": {"attn_implementation": "flash_attention_2"}},
+    {"layers": [[{"experts_implementation": "evil/kernel"}]]},
+)
+"""Parts of a configuration for which transformers may fetch code from the hub."""
+
+
+@pytest.mark.parametrize("said", KERNELS, ids=str)
+def test_a_base_names_no_kernel(tiny_base: Path, tmp_path: Path, said: dict[str, Any]) -> None:
+    """A kernel is code from the hub, which config.json does not choose, by whatever name."""
+    folder = changed(tiny_base, tmp_path / "base", "config.json", **said)
+    with pytest.raises(InputError, match=r"names the kernel .* allowed: eager, sdpa"):
         load_base(folder, BaseModelSpec(model=folder))
+
+
+def test_layers_that_are_built_in_are_accepted(tiny_base: Path, tmp_path: Path) -> None:
+    """What transformers and torch have, and a cache, which is no kernel."""
+    plain = {"attn_implementation": "eager", "cache_implementation": "hybrid"}
+    plain |= {"text_config": {"attn_implementation": "sdpa", "experts_implementation": None}}
+    folder = changed(tiny_base, tmp_path / "base", "config.json", **plain)
+    refuse_named_code(folder, "base.model")
 
 
 def test_a_tokenizer_names_no_code(tiny_base: Path, tmp_path: Path) -> None:
@@ -339,6 +362,56 @@ def test_an_encoder_names_no_code(kind: str, tmp_path: Path) -> None:
     (tmp_path / "modules.json").write_text(json.dumps([{"type": kind, "path": ""}]))
     with pytest.raises(InputError, match=r"runs custom code|allowed: Transformer"):
         encoder_folder(str(tmp_path))
+
+
+@pytest.mark.parametrize("said", KERNELS, ids=str)
+def test_an_encoder_names_no_kernel(said: dict[str, Any], tmp_path: Path) -> None:
+    """Neither in its model's configuration nor in the options that are passed to it."""
+    body = {"type": "sentence_transformers.models.Transformer", "path": ""}
+    (tmp_path / "modules.json").write_text(json.dumps([body]))
+    (tmp_path / "model.safetensors").write_bytes(b"x")
+    (tmp_path / "config.json").write_text("{}")
+    assert encoder_folder(str(tmp_path)) == tmp_path
+    options = {"model_kwargs": {"attn_implementation": list(said.values())[-1]}}
+    for file, content in (("sentence_bert_config.json", options), ("config.json", said)):
+        (tmp_path / file).write_text(json.dumps(content))
+        with pytest.raises(InputError, match=rf"evaluation.encoder: .*{file}: .*names the kernel"):
+            encoder_folder(str(tmp_path))
+        (tmp_path / file).write_text("{}")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"auto_map": {"AutoModelForSeq2SeqLM": "evil/repo--evil.Evil"}},
+        {"text_config": {"auto_map": {"AutoModel": "evil.Evil"}}},
+        *KERNELS,
+    ],
+    ids=str,
+)
+def test_a_fully_trained_model_names_no_code(
+    tiny_spec: StudySpec, tiny_base: Path, tmp_path: Path, said: dict[str, Any]
+) -> None:
+    """An export hands code on only with --trust-study: a run without it saves none."""
+    config = json.loads((tiny_base / "config.json").read_text())
+    weights = (tiny_base / "model.safetensors").read_bytes()
+    files = AdapterFiles(json.dumps(config | said), weights, "config.json", "model.safetensors")
+    save_adapter(tmp_path, trial_name(0), files)
+    with pytest.raises(InputError, match=r"without --trust-study: config\.json: ") as raised:
+        export_trial(tmp_path, tiny_spec, 0)
+    assert len(raised.value.problems) == 1
+    assert not (tmp_path / "export").exists()
+    export_trial(tmp_path, tiny_spec, 0, trust_study=True)
+
+
+def test_code_that_is_not_used_is_not_saved_again(tiny_base: Path, tmp_path: Path) -> None:
+    """A base may come with code beside transformers' own class, which runs without it."""
+    mapped = {"AutoModelForSeq2SeqLM": "own.Own"}
+    folder = changed(tiny_base, tmp_path / "base", "config.json", auto_map=mapped)
+    base = load_base(folder, BaseModelSpec(model=folder))
+    base.model.save_pretrained(tmp_path / "saved")
+    base.tokenizer.save_pretrained(tmp_path / "saved")
+    assert not any("auto_map" in path.read_text() for path in (tmp_path / "saved").glob("*.json"))
 
 
 def test_an_encoder_holds_no_adapter(tmp_path: Path) -> None:

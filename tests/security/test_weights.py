@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,16 +13,20 @@ from typing import Any
 
 import pytest
 from huggingface_hub import constants
+from transformers import PreTrainedConfig
 
 from study.bases import safe_weights
 from study.bases.load import load_base, locate_base
+from study.bases.safe_configs import refuse_named_code
+from study.bases.safe_weights import reason_in_words
 from study.data.curation.embedding import Encoder
 from study.errors import InputError
 from study.finished.export import export_trial
-from study.finished.swapping import saved_of_one_kind
+from study.finished.load_adapters import load_adapters
+from study.finished.swapping import saved_of_one_kind, time_study_swaps
 from study.metrics.semantic import encoder_folder
 from study.spec.files import load_spec
-from study.spec.sections import BaseModelSpec
+from study.spec.sections import BaseModelSpec, StudySpec
 from study.store.saved_adapters import save_adapter, trial_name
 from study.trials import AdapterFiles
 from tests.security.hostile import payload
@@ -194,6 +199,63 @@ def test_a_configuration_names_no_other_weights(copy: Path, marker: Path) -> Non
     assert "transformers_weights: must be absent, got 'adapter_model.bin'" in refused(copy, marker)
 
 
+NAMED = {"transformers_weights": "adapter_model.bin"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"text_config": NAMED},
+        {"text_config": {"deeper": [{"model_type": "x"}, {"deepest": NAMED}]}},
+        {"vision_config": {"transformers_weights": "sub/x.safetensors.index.json"}},
+        {"configuration_files": ["config.4.0.0.json"]},
+        {"configuration_files": ["config.4.0.0.json"], "transformers_weights": None},
+    ],
+)
+def test_no_part_of_a_configuration_names_other_files(
+    copy: Path, marker: Path, said: dict[str, Any]
+) -> None:
+    """At any depth, and in the other configuration that transformers would take instead."""
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.4.0.0.json").write_text(json.dumps(config | NAMED))
+    (copy / "config.json").write_text(json.dumps(config | said))
+    shutil.copy(copy.parent / "good.bin", copy / "adapter_model.bin")
+    assert re.search(
+        r"config\.json: (transformers_weights|configuration_files): ", refused(copy, marker)
+    )
+
+
+def test_what_transformers_makes_of_the_files_is_looked_at(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever file it reads, the configuration that it returns names no other weights."""
+    made = {"model_type": "m2m_100", "text_config": NAMED}
+    monkeypatch.setattr(PreTrainedConfig, "get_config_dict", lambda *_, **__: (made, {}))
+    with pytest.raises(InputError, match="transformers_weights: got 'adapter_model"):
+        refuse_named_code(str(copy), "base.model")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "Weights only load failed. Re-running `torch.load` with `weights_only` set to `False` "
+            "will likely succeed. Do it only if you got the file from a trusted source.",
+            "it has pickled weights, which are not loaded",
+        ),
+        (
+            "It holds code. Please pass the argument `trust_remote_code=True` to allow it.",
+            "It holds code.",
+        ),
+        ("Pass `use_safetensors=False`.", "it needs code or weights that are not loaded"),
+        ("No file\nnamed x.", "No file named x."),
+    ],
+)
+def test_advice_to_be_less_careful_is_not_passed_on(said: str, told: str) -> None:
+    """A library's error is told without its way around the check."""
+    assert reason_in_words(ValueError(said)) == told
+
+
 def test_an_adapter_beside_a_base_is_refused(copy: Path, marker: Path) -> None:
     """transformers would put it on the model, from pickled weights too."""
     config = {"peft_type": "LORA", "base_model_name_or_path": "../elsewhere"}
@@ -302,6 +364,12 @@ def test_a_whole_model_of_a_trial_is_looked_at_too(tmp_path: Path, marker: Path)
 
 def test_the_encoder_of_a_curation(copy: Path, marker: Path) -> None:
     """The same rules hold for `curate --encoder`."""
+    config = (copy / "config.json").read_text()
+    for said in (NAMED, {"text_config": NAMED}, {"configuration_files": ["config.4.0.json"]}):
+        (copy / "config.json").write_text(json.dumps(json.loads(config) | said))
+        with pytest.raises(InputError, match=r"--encoder: .*config\.json: .*: got"):
+            Encoder(str(copy))
+    (copy / "config.json").write_text(config)
     index(copy, "../good.bin")
     with no_pickles(), pytest.raises(InputError, match=r"--encoder: .* must be named like"):
         Encoder(str(copy))
@@ -375,6 +443,16 @@ def misled(folder: Path) -> None:
     (folder / "sentence_bert_config.json").write_text('{"model_args": {"subfolder": ".."}}')
 
 
+def versioned(folder: Path) -> None:
+    """A configuration that hands over to another one."""
+    (folder / "config.json").write_text('{"configuration_files": ["config.4.0.0.json"]}')
+
+
+def nested(folder: Path) -> None:
+    """Other weights, named by a part of the configuration."""
+    (folder / "config.json").write_text(json.dumps({"text_config": NAMED}))
+
+
 def linked(folder: Path) -> None:
     """A module whose folder is a link to somewhere else."""
     shutil.move(folder / "2_Dense", folder.parent / "away")
@@ -382,7 +460,7 @@ def linked(folder: Path) -> None:
     (folder.parent / "away" / "model.safetensors").unlink()
 
 
-@pytest.mark.parametrize("change", [stray, indexed, adapted, misled, linked])
+@pytest.mark.parametrize("change", [stray, indexed, adapted, misled, versioned, nested, linked])
 def test_an_encoder_that_would_be_unpickled(
     tmp_path: Path, marker: Path, change: Callable[[Path], None]
 ) -> None:
@@ -394,3 +472,84 @@ def test_an_encoder_that_would_be_unpickled(
     (line,) = raised.value.problems
     assert line.startswith("evaluation.encoder: ")
     assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "rule"),
+    [
+        ({"tokenizer_name_or_path": "/elsewhere"}, "got 'tokenizer_name_or_path'; allowed"),
+        ({"cache_dir": "/elsewhere"}, "got 'cache_dir'; allowed"),
+        ({"backend": "onnx"}, "got 'backend'; allowed"),
+        ({"model_name_or_path": "/elsewhere"}, "got 'model_name_or_path'; allowed"),
+        ({"tokenizer_args": {"tokenizer_file": "/x"}}, "tokenizer_args: got 'tokenizer_file'"),
+        ({"processor_kwargs": {"trust_remote_code": True}}, "got 'trust_remote_code'; allowed"),
+        ({"config_kwargs": ["subfolder"]}, "config_kwargs: must be a JSON object"),
+        ({"modality_config": {"text": {"method": "load_adapter"}}}, "method: got 'load_adapter'"),
+        ({"modality_config": ["text"]}, "modality_config: must be a JSON object of objects"),
+        (["max_seq_length"], "must be a JSON object"),
+    ],
+)
+def test_an_encoders_options_name_nothing_else(
+    tmp_path: Path, marker: Path, said: Any, rule: str
+) -> None:
+    """Only what changes how a text is read is passed on: no other file, backend or method."""
+    folder = encoder(tmp_path / "e", marker)
+    (folder / "sentence_bert_config.json").write_text(json.dumps(said))
+    with pytest.raises(InputError) as raised:
+        encoder_folder(str(folder))
+    (line,) = raised.value.problems
+    assert f"sentence_bert_config.json: {rule}" in line or rule in line
+
+
+def test_what_sound_encoders_say_is_accepted(tmp_path: Path, marker: Path) -> None:
+    """The options that published encoders have; a pipe in their place is not waited for."""
+    folder = encoder(tmp_path / "e", marker)
+    plain = {
+        "max_seq_length": 256,
+        "do_lower_case": False,
+        "unpad_inputs": None,
+        "transformer_task": "feature-extraction",
+        "processing_kwargs": {},
+        "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
+        "model_args": {"attn_implementation": "sdpa"},
+        "tokenizer_args": {"padding_side": "left"},
+    }
+    (folder / "sentence_bert_config.json").write_text(json.dumps(plain))
+    assert encoder_folder(str(folder)) == folder
+    os.mkfifo(folder / "sentence_x_config.json")
+    with pytest.raises(InputError, match=r"sentence_x_config\.json: must be a file"):
+        encoder_folder(str(folder))
+
+
+def test_damaged_adapters_are_refused_in_a_line(tiny_spec: StudySpec, tmp_path: Path) -> None:
+    """By what swaps adapters, the notebook and a merge, the first adapter or a further one."""
+    config = json.dumps({"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"]})
+    for number in range(2):
+        save_adapter(tmp_path, trial_name(number), AdapterFiles(config, b"garbage"))
+    for use in (
+        lambda: export_trial(tmp_path, tiny_spec, 0, merge=True),
+        lambda: time_study_swaps(tmp_path, tiny_spec),
+        lambda: load_adapters(tmp_path, tiny_spec.to_toml()),
+    ):
+        with pytest.raises(InputError, match="trial-00000: cannot load the adapter: ") as raised:
+            use()
+        assert len(raised.value.problems) == 1
+
+
+def test_a_chat_template_is_no_path(tiny_spec: StudySpec, copy: Path, tmp_path: Path) -> None:
+    """A tokenizer's templates become files of an export: their names are plain words."""
+    path = copy / "tokenizer_config.json"
+    before = json.loads(path.read_text())
+    config = json.dumps({"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"]})
+    save_adapter(tmp_path, trial_name(0), AdapterFiles(config, b"x"))
+    spec = tiny_spec.model_copy(update={"base": BaseModelSpec(model=str(copy))})
+    for name, allowed in (("tool_use", True), ("../../pwned", False), ("/tmp/x", False)):
+        templates = [{"name": "default", "template": "x"}, {"name": name, "template": "y"}]
+        path.write_text(json.dumps(before | {"chat_template": templates}))
+        if allowed:
+            export_trial(tmp_path, spec, 0, tmp_path / "out")
+            continue
+        with pytest.raises(InputError, match="the name of a chat template must") as raised:
+            export_trial(tmp_path, spec, 0, tmp_path / "refused")
+        assert len(raised.value.problems) == 1
+        assert not (tmp_path / "refused").exists()

@@ -143,16 +143,15 @@ def _loaded(location: str) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
 
     from study.bases.load import located
-    from study.bases.remote_code import refuse_named_code
+    from study.bases.safe_configs import refuse_named_code
     from study.bases.safe_weights import check_model, reason_in_words
     from study.engines.process_settings import be_one_quiet_thread
-    from study.spec.sections import BaseModelSpec
 
     located(location, None, "--encoder")
     be_one_quiet_thread()
     with refusing(f"--encoder: cannot load {location!r}", reason=reason_in_words):
-        refuse_named_code(location, BaseModelSpec(), f"--encoder: {location}")
         check_model(location, f"--encoder: {location}")
+        refuse_named_code(location, f"--encoder: {location}")
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         model, loading = AutoModel.from_pretrained(
             location,
