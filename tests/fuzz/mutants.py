@@ -127,7 +127,7 @@ class Kind:
     shares: tuple[float, float]  # the least and the largest share that is accepted
     default: range  # in every session
     slow: range  # in `nox -s slow`
-    begins: str = "{folder}/"  # every line of a refusal
+    begins: str = "{folder}/"  # every line of a refusal; a report names the folder or the database
     most_lines: int = 1000
 
     def write(self, folder: Path, number: int) -> Path:
@@ -159,7 +159,7 @@ KINDS = {
     "database": Kind(DATABASE, commands("show . --json"), (0.05, 0.95), range(12), NONE),
     "database-read": Kind(DATABASE, read_all, (0.1, 0.95), NONE, range(300)),
     "no-adapters": Kind(DATABASE, commands("export ."), (0, 0), NONE, range(60)),
-    "report": Kind(DATABASE, write_report, (0.2, 0.95), NONE, range(300, 400), most_lines=1),
+    "report": Kind(DATABASE, write_report, (0.2, 0.95), NONE, range(300, 400), "", 1),
     "journal": Kind(JOURNAL, commands("show journal.log"), (0.04, 0.96), range(25), NONE),
     "model": Kind(MODEL, load_model, (0.01, 0.99), NONE, range(150), "base.model: ", 1),
 }
@@ -186,8 +186,8 @@ def accepts(kind: Kind, path: Path) -> bool:
     assert 1 <= len(lines) <= kind.most_lines
     assert len(set(lines)) == len(lines)
     for line in lines:
-        assert is_problem(line)
-        assert line.startswith(kind.begins.format(folder=path.parent))
+        assert is_problem(line), line
+        assert line.startswith(kind.begins.format(folder=path.parent)), line
     return False
 
 
