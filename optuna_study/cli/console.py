@@ -6,7 +6,6 @@ import codecs
 import io
 import json
 import re
-import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -124,8 +123,11 @@ class PageFailures:
 
     def __init__(self, out: Path, again: Sequence[str] = ()) -> None:
         """Take where the page goes, and what `report` is told to write it, if that is not known."""
+        from reports.shell import command_line
+
         self._out = out
-        command = shlex.join(["optuna-study", "report", *again])
+        self.log = out.with_name("report-error.log")
+        command = command_line(["optuna-study", "report", *again])
         self._again = f"; try again: {command}" if again else ""
         self._tracebacks: list[str] = []
 
@@ -133,13 +135,23 @@ class PageFailures:
         return bool(self._tracebacks)
 
     @contextmanager
-    def caught(self) -> Iterator[None]:
-        """Let the command go on where the report fails, whatever the reason."""
+    def caught(self, *, refusals: bool = True) -> Iterator[None]:
+        """Let the command go on where the report fails, whatever the reason.
+
+        Without `refusals` what `main` says in one line itself passes: a mistake of the user, or of
+        the database or the disk.
+        """
+        from study.store.storage import storage_problem
+
         try:
             yield
         except InputError as error:
+            if not refusals:
+                raise
             self._note(f"the report failed: {error}", traceback.format_exc())
         except Exception as error:
+            if not refusals and (isinstance(error, OSError) or storage_problem(error)):
+                raise
             reason = f"{type(error).__name__}: {error}"
             self._note(f"the report failed: {reason}", traceback.format_exc())
 
@@ -162,13 +174,13 @@ class PageFailures:
             self._note(f"not drawn in the report: {names}: {reason}", "\n".join(failed.values()))
 
     def _note(self, what: str, details: str) -> None:
-        from reports.page.render import write
         from study.errors import without_secrets
+        from study.store.folders import write_whole
 
         self._tracebacks.append(details)
-        log = self._out.with_name("report-error.log")
         logged = ""
         with suppress(InputError):  # a full disk: the line alone
-            logged = f"; details: {write(without_secrets(chr(10).join(self._tracebacks)), log)}"
+            write_whole(self.log, without_secrets("\n".join(self._tracebacks)), "log")
+            logged = f"; details: {self.log}"
         (line,) = InputError(f"{what}{logged}{self._again}").problems
         print(line, file=sys.stderr)

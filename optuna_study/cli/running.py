@@ -172,10 +172,12 @@ def _conclude_confirmation(data: Any, folder: Path, as_json: bool, storage: str 
 
 def _page_again(data: Any, folder: Path, storage: str | None) -> list[str]:
     """What `report` is told to write the page of a run folder."""
+    from reports.shell import argument, option
+
     if storage is None:
-        return [str(folder)]
-    out = ["--out", str(folder / "report.html")]
-    return [data.target, "--study-name", data.name, *out]
+        return [argument(str(folder))]
+    out = option("--out", folder / "report.html")
+    return [argument(data.target), *option("--study-name", data.name), *out]
 
 
 @contextmanager

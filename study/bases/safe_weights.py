@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import InputError
+from study.store.folders import check_all_regular
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -38,6 +39,8 @@ def check_model(location: str, where: str, revision: str | None = None) -> None:
         InputError: its weights are no plain safetensors files of its own.
     """
     is_folder = os.path.isdir(location)
+    if is_folder:
+        check_all_regular(Path(location))
     find: Callable[[str], Path | None] = (
         partial(_in_folder, Path(location), where)
         if is_folder
@@ -71,6 +74,7 @@ def check_adapter(folder: Path) -> None:
     Raises:
         InputError: the weights are not there under the very name that PEFT looks for.
     """
+    check_all_regular(folder)
     if _in_folder(folder, str(folder), ADAPTER_WEIGHTS) is None:
         raise _missing(folder, ADAPTER_WEIGHTS, str(folder))
 

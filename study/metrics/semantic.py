@@ -22,6 +22,7 @@ import numpy as np
 from study.bases.safe_weights import check_model, check_module
 from study.errors import InputError, refusing
 from study.metrics.base import Array, TextOptions, of_examples
+from study.store.folders import check_all_regular
 
 THRESHOLD = 0.5
 KEY = "evaluation.encoder"
@@ -111,6 +112,7 @@ def encoder_folder(name: str) -> Path:
         InputError: it is nowhere to be found, or holds anything else than a sentence encoder.
     """
     folder = Path(name) if os.path.isdir(name) else _from_hub(name)
+    check_all_regular(folder)
     if any(folder.rglob("adapter_config.json")):
         raise InputError(f"{KEY}: {name}: holds an adapter_config.json; name a plain encoder")
     listed = folder / "modules.json"
