@@ -158,9 +158,7 @@ def report(
     failures = PageFailures(place)
     check_place(place, [*targets, *([str(space)] if space else [])])
     if failures.log.is_dir():
-        raise InputError(
-            f"{failures.log}: must be a file or nothing, got a folder: errors go there"
-        )
+        raise InputError(f"{failures.log}: must be a file, for errors, or nothing; got a folder")
     studies = [load(target, name, space, objective, direction) for target, name in named]
     failed: dict[str, str] = {}
     with failures.caught(refusals=False), progress_bar("the report") as progress, every_core():
