@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import re
 import shlex
+import unicodedata
 from collections.abc import Sequence
 
 from study.errors import visible
+
+NO_BREAK_SPACE = "\xa0"
 
 
 def command_line(words: Sequence[str]) -> str:
     """Return a command to copy, or a comment where a value contains control characters.
 
-    These steer the terminal that they are pasted into, quoted or not.
+    They steer the terminal that they are pasted into, quoted or not.  Other invisible characters,
+    such as a zero-width space, do not survive copying.
     """
-    strange = next((word for word in words if not word.isprintable()), None)
+    strange = next((w for w in words if not w.replace(NO_BREAK_SPACE, " ").isprintable()), None)
     if strange is None:
         return shlex.join(words)
-    return comment("no command here, because of control characters in", strange)
+    controls = any(unicodedata.category(c) == "Cc" for c in strange)
+    kind = "control" if controls else "invisible"
+    return comment(f"no command here, because of {kind} characters in", strange)
 
 
 def comment(*words: str) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from analysis.plots import study_figures
+from optuna_study.cli.console import PageFailures
+from optuna_study.cli.running import _page_again
 from study.runner import StudyRun
 from study.store.storage import sqlite_url
 from tests.analysis.comparison.test_confirmation import confirmed
@@ -125,3 +127,27 @@ def test_the_report_alone_says_what_it_could_not_draw(
     made = {path.stem for path in Path("figures").iterdir()}
     assert "slice-0" in made
     assert "history-0" not in made
+
+
+def test_a_report_that_fails_is_a_line_and_a_log(
+    type_: Type, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where `run` writes it: the status is no success, and the older page stays."""
+    (folder / "report.html").write_text("<!doctype html>older")
+    monkeypatch.setattr("reports.build.page_of", _fails)
+    ran = type_("report", folder, "--surrogate", "forest")
+    assert (ran.status, ran.out) == (1, "")
+    (line,) = ran.problems
+    assert line.startswith("the report failed: ValueError: not enough values")
+    assert line.endswith(f"; details: {folder / 'report-error.log'}")
+    assert "in _fails" in (folder / "report-error.log").read_text()
+    assert (folder / "report.html").read_text() == "<!doctype html>older"
+
+
+def test_the_command_to_try_again_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that looks like an option is an argument there."""
+    again = _page_again(None, Path("-r"), None)
+    failures = PageFailures(Path("/proc/nowhere/report.html"), again)
+    with failures.caught():
+        _fails()
+    assert capsys.readouterr().err.endswith("; try again: optuna-study report ./-r\n")

@@ -111,7 +111,8 @@ def keep_in_view(
 ) -> None:
     """Leave far worse values off the axis and note how many: they would flatten all others.
 
-    Better values stay, however far ahead, as do each study's best and `always`.
+    Better values stay, however far ahead, and so do `always` and each study's best, by each of its
+    objectives: the best by one may be the worst by another.
     """
     y = np.asarray(y, dtype=float)
     y = y[np.isfinite(y)]
@@ -121,7 +122,8 @@ def keep_in_view(
     reach = FAR * (high - low)
     worse = {MAXIMIZE: y < low - reach, MINIMIZE: y > high + reach}
     far = np.logical_and.reduce([worse[s.directions[s.index_of(objective)]] for s in studies])
-    best = [s.value(t, objective) for s in studies for t in s.ranked(objective)[:1]]
+    leaders = ((s, t) for s in studies for name in s.objectives for t in s.ranked(name)[:1])
+    best = [study.value(trial, objective) for study, trial in leaders]
     kept = y[~far | np.isin(y, [*best, *always])]
     outside = int(((y < kept.min()) | (y > kept.max())).sum())
     if reach == 0 or not outside:

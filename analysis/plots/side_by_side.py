@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from optuna.trial import TrialState
 
 from analysis.display import own_names
 from analysis.plots import marks
@@ -87,7 +88,7 @@ def plot_scores_beside(
     ax = new_axes(ax)
     groups = []
     for place, (label, study) in enumerate(studies.items()):
-        values = {t.number: study.value(t, objective) for t in study.complete}
+        values = {t.number: study.value(t, objective) for t in study.drawn}
         finite = {number: y for number, y in values.items() if np.isfinite(y)}
         scores = np.array(list(finite.values()), dtype=float)
         groups.append(Group(shortened(label, 18), scores, COLOURS[place], tuple(finite), place))
@@ -105,7 +106,8 @@ def plot_progress_beside(
     """The best value so far over the finished trials: a line per study, a dot per improvement."""
     ax = new_axes(ax)
     for place, (label, study) in enumerate(studies.items()):
-        y = np.array([study.value(t, objective) for t in study.complete], dtype=float)
+        trials = [t for t in study.drawn if t.state == TrialState.COMPLETE]
+        y = np.array([study.value(t, objective) for t in trials], dtype=float)
         if not np.isfinite(y).any():
             continue
         is_gain = study.directions[study.index_of(objective)] == MAXIMIZE
@@ -115,7 +117,7 @@ def plot_progress_beside(
         ax.step(x, best, where="post", label=shortened(label), **style)
         new = np.flatnonzero(np.isfinite(best) & (best != np.r_[np.nan, best[:-1]]))
         drawn = ax.scatter(x[new], best[new], s=16, color=COLOURS[place], linewidths=0)
-        marks.of_trials(drawn, [study.complete[i].number for i in new], place)
+        marks.of_trials(drawn, [trials[i].number for i in new], place)
     ax.set(xlabel="finished trials", ylabel=f"best {shortened(label_of(objective))} so far")
     ax.locator_params("x", integer=True)
     legend_above(ax)

@@ -37,7 +37,7 @@ class Slice:
 def slice_of(data: StudyData, parameter: str, objective: str | None = None) -> Slice:
     """Return one parameter's slice; raise KeyError for a parameter that no trial has."""
     column = make_column(parameter, data.distributions[parameter])
-    trials = [t for t in data.complete if parameter in t.params]
+    trials = [t for t in data.drawn if parameter in t.params]
     trials = [t for t in trials if np.isfinite(data.value(t, objective))]
     values = [t.params[parameter] for t in trials]
     is_few = len(column.values) <= MAX_LEVELS

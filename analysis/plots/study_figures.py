@@ -105,7 +105,7 @@ def plot_history(data: StudyData, ax: Axes | None = None, objective: str | None 
     """Every trial's value by trial number, and the best so far."""
     ax = new_axes(ax)
     index = data.index_of(objective)
-    trials = [t for t in data.complete if np.isfinite(t.values[index])]
+    trials = [t for t in data.drawn if np.isfinite(data.value(t, objective))]
     numbers = np.array([t.number for t in trials])
     values = np.array([t.values[index] for t in trials])
     marks.dots(ax, numbers, values, [is_enqueued(t) for t in trials], list(numbers))
@@ -218,7 +218,7 @@ def plot_derived(
     Raises KeyError where the parameters do not determine it.
     """
     ax = new_axes(ax)
-    trials = [t for t in data.complete if np.isfinite(data.value(t, objective))]
+    trials = [t for t in data.drawn if np.isfinite(data.value(t, objective))]
     x = np.array([with_derived(t.params)[name] for t in trials], dtype=float)
     y = np.array([data.value(t, objective) for t in trials], dtype=float)
     shown = Slice(
@@ -283,7 +283,7 @@ def plot_learning_curves(data: StudyData, ax: Axes | None = None) -> Axes:
     """What every trial reported during training; pruned ones are grey and end in a cross."""
     ax = new_axes(ax)
     best = [data.best_trial] if data.best_trial is not None else []
-    trials = [t for t in data.frozen_trials if t.intermediate_values]
+    trials = [t for t in data.drawn if t.intermediate_values]
     pruned = [t for t in trials if t.state == TrialState.PRUNED]
     others = [t for t in trials if t not in pruned and t not in best]
     marks.curves(ax, others, TRIAL, "trial", 0.7)

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData
 from search_spaces.unit_cube import in_words
 from study.errors import InputError, refusing
+from study.store.folders import check_regular
 from study.store.from_other_programs import usable
 
 MAX_PROBLEMS = 10
@@ -65,6 +66,7 @@ def load_csv(
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
+    check_regular(path)
     with (
         refusing(f"{path}: cannot read the file", OSError),
         refusing(f"{path}: not UTF-8", UnicodeDecodeError),
@@ -107,6 +109,7 @@ def _tables(space: Any) -> Mapping[str, Any]:
 
         path = shipped_spaces().get(str(space), Path(space))
         known = ", ".join(shipped_spaces())
+        check_regular(path)
         problem = f"space {space}: neither a shipped space ({known}) nor a TOML file"
         with refusing(problem, OSError, ValueError):
             document = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -36,7 +36,7 @@ __all__ = ["MAXIMIZE", "MINIMIZE", "StudyData", "Who", "is_enqueued", "seconds_o
 MAXIMIZE, MINIMIZE = "maximize", "minimize"
 Who = int | str  # a trial's number, a baseline's name, or "best"
 INNER = {"all_counts", "baseline_value", "database", "evaluations", "frozen_trials", "index_of"}
-INNER |= {"is_ours", "leaders", "sampled", "score_rows"}  # not offered by the Tab key
+INNER |= {"drawn", "is_ours", "leaders", "sampled", "score_rows"}  # not offered by the Tab key
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -91,8 +91,9 @@ class StudyData(Displayed):
         from analysis.surrogates.encoding import common_distributions, loose_range
 
         result: dict[str, BaseDistribution] = {}
-        for name in dict.fromkeys(n for trial in self.frozen_trials for n in trial.distributions):
-            used = [t.distributions[name] for t in self.frozen_trials if name in t.distributions]
+        trials = (*self.frozen_trials, *self.leaders)
+        for name in dict.fromkeys(n for trial in trials for n in trial.distributions):
+            used = [t.distributions[name] for t in trials if name in t.distributions]
             try:
                 result |= common_distributions({name: d} for d in used)[0]
             except ValueError:
@@ -113,6 +114,16 @@ class StudyData(Displayed):
     def complete(self) -> tuple[FrozenTrial, ...]:
         """The COMPLETE trials in order of their numbers."""
         return tuple(t for t in self.frozen_trials if t.state == TrialState.COMPLETE)
+
+    @cached_property
+    def drawn(self) -> tuple[FrozenTrial, ...]:
+        """The trials that figures show, in order: where they are a sample, the best beside it.
+
+        Only one by each objective, so that what a figure shows of the sample stays true.
+        """
+        best = (t for name in self.objectives for t in self.ranked(name)[:1])
+        known = {t.number: t for t in (*self.frozen_trials, *best)}
+        return tuple(known[number] for number in sorted(known))
 
     @cached_property
     def counts(self) -> dict[str, int]:

@@ -6,7 +6,6 @@ import codecs
 import io
 import json
 import re
-import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -125,8 +124,11 @@ class PageFailures:
 
     def __init__(self, out: Path, report_arguments: Sequence[str] = ()) -> None:
         """Take the path of the page, and the arguments with which `report` can write it again."""
+        from reports.shell import command_line
+
         self._out = out
-        command = shlex.join(["optuna-study", "report", *report_arguments])
+        self.log = out.with_name("report-error.log")
+        command = command_line(["optuna-study", "report", *report_arguments])
         self._retry = f"; to retry: {command}" if report_arguments else ""
         self._tracebacks: list[str] = []
 
@@ -134,13 +136,23 @@ class PageFailures:
         return bool(self._tracebacks)
 
     @contextmanager
-    def caught(self) -> Iterator[None]:
-        """Let the command continue if the report fails, whatever the reason."""
+    def caught(self, *, refusals: bool = True) -> Iterator[None]:
+        """Let the command continue if the report fails, whatever the reason.
+
+        Without `refusals`, the errors that `main` reports in one line pass: the user's, the
+        database's and the disk's.
+        """
+        from study.store.storage import storage_problem
+
         try:
             yield
         except InputError as error:
+            if not refusals:
+                raise
             self._note(f"the report failed: {error}", traceback.format_exc())
         except Exception as error:
+            if not refusals and (isinstance(error, OSError) or storage_problem(error)):
+                raise
             reason = f"{type(error).__name__}: {error}"
             self._note(f"the report failed: {reason}", traceback.format_exc())
 
@@ -165,13 +177,13 @@ class PageFailures:
             )
 
     def _note(self, problem: str, details: str) -> None:
-        from reports.page.render import write
         from study.errors import without_secrets
+        from study.store.folders import write_whole
 
         self._tracebacks.append(details)
-        log = self._out.with_name("report-error.log")
         logged = ""
         with suppress(InputError):  # full disk: print only the line
-            logged = f"; details: {write(without_secrets(chr(10).join(self._tracebacks)), log)}"
+            write_whole(self.log, without_secrets("\n".join(self._tracebacks)), "log")
+            logged = f"; details: {self.log}"
         (line,) = InputError(f"{problem}{logged}{self._retry}").problems
         print(line, file=sys.stderr)

@@ -193,17 +193,28 @@ def report(
     from reports.build import report_page
     from reports.importance_document import question_of
     from reports.page.files import check_format, save_figures, save_tables
-    from reports.page.render import render, write
+    from reports.page.render import check_place, render, write
 
     question_of(surrogate=surrogate)  # refuse a wrong name before reading anything
     check_format(format_)
     named = _named(targets, study_name or [])
+    place = out or _report_path(named[0][0] if len(named) == 1 else None)
+    failures = PageFailures(place)
+    check_place(place, [*targets, *([str(space)] if space else [])])
+    if failures.log.is_dir():
+        raise InputError(f"{failures.log}: must be a file, for errors, or nothing; got a folder")
     studies = [load(target, name, space, objective, direction) for target, name in named]
     failed: dict[str, str] = {}
-    with progress_bar("writing the report") as progress, every_core():
+    with (
+        failures.caught(refusals=False),
+        progress_bar("writing the report") as progress,
+        every_core(),
+    ):
         page = report_page(studies, surrogate=surrogate, progress=progress)
         document = render(page, failed)
-    path = write(document, out or _report_path(targets[0] if len(studies) == 1 else None))
+    if failures:
+        raise typer.Exit(1)
+    path = write(document, place)
     results().print(printable(path), markup=False, highlight=False, soft_wrap=True)
     for folder, files in (
         (csv, save_tables(page, csv) if csv else []),
@@ -214,7 +225,7 @@ def report(
                 printable(f"{folder}: {len(files)} files"), markup=False, highlight=False
             )
     if failed:
-        PageFailures(path).figures(failed)
+        failures.figures(failed)
         raise typer.Exit(1)
 
 

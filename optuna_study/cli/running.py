@@ -226,10 +226,12 @@ def _conclude_confirmation(data: Any, folder: Path, as_json: bool, storage: str 
 
 def _report_arguments(data: Any, folder: Path, storage: str | None) -> list[str]:
     """Return the arguments with which `report` writes the page of a run folder."""
+    from reports.shell import argument, option
+
     if storage is None:
-        return [str(folder)]
-    out = ["--out", str(folder / "report.html")]
-    return [data.target, "--study-name", data.name, *out]
+        return [argument(str(folder))]
+    out = option("--out", folder / "report.html")
+    return [argument(data.target), *option("--study-name", data.name), *out]
 
 
 @contextmanager

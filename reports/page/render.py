@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import os
+import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +16,10 @@ from analysis.document import part_html, sentence_html
 from analysis.plots.palette import css_variables, printable
 from reports.page.figures import drawn
 from reports.page.parts import Page
+from study.errors import InputError, refusing
 from study.store.folders import write_whole
+
+HTML = re.compile(rb"\s*(<!--.*?-->\s*)*(<!doctype\s+html|<html)", re.IGNORECASE | re.DOTALL)
 
 
 def render(page: Page, failed: dict[str, str] | None = None) -> str:
@@ -26,9 +33,34 @@ def render(page: Page, failed: dict[str, str] | None = None) -> str:
 
 
 def write(document: str, out: Path) -> Path:
-    """Write the document in one step, so that nobody reads half a page."""
+    """Write the document in one step, so that a reader never meets half a page.
+
+    Raises InputError where it cannot be written, or `check_place` refuses the place.
+    """
+    check_place(out)
     write_whole(out, document, "report")
     return out
+
+
+def check_place(out: Path, targets: Sequence[str] = ()) -> None:
+    """Refuse to write a page over what it is made from, or over anything else than a page.
+
+    A link there is replaced, whatever it leads to, unless it is what is read.
+
+    Raises:
+        InputError: it is one of `targets`, a folder, a pipe, or a file that holds no HTML.
+    """
+    if os.path.abspath(out) in map(os.path.abspath, targets):
+        raise InputError(f"{out}: is read here, so no page is written there; choose another --out")
+    if os.path.islink(out) or not os.path.lexists(out):
+        return
+    what = "a folder" if os.path.isdir(out) else "a pipe, socket or device"
+    if os.path.isfile(out):
+        with refusing(f"{out}: cannot write the report", OSError), open(out, "rb") as file:
+            start = file.read(1000).removeprefix(codecs.BOM_UTF8)
+        what = "" if HTML.match(start) or not start else "a file that holds no HTML"
+    if what:
+        raise InputError(f"{out}: cannot write the report: {what} is there; choose another --out")
 
 
 @cache

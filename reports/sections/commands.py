@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import PurePath
 
 from analysis.comparison.confirmation import Confirmation
@@ -24,7 +26,12 @@ def commands(studies: Sequence[Results]) -> Code | None:
 def run_names(studies: Sequence[Results]) -> list[str]:
     """Return a name for each study's file and run folder, numbered where studies share it."""
     names = [file_name(results.data.name) for results in studies]
-    return [n if names.count(n) == 1 else f"{n}-{i}" for i, n in enumerate(names, 1)]
+    found: list[str] = []
+    for place, name in enumerate(names, 1):
+        choices = (f"{name}-{number}" for number in count(place))
+        taken = {*names, *found}  # another study may be called `a-1`
+        found.append(name if names.count(name) == 1 else next(n for n in choices if n not in taken))
+    return found
 
 
 def _study_lines(results: Results, name: str) -> Iterator[str]:
@@ -57,7 +64,7 @@ def _page_lines(studies: Sequence[StudyData], surrogate: str) -> Iterator[str]:
     if any("space" not in data.attributes for data in tables):
         return  # the space was declared in Python, which no command can repeat
     yield comment("write this page again, from the same folder")
-    if any("***" in data.target for data in studies):
+    if any(re.search(r"://.*(:\*{3}@|=\*{3}(&|$))", data.target) for data in studies):
         yield comment("replace", "***", "with the storage password")
     parts = [argument(data.target) for data in studies]
     parts += [part for data in studies for part in option("--study-name", data.name)]

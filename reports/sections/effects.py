@@ -74,7 +74,8 @@ def level_section(results: Results) -> Section | None:
     """A violin of the score for each level of every discrete parameter that varied."""
     data = results.data
     slices = {name: slice_of(data, name) for name in varied_parameters(data, results.importance)}
-    discrete = [name for name, shown in slices.items() if len(shown.levels) > 1][:MAX_VIOLINS]
+    several = (name for name, shown in slices.items() if len(shown.levels) > 1 and len(shown.y))
+    discrete = list(several)[:MAX_VIOLINS]
     best = {name: _best_level(slices[name], data.direction) for name in discrete}
     figures = tuple(
         Figure(

@@ -64,7 +64,8 @@ def _peak(surface: Surface, direction: str) -> str:
 
 def _over_product(results: Results, found: Confounding) -> list[Figure]:
     best, data = found.columns[0], results.data
-    if len(best.uses) < 2 or not all(best.name in with_derived(t.params) for t in data.complete):
+    shown = [t for t in data.drawn if np.isfinite(data.value(t))]
+    if len(best.uses) < 2 or not all(best.name in with_derived(t.params) for t in shown):
         return []
     alt = f"{label_of(data.objective)} of every finished trial over {best.formula}."
     plot = partial(study_figures.plot_derived, data, best.name)

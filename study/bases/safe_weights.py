@@ -16,6 +16,7 @@ from typing import Any
 
 from study.bases.safe_configs import refuse_other_files
 from study.errors import InputError
+from study.store.folders import check_all_regular
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -41,6 +42,8 @@ def check_model(location: str, where: str, revision: str | None = None) -> None:
         InputError: its weights are not its own plain safetensors files.
     """
     is_folder = os.path.isdir(location)
+    if is_folder:
+        check_all_regular(Path(location))
     find: Callable[[str], Path | None] = (
         partial(_in_folder, Path(location), where)
         if is_folder
@@ -68,6 +71,7 @@ def check_adapter(folder: Path) -> None:
     Raises:
         InputError: the weights do not have the name that PEFT looks for.
     """
+    check_all_regular(folder)
     if _in_folder(folder, str(folder), ADAPTER_WEIGHTS) is None:
         raise _missing(folder, ADAPTER_WEIGHTS, str(folder))
 

@@ -13,6 +13,7 @@ from typing import Any
 from study.bases.hub import check_reachable
 from study.errors import InputError, refusing
 from study.spec.sections import DataSpec
+from study.store.folders import check_all_regular, check_regular
 
 MAX_LINE_CHARACTERS = 100_000
 BOM = b"\xef\xbb\xbf"
@@ -79,6 +80,7 @@ def text_field(row: Mapping[str, Any], name: str, where: str) -> str:
 
 def _lines_of(path: Path) -> Iterator[tuple[str, str]]:
     """Yield (where, line) without line ends and empty lines; refuse binary files."""
+    check_regular(path)
     # ValueError: a NUL in the path
     with (
         refusing(f"{path}: cannot read the file", OSError, ValueError),
@@ -157,6 +159,8 @@ def _of_dataset(corpus: str, split: str, subset: str | None, key: str) -> tuple[
 
     if not Path(corpus).is_dir():
         check_reachable(corpus, "dataset", key)
+    else:
+        check_all_regular(Path(corpus))
     with refusing(f"{key}: cannot load {corpus!r}"):
         available = get_dataset_split_names(corpus, subset)
         name = next((s for s in HUB_SPLITS[split] if s in available), None)

@@ -24,6 +24,7 @@ from study.bases.safe_weights import check_model, check_module, reason_in_words
 from study.errors import InputError, refusing
 from study.kinds.metrics import Array, TextOptions
 from study.metrics.means import of_examples
+from study.store.folders import check_all_regular
 
 THRESHOLD = 0.5
 KEY = "evaluation.encoder"
@@ -128,6 +129,7 @@ def encoder_folder(name: str) -> Path:
         InputError: it does not exist, or is not a plain sentence encoder.
     """
     folder = Path(name) if os.path.isdir(name) else _from_hub(name)
+    check_all_regular(folder)
     if any(folder.rglob("adapter_config.json")):
         raise InputError(f"{KEY}: {name}: holds an adapter_config.json; name a plain encoder")
     listed = folder / "modules.json"

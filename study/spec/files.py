@@ -12,6 +12,7 @@ from search_spaces import shipped_spaces
 from study.errors import InputError, did_you_mean, refusing
 from study.spec.sections import SPLITS, StudySpec, parse_spec, spec_from_toml
 from study.spec.trust import refuse_code
+from study.store.folders import check_regular
 
 DEFAULT_SPACE = "lora-wide"
 FOLDER_OR_NAME = (
@@ -76,6 +77,7 @@ def stored_spec(
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; an InputError names the line that is not valid TOML."""
+    check_regular(path)
     with (
         refusing(f"{path}: cannot read the file", OSError),
         refusing(f"{path}: not UTF-8", UnicodeDecodeError),

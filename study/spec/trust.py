@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import InputError, refusing, visible
+from study.store.folders import check_regular
 
 CODE_KEYS: Mapping[str, Callable[[Any], bool]] = {"base.trust_remote_code": bool}
 """Study-file keys that can name code -> a function that says whether a value does."""
@@ -107,6 +108,7 @@ only what this program itself writes.
 
 def checked_adapter_config(path: Path) -> dict[str, Any]:
     """Return an adapter's configuration; InputError if it names code, files or patterns."""
+    check_regular(path)
     with refusing(f"{path}: invalid adapter configuration", OSError, ValueError, RecursionError):
         config = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(config, dict):

@@ -17,11 +17,12 @@ from typing import Literal
 
 from study.errors import InputError, writing
 
-RUN_FILES = (".lock", "spec.toml", "report.html", "study.db")
+RUN_FILES = (".lock", "spec.toml", "report.html", "report-error.log", "study.db")
 RUN_FOLDERS = ("adapters", "export")
 SIDECARS = ("-wal", "-shm", "-journal")
 """Suffixes of the files that SQLite writes beside a database."""
-TRIAL_FOLDER = re.compile(r"\.?trial-(?P<number>\d{5,})(\.unfinished)?", re.ASCII)
+TRIAL_FOLDER = re.compile(r"\.?trial-(?P<number>\d{5}|[1-9]\d{5,8})(\.unfinished)?", re.ASCII)
+"""As `trial_name` writes it: another spelling of a number is not that trial's folder."""
 
 
 @contextmanager
@@ -75,8 +76,15 @@ def check_run_folder(out: Path) -> None:
     """Refuse a run folder in which a run would write through a link.
 
     Raises:
-        InputError: it contains a link, a pipe or the like; nothing was written.
+        InputError: it holds a link, a pipe or the like, or is no folder; nothing was written.
     """
+    if os.path.lexists(out) and not os.path.isdir(out):
+        got = _what_is_at(out)
+        if os.path.islink(out):
+            got = f"{got}, which is no folder" if os.path.exists(out) else f"{got}, which is broken"
+        raise InputError(
+            f"{out}: must be a folder, got {got}; allowed: a run folder, a link to one, or nothing"
+        )
     for name in RUN_FILES:
         check_own(out / name, "file")
     check_sidecars(out / "study.db")
@@ -93,6 +101,32 @@ def check_sidecars(database: Path) -> None:
     """Refuse links and the like where SQLite writes beside a database."""
     for suffix in SIDECARS:
         check_own(database.with_name(database.name + suffix), "file")
+
+
+def check_regular(path: Path) -> None:
+    """Refuse a pipe, a socket or a device where a file is to be read: it may never end.
+
+    A link to a file and a file with a second name are as good as a file.
+
+    Raises:
+        InputError: it is one of these; what is missing, or a folder, the reader refuses itself.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # ValueError: a NUL in the path
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise InputError(f"{path}: must be a file, got a pipe, socket or device")
+
+
+def check_all_regular(folder: Path) -> None:
+    """Refuse a folder that a library reads whole, a model's, if it holds pipes or the like.
+
+    Raises:
+        InputError: one of its files, or of the folders right in it, is a pipe, socket or device.
+    """
+    for path in sorted((*folder.glob("*"), *folder.glob("*/*"))):
+        check_regular(path)
 
 
 def is_plain_file(path: Path) -> bool:

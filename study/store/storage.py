@@ -7,51 +7,43 @@ of an older Optuna is upgraded only on a temporary copy.
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import re
-import shutil
 import sqlite3
-import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from study.errors import InputError, refusing
-from study.store.folders import check_sidecars
+from study.store.folders import check_regular, check_sidecars
 from study.store.from_other_programs import silent_about_choices
+from study.store.sqlite_file import (
+    BUSY_TIMEOUT_SECONDS,
+    OPTUNA_TABLES,
+    SQLITE_MAGIC,
+    check_is_optuna_sqlite,
+    connect_read_only,
+    copied,
+    first_bytes,
+    is_being_created,
+    undisturbed,
+)
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
 
-SQLITE_MAGIC = b"SQLite format 3\0"
 WITH_PASSWORD = r"^([\w+.-]+:/{1,3}[^:@]*:|(?![\w+.-]+:/)[^:/@]*:).*@"
-OPTUNA_TABLES = {"studies", "trials", "version_info"}
 NO_STUDY = (ValueError, LookupError, TypeError, AttributeError, zlib.error)
 """Errors from decoding a damaged value while the database itself is readable."""
-BUSY_TIMEOUT_SECONDS = 60
 WRITE_TIMEOUT_SECONDS = 5.0  # for the first attempt, which shows if another program is writing
-CREATED_BY_OPTUNA = OPTUNA_TABLES | {
-    "alembic_version",
-    "study_directions",
-    "study_system_attributes",
-    "study_user_attributes",
-    "trial_heartbeats",
-    "trial_intermediate_values",
-    "trial_params",
-    "trial_system_attributes",
-    "trial_user_attributes",
-    "trial_values",
-}
 DATABASE_NAME = "study.db"
 MOST_NAMED = 8  # run folders, in a message
 DIALECTS = ("sqlite", "postgresql")  # for runs; every storage that Optuna knows can be read
@@ -164,10 +156,11 @@ def _verbatim(url: str) -> str:
 
 def _prepare_sqlite(path: Path) -> None:
     """Create the file in WAL mode, or check that an existing one can be written."""
+    check_regular(path)
     check_sidecars(path.resolve())
     with refusing(f"{path}: cannot write the database", sqlite3.Error, OSError):
-        if path.exists() and path.stat().st_size > 0 and not _is_being_created(path):
-            _check_is_optuna_sqlite(path)
+        if path.exists() and path.stat().st_size > 0 and not is_being_created(path):
+            check_is_optuna_sqlite(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path, timeout=WRITE_TIMEOUT_SECONDS)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -216,12 +209,13 @@ def open_read_only(target: str) -> BaseStorage:
     path = _sqlite_path(target) or Path(target)
     if os.path.isdir(path):
         path = path / DATABASE_NAME
+    check_regular(path)
     if not os.path.isfile(path):
         raise InputError(
             f"{hidden(str(path))}: no such file{_nearby(target)}; a target is a run folder, an "
             "SQLite or journal file, or a storage URL"
         )
-    if _first_bytes(path) == SQLITE_MAGIC:
+    if first_bytes(path) == SQLITE_MAGIC:
         return _open_sqlite(path)
     if _looks_like_journal(path):
         from optuna.storages import JournalStorage
@@ -279,12 +273,14 @@ def _open_url(url: str) -> BaseStorage:
 def _open_sqlite(path: Path) -> BaseStorage:
     from optuna.storages import RDBStorage
 
-    _check_is_optuna_sqlite(path)
+    check_sidecars(path.resolve())
+    source = undisturbed(path)
+    check_is_optuna_sqlite(path, source)
     with refusing(f"{path}: cannot read the database", *_opening_errors(), reason=one_line):
         storage = RDBStorage(
             "sqlite:///read-only",  # `creator` connects, since a URL cannot express its options
             engine_kwargs={
-                "creator": lambda: _connect_read_only(path),
+                "creator": lambda: connect_read_only(source),
                 "poolclass": sqlalchemy.NullPool,  # a forked child must inherit no connection
             },
             skip_compatibility_check=True,
@@ -295,62 +291,14 @@ def _open_sqlite(path: Path) -> BaseStorage:
     return _open_upgraded_copy(path)
 
 
-def _connect_read_only(path: Path) -> sqlite3.Connection:
-    """Connect with `immutable` if nobody is writing, so that not even a log appears."""
-    log = _log_of(path.resolve())
-    immutable = "" if log.exists() and log.stat().st_size else "&immutable=1"
-    uri = f"file:{quote(str(path.resolve()))}?mode=ro{immutable}"
-    return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS, check_same_thread=False)
-
-
-def _log_of(path: Path) -> Path:
-    return path.with_name(path.name + "-wal")
-
-
-def _check_is_optuna_sqlite(path: Path) -> None:
-    if _first_bytes(path) != SQLITE_MAGIC:
-        raise InputError(f"{path}: not an SQLite database")
-    tables = {name for (name,) in _query(path, "SELECT name FROM sqlite_master WHERE type='table'")}
-    if not tables >= OPTUNA_TABLES:
-        raise InputError(f"{path}: an SQLite database without Optuna's tables")
-
-
-def _is_being_created(path: Path) -> bool:
-    """Whether it has only some of Optuna's tables: a run is creating it, or was killed."""
-    if _first_bytes(path) != SQLITE_MAGIC:
-        return False
-    tables = {name for (name,) in _query(path, "SELECT name FROM sqlite_master WHERE type='table'")}
-    columns = {name for (name,) in _query(path, "SELECT name FROM pragma_table_info('studies')")}
-    return tables <= CREATED_BY_OPTUNA and columns in ({"study_id", "study_name"}, set())
-
-
-def _query(path: Path, query: str) -> list[tuple[Any, ...]]:
-    # SQLite's error messages may contain damaged text too
-    with (
-        refusing(f"{path}: cannot read the database", sqlite3.Error, UnicodeDecodeError),
-        closing(_connect_read_only(path)) as connection,
-    ):
-        return connection.execute(query).fetchall()
-
-
 def _open_upgraded_copy(path: Path) -> BaseStorage:
     from optuna.storages import RDBStorage
 
-    folder = tempfile.mkdtemp(prefix="optuna-study-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    copy = Path(folder) / "copy.db"
-    shutil.copyfile(path, copy)
-    if _log_of(path.resolve()).is_file():
-        shutil.copyfile(_log_of(path.resolve()), _log_of(copy))
+    copy = copied(path)
     with refusing(f"{path}: its Optuna schema cannot be upgraded", reason=one_line):
         storage = RDBStorage(sqlite_url(copy), skip_compatibility_check=True)
         storage.upgrade()
     return storage
-
-
-def _first_bytes(path: Path) -> bytes:
-    with refusing(f"{path}: cannot read the file", OSError), path.open("rb") as file:
-        return file.read(len(SQLITE_MAGIC))
 
 
 def _looks_like_journal(path: Path) -> bool:

@@ -83,6 +83,37 @@ def test_a_value_with_control_characters_gives_a_sentence() -> None:
     assert line == "# no command here, because of control characters in 'a\\x1b[2Jb'"
 
 
+def test_invisible_characters_are_called_so() -> None:
+    """A no-break space is quoted, as any space; a zero-width one gives a sentence."""
+    assert command_line(["report", "a\xa0b"]) == "report 'a\xa0b'"
+    line = command_line(["report", "a\u200bb"])
+    assert line == "# no command here: invisible characters in 'a\\u200bb'"
+
+
+def test_files_of_several_studies_have_names_of_their_own(results: Results) -> None:
+    """Also where one study is called as another would be numbered."""
+    named = [replace(results, data=replace(results.data, name=n)) for n in ("a", "a", "a-1", "a-2")]
+    assert run_names(named) == ["a-3", "a-4", "a-1", "a-2"]
+
+
+@pytest.mark.parametrize(
+    ("target", "asks"),
+    [
+        ("postgresql://me:***@host/db", True),
+        ("postgresql://host/db?password=***&x=1", True),
+        ("***.db", False),
+        ("sqlite:///***.db", False),
+    ],
+)
+def test_a_password_is_asked_for_where_one_is_hidden(
+    results: Results, target: str, asks: bool
+) -> None:
+    """A file may be called like a hidden password."""
+    found = commands([replace(results, data=replace(results.data, target=target))])
+    assert found is not None
+    assert ("put the storage password in place of" in found.text) == asks
+
+
 def test_a_value_that_looks_like_an_option_is_a_value() -> None:
     """It is joined to its option, or made a path."""
     assert option("--study-name", "-x") == ["--study-name=-x"]

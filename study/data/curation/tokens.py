@@ -10,6 +10,7 @@ from study.data.chat import PLAIN_TEMPLATE, ChatFormat
 from study.data.curation.instruction_records import Record
 from study.data.instructions import LLADA_MASK, end_token
 from study.errors import InputError, refusing
+from study.store.folders import check_all_regular
 
 IGNORED = -100
 """The label that PyTorch's cross-entropy ignores."""
@@ -76,6 +77,8 @@ def _loaded(location: str) -> tuple[Any, Sequence[str]]:
 
     if not Path(location).is_dir():  # the weights in a folder do not matter here
         located(location, None, "--tokenizer")
+    else:
+        check_all_regular(Path(location))
     with refusing(f"--tokenizer: cannot load {location!r}"):
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         config, _ = PretrainedConfig.get_config_dict(location)

@@ -167,3 +167,53 @@ def test_a_mark_off_the_drawing_is_left_out(tmp_path: Path) -> None:
     drawn = svg(Figure("cut", cut, "cut"))
     assert 'data-trial="0:1"' in drawn
     assert 'data-trial="99"' not in drawn
+
+
+def two_objectives(path: Path, values: list[tuple[float, float]]) -> StudyData:
+    """A study of two objectives, both to be maximised."""
+    directions = ["maximize", "maximize"]
+    study = optuna.create_study(storage=f"sqlite:///{path}", directions=directions)
+    space: dict[str, BaseDistribution] = {"alpha": FloatDistribution(0, 1)}
+    for place, pair in enumerate(values):
+        params = {"alpha": place / len(values)}
+        study.add_trial(
+            optuna.trial.create_trial(values=list(pair), params=params, distributions=space)
+        )
+    return load(path)
+
+
+def test_the_best_by_one_objective_is_seen_where_it_is_the_worst_by_another(tmp_path: Path) -> None:
+    """Its trade-off is what a study of several objectives is about."""
+    rest = [(v, v) for v in scores(20, (), 0).tolist()]
+    data = two_objectives(tmp_path / "s.db", [*rest, (1e7, -1e7), (-60.0, -60.0)])
+    page = page_of(analyse(data, surrogate="forest", resamples=2))
+    assert {"history-0", "history-1"} <= assert_inside(page, "20")
+
+
+def test_the_best_of_a_sampled_study_is_in_its_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the sample lacks it, it is drawn beside it, inside the axes."""
+    for name, count in (("MOST_TRIALS", 40), ("SAMPLED_TRIALS", 20), ("BEST_TRIALS", 3)):
+        monkeypatch.setattr(f"analysis.studies.load.{name}", count)
+    values = scores(60, (), 0)
+    whole = study_of(tmp_path / "s.db", values, "maximize")
+    read = {trial.number for trial in whole.frozen_trials}
+    values[min(set(range(60)) - read)] = 1e6
+    data = study_of(tmp_path / "t.db", values, "maximize")
+    assert data.best_trial is not None
+    assert data.best_trial.number not in {trial.number for trial in data.frozen_trials}
+    page = page_of(analyse(data, surrogate="forest", resamples=2))
+    seen = assert_inside(page, str(data.best_trial.number))
+    assert {"history-0", "curves", "slice-0", "level-0", "cost-0", "parallel"} <= seen
+    assert len(data.drawn) == len(data.frozen_trials) + 1
+
+
+@pytest.mark.parametrize("others", [(), (80.0,)])
+def test_infinite_values_have_a_page(tmp_path: Path, others: tuple[float, ...]) -> None:
+    """Nothing can be drawn of them, and nothing fails."""
+    values = np.array([*others, *[np.inf] * 8])
+    data = study_of(tmp_path / "s.db", values, "maximize")
+    failed: dict[str, str] = {}
+    render(page_of(analyse(data, surrogate="forest", resamples=2)), failed)
+    assert failed == {}
