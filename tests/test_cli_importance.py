@@ -144,7 +144,7 @@ def test_larger_subsets(type_: Type, run: Path) -> None:
     ("question", "method", "words"),
     [
         ("best", "PED-ANOVA", "what puts a trial among the best 10%?"),
-        ("gain", "ablation", "which changes produced the gain?"),
+        ("gain", "ablation", "configuration produced the gain?"),
         ("local", "local importance", "around the best configuration"),
     ],
 )
@@ -198,8 +198,8 @@ def test_the_best_fraction_can_be_chosen(type_: Type, run: Path) -> None:
         ),
         (("--subset", "alpha,colour,rank"), "no share for colour"),
         (("--subset", "alpha,rank"), "pairs are always reported"),
-        (("--metric", "comet"), "nothing named 'comet'; allowed: bleu, chrf, loss"),
-        (("--metric", "chrf", "--pruned", "last"), "pruned trials report bleu; allowed: drop"),
+        (("--metric", "comet"), "no number 'comet'; allowed: bleu, chrf, loss"),
+        (("--metric", "chrf", "--pruned", "last"), "the trials report bleu; allowed: drop"),
     ],
 )
 def test_what_is_refused(type_: Type, thin: Path, options: tuple[str, ...], problem: str) -> None:

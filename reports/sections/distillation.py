@@ -43,7 +43,7 @@ def verdict(found: Distillation) -> str:
         f"(95 % interval {interval(c.interval)}, {c.n} examples)."
     )
     if not c.clear:
-        return said + " Distillation makes no clear difference on these examples."
+        return said + " On these examples distillation makes no clear difference."
     return said + f" Distillation {'beat' if c.gain > 0 else 'lost to'} plain training."
 
 

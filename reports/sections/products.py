@@ -59,7 +59,7 @@ def _peak(surface: Surface, direction: str) -> str:
     i, j = np.unravel_index(int(best(surface.mean)), surface.mean.shape)
     values = surface.values[0][int(i)], surface.values[1][int(j)]
     given = listing(f"{n} {number(v)}" for n, v in zip(surface.names, values, strict=True))
-    return f"{number(float(surface.mean[i, j]))} at best, at {given}"
+    return f"best at {given}, with {number(float(surface.mean[i, j]))}"
 
 
 def _over_product(results: Results, found: Confounding) -> list[Figure]:

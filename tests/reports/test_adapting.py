@@ -95,7 +95,7 @@ def test_samples_of_labels_are_not_scored_word_by_word(page: Page) -> None:
     found = section(page, "samples")
     assert found.title == "Sample answers"
     (samples,) = found.parts
-    for sample in samples.samples:  # type: ignore[union-attr]
+    for sample in samples.examples:  # type: ignore[union-attr]
         for _, words, score in sample.outputs:
             assert score == ""
             assert [piece.differs for piece in words] == [words[0].text != sample.target]

@@ -187,7 +187,7 @@ def test_studies_are_told_apart_by_name_then_by_place(
     assert study_labels([petroleum, other]) == ["petroleum", "after"]
     labels = study_labels([petroleum, petroleum])
     assert len(set(labels)) == 2
-    with pytest.raises(InputError, match="2 to 6 but got 1"):
+    with pytest.raises(InputError, match="2 to 6, got 1"):
         study_labels([petroleum])
 
 

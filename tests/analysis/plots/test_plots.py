@@ -188,7 +188,7 @@ def test_far_outliers_leave_the_axis_and_are_counted(tmp_path: Path) -> None:
     data = _study(tmp_path, [float(v) for v in values], x=FloatDistribution(0, 1))
     ax = study_figures.plot_slice(data, "x")
     assert ax.get_ylim()[1] < 3
-    assert "1 beyond the axis" in [t.get_text() for t in ax.texts]
+    assert "1 point beyond the axis" in [t.get_text() for t in ax.texts]
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0] * 9, [float("inf"), 1.0, 2.0]])

@@ -74,7 +74,7 @@ def test_attributes_that_are_no_numbers_are_no_targets(tmp_path: Path) -> None:
     """Text, truth values and lists cannot be explained; missing values are NaN."""
     data = foreign(tmp_path, note="good", flag=True, curve=[1, 2], energy=2.5)
     assert target_names(data) == ["value", "energy", "seconds"]
-    with pytest.raises(InputError, match="nothing named 'note'; allowed: value, energy, seconds"):
+    with pytest.raises(InputError, match="no number 'note'; allowed: value, energy, seconds"):
         importances_of(data, "note")
 
 

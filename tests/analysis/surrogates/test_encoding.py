@@ -93,7 +93,7 @@ def test_changed_numeric_ranges_become_their_hull() -> None:
         [{"x": FloatDistribution(low, high)} for low, high in ((0, 1), (0.5, 1.5), (0.5, 2))]
     )
     assert common == {"x": FloatDistribution(0, 2)}
-    assert remarks == ["the range of x changed during the study; used: 0 to 2"]
+    assert remarks == ["the range of x changed during the study; 0 to 2 is used"]
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_losers_leave_the_axis_and_winners_do_not(tmp_path: Path) -> None:
     history.plot(ax)
     low, high = ax.get_ylim()
     assert 79 < low < 80 < 83 < high < 84
-    assert "2 beyond the axis" in [text.get_text() for text in ax.texts]
+    assert "2 points beyond the axis" in [text.get_text() for text in ax.texts]
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])

@@ -95,7 +95,7 @@ def test_each_metric_has_bars_and_violins_with_boxes(section: Section) -> None:
     expected = [f"{kind}-{m}" for m in (*SHOWN, "loss") for kind in ("bars", "violins")]
     assert sorted(names) == sorted(set(expected) - {"violins-loss"})
     drawings = drawn(figures.figures).values()
-    assert all("trial 3 a" in svg and f"trial {GAMER} (flag)" in svg for svg in drawings)
+    assert all("trial 3 a" in svg and f"trial {GAMER} (flagged)" in svg for svg in drawings)
 
 
 def test_looks_and_seed_noise_have_tables(section: Section, found: Adapters) -> None:
@@ -117,7 +117,7 @@ def test_samples_show_base_best_and_what_is_flagged_side_by_side(results: Result
     assert isinstance(samples, ShownExamples)
     best = results.data.best_trial
     assert best is not None
-    names = [name for name, _, _ in samples.samples[0].outputs]
+    names = [name for name, _, _ in samples.examples[0].outputs]
     assert names[:3] == ["base", f"trial {best.number}", f"trial {GAMER}"]
     assert len(names) == 4
 
@@ -149,7 +149,7 @@ def test_the_terminal_shows_all_metrics_at_a_glance(found: Adapters) -> None:
     assert "* p < 0.05, corrected for 45 tests" in text
     assert "mean ± sd" in text
     assert f"Metric gaming: trial {GAMER} gains" in text
-    assert "Seed noise: trial 3 and trial 5 are one configuration (a)" in text
+    assert "Seed noise: trial 3 and trial 5 share one configuration (a)" in text
     assert "may come from the seed alone" in text
 
 

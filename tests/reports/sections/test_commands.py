@@ -67,7 +67,7 @@ def test_a_hidden_password_is_said_to_be_missing(results: Results) -> None:
     data = replace(results.data, target="postgresql://me:***@host/db", spec_text=None)
     found = commands([replace(results, data=data)])
     assert found is not None
-    assert "password in place of ***" in found.text
+    assert "replace *** with the storage password" in found.text
     assert "'postgresql://me:***@host/db'" in found.text
 
 
