@@ -31,7 +31,7 @@ from study.bases.load import BaseModel
 from study.engines.packed import linear, packed_engine
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.packed_engine import PackedEngine
-from study.engines.training import Training
+from study.engines.trial_state import Training
 from study.spec.sections import StudySpec
 
 aten = torch.ops.aten

@@ -13,7 +13,7 @@ from analysis.plots import study_figures
 from analysis.plots.palette import label_of
 from analysis.wording import configuration, number
 from reports.page.parts import Figure, Figures, Section
-from reports.page.tables import failure_table, trial_table
+from reports.page.trial_tables import failure_table, trial_table
 from reports.results import Results
 from study.metrics import scores_classes
 

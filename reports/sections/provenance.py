@@ -11,7 +11,7 @@ from analysis.document import Facts
 from analysis.studies.load import StudyData, is_enqueued
 from analysis.wording import STATES, moment, number
 from reports.page.parts import Code, PagePart, Section
-from reports.page.tables import space_table
+from reports.page.trial_tables import space_table
 from reports.results import Results
 from reports.sections.commands import commands, run_names
 

@@ -21,7 +21,7 @@ from analysis.wording import (
     share,
 )
 from reports.page.parts import FOOTER, SMALL, Figure, Figures, Page, PagePart, Section
-from reports.page.tables import trials_of_all
+from reports.page.trial_tables import trials_of_all
 from reports.results import analyse
 from reports.sections.answer import answer, caution
 from reports.sections.baselines_and_trials import TRIALS_READING

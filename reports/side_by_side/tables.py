@@ -9,7 +9,7 @@ from analysis.document import Cell, Table, cell, interval_cell
 from analysis.plots.palette import label_of
 from analysis.plots.slices import varied_parameters
 from analysis.wording import configuration, interval, share, signed
-from reports.page.tables import range_of
+from reports.page.trial_tables import range_of
 from reports.results import Results
 
 Named = Mapping[str, Results]  # label → results

@@ -12,7 +12,7 @@ import torch
 from study.bases.load import BaseModel
 from study.engines.evaluation import Examiner
 from study.engines.memory import PeakMemory
-from study.engines.training import Training
+from study.engines.trial_state import Training
 from study.peft_methods.attached import Attached, attach
 from study.seeds import derive_seed
 from study.spec.sections import StudySpec

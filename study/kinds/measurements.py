@@ -1,7 +1,7 @@
 """The measurements by name: the numbers that each training records beside its scores.
 
 A row's name is its key in the database and in a study file, and the attribute of `Training`
-(study/engines/training.py) that holds it.
+(study/engines/trial_state.py) that holds it.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Update, func, select, update
 
-from study.store import records, schema, trial_rows
+from study.store import records, run_queries, schema
 
 ROWS = schema.claims.c
 COLUMNS = (
@@ -173,7 +173,7 @@ class Claims:
 
     def trial_of(self, claim: Claim) -> int | None:
         """The id of this attempt's Optuna trial."""
-        return trial_rows.trial_of(self._database, self._study_id, claim.key)
+        return run_queries.trial_of(self._database, self._study_id, claim.key)
 
     def is_empty(self) -> bool:
         """Whether no unit of the budget was taken or offered so far."""

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from study.errors import InputError
 from study.make_sampler import pruner_for
 from study.spec.sections import StudySpec, spec_from_toml
-from study.store import records, recovery, schema, trial_rows
+from study.store import records, recovery, run_queries, schema
 from study.store.claims import Claim, Claims
 from study.store.comparable import check_comparable, check_same_data, check_same_task
 from study.store.folders import write_whole
@@ -109,7 +109,7 @@ class Ledger:
         """Refuse a study whose earlier trials would not be comparable with new ones."""
         stored = records.read_spec(self._database, self._id)
         if stored is None:
-            if trial_rows.has_trials(self._database, self._id):
+            if run_queries.has_trials(self._database, self._id):
                 raise InputError(
                     f"{self._spec.name}: the storage already contains a study of this name "
                     "that optuna-study did not run; choose another name"
@@ -140,7 +140,7 @@ class Ledger:
         self._parent.begin()
         self._claims.open_baselines([config.number for config in self.missing_baselines()])
         self._claims.enqueue(self._spec.search.enqueue)
-        for trial_id in trial_rows.waiting(self._database, self._id):
+        for trial_id in run_queries.waiting(self._database, self._id):
             waiting = self.study._storage.get_trial(trial_id)
             point = waiting.system_attrs.get("fixed_params", {})
             self._claims.enqueue_waiting(trial_id, point)
@@ -214,7 +214,7 @@ class Ledger:
         storage, attributes = self.study._storage, _attributes(claim)
         if claim.waiting is not None:
             return self._ask_waiting(claim.waiting, claim, attributes)
-        system = {trial_rows.CLAIM: claim.key, "fixed_params": claim.point}
+        system = {run_queries.CLAIM: claim.key, "fixed_params": claim.point}
         template = optuna.trial.create_trial(
             state=TrialState.RUNNING,
             user_attrs=attributes,
@@ -229,7 +229,7 @@ class Ledger:
         self.study.get_trials(
             deepcopy=False
         )  # fills Optuna's cache, which knows only what it made or read
-        storage.set_trial_system_attr(trial_id, trial_rows.CLAIM, claim.key)
+        storage.set_trial_system_attr(trial_id, run_queries.CLAIM, claim.key)
         for name, value in attributes.items():
             storage.set_trial_user_attr(trial_id, name, value)
         storage.set_trial_state_values(trial_id, TrialState.RUNNING)

@@ -1,6 +1,6 @@
 """Read trials through Optuna's own API if its tables have an unknown version.
 
-`trial_rows` and `trial_reading` read the tables of KNOWN_VERSIONS directly, which is many times as
+`run_queries` and `trial_reading` read the tables of KNOWN_VERSIONS directly, which is many times as
 fast.  The tables of a later Optuna, or of a server that was not upgraded, are read by Optuna: each
 function here replaces the one that names it in `@or_by_optuna`.
 """

@@ -16,7 +16,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine
 
-from study.store import live_runs, trial_rows
+from study.store import live_runs, run_queries
 from study.store.claims import Claim, Claims
 
 MAX_ATTEMPTS = 3
@@ -64,7 +64,7 @@ def recover(study: optuna.Study, claims: Claims, database: Engine, folder: Path)
     live_runs.forget_the_dead(database, folder)
     for claim in claims.held_by_the_dead():
         _settle(study, claims, claim)
-    running = trial_rows.running(database, study._study_id)
+    running = run_queries.running(database, study._study_id)
     held = {claim.key for claim in claims.held()}
     for trial_id, key in running:
         if key not in held:
@@ -117,7 +117,7 @@ def adopt(study: optuna.Study, claims: Claims) -> None:
     for trial in trials:
         if trial.state == TrialState.RUNNING:
             key = adopted[index_of[trial.number]].key
-            study._storage.set_trial_system_attr(trial._trial_id, trial_rows.CLAIM, key)
+            study._storage.set_trial_system_attr(trial._trial_id, run_queries.CLAIM, key)
     claims.add(adopted)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from study.errors import InputError, writing
 from study.spec.sections import StudySpec
 from study.spec.trust import PEFT_TYPES, checked_adapter_config
-from study.store import trial_rows
+from study.store import run_queries
 from study.store.folders import TRIAL_FOLDER, check_own
 from study.trials import AdapterFiles
 
@@ -94,7 +94,7 @@ class KeptAdapters:
         Trials that are not told yet keep theirs: another run may be about to tell them.
         """
         saved = saved_trials(self._out)
-        told = trial_rows.finished_among(self._database, self._study_id, saved)
+        told = run_queries.finished_among(self._database, self._study_id, saved)
         remove_adapters(self._out, told - {number for number, _ in self._best()})
 
     def _is_better(self, value: float) -> bool:
@@ -103,5 +103,7 @@ class KeptAdapters:
 
     def _best(self) -> list[tuple[int, float]]:
         """Return the numbers and values of the best k trials so far, best first."""
-        rows = trial_rows.best(self._database, self._study_id, self._count, maximize=self._maximize)
+        rows = run_queries.best(
+            self._database, self._study_id, self._count, maximize=self._maximize
+        )
         return [(number, value) for _, number, value in rows]

@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Engine, func, select
 
-from study.store import other_versions, schema, trial_rows
+from study.store import other_versions, run_queries, schema
 from study.store.from_other_programs import usable, with_tuples
 from study.store.other_versions import or_by_optuna
 
@@ -69,7 +69,7 @@ def best_ids(
     database: Engine, study_id: int, count: int, objective: int, maximize: bool
 ) -> list[int]:
     """The ids of the best COMPLETE trials by one objective, best first."""
-    rows = trial_rows.best(database, study_id, count, maximize=maximize, objective=objective)
+    rows = run_queries.best(database, study_id, count, maximize=maximize, objective=objective)
     return [trial_id for trial_id, _, _ in rows]
 
 

@@ -22,7 +22,7 @@ from study.engines.evaluation import Examiner
 from study.engines.memory import PeakMemory, is_out_of_memory
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.batch_rows import Rows
-from study.engines.training import Training
+from study.engines.trial_state import Training
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch, Task, stacked

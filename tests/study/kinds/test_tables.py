@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from study.bases.miniatures import MINIATURES
-from study.engines.training import Training
+from study.engines.trial_state import Training
 from study.kinds.measurements import COSTS, MEASUREMENTS, SHARED_COSTS
 from study.kinds.methods import INITIAL_WEIGHTS, METHODS
 from study.kinds.optimizers import OPTIMIZERS

@@ -18,7 +18,7 @@ from analysis import load
 from study.engines.engine_choice import EngineChoice
 from study.runner import run_study
 from study.spec.sections import StudySpec
-from study.store import other_versions, trial_reading, trial_rows
+from study.store import other_versions, run_queries, trial_reading
 from study.store.other_versions import KNOWN_VERSIONS, is_known
 from study.store.storage import database_of, open_for_writing, open_read_only, sqlite_url
 from study.views.base import View
@@ -39,7 +39,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lost = study.ask()
         lost.set_user_attr("interrupted", True)
         study.tell(lost, state=TrialState.FAIL)
-        claimed = create_trial(state=TrialState.RUNNING, system_attrs={trial_rows.CLAIM: (3, 1)})
+        claimed = create_trial(state=TrialState.RUNNING, system_attrs={run_queries.CLAIM: (3, 1)})
         study.add_trial(claimed)
         study.ask()
         study.enqueue_trial({"x": 0.1})
@@ -76,13 +76,13 @@ def answers(database: Engine) -> dict[str, Any]:
     """Ask everything of the second study."""
     ids = trial_reading.trial_ids(database, 2)
     return {
-        "running": trial_rows.running(database, 2),
-        "waiting": trial_rows.waiting(database, 2),
-        "trial_of": [trial_rows.trial_of(database, 2, (3, attempt)) for attempt in (1, 2)],
-        "has_trials": [trial_rows.has_trials(database, study) for study in (2, 3)],
-        "lowest": trial_rows.best(database, 2, 2, maximize=False),
-        "highest": trial_rows.best(database, 2, 9, maximize=True),
-        "finished": trial_rows.finished_among(database, 2, [0, 4, 5, 7]),
+        "running": run_queries.running(database, 2),
+        "waiting": run_queries.waiting(database, 2),
+        "trial_of": [run_queries.trial_of(database, 2, (3, attempt)) for attempt in (1, 2)],
+        "has_trials": [run_queries.has_trials(database, study) for study in (2, 3)],
+        "lowest": run_queries.best(database, 2, 2, maximize=False),
+        "highest": run_queries.best(database, 2, 9, maximize=True),
+        "finished": run_queries.finished_among(database, 2, [0, 4, 5, 7]),
         "ids": ids,
         "counts": trial_reading.counts_by_state(database, 2),
         "best_ids": trial_reading.best_ids(database, 2, 2, 0, True),
@@ -101,7 +101,7 @@ def test_optuna_gives_the_same_answers(
     def refused(*arguments: object) -> None:
         pytest.fail("a table was read")
 
-    monkeypatch.setattr(trial_rows, "_all", refused)
+    monkeypatch.setattr(run_queries, "_all", refused)
     monkeypatch.setattr(trial_reading, "_read_chunk", refused)
     other = database(other_version)
     assert not is_known(other)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from study.engines.training import Training
+from study.engines.trial_state import Training
 from study.tasks.base import Batch
 from study.trials import TrialConfig, search_config
 from tests.engine_runs import Bench, assert_same_result, train_all
