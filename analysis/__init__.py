@@ -47,7 +47,7 @@ __all__, __getattr__, __dir__ = lazy_names(
 leave_behind(
     __name__,
     {
-        "adapters": "analysis.comparison.adapters",
+        "adapters": "analysis.comparison.adapters analysis.comparison.adapters_document",
         "capacity": "analysis.importance.capacity",
         "confounding": "analysis.importance.confounding",
         "overview_plots": "analysis.plots.overview",

@@ -190,7 +190,6 @@ def test_analysis_and_reports_load_no_torch() -> None:
 def test_study_itself_is_nearly_empty() -> None:
     """`import study` loads what keeps old names alive, and otherwise the standard library alone."""
     assert {m for m, _ in imports(ROOT / "study" / "__init__.py")} == {
-        "study.lazy_names",
         "study.moved",
         "study.moved.leave_behind",
     }

@@ -178,7 +178,7 @@ def test_compare_holds_the_adapters_of_one_study_against_their_base(
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 1 + 3 * 2
     for wrong, line in (
         (("--trials", "x"), "--trials: must be numbers separated by commas, e.g. 3,5, got 'x'"),
-        (("--trials", "1,99"), "--trials: petroleum stores no outputs on 'dev' of trial 99; "),
+        (("--trials", "1,99"), "--trials: petroleum stores no dev evaluation of trial 99; "),
         (("--metric", "comet"), "--metric: petroleum does not store 'comet'; stored: bleu,"),
         (("--split", "test"), "petroleum: stores no evaluation of the untrained base on 'test'"),
     ):

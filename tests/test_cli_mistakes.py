@@ -44,7 +44,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
         ("run", "--space", "wide"),
         "search.space: neither a shipped space nor a file",
     ),
-    "a file as folder": (("run", "--out", "file"), "file: cannot use the run folder: File exists"),
+    "a file as folder": (("run", "--out", "file"), "file: must be a folder, got a plain file"),
     "a storage that is none": (("run", "--storage", "x"), "x: cannot open the storage: "),
     "a database in memory": (("run", "--storage", "sqlite://"), "does not name a file; allow"),
     "a folder as storage": (("run", "--storage", "sqlite:///."), ".: cannot read the file: Is a"),
@@ -66,7 +66,10 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a name too long": (("show", "a" * 5000), "no such file"),
     "a missing corpus": (("base", "none.tsv", "--out", "b"), "none.tsv: cannot read the file: No"),
-    "an existing base": (("base", "text.tsv", "--out", "file"), "file: exists already; a base is"),
+    "an existing base": (
+        ("base", "text.tsv", "--out", "file"),
+        "file: exists already; name a new folder",
+    ),
     "no such column": (
         ("base", "text.tsv", "--out", "b", "--source-column", "en"),
         "text.tsv: line 1: no column 'en' in the header, got 'source', 'target'",

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.plots import study_figures
 from optuna_study.cli.console import PageFailures
-from optuna_study.cli.running import _page_again
+from optuna_study.cli.running import _report_arguments
 from study.runner import StudyRun
 from study.store.storage import sqlite_url
 from tests.analysis.comparison.test_confirmation import confirmed
@@ -146,8 +146,8 @@ def test_a_report_that_fails_is_a_line_and_a_log(
 
 def test_the_command_to_try_again_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
     """A folder that looks like an option is an argument there."""
-    again = _page_again(None, Path("-r"), None)
+    again = _report_arguments(None, Path("-r"), None)
     failures = PageFailures(Path("/proc/nowhere/report.html"), again)
     with failures.caught():
         _fails()
-    assert capsys.readouterr().err.endswith("; try again: optuna-study report ./-r\n")
+    assert capsys.readouterr().err.endswith("; to retry: optuna-study report ./-r\n")

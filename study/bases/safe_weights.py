@@ -43,7 +43,7 @@ def check_model(location: str, where: str, revision: str | None = None) -> None:
     """
     is_folder = os.path.isdir(location)
     if is_folder:
-        check_all_regular(Path(location))
+        check_all_regular(Path(location), where)
     find: Callable[[str], Path | None] = (
         partial(_in_folder, Path(location), where)
         if is_folder
@@ -71,7 +71,7 @@ def check_adapter(folder: Path) -> None:
     Raises:
         InputError: the weights do not have the name that PEFT looks for.
     """
-    check_all_regular(folder)
+    check_all_regular(folder, str(folder))
     if _in_folder(folder, str(folder), ADAPTER_WEIGHTS) is None:
         raise _missing(folder, ADAPTER_WEIGHTS, str(folder))
 

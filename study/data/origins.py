@@ -160,7 +160,7 @@ def _of_dataset(corpus: str, split: str, subset: str | None, key: str) -> tuple[
     if not Path(corpus).is_dir():
         check_reachable(corpus, "dataset", key)
     else:
-        check_all_regular(Path(corpus))
+        check_all_regular(Path(corpus), f"{key}: {corpus}")
     with refusing(f"{key}: cannot load {corpus!r}"):
         available = get_dataset_split_names(corpus, subset)
         name = next((s for s in HUB_SPLITS[split] if s in available), None)

@@ -42,7 +42,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         "seconds of training",
         is_cost=True,
         is_shown=True,
-        ratio="takes {:.2f} times as long",
+        ratio="trains {:.2f} times as long",
     ),
     "evaluation_seconds": Measurement("evaluation seconds"),
     "tokens_per_second": Measurement("tokens per second", direction="maximize", is_shown=True),

@@ -129,7 +129,7 @@ def encoder_folder(name: str) -> Path:
         InputError: it does not exist, or is not a plain sentence encoder.
     """
     folder = Path(name) if os.path.isdir(name) else _from_hub(name)
-    check_all_regular(folder)
+    check_all_regular(folder, f"{KEY}: {name}")
     if any(folder.rglob("adapter_config.json")):
         raise InputError(f"{KEY}: {name}: holds an adapter_config.json; name a plain encoder")
     listed = folder / "modules.json"

@@ -103,7 +103,7 @@ def check_sidecars(database: Path) -> None:
         check_own(database.with_name(database.name + suffix), "file")
 
 
-def check_regular(path: Path) -> None:
+def check_regular(path: Path, where: str = "") -> None:
     """Refuse a pipe, a socket or a device where a file is to be read: it may never end.
 
     A link to a file and a file with a second name are as good as a file.
@@ -116,17 +116,17 @@ def check_regular(path: Path) -> None:
     except (OSError, ValueError):  # ValueError: a NUL in the path
         return
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise InputError(f"{path}: must be a file, got a pipe, socket or device")
+        raise InputError(f"{where or path}: must be a file, got a pipe, socket or device")
 
 
-def check_all_regular(folder: Path) -> None:
+def check_all_regular(folder: Path, where: str) -> None:
     """Refuse a folder that a library reads whole, a model's, if it holds pipes or the like.
 
     Raises:
         InputError: one of its files, or of the folders right in it, is a pipe, socket or device.
     """
     for path in sorted((*folder.glob("*"), *folder.glob("*/*"))):
-        check_regular(path)
+        check_regular(path, f"{where}: {path.relative_to(folder)}")
 
 
 def is_plain_file(path: Path) -> bool:

@@ -99,8 +99,9 @@ def test_a_study_says_where_to_look_next(petroleum: StudyData) -> None:
 
 def test_a_comparison_is_a_table(petroleum: StudyData) -> None:
     """Both scores and the verdict."""
-    title, head, row = repr(compare_trials(petroleum, 0, "base")).splitlines()
+    title, method, head, row = repr(compare_trials(petroleum, 0, "base")).splitlines()
     assert title == "BLEU on 72 dev examples"
+    assert method.startswith("intervals from the paired bootstrap")
     assert head.split()[:4] == ["model", "score", "against", "its"]
     assert row.startswith("trial 0")
     assert row.endswith("better")

@@ -87,7 +87,7 @@ def test_invisible_characters_are_called_so() -> None:
     """A no-break space is quoted, as any space; a zero-width one gives a sentence."""
     assert command_line(["report", "a\xa0b"]) == "report 'a\xa0b'"
     line = command_line(["report", "a\u200bb"])
-    assert line == "# no command here: invisible characters in 'a\\u200bb'"
+    assert line == "# no command here, because of invisible characters in 'a\\u200bb'"
 
 
 def test_files_of_several_studies_have_names_of_their_own(results: Results) -> None:
@@ -111,7 +111,7 @@ def test_a_password_is_asked_for_where_one_is_hidden(
     """A file may be called like a hidden password."""
     found = commands([replace(results, data=replace(results.data, target=target))])
     assert found is not None
-    assert ("put the storage password in place of" in found.text) == asks
+    assert ("with the storage password" in found.text) == asks
 
 
 def test_a_value_that_looks_like_an_option_is_a_value() -> None:

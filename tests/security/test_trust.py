@@ -244,7 +244,9 @@ def test_an_adapter_names_no_code(
         lambda: time_study_swaps(tmp_path, tiny_spec),
         lambda: load_adapters(tmp_path, tiny_spec.to_toml()),
     ):
-        with pytest.raises(InputError, match=rf"adapter_config\.json: {key}: not what") as refused:
+        with pytest.raises(
+            InputError, match=rf"adapter_config\.json: {key}: optuna-study never writes"
+        ) as refused:
             use()
         assert len(refused.value.problems) == 1
     assert not (tmp_path / "export").exists()

@@ -197,7 +197,7 @@ def test_a_configuration_names_no_other_weights(copy: Path, marker: Path) -> Non
     config["transformers_weights"] = "adapter_model.bin"
     (copy / "config.json").write_text(json.dumps(config))
     shutil.copy(copy.parent / "good.bin", copy / "adapter_model.bin")
-    assert "transformers_weights: must be absent, got 'adapter_model.bin'" in refused(copy, marker)
+    assert "'adapter_model.bin'" in refused(copy, marker)
 
 
 NAMED = {"transformers_weights": "adapter_model.bin"}

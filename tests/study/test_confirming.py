@@ -129,7 +129,7 @@ def test_other_test_examples_are_refused(
     spec, data = searched[0], load(folder)
     confirm(spec, folder, data, seeds=2)
     other = stored_spec(data.spec_text, str(folder), test=parallel_text / "dev.tsv")
-    with pytest.raises(InputError, match="other examples"):
+    with pytest.raises(InputError, match="the examples of the earlier confirmation"):
         confirm(other, folder, data, seeds=3)
 
 
@@ -158,5 +158,5 @@ def test_trials_are_chosen_by_rank_and_by_name(searched: tuple[StudySpec, Path])
 
 def test_what_is_no_run_folder_is_refused(tmp_path: Path) -> None:
     """Somebody else's database says nothing of how its trials were trained."""
-    with pytest.raises(InputError, match="no run folder"):
+    with pytest.raises(InputError, match="not a run folder"):
         stored_spec(None, str(tmp_path))

@@ -78,7 +78,7 @@ def _loaded(location: str) -> tuple[Any, Sequence[str]]:
     if not Path(location).is_dir():  # the weights in a folder do not matter here
         located(location, None, "--tokenizer")
     else:
-        check_all_regular(Path(location))
+        check_all_regular(Path(location), f"--tokenizer: {location}")
     with refusing(f"--tokenizer: cannot load {location!r}"):
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         config, _ = PretrainedConfig.get_config_dict(location)
