@@ -51,9 +51,10 @@ def test_the_notebook_explores_our_study(
     """Trials, importances, comparisons and outputs."""
     shown = _executed(petroleum_run, monkeypatch)
     assert "against base: bleu +" in shown
-    assert "importance for bleu: reliable" in shown
-    assert "importance for general_bleu: " in shown
-    assert "bleu on 72 dev examples" in shown
+    assert "Where does the variance of BLEU come from" in shown
+    assert "Reliable: " in shown
+    assert "Where does the variance of BLEU (general) come from" in shown
+    assert "BLEU on 72 dev examples" in shown
     assert "gain" in shown
 
 
