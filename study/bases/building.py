@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from study.bases.cache import library_versions, whole_folder
+
+if TYPE_CHECKING:
+    from study.data.embedded import Pair
 
 ModelRole = Literal["base", "teacher"]
 StepCallback = Callable[[int, int, float], None]
@@ -187,6 +190,11 @@ def _one_thread() -> Iterator[None]:
 
 
 # --- what the architectures share ----------------------------------------------------------------
+
+
+def both_sides(pairs: Iterable[Pair]) -> list[str]:
+    """Return the texts of pairs, each source before its target."""
+    return [text for pair in pairs for text in (pair.source, pair.target)]
 
 
 def learn_pieces(texts: Iterable[str], size: int, special_tokens: Sequence[str]) -> Any:

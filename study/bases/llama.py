@@ -18,6 +18,7 @@ from study.bases.building import (
     Miniature,
     ModelRole,
     Recipe,
+    both_sides,
     common_sizes,
     enlarge_norms,
     even_batches,
@@ -93,7 +94,7 @@ def miniature(
 
 def train_tokenizer(pairs: Sequence[Pair], recipe: LlamaRecipe) -> Any:
     """Return a fast tokenizer with Llama 3's special tokens, trained on both sides of `pairs`."""
-    texts = [text for pair in pairs for text in (pair.source, pair.target)]
+    texts = both_sides(pairs)
     format_texts = [INSTRUCTION, "system", "user", "assistant"] * 100  # one piece per role
     return fast_tokenizer(
         [*texts, *format_texts],

@@ -16,6 +16,7 @@ from study.bases.building import (
     Miniature,
     ModelRole,
     Recipe,
+    both_sides,
     common_sizes,
     even_batches,
     fast_tokenizer,
@@ -69,7 +70,7 @@ def miniature(pairs: Sequence[Pair], recipe: MaskedRecipe) -> Miniature[MaskedRe
 
 def train_tokenizer(pairs: Sequence[Pair], recipe: MaskedRecipe) -> Any:
     """Return a fast tokenizer with BERT's special tokens, trained on both sides of `pairs`."""
-    texts = [text for pair in pairs for text in (pair.source, pair.target)]
+    texts = both_sides(pairs)
     return fast_tokenizer(
         texts,
         recipe.vocabulary_size,

@@ -20,6 +20,7 @@ from study.bases.building import (
     Miniature,
     ModelRole,
     Recipe,
+    both_sides,
     enlarge_norms,
     even_batches,
     learn_pieces,
@@ -71,8 +72,7 @@ def train_tokenizer(pairs: Sequence[Pair], recipe: TranslatorRecipe) -> Any:
     """Return an `NllbTokenizer` trained on both sides of `pairs`."""
     from transformers import NllbTokenizer
 
-    texts = (text for pair in pairs for text in (pair.source, pair.target))
-    pieces = learn_pieces(texts, recipe.vocabulary_size, SPECIAL_TOKENS)
+    pieces = learn_pieces(both_sides(pairs), recipe.vocabulary_size, SPECIAL_TOKENS)
     learned = json.loads(pieces.to_str())["model"]
     return NllbTokenizer(
         vocab=learned["vocab"],
