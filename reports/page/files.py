@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Container
 from pathlib import Path
 
@@ -20,10 +21,11 @@ def save_tables(page: Page, folder: Path) -> list[Path]:
     Raises InputError where a file cannot be written.
     """
     made: list[Path] = []
+    times = Counter[str]()  # by the name of the file: names that differ may become one
     for section, table in page.tables():
-        name = f"{section}-{table.name}"
-        repeated = sum(path.stem.partition("~")[0] == name for path in made)
-        made.append(folder / f"{plain(name)}{f'~{repeated + 1}' if repeated else ''}.csv")
+        name = plain(f"{section}-{table.name}")
+        times[name] += 1
+        made.append(folder / f"{name}{f'~{times[name]}' if times[name] > 1 else ''}.csv")
         _write(table, made[-1])
     return made
 
@@ -53,7 +55,7 @@ def save_figures(
 
 def plain(name: str) -> str:
     """Return a safe file name: the name may contain that of a metric, which a database supplies."""
-    return re.sub(r"[^A-Za-z0-9_~-]+", "-", name)[:100]
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:100]
 
 
 def check_format(suffix: str) -> None:

@@ -301,6 +301,15 @@ def test_the_files_of_a_report_stay_in_their_folder(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["files"]
 
 
+def test_tables_whose_names_become_one_are_all_written(tmp_path: Path) -> None:
+    """Two tables of a section keep a file each, whatever is left of the section's name."""
+    tables = tuple(Table("scores", ("a",), ((Cell(text),),)) for text in "12")
+    page = Page("t", "", (), (), (), (Section("bars x", "s", "r", tables),), "")
+    made = save_tables(page, tmp_path)
+    assert [path.name for path in made] == ["bars-x-scores.csv", "bars-x-scores~2.csv"]
+    assert ["1" in path.read_text(encoding="utf-8") for path in made] == [True, False]
+
+
 def test_a_new_base_follows_no_link(tmp_path: Path, outside: Path) -> None:
     """`base --out` and `curate --out` are folders that do not exist, and a link does."""
     (tmp_path / "new").symlink_to(outside / "new")
