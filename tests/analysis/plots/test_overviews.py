@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import optuna
 import pytest
@@ -35,12 +33,6 @@ from analysis.plots.side_by_side import (
 from analysis.plots.trade_offs import plot_trade_off, trade_off, trade_offs
 from study.errors import InputError
 from tests.synthetic import Shape, write_foreign_study, write_study
-
-
-@pytest.fixture(autouse=True)
-def _close_figures() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import optuna
 import pytest
@@ -25,12 +23,6 @@ from analysis.plots.bars_and_violins import Bar, Group, distributions, draws_vio
 from analysis.plots.palette import DARK, LIGHT, TRIAL, css_variables, label_of, new_axes, shortened
 from analysis.plots.slices import slice_of, varied_parameters
 from tests.synthetic import write_foreign_study
-
-
-@pytest.fixture(autouse=True)
-def _close_figures() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")
