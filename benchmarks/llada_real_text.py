@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from study.bases.building import build
-from study.bases.masked import MaskedRecipe, miniature
+from study.bases.building import Miniature, build
+from study.bases.masked import MaskedRecipe
 from study.data.embedded import Pair
 from study.engines.process_settings import be_one_quiet_thread
 
@@ -91,7 +91,7 @@ def main() -> None:
     recipe = MaskedRecipe(steps=given.steps, vocabulary_size=2_000, max_tokens=48, length=8)
     (given.out / "study.toml").write_text(STUDY.format(max_tokens=recipe.max_tokens))
     pairs = [Pair(r["input"], r["output"]) for r in read]
-    build(miniature(pairs, recipe), given.out / "base", report)
+    build(Miniature(recipe, pairs), given.out / "base", report)
     print(f"{len(own[160:660])} train, 160 dev of {given.domain}; base of {len(read)} rows")
 
 

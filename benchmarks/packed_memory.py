@@ -20,8 +20,9 @@ from packed_trials import filled
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from study.bases.building import Miniature
 from study.bases.load import BaseModel, load_base, locate_base
-from study.bases.translator import TranslatorRecipe, miniature
+from study.bases.translator import TranslatorRecipe
 from study.engines.memory import PeakMemory
 from study.engines.packed.packed_engine import PackedEngine
 from study.engines.process_settings import be_one_quiet_thread
@@ -91,7 +92,7 @@ def _train(engine: PackedEngine) -> None:
 
 def _base(tokenizer: Any) -> BaseModel:
     torch.manual_seed(0)
-    model = miniature((), ARCHITECTURE).new_model(tokenizer).eval().requires_grad_(False)
+    model = Miniature(ARCHITECTURE, ()).new_model(tokenizer).eval().requires_grad_(False)
     return BaseModel(model, tokenizer, "random")
 
 

@@ -94,30 +94,30 @@ def parallel_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a barely trained model of NLLB's architecture in Hugging Face format."""
-    from study.bases.building import build
-    from study.bases.translator import TranslatorRecipe, miniature
+    from study.bases.building import Miniature, build
+    from study.bases.translator import TranslatorRecipe
     from study.data.embedded import petroleum_corpus
 
     recipe = TranslatorRecipe(width=16, layers=1, heads=2, ffn=32, steps=20, vocabulary_size=400)
     folder = tmp_path_factory.mktemp("base") / "tiny"
-    build(miniature(petroleum_corpus(0).base_train[:2000], recipe), folder)
+    build(Miniature(recipe, petroleum_corpus(0).base_train[:2000]), folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def tiny_classifiers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with `base` and `teacher`, barely trained, and train and dev.jsonl."""
-    from study.bases.building import build
-    from study.bases.classifier import ClassifierRecipe, student, teacher
+    from study.bases.building import Miniature, build
+    from study.bases.classifier import StudentRecipe, TeacherRecipe
     from study.data.embedded import pair_corpus
     from study.data.sentence_pairs import NLI
 
     folder, corpus = tmp_path_factory.mktemp("classifiers"), pair_corpus("mnli", 0)
-    recipe = ClassifierRecipe(
-        width=16, layers=1, heads=2, ffn=32, steps=20, batch_size=32, labels=NLI
-    )
-    build(student(corpus.text, recipe), folder / "base")
-    build(teacher(corpus.teacher[:3000], recipe), folder / "teacher")
+    tiny = {"width": 16, "layers": 1, "heads": 2, "ffn": 32, "steps": 20, "batch_size": 32}
+    student = StudentRecipe(**tiny)
+    teacher = TeacherRecipe(**tiny, learning_rate=student.learning_rate, labels=NLI)
+    build(Miniature(student, corpus.text), folder / "base")
+    build(Miniature(teacher, corpus.teacher[:3000]), folder / "teacher")
     for name, pairs in (("train", corpus.train[:40]), ("dev", corpus.dev[:24])):
         rows = [{"sentence1": p.first, "sentence2": p.second, "gold_label": p.label} for p in pairs]
         lines = "".join(json.dumps(row) + "\n" for row in rows)

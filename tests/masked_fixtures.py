@@ -53,13 +53,13 @@ def tiny_masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import BertConfig, BertForMaskedLM
 
-    from study.bases.masked import MaskedRecipe, train_tokenizer
+    from study.bases.masked import MaskedRecipe
     from study.data.embedded import InstructionRecipe, Pair, instruction_corpus
 
     corpus = instruction_corpus(0, InstructionRecipe(base_general=300, base_lay=100, base_own=100))
     folder = tmp_path_factory.mktemp("masked")
     pairs = [Pair(row.source, row.target) for row in corpus.base_train]
-    tokenizer = train_tokenizer(pairs, MaskedRecipe(vocabulary_size=300))
+    tokenizer = MaskedRecipe(vocabulary_size=300).new_tokenizer(pairs)
     sizes = {"hidden_size": 16, "intermediate_size": 32, "initializer_range": 0.4}
     layers = {"num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 128}
     with torch.random.fork_rng():

@@ -1,6 +1,6 @@
-"""What a miniature is and how it is built: its description, its training, its folder.
+"""What a miniature is and how it is built: its recipe, its training, its folder.
 
-Each architecture, with the text that it learns from, is described in a module of its own;
+Each architecture has a recipe, and the text that it learns from, in a module of its own;
 `study/bases/miniatures.py` lists them all.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from study.bases.cache import library_versions, whole_folder
 
@@ -26,8 +26,15 @@ StepCallback = Callable[[int, int, float], None]
 
 @dataclass(frozen=True)
 class Recipe:
-    """The size of a miniature and how it is trained; each architecture has its own defaults."""
+    """The size of a miniature, how it is made and how it is trained.
 
+    Each architecture has its own recipe, with its own defaults.  The cache does not see the source:
+    raise `version` when you change what a method returns for the same recipe and rows, not when you
+    only rewrite it.
+    """
+
+    version: ClassVar[int] = 1
+    model_class: ClassVar[str]  # transformers' class that makes a model of the configuration
     width: int = 64
     layers: int = 2
     heads: int = 4
@@ -42,6 +49,29 @@ class Recipe:
     warmup_fraction: float = 0.1  # of the steps
     seed: int = 0  # for the initial weights and the order of the rows
 
+    def new_tokenizer(self, rows: Sequence[Any]) -> Any:
+        """Return a tokenizer learned from rows."""
+        raise NotImplementedError
+
+    def new_config(self, tokenizer: Any) -> Any:
+        """Return the configuration: the recipe's size, and the tokenizer's vocabulary."""
+        raise NotImplementedError
+
+    def batches(self, rows: Sequence[Any], tokenizer: Any) -> Iterator[dict[str, Any]]:
+        """Yield endless batches of the rows, each as `loss` takes it."""
+        raise NotImplementedError
+
+    def loss(self, model: Any, batch: Any) -> Any:
+        """Return a batch's loss: the model's own, unless the recipe has another."""
+        return model(**batch).loss
+
+    def layers_for_muon(self, model: Any) -> Any:
+        """Return the layers whose matrices Muon trains; None: AdamW trains all."""
+        return None
+
+    def finish(self, model: Any) -> None:
+        """Change the trained model where the recipe says so."""
+
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 Row = TypeVar("Row")
@@ -51,21 +81,12 @@ Row = TypeVar("Row")
 class Miniature(Generic[AnyRecipe, Row]):
     """Everything that decides the weights of a small model that the project trains itself.
 
-    The cache identifies a miniature by its version, recipe, rows and libraries; it does not see the
-    source.  Raise the version when you change what a function returns for the same recipe and
-    rows, not when you only rewrite it.
+    The cache identifies it by the recipe, its version, the rows and the libraries.  Miniatures of
+    the same `vocabulary_rows` share their vocabulary.
     """
 
-    version: int
     recipe: AnyRecipe
     rows: Sequence[Row]  # what it learns from: dataclasses of texts
-    tokenizer: Callable[[Sequence[Row], AnyRecipe], Any]  # learned from rows
-    config: Callable[[AnyRecipe, Any], Any]  # from the recipe's size and the vocabulary
-    model_class: str  # transformers' class that makes a model of the configuration
-    batches: Callable[[Sequence[Row], Any, AnyRecipe], Iterator[dict[str, Any]]]  # endless
-    loss: Callable[[Any, Any], Any] = lambda model, batch: model(**batch).loss
-    layers: Callable[[Any], Any] | None = None  # Muon trains their matrices; None: AdamW only
-    finish: Callable[[Any, AnyRecipe], None] | None = None  # changes the trained model
     vocabulary_rows: Sequence[Row] = ()  # for the tokenizer, if not `rows`
 
     def digest(self) -> str:
@@ -77,18 +98,19 @@ class Miniature(Generic[AnyRecipe, Row]):
         """
         releases = {n: ".".join(v.split(".")[:2]) for n, v in library_versions().items()}
         texts = [[list(vars(row).values()) for row in r] for r in (self.rows, self.vocabulary_rows)]
-        decides = [self.version, asdict(self.recipe), texts, releases]
+        decides = [self.recipe.version, asdict(self.recipe), texts, releases]
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
     def learned_tokenizer(self) -> Any:
         """Return the tokenizer; this takes seconds, while training the model takes minutes."""
-        return self.tokenizer(self.vocabulary_rows or self.rows, self.recipe)
+        return self.recipe.new_tokenizer(self.vocabulary_rows or self.rows)
 
     def new_model(self, tokenizer: Any) -> Any:
         """Return the model with random weights, drawn from PyTorch's global generator."""
         import transformers
 
-        return getattr(transformers, self.model_class)(self.config(self.recipe, tokenizer))
+        model_class = getattr(transformers, self.recipe.model_class)
+        return model_class(self.recipe.new_config(tokenizer))
 
     def meta(self, make: Callable[[Any], Any] | None = None) -> Any:
         """Return the model on PyTorch's meta device: modules and shapes, but no memory.
@@ -99,7 +121,7 @@ class Miniature(Generic[AnyRecipe, Row]):
 
         tokenizer = self.learned_tokenizer()  # for the size of the vocabulary
         with torch.device("meta"):
-            return make(self.config(self.recipe, tokenizer)) if make else self.new_model(tokenizer)
+            return make(self.recipe.new_config(tokenizer)) if make else self.new_model(tokenizer)
 
 
 def build(
@@ -114,7 +136,8 @@ def build(
     if not miniature.rows:
         raise ValueError("a miniature needs at least one row to learn from, got none")
     recipe = asdict(miniature.recipe)
-    facts = {"version": miniature.version, "recipe": recipe, "rows": len(miniature.rows)}
+    version = miniature.recipe.version
+    facts = {"version": version, "recipe": recipe, "rows": len(miniature.rows)}
     with whole_folder(folder, facts) as unfinished:
         tokenizer = miniature.learned_tokenizer()
         _trained(miniature, tokenizer, progress).save_pretrained(unfinished)
@@ -133,14 +156,14 @@ def _trained(miniature: Miniature[Any, Any], tokenizer: Any, progress: StepCallb
         """Return the learning rate's factor: linearly up in the warm-up, then linearly to 0."""
         return min((step + 1) / warmup, (recipe.steps - step) / max(recipe.steps - warmup, 1))
 
-    batches = miniature.batches(miniature.rows, tokenizer, recipe)
+    batches = recipe.batches(miniature.rows, tokenizer)
     with _one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = miniature.new_model(tokenizer).train()
-        optimizers = _optimizers(model, miniature)
+        optimizers = _optimizers(model, recipe)
         schedules = [LambdaLR(optimizer, pace) for optimizer in optimizers]
         for step, batch in zip(range(1, recipe.steps + 1), batches, strict=False):
-            loss = miniature.loss(model, batch)
+            loss = recipe.loss(model, batch)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for part in (*optimizers, *schedules):
@@ -148,20 +171,19 @@ def _trained(miniature: Miniature[Any, Any], tokenizer: Any, progress: StepCallb
             model.zero_grad()
             if progress is not None:
                 progress(step, recipe.steps, loss.item())
-    if miniature.finish is not None:
-        miniature.finish(model, recipe)
+    recipe.finish(model)
     return model.eval()
 
 
-def _optimizers(model: Any, miniature: Miniature[Any, Any]) -> list[Any]:
-    """Return Muon for the matrices of the miniature's layers, if any, and AdamW for the rest.
+def _optimizers(model: Any, recipe: Recipe) -> list[Any]:
+    """Return Muon for the matrices of the recipe's layers, if any, and AdamW for the rest.
 
     Jordan et al. 2024, "Muon": twice the progress of AdamW per step here, at the same cost.
     """
     import torch
 
-    recipe, layers = miniature.recipe, miniature.layers
-    matrices = [p for p in layers(model).parameters() if p.dim() == 2] if layers else []
+    layers = recipe.layers_for_muon(model)
+    matrices = [p for p in layers.parameters() if p.dim() == 2] if layers is not None else []
     by_muon = {id(matrix) for matrix in matrices}
     others = [p for p in model.parameters() if id(p) not in by_muon]
     adamw = torch.optim.AdamW(others, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)

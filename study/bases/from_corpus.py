@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
-from study.bases import llama, masked, translator
-from study.bases.building import Miniature, StepCallback, build
-from study.data.embedded import Pair
+from study.bases.building import Miniature, Recipe, StepCallback, build
+from study.bases.llama import LlamaRecipe
+from study.bases.masked import MaskedRecipe
+from study.bases.translator import TranslatorRecipe
 from study.data.readers import read_pairs
 from study.errors import InputError, writing
 from study.spec.problems import problems_of
@@ -70,14 +70,14 @@ def build_from_corpus(
 
     be_one_quiet_thread()
     with writing(out, "base"):
-        build(architecture.miniature(pairs, order), out, progress)
+        build(Miniature(architecture.recipe(order), pairs), out, progress)
 
 
 @dataclass(frozen=True)
 class Architecture:
     """A kind of base that can be built from your own text."""
 
-    miniature: Callable[[Sequence[Pair], BaseOrder], Miniature[Any, Pair]]
+    recipe: Callable[[BaseOrder], Recipe]
     width_multiple: int  # the heads; twice as many with rotary positions
 
 
@@ -93,27 +93,25 @@ def _sizes(order: BaseOrder, ffn: int) -> dict[str, int]:
     }
 
 
-def _nllb(pairs: Sequence[Pair], order: BaseOrder) -> Miniature[Any, Pair]:
-    recipe = translator.TranslatorRecipe(
+def _nllb(order: BaseOrder) -> TranslatorRecipe:
+    return TranslatorRecipe(
         source_language=order.source_language,
         target_language=order.target_language,
         **_sizes(order, 4 * order.width),
     )
-    return translator.miniature(pairs, recipe)
 
 
-def _llama(pairs: Sequence[Pair], order: BaseOrder) -> Miniature[Any, Pair]:
-    return llama.miniature(pairs, llama.LlamaRecipe(**_sizes(order, order.width * 8 // 3)))
+def _llama(order: BaseOrder) -> LlamaRecipe:
+    return LlamaRecipe(**_sizes(order, order.width * 8 // 3))
 
 
-def _eurobert(pairs: Sequence[Pair], order: BaseOrder) -> Miniature[Any, Pair]:
-    sizes = _sizes(order, order.width * 8 // 3)
-    return masked.miniature(pairs, masked.MaskedRecipe(length=LONGEST_ANSWER, **sizes))
+def _eurobert(order: BaseOrder) -> MaskedRecipe:
+    return MaskedRecipe(length=LONGEST_ANSWER, **_sizes(order, order.width * 8 // 3))
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "nllb": Architecture(_nllb, translator.TranslatorRecipe.heads),
-    "llama": Architecture(_llama, 2 * llama.LlamaRecipe.heads),
-    "eurobert": Architecture(_eurobert, 2 * masked.MaskedRecipe.heads),
+    "nllb": Architecture(_nllb, TranslatorRecipe.heads),
+    "llama": Architecture(_llama, 2 * LlamaRecipe.heads),
+    "eurobert": Architecture(_eurobert, 2 * MaskedRecipe.heads),
 }
 """Value of `--architecture` -> how its base is built."""

@@ -51,8 +51,77 @@ SPECIAL_TOKENS = (
 class LlamaRecipe(Recipe):
     """How the student or the teacher is built.  The defaults give the student."""
 
+    model_class = "LlamaForCausalLM"
     key_value_heads: int = 2
     vocabulary_size: int = 3200  # at most; little text has fewer pieces
+
+    def new_tokenizer(self, pairs: Sequence[Pair]) -> Any:
+        """Return a fast tokenizer with Llama 3's special tokens, trained on both sides."""
+        texts = both_sides(pairs)
+        format_texts = [INSTRUCTION, "system", "user", "assistant"] * 100  # one piece per role
+        return fast_tokenizer(
+            [*texts, *format_texts],
+            self.vocabulary_size,
+            SPECIAL_TOKENS,
+            unk_token="<unk>",
+            bos_token="<|begin_of_text|>",
+            eos_token=chat.END_OF_TURN,
+            pad_token="<|pad|>",
+            chat_template=chat.LLAMA3_TEMPLATE,
+        )
+
+    def new_config(self, tokenizer: Any) -> Any:
+        """Return Llama's configuration at the recipe's size."""
+        from transformers import LlamaConfig
+
+        return LlamaConfig(
+            **common_sizes(self, tokenizer),
+            num_key_value_heads=self.key_value_heads,
+            max_position_embeddings=512,
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+
+    def batches(self, pairs: Sequence[Pair], tokenizer: Any) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield endless inputs: input_ids and labels (answers only), each (B, T)."""
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        # the miniature ends its turns like any chat model; a study trains the stop token later
+        form = chat.ChatFormat(tokenizer, INSTRUCTION, chat.END_OF_TURN, self.max_tokens)
+        dialogues = [form.dialogue(pair.source, pair.target) for pair in pairs]
+        for positions in even_batches([len(d.prompt) + len(d.answer) for d in dialogues], self):
+            chosen = [dialogues[position] for position in positions]
+            ids = [torch.tensor(d.prompt + d.answer) for d in chosen]
+            answers = [torch.tensor((IGNORED,) * len(d.prompt) + d.answer) for d in chosen]
+            yield {
+                "input_ids": pad_sequence(
+                    ids, batch_first=True, padding_value=tokenizer.pad_token_id
+                ),
+                "labels": pad_sequence(answers, batch_first=True, padding_value=IGNORED),
+            }
+
+    def loss(self, model: Any, batch: Any) -> torch.Tensor:
+        """Return the token cross-entropy of the answers.
+
+        Needs no mask: attention is causal, and padding comes after everything that counts.
+        """
+        from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
+
+        # a position's label is the next token; the last position has none
+        labels = F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORED)  # (B, T)
+        answered = labels != IGNORED
+        logits = token_logits(model, {"input_ids": batch["input_ids"]}, answered)
+        return F.cross_entropy(logits, labels[answered])
+
+    def layers_for_muon(self, model: Any) -> Any:
+        """Return Llama's layers."""
+        return model.model.layers
+
+    def finish(self, model: Any) -> None:
+        """Enlarge the norms."""
+        enlarge_llama_norms(model, self.norm_gain)
 
 
 STUDENT = LlamaRecipe()
@@ -65,98 +134,12 @@ def embedded(data: DataSpec, role: ModelRole) -> Miniature[LlamaRecipe, Pair]:
     """Return the embedded student or teacher; both use the vocabulary of the student's text."""
     everyday = petroleum_corpus(data.seed).base_train
     if role == "base":
-        return miniature(everyday, replace(STUDENT, seed=data.seed))
+        return Miniature(replace(STUDENT, seed=data.seed), everyday)
     trade = petroleum_corpus(data.seed, TRADE).base_train
-    return miniature(trade, replace(TEACHER, seed=data.seed), everyday)
+    return Miniature(replace(TEACHER, seed=data.seed), trade, vocabulary_rows=everyday)
 
 
-def miniature(
-    pairs: Sequence[Pair], recipe: LlamaRecipe, vocabulary_rows: Sequence[Pair] = ()
-) -> Miniature[LlamaRecipe, Pair]:
-    """Return a Llama that learns from `pairs`; `vocabulary_rows` train its tokenizer if given.
-
-    Models of the same `vocabulary_rows` share their vocabulary.
-    """
-    return Miniature(
-        version=1,
-        recipe=recipe,
-        rows=pairs,
-        tokenizer=train_tokenizer,
-        config=new_config,
-        model_class="LlamaForCausalLM",
-        batches=_batches,
-        loss=_loss,
-        layers=lambda model: model.model.layers,
-        finish=enlarge_llama_norms,
-        vocabulary_rows=vocabulary_rows,
-    )
-
-
-def train_tokenizer(pairs: Sequence[Pair], recipe: LlamaRecipe) -> Any:
-    """Return a fast tokenizer with Llama 3's special tokens, trained on both sides of `pairs`."""
-    texts = both_sides(pairs)
-    format_texts = [INSTRUCTION, "system", "user", "assistant"] * 100  # one piece per role
-    return fast_tokenizer(
-        [*texts, *format_texts],
-        recipe.vocabulary_size,
-        SPECIAL_TOKENS,
-        unk_token="<unk>",
-        bos_token="<|begin_of_text|>",
-        eos_token=chat.END_OF_TURN,
-        pad_token="<|pad|>",
-        chat_template=chat.LLAMA3_TEMPLATE,
-    )
-
-
-def new_config(recipe: LlamaRecipe, tokenizer: Any) -> Any:
-    """Return Llama's configuration at the recipe's size."""
-    from transformers import LlamaConfig
-
-    return LlamaConfig(
-        **common_sizes(recipe, tokenizer),
-        num_key_value_heads=recipe.key_value_heads,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-
-
-def _batches(
-    pairs: Sequence[Pair], tokenizer: Any, recipe: LlamaRecipe
-) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield endless inputs: input_ids and labels (answers only), each (B, T)."""
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-
-    # the miniature ends its turns like any chat model; a study trains the stop token later
-    form = chat.ChatFormat(tokenizer, INSTRUCTION, chat.END_OF_TURN, recipe.max_tokens)
-    dialogues = [form.dialogue(pair.source, pair.target) for pair in pairs]
-    for positions in even_batches([len(d.prompt) + len(d.answer) for d in dialogues], recipe):
-        chosen = [dialogues[position] for position in positions]
-        ids = [torch.tensor(d.prompt + d.answer) for d in chosen]
-        answers = [torch.tensor((IGNORED,) * len(d.prompt) + d.answer) for d in chosen]
-        yield {
-            "input_ids": pad_sequence(ids, batch_first=True, padding_value=tokenizer.pad_token_id),
-            "labels": pad_sequence(answers, batch_first=True, padding_value=IGNORED),
-        }
-
-
-def _loss(model: Any, batch: Any) -> torch.Tensor:
-    """Return the token cross-entropy of the answers.
-
-    Needs no mask: attention is causal, and padding comes after everything that counts.
-    """
-    from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
-
-    # a position's label is the next token; the last position has none
-    labels = F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORED)  # (B, T)
-    answered = labels != IGNORED
-    logits = token_logits(model, {"input_ids": batch["input_ids"]}, answered)
-    return F.cross_entropy(logits, labels[answered])
-
-
-def enlarge_llama_norms(model: Any, recipe: Recipe) -> None:
+def enlarge_llama_norms(model: Any, gain: float) -> None:
     """Enlarge the norms of a model with Llama's layers, causal or not."""
     readers = []
     for layer in model.model.layers:
@@ -164,4 +147,4 @@ def enlarge_llama_norms(model: Any, recipe: Recipe) -> None:
         linears = [attention.q_proj, attention.k_proj, attention.v_proj]
         readers.append((layer.input_layernorm, linears))
         readers.append((layer.post_attention_layernorm, [mlp.gate_proj, mlp.up_proj]))
-    enlarge_norms(readers, recipe.norm_gain)
+    enlarge_norms(readers, gain)

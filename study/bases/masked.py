@@ -40,102 +40,89 @@ SPECIAL_TOKENS = ("[PAD]", "<unk>", "[CLS]", "[SEP]", "[MASK]")  # BERT's, in it
 class MaskedRecipe(Recipe):
     """How a small masked-diffusion model is built.  The defaults give the embedded one."""
 
+    model_class = "EuroBertForMaskedLM"
     max_tokens: int = 96
     steps: int = 900
     vocabulary_size: int = 1_000  # at most; little text has fewer pieces
     length: int = 16  # tokens per answer
 
+    def new_tokenizer(self, pairs: Sequence[Pair]) -> Any:
+        """Return a fast tokenizer with BERT's special tokens, trained on both sides of `pairs`."""
+        texts = both_sides(pairs)
+        return fast_tokenizer(
+            texts,
+            self.vocabulary_size,
+            SPECIAL_TOKENS,
+            pad_token="[PAD]",
+            unk_token="<unk>",
+            cls_token="[CLS]",
+            sep_token="[SEP]",
+            mask_token="[MASK]",
+        )
+
+    def new_config(self, tokenizer: Any) -> Any:
+        """Return EuroBERT's configuration at the recipe's size."""
+        from transformers import EuroBertConfig
+
+        return EuroBertConfig(
+            **common_sizes(self, tokenizer),
+            max_position_embeddings=512,
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.cls_token_id,
+            eos_token_id=tokenizer.sep_token_id,
+            mask_token_id=tokenizer.mask_token_id,
+        )
+
+    def batches(self, pairs: Sequence[Pair], tokenizer: Any) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield endless rows (B, T), some tokens of each answer masked, and their scale (B,)."""
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        data = DataSpec(max_tokens=self.max_tokens, instruction="")
+        settings = DiffusionSpec(length=self.length, steps=1, block_length=self.length)
+        form = InstructionFormat(tokenizer, data, settings)
+        rows = [form.row(pair) for pair in pairs]
+        generator = torch.Generator().manual_seed(self.seed)
+        for positions in even_batches([len(row.prompt) + len(row.answer) for row in rows], self):
+            chosen = [rows[position] for position in positions]
+            ids = pad_sequence(
+                [torch.tensor(row.prompt + row.answer) for row in chosen],
+                batch_first=True,
+                padding_value=form.end,
+            )
+            drawn = [counted_masks(len(row.answer), 1, generator) for row in chosen]
+            masked = pad_sequence(
+                [
+                    torch.cat([torch.zeros(len(row.prompt), dtype=torch.bool), masks[:, 0]])
+                    for row, (masks, _) in zip(chosen, drawn, strict=True)
+                ],
+                batch_first=True,
+            )
+            lengths = torch.tensor([len(row.prompt) + len(row.answer) for row in chosen])
+            yield {
+                "input_ids": ids.masked_fill(masked, form.mask),
+                "attention_mask": (torch.arange(ids.shape[1]) < lengths[:, None]).long(),
+                "labels": ids.masked_fill(~masked, IGNORED),
+                "scale": torch.cat([scale for _, scale in drawn]),
+            }
+
+    def loss(self, model: Any, batch: Any) -> torch.Tensor:
+        """Return LLaDA's objective, averaged over the rows."""
+        labels, scale = batch.pop("labels"), batch.pop("scale")
+        masked = labels != IGNORED
+        logits = token_logits(model, batch, masked)
+        return masked_diffusion(logits, labels, masked, scale).mean()
+
+    def layers_for_muon(self, model: Any) -> Any:
+        """Return EuroBERT's layers."""
+        return model.model.layers
+
+    def finish(self, model: Any) -> None:
+        """Enlarge the norms."""
+        enlarge_llama_norms(model, self.norm_gain)
+
 
 def embedded(data: DataSpec, role: ModelRole) -> Miniature[MaskedRecipe, Pair]:
     """Return the embedded instructions' base; it has no teacher."""
     rows = instruction_corpus(data.seed).base_train
-    return miniature([Pair(r.source, r.target) for r in rows], MaskedRecipe(seed=data.seed))
-
-
-def miniature(pairs: Sequence[Pair], recipe: MaskedRecipe) -> Miniature[MaskedRecipe, Pair]:
-    """Return a model that learns from `pairs` of instruction and answer."""
-    return Miniature(
-        version=1,
-        recipe=recipe,
-        rows=pairs,
-        tokenizer=train_tokenizer,
-        config=new_config,
-        model_class="EuroBertForMaskedLM",
-        batches=_batches,
-        loss=_loss,
-        layers=lambda model: model.model.layers,
-        finish=enlarge_llama_norms,
-    )
-
-
-def train_tokenizer(pairs: Sequence[Pair], recipe: MaskedRecipe) -> Any:
-    """Return a fast tokenizer with BERT's special tokens, trained on both sides of `pairs`."""
-    texts = both_sides(pairs)
-    return fast_tokenizer(
-        texts,
-        recipe.vocabulary_size,
-        SPECIAL_TOKENS,
-        pad_token="[PAD]",
-        unk_token="<unk>",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-    )
-
-
-def new_config(recipe: MaskedRecipe, tokenizer: Any) -> Any:
-    """Return EuroBERT's configuration at the recipe's size."""
-    from transformers import EuroBertConfig
-
-    return EuroBertConfig(
-        **common_sizes(recipe, tokenizer),
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.cls_token_id,
-        eos_token_id=tokenizer.sep_token_id,
-        mask_token_id=tokenizer.mask_token_id,
-    )
-
-
-def _batches(
-    pairs: Sequence[Pair], tokenizer: Any, recipe: MaskedRecipe
-) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield endless rows (B, T) with some tokens of each answer masked, and their scale (B,)."""
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-
-    data = DataSpec(max_tokens=recipe.max_tokens, instruction="")
-    settings = DiffusionSpec(length=recipe.length, steps=1, block_length=recipe.length)
-    form = InstructionFormat(tokenizer, data, settings)
-    rows = [form.row(pair) for pair in pairs]
-    generator = torch.Generator().manual_seed(recipe.seed)
-    for positions in even_batches([len(row.prompt) + len(row.answer) for row in rows], recipe):
-        chosen = [rows[position] for position in positions]
-        ids = pad_sequence(
-            [torch.tensor(row.prompt + row.answer) for row in chosen],
-            batch_first=True,
-            padding_value=form.end,
-        )
-        drawn = [counted_masks(len(row.answer), 1, generator) for row in chosen]
-        masked = pad_sequence(
-            [
-                torch.cat([torch.zeros(len(row.prompt), dtype=torch.bool), masks[:, 0]])
-                for row, (masks, _) in zip(chosen, drawn, strict=True)
-            ],
-            batch_first=True,
-        )
-        lengths = torch.tensor([len(row.prompt) + len(row.answer) for row in chosen])
-        yield {
-            "input_ids": ids.masked_fill(masked, form.mask),
-            "attention_mask": (torch.arange(ids.shape[1]) < lengths[:, None]).long(),
-            "labels": ids.masked_fill(~masked, IGNORED),
-            "scale": torch.cat([scale for _, scale in drawn]),
-        }
-
-
-def _loss(model: Any, batch: Any) -> torch.Tensor:
-    """Return LLaDA's objective, averaged over the rows."""
-    labels, scale = batch.pop("labels"), batch.pop("scale")
-    masked = labels != IGNORED
-    logits = token_logits(model, batch, masked)
-    return masked_diffusion(logits, labels, masked, scale).mean()
+    return Miniature(MaskedRecipe(seed=data.seed), [Pair(r.source, r.target) for r in rows])

@@ -39,6 +39,7 @@ SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")  # NLLB's, in NLLB's order
 class TranslatorRecipe(Recipe):
     """How a small translator is built.  The defaults take about 40 s on one core."""
 
+    model_class = "M2M100ForConditionalGeneration"
     ffn: int = 256
     norm_gain: float = 20.0
     steps: int = 1500
@@ -48,108 +49,93 @@ class TranslatorRecipe(Recipe):
     source_language: str = "eng_Latn"
     target_language: str = "fra_Latn"
 
+    def new_tokenizer(self, pairs: Sequence[Pair]) -> Any:
+        """Return an `NllbTokenizer` trained on both sides of `pairs`."""
+        from transformers import NllbTokenizer
+
+        pieces = learn_pieces(both_sides(pairs), self.vocabulary_size, SPECIAL_TOKENS)
+        learned = json.loads(pieces.to_str())["model"]
+        return NllbTokenizer(
+            vocab=learned["vocab"],
+            merges=[tuple(merge) for merge in learned["merges"]],
+            extra_special_tokens=[self.source_language, self.target_language],
+            src_lang=self.source_language,
+            tgt_lang=self.target_language,
+            model_max_length=512,
+        )
+
+    def new_config(self, tokenizer: Any) -> Any:
+        """Return NLLB's configuration at the recipe's size."""
+        from transformers import M2M100Config
+
+        # all are set, since M2M100Config's default dropouts and layer drops are not zero
+        return M2M100Config(
+            vocab_size=len(tokenizer),
+            d_model=self.width,
+            encoder_layers=self.layers,
+            decoder_layers=self.layers,
+            encoder_attention_heads=self.heads,
+            decoder_attention_heads=self.heads,
+            encoder_ffn_dim=self.ffn,
+            decoder_ffn_dim=self.ffn,
+            dropout=self.dropout,
+            attention_dropout=self.dropout,
+            activation_dropout=0.0,
+            encoder_layerdrop=0.0,
+            decoder_layerdrop=0.0,
+            init_std=self.init_std,
+            max_position_embeddings=512,
+        )
+
+    def batches(self, pairs: Sequence[Pair], tokenizer: Any) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield endless inputs: input_ids, attention_mask and labels, each (B, T).
+
+        They have NLLB's form: language code, text, end; cut to `max_tokens`.
+        """
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        cut = {"truncation": True, "max_length": self.max_tokens}
+        sources = tokenizer([pair.source for pair in pairs], **cut)["input_ids"]
+        targets = tokenizer(text_target=[pair.target for pair in pairs], **cut)["input_ids"]
+        pad = tokenizer.pad_token_id
+        for positions in even_batches([len(target) for target in targets], self):
+            input_ids = pad_sequence(
+                [torch.tensor(sources[i]) for i in positions], batch_first=True, padding_value=pad
+            )
+            labels = [torch.tensor(targets[i]) for i in positions]
+            yield {
+                "input_ids": input_ids,
+                "attention_mask": (input_ids != pad).long(),
+                "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED),
+            }
+
+    def finish(self, model: Any) -> None:
+        """Enlarge every norm, and divide the linears that read its output."""
+        encoder, decoder = model.model.encoder, model.model.decoder
+        crossing = [layer.encoder_attn for layer in decoder.layers]
+        readers: list[tuple[Any, list[Any]]] = [
+            (
+                encoder.layer_norm,
+                [
+                    linear
+                    for attention in crossing
+                    for linear in (attention.k_proj, attention.v_proj)
+                ],
+            )
+        ]
+        for layer in (*encoder.layers, *decoder.layers):
+            attention = layer.self_attn
+            inputs = [attention.q_proj, attention.k_proj, attention.v_proj]
+            readers.append((layer.self_attn_layer_norm, inputs))
+            readers.append((layer.final_layer_norm, [layer.fc1]))
+        readers += [
+            (layer.encoder_attn_layer_norm, [layer.encoder_attn.q_proj]) for layer in decoder.layers
+        ]
+        enlarge_norms(readers, self.norm_gain)
+
 
 def embedded(data: DataSpec, role: ModelRole) -> Miniature[TranslatorRecipe, Pair]:
     """Return the embedded corpus's base; it has no teacher."""
-    return miniature(petroleum_corpus(data.seed).base_train, TranslatorRecipe(seed=data.seed))
-
-
-def miniature(pairs: Sequence[Pair], recipe: TranslatorRecipe) -> Miniature[TranslatorRecipe, Pair]:
-    """Return a translator that learns from `pairs`."""
-    return Miniature(
-        version=1,
-        recipe=recipe,
-        rows=pairs,
-        tokenizer=train_tokenizer,
-        config=new_config,
-        model_class="M2M100ForConditionalGeneration",
-        batches=batches,
-        finish=_enlarge_norms,
-    )
-
-
-def train_tokenizer(pairs: Sequence[Pair], recipe: TranslatorRecipe) -> Any:
-    """Return an `NllbTokenizer` trained on both sides of `pairs`."""
-    from transformers import NllbTokenizer
-
-    pieces = learn_pieces(both_sides(pairs), recipe.vocabulary_size, SPECIAL_TOKENS)
-    learned = json.loads(pieces.to_str())["model"]
-    return NllbTokenizer(
-        vocab=learned["vocab"],
-        merges=[tuple(merge) for merge in learned["merges"]],
-        extra_special_tokens=[recipe.source_language, recipe.target_language],
-        src_lang=recipe.source_language,
-        tgt_lang=recipe.target_language,
-        model_max_length=512,
-    )
-
-
-def new_config(recipe: TranslatorRecipe, tokenizer: Any) -> Any:
-    """Return NLLB's configuration at the recipe's size."""
-    from transformers import M2M100Config
-
-    # all are set, since M2M100Config's default dropouts and layer drops are not zero
-    return M2M100Config(
-        vocab_size=len(tokenizer),
-        d_model=recipe.width,
-        encoder_layers=recipe.layers,
-        decoder_layers=recipe.layers,
-        encoder_attention_heads=recipe.heads,
-        decoder_attention_heads=recipe.heads,
-        encoder_ffn_dim=recipe.ffn,
-        decoder_ffn_dim=recipe.ffn,
-        dropout=recipe.dropout,
-        attention_dropout=recipe.dropout,
-        activation_dropout=0.0,
-        encoder_layerdrop=0.0,
-        decoder_layerdrop=0.0,
-        init_std=recipe.init_std,
-        max_position_embeddings=512,
-    )
-
-
-def batches(
-    pairs: Sequence[Pair], tokenizer: Any, recipe: TranslatorRecipe
-) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield endless inputs: input_ids, attention_mask and labels, each (B, T).
-
-    They have NLLB's form: language code, text, end; cut to `max_tokens`.
-    """
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-
-    cut = {"truncation": True, "max_length": recipe.max_tokens}
-    sources = tokenizer([pair.source for pair in pairs], **cut)["input_ids"]
-    targets = tokenizer(text_target=[pair.target for pair in pairs], **cut)["input_ids"]
-    pad = tokenizer.pad_token_id
-    for positions in even_batches([len(target) for target in targets], recipe):
-        input_ids = pad_sequence(
-            [torch.tensor(sources[i]) for i in positions], batch_first=True, padding_value=pad
-        )
-        labels = [torch.tensor(targets[i]) for i in positions]
-        yield {
-            "input_ids": input_ids,
-            "attention_mask": (input_ids != pad).long(),
-            "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED),
-        }
-
-
-def _enlarge_norms(model: Any, recipe: TranslatorRecipe) -> None:
-    """Enlarge every norm, and divide the linears that read its output."""
-    encoder, decoder = model.model.encoder, model.model.decoder
-    crossing = [layer.encoder_attn for layer in decoder.layers]
-    readers: list[tuple[Any, list[Any]]] = [
-        (
-            encoder.layer_norm,
-            [linear for attention in crossing for linear in (attention.k_proj, attention.v_proj)],
-        )
-    ]
-    for layer in (*encoder.layers, *decoder.layers):
-        attention = layer.self_attn
-        inputs = [attention.q_proj, attention.k_proj, attention.v_proj]
-        readers.append((layer.self_attn_layer_norm, inputs))
-        readers.append((layer.final_layer_norm, [layer.fc1]))
-    readers += [
-        (layer.encoder_attn_layer_norm, [layer.encoder_attn.q_proj]) for layer in decoder.layers
-    ]
-    enlarge_norms(readers, recipe.norm_gain)
+    rows = petroleum_corpus(data.seed).base_train
+    return Miniature(TranslatorRecipe(seed=data.seed), rows)

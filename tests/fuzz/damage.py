@@ -13,8 +13,8 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from study.bases.building import build
-from study.bases.translator import TranslatorRecipe, miniature
+from study.bases.building import Miniature, build
+from study.bases.translator import TranslatorRecipe
 from study.data.embedded import petroleum_corpus
 from tests.synthetic import Shape, write_study
 
@@ -120,7 +120,7 @@ def sound_model(folder: Path) -> None:
     """Write a barely trained model of NLLB's architecture."""
     recipe = TranslatorRecipe(width=16, layers=1, heads=2, ffn=32, steps=20, vocabulary_size=400)
     folder.rmdir()  # `build` lets it appear as a whole
-    build(miniature(petroleum_corpus(0).base_train[:2000], recipe), folder)
+    build(Miniature(recipe, petroleum_corpus(0).base_train[:2000]), folder)
 
 
 def model_file(rng: random.Random, folder: Path) -> tuple[str, bytes]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from study.bases.building import build
-from study.bases.llama import TRADE, LlamaRecipe, miniature
+from study.bases.building import Miniature, build
+from study.bases.llama import TRADE, LlamaRecipe
 from study.bases.miniatures import MINIATURES
 from study.data.embedded import petroleum_corpus
 from study.spec.sections import DataSpec
@@ -19,7 +19,7 @@ def test_it_is_loaded_by_the_auto_classes(tmp_path: Path) -> None:
     """Llama's architecture and a chat template come back, without a network."""
     sizes = {"width": 16, "layers": 1, "heads": 2, "ffn": 32, "vocabulary_size": 300}
     pairs = petroleum_corpus(107, TRANSLATIONS).base_train
-    build(miniature(pairs, LlamaRecipe(steps=1, **sizes)), tmp_path / "tiny")
+    build(Miniature(LlamaRecipe(steps=1, **sizes), pairs), tmp_path / "tiny")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "tiny")
     assert model.config.model_type == "llama"
     assert model.config.tie_word_embeddings

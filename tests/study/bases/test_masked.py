@@ -6,8 +6,8 @@ from pathlib import Path
 
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from study.bases.building import build
-from study.bases.masked import MaskedRecipe, miniature
+from study.bases.building import Miniature, build
+from study.bases.masked import MaskedRecipe
 from study.data.embedded import Pair, instruction_corpus
 from tests.study.bases.conftest import INSTRUCTIONS
 
@@ -16,7 +16,7 @@ def test_it_is_loaded_by_the_auto_classes(tmp_path: Path) -> None:
     """A bidirectional Llama and a tokenizer that gives text back come back, without a network."""
     pairs = [Pair(row.source, row.target) for row in instruction_corpus(7, INSTRUCTIONS).base_train]
     sizes = {"width": 16, "layers": 1, "heads": 2, "ffn": 32, "vocabulary_size": 300}
-    build(miniature(pairs, MaskedRecipe(steps=1, **sizes)), tmp_path / "tiny")
+    build(Miniature(MaskedRecipe(steps=1, **sizes), pairs), tmp_path / "tiny")
     model = AutoModelForMaskedLM.from_pretrained(tmp_path / "tiny")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "tiny")
     assert model.config.model_type == "eurobert"

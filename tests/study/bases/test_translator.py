@@ -6,9 +6,9 @@ from pathlib import Path
 
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from study.bases.building import build
+from study.bases.building import Miniature, build
 from study.bases.cache import is_intact
-from study.bases.translator import TranslatorRecipe, miniature
+from study.bases.translator import TranslatorRecipe
 from study.data.embedded import Pair
 
 
@@ -50,5 +50,5 @@ def test_real_text_of_any_length_is_taken(tmp_path: Path) -> None:
     """Long sentences are cut, rare characters are unknown, one pair is enough."""
     odd = Pair("well — “mud” 漢字 🛢 " * 200, "puits — « boue » 漢字 🛢 " * 200)
     recipe = TranslatorRecipe(width=16, layers=1, heads=2, ffn=32, steps=4, vocabulary_size=300)
-    build(miniature([odd], recipe), tmp_path / "odd")
+    build(Miniature(recipe, [odd]), tmp_path / "odd")
     assert is_intact(tmp_path / "odd")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from study.bases.llama import STUDENT, train_tokenizer
+from study.bases.llama import STUDENT
 from study.data.chat import DATE, LLAMA3_TEMPLATE, ChatFormat, stop_id, template_of
 from study.data.embedded import petroleum_corpus
 from study.errors import InputError
@@ -26,7 +26,7 @@ PUBLISHED = (
 @pytest.fixture(scope="module")
 def trained() -> Any:
     """The miniature's tokenizer."""
-    return train_tokenizer(petroleum_corpus(0).base_train[:2000], STUDENT)
+    return STUDENT.new_tokenizer(petroleum_corpus(0).base_train[:2000])
 
 
 @pytest.fixture

@@ -39,13 +39,14 @@ def instructions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def chat_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Llama, untrained."""
-    from study.bases.llama import LlamaRecipe, miniature
+    from study.bases.building import Miniature
+    from study.bases.llama import LlamaRecipe
     from study.data.embedded import Pair
 
     folder = tmp_path_factory.mktemp("chat-model")
     recipe = LlamaRecipe(width=16, layers=1, heads=2, ffn=32, vocabulary_size=320)
     pairs = [Pair(r.source, r.target) for r in generated()]
-    llama = miniature(pairs, recipe)
+    llama = Miniature(recipe, pairs)
     tokenizer = llama.learned_tokenizer()
     tokenizer.save_pretrained(folder)
     llama.new_model(tokenizer).save_pretrained(folder)
@@ -144,11 +145,12 @@ def test_the_study_file_passes_check(
 
 def test_a_masked_model_gets_a_study_of_diffusion(instructions: Path, tmp_path: Path) -> None:
     """Its tokenizer knows no chat: the plain template asks, and the answer's region holds all."""
-    from study.bases.masked import MaskedRecipe, miniature
+    from study.bases.building import Miniature
+    from study.bases.masked import MaskedRecipe
     from study.data.embedded import Pair
 
     recipe = MaskedRecipe(width=16, layers=1, heads=2, ffn=32, vocabulary_size=320)
-    masked = miniature([Pair(r.source, r.target) for r in generated()], recipe)
+    masked = Miniature(recipe, [Pair(r.source, r.target) for r in generated()])
     tokenizer = masked.learned_tokenizer()
     for part in (tokenizer, masked.new_model(tokenizer)):
         part.save_pretrained(tmp_path / "masked")

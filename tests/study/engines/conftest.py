@@ -121,14 +121,14 @@ def _llama(folder: Path, text: Path, is_tied: bool) -> Path:
     """Write a tiny Llama with random weights."""
     from transformers import LlamaForCausalLM
 
-    from study.bases.llama import LlamaRecipe, new_config, train_tokenizer
+    from study.bases.llama import LlamaRecipe
 
     recipe = LlamaRecipe(width=16, layers=1, heads=2, ffn=32, vocabulary_size=300, init_std=0.2)
     lines = (text / "train.tsv").read_text(encoding="utf-8").splitlines()[1:]
-    tokenizer = train_tokenizer([Pair(*line.split("\t")) for line in lines], recipe)
+    tokenizer = recipe.new_tokenizer([Pair(*line.split("\t")) for line in lines])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        config = new_config(recipe, tokenizer)
+        config = recipe.new_config(tokenizer)
         config.tie_word_embeddings = is_tied
         LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -47,16 +47,16 @@ trials = 3
 @pytest.fixture(scope="session")
 def tiny_llamas(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with `base` and `teacher`: barely trained, of one vocabulary."""
-    from study.bases.building import build
-    from study.bases.llama import LlamaRecipe, miniature
+    from study.bases.building import Miniature, build
+    from study.bases.llama import LlamaRecipe
     from study.data.embedded import petroleum_corpus
 
     folder = tmp_path_factory.mktemp("llamas")
     pairs = petroleum_corpus(0).base_train[:2000]
     tiny = LlamaRecipe(width=16, layers=1, heads=2, ffn=32, steps=20, vocabulary_size=400)
     larger = replace(tiny, width=24, layers=2, seed=1)
-    build(miniature(pairs, tiny), folder / "base")
-    build(miniature(pairs, larger), folder / "teacher")
+    build(Miniature(tiny, pairs), folder / "base")
+    build(Miniature(larger, pairs), folder / "teacher")
     return folder
 
 
