@@ -1,10 +1,15 @@
 """The embedded corpora: generated text, nothing to download."""
 
-from study.data.embedded.corpus import CorpusRecipe, EmbeddedCorpus, Pair, petroleum_corpus
+from study.data.embedded.corpus import (
+    CorpusRecipe,
+    EmbeddedCorpus,
+    Pair,
+    SplitSizes,
+    petroleum_corpus,
+)
 from study.data.embedded.instruction_corpus import (
     EmbeddedInstructions,
     Instruction,
-    InstructionRecipe,
     instruction_corpus,
 )
 from study.data.embedded.pair_corpora import EmbeddedPairs, SentencePair, pair_corpus
@@ -15,9 +20,9 @@ __all__ = [
     "EmbeddedInstructions",
     "EmbeddedPairs",
     "Instruction",
-    "InstructionRecipe",
     "Pair",
     "SentencePair",
+    "SplitSizes",
     "instruction_corpus",
     "pair_corpus",
     "petroleum_corpus",

@@ -14,6 +14,7 @@ import random
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from study.data.embedded.grammar import Grammar
 from study.data.embedded.vocabulary import (
@@ -22,6 +23,8 @@ from study.data.embedded.vocabulary import (
     lay_vocabulary,
     petroleum_vocabulary,
 )
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -33,31 +36,41 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class EmbeddedCorpus:
-    """The splits of the embedded corpus.
+class EmbeddedSplits(Generic[Row]):
+    """The splits of an embedded corpus.
 
-    `train`, `dev` and `test` are petroleum text, for a LoRA to adapt to.  `general` is everyday
-    text to measure forgetting.  The base model learns from `base_train`, mostly everyday text.
+    `train`, `dev` and `test` are a trade's text (petroleum, a clinic), for a LoRA to adapt to.
+    `general` is everyday text to measure forgetting.  The base model learns from `base_train`,
+    mostly everyday text.
     """
 
-    train: tuple[Pair, ...]
-    dev: tuple[Pair, ...]
-    test: tuple[Pair, ...]
-    general: tuple[Pair, ...]
-    base_train: tuple[Pair, ...]
+    train: tuple[Row, ...]
+    dev: tuple[Row, ...]
+    test: tuple[Row, ...]
+    general: tuple[Row, ...]
+    base_train: tuple[Row, ...]
+
+
+EmbeddedCorpus = EmbeddedSplits[Pair]
 
 
 @dataclass(frozen=True)
-class CorpusRecipe:
-    """Sizes and difficulty; tuned on seeds 100 to 104 (docs/experiments.md), then fixed."""
+class SplitSizes:
+    """How many rows each split has, and each part of what the base learns from."""
 
     train: int = 400
     dev: int = 200
     test: int = 200
     general: int = 100
     base_general: int = 10_800
-    base_lay: int = 3_300  # petroleum text as someone outside the trade translates it
-    base_expert: int = 1_900  # petroleum text in the trade's own words
+    base_lay: int = 3_300  # a trade's text as someone outside the trade puts it
+    base_expert: int = 1_900  # a trade's text in its own words
+
+
+@dataclass(frozen=True)
+class CorpusRecipe(SplitSizes):
+    """Sizes and difficulty; tuned on seeds 100 to 104 (docs/experiments.md), then fixed."""
+
     held_out_share: float = 0.15  # of all word combinations: absent from training
     petroleum_exponent: float = 1.0  # Zipf exponents of the words' frequencies
     general_exponent: float = 0.7

@@ -16,6 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from study.data.embedded import instruction_words as words
+from study.data.embedded.corpus import EmbeddedSplits, SplitSizes
+
+SIZES = SplitSizes(
+    dev=160, test=160, general=80, base_general=6_000, base_lay=2_400, base_expert=1_200
+)
 
 
 @dataclass(frozen=True)
@@ -27,46 +32,23 @@ class Instruction:
     target: str
 
 
-@dataclass(frozen=True)
-class EmbeddedInstructions:
-    """The clinic's `train`, `dev` and `test`, everyday `general`, and the base's training text."""
-
-    train: tuple[Instruction, ...]
-    dev: tuple[Instruction, ...]
-    test: tuple[Instruction, ...]
-    general: tuple[Instruction, ...]
-    base_train: tuple[Instruction, ...]
+EmbeddedInstructions = EmbeddedSplits[Instruction]
 
 
-@dataclass(frozen=True)
-class InstructionRecipe:
-    """The number of instructions of each kind."""
-
-    train: int = 400
-    dev: int = 160
-    test: int = 160
-    general: int = 80
-    base_general: int = 6_000
-    base_lay: int = 2_400  # a clinic's tasks as an outsider answers them
-    base_own: int = 1_200  # a clinic's tasks answered in its own way
-
-
-def instruction_corpus(
-    seed: int = 0, recipe: InstructionRecipe | None = None
-) -> EmbeddedInstructions:
+def instruction_corpus(seed: int = 0, sizes: SplitSizes = SIZES) -> EmbeddedInstructions:
     """Return the corpus of a seed, the same on every machine."""
-    recipe, seen = recipe or InstructionRecipe(), set[str]()
+    seen = set[str]()
 
     def drawn(split: str, tasks: Mapping[str, Draw], size: int) -> tuple[Instruction, ...]:
         """Return `size` new instructions; scored splits are drawn first."""
         return tuple(_new(tasks, random.Random(f"{seed}/{split}"), size, seen))
 
-    test, dev = drawn("test", OWN, recipe.test), drawn("dev", OWN, recipe.dev)
-    general = drawn("general", EVERYDAY, recipe.general)
-    train = drawn("train", OWN, recipe.train)
-    base = drawn("base general", EVERYDAY, recipe.base_general)
-    base += drawn("base lay", LAY, recipe.base_lay)
-    base += drawn("base own", OWN, recipe.base_own)
+    test, dev = drawn("test", OWN, sizes.test), drawn("dev", OWN, sizes.dev)
+    general = drawn("general", EVERYDAY, sizes.general)
+    train = drawn("train", OWN, sizes.train)
+    base = drawn("base general", EVERYDAY, sizes.base_general)
+    base += drawn("base lay", LAY, sizes.base_lay)
+    base += drawn("base own", OWN, sizes.base_expert)
     return EmbeddedInstructions(train, dev, test, general, base)
 
 

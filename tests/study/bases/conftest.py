@@ -13,7 +13,7 @@ from study.data.embedded import (
     CorpusRecipe,
     EmbeddedCorpus,
     EmbeddedInstructions,
-    InstructionRecipe,
+    SplitSizes,
     instruction_corpus,
     pair_corpora,
     petroleum_corpus,
@@ -22,8 +22,8 @@ from study.data.embedded import (
 TRANSLATIONS = CorpusRecipe(
     train=4, dev=4, test=4, general=4, base_general=60, base_lay=20, base_expert=20
 )
-INSTRUCTIONS = InstructionRecipe(
-    train=4, dev=4, test=4, general=4, base_general=100, base_lay=30, base_own=30
+INSTRUCTIONS = SplitSizes(
+    train=4, dev=4, test=4, general=4, base_general=100, base_lay=30, base_expert=30
 )
 PAIRS = {"dev": 8, "train": 8, "teacher": 200, "text": 200, "test": 8}
 

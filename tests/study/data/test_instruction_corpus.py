@@ -6,12 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from study.data.embedded import InstructionRecipe, instruction_corpus
+from study.data.embedded import SplitSizes, instruction_corpus
 from study.data.embedded.instruction_corpus import TEMPLATES
 
-SMALL = InstructionRecipe(
-    train=4, dev=4, test=4, general=4, base_general=100, base_lay=30, base_own=30
-)
+SMALL = SplitSizes(train=4, dev=4, test=4, general=4, base_general=100, base_lay=30, base_expert=30)
 
 
 def test_no_instruction_stands_in_two_splits() -> None:
