@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from study.spec.hyperparameters import Positive, Strict
 
@@ -25,14 +25,6 @@ class DiffusionSpec(Strict):
     eps: Annotated[float, Field(strict=True, gt=0, lt=1)] = 1e-3
     mask_token: Annotated[str, Field(min_length=1)] | None = None
 
-    @field_validator("fixed")
-    @classmethod
-    def _check_fixed_words(cls, fixed: dict[int, str]) -> dict[int, str]:
-        for position, word in fixed.items():
-            if not word.strip():
-                raise ValueError(f"needs a word at position {position}, got {word!r}")
-        return fixed
-
     @model_validator(mode="after")
     def _check_blocks(self) -> Self:
         if self.length % self.block_length:
@@ -47,8 +39,10 @@ class DiffusionSpec(Strict):
         return self
 
     @model_validator(mode="after")
-    def _check_fixed_positions(self) -> Self:
-        for position in self.fixed:
+    def _check_fixed(self) -> Self:
+        for position, word in self.fixed.items():
+            if not word.strip():
+                raise ValueError(f"fixed: needs a word at position {position}, got {word!r}")
             if not 0 <= position < self.length:
                 raise ValueError(
                     f"fixed: positions must be 0 to {self.length - 1} (length - 1), got {position}"

@@ -148,7 +148,7 @@ class EvaluationSpec(Strict):
         return {**data, "directions": [direction_of(o) for o in valid]}
 
     @model_validator(mode="after")
-    def _check_names(self) -> Self:
+    def _check_metrics(self) -> Self:
         for metric in self.metrics:
             allowed = names_where(METRICS, lambda kind: not kind.afterwards)
             if metric not in allowed:
@@ -158,6 +158,14 @@ class EvaluationSpec(Strict):
                     else f"unknown metric {metric!r}{did_you_mean(metric, METRICS)}"
                 )
                 raise ValueError(f"metrics: {rule}; allowed: {names_in(allowed)}")
+            if METRICS[metric].embeds and self.encoder is None:
+                raise ValueError(
+                    f"encoder: {metric!r} needs a sentence-transformers model, got none"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_objective(self) -> Self:
         allowed = [*self.metrics, *(f"general_{m}" for m in self.metrics), *COSTS]
         if not self.objective:
             raise ValueError(f"objective: needs at least one; allowed: {names_in(allowed)}")
@@ -174,15 +182,6 @@ class EvaluationSpec(Strict):
                 f"directions: needs one per objective, got {len(self.directions)} "
                 f"for {len(self.objective)}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _check_encoder(self) -> Self:
-        for metric in self.metrics:
-            if METRICS[metric].embeds and self.encoder is None:
-                raise ValueError(
-                    f"encoder: {metric!r} needs a sentence-transformers model, got none"
-                )
         return self
 
     @property
@@ -232,7 +231,7 @@ class StudySpec(Strict):
         return self
 
     @model_validator(mode="after")
-    def _check_metrics(self) -> Self:
+    def _check_evaluation(self) -> Self:
         of_task = (None, self.task_kind.outputs)
         fitting = names_where(METRICS, lambda m: m.outputs in of_task and not m.afterwards)
         for metric in self.evaluation.metrics:
@@ -240,6 +239,11 @@ class StudySpec(Strict):
                 raise ValueError(
                     f"evaluation.metrics: {metric!r} does not apply to the task {self.task!r}; "
                     f"allowed: {names_in(fitting)}"
+                )
+        for objective in self.evaluation.objective:
+            if objective.startswith("general_") and not self.measures_forgetting:
+                raise ValueError(
+                    f"evaluation.objective: {objective!r} needs data.general, got none"
                 )
         return self
 
@@ -259,15 +263,6 @@ class StudySpec(Strict):
         return self.data.general is not None or (
             self.data.origin == "embedded" and self.task_kind.has_general
         )
-
-    @model_validator(mode="after")
-    def _check_objective(self) -> Self:
-        for objective in self.evaluation.objective:
-            if objective.startswith("general_") and not self.measures_forgetting:
-                raise ValueError(
-                    f"evaluation.objective: {objective!r} needs data.general, got none"
-                )
-        return self
 
     @property
     def most_steps(self) -> int | None:

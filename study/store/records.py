@@ -12,17 +12,19 @@ import uuid
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     Engine,
     Integer,
     Select,
+    Table,
     bindparam,
     delete,
     or_,
@@ -251,16 +253,8 @@ def read_evaluations(
     With `trials`, of Optuna's trials only these; everything else is included.
     """
     columns = schema.evaluations.c
-    query = select(
-        columns.evaluation_id,
-        columns.role,
-        columns.name,
-        columns.trial_number,
-        columns.seed,
-        columns.split,
-        columns.config,
-        columns.details,
-    ).where(columns.study_id == study_id, _among(trials))
+    query = select(*_columns_of(EvaluationRow, schema.evaluations))
+    query = query.where(columns.study_id == study_id, _among(trials))
     if role is not None:
         query = query.where(columns.role == role)
     order = (columns.role, columns.trial_number, columns.name, columns.seed, columns.split)
@@ -277,13 +271,7 @@ def read_scores(
     """Every corpus score of the study; `trials` as in `read_evaluations`."""
     scores, evaluations = schema.scores.c, schema.evaluations.c
     query = (
-        select(
-            scores.evaluation_id,
-            scores.metric,
-            scores.score,
-            scores.signature,
-            scores.n_examples,
-        )
+        select(*_columns_of(ScoreRow, schema.scores))
         .join_from(
             schema.scores,
             schema.evaluations,
@@ -295,6 +283,11 @@ def read_scores(
         ScoreRow(i, metric, math.nan if score is None else score, signature, n)
         for i, metric, score, signature, n in _all(database, query)
     ]
+
+
+def _columns_of(row: type[EvaluationRow | ScoreRow], table: Table) -> list[Column[Any]]:
+    """The columns of a table that a row holds, in the row's order."""
+    return [table.c[field.name] for field in fields(row)]
 
 
 def _among(trials: Collection[int] | None) -> ColumnElement[bool]:
