@@ -27,22 +27,7 @@ if TYPE_CHECKING:
     from analysis.plots import trade_offs as trade_offs
     from analysis.studies.targets import target_names as target_names
 
-__all__, __getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "comparison": "",
-        "overview_plots": "",
-        "plots": "",
-        "side_by_side": "",
-        "trade_offs": "",
-        "importance.answers": "answer answer_of capacity_of confounding_of importances_of "
-        "surface_of",
-        "importance.question": "Question",
-        "studies.targets": "target_names",
-    },
-    "StudyData",
-    "load",
-)
+__all__, __getattr__, __dir__ = lazy_names(__name__, "StudyData", "load", "overview_plots")
 
 leave_behind(
     __name__,

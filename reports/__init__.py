@@ -5,17 +5,11 @@ Importing this package loads neither pandas nor matplotlib; building a page does
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from study.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from reports.build import build_report
+    from reports.build import build_report as build_report
 
-__all__ = ["build_report"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "build_report":
-        from reports.build import build_report
-
-        return build_report
-    raise AttributeError(f"module 'reports' has no attribute {name!r}; it has {__all__}")
+__all__, __getattr__, __dir__ = lazy_names(__name__)

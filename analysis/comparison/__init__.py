@@ -20,13 +20,4 @@ if TYPE_CHECKING:
     from analysis.comparison.within_study import model_scores as model_scores
     from analysis.comparison.within_study import scores_in as scores_in
 
-__all__, __getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "between_studies": "compare_studies",
-        "bootstrap": "interval_of resampled_scores",
-        "contrast": "Contrast Score compare",
-        "within_study": "against_baselines compare_trials example_scores headline_metric "
-        "model_scores scores_in",
-    },
-)
+__all__, __getattr__, __dir__ = lazy_names(__name__)

@@ -21,12 +21,4 @@ if TYPE_CHECKING:
     from analysis.importance.result import ParameterImportance as ParameterImportance
     from analysis.importance.variance import importances as importances
 
-__all__, __getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "answers": "answer answer_of capacity_of confounding_of importances_of surface_of",
-        "variance": "importances",
-        "question": "Points Question",
-        "result": "Importances InteractionImportance Marginal ParameterImportance",
-    },
-)
+__all__, __getattr__, __dir__ = lazy_names(__name__)

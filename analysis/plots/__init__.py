@@ -38,17 +38,4 @@ if TYPE_CHECKING:
     from analysis.plots.surface import plot_surface as plot_surface
     from analysis.plots.trade_offs import plot_trade_off as plot_trade_off
 
-__all__, __getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "adapter_figures": "plot_adapter_bars plot_adapter_boxes plot_adapter_distributions "
-        "plot_adapter_violins plot_confirmation",
-        "overview": "plot_best_in_ranges plot_gains plot_interactions plot_parallel",
-        "study_figures": "plot_best_against_baselines plot_derived plot_example_scores "
-        "plot_history plot_importances plot_learning_curves plot_pareto "
-        "plot_score_by_level plot_slice plot_slices plot_training_losses "
-        "plot_weight_curve",
-        "surface": "plot_surface",
-        "trade_offs": "plot_trade_off",
-    },
-)
+__all__, __getattr__, __dir__ = lazy_names(__name__)
