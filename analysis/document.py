@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from analysis.plots.palette import printable
-from analysis.wording import alike, interval, number, probability, share, signed
+from analysis.wording import alike, interval, number, printable, probability, share, signed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

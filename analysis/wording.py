@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from study.kinds.methods import METHODS
+from study.metrics import METRICS
 
 BASELINE_WORDS = {
     "base": "the untrained base",
@@ -15,6 +17,8 @@ BASELINE_WORDS = {
     "plain": "the default without its teacher",
 }
 STATES = {"fail": "failed"}
+SPLITS = ("dev", "general", "test")
+UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 THIN = "\u202f"  # a narrow space that does not break
 
 
@@ -136,3 +140,27 @@ def duration(seconds: float) -> str:
 def moment(when: datetime | None) -> str:
     """A date and time to the minute."""
     return "" if when is None else when.strftime("%Y-%m-%d %H:%M")
+
+
+def label_of(objective: str) -> str:
+    """An objective by the label of its metric: `general_bleu` is "BLEU (general)".
+
+    Only for metrics that mean the same in every database; a `loss` stays a `loss`.
+    """
+    split, _, name = objective.partition("_")
+    if split not in SPLITS:
+        split, name = "", objective
+    if name not in METRICS or METRICS[name].is_loss:
+        return objective.replace("_", " ") if split else objective
+    return METRICS[name].label + (f" ({split})" if split else "")
+
+
+def shortened(text: Any, width: int = 24) -> str:
+    """A label cut to a width, with an ellipsis."""
+    line = " ".join(printable(text).split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def printable(text: Any) -> str:
+    """The text without control characters and lone surrogates, which no output can show."""
+    return UNPRINTABLE.sub("\ufffd", str(text))

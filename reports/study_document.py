@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from analysis.comparison.sweeps import sweep_of
 from analysis.display import as_json
 from analysis.document import WIDTH, Document, Listing, Part, Prose, Table, columns_table
-from analysis.plots.palette import label_of
 from analysis.studies.study_data import StudyData, is_enqueued, state_of
-from analysis.wording import STATES, counted, setting
+from analysis.wording import STATES, counted, label_of, setting
 from reports.sections.sweep import sweep_table
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.plots.palette import printable
+from analysis.wording import printable
 from study.errors import visible
 
 

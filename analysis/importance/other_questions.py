@@ -33,10 +33,9 @@ from analysis.document import (
 from analysis.importance.chance import doubts
 from analysis.importance.question import Points
 from analysis.importance.result import SURROGATES
-from analysis.plots.palette import label_of
 from analysis.surrogates.choice import Surrogate, choose, fit, r2_in_words
 from analysis.surrogates.encoding import Array, Column, Encoding, encode
-from analysis.wording import setting
+from analysis.wording import label_of, setting
 
 MIN_BEST = 5  # trials that the best fraction must hold for PED-ANOVA to mean something
 

@@ -19,9 +19,8 @@ from analysis.document import (
     interval_cell,
     share_cell,
 )
-from analysis.plots.palette import label_of
 from analysis.surrogates.encoding import Array
-from analysis.wording import counted, percent, share
+from analysis.wording import counted, label_of, percent, share
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -35,12 +35,12 @@ from analysis.importance.result import (
     ParameterImportance,
 )
 from analysis.parallel import each
-from analysis.plots.palette import label_of
 from analysis.studies.trial_values import POLICIES, Pruned, clipped, with_pruned
 from analysis.surrogates.choice import FOLDS, blind_to, choose, fit, thinned
 from analysis.surrogates.encoding import Array, Encoding, encode
 from analysis.surrogates.forest import Shares
 from analysis.surrogates.gaussian_process import GaussianProcessSurrogate
+from analysis.wording import label_of
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

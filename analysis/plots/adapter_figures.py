@@ -21,10 +21,9 @@ from analysis.plots.palette import (
     VIOLIN,
     colour_of,
     in_house_style,
-    label_of,
     new_axes,
-    shortened,
 )
+from analysis.wording import label_of, shortened
 from study.metrics import METRICS, Array
 
 if TYPE_CHECKING:

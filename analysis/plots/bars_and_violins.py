@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from analysis.plots import marks
-from analysis.plots.palette import CHANCE, INK, VIOLIN, shortened
+from analysis.plots.palette import CHANCE, INK, VIOLIN
+from analysis.wording import shortened
 from study.metrics import Array
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from analysis.plots.palette import BEST, INK, MUTED, ON_LINES, PAPER, TRIAL, colour_of, shortened
+from analysis.plots.palette import BEST, INK, MUTED, ON_LINES, PAPER, TRIAL, colour_of
 from analysis.plots.slices import Slice
 from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData
+from analysis.wording import shortened
 from study.metrics import Array
 
 if TYPE_CHECKING:

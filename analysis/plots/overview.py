@@ -21,15 +21,13 @@ from analysis.plots.palette import (
     TRIAL,
     colour_of,
     in_house_style,
-    label_of,
     legend_above,
     new_axes,
-    shortened,
 )
 from analysis.plots.slices import varied_parameters
 from analysis.studies.study_data import StudyData
 from analysis.surrogates.encoding import Column, make_column
-from analysis.wording import alike_signed
+from analysis.wording import alike_signed, label_of, shortened
 from study.metrics import METRICS, Array
 
 if TYPE_CHECKING:

@@ -11,12 +11,9 @@ has all three as CSS variables, so that its drawings follow the theme.
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
-
-from study.metrics import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,8 +65,6 @@ CHANCE, PAIR, PLAIN, VIOLIN = (LIGHT[name] for name in ("chance", "pair", "plain
 
 ON_LINES = {"fc": PAPER, "ec": "none", "alpha": 0.85, "pad": 0.6}  # behind text that lines cross
 
-UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-SPLITS = ("dev", "general", "test")
 BASELINES = {"base": BASE, "default": DEFAULT, "plain": PLAIN}
 
 STYLE: dict[Any, Any] = {
@@ -168,27 +163,3 @@ def legend_above(ax: Axes, handles: list[Any] | None = None, columns: int = 0) -
         style: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0)}
         style |= {"borderaxespad": 0.2, "handlelength": 1.5, "columnspacing": 1.2}
         ax.legend(handles=handles, ncols=columns, **style)
-
-
-def label_of(objective: str) -> str:
-    """An objective by the label of its metric: `general_bleu` is "BLEU (general)".
-
-    Only for metrics that mean the same in every database; a `loss` stays a `loss`.
-    """
-    split, _, name = objective.partition("_")
-    if split not in SPLITS:
-        split, name = "", objective
-    if name not in METRICS or METRICS[name].is_loss:
-        return objective.replace("_", " ") if split else objective
-    return METRICS[name].label + (f" ({split})" if split else "")
-
-
-def shortened(text: Any, width: int = 24) -> str:
-    """A label cut to a width, with an ellipsis."""
-    line = " ".join(printable(text).split())
-    return line if len(line) <= width else line[: width - 1] + "…"
-
-
-def printable(text: Any) -> str:
-    """The text without control characters and lone surrogates, which no output can show."""
-    return UNPRINTABLE.sub("\ufffd", str(text))

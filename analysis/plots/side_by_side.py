@@ -22,13 +22,12 @@ from analysis.plots.palette import (
     PLAIN,
     TRIAL,
     in_house_style,
-    label_of,
     legend_above,
     new_axes,
-    shortened,
 )
 from analysis.studies.study_data import MAXIMIZE, StudyData
 from analysis.surrogates.encoding import all_numbers
+from analysis.wording import label_of, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

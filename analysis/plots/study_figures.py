@@ -29,13 +29,12 @@ from analysis.plots.palette import (
     VIOLIN,
     colour_of,
     in_house_style,
-    label_of,
     legend_above,
     new_axes,
-    shortened,
 )
 from analysis.plots.slices import Slice, slice_of, varied_parameters
 from analysis.studies.study_data import MAXIMIZE, StudyData, is_enqueued
+from analysis.wording import label_of, shortened
 from study.metrics import METRICS, Array
 
 if TYPE_CHECKING:

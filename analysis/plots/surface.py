@@ -14,20 +14,12 @@ import numpy as np
 from analysis.display import own_names
 from analysis.importance.confounding import factors, roles_in
 from analysis.plots import marks
-from analysis.plots.palette import (
-    CHANCE,
-    INK,
-    MUTED,
-    TRIAL,
-    in_house_style,
-    legend_above,
-    new_axes,
-    shortened,
-)
+from analysis.plots.palette import CHANCE, INK, MUTED, TRIAL, in_house_style, legend_above, new_axes
 from analysis.plots.slices import MAX_LEVELS
 from analysis.studies.study_data import MAXIMIZE, StudyData, is_enqueued
 from analysis.surrogates.encoding import all_numbers
 from analysis.surrogates.fits import Surface
+from analysis.wording import shortened
 from study.metrics import Array
 
 if TYPE_CHECKING:

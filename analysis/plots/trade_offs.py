@@ -14,9 +14,10 @@ import numpy as np
 from analysis.display import own_names
 from analysis.plots import marks
 from analysis.plots.palette import colour_of as colour_of_model
-from analysis.plots.palette import in_house_style, label_of, legend_above, new_axes, shortened
+from analysis.plots.palette import in_house_style, legend_above, new_axes
 from analysis.studies.study_data import MAXIMIZE, StudyData, is_enqueued
 from analysis.studies.targets import SECONDS, value_of
+from analysis.wording import label_of, shortened
 from study.kinds.measurements import COSTS, MEASUREMENTS
 from study.metrics import Array
 

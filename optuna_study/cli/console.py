@@ -87,7 +87,7 @@ def results() -> Console:
 
 def print_line(name: str, text: object) -> None:
     """Write one named line to standard output without markup, which a path may resemble."""
-    from analysis.plots.palette import printable
+    from analysis.wording import printable
 
     line = printable(f"{name:<9}{text}")
     results().print(line, markup=False, highlight=False, soft_wrap=True)

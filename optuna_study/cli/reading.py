@@ -189,7 +189,7 @@ def report(
     Example: `optuna-study report runs/petroleum runs/petroleum-wide`
     """
     from analysis.parallel import every_core
-    from analysis.plots.palette import printable
+    from analysis.wording import printable
     from reports.build import report_page
     from reports.importance_document import question_of
     from reports.page.files import check_format, save_figures, save_tables

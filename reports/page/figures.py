@@ -23,6 +23,7 @@ from markupsafe import Markup
 from analysis.parallel import each
 from analysis.plots import palette
 from analysis.plots.bars_and_violins import draws_violins
+from analysis.wording import printable
 from reports.page.parts import Figure
 from study.errors import writing
 from study.store.folders import check_own
@@ -129,7 +130,7 @@ def _svg(canvas: Any, identifier: str, alt: str) -> str:
         FigureCanvasSVG(canvas).print_svg(  # type: ignore[no-untyped-call]
             buffer, metadata={"Date": None, "Creator": None}
         )
-    root = ElementTree.fromstring(palette.printable(buffer.getvalue()))
+    root = ElementTree.fromstring(printable(buffer.getvalue()))
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag.endswith(("}metadata", "}style")):
@@ -140,7 +141,7 @@ def _svg(canvas: Any, identifier: str, alt: str) -> str:
         _gather(element)
     for name in ("width", "height"):
         root.attrib.pop(name, None)
-    root.attrib |= {"role": "img", "aria-label": palette.printable(alt)}
+    root.attrib |= {"role": "img", "aria-label": printable(alt)}
     return ElementTree.tostring(root, encoding="unicode")
 
 

@@ -13,7 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis.document import part_html, sentence_html
-from analysis.plots.palette import css_variables, printable
+from analysis.plots.palette import css_variables
+from analysis.wording import printable
 from reports.page.figures import drawn
 from reports.page.parts import Page
 from study.errors import InputError, refusing

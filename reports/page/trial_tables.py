@@ -10,9 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.document import Cell, Table, cell, columns_table
 from analysis.plots.marks import trial_key
-from analysis.plots.palette import SPLITS, label_of
 from analysis.studies.study_data import StudyData, is_enqueued, state_of
-from analysis.wording import STATES, configuration, setting
+from analysis.wording import SPLITS, STATES, configuration, label_of, setting
 from study.kinds.measurements import MEASUREMENTS
 from study.kinds.table_names import names_where
 from study.metrics import METRICS

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from analysis.comparison.contrast import Contrast
 from analysis.importance.variance import Importances, ParameterImportance
-from analysis.plots.palette import label_of
 from analysis.wording import (
     baseline,
     configuration,
     counted,
     interval,
+    label_of,
     listing,
     number,
     share,

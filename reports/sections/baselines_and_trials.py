@@ -10,8 +10,7 @@ from functools import partial
 from analysis.comparison.contrast import contrast_table
 from analysis.document import Prose
 from analysis.plots import study_figures
-from analysis.plots.palette import label_of
-from analysis.wording import configuration, number
+from analysis.wording import configuration, label_of, number
 from reports.page.parts import Figure, Figures, Section
 from reports.page.trial_tables import failure_table, trial_table
 from reports.results import Results

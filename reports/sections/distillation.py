@@ -7,8 +7,7 @@ from functools import partial
 from analysis.comparison.distillation import WEIGHT, Distillation, WeightBin
 from analysis.document import Cell, Prose, Table, cell, interval_cell
 from analysis.plots import study_figures
-from analysis.plots.palette import label_of
-from analysis.wording import interval, number, share, signed
+from analysis.wording import interval, label_of, number, share, signed
 from reports.page.parts import Beside, Figure, Figures, PagePart, Section
 from reports.results import Results
 

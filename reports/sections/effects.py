@@ -9,10 +9,9 @@ import numpy as np
 from analysis.document import Facts
 from analysis.importance.variance import Importances
 from analysis.plots import overview, study_figures
-from analysis.plots.palette import label_of
 from analysis.plots.slices import Slice, slice_of, varied_parameters
 from analysis.studies.study_data import MAXIMIZE
-from analysis.wording import interval, number, share
+from analysis.wording import interval, label_of, number, share
 from reports.page.parts import SMALL, Beside, Figure, Figures, PagePart, Section
 from reports.results import Results
 

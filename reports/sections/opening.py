@@ -6,8 +6,16 @@ from functools import partial
 
 from analysis.plots import overview, study_figures
 from analysis.plots.overview import MAX_RANGES, has_bands
-from analysis.plots.palette import label_of
-from analysis.wording import baseline, configuration, interval, listing, number, share, signed
+from analysis.wording import (
+    baseline,
+    configuration,
+    interval,
+    label_of,
+    listing,
+    number,
+    share,
+    signed,
+)
 from reports.page.parts import CARD, Figure, KeyFigure
 from reports.results import Results
 from study.metrics import METRICS

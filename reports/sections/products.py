@@ -8,10 +8,9 @@ import numpy as np
 
 from analysis.importance.confounding import Confounding, with_derived
 from analysis.plots import study_figures
-from analysis.plots.palette import label_of
 from analysis.plots.surface import plot_surface
 from analysis.surrogates.fits import Surface
-from analysis.wording import listing, number
+from analysis.wording import label_of, listing, number
 from reports.page.parts import Figure, Figures, Section
 from reports.results import Results
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from analysis.comparison.sweeps import Sweep, SweepRow, learnt
 from analysis.document import Cell, Table, cell, difference_cell, interval_cell
-from analysis.plots.palette import label_of
+from analysis.wording import label_of
 from reports.page.parts import Section
 
 if TYPE_CHECKING:

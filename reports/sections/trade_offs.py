@@ -8,10 +8,9 @@ from functools import partial
 
 from analysis.document import Cell, Table, cell
 from analysis.plots import study_figures
-from analysis.plots.palette import label_of
 from analysis.plots.trade_offs import TradeOff, cost_label, cost_of, plot_trade_off
 from analysis.studies.study_data import StudyData
-from analysis.wording import configuration, number
+from analysis.wording import configuration, label_of, number
 from reports.page.parts import Figure, Figures, Section
 from reports.results import Results
 

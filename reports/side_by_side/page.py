@@ -10,11 +10,11 @@ from analysis.comparison.between_studies import compare_studies, differences, st
 from analysis.comparison.contrast import Contrast, contrast_table, corrected
 from analysis.document import Cell, Prose, Table
 from analysis.plots import side_by_side as beside
-from analysis.plots.palette import label_of
 from analysis.studies.study_data import StudyData
 from analysis.wording import (
     counted,
     interval,
+    label_of,
     listing,
     number,
     setting,

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 from analysis.comparison.contrast import Contrast
 from analysis.document import Cell, Table, cell, interval_cell
-from analysis.plots.palette import label_of
 from analysis.plots.slices import varied_parameters
-from analysis.wording import configuration, interval, share, signed
+from analysis.wording import configuration, interval, label_of, share, signed
 from reports.page.trial_tables import range_of
 from reports.results import Results
 

@@ -20,8 +20,9 @@ from analysis.comparison.within_study import example_scores, model_scores
 from analysis.importance.variance import Importances
 from analysis.plots import study_figures
 from analysis.plots.bars_and_violins import Bar, Group, distributions, draws_violins, interval_bars
-from analysis.plots.palette import DARK, LIGHT, TRIAL, css_variables, label_of, new_axes, shortened
+from analysis.plots.palette import DARK, LIGHT, TRIAL, css_variables, new_axes
 from analysis.plots.slices import slice_of, varied_parameters
+from analysis.wording import label_of, shortened
 from tests.synthetic import write_foreign_study
 
 
