@@ -18,8 +18,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from analysis.comparison.contrast import LEVEL, Contrast, Resampled, compare, corrected
+from analysis.comparison.contrast import Contrast, Resampled, compare, corrected
 from analysis.comparison.gaming import examine
+from analysis.comparison.permutation import LEVEL
 from study.data.embedded import petroleum_corpus
 from study.metrics import METRICS, Statistics, text_statistics
 

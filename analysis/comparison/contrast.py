@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from analysis.comparison.bootstrap import RESAMPLES, Interval, interval_of, resampled_scores
-from analysis.comparison.permutation import exchange_p_values, exchanges_for, holm
+from analysis.comparison.permutation import LEVEL, exchange_p_values, exchanges_for, holm
 from analysis.display import Displayed
 from analysis.document import (
     Cell,
@@ -29,8 +29,6 @@ from study.metrics import METRICS, Array, Statistics
 
 Question = tuple[str, str, str, str]
 """What a contrast tests: the names of a and b, metric and split."""
-LEVEL = 0.05
-"""A difference is clear where its corrected p-value is below this."""
 
 
 @dataclass(frozen=True)

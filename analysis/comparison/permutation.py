@@ -20,6 +20,9 @@ import numpy as np
 
 from study.metrics import METRICS, Array, Statistics
 
+LEVEL = 0.05
+"""A p-value below this, corrected where there are several, counts as significant."""
+
 CHUNK = 4_000_000  # drawn exchanges at a time: bounds the memory for large test sets
 FEWEST, MOST, PER_TEST = 2_000, 100_000, 100
 

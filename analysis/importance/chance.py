@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from analysis.comparison.permutation import LEVEL
 from analysis.importance.result import Importances, ParameterImportance
 from analysis.parallel import each
 from analysis.surrogates.choice import Blind, r2_in_words
 from analysis.surrogates.encoding import Array, Column, Encoding
 
-LEVEL = 0.05  # accepted chance of any false positive in a study
 PERMUTATIONS = 999
 CURVES = 4  # cosines to test a parameter's effect against, the k-th with weight 1/k
 JOINT_PENALTY = 4.0  # a modulating effect must be this much clearer: most effects are main effects

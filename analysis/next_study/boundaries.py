@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.comparison.permutation import LEVEL
 from analysis.surrogates.encoding import Array, Column
 
 EDGE = 0.1  # the part of a continuous range that counts as its end
 TOP_SHARE, TOP_LEAST = 0.1, 5
-LEVEL = 0.05
 Flags = NDArray[np.bool_]
 End = Literal["low", "high"]
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from study.errors import InputError
 
 if TYPE_CHECKING:
+    from analysis.document import Document
     from reports.page.parts import Page
 
 UNPRINTED = re.compile("[\x7f-\x9f\ud800-\udfff\u2028\u2029]")
@@ -83,6 +84,12 @@ def load_run(target: str, study_name: str | None = None) -> Any:
 def results() -> Console:
     """Return the console of standard output, 100 columns wide unless it is a terminal."""
     return Console(width=None if sys.stdout.isatty() else 100)
+
+
+def print_document(document: Document) -> None:
+    """Write a document to standard output, 80 columns wide at most, as its prose reads best."""
+    console = results()
+    console.print(document.to_rich(), width=min(console.width, 80))
 
 
 def print_line(name: str, text: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -53,5 +53,34 @@ TrustStudy = Annotated[
         "--trust-study",
         "--trust-remote-code",
         help="Allow the code that the stored study names. Review that code first.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Number of training processes, with one thread each. [default: number of cores]",
+    ),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Run the workers on a Ray cluster, one per GPU or per two cores. ADDRESS: local, "
+        "auto, HOST:PORT or ray://HOST:PORT.",
+    ),
+]
+EngineName = Annotated[
+    Literal["packed", "sequential"],
+    typer.Option(
+        metavar="ENGINE",
+        help="packed: train many trials in one pass over the base; sequential: one at a time.",
+    ),
+]
+Slots = Annotated[
+    str,
+    typer.Option(
+        metavar="N",
+        help="Trials that each worker trains at once: a number, or auto to measure the best.",
     ),
 ]

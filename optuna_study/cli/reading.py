@@ -13,7 +13,9 @@ from optuna_study.cli.console import (
     load,
     load_run,
     messages,
+    print_document,
     print_json,
+    print_line,
     progress_bar,
     results,
 )
@@ -142,8 +144,7 @@ def importance(
     if as_json:
         print_json(numbers)
         return
-    console = results()
-    console.print(document.to_rich(), width=min(console.width, 80))
+    print_document(document)
 
 
 def report(
@@ -335,8 +336,7 @@ def _compare_adapters(
     if as_json:
         print_json(adapters.to_json())
         return
-    console = results()
-    console.print(adapters.document(metrics).to_rich(), width=min(console.width, 80))
+    print_document(adapters.document(metrics))
 
 
 def _show_swaps(target: str, spec_text: str | None, trust_study: bool) -> None:
@@ -372,8 +372,7 @@ def _compare_studies(targets: list[str], metrics: list[str], split: str, as_json
     if as_json:
         print_json([comparison.to_json() for comparison in comparisons])
     else:
-        console = results()
-        console.print(contrasts_document(comparisons).to_rich(), width=min(console.width, 80))
+        print_document(contrasts_document(comparisons))
 
 
 def next_(
@@ -410,10 +409,10 @@ def next_(
     if as_json:
         print_json(proposal.to_json())
         return
-    console = results()
-    console.print(next_document(proposal).to_rich(), width=min(console.width, 80))
+    print_document(next_document(proposal))
     if proposal.changes_space:
         beside = Path(target) / "next.toml" if Path(target).is_dir() else None
         path = out or beside or Path(f"{next_name(data.name)}.toml")
         write_new(path, next_file(data, proposal, trust_study))
-        console.print(f"\nnext     {path}", markup=False, highlight=False, soft_wrap=True)
+        results().print()
+        print_line("next", path)

@@ -15,12 +15,21 @@ from optuna_study.cli.console import (
     load,
     load_run,
     messages,
+    print_document,
     print_json,
     print_line,
     progress_bar,
     results,
 )
-from optuna_study.cli.options import AsJson, StudyName, TrustStudy
+from optuna_study.cli.options import (
+    AsJson,
+    EngineName,
+    Ray,
+    Slots,
+    StudyName,
+    TrustStudy,
+    Workers,
+)
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,36 +38,6 @@ if TYPE_CHECKING:
 
 MOST_WORKERS = 1024  # processes per command
 MOST_SLOTS = 1024  # trials per process
-
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="Number of training processes, with one thread each. [default: number of cores]",
-    ),
-]
-Ray = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help="Run the workers on a Ray cluster, one per GPU or per two cores. ADDRESS: local, "
-        "auto, HOST:PORT or ray://HOST:PORT.",
-    ),
-]
-EngineName = Annotated[
-    Literal["packed", "sequential"],
-    typer.Option(
-        metavar="ENGINE",
-        help="packed: train many trials in one pass over the base; sequential: one at a time.",
-    ),
-]
-Slots = Annotated[
-    str,
-    typer.Option(
-        metavar="N",
-        help="Trials that each worker trains at once: a number, or auto to measure the best.",
-    ),
-]
 
 
 def run(
@@ -214,12 +193,11 @@ def _conclude_confirmation(data: Any, folder: Path, as_json: bool, storage: str 
     if as_json:
         print_json(confirmation.to_json())
         return True
-    console = results()
-    console.print(confirmation_document(confirmation).to_rich(), width=min(console.width, 80))
+    print_document(confirmation_document(confirmation))
     failures = PageFailures(folder / "report.html", _report_arguments(data, folder, storage))
     report = failures.page(lambda progress: report_page([data], progress=progress))
     if report is not None:
-        console.print()
+        results().print()
         print_line("report", report)
     return not failures
 
@@ -286,7 +264,7 @@ def _conclude(finished: StudyRun, storage: str | None) -> bool:
     if analysed is not None and analysed.importance is not None:
         console.print()
         document = importance_document(analysed.importance, analysed.confounding, analysed.capacity)
-        console.print(document.to_rich(), width=min(console.width, 80))
+        print_document(document)
     adapter = _best_adapter(finished.folder, data)
     if adapter is not None:
         console.print()
