@@ -83,10 +83,13 @@ def evil_base(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path, evil_base: Path) -> Path:
+def run(tmp_path: Path, evil_base: Path, parallel_text: Path) -> Path:
     """A stranger's run folder, whose stored study asks for the code of that base."""
     folder = write_study(tmp_path / "run", Shape(complete=4, failed=0, enqueued=0, examples=4))
-    hers = load_spec("petroleum", {"base.model": str(evil_base), "base.trust_remote_code": True})
+    asked = {"base.model": str(evil_base), "base.trust_remote_code": True}
+    texts = {f"data.{name}": str(parallel_text / f"{name}.tsv") for name in ("train", "dev")}
+    texts["data.test"] = texts["data.dev"]
+    hers = load_spec("petroleum", {**asked, **texts})
     change(folder, "UPDATE run_studies SET spec = ?", hers.to_toml())
     for number in range(2):
         files = AdapterFiles(json.dumps(PLAIN), b"x")
@@ -94,7 +97,11 @@ def run(tmp_path: Path, evil_base: Path) -> Path:
     return folder
 
 
-USING_THE_STORED_STUDY = (["export", "--trial", "0"], ["confirm"], ["compare", "--swaps"])
+USING_THE_STORED_STUDY = (
+    ["export", "--trial", "0"],
+    ["confirm", "--workers", "1"],
+    ["compare", "--swaps"],
+)
 
 
 @pytest.mark.parametrize("what", USING_THE_STORED_STUDY, ids=lambda what: what[0])
