@@ -1,4 +1,4 @@
-"""The checks, one session each.  `nox` runs what a change must pass; `nox -l` lists all."""
+"""The checks, one session each.  `nox` runs what a change must pass, `nightly` all the rest."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ nox.options.sessions = ["lint", "types", "tests", "notebook", "docs"]
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
+
+NIGHTLY = ["slow", "report", "dashboard", "fanova", "ray"]
+"""The checks that `nox` alone leaves out: a new session stands here or in its list above."""
+
+PAGES = "tests/reports/page"
+FILES = {
+    "notebook": ["tests/test_notebook.py"],
+    "docs": ["tests/test_docs.py"],
+    "report": [f"{PAGES}/test_browser.py", f"{PAGES}/test_hostile_page.py"],
+    "dashboard": ["tests/test_dashboard.py"],
+    "ray": ["tests/study/engines/pool/test_ray_pool.py"],
+}
+"""Files whose slow tests a session of their own runs; `slow` runs those of all others."""
 
 AXE = "axe-core@4.14.1"  # of npm; looks for what keeps somebody from reading a page
 QUIET = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -45,26 +58,28 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """The 615 M architecture, the shipped study at full length, many kills: minutes and GBs."""
+    """The 615 M architecture, studies at full length, the tutorial, many kills: minutes and GBs."""
     _install(session)
     workers = ("-n", "2", "--dist", "worksteal")
-    session.run("pytest", "-m", "slow", *workers, *session.posargs, env=QUIET)
+    others = [f"--ignore={file}" for files in FILES.values() for file in files]
+    # test_contract.py has cases on Ray, which `ray` runs
+    chosen = ("-m", "slow", "-k", "not ray]", *others)
+    session.run("pytest", *chosen, *workers, *session.posargs, env=QUIET)
 
 
 @nox.session
 def notebook(session: nox.Session) -> None:
     """Run the notebook over a study."""
     _install(session)
-    session.run("pytest", "-m", "", "-n", "2", "tests/test_notebook.py", env=QUIET)
+    session.run("pytest", "-m", "", "-n", "2", *FILES["notebook"], env=QUIET)
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """Run every command that README and docs show."""
     _install(session)
-    # a worker each: the tutorial takes about as long as all the other pages
-    files = ("tests/test_tutorial.py", "tests/test_docs.py")
-    session.run("pytest", "-m", "", "-n", "2", "--dist", "loadfile", *files, env=QUIET)
+    workers = ("-n", "2", "--dist", "worksteal")
+    session.run("pytest", "-m", "", *workers, *FILES["docs"], env=QUIET)
 
 
 @nox.session
@@ -74,8 +89,7 @@ def report(session: nox.Session) -> None:
     folder = session.create_tmp()
     session.run("npm", "install", "--silent", "--prefix", folder, AXE, external=True)
     axe = f"{folder}/node_modules/axe-core/axe.min.js"
-    pages = ("tests/reports/page/test_browser.py", "tests/reports/page/test_hostile_page.py")
-    session.run("pytest", "-m", "", *pages, env={**QUIET, "AXE_CORE": axe})
+    session.run("pytest", "-m", "", *FILES["report"], env={**QUIET, "AXE_CORE": axe})
 
 
 @nox.session
@@ -83,7 +97,7 @@ def dashboard(session: nox.Session) -> None:
     """Open a run in optuna-dashboard and ask its API."""
     if session.virtualenv.is_sandboxed:
         session.install("-c", "constraints.txt", "-e", ".[dev,dashboard]")
-    session.run("pytest", "-m", "", "tests/test_dashboard.py", env=QUIET)
+    session.run("pytest", "-m", "", *FILES["dashboard"], env=QUIET)
 
 
 @nox.session
@@ -103,8 +117,15 @@ def ray(session: nox.Session) -> None:
     """Studies on a real Ray cluster of this machine, whose workers and nodes are killed."""
     if session.virtualenv.is_sandboxed:
         session.install("-c", "constraints.txt", "-e", ".[dev,ray]")
-    files = ("tests/study/engines/pool/test_ray_pool.py", "tests/study/engines/test_contract.py")
+    files = (*FILES["ray"], "tests/study/engines/test_contract.py")
     session.run("pytest", "-m", "", "-k", "ray", *files, env=QUIET)
+
+
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """Everything that `nox` alone leaves out."""
+    for name in NIGHTLY:
+        session.notify(name)
 
 
 @nox.session

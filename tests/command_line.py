@@ -12,6 +12,7 @@ import pytest
 
 from optuna_study.cli import app
 from tests.synthetic import Shape, write_study
+from tests.tiny_studies import written_once
 
 
 class Ran(NamedTuple):
@@ -57,5 +58,5 @@ def type_(
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder as a finished study leaves it."""
-    folder = tmp_path_factory.mktemp("cli") / "petroleum"
-    return write_study(folder, Shape(complete=16, failed=1, pruned=1, examples=8))
+    shape = Shape(complete=16, failed=1, pruned=1, examples=8)
+    return written_once(tmp_path_factory, "petroleum", lambda folder: write_study(folder, shape))

@@ -10,13 +10,15 @@ import pytest
 from analysis import StudyData, load
 from study.spec.sections import StudySpec
 from tests.synthetic import Shape, write_study
+from tests.tiny_studies import written_once
 
 
 @pytest.fixture(scope="session")
 def petroleum_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a run folder: 64 complete, 2 failed, 3 pruned trials.  Written once a session."""
-    folder = tmp_path_factory.getbasetemp() / "synthetic-petroleum"
-    return folder if folder.exists() else write_study(folder, Shape(pruned=3))
+    """Return a run folder: 64 complete, 2 failed, 3 pruned trials."""
+    return written_once(
+        tmp_path_factory, "synthetic-petroleum", lambda folder: write_study(folder, Shape(pruned=3))
+    )
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,12 @@ statistics and outputs agree as they do in a real study.
 from __future__ import annotations
 
 import math
+import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +70,25 @@ class Shape:
 def write_study(folder: Path, shape: Shape = Shape()) -> Path:
     """Write a run folder with `study.db` and return it."""
     folder.mkdir(parents=True, exist_ok=True)
-    url = sqlite_url(folder / "study.db")
-    storage = without_waiting(open_for_writing(url))
+    path = folder / "study.db"
+    if path.exists():
+        _add_study(path, shape)
+    else:
+        path.write_bytes(_database(shape))
+    return folder
+
+
+@cache
+def _database(shape: Shape) -> bytes:
+    """Many tests ask for a study of the same shape: it is computed once."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "study.db"
+        _add_study(path, shape)
+        return path.read_bytes()
+
+
+def _add_study(path: Path, shape: Shape) -> None:
+    storage = without_waiting(open_for_writing(sqlite_url(path)))
     study = optuna.create_study(storage=storage, study_name=shape.name, direction="maximize")
     with warnings.catch_warnings():  # Optuna calls metric names experimental
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -85,7 +104,6 @@ def write_study(folder: Path, shape: Shape = Shape()) -> Path:
     study.add_trials(trials)
     records.write_evaluations(storage.engine, study._study_id, evaluations)
     close_after_writing(storage)
-    return folder
 
 
 def without_waiting(storage: RDBStorage) -> RDBStorage:

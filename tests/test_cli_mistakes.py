@@ -238,7 +238,7 @@ def test_a_csv_file_needs_its_space_declared(type_: Type, tmp_path: Path) -> Non
     refused = type_("importance", "results.csv", "--objective", "accuracy")
     assert refused.status == 2
     assert len(refused.problems) == 1
-    told = ("--space", "space.toml", "--objective", "accuracy")
+    told = ("--space", "space.toml", "--objective", "accuracy", "--resamples", 4)
     found = json.loads(type_("importance", "results.csv", *told, "--json").out)
     assert found["parameters"][0]["name"] == "rank"
     assert found["parameters"][0]["significant"]

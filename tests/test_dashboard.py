@@ -17,9 +17,6 @@ from typing import Any
 import pytest
 
 from analysis import load
-from tests.fixtures import petroleum_run
-
-__all__ = ["petroleum_run"]
 
 pytestmark = pytest.mark.slow
 PATIENCE_SECONDS = 90

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -67,6 +67,25 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
     assert done.returncode == 0, f"{command}\n{done.stderr[-2000:]}"
     return done
+
+
+def tutorial(folder: Path, smaller: Mapping[str, str]) -> None:
+    """Run every block of the tutorial in an empty folder; in the end it prints a translation."""
+    script = "\n".join(re.findall(r"```sh\n(.*?)```", TUTORIAL.read_text("utf-8"), re.DOTALL))
+    for shown, less in smaller.items():
+        assert shown in script
+        script = script.replace(shown, less)
+    assert " -> " in run(script, folder).stdout.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_with_fewer_steps_trials_and_seeds(tmp_path: Path) -> None:
+    """Every block, in order, with what the blocks before it wrote; nothing else is changed.
+
+    `tests/test_tutorial.py` runs it as it stands.
+    """
+    fewer = {"--steps 700": "--steps 60", "trials = 16": "trials = 4", "--seeds 3": "--seeds 2"}
+    tutorial(tmp_path, fewer)
 
 
 @pytest.mark.slow

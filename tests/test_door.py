@@ -14,10 +14,14 @@ from analysis.comparison.between_studies import compare_studies
 from optuna_study import public
 from study.errors import InputError
 from study.spec.sections import StudySpec
-from tests.fixtures import petroleum, petroleum_run
 from tests.synthetic import Shape, write_study
 
-__all__ = ["petroleum", "petroleum_run"]
+
+@pytest.fixture(scope="module")
+def study(finished: Path) -> StudyData:
+    """A study of few trials."""
+    return optuna_study.load(finished)
+
 
 FUNCTIONS = [
     name for name in optuna_study.__all__ if inspect.isfunction(getattr(optuna_study, name))
@@ -56,42 +60,42 @@ def test_the_examples_that_need_no_study_run() -> None:
 
 
 def test_the_answers_are_those_of_the_functions_underneath(
-    petroleum: StudyData, petroleum_run: Path
+    study: StudyData, finished: Path
 ) -> None:
     """A loaded study and the place to load it from give the same importances."""
-    expected = importances_of(petroleum, "chrf", resamples=4, quantile=0.5).to_json()
-    for study in (petroleum, petroleum_run, str(petroleum_run)):
-        found = optuna_study.importances(study, "chrf", resamples=4, best=0.5)
+    expected = importances_of(study, "chrf", resamples=4, quantile=0.5).to_json()
+    for place in (study, finished, str(finished)):
+        found = optuna_study.importances(place, "chrf", resamples=4, best=0.5)
         assert found.to_json() == expected
 
 
-def test_other_questions_take_a_place_too(petroleum_run: Path, petroleum: StudyData) -> None:
+def test_other_questions_take_a_place_too(finished: Path, study: StudyData) -> None:
     """Every function over a study answers for a run folder."""
-    assert "bleu" in optuna_study.target_names(petroleum_run)
-    assert optuna_study.answer(petroleum_run, "best").shares
-    assert optuna_study.confounding(petroleum_run) is not None
-    assert optuna_study.surface(petroleum_run) is not None
-    assert optuna_study.surface(petroleum_run, ("alpha", "rank")) is not None
-    assert optuna_study.trade_offs(petroleum_run)
+    assert "bleu" in optuna_study.target_names(finished)
+    assert optuna_study.answer(finished, "best").shares
+    assert optuna_study.confounding(finished) is not None
+    assert optuna_study.surface(finished) is not None
+    assert optuna_study.surface(finished, ("alpha", "rank")) is not None
+    assert optuna_study.trade_offs(finished)
 
 
-def test_compare_takes_one_study_or_two(petroleum: StudyData, tmp_path: Path) -> None:
+def test_compare_takes_one_study_or_two(study: StudyData, tmp_path: Path) -> None:
     """Two are tested by their best trials; one by its adapters, chosen by metric and number."""
-    other = optuna_study.load(write_study(tmp_path / "other", Shape(complete=8)))
-    found = optuna_study.compare(petroleum, other, "chrf")
-    assert found.to_json() == compare_studies(petroleum, other, "chrf").to_json()
-    adapters = optuna_study.compare(petroleum, metric="chrf", trials=[3])
+    other = optuna_study.load(write_study(tmp_path / "other", Shape(complete=8, examples=8)))
+    found = optuna_study.compare(study, other, "chrf")
+    assert found.to_json() == compare_studies(study, other, "chrf").to_json()
+    adapters = optuna_study.compare(study, metric="chrf", trials=[3])
     assert adapters.metrics == ("chrf",)
     assert 3 in [model.who for model in adapters.adapters]
     with pytest.raises(InputError, match="allow one metric"):
-        optuna_study.compare(petroleum, other, ["chrf", "bleu"])  # type: ignore[call-overload]
+        optuna_study.compare(study, other, ["chrf", "bleu"])  # type: ignore[call-overload]
 
 
-def test_report_writes_one_study_or_several(petroleum_run: Path, tmp_path: Path) -> None:
+def test_report_writes_one_study_or_several(finished: Path, tmp_path: Path) -> None:
     """The page is written where it was asked for, also for studies side by side."""
-    other = write_study(tmp_path / "other", Shape(complete=8))
-    alone = optuna_study.report(petroleum_run, tmp_path / "page.html", resamples=2)
-    beside = optuna_study.report([petroleum_run, other], str(tmp_path / "two.html"), resamples=2)
+    other = write_study(tmp_path / "other", Shape(complete=8, examples=8))
+    alone = optuna_study.report(finished, tmp_path / "page.html", resamples=2)
+    beside = optuna_study.report([finished, other], str(tmp_path / "two.html"), resamples=2)
     assert "<title>" in alone.read_text(encoding="utf-8")
     assert "other" in beside.read_text(encoding="utf-8")
 
@@ -114,16 +118,16 @@ def test_a_study_is_run_and_confirmed(
     assert optuna_study.load_adapters(run.folder).names
 
 
-def test_results_are_short_at_a_prompt(petroleum: StudyData) -> None:
+def test_results_are_short_at_a_prompt(study: StudyData) -> None:
     """No result fills the screen with its arrays."""
     shown = [
-        petroleum,
-        optuna_study.importances(petroleum, resamples=2),
-        optuna_study.answer(petroleum, "best"),
-        optuna_study.confounding(petroleum),
-        optuna_study.compare(petroleum),
-        optuna_study.surface(petroleum),
-        *optuna_study.trade_offs(petroleum),
+        study,
+        optuna_study.importances(study, resamples=2),
+        optuna_study.answer(study, "best"),
+        optuna_study.confounding(study),
+        optuna_study.compare(study),
+        optuna_study.surface(study),
+        *optuna_study.trade_offs(study),
         optuna_study.load_spec("petroleum"),
     ]
     long = {type(result).__name__: len(repr(result)) for result in shown}

@@ -11,10 +11,7 @@ from nbclient import NotebookClient
 
 from study.spec.sections import StudySpec
 from study.views.base import View
-from tests.fixtures import petroleum_run
 from tests.synthetic import write_foreign_study
-
-__all__ = ["petroleum_run"]
 
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "explore_study.ipynb"
 

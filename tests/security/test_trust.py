@@ -39,6 +39,7 @@ from study.trials import AdapterFiles
 from tests.fuzz.command import command, fingerprint, quiet
 from tests.security.test_paths import change
 from tests.synthetic import Shape, write_study
+from tests.tiny_studies import MakeSpec
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("search_spaces", "study", "analysis", "reports", "optuna_study")
@@ -83,10 +84,11 @@ def evil_base(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path, evil_base: Path) -> Path:
+def run(tmp_path: Path, evil_base: Path, make_spec: MakeSpec, parallel_text: Path) -> Path:
     """A stranger's run folder, whose stored study asks for the code of that base."""
     folder = write_study(tmp_path / "run", Shape(complete=4, failed=0, enqueued=0, examples=4))
-    hers = load_spec("petroleum", {"base.model": str(evil_base), "base.trust_remote_code": True})
+    asked = {"base.model": str(evil_base), "base.trust_remote_code": True}
+    hers = make_spec({**asked, "data.test": str(parallel_text / "dev.tsv")}, "petroleum")
     change(folder, "UPDATE run_studies SET spec = ?", hers.to_toml())
     for number in range(2):
         files = AdapterFiles(json.dumps(PLAIN), b"x")
@@ -94,7 +96,11 @@ def run(tmp_path: Path, evil_base: Path) -> Path:
     return folder
 
 
-USING_THE_STORED_STUDY = (["export", "--trial", "0"], ["confirm"], ["compare", "--swaps"])
+USING_THE_STORED_STUDY = (
+    ["export", "--trial", "0"],
+    ["confirm", "--workers", "1"],
+    ["compare", "--swaps"],
+)
 
 
 @pytest.mark.parametrize("what", USING_THE_STORED_STUDY, ids=lambda what: what[0])

@@ -9,10 +9,7 @@ import pytest
 
 import study.engines.start
 from study.trials import TrialConfig
-from tests.masked_fixtures import make_masked_spec, tiny_masked
 from tests.scripted_engine import ScriptedEngine
-
-__all__ = ["make_masked_spec", "tiny_masked"]
 
 
 @pytest.fixture

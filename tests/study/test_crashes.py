@@ -140,7 +140,7 @@ def wait_for_trials(path: Path, count: int) -> None:
 
 def stopped_early(begin: Starter, out: Path, *signals: int) -> Found:
     """Begin a run, send it signals after its first trials, and return what it left."""
-    process = begin(cheap_spec(60), out, seconds=0.05)
+    process = begin(cheap_spec(25), out, seconds=0.05)
     wait_for_trials(out / "study.db", 2)
     for number in signals:
         assert process.pid is not None
@@ -159,10 +159,10 @@ def test_one_signal_ends_a_run_in_order(begin: Starter, tmp_path: Path, number: 
     found = stopped_early(begin, tmp_path / "run", number)
     assert all(t.state.is_finished() for t in found.trials)
     assert found.parents == 0
-    assert 2 <= len(found.complete()) < 60
-    finish(begin(cheap_spec(60), tmp_path / "run"))
+    assert 2 <= len(found.complete()) < 25
+    finish(begin(cheap_spec(25), tmp_path / "run"))
     whole = look(str(tmp_path / "run"))
-    assert_whole(whole, 60)
+    assert_whole(whole, 25)
     assert found.complete().items() <= whole.complete().items()
 
 
@@ -170,9 +170,9 @@ def test_one_signal_ends_a_run_in_order(begin: Starter, tmp_path: Path, number: 
 def test_a_second_signal_ends_it_at_once(begin: Starter, tmp_path: Path) -> None:
     """Even then the database is whole, and the same command continues."""
     found = stopped_early(begin, tmp_path / "run", signal.SIGINT, signal.SIGINT)
-    finish(begin(cheap_spec(60), tmp_path / "run"))
+    finish(begin(cheap_spec(25), tmp_path / "run"))
     whole = look(str(tmp_path / "run"))
-    assert_whole(whole, 60)
+    assert_whole(whole, 25)
     assert found.complete().items() <= whole.complete().items()
 
 

@@ -186,10 +186,10 @@ def test_how_many_more() -> None:
 def test_noise_moves_no_end_too_often() -> None:
     """On pure noise an end is moved in few studies, however small they are."""
     moved = 0
-    for seed in range(10):
+    for seed in range(5):
         data = study_of({"alpha": ALPHA, "dropout": DROPOUT}, lambda p: 0.0, 40, seed)
         moved += any(c.kind != "kept" for c in proposal(data).changes)
-    assert moved <= 2
+    assert moved <= 1
 
 
 @pytest.mark.parametrize(

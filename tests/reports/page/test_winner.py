@@ -16,6 +16,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from analysis import StudyData, load
@@ -26,6 +27,7 @@ from reports.page.parts import Figure, Page
 from reports.page.render import render
 from reports.results import analyse
 from study.metrics import Array
+from tests.synthetic import without_waiting
 
 SPACE: Mapping[str, BaseDistribution] = {
     "learning_rate": FloatDistribution(1e-5, 1e-2, log=True),
@@ -53,8 +55,9 @@ def scores(count: int, far_off: tuple[float, ...], seed: int) -> Array:
 
 def study_of(path: Path, values: Array, direction: str) -> StudyData:
     """A study with these scores; its trials have costs and reports, the best a bad first one."""
-    url, rng = f"sqlite:///{path}", np.random.default_rng(0)
-    study = optuna.create_study(storage=url, study_name=path.stem, direction=direction)
+    storage, rng = without_waiting(RDBStorage(f"sqlite:///{path}")), np.random.default_rng(0)
+    study = optuna.create_study(storage=storage, study_name=path.stem, direction=direction)
+    trials = []
     best = values.max() if direction == "maximize" else values.min()
     late = {"maximize": -1e3, "minimize": 1e3}[direction]
     for value in values.tolist():
@@ -71,7 +74,8 @@ def study_of(path: Path, values: Array, direction: str) -> StudyData:
             intermediate_values={1: first, 2: value - 0.1, 3: value},
             user_attrs={"train_seconds": float(rng.uniform(1, 20))},
         )
-        study.add_trial(trial)
+        trials.append(trial)
+    study.add_trials(trials)
     return load(path)
 
 
@@ -172,7 +176,8 @@ def test_a_mark_off_the_drawing_is_left_out(tmp_path: Path) -> None:
 def two_objectives(path: Path, values: list[tuple[float, float]]) -> StudyData:
     """A study of two objectives, both to be maximised."""
     directions = ["maximize", "maximize"]
-    study = optuna.create_study(storage=f"sqlite:///{path}", directions=directions)
+    storage = without_waiting(RDBStorage(f"sqlite:///{path}"))
+    study = optuna.create_study(storage=storage, directions=directions)
     space: dict[str, BaseDistribution] = {"alpha": FloatDistribution(0, 1)}
     for place, pair in enumerate(values):
         params = {"alpha": place / len(values)}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from study.data.embedded import SentencePair
+from study.data.embedded import SentencePair, pair_corpora
 from study.data.readers import Corpus
 from study.data.sentence_pairs import NLI, PARAPHRASE, load_sentence_pairs
 from study.errors import InputError
@@ -159,8 +159,10 @@ def test_a_hub_dataset_in_a_folder(tmp_path: Path) -> None:
     assert corpus.labels == NLI
 
 
-def test_the_embedded_corpora_are_mnli_and_qqp() -> None:
+def test_the_embedded_corpora_are_mnli_and_qqp(monkeypatch: pytest.MonkeyPatch) -> None:
     """The subset chooses the language, and the labels are that set's."""
+    sizes = {**pair_corpora.SIZES, "teacher": 0, "text": 0}  # which take seconds to generate
+    monkeypatch.setattr(pair_corpora, "SIZES", sizes)
     assert load_sentence_pairs(DataSpec()).labels == NLI
     qqp = load_sentence_pairs(DataSpec(corpus="embedded", subset="qqp"))
     assert qqp.labels == PARAPHRASE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from study.data.embedded import Pair
-from study.spec.files import load_spec
 from study.spec.sections import StudySpec
 from tests.engine_cases import WITHOUT_EXTRAS
 from tests.engine_runs import Bench, bench_of
-
-MakeSpec = Callable[..., StudySpec]
+from tests.tiny_studies import LLAMA_STUDY, MakeSpec, pairs_of, spec_maker
 
 
 @pytest.fixture(scope="module")
@@ -67,31 +64,6 @@ def make_methods_spec(make_spec: MakeSpec) -> MakeSpec:
     return make
 
 
-LLAMA_STUDY = """
-task = "causal_translation"
-
-[base]
-model = "{base}"
-dtype = "float64"
-
-[data]
-train = "{text}/train.tsv"
-dev = "{text}/dev.tsv"
-
-[training]
-steps = 4
-batch_size = 4
-report_every = 2
-
-[evaluation]
-objective = "loss"
-max_new_tokens = 4
-
-[search]
-space = "lora-wide"
-"""
-
-
 @pytest.fixture(scope="module")
 def make_tied_llama_spec(
     parallel_text: Path, tmp_path_factory: pytest.TempPathFactory
@@ -110,11 +82,11 @@ def make_untied_llama_spec(
 
 def _llama_specs(folder: Path, text: Path, is_tied: bool) -> Iterator[MakeSpec]:
     base = _llama(folder / "base", text, is_tied)
-    file = folder / "llama.toml"
-    file.write_text(LLAMA_STUDY.format(base=base, text=text))
+    make = spec_maker(folder, "llama", LLAMA_STUDY.format(base=base, text=text))
+    wide = {"search.space": "lora-wide", "evaluation.objective": "loss"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("transformers.models.llama.modeling_llama.LlamaRMSNorm.forward", _norm)
-        yield lambda changes: load_spec(file, changes)
+        yield lambda changes: make({**wide, **changes})
 
 
 def _llama(folder: Path, text: Path, is_tied: bool) -> Path:
@@ -124,8 +96,7 @@ def _llama(folder: Path, text: Path, is_tied: bool) -> Path:
     from study.bases.llama import LlamaRecipe
 
     recipe = LlamaRecipe(width=16, layers=1, heads=2, ffn=32, vocabulary_size=300, init_std=0.2)
-    lines = (text / "train.tsv").read_text(encoding="utf-8").splitlines()[1:]
-    tokenizer = recipe.new_tokenizer([Pair(*line.split("\t")) for line in lines])
+    tokenizer = recipe.new_tokenizer(pairs_of(text / "train.tsv"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         config = recipe.new_config(tokenizer)

@@ -35,10 +35,13 @@ def in_workers(choice: EngineChoice) -> bool:
 
 
 def is_slow(case: str, engine: str) -> bool:
-    """Say whether a pair is left to the slow tests: every case and every engine but Ray is not."""
+    """Say whether a pair is left to the slow tests: every case and every engine is not,
+
+    but for two whose workers take long to start: the packed pool stands for all pools.
+    """
     is_quick = case == "lora" or engine == "packed, 4 slots"
     is_quick |= (case, engine) == ("not all packed", "packed, 1 slot")
-    return engine == "ray" or not is_quick
+    return engine in ("ray", "sequential pool") or not is_quick
 
 
 PAIRS = [

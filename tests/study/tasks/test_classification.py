@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter
 from study.tasks import make_task
 from study.tasks.base import stacked
-from study.trials import Finished, TrialConfig, TrialResult, search_config
+from study.trials import TrialConfig, TrialResult, search_config
+from tests import engine_runs
 from tests.conftest import RecordingView
 
 MakeSpec = Callable[..., StudySpec]
@@ -55,19 +57,8 @@ def train_all(
     spec: StudySpec, configs: Sequence[TrialConfig], choice: EngineChoice
 ) -> dict[int, TrialResult]:
     """Train configurations as the runner does."""
-    engine = make_engine(spec, spec.base.model, None, choice)
-    waiting, results = list(configs), {}
-    running = 0
-    while waiting or running:
-        while waiting and engine.free_slots:
-            engine.start(waiting.pop(0))
-            running += 1
-        for event in engine.advance():
-            if isinstance(event, Finished):
-                results[event.number] = event.result
-                running -= 1
-    engine.close()
-    return results
+    with closing(make_engine(spec, spec.base.model, None, choice)) as engine:
+        return engine_runs.train_all(engine, configs)[0]
 
 
 def configs_of(spec: StudySpec) -> list[TrialConfig]:

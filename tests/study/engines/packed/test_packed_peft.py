@@ -100,9 +100,9 @@ def hold(bench: Bench, points: Sequence[dict[str, Any]], floor: float, chaos: fl
     assert np.mean(compared) > 0.5
 
 
-def hundred_steps(make_spec: Callable[..., StudySpec], dtype: str) -> Bench:
-    """Return the tiny study over the wide space at a hundred steps."""
-    changes = {"training.steps": 100, "training.report_every": 5, "base.dtype": dtype}
+def bench_over(make_spec: Callable[..., StudySpec], dtype: str, steps: int) -> Bench:
+    """Return the tiny study over the wide space at so many steps."""
+    changes = {"training.steps": steps, "training.report_every": 5, "base.dtype": dtype}
     changes |= {"evaluation.report_examples": 1}
     measured = {"evaluation.metrics": ["loss"], "evaluation.objective": "loss"}
     return bench_of(make_spec({**changes, **measured, "search.space": "lora-wide"}))
@@ -111,15 +111,15 @@ def hundred_steps(make_spec: Callable[..., StudySpec], dtype: str) -> Bench:
 def test_packed_alone_and_by_hand_are_the_same_in_double_precision(
     make_spec: Callable[..., StudySpec],
 ) -> None:
-    """Over 100 steps losses and weights agree to 1e-9, wherever rounding does not decide."""
-    hold(hundred_steps(make_spec, "float64"), FEW, floor=1e-9, chaos=1e-6)
+    """Over 40 steps losses and weights agree to 1e-9, wherever rounding does not decide."""
+    hold(bench_over(make_spec, "float64", 40), FEW, floor=1e-9, chaos=1e-6)
 
 
 def test_packed_alone_and_by_hand_are_the_same_in_single_precision(
     make_spec: Callable[..., StudySpec],
 ) -> None:
-    """Over 100 steps they agree to ten times what one unit in the last place becomes."""
-    hold(hundred_steps(make_spec, "float32"), FEW[1:2], floor=1e-6, chaos=1e-4)
+    """Over 40 steps they agree to ten times what one unit in the last place becomes."""
+    hold(bench_over(make_spec, "float32", 40), FEW[1:2], floor=1e-6, chaos=1e-4)
 
 
 @pytest.mark.slow
@@ -129,8 +129,8 @@ def test_packed_alone_and_by_hand_are_the_same_in_single_precision(
 def test_every_corner_of_the_wide_space(
     make_spec: Callable[..., StudySpec], dtype: str, floor: float, chaos: float
 ) -> None:
-    """Sixty corners, all packed at once, are the trials that PEFT trains by hand."""
-    hold(hundred_steps(make_spec, dtype), CORNERS, floor, chaos)
+    """Sixty corners, all packed at once, are over 100 steps the trials that PEFT trains by hand."""
+    hold(bench_over(make_spec, dtype, 100), CORNERS, floor, chaos)
 
 
 def test_one_pack_of_several_methods_is_trained_as_peft_trains_each(bench: Bench) -> None:
