@@ -45,7 +45,8 @@ def mixture_weights(model: Any) -> dict[str, Tensor]:
     return {
         f"{name}.{key}": weight
         for name, module in model.named_modules()
-        if name not in layers and MIXTURE.search(f"{name.rpartition('.')[2]} {type(module).__name__}")
+        if name not in layers
+        and MIXTURE.search(f"{name.rpartition('.')[2]} {type(module).__name__}")
         for key, weight in module.named_parameters(recurse=False)
         if weight.dim() in (2, 3) and not key.endswith("bias") and part_of(model, f"{name}.{key}")
     }
@@ -102,8 +103,8 @@ def second_feed_forward(model: Any, layers: Mapping[str, nn.Module]) -> list[str
 
 def _ends(layer: nn.Module) -> tuple[int, int]:
     """Return a layer's D_in and D_out."""
-    shape = tuple(layer.get_parameter("weight").shape)
-    return shape if isinstance(layer, Conv1D) else (shape[1], shape[0])
+    rows, columns = layer.get_parameter("weight").shape
+    return (rows, columns) if isinstance(layer, Conv1D) else (columns, rows)
 
 
 def _block_of(name: str) -> str:

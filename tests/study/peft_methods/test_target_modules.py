@@ -11,11 +11,11 @@ from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as PEF
 from study.errors import InputError
 from study.peft_methods.attached import attach
 from study.peft_methods.configs import peft_config
+from study.peft_methods.ia3 import ia3_targets
 from study.peft_methods.layers import shortest_suffixes
 from study.peft_methods.targets import (
     TASK_TYPES,
     find_targets,
-    ia3_targets,
     suffixes_of,
     why_not_packed,
 )
@@ -77,7 +77,9 @@ def test_sets_hold_the_layers_that_a_person_would_name(model_type: str) -> None:
     """Q and V, all of attention, and the feed-forward layers are found in every block."""
     qv, attention, feed_forward = BY_HAND[model_type]
     base = random_base(model_type)
-    found = {named: set(find_targets(base, named).modules) for named in ("attention", "attention+ffn")}
+    found = {
+        named: set(find_targets(base, named).modules) for named in ("attention", "attention+ffn")
+    }
     assert found["attention"] == ending_in(base, attention)
     assert found["attention+ffn"] == ending_in(base, attention + feed_forward)
     if qv:
@@ -90,7 +92,9 @@ def test_qv_needs_a_query_and_a_value_layer(model_type: str) -> None:
     with pytest.raises(InputError, match="'qv' needs separate query and value layers") as refused:
         find_targets(random_base(model_type), "qv")
     (line,) = refused.value.problems
-    attention = suffixes_of(base := random_base(model_type), find_targets(base, "attention").names)[0]
+    attention = suffixes_of(base := random_base(model_type), find_targets(base, "attention").names)[
+        0
+    ]
     assert ", ".join(attention) in line
 
 
@@ -198,9 +202,7 @@ def test_a_list_may_name_linear_layers_and_experts() -> None:
         ("mamba", "attention", "needs attention layers, got a 'mamba' model"),
     ],
 )
-def test_names_that_take_no_adapter_are_refused(
-    model_type: str, named: str, expected: str
-) -> None:
+def test_names_that_take_no_adapter_are_refused(model_type: str, named: str, expected: str) -> None:
     """One line says why; a regular expression is not searched for."""
     with pytest.raises(InputError) as refused:
         find_targets(random_base(model_type), named)
