@@ -141,10 +141,10 @@ def tiny_masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
         from transformers import BertConfig, BertForMaskedLM
 
         from study.bases.masked import MaskedRecipe
-        from study.data.embedded import InstructionRecipe, Pair, instruction_corpus
+        from study.data.embedded import Pair, SplitSizes, instruction_corpus
 
-        recipe = InstructionRecipe(base_general=300, base_lay=100, base_own=100)
-        corpus = instruction_corpus(0, recipe)
+        base = {"base_general": 300, "base_lay": 100, "base_expert": 100}
+        corpus = instruction_corpus(0, SplitSizes(dev=160, test=160, general=80, **base))
         pairs = [Pair(row.source, row.target) for row in corpus.base_train]
         tokenizer = MaskedRecipe(vocabulary_size=300).new_tokenizer(pairs)
         sizes = {"hidden_size": 16, "intermediate_size": 32, "initializer_range": 0.4}

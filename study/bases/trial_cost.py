@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from study.bases.load import BaseModel, locate_base, meta_base
+from study.bases.load import BaseModel, loader_name, locate_base, meta_base
 from study.data.corpora import corpus_of
 from study.data.embedded import Pair
 from study.data.readers import Corpus
@@ -12,7 +12,7 @@ from study.data.remarks import data_remarks
 from study.kinds.methods import METHODS
 from study.metrics.needs import check_metrics, metric_remarks
 from study.peft_methods.attached import attach
-from study.peft_methods.targets import check_methods
+from study.peft_methods.targets import check_methods, target_lines
 from study.spec.hyperparameters import MethodSpec, TrainingSpec
 from study.spec.sections import SPLITS, StudySpec
 from study.trials import baseline_configs
@@ -32,9 +32,10 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
     corpus = corpus_of(spec)
     model = meta_base(spec, corpus.labels)
     base = sum(p.numel() for p in model.parameters())
-    check_methods(model, spec)
     stops = (0,) if spec.task_kind.trains_stop_token else ()  # all rows have the same length
-    skeleton = BaseModel(model, None, "skeleton", trained_tokens=stops)
+    loader = loader_name(model, spec.task)
+    skeleton = BaseModel(model, None, "skeleton", trained_tokens=stops, loader=loader)
+    check_methods(skeleton, spec)
     counts = {name: _size(skeleton, method) for name, method in _extremes(spec).items()}
     frozen = ", frozen" if spec.trains_adapters else ""
     remarks = [] if spec.base.model == "embedded" else data_remarks(spec, corpus, locate_base(spec))
@@ -43,6 +44,7 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
         *(f"data     {remark}" for remark in remarks),
         *(f"metrics  {remark}" for remark in metric_remarks(spec.evaluation)),
         f"base     {base:,} parameters{frozen}",
+        *(f"modules  {line}" for line in target_lines(skeleton, spec)),
     ] + [
         f"{LABELS.get(name, name):<8} {f'{pairs} adapter pairs, ' if pairs else ''}"
         f"{count:,} trainable parameters ({count / base:.2%} of the base)"
