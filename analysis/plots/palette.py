@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from study.metrics import METRICS
+from study.metrics import METRICS, is_own_file, metric_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -178,9 +178,10 @@ def label_of(objective: str) -> str:
     split, _, name = objective.partition("_")
     if split not in SPLITS:
         split, name = "", objective
-    if name not in METRICS or METRICS[name].is_loss:
+    is_metric = not METRICS[name].is_loss if name in METRICS else is_own_file(name)
+    if not is_metric:
         return objective.replace("_", " ") if split else objective
-    return METRICS[name].label + (f" ({split})" if split else "")
+    return metric_label(name) + (f" ({split})" if split else "")
 
 
 def shortened(text: Any, width: int = 24) -> str:

@@ -10,7 +10,7 @@ from analysis.plots.palette import label_of
 from analysis.wording import baseline, configuration, interval, listing, number, share, signed
 from reports.page.parts import CARD, Figure, KeyFigure
 from reports.results import Results
-from study.metrics import METRICS
+from study.metrics import metric_label
 
 BARS = 5
 
@@ -61,10 +61,10 @@ def _gained(results: Results) -> KeyFigure | None:
             f"{c.b.name} {signed(c.difference)} ({interval(c.interval)})" for c in [first, *others]
         )
         + ".",
-        f"{'Left' if METRICS[first.metric].sign > 0 else 'Right'} of zero, the baseline is better.",
+        f"{'Left' if first.row.sign > 0 else 'Right'} of zero, the baseline is better.",
         CARD,
     )
-    label = f"{METRICS[first.metric].label} against {baseline(first.b.name, results.method)}"
+    label = f"{metric_label(first.metric)} against {baseline(first.b.name, results.method)}"
     return KeyFigure(signed(first.difference), label, note, figure)
 
 

@@ -20,7 +20,8 @@ from study.errors import InputError
 from study.metrics import METRICS, Statistics, TextOptions, meteor, needs, text_statistics
 from study.metrics.ngrams import bleu_each, bleu_scores, chrf_scores
 from study.metrics.rouge import words
-from study.spec.sections import EvaluationSpec, StudySpec
+from study.spec.evaluation import EvaluationSpec
+from study.spec.sections import StudySpec
 
 WORDS = ["the", "bit", "cuts", "well", "rock", "mud", "gas", "rises", "fast,", "down!", "12.5"]
 rng = random.Random(0)
