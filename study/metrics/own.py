@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from study.spec.scoring import CommandSpec
 
 KEY = "evaluation.metrics"
+FAILURES = (Exception, SystemExit)  # what the user's code may raise; it must not end the study
 Score = Callable[[list[str], list[dict[str, str]]], Any]
 
 
@@ -135,8 +136,11 @@ def _module(path: Path, digest: str) -> Any:
     if folder not in sys.path:
         sys.path.append(folder)  # last, so that none of its files hides a package
     module = importlib.util.module_from_spec(found)
-    with refusing(f"{KEY}: {path}: cannot import the metric's file", reason=_raised):
+    try:
         found.loader.exec_module(module)
+    except FAILURES as error:
+        reason = f"cannot import the metric's file: {_raised(error)}"
+        raise InputError(f"{KEY}: {path}: {reason}") from None
     return module
 
 
@@ -145,18 +149,24 @@ def _by_function(
 ) -> Sequence[Any]:
     """Return what the function returns; if it raises, find out for which example."""
     try:
-        return list(score(list(outputs), [dict(example) for example in examples]))
-    except Exception as error:
+        numbers = score(list(outputs), [dict(example) for example in examples])
+    except FAILURES as error:
         for number, (output, example) in enumerate(zip(outputs, examples, strict=True), 1):
             try:
                 score([output], [dict(example)])
-            except Exception as of_example:
+            except FAILURES as of_example:
                 raise MetricError(f"{name}: example {number}: {_raised(of_example)}") from None
         raise MetricError(f"{name}: {_raised(error)}") from None
+    try:
+        return list(numbers)
+    except TypeError:
+        got = type(numbers).__name__
+        raise MetricError(f"{name}: must return a number per example, got {got}") from None
 
 
-def _raised(error: Exception) -> str:
-    return f"{type(error).__name__}: {reason_of(error)}"
+def _raised(error: BaseException) -> str:
+    reason = reason_of(error) if isinstance(error, Exception) else str(error)
+    return f"{type(error).__name__}: {reason}"
 
 
 # ---------------------------------------------------------------- a command

@@ -114,7 +114,7 @@ class EvaluationSpec(Strict):
     @model_validator(mode="after")
     def _check_encoder(self) -> Self:
         for metric in self.metrics:
-            if METRICS[metric].embeds and self.encoder is None:
+            if self.row(metric).embeds and self.encoder is None:
                 raise ValueError(
                     f"encoder: {metric!r} needs a sentence-transformers model, got none"
                 )
@@ -123,7 +123,7 @@ class EvaluationSpec(Strict):
     @model_validator(mode="after")
     def _check_regex(self) -> Self:
         for metric in self.metrics:
-            if metric in METRICS and METRICS[metric].by_pattern and self.regex is None:
+            if self.row(metric).by_pattern and self.regex is None:
                 raise ValueError(f"regex.pattern: {metric!r} needs a pattern, got none")
         return self
 
