@@ -23,7 +23,6 @@ from study.errors import InputError
 from study.metrics import (
     METRICS,
     Statistics,
-    TextOptions,
     scores_classes,
     text_statistics,
 )
@@ -156,17 +155,8 @@ def _statistics(data: StudyData, row: EvaluationRow, metric: str) -> Statistics:
         return records.read_statistics(data.database, row.evaluation_id, metric)
     except KeyError:
         outputs = records.read_outputs(data.database, row.evaluation_id)
-        options = _text_options(data)
-        return text_statistics(metric, outputs, data.examples[row.split].targets, options)
-
-
-def _text_options(data: StudyData) -> TextOptions:
-    """How the study compares texts; the defaults where this program did not run it."""
-    from study.spec.sections import spec_from_toml
-
-    if not data.is_ours or data.spec_text is None:
-        return TextOptions()
-    return spec_from_toml(data.spec_text, data.name).evaluation.text_options
+        targets = data.examples[row.split].targets
+        return text_statistics(metric, outputs, targets, data.text_options)
 
 
 # ---------------------------------------------------------------- seeds and outputs

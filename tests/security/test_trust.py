@@ -159,7 +159,9 @@ DATA_KEYS = {
     *(f"data.{split}" for split in ("corpus", "subset", "train", "dev", "general", "test")),
     *("data.source_column", "data.target_column", "data.label_column", "data.labels"),
     *("data.source_language", "data.target_language", "data.instruction", "data.stop_token"),
-    *("evaluation.objective", "evaluation.metrics", "evaluation.encoder"),
+    *("evaluation.objective", "evaluation.encoder", "evaluation.minimize"),
+    *("evaluation.regex.pattern", "evaluation.command.name"),
+    *("evaluation.metric_folder", "evaluation.metric_files"),  # where, not what
     *("search.space", "search.enqueue", "method.target_modules"),
     *(f"search.parameters.{key}" for key in ("value", "choices", "when")),
     *("distillation.labels", "diffusion.fixed", "diffusion.mask_token"),
@@ -186,6 +188,60 @@ def test_a_stored_study_is_used_through_one_door(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
         if re.search(r"\b(spec_from_toml|parse_spec)\(", path.read_text(encoding="utf-8")):
             assert str(path.relative_to(ROOT)) in reading | looking
+
+
+OWN_METRIC = """
+from pathlib import Path
+Path(__file__).with_name("ran").touch()
+def score(outputs, examples):
+    return [1.0] * len(outputs)
+"""
+
+
+@pytest.fixture
+def scored_by_code(run: Path, tmp_path: Path) -> Path:
+    """A stranger's run folder, whose stored study asks for a metric's file and a command."""
+    (tmp_path / "own.py").write_text(OWN_METRIC)
+    (tmp_path / "hers.toml").write_text(
+        '[evaluation]\nobjective = "chrf"\nmetrics = ["chrf", "own.py:score", "judge"]\n'
+        'command = { name = "judge", run = ["touch", "ran"] }\n'
+        "[search.parameters]\nalpha = { choices = [4, 8] }\n"
+    )
+    change(run, "UPDATE run_studies SET spec = ?", load_spec(tmp_path / "hers.toml").to_toml())
+    return run
+
+
+def test_a_stored_study_does_not_decide_to_run_a_metric(
+    scored_by_code: Path, tmp_path: Path
+) -> None:
+    """Neither its file nor its command, unless this very command says so."""
+    ran = command("confirm", scored_by_code)
+    assert ran.status == 2
+    (line,) = ran.err.splitlines()
+    assert 'evaluation.metrics = ["chrf", "own.py:score", "judge"]' in line
+    assert 'evaluation.command.run = ["touch", "ran"]' in line
+    assert "--trust-study" in line
+    assert not (tmp_path / "ran").exists()
+    with quiet():
+        command("confirm", scored_by_code, "--trust-study")
+    assert (tmp_path / "ran").exists()
+
+
+def test_reading_a_study_runs_no_metric(scored_by_code: Path, tmp_path: Path) -> None:
+    """Neither do commands that score nothing, such as `export`; they need no option."""
+    page = tmp_path / "page.html"
+    for name, *options in (
+        ("show",),
+        ("compare",),
+        ("report", "--out", page),
+        ("next", "--out", tmp_path / "next.toml"),
+        ("export", "--trial", 0, "--out", tmp_path / "out"),
+    ):
+        with quiet():
+            ran = command(name, scored_by_code, *options)
+        assert "names code" not in ran.err, name
+    assert not (tmp_path / "ran").exists()
+    assert "review the code" in page.read_text(encoding="utf-8")
 
 
 # ---------------------------------------------------------------- the next study

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -91,8 +92,6 @@ def test_own_metrics_are_scores_like_all_others(
 
 def test_perplexity_is_that_of_the_stored_loss(own_run: Path) -> None:
     """e to the power of the loss per token, on each split."""
-    import math
-
     data = load(own_run)
     for split in ("dev", "general"):
         loss, perplexity = (data.score("best", m, split) for m in ("loss", "perplexity"))
@@ -104,9 +103,9 @@ def test_reading_commands_need_no_metric(own_run: Path, type_: Type, tmp_path: P
     """Name, direction and mean come from what is stored; the files are gone."""
     shown = type_("show", own_run)
     assert (shown.status, "mine.py:score" in shown.out) == (0, True)
-    found = type_("compare", own_run, "--metric", "mine.py:score,judge", "--json")
+    found = type_("compare", own_run, "--metric", "mine.py:score", "--json")
     assert found.status == 0
-    assert {"mine.py:score", "judge"} <= {t["metric"] for t in json.loads(found.out)["tests"]}
+    assert json.loads(found.out)["metrics"] == ["mine.py:score"]
     page = tmp_path / "page.html"
     tables = tmp_path / "tables"
     assert type_("report", own_run, "--out", page, "--csv", tables).status == 0
@@ -120,12 +119,12 @@ def test_a_stored_metric_is_not_run_unasked(
 ) -> None:
     """`confirm` says which code the study names, and runs it only with --trust-study."""
     test = parallel_text / "dev.tsv"
-    refused = type_("confirm", own_run, "--test", test, "--seeds", 1)
+    refused = type_("confirm", own_run, "--test", test, "--seeds", 2)
     assert refused.status == 2
     assert "evaluation.metrics = [" in refused.err
     assert "evaluation.command.run = [" in refused.err
     assert "--trust-study" in refused.err
-    trusted = type_("confirm", own_run, "--test", test, "--seeds", 1, "--trust-study")
+    trusted = type_("confirm", own_run, "--test", test, "--seeds", 2, "--trust-study")
     assert trusted.status == 2  # its file is gone
     assert "mine.py: cannot read the metric's file" in trusted.err
 
@@ -158,7 +157,7 @@ def test_a_metric_that_fails_costs_only_its_trial(
     )
     run_study(spec, tmp_path, view, choice=EngineChoice(engine, None, 1))  # type: ignore[arg-type]
     data = load(tmp_path)
-    assert data.counts == {"failed": 2} or data.counts == {"fail": 2}
+    assert data.counts == {"fail": 2}
     for trial in data.frozen_trials:
         reason = trial.user_attrs["failure"]
         assert "mine.py:score: example 12: must be a finite number, got nan" in reason
