@@ -23,7 +23,7 @@ from analysis.document import Document, Facts
 from analysis.studies.trial_values import is_enqueued, seconds_of, state_of
 from analysis.wording import configuration, counted, number
 from study.errors import InputError
-from study.metrics import Metric, Statistics, is_known, metric_of
+from study.metrics import Metric, Statistics, TextOptions, is_known, metric_of
 from study.store import records
 from study.store.records import EvaluationRow, Examples, ScoreRow
 
@@ -37,6 +37,7 @@ MAXIMIZE, MINIMIZE = "maximize", "minimize"
 Who = int | str  # a trial's number, a baseline's name, or "best"
 INNER = {"all_counts", "baseline_value", "database", "evaluations", "frozen_trials", "index_of"}
 INNER |= {
+    "text_options",
     "drawn",
     "is_ours",
     "leaders",
@@ -91,6 +92,15 @@ class StudyData(Displayed):
             return self.spec_text is not None and bool(spec_from_toml(self.spec_text, self.name))
         except (InputError, ValueError):
             return False
+
+    @property
+    def text_options(self) -> TextOptions:
+        """How the study compares texts; the defaults where this program did not run it."""
+        from study.spec.sections import spec_from_toml
+
+        if self.spec_text is None or not self.is_ours:
+            return TextOptions()
+        return spec_from_toml(self.spec_text, self.name).evaluation.text_options
 
     @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:

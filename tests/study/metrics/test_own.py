@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -63,6 +64,13 @@ def test_a_function_scores_each_example(own: Callable[..., Statistics]) -> None:
     assert found.score == pytest.approx(-1 / 3)
     assert found.metric == "mine.py:score"
     assert found.signature.startswith("own|mean:example|better:higher|function:score|sha256:")
+
+
+def test_the_example_of_the_docs_runs(own: Callable[..., Statistics]) -> None:
+    """The function in docs/metrics.md is a metric as it stands."""
+    page = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(def score.*?)```", page, re.DOTALL)
+    assert own(code).example_scores().tolist() == [1, 1, 0]
 
 
 def test_a_command_scores_each_example(judged: Callable[..., Statistics]) -> None:
