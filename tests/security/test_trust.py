@@ -232,16 +232,12 @@ def test_reading_a_study_runs_no_metric(scored_by_code: Path, tmp_path: Path) ->
     for name, *options in (
         ("show",),
         ("compare",),
-        ("next", "--out", tmp_path / "next.toml"),
         ("export", "--trial", 0, "--out", tmp_path / "out"),
     ):
         with quiet():
             ran = command(name, scored_by_code, *options)
         assert "names code" not in ran.err, name
     assert not (tmp_path / "ran").exists()
-    text = (tmp_path / "next.toml").read_text(encoding="utf-8")
-    assert "own.py" not in str(tomllib.loads(text)["evaluation"].get("metrics"))
-    assert "touch" not in str(tomllib.loads(text))
 
 
 # ---------------------------------------------------------------- the next study
@@ -264,6 +260,24 @@ def test_the_next_study_file_does_not_pass_code_on(petroleum: StudyData) -> None
     assert "left out" in told
     assert "base.trust_remote_code = true" in told
     assert tomllib.loads(written(petroleum, trust_study=True))["base"]["trust_remote_code"] is True
+
+
+def test_the_next_study_file_does_not_pass_metrics_on(petroleum: StudyData, tmp_path: Path) -> None:
+    """Neither the file's function nor the command; the comment says which keys to write back."""
+    (tmp_path / "own.py").write_text(OWN_METRIC)
+    (tmp_path / "hers.toml").write_text(
+        '[evaluation]\nobjective = "own.py:score"\nmetrics = ["own.py:score", "judge"]\n'
+        'command = { name = "judge", run = ["touch", "ran"] }\n'
+    )
+    data = replace(petroleum, spec_text=load_spec(tmp_path / "hers.toml").to_toml())
+    found = Proposal((), (), 8, 8, None, (), True, "own.py:score")
+    given = tomllib.loads(next_file(data, found))["evaluation"]
+    assert "metrics" not in given
+    assert "run" not in given["command"]
+    kept = tomllib.loads(next_file(data, found, trust_study=True))["evaluation"]
+    assert kept["metrics"] == ["own.py:score", "judge"]
+    assert "metric_files" not in kept
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\x0b", "\x85", "\u2028", "\x00", "\x1b[2J"])
