@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from study.kinds.methods import METHODS
-from study.metrics import METRICS
+from study.metrics import METRICS, is_own_file, metric_label
 
 BASELINE_WORDS = {
     "base": "the untrained base",
@@ -150,9 +150,10 @@ def label_of(objective: str) -> str:
     split, _, name = objective.partition("_")
     if split not in SPLITS:
         split, name = "", objective
-    if name not in METRICS or METRICS[name].is_loss:
+    is_metric = not METRICS[name].is_loss if name in METRICS else is_own_file(name)
+    if not is_metric:
         return objective.replace("_", " ") if split else objective
-    return METRICS[name].label + (f" ({split})" if split else "")
+    return metric_label(name) + (f" ({split})" if split else "")
 
 
 def shortened(text: Any, width: int = 24) -> str:

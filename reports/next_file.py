@@ -14,7 +14,8 @@ from analysis.next_study.proposal import Proposal
 from analysis.studies.study_data import StudyData
 from reports.shell import file_name
 from study.errors import InputError, visible
-from study.spec.sections import direction_of, spec_from_toml
+from study.spec.evaluation import direction_of
+from study.spec.sections import spec_from_toml
 from study.spec.trust import code_named, in_words, without_code
 from study.store.folders import check_own, write_whole
 
@@ -44,7 +45,9 @@ def next_file(data: StudyData, proposal: Proposal, trust_study: bool = False) ->
     document = document if trust_study else without_code(document)
     document["name"] = next_name(spec.name)
     evaluation = document.get("evaluation", {})
-    if spec.evaluation.directions == tuple(map(direction_of, spec.evaluation.objective)):
+    evaluation.pop("metric_files", None)  # of this study; the next run takes the files as they are
+    usual = tuple(direction_of(o, spec.evaluation.minimize) for o in spec.evaluation.objective)
+    if spec.evaluation.directions == usual:
         evaluation.pop("directions", None)
     search = document.pop("search", {})
     search = {key: value for key, value in search.items() if key not in OF_THE_SEARCH}

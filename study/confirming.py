@@ -22,6 +22,7 @@ from study.engines.start import started_engine
 from study.errors import InputError
 from study.kinds.measurements import SHARED_COSTS
 from study.loop import Source, drive
+from study.metrics.needs import check_metrics
 from study.run_folder import run_folder
 from study.seeds import derive_seed
 from study.spec.sections import StudySpec
@@ -62,6 +63,7 @@ def confirm_study(
         InputError: there is no test split, or it differs from an earlier confirmation's; or data,
             model, storage or folder cannot be used.
     """
+    check_metrics(spec.evaluation)
     corpus = corpus_of(spec)
     if not corpus.test:
         raise InputError(

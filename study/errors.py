@@ -28,6 +28,13 @@ class InputError(Exception):
         super().__init__("\n".join(self.problems))
 
 
+class MetricError(RuntimeError):
+    """A metric cannot score some output: the trial fails with this line, and the study goes on."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(_one_line(without_secrets(problem)))
+
+
 def reason_of(error: Exception) -> str:
     """Return an exception's message, shortened to one line."""
     if isinstance(error, UnicodeDecodeError):

@@ -23,7 +23,6 @@ from study.errors import InputError
 from study.metrics import (
     METRICS,
     Statistics,
-    TextOptions,
     scores_classes,
     text_statistics,
 )
@@ -124,22 +123,24 @@ def _metrics(
     ]
     common = set.intersection(*stored)
     for name in wanted:
-        if name not in METRICS:
-            raise InputError(f"--metric: got {name!r}; allowed: {', '.join(METRICS)}")
+        if name not in METRICS and name not in data.metrics:
+            known = dict.fromkeys([*METRICS, *data.metrics])
+            raise InputError(f"--metric: got {name!r}; allowed: {', '.join(known)}")
         if name not in common:
             _check_computable(data, name)
     if wanted:
         return tuple(dict.fromkeys(wanted))
-    first = [name for name in data.objectives if name in common and name in METRICS]
-    if not (found := tuple(dict.fromkeys([*first, *(m for m in METRICS if m in common)]))):
+    known = dict.fromkeys([*data.objectives, *METRICS, *data.metrics])
+    if not (found := tuple(m for m in known if m in common and m in data.metrics)):
         raise InputError(f"{data.name}: stores no per-example scores")
     return found
 
 
 def _check_computable(data: StudyData, name: str) -> None:
     """Refuse a metric that cannot be computed from the stored outputs."""
-    metric, is_classes = METRICS[name], scores_classes(*data.metrics)
-    if metric.from_text is None or metric.embeds or scores_classes(name) != is_classes:
+    metric, is_classes = METRICS.get(name), scores_classes(*data.metrics)
+    is_computed = metric is not None and metric.from_text is not None and not metric.embeds
+    if not is_computed or scores_classes(name) != is_classes:
         raise InputError(
             f"--metric: {data.name} does not store {name!r}; stored: {', '.join(data.metrics)}"
         )
@@ -154,9 +155,8 @@ def _statistics(data: StudyData, row: EvaluationRow, metric: str) -> Statistics:
         return records.read_statistics(data.database, row.evaluation_id, metric)
     except KeyError:
         outputs = records.read_outputs(data.database, row.evaluation_id)
-        given = (data.spec or {}).get("evaluation", {})
-        options = TextOptions(synonyms=given.get("synonyms", "none"))
-        return text_statistics(metric, outputs, data.examples[row.split].targets, options)
+        targets = data.examples[row.split].targets
+        return text_statistics(metric, outputs, targets, data.text_options)
 
 
 # ---------------------------------------------------------------- seeds and outputs

@@ -27,7 +27,7 @@ from analysis.document import (
 )
 from analysis.wording import alike, alike_signed, interval, listing, number, percent
 from study.errors import writing
-from study.metrics import METRICS, Array
+from study.metrics import Array, metric_label
 
 STAR = "*"
 NO_FLAG = (
@@ -138,7 +138,7 @@ def _noise(found: SeedNoise) -> str:
     scores = listing(number(score) for score in found.scores)
     return (
         f"Seed noise: {listing(found.names)} share one configuration ({found.twins}) but not the "
-        f"seed. Their {METRICS[found.metric].label} is {scores}, a difference of "
+        f"seed. Their {metric_label(found.metric)} is {scores}, a difference of "
         f"{number(abs(found.largest))} (95 % interval {interval(found.ci)}): differences up to "
         "that size between other adapters may come from the seed alone."
     )
@@ -163,7 +163,7 @@ def overview_table(found: Adapters) -> Table:
     names = map(_name, (found.base, *found.adapters))
     rows = tuple((name, *cells) for name, *cells in zip(names, *columns, strict=True))
     marked = frozenset(i for i, m in enumerate(found.adapters, 1) if m.name in flagged)
-    headings = ("model", *(METRICS[m].label for m in found.metrics))
+    headings = ("model", *(metric_label(m) for m in found.metrics))
     return Table("The base's scores and each adapter's difference", headings, rows, marked=marked)
 
 
@@ -174,7 +174,7 @@ def full_table(found: Adapters, metrics: Sequence[str]) -> Table:
     if len(metrics) > 1:
         return Table("All adapters, all metrics", (*columns, "p"), rows, sortable=True)
     details = frozenset({"metric"})
-    return Table(METRICS[metrics[0]].label, (*columns, "p"), rows, details=details)
+    return Table(metric_label(metrics[0]), (*columns, "p"), rows, details=details)
 
 
 def _full_rows(found: Adapters, metric: str) -> Iterator[tuple[Cell, ...]]:
@@ -187,7 +187,7 @@ def _full_rows(found: Adapters, metric: str) -> Iterator[tuple[Cell, ...]]:
     for model in models:
         mean, sd = spreads[model.name]
         spread = Cell(f"{write(mean)} ± {write(sd)}", mean, True)
-        head = Cell(METRICS[metric].label), _name(model), cell(scores[model.name], write), spread
+        head = Cell(metric_label(metric)), _name(model), cell(scores[model.name], write), spread
         if model is found.base:
             yield (*head, *[Cell("")] * 4)
             continue
@@ -232,7 +232,7 @@ def noise_table(found: Adapters) -> Table:
     """The scores of one configuration under several seeds, metric by metric."""
     rows = tuple(
         (
-            Cell(METRICS[n.metric].label),
+            Cell(metric_label(n.metric)),
             Cell(f"{listing(n.names)} ({n.twins})"),
             Cell(listing(map(number, n.scores))),
             cell(n.sd),

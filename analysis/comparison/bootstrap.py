@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from study.metrics import METRICS, Array, Statistics
+from study.metrics import Array, Statistics
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -48,7 +48,15 @@ def _chunk(statistics: Sequence[Statistics], drawn: np.ndarray[Any, Any]) -> Arr
     offsets = drawn + np.arange(resamples)[:, None] * n
     counts = np.bincount(offsets.ravel(), minlength=resamples * n).reshape(resamples, n)
     weights = counts.astype(np.float64)
-    return np.array([METRICS[s.metric].aggregate(weights @ s.values) for s in statistics])
+    return np.array([_scores(s, weights, drawn) for s in statistics])
+
+
+def _scores(statistics: Statistics, weights: Array, drawn: np.ndarray[Any, Any]) -> Array:
+    """Score one model on R resamples: by sums, or where these do not suffice by the drawn rows."""
+    row = statistics.row
+    if row.whole is not None:
+        return row.whole(statistics.values[drawn])
+    return row.aggregate(weights @ statistics.values)
 
 
 def interval_of(values: Array, confidence: float = CONFIDENCE) -> Interval:

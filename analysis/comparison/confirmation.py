@@ -24,7 +24,7 @@ from analysis.comparison.permutation import LEVEL
 from analysis.comparison.within_study import headline_metric
 from analysis.studies.study_data import StudyData
 from study.kinds.measurements import COSTS
-from study.metrics import METRICS, Array, Statistics
+from study.metrics import Array, Statistics
 from study.store.records import EvaluationRow
 
 RESAMPLES = 500  # enough for a variance; an interval by percentiles needs more
@@ -256,7 +256,7 @@ def _luck(winner: Retrained) -> Luck | None:
     if winner.search_score is None:
         return None
     again, seeds = float(winner.dev.mean()), len(winner.dev)
-    amount = METRICS[winner.test[0].metric].sign * (winner.search_score - again)
+    amount = winner.test[0].row.sign * (winner.search_score - again)
     if seeds < 2:
         return Luck(winner.search_score, again, amount, None)
     margin = float(t.ppf(0.975, seeds - 1) * winner.dev.std(ddof=1) / seeds**0.5)

@@ -25,7 +25,7 @@ from analysis.document import (
     interval_cell,
     probability_cell,
 )
-from study.metrics import METRICS, Array, Statistics
+from study.metrics import Array, Metric, Statistics, metric_label, metric_of
 
 Question = tuple[str, str, str, str]
 """What a contrast tests: the names of a and b, metric and split."""
@@ -67,6 +67,11 @@ class Contrast(Displayed):
         return self.a.metric
 
     @property
+    def row(self) -> Metric:
+        """That metric: its row in the table, or that of an own metric."""
+        return metric_of(self.metric, self.signature)
+
+    @property
     def split(self) -> str:
         """The split that both were scored on."""
         return self.a.split
@@ -79,12 +84,12 @@ class Contrast(Displayed):
     @property
     def gain(self) -> float:
         """The difference, positive where `a` is better."""
-        return self.difference * METRICS[self.metric].sign
+        return self.difference * self.row.sign
 
     @property
     def gain_interval(self) -> Interval:
         """The interval of the gain."""
-        low, high = sorted(end * METRICS[self.metric].sign for end in self.interval)
+        low, high = sorted(end * self.row.sign for end in self.interval)
         return low, high
 
     @property
@@ -226,7 +231,7 @@ METHOD = "intervals from the paired bootstrap, p-values from random exchanges of
 def contrasts_document(contrasts: Sequence[Contrast]) -> Document:
     """Several tests by one metric on the same examples."""
     first = contrasts[0]
-    title = f"{METRICS[first.metric].label} on {first.n} {first.split} examples"
+    title = f"{metric_label(first.metric)} on {first.n} {first.split} examples"
     return Document(title, (contrast_table(METHOD, contrasts),))
 
 
@@ -234,7 +239,7 @@ def contrast_table(caption: str, contrasts: Sequence[Contrast]) -> Table:
     """One row per test: both models and scores, the difference, and whether it is clear."""
     rows = tuple(
         (
-            Cell(METRICS[c.metric].label),
+            Cell(metric_label(c.metric)),
             Cell(f"{c.n} {c.split}"),
             Cell(c.a.name),
             cell(c.a.score),

@@ -99,7 +99,11 @@ def examine(
     (_, base), *adapters = texts.items()
     verdicts = []
     for name, adapter in adapters:
-        known = {m: g for m, g in (gains or {}).get(name, {}).items() if METRICS[m].of_words}
+        known = {
+            m: g
+            for m, g in (gains or {}).get(name, {}).items()
+            if m in METRICS and METRICS[m].of_words
+        }
         change = Change(base, adapter, wanted)
         verdicts.append(Verdict(name, _gains(change, known), change.symptoms()))
     features = {name: own.features for name, own in texts.items()}

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from study.metrics import METRICS, Array, Statistics
+from study.metrics import Array, Statistics
 
 LEVEL = 0.05
 """A p-value below this, corrected where there are several, counts as significant."""
@@ -46,7 +46,6 @@ def exchange_p_values(
     """
     if not pairs:
         return np.empty(0)
-    differences = [a.values - b.values for a, b in pairs]  # (N, S) each
     observed = np.array([abs(a.score - b.score) for a, b in pairs])
     rng = np.random.default_rng([seed, 6])
     n = len(pairs[0][1].values)
@@ -55,8 +54,8 @@ def exchange_p_values(
     for start in range(0, exchanges, step):
         size = (min(step, exchanges - start), n)
         swapped = rng.integers(2, size=size, dtype=np.int8).astype(np.float64)
-        tested = zip(pairs, differences, observed, strict=True)
-        found = np.array([_exchanged(swapped, b, d, o) for (_, b), d, o in tested])
+        tested = zip(pairs, observed, strict=True)
+        found = np.array([_exchanged(swapped, a, b, o) for (a, b), o in tested])
         reached, squares = reached + found[:, 0], squares + found[:, 1]
     drawn = (reached + 1) / (exchanges + 1)
     scale = np.maximum(squares / exchanges, np.finfo(float).tiny)
@@ -65,15 +64,28 @@ def exchange_p_values(
 
 
 def _exchanged(
-    swapped: Array, base: Statistics, difference: Array, observed: float
+    swapped: Array, other: Statistics, base: Statistics, observed: float
 ) -> tuple[int, float]:
-    """How many exchanges (R, N) differ as much as observed, up to rounding; their squares' sum."""
-    aggregate = METRICS[base.metric].aggregate
-    moved = swapped @ difference  # (R, S)
-    own = base.values.sum(axis=0)
-    found = np.abs(aggregate(own + difference.sum(axis=0) - moved) - aggregate(own + moved))
+    """How many exchanges (R, N) differ as much as observed, up to rounding; their squares' sum.
+
+    An exchange without a score, such as a correlation of equal outputs, counts as reaching it.
+    """
+    row = base.row
+    if row.whole is not None:
+        is_swapped = swapped[:, :, None] > 0
+        kept = np.where(is_swapped, base.values, other.values)  # (R, N, S)
+        given = np.where(is_swapped, other.values, base.values)
+        found = np.abs(row.whole(kept) - row.whole(given))
+    else:
+        difference = other.values - base.values  # (N, S)
+        moved = swapped @ difference  # (R, S)
+        own = base.values.sum(axis=0)
+        of_other = row.aggregate(own + difference.sum(axis=0) - moved)
+        found = np.abs(of_other - row.aggregate(own + moved))
+    found = np.where(np.isnan(found), np.inf, found)
     reached = int((found >= observed - 1e-9 * max(1.0, observed)).sum())
-    return reached, float(found @ found)
+    finite = np.where(np.isinf(found), observed, found)
+    return reached, float(finite @ finite)
 
 
 def holm(p_values: Sequence[float] | Array, family: int = 0) -> Array:

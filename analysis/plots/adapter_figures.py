@@ -24,7 +24,7 @@ from analysis.plots.palette import (
     new_axes,
 )
 from analysis.wording import label_of, shortened
-from study.metrics import METRICS, Array
+from study.metrics import Array, metric_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +44,7 @@ def plot_adapter_bars(found: Adapters, metric: str, ax: Axes | None = None, best
     interval_bars(ax, bars, _names(found))
     ax.axvline(bars[0].value, color=INK, lw=0.7, ls=":")
     ax.margins(x=0.14)
-    ax.set_xlabel(f"{METRICS[metric].label} on {found.n_examples} examples")
+    ax.set_xlabel(f"{metric_label(metric)} on {found.n_examples} examples")
     return ax
 
 
@@ -84,7 +84,7 @@ def _distributions(
         colour = _colour(found, model, best, VIOLIN)
         groups.append(Group(name, scores[np.isfinite(scores)], colour))
     distributions(ax, groups, parts, orient="h", width=0.86, few=FEW)
-    ax.set_xlabel(f"{METRICS[metric].label} per example")
+    ax.set_xlabel(f"{metric_label(metric)} per example")
     return ax
 
 

@@ -28,7 +28,7 @@ from analysis.plots.slices import varied_parameters
 from analysis.studies.study_data import StudyData
 from analysis.surrogates.encoding import Column, make_column
 from analysis.wording import alike_signed, label_of, shortened
-from study.metrics import METRICS, Array
+from study.metrics import Array, metric_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -240,7 +240,7 @@ def plot_gains(comparisons: Sequence[Contrast], ax: Axes | None = None) -> Axes:
     ax.axvline(0, color=INK, lw=0.9)
     ax.margins(x=0.08)
     if comparisons:
-        ax.set_xlabel(f"difference in {METRICS[comparisons[0].a.metric].label}")
+        ax.set_xlabel(f"difference in {metric_label(comparisons[0].a.metric)}")
     return ax
 
 

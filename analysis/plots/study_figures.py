@@ -35,7 +35,7 @@ from analysis.plots.palette import (
 from analysis.plots.slices import Slice, slice_of, varied_parameters
 from analysis.studies.study_data import MAXIMIZE, StudyData, is_enqueued
 from analysis.wording import label_of, shortened
-from study.metrics import METRICS, Array
+from study.metrics import Array, metric_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -273,7 +273,7 @@ def plot_example_scores(scores: Mapping[str, Array], metric: str, ax: Axes | Non
         Group(name, values[np.isfinite(values)], colour_of(name)) for name, values in scores.items()
     ]
     distributions(ax, groups, ("violin", "median", "dots"), most_dots=MAX_DOTS)
-    ax.set_ylabel(f"{METRICS[metric].label} per example")
+    ax.set_ylabel(f"{metric_label(metric)} per example")
     return ax
 
 

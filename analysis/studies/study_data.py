@@ -23,7 +23,7 @@ from analysis.document import Document, Facts
 from analysis.studies.trial_values import is_enqueued, seconds_of, state_of
 from analysis.wording import configuration, counted, number
 from study.errors import InputError
-from study.metrics import METRICS, Statistics
+from study.metrics import Metric, Statistics, TextOptions, is_known, metric_of
 from study.store import records
 from study.store.records import EvaluationRow, Examples, ScoreRow
 
@@ -36,7 +36,15 @@ __all__ = ["MAXIMIZE", "MINIMIZE", "StudyData", "Who", "is_enqueued", "seconds_o
 MAXIMIZE, MINIMIZE = "maximize", "minimize"
 Who = int | str  # a trial's number, a baseline's name, or "best"
 INNER = {"all_counts", "baseline_value", "database", "evaluations", "frozen_trials", "index_of"}
-INNER |= {"drawn", "is_ours", "leaders", "sampled", "score_rows"}  # not offered by the Tab key
+INNER |= {
+    "text_options",
+    "drawn",
+    "is_ours",
+    "leaders",
+    "metric_rows",
+    "sampled",
+    "score_rows",
+}  # not offered by the Tab key
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -84,6 +92,15 @@ class StudyData(Displayed):
             return self.spec_text is not None and bool(spec_from_toml(self.spec_text, self.name))
         except (InputError, ValueError):
             return False
+
+    @property
+    def text_options(self) -> TextOptions:
+        """How the study compares texts; the defaults where this program did not run it."""
+        from study.spec.sections import spec_from_toml
+
+        if self.spec_text is None or not self.is_ours:
+            return TextOptions()
+        return spec_from_toml(self.spec_text, self.name).evaluation.text_options
 
     @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -271,8 +288,13 @@ class StudyData(Displayed):
     @cached_property
     def metrics(self) -> tuple[str, ...]:
         """The metrics with stored statistics, the objective first."""
-        stored = {row.metric for row in self.score_rows}
-        return tuple(sorted(stored & set(METRICS), key=lambda m: (m != self.objective, m)))
+        return tuple(sorted(self.metric_rows, key=lambda m: (m != self.objective, m)))
+
+    @cached_property
+    def metric_rows(self) -> dict[str, Metric]:
+        """Each of these metrics with what is known about it; own ones as they were stored."""
+        known = (row for row in self.score_rows if is_known(row.metric, row.signature))
+        return {row.metric: metric_of(row.metric, row.signature) for row in known}
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData
 from analysis.studies.trial_values import Pruned, is_enqueued, last_report, seconds_of
 from study.errors import InputError, did_you_mean
 from study.kinds.measurements import MEASUREMENTS
-from study.metrics import METRICS
+from study.metrics import METRICS, Metric
 from study.store.from_other_programs import usable
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def target_of(data: StudyData, name: str | None = None, direction: str | None = 
         measured = tuple(data.value(t, name) for t in trials)
         return Target(name, way, trials, measured, pruned_of(data))
     values = tuple(usable(value_of(data, t, name)) for t in trials)
-    return Target(name, direction or direction_of(name), trials, values)
+    return Target(name, direction or direction_of(name, data.metric_rows), trials, values)
 
 
 def target_names(data: StudyData) -> list[str]:
@@ -102,9 +102,10 @@ def pruned_of(data: StudyData) -> tuple[FrozenTrial, ...]:
     return tuple(t for t in pruned if not is_enqueued(t))
 
 
-def direction_of(name: str) -> str:
-    """The direction of a number that is not an objective."""
-    metric = METRICS.get(name) or METRICS.get(name.partition("_")[2])
+def direction_of(name: str, stored: Mapping[str, Metric] | None = None) -> str:
+    """The direction of a number that is not an objective; `stored` are metrics of its study."""
+    known = {**METRICS, **(stored or {})}
+    metric = known.get(name) or known.get(name.partition("_")[2])
     if metric is not None:
         return metric.direction
     if name in MEASUREMENTS:

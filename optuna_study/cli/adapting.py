@@ -79,7 +79,7 @@ def export(
     from study.spec.files import stored_spec
 
     data = load_run(target)
-    spec = stored_spec(data.spec_text, target, trust_study=trust_study)
+    spec = stored_spec(data.spec_text, target, scores=False, trust_study=trust_study)
     if trial is None and data.best_trial is None:
         raise InputError(f"{target}: no complete trial yet, so nothing to export")
     number = data.best_trial.number if trial is None else trial

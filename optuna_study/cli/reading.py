@@ -345,7 +345,7 @@ def _show_swaps(target: str, spec_text: str | None, trust_study: bool) -> None:
     from study.finished.swapping import time_study_swaps
     from study.spec.files import stored_spec
 
-    spec = stored_spec(spec_text, target, trust_study=trust_study)
+    spec = stored_spec(spec_text, target, scores=False, trust_study=trust_study)
     swaps = time_study_swaps(Path(target), spec)
     text = swap_text(swaps.folders, swaps.loading, swaps.further, swaps.swap)
     messages().print(text, markup=False, highlight=False, soft_wrap=True)

@@ -103,7 +103,8 @@ def space_table(data: StudyData) -> Table | None:
 def _attributes(data: StudyData) -> list[str]:
     """Numeric attributes worth a column: the metrics on every split, then the measurements."""
     present = dict.fromkeys(name for t in data.complete for name in t.user_attrs)
-    scores = {*METRICS, *(f"{split}_{metric}" for split in SPLITS for metric in METRICS)}
+    known = {*METRICS, *data.metrics}
+    scores = known | {f"{split}_{metric}" for split in SPLITS for metric in known}
     metrics = [n for n in present if n in scores and n not in data.objectives]
     shown = names_where(MEASUREMENTS, lambda row: row.is_shown)
     return metrics + [n for n in shown if n in present and n not in data.objectives]

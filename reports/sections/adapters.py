@@ -22,7 +22,7 @@ from analysis.plots.adapter_figures import (
 from analysis.wording import number
 from reports.page.parts import Figure, Figures, PagePart, Section
 from reports.results import Results
-from study.metrics import METRICS
+from study.metrics import metric_label
 
 
 def adapters_section(results: Results) -> Section | None:
@@ -64,7 +64,7 @@ def _figures(found: Adapters, best: str) -> list[Figure]:
     models = (found.base, *found.adapters)
     figures = []
     for metric in found.metrics:
-        name = METRICS[metric].label
+        name = metric_label(metric)
         bars = partial(plot_adapter_bars, found, metric, best=best)
         scores = ", ".join(
             f"{m.label} {number(found.scores[m.name, metric].score)}" for m in models

@@ -17,7 +17,7 @@ from analysis.wording import (
 from reports.results import Results
 from reports.sections.confirmation import headline
 from reports.sections.distillation import verdict
-from study.metrics import METRICS
+from study.metrics import metric_label
 
 SMALL_SHARE, SMALLEST = 0.05, 0.005  # of the variance; below the second, two decimals show 0.00
 LARGE_SPAN = 0.2  # of a share, from the treatment of pruned trials
@@ -69,7 +69,7 @@ def _gain(results: Results) -> str:
         return ""
     first = results.comparisons[0]
     said = listing(_one_gain(c, results.method) for c in results.comparisons)
-    return f"On the same {first.n} examples its {METRICS[first.metric].label} is {said}."
+    return f"On the same {first.n} examples its {metric_label(first.metric)} is {said}."
 
 
 def _one_gain(comparison: Contrast, method: str) -> str:
@@ -153,7 +153,7 @@ def _forgetting(results: Results) -> str:
     c = found[0]
     change = "a gain" if c.gain > 0 else "a loss"
     return (
-        f"On general examples the best trial scores {METRICS[c.metric].label} "
+        f"On general examples the best trial scores {metric_label(c.metric)} "
         f"{number(c.a.score)} and the untrained base {number(c.b.score)}: {change} of "
         f"{number(abs(c.difference))} (95 % interval of the difference {interval(c.interval)})."
     )

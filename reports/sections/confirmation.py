@@ -21,7 +21,7 @@ from analysis.wording import alike, alike_signed, baseline, interval, listing, n
 from reports.page.parts import Beside, Figure, Figures, Section
 from reports.results import Results
 from study.kinds.measurements import MEASUREMENTS
-from study.metrics import METRICS
+from study.metrics import metric_label
 
 FEW_SEEDS = 3
 
@@ -73,7 +73,7 @@ def confirmation_document(found: Confirmation, method: str = "lora") -> Document
         for model in models
     )
     columns = ("model", "mean", "sd", "seeds", "winner's gain", "95 % interval", "p")
-    caption = f"{METRICS[found.metric].label} on the test examples"
+    caption = f"{metric_label(found.metric)} on the test examples"
     table = Table(caption, columns, rows, marked=frozenset({0}), emphasis="strong")
     return Document("", (Prose((*verdict(found, method), *cost(found))), table))
 
@@ -97,7 +97,7 @@ def headline(found: Confirmation, method: str = "lora") -> str:
 
 def verdict(found: Confirmation, method: str = "lora") -> tuple[str, ...]:
     """The headline, the other comparisons, and how much of the search score was luck."""
-    seeds, label = len(found.winner.seeds), METRICS[found.metric].label
+    seeds, label = len(found.winner.seeds), metric_label(found.metric)
     said = [headline(found, method), *_against(found, method)]
     if found.luck is not None:
         said.append(luck(found.luck, label))

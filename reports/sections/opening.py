@@ -18,7 +18,7 @@ from analysis.wording import (
 )
 from reports.page.parts import CARD, Figure, KeyFigure
 from reports.results import Results
-from study.metrics import METRICS
+from study.metrics import metric_label
 
 BARS = 5
 
@@ -69,10 +69,10 @@ def _gained(results: Results) -> KeyFigure | None:
             f"{c.b.name} {signed(c.difference)} ({interval(c.interval)})" for c in [first, *others]
         )
         + ".",
-        f"{'Left' if METRICS[first.metric].sign > 0 else 'Right'} of zero, the baseline is better.",
+        f"{'Left' if first.row.sign > 0 else 'Right'} of zero, the baseline is better.",
         CARD,
     )
-    label = f"{METRICS[first.metric].label} against {baseline(first.b.name, results.method)}"
+    label = f"{metric_label(first.metric)} against {baseline(first.b.name, results.method)}"
     return KeyFigure(signed(first.difference), label, note, figure)
 
 

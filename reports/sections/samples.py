@@ -12,7 +12,7 @@ from analysis.studies.load import StudyData
 from analysis.wording import number
 from reports.page.parts import Section, ShownExample, ShownExamples, Words
 from reports.results import Results
-from study.metrics import METRICS, scores_classes
+from study.metrics import metric_label, scores_classes
 
 CHANGED, LOST, EXTREME, ORDINARY = 3, 2, 2, 2
 ADAPTERS = 3
@@ -36,7 +36,7 @@ def samples_section(results: Results) -> Section | None:
     else:
         reading += (
             "Marked words differ from the reference. Scores are the "
-            f"{METRICS[metric].label} of that example alone."
+            f"{metric_label(metric)} of that example alone."
         )
     title = "Sample answers" if scores_classes(metric) else "Sample outputs"
     return Section("samples", title, reading, (ShownExamples(samples),))
@@ -58,7 +58,7 @@ def _samples(data: StudyData, metric: str, trials: Sequence[int]) -> tuple[Shown
     models = {"base": data.outputs("base")}
     models |= {f"trial {number}": data.outputs(number) for number in trials}
     base, best, *_ = models.values()
-    sign = METRICS[metric].sign
+    sign = data.metric_rows[metric].sign
     before, after = (np.nan_to_num(sign * frame[metric].to_numpy()) for frame in (base, best))
     return tuple(
         ShownExample(

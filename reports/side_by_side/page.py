@@ -29,7 +29,7 @@ from reports.sections.opening import to_use
 from reports.sections.provenance import provenance_of_all
 from reports.side_by_side.tables import Named, best_table, share_table, space_table
 from study.errors import InputError
-from study.metrics import METRICS
+from study.metrics import metric_label
 
 MAX_CURVES = 9
 
@@ -88,7 +88,7 @@ def _answer(named: Named, duels: Mapping[str, Contrast]) -> list[str]:
     first = next(iter(named))
     said = [f"{label}: {answer(results)[0]}" for label, results in named.items()]
     for label, c in duels.items():
-        metric, where = METRICS[c.metric].label, f"On the same {c.n} examples, the best of"
+        metric, where = metric_label(c.metric), f"On the same {c.n} examples, the best of"
         span = f"95 % interval of the difference {interval(c.interval)}"
         if not c.clear:
             said.append(

@@ -12,6 +12,8 @@ from study.bases.load import load_tokenizer
 from study.data.embedded import Pair, SentencePair
 from study.data.readers import Corpus
 from study.errors import InputError
+from study.metrics.needs import check_references
+from study.metrics.scripts import word_remarks
 from study.spec.sections import SPLITS, DataSpec, StudySpec
 
 
@@ -32,8 +34,8 @@ def data_remarks(spec: StudySpec, corpus: Corpus[Any], location: str) -> list[st
     """Return a line per reason for leaving rows out, and one if texts are cut.
 
     Raises:
-        InputError: texts are too long and the study file refuses that, or the tokenizer does not
-            know the languages.
+        InputError: texts are too long and the study file refuses that, the tokenizer does not
+            know the languages, or a reference is not what a metric reads.
     """
     skipped = [f"{count:,} {reason} left out" for reason, count in corpus.skipped.items()]
     tokenizer, config = load_tokenizer(location, spec.base)
@@ -42,6 +44,9 @@ def data_remarks(spec: StudySpec, corpus: Corpus[Any], location: str) -> list[st
     # a dialogue's special tokens belong to its template, not to the texts
     spare = len(tokenizer("")["input_ids"]) if spec.task_kind.writes_dialogues else 0
     remarks = skipped + length_remarks(corpus, tokenizer, config, spec.data, spare)
+    references = [e.label if isinstance(e, SentencePair) else e.target for e in corpus.dev]
+    check_references(spec.evaluation, references)
+    remarks += word_remarks(spec.evaluation, references)
     if spec.diffusion is not None:
         remarks += answer_remarks(corpus, tokenizer, spec.data, spec.diffusion.length + spare)
     return remarks

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from study.errors import InputError
 from study.kinds.measurements import COSTS
 from study.metrics import LOSS, LOSS_SIGNATURE, METRICS, Statistics, split_and_metric
+from study.metrics.own import own_scores
 from study.spec.sections import StudySpec
 from study.tasks.base import Example, Task, stacked
 from study.trials import Progress, SplitResult, TrialConfig, TrialResult
@@ -41,9 +43,9 @@ class Examiner:
             return [None] * len(configs)
         split, metric = split_and_metric(objective)
         examples = self.task.examples(split)[: self.spec.evaluation.report_examples]
-        is_loss = METRICS[metric].is_loss
-        results = self.evaluate(configs, examples, texts=not is_loss, loss=is_loss)
-        return [result.scores[metric] for result in results]
+        texts = self.spec.evaluation.row(metric).reads_outputs
+        results = self.evaluate(configs, examples, texts=texts, loss=not texts, only=metric)
+        return [result.statistics[metric].score for result in results]
 
     def splits(self, configs: Sequence[TrialConfig]) -> list[dict[str, SplitResult]]:
         """Evaluate every split with examples; the test split only in a confirmation."""
@@ -72,8 +74,11 @@ class Examiner:
         examples: Sequence[Example],
         texts: bool = True,
         loss: bool = True,
+        only: str | None = None,
     ) -> list[SplitResult]:
         """Return each model's statistics and outputs of N examples, in the order given.
+
+        With `only` the other metrics of the user's own are not computed: they may take long.
 
         `collate` gets the same generator for every configuration, so that all are measured on the
         same draws.  The loss ignores the teacher, so that trials with different temperatures can be
@@ -102,20 +107,33 @@ class Examiner:
                 for of_model in outputs:
                     for i in chosen:
                         of_model[i] = next(rows)
+        wanted = self.spec.evaluation.metrics if only is None else (only,)
         return [
-            self._scored(examples, outputs[k] if texts else None, losses[k] if loss else None)
+            self._scored(
+                examples, wanted, outputs[k] if texts else None, losses[k] if loss else None
+            )
             for k in range(K)
         ]
 
     def _scored(
-        self, examples: Sequence[Example], outputs: list[str] | None, losses: Any
+        self,
+        examples: Sequence[Example],
+        wanted: Sequence[str],
+        outputs: list[str] | None,
+        losses: Any,
     ) -> SplitResult:
-        statistics = {} if outputs is None else dict(self.task.score(outputs, examples))
+        texts = tuple(self.task.texts(example) for example in examples)
+        statistics: dict[str, Statistics] = {}
+        if outputs is not None:
+            own = [name for name in wanted if name in self.spec.evaluation.own_metrics]
+            statistics |= self.task.score(outputs, examples)
+            statistics |= own_scores(self.spec.evaluation, own, outputs, texts)
         if losses is not None:
             signature = getattr(self.task, "loss_signature", LOSS_SIGNATURE)
             statistics[LOSS] = Statistics(LOSS, losses, signature)
-        texts_of = tuple(self.task.texts(example) for example in examples)
-        return SplitResult(statistics, tuple(outputs or [""] * len(examples)), texts_of)
+            references = [reference for _, reference in texts]
+            statistics |= _of_loss(wanted, losses, signature, references)
+        return SplitResult(statistics, tuple(outputs or [""] * len(examples)), texts)
 
     def _length_sorted(self, examples: Sequence[Example], K: int) -> Iterator[list[list[int]]]:
         """Yield groups of examples of similar length, smaller ones for several models."""
@@ -126,3 +144,21 @@ class Examiner:
         at_once = max(1, min(most, most * PACKED_BATCHES // K) // size)
         for start in range(0, len(groups), at_once):
             yield groups[start : start + at_once]
+
+
+def _of_loss(
+    metrics: Sequence[str], losses: Any, signature: str, references: Sequence[str]
+) -> dict[str, Statistics]:
+    """Return the metrics that are made of each example's loss; InputError for another loss."""
+    found = {}
+    for name in metrics:
+        from_loss = METRICS[name].from_loss if name in METRICS else None
+        if from_loss is None:
+            continue
+        if signature != LOSS_SIGNATURE:
+            raise InputError(
+                f"evaluation.metrics: {name!r} needs the loss {LOSS_SIGNATURE}, but the task's is "
+                f"{signature}"
+            )
+        found[name] = Statistics(name, *from_loss(losses, references))
+    return found

@@ -65,7 +65,7 @@ def load_adapters(run: str | Path, spec_text: str | None, *, trust_study: bool =
         raise InputError(
             f"{run}: contains no adapters; allowed: a run folder of optuna-study that kept some"
         )
-    stored = stored_spec(spec_text, str(run), trust_study=trust_study)
+    stored = stored_spec(spec_text, str(run), scores=False, trust_study=trust_study)
     spec = stored.model_copy(update={"distillation": None})
     if spec.task_kind.outputs != "texts":
         raise InputError(f"{run}: task {spec.task!r} has no text output; use `optuna-study export`")

@@ -12,7 +12,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from study.kinds.metrics import LOSS, METRICS, Array, Metric, TextOptions
+from study.kinds.metrics import (
+    LOSS,
+    METRICS,
+    Array,
+    Metric,
+    TextOptions,
+    is_known,
+    is_own_file,
+    metric_label,
+    metric_of,
+)
 
 __all__ = [
     "LOSS",
@@ -22,6 +32,10 @@ __all__ = [
     "Metric",
     "Statistics",
     "TextOptions",
+    "is_known",
+    "is_own_file",
+    "metric_label",
+    "metric_of",
     "scores_classes",
     "split_and_metric",
     "text_scores",
@@ -41,13 +55,18 @@ class Statistics:
     signature: str
 
     @property
+    def row(self) -> Metric:
+        """The metric: its row in the table, or that of an own metric."""
+        return metric_of(self.metric, self.signature)
+
+    @property
     def score(self) -> float:
         """The corpus score over all N examples."""
-        return float(METRICS[self.metric].aggregate(self.values.sum(axis=0)))
+        return self.row.score(self.values)
 
     def example_scores(self) -> Array:
         """Score every example alone; shape (N,)."""
-        return METRICS[self.metric].each(self.values)
+        return self.row.each(self.values)
 
 
 def scores_classes(*metrics: str) -> bool:
@@ -78,7 +97,7 @@ def text_scores(
     options: TextOptions = PLAIN,
 ) -> dict[str, Statistics]:
     """Score N outputs by those of the metrics that compare text, for a task's `score`."""
-    named = [metric for metric in metrics if METRICS[metric].from_text]
+    named = [metric for metric in metrics if metric in METRICS and METRICS[metric].from_text]
     return {metric: text_statistics(metric, outputs, references, options) for metric in named}
 
 

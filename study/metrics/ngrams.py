@@ -19,7 +19,7 @@ CHRF_BETA = 2  # recall counts this many times as much as precision
 
 
 @lru_cache(maxsize=8)
-def _metric(order: int | None, references: tuple[str, ...]) -> Any:
+def _metric(order: int | None, references: tuple[str, ...], tokenize: str) -> Any:
     """Return BLEU of an order, or chrF if None, with its references read once for all trials."""
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
@@ -27,7 +27,7 @@ def _metric(order: int | None, references: tuple[str, ...]) -> Any:
     given = [references] if references else None
     if order is None:
         return CHRF(beta=CHRF_BETA, references=given)
-    return BLEU(max_ngram_order=order, references=given)
+    return BLEU(max_ngram_order=order, references=given, tokenize=tokenize)
 
 
 def _statistics(metric: Any, outputs: Sequence[str]) -> Array:
@@ -39,7 +39,7 @@ def bleu(
     order: int, outputs: Sequence[str], references: Sequence[str], options: TextOptions
 ) -> tuple[Array, str]:
     """Return BLEU with n-grams up to an order: (N, 2 + 2·order) lengths, matches and totals."""
-    metric = _metric(order, tuple(references))
+    metric = _metric(order, tuple(references), options.tokenize)
     named = "" if order == 4 else f"|order:{order}"  # sacreBLEU does not sign it
     return _statistics(metric, outputs), f"{metric.get_signature()}{named}"
 
@@ -48,7 +48,7 @@ def chrf(
     outputs: Sequence[str], references: Sequence[str], options: TextOptions
 ) -> tuple[Array, str]:
     """Return chrF: (N, 3·6) n-grams of output and reference, and matches, per order."""
-    metric = _metric(None, tuple(references))
+    metric = _metric(None, tuple(references), "")
     return _statistics(metric, outputs), str(metric.get_signature())
 
 

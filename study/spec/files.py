@@ -10,7 +10,9 @@ from typing import Any
 
 from search_spaces import shipped_spaces
 from study.errors import InputError, did_you_mean, refusing
-from study.spec.sections import SPLITS, StudySpec, parse_spec, spec_from_toml
+from study.metrics.own import file_hashes
+from study.metrics.scripts import tokenizer_for
+from study.spec.sections import SPLITS, DataSpec, StudySpec, parse_spec, spec_from_toml
 from study.spec.trust import refuse_code
 from study.store.folders import check_regular
 
@@ -48,17 +50,24 @@ def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) ->
         if value is not None:
             _set(document, key, _from_here(value) if key == "search.space" else value, where)
     _resolve_space(document, path.parent, where)
+    _resolve_tokenizer(document)
     document.setdefault("name", path.stem)
-    return parse_spec(document, where)
+    return _with_metric_files(parse_spec(document, where), Path.cwd() if is_preset else path.parent)
 
 
 def stored_spec(
-    content: str | None, target: str, *, test: Path | None = None, trust_study: bool = False
+    content: str | None,
+    target: str,
+    *,
+    test: Path | None = None,
+    scores: bool = True,
+    trust_study: bool = False,
 ) -> StudySpec:
     """Return the study in a run folder, with `test` as its test split if given.
 
     The study comes from a database that anybody may have written, so a study that names code is
-    refused unless the caller trusts it.
+    refused unless the caller trusts it.  Code of its metrics does not matter to a caller that
+    `scores` nothing.
 
     Raises:
         InputError: `target` is not a run folder of this program, its study file was changed, or it
@@ -69,7 +78,7 @@ def stored_spec(
     spec_from_toml(content, target)  # raises if the study is invalid
     document = tomllib.loads(content)
     if not trust_study:
-        refuse_code(document, target)
+        refuse_code(document, target, scores)
     if test is not None:
         document.setdefault("data", {})["test"] = str(test.resolve())
     return parse_spec(document, target)
@@ -119,6 +128,26 @@ def _resolved(folder: Path, value: str, key: str) -> str:
     # too long, a loop of links, or a NUL
     with refusing(f"{key}: invalid path, got {value[:60]!r}", OSError, RuntimeError, ValueError):
         return str((folder / Path(value).expanduser()).resolve())
+
+
+def _resolve_tokenizer(document: dict[str, Any]) -> None:
+    """Let BLEU split a language without spaces, unless the study file says how."""
+    data, evaluation = document.get("data", {}), document.setdefault("evaluation", {})
+    if not isinstance(data, dict) or not isinstance(evaluation, dict):
+        return
+    language = data.get("target_language", DataSpec().target_language)
+    if isinstance(language, str) and (tokenizer := tokenizer_for(language)):
+        evaluation.setdefault("tokenize", tokenizer)
+
+
+def _with_metric_files(spec: StudySpec, folder: Path) -> StudySpec:
+    """Add where the files of own metrics lie, and the hashes of those."""
+    if not spec.evaluation.own_metrics:
+        return spec
+    place = (folder / (spec.evaluation.metric_folder or "")).resolve()
+    found = spec.evaluation.model_copy(update={"metric_folder": place, "metric_files": {}})
+    found = found.model_copy(update={"metric_files": file_hashes(found)})
+    return spec.model_copy(update={"evaluation": found})
 
 
 def _from_here(space: str) -> str:

@@ -7,28 +7,26 @@ wrong, it raises one `InputError` with one line per problem.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
+from pydantic import Field, StrictBool, ValidationError, model_validator
 
-from study.errors import did_you_mean, refusing
-from study.kinds.measurements import COSTS, MEASUREMENTS
+from study.errors import refusing
 from study.kinds.methods import METHODS
-from study.kinds.metrics import METRICS, TextOptions
+from study.kinds.metrics import METRICS
 from study.kinds.samplers import PRUNERS
 from study.kinds.table_names import names_where
 from study.kinds.tasks import TASKS, TaskKind, TaskName
 from study.spec.diffusion import DiffusionSpec
+from study.spec.evaluation import EvaluationSpec
 from study.spec.hyperparameters import (
     MOST,
-    MOST_ROWS,
     DistillationSpec,
     Hyperparameters,
     MethodSpec,
-    Positive,
     Strict,
     TrainingSpec,
     field_of,
@@ -111,85 +109,6 @@ class DataSpec(Strict):
         return {split: path for split, path in named.items() if path is not None}
 
 
-def direction_of(objective: str) -> str:
-    """Return whether to maximize or minimize an objective."""
-    if objective in COSTS:
-        return MEASUREMENTS[objective].direction
-    return METRICS[objective.removeprefix("general_")].direction
-
-
-class EvaluationSpec(Strict):
-    """What to measure on the dev set, and which of these metrics to optimize."""
-
-    objective: tuple[str, ...] = ("bleu",)
-    directions: tuple[Literal["maximize", "minimize"], ...] = ()
-    metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("bleu", "chrf", "loss")
-    encoder: Annotated[str, Field(min_length=1)] | None = None
-    synonyms: Literal["none", "wordnet"] = "none"
-    num_beams: Annotated[int, Field(ge=1, le=1024, strict=True)] = 1
-    max_new_tokens: Annotated[int, Field(ge=1, le=MOST_ROWS, strict=True)] = 64
-    batch_size: Positive = 128
-    report_examples: Positive = 64
-
-    @field_validator("objective", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_directions(cls, data: Any) -> Any:
-        """Set the default direction of every objective unless the file sets them."""
-        if not isinstance(data, Mapping) or data.get("directions"):
-            return data
-        named = cls._one_or_several(data.get("objective", "bleu"))
-        objective = [o for o in named if isinstance(o, str)] if isinstance(named, Sequence) else []
-        valid = [o for o in objective if o in COSTS or o.removeprefix("general_") in METRICS]
-        return {**data, "directions": [direction_of(o) for o in valid]}
-
-    @model_validator(mode="after")
-    def _check_metrics(self) -> Self:
-        for metric in self.metrics:
-            allowed = names_where(METRICS, lambda kind: not kind.afterwards)
-            if metric not in allowed:
-                rule = (
-                    f"{metric!r} can only be scored after the run"
-                    if metric in METRICS
-                    else f"unknown metric {metric!r}{did_you_mean(metric, METRICS)}"
-                )
-                raise ValueError(f"metrics: {rule}; allowed: {names_in(allowed)}")
-            if METRICS[metric].embeds and self.encoder is None:
-                raise ValueError(
-                    f"encoder: {metric!r} needs a sentence-transformers model, got none"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _check_objective(self) -> Self:
-        allowed = [*self.metrics, *(f"general_{m}" for m in self.metrics), *COSTS]
-        if not self.objective:
-            raise ValueError(f"objective: needs at least one; allowed: {names_in(allowed)}")
-        for objective in self.objective:
-            if objective not in allowed:
-                meant = did_you_mean(objective, allowed)
-                raise ValueError(
-                    f"objective: got {objective!r}{meant}; allowed: {names_in(allowed)}"
-                )
-        if len(set(self.objective)) < len(self.objective):
-            raise ValueError(f"objective: list each only once, got {', '.join(self.objective)}")
-        if len(self.directions) != len(self.objective):
-            raise ValueError(
-                f"directions: needs one per objective, got {len(self.directions)} "
-                f"for {len(self.objective)}"
-            )
-        return self
-
-    @property
-    def text_options(self) -> TextOptions:
-        """The options of the text metrics."""
-        return TextOptions(self.encoder, self.synonyms)
-
-
 class StudySpec(Strict):
     """A complete study: task, base model, data, method, training, evaluation, search."""
 
@@ -232,10 +151,17 @@ class StudySpec(Strict):
 
     @model_validator(mode="after")
     def _check_evaluation(self) -> Self:
-        of_task = (None, self.task_kind.outputs)
-        fitting = names_where(METRICS, lambda m: m.outputs in of_task and not m.afterwards)
+        of_task = (None, "any", self.task_kind.outputs)
+        fitting = names_where(
+            METRICS,
+            lambda m: (
+                m.outputs in of_task
+                and not m.afterwards
+                and not (m.from_loss and self.task_kind.diffuses)  # its loss is only a bound
+            ),
+        )
         for metric in self.evaluation.metrics:
-            if metric not in fitting:
+            if metric not in (*fitting, *self.evaluation.own_metrics):
                 raise ValueError(
                     f"evaluation.metrics: {metric!r} does not apply to the task {self.task!r}; "
                     f"allowed: {names_in(fitting)}"
@@ -244,6 +170,16 @@ class StudySpec(Strict):
             if objective.startswith("general_") and not self.measures_forgetting:
                 raise ValueError(
                     f"evaluation.objective: {objective!r} needs data.general, got none"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_whole_texts(self) -> Self:
+        for metric in self.evaluation.metrics:
+            if self.evaluation.row(metric).counts_bytes and self.data.too_long != "refuse":
+                raise ValueError(
+                    f"data.too_long: {metric!r} counts the bytes of whole references, so none may "
+                    f"be truncated, got {self.data.too_long!r}; allowed: 'refuse'"
                 )
         return self
 
@@ -386,6 +322,8 @@ class StudySpec(Strict):
         document = self.model_dump(mode="json", exclude_none=True)
         if self.most_steps is None:
             del document["training"]["steps"]
+        if not self.evaluation.metric_files:
+            del document["evaluation"]["metric_files"]
         for key in self.method.model_dump(exclude={"name"}):
             if not any(METHODS[method].has(key) for method in (*self.methods, self.method.name)):
                 del document["method"][key]

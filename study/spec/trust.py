@@ -14,17 +14,33 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import InputError, refusing, visible
+from study.kinds.metrics import OWN_FILE
 from study.store.folders import check_regular
 
-CODE_KEYS: Mapping[str, Callable[[Any], bool]] = {"base.trust_remote_code": bool}
+
+def _names_files(metrics: Any) -> bool:
+    """Say whether a list of metrics has one that is a function of a file."""
+    named = metrics if isinstance(metrics, list) else [metrics]
+    return any(isinstance(name, str) and OWN_FILE.fullmatch(name) for name in named)
+
+
+OF_METRICS: Mapping[str, Callable[[Any], bool]] = {
+    "evaluation.metrics": _names_files,
+    "evaluation.command.run": bool,
+}
+"""Keys that name code which is run where outputs are scored, and nowhere else."""
+CODE_KEYS: Mapping[str, Callable[[Any], bool]] = {"base.trust_remote_code": bool, **OF_METRICS}
 """Study-file keys that can name code -> a function that says whether a value does."""
 
 # ---------------------------------------------------------------- stored studies
 
 
-def code_named(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys by which a study file names code: dotted key -> value."""
-    values = {key: _value(document, key) for key in CODE_KEYS}
+def code_named(document: Mapping[str, Any], scores: bool = True) -> dict[str, Any]:
+    """Return the keys by which a study file names code: dotted key -> value.
+
+    Without `scores`, those that matter only where outputs are scored are left out.
+    """
+    values = {key: _value(document, key) for key in CODE_KEYS if scores or key not in OF_METRICS}
     return {key: value for key, value in values.items() if CODE_KEYS[key](value)}
 
 
@@ -49,9 +65,9 @@ def without_code(document: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def refuse_code(document: Mapping[str, Any], where: str) -> None:
-    """Raise InputError if a stored study names code."""
-    if code_named(document):
+def refuse_code(document: Mapping[str, Any], where: str, scores: bool = True) -> None:
+    """Raise InputError if a stored study names code; `scores` as in `code_named`."""
+    if code_named(document, scores):
         raise InputError(
             f"{where}: the stored study names code to run: {in_words(document)}; review that "
             "code, then add --trust-study (in Python: trust_study=True)"

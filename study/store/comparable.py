@@ -17,6 +17,7 @@ MAY_CHANGE = {
     ("search", "enqueue"),
     ("search", "space"),  # only a name; its parameters are compared
     ("evaluation", "batch_size"),
+    ("evaluation", "metric_folder"),  # only a place; the files' contents are compared
     *(("data", split) for split in SPLITS),  # only paths; contents are compared
 }
 _MISSING = "nothing"

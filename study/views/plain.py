@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from typing_extensions import override
 
-from study.metrics import METRICS, split_and_metric
+from study.metrics import metric_label, split_and_metric
 from study.spec.sections import StudySpec
 from study.trials import TrialConfig
 from study.views.base import Outcome, View
@@ -132,7 +132,8 @@ def _value(value: object) -> str:
 def objective_label(objective: str) -> str:
     """Return the usual spelling of an objective, such as BLEU."""
     split, metric = split_and_metric(objective)
-    label = METRICS[metric].label if metric in METRICS else metric.replace("_", " ")
+    label = metric_label(metric)
+    label = metric.replace("_", " ") if label == metric else label
     return label if split == "dev" else f"{split} {label}"
 
 

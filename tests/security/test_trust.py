@@ -167,7 +167,9 @@ DATA_KEYS = {
     *(f"data.{split}" for split in ("corpus", "subset", "train", "dev", "general", "test")),
     *("data.source_column", "data.target_column", "data.label_column", "data.labels"),
     *("data.source_language", "data.target_language", "data.instruction", "data.stop_token"),
-    *("evaluation.objective", "evaluation.metrics", "evaluation.encoder"),
+    *("evaluation.objective", "evaluation.encoder", "evaluation.minimize"),
+    *("evaluation.regex.pattern", "evaluation.command.name"),
+    *("evaluation.metric_folder", "evaluation.metric_files"),  # where, not what
     *("search.space", "search.enqueue", "method.target_modules"),
     *(f"search.parameters.{key}" for key in ("value", "choices", "when")),
     *("distillation.labels", "diffusion.fixed", "diffusion.mask_token"),
@@ -196,6 +198,56 @@ def test_a_stored_study_is_used_through_one_door(package: str) -> None:
             assert str(path.relative_to(ROOT)) in reading | looking
 
 
+OWN_METRIC = """
+from pathlib import Path
+Path(__file__).with_name("ran").touch()
+def score(outputs, examples):
+    return [1.0] * len(outputs)
+"""
+
+
+@pytest.fixture
+def scored_by_code(run: Path, tmp_path: Path) -> Path:
+    """A stranger's run folder, whose stored study asks for a metric's file and a command."""
+    (tmp_path / "own.py").write_text(OWN_METRIC)
+    (tmp_path / "hers.toml").write_text(
+        '[evaluation]\nobjective = "chrf"\nmetrics = ["chrf", "own.py:score", "judge"]\n'
+        'command = { name = "judge", run = ["touch", "ran"] }\n'
+        "[search.parameters]\nalpha = { choices = [4, 8] }\n"
+    )
+    change(run, "UPDATE run_studies SET spec = ?", load_spec(tmp_path / "hers.toml").to_toml())
+    return run
+
+
+def test_a_stored_study_does_not_decide_to_run_a_metric(
+    scored_by_code: Path, tmp_path: Path
+) -> None:
+    """Neither its file nor its command, unless this very command says so."""
+    ran = command("confirm", scored_by_code)
+    assert ran.status == 2
+    (line,) = ran.err.splitlines()
+    assert 'evaluation.metrics = ["chrf", "own.py:score", "judge"]' in line
+    assert 'evaluation.command.run = ["touch", "ran"]' in line
+    assert "--trust-study" in line
+    assert not (tmp_path / "ran").exists()
+    with quiet():
+        command("confirm", scored_by_code, "--trust-study")
+    assert (tmp_path / "ran").exists()
+
+
+def test_reading_a_study_runs_no_metric(scored_by_code: Path, tmp_path: Path) -> None:
+    """Neither do commands that score nothing, such as `export`; they need no option."""
+    for name, *options in (
+        ("show",),
+        ("compare",),
+        ("export", "--trial", 0, "--out", tmp_path / "out"),
+    ):
+        with quiet():
+            ran = command(name, scored_by_code, *options)
+        assert "names code" not in ran.err, name
+    assert not (tmp_path / "ran").exists()
+
+
 # ---------------------------------------------------------------- the next study
 
 
@@ -216,6 +268,24 @@ def test_the_next_study_file_does_not_pass_code_on(petroleum: StudyData) -> None
     assert "left out" in told
     assert "base.trust_remote_code = true" in told
     assert tomllib.loads(written(petroleum, trust_study=True))["base"]["trust_remote_code"] is True
+
+
+def test_the_next_study_file_does_not_pass_metrics_on(petroleum: StudyData, tmp_path: Path) -> None:
+    """Neither the file's function nor the command; the comment says which keys to write back."""
+    (tmp_path / "own.py").write_text(OWN_METRIC)
+    (tmp_path / "hers.toml").write_text(
+        '[evaluation]\nobjective = "own.py:score"\nmetrics = ["own.py:score", "judge"]\n'
+        'command = { name = "judge", run = ["touch", "ran"] }\n'
+    )
+    data = replace(petroleum, spec_text=load_spec(tmp_path / "hers.toml").to_toml())
+    found = Proposal((), (), 8, 8, None, (), True, "own.py:score")
+    given = tomllib.loads(next_file(data, found))["evaluation"]
+    assert "metrics" not in given
+    assert "run" not in given["command"]
+    kept = tomllib.loads(next_file(data, found, trust_study=True))["evaluation"]
+    assert kept["metrics"] == ["own.py:score", "judge"]
+    assert "metric_files" not in kept
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\x0b", "\x85", "\u2028", "\x00", "\x1b[2J"])

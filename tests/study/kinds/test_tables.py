@@ -41,9 +41,9 @@ ROWS = {
 
 OTHER_MEANINGS = {
     ("study/tasks/diffusion_decoding.py", "random"): "a way of remasking, not the sampler",
-    ("study/spec/sections.py", "bleu"): "the metrics of a study file that names none",
-    ("study/spec/sections.py", "chrf"): "the metrics of a study file that names none",
-    ("study/spec/sections.py", "loss"): "the metrics of a study file that names none",
+    ("study/spec/evaluation.py", "bleu"): "the metrics of a study file that names none",
+    ("study/spec/evaluation.py", "chrf"): "the metrics of a study file that names none",
+    ("study/spec/evaluation.py", "loss"): "the metrics of a study file that names none",
     ("analysis/surrogates/choice.py", "gp"): "a surrogate, not the sampler",
     ("analysis/importance/result.py", "gp"): "a surrogate, not the sampler",
     ("analysis/plots/palette.py", "grid"): "the colour of a figure's grid, not the sampler",

@@ -13,7 +13,8 @@ import pytest
 from study.errors import InputError
 from study.metrics import TextOptions, semantic, text_statistics
 from study.metrics.needs import check_metrics
-from study.spec.sections import EvaluationSpec, StudySpec
+from study.spec.evaluation import EvaluationSpec
+from study.spec.sections import StudySpec
 
 TEXTS = ["the well is deep", "mud rises", "", "gas gas gas"]
 REFERENCES = ["the well is deep", "rock", "the rig", "gas"]

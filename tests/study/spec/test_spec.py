@@ -109,7 +109,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "classes counted in a translation": (
         {"evaluation": {"metrics": ["accuracy"], "objective": "accuracy"}},
-        "evaluation.metrics: 'accuracy' does not apply to the task 'translation'; allowed: bleu,",
+        "evaluation.metrics: 'accuracy' does not apply to the task 'translation'; allowed: bits",
     ),
     "an embedded corpus that there is not": (
         {"task": "classification", "data": {"subset": "rte"}},

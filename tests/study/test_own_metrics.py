@@ -1,0 +1,179 @@
+"""Studies with metrics of one's own: run, failing, continued, confirmed, and read without them."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis import load
+from analysis.comparison.within_study import compare_trials
+from analysis.studies.targets import target_of
+from study.engines.engine_choice import EngineChoice
+from study.errors import InputError
+from study.metrics.own import own_scores
+from study.runner import run_study
+from study.spec.sections import StudySpec
+from tests.command_line import Type
+from tests.conftest import RecordingView
+
+LENGTHS = """
+def score(outputs, examples):
+    return [abs(len(o) - len(e["reference"])) / len(e["source"]) for o, e in zip(outputs, examples)]
+"""
+JUDGE = """
+import json, sys
+for line in sys.stdin:
+    row = json.loads(line)
+    print(float(row["output"][:1] == row["reference"][:1]))
+"""
+METRICS = ["mine.py:score", "judge", "perplexity", "loss", "exact_match"]
+
+
+@pytest.fixture(scope="module")
+def make_own(
+    make_spec: Callable[..., StudySpec], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., StudySpec]:
+    """Return a function that makes a tiny study of own metrics."""
+
+    def make(code: str = LENGTHS, **more: Any) -> StudySpec:
+        folder = tmp_path_factory.mktemp("metrics")
+        (folder / "mine.py").write_text(code)
+        (folder / "judge.py").write_text(JUDGE)
+        changes = {
+            "evaluation.objective": "mine.py:score",
+            "evaluation.metrics": METRICS,
+            "evaluation.minimize": ["mine.py:score"],
+            "evaluation.command": {"name": "judge", "run": [sys.executable, "judge.py"]},
+            "evaluation.metric_folder": str(folder),
+            "search.trials": 2,
+        }
+        return make_spec({**changes, **{k.replace("__", "."): v for k, v in more.items()}}, "own")
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def own_run(make_own: Callable[..., StudySpec], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the run folder of such a study; its metrics' files are gone."""
+    spec, out = make_own(), tmp_path_factory.mktemp("own-run")
+    run_study(spec, out, choice=EngineChoice("packed", None, 2))
+    (spec.evaluation.folder / "mine.py").unlink()
+    (spec.evaluation.folder / "judge.py").unlink()
+    return out
+
+
+def test_own_metrics_are_scores_like_all_others(
+    own_run: Path, make_own: Callable[..., StudySpec]
+) -> None:
+    """Stored example by example under both baselines and each trial, and compared in pairs."""
+    data = load(own_run)
+    assert data.metrics[0] == data.objective == "mine.py:score"
+    assert set(data.metrics) == set(METRICS)
+    frame = data.outputs("best")
+    texts = list(zip(frame.source, frame.target, strict=True))
+    again = own_scores(make_own().evaluation, ["mine.py:score", "judge"], list(frame.output), texts)
+    for name, statistics in again.items():
+        assert frame[name].tolist() == statistics.example_scores().tolist()
+        assert data.score("best", name) == pytest.approx(statistics.score)
+    assert data.best_trial is not None
+    assert data.best_trial.value == min(t.value for t in data.complete if t.value is not None)
+    found = compare_trials(data, "best", "base", resamples=50)
+    assert found.gain == pytest.approx(-found.difference)
+    assert found.row.label == "score"
+    assert target_of(data, "judge").direction == "maximize"
+    assert target_of(data, "general_mine.py:score").direction == "minimize"
+
+
+def test_perplexity_is_that_of_the_stored_loss(own_run: Path) -> None:
+    """e to the power of the loss per token, on each split."""
+    data = load(own_run)
+    for split in ("dev", "general"):
+        loss, perplexity = (data.score("best", m, split) for m in ("loss", "perplexity"))
+        assert loss is not None
+        assert perplexity == pytest.approx(math.exp(loss))
+
+
+def test_reading_commands_need_no_metric(own_run: Path, type_: Type, tmp_path: Path) -> None:
+    """Name, direction and mean come from what is stored; the files are gone."""
+    shown = type_("show", own_run)
+    assert (shown.status, "mine.py:score" in shown.out) == (0, True)
+    table = tmp_path / "numbers.csv"
+    found = type_("compare", own_run, "--metric", "mine.py:score", "--json", "--csv", table)
+    assert found.status == 0
+    assert "mine.py:score" in table.read_text(encoding="utf-8")
+    assert json.loads(found.out)["metrics"] == ["mine.py:score"]
+    page = tmp_path / "page.html"
+    assert type_("report", own_run, "--out", page).status == 0
+    text = page.read_text(encoding="utf-8")
+    assert "best score" in text
+
+
+def test_a_stored_metric_is_not_run_unasked(
+    make_own: Callable[..., StudySpec], own_run: Path, parallel_text: Path, type_: Type
+) -> None:
+    """`confirm` says which code the study names, and runs it only with --trust-study."""
+    test = parallel_text / "dev.tsv"
+    refused = type_("confirm", own_run, "--test", test, "--seeds", 2)
+    assert refused.status == 2
+    assert "evaluation.metrics = [" in refused.err
+    assert "evaluation.command.run = [" in refused.err
+    assert "--trust-study" in refused.err
+    trusted = type_("confirm", own_run, "--test", test, "--seeds", 2, "--trust-study")
+    assert trusted.status == 2  # its file is gone
+    assert "mine.py: cannot read the metric's file" in trusted.err
+
+
+# ---------------------------------------------------------------- trials that fail
+
+FRAGILE = """
+from pathlib import Path
+CALLS = Path(__file__).with_name("calls")
+def score(outputs, examples):
+    calls = int(CALLS.read_text()) if CALLS.exists() else 0
+    CALLS.write_text(str(calls + 1))
+    if calls >= 4:
+        return [1.0] * (len(outputs) - 1) + [float("nan")]
+    return [1.0] * len(outputs)
+"""
+
+
+@pytest.mark.parametrize("engine", ["sequential", "packed"])
+def test_a_metric_that_fails_costs_only_its_trial(
+    make_own: Callable[..., StudySpec], view: RecordingView, tmp_path: Path, engine: str
+) -> None:
+    """The trial fails with the example's number and one line, and the study goes on."""
+    spec = make_own(
+        FRAGILE,
+        evaluation__objective="loss",
+        evaluation__minimize=None,
+        evaluation__metrics=["mine.py:score", "loss"],
+        evaluation__command=None,
+    )
+    run_study(spec, tmp_path, view, choice=EngineChoice(engine, None, 1))  # type: ignore[arg-type]
+    data = load(tmp_path)
+    assert data.counts == {"fail": 2}
+    for trial in data.frozen_trials:
+        reason = trial.user_attrs["failure"]
+        assert "mine.py:score: example 12: must be a finite number, got nan" in reason
+        assert "\n" not in reason
+
+
+# ---------------------------------------------------------------- continuing
+
+
+def test_a_changed_metric_does_not_continue_a_study(
+    make_own: Callable[..., StudySpec], own_run: Path
+) -> None:
+    """It is refused with both hashes, as changed data are; the file's place may change."""
+    with pytest.raises(InputError) as raised:
+        run_study(make_own(LENGTHS + "# changed\n", search__trials=3), own_run)
+    (changed, advice) = raised.value.problems
+    assert "evaluation.metric_files.mine.py: was '" in changed
+    assert "would not be comparable" in advice
+    run_study(make_own(), own_run)  # elsewhere, but the same: nothing is left to do
