@@ -52,7 +52,7 @@ def check(
 
     Example: `optuna-study check my-study.toml`
     """
-    from study.bases.trial_cost import trial_cost
+    from study.trial_cost import trial_cost
     from study.spec.files import load_spec
 
     study = load_spec(spec)

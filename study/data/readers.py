@@ -44,6 +44,11 @@ class Corpus(Generic[E]):
         return {name: _hash(self.split(name)) for name in SPLITS if name != "test" or self.test}
 
 
+def skipped_remarks(corpus: Corpus[Any]) -> list[str]:
+    """Return a line per reason for leaving rows out."""
+    return [f"{count:,} {reason} left out" for reason, count in corpus.skipped.items()]
+
+
 def load_corpus(data: DataSpec) -> Corpus[Pair]:
     """Read what `[data]` names; InputError with one line per problem."""
     if data.origin == "embedded":

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from study.bases.load import load_tokenizer
-from study.bases.trial_cost import trial_cost
+from study.trial_cost import trial_cost
 from study.errors import InputError
 from study.spec.sections import StudySpec
 from study.tasks.masked_diffusion import MaskedDiffusionTask

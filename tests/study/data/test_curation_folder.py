@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from study.bases.trial_cost import trial_cost
+from study.trial_cost import trial_cost
 from study.data.curation import Choices, Encoder, Lengths, Record
 from study.data.curation.from_command import CurationOrder, curate_to_folder
 from study.data.curation.tokens import ChatTokens

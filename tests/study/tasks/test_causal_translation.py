@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load
 
 from study.bases.load import BaseModel, load_base
-from study.bases.trial_cost import trial_cost
+from study.trial_cost import trial_cost
 from study.data.chat import ChatFormat, Dialogue, stop_id
 from study.data.readers import load_corpus
 from study.engines.build import make_engine, working_base
