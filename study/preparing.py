@@ -39,6 +39,7 @@ class Prepared:
     location: str  # of the base
     skeleton: BaseModel  # modules, tokenizer and configuration, but no weights
     remarks: tuple[str, ...]  # on metrics, data and base
+    task: Task | None  # over the skeleton
 
 
 def read_inputs(spec: StudySpec, task: Task | None = None) -> Inputs:
@@ -64,7 +65,10 @@ def prepare(
         InputError: with every problem, those of `inputs` included.
     """
     from study.bases.load import locate_base, locate_teacher
+    from study.engines.process_settings import be_one_quiet_thread
+    from study.peft_methods.targets import check_methods
 
+    be_one_quiet_thread()
     faults, corpus = inputs.faults, inputs.corpus
     location, base = "", None
     with faults.collected():
@@ -77,10 +81,17 @@ def prepare(
         base = _skeleton(spec, location, corpus)
     remarks = [f"metrics: {line}" for line in metric_remarks(spec.evaluation)]
     if base is not None:
-        remarks += _checked(spec, base, corpus, faults, task)
+        with faults.collected():
+            check_methods(base.model, spec)
+        if corpus is not None:
+            lines, task = _over_the_corpus(spec, base, corpus, faults)
+            remarks += lines
+        if task is not None and not faults.problems:
+            with faults.collected():
+                remarks += vocabulary_remarks(spec, base, task)
     faults.refuse()
     assert base is not None
-    return Prepared(location, base, tuple(remarks))
+    return Prepared(location, base, tuple(remarks), task)
 
 
 def _check_quantization(spec: StudySpec) -> None:
@@ -99,27 +110,20 @@ def _skeleton(spec: StudySpec, location: str, corpus: Corpus[Any] | None) -> Bas
     return load_base(location, spec.base, spec.task, labels, skeleton=True)
 
 
-def _checked(
-    spec: StudySpec, base: BaseModel, corpus: Corpus[Any] | None, faults: Faults, task: Task | None
-) -> list[str]:
-    """Check methods, languages, lengths and every example; return the remarks."""
+def _over_the_corpus(
+    spec: StudySpec, base: BaseModel, corpus: Corpus[Any], faults: Faults
+) -> tuple[list[str], Task | None]:
+    """Check languages, lengths and every example; return the remarks, and the task if it fits."""
     from study.data.remarks import data_remarks
-    from study.peft_methods.targets import check_methods
+    from study.tasks import make_task
 
     remarks: list[str] = []
+    task: Task | None = None
     with faults.collected():
-        check_methods(base.model, spec)
-    if corpus is not None:
-        with faults.collected():
-            remarks += [f"data: {line}" for line in data_remarks(spec, corpus, base)]
-        with faults.collected():
-            from study.tasks import make_task
-
-            task = make_task(spec, base, corpus)
-    if task is not None and not faults.problems:
-        with faults.collected():
-            remarks += vocabulary_remarks(spec, base, task)
-    return remarks
+        remarks = [f"data: {line}" for line in data_remarks(spec, corpus, base)]
+    with faults.collected():
+        task = make_task(spec, base, corpus)
+    return remarks, task
 
 
 def vocabulary_remarks(spec: StudySpec, base: BaseModel, task: Task) -> list[str]:

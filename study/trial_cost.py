@@ -22,9 +22,6 @@ LABELS = {"least": "smallest", "most": "largest"}
 
 def trial_cost(spec: StudySpec) -> dict[str, Any]:
     """Prepare a study as a run does, and count the parameters of its base and adapters."""
-    from study.engines.process_settings import be_one_quiet_thread
-
-    be_one_quiet_thread()
     inputs = read_inputs(spec)
     return cost_of(spec, inputs, prepare(spec, inputs))
 

@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from study.bases.load import BaseModel, padding_token
 from study.data.embedded import Pair
-from study.data.readers import Corpus
 from study.data.languages import check_languages, language_ids
+from study.data.readers import Corpus
 from study.metrics import Statistics, text_scores
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch

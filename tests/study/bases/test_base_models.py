@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from study.bases.hub import check_reachable
 from study.bases.load import load_base, locate_base
-from study.trial_cost import trial_cost
 from study.errors import InputError
 from study.spec.files import load_spec
 from study.spec.sections import BaseModelSpec, StudySpec
+from study.trial_cost import trial_cost
 
 
 def located(model: str | Path) -> str:

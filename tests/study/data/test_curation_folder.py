@@ -12,12 +12,12 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from study.trial_cost import trial_cost
 from study.data.curation import Choices, Encoder, Lengths, Record
 from study.data.curation.from_command import CurationOrder, curate_to_folder
 from study.data.curation.tokens import ChatTokens
 from study.errors import InputError
 from study.spec.files import load_spec
+from study.trial_cost import trial_cost
 from tests.study.data.test_curation import generated
 
 

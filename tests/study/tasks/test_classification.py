@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from study.bases.load import load_base
-from study.trial_cost import trial_cost
 from study.data.corpora import corpus_of
 from study.engines.build import make_engine, working_base
 from study.engines.engine_choice import EngineChoice
@@ -26,6 +25,7 @@ from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter
 from study.tasks import make_task
 from study.tasks.base import stacked
+from study.trial_cost import trial_cost
 from study.trials import Finished, TrialConfig, TrialResult, search_config
 from tests.conftest import RecordingView
 
