@@ -21,7 +21,7 @@ from study.engines.start import started_engine
 from study.errors import InputError
 from study.kinds.measurements import SHARED_COSTS
 from study.loop import Source, drive
-from study.preparing import read_inputs
+from study.preparing.preparation import read_inputs
 from study.run_folder import run_folder
 from study.seeds import derive_seed
 from study.spec.sections import StudySpec

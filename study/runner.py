@@ -28,7 +28,7 @@ from study.engines.start import started_engine
 from study.kinds.measurements import SHARED_COSTS
 from study.loop import Source, drive
 from study.make_sampler import sampler_for
-from study.preparing import prepare, read_inputs
+from study.preparing.preparation import prepare, read_inputs
 from study.run_folder import run_folder
 from study.spec.sections import StudySpec
 from study.store.claims import Claim

@@ -62,17 +62,17 @@ def check(
 
     Example: `optuna-study check my-study.toml --quick`
     """
-    from study.preparing import read_inputs
+    from study.preparing.preparation import read_inputs
     from study.spec.files import load_spec
 
     study = load_spec(spec)
     inputs = read_inputs(study)
     if quick:
-        from study.trial_cost import quick_cost
+        from study.preparing.trial_cost import quick_cost
 
         cost = quick_cost(study, inputs)
     else:
-        from study.checking import checked
+        from study.preparing.estimate import checked
 
         with progress_bar("training the base model") as progress:
             cost = checked(study, inputs, lambda step, total, loss: progress(step, total))

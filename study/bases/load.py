@@ -26,7 +26,7 @@ HEADS = ("pre_classifier", "classifier", "score", "classification_head")
 
 TOKENIZER_FILE = re.compile(r"(tokenizer|vocab|merges|spiece|source|target).*|.*\.(model|spm)")
 NO_TOKENIZER = (
-    "has no tokenizer; copy the original model's tokenizer files, such as tokenizer.json and "
+    "it has no tokenizer; copy the original model's tokenizer files, such as tokenizer.json and "
     "tokenizer_config.json, into the folder"
 )
 FEWEST_PIECES = 4  # besides special tokens; T5's made-up vocabulary has one
@@ -127,7 +127,6 @@ def load_base(
         check_model(location, where, spec.revision)
         refuse_named_code(location, where, spec.revision, trusted=spec.trust_remote_code)
         model, missing, tokenizer = _from_pretrained(location, spec, task, labels, skeleton)
-    check_tokenizer(tokenizer, f"{key}: {location}")
     fresh = frozenset(n for n in missing if TASKS[task].outputs == "classes" and _is_of_a_head(n))
     lost = sorted(set(missing) - fresh)
     if lost:  # transformers would draw them at random and only warn
@@ -194,33 +193,31 @@ def _check_architecture(config: Any, automatic: Any, task: TaskName) -> None:
     fitting = [name for name, mapping in kinds.items() if type(config) in mapping]
     if not fitting and getattr(config, "auto_map", None):
         return  # its own code decides, and transformers says how to allow it
-    raise InputError(
-        f"base.model: {config.model_type!r} models have no {automatic.__name__}, which the task "
-        f"{task!r} needs; they can do {', '.join(map(repr, fitting)) or 'none of the tasks'}"
+    raise ValueError(
+        f"{config.model_type!r} models have no {automatic.__name__}, which the task {task!r} "
+        f"needs; they can do {', '.join(map(repr, fitting)) or 'none of the tasks'}"
     )
 
 
-def check_tokenizer(tokenizer: Any, where: str) -> None:
-    """Raise InputError for a vocabulary without text, which transformers makes up without files.
-
-    A study would train on unknown tokens only.
-    """
-    added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
-    if len({*tokenizer.get_vocab()} - {*tokenizer.all_special_tokens, *added}) < FEWEST_PIECES:
-        raise InputError(f"{where}: {NO_TOKENIZER}")
-
-
 def _tokenizer(location: str, options: Mapping[str, Any]) -> Any:
-    """Return a base's tokenizer; InputError, without transformers' long advice, if it has none."""
+    """Return a base's tokenizer; ValueError if it has none.
+
+    Without files transformers fails with long advice, or makes up a vocabulary of special tokens,
+    with which a study would train on unknown tokens only.
+    """
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(location, **options)
+        tokenizer = AutoTokenizer.from_pretrained(location, **options)
     except Exception:
         folder = Path(location)
         if os.path.isdir(folder) and not any(map(TOKENIZER_FILE.fullmatch, os.listdir(folder))):
-            raise InputError(f"base.model: {location}: {NO_TOKENIZER}") from None
+            raise ValueError(NO_TOKENIZER) from None
         raise
+    added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
+    if len({*tokenizer.get_vocab()} - {*tokenizer.all_special_tokens, *added}) < FEWEST_PIECES:
+        raise ValueError(NO_TOKENIZER)
+    return tokenizer
 
 
 def padding_token(base: BaseModel) -> int:

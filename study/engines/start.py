@@ -13,7 +13,7 @@ from study.engines.engine_choice import EngineChoice
 from study.engines.pool.local_processes import ProcessLauncher
 from study.engines.pool.pool import PoolEngine
 from study.engines.process_settings import be_one_quiet_thread
-from study.preparing import Inputs, prepare
+from study.preparing.preparation import Inputs, prepare
 from study.spec.sections import StudySpec
 from study.tasks.base import Task
 from study.views.base import View

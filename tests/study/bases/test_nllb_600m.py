@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from study.preparing.trial_cost import trial_cost
 from study.runner import run_study
 from study.spec.files import load_spec
-from study.trial_cost import trial_cost
 
 LAYERS, WIDTH, VOCABULARY = 12, 1024, 256_206
 

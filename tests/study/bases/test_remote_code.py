@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 
 from study.bases.load import load_base
 from study.errors import InputError
+from study.preparing.trial_cost import trial_cost
 from study.spec.sections import StudySpec
 from study.tasks.masked_diffusion import MaskedDiffusionTask
-from study.trial_cost import trial_cost
 from study.trials import search_config
 from tests.engine_runs import Bench, assert_same_result, bench_of
 

@@ -19,12 +19,12 @@ from study.data.readers import load_corpus
 from study.engines.build import make_engine, working_base
 from study.engines.engine_choice import EngineChoice
 from study.errors import InputError
+from study.preparing.trial_cost import trial_cost
 from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter
 from study.tasks.base import stacked
 from study.tasks.causal_translation import CausalTranslationTask, left_padded
 from study.tasks.losses import IGNORED
-from study.trial_cost import trial_cost
 from study.trials import Finished, TrialConfig, TrialResult, search_config
 
 POINT = {"rank": 8, "alpha": 64, "learning_rate": 5e-4, "dropout": 0.0}

@@ -20,12 +20,12 @@ from study.data.corpora import corpus_of
 from study.engines.build import make_engine, working_base
 from study.engines.engine_choice import EngineChoice
 from study.errors import InputError
+from study.preparing.trial_cost import trial_cost
 from study.runner import run_study
 from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter
 from study.tasks import make_task
 from study.tasks.base import stacked
-from study.trial_cost import trial_cost
 from study.trials import Finished, TrialConfig, TrialResult, search_config
 from tests.conftest import RecordingView
 

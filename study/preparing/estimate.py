@@ -1,4 +1,4 @@
-"""What a study will take: memory, time and disk, from a few measured steps on the real base.
+"""What `check` says beyond what a run refuses: memory, time and disk, from a few measured steps.
 
 The figures are coarse: memory is counted, not measured, and a step is measured on few batches.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from study.bases.dtypes import with_dtype
 from study.bases.load import BaseModel
 from study.data.readers import Corpus
 from study.engines.build import engine_over, working_base
@@ -19,8 +20,10 @@ from study.engines.engine_choice import EngineChoice
 from study.engines.packed.slot_count import most_slots
 from study.engines.pass_size import RowBytes, fitting_rows, memory_per_worker, row_bytes
 from study.kinds.methods import METHODS
-from study.preparing import Prepared
+from study.preparing.preparation import Inputs, Prepared, StepCallback, prepare
+from study.preparing.trial_cost import cost_of
 from study.spec.sections import SPLITS, StudySpec
+from study.store.provenance import available_cores
 from study.tasks import make_task
 from study.tasks.base import Task
 from study.trials import Finished, TrialConfig, baseline_configs, search_config
@@ -142,6 +145,31 @@ class Estimate:
             "workers",
             disk,
         ]
+
+
+def checked(
+    spec: StudySpec, inputs: Inputs, progress: StepCallback | None = None
+) -> dict[str, Any]:
+    """Prepare a study as a run does, count its parameters and estimate its cost.
+
+    Raises:
+        InputError: with every problem.
+    """
+    prepared = prepare(spec, inputs, progress)
+    cost = cost_of(spec, inputs, prepared)
+    workers = available_cores()
+    remarks: list[str] = []
+    spec = with_dtype(spec, prepared.skeleton.model, workers, remarks.append)
+    assert inputs.corpus is not None
+    trained = max(size["parameters"] for size in cost["adapters"].values())
+    estimate = estimated(spec, prepared, inputs.corpus, trained, workers)
+    lines = [*cost["lines"], *(f"base     {r.partition(': ')[2]}" for r in remarks)]
+    return {
+        **cost,
+        "dtype": spec.base.dtype,
+        "estimate": estimate.to_json(),
+        "lines": [*lines, *estimate.lines()],
+    }
 
 
 def estimated(

@@ -9,7 +9,7 @@ from study.data.embedded import Pair
 from study.data.readers import Corpus, skipped_remarks
 from study.kinds.methods import METHODS
 from study.metrics.needs import metric_remarks
-from study.preparing import Inputs, Prepared, prepare, read_inputs
+from study.preparing.preparation import Inputs, Prepared, prepare, read_inputs
 from study.spec.hyperparameters import MethodSpec, TrainingSpec
 from study.spec.sections import SPLITS, StudySpec
 from study.trials import baseline_configs
