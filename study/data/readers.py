@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from study.data.embedded import Pair, instruction_corpus, petroleum_corpus
 from study.data.origins import origins_of, rows_of, text_field
-from study.errors import InputError
+from study.errors import Faults, InputError
 from study.spec.sections import SPLITS, DataSpec
 
 E = TypeVar("E")
@@ -53,7 +53,11 @@ def load_corpus(data: DataSpec) -> Corpus[Pair]:
     """Read what `[data]` names; InputError with one line per problem."""
     if data.origin == "embedded":
         return _embedded(data.seed)
-    read = {split: read_pairs(origin, data, split) for split, origin in origins_of(data).items()}
+    faults, read = Faults(), {}
+    for split, origin in origins_of(data).items():
+        with faults.collected():
+            read[split] = read_pairs(origin, data, split)
+    faults.refuse()
     return Corpus(read["train"], read["dev"], read.get("general", ()), read.get("test", ()))
 
 

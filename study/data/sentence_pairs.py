@@ -16,7 +16,7 @@ from typing import Any
 from study.data.embedded import SentencePair, pair_corpus
 from study.data.origins import Row, origins_of, rows_of
 from study.data.readers import Corpus
-from study.errors import InputError
+from study.errors import Faults, InputError
 from study.spec.sections import DataSpec
 
 NLI = ("entailment", "neutral", "contradiction")
@@ -51,16 +51,12 @@ def load_sentence_pairs(data: DataSpec) -> Corpus[SentencePair]:
     if data.origin == "embedded":
         return _embedded(data.subset or "mnli", data.seed)
     skipped: Counter[str] = Counter()
-    raw = {
-        split: list(
-            _raw(
-                *rows_of(origin, split, subset=data.subset, broken_share=BROKEN_SHARE),
-                data,
-                skipped,
-            )
-        )
-        for split, origin in origins_of(data).items()
-    }
+    faults, raw = Faults(), dict[str, list[_Raw]]()
+    for split, origin in origins_of(data).items():
+        with faults.collected():
+            rows = rows_of(origin, split, subset=data.subset, broken_share=BROKEN_SHARE)
+            raw[split] = list(_raw(*rows, data, skipped))
+    faults.refuse()
     labels = data.labels or _labels([row for rows in raw.values() for row in rows])
     _check_distinct(labels)
     read = {split: tuple(_named(row, labels) for row in rows) for split, rows in raw.items()}
