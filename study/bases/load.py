@@ -67,10 +67,8 @@ def locate_base(spec: StudySpec, progress: StepCallback | None = None) -> str:
     """Return a local folder or hub name; build an embedded one unless it is cached.
 
     Raises:
-        InputError: the base or the teacher does not exist.
+        InputError: the base does not exist.
     """
-    if spec.distillation is not None:
-        locate_teacher(spec, progress)
     if spec.base.model != "embedded":
         return located(spec.base.model, spec.base.revision, "base.model")
     return _embedded(spec, "base", progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +10,13 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
+from study.data.corpora import corpus_of
+from study.data.remarks import positions_of
+from study.spec.files import load_spec
+from study.tasks import make_task
 from tests.command_line import Ran, Type
-from tests.study.preparing.conftest import NO_SYSTEM, MakeStudy
+from tests.engine_runs import skeleton_of
+from tests.study.preparing.conftest import NO_SYSTEM, PLAIN, MakeStudy, tiny_tokenizer
 
 STOP = 'stop_token = "<end>"'
 
@@ -80,9 +84,9 @@ def test_texts_that_the_study_file_refuses_to_cut(
     ("template", "says"),
     [
         (NO_SYSTEM, 'no system role; it refuses a system message: set data.instruction = ""'),
-        ("{{ messages | no_such_filter }}", "no filter named 'no_such_filter'"),
-        ("{{ messages[7].content.x }}", "undefined"),
-        ("{% for m in messages %}", "unknown tag"),
+        ("{{ messages | no_such_filter }}", "No filter named 'no_such_filter'"),
+        ("{{ messages[7].content.x }}", "list object has no element 7"),
+        ("{% for m in messages %}", "Unexpected end of template"),
     ],
 )
 def test_a_template_that_fails(
@@ -94,8 +98,7 @@ def test_a_template_that_fails(
 ) -> None:
     """Whatever a chat template raises is one line."""
     (line,) = refused(make_study(chat_model(template), "causal_translation", STOP))
-    assert "base.model: its chat template fails: " in line
-    assert says in line or "template" in line.split("fails: ")[1] or "tag" in line
+    assert f"base.model: its chat template fails: {says}" in line
 
 
 def test_a_template_without_a_system_role_runs_without_an_instruction(
@@ -211,28 +214,28 @@ def test_a_decoder_without_a_padding_token_classifies(
     assert "its tokenizer has neither a padding nor an end token" in line
 
 
-def test_a_model_without_a_limit_of_positions(
-    make_study: MakeStudy, type_: Type, tmp_path: Path
-) -> None:
-    """Bloom's configuration has no `max_position_embeddings`: it sets no limit."""
+def test_a_model_without_a_limit_of_positions(make_study: MakeStudy, tmp_path: Path) -> None:
+    """Bloom's configuration has no `max_position_embeddings`: every dialogue fits."""
     from transformers import BloomConfig, BloomForCausalLM
-
-    from tests.study.preparing.conftest import PLAIN, tiny_tokenizer
 
     tokenizer: Any = tiny_tokenizer(bos_token="<bos>", eos_token="<end>", pad_token="<pad>")
     tokenizer.chat_template = PLAIN
-    config = BloomConfig(
-        vocab_size=len(tokenizer), hidden_size=16, n_layer=2, n_head=2, eos_token_id=2
-    )
+    config = BloomConfig(vocab_size=len(tokenizer), hidden_size=16, n_layer=2, n_head=2)
     BloomForCausalLM(config).save_pretrained(tmp_path / "bloom")
     tokenizer.save_pretrained(tmp_path / "bloom")
-    assert "max_position_embeddings" not in json.loads(
-        (tmp_path / "bloom" / "config.json").read_text()
-    )
-    modules = '[method]\ntarget_modules = "query_key_value"'
-    study = make_study(tmp_path / "bloom", "causal_translation", STOP, modules)
-    ran = type_("run", study, "--workers", "1")
-    assert "max_position_embeddings" not in ran.err
+    spec = load_spec(make_study(tmp_path / "bloom", "causal_translation", STOP))
+    task = make_task(spec, skeleton_of(spec), corpus_of(spec))
+    assert len(task.examples("train")) == 12
+
+
+def test_the_limit_of_positions_by_any_name() -> None:
+    """GPT-2 names it otherwise; T5's counts no positions; Gemma 3 keeps it with its text."""
+    from transformers import BloomConfig, Gemma3Config, GPT2Config, T5Config
+
+    assert positions_of(BloomConfig()) is None
+    assert positions_of(GPT2Config(n_positions=77)) == 77
+    assert positions_of(T5Config(n_positions=512)) is None
+    assert positions_of(Gemma3Config(text_config={"max_position_embeddings": 99})) == 99
 
 
 def test_the_embedded_base_is_checked_as_a_folder(
@@ -242,3 +245,20 @@ def test_the_embedded_base_is_checked_as_a_folder(
     monkeypatch.setattr("study.bases.miniatures.embedded_folder", lambda *_: tiny_base)
     (line,) = refused(make_study("embedded", data='source_language = "eng"'))
     assert line.startswith("data.source_language: must be a language code")
+
+
+def test_curating_for_a_template_without_a_system_role(
+    type_: Type, tmp_path: Path, chat_model: Callable[..., Path]
+) -> None:
+    """`curate` names its own options, and leaves no folder behind."""
+    lines = [f'{{"input": "the well {i}", "output": "le puits {i}"}}\n' for i in range(30)]
+    (tmp_path / "records.jsonl").write_text("".join(lines))
+    model = chat_model(NO_SYSTEM)
+    options = ("--out", "curated", "--clusters", "2", "--tokenizer", model, "--system", "Be brief")
+    ran = type_("curate", "records.jsonl", *options)
+    assert ran.status == 2
+    assert ran.problems == [
+        "--tokenizer: its chat template fails: no system role; it refuses a system message: "
+        "leave out --system"
+    ]
+    assert not (tmp_path / "curated").exists()
