@@ -16,6 +16,7 @@ from study.bases.dtypes import with_dtype
 from study.bases.load import BaseModel
 from study.data.readers import Corpus
 from study.engines.build import engine_over, working_base
+from study.engines.dropout import GROUP
 from study.engines.engine_choice import EngineChoice
 from study.engines.packed.slot_count import most_slots
 from study.engines.pass_size import RowBytes, fitting_rows, memory_per_worker, row_bytes
@@ -30,6 +31,7 @@ from study.trials import Finished, TrialConfig, baseline_configs, search_config
 
 PACK = 8  # trials in the measured pack
 REPEATS = 3  # the first steps of a process are slow
+MOST_EXAMPLES = 64  # in a measured batch; the time of larger ones is in proportion
 BRIEF_SECONDS = 1.0  # a longer step is not repeated
 OPTIMIZER_BYTES = 16  # per trained parameter: weight, gradient, two moments in float32
 STATISTIC_BYTES = 64  # per example and metric in the database
@@ -46,11 +48,13 @@ class Memory:
     adapter: int  # of one trial, with gradients and optimizer states
     row: RowBytes
     available: int  # for one worker
+    least_rows: int = GROUP  # of a pass: a group, or the whole batch of a method that is not packed
 
     @property
     def rows(self) -> int:
         """The rows of a training pass that fit beside base and adapter."""
-        return fitting_rows(self.row, self.available - self.base - self.adapter).training
+        fitting = fitting_rows(self.row, self.available - self.base - self.adapter).training
+        return max(fitting, self.least_rows)
 
     @property
     def needed(self) -> int:
@@ -66,7 +70,8 @@ class Memory:
     def advice(self) -> str:
         """What to lower, the largest part first."""
         parts = {
-            "data.max_tokens": self.rows * self.row.total,
+            "data.max_tokens" if self.least_rows <= GROUP else "training.batch_size": self.rows
+            * self.row.total,
             "method.rank or the targets": self.adapter,
             "the base (a smaller one, or base.dtype = 'bfloat16')": self.base,
         }
@@ -210,7 +215,10 @@ def _memory(spec: StudySpec, prepared: Prepared, trained: int, workers: int) -> 
     skeleton, number = prepared.skeleton, getattr(torch, spec.base.dtype).itemsize
     weights = sum(weight.numel() for weight in skeleton.model.parameters()) * number
     row = row_bytes(spec, skeleton, prepared.task)
-    return Memory(workers, weights, trained * OPTIMIZER_BYTES, row, memory_per_worker(workers))
+    is_packed = all(METHODS[name].packs for name in spec.methods)
+    least = GROUP if is_packed else max(spec.values_of("batch_size"))
+    available = memory_per_worker(workers)
+    return Memory(workers, weights, trained * OPTIMIZER_BYTES, row, available, least)
 
 
 def _mean_steps(spec: StudySpec, examples: int) -> float:
@@ -227,7 +235,9 @@ def _measured(
     base = working_base(spec, location, corpus.labels)
     task = make_task(spec, base, corpus)
     often = spec.training.model_copy(update={"report_every": 1})
-    spec = spec.model_copy(update={"training": often})
+    few = min(spec.evaluation.report_examples, MOST_EXAMPLES)
+    brief = spec.evaluation.model_copy(update={"report_examples": few})
+    spec = spec.model_copy(update={"training": often, "evaluation": brief})
     alone = _speed(spec, base, task, 1)
     pack = min(PACK, most_slots(spec, workers))
     packed = _speed(spec, base, task, pack) if pack > 1 else alone
@@ -244,7 +254,7 @@ def _speed(spec: StudySpec, base: BaseModel, task: Task, trials: int) -> Speed |
 
     Brief steps are repeated, and the fastest counts.
     """
-    choice = EngineChoice(slots=trials) if trials > 1 else EngineChoice("sequential")
+    choice = EngineChoice(slots=trials)
     best = Speed(math.inf, math.inf)
     evaluated = min(spec.evaluation.report_examples, len(task.examples("dev")))
     with closing(engine_over(spec, base, task, choice)) as engine:
@@ -261,7 +271,9 @@ def _speed(spec: StudySpec, base: BaseModel, task: Task, trials: int) -> Speed |
                 return failures[0]
             stopped = [engine.stop(number) for number in numbers]
             details = stopped[0].details  # packed trials share the seconds evenly
-            step, example = details["train_seconds"], details["evaluation_seconds"] / evaluated
+            larger = max(1.0, max(spec.values_of("batch_size")) / MOST_EXAMPLES)
+            step = details["train_seconds"] * larger
+            example = details["evaluation_seconds"] / evaluated
             best = Speed(min(best.step, step), min(best.example, example))
             if len(numbers) * step > BRIEF_SECONDS:
                 break
@@ -269,8 +281,9 @@ def _speed(spec: StudySpec, base: BaseModel, task: Task, trials: int) -> Speed |
 
 
 def _large_trial(spec: StudySpec, number: int) -> TrialConfig:
-    """Return a trial of the largest size, which has more than one step."""
-    values = {name: max(spec.values_of(name)) for name in ("rank", "batch_size")}
+    """Return a trial of the largest size, with a few steps on a batch that is soon measured."""
+    rank, batch = max(spec.values_of("rank")), max(spec.values_of("batch_size"))
+    values = {"rank": rank, "batch_size": min(batch, MOST_EXAMPLES)}
     values["target_modules"] = spec.values_of("target_modules")[-1]
     packing = [name for name in spec.methods if METHODS[name].packs]
     values["method"] = (packing or list(spec.methods))[0]
