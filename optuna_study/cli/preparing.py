@@ -44,19 +44,38 @@ def check(
     spec: Annotated[
         str, typer.Argument(metavar="STUDY", help="A study file, or a shipped study (see `list`).")
     ],
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick", help="Check only the study file, its data and its metrics, in a second."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a study file and its data without training, and show what a trial costs.
+    """Check everything that `run` checks before its first trial, and estimate what it will take.
 
-    This prints the study file with all defaults, then the sizes of data, base model and adapters.
+    This prints the study file with all defaults, the sizes of data, base model and adapters, and
+    about how much memory, time and disk the study needs on this machine, from a few measured steps.
+    The embedded base is built on first use. Without a problem, nothing is written.
 
     Example: `optuna-study check my-study.toml`
+
+    Example: `optuna-study check my-study.toml --quick`
     """
-    from study.bases.trial_cost import trial_cost
+    from study.preparing.preparation import read_inputs
     from study.spec.files import load_spec
 
     study = load_spec(spec)
-    cost = trial_cost(study)
+    inputs = read_inputs(study)
+    if quick:
+        from study.preparing.trial_cost import quick_cost
+
+        cost = quick_cost(study, inputs)
+    else:
+        from study.preparing.estimate import checked
+
+        with progress_bar("training the base model") as progress:
+            cost = checked(study, inputs, lambda step, total, loss: progress(step, total))
     if as_json:
         print_json({"spec": study.model_dump(mode="json", exclude_none=True), "cost": cost})
         return

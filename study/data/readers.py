@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from study.data.embedded import Pair, instruction_corpus, petroleum_corpus
 from study.data.origins import origins_of, rows_of, text_field
-from study.errors import InputError
+from study.errors import Faults, InputError
 from study.spec.sections import SPLITS, DataSpec
 
 E = TypeVar("E")
@@ -44,11 +44,20 @@ class Corpus(Generic[E]):
         return {name: _hash(self.split(name)) for name in SPLITS if name != "test" or self.test}
 
 
+def skipped_remarks(corpus: Corpus[Any]) -> list[str]:
+    """Return a line per reason for leaving rows out."""
+    return [f"{count:,} {reason} left out" for reason, count in corpus.skipped.items()]
+
+
 def load_corpus(data: DataSpec) -> Corpus[Pair]:
     """Read what `[data]` names; InputError with one line per problem."""
     if data.origin == "embedded":
         return _embedded(data.seed)
-    read = {split: read_pairs(origin, data, split) for split, origin in origins_of(data).items()}
+    faults, read = Faults(), {}
+    for split, origin in origins_of(data).items():
+        with faults.collected():
+            read[split] = read_pairs(origin, data, split)
+    faults.refuse()
     return Corpus(read["train"], read["dev"], read.get("general", ()), read.get("test", ()))
 
 

@@ -14,6 +14,7 @@ from study.engines.engine_choice import EngineChoice
 from study.engines.mixed import MixedEngine
 from study.engines.packed.packed_engine import PackedEngine
 from study.engines.packed.slot_count import in_even_rounds, measured_slots, most_slots
+from study.engines.pass_size import fitting_rows, memory_for_passes, row_bytes
 from study.engines.sequential import SequentialEngine
 from study.kinds.methods import METHODS
 from study.peft_methods.quantized import check_quantization
@@ -47,12 +48,14 @@ def engine_over(spec: StudySpec, base: BaseModel, task: Task, choice: EngineChoi
 
     If no trial can be packed, it is the sequential engine.
     """
-    sequential = SequentialEngine(spec, base, task)
+    free = memory_for_passes(base, choice.workers_per_machine)
+    rows = fitting_rows(row_bytes(spec, base, task), free)
+    sequential = SequentialEngine(spec, base, task, rows)
     methods = _packable_methods(spec, base)
     if choice.name == "sequential" or not methods:
         return sequential
     most = most_slots(spec, choice.workers) if choice.slots is None else choice.slots
-    packed = PackedEngine(spec, base, task, methods, most)
+    packed = PackedEngine(spec, base, task, methods, most, rows)
     if choice.slots is None:
         slots = measured_slots(packed, spec, choice.workers_per_machine)
         packed.slots = in_even_rounds(slots, spec, choice.workers)

@@ -12,6 +12,7 @@ import torch
 from study.bases.load import BaseModel
 from study.engines.evaluation import Examiner
 from study.engines.memory import PeakMemory
+from study.engines.pass_size import ALL_ROWS, PassRows
 from study.engines.trial_state import Training
 from study.peft_methods.attached import Attached, attach
 from study.seeds import derive_seed
@@ -23,11 +24,13 @@ from study.trials import Finished, Progress, SplitResult, TrialConfig, TrialResu
 class SequentialEngine:
     """One slot over one base, which is loaded once and reused by every trial."""
 
-    def __init__(self, spec: StudySpec, base: BaseModel, task: Task) -> None:
+    def __init__(
+        self, spec: StudySpec, base: BaseModel, task: Task, rows: PassRows = ALL_ROWS
+    ) -> None:
         self._spec = spec
         self._base = base
         self._task = task
-        self._examiner = Examiner(spec, task, base.model)
+        self._examiner = Examiner(spec, task, base.model, rows=rows)
         self._trial: _Trial | None = None
 
     @property

@@ -47,8 +47,16 @@ class BaseModelSpec(Strict):
 
     model: Annotated[str, Field(min_length=1)] = "embedded"
     revision: str | None = None
-    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     trust_remote_code: StrictBool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _embedded_is_float32(cls, data: Any) -> Any:
+        """Keep the embedded bases in float32 on every machine, so that their results repeat."""
+        if not isinstance(data, Mapping) or data.get("model", "embedded") != "embedded":
+            return data
+        return {**data, "dtype": "float32"} if data.get("dtype", "auto") == "auto" else data
 
 
 class DataSpec(Strict):

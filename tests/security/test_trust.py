@@ -21,7 +21,7 @@ from analysis import StudyData
 from analysis.next_study.proposal import Change, Proposal
 from optuna_study.cli.options import TrustStudy
 from reports.next_file import next_file
-from study.bases.load import load_base, load_tokenizer
+from study.bases.load import load_base
 from study.bases.safe_configs import refuse_named_code
 from study.errors import InputError
 from study.finished.export import export_trial
@@ -436,9 +436,9 @@ def test_a_tokenizer_names_no_code(tiny_base: Path, tmp_path: Path) -> None:
         f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\n"
     )
     spec = BaseModelSpec(model=folder)
-    for load in (load_base, load_tokenizer):
+    for skeleton in (False, True):
         with suppress(InputError):
-            load(folder, spec)
+            load_base(folder, spec, skeleton=skeleton)
     assert not (tmp_path / "ran").exists()
 
 

@@ -88,6 +88,12 @@ class PoolEngine:
         for worker in self._workers:
             worker.request("load", *self._arguments, choice)
 
+    def wait_for_the_first(self) -> None:
+        """Wait until a worker has loaded the base; raises InputError if it cannot be used."""
+        while all(worker.awaited == "load" for worker in self._workers):
+            for worker in self._replied(self._workers, timeout=None):
+                self._unreported += self._events_of(worker)
+
     @property
     def free_slots(self) -> int:
         """The free slots of the workers that are ready and not training.

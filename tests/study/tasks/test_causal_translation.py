@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load
 
 from study.bases.load import BaseModel, load_base
-from study.bases.trial_cost import trial_cost
 from study.data.chat import ChatFormat, Dialogue, stop_id
 from study.data.readers import load_corpus
 from study.engines.build import make_engine, working_base
 from study.engines.engine_choice import EngineChoice
 from study.errors import InputError
+from study.preparing.trial_cost import trial_cost
 from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter
 from study.tasks.base import stacked

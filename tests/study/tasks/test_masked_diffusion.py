@@ -19,7 +19,7 @@ from study.spec.sections import StudySpec
 from study.tasks.base import Batch, stacked
 from study.tasks.masked_diffusion import EVALUATION_DRAWS, InstructionExample, MaskedDiffusionTask
 from study.trials import TrialConfig, search_config
-from tests.engine_runs import Bench, bench_of
+from tests.engine_runs import Bench, bench_of, skeleton_of
 
 MakeSpec = Callable[..., StudySpec]
 WIDE = {"diffusion.length": 64, "diffusion.steps": 64, "diffusion.block_length": 64}
@@ -284,9 +284,9 @@ def test_answers_longer_than_the_region_are_counted_or_refused(make_masked_spec:
     """They are cut, which is said before anything is trained; or the study file refuses."""
     short = make_masked_spec(SHORT)
     corpus = corpus_of(short)
-    (line,) = data_remarks(short, corpus, short.base.model)
+    (line,) = data_remarks(short, corpus, skeleton_of(short))
     assert line.startswith("40 of 40 train, 12 of 12 dev answers have more tokens than diffusion.")
-    assert data_remarks(make_masked_spec(WIDE), corpus, short.base.model) == []
+    assert data_remarks(make_masked_spec(WIDE), corpus, skeleton_of(short)) == []
     refusing = make_masked_spec({**SHORT, "data.too_long": "refuse"})
     with pytest.raises(InputError, match=r"dev answers .* or a larger diffusion.length"):
-        data_remarks(refusing, corpus, short.base.model)
+        data_remarks(refusing, corpus, skeleton_of(short))
