@@ -131,7 +131,7 @@ def tiny_config(model_type: str) -> Any:
     changes = shrunk(default)
     if getattr(default, "is_encoder_decoder", False):
         changes["decoder_start_token_id"] = EXACT["decoder_start_token_id"]
-    return kind(**changes)
+    return kind(**changes, num_labels=2)
 
 
 def shrunk(config: Any) -> dict[str, Any]:
@@ -187,7 +187,8 @@ def save_tiny(auto: Any, model_type: str, folder: Path) -> Any:
     torch.manual_seed(0)
     model = auto.from_config(config).float()
     _draw(model)
-    model.save_pretrained(folder)
+    headless = getattr(model, "base_model", model) if "Classification" in auto.__name__ else model
+    headless.save_pretrained(folder)  # the head is new, as over a published encoder
     tiny_tokenizer().save_pretrained(folder)
     return type(model)
 
@@ -227,7 +228,7 @@ def tiny_tokenizer() -> Any:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
-        special_tokens=list(SPECIAL_TOKENS.values()) + [STOP],
+        special_tokens=[*SPECIAL_TOKENS.values(), STOP],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )

@@ -12,7 +12,7 @@ import torch
 from study.bases.load import BaseModel
 from study.engines.evaluation import Examiner
 from study.engines.memory import PeakMemory
-from study.engines.trial_state import Training
+from study.engines.trial_state import SIGN_OF_LIFE_SECONDS, Training
 from study.peft_methods.attached import Attached, attach
 from study.seeds import derive_seed
 from study.spec.sections import StudySpec
@@ -47,12 +47,17 @@ class SequentialEngine:
         self._trial = _Trial(training, adapter, PeakMemory())
 
     def advance(self) -> list[Progress | Finished]:
-        """Train up to the next report; at the end evaluate every split."""
+        """Train up to the next report; at the end evaluate every split.
+
+        After a second without a report, returns the step without a value.
+        """
         trial = self._trial
         assert trial is not None, "no trial to advance"
         try:
             if trial.adapter is not None:
                 self._train(trial.training, trial.adapter)
+            if not trial.training.is_due:
+                return [Progress(trial.number, trial.training.step, None)]
             events = self._reported(trial)
         except RuntimeError as error:  # usually out of memory: this trial fails
             reason = f"at step {trial.training.step}: {' '.join(str(error).split())[:300]}"
@@ -62,11 +67,11 @@ class SequentialEngine:
         return events
 
     def _train(self, training: Training, adapter: Attached) -> None:
-        """Train up to the next report, the end, or a loss that is not finite."""
+        """Train up to the next report, the end, a loss that is not finite, or for a second."""
         started = time.perf_counter()
         self._base.model.train(training.config.training.base_dropout)
         self._train_one_step(training, adapter)
-        while not training.is_due:
+        while not training.is_due and time.perf_counter() - started < SIGN_OF_LIFE_SECONDS:
             self._train_one_step(training, adapter)
         self._base.model.eval()
         training.train_seconds += time.perf_counter() - started
@@ -77,7 +82,7 @@ class SequentialEngine:
         with self._base_dropout_of(training):
             total, weight = self._task.loss(self._base.model, batch).sum(dim=0)
         loss = total / weight
-        if training.count_step(loss.item(), weight.item()):
+        if training.count_step(loss.item()):
             loss.backward()
             torch.nn.utils.clip_grad_norm_(adapter.weights, training.config.training.max_grad_norm)
             training.update()

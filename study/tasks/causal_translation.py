@@ -83,9 +83,9 @@ class CausalTranslationTask:
             )
         answers = [torch.tensor(d.answer) for d in chosen]
         labels = pad_sequence(answers, batch_first=True, padding_value=IGNORED)
-        return Batch(
-            {"input_ids": padded_inputs(chosen, self._pad)}, labels, rows, {"input_ids": self._pad}
-        )
+        inputs = {"input_ids": padded_inputs(chosen, self._pad)}
+        tokens = sum(len(d.prompt) + len(d.answer) for d in chosen)
+        return Batch(inputs, labels, rows, {"input_ids": self._pad}, tokens)
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Return (B, 2): the loss summed over the answer's tokens, and their number."""

@@ -67,7 +67,8 @@ class TranslationTask:
         attention_mask = (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
         labels = pad_sequence(list(targets), batch_first=True, padding_value=IGNORED)
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        return Batch(inputs, labels, padding={"input_ids": pad})
+        tokens = sum(map(len, sources + targets))
+        return Batch(inputs, labels, padding={"input_ids": pad}, tokens=tokens)
 
     def _tokens(self, pair: Pair) -> tuple[Tensor, Tensor]:
         """Tokenise a pair once: source and target ids, without padding."""

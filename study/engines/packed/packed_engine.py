@@ -22,7 +22,7 @@ from study.engines.evaluation import Examiner
 from study.engines.memory import PeakMemory, is_out_of_memory
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.batch_rows import Rows
-from study.engines.trial_state import Training
+from study.engines.trial_state import SIGN_OF_LIFE_SECONDS, Training
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch, Task, stacked
@@ -31,8 +31,6 @@ from study.trials import Event, Finished, Notice, Progress, SplitResult, TrialCo
 T = TypeVar("T")
 ROWS_PER_PASS = 128
 """Fewer rows would not hide the overhead of a pass; more would pad short texts further."""
-
-SIGN_OF_LIFE_SECONDS = 1.0
 
 
 class PackedEngine:
@@ -160,7 +158,7 @@ class PackedEngine:
         for slot in slots:
             total, weight = totals[slot]
             training = self._trials[slot]
-            if training.count_step(total / weight if weight else math.nan, weight):
+            if training.count_step(total / weight if weight else math.nan):
                 max_norm = training.config.training.max_grad_norm
                 self._bank.average_and_clip(slot, weight, max_norm)
                 training.update()
