@@ -97,7 +97,7 @@ def _base(tokenizer: Any) -> BaseModel:
 
 def _of_one_trial(spec: StudySpec, base: BaseModel) -> int:
     """Return the bytes of a slot: as wide as the largest rank."""
-    layers = targeted_modules(base.model, "attention").values()
+    layers = targeted_modules(base, "attention").values()
     weights = max(spec.values_of("rank")) * sum(n.in_features + n.out_features for n in layers)
     return COPIES * weights * FLOAT_BYTES
 

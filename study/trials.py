@@ -64,15 +64,17 @@ def search_config(
 
 
 def baseline_configs(spec: StudySpec) -> list[TrialConfig]:
-    """Return the untrained base and the default LoRA: r 8, alpha 8, qv, middle learning rate.
+    """Return the untrained base and the default LoRA: r 8, alpha 8, middle learning rate.
 
-    If the search varies steps or epochs, the default trains for the middle of their range.  In a
-    study of full fine-tuning only, the default is full fine-tuning.  With a teacher there is also
-    `plain`: the default with the same seed but without the teacher's part in the loss.  The
-    difference between the two is the effect of distillation.
+    It adapts the modules that `[method]` names, otherwise the model's default ones.  If the search
+    varies steps or epochs, it trains for the middle of their range.  In a study of full fine-tuning
+    only, the default is full fine-tuning.  With a teacher there is also `plain`: the default with
+    the same seed but without the teacher's part in the loss.  The difference between the two is the
+    effect of distillation.
     """
     middle = spec.search.search_space.middle()
-    default = {"rank": 8, "alpha": 8, "dropout": 0.0, "target_modules": "qv", "use_rslora": False}
+    default = {"rank": 8, "alpha": 8, "dropout": 0.0, "use_rslora": False}
+    default |= {"target_modules": spec.method.target_modules}
     default |= {"method": "lora"} if spec.trains_adapters else {}
     default |= {k: middle[k] for k in ("learning_rate", "steps", "epochs") if k in middle}
     parts = spec.resolve(default)

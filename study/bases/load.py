@@ -12,7 +12,7 @@ from typing import Any
 
 from study.bases.building import ModelRole, StepCallback
 from study.bases.hub import check_reachable
-from study.bases.remote_code import forget_unused_code, own_class, why_not_loaded
+from study.bases.remote_code import MAPPED, forget_unused_code, own_class, why_not_loaded
 from study.bases.safe_configs import refuse_named_code
 from study.bases.safe_weights import check_model
 from study.errors import InputError, refusing
@@ -34,6 +34,7 @@ class BaseModel:
     fresh: frozenset[str] = frozenset()  # weights of a new head, which the checkpoint lacks
     trained_tokens: tuple[int, ...] = ()  # their embeddings are trained beside LoRA
     decompositions: dict[str, Any] = field(default_factory=dict, repr=False)  # by module
+    loader: str = ""  # the class of transformers that loads it, as AutoModelForCausalLM
 
     @property
     def model_type(self) -> str:
@@ -124,7 +125,8 @@ def load_base(
     if model.can_generate() and model.generation_config is not None:
         model.generation_config.max_length = None  # max_new_tokens of the study file decides
     draw_fresh({name: model.get_parameter(name) for name in fresh}, model.config, seed=0)
-    return BaseModel(model, tokenizer, location, fresh)
+    loader = loader_name(model, task)
+    return BaseModel(model, tokenizer, location, fresh, loader=loader)
 
 
 def _from_pretrained(
@@ -157,6 +159,14 @@ def model_class(location: str, config: Any, spec: BaseModelSpec, task: TaskName)
 
     custom = own_class(location, config, spec) if TASKS[task].takes_own_class else None
     return custom or getattr(transformers, TASKS[task].model_class)
+
+
+def loader_name(model: Any, task: TaskName) -> str:
+    """Return the name of the transformers class that loads this model, its own code included."""
+    if type(model).__module__.startswith("transformers."):
+        return TASKS[task].model_class
+    mapped = getattr(model.config, "auto_map", None) or {}
+    return next((name for name in MAPPED if name in mapped), TASKS[task].model_class)
 
 
 def meta_base(spec: StudySpec, labels: Sequence[str] = ()) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from study.bases.load import BaseModel, locate_base, meta_base
+from study.bases.load import BaseModel, loader_name, locate_base, meta_base
 from study.data.corpora import corpus_of
 from study.data.embedded import Pair
 from study.data.readers import Corpus
@@ -32,9 +32,10 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
     corpus = corpus_of(spec)
     model = meta_base(spec, corpus.labels)
     base = sum(p.numel() for p in model.parameters())
-    check_methods(model, spec)
     stops = (0,) if spec.task_kind.trains_stop_token else ()  # all rows have the same length
-    skeleton = BaseModel(model, None, "skeleton", trained_tokens=stops)
+    loader = loader_name(model, spec.task)
+    skeleton = BaseModel(model, None, "skeleton", trained_tokens=stops, loader=loader)
+    check_methods(skeleton, spec)
     counts = {name: _size(skeleton, method) for name, method in _extremes(spec).items()}
     frozen = ", frozen" if spec.trains_adapters else ""
     remarks = [] if spec.base.model == "embedded" else data_remarks(spec, corpus, locate_base(spec))

@@ -90,7 +90,7 @@ def working_base(spec: StudySpec, location: str, labels: Sequence[str] = ()) -> 
     if any(METHODS[name].quantizes for name in spec.methods):
         check_quantization(spec.values_of("quantization_bits"), spec.base.dtype)
     base = load_base(location, spec.base, spec.task, labels)
-    check_methods(base.model, spec)
+    check_methods(base, spec)
     if spec.task_kind.trains_stop_token:
         return _with_stop_token(base, spec.data.stop_token)
     return base

@@ -93,7 +93,7 @@ METHODS: Mapping[str, Method] = {
         peft_type="PREFIX_TUNING",
         config="study.peft_methods.configs:prefix_config",
         attach="study.peft_methods.prefix:attach_prefix",
-        check=None,
+        check="study.peft_methods.prefix:check_prefix",
         model_classes=(_ENCODER_DECODER,),
         merges=False,
     ),

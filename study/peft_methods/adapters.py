@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from study.bases.load import BaseModel, draw_fresh
 from study.engines.dropout import SeededDropout
 from study.kinds.methods import INITIAL_WEIGHTS, METHODS
 from study.kinds.table_names import imported
-from study.peft_methods.configs import peft_config
+from study.peft_methods.configs import name_loader, peft_config
 from study.seeds import derive_seed
 from study.spec.hyperparameters import MethodSpec
 from study.trials import AdapterFiles
@@ -62,11 +63,12 @@ class Adapter:
 
     def detach(self) -> None:
         """Restore the layers and the configuration of the base."""
-        base = self.peft_model.unload()
+        base = self.peft_model.get_base_model()
+        for name, module in self.replaced.items():  # PEFT would leave its trained copies in place
+            base.set_submodule(name, module)
+        self.peft_model.unload()
         for name, weight in self.original.items():
             base.get_submodule(name).weight.data = weight
-        for name, module in self.replaced.items():  # PEFT leaves its trained copies in place
-            base.set_submodule(name, module)
         if hasattr(base, "peft_config"):
             del base.peft_config
         base.eval().requires_grad_(False)
@@ -84,9 +86,12 @@ def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
 
     copied = [*base.head, *filter(None, [token_layer(base)])]
     replaced = {name: base.model.get_submodule(name) for name in copied}
+    config = adapter_config(base, method)
+    config.task_type = None  # with one, PEFT may train more, such as a head by its name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        peft_model = get_peft_model(base.model, adapter_config(base, method))
+        peft_model = get_peft_model(base.model, config)
+    name_loader(peft_model.peft_config[ADAPTER], base)
     layers = {n: layer for n, layer in base.model.named_modules() if hasattr(layer, "lora_A")}
     dropouts: list[SeededDropout] = []
     for name, layer in layers.items():
@@ -115,16 +120,22 @@ def _take_out(layer: Any, A0: Tensor, B0: Tensor, scale: float) -> None:
     """Begin an adapter at A₀ and B₀, and subtract them from the layer's weight."""
     layer.lora_A[ADAPTER].weight.data.copy_(A0)
     layer.lora_B[ADAPTER].weight.data.copy_(B0)
-    residual = layer.weight.data - scale * (B0 @ A0)
+    delta = scale * (B0 @ A0)
+    residual = layer.weight.data - (delta.T if _is_transposed(layer) else delta)
     layer.get_base_layer().weight.data = residual.to(layer.weight.dtype)
+
+
+def _is_transposed(layer: nn.Module) -> bool:
+    """Say whether a layer, or the one under its adapter, stores its weight as (D_in, D_out)."""
+    return isinstance(getattr(layer, "base_layer", layer), Conv1D)
 
 
 def adapter_config(base: BaseModel, method: MethodSpec) -> Any:
     """Return PEFT's configuration of a method on this base."""
     layer = token_layer(base)
     tokens = {layer.rpartition(".")[2]: base.trained_tokens} if layer else {}
-    config = peft_config(method, base.model_type, base.head, tokens)
-    config.base_model_name_or_path = base.name
+    config = peft_config(method, base, tokens)
+    name_loader(config, base)
     return config
 
 
@@ -195,7 +206,9 @@ def pissa_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> Mat
 
 def _weight(base: BaseModel, name: str) -> Tensor:
     """Return a module's weight W (D_out, D_in) in a precision that can be decomposed."""
-    weight: Tensor = base.model.get_submodule(name).weight.detach()
+    layer = base.model.get_submodule(name)
+    weight: Tensor = layer.weight.detach()
+    weight = weight.T if _is_transposed(layer) else weight
     return weight.to(torch.promote_types(weight.dtype, torch.float32))
 
 

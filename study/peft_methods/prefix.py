@@ -15,10 +15,12 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from study.bases.load import BaseModel
+from study.errors import InputError, refusing
 from study.peft_methods.adapters import ADAPTER, adapter_files
 from study.peft_methods.configs import peft_config
 from study.seeds import derive_seed
 from study.spec.hyperparameters import MethodSpec
+from study.spec.sections import StudySpec
 from study.trials import AdapterFiles
 
 
@@ -53,12 +55,27 @@ class Prefix:
         self.base.eval().requires_grad_(False)
 
 
+def check_prefix(base: BaseModel, spec: StudySpec) -> None:
+    """Raise InputError if PEFT cannot put a prefix before this model's decoder."""
+    kind = f"{base.model_type!r} model"
+    with refusing(f"method.name: 'prefix' cannot be put on this {kind}, but lora can"):
+        attached = attach_prefix(base, MethodSpec(name="prefix"), seed=0)
+    attached.detach()
+    config = attached.peft_model.peft_config[ADAPTER]
+    width = config.token_dim // config.num_attention_heads
+    own = getattr(base.model.config, "d_kv", width)
+    if own != width:
+        raise InputError(
+            f"method.name: 'prefix' needs heads as wide as hidden size / heads = {width}, got a "
+            f"{kind} with {own}; allowed: lora"
+        )
+
+
 def attach_prefix(base: BaseModel, method: MethodSpec, seed: int) -> Prefix:
     """Put a prefix, drawn from the seed as PEFT draws it, before an encoder-decoder's decoder."""
     from peft import get_peft_model
 
-    config = peft_config(method, base.model_type)
-    config.base_model_name_or_path = base.name
+    config = peft_config(method, base)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         peft_model = get_peft_model(base.model, config)

@@ -1,9 +1,10 @@
-"""Which modules of an architecture a method adapts, and whether a model has them."""
+"""Which layers of a model a method adapts, and whether a model has them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Never
 
 from study.bases.load import BaseModel
 from study.errors import InputError
@@ -12,131 +13,320 @@ from study.kinds.optimizers import OPTIMIZERS
 from study.kinds.table_names import imported
 from study.spec.hyperparameters import MethodSpec, TrainingSpec
 from study.spec.sections import StudySpec
+from study.trials import baseline_configs
 
-TARGET_SETS = ("qv", "attention", "attention+ffn")
+TARGET_SETS = ("default", "qv", "attention", "attention+ffn", "all-linear")
 
-# PEFT has no default target modules for m2m_100 and others, so they are named here.
-_M2M = ("q_proj", "v_proj"), ("q_proj", "k_proj", "v_proj", "out_proj"), ("fc1", "fc2")
-_LLAMA = (
-    ("q_proj", "v_proj"),
-    ("q_proj", "k_proj", "v_proj", "o_proj"),
-    ("gate_proj", "up_proj", "down_proj"),
-)
-_BERT = (
-    ("query", "value"),
-    ("query", "key", "value", "attention.output.dense"),
-    ("intermediate.dense", "output.dense"),
-)
-_DISTILBERT = ("q_lin", "v_lin"), ("q_lin", "k_lin", "v_lin", "out_lin"), ("lin1", "lin2")
-# one linear layer computes query, key and value
-_MODERNBERT = ("attn.Wqkv",), ("attn.Wqkv", "attn.Wo"), ("mlp.Wi", "mlp.Wo")
-# without the blocks' ff_out: PEFT would also adapt the output head of the same name
-_LLADA = ("q_proj", "v_proj"), ("q_proj", "k_proj", "v_proj", "attn_out"), ("ff_proj", "up_proj")
-_T5 = ("q", "v"), ("q", "k", "v", "o"), ("wi", "wi_0", "wi_1", "wo")
-
-LINEAR_NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
-    "m2m_100": _M2M,
-    "mbart": _M2M,
-    "bart": _M2M,
-    "marian": _M2M,
-    "llama": _LLAMA,
-    "mistral": _LLAMA,
-    "qwen2": _LLAMA,
-    "eurobert": _LLAMA,
-    "bert": _BERT,
-    "roberta": _BERT,
-    "xlm-roberta": _BERT,
-    "distilbert": _DISTILBERT,
-    "modernbert": _MODERNBERT,
-    "t5": _T5,
-    "llada": _LLADA,
+TASK_TYPES: Mapping[str, str] = {
+    "AutoModelForSeq2SeqLM": "SEQ_2_SEQ_LM",
+    "AutoModelForCausalLM": "CAUSAL_LM",
+    "AutoModelForSequenceClassification": "SEQ_CLS",
 }
-"""model_type -> names of the query and value, all attention, and feed-forward layers."""
+"""The class of transformers that loads a base -> PEFT's task type; masked models have none."""
 
-_IA3_BART = ("k_proj", "v_proj"), ("fc2",)
-_IA3_LLAMA = ("k_proj", "v_proj"), ("down_proj",)
-_IA3_BERT = ("key", "value"), ("output.dense",)
+QV_BY_DEFAULT = ("m2m_100", "mbart", "marian", "eurobert", "distilbert", "llada")
+"""Model types for which PEFT has no default modules, and whose default here is `qv`."""
 
-IA3_NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    **dict.fromkeys(("m2m_100", "mbart", "bart", "marian"), _IA3_BART),
-    **dict.fromkeys(("llama", "mistral", "qwen2", "eurobert"), _IA3_LLAMA),
-    **dict.fromkeys(("bert", "roberta", "xlm-roberta"), _IA3_BERT),
-    "distilbert": (("k_lin", "v_lin"), ("lin2",)),
-    "t5": (("k", "v"), ("wo",)),
+SETS_BY_TYPE: Mapping[tuple[str, str], tuple[str, ...]] = {
+    # without ff_out: PEFT takes names, and the output head has the same
+    ("llada", "attention+ffn"): ("q_proj", "k_proj", "v_proj", "attn_out", "ff_proj", "up_proj"),
 }
-"""model_type -> layers whose output IA³ scales, and feed-forward ones whose input it scales."""
+"""Model type and set -> names of layers, where they differ from what the model itself tells."""
+
+IA3_BY_TYPE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "xlm-roberta": (("key", "value"), ("output.dense",)),  # as PEFT's own for roberta
+}
+"""Model type -> layers whose output IA³ scales, and feed-forward ones whose input it scales."""
 
 
-def target_modules(named: str, model_type: str) -> list[str]:
-    """Return the module names in a set, or in a comma-separated list.
+@dataclass(frozen=True)
+class Targets:
+    """What an adapter goes on, by full name.
+
+    `weights` are experts and routers of a mixture, which transformers stores as plain parameters.
+    """
+
+    modules: tuple[str, ...]
+    weights: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.modules + self.weights
+
+
+def find_targets(base: BaseModel, named: str) -> Targets:
+    """Return what PEFT adapts for a set, or for a comma-separated list of names.
 
     Raises:
-        InputError: the set is not known for this architecture.
+        InputError: the model has no such set or names.
     """
+    if named == "default":
+        return _default(base)
+    if named == "all-linear":
+        return _selected_by_peft(base, "all-linear")
+    wanted = wanted_names(base, named)
+    found = _selected_by_peft(base, *suffixes_of(base, wanted))
+    lost = sorted({*wanted} - {*found.names})
+    if lost and named not in TARGET_SETS:
+        _refuse(named, f"names {lost[0]!r}, which PEFT cannot adapt", base, found.names)
+    return found
+
+
+def _default(base: BaseModel) -> Targets:
+    """Return PEFT's default modules of this model type; without any, Q and V, or all layers."""
+    from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULTS
+
+    if base.model_type in DEFAULTS:
+        found = _selected_by_peft(base, DEFAULTS[base.model_type])
+        if found.modules:
+            return found
+    return find_targets(base, "qv" if base.model_type in QV_BY_DEFAULT else "all-linear")
+
+
+def wanted_names(base: BaseModel, named: str) -> list[str]:
+    """Return the full names of the layers and weights in a set, or in a list of names.
+
+    PEFT may be unable to adapt some of a mixture of experts; `find_targets` leaves these out.
+    """
+    from study.peft_methods.layers import QUERY, VALUE, named_like, part_of
+
     if named not in TARGET_SETS:
-        return [name.strip() for name in named.split(",") if name.strip()]
-    if model_type not in LINEAR_NAMES:
+        return _names_in_list(base, named)
+    if (base.model_type, named) in SETS_BY_TYPE:
+        endings = tuple(f".{name}" for name in SETS_BY_TYPE[base.model_type, named])
+        return [name for name in _adaptable(base) if name.endswith(endings)]
+    if named == "all-linear":
+        return _adaptable(base)
+    if named == "default":
+        return list(find_targets(base, named).names)
+    parts = {name: part_of(base.model, name) for name in _adaptable(base)}
+    attention = [name for name, part in parts.items() if part == "attention"]
+    if not attention:
+        _refuse(named, "needs attention layers", base, parts, ("default", "all-linear"))
+    if named == "qv":
+        query, value = named_like(attention, QUERY), named_like(attention, VALUE)
+        if not (query and value):
+            _refuse(named, "needs separate query and value layers", base, attention)
+        return query + value
+    return attention if named == "attention" else [name for name, part in parts.items() if part]
+
+
+def _adaptable(base: BaseModel) -> list[str]:
+    """Return the names of all layers and weights that can be adapted, without the heads."""
+    from study.peft_methods.layers import linear_layers, mixture_weights
+
+    names = [*linear_layers(base.model), *mixture_weights(base.model)]
+    return [name for name in names if not _is_trained_in_full(base, name)]
+
+
+def _is_trained_in_full(base: BaseModel, name: str) -> bool:
+    return not {*base.head}.isdisjoint(name.split("."))
+
+
+def _names_in_list(base: BaseModel, named: str) -> list[str]:
+    """Return what the names in a list match; refuse what is missing or takes no adapter."""
+    adaptable = set(_adaptable(base))
+    every = {*(name for name, _ in base.model.named_modules()), *adaptable}
+    given = [name.strip() for name in named.split(",") if name.strip()]
+    matches = {g: [n for n in every if n == g or n.endswith(f".{g}")] for g in given}
+    missing = [repr(g) for g in given if not matches[g]] or ([] if given else [repr(named)])
+    if missing:
         raise InputError(
-            f"method.target_modules: the set {named!r} is unknown for {model_type!r} models; "
-            f"name the modules, as in 'q_proj,v_proj'; sets are known for {', '.join(LINEAR_NAMES)}"
+            f"method.target_modules: {', '.join(missing)} matches no module of this "
+            f"{base.model_type!r} model; allowed: {_allowed(base)}"
         )
-    qv, attention, feed_forward = LINEAR_NAMES[model_type]
-    return list(
-        {"qv": qv, "attention": attention, "attention+ffn": attention + feed_forward}[named]
+    for name in (n for g in given if adaptable.isdisjoint(matches[g]) for n in matches[g]):
+        _refuse_layer(base, name)
+    for name in (n for matching in matches.values() for n in matching):
+        if name not in adaptable and not _is_trained_in_full(base, name):
+            _refuse_layer(base, name)
+    return sorted({n for matching in matches.values() for n in matching} & adaptable)
+
+
+def _refuse_layer(base: BaseModel, name: str) -> Never:
+    """Refuse embeddings, norms, whole blocks, a classifier's head, and the vocabulary's layer."""
+    module = base.model.get_submodule(name)
+    kind = type(module).__name__
+    if module is base.model.get_output_embeddings():
+        kind = "the vocabulary's layer"
+    elif _is_trained_in_full(base, name):
+        kind = "the head, which is trained in full"
+    raise InputError(
+        f"method.target_modules: {name!r} takes no adapter, got {kind}; allowed: {_allowed(base)}"
     )
 
 
-def check_targets(model: Any, named: Iterable[str]) -> None:
-    """Raise InputError for target modules that the model lacks or that take no adapter."""
-    for choice in named:
-        targets = target_modules(choice, model.config.model_type)
-        names = [f".{name}" for name, _ in model.named_modules()]
-        matches = {t: [n[1:] for n in names if n.endswith(f".{t}")] for t in targets}
-        missing = [] if choice in TARGET_SETS else [t for t in targets if not matches[t]]
-        if missing or not any(matches.values()):
-            raise InputError(
-                f"method.target_modules: {', '.join(map(repr, missing)) or repr(choice)} matches "
-                f"no module of this {model.config.model_type!r} model; allowed: "
-                f"{', '.join(TARGET_SETS)}, or names of its linear layers"
-            )
-        if choice not in TARGET_SETS:
-            _check_linear(model, [name for matching in matches.values() for name in matching])
+def _refuse(
+    named: str,
+    rule: str,
+    base: BaseModel,
+    names: Iterable[str],
+    allowed: Iterable[str] = TARGET_SETS,
+) -> Never:
+    raise InputError(
+        f"method.target_modules: {named!r} {rule}, got a {base.model_type!r} model with "
+        f"{', '.join(_endings(base, names))}; allowed: "
+        f"{', '.join(name for name in allowed if name != named)}, or names of its linear layers"
+    )
 
 
-def _check_linear(model: Any, names: Sequence[str]) -> None:
-    """Refuse embeddings, norms, whole blocks, and the output head, which may be tied."""
-    from torch import nn
-
-    for name in names:
-        module = model.get_submodule(name)
-        linear = isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
-        if not linear or module is model.get_output_embeddings():
-            kind = "the vocabulary's layer" if linear else type(module).__name__
-            raise InputError(
-                f"method.target_modules: {name!r} takes no adapter, got {kind}; allowed: "
-                f"{', '.join(TARGET_SETS)}, or names of this model's linear layers"
-            )
+def _allowed(base: BaseModel) -> str:
+    names = ", ".join(_endings(base, _adaptable(base)))
+    return f"{', '.join(TARGET_SETS)}, or names of its linear layers ({names})"
 
 
-def check_methods(model: Any, spec: StudySpec) -> None:
-    """Raise InputError if a method of the study has no modules in this model."""
+def _endings(base: BaseModel, names: Iterable[str], most: int = 12) -> list[str]:
+    """Return how the names end, each once and not more than can be read."""
+    modules, weights = suffixes_of(base, names)
+    endings = [*dict.fromkeys(modules + weights)]
+    return endings if len(endings) <= most else [*endings[:most], "…"]
+
+
+def suffixes_of(base: BaseModel, names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the shortest `target_modules` and `target_parameters` for exactly these names."""
+    from study.peft_methods.layers import shortest_suffixes
+
+    modules = [name for name, _ in base.model.named_modules()]
+    parameters = [name for name, _ in base.model.named_parameters()]
+    chosen, known = [*names], {*modules}
+    return (
+        shortest_suffixes([name for name in chosen if name in known], modules),
+        shortest_suffixes([name for name in chosen if name not in known], parameters),
+    )
+
+
+def _selected_by_peft(
+    base: BaseModel, modules: str | Sequence[str], weights: Sequence[str] = ()
+) -> Targets:
+    """Return what PEFT adapts for `target_modules` and `target_parameters`, by its own code."""
+    from peft import LoraConfig
+    from peft.tuners.tuners_utils import (
+        _maybe_include_all_linear_layers,
+        check_target_module_exists,
+    )
+
+    from study.peft_methods.layers import linear_layers
+
+    config = LoraConfig(
+        task_type=TASK_TYPES.get(base.loader),
+        target_modules=modules if isinstance(modules, str) else list(modules),
+        target_parameters=list(weights) or None,
+        modules_to_save=base.head or None,
+    )
+    _convert_mixture(config, base.model)
+    config = _maybe_include_all_linear_layers(config, base.model)
+    layers = [
+        name
+        for name in linear_layers(base.model)
+        if check_target_module_exists(config, name) and _is_compatible(config, base.model, name)
+    ]
+    endings = tuple(f".{name}" for name in config.target_parameters or ())
+    stacked = [n for n, _ in base.model.named_parameters() if f".{n}".endswith(endings)]
+    return Targets(tuple(layers), tuple(stacked))
+
+
+def _is_compatible(config: Any, model: Any, name: str) -> bool:
+    """Say whether PEFT takes a layer: it refuses some whose weight Mamba uses directly."""
+    from peft.tuners.tuners_utils import _check_lora_target_modules_mamba
+
+    try:
+        _check_lora_target_modules_mamba(config, model, name.rpartition(".")[2])
+    except ValueError:
+        return False
+    return True
+
+
+def _convert_mixture(config: Any, model: Any) -> None:
+    """Name a mixture's experts as PEFT does for transformers 5, which stacks them."""
+    try:
+        from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
+    except ImportError:  # an older PEFT leaves names as they are
+        return
+    convert_peft_config_for_transformers(config, model=model, conversions=None)
+
+
+def targeted_modules(base: BaseModel, named: str) -> dict[str, Any]:
+    """Return the layers that PEFT would adapt, by name; `named` is as in the study file."""
+    return {name: base.model.get_submodule(name) for name in find_targets(base, named).modules}
+
+
+def target_lines(base: BaseModel, spec: StudySpec) -> list[str]:
+    """Return, for each set of the study, which layers it adapts and which PEFT leaves out."""
+    lines = []
+    for named in _choices(spec) if _has_targets(spec) else ():
+        found = find_targets(base, named)
+        lost = [name for name in wanted_names(base, named) if name not in found.names]
+        left_out = f"; PEFT leaves out {', '.join(_endings(base, lost))}" if lost else ""
+        lines.append(f"{named}: {', '.join(_endings(base, found.names))}{left_out}")
+    return lines
+
+
+# ---------------------------------------------------------------- checks
+
+
+def check_methods(base: BaseModel, spec: StudySpec) -> None:
+    """Raise InputError if a method of the study, or its default LoRA, does not fit this model."""
+    if spec.trains_adapters:
+        find_targets(base, spec.method.target_modules)
     checks = dict.fromkeys(METHODS[name].check for name in spec.methods)
     for check in filter(None, checks):
-        imported(check)(model, spec)
+        imported(check)(base, spec)
 
 
-def check_lora(model: Any, spec: StudySpec) -> None:
+def check_lora(base: BaseModel, spec: StudySpec) -> None:
     """Check the targets and ranks of LoRA and its variants."""
-    check_targets(model, spec.values_of("target_modules"))
-    check_ranks(model, spec)
+    for named in _choices(spec):
+        targets = find_targets(base, named)
+        if targets.weights:
+            _check_mixture(spec, targets.weights[0])
+        if any(METHODS[name].quantizes for name in spec.methods):
+            _check_quantizable(base, targets)
+    check_ranks(base, spec)
 
 
-def check_ia3(model: Any, spec: StudySpec) -> None:
-    """Raise InputError if IA³'s modules are unknown for this architecture."""
-    ia3_modules(model.config.model_type)
+def _has_targets(spec: StudySpec) -> bool:
+    return any(METHODS[name].has("target_modules") for name in spec.methods)
 
 
-def check_ranks(model: Any, spec: StudySpec) -> None:
+def _choices(spec: StudySpec) -> list[str]:
+    """Return the sets of modules in the study, that of its default LoRA included."""
+    baseline = baseline_configs(spec)[1].method
+    assert baseline is not None
+    return [*dict.fromkeys([*spec.values_of("target_modules"), baseline.target_modules])]
+
+
+def _check_mixture(spec: StudySpec, name: str) -> None:
+    """Refuse what PEFT cannot do on a plain parameter."""
+    got = f"got {name!r}, a parameter of a mixture of experts"
+    if max(spec.values_of("dropout")) > 0:
+        raise InputError(f"method.dropout: PEFT has none for such weights, {got}; allowed: 0")
+    for method in spec.methods:
+        if METHODS[method].decomposes or METHODS[method].decides.get("init_lora_weights"):
+            raise InputError(
+                f"method.name: {method!r} needs linear layers, {got}; allowed: lora, or other "
+                "target modules, such as attention"
+            )
+    if set(spec.values_of("init_lora_weights")) != {"default"}:
+        raise InputError(
+            f"method.init_lora_weights: needs linear layers, {got}; allowed: default, or other "
+            "target modules, such as attention"
+        )
+
+
+def _check_quantizable(base: BaseModel, targets: Targets) -> None:
+    from torch import nn
+
+    for name in targets.modules:
+        layer = base.model.get_submodule(name)
+        if not isinstance(layer, nn.Linear):
+            raise InputError(
+                f"method.name: 'qlora' quantizes layers of the class Linear, got {name!r} of the "
+                f"class {type(layer).__name__}; allowed: lora"
+            )
+
+
+def check_ranks(base: BaseModel, spec: StudySpec) -> None:
     """Raise InputError for a rank larger than the smallest adapted weight allows."""
     in_weight = {name for name, pair in INITIAL_WEIGHTS.items() if pair is not None}
     by_key = in_weight & {*spec.values_of("init_lora_weights")}
@@ -146,7 +336,7 @@ def check_ranks(model: Any, spec: StudySpec) -> None:
     ]
     kinds = by_key | by_name
     for choice in spec.values_of("target_modules") if kinds else ():
-        layers = targeted_modules(model, choice)
+        layers = targeted_modules(base, choice)
         name = min(layers, key=lambda n: min(layers[n].weight.shape))
         most, rank = min(layers[name].weight.shape), max(_ranks(spec, methods))
         if rank > most:
@@ -163,28 +353,58 @@ def _ranks(spec: StudySpec, methods: Iterable[str]) -> tuple[int, ...]:
     return (spec.method.rank,)
 
 
-def ia3_modules(model_type: str) -> tuple[list[str], list[str]]:
-    """Return the layers whose output IA³ scales, and those whose input it scales."""
-    if model_type not in IA3_NAMES:
+# ---------------------------------------------------------------- IA³
+
+
+def check_ia3(base: BaseModel, spec: StudySpec) -> None:
+    """Raise InputError if this model lacks the layers that IA³ scales."""
+    ia3_targets(base)
+
+
+def ia3_targets(base: BaseModel) -> tuple[list[str], list[str]]:
+    """Return the endings of the layers whose output IA³ scales, and of those whose input.
+
+    These are PEFT's own for the model type; otherwise keys, values, and the feed-forward layers
+    that lead back to the model's width.
+
+    Raises:
+        InputError: the model has no such layers.
+    """
+    from peft.utils import (
+        TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING as INPUTS,
+    )
+    from peft.utils import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING as ALL
+
+    from study.peft_methods.layers import (
+        KEY,
+        VALUE,
+        endings_of,
+        linear_layers,
+        mixture_weights,
+        named_like,
+        part_of,
+        second_feed_forward,
+    )
+
+    layers = linear_layers(base.model)
+    endings = {ending for name in layers for ending in endings_of(name)}
+    if base.model_type in ALL and endings.issuperset(ALL[base.model_type]):
+        inputs = [*INPUTS.get(base.model_type, [])]
+        return [name for name in ALL[base.model_type] if name not in inputs], inputs
+    if base.model_type in IA3_BY_TYPE:
+        outputs, inputs = map(list, IA3_BY_TYPE[base.model_type])
+        return outputs, inputs
+    layers = {name: layers[name] for name in layers if not _is_trained_in_full(base, name)}
+    attention = [name for name in layers if part_of(base.model, name) == "attention"]
+    keys, values = named_like(attention, KEY), named_like(attention, VALUE)
+    second = second_feed_forward(base.model, layers)
+    if not (keys and values and second) or mixture_weights(base.model):
         raise InputError(
-            f"method.name: 'ia3' does not know the modules of {model_type!r} models; "
-            f"allowed: {', '.join(IA3_NAMES)}"
+            "method.name: 'ia3' needs separate key and value layers and linear feed-forward layers, "
+            f"got a {base.model_type!r} model with {', '.join(_endings(base, _adaptable(base)))}; "
+            "allowed: lora"
         )
-    scaled, feed_forward = IA3_NAMES[model_type]
-    return list(scaled), list(feed_forward)
-
-
-def targeted_modules(model: Any, named: str) -> dict[str, Any]:
-    """Return the layers that PEFT would adapt, by name; `named` is as in the study file."""
-    from peft import LoraConfig
-    from peft.tuners.tuners_utils import check_target_module_exists
-
-    config = LoraConfig(target_modules=target_modules(named, model.config.model_type))
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if check_target_module_exists(config, name)
-    }
+    return suffixes_of(base, keys + values)[0], suffixes_of(base, second)[0]
 
 
 def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) -> str | None:
@@ -197,7 +417,10 @@ def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) 
         return "training.base_dropout"
     if not OPTIMIZERS[training.optimizer].packs:
         return f"optimizer {training.optimizer!r}"
-    named = list(targeted_modules(base.model, method.target_modules).values())
+    targets = find_targets(base, method.target_modules)
+    if targets.weights:
+        return f"weights of a mixture of experts ({', '.join(_endings(base, targets.weights))})"
+    named = [base.model.get_submodule(name) for name in targets.modules]
     heads = [base.model.get_submodule(name) for name in base.head]
     named += [m for head in heads for m in head.modules() if list(m.parameters(recurse=False))]
     others = sorted({type(m).__name__ for m in named if type(m) is not nn.Linear})

@@ -30,7 +30,7 @@ class MethodSpec(Strict):
     rank: Annotated[int, Field(ge=1, le=1024, strict=True)] = 8
     alpha: Annotated[float, Field(strict=True, gt=0)] = 8.0
     dropout: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.0
-    target_modules: Annotated[str, Field(min_length=1)] = "attention"
+    target_modules: Annotated[str, Field(min_length=1)] = "default"
     use_rslora: StrictBool = False
     loraplus_lr_ratio: Annotated[float, Field(strict=True, gt=0)] = 1.0
     init_lora_weights: InitialWeights = "default"

@@ -85,6 +85,13 @@ def _is_rows(value: Any) -> bool:
     return all(isinstance(r, list) and all(isinstance(i, int) for i in r) for r in rows)
 
 
+AUTO_CLASSES = ("AutoModelForMaskedLM", "AutoModel", "AutoModelForCausalLM")
+
+
+def _loaded_by(auto_class: str) -> dict[str, str]:
+    return {"base_model_class": auto_class, "parent_library": "transformers"}
+
+
 ADAPTER_KEYS: Mapping[str, Callable[[Any], bool]] = {
     "peft_type": lambda value: value in PEFT_TYPES,
     "peft_version": _is_text,
@@ -93,6 +100,8 @@ ADAPTER_KEYS: Mapping[str, Callable[[Any], bool]] = {
     "task_type": _is_text,
     "bias": _is_text,
     "target_modules": _is_names,
+    "target_parameters": _is_names,
+    "auto_mapping": lambda value: value in [_loaded_by(name) for name in AUTO_CLASSES],
     "feedforward_modules": _is_names,
     "modules_to_save": _is_names,
     "trainable_token_indices": _is_rows,

@@ -127,7 +127,7 @@ class AdapterBank:
         """Put a fresh adapter into a slot; return how many weights it trains."""
         self._methods[slot] = method
         self.weights[slot], self.grads[slot] = 0.0, 0.0
-        names = targeted_modules(self._base.model, method.target_modules)
+        names = targeted_modules(self._base, method.target_modules)
         for name in names:
             self._lora[name].adapters[slot] = SlotAdapter(
                 method.rank,

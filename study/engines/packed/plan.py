@@ -55,7 +55,7 @@ def linears_of(base: BaseModel, targets: Iterable[str]) -> dict[str, nn.Linear]:
     """Return the linear layers of all target sets together."""
     linears: dict[str, nn.Linear] = {}
     for names in sorted(targets):
-        linears |= targeted_modules(base.model, names)
+        linears |= targeted_modules(base, names)
     return linears
 
 
