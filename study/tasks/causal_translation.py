@@ -26,7 +26,6 @@ from study.tasks.losses import IGNORED, cross_entropy, distillation
 from study.tasks.teachers import (
     Teacher,
     answer_columns,
-    check_head,
     end_ids,
     padded_inputs,
     padding_id,
@@ -48,7 +47,6 @@ class CausalTranslationTask:
         self._pad = padding_id(base, form.stop)
         self._ends = end_ids(base, form.stop)
         self._dialogues = _dialogues(form, corpus, base.model.config.max_position_embeddings)
-        check_head(base.model, form.stop)
         self._teacher: Teacher | None = None
         if spec.distillation is not None:
             dialogues = [self._dialogues[pair] for pair in corpus.train]
@@ -93,8 +91,7 @@ class CausalTranslationTask:
         input_ids = batch.inputs["input_ids"]
         columns = answer_columns(input_ids, rows["prompt_tokens"], labels.shape[1])
         inputs = {"input_ids": input_ids, "use_cache": False}
-        head = [model.get_output_embeddings()]  # check_head verified that it suffices
-        logits = token_logits(model, inputs, columns, head)  # (B, A, V)
+        logits = token_logits(model, inputs, columns)  # (B, A, V)
         if "teacher" not in rows:
             return cross_entropy(logits, labels)
         assert self._teacher is not None
