@@ -98,7 +98,7 @@ class Outcome:
     differences: dict[str, float] = field(default_factory=dict)  # relative, by what was compared
 
 
-def tried(model_type: str, task: str, folder: Path, targets: str = "attention") -> Outcome:
+def tried(model_type: str, task: str, folder: Path, targets: str = "all-linear") -> Outcome:
     """Take a type through a task; reasons come back as text, nothing is raised."""
     auto = getattr(__import__("transformers"), TASKS[task].model_class)
     with warnings.catch_warnings():
