@@ -17,6 +17,7 @@ from study.engines.dropout import SeededDropout
 from study.kinds.methods import INITIAL_WEIGHTS, METHODS
 from study.kinds.table_names import imported
 from study.peft_methods.configs import peft_config
+from study.peft_methods.targets import targeted_modules
 from study.seeds import derive_seed
 from study.spec.hyperparameters import MethodSpec
 from study.trials import AdapterFiles
@@ -115,8 +116,25 @@ def _take_out(layer: Any, A0: Tensor, B0: Tensor, scale: float) -> None:
     """Begin an adapter at A₀ and B₀, and subtract them from the layer's weight."""
     layer.lora_A[ADAPTER].weight.data.copy_(A0)
     layer.lora_B[ADAPTER].weight.data.copy_(B0)
-    residual = layer.weight.data - scale * (B0 @ A0)
-    layer.get_base_layer().weight.data = residual.to(layer.weight.dtype)
+    linear = layer.get_base_layer()
+    residual = (weight_matrix(linear) - scale * (B0 @ A0)).to(linear.weight.dtype)
+    linear.weight.data = residual.T.contiguous() if is_transposed(linear) else residual
+
+
+def is_transposed(module: nn.Module) -> bool:
+    """Return whether a module is transformers' `Conv1D`, a linear layer with weight (D_in, D_out).
+
+    GPT-2 is made of them.
+    """
+    from transformers.pytorch_utils import Conv1D
+
+    return type(module) is Conv1D
+
+
+def weight_matrix(module: Any) -> Tensor:
+    """Return a linear layer's weight as (D_out, D_in), sharing its memory."""
+    weight: Tensor = module.weight
+    return weight.T if is_transposed(module) else weight
 
 
 def adapter_config(base: BaseModel, method: MethodSpec) -> Any:
@@ -125,6 +143,9 @@ def adapter_config(base: BaseModel, method: MethodSpec) -> Any:
     tokens = {layer.rpartition(".")[2]: base.trained_tokens} if layer else {}
     config = peft_config(method, base.model_type, base.head, tokens)
     config.base_model_name_or_path = base.name
+    if METHODS[method.name].is_lora:  # PEFT sets it while it adapts the layers
+        layers = targeted_modules(base.model, method.target_modules).values()
+        config.fan_in_fan_out = all(map(is_transposed, layers))
     return config
 
 
@@ -195,7 +216,7 @@ def pissa_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> Mat
 
 def _weight(base: BaseModel, name: str) -> Tensor:
     """Return a module's weight W (D_out, D_in) in a precision that can be decomposed."""
-    weight: Tensor = base.model.get_submodule(name).weight.detach()
+    weight = weight_matrix(base.model.get_submodule(name)).detach()
     return weight.to(torch.promote_types(weight.dtype, torch.float32))
 
 

@@ -29,6 +29,7 @@ from study.peft_methods.adapters import (
     initial_a,
     initial_pair,
     token_layer,
+    weight_matrix,
 )
 from study.peft_methods.targets import targeted_modules
 from study.seeds import derive_seed
@@ -138,7 +139,7 @@ class AdapterBank:
             )
             self._begin_lora(name, slot, method, seed)
         self._begin_copies(slot, seed)
-        count = method.rank * sum(int(n.in_features + n.out_features) for n in names.values())
+        count = method.rank * sum(sum(weight_matrix(layer).shape) for layer in names.values())
         return count + sum(weight.numel() for weight in self._begin_full.values())
 
     def _begin_lora(self, name: str, slot: int, method: MethodSpec, seed: int) -> None:
