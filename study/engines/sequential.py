@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,18 +17,21 @@ from study.peft_methods.attached import Attached, attach
 from study.seeds import derive_seed
 from study.spec.sections import StudySpec
 from study.tasks.base import Task, stacked
-from study.trials import Finished, Progress, SplitResult, TrialConfig, TrialResult
+from study.trials import Event, Finished, Progress, SplitResult, TrialConfig, TrialResult
 
 
 class SequentialEngine:
     """One slot over one base, which is loaded once and reused by every trial."""
 
-    def __init__(self, spec: StudySpec, base: BaseModel, task: Task) -> None:
+    def __init__(
+        self, spec: StudySpec, base: BaseModel, task: Task, first_events: Sequence[Event] = ()
+    ) -> None:
         self._spec = spec
         self._base = base
         self._task = task
         self._examiner = Examiner(spec, task, base.model)
         self._trial: _Trial | None = None
+        self._first_events = first_events  # reported by the first `advance`
 
     @property
     def free_slots(self) -> int:
@@ -46,7 +49,7 @@ class SequentialEngine:
             training.trainable_parameters = sum(w.numel() for w in adapter.weights)
         self._trial = _Trial(training, adapter, PeakMemory())
 
-    def advance(self) -> list[Progress | Finished]:
+    def advance(self) -> list[Event]:
         """Train up to the next report; at the end evaluate every split.
 
         After a second without a report, returns the step without a value.
@@ -56,15 +59,14 @@ class SequentialEngine:
         try:
             if trial.adapter is not None:
                 self._train(trial.training, trial.adapter)
-            if not trial.training.is_due:
-                return [Progress(trial.number, trial.training.step, None)]
             events = self._reported(trial)
         except RuntimeError as error:  # usually out of memory: this trial fails
             reason = f"at step {trial.training.step}: {' '.join(str(error).split())[:300]}"
             events = [Finished(trial.number, trial.result(failure=reason))]
         if isinstance(events[-1], Finished):
             self._release()
-        return events
+        first_events, self._first_events = self._first_events, ()
+        return [*first_events, *events]
 
     def _train(self, training: Training, adapter: Attached) -> None:
         """Train up to the next report, the end, a loss that is not finite, or for a second."""
@@ -102,6 +104,8 @@ class SequentialEngine:
         training = trial.training
         if training.failure:
             return [Finished(trial.number, trial.result(failure=training.failure))]
+        if not training.is_due:
+            return [Progress(trial.number, training.step, None)]
         started = time.perf_counter()
         if not training.is_done:
             (value,) = self._examiner.report([training.config])

@@ -17,7 +17,6 @@ from study.spec.sections import StudySpec
 from study.tasks.base import Batch, Example, Task
 from study.trials import TrialConfig
 
-
 SIGN_OF_LIFE_SECONDS = 1.0
 """An engine that has nothing to report says after so long how far it is."""
 

@@ -45,7 +45,8 @@ def mixture_weights(model: Any) -> dict[str, Tensor]:
     return {
         f"{name}.{key}": weight
         for name, module in model.named_modules()
-        if name not in layers and MIXTURE.search(f"{name.rpartition('.')[2]} {type(module).__name__}")
+        if name not in layers
+        and MIXTURE.search(f"{name.rpartition('.')[2]} {type(module).__name__}")
         for key, weight in module.named_parameters(recurse=False)
         if weight.dim() in (2, 3) and not key.endswith("bias") and part_of(model, f"{name}.{key}")
     }

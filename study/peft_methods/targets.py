@@ -410,6 +410,7 @@ def ia3_targets(base: BaseModel) -> tuple[list[str], list[str]]:
 def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) -> str | None:
     """Return why a training cannot share a forward pass with others, or None if it can."""
     from torch import nn
+    from transformers.pytorch_utils import Conv1D
 
     if not METHODS[method.name].packs:
         return f"method {method.name!r}"
@@ -420,8 +421,12 @@ def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) 
     targets = find_targets(base, method.target_modules)
     if targets.weights:
         return f"weights of a mixture of experts ({', '.join(_endings(base, targets.weights))})"
-    named = [base.model.get_submodule(name) for name in targets.modules]
+    adapted = [base.model.get_submodule(name) for name in targets.modules]
     heads = [base.model.get_submodule(name) for name in base.head]
-    named += [m for head in heads for m in head.modules() if list(m.parameters(recurse=False))]
-    others = sorted({type(m).__name__ for m in named if type(m) is not nn.Linear})
+    whole = [m for head in heads for m in head.modules() if list(m.parameters(recurse=False))]
+    # by type: what a subclass computes in its own `forward` would be replaced
+    others = sorted(
+        {type(m).__name__ for m in adapted if type(m) not in (nn.Linear, Conv1D)}
+        | {type(m).__name__ for m in whole if type(m) is not nn.Linear}
+    )
     return f"{', '.join(others)} among the trained layers" if others else None

@@ -70,7 +70,12 @@ def test_a_log_gets_reports_and_signs_of_life_at_a_sensible_rate(
                 value = 41.5 if second in (7, 9, 30) else None
                 view.progressed(config, second, value)
     steps = [line.partition(": ")[2] for line in written.getvalue().splitlines()[1:]]
-    assert steps == ["step 7/120, BLEU 41.5", "step 30/120, BLEU 41.5", "step 90/120", "step 150/120"]
+    assert steps == [
+        "step 7/120, BLEU 41.5",
+        "step 30/120, BLEU 41.5",
+        "step 90/120",
+        "step 150/120",
+    ]
     assert written.getvalue().splitlines()[1].startswith("#0  ")
 
 
