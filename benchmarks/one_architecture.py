@@ -11,7 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,14 @@ from study.engines.mixed import MixedEngine
 from study.engines.sequential import SequentialEngine
 from study.errors import InputError
 from study.kinds.tasks import TASKS
+from study.peft_methods.targets import why_not_packed
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter
 from study.tasks import make_task
-from study.tasks.base import Task
-from study.tasks.losses import masked_diffusion
-from study.trials import Finished, Notice, SplitResult, TrialConfig, TrialResult, search_config
+from study.tasks.base import Batch
+from study.tasks.losses import IGNORED, masked_diffusion
+from study.trials import Checked, Finished, SplitResult, TrialConfig, TrialResult, search_config
 
 CLOSE = 1e-3
 """Losses in float32 that differ relatively by less are the same: two steps enlarge rounding."""
@@ -98,7 +99,7 @@ class Outcome:
     differences: dict[str, float] = field(default_factory=dict)  # relative, by what was compared
 
 
-def tried(model_type: str, task: str, folder: Path, targets: str = "all-linear") -> Outcome:
+def tried(model_type: str, task: str, folder: Path) -> Outcome:
     """Take a type through a task; reasons come back as text, nothing is raised."""
     auto = getattr(__import__("transformers"), TASKS[task].model_class)
     with warnings.catch_warnings():
@@ -109,7 +110,7 @@ def tried(model_type: str, task: str, folder: Path, targets: str = "all-linear")
             return Outcome(model_type, task, "not built", in_words(error, folder))
         known = {"model_type": model_type, "task": task, "model_class": made.__name__}
         try:
-            return _trained(known, folder, targets)
+            return _trained(known, folder)
         except Exception as error:
             return Outcome(**known, verdict="cannot", reason=in_words(error, folder))
 
@@ -120,7 +121,21 @@ def in_words(error: BaseException, folder: Path) -> str:
     return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
 
 
-def _trained(known: dict[str, Any], folder: Path, targets: str) -> Outcome:
+def _trained(known: dict[str, Any], folder: Path) -> Outcome:
+    """Train with all linear layers; where these do not pack, see whether attention layers do."""
+    whole = _with_targets(known, folder, "all-linear")
+    if whole.verdict != "alone":
+        return whole
+    try:
+        attention = _with_targets(known, folder, "attention")
+    except InputError:  # it has none
+        return whole
+    if attention.verdict != "packed":
+        return whole if attention.verdict == "alone" else attention
+    return replace(attention, reason=f"`attention`; alone with `all-linear`: {whole.reason}")
+
+
+def _with_targets(known: dict[str, Any], folder: Path, targets: str) -> Outcome:
     spec = _study(folder, known["task"], targets)
     corpus = corpus_of(spec)
     base = working_base(spec, str(folder), corpus.labels)
@@ -128,7 +143,7 @@ def _trained(known: dict[str, Any], folder: Path, targets: str) -> Outcome:
     configs = [search_config(spec, i, point, i) for i, point in enumerate(POINTS)]
     with closing(engine_over(spec, base, task, EngineChoice(slots=len(configs)))) as engine:
         packs = isinstance(engine, MixedEngine)
-        results, notices = train(engine, configs)
+        results, why_alone = train(engine, configs)
     failures = [result.failure for result in results if result.failure]
     if failures:
         raise RuntimeError(failures[0])
@@ -137,27 +152,30 @@ def _trained(known: dict[str, Any], folder: Path, targets: str) -> Outcome:
         with closing(SequentialEngine(spec, base, task)) as engine:
             alone, _ = train(engine, configs)
         differences["alone"] = max(map(_apart, results, alone))
-    first = results[0]
-    assert first.adapter is not None
-    save_adapter(folder, "first", first.adapter)
-    reloaded = _reloaded(folder / "adapters" / "first", folder, task, spec, corpus.labels)
-    (again,) = Examiner(spec, task, reloaded.get_base_model()).splits(configs[:1])
-    differences["peft"] = _far(_losses(first.splits["dev"]), _losses(again["dev"]))
-    differences["forward"] = _far(
-        _losses(first.splits["dev"]), own_losses(spec, task, reloaded.get_base_model(), configs[0])
-    )
+    found = results[0].splits["dev"]
+    assert results[0].adapter is not None
+    save_adapter(folder, "first", results[0].adapter)
+    reloaded = _reloaded(folder / "adapters" / "first", folder, spec, corpus.labels)
+    plain = reloaded.get_base_model()
+    (again,) = Examiner(spec, task, plain).splits(configs[:1])
+    differences["reloaded"] = _far(_losses(again["dev"]), _losses(found))
+    differences["whole"] = _far(own_losses(spec, task, plain, configs[0]), _losses(found))
     wrong = [what for what, far in differences.items() if not far < CLOSE]
-    with reloaded.disable_adapter():
-        before = own_losses(spec, task, reloaded.get_base_model(), configs[0])
-    differences["effect"] = _far(before, _losses(first.splits["dev"]))
-    wrong += ["nothing was learnt"] * (differences["effect"] < CLOSE)
-    if first.splits["dev"].outputs != again["dev"].outputs:
+    if found.outputs != again["dev"].outputs:
         wrong.append("outputs")
-    reason = "; ".join(notices) if packs or notices else "not packed"
-    verdict = "wrong" if wrong else "packed" if packs and not notices else "alone"
+    unpadded = own_losses(spec, task, plain, configs[0], at_once=1)
+    differences["unpadded"] = _far(unpadded, _losses(found))
+    with reloaded.disable_adapter():
+        differences["learnt"] = _far(own_losses(spec, task, plain, configs[0]), _losses(found))
+    if not differences["learnt"] > CLOSE:
+        wrong.append("learnt nothing")
+    why = why_alone or why_not_packed(configs[0].method, configs[0].training, base) or ""
+    reads_padding = ["its results depend on padding"] * (differences["unpadded"] > CLOSE)
+    reasons = [*filter(None, [why]), *reads_padding]
     if wrong:
-        reason = f"differs: {', '.join(wrong)}; {'packed' if packs else 'alone'}; {reason}"
-    return Outcome(**known, verdict=verdict, reason=reason, differences=differences)
+        reasons.insert(0, f"differs ({'packed' if packs else 'alone'}): {', '.join(wrong)}")
+    verdict = "wrong" if wrong else "packed" if packs else "alone"
+    return Outcome(**known, verdict=verdict, reason="; ".join(reasons), differences=differences)
 
 
 def _study(folder: Path, task: str, targets: str) -> StudySpec:
@@ -175,61 +193,71 @@ def _study(folder: Path, task: str, targets: str) -> StudySpec:
     return load_spec(folder / "study.toml")
 
 
-def train(engine: Engine, configs: Sequence[TrialConfig]) -> tuple[list[TrialResult], list[str]]:
-    """Run trials through an engine as the loop does; return results in order, and its notices."""
-    waiting, results, notices = list(configs), {}, []
+def train(engine: Engine, configs: Sequence[TrialConfig]) -> tuple[list[TrialResult], str]:
+    """Return the results of trials in order, and why the engine packs none."""
+    waiting, results, why_alone = list(configs), {}, ""
     while len(results) < len(configs):
         while waiting and engine.free_slots:
             engine.start(waiting.pop(0))
         for event in engine.advance():
             if isinstance(event, Finished):
                 results[event.number] = event.result
-            elif isinstance(event, Notice):
-                notices.append(event.text)
-    return [results[config.number] for config in configs], notices
+            elif isinstance(event, Checked):
+                why_alone = event.check.why_alone or ""
+    return [results[config.number] for config in configs], why_alone
 
 
-def _reloaded(
-    adapter: Path, folder: Path, task: Task, spec: StudySpec, labels: Sequence[str]
-) -> Any:
+def _reloaded(adapter: Path, folder: Path, spec: StudySpec, labels: Sequence[str]) -> Any:
     """Return the plain base, loaded by transformers, with the adapter, loaded by PEFT."""
     import transformers
     from peft import PeftModel
 
     auto = getattr(transformers, spec.task_kind.model_class)
-    named = {"num_labels": len(labels)} if labels and spec.task_kind.outputs == "classes" else {}
+    named = {"num_labels": len(labels)} if spec.task_kind.outputs == "classes" else {}
     plain = auto.from_pretrained(folder, dtype=torch.float32, **named)
     return PeftModel.from_pretrained(plain, adapter).eval()
 
 
 @torch.no_grad()
-def own_losses(spec: StudySpec, task: Task, model: Any, config: TrialConfig) -> Any:
-    """Return a model's loss of every dev example (N,): alone, unpadded, by its whole forward."""
-    losses = []
-    for example in task.examples("dev"):
-        batch = task.collate([example], config, torch.Generator().manual_seed(0))
-        ids, labels = batch.inputs["input_ids"], batch.labels
+def own_losses(
+    spec: StudySpec, task: Any, model: Any, config: TrialConfig, at_once: int = 1000
+) -> Any:
+    """Return a model's loss of every dev example (N,), from all logits of its own forward."""
+    losses: list[Any] = []
+    examples, draws = task.examples("dev"), torch.Generator().manual_seed(0)
+    for first in range(0, len(examples), at_once):
+        batch = task.collate(examples[first : first + at_once], config, draws)
+        inputs, labels, rows = batch.inputs, batch.labels, batch.rows
         if spec.task == "causal_translation":
-            start = int(batch.rows["prompt_tokens"]) - 1
-            logits = model(input_ids=ids).logits[0, start : start + labels.shape[1]]
-            losses.append(F.cross_entropy(logits, labels[0], reduction="sum"))
+            logits = model(**inputs).logits
+            starts = rows["prompt_tokens"] - 1
+            losses += [
+                F.cross_entropy(
+                    row[start:][: int((label != IGNORED).sum())], label[label != IGNORED]
+                )
+                * (label != IGNORED).sum()
+                for row, start, label in zip(logits, starts, labels, strict=True)
+            ]
         elif spec.task == "classification":
-            losses.append(F.cross_entropy(model(**batch.inputs).logits, labels[0]))
+            logits = model(**inputs).logits
+            losses += F.cross_entropy(logits, labels[:, 0], reduction="none")
         elif spec.task == "translation":
-            losses.append(model(**batch.inputs, labels=labels).loss * labels.numel())
+            logits = model(**inputs, labels=labels).logits
+            losses += F.cross_entropy(logits.mT, labels, reduction="none").sum(dim=1)
         else:
-            losses.append(_masked_loss(task, model, batch))
+            losses += _masked_losses(task, model, batch)
     return np.array([float(loss) for loss in losses])
 
 
-def _masked_loss(task: Any, model: Any, batch: Any) -> Any:
-    """Return the loss of one row over its draws, from the logits of whole rows."""
-    total = 0.0
+def _masked_losses(task: Any, model: Any, batch: Batch) -> Any:
+    """Return the losses of rows over their draws, from the logits of whole rows."""
+    total = torch.zeros(len(batch.labels))
     for draw in range(batch.rows["scale"].shape[1]):
         masked = batch.rows["masked"][..., draw]
         noisy = batch.inputs["input_ids"].masked_fill(masked, task._form.mask)
         logits = model(**{**batch.inputs, "input_ids": noisy}).logits[masked]
-        total += masked_diffusion(logits, batch.labels, masked, batch.rows["scale"][:, draw])[0]
+        scale = batch.rows["scale"][:, draw]
+        total = total + masked_diffusion(logits, batch.labels, masked, scale)
     return total
 
 
