@@ -68,7 +68,7 @@ EXACT: Mapping[str, Any] = {
     "bos_token_id": 1,
     "eos_token_id": 2,
     "mask_token_id": 4,
-    "decoder_start_token_id": 2,
+    "decoder_start_token_id": 1,
     "sep_token_id": 2,
 }
 """Fields that the tokenizer decides, whatever their default."""

@@ -52,8 +52,16 @@ def data_remarks(spec: StudySpec, corpus: Corpus[Any], location: str) -> list[st
 
 def length_limit(tokenizer: Any, config: Any, max_tokens: int) -> int:
     """Return how many tokens a text may have: the study file's limit, or the model's if smaller."""
-    positions = getattr(config, "max_position_embeddings", None) or max_tokens
-    return min(max_tokens, int(tokenizer.model_max_length), int(positions))
+    return min(max_tokens, int(tokenizer.model_max_length), positions_of(config) or max_tokens)
+
+
+def positions_of(config: Any) -> int | None:
+    """Return how many positions a model of text has; None if it names no limit, as Mamba and Bloom.
+
+    Models of text and images keep the number in the part for text.
+    """
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return int(positions) if positions and positions > 0 else None  # XLNet says -1
 
 
 def too_long(corpus: Corpus[Any], tokenizer: Any, limit: int) -> dict[str, int]:

@@ -18,6 +18,7 @@ from study.engines.dropout import SeededDropout
 from study.kinds.methods import INITIAL_WEIGHTS, METHODS
 from study.kinds.table_names import imported
 from study.peft_methods.configs import name_loader, peft_config
+from study.peft_methods.layers import shortest_suffixes
 from study.seeds import derive_seed
 from study.spec.hyperparameters import MethodSpec
 from study.trials import AdapterFiles
@@ -142,7 +143,8 @@ def weight_matrix(module: Any) -> Tensor:
 def adapter_config(base: BaseModel, method: MethodSpec) -> Any:
     """Return PEFT's configuration of a method on this base."""
     layer = token_layer(base)
-    tokens = {layer.rpartition(".")[2]: base.trained_tokens} if layer else {}
+    names = [name for name, _ in base.model.named_modules()]
+    tokens = {shortest_suffixes([layer], names)[0]: base.trained_tokens} if layer else {}
     config = peft_config(method, base, tokens)
     name_loader(config, base)
     return config
@@ -155,8 +157,9 @@ def token_layer(base: BaseModel) -> str | None:
     """
     if not base.trained_tokens:
         return None
-    tied = base.model.config.tie_word_embeddings
-    layer = base.model.get_input_embeddings() if tied else base.model.get_output_embeddings()
+    layer, embedding = base.model.get_output_embeddings(), base.model.get_input_embeddings()
+    if layer is None or layer.weight is embedding.weight:
+        layer = embedding
     return next(str(name) for name, module in base.model.named_modules() if module is layer)
 
 

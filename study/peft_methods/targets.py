@@ -64,13 +64,24 @@ def find_targets(base: BaseModel, named: str) -> Targets:
     if named == "default":
         return _default(base)
     if named == "all-linear":
-        return _selected_by_peft(base, "all-linear")
+        found = _selected_by_peft(base, "all-linear")
+        odd = [name for name in found.modules if _is_router(base.model.get_submodule(name))]
+        kept = [name for name in found.names if name not in odd]
+        if not kept:
+            _refuse(named, "needs linear layers", base, [], ())
+        return _selected_by_peft(base, *suffixes_of(base, kept)) if odd else found
     wanted = wanted_names(base, named)
     found = _selected_by_peft(base, *suffixes_of(base, wanted))
     lost = sorted({*wanted} - {*found.names})
     if lost and named not in TARGET_SETS:
         _refuse(named, f"names {lost[0]!r}, which PEFT cannot adapt", base, found.names)
     return found
+
+
+def _is_router(layer: Any) -> bool:
+    """Say whether a linear layer's class, as Llama 4's router, returns more than xW + b."""
+    kind = type(layer)
+    return kind.__module__.startswith("transformers.models.") and "Router" in kind.__name__
 
 
 def _default(base: BaseModel) -> Targets:

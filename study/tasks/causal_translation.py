@@ -18,6 +18,7 @@ from study.bases.load import BaseModel, load_teacher
 from study.data.chat import ChatFormat, Dialogue, up_to_the_end
 from study.data.embedded import Pair
 from study.data.readers import Corpus
+from study.data.remarks import positions_of
 from study.errors import InputError
 from study.metrics import Statistics, text_scores
 from study.spec.sections import SPLITS, StudySpec
@@ -46,7 +47,7 @@ class CausalTranslationTask:
         )
         self._pad = padding_id(base, form.stop)
         self._ends = end_ids(base, form.stop)
-        self._dialogues = _dialogues(form, corpus, base.model.config.max_position_embeddings)
+        self._dialogues = _dialogues(form, corpus, positions_of(base.model.config))
         self._teacher: Teacher | None = None
         if spec.distillation is not None:
             dialogues = [self._dialogues[pair] for pair in corpus.train]
@@ -124,7 +125,7 @@ class CausalTranslationTask:
         return text_scores(metrics, outputs, references, options)
 
 
-def _dialogues(form: ChatFormat, corpus: Corpus[Pair], longest: int) -> dict[Pair, Dialogue]:
+def _dialogues(form: ChatFormat, corpus: Corpus[Pair], longest: int | None) -> dict[Pair, Dialogue]:
     """Write every pair of the corpus as a dialogue, before anything is trained.
 
     Raises:
@@ -138,7 +139,7 @@ def _dialogues(form: ChatFormat, corpus: Corpus[Pair], longest: int) -> dict[Pai
             except InputError as error:
                 raise InputError(f"{split}: pair {number}: {error}") from None
             tokens = len(dialogues[pair].prompt) + len(dialogues[pair].answer)
-            if tokens > longest:
+            if longest is not None and tokens > longest:
                 raise InputError(
                     f"{split}: pair {number}: at most {longest} tokens fit the base model, got "
                     f"{tokens} with the prompt; lower data.max_tokens"

@@ -13,6 +13,7 @@ from study.bases.load import BaseModel
 from study.data.embedded import Pair
 from study.data.readers import Corpus
 from study.data.remarks import check_languages
+from study.errors import InputError
 from study.metrics import Statistics, text_scores
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch
@@ -29,6 +30,11 @@ class TranslationTask:
         self._tokenizer = base.tokenizer
         self._max_tokens = spec.data.max_tokens
         self._corpus = corpus
+        if not base.model.config.is_encoder_decoder:
+            raise InputError(
+                f"base.model: {spec.task!r} needs an encoder-decoder model, got a "
+                f"{base.model_type!r} model; use causal_translation for one that only decodes"
+            )
         check_languages(base.tokenizer, spec.data)
         self._forced_start = self._set_languages(
             spec.data.source_language, spec.data.target_language

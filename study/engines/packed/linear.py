@@ -137,7 +137,9 @@ class _PackedLoRA(torch.autograd.Function):
         """Return (..., D_out).  The anchor makes autograd call `backward` if x needs no grad."""
         flat = x.reshape(-1, x.shape[-1])  # (rows · positions, D_in)
         positions = flat.shape[0] // layer.rows
-        y = layer.frozen(flat)
+        whole = layer.frozen(flat)
+        whole = torch.ops.aten._unsafe_view(whole, (*x.shape[:-1], -1))
+        y = whole.detach().view(flat.shape[0], -1)
         saved: list[Tensor | None] = []
         for lora in layer.lora_runs:
             x_k, y_k = lora.run.of(flat, positions), lora.run.of(y, positions)
@@ -152,7 +154,7 @@ class _PackedLoRA(torch.autograd.Function):
             saved += [read, h, mask]
         ctx.save_for_backward(*saved)
         ctx.layer, ctx.lora_runs, ctx.positions = layer, layer.lora_runs, positions
-        return y.view(*x.shape[:-1], -1)
+        return whole
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None]:
