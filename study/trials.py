@@ -73,7 +73,7 @@ def baseline_configs(spec: StudySpec) -> list[TrialConfig]:
     effect of distillation.
     """
     middle = spec.search.search_space.middle()
-    default = {"rank": 8, "alpha": 8, "dropout": 0.0, "use_rslora": False}
+    default: dict[str, Any] = {"rank": 8, "alpha": 8, "dropout": 0.0, "use_rslora": False}
     default |= {"target_modules": spec.method.target_modules}
     default |= {"method": "lora"} if spec.trains_adapters else {}
     default |= {k: middle[k] for k in ("learning_rate", "steps", "epochs") if k in middle}

@@ -12,7 +12,7 @@ from study.data.remarks import data_remarks
 from study.kinds.methods import METHODS
 from study.metrics.needs import check_metrics, metric_remarks
 from study.peft_methods.attached import attach
-from study.peft_methods.targets import check_methods
+from study.peft_methods.targets import check_methods, target_lines
 from study.spec.hyperparameters import MethodSpec, TrainingSpec
 from study.spec.sections import SPLITS, StudySpec
 from study.trials import baseline_configs
@@ -44,6 +44,7 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
         *(f"data     {remark}" for remark in remarks),
         *(f"metrics  {remark}" for remark in metric_remarks(spec.evaluation)),
         f"base     {base:,} parameters{frozen}",
+        *(f"modules  {line}" for line in target_lines(skeleton, spec)),
     ] + [
         f"{LABELS.get(name, name):<8} {f'{pairs} adapter pairs, ' if pairs else ''}"
         f"{count:,} trainable parameters ({count / base:.2%} of the base)"

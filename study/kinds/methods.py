@@ -84,7 +84,7 @@ METHODS: Mapping[str, Method] = {
         "IA³",
         peft_type="IA3",
         config="study.peft_methods.configs:ia3_config",
-        check="study.peft_methods.targets:check_ia3",
+        check="study.peft_methods.ia3:check_ia3",
         model_classes=(_ENCODER_DECODER, "AutoModelForSequenceClassification"),
     ),
     "prefix": Method(

@@ -8,7 +8,8 @@ from typing import Any
 from study.bases.load import BaseModel
 from study.kinds.methods import METHODS
 from study.kinds.table_names import imported
-from study.peft_methods.targets import TASK_TYPES, find_targets, ia3_targets, suffixes_of
+from study.peft_methods.ia3 import ia3_targets
+from study.peft_methods.targets import TASK_TYPES, find_targets, suffixes_of
 from study.spec.hyperparameters import MethodSpec
 
 Tokens = Mapping[str, Sequence[int]] | None

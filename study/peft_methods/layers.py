@@ -103,8 +103,8 @@ def second_feed_forward(model: Any, layers: Mapping[str, nn.Module]) -> list[str
 
 def _ends(layer: nn.Module) -> tuple[int, int]:
     """Return a layer's D_in and D_out."""
-    shape = tuple(layer.get_parameter("weight").shape)
-    return shape if isinstance(layer, Conv1D) else (shape[1], shape[0])
+    rows, columns = layer.get_parameter("weight").shape
+    return (rows, columns) if isinstance(layer, Conv1D) else (columns, rows)
 
 
 def _block_of(name: str) -> str:

@@ -33,11 +33,6 @@ SETS_BY_TYPE: Mapping[tuple[str, str], tuple[str, ...]] = {
 }
 """Model type and set -> names of layers, where they differ from what the model itself tells."""
 
-IA3_BY_TYPE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "xlm-roberta": (("key", "value"), ("output.dense",)),  # as PEFT's own for roberta
-}
-"""Model type -> layers whose output IA³ scales, and feed-forward ones whose input it scales."""
-
 
 @dataclass(frozen=True)
 class Targets:
@@ -106,12 +101,12 @@ def wanted_names(base: BaseModel, named: str) -> list[str]:
         return _names_in_list(base, named)
     if (base.model_type, named) in SETS_BY_TYPE:
         endings = tuple(f".{name}" for name in SETS_BY_TYPE[base.model_type, named])
-        return [name for name in _adaptable(base) if name.endswith(endings)]
+        return [name for name in adaptable_names(base) if name.endswith(endings)]
     if named == "all-linear":
-        return _adaptable(base)
+        return adaptable_names(base)
     if named == "default":
         return list(find_targets(base, named).names)
-    parts = {name: part_of(base.model, name) for name in _adaptable(base)}
+    parts = {name: part_of(base.model, name) for name in adaptable_names(base)}
     attention = [name for name, part in parts.items() if part == "attention"]
     if not attention:
         _refuse(named, "needs attention layers", base, parts, ("default", "all-linear"))
@@ -123,21 +118,22 @@ def wanted_names(base: BaseModel, named: str) -> list[str]:
     return attention if named == "attention" else [name for name, part in parts.items() if part]
 
 
-def _adaptable(base: BaseModel) -> list[str]:
+def adaptable_names(base: BaseModel) -> list[str]:
     """Return the names of all layers and weights that can be adapted, without the heads."""
     from study.peft_methods.layers import linear_layers, mixture_weights
 
     names = [*linear_layers(base.model), *mixture_weights(base.model)]
-    return [name for name in names if not _is_trained_in_full(base, name)]
+    return [name for name in names if not is_trained_in_full(base, name)]
 
 
-def _is_trained_in_full(base: BaseModel, name: str) -> bool:
+def is_trained_in_full(base: BaseModel, name: str) -> bool:
+    """Say whether a layer belongs to a classifier's head, which every method trains."""
     return not {*base.head}.isdisjoint(name.split("."))
 
 
 def _names_in_list(base: BaseModel, named: str) -> list[str]:
     """Return what the names in a list match; refuse what is missing or takes no adapter."""
-    adaptable = set(_adaptable(base))
+    adaptable = set(adaptable_names(base))
     every = {*(name for name, _ in base.model.named_modules()), *adaptable}
     given = [name.strip() for name in named.split(",") if name.strip()]
     matches = {g: [n for n in every if n == g or n.endswith(f".{g}")] for g in given}
@@ -150,7 +146,7 @@ def _names_in_list(base: BaseModel, named: str) -> list[str]:
     for name in (n for g in given if adaptable.isdisjoint(matches[g]) for n in matches[g]):
         _refuse_layer(base, name)
     for name in (n for matching in matches.values() for n in matching):
-        if name not in adaptable and not _is_trained_in_full(base, name):
+        if name not in adaptable and not is_trained_in_full(base, name):
             _refuse_layer(base, name)
     return sorted({n for matching in matches.values() for n in matching} & adaptable)
 
@@ -161,7 +157,7 @@ def _refuse_layer(base: BaseModel, name: str) -> Never:
     kind = type(module).__name__
     if module is base.model.get_output_embeddings():
         kind = "the vocabulary's layer"
-    elif _is_trained_in_full(base, name):
+    elif is_trained_in_full(base, name):
         kind = "the head, which is trained in full"
     raise InputError(
         f"method.target_modules: {name!r} takes no adapter, got {kind}; allowed: {_allowed(base)}"
@@ -177,17 +173,17 @@ def _refuse(
 ) -> Never:
     raise InputError(
         f"method.target_modules: {named!r} {rule}, got a {base.model_type!r} model with "
-        f"{', '.join(_endings(base, names))}; allowed: "
+        f"{', '.join(readable_endings(base, names))}; allowed: "
         f"{', '.join(name for name in allowed if name != named)}, or names of its linear layers"
     )
 
 
 def _allowed(base: BaseModel) -> str:
-    names = ", ".join(_endings(base, _adaptable(base)))
+    names = ", ".join(readable_endings(base, adaptable_names(base)))
     return f"{', '.join(TARGET_SETS)}, or names of its linear layers ({names})"
 
 
-def _endings(base: BaseModel, names: Iterable[str], most: int = 12) -> list[str]:
+def readable_endings(base: BaseModel, names: Iterable[str], most: int = 12) -> list[str]:
     """Return how the names end, each once and not more than can be read."""
     modules, weights = suffixes_of(base, names)
     endings = [*dict.fromkeys(modules + weights)]
@@ -265,11 +261,12 @@ def targeted_modules(base: BaseModel, named: str) -> dict[str, Any]:
 def target_lines(base: BaseModel, spec: StudySpec) -> list[str]:
     """Return, for each set of the study, which layers it adapts and which PEFT leaves out."""
     lines = []
-    for named in _choices(spec) if _has_targets(spec) else ():
+    sets = [named for named in _choices(spec) if named in TARGET_SETS] if _has_targets(spec) else []
+    for named in sets:
         found = find_targets(base, named)
         lost = [name for name in wanted_names(base, named) if name not in found.names]
-        left_out = f"; PEFT leaves out {', '.join(_endings(base, lost))}" if lost else ""
-        lines.append(f"{named}: {', '.join(_endings(base, found.names))}{left_out}")
+        left_out = f"; PEFT leaves out {', '.join(readable_endings(base, lost))}" if lost else ""
+        lines.append(f"{named}: {', '.join(readable_endings(base, found.names))}{left_out}")
     return lines
 
 
@@ -364,60 +361,6 @@ def _ranks(spec: StudySpec, methods: Iterable[str]) -> tuple[int, ...]:
     return (spec.method.rank,)
 
 
-# ---------------------------------------------------------------- IA³
-
-
-def check_ia3(base: BaseModel, spec: StudySpec) -> None:
-    """Raise InputError if this model lacks the layers that IA³ scales."""
-    ia3_targets(base)
-
-
-def ia3_targets(base: BaseModel) -> tuple[list[str], list[str]]:
-    """Return the endings of the layers whose output IA³ scales, and of those whose input.
-
-    These are PEFT's own for the model type; otherwise keys, values, and the feed-forward layers
-    that lead back to the model's width.
-
-    Raises:
-        InputError: the model has no such layers.
-    """
-    from peft.utils import (
-        TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING as INPUTS,
-    )
-    from peft.utils import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING as ALL
-
-    from study.peft_methods.layers import (
-        KEY,
-        VALUE,
-        endings_of,
-        linear_layers,
-        mixture_weights,
-        named_like,
-        part_of,
-        second_feed_forward,
-    )
-
-    layers = linear_layers(base.model)
-    endings = {ending for name in layers for ending in endings_of(name)}
-    if base.model_type in ALL and endings.issuperset(ALL[base.model_type]):
-        inputs = [*INPUTS.get(base.model_type, [])]
-        return [name for name in ALL[base.model_type] if name not in inputs], inputs
-    if base.model_type in IA3_BY_TYPE:
-        outputs, inputs = map(list, IA3_BY_TYPE[base.model_type])
-        return outputs, inputs
-    layers = {name: layers[name] for name in layers if not _is_trained_in_full(base, name)}
-    attention = [name for name in layers if part_of(base.model, name) == "attention"]
-    keys, values = named_like(attention, KEY), named_like(attention, VALUE)
-    second = second_feed_forward(base.model, layers)
-    if not (keys and values and second) or mixture_weights(base.model):
-        raise InputError(
-            "method.name: 'ia3' needs separate key and value layers and linear feed-forward "
-            f"layers, got a {base.model_type!r} model with "
-            f"{', '.join(_endings(base, _adaptable(base)))}; allowed: lora"
-        )
-    return suffixes_of(base, keys + values)[0], suffixes_of(base, second)[0]
-
-
 def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) -> str | None:
     """Return why a training cannot share a forward pass with others, or None if it can."""
     from torch import nn
@@ -431,7 +374,8 @@ def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) 
         return f"optimizer {training.optimizer!r}"
     targets = find_targets(base, method.target_modules)
     if targets.weights:
-        return f"weights of a mixture of experts ({', '.join(_endings(base, targets.weights))})"
+        weights = ", ".join(readable_endings(base, targets.weights))
+        return f"weights of a mixture of experts ({weights})"
     adapted = [base.model.get_submodule(name) for name in targets.modules]
     heads = [base.model.get_submodule(name) for name in base.head]
     whole = [m for head in heads for m in head.modules() if list(m.parameters(recurse=False))]

@@ -109,4 +109,4 @@ def test_a_rank_that_only_lora_has_is_no_matter_of_pissa(
     own["search"] |= {"parameters": space}
     del own["search"]["space"]
     alone = StudySpec.model_validate(own)
-    check_ranks(load_base(str(tiny_base), spec.base).model, alone)
+    check_ranks(load_base(str(tiny_base), spec.base), alone)

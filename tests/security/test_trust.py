@@ -29,7 +29,7 @@ from study.finished.load_adapters import load_adapters
 from study.finished.swapping import time_study_swaps
 from study.kinds.methods import METHODS
 from study.metrics.semantic import encoder_folder
-from study.peft_methods.configs import peft_config
+from study.peft_methods.configs import name_loader, peft_config
 from study.spec.files import load_spec, stored_spec
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import BaseModelSpec, StudySpec
@@ -39,6 +39,7 @@ from study.trials import AdapterFiles
 from tests.fuzz.command import command, fingerprint, quiet
 from tests.security.test_paths import change
 from tests.synthetic import Shape, write_study
+from tests.tiny_architectures import random_base
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("search_spaces", "study", "analysis", "reports", "optuna_study")
@@ -54,6 +55,7 @@ NAMING_CODE: dict[str, Any] = {
     "init_lora_weights": "corda",
     "rank_pattern": {"(a+)+$": 8},
     "target_modules": "(.*a)+$",
+    "target_parameters": "(.*a)+$",
     "exclude_modules": "(.*a)+$",
     "layers_pattern": "(.*a)+$",
     "modules_to_save": "(.*a)+$",
@@ -257,8 +259,22 @@ def test_what_every_method_writes_is_accepted(name: str, tmp_path: Path) -> None
     """The configurations of this program's own adapters, with a head and trained tokens too."""
     from study.peft_methods.adapters import adapter_files
 
-    config = peft_config(MethodSpec(name=name), "m2m_100", ["classifier"], {"lm_head": [1, 2]})  # type: ignore[arg-type]
-    config.base_model_name_or_path = "/models/base"
+    classifier, tokens = random_base("distilbert"), {"classifier": [1, 2]}
+    translator, masked = random_base("m2m_100"), random_base("eurobert")
+    for base in (translator,) if name == "prefix" else (classifier, translator, masked):
+        config = peft_config(MethodSpec(name=name), base, tokens)  # type: ignore[arg-type]
+        name_loader(config, base)
+        path = tmp_path / "adapter_config.json"
+        path.write_text(adapter_files(config, {}, {}).config)
+        checked_adapter_config(path)
+
+
+def test_a_mixtures_configuration_is_accepted(tmp_path: Path) -> None:
+    """Its experts and routers are parameters, named beside the modules."""
+    from study.peft_methods.adapters import adapter_files
+
+    config = peft_config(MethodSpec(target_modules="all-linear"), random_base("mixtral"))
+    assert config.target_parameters
     path = tmp_path / "adapter_config.json"
     path.write_text(adapter_files(config, {}, {}).config)
     checked_adapter_config(path)

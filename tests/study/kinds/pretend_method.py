@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from study.bases.load import BaseModel
 from study.kinds.methods import Method
 from study.spec.hyperparameters import MethodSpec
 
 
 def norms_config(
-    method: MethodSpec, model_type: str, head: list[str] | None, tokens: object
+    method: MethodSpec, base: BaseModel, head: list[str] | None, tokens: object
 ) -> Any:
     """Zhao et al. 2023 (arXiv:2312.11420)."""
     from peft import LNTuningConfig

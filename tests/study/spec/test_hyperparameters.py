@@ -66,7 +66,7 @@ def test_a_method_shows_what_it_has() -> None:
         "rank": 8,
         "alpha": 8.0,
         "dropout": 0.0,
-        "target_modules": "attention",
+        "target_modules": "default",
         "use_rslora": True,
     }
 

@@ -474,11 +474,32 @@ def test_with_a_teacher_the_default_is_trained_without_it_too() -> None:
 
 
 def test_baselines_are_the_untrained_base_and_the_default_lora() -> None:
-    """r 8, α 8, Q and V, at the middle of the learning rate's own scale."""
+    """r 8, α 8, the model's default modules, at the middle of the learning rate's own scale."""
     base, default = baseline_configs(load_spec("petroleum-wide"))
     assert base.method is None
-    assert default.method == MethodSpec(rank=8, alpha=8, dropout=0.0, target_modules="qv")
+    assert default.method == MethodSpec(rank=8, alpha=8, dropout=0.0, target_modules="default")
     assert default.training.learning_rate == pytest.approx(1e-3)
+
+
+def test_the_default_lora_adapts_the_modules_that_the_file_names() -> None:
+    """What `[method]` names holds for the baseline, whatever the search varies."""
+    choices = {"target_modules": {"choices": ["attention", "qv"]}}
+    for parameters in ({"rank": {"choices": [4, 8]}}, choices):
+        document = {
+            "method": {"target_modules": "q_proj,v_proj"},
+            "search": {"parameters": parameters},
+        }
+        method = baseline_configs(parse_spec(document, "x.toml"))[1].method
+        assert method is not None
+        assert method.target_modules == "q_proj,v_proj"
+
+
+@pytest.mark.parametrize("name", sorted(presets()))
+def test_shipped_studies_say_which_modules_they_adapt(name: str) -> None:
+    """Their space names them, so that the baseline keeps the model's default modules."""
+    spec = load_spec(name)
+    assert "target_modules" in spec.search.parameters or not spec.trains_adapters
+    assert spec.method.target_modules == "default"
 
 
 @pytest.mark.parametrize(("name", "low", "high"), [("steps", 200, 400), ("epochs", 1.0, 4.0)])

@@ -65,7 +65,7 @@ def test_the_shootout_is_at_equal_budgets() -> None:
     assert search.trials % len(methods) == 0
     for method in methods:
         held = {name for name in search.parameters if search.may_hold(name, str(method))}
-        of_method = held - {"method", "learning_rate"}
+        of_method = held - {"method", "learning_rate", *search.fixed}
         assert of_method <= set(METHODS[method].own)
 
 
