@@ -41,6 +41,7 @@ from study.trials import (
     Finished,
     Interrupted,
     Progress,
+    SelfCheck,
     TrialConfig,
     TrialResult,
     baseline_configs,
@@ -159,6 +160,7 @@ class Search(Source):
         self._baselines = {config.number: config for config in baseline_configs(spec)}
         self._attempts: dict[int, Attempt] = {}  # by config.number
         self._is_waiting = False
+        self._is_checked = False
         seconds = spec.search.timeout_seconds
         self._deadline = math.inf if seconds is None else time.monotonic() + seconds
 
@@ -202,6 +204,13 @@ class Search(Source):
         return self._is_waiting
 
     # ------------------------------------------------------------ telling
+
+    @override
+    def checked(self, check: SelfCheck) -> None:
+        """Record the first self-check of the workers, and any that found something."""
+        if check.remarks or not self._is_checked:
+            self._ledger.record_facts({"self_check": check.facts()})
+        self._is_checked = True
 
     @override
     def report(self, progress: Progress, *, is_last: bool) -> bool:

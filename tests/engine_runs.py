@@ -29,6 +29,7 @@ from study.tasks import make_task
 from study.tasks.base import Task
 from study.trials import (
     AdapterFiles,
+    Checked,
     Finished,
     Notice,
     Progress,
@@ -60,6 +61,8 @@ def train_all(
         for event in engine.advance():
             if isinstance(event, Notice):
                 (notices if notices is not None else []).append(event.text)
+            elif isinstance(event, Checked):
+                (notices if notices is not None else []).extend(event.check.remarks)
             elif isinstance(event, Progress):
                 reports[event.number] += [(event.step, event.value)] * (event.value is not None)
             else:

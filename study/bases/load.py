@@ -58,7 +58,20 @@ class BaseModel:
     def head(self) -> list[str]:
         """The modules that every method trains fully: a classifier's head, otherwise none."""
         new = ["pooler"] if any(".pooler." in name for name in self.fresh) else []
-        return new + [name for name, _ in self.model.named_children() if name in HEADS]
+        return new + head_names(self.model, self.loader)
+
+
+def head_names(model: Any, loader: str) -> list[str]:
+    """Return the modules of a classifier that its pretrained body does not contain."""
+    children = dict(model.named_children())
+    names = [name for name in children if name in HEADS]
+    if loader == TASKS["classification"].model_class and model.base_model_prefix in children:
+        names = [
+            name
+            for name, child in children.items()
+            if name != model.base_model_prefix and any(True for _ in child.parameters())
+        ]
+    return names
 
 
 # ---------------------------------------------------------------- locating
@@ -126,7 +139,13 @@ def load_base(
         check_model(location, where, spec.revision)
         refuse_named_code(location, where, spec.revision, trusted=spec.trust_remote_code)
         model, missing, tokenizer = _from_pretrained(location, spec, task, labels, skeleton)
-    fresh = frozenset(n for n in missing if TASKS[task].outputs == "classes" and _is_of_a_head(n))
+    loader = loader_name(model, task)
+    heads = head_names(model, loader)
+    fresh = frozenset(
+        name
+        for name in missing
+        if TASKS[task].outputs == "classes" and (name.split(".")[0] in heads or ".pooler." in name)
+    )
     lost = sorted(set(missing) - fresh)
     if lost:  # transformers would draw them at random and only warn
         some = ", ".join(lost[:3])
@@ -134,7 +153,6 @@ def load_base(
             f"{key}: {location!r} has no weights for {some}; is it a different model's folder?"
         )
     model.eval().requires_grad_(False)
-    loader = loader_name(model, task)
     if skeleton:
         return BaseModel(model, tokenizer, location, fresh, loader=loader)
     import torch
@@ -256,12 +274,11 @@ def name_labels(config: Any, labels: Sequence[str]) -> None:
         config.label2id = {label: i for i, label in enumerate(labels)}
 
 
-def _is_of_a_head(weight: str) -> bool:
-    return weight.split(".")[0] in HEADS or ".pooler." in weight
-
-
 def draw_fresh(weights: Mapping[str, Any], config: Any, seed: int) -> None:
-    """Draw a new head's weights from (seed, name): normal with the model's spread; biases zero."""
+    """Draw a new head's weights from (seed, name): normal with the model's spread.
+
+    Biases are zero and the weights of norms one.
+    """
     import torch
 
     for name, weight in weights.items():
@@ -269,6 +286,8 @@ def draw_fresh(weights: Mapping[str, Any], config: Any, seed: int) -> None:
         spread = 0.0 if weight.dim() == 1 else getattr(config, "initializer_range", 0.02)
         drawn = torch.empty(weight.shape, dtype=torch.float64)
         drawn.normal_(0.0, spread, generator=generator)
+        if weight.dim() == 1 and name.endswith("weight"):
+            drawn.fill_(1.0)
         with torch.no_grad():
             weight.copy_(drawn)
 

@@ -160,6 +160,10 @@ class Ledger:
             point = waiting.system_attrs.get("fixed_params", {})
             self._claims.enqueue_waiting(trial_id, point)
 
+    def record_facts(self, facts: Mapping[str, Any]) -> None:
+        """Add to what is recorded of how the study is run."""
+        records.add_facts(self._database, self._id, facts)
+
     def end(self) -> None:
         """Leave the study to other runs."""
         self._parent.end()

@@ -27,7 +27,6 @@ from study.tasks.losses import IGNORED, cross_entropy, distillation
 from study.tasks.teachers import (
     Teacher,
     answer_columns,
-    check_head,
     end_ids,
     padded_inputs,
     padding_id,
@@ -49,7 +48,6 @@ class CausalTranslationTask:
         self._pad = padding_id(base, form.stop)
         self._ends = end_ids(base, form.stop)
         self._dialogues = _dialogues(form, corpus, positions_of(base.model.config))
-        check_head(base.model, form.stop)
         self._teacher: Teacher | None = None
         if spec.distillation is not None:
             dialogues = [self._dialogues[pair] for pair in corpus.train]
@@ -84,9 +82,9 @@ class CausalTranslationTask:
             )
         answers = [torch.tensor(d.answer) for d in chosen]
         labels = pad_sequence(answers, batch_first=True, padding_value=IGNORED)
-        return Batch(
-            {"input_ids": padded_inputs(chosen, self._pad)}, labels, rows, {"input_ids": self._pad}
-        )
+        inputs = {"input_ids": padded_inputs(chosen, self._pad)}
+        tokens = sum(len(d.prompt) + len(d.answer) for d in chosen)
+        return Batch(inputs, labels, rows, {"input_ids": self._pad}, tokens)
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Return (B, 2): the loss summed over the answer's tokens, and their number."""
@@ -94,8 +92,7 @@ class CausalTranslationTask:
         input_ids = batch.inputs["input_ids"]
         columns = answer_columns(input_ids, rows["prompt_tokens"], labels.shape[1])
         inputs = {"input_ids": input_ids, "use_cache": False}
-        head = [model.get_output_embeddings()]  # check_head verified that it suffices
-        logits = token_logits(model, inputs, columns, head)  # (B, A, V)
+        logits = token_logits(model, inputs, columns)  # (B, A, V)
         if "teacher" not in rows:
             return cross_entropy(logits, labels)
         assert self._teacher is not None

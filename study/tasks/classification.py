@@ -69,7 +69,8 @@ class ClassificationTask:
                 "temperature": ones * config.distillation.temperature,
                 "distillation_weight": ones * config.distillation.distillation_weight,
             }
-        return Batch(inputs, labels, rows, self._reader.padding)
+        tokens = sum(map(self.length, examples))
+        return Batch(inputs, labels, rows, self._reader.padding, tokens)
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Return (B, 2): a row's loss, and 1."""

@@ -7,6 +7,7 @@ many trials, one long output would delay all.  Beams are left to `generate`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -59,11 +60,12 @@ def greedy(
     outputs[:, 0] = model.config.decoder_start_token_id
     going = torch.arange(len(outputs), device=outputs.device)  # rows still computed
     alive = torch.ones_like(going, dtype=torch.bool)  # those of them that have not ended
-    encoded = model.get_encoder()(**inputs).last_hidden_state
+    states = model.get_encoder()(**inputs, return_dict=True)
+    encoded = states.last_hidden_state
     mask, cache = inputs["attention_mask"], None
     for step in range(1, max_new_tokens + 1):
         output = model(
-            encoder_outputs=(encoded,),
+            encoder_outputs=replace(states, last_hidden_state=encoded),
             attention_mask=mask,
             decoder_input_ids=outputs[going, step - 1, None],
             past_key_values=cache,

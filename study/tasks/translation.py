@@ -13,6 +13,7 @@ from study.bases.load import BaseModel, padding_token
 from study.data.embedded import Pair
 from study.data.languages import check_languages, language_ids
 from study.data.readers import Corpus
+from study.errors import InputError
 from study.metrics import Statistics, text_scores
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch
@@ -29,6 +30,11 @@ class TranslationTask:
         self._tokenizer = base.tokenizer
         self._max_tokens = spec.data.max_tokens
         self._corpus = corpus
+        if not base.model.config.is_encoder_decoder:
+            raise InputError(
+                f"base.model: {spec.task!r} needs an encoder-decoder model, got a "
+                f"{base.model_type!r} model; use causal_translation for one that only decodes"
+            )
         check_languages(base.tokenizer, spec.data)
         self._forced_start = self._set_languages(
             spec.data.source_language, spec.data.target_language
@@ -68,7 +74,8 @@ class TranslationTask:
         attention_mask = (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
         labels = pad_sequence(list(targets), batch_first=True, padding_value=IGNORED)
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        return Batch(inputs, labels, padding={"input_ids": pad})
+        tokens = sum(map(len, sources + targets))
+        return Batch(inputs, labels, padding={"input_ids": pad}, tokens=tokens)
 
     def _tokens(self, pair: Pair) -> tuple[Tensor, Tensor]:
         """Tokenise a pair once: source and target ids, without padding."""

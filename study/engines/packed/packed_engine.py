@@ -23,14 +23,13 @@ from study.engines.memory import PeakMemory, is_out_of_memory
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.batch_rows import Rows
 from study.engines.pass_size import ALL_ROWS, PassRows
-from study.engines.trial_state import Training
+from study.engines.trial_state import SIGN_OF_LIFE_SECONDS, Training
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch, Task, stacked
 from study.trials import Event, Finished, Notice, Progress, SplitResult, TrialConfig, TrialResult
 
 T = TypeVar("T")
-SIGN_OF_LIFE_SECONDS = 1.0
 
 
 class PackedEngine:
@@ -165,7 +164,7 @@ class PackedEngine:
         for slot in slots:
             total, weight = totals[slot]
             training = self._trials[slot]
-            if training.count_step(total / weight if weight else math.nan, weight):
+            if training.count_step(total / weight if weight else math.nan):
                 max_norm = training.config.training.max_grad_norm
                 self._bank.average_and_clip(slot, weight, max_norm)
                 training.update()
