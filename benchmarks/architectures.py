@@ -186,16 +186,16 @@ language models, sequence classification and masked language models, {built} bec
 random weights here. **{trains} of them train, {packed} of these packed**; {wrong} gave a wrong
 result.
 
-`nox -s architectures` makes this page: {versions}.
-Each type is saved as a checkpoint, loaded as `base.model`, and trained for two steps with `all-linear`
-targets, or with `attention` where only these pack: in the engine that the project chooses, and alone
-with PEFT. The adapter is then saved and loaded by plain PEFT over the plain base. *Packed* and *alone*
-say that losses agree to 0.1 % in both engines, after reloading, and in the model's own forward pass
-over the same batch, and that generated outputs and labels agree after reloading. Where the losses of
-single, unpadded examples differ too, the row says that results depend on padding. *Alone* trains one
-trial at a time, for the reason given. *Cannot* is refused or fails. **Wrong** differs where the
-self-check noticed nothing, or is trained alone and still differs. Pretrained weights are tested by
-`nox -s real` (MiniLM and Gemma 3).
+`nox -s architectures` makes this page: {versions}. Each type is saved as a checkpoint, loaded
+as `base.model`, and trained for two steps with `all-linear` targets, or with `attention` where
+only these pack: in the engine that the project chooses, and alone with PEFT. The adapter is
+then saved and loaded by plain PEFT over the plain base. *Packed* and *alone* say that losses
+agree to 0.1 % in both engines, after reloading, and in the model's own forward pass over the
+same batch, and that generated outputs and labels agree after reloading. Where the losses of
+single, unpadded examples differ too, the row says that results depend on padding. *Alone*
+trains one trial at a time, for the reason given. *Cannot* is refused or fails. **Wrong**
+differs where the self-check noticed nothing, or is trained alone and still differs. Pretrained
+weights are tested by `nox -s real` (MiniLM and Gemma 3).
 """
 WORDS = {"packed": "packed", "alone": "alone", "wrong": "**wrong**", "cannot": "cannot"}
 

@@ -39,7 +39,7 @@ class Source(ABC):
         """Return whether `next` may return something later although nothing is running here."""
         return False
 
-    def checked(self, check: SelfCheck) -> None:
+    def checked(self, check: SelfCheck) -> None:  # noqa: B027 - most sources do not keep it
         """Take an engine's self-check."""
 
     def report(self, progress: Progress, *, is_last: bool) -> bool:

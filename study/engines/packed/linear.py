@@ -89,7 +89,8 @@ class PackedLinear:
 
     def frozen(self, x: Tensor) -> Tensor:
         """Return what the layer itself computes."""
-        return F.linear(x, weight_matrix(self.linear), self.linear.bias)
+        bias: Any = self.linear.bias
+        return F.linear(x, weight_matrix(self.linear), bias)
 
     def lay_out(self, layout: Sequence[Rows]) -> None:
         """Store whose rows the next passes contain."""
@@ -137,7 +138,8 @@ class _PackedLoRA(torch.autograd.Function):
         """Return (..., D_out).  The anchor makes autograd call `backward` if x needs no grad."""
         flat = x.reshape(-1, x.shape[-1])  # (rows · positions, D_in)
         positions = flat.shape[0] // layer.rows
-        whole = layer.frozen(flat)
+        whole: Tensor = layer.frozen(flat)
+        # no view, since some models change a layer's output in place
         whole = torch.ops.aten._unsafe_view(whole, (*x.shape[:-1], -1))
         y = whole.detach().view(flat.shape[0], -1)
         saved: list[Tensor | None] = []
