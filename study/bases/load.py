@@ -83,6 +83,7 @@ def _embedded(spec: StudySpec, role: ModelRole, progress: StepCallback | None) -
     """Return the folder of the task's miniature, built on first use."""
     from study.bases.miniatures import embedded_folder
 
+    assert spec.task_kind.miniature is not None, "the study file was checked for this"
     return str(embedded_folder(spec.task_kind.miniature, spec.data, role, progress))
 
 
@@ -176,6 +177,7 @@ def meta_base(spec: StudySpec, labels: Sequence[str] = ()) -> Any:
     if spec.base.model == "embedded":
         from study.bases.miniatures import MINIATURES
 
+        assert spec.task_kind.miniature is not None, "the study file was checked for this"
         return MINIATURES[spec.task_kind.miniature](spec.data, "base").meta(make)
     location = locate_base(spec)
     options = {

@@ -33,7 +33,8 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
     model = meta_base(spec, corpus.labels)
     base = sum(p.numel() for p in model.parameters())
     check_methods(model, spec)
-    stops = (0,) if spec.task_kind.trains_stop_token else ()  # all rows have the same length
+    trains_token = spec.task_kind.trains_stop_token and spec.data.stop_token is not None
+    stops = (0,) if trains_token else ()  # all rows have the same length
     skeleton = BaseModel(model, None, "skeleton", trained_tokens=stops)
     counts = {name: _size(skeleton, method) for name, method in _extremes(spec).items()}
     frozen = ", frozen" if spec.trains_adapters else ""

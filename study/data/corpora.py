@@ -12,4 +12,6 @@ from study.spec.sections import StudySpec
 def corpus_of(spec: StudySpec) -> Corpus[Any]:
     """Read what the study file's `[data]` names; InputError with one line per problem."""
     corpus: Corpus[Any] = imported(spec.task_kind.reader)(spec.data)
+    if spec.task_kind.prepare:
+        corpus = imported(spec.task_kind.prepare)(spec, corpus)
     return corpus

@@ -50,7 +50,8 @@ class Examiner:
         confirms = all(config.role == "confirm" for config in configs)
         named = (*SEARCHED, "test") if confirms else SEARCHED
         splits = [split for split in named if self.task.examples(split)]
-        by_split = [self.evaluate(configs, self.task.examples(split)) for split in splits]
+        texts = self.spec.generates
+        by_split = [self.evaluate(configs, self.task.examples(split), texts) for split in splits]
         by_model = zip(*by_split, strict=True)
         return [dict(zip(splits, results, strict=True)) for results in by_model]
 
