@@ -6,7 +6,7 @@ from typing import Any
 
 from study.bases.load import BaseModel, locate_base, meta_base
 from study.data.corpora import corpus_of
-from study.data.embedded import Pair
+from study.data.embedded import SentencePair
 from study.data.readers import Corpus
 from study.data.remarks import data_remarks
 from study.kinds.methods import METHODS
@@ -53,6 +53,7 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
         "base_parameters": base,
         "adapters": {n: {"pairs": p, "parameters": c} for n, (p, c) in counts.items()},
         "trials": spec.search.budget,
+        "example": [list(stretch) for stretch in corpus.shown],
         "lines": [*lines, f"search   {spec.search.budget} trials of {_steps(spec, corpus)} steps"],
     }
 
@@ -74,12 +75,14 @@ def _data_line(corpus: Corpus[Any]) -> str:
     shared = sum(_first(example) in seen for example in corpus.dev)
     sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in SPLITS if corpus.split(s))
     warning = f"; {shared} dev sources also occur in train, which inflates scores" if shared else ""
-    return f"data     {sizes} pairs{warning}"
+    return f"data     {sizes} {corpus.unit}{'' if corpus.remarks else warning}"
 
 
 def _first(example: Any) -> Any:
     """Return what train and dev must not share: a source, or the sentences of a labelled pair."""
-    return example.source if isinstance(example, Pair) else (example.first, example.second)
+    if isinstance(example, SentencePair):
+        return example.first, example.second
+    return example.source
 
 
 def _extremes(spec: StudySpec) -> dict[str, MethodSpec]:

@@ -8,10 +8,9 @@ template that never rewrites earlier turns, and others are refused with the turn
 from __future__ import annotations
 
 import json
-import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -47,7 +46,7 @@ class ChatExample:
     ids: NDArray[np.int32] = field(compare=False, repr=False)  # (T,)
     trained: NDArray[np.bool_] = field(compare=False, repr=False)  # (T,)
     prompt_tokens: int = field(compare=False, default=1)  # before the last answer
-    is_cut: bool = field(compare=False, default=False)
+    tokens: int = field(compare=False, default=0)  # of the whole conversation: more if it was cut
 
 
 def set_up(tokenizer: Any, data: DataSpec) -> None:
@@ -78,12 +77,14 @@ def chat_examples(spec: StudySpec, corpus: Corpus[Conversation]) -> Corpus[ChatE
     tokenizer, config = load_tokenizer(locate_base(spec), spec.base)
     limit = length_limit(tokenizer, config, spec.data.max_tokens)
     form = ConversationFormat(tokenizer, spec.data)
-    faults, splits, remarks = Faults(), {}, list(corpus.remarks)
+    cut = limit if spec.data.too_long == "truncate" else None
+    splits: dict[str, tuple[ChatExample, ...]] = {}
+    faults, remarks = Faults(), list(corpus.remarks)
     for split in SPLITS:
         written = []
         for conversation in corpus.split(split):
             with faults.noted():
-                written.append(form.example(conversation))
+                written.append(form.example(conversation, cut))
         faults.refuse(f"data.{split}")
         splits[split], lost = _fitting(written, limit, spec.data, split)
         remarks += lost
@@ -92,7 +93,10 @@ def chat_examples(spec: StudySpec, corpus: Corpus[Conversation]) -> Corpus[ChatE
     remarks += _shared(splits["train"], splits["dev"])
     _check_answers(spec, splits)
     return Corpus(
-        **splits,
+        splits["train"],
+        splits["dev"],
+        splits["general"],
+        splits["test"],
         skipped=corpus.skipped,
         remarks=tuple(remarks),
         shown=_shown(splits["train"][0], tokenizer),
@@ -127,63 +131,72 @@ class ConversationFormat:
             InputError: there is no template or no such token, or the tokenizer is slow.
         """
         if not tokenizer.is_fast:
-            raise InputError("base.model: must have a fast tokenizer (tokenizer.json), got a slow one")
+            raise InputError(
+                "base.model: must have a fast tokenizer (tokenizer.json), got a slow one"
+            )
         set_up(tokenizer, data)
         self._tokenizer = tokenizer
         self._train_on = data.train_on or "assistant"
         self._template = Template(tokenizer, data.chat_template)
         self._special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
 
-    def example(self, conversation: Conversation) -> ChatExample:
+    def example(self, conversation: Conversation, limit: int | None = None) -> ChatExample:
         """Return a conversation as a row that ends with its last answer.
+
+        A row of more than `limit` tokens is cut at its end, and its last answer is then the last
+        that begins before; if none does, nothing of it is trained.
 
         Raises:
             InputError: the template refuses it, rewrites a turn, or ends no answer with a token.
         """
         turns = conversation.turns
         if not turns:
-            return self._plain(conversation)
+            return self._plain(conversation, limit)
         tools = json.loads(conversation.tools) if conversation.tools else None
         answers = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
         if self._train_on != "assistant":
             answers = answers[-1:]
         written = self._template.write(turns, tools, answers, conversation.where)
         ids, spans = self._tokens(written)
-        first, end = spans[-1]
-        if ids[end - 1] not in self._special:
+        tokens = spans[-1][1]
+        if ids[tokens - 1] not in self._special:
+            stop = written.spans[-1][1]
             raise InputError(
                 f"{conversation.where}: turn {answers[-1] + 1}: {self._template.name} must end an "
                 "answer with one special token, so that generation can stop, got "
-                f"{written.text[written.spans[-1][1] - 20 : written.spans[-1][1]]!r}; allowed: "
-                f"another data.chat_template, such as {', '.join(CHAT_TEMPLATES)}"
+                f"{written.text[max(0, stop - 20) : stop]!r}; allowed: another data.chat_template, "
+                f"such as {', '.join(CHAT_TEMPLATES)}"
             )
-        trained = np.zeros(end, dtype=bool)
-        for turn, (start, stop) in zip(answers, spans, strict=True):
-            trained[start:stop] = turns[turn].get("weight") != 0
+        trained = np.zeros(tokens, dtype=bool)
+        for turn, (start, end) in zip(answers, spans, strict=True):
+            trained[start:end] = turns[turn].get("weight") != 0
         if self._train_on == "all":
             trained[:] = True
         trained[0] = False  # nothing comes before it, so it is never predicted
+        begun = [k for k, (start, _) in enumerate(spans) if limit is None or start < limit]
+        last = begun[-1] if begun else 0
+        answer = turns[answers[last]]
         return ChatExample(
-            _read_aloud(turns[: answers[-1]]),
-            turns[answers[-1]]["content"] or json.dumps(turns[answers[-1]]["tool_calls"]),
+            _read_aloud(turns[: answers[last]]),
+            answer["content"] or json.dumps(answer["tool_calls"]),
             conversation.prompt,
             conversation.messages + conversation.tools,
-            ids[:end],
-            trained,
-            first,
+            ids[:tokens][:limit],
+            trained[:limit] & bool(begun),
+            spans[last][0],
+            tokens,
         )
 
-    def _plain(self, conversation: Conversation) -> ChatExample:
+    def _plain(self, conversation: Conversation, limit: int | None) -> ChatExample:
         """Return a plain text as a row, ended by the end-of-text token; all of it is trained."""
-        ids = list(self._tokenizer(conversation.text, verbose=False)["input_ids"])
+        listed = list(self._tokenizer(conversation.text, verbose=False)["input_ids"])
         end = self._tokenizer.eos_token_id
         if end is None:
             raise InputError("base.model: its tokenizer names no end of text to end a text with")
-        ids += [end] if ids[-1:] != [end] else []
+        ids = np.array(listed if listed[-1:] == [end] else [*listed, end], np.int32)
         trained = np.arange(len(ids)) > 0
-        return ChatExample(
-            conversation.text, "", conversation.text, "", np.array(ids, np.int32), trained
-        )
+        text = conversation.text
+        return ChatExample(text, "", text, "", ids[:limit], trained[:limit], 1, len(ids))
 
     def _tokens(self, written: Written) -> tuple[NDArray[np.int32], list[tuple[int, int]]]:
         """Return the text's tokens (T,), and the answers' spans in tokens.
@@ -222,7 +235,7 @@ def _fitting(
     examples: Sequence[ChatExample], limit: int, data: DataSpec, split: str
 ) -> tuple[tuple[ChatExample, ...], list[str]]:
     """Return the examples of a split that fit, and what was done with the others."""
-    long = [example for example in examples if len(example.ids) > limit]
+    long = [example for example in examples if example.tokens > limit]
     if not long:
         return tuple(examples), []
     of_split = f"{len(long):,} of {len(examples):,} {split} conversations"
@@ -233,30 +246,11 @@ def _fitting(
             "data.max_tokens if the model reads more"
         )
     if data.too_long == "drop":
-        return tuple(e for e in examples if len(e.ids) <= limit), [f"{counted} and are left out"]
-    cut = [_cut(example, limit) for example in examples]
-    kept = tuple(example for example in cut if example is not None)
+        return tuple(e for e in examples if e.tokens <= limit), [f"{counted} and are left out"]
+    kept = tuple(example for example in examples if example.trained.any())
     lost = len(examples) - len(kept)
     without = f"; {lost:,} of them have no answer before the cut and are left out" if lost else ""
     return kept, [f"{counted} and are cut at the end{without}"]
-
-
-def _cut(example: ChatExample, limit: int) -> ChatExample | None:
-    """Return the first tokens of an example; None if no answer, or no last one, begins in them."""
-    if len(example.ids) <= limit:
-        return example
-    trained = example.trained[:limit]
-    if not trained.any():
-        return None
-    # the last answer is still compared, but from a prompt that was cut with the row
-    prompt_tokens = min(example.prompt_tokens, limit)
-    return replace(
-        example,
-        ids=example.ids[:limit],
-        trained=trained,
-        prompt_tokens=prompt_tokens,
-        is_cut=True,
-    )
 
 
 # ---------------------------------------------------------------- an example to look at

@@ -140,6 +140,8 @@ def _conversation(
     if not answers or answers[0] == 0:
         roles = ", ".join(turn["role"] for turn in turns[:6]) or "no turns"
         raise InputError(f"{where}: must have a turn and then the assistant's, got {roles}")
+    if all(turns[n].get("weight") == 0 for n in answers):
+        raise InputError(f"{where}: must train at least one answer, got weight 0 for all of them")
     tools = row.get("tools")
     listed_tools = _listed(tools) if tools else []
     kept = turns[: answers[-1] + 1]

@@ -33,6 +33,7 @@ class Corpus(Generic[E]):
     test: tuple[E, ...] = ()
     labels: tuple[str, ...] = ()  # of a classification, in order
     skipped: Mapping[str, int] = field(default_factory=dict)  # reason -> rows left out
+    unit: str = "pairs"  # what an example is called
     remarks: tuple[str, ...] = ()  # what a person should know about the rows, a line each
     shown: tuple[tuple[str, bool], ...] = ()  # an example as the model sees it: text, is trained
 

@@ -36,6 +36,8 @@ def data_remarks(spec: StudySpec, corpus: Corpus[Any], location: str) -> list[st
             know the languages.
     """
     skipped = [f"{count:,} {reason} left out" for reason, count in corpus.skipped.items()]
+    if spec.task_kind.prepare:  # the rows were counted in tokens when they were made
+        return [*skipped, *corpus.remarks]
     tokenizer, config = load_tokenizer(location, spec.base)
     if spec.task_kind.names_languages:
         check_languages(tokenizer, spec.data)

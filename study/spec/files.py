@@ -168,7 +168,9 @@ def _resolve_template(document: dict[str, Any], folder: Path, where: str) -> Non
     """
     data = document.get("data")
     value = data.get("chat_template") if isinstance(data, dict) else None
-    if not isinstance(value, str) or value in CHAT_TEMPLATES or is_template(value):
+    if not isinstance(data, dict) or not isinstance(value, str):
+        return
+    if value in CHAT_TEMPLATES or is_template(value):
         return
     path = Path(_resolved(folder, value, f"{where}: data.chat_template"))
     if not os.path.isfile(path):
