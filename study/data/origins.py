@@ -245,7 +245,7 @@ def _of_parquet(path: Path) -> Iterator[Row]:
     check_regular(path)
     if not path.is_file():
         raise InputError(f"{path}: cannot read the file: no such file")
-    from pyarrow import parquet
+    from pyarrow import parquet  # type: ignore[import-untyped]
 
     with refusing(f"{path}: not a Parquet file"):
         number = 0

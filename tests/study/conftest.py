@@ -9,10 +9,11 @@ import pytest
 
 import study.engines.start
 from study.trials import TrialConfig
+from tests.chat_fixtures import make_chat_spec, tiny_chat
 from tests.masked_fixtures import make_masked_spec, tiny_masked
 from tests.scripted_engine import ScriptedEngine
 
-__all__ = ["make_masked_spec", "tiny_masked"]
+__all__ = ["make_chat_spec", "make_masked_spec", "tiny_chat", "tiny_masked"]
 
 
 @pytest.fixture
