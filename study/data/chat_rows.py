@@ -138,7 +138,8 @@ class ConversationFormat:
         self._tokenizer = tokenizer
         self._train_on = data.train_on or "assistant"
         self._template = Template(tokenizer, data.chat_template)
-        self._special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+        special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+        self._special = special - {tokenizer.unk_token_id}  # which can stand for white space
 
     def example(self, conversation: Conversation, limit: int | None = None) -> ChatExample:
         """Return a conversation as a row that ends with its last answer.

@@ -234,7 +234,7 @@ def conversations(*prompts: str) -> list[Conversation]:
 
 
 def test_a_split_keeps_equal_prompts_on_one_side() -> None:
-    """No prompt is in train and dev, the share is met, and the order of the rows does not matter."""
+    """No prompt is in train and dev, the share is met, and the rows' order does not matter."""
     rows = conversations(*(str(n % 40) for n in range(100)))
     train, dev = split_off(rows, 0.2, seed=0)
     assert sorted([*train, *dev], key=rows.index) == rows
