@@ -99,7 +99,7 @@ def chat_examples(spec: StudySpec, corpus: Corpus[Conversation]) -> Corpus[ChatE
         splits["test"],
         skipped=corpus.skipped,
         remarks=tuple(remarks),
-        shown=_shown(splits["train"][0], tokenizer),
+        shown=_shown(splits["train"][0], tokenizer) if splits["train"] else (),
         unit="conversations",
     )
 

@@ -60,6 +60,12 @@ class Conversation:
         return json.dumps(turns[:first]) if turns else self.text
 
 
+def asked(text: str, instruction: str) -> Conversation:
+    """Return a question with an answer that stands in for one that is yet to be generated."""
+    row = {"prompt": text, "completion": "…", "system": instruction}
+    return _conversation(row, _format(row, DataSpec(), "text"), "", "text")
+
+
 # ---------------------------------------------------------------- formats
 
 

@@ -116,7 +116,7 @@ class Examiner:
             signature = getattr(self.task, "loss_signature", LOSS_SIGNATURE)
             statistics[LOSS] = Statistics(LOSS, losses, signature)
         texts_of = tuple(self.task.texts(example) for example in examples)
-        return SplitResult(statistics, tuple(outputs or [""] * len(examples)), texts_of)
+        return SplitResult(statistics, tuple(outputs or ()), texts_of)
 
     def _length_sorted(self, examples: Sequence[Example], K: int) -> Iterator[list[list[int]]]:
         """Yield groups of examples of similar length, smaller ones for several models."""

@@ -13,11 +13,13 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from analysis import load
 from study.bases.load import BaseModel
 from study.data.corpora import corpus_of
 from study.engines.build import working_base
 from study.engines.evaluation import Examiner
 from study.errors import InputError
+from study.finished.load_adapters import load_adapters
 from study.kinds.chat_templates import CHAT_TEMPLATES
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec
@@ -134,6 +136,12 @@ trials = 2
     assert "data: 36 conversations (messages) from train.jsonl" in ran.err
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "loss" in page
+    assert "Sample outputs" not in page
+    (line,) = type_("compare", "run", "--metric", "chrf").problems
+    assert "stores neither 'chrf' nor outputs to score; stored: loss" in line
+    with pytest.raises(LookupError, match="stores no outputs"):
+        load("run").outputs("best")
+    assert set(load_adapters("run", load("run").spec_text).answers("the well")) > {"base"}
     assert type_("export", "run", "--out", "exported").status == 0
     exported = tmp_path / "exported"
     base = AutoModelForCausalLM.from_pretrained(tiny_chat / "base")
