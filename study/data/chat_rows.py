@@ -174,6 +174,11 @@ class ConversationFormat:
         if self._train_on == "all":
             trained[:] = True
         trained[0] = False  # nothing comes before it, so it is never predicted
+        if not trained.any():
+            raise InputError(
+                f"{conversation.where}: turn {answers[-1] + 1}: must not have weight 0, since "
+                f"data.train_on = {self._train_on!r} trains nothing else"
+            )
         begun = [k for k, (start, _) in enumerate(spans) if limit is None or start < limit]
         last = begun[-1] if begun else 0
         answer = turns[answers[last]]

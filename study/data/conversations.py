@@ -14,7 +14,7 @@ from typing import Any
 
 from study.data.origins import Faults, has_dev, origins_of, rows_of
 from study.data.readers import Corpus
-from study.errors import InputError
+from study.errors import InputError, reason_of
 from study.seeds import derive_seed
 from study.spec.sections import DataSpec
 
@@ -45,6 +45,7 @@ class Conversation:
     tools: str = ""  # the tools that the template lists, as JSON; empty for none
     text: str = ""
     where: str = field(default="", compare=False)
+    turns_after: int = field(default=0, compare=False)  # the last answer; they are left out
 
     @property
     def turns(self) -> list[Turn]:
@@ -132,17 +133,17 @@ def _conversation(
     row: Mapping[str, Any], form: Format, instruction: str, where: str
 ) -> Conversation:
     for name in form.columns:
-        if name not in row or row[name] is None:
-            raise InputError(f"{where}: no field {name!r}, got {', '.join(map(repr, row))[:80]}")
+        if row.get(name) is None:
+            raise InputError(
+                f"{where}: no value in field {name!r}, got {', '.join(map(repr, row))[:80]}"
+            )
     if form.turns is None:
         text = row[form.columns[0]]
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"{where}: {form.columns[0]}: must be text, got {text!r:.60}")
         return Conversation("", text=_unicode(text, where), where=where)
-    try:
-        listed = list(form.turns(row))
-    except (InputError, ValueError, RecursionError) as error:
-        raise InputError(f"{where}: {form.columns[0]}: {error}") from None
+    listed = _list_in(form.columns[0], lambda: form.turns(row) if form.turns else (), where)
+    tools = _list_in("tools", lambda: _listed(row.get("tools") or []), where)
     turns = [_turn(turn, f"{where}: turn {n}") for n, turn in enumerate(listed, 1)]
     system = row.get("system") or instruction
     if isinstance(system, str) and system and "system" not in [turn["role"] for turn in turns]:
@@ -153,10 +154,17 @@ def _conversation(
         raise InputError(f"{where}: must have a turn and then the assistant's, got {roles}")
     if all(turns[n].get("weight") == 0 for n in answers):
         raise InputError(f"{where}: must train at least one answer, got weight 0 for all of them")
-    tools = row.get("tools")
-    listed_tools = _listed(tools) if tools else []
-    kept = turns[: answers[-1] + 1]
-    return Conversation(json.dumps(kept), json.dumps(listed_tools) if tools else "", where=where)
+    kept, rest = turns[: answers[-1] + 1], turns[answers[-1] + 1 :]
+    listed_tools = json.dumps(tools) if tools else ""
+    return Conversation(json.dumps(kept), listed_tools, where=where, turns_after=len(rest))
+
+
+def _list_in(name: str, read: Callable[[], Sequence[Any]], where: str) -> list[Any]:
+    """Return a column's list; an InputError names the place and the column."""
+    try:
+        return list(read())
+    except (InputError, ValueError, RecursionError) as error:
+        raise InputError(f"{where}: {name}: {reason_of(error)}") from None
 
 
 def _turn(given: Any, where: str) -> Turn:
@@ -164,7 +172,7 @@ def _turn(given: Any, where: str) -> Turn:
     if not isinstance(given, Mapping):
         raise InputError(f"{where}: must be an object with role and content, got {given!r:.60}")
     role = given.get("role", given.get("from"))
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise InputError(f"{where}: unknown role, got {role!r:.40}; allowed: {', '.join(ROLES)}")
     content = given.get("content", given.get("value"))
     further = {key: given[key] for key in FURTHER if given.get(key) is not None}
@@ -232,6 +240,8 @@ def _read(
     name = origin.name if isinstance(origin, Path) else where
     what = "conversations" if form.turns else "texts, all of whose tokens are trained,"
     remarks.append(f"{len(conversations):,} {what} ({form.name}) from {name}")
+    if later := sum(conversation.turns_after > 0 for conversation in conversations):
+        remarks.append(f"{later:,} of them go on after the last answer; these turns are left out")
     return tuple(conversations)
 
 

@@ -140,6 +140,9 @@ def test_an_answer_of_weight_0_is_context(tokenizer: Any) -> None:
     """OpenAI's `weight` leaves an answer out of the loss."""
     turns = [*TURNS[:2], {**TURNS[2], "weight": 0}, *TURNS[3:]]
     assert stretches(row(form(tokenizer, "chatml"), turns), tokenizer) == ["Nomore.<|im_end|>"]
+    turns[-1] = {**turns[-1], "weight": 0}
+    with pytest.raises(InputError, match="turn 5: must not have weight 0"):
+        row(form(tokenizer, "chatml", train_on="last"), turns)
 
 
 def test_a_template_that_rewrites_turns_is_refused_with_the_turn(tokenizer: Any) -> None:

@@ -85,6 +85,14 @@ def test_a_plain_text_has_no_turns(tmp_path: Path) -> None:
     )
 
 
+def test_turns_after_the_last_answer_are_counted(tmp_path: Path) -> None:
+    """They are left out, and a line says of how many conversations."""
+    path = lines(tmp_path / "train.jsonl", {"messages": [*TURNS, ASKED]}, {"messages": TURNS})
+    assert load_conversations(data(path)).remarks[1] == (
+        "1 of them go on after the last answer; these turns are left out"
+    )
+
+
 def _parquet(path: Path, rows: list[dict[str, Any]]) -> None:
     from datasets import Dataset
 
@@ -183,7 +191,9 @@ FAULTS: dict[str, tuple[Any, str]] = {
         {"messages": [ASKED, {**ANSWERED, "weight": 0}]},
         "must train at least one answer, got weight 0 for all of them",
     ),
-    "another format": ({"text": "x"}, "no field 'messages', got 'text'"),
+    "another format": ({"text": "x"}, "no value in field 'messages', got 'text'"),
+    "a role that is no text": ({"messages": [{"role": [1]}]}, "turn 1: unknown role, got [1]"),
+    "tools that are no JSON": ({"messages": TURNS, "tools": "[x"}, "tools: Expecting value"),
     "no object": ([1], "must be a JSON object, got '[1]'"),
 }
 
