@@ -29,6 +29,7 @@ from study.kinds.chat_templates import CHAT_TEMPLATES
 from study.metrics import METRICS
 from study.spec.sections import SPLITS, DataSpec, StudySpec
 
+WHITE = " \t\r\n\u2581"  # with SentencePiece's space
 SHOWN_CHARACTERS = 600  # of a stretch of an example, in `check`
 
 
@@ -138,8 +139,7 @@ class ConversationFormat:
         self._tokenizer = tokenizer
         self._train_on = data.train_on or "assistant"
         self._template = Template(tokenizer, data.chat_template)
-        special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
-        self._special = special - {tokenizer.unk_token_id}  # which can stand for white space
+        self._special = _special_ids(tokenizer)
 
     def example(self, conversation: Conversation, limit: int | None = None) -> ChatExample:
         """Return a conversation as a row that ends with its last answer.
@@ -225,6 +225,17 @@ class ConversationFormat:
                 last += 1
             spans.append((first, last))
         return ids, spans
+
+
+def _special_ids(tokenizer: Any) -> set[int]:
+    """Return the tokens that can end a turn: those beside the text's own pieces.
+
+    White space is none of them, though Gemma's tokenizer adds line ends as tokens; the unknown
+    token may stand for white space.
+    """
+    added = tokenizer.added_tokens_decoder.items()
+    named = {i for i, token in added if token.content.strip(WHITE)}
+    return {*tokenizer.all_special_ids, *named} - {tokenizer.unk_token_id}
 
 
 def _read_aloud(turns: Sequence[Turn]) -> str:

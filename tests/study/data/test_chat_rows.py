@@ -94,6 +94,20 @@ def test_answers_and_their_ends_are_trained(tokenizer: Any, template: str) -> No
     assert (example.source.splitlines()[1], example.target) == ("user: Why?", "No more.")
 
 
+@pytest.mark.parametrize("template", ["gemma", MARKED_WITH_END])
+def test_a_line_end_does_not_end_an_answer(tokenizer: Any, template: str) -> None:
+    """Gemma's tokenizer adds line ends as tokens; the end of the turn before it is what counts."""
+    from copy import deepcopy
+
+    from tokenizers import AddedToken
+
+    gemma = deepcopy(tokenizer)
+    gemma.add_tokens([AddedToken("\n", normalized=False), AddedToken("\n\n", normalized=False)])
+    example = row(form(gemma, template))
+    assert example.ids[-1] == gemma.convert_tokens_to_ids(ENDS[template])
+    assert stretches(example, gemma)[0] == f"So.{ENDS[template]}"
+
+
 @pytest.mark.parametrize("template", [MARKED, MARKED_WITH_END])
 def test_marks_are_those_of_transformers(tokenizer: Any, template: str) -> None:
     """What transformers masks as the assistant's is trained, token for token."""
