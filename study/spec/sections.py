@@ -74,7 +74,7 @@ class DataSpec(Strict):
     instruction: str = INSTRUCTION
     stop_token: Annotated[str, Field(min_length=1)] | None = STOP_TOKEN
     train_on: Literal["assistant", "last", "all"] | None = None
-    chat_template: str | None = None
+    chat_template: str | None = Field(default=None, repr=False)  # perhaps a whole file
     dev_share: Annotated[float, Field(gt=0, le=0.5)] | None = None
     seed: Seed = 0
 
