@@ -108,6 +108,7 @@ def _embedded(spec: StudySpec, role: ModelRole, progress: StepCallback | None) -
     """Return the folder of the task's miniature, built on first use."""
     from study.bases.miniatures import embedded_folder
 
+    assert spec.task_kind.miniature is not None, "the study file was checked for this"
     return str(embedded_folder(spec.task_kind.miniature, spec.data, role, progress))
 
 
@@ -223,6 +224,22 @@ def _check_architecture(config: Any, automatic: Any, task: TaskName) -> None:
         f"{config.model_type!r} models have no {automatic.__name__}, which the task {task!r} "
         f"needs; they can do {', '.join(map(repr, fitting)) or 'none of the tasks'}"
     )
+
+
+def load_tokenizer(location: str, spec: BaseModelSpec) -> tuple[Any, Any]:
+    """Return a base's tokenizer and configuration, without its weights.
+
+    Raises:
+        InputError: transformers cannot load a tokenizer from the location.
+    """
+    from transformers import AutoConfig
+
+    where, reason = f"base.model: {location}", partial(why_not_loaded, spec=spec)
+    options = {"revision": spec.revision or "main", "trust_remote_code": spec.trust_remote_code}
+    with refusing(f"base.model: cannot load {location!r}", reason=reason):
+        refuse_named_code(location, where, spec.revision, trusted=spec.trust_remote_code)
+        config = AutoConfig.from_pretrained(location, **options)
+        return _tokenizer(location, options), config
 
 
 def _tokenizer(location: str, options: Mapping[str, Any]) -> Any:

@@ -167,6 +167,7 @@ DATA_KEYS = {
     *(f"data.{split}" for split in ("corpus", "subset", "train", "dev", "general", "test")),
     *("data.source_column", "data.target_column", "data.label_column", "data.labels"),
     *("data.source_language", "data.target_language", "data.instruction", "data.stop_token"),
+    "data.chat_template",  # its text, which transformers runs in a sandbox: tests/study/data
     *("evaluation.objective", "evaluation.encoder", "evaluation.minimize"),
     *("evaluation.regex.pattern", "evaluation.command.name"),
     *("evaluation.metric_folder", "evaluation.metric_files"),  # where, not what
