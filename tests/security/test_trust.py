@@ -208,12 +208,20 @@ def score(outputs, examples):
 
 
 @pytest.fixture
-def scored_by_code(run: Path, tmp_path: Path) -> Path:
+def scored_by_code(run: Path, tmp_path: Path, tiny_base: Path, parallel_text: Path) -> Path:
     """A stranger's run folder, whose stored study asks for a metric's file and a command."""
     (tmp_path / "own.py").write_text(OWN_METRIC)
     (tmp_path / "hers.toml").write_text(
-        '[evaluation]\nobjective = "chrf"\nmetrics = ["chrf", "own.py:score", "judge"]\n'
+        f'[base]\nmodel = "{tiny_base}"\n'
+        "[training]\nsteps = 2\nreport_every = 2\nbatch_size = 4\n"
+        "[data]\n"
+        + "".join(
+            f'{split} = "{parallel_text}/{name}.tsv"\n'
+            for split, name in (("train", "train"), ("dev", "dev"), ("test", "dev"))
+        )
+        + '[evaluation]\nobjective = "chrf"\nmetrics = ["chrf", "own.py:score", "judge"]\n'
         'command = { name = "judge", run = ["touch", "ran"] }\n'
+        '[method]\ntarget_modules = "attention"\n'
         "[search.parameters]\nalpha = { choices = [4, 8] }\n"
     )
     change(run, "UPDATE run_studies SET spec = ?", load_spec(tmp_path / "hers.toml").to_toml())

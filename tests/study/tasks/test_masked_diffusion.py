@@ -67,15 +67,12 @@ def test_a_model_that_knows_nothing_has_a_loss_of_log_v(bench: Bench) -> None:
     class Ignorant(torch.nn.Module):
         config = bench.base.model.config
 
-        def get_submodule(self, target: str) -> Any:
-            return torch.nn.Identity()
+        def get_output_embeddings(self) -> None:
+            return None
 
-        @property
-        def base_model(self) -> Any:
-            V = self.config.vocab_size
-            return lambda input_ids, **_: type(
-                "Output", (), {"last_hidden_state": torch.zeros(*input_ids.shape, V).double()}
-            )
+        def forward(self, input_ids: torch.Tensor, **_: Any) -> Any:
+            logits = torch.zeros(*input_ids.shape, self.config.vocab_size).double()
+            return type("Output", (), {"logits": logits})
 
     examples = [bench.task.examples("train")[0]] * 4000
     batch = collated(bench, examples)
