@@ -240,7 +240,7 @@ def test_a_stored_study_does_not_decide_to_run_a_metric(
     assert "--trust-study" in line
     assert not (tmp_path / "ran").exists()
     with quiet():
-        command("confirm", scored_by_code, "--trust-study")
+        command("confirm", scored_by_code, "--trust-study", "--workers", "1", "--seeds", "2")
     assert (tmp_path / "ran").exists()
 
 
