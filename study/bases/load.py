@@ -108,6 +108,7 @@ def _embedded(spec: StudySpec, role: ModelRole, progress: StepCallback | None) -
     """Return the folder of the task's miniature, built on first use."""
     from study.bases.miniatures import embedded_folder
 
+    assert spec.task_kind.miniature is not None, "the study file was checked for this"
     return str(embedded_folder(spec.task_kind.miniature, spec.data, role, progress))
 
 
@@ -144,7 +145,7 @@ def load_base(
     fresh = frozenset(
         name
         for name in missing
-        if TASKS[task].outputs == "classes" and (name.split(".")[0] in heads or ".pooler." in name)
+        if TASKS[task].reads_labels and (name.split(".")[0] in heads or ".pooler." in name)
     )
     lost = sorted(set(missing) - fresh)
     if lost:  # transformers would draw them at random and only warn
@@ -173,7 +174,7 @@ def _from_pretrained(
 
     options = {"revision": spec.revision or "main", "trust_remote_code": spec.trust_remote_code}
     config = transformers.AutoConfig.from_pretrained(location, **options)
-    name_labels(config, labels)
+    name_labels(config, task, labels)
     model, loading = model_class(location, config, spec, task).from_pretrained(
         location,
         config=config,
@@ -266,10 +267,15 @@ def padding_token(base: BaseModel) -> int:
     return int(token)
 
 
-def name_labels(config: Any, labels: Sequence[str]) -> None:
-    """Set the labels that a model without a classifier head will get."""
+def name_labels(config: Any, task: TaskName, labels: Sequence[str]) -> None:
+    """Set the outputs of the head that a model without one will get: classes, or one number."""
     architectures = config.architectures or ()
-    if labels and not any(name.endswith("ForSequenceClassification") for name in architectures):
+    if any(name.endswith("ForSequenceClassification") for name in architectures):
+        return
+    if TASKS[task].outputs == "numbers":
+        config.num_labels = 1
+        config.problem_type = "regression"  # so that a pipeline of transformers shows the number
+    elif labels:
         config.id2label = dict(enumerate(labels))  # sets num_labels too
         config.label2id = {label: i for i, label in enumerate(labels)}
 

@@ -33,6 +33,8 @@ class Corpus(Generic[E]):
     test: tuple[E, ...] = ()
     labels: tuple[str, ...] = ()  # of a classification, in order
     skipped: Mapping[str, int] = field(default_factory=dict)  # reason -> rows left out
+    unit: str = "pairs"  # what an example is called
+    remarks: tuple[str, ...] = ()  # what a person should know about the rows, a line each
 
     def split(self, name: str) -> tuple[E, ...]:
         """Return the examples of `train`, `dev`, `general` or `test`."""

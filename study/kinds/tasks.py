@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from study.kinds.table_names import NameIn
 
-Outputs = Literal["texts", "classes"]
+Outputs = Literal["texts", "classes", "numbers"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class TaskKind:
     implementation: str  # package.module:name of a study.tasks.base.Task
     reader: str  # package.module:name of the function that reads [data]
     model_class: str  # the transformers class that loads the base
-    miniature: str  # the embedded base: a key of study.bases.miniatures.MINIATURES
+    miniature: str | None  # the embedded base, of study.bases.miniatures.MINIATURES; None: none
     outputs: Outputs = "texts"
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by section
     subsets: tuple[str, ...] = ()  # the embedded corpora allowed in data.subset
@@ -31,6 +31,11 @@ class TaskKind:
     trains_stop_token: bool = False  # trains data.stop_token's embedding besides the adapter
     diffuses: bool = False  # allows [diffusion] and a cutoff_tokens per trial
     takes_own_class: bool = False  # a base may bring its own class, as LLaDA's does
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether examples are texts with labels, for a model with a head instead of answers."""
+        return self.outputs != "texts"
 
 
 TASKS: Mapping[str, TaskKind] = {
@@ -62,6 +67,17 @@ TASKS: Mapping[str, TaskKind] = {
         subsets=("mnli", "qqp"),
         has_general=False,
         distils=True,
+    ),
+    "regression": TaskKind(
+        "study.tasks.regression:RegressionTask",
+        "study.data.sentence_pairs:load_scored_texts",
+        "AutoModelForSequenceClassification",
+        None,
+        outputs="numbers",
+        defaults={
+            "evaluation": {"objective": "mse", "metrics": ["mse", "pearson", "spearman", "loss"]}
+        },
+        has_general=False,
     ),
     "masked_diffusion": TaskKind(
         "study.tasks.masked_diffusion:MaskedDiffusionTask",

@@ -1,4 +1,4 @@
-"""Sequence classification of sentence pairs, alone or with a teacher: DistilBERT's task on GLUE.
+"""Sequence classification of texts and pairs, alone or with a teacher: DistilBERT's task on GLUE.
 
 Labels are names everywhere.  A label's number is read from the model's configuration, so MNLI's
 three labels are correct whatever order a checkpoint was trained with.
@@ -15,9 +15,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from study.bases.load import BaseModel, load_teacher, padding_token
 from study.data.embedded import SentencePair
+from study.data.labels import normal_label
 from study.data.readers import Corpus
 from study.data.remarks import length_limit
-from study.data.sentence_pairs import normal_label
 from study.errors import InputError
 from study.metrics import Statistics, text_scores
 from study.spec.sections import StudySpec
@@ -30,7 +30,7 @@ ASKED_TOGETHER = 16
 
 
 class ClassificationTask:
-    """Two sentences in, the name of a label out."""
+    """One text or two in, the name of a label out."""
 
     def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus[SentencePair]) -> None:
         self._corpus = corpus
@@ -48,8 +48,8 @@ class ClassificationTask:
         return self._corpus.split(split)
 
     def texts(self, example: SentencePair) -> tuple[str, str]:
-        """Return both sentences, and the label."""
-        return f"{example.first} ⏵ {example.second}", example.label
+        """Return the text or both sentences, and the label."""
+        return " ⏵ ".join(example.texts), example.label
 
     def length(self, example: SentencePair) -> int:
         """Return the number of tokens of both sentences."""
@@ -100,7 +100,7 @@ class ClassificationTask:
 
 
 class PairReader:
-    """Tokenises sentence pairs for a model, and cuts those that are too long."""
+    """Tokenises texts and sentence pairs for a model, and cuts those that are too long."""
 
     def __init__(self, base: BaseModel, max_tokens: int) -> None:
         self._tokenizer = base.tokenizer
@@ -114,9 +114,7 @@ class PairReader:
     def _tokens(self, pair: SentencePair) -> Mapping[str, list[int]]:
         """Tokenise a pair once."""
         if pair not in self._ids:
-            self._ids[pair] = self._tokenizer(
-                pair.first, pair.second, truncation=True, max_length=self._limit
-            )
+            self._ids[pair] = self._tokenizer(*pair.texts, truncation=True, max_length=self._limit)
         return self._ids[pair]
 
     def length(self, pair: SentencePair) -> int:
