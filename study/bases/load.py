@@ -65,7 +65,8 @@ def head_names(model: Any, loader: str) -> list[str]:
     """Return the modules of a classifier that its pretrained body does not contain."""
     children = dict(model.named_children())
     names = [name for name in children if name in HEADS]
-    if loader == TASKS["classification"].model_class and model.base_model_prefix in children:
+    classifies = any(kind.reads_labels and kind.model_class == loader for kind in TASKS.values())
+    if classifies and model.base_model_prefix in children:
         names = [
             name
             for name, child in children.items()
