@@ -106,7 +106,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class SplitResult:
-    """One model on one split: statistics (N, S) by metric, N outputs and their texts."""
+    """One model on one split: statistics (N, S) by metric, N outputs and their texts.
+
+    No outputs where none were generated, since nothing scores them.
+    """
 
     statistics: Mapping[str, Statistics] = field(repr=False)
     outputs: tuple[str, ...] = field(repr=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -66,7 +66,7 @@ def check(
     from study.spec.files import load_spec
 
     study = load_spec(spec)
-    inputs = read_inputs(study)
+    inputs = read_inputs(study, quick=quick)
     if quick:
         from study.preparing.trial_cost import quick_cost
 
@@ -84,6 +84,23 @@ def check(
     console.print()
     for line in cost["lines"]:
         console.print(line, markup=False, highlight=False)
+    if cost.get("example"):
+        _print_example(cost["example"])
+
+
+def _print_example(stretches: Sequence[tuple[str, bool]]) -> None:
+    """Print an example as the model reads it; what is trained is coloured, or in brackets."""
+    from rich.text import Text
+
+    console = results()
+    colours = console.is_terminal and not console.no_color
+    shown = Text()
+    for text, is_trained in stretches:
+        marked = text if colours or not is_trained else f"[[{text}]]"
+        shown.append(marked, style="bold green" if is_trained else "")
+    mark = "in colour" if colours else "in [[brackets]]"
+    console.print(f"\nThe first example; {mark}: what is trained", markup=False, highlight=False)
+    console.print(shown, soft_wrap=True, highlight=False)
 
 
 def base(

@@ -227,6 +227,22 @@ def _check_architecture(config: Any, automatic: Any, task: TaskName) -> None:
     )
 
 
+def load_tokenizer(location: str, spec: BaseModelSpec) -> tuple[Any, Any]:
+    """Return a base's tokenizer and configuration, without its weights.
+
+    Raises:
+        InputError: transformers cannot load a tokenizer from the location.
+    """
+    from transformers import AutoConfig
+
+    where, reason = f"base.model: {location}", partial(why_not_loaded, spec=spec)
+    options = {"revision": spec.revision or "main", "trust_remote_code": spec.trust_remote_code}
+    with refusing(f"base.model: cannot load {location!r}", reason=reason):
+        refuse_named_code(location, where, spec.revision, trusted=spec.trust_remote_code)
+        config = AutoConfig.from_pretrained(location, **options)
+        return _tokenizer(location, options), config
+
+
 def _tokenizer(location: str, options: Mapping[str, Any]) -> Any:
     """Return a base's tokenizer; ValueError if it has none.
 

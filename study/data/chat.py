@@ -1,7 +1,7 @@
 """Write examples in a chat model's format, and find the answer in them.
 
-The format is the tokenizer's chat template.  Llama 3's template is kept here for tokenizers that
-have its special tokens but no template, such as those of Llama's base models.  An answer ends with
+The format is the tokenizer's chat template, or Llama 3's for tokenizers that have its special
+tokens but no template, such as those of Llama's base models.  An answer ends with
 a separate stop token, `<|end_of_translation|>`.  A reserved token of the vocabulary represents it,
 so that the embedding keeps its size and an adapter loads on the original base.
 """
@@ -15,21 +15,13 @@ from functools import partial
 from typing import Any
 
 from study.errors import InputError, reason_of, refusing
+from study.kinds.chat_templates import LLAMA3_TEMPLATE
 
 RESERVED = re.compile(r"<\|reserved_special_token_\d+\|>")
 HEADER, END_OF_TURN = "<|start_header_id|>", "<|eot_id|>"
 REFUSED = "base.model: its chat template fails"
 DATE = "26 Jul 2024"
 """The date for Llama 3.2's template: its default, since today's date would change results."""
-
-LLAMA3_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}"
-    "<|start_header_id|>{{ message['role'] }}<|end_header_id|>\n\n"
-    "{{ message['content'] | trim }}<|eot_id|>"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
-)
-"""Llama 3's published prompt format, without tools and dates."""
 
 PLAIN_TEMPLATE = (
     "{{ bos_token or cls_token }}{% for message in messages %}{{ message['content'] | trim }}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -35,6 +35,7 @@ class Corpus(Generic[E]):
     skipped: Mapping[str, int] = field(default_factory=dict)  # reason -> rows left out
     unit: str = "pairs"  # what an example is called
     remarks: tuple[str, ...] = ()  # what a person should know about the rows, a line each
+    shown: tuple[tuple[str, bool], ...] = ()  # an example as the model sees it: text, is trained
 
     def split(self, name: str) -> tuple[E, ...]:
         """Return the examples of `train`, `dev`, `general` or `test`."""
@@ -108,5 +109,7 @@ def _pair(row: Mapping[str, Any], columns: tuple[str, str], where: str) -> Pair:
 
 
 def _hash(examples: Sequence[Any]) -> str:
-    content = "\n".join("\t".join(astuple(example)) for example in examples)
+    """Return a hash of the fields by which examples are compared; all of these are texts."""
+    names = [f.name for f in fields(examples[0]) if f.compare] if examples else []
+    content = "\n".join("\t".join(getattr(e, name) for name in names) for e in examples)
     return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -28,6 +28,8 @@ def data_remarks(spec: StudySpec, corpus: Corpus[Any], base: BaseModel) -> list[
             know the languages, or a reference is not what a metric reads.
     """
     skipped = [*skipped_remarks(corpus), *corpus.remarks]
+    if spec.task_kind.prepare:  # the rows were counted in tokens when they were made
+        return skipped
     tokenizer, config = base.tokenizer, base.model.config
     if spec.task_kind.names_languages:
         check_languages(tokenizer, spec.data)

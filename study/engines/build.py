@@ -101,7 +101,7 @@ def working_base(spec: StudySpec, location: str, labels: Sequence[str] = ()) -> 
         check_quantization(spec.values_of("quantization_bits"), spec.base.dtype)
     base = load_base(location, spec.base, spec.task, labels)
     check_methods(base, spec)
-    if spec.task_kind.trains_stop_token:
+    if spec.task_kind.trains_stop_token and spec.data.stop_token is not None:
         return _with_stop_token(base, spec.data.stop_token)
     return base
 

@@ -54,7 +54,8 @@ class Examiner:
         confirms = all(config.role == "confirm" for config in configs)
         named = (*SEARCHED, "test") if confirms else SEARCHED
         splits = [split for split in named if self.task.examples(split)]
-        by_split = [self.evaluate(configs, self.task.examples(split)) for split in splits]
+        texts = self.spec.generates
+        by_split = [self.evaluate(configs, self.task.examples(split), texts) for split in splits]
         by_model = zip(*by_split, strict=True)
         return [dict(zip(splits, results, strict=True)) for results in by_model]
 
@@ -139,7 +140,7 @@ class Examiner:
             statistics[LOSS] = Statistics(LOSS, losses, signature)
             references = [reference for _, reference in texts]
             statistics |= _of_loss(wanted, losses, signature, references)
-        return SplitResult(statistics, tuple(outputs or [""] * len(examples)), texts)
+        return SplitResult(statistics, tuple(outputs or ()), texts)
 
     @property
     def _rows_of_a_group(self) -> int:

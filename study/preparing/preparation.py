@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from study.data.corpora import corpus_of
+from study.data.corpora import corpus_of, read_corpus
 from study.data.readers import Corpus
 from study.errors import Faults, InputError
 from study.metrics.needs import check_metrics, metric_remarks
@@ -42,14 +42,17 @@ class Prepared:
     task: Task | None  # over the skeleton
 
 
-def read_inputs(spec: StudySpec, task: Task | None = None) -> Inputs:
-    """Read the data, and look for what the metrics need; imports neither torch nor transformers."""
+def read_inputs(spec: StudySpec, task: Task | None = None, *, quick: bool = False) -> Inputs:
+    """Read the data, and look for what the metrics need.
+
+    If `quick`, the data are only read: no tokenizer writes them, and torch is not imported.
+    """
     faults, corpus = Faults(), None
     with faults.collected():
         check_metrics(spec.evaluation)
     if task is None:
         with faults.collected():
-            corpus = corpus_of(spec)
+            corpus = read_corpus(spec) if quick else corpus_of(spec)
     return Inputs(corpus, faults)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from study.data.embedded import Pair
+from study.data.embedded import SentencePair
 from study.data.readers import Corpus, skipped_remarks
 from study.kinds.methods import METHODS
 from study.metrics.needs import metric_remarks
@@ -47,7 +47,8 @@ def cost_of(spec: StudySpec, inputs: Inputs, prepared: Prepared) -> dict[str, An
     corpus, skeleton = inputs.corpus, prepared.skeleton
     assert corpus is not None
     base = sum(p.numel() for p in skeleton.model.parameters())
-    stops = (0,) if spec.task_kind.trains_stop_token else ()  # all rows have the same length
+    trains_token = spec.task_kind.trains_stop_token and spec.data.stop_token is not None
+    stops = (0,) if trains_token else ()  # all rows have the same length
     counted = replace(skeleton, trained_tokens=stops)
     counts = {name: _size(counted, method) for name, method in extreme_methods(spec).items()}
     frozen = ", frozen" if spec.trains_adapters else ""
@@ -65,6 +66,7 @@ def cost_of(spec: StudySpec, inputs: Inputs, prepared: Prepared) -> dict[str, An
         "base_parameters": base,
         "adapters": {n: {"pairs": p, "parameters": c} for n, (p, c) in counts.items()},
         "trials": spec.search.budget,
+        "example": [list(stretch) for stretch in corpus.shown],
         "lines": [*lines, _search_line(spec, corpus)],
     }
 
@@ -96,12 +98,14 @@ def _data_line(corpus: Corpus[Any]) -> str:
     shared = sum(_first(example) in seen for example in corpus.dev)
     sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in SPLITS if corpus.split(s))
     warning = f"; {shared} dev sources also occur in train, which inflates scores" if shared else ""
-    return f"data     {sizes} {corpus.unit}{warning}"
+    return f"data     {sizes} {corpus.unit}{'' if corpus.shown else warning}"
 
 
 def _first(example: Any) -> Any:
     """Return what train and dev must not share: a source, or the sentences of a labelled pair."""
-    return example.source if isinstance(example, Pair) else (example.first, example.second)
+    if isinstance(example, SentencePair):
+        return example.first, example.second
+    return example.prompt if hasattr(example, "prompt") else example.source
 
 
 def extreme_methods(spec: StudySpec) -> dict[str, MethodSpec]:

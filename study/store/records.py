@@ -202,11 +202,12 @@ def _insert(connection: Connection, key: Mapping[str, Any], evaluation: Evaluati
     )
     for statistics in evaluation.statistics.values():
         _insert_score(connection, evaluation_id, statistics)
-    connection.execute(
-        schema.outputs.insert().values(
-            evaluation_id=evaluation_id, outputs=_pack_texts(evaluation.outputs)
+    if evaluation.outputs:
+        connection.execute(
+            schema.outputs.insert().values(
+                evaluation_id=evaluation_id, outputs=_pack_texts(evaluation.outputs)
+            )
         )
-    )
 
 
 def _insert_score(connection: Connection, evaluation_id: str, statistics: Statistics) -> None:

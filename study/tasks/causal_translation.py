@@ -15,14 +15,15 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from study.bases.load import BaseModel, load_teacher
-from study.data.chat import ChatFormat, Dialogue, up_to_the_end
+from study.data.chat import ChatFormat, Dialogue
 from study.data.embedded import Pair
 from study.data.readers import Corpus
 from study.data.remarks import positions_of
 from study.errors import InputError
 from study.metrics import Statistics, text_scores
-from study.spec.sections import SPLITS, StudySpec
+from study.spec.sections import SPLITS, STOP_TOKEN, StudySpec
 from study.tasks.base import Batch
+from study.tasks.decoding import generated_answers
 from study.tasks.losses import IGNORED, cross_entropy, distillation
 from study.tasks.teachers import (
     Teacher,
@@ -43,7 +44,10 @@ class CausalTranslationTask:
         self._tokenizer = base.tokenizer
         self._corpus = corpus
         form = ChatFormat(
-            base.tokenizer, spec.data.instruction, spec.data.stop_token, spec.data.max_tokens
+            base.tokenizer,
+            spec.data.instruction,
+            spec.data.stop_token or STOP_TOKEN,
+            spec.data.max_tokens,
         )
         self._pad = padding_id(base, form.stop)
         self._ends = end_ids(base, form.stop)
@@ -101,20 +105,14 @@ class CausalTranslationTask:
 
     def predict(self, model: Any, batch: Batch) -> list[str]:
         """Generate one translation per row, greedily or with beams, cut at the stop token."""
-        prompts, mask = left_padded(
-            batch.inputs["input_ids"], batch.rows["prompt_tokens"], self._pad
+        answers = generated_answers(
+            model,
+            batch.inputs["input_ids"],
+            batch.rows["prompt_tokens"],
+            self._evaluation,
+            pad=self._pad,
+            ends=self._ends,
         )
-        ids = model.generate(
-            input_ids=prompts,
-            attention_mask=mask,
-            num_beams=self._evaluation.num_beams,
-            max_new_tokens=self._evaluation.max_new_tokens,
-            do_sample=False,
-            eos_token_id=self._ends,
-            pad_token_id=self._pad,
-        )
-        whole = ids[:, prompts.shape[1] :].tolist()
-        answers = [up_to_the_end(row, self._ends) for row in whole]
         texts = self._tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [" ".join(text.split()) for text in texts]
 
@@ -145,12 +143,3 @@ def _dialogues(form: ChatFormat, corpus: Corpus[Pair], longest: int | None) -> d
                     f"{tokens} with the prompt; lower data.max_tokens"
                 )
     return dialogues
-
-
-def left_padded(input_ids: Tensor, prompt_tokens: Tensor, pad: int) -> tuple[Tensor, Tensor]:
-    """Return only the prompts, padded on the left, and their mask: each (B, P)."""
-    width = int(prompt_tokens.max())
-    columns = torch.arange(width, device=input_ids.device) - (width - prompt_tokens)[:, None]
-    mask = columns >= 0  # (B, P)
-    prompts = input_ids.gather(1, columns.clamp(min=0)).masked_fill(~mask, pad)
-    return prompts, mask.long()

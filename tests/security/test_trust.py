@@ -168,6 +168,7 @@ DATA_KEYS = {
     *("data.source_column", "data.target_column", "data.label_column", "data.labels"),
     *("data.text_column", "data.second_text_column"),
     *("data.source_language", "data.target_language", "data.instruction", "data.stop_token"),
+    "data.chat_template",  # its text, which transformers runs in a sandbox: tests/study/data
     *("evaluation.objective", "evaluation.encoder", "evaluation.minimize"),
     *("evaluation.regex.pattern", "evaluation.command.name"),
     *("evaluation.metric_folder", "evaluation.metric_files"),  # where, not what

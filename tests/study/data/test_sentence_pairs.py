@@ -131,7 +131,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     assert "contains no labelled pairs" in problem(
         tmp_path, jsonl([{**row, "label": "-"}]), "jsonl"
     )
-    assert "unknown file type, got '.csv'" in problem(tmp_path, "", "csv")
+    assert "unknown file type, got '.txt'" in problem(tmp_path, "", "txt")
 
 
 def test_a_file_of_broken_lines_is_no_table(tmp_path: Path) -> None:

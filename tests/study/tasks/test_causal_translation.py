@@ -23,7 +23,8 @@ from study.preparing.trial_cost import trial_cost
 from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter
 from study.tasks.base import stacked
-from study.tasks.causal_translation import CausalTranslationTask, left_padded
+from study.tasks.causal_translation import CausalTranslationTask
+from study.tasks.decoding import left_padded
 from study.tasks.losses import IGNORED
 from study.trials import Finished, TrialConfig, TrialResult, search_config
 
