@@ -285,16 +285,26 @@ def padding_token(base: BaseModel) -> int:
 
 
 def name_labels(config: Any, task: TaskName, labels: Sequence[str]) -> None:
-    """Set the outputs of the head that a model without one will get: classes, or one number."""
-    architectures = config.architectures or ()
-    if any(name.endswith("ForSequenceClassification") for name in architectures):
-        return
-    if TASKS[task].outputs == "numbers":
+    """Set the outputs of the head that a model without one will get: classes, or one number.
+
+    A head whose outputs are called LABEL_0 and so on gets the names of as many classes.
+    """
+    has_head = any(
+        name.endswith("ForSequenceClassification") for name in config.architectures or ()
+    )
+    if TASKS[task].outputs == "numbers" and not has_head:
         config.num_labels = 1
         config.problem_type = "regression"  # so that a pipeline of transformers shows the number
-    elif labels:
-        config.id2label = dict(enumerate(labels))  # sets num_labels too
-        config.label2id = {label: i for i, label in enumerate(labels)}
+    if not labels or (has_head and (names_of(config) or config.num_labels != len(labels))):
+        return
+    config.id2label = dict(enumerate(labels))  # sets num_labels too
+    config.label2id = {label: i for i, label in enumerate(labels)}
+
+
+def names_of(config: Any) -> list[str] | None:
+    """Return the names of a classifier's outputs in order; None for LABEL_0 and so on."""
+    names = [str(config.id2label[i]) for i in range(config.num_labels)]
+    return None if all(name.upper().startswith("LABEL_") for name in names) else names
 
 
 def draw_fresh(weights: Mapping[str, Any], config: Any, seed: int) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from study.bases.load import BaseModel, load_teacher, padding_token
+from study.bases.load import BaseModel, load_teacher, names_of, padding_token
 from study.data.embedded import SentencePair
 from study.data.labels import normal_label
 from study.data.readers import Corpus
@@ -179,7 +179,7 @@ def label_names(base: BaseModel, wanted: Sequence[str], key: str) -> list[str]:
     Raises:
         InputError: the model has other labels, or another number of them.
     """
-    names = own_labels(base)
+    names = names_of(base.model.config)
     if names is None and len(base.model.config.id2label) == len(wanted):
         return list(wanted)
     by_name = {normal_label(name): name for name in wanted}
@@ -198,7 +198,7 @@ def teacher_order(teacher: BaseModel, named: Sequence[str], student: Sequence[st
     Raises:
         InputError: the teacher's outputs are unnamed, or do not match the student's labels.
     """
-    names = named or own_labels(teacher)
+    names = named or names_of(teacher.model.config)
     if names is None:
         raise InputError(
             f"distillation.teacher: {teacher.name!r} does not name its outputs; set "
@@ -211,12 +211,6 @@ def teacher_order(teacher: BaseModel, named: Sequence[str], student: Sequence[st
             f"{', '.join(names)}; the student has {', '.join(student)}"
         )
     return [normal.index(normal_label(label)) for label in student]
-
-
-def own_labels(base: BaseModel) -> list[str] | None:
-    """Return the names of a model's outputs in order; None for the default LABEL_0 and so on."""
-    names = [str(base.model.config.id2label[i]) for i in range(_outputs(base))]
-    return None if all(name.upper().startswith("LABEL_") for name in names) else names
 
 
 def _outputs(base: BaseModel) -> int:
