@@ -218,7 +218,7 @@ def _layout(columns: Sequence[str], data: DataSpec, known: Sequence[Layout], whe
     pair = (data.source_column, data.target_column)
     text = data.text_column and (data.text_column, data.second_text_column or "")
     named = text or (pair if pair != DEFAULT_PAIR or {*pair} <= {*columns} else None)
-    labels = (label,) if label else tuple(dict.fromkeys(layout.label for layout in known))
+    labels = (label,) if label else tuple(dict.fromkeys(["label", *(of.label for of in known)]))
     if named:
         layouts = [Layout(*named, name) for name in labels]
     else:
