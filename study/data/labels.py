@@ -76,15 +76,13 @@ def classes_of(
         return tuple(known), texts, remarks
     check_distinct(dict.fromkeys(label for labels in read.values() for label in labels))
     _check_classes(texts, used)
-    named = {label.names for labels in read.values() for label in labels if _is_named(label)}
+    named = {
+        label.names for labels in read.values() for label in labels if isinstance(label, ClassName)
+    }
     if len(named) == 1 and used <= {*(order := named.pop())}:
         return tuple(order), texts, remarks
     is_whole = all(map(WHOLE.fullmatch, used))
     return tuple(sorted(used, key=int if is_whole else str)), texts, remarks
-
-
-def _is_named(label: str) -> bool:
-    return isinstance(label, ClassName)
 
 
 def _whole_numbers(used: set[str]) -> tuple[dict[str, str], list[str]]:
