@@ -161,6 +161,15 @@ CASES = {
             **PISSA,
         },
     ),
+    "numbers": Case(
+        "make_scored_spec",
+        COPIES,
+        {
+            "base.dtype": "float64",
+            "search.parameters.target_modules": {"choices": ["qv", "attention"]},
+            **PISSA,
+        },
+    ),
     "tied llama": Case("make_tied_llama_spec", COPIES, PISSA, in_workers=False),
     "untied llama": Case("make_untied_llama_spec", COPIES, PISSA, in_workers=False),
 }

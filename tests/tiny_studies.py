@@ -208,6 +208,20 @@ teacher = "{{folder}}/teacher"
 [evaluation]
 report_examples = 8
 {LITTLE_TRAINING}{THREE_TRIALS}{DISTILLATION}"""
+SCORED_STUDY = f"""
+task = "regression"
+seed = 7
+
+[base]
+model = "{{base}}"
+
+[data]
+train = "{{folder}}/train.jsonl"
+dev = "{{folder}}/dev.jsonl"
+
+[evaluation]
+report_examples = 8
+{LITTLE_TRAINING}{THREE_TRIALS}"""
 STUDY = f"""
 seed = 7
 
@@ -278,6 +292,20 @@ def make_pair_spec(tiny_classifiers: Path, tmp_path_factory: pytest.TempPathFact
     """Return a function that makes a tiny classification study's spec, changed by dotted keys."""
     text = PAIR_STUDY.format(folder=tiny_classifiers)
     return spec_maker(tmp_path_factory.mktemp("pair-specs"), "pairs", text)
+
+
+def scored_spec_maker(folder: Path, classifiers: Path) -> MakeSpec:
+    """Write the first sentences of labelled pairs, with numbers; return a maker of studies."""
+    for name in ("train", "dev"):
+        lines = (classifiers / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = [
+            {"text": json.loads(line)["sentence1"], "score": (7 * i % 11) / 5 - 1}
+            for i, line in enumerate(lines)
+        ]
+        written = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(written, encoding="utf-8")
+    text = SCORED_STUDY.format(base=classifiers / "base", folder=folder)
+    return spec_maker(folder, "scored", text)
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ from study.metrics import (
     METRICS,
     Statistics,
     scores_classes,
+    scores_free_text,
     text_statistics,
 )
 from study.metrics.needs import missing_library
@@ -196,7 +197,7 @@ def _examined(
     seed: int,
 ) -> Examined | None:
     """The features of the outputs, where these are free text and stored."""
-    if scores_classes(*data.metrics) or split not in data.examples or data.database is None:
+    if not scores_free_text(*data.metrics) or split not in data.examples or data.database is None:
         return None
     outputs = {}
     for model in models:

@@ -315,7 +315,7 @@ def plot_training_losses(data: StudyData, ax: Axes | None = None) -> Axes:
     for (role, _, name), curve in known.items():
         if role == "baseline":
             marks.lines(ax, [curve], colour_of(name), shortened(name), 1.6)
-    ax.set(xlabel="step", ylabel="training loss (nats)")
+    ax.set(xlabel="step", ylabel="training loss")
     legend_above(ax)
     return ax
 

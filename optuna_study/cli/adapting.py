@@ -86,6 +86,9 @@ def export(
     exported = export_trial(Path(target), spec, number, out, merge, trust_study)
     print_line("trial", number)
     print_line("folder", exported.folder)
+    if exported.arguments:
+        loader = "AutoPeftModelForSequenceClassification.from_pretrained"
+        print_line("open", f"{loader}({str(exported.folder)!r}, {exported.arguments})")
     if exported.difference is not None:
         print_line(
             "checked",

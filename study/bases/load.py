@@ -65,7 +65,8 @@ def head_names(model: Any, loader: str) -> list[str]:
     """Return the modules of a classifier that its pretrained body does not contain."""
     children = dict(model.named_children())
     names = [name for name in children if name in HEADS]
-    if loader == TASKS["classification"].model_class and model.base_model_prefix in children:
+    classifies = any(kind.reads_labels and kind.model_class == loader for kind in TASKS.values())
+    if classifies and model.base_model_prefix in children:
         names = [
             name
             for name, child in children.items()
@@ -145,7 +146,7 @@ def load_base(
     fresh = frozenset(
         name
         for name in missing
-        if TASKS[task].outputs == "classes" and (name.split(".")[0] in heads or ".pooler." in name)
+        if TASKS[task].reads_labels and (name.split(".")[0] in heads or ".pooler." in name)
     )
     lost = sorted(set(missing) - fresh)
     if lost:  # transformers would draw them at random and only warn
@@ -174,7 +175,7 @@ def _from_pretrained(
 
     options = {"revision": spec.revision or "main", "trust_remote_code": spec.trust_remote_code}
     config = transformers.AutoConfig.from_pretrained(location, **options)
-    name_labels(config, labels)
+    name_labels(config, task, labels)
     model, loading = model_class(location, config, spec, task).from_pretrained(
         location,
         config=config,
@@ -283,12 +284,27 @@ def padding_token(base: BaseModel) -> int:
     return int(token)
 
 
-def name_labels(config: Any, labels: Sequence[str]) -> None:
-    """Set the labels that a model without a classifier head will get."""
-    architectures = config.architectures or ()
-    if labels and not any(name.endswith("ForSequenceClassification") for name in architectures):
-        config.id2label = dict(enumerate(labels))  # sets num_labels too
-        config.label2id = {label: i for i, label in enumerate(labels)}
+def name_labels(config: Any, task: TaskName, labels: Sequence[str]) -> None:
+    """Set the outputs of the head that a model without one will get: classes, or one number.
+
+    A head whose outputs are called LABEL_0 and so on gets the names of as many classes.
+    """
+    has_head = any(
+        name.endswith("ForSequenceClassification") for name in config.architectures or ()
+    )
+    if TASKS[task].outputs == "numbers" and not has_head:
+        config.num_labels = 1
+        config.problem_type = "regression"  # so that a pipeline of transformers shows the number
+    if not labels or (has_head and (names_of(config) or config.num_labels != len(labels))):
+        return
+    config.id2label = dict(enumerate(labels))  # sets num_labels too
+    config.label2id = {label: i for i, label in enumerate(labels)}
+
+
+def names_of(config: Any) -> list[str] | None:
+    """Return the names of a classifier's outputs in order; None for LABEL_0 and so on."""
+    names = [str(config.id2label[i]) for i in range(config.num_labels)]
+    return None if all(name.upper().startswith("LABEL_") for name in names) else names
 
 
 def draw_fresh(weights: Mapping[str, Any], config: Any, seed: int) -> None:

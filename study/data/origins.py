@@ -317,6 +317,16 @@ def _of_dataset(
     )
 
 
+class ClassName(str):
+    """The name of a class of a hub dataset, which knows all names in the dataset's order."""
+
+    names: tuple[str, ...]
+
+
 def _class(value: Any, names: Sequence[str]) -> Any:
-    """Return the name of a class; -1 means no class."""
-    return names[value] if isinstance(value, int) and 0 <= value < len(names) else value
+    """Return the name of a class; none for -1, which means no class."""
+    if not isinstance(value, int) or not 0 <= value < len(names):
+        return None if value == -1 else value
+    name = ClassName(names[value])
+    name.names = tuple(names)
+    return name

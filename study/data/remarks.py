@@ -21,15 +21,15 @@ POSITIONS = ("max_position_embeddings", "n_positions", "max_sequence_length", "m
 
 
 def data_remarks(spec: StudySpec, corpus: Corpus[Any], base: BaseModel) -> list[str]:
-    """Return a line per reason for leaving rows out, and one if texts are cut.
+    """Return lines on rows left out and on labels, and one if texts are cut.
 
     Raises:
         InputError: texts are too long and the study file refuses that, the tokenizer does not
             know the languages, or a reference is not what a metric reads.
     """
-    skipped = skipped_remarks(corpus)
+    skipped = [*skipped_remarks(corpus), *corpus.remarks]
     if spec.task_kind.prepare:  # the rows were counted in tokens when they were made
-        return [*skipped, *corpus.remarks]
+        return skipped
     tokenizer, config = base.tokenizer, base.model.config
     if spec.task_kind.names_languages:
         check_languages(tokenizer, spec.data)
@@ -125,9 +125,9 @@ def _longer(examples: Sequence[Any], tokenizer: Any, limit: int) -> int:
 
 
 def _texts(example: Any) -> tuple[Any, ...]:
-    """Return what is tokenised together: both labelled sentences, or each side on its own."""
+    """Return what is tokenised together: a labelled text or pair, or each side on its own."""
     if isinstance(example, SentencePair):
-        return ((example.first, example.second),)
+        return (example.texts if example.second else example.first,)
     assert isinstance(example, Pair)
     return (example.source, example.target)
 

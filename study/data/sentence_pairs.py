@@ -1,19 +1,28 @@
-"""Read labelled sentence pairs: GLUE's own files, hub datasets, TSV, JSONL, or embedded ones.
+"""Read labelled texts and sentence pairs: GLUE's files, hub datasets, your own, or embedded ones.
 
-Columns are found by the header: every published layout of MNLI and QQP is recognised; the study
-file names others.  As in GLUE's own readers, unusable rows are left out and counted: those without
-a label, with an empty sentence, or from a broken line.
+Columns are found by the header: every published layout of MNLI and QQP is recognised, and so are
+`text` or `sentence` beside `label`; the study file names others.  As in GLUE's own readers,
+unusable rows are left out and counted: those without a label, with an empty text, or from a broken
+line.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 from study.data.embedded import SentencePair, pair_corpus
+from study.data.labels import (
+    HIDDEN,
+    class_remarks,
+    classes_of,
+    label_text,
+    number_remarks,
+    number_text,
+)
 from study.data.origins import Row, origins_of, rows_of
 from study.data.readers import Corpus
 from study.errors import Faults, InputError
@@ -25,12 +34,17 @@ PARAPHRASE = ("not_duplicate", "duplicate")
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns of both sentences and the label, and the meaning of the label's numbers."""
+    """The columns of the text or of both sentences, and of the label; what its numbers mean."""
 
     first: str
-    second: str
+    second: str  # empty for single texts
     label: str
     labels: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(filter(None, (self.first, self.second, self.label)))
 
 
 LAYOUTS = (
@@ -39,42 +53,86 @@ LAYOUTS = (
     Layout("question1", "question2", "is_duplicate", PARAPHRASE),  # GLUE's file
     Layout("question1", "question2", "label", PARAPHRASE),  # the hub's
     Layout("sentence1", "sentence2", "label"),
+    Layout("text", "", "label"),
+    Layout("sentence", "", "label"),
 )
-UNLABELLED = {"-", "-1", ""}
-"""Stands for a label that the annotators did not agree on, or that is kept secret."""
+NUMBERED = tuple(
+    replace(layout, label=label, labels=())
+    for label in ("label", "score")  # GLUE's file of STS-B has the second
+    for layout in LAYOUTS
+)
+DEFAULT_PAIR = tuple(
+    str(DataSpec.model_fields[key].default) for key in ("source_column", "target_column")
+)
+NO_LABEL = {"-", ""}
+"""Stands for a label that is missing, or that the annotators did not agree on."""
 BROKEN_SHARE = 0.01
 """The share of a file's lines that may have too many or too few fields; QQP has a few."""
 
 
 def load_sentence_pairs(data: DataSpec) -> Corpus[SentencePair]:
-    """Read what `[data]` names; InputError with one line per problem."""
+    """Read what `[data]` names, with classes as labels; InputError with one line per problem."""
     if data.origin == "embedded":
         return _embedded(data.subset or "mnli", data.seed)
     skipped: Counter[str] = Counter()
-    faults, raw = Faults(), dict[str, list[_Raw]]()
-    for split, origin in origins_of(data).items():
-        with faults.collected():
-            rows = rows_of(origin, split, subset=data.subset, broken_share=BROKEN_SHARE)
-            raw[split] = list(_raw(*rows, data, skipped))
-    faults.refuse()
-    labels = data.labels or _labels([row for rows in raw.values() for row in rows])
-    _check_distinct(labels)
-    read = {split: tuple(_named(row, labels) for row in rows) for split, rows in raw.items()}
-    return Corpus(
-        read["train"],
-        read["dev"],
-        read.get("general", ()),
-        read.get("test", ()),
-        labels=labels,
-        skipped=dict(skipped),
+    raw = _read(data, LAYOUTS, partial(_class_of, data.labels), skipped)
+    labels, texts, remarks = classes_of(
+        {split: [row.label for row in rows] for split, rows in raw.items()},
+        data.labels,
+        raw["train"][0].layout.labels,
     )
+    faults, named = Faults(), dict[str, list[str]]()
+    for split, rows in raw.items():
+        with faults.collected():
+            pairs = zip(rows, texts[split], strict=True)
+            named[split] = [_name(row, label, labels) for row, label in pairs]
+    faults.refuse()
+    remarks += class_remarks(labels, named["train"], named["dev"])
+    return _corpus(raw, named, labels, remarks, skipped)
+
+
+def load_scored_texts(data: DataSpec) -> Corpus[SentencePair]:
+    """Read what `[data]` names, with numbers as labels; InputError with one line per problem."""
+    skipped: Counter[str] = Counter()
+    raw = _read(data, NUMBERED, _number_of, skipped)
+    numbers = {split: [row.label for row in rows] for split, rows in raw.items()}
+    return _corpus(raw, numbers, (), number_remarks(numbers), skipped)
 
 
 @cache
 def _embedded(subset: str, seed: int) -> Corpus[SentencePair]:
     corpus = pair_corpus(subset, seed)
     labels = NLI if subset == "mnli" else PARAPHRASE
-    return Corpus(corpus.train, corpus.dev, test=corpus.test, labels=labels)
+    train, dev = ([pair.label for pair in pairs] for pairs in (corpus.train, corpus.dev))
+    remarks = tuple(class_remarks(labels, train, dev))
+    return Corpus(corpus.train, corpus.dev, test=corpus.test, labels=labels, remarks=remarks)
+
+
+def _corpus(
+    raw: Mapping[str, Sequence[_Raw]],
+    labels: Mapping[str, Sequence[str]],
+    classes: tuple[str, ...],
+    remarks: Sequence[str],
+    skipped: Mapping[str, int],
+) -> Corpus[SentencePair]:
+    """Return the rows with their labels as examples."""
+    read = {
+        split: tuple(
+            SentencePair(row.first, row.second, str(label))
+            for row, label in zip(rows, labels[split], strict=True)
+        )
+        for split, rows in raw.items()
+    }
+    return Corpus(
+        read["train"],
+        read["dev"],
+        read.get("general", ()),
+        read.get("test", ()),
+        labels=tuple(map(str, classes)),
+        skipped=dict(skipped),
+        unit="pairs" if read["train"][0].second else "texts",
+        remarks=tuple(remarks),
+    )
 
 
 # ---------------------------------------------------------------- rows
@@ -88,106 +146,135 @@ class _Raw:
     first: str
     second: str
     label: str
-    layout_labels: tuple[str, ...]  # the layout's labels
+    layout: Layout
 
 
-def _raw(where: str, rows: Iterator[Row], data: DataSpec, skipped: Counter[str]) -> Iterator[_Raw]:
+LabelOf = Callable[[str, Layout, str], str]
+"""A label as it was read, the layout, and the place -> the label, empty if it is missing."""
+
+
+def _class_of(stated: Sequence[str], label: str, layout: Layout, where: str) -> str:
+    """Return the label itself; GLUE's -1 is missing where the classes are known to lack it."""
+    text = label.strip()
+    if text in stated:
+        return label
+    is_missing = text in NO_LABEL or (text == HIDDEN and bool(stated or layout.labels))
+    return "" if is_missing else label
+
+
+def _number_of(label: str, layout: Layout, where: str) -> str:
+    return "" if label.strip() in NO_LABEL else number_text(label, where, layout.label)
+
+
+def _read(
+    data: DataSpec, layouts: Sequence[Layout], label_of: LabelOf, skipped: Counter[str]
+) -> dict[str, list[_Raw]]:
+    """Return the usable rows of every split; count the others by their reason."""
+    faults, raw = Faults(), dict[str, list[_Raw]]()
+    for split, origin in origins_of(data).items():
+        with faults.collected():
+            rows = rows_of(origin, split, subset=data.subset, broken_share=BROKEN_SHARE)
+            raw[split] = list(_raw(*rows, data, layouts, label_of, skipped))
+    faults.refuse()
+    return raw
+
+
+def _raw(
+    where: str,
+    rows: Iterator[Row],
+    data: DataSpec,
+    layouts: Sequence[Layout],
+    label_of: LabelOf,
+    skipped: Counter[str],
+) -> Iterator[_Raw]:
     layout: Layout | None = None
     count = 0
     for place, row in rows:
         if not row:
             skipped["broken lines"] += 1
             continue
-        layout = layout or _layout(list(row), data, place)
-        pair = _row(row, layout, place)
-        reason = _unusable(pair)
-        if reason:
-            skipped[reason] += 1
-            continue
-        count += 1
-        yield pair
+        layout = layout or _layout(list(row), data, layouts, place)
+        read = _row(row, layout, place, label_of)
+        if not read.label:
+            skipped["rows without a label"] += 1
+        elif not read.first or (not read.second and layout.second):
+            skipped[f"rows with an empty {'sentence' if layout.second else 'text'}"] += 1
+        else:
+            count += 1
+            yield read
     if not count:
-        raise InputError(f"{where}: contains no labelled pairs; allowed: at least one")
+        unit = "pairs" if layout is None or layout.second else "texts"
+        raise InputError(f"{where}: contains no labelled {unit}; allowed: at least one")
 
 
-def _layout(columns: Sequence[str], data: DataSpec, where: str) -> Layout:
-    """Return the layout that the study file names, or the first known layout that fits."""
-    named = Layout(data.source_column, data.target_column, data.label_column or "label")
-    for layout in (named, *LAYOUTS):
-        if {layout.first, layout.second, layout.label} <= set(columns):
-            return layout
+def _layout(columns: Sequence[str], data: DataSpec, known: Sequence[Layout], where: str) -> Layout:
+    """Return the layout that the study file names, or the first known layout that fits.
+
+    Raises:
+        InputError: a column that the study file names is missing, no layout fits, or two do that
+            differ in the text.
+    """
+    label = data.label_column
+    pair = (data.source_column, data.target_column)
+    text = data.text_column and (data.text_column, data.second_text_column or "")
+    named = text or (pair if pair != DEFAULT_PAIR or {*pair} <= {*columns} else None)
+    labels = (label,) if label else tuple(dict.fromkeys(["label", *(of.label for of in known)]))
+    if named:
+        layouts = [Layout(*named, name) for name in labels]
+    else:
+        layouts = [
+            of if label in (None, of.label) else replace(of, label=label, labels=()) for of in known
+        ]
+    fitting = [layout for layout in layouts if {*layout.columns} <= {*columns}]
+    if not fitting:
+        raise InputError(_no_layout(columns, layouts if named else (), label, where))
+    first = fitting[0]
+    others = [of.first for of in fitting if not of.second and of.first != first.first]
+    if not first.second and others:
+        raise InputError(
+            f"{where}: {first.first!r} and {others[0]!r} could both be the text; "
+            "set data.text_column to one of them"
+        )
+    return first
+
+
+def _no_layout(
+    columns: Sequence[str], named: Sequence[Layout], label: str | None, where: str
+) -> str:
     got = ", ".join(repr(c[:40]) for c in columns[:12])
-    raise InputError(
-        f"{where}: no columns of sentence pairs, got {got}; allowed: "
-        + "; ".join(f"{layout.first}, {layout.second}, {layout.label}" for layout in LAYOUTS)
-        + "; or set data.source_column, data.target_column and data.label_column"
+    wanted = named[0].columns if named else filter(None, [label])
+    missing = " and ".join(repr(name[:40]) for name in wanted if name not in columns)
+    rule = f"no column {missing}" if missing else "no columns of texts and labels recognised"
+    return (
+        f"{where}: {rule}, got {got}; set data.text_column, data.label_column and, for pairs, "
+        "data.second_text_column"
     )
 
 
-def _row(row: Mapping[str, Any], layout: Layout, where: str) -> _Raw:
-    values = {}
-    for name in (layout.first, layout.second, layout.label):
+def _row(row: Mapping[str, Any], layout: Layout, where: str, label_of: LabelOf) -> _Raw:
+    for name in layout.columns:
         if name not in row:
             raise InputError(f"{where}: no field {name!r}, got {', '.join(map(repr, row))[:80]}")
-        values[name] = row[name]
     sides = []
-    for name in (layout.first, layout.second):
-        if not isinstance(values[name], str):
-            raise InputError(f"{where}: {name}: must be text, got {values[name]!r:.60}")
-        sides.append(values[name].strip())
-    label = values[layout.label]
-    if not isinstance(label, (str, int)):
-        raise InputError(f"{where}: {layout.label}: must be text or a number, got {label!r:.60}")
-    text = label.strip() if isinstance(label, str) else str(int(label))
-    return _Raw(where, sides[0], sides[1], text, layout.labels)
+    for name in layout.columns[:-1]:
+        if not isinstance(row[name], str):
+            raise InputError(f"{where}: {name}: must be text, got {row[name]!r:.60}")
+        sides.append(row[name].strip())
+    label = label_text(row[layout.label])
+    if label is None:
+        got = f"got {row[layout.label]!r:.60}"
+        raise InputError(f"{where}: {layout.label}: must be text or a number, {got}")
+    first, second = (*sides, "")[:2]
+    return _Raw(where, first, second, label_of(label, layout, where), layout)
 
 
-def _unusable(row: _Raw) -> str:
-    if row.label in UNLABELLED:
-        return "rows without a label"
-    return "" if row.first and row.second else "rows with an empty sentence"
-
-
-# ---------------------------------------------------------------- labels
-
-
-def _labels(rows: Sequence[_Raw]) -> tuple[str, ...]:
-    """Return the labels in order: the layout's own order if they are its labels, else sorted."""
-    labels, used = rows[0].layout_labels, {row.label for row in rows}
-    if labels and used <= {*labels, *map(str, range(len(labels)))}:
-        return labels
-    return tuple(
-        sorted(used, key=lambda label: (len(label), label) if label.isdigit() else (0, label))
-    )
-
-
-def normal_label(label: str) -> str:
-    """Return a label as it is compared with a model's: without case, with underscores."""
-    return label.strip().lower().replace("-", "_").replace(" ", "_")
-
-
-def _check_distinct(labels: Sequence[str]) -> None:
-    """Refuse labels that are probably one: a model's outputs could not tell them apart."""
-    spelled: dict[str, list[str]] = {}
-    for label in labels:
-        spelled.setdefault(normal_label(label), []).append(label)
-    problems = [
-        f"data: labels {' and '.join(map(repr, same))} differ only in case or in spaces, hyphens "
-        "and underscores; write each label in one way"
-        for same in spelled.values()
-        if len(same) > 1
-    ]
-    if problems:
-        raise InputError(problems)
-
-
-def _named(row: _Raw, labels: Sequence[str]) -> SentencePair:
-    """Return the pair with its label by name; a number is an index into the labels."""
-    if row.label in labels:
-        return SentencePair(row.first, row.second, row.label)
-    if row.label.isdigit() and int(row.label) < len(labels):
-        return SentencePair(row.first, row.second, labels[int(row.label)])
+def _name(row: _Raw, label: str, labels: Sequence[str]) -> str:
+    """Return a label by its name; a number is an index into the labels."""
+    if label in labels:
+        return label
+    if label.isdigit() and int(label) < len(labels):
+        return labels[int(label)]
     raise InputError(
-        f"{row.where}: label {row.label[:40]!r} is not one of the study's; allowed: "
+        f"{row.where}: label {label[:40]!r} is not one of the study's; allowed: "
         f"{', '.join(labels)}, or their numbers from 0"
     )

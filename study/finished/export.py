@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from study.bases.load import BaseModel, load_base, locate_base
+from study.bases.load import BaseModel, load_base, load_tokenizer, locate_base, names_of
 from study.bases.safe_configs import refuse_kernels, refuse_own_code
 from study.bases.safe_weights import check_adapter, check_model, reason_in_words
 from study.data.corpora import corpus_of
@@ -30,6 +30,18 @@ from study.tasks import make_task
 from study.trials import baseline_configs
 
 TEMPLATE_NAME = re.compile(r"[A-Za-z0-9_-]+")
+README = """# An adapter with the head of a classifier
+
+Base model: {base}
+
+Open it with the outputs of its head, which the base model lacks:
+
+```python
+from peft import AutoPeftModelForSequenceClassification
+
+model = AutoPeftModelForSequenceClassification.from_pretrained(".", {arguments})
+```
+"""
 CHECKED = 16
 """The number of dev examples that a merged model is checked on."""
 
@@ -39,12 +51,14 @@ class Exported:
     """The folder of an export; for a merged model, how far its outputs are from the adapter's.
 
     `difference` is the largest over all logits of `CHECKED` dev examples, `spread` their standard
-    deviation; both are None if nothing was merged.
+    deviation; both are None if nothing was merged.  `arguments` is what PEFT's loader must be told
+    besides the folder: the outputs of a head that the base lacks.
     """
 
     folder: Path
     difference: float | None = None
     spread: float | None = None
+    arguments: str = ""
 
 
 def export_trial(
@@ -77,6 +91,7 @@ def export_trial(
     if run / "export" in out.parents:
         check_own(run / "export", "folder")
     be_one_quiet_thread()
+    arguments = ""
     with _whole(out) as unfinished:
         base = _base(spec)
         if spec.task_kind.reads_conversations:
@@ -90,8 +105,11 @@ def export_trial(
                 shutil.copy(file, unfinished)
             if is_adapter:
                 _name_base(unfinished / "adapter_config.json", locate_base(spec))
+                if arguments := _head_arguments(spec, base):
+                    page = README.format(base=base.name, arguments=arguments)
+                    (unfinished / "README.md").write_text(page, encoding="utf-8")
     if not merge:
-        return Exported(out)
+        return Exported(out, arguments=arguments)
     after = _logits(spec, _base(spec, str(out)))
     return Exported(out, float((after - before).abs().max()), float(before.std()))
 
@@ -101,6 +119,22 @@ def _name_base(config: Path, location: str) -> None:
     content = json.loads(config.read_text(encoding="utf-8"))
     content["base_model_name_or_path"] = location
     config.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _head_arguments(spec: StudySpec, base: BaseModel) -> str:
+    """Return what the base's own configuration does not say about its outputs, as Python.
+
+    PEFT loads the base by its name, and neither library reads a configuration beside an adapter.
+    """
+    if not spec.task_kind.reads_labels:
+        return ""
+    config = base.model.config
+    _, untrained = load_tokenizer(base.name, spec.base)
+    if untrained.id2label == config.id2label:
+        return ""
+    if names_of(config) is None:
+        return f"num_labels={config.num_labels}, problem_type={config.problem_type!r}"
+    return f"id2label={config.id2label!r}, label2id={config.label2id!r}"
 
 
 def _save_tokenizer(base: BaseModel, folder: Path) -> None:

@@ -246,7 +246,7 @@ METRICS: Mapping[str, Metric] = {
             outputs="classes",
         ),
         Metric("comet", "COMET", _MEAN, afterwards=True),
-        Metric(LOSS, "loss (nats)", _MEAN, direction="minimize", outputs=None),
+        Metric(LOSS, "loss", _MEAN, direction="minimize", outputs=None),
     )
 }
 """A metric's name in a study file -> what it is; `optuna-study comet` adds those afterwards.

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from study.kinds.table_names import NameIn
 
-Outputs = Literal["texts", "classes"]
+Outputs = Literal["texts", "classes", "numbers"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,11 @@ class TaskKind:
     always_generates: bool = True  # False: only where a metric scores what is generated
     diffuses: bool = False  # allows [diffusion] and a cutoff_tokens per trial
     takes_own_class: bool = False  # a base may bring its own class, as LLaDA's does
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether examples are texts with labels, for a model with a head instead of answers."""
+        return self.outputs != "texts"
 
 
 TASKS: Mapping[str, TaskKind] = {
@@ -65,6 +70,17 @@ TASKS: Mapping[str, TaskKind] = {
         subsets=("mnli", "qqp"),
         has_general=False,
         distils=True,
+    ),
+    "regression": TaskKind(
+        "study.tasks.regression:RegressionTask",
+        "study.data.sentence_pairs:load_scored_texts",
+        "AutoModelForSequenceClassification",
+        None,
+        outputs="numbers",
+        defaults={
+            "evaluation": {"objective": "mse", "metrics": ["mse", "pearson", "spearman", "loss"]}
+        },
+        has_general=False,
     ),
     "masked_diffusion": TaskKind(
         "study.tasks.masked_diffusion:MaskedDiffusionTask",

@@ -37,6 +37,7 @@ __all__ = [
     "metric_label",
     "metric_of",
     "scores_classes",
+    "scores_free_text",
     "split_and_metric",
     "text_scores",
     "text_statistics",
@@ -72,6 +73,12 @@ class Statistics:
 def scores_classes(*metrics: str) -> bool:
     """Return whether one of the metrics scores classes, not free text."""
     return any(name in METRICS and METRICS[name].outputs == "classes" for name in metrics)
+
+
+def scores_free_text(*metrics: str) -> bool:
+    """Return whether outputs are free text, not classes or numbers alone."""
+    kinds = {METRICS[name].outputs for name in metrics if name in METRICS} - {None}
+    return "texts" in kinds or not kinds
 
 
 def text_statistics(

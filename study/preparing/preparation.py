@@ -162,4 +162,5 @@ def _largest_ids(spec: StudySpec, task: Task) -> Any:
         for example in task.examples(split):
             batch = task.collate([example], config, generator)
             ids = batch.inputs.get("input_ids")
-            yield max(int(part.max()) for part in (ids, batch.labels) if part is not None)
+            labels = None if batch.labels.is_floating_point() else batch.labels  # numbers
+            yield max(int(part.max()) for part in (ids, labels) if part is not None)

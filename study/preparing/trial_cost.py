@@ -98,7 +98,7 @@ def _data_line(corpus: Corpus[Any]) -> str:
     shared = sum(_first(example) in seen for example in corpus.dev)
     sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in SPLITS if corpus.split(s))
     warning = f"; {shared} dev sources also occur in train, which inflates scores" if shared else ""
-    return f"data     {sizes} {corpus.unit}{'' if corpus.remarks else warning}"
+    return f"data     {sizes} {corpus.unit}{'' if corpus.shown else warning}"
 
 
 def _first(example: Any) -> Any:

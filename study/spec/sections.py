@@ -71,6 +71,8 @@ class DataSpec(Strict):
     test: Path | None = None
     source_column: str = "source"
     target_column: str = "target"
+    text_column: Annotated[str, Field(min_length=1)] | None = None
+    second_text_column: Annotated[str, Field(min_length=1)] | None = None
     label_column: str | None = None
     labels: tuple[str, ...] = ()
     source_language: str = "eng_Latn"
@@ -105,6 +107,15 @@ class DataSpec(Strict):
         if self.source_column == self.target_column:
             raise ValueError(
                 f"target_column: must differ from source_column, got {self.target_column!r}"
+            )
+        if self.second_text_column is not None and self.text_column is None:
+            raise ValueError(
+                f"text_column: needed because second_text_column is {self.second_text_column!r}, "
+                "got none"
+            )
+        if self.text_column is not None and self.second_text_column == self.text_column:
+            raise ValueError(
+                f"second_text_column: must differ from text_column, got {self.text_column!r}"
             )
         return self
 
@@ -180,6 +191,43 @@ class StudySpec(Strict):
             raise ValueError(
                 f"{missing[0]}: the task {self.task!r} has neither a base nor data embedded; give "
                 f"{' and '.join(missing)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        data, kind = self.data, self.task_kind
+        if data.text_column is not None and not kind.reads_labels:
+            allowed = names_in(names_where(TASKS, lambda kind: kind.reads_labels))
+            raise ValueError(
+                f"data.text_column: works only with {allowed}, got the task {self.task!r}; "
+                "use data.source_column and data.target_column"
+            )
+        if not kind.reads_labels:
+            return self
+        label = data.label_column or "label"
+        texts = ("text_column", "second_text_column", "source_column", "target_column")
+        for key in texts:
+            if getattr(data, key) == label:
+                raise ValueError(
+                    f"data.{key}: {label!r} is the column of the labels, which no model may read; "
+                    "set data.text_column to the text's and data.label_column to the labels'"
+                )
+        for key in texts[2:] if data.text_column is not None else ():
+            if getattr(data, key) != DataSpec.model_fields[key].default:
+                raise ValueError(
+                    f"data.{key}: give text_column and second_text_column, or source_column and "
+                    f"target_column, got {getattr(data, key)!r} beside text_column"
+                )
+        if data.labels and kind.outputs != "classes":
+            raise ValueError(
+                f"data.labels: names classes, but the labels of {self.task!r} are numbers; "
+                "leave it out"
+            )
+        if self.evaluation.numeric.decimal_comma:
+            raise ValueError(
+                "evaluation.numeric.decimal_comma: is for texts that a model writes, got the task "
+                f"{self.task!r}; leave it out"
             )
         return self
 

@@ -1,4 +1,4 @@
-"""Sequence classification of sentence pairs, alone or with a teacher: DistilBERT's task on GLUE.
+"""Sequence classification of texts and pairs, alone or with a teacher: DistilBERT's task on GLUE.
 
 Labels are names everywhere.  A label's number is read from the model's configuration, so MNLI's
 three labels are correct whatever order a checkpoint was trained with.
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from study.bases.load import BaseModel, load_teacher, padding_token
+from study.bases.load import BaseModel, load_teacher, names_of, padding_token
 from study.data.embedded import SentencePair
+from study.data.labels import normal_label
 from study.data.readers import Corpus
 from study.data.remarks import length_limit
-from study.data.sentence_pairs import normal_label
 from study.errors import InputError
 from study.metrics import Statistics, text_scores
 from study.spec.sections import StudySpec
@@ -30,7 +30,7 @@ ASKED_TOGETHER = 16
 
 
 class ClassificationTask:
-    """Two sentences in, the name of a label out."""
+    """One text or two in, the name of a label out."""
 
     def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus[SentencePair]) -> None:
         self._corpus = corpus
@@ -48,8 +48,8 @@ class ClassificationTask:
         return self._corpus.split(split)
 
     def texts(self, example: SentencePair) -> tuple[str, str]:
-        """Return both sentences, and the label."""
-        return f"{example.first} ⏵ {example.second}", example.label
+        """Return the text or both sentences, and the label."""
+        return " ⏵ ".join(example.texts), example.label
 
     def length(self, example: SentencePair) -> int:
         """Return the number of tokens of both sentences."""
@@ -100,7 +100,7 @@ class ClassificationTask:
 
 
 class PairReader:
-    """Tokenises sentence pairs for a model, and cuts those that are too long."""
+    """Tokenises texts and sentence pairs for a model, and cuts those that are too long."""
 
     def __init__(self, base: BaseModel, max_tokens: int) -> None:
         self._tokenizer = base.tokenizer
@@ -114,9 +114,7 @@ class PairReader:
     def _tokens(self, pair: SentencePair) -> Mapping[str, list[int]]:
         """Tokenise a pair once."""
         if pair not in self._ids:
-            self._ids[pair] = self._tokenizer(
-                pair.first, pair.second, truncation=True, max_length=self._limit
-            )
+            self._ids[pair] = self._tokenizer(*pair.texts, truncation=True, max_length=self._limit)
         return self._ids[pair]
 
     def length(self, pair: SentencePair) -> int:
@@ -181,7 +179,7 @@ def label_names(base: BaseModel, wanted: Sequence[str], key: str) -> list[str]:
     Raises:
         InputError: the model has other labels, or another number of them.
     """
-    names = own_labels(base)
+    names = names_of(base.model.config)
     if names is None and len(base.model.config.id2label) == len(wanted):
         return list(wanted)
     by_name = {normal_label(name): name for name in wanted}
@@ -200,7 +198,7 @@ def teacher_order(teacher: BaseModel, named: Sequence[str], student: Sequence[st
     Raises:
         InputError: the teacher's outputs are unnamed, or do not match the student's labels.
     """
-    names = named or own_labels(teacher)
+    names = named or names_of(teacher.model.config)
     if names is None:
         raise InputError(
             f"distillation.teacher: {teacher.name!r} does not name its outputs; set "
@@ -213,12 +211,6 @@ def teacher_order(teacher: BaseModel, named: Sequence[str], student: Sequence[st
             f"{', '.join(names)}; the student has {', '.join(student)}"
         )
     return [normal.index(normal_label(label)) for label in student]
-
-
-def own_labels(base: BaseModel) -> list[str] | None:
-    """Return the names of a model's outputs in order; None for the default LABEL_0 and so on."""
-    names = [str(base.model.config.id2label[i]) for i in range(_outputs(base))]
-    return None if all(name.upper().startswith("LABEL_") for name in names) else names
 
 
 def _outputs(base: BaseModel) -> int:

@@ -26,6 +26,13 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([losses.sum(dim=1), (labels != IGNORED).sum(dim=1).to(losses)], dim=1)
 
 
+def squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
+    """(output − label)² of outputs (B, 1) against labels (B, 1): (B, 2), the error and 1."""
+    outputs = _at_least_float32(outputs)
+    errors = (outputs - labels.to(outputs))[:, 0] ** 2
+    return torch.stack([errors, torch.ones_like(errors)], dim=1)
+
+
 def distillation(
     student: Tensor, teacher: Tensor, labels: Tensor, temperature: Tensor, weight: Tensor
 ) -> Tensor:

@@ -28,11 +28,16 @@ CONNECTIVES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class SentencePair:
-    """Two sentences and the name of their label."""
+    """Two sentences, or one text if the second is empty, and the name of their label."""
 
     first: str
     second: str
     label: str
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What a tokenizer is given: one text or two."""
+        return (self.first, self.second) if self.second else (self.first,)
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def test_the_section_opens_with_the_flag(section: Section) -> None:
 def test_the_overview_has_every_adapter_and_metric(section: Section, found: Adapters) -> None:
     """The base's scores, then the differences; stars are those of the corrected p-values."""
     table = _tables(section)["The base's scores and each adapter's difference"]
-    assert table.columns == ("model", "ROUGE-1", "BLEU-4", "chrF", "ROUGE-2", "loss (nats)")
+    assert table.columns == ("model", "ROUGE-1", "BLEU-4", "chrF", "ROUGE-2", "loss")
     assert len(table.rows) == 10
     assert table.marked == {1 + GAMER}
     for row, model in zip(table.rows[1:], found.adapters, strict=True):
@@ -144,7 +144,7 @@ def test_what_has_no_base_has_no_section(petroleum: StudyData) -> None:
 def test_the_terminal_shows_all_metrics_at_a_glance(found: Adapters) -> None:
     """Then the objective in full, the flag, and what the seed does; within 80 columns."""
     text = " ".join(_shown(found).split())
-    for metric in ("ROUGE-1", "ROUGE-2", "BLEU-4", "chrF", "loss (nats)"):
+    for metric in ("ROUGE-1", "ROUGE-2", "BLEU-4", "chrF", "loss"):
         assert metric in text
     assert "* p < 0.05, corrected for 45 tests" in text
     assert "mean ± sd" in text

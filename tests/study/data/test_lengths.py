@@ -54,9 +54,11 @@ def test_the_limit_is_the_smaller_of_file_and_model(make_pair_spec: MakeSpec) ->
 def test_what_is_cut_is_said_or_refused(make_pair_spec: MakeSpec) -> None:
     """One remark with the counts, or one error that names the key; nothing where all fit."""
     fitting = make_pair_spec()
-    assert data_remarks(fitting, corpus_of(fitting), skeleton_of(fitting)) == []
+    on_labels = list(corpus_of(fitting).remarks)
+    assert data_remarks(fitting, corpus_of(fitting), skeleton_of(fitting)) == on_labels
     cut = make_pair_spec({"data.max_tokens": 12})
-    (remark,) = data_remarks(cut, corpus_of(cut), skeleton_of(cut))
+    *others, remark = data_remarks(cut, corpus_of(cut), skeleton_of(cut))
+    assert others == on_labels
     assert "of 40 train" in remark
     assert "examples have more than 12 tokens and are cut" in remark
     refused = make_pair_spec({"data.max_tokens": 12, "data.too_long": "refuse"})

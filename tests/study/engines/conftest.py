@@ -15,7 +15,7 @@ from torch import Tensor
 from study.spec.sections import StudySpec
 from tests.engine_cases import WITHOUT_EXTRAS
 from tests.engine_runs import Bench, bench_of
-from tests.tiny_studies import LLAMA_STUDY, MakeSpec, pairs_of, spec_maker
+from tests.tiny_studies import LLAMA_STUDY, MakeSpec, pairs_of, scored_spec_maker, spec_maker
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,12 @@ def make_methods_spec(make_spec: MakeSpec) -> MakeSpec:
         return StudySpec.model_validate(document)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def make_scored_spec(tiny_classifiers: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeSpec:
+    """Return a function that makes studies of texts with numbers, over a base without a head."""
+    return scored_spec_maker(tmp_path_factory.mktemp("scored"), tiny_classifiers)
 
 
 @pytest.fixture(scope="module")

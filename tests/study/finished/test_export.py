@@ -134,19 +134,54 @@ def test_what_cannot_be_exported_is_one_line(double: StudySpec, tmp_path: Path) 
     assert not list(tmp_path.glob(".out-*"))
 
 
-def test_a_classifier_is_merged_with_its_head(
-    make_pair_spec: Callable[..., StudySpec], tmp_path: Path
-) -> None:
-    """The head that was trained beside the adapter is the merged model's."""
-    spec = make_pair_spec({"base.dtype": "float64"})
+def kept_classifier(run: Path, spec: StudySpec) -> None:
+    """Leave an adapter with a trained head in a run folder."""
     from study.data.corpora import corpus_of
 
     base = load_base(spec.base.model, spec.base, spec.task, corpus_of(spec).labels)
     attached = attach(base, MethodSpec(rank=4), seed=1)
     for weight in attached.weights:
         weight.data += 0.1
-    save_adapter(tmp_path, trial_name(0), attached.files())
+    save_adapter(run, trial_name(0), attached.files())
     attached.detach()
+
+
+def test_a_classifier_is_merged_with_its_head(
+    make_pair_spec: Callable[..., StudySpec], tmp_path: Path
+) -> None:
+    """The head that was trained beside the adapter is the merged model's."""
+    spec = make_pair_spec({"base.dtype": "float64"})
+    kept_classifier(tmp_path, spec)
     done = export_trial(tmp_path, spec, 0, merge=True)
     assert done.difference is not None
     assert done.difference < 1e-6
+
+
+def test_a_classifiers_classes_travel_with_it(
+    make_pair_spec: Callable[..., StudySpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The README's line opens the adapter, and a pipeline the merged model, with the same names."""
+    import peft
+    from transformers import pipeline
+
+    spec = make_pair_spec()
+    kept_classifier(tmp_path, spec)
+    done = export_trial(tmp_path, spec, 0)
+    page = (done.folder / "README.md").read_text(encoding="utf-8")
+    (line,) = (line for line in page.splitlines() if line.startswith("model = "))
+    assert done.arguments in line
+    monkeypatch.setattr("peft.auto.check_file_exists_on_hf_hub", lambda **_: False)
+    monkeypatch.chdir(done.folder)
+    model = eval(line.removeprefix("model = "), vars(peft))
+    assert model.config.id2label == {0: "entailment", 1: "neutral", 2: "contradiction"}
+    merged = export_trial(tmp_path, spec, 0, merge=True)
+    assert merged.arguments == ""
+    assert not (merged.folder / "README.md").exists()
+    tokenizer = AutoTokenizer.from_pretrained(done.folder)
+    with torch.no_grad():
+        wanted = model.eval()(**tokenizer("all dogs", "some dogs", return_tensors="pt")).logits[0]
+    classify = pipeline("text-classification", str(merged.folder))
+    answers = classify({"text": "all dogs", "text_pair": "some dogs"}, top_k=None)
+    found = {answer["label"]: answer["score"] for answer in answers}
+    for number, share in enumerate(wanted.softmax(0).tolist()):
+        assert found[model.config.id2label[number]] == pytest.approx(share, abs=1e-5)

@@ -134,4 +134,4 @@ def test_a_method_says_on_which_models_it_works(lengths: StudySpec, tmp_path: Pa
         InputError, match="'norms' does not support the task 'translation'"
     ) as raised:
         load_spec(tmp_path / "lengths.toml", changes)
-    assert "supported: classification, length" in str(raised.value)
+    assert "supported: classification, regression, length" in str(raised.value)
