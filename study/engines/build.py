@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 
 from study.bases.load import BaseModel, load_base
-from study.data.chat import stop_id
 from study.data.corpora import corpus_of
 from study.engines.base import Engine
 from study.engines.engine_choice import EngineChoice
@@ -18,6 +17,7 @@ from study.engines.pass_size import fitting_rows, memory_for_passes, row_bytes
 from study.engines.self_check import self_check
 from study.engines.sequential import SequentialEngine
 from study.kinds.methods import METHODS
+from study.peft_methods.adapters import token_to_train
 from study.peft_methods.quantized import check_quantization
 from study.peft_methods.targets import check_methods, why_not_packed
 from study.spec.hyperparameters import MethodSpec
@@ -101,18 +101,17 @@ def working_base(spec: StudySpec, location: str, labels: Sequence[str] = ()) -> 
         check_quantization(spec.values_of("quantization_bits"), spec.base.dtype)
     base = load_base(location, spec.base, spec.task, labels)
     check_methods(base, spec)
-    if spec.task_kind.trains_stop_token and spec.data.stop_token is not None:
-        return _with_stop_token(base, spec.data.stop_token)
-    return base
+    stop = token_to_train(base, spec)
+    return base if stop is None else _with_stop_token(base, stop, spec.data.stop_token)
 
 
-def _with_stop_token(base: BaseModel, name: str) -> BaseModel:
+def _with_stop_token(base: BaseModel, stop: int, name: str | None) -> BaseModel:
     """Return the base with a stop token to train.
 
     A reserved token starts with the weights of the token that ends the model's turns.  Otherwise a
     short training unlearns the old end before it learns the new one, and outputs never stop.
     """
-    stop, end = stop_id(base.tokenizer, name), base.tokenizer.eos_token_id
+    end = base.tokenizer.eos_token_id
     if name not in base.tokenizer.get_vocab() and end is not None:
         rows = base.model.get_output_embeddings().weight.data
         rows[stop] = rows[end]

@@ -48,7 +48,8 @@ MOST: Mapping[torch.dtype, float] = {
 AMPLIFIED = 10.0
 STRENGTH = 0.2  # of the random adapters, relative to the weights
 SMALL_GRADIENT = 1e-3  # a gradient's difference is relative to this share of the largest at least
-LOOKED_AT, DIFFERENT = 64, 3  # training examples
+LOOKED_AT = 64  # training examples
+LONGEST = 128  # tokens of the longest of them: some models treat long rows differently
 SEED = 0  # with which `load_base` draws a new head
 
 LOGITS = "the task's loss and the whole forward's"
@@ -159,13 +160,13 @@ def slots_of(
 ) -> list[Slot]:
     """Return a slot for every method and one for the untrained base, with two or three rows each.
 
-    They have short training examples of different lengths, and no slot has its neighbour's.
+    They have two short training examples and a longer one, and no slot has its neighbour's.
     """
-    short = _short_examples(task)
+    few = _few_examples(task)
     config = replace(search_config(spec, 0, {}, 0), seed=SEED, distillation=None)
     slots: list[Slot] = []
     for number, method in enumerate([*methods, None]):
-        chosen = [short[(number + i) % len(short)] for i in range(2 + number % 2)]
+        chosen = [few[(number + i) % len(few)] for i in range(2 + number % 2)]
         chosen.sort(key=task.length)
         its = replace(config, number=number, method=method)
         batch = task.collate(chosen, its, torch.Generator().manual_seed(number)).to(device)
@@ -174,10 +175,13 @@ def slots_of(
     return slots
 
 
-def _short_examples(task: Task) -> list[Example]:
+def _few_examples(task: Task) -> list[Example]:
     by_length = sorted(task.examples("train")[:LOOKED_AT], key=task.length)
     different = list({task.length(example): example for example in by_length}.values())
-    return different[:DIFFERENT] if len(different) > 1 else by_length[:DIFFERENT]
+    if len(different) < 2:
+        return by_length[:3]
+    long = [example for example in different[2:] if task.length(example) <= LONGEST]
+    return [*different[:2], *(long[-1:] or different[2:3])]
 
 
 class _Comparisons:

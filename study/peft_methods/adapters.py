@@ -14,13 +14,16 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from study.bases.load import BaseModel, draw_fresh
+from study.data.chat import stop_id
 from study.engines.dropout import SeededDropout
+from study.errors import InputError
 from study.kinds.methods import INITIAL_WEIGHTS, METHODS
 from study.kinds.table_names import imported
 from study.peft_methods.configs import name_loader, peft_config
 from study.peft_methods.layers import shortest_suffixes
 from study.seeds import derive_seed
 from study.spec.hyperparameters import MethodSpec
+from study.spec.sections import StudySpec
 from study.trials import AdapterFiles
 
 ADAPTER = "default"  # PEFT's own name for the first adapter
@@ -148,6 +151,30 @@ def adapter_config(base: BaseModel, method: MethodSpec) -> Any:
     config = peft_config(method, base, tokens)
     name_loader(config, base)
     return config
+
+
+def token_to_train(base: BaseModel, spec: StudySpec) -> int | None:
+    """Return the stop token whose row a study trains beside its adapters, or None.
+
+    PEFT 0.21 drops the bias of an output head in which it trains tokens; there the model must end
+    its texts by a token that it knows.
+
+    Raises:
+        InputError: the study names another token for such a head.
+    """
+    name = spec.data.stop_token
+    if not spec.task_kind.trains_stop_token or name is None:
+        return None
+    stop, end = stop_id(base.tokenizer, name), base.tokenizer.eos_token_id
+    if getattr(base.model.get_output_embeddings(), "bias", None) is None:
+        return stop
+    if stop == end:
+        return None
+    raise InputError(
+        f"data.stop_token: no token can be trained in the output head of this {base.model_type!r} "
+        f"model, since PEFT would drop its bias, got {name!r}; allowed: "
+        f"{base.tokenizer.eos_token!r}, which ends its texts already"
+    )
 
 
 def token_layer(base: BaseModel) -> str | None:

@@ -69,6 +69,7 @@ def prepare(
     """
     from study.bases.load import locate_base, locate_teacher
     from study.engines.process_settings import be_one_quiet_thread
+    from study.peft_methods.adapters import token_to_train
     from study.peft_methods.targets import check_methods
 
     be_one_quiet_thread()
@@ -86,6 +87,8 @@ def prepare(
     if base is not None:
         with faults.collected():
             check_methods(base, spec)
+        with faults.collected():
+            token_to_train(base, spec)
         if corpus is not None:
             lines, task = _over_the_corpus(spec, base, corpus, faults)
             remarks += lines
