@@ -108,7 +108,8 @@ def _self_check(check: Mapping[str, Any]) -> str:
             difference = number(pair.get("difference"), 2) or "not finite"
             parts.append(f"{what}: {difference} (tolerance {number(pair.get('tolerance'), 2)})")
     if {"rows", "dtype", "seconds"} <= check.keys():
-        parts.append(f"{texts['rows']} rows in {texts['dtype']}, {texts['seconds']} s")
+        seconds = number(check["seconds"], 2)
+        parts.append(f"{texts['rows']} rows in {texts['dtype']}, {seconds} s")
     return "; ".join(filter(None, parts))
 
 
