@@ -28,7 +28,14 @@ from study.spec.sections import StudySpec
 from study.store.ledger import Ledger, open_ledger
 from study.store.recovery import MAX_ATTEMPTS
 from study.store.storage import DATABASE_NAME, sqlite_url
-from study.trials import Finished, Interrupted, TrialConfig, baseline_configs, search_config
+from study.trials import (
+    Finished,
+    Interrupted,
+    SelfCheck,
+    TrialConfig,
+    baseline_configs,
+    search_config,
+)
 from study.views.base import Outcome, View
 
 FIRST_NUMBER = -100
@@ -159,6 +166,10 @@ class Confirmation(Source):
         config = self._pending.pop(0)
         self._running[config.number] = config
         return config
+
+    @override
+    def checked(self, check: SelfCheck) -> None:
+        self._ledger.record_facts({"confirmation_self_check": check.to_json()})
 
     @override
     def finish(self, finished: Finished) -> Outcome:

@@ -209,7 +209,7 @@ class Search(Source):
     def checked(self, check: SelfCheck) -> None:
         """Record the first self-check of the workers, and any that found something."""
         if check.remarks or not self._is_checked:
-            self._ledger.record_facts({"self_check": check.facts()})
+            self._ledger.record_facts({"self_check": check.to_json()})
         self._is_checked = True
 
     @override

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from study.errors import visible
 from study.metrics import Statistics
 from study.seeds import derive_seed
 from study.spec.hyperparameters import (
@@ -198,22 +200,50 @@ class SelfCheck:
     rows: int  # examples in the pass
     compared: tuple[Compared, ...]
     seconds: float
-    why_alone: str | None = None  # why trials are not packed after all
+    packs: bool  # whether trials are packed
+    why_alone: str | None = None  # why they are not after all
     why_whole: str | None = None  # why logits are computed at every token
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What the user should know: nothing if every shortcut is the model's own computation."""
-        alone = f"self-check: {self.why_alone}; trials are trained one at a time"
-        whole = f"self-check: logits are computed at every token, slower: {self.why_whole}"
+        alone = visible(f"trains one trial at a time: {self.why_alone}")
+        whole = visible(f"computes all logits: {self.why_whole}")
         return (alone,) * bool(self.why_alone) + (whole,) * bool(self.why_whole)
 
-    def facts(self) -> dict[str, str]:
-        """Return the result in words, as it is recorded with the study."""
-        found = {"verdict": "; ".join(self.remarks) or "all passes agree with the model's own"}
-        for compared in self.compared:
-            found[compared.what] = f"{compared.difference:.2g}, at most {compared.tolerance:.2g}"
-        return found | {"cost": f"{self.rows} rows in {self.dtype}, {self.seconds:.2f} s"}
+    @property
+    def verdict(self) -> str:
+        """How trials are trained, and the largest difference, relative to its tolerance."""
+        if self.why_alone:
+            return "; ".join(self.remarks)
+        agreeing = [compared for compared in self.compared if compared.agrees]
+        parts = ["packs" if self.packs else "trains one trial at a time"]
+        if agreeing:
+            worst = max(agreeing, key=lambda compared: compared.difference / compared.tolerance)
+            what = (
+                "losses and gradients equal PEFT's"
+                if self.packs
+                else "losses equal the model's own"
+            )
+            within = f"within {worst.difference:.2g} (tolerance {worst.tolerance:.2g})"
+            parts.append(f"{what} {within}")
+        return "; ".join([*parts, *self.remarks])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything, as it is recorded with the study."""
+        return {
+            "verdict": self.verdict,
+            "rows": self.rows,
+            "dtype": self.dtype,
+            "seconds": self.seconds,
+            "compared": {
+                c.what: {
+                    "difference": c.difference if math.isfinite(c.difference) else None,
+                    "tolerance": c.tolerance,
+                }
+                for c in self.compared
+            },
+        }
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ _HIDDEN: dict[str, Any] = {
     "num_attention_heads": 2,
 }
 _LLAMA: dict[str, Any] = {**_HIDDEN, "num_key_value_heads": 1, "head_dim": 8}
+_GEMMA = {**_LLAMA, "final_logit_softcapping": 3.0, "query_pre_attn_scalar": 8}
 _GPT: dict[str, Any] = {"n_embd": 16, "n_layer": 2, "n_head": 2}
 _MIXTURE: dict[str, Any] = {
     **_LLAMA,
@@ -41,8 +42,10 @@ _CLASSES, _MASKED = "AutoModelForSequenceClassification", "AutoModelForMaskedLM"
 TINY: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": (_CAUSAL, _GPT),
     "opt": (_CAUSAL, {**_HIDDEN, "ffn_dim": 32, "word_embed_proj_dim": 16}),
-    "gemma2": (_CAUSAL, _LLAMA),
-    "gemma3_text": (_CAUSAL, _LLAMA),
+    "gemma2": (_CAUSAL, _GEMMA),
+    "gemma3_text": (_CAUSAL, _GEMMA),
+    "cohere": (_CAUSAL, {**_LLAMA, "logit_scale": 0.25}),
+    "granite": (_CAUSAL, {**_LLAMA, "logits_scaling": 4.0, "embedding_multiplier": 3.0}),
     "llama": (_CAUSAL, _LLAMA),
     "mistral": (_CAUSAL, _LLAMA),
     "qwen2": (_CAUSAL, _LLAMA),
@@ -85,11 +88,24 @@ _TOKENS = {
 }
 
 
-def random_base(model_type: str, device: str = "meta", **changes: Any) -> BaseModel:
-    """Return a frozen random model without a tokenizer; on `meta` it has no memory."""
-    loader, settings = TINY[model_type]
+def random_base(
+    model_type: str,
+    device: str = "meta",
+    loader: str | None = None,
+    dtype: torch.dtype | None = None,
+    spread: float = 0.0,
+    **changes: Any,
+) -> BaseModel:
+    """Return a frozen random model without a tokenizer; on `meta` it has no memory.
+
+    Its weights are moved by `spread`, since transformers draws them small.
+    """
+    usual, settings = TINY[model_type]
+    loader = loader or usual
     config = transformers.AutoConfig.for_model(model_type, **{**_TOKENS, **settings, **changes})
-    torch.manual_seed(0)
-    with torch.device(device):
-        model = getattr(transformers, loader).from_config(config)
+    with torch.random.fork_rng(devices=[]), torch.device(device):
+        torch.manual_seed(0)
+        model = getattr(transformers, loader).from_config(config, dtype=dtype)
+        for weight in model.parameters() if spread else ():
+            weight.data += spread * torch.randn_like(weight)
     return BaseModel(model.eval().requires_grad_(False), None, model_type, loader=loader)

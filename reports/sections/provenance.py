@@ -16,6 +16,10 @@ from reports.results import Results
 from reports.sections.commands import commands, run_names
 
 INTERNAL = ("objectives", "adapters")  # shown elsewhere on the page
+SELF_CHECKS = {
+    "self_check": "self-check",
+    "confirmation_self_check": "self-check of the confirmation",
+}
 READING = "What you need to judge these results and to reproduce them."
 PAGE_PACKAGES = ("optuna-study", "optuna", "scikit-learn", "numpy", "matplotlib", "seaborn")
 
@@ -82,12 +86,31 @@ def _study(data: StudyData) -> dict[str, str]:
 def _recorded(provenance: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Each nested part under a heading of its own, plain values under one heading."""
     plain = dict(_fact(k, v) for k, v in provenance.items() if not isinstance(v, Mapping))
-    nested = {
-        k.replace("_", " ").capitalize(): dict(_fact(name, v) for name, v in part.items())
-        for k, part in provenance.items()
-        if isinstance(part, Mapping)
-    }
+    nested = {}
+    for key, part in provenance.items():
+        if not isinstance(part, Mapping):
+            continue
+        if key in SELF_CHECKS:
+            plain[SELF_CHECKS[key]] = _self_check(part)
+        else:
+            heading = key.replace("_", " ").capitalize()
+            nested[heading] = dict(_fact(name, v) for name, v in part.items())
     return nested | {"Run": plain}
+
+
+def _self_check(check: Mapping[str, Any]) -> str:
+    """The engine's comparisons before the first trial, in one row: what differed by how much."""
+    texts = {name: _flat(value) for name, value in check.items()}
+    parts = [texts.get("verdict", "")]
+    compared = check.get("compared")
+    for what, pair in compared.items() if isinstance(compared, Mapping) else ():
+        if isinstance(pair, Mapping):
+            difference = number(pair.get("difference"), 2) or "not finite"
+            parts.append(f"{what}: {difference} (tolerance {number(pair.get('tolerance'), 2)})")
+    if {"rows", "dtype", "seconds"} <= check.keys():
+        seconds = number(check["seconds"], 2)
+        parts.append(f"{texts['rows']} rows in {texts['dtype']}, {seconds} s")
+    return "; ".join(filter(None, parts))
 
 
 def _fact(name: str, value: Any) -> tuple[str, str]:

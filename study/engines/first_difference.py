@@ -10,14 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from study.tasks.token_logits import relative_difference
+from study.tasks.token_logits import relative_difference, whole_logits
 
 Call = tuple[str, int]  # a module's name, and how many of its calls came before
 
 
 @contextmanager
 def recorded(model: nn.Module) -> Iterator[dict[Call, Tensor]]:
-    """Yield every module's first output, in the order in which modules return."""
+    """Yield every module's first output, in the order in which modules return.
+
+    The output head sees whole rows, so that every output can be divided by rows.
+    """
     outputs: dict[Call, Tensor] = {}
     calls: Counter[str] = Counter()
 
@@ -32,7 +35,7 @@ def recorded(model: nn.Module) -> Iterator[dict[Call, Tensor]]:
 
     handles = [m.register_forward_hook(keep(name)) for name, m in model.named_modules() if name]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), whole_logits():
             yield outputs
     finally:
         for handle in handles:

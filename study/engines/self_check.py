@@ -114,6 +114,7 @@ def self_check(
         rows=len(check.batch.labels),
         compared=check.compared,
         seconds=time.perf_counter() - started,
+        packs=packs and why_alone is None,
         why_alone=why_alone,
         why_whole=proof.why_whole if proof else None,
     )

@@ -245,7 +245,9 @@ def pissa_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> Mat
 
 def _weight(base: BaseModel, name: str) -> Tensor:
     """Return a module's weight W (D_out, D_in) in a precision that can be decomposed."""
-    weight = weight_matrix(base.model.get_submodule(name)).detach()
+    layer = base.model.get_submodule(name)
+    plain = layer.get_base_layer() if hasattr(layer, "get_base_layer") else layer  # PEFT's or not
+    weight = weight_matrix(plain).detach()
     return weight.to(torch.promote_types(weight.dtype, torch.float32))
 
 

@@ -6,8 +6,9 @@ The figures are coarse: memory is counted, not measured, and a step is measured 
 from __future__ import annotations
 
 import math
+import textwrap
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -27,7 +28,14 @@ from study.spec.sections import SPLITS, StudySpec
 from study.store.provenance import available_cores
 from study.tasks import make_task
 from study.tasks.base import Task
-from study.trials import Finished, TrialConfig, baseline_configs, search_config
+from study.trials import (
+    Checked,
+    Finished,
+    SelfCheck,
+    TrialConfig,
+    baseline_configs,
+    search_config,
+)
 
 PACK = 8  # trials in the measured pack
 REPEATS = 3  # the first steps of a process are slow
@@ -107,10 +115,12 @@ class Memory:
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of one trial: per step, and per evaluated example."""
+    """Seconds of one trial: per step, and per evaluated example; or why a step failed."""
 
-    step: float
-    example: float
+    step: float = math.inf
+    example: float = math.inf
+    failure: str = ""
+    check: SelfCheck | None = None  # of the engine that was measured
 
 
 @dataclass(frozen=True)
@@ -124,11 +134,13 @@ class Estimate:
     hours: float | None
     database_bytes: int
     adapter_files_bytes: int
-    failure: str = field(default="")  # of the measured step
+    failure: str = ""  # of the measured step
+    self_check: SelfCheck | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return every figure, with its unit in its name."""
-        return {**asdict(self), "memory": self.memory.to_json()}
+        check = self.self_check.to_json() if self.self_check else None
+        return {**asdict(self), "memory": self.memory.to_json(), "self_check": check}
 
     def lines(self) -> list[str]:
         """Return lines of at most 80 columns."""
@@ -136,13 +148,16 @@ class Estimate:
             f"disk     about {size(self.database_bytes)} of database and "
             f"{size(self.adapter_files_bytes)} of adapters"
         )
+        verdict = self.self_check.verdict if self.self_check else ""
+        engine = textwrap.wrap(f"engine   {verdict}", 80, subsequent_indent=" " * 9)
+        above = [*(engine if verdict else []), *self.memory.lines()]
         if self.hours is None or self.seconds_per_trial is None:
             reason = f": {self.failure}" if self.failure else ""
-            return [*self.memory.lines(), f"time     not measured{reason}"[:80], disk]
+            return [*above, f"time     not measured{reason}"[:80], disk]
         assert self.seconds_per_step is not None
         assert self.seconds_per_step_alone is not None
         return [
-            *self.memory.lines(),
+            *above,
             f"time     about {span(self.seconds_per_trial)} per trial: "
             f"{span(self.seconds_per_step)} per step in a pack "
             f"({span(self.seconds_per_step_alone)} alone)",
@@ -190,23 +205,25 @@ def estimated(
         workers: How many processes will train.
     """
     memory = _memory(spec, prepared, trained, workers)
-    measured: tuple[Speed, Speed] | str = ""
+    alone = packed = Speed()
     if memory.fits:  # otherwise this process would be killed
-        measured = _measured(spec, prepared.location, corpus, workers)
+        alone, packed = _measured(spec, prepared.location, corpus, workers)
     trainings = spec.search.budget + len(baseline_configs(spec))
     evaluated = [len(corpus.split(split)) for split in SPLITS if split in ("dev", "general")]
     counts = spec.evaluation.metrics
     database = trainings * sum(evaluated) * len(counts) * STATISTIC_BYTES
     files = (spec.search.keep_adapters + 1) * trained * 4
-    if isinstance(measured, str):
-        return Estimate(memory, None, None, None, None, database, files, measured)
-    alone, packed = measured
+    if not math.isfinite(alone.step + packed.step):
+        reason, check = alone.failure or packed.failure, packed.check
+        return Estimate(memory, None, None, None, None, database, files, reason, check)
     steps = _mean_steps(spec, len(corpus.train))
     reported = min(spec.evaluation.report_examples, len(corpus.dev))
     examples = sum(evaluated) + reported * (steps / spec.training.report_every)
     trial = steps * packed.step + examples * packed.example
     hours = trainings * trial / min(workers, trainings) / 3600
-    return Estimate(memory, packed.step, alone.step, trial, hours, database, files)
+    return Estimate(
+        memory, packed.step, alone.step, trial, hours, database, files, self_check=packed.check
+    )
 
 
 def _memory(spec: StudySpec, prepared: Prepared, trained: int, workers: int) -> Memory:
@@ -230,8 +247,8 @@ def _mean_steps(spec: StudySpec, examples: int) -> float:
 
 def _measured(
     spec: StudySpec, location: str, corpus: Corpus[Any], workers: int
-) -> tuple[Speed, Speed] | str:
-    """Return the speed alone and in a pack, or why a step failed."""
+) -> tuple[Speed, Speed]:
+    """Return the speed alone and in a pack."""
     base = working_base(spec, location, corpus.labels)
     task = make_task(spec, base, corpus)
     often = spec.training.model_copy(update={"report_every": 1})
@@ -240,41 +257,33 @@ def _measured(
     spec = spec.model_copy(update={"training": often, "evaluation": brief})
     alone = _speed(spec, base, task, 1)
     pack = min(PACK, most_slots(spec, workers))
-    packed = _speed(spec, base, task, pack) if pack > 1 else alone
-    for speed in (alone, packed):
-        if isinstance(speed, str):
-            return speed
-    assert isinstance(alone, Speed)
-    assert isinstance(packed, Speed)
-    return alone, packed
+    return alone, _speed(spec, base, task, pack) if pack > 1 else alone
 
 
-def _speed(spec: StudySpec, base: BaseModel, task: Task, trials: int) -> Speed | str:
-    """Train some large trials together for a step with a report; or return why one failed.
+def _speed(spec: StudySpec, base: BaseModel, task: Task, trials: int) -> Speed:
+    """Train some large trials together for a step with a report.
 
     Brief steps are repeated, and the fastest counts.
     """
     choice = EngineChoice(slots=trials)
-    best = Speed(math.inf, math.inf)
+    best = Speed()
     evaluated = min(spec.evaluation.report_examples, len(task.examples("dev")))
     with closing(engine_over(spec, base, task, choice)) as engine:
         for _ in range(REPEATS):
             numbers = range(min(trials, engine.free_slots))
             for number in numbers:
                 engine.start(_large_trial(spec, number))
-            failures = [
-                event.result.failure
-                for event in engine.advance()
-                if isinstance(event, Finished) and event.result.failure
-            ]
-            if failures:
-                return failures[0]
+            for event in engine.advance():
+                if isinstance(event, Checked):
+                    best = replace(best, check=event.check)
+                elif isinstance(event, Finished) and event.result.failure:
+                    return Speed(failure=event.result.failure, check=best.check)
             stopped = [engine.stop(number) for number in numbers]
             details = stopped[0].details  # packed trials share the seconds evenly
             larger = max(1.0, max(spec.values_of("batch_size")) / MOST_EXAMPLES)
             step = details["train_seconds"] * larger
             example = details["evaluation_seconds"] / evaluated
-            best = Speed(min(best.step, step), min(best.example, example))
+            best = replace(best, step=min(best.step, step), example=min(best.example, example))
             if len(numbers) * step > BRIEF_SECONDS:
                 break
     return best

@@ -64,7 +64,9 @@ def write_hostile(folder: Path) -> Path:
             ),
         )
         run("UPDATE study_user_attributes SET value_json = ? WHERE key = 'task'", (told,))
-        provenance = json.dumps({HOSTILE: HOSTILE, "versions": {HOSTILE: HOSTILE}})
+        check = {"verdict": HOSTILE, "compared": {HOSTILE: {"difference": HOSTILE}}}
+        recorded = {HOSTILE: HOSTILE, "versions": {HOSTILE: HOSTILE}, "self_check": check}
+        provenance = json.dumps(recorded)
         spec = f"name = 'x'\n# {MARKUP}\n"  # TOML holds no control characters
         run("UPDATE run_studies SET provenance = ?, spec = ?", (provenance, spec))
         run("UPDATE run_scores SET signature = ?", (HOSTILE,))

@@ -89,6 +89,8 @@ def test_what_is_shared_is_no_cost_of_one_training(
     found = confirmation_of(load(folder))
     assert found is not None
     assert set(found.winner.cost) == {"trainable_parameters"}
+    check = load(folder).provenance["confirmation_self_check"]
+    assert check["verdict"].startswith("packs; losses and gradients equal PEFT's within ")
     other = chosen_trials(data.ranked(), 2, ())[1:]
     assert confirm_study(spec, folder, view, other, seeds=2, choice=ALONE)
     assert (view.total, view.done) == (5, 3)  # base and default are trained already

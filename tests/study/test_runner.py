@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 import study.engines.start
+from analysis.studies.load import load as read_data
 from study.engines.build import make_engine
 from study.engines.engine_choice import EngineChoice
 from study.errors import InputError
@@ -148,6 +149,8 @@ def test_two_workers_give_the_table_of_one(tiny_spec: StudySpec, tmp_path: Path,
     run_study(tiny_spec, tmp_path / "one", view)
     run_study(tiny_spec, tmp_path / "two", view, choice=EngineChoice(workers=2))
     assert table(tmp_path / "one") == table(tmp_path / "two")
+    first, second = (read_data(tmp_path / name).provenance["self_check"] for name in ("one", "two"))
+    assert first["compared"].keys() == second["compared"].keys()
 
 
 def test_a_task_of_ones_own_takes_the_place_of_the_named_one(
@@ -168,6 +171,8 @@ def test_a_task_of_ones_own_takes_the_place_of_the_named_one(
     run_study(tiny_spec, tmp_path / "run", view, task=Counting())  # type: ignore[arg-type]
     assert scores
     assert len(load(tmp_path / "run").trials) == 3
+    check = read_data(tmp_path / "run").provenance["self_check"]
+    assert check["verdict"].startswith("packs; losses and gradients equal PEFT's within ")
     with pytest.raises(
         InputError, match="tiny: task: was Counting, now the one named in the study file"
     ):

@@ -9,6 +9,7 @@ import pytest
 
 import study.preparing.estimate as estimates
 from study.engines.dropout import GROUP
+from study.engines.packed.linear import PackedLinear
 from study.engines.pass_size import ROWS_PER_PASS, RowBytes, fitting_rows, row_bytes
 from study.preparing.estimate import Memory, size, span
 from study.spec.files import load_spec
@@ -27,12 +28,30 @@ def test_check_says_what_a_study_takes(make_study: MakeStudy, type_: Type, tiny_
     assert estimate["memory"]["base_bytes"] == 4 * cost["base_parameters"]
     assert estimate["seconds_per_step"] > 0
     assert estimate["hours"] > 0
+    assert estimate["self_check"]["compared"]
     assert estimate["database_bytes"] > 0
     subjects = [line.split(" ")[0] for line in cost["lines"]]
     assert {"memory", "time", "disk"} <= set(subjects)
-    lines = cost["lines"][subjects.index("memory") :]
+    assert cost["lines"][subjects.index("engine")].startswith(
+        "engine   packs; losses and gradients equal PEFT's within "
+    )
+    lines = cost["lines"][subjects.index("engine") :]
     assert all(len(line) <= 80 for line in lines)
     assert all("about" in line for line in lines if line.startswith(("memory", "time", "disk")))
+
+
+def test_check_says_why_trials_would_be_trained_alone(
+    make_study: MakeStudy, type_: Type, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line names the module in which a packed pass differs, and the study is no less valid."""
+    frozen = PackedLinear.frozen
+    monkeypatch.setattr(PackedLinear, "frozen", lambda self, x: float("nan") * frozen(self, x))
+    cost = json.loads(type_("check", make_study(tiny_base), "--json").out)["cost"]
+    text = " ".join(" ".join(cost["lines"]).split())
+    assert "engine trains one trial at a time: packed fresh adapters and the base differ by" in text
+    assert "beginning in model.encoder.layers.0.self_attn." in text
+    assert None in [c["difference"] for c in cost["estimate"]["self_check"]["compared"].values()]
+    assert cost["estimate"]["seconds_per_step"] > 0
 
 
 def test_a_study_that_does_not_fit_is_never_loaded(

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 
 from study.tasks.token_logits import (
     hides_padding,
@@ -17,33 +16,8 @@ from study.tasks.token_logits import (
     token_states,
     whole_logits,
 )
+from tests.tiny_architectures import random_base
 
-SMALL: dict[str, dict[str, Any]] = {
-    "hidden": {
-        "hidden_size": 8,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 2,
-        "intermediate_size": 16,
-        "pad_token_id": 0,
-    },
-    "distilbert": {"dim": 8, "n_layers": 2, "n_heads": 2, "hidden_dim": 16},
-    "m2m_100": {
-        "d_model": 8,
-        "encoder_layers": 1,
-        "decoder_layers": 1,
-        "encoder_attention_heads": 2,
-        "decoder_attention_heads": 2,
-        "encoder_ffn_dim": 16,
-        "decoder_ffn_dim": 16,
-        "encoder_layerdrop": 0.0,
-        "decoder_layerdrop": 0.0,
-    },
-    "gemma": {"head_dim": 4, "final_logit_softcapping": 3.0, "query_pre_attn_scalar": 4},
-    "gpt2": {"n_embd": 8, "n_layer": 2, "n_head": 2},
-    "t5": {"d_model": 8, "d_kv": 4, "d_ff": 16, "num_layers": 1, "num_heads": 2},
-    "scaled": {"logit_scale": 0.25, "logits_scaling": 4.0},
-}
 CAUSAL = ("llama", "mistral", "qwen2", "gemma2", "gemma3_text", "cohere", "granite", "gpt2")
 SEQ2SEQ = ("m2m_100", "bart", "t5")
 BIDIRECTIONAL = (
@@ -57,9 +31,6 @@ BIDIRECTIONAL = (
     "albert",
 )
 CHANGED_AFTER_THE_HEAD = ("gemma2", "gemma3_text", "cohere", "granite")
-AUTO_CLASSES = dict.fromkeys(CAUSAL, "AutoModelForCausalLM") | dict.fromkeys(
-    SEQ2SEQ, "AutoModelForSeq2SeqLM"
-)
 IDS = torch.tensor([[4, 5, 6, 7, 8], [9, 10, 11, 0, 0]])
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
 COLUMNS = torch.tensor([[1, 3], [0, 0]])
@@ -67,18 +38,9 @@ CHOSEN = torch.tensor([[0, 1, 0, 1, 0], [1, 0, 0, 0, 0]]).bool()
 
 
 def small_model(model_type: str) -> Any:
-    """Return a language model with random weights, larger than transformers draws them."""
-    sizes = SMALL.get(model_type.replace("bart", "m2m_100"), SMALL["hidden"])
-    sizes |= SMALL["gemma"] if model_type.startswith("gemma") else {}
-    sizes |= SMALL["scaled"] if model_type in ("cohere", "granite") else {}
-    config = transformers.AutoConfig.for_model(model_type, vocab_size=30, **sizes)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        auto_class = getattr(transformers, AUTO_CLASSES.get(model_type, "AutoModelForMaskedLM"))
-        model = auto_class.from_config(config, dtype=torch.float64)
-        for weight in model.parameters():
-            weight.data += 0.2 * torch.randn_like(weight)
-    return model.eval().requires_grad_(False)
+    """Return a language model with random weights in double precision."""
+    loader = "AutoModelForMaskedLM" if model_type in BIDIRECTIONAL else None
+    return random_base(model_type, "cpu", loader, torch.float64, spread=0.2).model
 
 
 def inputs_of(model: Any) -> dict[str, torch.Tensor]:
@@ -97,7 +59,7 @@ def test_chosen_logits_are_the_models_own(model_type: str) -> None:
     close = {"rtol": 1e-9, "atol": 1e-12}
     found = token_logits(model, inputs, CHOSEN)
     torch.testing.assert_close(found, logits[CHOSEN], **close)
-    assert found.shape == (3, 30)
+    assert found.shape == (3, 64)
     by_column = token_logits(model, inputs, COLUMNS)
     torch.testing.assert_close(
         by_column, torch.stack([logits[0, [1, 3]], logits[1, [0, 0]]]), **close
@@ -117,7 +79,7 @@ def test_the_head_is_computed_at_the_chosen_tokens_alone() -> None:
     model.lm_head.register_forward_hook(lambda module, given, found: seen.append(found.shape))
     found = token_logits(model, {"input_ids": IDS}, CHOSEN)
     states = token_states(model, {"input_ids": IDS}, CHOSEN)
-    assert seen == [(3, 30), (1, 1, 30)]
+    assert seen == [(3, 64), (1, 1, 64)]
     torch.testing.assert_close(model.lm_head(states), found, rtol=1e-12, atol=1e-12)
 
 
@@ -162,7 +124,7 @@ def test_the_shortcut_can_be_left_out() -> None:
     model.lm_head.register_forward_hook(lambda module, given, found: seen.append(found.shape))
     with whole_logits():
         token_logits(model, {"input_ids": IDS}, CHOSEN)
-    assert seen == [(2, 5, 30)]
+    assert seen == [(2, 5, 64)]
     assert proof_of(model) is None
 
 
@@ -190,7 +152,7 @@ def test_adapted_layers_before_the_head_see_whole_rows() -> None:
     dense = model.cls.predictions.transform.dense
     dense.register_forward_hook(lambda module, given, found: seen.append(found.shape))
     token_logits(model, {"input_ids": IDS}, CHOSEN)
-    assert set(seen) == {(2, 5, 8)}
+    assert set(seen) == {(2, 5, 16)}
 
 
 def test_an_adapted_head_sees_whole_rows_of_a_mask() -> None:
@@ -200,4 +162,4 @@ def test_an_adapted_head_sees_whole_rows_of_a_mask() -> None:
     seen: list[torch.Size] = []
     model.lm_head.register_forward_hook(lambda module, given, found: seen.append(found.shape))
     token_logits(model, {"input_ids": IDS}, CHOSEN)
-    assert seen[-1] == (2, 5, 30)
+    assert seen[-1] == (2, 5, 64)

@@ -15,7 +15,17 @@ from study.engines.pool.worker import Reply
 from study.errors import InputError
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec
-from study.trials import Finished, Interrupted, Notice, TrialConfig, TrialResult, search_config
+from study.trials import (
+    Checked,
+    Event,
+    Finished,
+    Interrupted,
+    Notice,
+    SelfCheck,
+    TrialConfig,
+    TrialResult,
+    search_config,
+)
 
 CHOICE = EngineChoice(slots=4, workers=2)
 SPEC = load_spec("petroleum")
@@ -30,6 +40,7 @@ class Scripted:
         self.slots = 0
         self.trials: list[int] = []
         self.answers: list[Reply] = []
+        self.first_events: list[Event] = []
 
     def send(self, command: str, arguments: tuple[Any, ...]) -> None:
         if command == "load":
@@ -40,7 +51,8 @@ class Scripted:
         else:
             ended = [Finished(number, TrialResult()) for number in self.trials]
             self.trials = []
-            self.answers.append(Reply("ok", ended, self.slots))
+            self.answers.append(Reply("ok", [*self.first_events, *ended], self.slots))
+            self.first_events = []
 
     def receive(self) -> Reply:
         if self.dead:
@@ -172,3 +184,23 @@ def test_a_users_mistake_over_there_is_one_here() -> None:
     launcher.launched[0].answers = [Reply("input", ("no such folder",))]
     with pytest.raises(InputError, match="no such folder"):
         _ = engine.free_slots
+
+
+def test_a_self_check_is_passed_on_unless_another_worker_found_the_same() -> None:
+    """One of equal checks reaches the parent, and every one that found something else."""
+    agrees = SelfCheck("float32", 7, (), seconds=0.1, packs=True)
+    differs = SelfCheck("float32", 7, (), seconds=0.1, packs=False, why_alone="it is broken")
+    for second, passed_on in (
+        (replace(agrees, seconds=0.2), [agrees]),
+        (differs, [agrees, differs]),
+    ):
+        launcher = ScriptedLauncher(True, True)
+        engine = loaded(launcher)
+        assert engine.free_slots == 8
+        for worker, check in zip(launcher.launched, (agrees, second), strict=True):
+            worker.first_events = [Checked(check)]
+        for config in configs(8):
+            engine.start(config)
+        events = engine.advance()
+        assert [event.check for event in events if isinstance(event, Checked)] == passed_on
+        assert len(events) == 8 + len(passed_on)
