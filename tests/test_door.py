@@ -131,4 +131,4 @@ def test_results_are_short_at_a_prompt(study: StudyData) -> None:
         optuna_study.load_spec("petroleum"),
     ]
     long = {type(result).__name__: len(repr(result)) for result in shown}
-    assert {name: length for name, length in long.items() if length > 2000} == {}
+    assert {name: length for name, length in long.items() if length > 2500} == {}

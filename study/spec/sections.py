@@ -247,7 +247,8 @@ class StudySpec(Strict):
     @property
     def generates(self) -> bool:
         """Whether an evaluation generates outputs besides computing the loss."""
-        scored = any(not METRICS[metric].is_loss for metric in self.evaluation.metrics)
+        rows = map(self.evaluation.row, self.evaluation.metrics)
+        scored = any(row.reads_outputs for row in rows)
         return scored or self.task_kind.always_generates
 
     @model_validator(mode="after")

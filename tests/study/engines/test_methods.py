@@ -76,7 +76,7 @@ def untrained(spec: StudySpec, tiny_base: Path) -> TrialResult:
     """Return the base's own result."""
     engine = make_engine(spec, str(tiny_base), None, SEQUENTIAL)
     engine.start(baseline_configs(spec)[0])
-    (event,) = engine.advance()
+    *_, event = engine.advance()
     assert isinstance(event, Finished)
     return event.result
 

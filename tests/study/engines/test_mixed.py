@@ -11,7 +11,7 @@ import torch
 from study.engines.engine_choice import EngineChoice
 from study.engines.mixed import MixedEngine
 from study.spec.sections import StudySpec
-from study.trials import Event, Notice
+from study.trials import Event, Progress
 from tests.engine_cases import CASES
 from tests.engine_runs import Bench, assert_same_result, bench_of, train_all
 
@@ -65,7 +65,7 @@ def test_packed_trials_drain_before_one_is_trained_alone(bench: Bench) -> None:
 
 def numbers(events: Sequence[Event]) -> set[int]:
     """Return who reports."""
-    return {event.number for event in events if not isinstance(event, Notice)}
+    return {event.number for event in events if isinstance(event, Progress)}
 
 
 def test_no_slot_is_free_when_memory_ran_out_while_trials_wait(bench: Bench) -> None:

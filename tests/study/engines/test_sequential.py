@@ -141,7 +141,7 @@ def test_a_loss_that_is_no_number_fails_the_trial_alone(
     loss = task.loss
     task.loss = lambda model, batch: loss(model, batch) * math.nan  # type: ignore[method-assign]
     engine.start(search_config(tiny_spec, 0, POINT, 0))
-    (event,) = engine.advance()
+    *_, event = engine.advance()
     assert isinstance(event, Finished)
     assert event.result.failure == "the training loss became nan at step 1"
     task.loss = loss  # type: ignore[method-assign]
@@ -159,7 +159,7 @@ def test_running_out_of_memory_fails_the_trial_alone(tiny_spec: StudySpec, tiny_
 
     engine._task.loss = loss  # type: ignore[method-assign]
     engine.start(search_config(tiny_spec, 0, POINT, 0))
-    (event,) = engine.advance()
+    *_, event = engine.advance()
     assert isinstance(event, Finished)
     assert event.result.failure is not None
     assert "900 GiB" in event.result.failure

@@ -76,6 +76,7 @@ def test_a_run_remarks_on_such_references(
     make_spec: Callable[..., StudySpec], tmp_path: Path
 ) -> None:
     """The remark is made from the data, beside those on their lengths."""
+    from study.bases.load import load_base
     from study.data.corpora import corpus_of
     from study.data.remarks import data_remarks
 
@@ -85,5 +86,6 @@ def test_a_run_remarks_on_such_references(
     files = {"data.train": str(path), "data.dev": str(path), "data.general": None}
     spec = make_spec(files, name="zh")
     assert spec.evaluation.tokenize == "13a"  # its target_language is French
-    found = data_remarks(spec, corpus_of(spec), spec.base.model)
+    base = load_base(spec.base.model, spec.base, skeleton=True)
+    found = data_remarks(spec, corpus_of(spec), base)
     assert any("without spaces between words" in line for line in found)
