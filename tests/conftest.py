@@ -13,6 +13,7 @@ from study.trials import TrialConfig
 from study.views.base import Outcome, View
 from tests.command_line import finished, type_
 from tests.fixtures import pairs, petroleum, petroleum_run
+from tests.quick_pages import one_figure, small_forests
 from tests.tiny_studies import (
     make_llama_spec,
     make_masked_spec,
@@ -32,10 +33,12 @@ __all__ = [
     "make_masked_spec",
     "make_pair_spec",
     "make_spec",
+    "one_figure",
     "pairs",
     "parallel_text",
     "petroleum",
     "petroleum_run",
+    "small_forests",
     "tiny_base",
     "tiny_classifiers",
     "tiny_llamas",
