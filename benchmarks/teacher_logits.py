@@ -117,8 +117,7 @@ class Bench:
     def _student(self, batch: Batch) -> Tensor:
         prompt, answer = batch.rows["prompt_tokens"], batch.labels.shape[1]
         columns = answer_columns(batch.inputs["input_ids"], prompt, answer)
-        head = [self.model.get_output_embeddings()]
-        return token_logits(self.model, _inputs(batch), columns, head)
+        return token_logits(self.model, _inputs(batch), columns)
 
 
 def _inputs(batch: Batch) -> dict[str, Any]:

@@ -16,13 +16,12 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from typing_extensions import override
 
-from study.data.corpora import corpus_of
 from study.engines.engine_choice import PACKED, EngineChoice
 from study.engines.start import started_engine
 from study.errors import InputError
 from study.kinds.measurements import SHARED_COSTS
 from study.loop import Source, drive
-from study.metrics.needs import check_metrics
+from study.preparing.preparation import read_inputs
 from study.run_folder import run_folder
 from study.seeds import derive_seed
 from study.spec.sections import StudySpec
@@ -63,8 +62,10 @@ def confirm_study(
         InputError: there is no test split, or it differs from an earlier confirmation's; or data,
             model, storage or folder cannot be used.
     """
-    check_metrics(spec.evaluation)
-    corpus = corpus_of(spec)
+    inputs = read_inputs(spec)
+    inputs.faults.refuse()
+    corpus = inputs.corpus
+    assert corpus is not None
     if not corpus.test:
         raise InputError(
             "data.test: confirming needs held-out examples, got none; name a file with --test"
@@ -77,7 +78,7 @@ def confirm_study(
         if not pending:
             view.remarked(f"all {len(wanted)} trainings are already done; nothing to train")
             return True
-        with started_engine(spec, choice, None, view) as started:
+        with started_engine(spec, choice, None, view, inputs) as started:
             is_shared = started.choice != started.choice.one_at_a_time()
             source = Confirmation(spec, ledger, pending, SHARED_COSTS if is_shared else ())
             total, done, workers = len(wanted), len(wanted) - len(pending), started.choice.workers

@@ -35,6 +35,26 @@ class MetricError(RuntimeError):
         super().__init__(_one_line(without_secrets(problem)))
 
 
+class Faults:
+    """Collects the problems of checks that do not depend on each other, to report them together."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Keep the problems of an InputError instead of raising it."""
+        try:
+            yield
+        except InputError as error:
+            self.problems += [line for line in error.problems if line not in self.problems]
+
+    def refuse(self) -> None:
+        """Raise one InputError with all problems, if there are any."""
+        if self.problems:
+            raise InputError(self.problems)
+
+
 def reason_of(error: Exception) -> str:
     """Return an exception's message, shortened to one line."""
     if isinstance(error, UnicodeDecodeError):

@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from study.engines.base import Engine
 from study.signals import stop_signals
 from study.trials import (
+    Checked,
     Event,
     Finished,
     Interrupted,
     Notice,
     Progress,
+    SelfCheck,
     TrialConfig,
     TrialResult,
 )
@@ -36,6 +38,9 @@ class Source(ABC):
     def waits(self) -> bool:
         """Return whether `next` may return something later although nothing is running here."""
         return False
+
+    def checked(self, check: SelfCheck) -> None:  # noqa: B027 - most sources do not keep it
+        """Take an engine's self-check."""
 
     def report(self, progress: Progress, *, is_last: bool) -> bool:
         """Take a report; return whether to prune the training, which is ignored if `is_last`."""
@@ -94,6 +99,10 @@ def _pass_on(
         match event:
             case Notice():
                 view.remarked(event.text)
+            case Checked():
+                for remark in event.check.remarks:
+                    view.remarked(remark)
+                source.checked(event.check)
             case Progress():
                 view.progressed(running[event.number], event.step, event.value)
                 if source.report(event, is_last=event.number in ending):

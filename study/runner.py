@@ -22,15 +22,13 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from typing_extensions import override
 
-from study.data.corpora import corpus_of
 from study.data.readers import Corpus
-from study.data.remarks import data_remarks
 from study.engines.engine_choice import PACKED, EngineChoice
 from study.engines.start import started_engine
 from study.kinds.measurements import SHARED_COSTS
 from study.loop import Source, drive
 from study.make_sampler import sampler_for
-from study.metrics.needs import check_metrics, metric_remarks
+from study.preparing.preparation import prepare, read_inputs
 from study.run_folder import run_folder
 from study.spec.sections import StudySpec
 from study.store.claims import Claim
@@ -43,6 +41,7 @@ from study.trials import (
     Finished,
     Interrupted,
     Progress,
+    SelfCheck,
     TrialConfig,
     TrialResult,
     baseline_configs,
@@ -89,24 +88,24 @@ def run_study(
     Raises:
         InputError: data, model, storage or folder cannot be used.  Finished trials are kept.
     """
-    check_metrics(spec.evaluation)
+    inputs = read_inputs(spec, task)
+    if inputs.faults.problems:
+        prepare(spec, inputs, view.base_training, task)  # raises, with the base's faults as well
     url = storage or sqlite_url(out / DATABASE_NAME)
     choice = _choice_for_objectives(spec, choice, view)
     with run_folder(out, exclusive=not is_shared(url)):
-        corpus = corpus_of(spec) if task is None else None
+        corpus = inputs.corpus
         hashes = {} if corpus is None else corpus.hashes()
         trained_on = {"data_sha256": hashes, "own_task": task_name(task)}
         with open_ledger(url, spec, out) as ledger:
             ledger.check_resumable(trained_on)
             if ledger.is_finished():
                 return StudyRun(out, url, spec.name, stopped_early=False)
-            with started_engine(spec, choice, task, view) as started:
-                for remark in metric_remarks(spec.evaluation):
-                    view.remarked(remark)
-                for remark in data_remarks(spec, corpus, started.base_location) if corpus else ():
-                    view.remarked(f"data: {remark}")
+            spec = ledger.with_its_dtype()
+            with started_engine(spec, choice, task, view, inputs) as started:
                 name, workers = started.choice.name, started.choice.workers
                 facts = provenance(name, workers, started.base_location, hashes)
+                facts |= {"dtype": started.dtype or spec.base.dtype}
                 ledger.begin(facts | trained_on)
                 search = Search(spec, ledger, view, partial(_epoch, task, corpus))
                 with view.searching(spec.search.budget, ledger.counted(), workers):
@@ -161,6 +160,7 @@ class Search(Source):
         self._baselines = {config.number: config for config in baseline_configs(spec)}
         self._attempts: dict[int, Attempt] = {}  # by config.number
         self._is_waiting = False
+        self._is_checked = False
         seconds = spec.search.timeout_seconds
         self._deadline = math.inf if seconds is None else time.monotonic() + seconds
 
@@ -204,6 +204,13 @@ class Search(Source):
         return self._is_waiting
 
     # ------------------------------------------------------------ telling
+
+    @override
+    def checked(self, check: SelfCheck) -> None:
+        """Record the first self-check of the workers, and any that found something."""
+        if check.remarks or not self._is_checked:
+            self._ledger.record_facts({"self_check": check.facts()})
+        self._is_checked = True
 
     @override
     def report(self, progress: Progress, *, is_last: bool) -> bool:

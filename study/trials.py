@@ -106,7 +106,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class SplitResult:
-    """One model on one split: statistics (N, S) by metric, N outputs and their texts."""
+    """One model on one split: statistics (N, S) by metric, N outputs and their texts.
+
+    No outputs where none were generated, since nothing scores them.
+    """
 
     statistics: Mapping[str, Statistics] = field(repr=False)
     outputs: tuple[str, ...] = field(repr=False)
@@ -170,5 +173,55 @@ class Notice:
     text: str
 
 
-Event = Progress | Finished | Interrupted | Notice
+@dataclass(frozen=True)
+class Compared:
+    """One comparison of two passes over the base."""
+
+    what: str
+    difference: float  # the largest, relative to the size of what is compared
+    tolerance: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether rounding explains the difference; not if it is NaN."""
+        return self.difference <= self.tolerance
+
+
+@dataclass(frozen=True)
+class SelfCheck:
+    """What an engine's passes gave beside the model's own, before the first trial.
+
+    study/engines/self_check.py explains it.
+    """
+
+    dtype: str
+    rows: int  # examples in the pass
+    compared: tuple[Compared, ...]
+    seconds: float
+    why_alone: str | None = None  # why trials are not packed after all
+    why_whole: str | None = None  # why logits are computed at every token
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the user should know: nothing if every shortcut is the model's own computation."""
+        alone = f"self-check: {self.why_alone}; trials are trained one at a time"
+        whole = f"self-check: logits are computed at every token, slower: {self.why_whole}"
+        return (alone,) * bool(self.why_alone) + (whole,) * bool(self.why_whole)
+
+    def facts(self) -> dict[str, str]:
+        """Return the result in words, as it is recorded with the study."""
+        found = {"verdict": "; ".join(self.remarks) or "all passes agree with the model's own"}
+        for compared in self.compared:
+            found[compared.what] = f"{compared.difference:.2g}, at most {compared.tolerance:.2g}"
+        return found | {"cost": f"{self.rows} rows in {self.dtype}, {self.seconds:.2f} s"}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An engine's self-check, reported with its first events."""
+
+    check: SelfCheck
+
+
+Event = Progress | Finished | Interrupted | Notice | Checked
 """An engine's reports."""

@@ -134,6 +134,16 @@ CASES = {
         },
         different_outputs=2,
     ),
+    "conversations": Case(
+        "make_exact_chat_spec",
+        COPIES,
+        {
+            "search.parameters.target_modules": {"choices": ["qv", "attention"]},
+            "evaluation.metrics": ["chrf", "loss"],
+            **PISSA,
+        },
+        in_workers=False,
+    ),
     "optimizers": Case(
         "make_spec",
         OPTIMIZER_POINTS,

@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from safetensors.torch import load
 
-from study.bases.load import BaseModel
+from study.bases.load import BaseModel, load_base
 from study.data.corpora import corpus_of
 from study.engines.base import Engine
 from study.engines.build import engine_over, working_base
 from study.engines.engine_choice import EngineChoice
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.packed_engine import PackedEngine
+from study.engines.pass_size import ALL_ROWS, PassRows
 from study.engines.sequential import SequentialEngine
 from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter
@@ -28,6 +29,7 @@ from study.tasks import make_task
 from study.tasks.base import Task
 from study.trials import (
     AdapterFiles,
+    Checked,
     Finished,
     Notice,
     Progress,
@@ -59,6 +61,8 @@ def train_all(
         for event in engine.advance():
             if isinstance(event, Notice):
                 (notices if notices is not None else []).append(event.text)
+            elif isinstance(event, Checked):
+                (notices if notices is not None else []).extend(event.check.remarks)
             elif isinstance(event, Progress):
                 reports[event.number] += [(event.step, event.value)] * (event.value is not None)
             else:
@@ -85,10 +89,15 @@ class Bench:
         """Return the engine of a choice; close it before another is made."""
         return engine_over(self.spec, self.base, self.task, choice)
 
-    def packed(self, configs: Sequence[TrialConfig], slots: int | None = None) -> PackedEngine:
+    def packed(
+        self,
+        configs: Sequence[TrialConfig],
+        slots: int | None = None,
+        rows: PassRows = ALL_ROWS,
+    ) -> PackedEngine:
         """Return a packed engine with room for these trials; close it before another is made."""
         methods = [config.method for config in configs if config.method is not None]
-        return PackedEngine(self.spec, self.base, self.task, methods, slots or len(configs))
+        return PackedEngine(self.spec, self.base, self.task, methods, slots or len(configs), rows)
 
     def together(self, configs: Sequence[TrialConfig]) -> dict[int, TrialResult]:
         """Train trials in one pack."""
@@ -101,6 +110,12 @@ def bench_of(spec: StudySpec) -> Bench:
     corpus = corpus_of(spec)
     base = working_base(spec, spec.base.model, corpus.labels)
     return Bench(spec, base, make_task(spec, base, corpus))
+
+
+def skeleton_of(spec: StudySpec) -> BaseModel:
+    """Return a study's base without weights."""
+    labels = corpus_of(spec).labels
+    return load_base(spec.base.model, spec.base, spec.task, labels, skeleton=True)
 
 
 def losses_with_peft(bench: Bench, files: AdapterFiles | None, folder: Path) -> list[float]:

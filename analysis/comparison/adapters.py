@@ -154,7 +154,13 @@ def _statistics(data: StudyData, row: EvaluationRow, metric: str) -> Statistics:
     try:
         return records.read_statistics(data.database, row.evaluation_id, metric)
     except KeyError:
-        outputs = records.read_outputs(data.database, row.evaluation_id)
+        try:
+            outputs = records.read_outputs(data.database, row.evaluation_id)
+        except KeyError:
+            raise InputError(
+                f"--metric: {data.name} stores neither {metric!r} nor outputs to score; stored: "
+                f"{', '.join(data.metrics)}"
+            ) from None
         targets = data.examples[row.split].targets
         return text_statistics(metric, outputs, targets, data.text_options)
 

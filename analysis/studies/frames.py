@@ -79,7 +79,10 @@ def outputs_frame(
 ) -> pd.DataFrame:
     """One row per example: source, target, output, and every metric's score of this example."""
     frame = pd.DataFrame({"source": examples.sources, "target": examples.targets})
-    frame["output"] = records.read_outputs(database, evaluation.evaluation_id)
+    try:
+        frame["output"] = records.read_outputs(database, evaluation.evaluation_id)
+    except KeyError:
+        raise LookupError("the study stores no outputs, since no metric of it reads any") from None
     for row in score_rows:
         if row.evaluation_id == evaluation.evaluation_id:
             stored = records.read_statistics(database, row.evaluation_id, row.metric)

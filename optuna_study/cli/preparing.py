@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -44,19 +44,38 @@ def check(
     spec: Annotated[
         str, typer.Argument(metavar="STUDY", help="A study file, or a shipped study (see `list`).")
     ],
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick", help="Check only the study file, its data and its metrics, in a second."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a study file and its data without training, and show what a trial costs.
+    """Check everything that `run` checks before its first trial, and estimate what it will take.
 
-    This prints the study file with all defaults, then the sizes of data, base model and adapters.
+    This prints the study file with all defaults, the sizes of data, base model and adapters, and
+    about how much memory, time and disk the study needs on this machine, from a few measured steps.
+    The embedded base is built on first use. Without a problem, nothing is written.
 
     Example: `optuna-study check my-study.toml`
+
+    Example: `optuna-study check my-study.toml --quick`
     """
-    from study.bases.trial_cost import trial_cost
+    from study.preparing.preparation import read_inputs
     from study.spec.files import load_spec
 
     study = load_spec(spec)
-    cost = trial_cost(study)
+    inputs = read_inputs(study, quick=quick)
+    if quick:
+        from study.preparing.trial_cost import quick_cost
+
+        cost = quick_cost(study, inputs)
+    else:
+        from study.preparing.estimate import checked
+
+        with progress_bar("training the base model") as progress:
+            cost = checked(study, inputs, lambda step, total, loss: progress(step, total))
     if as_json:
         print_json({"spec": study.model_dump(mode="json", exclude_none=True), "cost": cost})
         return
@@ -65,6 +84,23 @@ def check(
     console.print()
     for line in cost["lines"]:
         console.print(line, markup=False, highlight=False)
+    if cost.get("example"):
+        _print_example(cost["example"])
+
+
+def _print_example(stretches: Sequence[tuple[str, bool]]) -> None:
+    """Print an example as the model reads it; what is trained is coloured, or in brackets."""
+    from rich.text import Text
+
+    console = results()
+    colours = console.is_terminal and not console.no_color
+    shown = Text()
+    for text, is_trained in stretches:
+        marked = text if colours or not is_trained else f"[[{text}]]"
+        shown.append(marked, style="bold green" if is_trained else "")
+    mark = "in colour" if colours else "in [[brackets]]"
+    console.print(f"\nThe first example; {mark}: what is trained", markup=False, highlight=False)
+    console.print(shown, soft_wrap=True, highlight=False)
 
 
 def base(

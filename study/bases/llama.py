@@ -26,6 +26,7 @@ from study.bases.building import (
 )
 from study.data import chat
 from study.data.embedded import CorpusRecipe, Pair, petroleum_corpus
+from study.kinds.chat_templates import LLAMA3_TEMPLATE
 from study.spec.sections import INSTRUCTION, DataSpec
 from study.tasks.losses import IGNORED
 from study.tasks.token_logits import token_logits
@@ -67,7 +68,7 @@ class LlamaRecipe(Recipe):
             bos_token="<|begin_of_text|>",
             eos_token=chat.END_OF_TURN,
             pad_token="<|pad|>",
-            chat_template=chat.LLAMA3_TEMPLATE,
+            chat_template=LLAMA3_TEMPLATE,
         )
 
     def new_config(self, tokenizer: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,13 @@ from study.spec.sections import BaseModelSpec, StudySpec
 HEADS = ("pre_classifier", "classifier", "score", "classification_head")
 """transformers' names for the layers above the pretrained body; every method trains them fully."""
 
+TOKENIZER_FILE = re.compile(r"(tokenizer|vocab|merges|spiece|source|target).*|.*\.(model|spm)")
+NO_TOKENIZER = (
+    "it has no tokenizer; copy the original model's tokenizer files, such as tokenizer.json and "
+    "tokenizer_config.json, into the folder"
+)
+FEWEST_PIECES = 4  # besides special tokens; T5's made-up vocabulary has one
+
 
 @dataclass(frozen=True)
 class BaseModel:
@@ -37,6 +45,11 @@ class BaseModel:
     loader: str = ""  # the class of transformers that loads it, as AutoModelForCausalLM
 
     @property
+    def is_skeleton(self) -> bool:
+        """Whether the model has modules and shapes, but no weights."""
+        return bool(self.model.device.type == "meta")
+
+    @property
     def model_type(self) -> str:
         """The architecture's name in transformers."""
         return str(self.model.config.model_type)
@@ -45,7 +58,20 @@ class BaseModel:
     def head(self) -> list[str]:
         """The modules that every method trains fully: a classifier's head, otherwise none."""
         new = ["pooler"] if any(".pooler." in name for name in self.fresh) else []
-        return new + [name for name, _ in self.model.named_children() if name in HEADS]
+        return new + head_names(self.model, self.loader)
+
+
+def head_names(model: Any, loader: str) -> list[str]:
+    """Return the modules of a classifier that its pretrained body does not contain."""
+    children = dict(model.named_children())
+    names = [name for name in children if name in HEADS]
+    if loader == TASKS["classification"].model_class and model.base_model_prefix in children:
+        names = [
+            name
+            for name, child in children.items()
+            if name != model.base_model_prefix and any(True for _ in child.parameters())
+        ]
+    return names
 
 
 # ---------------------------------------------------------------- locating
@@ -55,10 +81,8 @@ def locate_base(spec: StudySpec, progress: StepCallback | None = None) -> str:
     """Return a local folder or hub name; build an embedded one unless it is cached.
 
     Raises:
-        InputError: the base or the teacher does not exist.
+        InputError: the base does not exist.
     """
-    if spec.distillation is not None:
-        locate_teacher(spec, progress)
     if spec.base.model != "embedded":
         return located(spec.base.model, spec.base.revision, "base.model")
     return _embedded(spec, "base", progress)
@@ -84,6 +108,7 @@ def _embedded(spec: StudySpec, role: ModelRole, progress: StepCallback | None) -
     """Return the folder of the task's miniature, built on first use."""
     from study.bases.miniatures import embedded_folder
 
+    assert spec.task_kind.miniature is not None, "the study file was checked for this"
     return str(embedded_folder(spec.task_kind.miniature, spec.data, role, progress))
 
 
@@ -96,41 +121,52 @@ def load_base(
     task: TaskName = "translation",
     labels: Sequence[str] = (),
     key: str = "base.model",
+    *,
+    skeleton: bool = False,
 ) -> BaseModel:
     """Load weights (safetensors only) and tokenizer, frozen, in evaluation mode.
 
     A checkpoint without a classifier gets a head for `labels`, whose weights depend only on their
-    names.
+    names.  A skeleton is on PyTorch's meta device: it has no weights and takes no memory.  A study
+    decides on the dtype before it loads (study/bases/dtypes.py); `auto` itself means float32.
 
     Raises:
-        InputError: transformers cannot load a model for this task from the location.
+        InputError: transformers cannot load a model for this task from the location, or it has no
+            tokenizer.
     """
     where, reason = f"{key}: {location}", partial(why_not_loaded, spec=spec)
     with refusing(f"{key}: cannot load {location!r}", reason=reason), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         check_model(location, where, spec.revision)
         refuse_named_code(location, where, spec.revision, trusted=spec.trust_remote_code)
-        model, missing, tokenizer = _from_pretrained(location, spec, task, labels)
-    fresh = frozenset(n for n in missing if TASKS[task].outputs == "classes" and _is_of_a_head(n))
+        model, missing, tokenizer = _from_pretrained(location, spec, task, labels, skeleton)
+    loader = loader_name(model, task)
+    heads = head_names(model, loader)
+    fresh = frozenset(
+        name
+        for name in missing
+        if TASKS[task].outputs == "classes" and (name.split(".")[0] in heads or ".pooler." in name)
+    )
     lost = sorted(set(missing) - fresh)
     if lost:  # transformers would draw them at random and only warn
         some = ", ".join(lost[:3])
         raise InputError(
             f"{key}: {location!r} has no weights for {some}; is it a different model's folder?"
         )
+    model.eval().requires_grad_(False)
+    if skeleton:
+        return BaseModel(model, tokenizer, location, fresh, loader=loader)
     import torch
 
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    model.eval().requires_grad_(False)
     if model.can_generate() and model.generation_config is not None:
         model.generation_config.max_length = None  # max_new_tokens of the study file decides
     draw_fresh({name: model.get_parameter(name) for name in fresh}, model.config, seed=0)
-    loader = loader_name(model, task)
     return BaseModel(model, tokenizer, location, fresh, loader=loader)
 
 
 def _from_pretrained(
-    location: str, spec: BaseModelSpec, task: TaskName, labels: Sequence[str]
+    location: str, spec: BaseModelSpec, task: TaskName, labels: Sequence[str], skeleton: bool
 ) -> tuple[Any, list[str], Any]:
     """Return the model, the names of the weights that its checkpoint lacks, and the tokenizer."""
     import torch
@@ -142,12 +178,13 @@ def _from_pretrained(
     model, loading = model_class(location, config, spec, task).from_pretrained(
         location,
         config=config,
-        dtype=getattr(torch, spec.dtype),
+        dtype=torch.float32 if spec.dtype == "auto" else getattr(torch, spec.dtype),
+        device_map="meta" if skeleton else None,
         use_safetensors=True,
         output_loading_info=True,
         **options,
     )
-    tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
+    tokenizer = _tokenizer(location, options)
     if not spec.trust_remote_code:
         forget_unused_code(model, tokenizer)
     return model, list(loading["missing_keys"]), tokenizer
@@ -158,7 +195,11 @@ def model_class(location: str, config: Any, spec: BaseModelSpec, task: TaskName)
     import transformers
 
     custom = own_class(location, config, spec) if TASKS[task].takes_own_class else None
-    return custom or getattr(transformers, TASKS[task].model_class)
+    if custom is not None:
+        return custom
+    automatic = getattr(transformers, TASKS[task].model_class)
+    _check_architecture(config, automatic, task)
+    return automatic
 
 
 def loader_name(model: Any, task: TaskName) -> str:
@@ -169,40 +210,20 @@ def loader_name(model: Any, task: TaskName) -> str:
     return next((name for name in MAPPED if name in mapped), TASKS[task].model_class)
 
 
-def meta_base(spec: StudySpec, labels: Sequence[str] = ()) -> Any:
-    """Return the base model on PyTorch's meta device: modules and shapes, but no memory.
-
-    Raises:
-        InputError: transformers cannot make a model for this task from the base.
-    """
-    import torch
+def _check_architecture(config: Any, automatic: Any, task: TaskName) -> None:
+    """Refuse an architecture that transformers has no model of this task's kind for."""
     import transformers
 
-    def make(config: Any) -> Any:
-        name_labels(config, labels)
-        loader = model_class(spec.base.model, config, spec.base, spec.task)
-        return getattr(loader, "from_config", loader)(config)  # a custom class is called directly
-
-    if spec.base.model == "embedded":
-        from study.bases.miniatures import MINIATURES
-
-        return MINIATURES[spec.task_kind.miniature](spec.data, "base").meta(make)
-    location = locate_base(spec)
-    options = {
-        "revision": spec.base.revision or "main",
-        "trust_remote_code": spec.base.trust_remote_code,
-    }
-    reason = partial(why_not_loaded, spec=spec.base)
-    with refusing(f"base.model: cannot load {location!r}", reason=reason):
-        refuse_named_code(
-            location,
-            f"base.model: {location}",
-            spec.base.revision,
-            trusted=spec.base.trust_remote_code,
-        )
-        config = transformers.AutoConfig.from_pretrained(location, **options)
-        with torch.device("meta"):
-            return make(config)
+    kinds = {n: getattr(transformers, kind.model_class)._model_mapping for n, kind in TASKS.items()}
+    if type(config) in kinds[task]:
+        return
+    fitting = [name for name, mapping in kinds.items() if type(config) in mapping]
+    if not fitting and getattr(config, "auto_map", None):
+        return  # its own code decides, and transformers says how to allow it
+    raise ValueError(
+        f"{config.model_type!r} models have no {automatic.__name__}, which the task {task!r} "
+        f"needs; they can do {', '.join(map(repr, fitting)) or 'none of the tasks'}"
+    )
 
 
 def load_tokenizer(location: str, spec: BaseModelSpec) -> tuple[Any, Any]:
@@ -211,13 +232,55 @@ def load_tokenizer(location: str, spec: BaseModelSpec) -> tuple[Any, Any]:
     Raises:
         InputError: transformers cannot load a tokenizer from the location.
     """
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
+    where, reason = f"base.model: {location}", partial(why_not_loaded, spec=spec)
     options = {"revision": spec.revision or "main", "trust_remote_code": spec.trust_remote_code}
-    reason = partial(why_not_loaded, spec=spec)
     with refusing(f"base.model: cannot load {location!r}", reason=reason):
+        refuse_named_code(location, where, spec.revision, trusted=spec.trust_remote_code)
         config = AutoConfig.from_pretrained(location, **options)
-        return AutoTokenizer.from_pretrained(location, **options), config
+        return _tokenizer(location, options), config
+
+
+def _tokenizer(location: str, options: Mapping[str, Any]) -> Any:
+    """Return a base's tokenizer; ValueError if it has none.
+
+    Without files transformers fails with long advice, or makes up a vocabulary of special tokens,
+    with which a study would train on unknown tokens only.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(location, **options)
+    except Exception:
+        folder = Path(location)
+        if os.path.isdir(folder) and not any(map(TOKENIZER_FILE.fullmatch, os.listdir(folder))):
+            raise ValueError(NO_TOKENIZER) from None
+        raise
+    added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
+    if len({*tokenizer.get_vocab()} - {*tokenizer.all_special_tokens, *added}) < FEWEST_PIECES:
+        raise ValueError(NO_TOKENIZER)
+    return tokenizer
+
+
+def padding_token(base: BaseModel) -> int:
+    """Return the token to pad with: the tokenizer's, else its end token, since padding is masked.
+
+    A decoder that classifies finds a row's last token by the padding token of its configuration.
+
+    Raises:
+        InputError: the tokenizer has neither.
+    """
+    tokenizer = base.tokenizer
+    token = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    if token is None:
+        raise InputError(
+            f"base.model: {base.name}: its tokenizer has neither a padding nor an end token; set "
+            "pad_token in its tokenizer_config.json"
+        )
+    if base.model.config.pad_token_id is None:
+        base.model.config.pad_token_id = int(token)
+    return int(token)
 
 
 def name_labels(config: Any, labels: Sequence[str]) -> None:
@@ -228,12 +291,11 @@ def name_labels(config: Any, labels: Sequence[str]) -> None:
         config.label2id = {label: i for i, label in enumerate(labels)}
 
 
-def _is_of_a_head(weight: str) -> bool:
-    return weight.split(".")[0] in HEADS or ".pooler." in weight
-
-
 def draw_fresh(weights: Mapping[str, Any], config: Any, seed: int) -> None:
-    """Draw a new head's weights from (seed, name): normal with the model's spread; biases zero."""
+    """Draw a new head's weights from (seed, name): normal with the model's spread.
+
+    Biases are zero and the weights of norms one.
+    """
     import torch
 
     for name, weight in weights.items():
@@ -241,6 +303,8 @@ def draw_fresh(weights: Mapping[str, Any], config: Any, seed: int) -> None:
         spread = 0.0 if weight.dim() == 1 else getattr(config, "initializer_range", 0.02)
         drawn = torch.empty(weight.shape, dtype=torch.float64)
         drawn.normal_(0.0, spread, generator=generator)
+        if weight.dim() == 1 and name.endswith("weight"):
+            drawn.fill_(1.0)
         with torch.no_grad():
             weight.copy_(drawn)
 
@@ -255,7 +319,7 @@ def load_teacher(spec: StudySpec, student: BaseModel) -> BaseModel:
     key = "distillation.teacher"
     location = locate_teacher(spec)
     its = spec.base.model_copy(update={"revision": spec.distillation.revision})
-    teacher = load_base(location, its, spec.task, key=key)
+    teacher = load_base(location, its, spec.task, key=key, skeleton=student.is_skeleton)
     expected, vocabulary = student.tokenizer.get_vocab(), teacher.tokenizer.get_vocab()
     if vocabulary != expected:
         differing = min(set(expected.items()) ^ set(vocabulary.items()))[0]
@@ -271,10 +335,23 @@ def _is_folder(location: str, key: str) -> bool:
     """Return whether it is a checkpoint's folder; raise InputError for any other folder."""
     folder = Path(location)
     if not os.path.isdir(folder):
+        if folder.suffix.lower() == ".gguf":
+            raise _of_gguf(folder.parent, folder.name, key)
         if folder.is_absolute() or location.startswith((".", "~")) or location.count("/") > 1:
             raise InputError(f"{key}: no such folder, got {location!r}")
         return False
     if not (folder / "config.json").is_file():
+        for file in sorted(folder.glob("*.gguf")):
+            raise _of_gguf(folder, file.name, key)
         raise InputError(f"{key}: {location}: no config.json; not a Hugging Face checkpoint")
     check_model(location, f"{key}: {location}")
     return True
+
+
+def _of_gguf(folder: Path, name: str, key: str) -> InputError:
+    """Return the refusal of a quantised file for llama.cpp, with the way to convert it."""
+    return InputError(
+        f"{key}: {folder / name}: a GGUF file cannot be trained; convert it with "
+        f"AutoModelForCausalLM.from_pretrained({str(folder)!r}, gguf_file={name!r})"
+        ".save_pretrained(FOLDER), the tokenizer likewise with AutoTokenizer, and name FOLDER"
+    )

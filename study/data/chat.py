@@ -1,7 +1,7 @@
 """Write examples in a chat model's format, and find the answer in them.
 
-The format is the tokenizer's chat template.  Llama 3's template is kept here for tokenizers that
-have its special tokens but no template, such as those of Llama's base models.  An answer ends with
+The format is the tokenizer's chat template, or Llama 3's for tokenizers that have its special
+tokens but no template, such as those of Llama's base models.  An answer ends with
 a separate stop token, `<|end_of_translation|>`.  A reserved token of the vocabulary represents it,
 so that the embedding keeps its size and an adapter loads on the original base.
 """
@@ -9,25 +9,19 @@ so that the embedding keeps its size and an adapter loads on the original base.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from study.errors import InputError
+from study.errors import InputError, reason_of, refusing
+from study.kinds.chat_templates import LLAMA3_TEMPLATE
 
 RESERVED = re.compile(r"<\|reserved_special_token_\d+\|>")
 HEADER, END_OF_TURN = "<|start_header_id|>", "<|eot_id|>"
+REFUSED = "base.model: its chat template fails"
 DATE = "26 Jul 2024"
 """The date for Llama 3.2's template: its default, since today's date would change results."""
-
-LLAMA3_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}"
-    "<|start_header_id|>{{ message['role'] }}<|end_header_id|>\n\n"
-    "{{ message['content'] | trim }}<|eot_id|>"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
-)
-"""Llama 3's published prompt format, without tools and dates."""
 
 PLAIN_TEMPLATE = (
     "{{ bos_token or cls_token }}{% for message in messages %}{{ message['content'] | trim }}"
@@ -60,6 +54,7 @@ class ChatFormat:
         stop_token: str,
         max_tokens: int,
         template: str | None = None,
+        no_instruction: str = 'set data.instruction = ""',
     ) -> None:
         """Find the template and the stop token.
 
@@ -70,6 +65,7 @@ class ChatFormat:
                 represents it.
             max_tokens: Source and answer are each cut to this many tokens.
             template: A chat template in place of the tokenizer's.
+            no_instruction: What to do if the template refuses a system message, for messages.
 
         Raises:
             InputError: the tokenizer has no template, or the vocabulary has no such token.
@@ -77,6 +73,7 @@ class ChatFormat:
         self._tokenizer = tokenizer
         self._template = template or template_of(tokenizer)
         self._instruction = instruction
+        self._no_instruction = no_instruction
         self._max_tokens = max_tokens
         self.stop = stop_id(tokenizer, stop_token)
 
@@ -84,7 +81,7 @@ class ChatFormat:
         """Return an example as ids; `max_tokens` lowers the limit for this one.
 
         Raises:
-            InputError: the template changes the answer.
+            InputError: the template refuses the messages, or changes the answer.
         """
         limit = min(self._max_tokens, max_tokens or self._max_tokens)
         question, source_is_cut = self._cut(source.strip(), limit)
@@ -106,15 +103,31 @@ class ChatFormat:
             messages.insert(0, {"role": "system", "content": self._instruction})
         if answer is not None:
             messages.append({"role": "assistant", "content": answer})
+        with refusing(REFUSED, reason=partial(self._reason, messages)):
+            return self._rendered(messages, is_prompt=answer is None)
+
+    def _rendered(self, messages: Sequence[Mapping[str, str]], is_prompt: bool) -> str:
         return str(
             self._tokenizer.apply_chat_template(
                 messages,
                 chat_template=self._template,
                 tokenize=False,
-                add_generation_prompt=answer is None,
+                add_generation_prompt=is_prompt,
                 date_string=DATE,
             )
         )
+
+    def _reason(self, messages: Sequence[Mapping[str, str]], error: Exception) -> str:
+        """Return why the template failed, and whether it accepts the messages without a system."""
+        reason = reason_of(error) or type(error).__name__
+        others = [message for message in messages if message["role"] != "system"]
+        if len(others) == len(messages):
+            return reason
+        try:
+            self._rendered(others, is_prompt=others[-1]["role"] == "user")
+        except Exception:  # a template may raise anything
+            return reason
+        return f"{reason}; it refuses a system message: {self._no_instruction}"
 
     def _ids(self, text: str) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])

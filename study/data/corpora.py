@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from study.data.conversations import asked
+from study.data.embedded import Pair
 from study.data.readers import Corpus
 from study.kinds.table_names import imported
 from study.spec.sections import StudySpec
@@ -11,5 +13,24 @@ from study.spec.sections import StudySpec
 
 def corpus_of(spec: StudySpec) -> Corpus[Any]:
     """Read what the study file's `[data]` names; InputError with one line per problem."""
+    return _prepared(spec, read_corpus(spec))
+
+
+def read_corpus(spec: StudySpec) -> Corpus[Any]:
+    """Read the corpus as it is in its files, before a tokenizer writes it; imports no torch."""
     corpus: Corpus[Any] = imported(spec.task_kind.reader)(spec.data)
+    return corpus
+
+
+def corpus_to_answer(spec: StudySpec, text: str) -> Corpus[Any]:
+    """Return a corpus of one dev example: a text that somebody wants answered."""
+    reads_conversations = spec.task_kind.reads_conversations
+    example = asked(text, spec.data.instruction) if reads_conversations else Pair(text, text)
+    return _prepared(spec, Corpus(train=(), dev=(example,)))
+
+
+def _prepared(spec: StudySpec, corpus: Corpus[Any]) -> Corpus[Any]:
+    """Return the corpus as the task needs it: with the base's tokenizer, if it says so."""
+    if spec.task_kind.prepare:
+        corpus = imported(spec.task_kind.prepare)(spec, corpus)
     return corpus

@@ -1,26 +1,60 @@
-"""Read rows of examples from a TSV or JSONL file, or from a hub dataset.
+"""Read rows of examples from a file, a folder saved by `datasets`, or a hub dataset.
 
 Each row comes with the place it was read from; every error about the row begins with it.
 """
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from study.bases.hub import check_reachable
 from study.errors import InputError, refusing
+from study.spec.files import read_text
 from study.spec.sections import DataSpec
 from study.store.folders import check_all_regular, check_regular
 
 MAX_LINE_CHARACTERS = 100_000
+MAX_OBJECT_CHARACTERS = 10_000_000
+"""The longest line of a JSONL file: a conversation of a million tokens would fit."""
+SAVED = ("dataset_dict.json", "state.json")  # one of them is in a folder saved by `datasets`
+FILE_TYPES = ".tsv, .csv, .jsonl, .json, .parquet, or a folder saved by datasets"
+WHOLE = "all rows"  # the name of the one table of a folder without splits
+SHOWN_FAULTS = 20
+BATCH_ROWS = 1000
 BOM = b"\xef\xbb\xbf"
 HUB_SPLITS = {"train": ("train",), "dev": ("validation", "validation_matched", "dev", "test")}
 FEWEST_LINES = 1000  # the share of broken lines refers to at least this many
 Row = tuple[str, Mapping[str, Any]]
 """The place of a row, and its values by column."""
+
+
+class Faults:
+    """Collects the faults of many rows, so that a person sees them all at once."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note an InputError instead of raising it."""
+        try:
+            yield
+        except InputError as error:
+            self.problems += error.problems
+
+    def refuse(self, where: str) -> None:
+        """Raise InputError with the first faults and the number of the others, if there are any."""
+        if len(self.problems) > SHOWN_FAULTS:
+            more = f"{where}: {len(self.problems) - SHOWN_FAULTS:,} more faults of these kinds"
+            raise InputError([*self.problems[:SHOWN_FAULTS], more])
+        if self.problems:
+            raise InputError(self.problems)
 
 
 def origins_of(data: DataSpec) -> dict[str, Path | str]:
@@ -38,6 +72,7 @@ def rows_of(
     columns: Sequence[str] = (),
     broken_share: float = 0.0,
     key: str = "data.corpus",
+    faults: Faults | None = None,
 ) -> tuple[str, Iterator[Row]]:
     """Return the name of a split for messages, and its rows.
 
@@ -45,22 +80,32 @@ def rows_of(
         origin: The path of a file, or the name of a dataset on the hub or in a local folder.
         split: `train` or `dev`, for a dataset.
         subset: The configuration of a dataset that has several.
-        columns: What the header of a TSV file must name.
-        broken_share: This share of a TSV file's lines may have too many or too few fields; such a
-            line becomes an empty row.
+        columns: What the header of a TSV or CSV file must name.
+        broken_share: This share of a TSV or CSV file's lines may have too many or too few fields;
+            such a line becomes an empty row.
         key: The option that names the dataset, for messages.
+        faults: Collects the invalid lines of a JSONL file and the invalid rows of a JSON file;
+            without it, the first one is raised.
 
     Raises:
         InputError: there is no such file or dataset; while iterating, a row is invalid.
     """
     if isinstance(origin, str):
         return _of_dataset(origin, split, subset, key)
+    if is_saved(origin):
+        return _of_dataset(str(origin), split, subset, f"data.{split}", may_be_whole=True)
     match origin.suffix.lower():
         case ".tsv":
-            return str(origin), _of_tsv(origin, columns, broken_share)
+            return str(origin), _of_table(origin, _tsv_records(origin), columns, broken_share)
+        case ".csv":
+            return str(origin), _of_table(origin, _csv_records(origin), columns, broken_share)
         case ".jsonl":
-            return str(origin), _of_jsonl(origin)
-    raise InputError(f"{origin}: unknown file type, got {origin.suffix!r}; allowed: .tsv, .jsonl")
+            return str(origin), _of_jsonl(origin, faults)
+        case ".json":
+            return str(origin), _of_json(origin, faults)
+        case ".parquet":
+            return str(origin), _of_parquet(origin)
+    raise InputError(f"{origin}: unknown file type, got {origin.suffix!r}; allowed: {FILE_TYPES}")
 
 
 def text_field(row: Mapping[str, Any], name: str, where: str) -> str:
@@ -78,8 +123,15 @@ def text_field(row: Mapping[str, Any], name: str, where: str) -> str:
 # ---------------------------------------------------------------- files
 
 
-def _lines_of(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (where, line) without line ends and empty lines; refuse binary files."""
+def _lines_of(path: Path, most: int = MAX_LINE_CHARACTERS) -> Iterator[tuple[str, str]]:
+    """Yield (where, line) of lines that are not empty; refuse binary files and longer lines."""
+    for where, line in _whole_lines(path, most):
+        if stripped := line.rstrip("\r\n"):
+            yield where, stripped
+
+
+def _whole_lines(path: Path, most: int) -> Iterator[tuple[str, str]]:
+    """Yield (where, line) with line ends."""
     check_regular(path)
     # ValueError: a NUL in the path
     with (
@@ -87,35 +139,55 @@ def _lines_of(path: Path) -> Iterator[tuple[str, str]]:
         path.open("rb") as file,
     ):
         # never read a whole file as one line; UTF-8 takes at most four bytes per character
-        limited = iter(lambda: file.readline(4 * MAX_LINE_CHARACTERS + 2), b"")
+        limited = iter(lambda: file.readline(4 * most + 2), b"")
         for number, raw in enumerate(limited, 1):
             where = f"{path}: line {number}"
-            line = _text(raw.removeprefix(BOM) if number == 1 else raw, where)
-            if line:
-                yield where, line
+            yield where, _text(raw.removeprefix(BOM) if number == 1 else raw, where, most)
 
 
-def _text(raw: bytes, where: str) -> str:
+def _text(raw: bytes, where: str, most: int) -> str:
     if b"\0" in raw:
         raise InputError(f"{where}: contains a NUL byte; must be a text file")
-    is_cut = len(raw) > 4 * MAX_LINE_CHARACTERS  # perhaps within a character
+    is_cut = len(raw) > 4 * most  # perhaps within a character
     with refusing(f"{where}: not UTF-8", UnicodeDecodeError):
-        line = raw.decode("utf-8", errors="replace" if is_cut else "strict").rstrip("\r\n")
-    if len(line) > MAX_LINE_CHARACTERS:
-        raise InputError(f"{where}: longer than {MAX_LINE_CHARACTERS:,} characters, the limit")
+        line = raw.decode("utf-8", errors="replace" if is_cut else "strict")
+    if len(line.rstrip("\r\n")) > most:
+        raise InputError(f"{where}: longer than {most:,} characters, the limit")
     return line
 
 
-def _of_tsv(path: Path, needed: Sequence[str], broken_share: float) -> Iterator[Row]:
-    lines = _lines_of(path)
-    _, header = next(lines, ("", ""))
-    if not header:
+def _tsv_records(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield (where, fields) of a file without quoting."""
+    for where, line in _lines_of(path):
+        yield where, line.split("\t")
+
+
+def _csv_records(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield (where, fields); a quoted field may contain line ends, and `where` is its last line."""
+    lines = (line for _, line in _whole_lines(path, MAX_OBJECT_CHARACTERS))
+    records = csv.reader(lines, strict=True)
+    while True:
+        with refusing(f"{path}: line {records.line_num + 1}: not CSV", csv.Error):
+            fields = next(records, None)
+        if fields is None:
+            return
+        if fields:
+            yield f"{path}: line {records.line_num}", fields
+
+
+def _of_table(
+    path: Path,
+    records: Iterator[tuple[str, list[str]]],
+    needed: Sequence[str],
+    broken_share: float,
+) -> Iterator[Row]:
+    _, columns = next(records, ("", []))
+    if not columns:
         raise InputError(f"{path}: the file is empty; needed: a header line, then the examples")
-    columns, broken = header.split("\t"), 0
+    broken = 0
     for name in needed:
         _check_column(columns, name, path)
-    for rows, (where, line) in enumerate(lines, 1):
-        fields = line.split("\t")
+    for rows, (where, fields) in enumerate(records, 1):
         if len(fields) == len(columns):
             yield where, dict(zip(columns, fields, strict=True))
             continue
@@ -141,37 +213,104 @@ def _check_column(columns: Sequence[str], name: str, path: Path) -> None:
         raise InputError(f"{path}: line 1: {columns.count(name)} columns are named {name!r}")
 
 
-def _of_jsonl(path: Path) -> Iterator[Row]:
-    for where, line in _lines_of(path):
-        with refusing(f"{where}: not JSON", ValueError, RecursionError):
-            row = json.loads(line)
-        if not isinstance(row, dict):
-            raise InputError(f"{where}: must be a JSON object, got {line[:40]!r}")
-        yield where, row
+def _of_jsonl(path: Path, faults: Faults | None) -> Iterator[Row]:
+    for where, line in _lines_of(path, MAX_OBJECT_CHARACTERS):
+        with faults.noted() if faults else nullcontext():
+            with refusing(f"{where}: not JSON", ValueError, RecursionError):
+                row = json.loads(line)
+            yield where, _object(row, where, line)
+
+
+def _of_json(path: Path, faults: Faults | None) -> Iterator[Row]:
+    """Yield the rows of an array of objects; a file that begins with an object is JSONL."""
+    content = read_text(path)
+    if content.lstrip()[:1] != "[":
+        yield from _of_jsonl(path, faults)
+        return
+    with refusing(f"{path}: not JSON", ValueError, RecursionError):
+        rows = json.loads(content)
+    for number, row in enumerate(rows, 1):
+        where = f"{path}: row {number}"
+        with faults.noted() if faults else nullcontext():
+            yield where, _object(row, where, json.dumps(row))
+
+
+def _object(row: Any, where: str, text: str) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise InputError(f"{where}: must be a JSON object, got {text[:40]!r}")
+    return row
+
+
+def _of_parquet(path: Path) -> Iterator[Row]:
+    check_regular(path)
+    if not path.is_file():
+        raise InputError(f"{path}: cannot read the file: no such file")
+    from pyarrow import parquet  # type: ignore[import-untyped]
+
+    with refusing(f"{path}: not a Parquet file"):
+        number = 0
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(BATCH_ROWS):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path}: row {number}", row
 
 
 # ---------------------------------------------------------------- datasets
 
 
-def _of_dataset(corpus: str, split: str, subset: str | None, key: str) -> tuple[str, Iterator[Row]]:
-    """Return a split's name and rows, with classes by name."""
-    from datasets import ClassLabel, get_dataset_split_names, load_dataset
+def is_saved(folder: Path) -> bool:
+    """Return whether a folder was saved by `datasets`."""
+    return any(os.path.isfile(folder / name) for name in SAVED)
+
+
+def has_dev(corpus: str, subset: str | None, key: str = "data.corpus") -> bool:
+    """Return whether a dataset has a split for dev."""
+    return any(name in HUB_SPLITS["dev"] for name in _splits_of(corpus, subset, key)[0])
+
+
+def _splits_of(
+    corpus: str, subset: str | None, key: str
+) -> tuple[Sequence[str], Callable[[str], Any]]:
+    """Return the names of a dataset's splits, and what loads one of them."""
+    from datasets import Dataset, get_dataset_split_names, load_dataset, load_from_disk
 
     if not Path(corpus).is_dir():
         check_reachable(corpus, "dataset", key)
     else:
         check_all_regular(Path(corpus), f"{key}: {corpus}")
     with refusing(f"{key}: cannot load {corpus!r}"):
-        available = get_dataset_split_names(corpus, subset)
-        name = next((s for s in HUB_SPLITS[split] if s in available), None)
-        rows = None if name is None else load_dataset(corpus, subset, split=name)
-    if rows is None:
+        if is_saved(Path(corpus)):
+            saved = load_from_disk(corpus)
+            splits = {WHOLE: saved} if isinstance(saved, Dataset) else dict(saved)
+            return list(splits), splits.__getitem__
+        names = get_dataset_split_names(corpus, subset)
+        return names, lambda name: load_dataset(corpus, subset, split=name)
+
+
+def _of_dataset(
+    corpus: str, split: str, subset: str | None, key: str, *, may_be_whole: bool = False
+) -> tuple[str, Iterator[Row]]:
+    """Return a split's name and rows, with classes by name.
+
+    A folder that holds one table without splits is `train`, or any split if it `may_be_whole`.
+    """
+    from datasets import ClassLabel
+
+    available, load = _splits_of(corpus, subset, key)
+    looked_for = HUB_SPLITS.get(split, (split,))
+    if may_be_whole or split == "train":
+        looked_for = (*looked_for, WHOLE)
+    name = next((s for s in looked_for if s in available), None)
+    if name is None:
         raise InputError(
             f"{key}: {corpus!r} has no split for {split}; looked for "
-            f"{', '.join(HUB_SPLITS[split])}, got {', '.join(available)}"
+            f"{', '.join(s for s in looked_for if s != WHOLE)}, got {', '.join(available)}"
         )
+    with refusing(f"{key}: cannot load {corpus!r}"):
+        rows = load(name)
     classes = {n: f.names for n, f in rows.features.items() if isinstance(f, ClassLabel)}
-    where = f"{corpus}: {name}"
+    where = corpus if name == WHOLE else f"{corpus}: {name}"
     return where, (
         (f"{where}: row {number}", row | {n: _class(row[n], c) for n, c in classes.items()})
         for number, row in enumerate(rows)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from study.data.embedded import Pair, instruction_corpus, petroleum_corpus
 from study.data.origins import origins_of, rows_of, text_field
-from study.errors import InputError
+from study.errors import Faults, InputError
 from study.spec.sections import SPLITS, DataSpec
 
 E = TypeVar("E")
@@ -33,6 +33,9 @@ class Corpus(Generic[E]):
     test: tuple[E, ...] = ()
     labels: tuple[str, ...] = ()  # of a classification, in order
     skipped: Mapping[str, int] = field(default_factory=dict)  # reason -> rows left out
+    unit: str = "pairs"  # what an example is called
+    remarks: tuple[str, ...] = ()  # what a person should know about the rows, a line each
+    shown: tuple[tuple[str, bool], ...] = ()  # an example as the model sees it: text, is trained
 
     def split(self, name: str) -> tuple[E, ...]:
         """Return the examples of `train`, `dev`, `general` or `test`."""
@@ -44,11 +47,20 @@ class Corpus(Generic[E]):
         return {name: _hash(self.split(name)) for name in SPLITS if name != "test" or self.test}
 
 
+def skipped_remarks(corpus: Corpus[Any]) -> list[str]:
+    """Return a line per reason for leaving rows out."""
+    return [f"{count:,} {reason} left out" for reason, count in corpus.skipped.items()]
+
+
 def load_corpus(data: DataSpec) -> Corpus[Pair]:
     """Read what `[data]` names; InputError with one line per problem."""
     if data.origin == "embedded":
         return _embedded(data.seed)
-    read = {split: read_pairs(origin, data, split) for split, origin in origins_of(data).items()}
+    faults, read = Faults(), {}
+    for split, origin in origins_of(data).items():
+        with faults.collected():
+            read[split] = read_pairs(origin, data, split)
+    faults.refuse()
     return Corpus(read["train"], read["dev"], read.get("general", ()), read.get("test", ()))
 
 
@@ -97,5 +109,7 @@ def _pair(row: Mapping[str, Any], columns: tuple[str, str], where: str) -> Pair:
 
 
 def _hash(examples: Sequence[Any]) -> str:
-    content = "\n".join("\t".join(astuple(example)) for example in examples)
+    """Return a hash of the fields by which examples are compared; all of these are texts."""
+    names = [f.name for f in fields(examples[0]) if f.compare] if examples else []
+    content = "\n".join("\t".join(getattr(e, name) for name in names) for e in examples)
     return hashlib.sha256(content.encode()).hexdigest()[:16]

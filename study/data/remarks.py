@@ -8,37 +8,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from study.bases.load import load_tokenizer
+from study.bases.load import BaseModel
 from study.data.embedded import Pair, SentencePair
-from study.data.readers import Corpus
+from study.data.languages import check_languages
+from study.data.readers import Corpus, skipped_remarks
 from study.errors import InputError
 from study.metrics.needs import check_references
 from study.metrics.scripts import word_remarks
 from study.spec.sections import SPLITS, DataSpec, StudySpec
 
-
-def check_languages(tokenizer: Any, data: DataSpec) -> None:
-    """Raise InputError if a multilingual tokenizer does not know a language of the study."""
-    if not hasattr(tokenizer, "src_lang"):
-        return
-    for key in ("source_language", "target_language"):
-        code = getattr(data, key)
-        if tokenizer.convert_tokens_to_ids(code) == tokenizer.unk_token_id:
-            raise InputError(
-                f"data.{key}: must be a language code of the base model's tokenizer, got {code!r}; "
-                "allowed: codes such as eng_Latn, fra_Latn"
-            )
+POSITIONS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len")
 
 
-def data_remarks(spec: StudySpec, corpus: Corpus[Any], location: str) -> list[str]:
+def data_remarks(spec: StudySpec, corpus: Corpus[Any], base: BaseModel) -> list[str]:
     """Return a line per reason for leaving rows out, and one if texts are cut.
 
     Raises:
         InputError: texts are too long and the study file refuses that, the tokenizer does not
             know the languages, or a reference is not what a metric reads.
     """
-    skipped = [f"{count:,} {reason} left out" for reason, count in corpus.skipped.items()]
-    tokenizer, config = load_tokenizer(location, spec.base)
+    skipped = skipped_remarks(corpus)
+    if spec.task_kind.prepare:  # the rows were counted in tokens when they were made
+        return [*skipped, *corpus.remarks]
+    tokenizer, config = base.tokenizer, base.model.config
     if spec.task_kind.names_languages:
         check_languages(tokenizer, spec.data)
     # a dialogue's special tokens belong to its template, not to the texts
@@ -57,8 +49,19 @@ def data_remarks(spec: StudySpec, corpus: Corpus[Any], location: str) -> list[st
 
 def length_limit(tokenizer: Any, config: Any, max_tokens: int) -> int:
     """Return how many tokens a text may have: the study file's limit, or the model's if smaller."""
-    positions = getattr(config, "max_position_embeddings", None) or max_tokens
-    return min(max_tokens, int(tokenizer.model_max_length), int(positions))
+    return min(max_tokens, int(tokenizer.model_max_length), positions_of(config) or max_tokens)
+
+
+def positions_of(config: Any) -> int | None:
+    """Return how many positions a model has; None if its configuration sets no limit, as Bloom's.
+
+    Architectures name it differently, and a model of text and images keeps it with its text.
+    """
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    is_relative = hasattr(text, "relative_attention_num_buckets")  # T5's n_positions is no limit
+    names = POSITIONS[:1] if is_relative else POSITIONS
+    named = (getattr(text, name, None) for name in names)
+    return next((int(count) for count in named if isinstance(count, int) and count > 0), None)
 
 
 def too_long(corpus: Corpus[Any], tokenizer: Any, limit: int) -> dict[str, int]:

@@ -16,7 +16,7 @@ from typing import Any
 from study.data.embedded import SentencePair, pair_corpus
 from study.data.origins import Row, origins_of, rows_of
 from study.data.readers import Corpus
-from study.errors import InputError
+from study.errors import Faults, InputError
 from study.spec.sections import DataSpec
 
 NLI = ("entailment", "neutral", "contradiction")
@@ -51,17 +51,14 @@ def load_sentence_pairs(data: DataSpec) -> Corpus[SentencePair]:
     if data.origin == "embedded":
         return _embedded(data.subset or "mnli", data.seed)
     skipped: Counter[str] = Counter()
-    raw = {
-        split: list(
-            _raw(
-                *rows_of(origin, split, subset=data.subset, broken_share=BROKEN_SHARE),
-                data,
-                skipped,
-            )
-        )
-        for split, origin in origins_of(data).items()
-    }
+    faults, raw = Faults(), dict[str, list[_Raw]]()
+    for split, origin in origins_of(data).items():
+        with faults.collected():
+            rows = rows_of(origin, split, subset=data.subset, broken_share=BROKEN_SHARE)
+            raw[split] = list(_raw(*rows, data, skipped))
+    faults.refuse()
     labels = data.labels or _labels([row for rows in raw.values() for row in rows])
+    _check_distinct(labels)
     read = {split: tuple(_named(row, labels) for row in rows) for split, rows in raw.items()}
     return Corpus(
         read["train"],
@@ -162,6 +159,26 @@ def _labels(rows: Sequence[_Raw]) -> tuple[str, ...]:
     return tuple(
         sorted(used, key=lambda label: (len(label), label) if label.isdigit() else (0, label))
     )
+
+
+def normal_label(label: str) -> str:
+    """Return a label as it is compared with a model's: without case, with underscores."""
+    return label.strip().lower().replace("-", "_").replace(" ", "_")
+
+
+def _check_distinct(labels: Sequence[str]) -> None:
+    """Refuse labels that are probably one: a model's outputs could not tell them apart."""
+    spelled: dict[str, list[str]] = {}
+    for label in labels:
+        spelled.setdefault(normal_label(label), []).append(label)
+    problems = [
+        f"data: labels {' and '.join(map(repr, same))} differ only in case or in spaces, hyphens "
+        "and underscores; write each label in one way"
+        for same in spelled.values()
+        if len(same) > 1
+    ]
+    if problems:
+        raise InputError(problems)
 
 
 def _named(row: _Raw, labels: Sequence[str]) -> SentencePair:

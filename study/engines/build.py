@@ -14,6 +14,8 @@ from study.engines.engine_choice import EngineChoice
 from study.engines.mixed import MixedEngine
 from study.engines.packed.packed_engine import PackedEngine
 from study.engines.packed.slot_count import in_even_rounds, measured_slots, most_slots
+from study.engines.pass_size import fitting_rows, memory_for_passes, row_bytes
+from study.engines.self_check import self_check
 from study.engines.sequential import SequentialEngine
 from study.kinds.methods import METHODS
 from study.peft_methods.quantized import check_quantization
@@ -22,7 +24,7 @@ from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
 from study.tasks import make_task
 from study.tasks.base import Task
-from study.trials import TrialConfig, baseline_configs, search_config
+from study.trials import Checked, TrialConfig, baseline_configs, search_config
 
 
 def make_engine(
@@ -43,23 +45,31 @@ def make_engine(
 
 
 def engine_over(spec: StudySpec, base: BaseModel, task: Task, choice: EngineChoice) -> Engine:
-    """Return the chosen engine for a loaded base.
+    """Return the chosen engine for a loaded base, after its self-check.
 
-    If no trial can be packed, it is the sequential engine.
+    If no trial can be packed, or packing would change a result, it is the sequential engine.
+
+    Raises:
+        InputError: an untrained adapter changes what the base computes.
     """
-    sequential = SequentialEngine(spec, base, task)
-    methods = _packable_methods(spec, base)
-    if choice.name == "sequential" or not methods:
-        return sequential
+    methods = packable_methods(spec, base)
+    packs = choice.name == "packed" and bool(methods)
+    check = self_check(spec, base, task, methods, packs=packs)
+    rows = fitting_rows(
+        row_bytes(spec, base, task), memory_for_passes(base, choice.workers_per_machine)
+    )
+    if not packs or check.why_alone:
+        return SequentialEngine(spec, base, task, rows, [Checked(check)])
     most = most_slots(spec, choice.workers) if choice.slots is None else choice.slots
-    packed = PackedEngine(spec, base, task, methods, most)
+    packed = PackedEngine(spec, base, task, methods, most, rows)
     if choice.slots is None:
         slots = measured_slots(packed, spec, choice.workers_per_machine)
         packed.slots = in_even_rounds(slots, spec, choice.workers)
-    return MixedEngine(packed, sequential, partial(_why_not_packed, base))
+    sequential = SequentialEngine(spec, base, task, rows)
+    return MixedEngine(packed, sequential, partial(_why_not_packed, base), [Checked(check)])
 
 
-def _packable_methods(spec: StudySpec, base: BaseModel) -> list[MethodSpec]:
+def packable_methods(spec: StudySpec, base: BaseModel) -> list[MethodSpec]:
     """Return the packable methods of the study, with the largest rank and all targets.
 
     Empty if none can be packed; the baselines' methods alone do not count.
@@ -91,7 +101,7 @@ def working_base(spec: StudySpec, location: str, labels: Sequence[str] = ()) -> 
         check_quantization(spec.values_of("quantization_bits"), spec.base.dtype)
     base = load_base(location, spec.base, spec.task, labels)
     check_methods(base, spec)
-    if spec.task_kind.trains_stop_token:
+    if spec.task_kind.trains_stop_token and spec.data.stop_token is not None:
         return _with_stop_token(base, spec.data.stop_token)
     return base
 

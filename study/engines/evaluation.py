@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from study.engines.pass_size import ALL_ROWS, PassRows
 from study.errors import InputError
 from study.kinds.measurements import COSTS
 from study.metrics import LOSS, LOSS_SIGNATURE, METRICS, Statistics, split_and_metric
@@ -35,6 +36,7 @@ class Examiner:
     task: Task
     model: Any
     lay_out: Callable[[Sequence[TrialConfig], int], None] = lambda configs, rows: None
+    rows: PassRows = ALL_ROWS
 
     def report(self, configs: Sequence[TrialConfig]) -> list[float | None]:
         """Score the first objective on the first examples, for pruner and learning curve."""
@@ -52,7 +54,8 @@ class Examiner:
         confirms = all(config.role == "confirm" for config in configs)
         named = (*SEARCHED, "test") if confirms else SEARCHED
         splits = [split for split in named if self.task.examples(split)]
-        by_split = [self.evaluate(configs, self.task.examples(split)) for split in splits]
+        texts = self.spec.generates
+        by_split = [self.evaluate(configs, self.task.examples(split), texts) for split in splits]
         by_model = zip(*by_split, strict=True)
         return [dict(zip(splits, results, strict=True)) for results in by_model]
 
@@ -84,6 +87,10 @@ class Examiner:
         same draws.  The loss ignores the teacher, so that trials with different temperatures can be
         compared.
         """
+        most = max(1, self.rows.evaluation // self._rows_of_a_group)
+        if len(configs) > most:
+            parts = [configs[first : first + most] for first in range(0, len(configs), most)]
+            return [one for part in parts for one in self.evaluate(part, examples, texts, loss)]
         configs = [replace(config, distillation=None) for config in configs]
         K, N = len(configs), len(examples)
         outputs = [[""] * N for _ in configs]
@@ -133,15 +140,19 @@ class Examiner:
             statistics[LOSS] = Statistics(LOSS, losses, signature)
             references = [reference for _, reference in texts]
             statistics |= _of_loss(wanted, losses, signature, references)
-        return SplitResult(statistics, tuple(outputs or [""] * len(examples)), texts)
+        return SplitResult(statistics, tuple(outputs or ()), texts)
+
+    @property
+    def _rows_of_a_group(self) -> int:
+        return min(self.spec.evaluation.batch_size, COLLATED_ROWS)
 
     def _length_sorted(self, examples: Sequence[Example], K: int) -> Iterator[list[list[int]]]:
         """Yield groups of examples of similar length, smaller ones for several models."""
-        most = self.spec.evaluation.batch_size
-        size = min(most, COLLATED_ROWS)
+        most, size = self.spec.evaluation.batch_size, self._rows_of_a_group
         order = sorted(range(len(examples)), key=lambda i: self.task.length(examples[i]))
         groups = [order[start : start + size] for start in range(0, len(order), size)]
-        at_once = max(1, min(most, most * PACKED_BATCHES // K) // size)
+        rows = min(most, most * PACKED_BATCHES // K, self.rows.evaluation // K)
+        at_once = max(1, rows // size)
         for start in range(0, len(groups), at_once):
             yield groups[start : start + at_once]
 

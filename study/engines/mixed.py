@@ -12,7 +12,8 @@ from study.trials import Event, Notice, TrialConfig, TrialResult
 class MixedEngine:
     """Trains what cannot be packed in a sequential engine, once the packed trials have ended.
 
-    `why_not_packed` returns the reason why a trial cannot be packed, or None if it can.
+    `why_not_packed` returns the reason why a trial cannot be packed, or None if it can.  The first
+    `advance` also reports the `first_events`.
     """
 
     def __init__(
@@ -20,13 +21,14 @@ class MixedEngine:
         packed: PackedEngine,
         sequential: SequentialEngine,
         why_not_packed: Callable[[TrialConfig], str | None],
+        first_events: Sequence[Event] = (),
     ) -> None:
         self._packed = packed
         self._sequential = sequential
         self._why_not_packed = why_not_packed
         self._waiting: list[TrialConfig] = []
         self._given_reasons: set[str] = set()
-        self._notices: list[Notice] = []
+        self._notices: list[Event] = [*first_events]
 
     @property
     def free_slots(self) -> int:

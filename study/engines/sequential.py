@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,23 +12,32 @@ import torch
 from study.bases.load import BaseModel
 from study.engines.evaluation import Examiner
 from study.engines.memory import PeakMemory
-from study.engines.trial_state import Training
+from study.engines.pass_size import ALL_ROWS, PassRows
+from study.engines.trial_state import SIGN_OF_LIFE_SECONDS, Training
 from study.peft_methods.attached import Attached, attach
 from study.seeds import derive_seed
 from study.spec.sections import StudySpec
 from study.tasks.base import Task, stacked
-from study.trials import Finished, Progress, SplitResult, TrialConfig, TrialResult
+from study.trials import Event, Finished, Progress, SplitResult, TrialConfig, TrialResult
 
 
 class SequentialEngine:
     """One slot over one base, which is loaded once and reused by every trial."""
 
-    def __init__(self, spec: StudySpec, base: BaseModel, task: Task) -> None:
+    def __init__(
+        self,
+        spec: StudySpec,
+        base: BaseModel,
+        task: Task,
+        rows: PassRows = ALL_ROWS,
+        first_events: Sequence[Event] = (),
+    ) -> None:
         self._spec = spec
         self._base = base
         self._task = task
-        self._examiner = Examiner(spec, task, base.model)
+        self._examiner = Examiner(spec, task, base.model, rows=rows)
         self._trial: _Trial | None = None
+        self._first_events = first_events  # reported by the first `advance`
 
     @property
     def free_slots(self) -> int:
@@ -46,8 +55,11 @@ class SequentialEngine:
             training.trainable_parameters = sum(w.numel() for w in adapter.weights)
         self._trial = _Trial(training, adapter, PeakMemory())
 
-    def advance(self) -> list[Progress | Finished]:
-        """Train up to the next report; at the end evaluate every split."""
+    def advance(self) -> list[Event]:
+        """Train up to the next report; at the end evaluate every split.
+
+        After a second without a report, returns the step without a value.
+        """
         trial = self._trial
         assert trial is not None, "no trial to advance"
         try:
@@ -59,14 +71,15 @@ class SequentialEngine:
             events = [Finished(trial.number, trial.result(failure=reason))]
         if isinstance(events[-1], Finished):
             self._release()
-        return events
+        first_events, self._first_events = self._first_events, ()
+        return [*first_events, *events]
 
     def _train(self, training: Training, adapter: Attached) -> None:
-        """Train up to the next report, the end, or a loss that is not finite."""
+        """Train up to the next report, the end, a loss that is not finite, or for a second."""
         started = time.perf_counter()
         self._base.model.train(training.config.training.base_dropout)
         self._train_one_step(training, adapter)
-        while not training.is_due:
+        while not training.is_due and time.perf_counter() - started < SIGN_OF_LIFE_SECONDS:
             self._train_one_step(training, adapter)
         self._base.model.eval()
         training.train_seconds += time.perf_counter() - started
@@ -77,7 +90,7 @@ class SequentialEngine:
         with self._base_dropout_of(training):
             total, weight = self._task.loss(self._base.model, batch).sum(dim=0)
         loss = total / weight
-        if training.count_step(loss.item(), weight.item()):
+        if training.count_step(loss.item()):
             loss.backward()
             torch.nn.utils.clip_grad_norm_(adapter.weights, training.config.training.max_grad_norm)
             training.update()
@@ -97,6 +110,8 @@ class SequentialEngine:
         training = trial.training
         if training.failure:
             return [Finished(trial.number, trial.result(failure=training.failure))]
+        if not training.is_due:
+            return [Progress(trial.number, training.step, None)]
         started = time.perf_counter()
         if not training.is_done:
             (value,) = self._examiner.report([training.config])

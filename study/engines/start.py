@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 
-from study.bases.load import locate_base
+from study.bases.dtypes import with_dtype
 from study.engines.base import Engine
 from study.engines.build import make_engine
 from study.engines.engine_choice import EngineChoice
 from study.engines.pool.local_processes import ProcessLauncher
 from study.engines.pool.pool import PoolEngine
 from study.engines.process_settings import be_one_quiet_thread
+from study.preparing.preparation import Inputs, prepare
 from study.spec.sections import StudySpec
 from study.tasks.base import Task
 from study.views.base import View
@@ -20,36 +21,47 @@ from study.views.base import View
 
 @dataclass(frozen=True)
 class StartedEngine:
-    """An engine, the location of its base, and the choice with its number of workers."""
+    """An engine, the location of its base, and the choice with its number of workers.
+
+    `dtype` is that of the base, if the study leaves the choice to the machine.
+    """
 
     engine: Engine
     base_location: str
     choice: EngineChoice
+    dtype: str | None = None
 
 
 @contextmanager
 def started_engine(
-    spec: StudySpec, choice: EngineChoice, task: Task | None, view: View
+    spec: StudySpec, choice: EngineChoice, task: Task | None, view: View, inputs: Inputs
 ) -> Iterator[StartedEngine]:
-    """Yield an engine that is ready to train, and close it at the end.
+    """Prepare the study, yield an engine that is ready to train, and close it at the end.
 
-    Workers start before the base is located: they import torch while it is built or downloaded.
+    Workers start before the study is prepared: they import torch while the base is built or
+    downloaded.  At least one of them has loaded the base when this yields.
 
     Raises:
-        InputError: the base or the data cannot be used, or the cluster cannot be joined.
+        InputError: with every problem of base, data, methods and metrics; or the cluster cannot be
+            joined.
     """
     with connected_workers(choice, view.remarked) as choice:
         be_one_quiet_thread()
         pool = pool_of(make_engine, choice)
-        if pool is None:
-            location = locate_base(spec, view.base_training)
-            with closing(make_engine(spec, location, task, choice)) as engine:
-                yield StartedEngine(engine, location, choice)
-        else:
-            with closing(pool):
-                location = locate_base(spec, view.base_training)
+        with closing(pool) if pool is not None else nullcontext():
+            prepared = prepare(spec, inputs, view.base_training, task)
+            for remark in prepared.remarks:
+                view.remarked(remark)
+            workers = choice.workers_per_machine
+            spec = with_dtype(spec, prepared.skeleton.model, workers, view.remarked)
+            location, dtype = prepared.location, spec.base.dtype
+            if pool is None:
+                with closing(make_engine(spec, location, task, choice)) as engine:
+                    yield StartedEngine(engine, location, choice, dtype)
+            else:
                 pool.load(spec, location, task, choice)
-                yield StartedEngine(pool, location, choice)
+                pool.wait_for_the_first()
+                yield StartedEngine(pool, location, choice, dtype)
 
 
 @contextmanager

@@ -17,6 +17,9 @@ from study.spec.sections import StudySpec
 from study.tasks.base import Batch, Example, Task
 from study.trials import TrialConfig
 
+SIGN_OF_LIFE_SECONDS = 1.0
+"""An engine that has nothing to report says after so long how far it is."""
+
 
 class Training:
     """One trial's own step, batches, optimizer and measurements."""
@@ -25,7 +28,7 @@ class Training:
         self.config = config
         self.step = 0
         self.failure: str | None = None
-        self.tokens = 0.0
+        self.tokens = 0
         self.train_seconds = 0.0
         self.evaluation_seconds = 0.0
         self.trainable_parameters = 0
@@ -55,10 +58,12 @@ class Training:
     def next_groups(self) -> list[Batch]:
         """Return the next batch, sorted by length, in groups of rows that engines never split."""
         examples = self._next_examples()
-        return [
+        groups = [
             self._task.collate(examples[i : i + GROUP], self.config, self._generator)
             for i in range(0, len(examples), GROUP)
         ]
+        self.tokens += sum(group.real_tokens for group in groups)
+        return groups
 
     def _next_examples(self) -> list[Example]:
         """Return the next batch from an endless sequence of shuffled epochs."""
@@ -86,10 +91,9 @@ class Training:
         make = OPTIMIZERS[training.optimizer].make
         self._optimizer = make(groups, rate, training.weight_decay)
 
-    def count_step(self, loss: float, tokens: float) -> bool:
+    def count_step(self, loss: float) -> bool:
         """Count a step; if its loss is not finite, set `failure` and return False."""
         self.step += 1
-        self.tokens += tokens
         if not math.isfinite(loss):
             self.failure = f"the training loss became {loss} at step {self.step}"
             return False
@@ -122,5 +126,5 @@ class Training:
 
     @property
     def tokens_per_second(self) -> float:
-        """How many tokens were trained on in a second of training."""
+        """Tokens of prompts and answers, without padding, per second of training."""
         return self.tokens / max(self.train_seconds, 1e-9)

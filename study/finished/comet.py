@@ -146,7 +146,10 @@ def score_study(
     for done, split in enumerate(splits := sorted({row.split for row in rows})):
         progress(done, len(splits))
         of_split = [row for row in rows if row.split == split]
-        systems = [records.read_outputs(database, row.evaluation_id) for row in of_split]
+        try:
+            systems = [records.read_outputs(database, row.evaluation_id) for row in of_split]
+        except KeyError:
+            raise InputError(f"{target}: contains no outputs that COMET can score") from None
         for row, scores in zip(of_split, comet.scores(examples[split], systems), strict=True):
             values = np.stack([scores, np.ones_like(scores)], axis=1)  # (N, 2)
             by_evaluation[row.evaluation_id] = Statistics("comet", values, signature)

@@ -79,6 +79,9 @@ def export_trial(
     be_one_quiet_thread()
     with _whole(out) as unfinished:
         base = _base(spec)
+        if spec.task_kind.reads_conversations:
+            make_task(spec, base, corpus_of(spec))  # sets the template and the end of answers
+            base.model.generation_config.save_pretrained(unfinished)
         _save_tokenizer(base, unfinished)
         if merge:
             before = _merged(spec, base, source, unfinished)

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 
 from study.bases.load import BaseModel, load_base, locate_base
-from study.data.embedded import Pair
-from study.data.readers import Corpus
+from study.data.corpora import corpus_to_answer
 from study.engines.process_settings import be_one_quiet_thread
 from study.errors import InputError
 from study.finished.export import attached
@@ -40,7 +39,7 @@ class Adapted:
     def answers(self, text: str) -> dict[str, str]:
         """Return the answers of the base and of each adapter to a text, by name."""
         # a corpus of only this text: a task reads its examples when it is made
-        task = make_task(self.spec, self.base, Corpus(train=(), dev=(Pair(text, text),)))
+        task = make_task(self.spec, self.base, corpus_to_answer(self.spec, text))
         plain = baseline_configs(self.spec)[0]
         batch = task.collate(task.examples("dev"), plain, torch.Generator())
         with self.model.disable_adapter():

@@ -18,7 +18,7 @@ class TaskKind:
     implementation: str  # package.module:name of a study.tasks.base.Task
     reader: str  # package.module:name of the function that reads [data]
     model_class: str  # the transformers class that loads the base
-    miniature: str  # the embedded base: a key of study.bases.miniatures.MINIATURES
+    miniature: str | None  # the embedded base, of study.bases.miniatures.MINIATURES; None: none
     outputs: Outputs = "texts"
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by section
     subsets: tuple[str, ...] = ()  # the embedded corpora allowed in data.subset
@@ -27,8 +27,11 @@ class TaskKind:
         False  # passes data.source_language and target_language to the tokenizer
     )
     writes_dialogues: bool = False  # wraps both texts in a chat template
+    reads_conversations: bool = False  # learns from whole conversations, as their template has them
+    prepare: str = ""  # package.module:name of what makes examples of the rows, by the tokenizer
     distils: bool = False  # can learn from a teacher
     trains_stop_token: bool = False  # trains data.stop_token's embedding besides the adapter
+    always_generates: bool = True  # False: only where a metric scores what is generated
     diffuses: bool = False  # allows [diffusion] and a cutoff_tokens per trial
     takes_own_class: bool = False  # a base may bring its own class, as LLaDA's does
 
@@ -72,6 +75,28 @@ TASKS: Mapping[str, TaskKind] = {
         writes_dialogues=True,
         diffuses=True,
         takes_own_class=True,
+    ),
+    "sft": TaskKind(
+        "study.tasks.sft:FineTuningTask",
+        "study.data.conversations:load_conversations",
+        "AutoModelForCausalLM",
+        None,
+        defaults={
+            "data": {
+                "instruction": "",
+                "max_tokens": 1024,
+                "too_long": "drop",
+                "stop_token": None,
+                "train_on": "assistant",
+                "dev_share": 0.1,
+            },
+            "evaluation": {"objective": "loss", "metrics": ["loss"]},
+        },
+        has_general=False,
+        reads_conversations=True,
+        prepare="study.data.chat_rows:chat_examples",
+        trains_stop_token=True,
+        always_generates=False,
     ),
 }
 """A task's name in a study file -> the task."""

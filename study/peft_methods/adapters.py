@@ -18,6 +18,7 @@ from study.engines.dropout import SeededDropout
 from study.kinds.methods import INITIAL_WEIGHTS, METHODS
 from study.kinds.table_names import imported
 from study.peft_methods.configs import name_loader, peft_config
+from study.peft_methods.layers import shortest_suffixes
 from study.seeds import derive_seed
 from study.spec.hyperparameters import MethodSpec
 from study.trials import AdapterFiles
@@ -120,20 +121,30 @@ def _take_out(layer: Any, A0: Tensor, B0: Tensor, scale: float) -> None:
     """Begin an adapter at A₀ and B₀, and subtract them from the layer's weight."""
     layer.lora_A[ADAPTER].weight.data.copy_(A0)
     layer.lora_B[ADAPTER].weight.data.copy_(B0)
-    delta = scale * (B0 @ A0)
-    residual = layer.weight.data - (delta.T if _is_transposed(layer) else delta)
-    layer.get_base_layer().weight.data = residual.to(layer.weight.dtype)
+    linear = layer.get_base_layer()
+    residual = (weight_matrix(linear) - scale * (B0 @ A0)).to(linear.weight.dtype)
+    linear.weight.data = residual.T.contiguous() if is_transposed(linear) else residual
 
 
-def _is_transposed(layer: nn.Module) -> bool:
-    """Say whether a layer, or the one under its adapter, stores its weight as (D_in, D_out)."""
-    return isinstance(getattr(layer, "base_layer", layer), Conv1D)
+def is_transposed(module: nn.Module) -> bool:
+    """Return whether a module is transformers' `Conv1D`, a linear layer with weight (D_in, D_out).
+
+    GPT-2 is made of them.
+    """
+    return type(module) is Conv1D
+
+
+def weight_matrix(module: Any) -> Tensor:
+    """Return a linear layer's weight as (D_out, D_in), sharing its memory."""
+    weight: Tensor = module.weight
+    return weight.T if is_transposed(module) else weight
 
 
 def adapter_config(base: BaseModel, method: MethodSpec) -> Any:
     """Return PEFT's configuration of a method on this base."""
     layer = token_layer(base)
-    tokens = {layer.rpartition(".")[2]: base.trained_tokens} if layer else {}
+    names = [name for name, _ in base.model.named_modules()]
+    tokens = {shortest_suffixes([layer], names)[0]: base.trained_tokens} if layer else {}
     config = peft_config(method, base, tokens)
     name_loader(config, base)
     return config
@@ -146,8 +157,9 @@ def token_layer(base: BaseModel) -> str | None:
     """
     if not base.trained_tokens:
         return None
-    tied = base.model.config.tie_word_embeddings
-    layer = base.model.get_input_embeddings() if tied else base.model.get_output_embeddings()
+    layer, embedding = base.model.get_output_embeddings(), base.model.get_input_embeddings()
+    if layer is None or layer.weight is embedding.weight:
+        layer = embedding
     return next(str(name) for name, module in base.model.named_modules() if module is layer)
 
 
@@ -206,9 +218,7 @@ def pissa_pair(base: BaseModel, name: str, method: MethodSpec, seed: int) -> Mat
 
 def _weight(base: BaseModel, name: str) -> Tensor:
     """Return a module's weight W (D_out, D_in) in a precision that can be decomposed."""
-    layer = base.model.get_submodule(name)
-    weight: Tensor = layer.weight.detach()
-    weight = weight.T if _is_transposed(layer) else weight
+    weight = weight_matrix(base.model.get_submodule(name)).detach()
     return weight.to(torch.promote_types(weight.dtype, torch.float32))
 
 

@@ -38,7 +38,7 @@ def check_quantization(bits: Sequence[int], dtype: str) -> None:
         )
     for width in bits:
         with refusing(f"method.quantization_bits: {width} bits do not work on this machine"):
-            _try_out(width, getattr(torch, dtype))
+            _try_out(width, torch.float32 if dtype == "auto" else getattr(torch, dtype))
 
 
 def _try_out(bits: int, dtype: torch.dtype) -> None:

@@ -59,13 +59,24 @@ def find_targets(base: BaseModel, named: str) -> Targets:
     if named == "default":
         return _default(base)
     if named == "all-linear":
-        return _selected_by_peft(base, "all-linear")
+        found = _selected_by_peft(base, "all-linear")
+        odd = [name for name in found.modules if _is_router(base.model.get_submodule(name))]
+        kept = [name for name in found.names if name not in odd]
+        if not kept:
+            _refuse(named, "needs linear layers", base, [], ())
+        return _selected_by_peft(base, *suffixes_of(base, kept)) if odd else found
     wanted = wanted_names(base, named)
     found = _selected_by_peft(base, *suffixes_of(base, wanted))
     lost = sorted({*wanted} - {*found.names})
     if lost and named not in TARGET_SETS:
         _refuse(named, f"names {lost[0]!r}, which PEFT cannot adapt", base, found.names)
     return found
+
+
+def _is_router(layer: Any) -> bool:
+    """Say whether a linear layer's class, as Llama 4's router, returns more than xW + b."""
+    kind = type(layer)
+    return kind.__module__.startswith("transformers.models.") and "Router" in kind.__name__
 
 
 def _default(base: BaseModel) -> Targets:
@@ -353,6 +364,7 @@ def _ranks(spec: StudySpec, methods: Iterable[str]) -> tuple[int, ...]:
 def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) -> str | None:
     """Return why a training cannot share a forward pass with others, or None if it can."""
     from torch import nn
+    from transformers.pytorch_utils import Conv1D
 
     if not METHODS[method.name].packs:
         return f"method {method.name!r}"
@@ -364,8 +376,12 @@ def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) 
     if targets.weights:
         weights = ", ".join(readable_endings(base, targets.weights))
         return f"weights of a mixture of experts ({weights})"
-    named = [base.model.get_submodule(name) for name in targets.modules]
+    adapted = [base.model.get_submodule(name) for name in targets.modules]
     heads = [base.model.get_submodule(name) for name in base.head]
-    named += [m for head in heads for m in head.modules() if list(m.parameters(recurse=False))]
-    others = sorted({type(m).__name__ for m in named if type(m) is not nn.Linear})
+    whole = [m for head in heads for m in head.modules() if list(m.parameters(recurse=False))]
+    # by type: what a subclass computes in its own `forward` would be replaced
+    others = sorted(
+        {type(m).__name__ for m in adapted if type(m) not in (nn.Linear, Conv1D)}
+        | {type(m).__name__ for m in whole if type(m) is not nn.Linear}
+    )
     return f"{', '.join(others)} among the trained layers" if others else None

@@ -10,6 +10,7 @@ from typing import Any
 
 from search_spaces import shipped_spaces
 from study.errors import InputError, did_you_mean, refusing
+from study.kinds.chat_templates import CHAT_TEMPLATES, is_template
 from study.metrics.own import file_hashes
 from study.metrics.scripts import tokenizer_for
 from study.spec.sections import SPLITS, DataSpec, StudySpec, parse_spec, spec_from_toml
@@ -17,6 +18,7 @@ from study.spec.trust import refuse_code
 from study.store.folders import check_regular
 
 DEFAULT_SPACE = "lora-wide"
+LARGEST_TEMPLATE = 100_000  # bytes
 FOLDER_OR_NAME = (
     ("base", "model"),
     ("distillation", "teacher"),
@@ -51,6 +53,7 @@ def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) ->
             _set(document, key, _from_here(value) if key == "search.space" else value, where)
     _resolve_space(document, path.parent, where)
     _resolve_tokenizer(document)
+    _resolve_template(document, path.parent, where)
     document.setdefault("name", path.stem)
     return _with_metric_files(parse_spec(document, where), Path.cwd() if is_preset else path.parent)
 
@@ -86,15 +89,20 @@ def stored_spec(
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; an InputError names the line that is not valid TOML."""
+    content = read_text(path)
+    # tomllib raises ValueError; so does Python for a number of thousands of digits
+    with refusing(f"{path}: not valid TOML", ValueError, RecursionError):
+        return tomllib.loads(content)
+
+
+def read_text(path: Path) -> str:
+    """Read a text file; an InputError says why it cannot be read."""
     check_regular(path)
     with (
         refusing(f"{path}: cannot read the file", OSError),
         refusing(f"{path}: not UTF-8", UnicodeDecodeError),
     ):
-        content = path.read_text(encoding="utf-8-sig")
-    # tomllib raises ValueError; so does Python for a number of thousands of digits
-    with refusing(f"{path}: not valid TOML", ValueError, RecursionError):
-        return tomllib.loads(content)
+        return path.read_text(encoding="utf-8-sig")
 
 
 def _find(target: str | Path) -> Path:
@@ -180,6 +188,33 @@ def _resolve_space(document: dict[str, Any], folder: Path, where: str) -> None:
     search["parameters"] = {**_space_parameters(search["space"], folder, where), **parameters}
     if search["space"] not in shipped_spaces():
         del search["space"]  # the study now holds the parameters, and may be read in another folder
+
+
+def _resolve_template(document: dict[str, Any], folder: Path, where: str) -> None:
+    """Replace the name of a template's file by its text: the study then reads no such file again.
+
+    Without its last line end, which an editor adds and every conversation would end with.
+    """
+    data = document.get("data")
+    value = data.get("chat_template") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(value, str):
+        return
+    if value in CHAT_TEMPLATES or is_template(value):
+        return
+    path = Path(_resolved(folder, value, f"{where}: data.chat_template"))
+    if not os.path.isfile(path):
+        return  # refused with the shipped names where the section is checked
+    if path.stat().st_size > LARGEST_TEMPLATE:
+        raise InputError(
+            f"{where}: data.chat_template: {path}: must have at most {LARGEST_TEMPLATE:,} bytes, "
+            f"got {path.stat().st_size:,}"
+        )
+    text = read_text(path)
+    if not is_template(text):
+        raise InputError(
+            f"{where}: data.chat_template: {path}: must be a Jinja template, got {text[:60]!r}"
+        )
+    data["chat_template"] = text.removesuffix("\n")
 
 
 def _space_parameters(space: str, folder: Path, where: str) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
+from typing_extensions import override
 
 from study.kinds.methods import INITIAL_WEIGHTS, METHODS, InitialWeights, MethodName
 from study.kinds.optimizers import OptimizerName
@@ -21,6 +22,11 @@ class Strict(BaseModel):
     """A frozen part of a study file; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @override
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Show only what has a value: a study should not fill the screen at a prompt."""
+        return ((name, value) for name, value in super().__repr_args__() if value is not None)
 
 
 class MethodSpec(Strict):

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import Field, StrictBool, ValidationError, model_validator
+from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
 
-from study.errors import refusing
+from study.errors import did_you_mean, refusing
+from study.kinds.chat_templates import CHAT_TEMPLATES, is_template
 from study.kinds.methods import METHODS
 from study.kinds.metrics import METRICS
 from study.kinds.samplers import PRUNERS
@@ -47,8 +48,16 @@ class BaseModelSpec(Strict):
 
     model: Annotated[str, Field(min_length=1)] = "embedded"
     revision: str | None = None
-    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     trust_remote_code: StrictBool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _embedded_is_float32(cls, data: Any) -> Any:
+        """Keep the embedded bases in float32 on every machine, so that their results repeat."""
+        if not isinstance(data, Mapping) or data.get("model", "embedded") != "embedded":
+            return data
+        return {**data, "dtype": "float32"} if data.get("dtype", "auto") == "auto" else data
 
 
 class DataSpec(Strict):
@@ -67,10 +76,29 @@ class DataSpec(Strict):
     source_language: str = "eng_Latn"
     target_language: str = "fra_Latn"
     max_tokens: Annotated[int, Field(ge=4, le=MOST, strict=True)] = 128
-    too_long: Literal["truncate", "refuse"] = "truncate"
+    too_long: Literal["truncate", "refuse", "drop"] = "truncate"
     instruction: str = INSTRUCTION
-    stop_token: Annotated[str, Field(min_length=1)] = STOP_TOKEN
+    stop_token: Annotated[str, Field(min_length=1)] | None = STOP_TOKEN
+    train_on: Literal["assistant", "last", "all"] | None = None
+    chat_template: str | None = Field(default=None, repr=False)  # perhaps a whole file
+    dev_share: Annotated[float, Field(gt=0, le=0.5)] | None = None
     seed: Seed = 0
+
+    @field_validator("too_long", mode="before")
+    @classmethod
+    def _other_names(cls, value: Any) -> Any:
+        other = {"cut": "truncate", "error": "refuse"}
+        return other.get(value, value) if isinstance(value, str) else value
+
+    @field_validator("chat_template")
+    @classmethod
+    def _check_template(cls, value: str | None) -> str | None:
+        if value is None or value in CHAT_TEMPLATES or is_template(value):
+            return value
+        raise ValueError(
+            f"must be a file, a template or a shipped name, got {value[:60]!r}"
+            f"{did_you_mean(value, CHAT_TEMPLATES)}; shipped: {names_in(CHAT_TEMPLATES)}"
+        )
 
     @model_validator(mode="after")
     def _check_columns(self) -> Self:
@@ -92,6 +120,8 @@ class DataSpec(Strict):
             return self
         if self.corpus is not None:
             raise ValueError(f"corpus: give a corpus or files, not both, got {self.corpus!r}")
+        if self.train is not None and self.dev is None and self.dev_share is not None:
+            return self
         if self.train is None or self.dev is None:
             missing, given = ("train", "dev") if self.train is None else ("dev", "train")
             raise ValueError(f"{missing}: needed because {given} is given, got none")
@@ -141,6 +171,36 @@ class StudySpec(Strict):
     def task_kind(self) -> TaskKind:
         """The task's row in TASKS."""
         return TASKS[self.task]
+
+    @model_validator(mode="after")
+    def _check_own_data(self) -> Self:
+        named = {"base.model": self.base.model, "data.train": self.data.origin}
+        missing = [key for key, value in named.items() if value == "embedded"]
+        if self.task_kind.miniature is None and missing:
+            raise ValueError(
+                f"{missing[0]}: the task {self.task!r} has neither a base nor data embedded; give "
+                f"{' and '.join(missing)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_conversations(self) -> Self:
+        given = {key: getattr(self.data, key) for key in ("train_on", "chat_template", "dev_share")}
+        given["too_long"] = self.data.too_long if self.data.too_long == "drop" else None
+        for key, value in given.items():
+            if value is not None and not self.task_kind.reads_conversations:
+                allowed = names_in(names_where(TASKS, lambda kind: kind.reads_conversations))
+                raise ValueError(
+                    f"data.{key}: {value!r:.60} works only with {allowed}, got the task "
+                    f"{self.task!r}"
+                )
+        return self
+
+    @property
+    def generates(self) -> bool:
+        """Whether an evaluation generates outputs besides computing the loss."""
+        scored = any(not METRICS[metric].is_loss for metric in self.evaluation.metrics)
+        return scored or self.task_kind.always_generates
 
     @model_validator(mode="after")
     def _check_diffusion(self) -> Self:

@@ -20,6 +20,7 @@ MAY_CHANGE = {
     ("evaluation", "metric_folder"),  # only a place; the files' contents are compared
     *(("data", split) for split in SPLITS),  # only paths; contents are compared
 }
+DTYPE = ("base", "dtype")
 _MISSING = "nothing"
 
 
@@ -30,7 +31,9 @@ def check_comparable(before: StudySpec, now: StudySpec, study: str) -> None:
     changed = [
         f"{study}: {'.'.join(key)}: was {old.get(key, _MISSING)!r}, now {new.get(key, _MISSING)!r}"
         for key in dict.fromkeys([*old, *new])
-        if old.get(key, _MISSING) != new.get(key, _MISSING) and key[:2] not in MAY_CHANGE
+        if old.get(key, _MISSING) != new.get(key, _MISSING)
+        and key[:2] not in MAY_CHANGE
+        and not (key == DTYPE and new.get(key) == "auto")  # the study keeps what it began with
     ]
     if changed:
         raise InputError([*changed, _advice(study)])

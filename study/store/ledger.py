@@ -129,8 +129,23 @@ class Ledger:
         if "own_task" in before:  # older studies did not record it
             check_same_task(before["own_task"], custom, self._spec.name)
 
+    def with_its_dtype(self) -> StudySpec:
+        """Return the study with the dtype that it began with, if its file leaves the choice."""
+        stored = records.read_spec(self._database, self._id)
+        if stored is not None and self._spec.base.dtype == "auto":
+            self._settle(spec_from_toml(stored, self._spec.name).base.dtype)
+        return self._spec
+
+    def _settle(self, dtype: str) -> None:
+        base = self._spec.base.model_copy(update={"dtype": dtype})
+        self._spec = self._spec.model_copy(update={"base": base})
+
     def begin(self, provenance: Mapping[str, Any]) -> None:
-        """Record how the study is run, and join the runs that share it."""
+        """Record how the study is run, and join the runs that share it.
+
+        The stored study names the dtype that the machine chose.
+        """
+        self._settle(provenance.get("dtype", self._spec.base.dtype))
         text = self._spec.to_toml()
         if not records.add_study(self._database, self._id, text, provenance):
             self.check_resumable(provenance)  # another run may have started it
@@ -144,6 +159,10 @@ class Ledger:
             waiting = self.study._storage.get_trial(trial_id)
             point = waiting.system_attrs.get("fixed_params", {})
             self._claims.enqueue_waiting(trial_id, point)
+
+    def record_facts(self, facts: Mapping[str, Any]) -> None:
+        """Add to what is recorded of how the study is run."""
+        records.add_facts(self._database, self._id, facts)
 
     def end(self) -> None:
         """Leave the study to other runs."""

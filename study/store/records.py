@@ -121,6 +121,15 @@ def write_study(database: Engine, study_id: int, spec: str, provenance: Mapping[
             )
 
 
+def add_facts(database: Engine, study_id: int, facts: Mapping[str, Any]) -> None:
+    """Add facts to those that are recorded of how a study is run."""
+    its = schema.studies.c.study_id == study_id
+    with database.begin() as connection:
+        recorded = connection.execute(select(schema.studies.c.provenance).where(its)).scalar_one()
+        both = json.dumps({**json.loads(recorded), **facts})
+        connection.execute(update(schema.studies).where(its).values(provenance=both))
+
+
 def write_examples(database: Engine, study_id: int, split: str, examples: Examples) -> None:
     """Record the texts of one split, once."""
     with database.begin() as connection:
@@ -193,11 +202,12 @@ def _insert(connection: Connection, key: Mapping[str, Any], evaluation: Evaluati
     )
     for statistics in evaluation.statistics.values():
         _insert_score(connection, evaluation_id, statistics)
-    connection.execute(
-        schema.outputs.insert().values(
-            evaluation_id=evaluation_id, outputs=_pack_texts(evaluation.outputs)
+    if evaluation.outputs:
+        connection.execute(
+            schema.outputs.insert().values(
+                evaluation_id=evaluation_id, outputs=_pack_texts(evaluation.outputs)
+            )
         )
-    )
 
 
 def _insert_score(connection: Connection, evaluation_id: str, statistics: Statistics) -> None:

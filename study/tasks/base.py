@@ -34,6 +34,15 @@ class Batch:
     padding: Mapping[str, float] = field(
         default_factory=dict
     )  # input -> padding value, by default 0
+    tokens: int | None = None  # prompts and answers without padding; None: what is not masked
+
+    @property
+    def real_tokens(self) -> int:
+        """The number of tokens that are trained on, prompts and answers, without padding."""
+        if self.tokens is not None:
+            return self.tokens
+        read = self.inputs.get("attention_mask")
+        return next(iter(self.inputs.values())).numel() if read is None else int(read.sum())
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""

@@ -15,18 +15,19 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from study.bases.load import BaseModel, load_teacher
-from study.data.chat import ChatFormat, Dialogue, up_to_the_end
+from study.data.chat import ChatFormat, Dialogue
 from study.data.embedded import Pair
 from study.data.readers import Corpus
+from study.data.remarks import positions_of
 from study.errors import InputError
 from study.metrics import Statistics, text_scores
-from study.spec.sections import SPLITS, StudySpec
+from study.spec.sections import SPLITS, STOP_TOKEN, StudySpec
 from study.tasks.base import Batch
+from study.tasks.decoding import generated_answers
 from study.tasks.losses import IGNORED, cross_entropy, distillation
 from study.tasks.teachers import (
     Teacher,
     answer_columns,
-    check_head,
     end_ids,
     padded_inputs,
     padding_id,
@@ -43,12 +44,14 @@ class CausalTranslationTask:
         self._tokenizer = base.tokenizer
         self._corpus = corpus
         form = ChatFormat(
-            base.tokenizer, spec.data.instruction, spec.data.stop_token, spec.data.max_tokens
+            base.tokenizer,
+            spec.data.instruction,
+            spec.data.stop_token or STOP_TOKEN,
+            spec.data.max_tokens,
         )
         self._pad = padding_id(base, form.stop)
         self._ends = end_ids(base, form.stop)
-        self._dialogues = _dialogues(form, corpus, base.model.config.max_position_embeddings)
-        check_head(base.model, form.stop)
+        self._dialogues = _dialogues(form, corpus, positions_of(base.model.config))
         self._teacher: Teacher | None = None
         if spec.distillation is not None:
             dialogues = [self._dialogues[pair] for pair in corpus.train]
@@ -83,9 +86,9 @@ class CausalTranslationTask:
             )
         answers = [torch.tensor(d.answer) for d in chosen]
         labels = pad_sequence(answers, batch_first=True, padding_value=IGNORED)
-        return Batch(
-            {"input_ids": padded_inputs(chosen, self._pad)}, labels, rows, {"input_ids": self._pad}
-        )
+        inputs = {"input_ids": padded_inputs(chosen, self._pad)}
+        tokens = sum(len(d.prompt) + len(d.answer) for d in chosen)
+        return Batch(inputs, labels, rows, {"input_ids": self._pad}, tokens)
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Return (B, 2): the loss summed over the answer's tokens, and their number."""
@@ -93,8 +96,7 @@ class CausalTranslationTask:
         input_ids = batch.inputs["input_ids"]
         columns = answer_columns(input_ids, rows["prompt_tokens"], labels.shape[1])
         inputs = {"input_ids": input_ids, "use_cache": False}
-        head = [model.get_output_embeddings()]  # check_head verified that it suffices
-        logits = token_logits(model, inputs, columns, head)  # (B, A, V)
+        logits = token_logits(model, inputs, columns)  # (B, A, V)
         if "teacher" not in rows:
             return cross_entropy(logits, labels)
         assert self._teacher is not None
@@ -103,20 +105,14 @@ class CausalTranslationTask:
 
     def predict(self, model: Any, batch: Batch) -> list[str]:
         """Generate one translation per row, greedily or with beams, cut at the stop token."""
-        prompts, mask = left_padded(
-            batch.inputs["input_ids"], batch.rows["prompt_tokens"], self._pad
+        answers = generated_answers(
+            model,
+            batch.inputs["input_ids"],
+            batch.rows["prompt_tokens"],
+            self._evaluation,
+            pad=self._pad,
+            ends=self._ends,
         )
-        ids = model.generate(
-            input_ids=prompts,
-            attention_mask=mask,
-            num_beams=self._evaluation.num_beams,
-            max_new_tokens=self._evaluation.max_new_tokens,
-            do_sample=False,
-            eos_token_id=self._ends,
-            pad_token_id=self._pad,
-        )
-        whole = ids[:, prompts.shape[1] :].tolist()
-        answers = [up_to_the_end(row, self._ends) for row in whole]
         texts = self._tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [" ".join(text.split()) for text in texts]
 
@@ -127,7 +123,7 @@ class CausalTranslationTask:
         return text_scores(metrics, outputs, references, options)
 
 
-def _dialogues(form: ChatFormat, corpus: Corpus[Pair], longest: int) -> dict[Pair, Dialogue]:
+def _dialogues(form: ChatFormat, corpus: Corpus[Pair], longest: int | None) -> dict[Pair, Dialogue]:
     """Write every pair of the corpus as a dialogue, before anything is trained.
 
     Raises:
@@ -141,18 +137,9 @@ def _dialogues(form: ChatFormat, corpus: Corpus[Pair], longest: int) -> dict[Pai
             except InputError as error:
                 raise InputError(f"{split}: pair {number}: {error}") from None
             tokens = len(dialogues[pair].prompt) + len(dialogues[pair].answer)
-            if tokens > longest:
+            if longest is not None and tokens > longest:
                 raise InputError(
                     f"{split}: pair {number}: at most {longest} tokens fit the base model, got "
                     f"{tokens} with the prompt; lower data.max_tokens"
                 )
     return dialogues
-
-
-def left_padded(input_ids: Tensor, prompt_tokens: Tensor, pad: int) -> tuple[Tensor, Tensor]:
-    """Return only the prompts, padded on the left, and their mask: each (B, P)."""
-    width = int(prompt_tokens.max())
-    columns = torch.arange(width, device=input_ids.device) - (width - prompt_tokens)[:, None]
-    mask = columns >= 0  # (B, P)
-    prompts = input_ids.gather(1, columns.clamp(min=0)).masked_fill(~mask, pad)
-    return prompts, mask.long()

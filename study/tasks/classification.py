@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from study.bases.load import BaseModel, load_teacher
+from study.bases.load import BaseModel, load_teacher, padding_token
 from study.data.embedded import SentencePair
 from study.data.readers import Corpus
 from study.data.remarks import length_limit
+from study.data.sentence_pairs import normal_label
 from study.errors import InputError
 from study.metrics import Statistics, text_scores
 from study.spec.sections import StudySpec
@@ -68,7 +69,8 @@ class ClassificationTask:
                 "temperature": ones * config.distillation.temperature,
                 "distillation_weight": ones * config.distillation.distillation_weight,
             }
-        return Batch(inputs, labels, rows, self._reader.padding)
+        tokens = sum(map(self.length, examples))
+        return Batch(inputs, labels, rows, self._reader.padding, tokens)
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Return (B, 2): a row's loss, and 1."""
@@ -105,7 +107,7 @@ class PairReader:
         self._limit = length_limit(base.tokenizer, base.model.config, max_tokens)
         self._ids: dict[SentencePair, Mapping[str, list[int]]] = {}
         self.padding = {
-            "input_ids": float(base.tokenizer.pad_token_id),
+            "input_ids": float(padding_token(base)),
             "token_type_ids": float(base.tokenizer.pad_token_type_id),
         }
 
@@ -182,14 +184,14 @@ def label_names(base: BaseModel, wanted: Sequence[str], key: str) -> list[str]:
     names = own_labels(base)
     if names is None and len(base.model.config.id2label) == len(wanted):
         return list(wanted)
-    by_name = {_normal(name): name for name in wanted}
-    if names is None or set(map(_normal, names)) != set(by_name):
+    by_name = {normal_label(name): name for name in wanted}
+    if names is None or set(map(normal_label, names)) != set(by_name):
         outputs = ", ".join(names or base.model.config.id2label.values())
         raise InputError(
             f"{key}: must have the labels of the data, {', '.join(wanted)}; "
             f"{base.name!r} has {outputs}"
         )
-    return [by_name[_normal(name)] for name in names]
+    return [by_name[normal_label(name)] for name in names]
 
 
 def teacher_order(teacher: BaseModel, named: Sequence[str], student: Sequence[str]) -> list[int]:
@@ -204,13 +206,13 @@ def teacher_order(teacher: BaseModel, named: Sequence[str], student: Sequence[st
             f"distillation.teacher: {teacher.name!r} does not name its outputs; set "
             f"distillation.labels to {', '.join(student)} in the order of the teacher's"
         )
-    normal = [_normal(name) for name in names]
-    if sorted(normal) != sorted(map(_normal, student)) or len(names) != _outputs(teacher):
+    normal = [normal_label(name) for name in names]
+    if sorted(normal) != sorted(map(normal_label, student)) or len(names) != _outputs(teacher):
         raise InputError(
             f"distillation.teacher: {teacher.name!r} has {_outputs(teacher)} outputs, "
             f"{', '.join(names)}; the student has {', '.join(student)}"
         )
-    return [normal.index(_normal(label)) for label in student]
+    return [normal.index(normal_label(label)) for label in student]
 
 
 def own_labels(base: BaseModel) -> list[str] | None:
@@ -221,7 +223,3 @@ def own_labels(base: BaseModel) -> list[str] | None:
 
 def _outputs(base: BaseModel) -> int:
     return int(base.model.config.num_labels)
-
-
-def _normal(label: str) -> str:
-    return label.strip().lower().replace("-", "_").replace(" ", "_")

@@ -1,16 +1,20 @@
-"""Greedy generation that stops computing finished rows.
+"""Generation: greedy for encoder-decoders without finished rows, and answers of decoders.
 
 Hugging Face's `generate` computes every row until the last one ends; in a batch with the rows of
-many trials, one long output would delay all.  Beams are left to `generate`.
+many trials, one long output would delay all.  Beams and decoders are left to `generate`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from study.data.chat import up_to_the_end
+from study.spec.evaluation import EvaluationSpec
 
 WORTH_DROPPING = 0.75  # finished rows are dropped when at most this share is left
 BEYOND_GREEDY = (
@@ -59,11 +63,12 @@ def greedy(
     outputs[:, 0] = model.config.decoder_start_token_id
     going = torch.arange(len(outputs), device=outputs.device)  # rows still computed
     alive = torch.ones_like(going, dtype=torch.bool)  # those of them that have not ended
-    encoded = model.get_encoder()(**inputs).last_hidden_state
+    states = model.get_encoder()(**inputs, return_dict=True)
+    encoded = states.last_hidden_state
     mask, cache = inputs["attention_mask"], None
     for step in range(1, max_new_tokens + 1):
         output = model(
-            encoder_outputs=(encoded,),
+            encoder_outputs=replace(states, last_hidden_state=encoded),
             attention_mask=mask,
             decoder_input_ids=outputs[going, step - 1, None],
             past_key_values=cache,
@@ -88,3 +93,38 @@ def greedy(
 def alive_rows(alive: Tensor) -> Tensor:
     """Return which of B rows continue in a model that packs nothing."""
     return alive.nonzero()[:, 0]
+
+
+def generated_answers(
+    model: Any,
+    input_ids: Tensor,
+    prompt_tokens: Tensor,
+    evaluation: EvaluationSpec,
+    *,
+    pad: int,
+    ends: Sequence[int],
+) -> list[Sequence[int]]:
+    """Return what a decoder answers to the first `prompt_tokens` (B,) of each row (B, T).
+
+    Each answer stops before the first token of `ends`.
+    """
+    prompts, mask = left_padded(input_ids, prompt_tokens, pad)
+    ids = model.generate(
+        input_ids=prompts,
+        attention_mask=mask,
+        num_beams=evaluation.num_beams,
+        max_new_tokens=evaluation.max_new_tokens,
+        do_sample=False,
+        eos_token_id=list(ends),
+        pad_token_id=pad,
+    )
+    return [up_to_the_end(row, ends) for row in ids[:, prompts.shape[1] :].tolist()]
+
+
+def left_padded(input_ids: Tensor, prompt_tokens: Tensor, pad: int) -> tuple[Tensor, Tensor]:
+    """Return only the prompts, padded on the left, and their mask: each (B, P)."""
+    width = int(prompt_tokens.max())
+    columns = torch.arange(width, device=input_ids.device) - (width - prompt_tokens)[:, None]
+    mask = columns >= 0  # (B, P)
+    prompts = input_ids.gather(1, columns.clamp(min=0)).masked_fill(~mask, pad)
+    return prompts, mask.long()

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
-from study.tasks.token_logits import output_head, token_states
+from study.tasks.token_logits import plain_head, token_states
 
 IGNORED = -100
 
@@ -90,21 +90,16 @@ def language_model_loss(model: Any, inputs: Mapping[str, Any], labels: Tensor) -
     If the output layer is plain and frozen, logits are computed only at labelled positions, and
     none are kept.
     """
-    head = output_head(model)
-    if len(head) != 1 or not _is_plain(head[0]):
+    head = plain_head(model, inputs)
+    if head is None:
         return cross_entropy(model(**inputs).logits, labels)
     counted = labels != IGNORED
     hidden = token_states(model, inputs, counted)  # (n, D)
     losses = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden, head[0].weight, head[0].bias, labels[counted], hidden.requires_grad
+        hidden, head.weight, head.bias, labels[counted], hidden.requires_grad
     )
     by_row = losses.new_zeros(counted.shape).masked_scatter(counted, losses)  # (B, T)
     return torch.stack([by_row.sum(dim=1), counted.sum(dim=1).to(losses)], dim=1)
-
-
-def _is_plain(head: Any) -> bool:
-    """Return whether it is a linear layer without an adapter."""
-    return type(head) is nn.Linear and "forward" not in vars(head) and not head.weight.requires_grad
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

@@ -130,7 +130,8 @@ class MaskedDiffusionTask:
         if not self._how.width:
             lengths = torch.tensor([len(row.prompt) + len(row.answer) for row in rows])
             inputs["attention_mask"] = (torch.arange(labels.shape[1]) < lengths[:, None]).long()
-        return Batch(inputs, labels, needed, {"input_ids": end})
+        tokens = sum(len(row.prompt) + len(row.answer) for row in rows)
+        return Batch(inputs, labels, needed, {"input_ids": end}, tokens)
 
     def _row(self, example: InstructionExample, config: TrialConfig) -> Row:
         """Return an example's ids, cut as in the trial if it is a training example."""

@@ -18,7 +18,13 @@ from torch.nn.utils.rnn import pad_sequence
 from study.bases.load import BaseModel
 from study.data.chat import Dialogue
 from study.errors import InputError
-from study.tasks.token_logits import token_logits, token_states
+from study.tasks.token_logits import (
+    ROUNDING,
+    head_proof,
+    relative_difference,
+    state_logits,
+    token_states,
+)
 
 TOGETHER = 32
 """Dialogues per pass; passes are fixed, so that no result depends on the order."""
@@ -32,7 +38,7 @@ class Teacher:
         """Take a model, all dialogues that will be used, and their stop token.
 
         Raises:
-            InputError: the model changes its logits after the output head.
+            InputError: the model's logits do not follow from its last hidden states.
         """
         self._model = base.model
         self._pad = padding_id(base, stop)
@@ -41,7 +47,8 @@ class Teacher:
         groups = [tuple(distinct[at : at + TOGETHER]) for at in range(0, len(distinct), TOGETHER)]
         self._group_of = {dialogue: group for group in groups for dialogue in group}
         self._kept: dict[Dialogue, Tensor] = {}  # (A, D) per dialogue
-        check_head(self._model, stop, "distillation.teacher")
+        if not base.is_skeleton:
+            check_states(self._model, padded_inputs(distinct[:2], self._pad))
 
     def states(self, dialogues: Sequence[Dialogue]) -> Tensor:
         """Return the last hidden states (B, A, D) from which each answer token is predicted."""
@@ -68,7 +75,7 @@ class Teacher:
 
         Any token that ends the teacher's turn counts as the stop token, which it may not know.
         """
-        logits: Tensor = self._model.get_output_embeddings()(states)
+        logits = state_logits(self._model, states)
         ending = logits[..., self._ends].logsumexp(dim=-1)  # (B, A)
         logits[..., self._ends] = NEVER
         logits[..., self._stop] = ending
@@ -103,14 +110,23 @@ def answer_columns(input_ids: Tensor, prompt_tokens: Tensor, answer: int) -> Ten
 
 
 @torch.no_grad()
-def check_head(model: Any, token: int, key: str = "base.model") -> None:
-    """Refuse a model that changes its logits after the output head."""
-    ids = torch.tensor([[token, token]], device=model.device)
-    inputs = {"input_ids": ids, "use_cache": False}
-    both = torch.tensor([[0, 1]], device=model.device)
-    ours = token_logits(model, inputs, both, [model.get_output_embeddings()])
-    if not torch.allclose(ours, model(input_ids=ids).logits.to(ours), rtol=1e-2, atol=1e-2):
-        raise InputError(
-            f"{key}: {model.config.model_type!r} models change their logits after the output head; "
-            "this task needs models that do not, such as llama"
-        )
+def check_states(model: Any, input_ids: Tensor) -> None:
+    """Refuse a teacher whose logits do not follow from what its output head reads.
+
+    Raises:
+        InputError: they differ from those of its own forward for these inputs (B, T).
+    """
+    inputs = {"input_ids": input_ids.to(model.device), "use_cache": False}
+    reason = head_proof(model, inputs).why_whole
+    if reason is None:
+        whole = model(**inputs).logits
+        every = torch.arange(input_ids.shape[1], device=model.device).expand(len(input_ids), -1)
+        ours = state_logits(model, token_states(model, inputs, every))
+        difference = relative_difference(ours, whole)
+        if difference <= ROUNDING.get(model.dtype, ROUNDING[torch.bfloat16]):
+            return
+        reason = f"computed from its last hidden states, they differ by {difference:.2g}"
+    raise InputError(
+        f"distillation.teacher: the logits of {model.config.model_type!r} models cannot be kept as "
+        f"hidden states ({reason}); choose a teacher whose output head computes them, such as llama"
+    )

@@ -1,60 +1,214 @@
 """Logits only where they are needed: the output head is computed at chosen tokens.
 
-The head over the vocabulary is half of a small model's work and most of a large one's memory.
+The head over the vocabulary is half of a small model's work and most of a large one's memory.  Its
+shortcut is the model's own `forward`, whose output head gets the hidden states of the chosen tokens
+alone: scales, soft caps and whatever else a model computes before or after the head stay its own.
+The shortcut is used only after it has reproduced the whole logits of a real batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-OUTPUT_HEADS: Mapping[str, tuple[str, ...]] = {
-    "m2m_100": ("lm_head",),
-    "llama": ("lm_head",),
-    "mistral": ("lm_head",),
-    "qwen2": ("lm_head",),
-    "eurobert": ("lm_head",),
-    "bert": ("cls",),
-    "roberta": ("lm_head",),
-    "xlm-roberta": ("lm_head",),
-    "distilbert": ("vocab_transform", "activation", "vocab_layer_norm", "vocab_projector"),
-    "modernbert": ("head", "decoder"),
+ROUNDING: Mapping[torch.dtype, float] = {
+    torch.float64: 1e-9,
+    torch.float32: 1e-4,
+    torch.float16: 4 * torch.finfo(torch.float16).eps,
+    torch.bfloat16: 4 * torch.finfo(torch.bfloat16).eps,
 }
-"""model_type -> the modules that compute logits from the last hidden states, in order."""
+"""How much two orders of the same sums may differ, relative to the largest of the results."""
+
+FEW_ROWS = 2
 
 
-def output_head(model: Any) -> list[Any]:
-    """Return the modules of a model's head in order; none for an unknown architecture."""
-    return [model.get_submodule(name) for name in OUTPUT_HEADS.get(model.config.model_type, ())]
+@dataclass(frozen=True)
+class HeadProof:
+    """What a real batch showed about a model's output head."""
+
+    why_whole: str | None = None  # why logits must be computed at every token; None: they need not
+    is_last: bool = False  # its outputs are the logits, bit for bit
+
+    @property
+    def selects(self) -> bool:
+        """Whether the logits of chosen tokens are the same without the others'."""
+        return self.why_whole is None
+
+
+_PROOFS: WeakKeyDictionary[Any, HeadProof] = WeakKeyDictionary()  # by model
+_WHOLE = HeadProof("as asked")
+_is_whole: ContextVar[bool] = ContextVar("_is_whole", default=False)
+
+
+def token_logits(model: Any, inputs: Mapping[str, Any], chosen: Tensor) -> Tensor:
+    """Return the logits of the chosen tokens.
+
+    `chosen` is a mask (B, T), which gives (n, V) row by row, or columns (B, A): (B, A, V).  With a
+    mask, an adapted head sees whole rows, since a pack of trials divides it by rows.
+    """
+    head = model.get_output_embeddings() if head_proof(model, inputs).selects else None
+    if head is None or (chosen.dtype == torch.bool and _is_adapted(head)):
+        return _at(model(**inputs).logits, chosen)
+    with _head_reads(head, lambda states: _at(states, chosen)):
+        logits: Tensor = model(**inputs).logits
+    return logits
 
 
 def token_states(model: Any, inputs: Mapping[str, Any], chosen: Tensor) -> Tensor:
-    """Return the last hidden states of the chosen tokens.
+    """Return what the output head reads at the chosen tokens, (n, D) or (B, A, D).
 
-    `chosen` is a mask (B, T), which gives (n, D) row by row, or columns (B, A): (B, A, D).
+    The model's `head_proof` must allow it.
     """
-    return _at(model.base_model(**inputs).last_hidden_state, chosen)
+    read: list[Tensor] = []
+
+    def one_token(states: Tensor) -> Tensor:
+        read.append(_at(states, chosen))
+        return states[:1, :1]
+
+    with _head_reads(model.get_output_embeddings(), one_token):
+        model(**inputs)
+    return read[0]
 
 
-def token_logits(
-    model: Any, inputs: Mapping[str, Any], chosen: Tensor, head: Sequence[Any] | None = None
-) -> Tensor:
-    """Return the logits of the chosen tokens, (n, V) or (B, A, V); `chosen` as in `token_states`.
+def state_logits(model: Any, states: Tensor) -> Tensor:
+    """Return the logits (B, A, V) of a causal model for states (B, A, D) of `token_states`.
 
-    `head` are the modules to compute them with, if the caller knows that they suffice.  Otherwise
-    an unknown or adapted head sees whole rows, on which an adapter's dropout depends.
+    If the model changes its logits after the head, it does so here too, in a pass over one token.
     """
-    if head is None:
-        head = output_head(model)
-        if not head or any(_is_adapted(module) for module in head):
-            return _at(model(**inputs).logits, chosen)
-    states = token_states(model, inputs, chosen)
-    for module in head:
-        states = module(states)
-    return states
+    head = model.get_output_embeddings()
+    proof = _PROOFS.get(model)
+    logits: Tensor
+    if proof is not None and proof.is_last:
+        logits = head(states)
+        return logits
+    token = torch.zeros(1, 1, dtype=torch.long, device=states.device)
+    with _head_reads(head, lambda _: states):
+        logits = model(input_ids=token, use_cache=False).logits
+    return logits
+
+
+def plain_head(model: Any, inputs: Mapping[str, Any]) -> nn.Linear | None:
+    """Return the output head if it is a frozen linear layer whose outputs are the logits."""
+    if not head_proof(model, inputs).is_last:
+        return None
+    head = model.get_output_embeddings()
+    is_plain = type(head) is nn.Linear and not _is_adapted(head) and not head.weight.requires_grad
+    return head if is_plain else None
+
+
+# ---------------------------------------------------------------- the proof
+
+
+def head_proof(model: Any, inputs: Mapping[str, Any]) -> HeadProof:
+    """Return what is proved of a model's head; at first, prove it on rows of this batch."""
+    if _is_whole.get():
+        return _WHOLE
+    if model not in _PROOFS:
+        _PROOFS[model] = _proved(model, inputs)
+    return _PROOFS[model]
+
+
+def proof_of(model: Any) -> HeadProof | None:
+    """Return what was proved of a model's head; None if no task asked for its logits yet."""
+    return _PROOFS.get(model)
+
+
+def compute_whole_logits(model: Any, reason: str) -> None:
+    """Use a model's whole forward from now on."""
+    _PROOFS[model] = HeadProof(reason)
+
+
+@contextmanager
+def whole_logits() -> Iterator[None]:
+    """Compute the logits of all tokens by the model's own forward, without any shortcut."""
+    token = _is_whole.set(True)
+    try:
+        yield
+    finally:
+        _is_whole.reset(token)
+
+
+@torch.no_grad()
+def _proved(model: Any, inputs: Mapping[str, Any]) -> HeadProof:
+    """Compare the logits of some tokens with those of the model's whole forward."""
+    head = getattr(model, "get_output_embeddings", lambda: None)()
+    if not isinstance(head, nn.Module):
+        return HeadProof("the model names no output head")
+    few = inputs if hasattr(model, "keep_rows") else _first_rows(inputs)
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        return _compared(model, head, few)
+    except Exception as error:  # the shortcut does not suit the model's code, whatever it is
+        return HeadProof(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    finally:
+        for module, is_training in modes.items():
+            module.training = is_training
+
+
+def _compared(model: Any, head: nn.Module, inputs: Mapping[str, Any]) -> HeadProof:
+    calls: list[tuple[Tensor, Tensor]] = []
+    handle = head.register_forward_hook(lambda _, read, y: calls.append((read[0], y)))
+    try:
+        whole: Tensor = model(**inputs).logits  # (B, T, V)
+    finally:
+        handle.remove()
+    if len(calls) != 1:
+        return HeadProof(f"the model calls its output head {len(calls)} times")
+    states, output = calls[0]
+    if states.shape[:-1] != whole.shape[:-1]:
+        return HeadProof("the output head does not read one state per token")
+    B, T = whole.shape[:2]
+    columns = torch.arange(0, T, 2, device=whole.device).flip(0).expand(B, -1)
+    mask = torch.arange(B * T, device=whole.device).view(B, T) % 2 == 0
+    for chosen in (columns, mask)[: 1 if _is_adapted(head) else 2]:
+        with _head_reads(head, partial(_at, chosen=chosen)):
+            difference = relative_difference(model(**inputs).logits, _at(whole, chosen))
+        if not difference <= ROUNDING.get(states.dtype, ROUNDING[torch.bfloat16]):
+            return HeadProof(f"computed at some tokens, its logits differ by {difference:.2g}")
+    is_last = output.shape == whole.shape and torch.equal(output.to(whole.dtype), whole)
+    return HeadProof(is_last=is_last)
+
+
+def relative_difference(ours: Tensor, theirs: Tensor) -> float:
+    """Return the largest difference relative to the largest element; infinite if shapes differ."""
+    if ours.shape != theirs.shape:
+        return float("inf")
+    if not theirs.numel():
+        return 0.0
+    size = float(theirs.abs().max())
+    largest = float((ours - theirs).abs().max())
+    return largest / size if size else largest
+
+
+def _first_rows(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    tensors = [value for value in inputs.values() if isinstance(value, Tensor)]
+    rows = len(tensors[0]) if tensors else 0
+    return {
+        name: value[:FEW_ROWS] if isinstance(value, Tensor) and len(value) == rows else value
+        for name, value in inputs.items()
+    }
+
+
+# ---------------------------------------------------------------- the head's input
+
+
+@contextmanager
+def _head_reads(head: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Change the hidden states (B, T, D) that the head gets from the model's own forward."""
+    handle = head.register_forward_pre_hook(lambda _, read: (change(read[0]), *read[1:]))
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _at(values: Tensor, chosen: Tensor) -> Tensor:
@@ -77,8 +231,10 @@ def hides_padding(model: Any, mask: int, end: int) -> bool:
     """Return whether padding that the mask hides leaves a model's logits unchanged.
 
     It does not in LLaDA's own code of 2025, which turns a mask that hides something into a causal
-    one, or ignores it.
+    one, or ignores it.  A skeleton has no logits to change.
     """
+    if model.device.type == "meta":
+        return True
     ids = torch.tensor([[end, mask, end, end]], device=model.device)
     unpadded = model(input_ids=ids[:, :2]).logits
     seen = torch.tensor([[1, 1, 0, 0]], device=model.device)

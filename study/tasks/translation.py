@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from study.bases.load import BaseModel
+from study.bases.load import BaseModel, padding_token
 from study.data.embedded import Pair
+from study.data.languages import check_languages, language_ids
 from study.data.readers import Corpus
-from study.data.remarks import check_languages
+from study.errors import InputError
 from study.metrics import Statistics, text_scores
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch
@@ -29,19 +30,25 @@ class TranslationTask:
         self._tokenizer = base.tokenizer
         self._max_tokens = spec.data.max_tokens
         self._corpus = corpus
+        if not base.model.config.is_encoder_decoder:
+            raise InputError(
+                f"base.model: {spec.task!r} needs an encoder-decoder model, got a "
+                f"{base.model_type!r} model; use causal_translation for one that only decodes"
+            )
         check_languages(base.tokenizer, spec.data)
         self._forced_start = self._set_languages(
             spec.data.source_language, spec.data.target_language
         )
+        self._pad = padding_token(base)
         self._ids: dict[Pair, tuple[Tensor, Tensor]] = {}
 
     def _set_languages(self, source: str, target: str) -> int | None:
         """Set both languages in the tokenizer; return the token that every output begins with."""
-        tokenizer = self._tokenizer
-        if not hasattr(tokenizer, "src_lang"):
+        tokens = language_ids(self._tokenizer)
+        if tokens is None:
             return None
-        tokenizer.src_lang, tokenizer.tgt_lang = source, target
-        return int(tokenizer.convert_tokens_to_ids(target))
+        self._tokenizer.src_lang, self._tokenizer.tgt_lang = source, target
+        return tokens[target]
 
     def examples(self, split: str) -> Sequence[Pair]:
         """Return the pairs of a split."""
@@ -61,13 +68,14 @@ class TranslationTask:
     ) -> Batch:
         """Return inputs (B, S) and labels (B, T), padded to the longest row."""
         sources, targets = zip(*(self._tokens(pair) for pair in examples), strict=True)
-        pad = self._tokenizer.pad_token_id
+        pad = self._pad
         input_ids = pad_sequence(list(sources), batch_first=True, padding_value=pad)
         lengths = torch.tensor([len(source) for source in sources])
         attention_mask = (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
         labels = pad_sequence(list(targets), batch_first=True, padding_value=IGNORED)
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        return Batch(inputs, labels, padding={"input_ids": pad})
+        tokens = sum(map(len, sources + targets))
+        return Batch(inputs, labels, padding={"input_ids": pad}, tokens=tokens)
 
     def _tokens(self, pair: Pair) -> tuple[Tensor, Tensor]:
         """Tokenise a pair once: source and target ids, without padding."""
@@ -91,7 +99,7 @@ class TranslationTask:
         """Return the decoder's inputs (B, T) that predict the labels (B, T)."""
         shifted = labels.roll(1, dims=1)
         shifted[:, 0] = start
-        return shifted.masked_fill(shifted == IGNORED, self._tokenizer.pad_token_id)
+        return shifted.masked_fill(shifted == IGNORED, self._pad)
 
     def predict(self, model: Any, batch: Batch) -> list[str]:
         """Generate one translation per row, greedily or with beams."""

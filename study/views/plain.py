@@ -16,14 +16,18 @@ from study.views.base import Outcome, View
 
 BASE_TRAINING_SHARE = 0.25  # share of the base's training between two lines
 
+REPORT_SECONDS = 5.0  # at least, between any line and one for a report
+SILENT_SECONDS = 60.0  # without a line before one says how far a training is that reports nothing
+
 
 class PlainView(View):
-    """Writes one line per training when it ends; starts and reports are not shown."""
+    """Writes a line when a training ends, and on the way a line for a report now and then."""
 
     def __init__(self, spec: StudySpec, console: Console) -> None:
         self._spec = spec
         self._console = console
         self._next_base_line = 0.0
+        self._last_line = time.monotonic()
 
     @override
     def base_training(self, step: int, total: int, loss: float) -> None:
@@ -34,6 +38,7 @@ class PlainView(View):
     @override
     def remarked(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._last_line = time.monotonic()
 
     @override
     @contextmanager
@@ -44,6 +49,16 @@ class PlainView(View):
         resumed = f", {done} already done" if done else ""
         self.remarked(f"{self._spec.name}: {total} {what}{resumed}; workers: {workers}")
         yield
+
+    @override
+    def progressed(self, config: TrialConfig, step: int, value: float | None) -> None:
+        pause = SILENT_SECONDS if value is None else REPORT_SECONDS
+        if time.monotonic() - self._last_line < pause:
+            return
+        label = objective_label(self._spec.evaluation.objective[0])
+        reached = "" if value is None else f", {label} {value:.3g}"
+        steps = f"step {step}/{config.training.steps}"
+        self.remarked(f"{describe(self._spec, config)}: {steps}{reached}")
 
     @override
     def ended(self, outcome: Outcome) -> None:

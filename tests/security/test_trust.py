@@ -21,7 +21,7 @@ from analysis import StudyData
 from analysis.next_study.proposal import Change, Proposal
 from optuna_study.cli.options import TrustStudy
 from reports.next_file import next_file
-from study.bases.load import load_base, load_tokenizer
+from study.bases.load import load_base
 from study.bases.safe_configs import refuse_named_code
 from study.errors import InputError
 from study.finished.export import export_trial
@@ -167,6 +167,7 @@ DATA_KEYS = {
     *(f"data.{split}" for split in ("corpus", "subset", "train", "dev", "general", "test")),
     *("data.source_column", "data.target_column", "data.label_column", "data.labels"),
     *("data.source_language", "data.target_language", "data.instruction", "data.stop_token"),
+    "data.chat_template",  # its text, which transformers runs in a sandbox: tests/study/data
     *("evaluation.objective", "evaluation.encoder", "evaluation.minimize"),
     *("evaluation.regex.pattern", "evaluation.command.name"),
     *("evaluation.metric_folder", "evaluation.metric_files"),  # where, not what
@@ -207,12 +208,20 @@ def score(outputs, examples):
 
 
 @pytest.fixture
-def scored_by_code(run: Path, tmp_path: Path) -> Path:
+def scored_by_code(run: Path, tmp_path: Path, tiny_base: Path, parallel_text: Path) -> Path:
     """A stranger's run folder, whose stored study asks for a metric's file and a command."""
     (tmp_path / "own.py").write_text(OWN_METRIC)
     (tmp_path / "hers.toml").write_text(
-        '[evaluation]\nobjective = "chrf"\nmetrics = ["chrf", "own.py:score", "judge"]\n'
+        f'[base]\nmodel = "{tiny_base}"\n'
+        "[training]\nsteps = 2\nreport_every = 2\nbatch_size = 4\n"
+        "[data]\n"
+        + "".join(
+            f'{split} = "{parallel_text}/{name}.tsv"\n'
+            for split, name in (("train", "train"), ("dev", "dev"), ("test", "dev"))
+        )
+        + '[evaluation]\nobjective = "chrf"\nmetrics = ["chrf", "own.py:score", "judge"]\n'
         'command = { name = "judge", run = ["touch", "ran"] }\n'
+        '[method]\ntarget_modules = "attention"\n'
         "[search.parameters]\nalpha = { choices = [4, 8] }\n"
     )
     change(run, "UPDATE run_studies SET spec = ?", load_spec(tmp_path / "hers.toml").to_toml())
@@ -231,7 +240,7 @@ def test_a_stored_study_does_not_decide_to_run_a_metric(
     assert "--trust-study" in line
     assert not (tmp_path / "ran").exists()
     with quiet():
-        command("confirm", scored_by_code, "--trust-study")
+        command("confirm", scored_by_code, "--trust-study", "--workers", "1", "--seeds", "2")
     assert (tmp_path / "ran").exists()
 
 
@@ -436,9 +445,9 @@ def test_a_tokenizer_names_no_code(tiny_base: Path, tmp_path: Path) -> None:
         f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\n"
     )
     spec = BaseModelSpec(model=folder)
-    for load in (load_base, load_tokenizer):
+    for skeleton in (False, True):
         with suppress(InputError):
-            load(folder, spec)
+            load_base(folder, spec, skeleton=skeleton)
     assert not (tmp_path / "ran").exists()
 
 

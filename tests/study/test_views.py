@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
 from study.spec.files import load_spec
 from study.trials import baseline_configs, search_config
+from study.views import plain
 from study.views.base import Outcome, View
 from study.views.plain import PlainView, clock
 from study.views.terminal import LiveView, make_view
@@ -50,6 +52,31 @@ def test_a_log_gets_a_line_per_ended_training() -> None:
     ]
     assert lines[6].startswith("#1  r 8 α 64 dropout 0 lr 0.0003: BLEU 50  [4/20, ")
     assert len(lines) == 4 + 11
+
+
+def test_a_log_gets_reports_and_signs_of_life_at_a_sensible_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Reports come with step and value, five seconds apart; silence ends after a minute."""
+    now = 0.0
+    monkeypatch.setattr(plain.time, "monotonic", lambda: now)
+    written = io.StringIO()
+    view = make_view(SPEC, Console(file=written, force_terminal=False, width=100))
+    configs = [search_config(SPEC, number, {"rank": 8}, number) for number in range(2)]
+    with view.searching(20, 0, workers=1):
+        for second in range(200):
+            now = float(second)
+            for config in configs:
+                value = 41.5 if second in (7, 9, 30) else None
+                view.progressed(config, second, value)
+    steps = [line.partition(": ")[2] for line in written.getvalue().splitlines()[1:]]
+    assert steps == [
+        "step 7/120, BLEU 41.5",
+        "step 30/120, BLEU 41.5",
+        "step 90/120",
+        "step 150/120",
+    ]
+    assert written.getvalue().splitlines()[1].startswith("#0  ")
 
 
 def test_a_terminal_keeps_lines_of_baselines_and_failures_only() -> None:

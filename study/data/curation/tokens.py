@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,10 @@ class ChatTokens:
         )
         is_plain = self.is_masked and not self._tokenizer.chat_template
         template = PLAIN_TEMPLATE if is_plain else None
-        try:
+        with _named_as_here():
             self.stop = end_token(self._tokenizer)
-            self._form = ChatFormat(self._tokenizer, system, self.stop, 2**31, template)
-        except InputError as error:
-            lines = [line.replace("base.model", "--tokenizer") for line in error.problems]
-            raise InputError(lines) from None
+            without = "leave out --system"
+            self._form = ChatFormat(self._tokenizer, system, self.stop, 2**31, template, without)
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens each text has on its own."""
@@ -61,12 +60,23 @@ class ChatTokens:
         The answer ends with the end-of-sequence token, which is learnt too.
         """
         for record in records:
-            dialogue = self._form.dialogue(record.source, record.target)
+            with _named_as_here():
+                dialogue = self._form.dialogue(record.source, record.target)
             masked = [IGNORED] * len(dialogue.prompt)
             yield {
                 "input_ids": [*dialogue.prompt, *dialogue.answer],
                 "labels": [*masked, *dialogue.answer],
             }
+
+
+@contextmanager
+def _named_as_here() -> Iterator[None]:
+    """Name the option of the command where a study file would name its base."""
+    try:
+        yield
+    except InputError as error:
+        lines = [line.replace("base.model", "--tokenizer") for line in error.problems]
+        raise InputError(lines) from None
 
 
 def _loaded(location: str) -> tuple[Any, Sequence[str]]:

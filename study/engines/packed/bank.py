@@ -29,6 +29,7 @@ from study.peft_methods.adapters import (
     initial_a,
     initial_pair,
     token_layer,
+    weight_matrix,
 )
 from study.peft_methods.targets import targeted_modules
 from study.seeds import derive_seed
@@ -138,7 +139,7 @@ class AdapterBank:
             )
             self._begin_lora(name, slot, method, seed)
         self._begin_copies(slot, seed)
-        count = method.rank * sum(int(n.in_features + n.out_features) for n in names.values())
+        count = method.rank * sum(sum(weight_matrix(layer).shape) for layer in names.values())
         return count + sum(weight.numel() for weight in self._begin_full.values())
 
     def _begin_lora(self, name: str, slot: int, method: MethodSpec, seed: int) -> None:
@@ -202,19 +203,26 @@ class AdapterBank:
     def files(self, slot: int) -> AdapterFiles:
         """Return a slot's adapter in PEFT's format."""
         method = self._methods[slot]
+        principal = {
+            name: _pair_of(layer.initial, slot, method.rank)
+            for name, layer in self._lora.items()
+            if slot in layer.adapters and method.begins_in_weight
+        }
+        config = adapter_config(self._base, method)
+        return adapter_files(config, self.named(slot, self.weights), principal)
+
+    def named(self, slot: int, matrix: Tensor) -> dict[str, Tensor]:
+        """Return a slot's part of `weights` or `grads` by PEFT's names, sharing memory."""
+        rank = self._methods[slot].rank
         tensors: dict[str, Tensor] = {}
-        principal: dict[str, MatrixPair] = {}
         for name, layer in self._lora.items():
-            if slot not in layer.adapters:
-                continue
-            A, B = _pair_of(layer.weights, slot, method.rank)
-            tensors |= {f"{PREFIX}{name}.lora_A.weight": A, f"{PREFIX}{name}.lora_B.weight": B}
-            if method.begins_in_weight:
-                principal[name] = _pair_of(layer.initial, slot, method.rank)
+            if slot in layer.adapters:
+                A, B = _pair_of(self._plan.pairs(matrix, name), slot, rank)
+                tensors |= {f"{PREFIX}{name}.lora_A.weight": A, f"{PREFIX}{name}.lora_B.weight": B}
         for name, key in self._begin_full:
             in_file = "token_adapter.trainable_tokens_delta" if key == TOKEN_ROWS else key
-            tensors[f"{PREFIX}{name}.{in_file}"] = self._full((name, key))[slot]
-        return adapter_files(adapter_config(self._base, method), tensors, principal)
+            tensors[f"{PREFIX}{name}.{in_file}"] = self._plan.of(matrix, (name, key))[slot]
+        return tensors
 
 
 def _pair_of(pairs: MatrixPairs, slot: int, rank: int) -> MatrixPair:

@@ -89,6 +89,7 @@ class PackedTokenHead:
 
     def __init__(self, head: nn.Linear, tokens: Sequence[int], copies: PackedCopies) -> None:
         self._head = head
+        self._forward = head.forward  # the module's own, taken before it is replaced
         self._tokens = list(tokens)
         self._copies = copies
 
@@ -97,7 +98,7 @@ class PackedTokenHead:
         return self._copies.by_run(x, self._of_run)
 
     def _of_run(self, run: Run, x_k: Tensor) -> Tensor:
-        y = F.linear(x_k, self._head.weight, self._head.bias)  # (k, n, V)
+        y = self._forward(x_k)  # (k, n, V)
         if run.is_adapted:
             rows = self._copies.of_run(run, "rows").to(x_k.dtype)  # (k, tokens, D)
             bias = 0.0 if self._head.bias is None else self._head.bias[self._tokens]
@@ -111,19 +112,22 @@ class PackedTokenEmbedding:
     def __init__(
         self, embedding: nn.Embedding, tokens: Sequence[int], copies: PackedCopies
     ) -> None:
-        self._embedding = embedding
+        self._forward = embedding.forward  # the module's own, taken before it is replaced
+        self._scale = getattr(embedding, "embed_scale", None)  # as PEFT scales trained rows
         self._tokens = list(tokens)
         self._copies = copies
 
     def __call__(self, ids: Tensor) -> Tensor:
         """Return embeddings (rows, T, D) of ids (rows, T)."""
-        embedded = F.embedding(ids, self._embedding.weight)
+        embedded = self._forward(ids)
         return self._copies.by_run(embedded, lambda run, part: self._of_run(run, part, ids))
 
     def _of_run(self, run: Run, embedded: Tensor, ids: Tensor) -> Tensor:
         if not run.is_adapted:
             return embedded
         rows = self._copies.of_run(run, "rows").to(embedded.dtype)  # (k, tokens, D)
+        if self._scale is not None:
+            rows = rows * torch.as_tensor(self._scale, dtype=rows.dtype, device=rows.device)
         ids_k = run.of(ids.reshape(-1, 1), ids.shape[-1])  # (k, n, 1)
         for number, token in enumerate(self._tokens):
             embedded = torch.where(ids_k == token, rows[:, number, None], embedded)

@@ -23,6 +23,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from study.engines.dropout import Draw, kept
 from study.engines.packed.batch_rows import Rows, Run, index_of, runs
+from study.peft_methods.adapters import weight_matrix
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,10 @@ class LoraRun:
 
 
 class PackedLinear:
-    """Replaces a linear layer's `forward`."""
+    """Replaces the `forward` of a linear layer, or of transformers' transposed one, `Conv1D`."""
 
     def __init__(
-        self, linear: nn.Linear, weights: MatrixPairs, grads: MatrixPairs, initial: MatrixPairs
+        self, linear: nn.Module, weights: MatrixPairs, grads: MatrixPairs, initial: MatrixPairs
     ) -> None:
         self.linear = linear
         self.weights = weights
@@ -85,6 +86,11 @@ class PackedLinear:
         self.lora_runs: list[LoraRun] = []
         self.rows = 0
         self._anchor = torch.zeros((), requires_grad=True)
+
+    def frozen(self, x: Tensor) -> Tensor:
+        """Return what the layer itself computes."""
+        bias: Any = self.linear.bias
+        return F.linear(x, weight_matrix(self.linear), bias)
 
     def lay_out(self, layout: Sequence[Rows]) -> None:
         """Store whose rows the next passes contain."""
@@ -113,7 +119,7 @@ class PackedLinear:
         Generation with beams repeats every row but keeps the order of the slots.
         """
         if not self.lora_runs:
-            return F.linear(x, self.linear.weight, self.linear.bias)
+            return self.frozen(x)
         output: Tensor = _PackedLoRA.apply(x, self._anchor, self)  # type: ignore[no-untyped-call]
         return output
 
@@ -132,7 +138,10 @@ class _PackedLoRA(torch.autograd.Function):
         """Return (..., D_out).  The anchor makes autograd call `backward` if x needs no grad."""
         flat = x.reshape(-1, x.shape[-1])  # (rows · positions, D_in)
         positions = flat.shape[0] // layer.rows
-        y = F.linear(flat, layer.linear.weight, layer.linear.bias)
+        whole: Tensor = layer.frozen(flat)
+        # no view, since some models change a layer's output in place
+        whole = torch.ops.aten._unsafe_view(whole, (*x.shape[:-1], -1))
+        y = whole.detach().view(flat.shape[0], -1)
         saved: list[Tensor | None] = []
         for lora in layer.lora_runs:
             x_k, y_k = lora.run.of(flat, positions), lora.run.of(y, positions)
@@ -147,14 +156,14 @@ class _PackedLoRA(torch.autograd.Function):
             saved += [read, h, mask]
         ctx.save_for_backward(*saved)
         ctx.layer, ctx.lora_runs, ctx.positions = layer, layer.lora_runs, positions
-        return y.view(*x.shape[:-1], -1)
+        return whole
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None]:
         """Return the gradient of x; add those of A and B to the layer's."""
         layer: PackedLinear = ctx.layer
         grad_y = grads[0].reshape(-1, grads[0].shape[-1])  # (rows · positions, D_out)
-        grad_x = grad_y @ layer.linear.weight if ctx.needs_input_grad[0] else None
+        grad_x = grad_y @ weight_matrix(layer.linear) if ctx.needs_input_grad[0] else None
         for number, lora in enumerate(ctx.lora_runs):
             read, h, mask = ctx.saved_tensors[3 * number : 3 * number + 3]
             A, B = lora.pair(layer.weights)

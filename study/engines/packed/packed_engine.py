@@ -22,17 +22,14 @@ from study.engines.evaluation import Examiner
 from study.engines.memory import PeakMemory, is_out_of_memory
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.batch_rows import Rows
-from study.engines.trial_state import Training
+from study.engines.pass_size import ALL_ROWS, PassRows
+from study.engines.trial_state import SIGN_OF_LIFE_SECONDS, Training
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch, Task, stacked
 from study.trials import Event, Finished, Notice, Progress, SplitResult, TrialConfig, TrialResult
 
 T = TypeVar("T")
-ROWS_PER_PASS = 128
-"""Fewer rows would not hide the overhead of a pass; more would pad short texts further."""
-
-SIGN_OF_LIFE_SECONDS = 1.0
 
 
 class PackedEngine:
@@ -44,6 +41,7 @@ class PackedEngine:
         task: What the trials learn.
         methods: Every method that trials may use, with the largest rank and all targets.
         slots: K.
+        rows: The most rows of a pass.
     """
 
     def __init__(
@@ -53,13 +51,15 @@ class PackedEngine:
         task: Task,
         methods: Iterable[MethodSpec],
         slots: int,
+        rows: PassRows = ALL_ROWS,
     ) -> None:
         self.slots = slots
+        self._rows = rows
         self._model = base.model
         self._task = task
         self._bank = AdapterBank(base, methods, slots)
         self.open()
-        self._examiner = Examiner(spec, task, base.model, self._lay_out)
+        self._examiner = Examiner(spec, task, base.model, self._lay_out, rows)
         self._trials: dict[int, Training] = {}  # by slot
         self._memory = PeakMemory()
         self._notices: list[Notice] = []
@@ -131,7 +131,11 @@ class PackedEngine:
         started = time.perf_counter()
         slots = sorted(self._trials, key=self._order)
         batches = {slot: self._trials[slot].next_groups() for slot in slots}
-        totals = self._in_parts(slots, lambda some: self._gradients(some, batches))
+        totals: dict[int, list[float]] = {}
+        most = self._rows.training // GROUP
+        for first in range(0, len(slots), most):
+            some = slots[first : first + most]
+            totals |= self._in_parts(some, lambda part: self._gradients(part, batches))
         for slot in totals:  # after all passes, which may be repeated in halves
             self._in_parts([slot], lambda some: self._update(some, totals))
         seconds = time.perf_counter() - started
@@ -146,7 +150,7 @@ class PackedEngine:
         self, slots: Sequence[int], batches: Mapping[int, list[Batch]]
     ) -> list[list[float]]:
         """Sum the gradients of some slots over their batches; return their losses and weights."""
-        at_once = max(1, ROWS_PER_PASS // (GROUP * len(slots)))
+        at_once = max(1, self._rows.training // (GROUP * len(slots)))
         totals = torch.zeros(len(slots), 2, dtype=torch.float64)
         self._bank.grads[slots] = 0.0
         for first in range(0, max(len(batches[slot]) for slot in slots), at_once):
@@ -160,7 +164,7 @@ class PackedEngine:
         for slot in slots:
             total, weight = totals[slot]
             training = self._trials[slot]
-            if training.count_step(total / weight if weight else math.nan, weight):
+            if training.count_step(total / weight if weight else math.nan):
                 max_norm = training.config.training.max_grad_norm
                 self._bank.average_and_clip(slot, weight, max_norm)
                 training.update()

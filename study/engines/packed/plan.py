@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from study.bases.load import BaseModel
 from study.engines.packed.linear import MatrixPairs
-from study.peft_methods.adapters import token_layer
+from study.peft_methods.adapters import token_layer, weight_matrix
 from study.peft_methods.targets import targeted_modules
 
 Key = tuple[str, str]  # module and weight
@@ -20,18 +20,18 @@ class RowPlan:
     """The columns of a matrix (K, width) that hold each weight of K slots."""
 
     def __init__(
-        self, linears: Mapping[str, nn.Linear], rank: int, full: Mapping[Key, Tensor]
+        self, linears: Mapping[str, nn.Module], rank: int, full: Mapping[Key, Tensor]
     ) -> None:
         self._places: dict[Key, tuple[int, tuple[int, ...]]] = {}
         self._full = tuple(full)
         self.width = 0
         for name, layer in linears.items():
-            self._add((name, "A"), (rank, layer.in_features))
+            self._add((name, "A"), (rank, weight_matrix(layer).shape[1]))
         for key, weight in full.items():
             self._add(key, tuple(weight.shape))
         self.b_start = self.width
         for name, layer in linears.items():
-            self._add((name, "B"), (layer.out_features, rank))
+            self._add((name, "B"), (weight_matrix(layer).shape[0], rank))
 
     def _add(self, key: Key, shape: tuple[int, ...]) -> None:
         self._places[key] = (self.width, shape)
@@ -51,9 +51,9 @@ class RowPlan:
         return {key: self.of(matrix, (name, key)) for name, key in self._full if name == module}
 
 
-def linears_of(base: BaseModel, targets: Iterable[str]) -> dict[str, nn.Linear]:
+def linears_of(base: BaseModel, targets: Iterable[str]) -> dict[str, nn.Module]:
     """Return the linear layers of all target sets together."""
-    linears: dict[str, nn.Linear] = {}
+    linears: dict[str, nn.Module] = {}
     for names in sorted(targets):
         linears |= targeted_modules(base, names)
     return linears

@@ -17,7 +17,7 @@ from study.engines.pool.worker import Reply
 from study.errors import InputError
 from study.spec.sections import StudySpec
 from study.tasks.base import Task
-from study.trials import Event, Finished, Interrupted, Notice, TrialConfig, TrialResult
+from study.trials import Checked, Event, Finished, Interrupted, Notice, TrialConfig, TrialResult
 
 MAX_DEATHS_IN_A_ROW = 5  # plus one per other worker: a lost machine ends all its workers
 PATIENCE_SECONDS = 10.0  # for the others once one is ready, to spread few trials evenly
@@ -79,6 +79,7 @@ class PoolEngine:
         self._workers = [WorkerState(launcher.launch()) for _ in range(workers)]
         self._deaths_in_a_row = 0
         self._first_ready_at: float | None = None
+        self._remarks: set[tuple[str, ...]] = set()  # of the workers' self-checks so far
         self._unreported: list[Event] = []  # events from outside `advance`, for it to report
 
     def load(self, spec: StudySpec, base: str, task: Task | None, choice: EngineChoice) -> None:
@@ -87,6 +88,12 @@ class PoolEngine:
         self._choice = choice
         for worker in self._workers:
             worker.request("load", *self._arguments, choice)
+
+    def wait_for_the_first(self) -> None:
+        """Wait until a worker has loaded the base; raises InputError if it cannot be used."""
+        while all(worker.awaited == "load" for worker in self._workers):
+            for worker in self._replied(self._workers, timeout=None):
+                self._unreported += self._events_of(worker)
 
     @property
     def free_slots(self) -> int:
@@ -143,9 +150,17 @@ class PoolEngine:
         if command == "load":
             return []
         self._deaths_in_a_row = 0
-        events: list[Event] = value
+        events: list[Event] = [event for event in value if not self._is_repeated(event)]
         worker.trials -= {event.number for event in events if isinstance(event, Finished)}
         return events
+
+    def _is_repeated(self, event: Event) -> bool:
+        """Return whether another worker's self-check found the same."""
+        if not isinstance(event, Checked):
+            return False
+        is_repeated = event.check.remarks in self._remarks
+        self._remarks.add(event.check.remarks)
+        return is_repeated
 
     def _replace(self, worker: WorkerState) -> list[Event]:
         """Start a worker to replace a dead one; return the lost trials as interrupted."""

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from study.bases.hub import check_reachable
 from study.bases.load import load_base, locate_base
-from study.bases.trial_cost import trial_cost
 from study.errors import InputError
+from study.preparing.trial_cost import trial_cost
 from study.spec.files import load_spec
 from study.spec.sections import BaseModelSpec, StudySpec
 
@@ -96,6 +96,7 @@ def test_a_checkpoint_without_its_tokenizer(copy: Path) -> None:
     for file in copy.glob("*token*"):
         file.unlink()
     assert "cannot load" in problem(copy)
+    assert "it has no tokenizer; copy the original model's tokenizer files" in problem(copy)
 
 
 def test_a_width_that_does_not_fit_the_weights(copy: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from study.bases.trial_cost import trial_cost
+from study.preparing.trial_cost import trial_cost
 from study.runner import run_study
 from study.spec.files import load_spec
 

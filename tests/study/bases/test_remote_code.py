@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from study.bases.load import load_tokenizer
-from study.bases.trial_cost import trial_cost
+from study.bases.load import load_base
 from study.errors import InputError
+from study.preparing.trial_cost import trial_cost
 from study.spec.sections import StudySpec
 from study.tasks.masked_diffusion import MaskedDiffusionTask
 from study.trials import search_config
@@ -167,7 +167,7 @@ def test_code_is_not_run_without_the_flag(own_spec: MakeSpec) -> None:
     spec = own_spec(trusted=False)
     asked: list[Callable[[], Any]] = [
         lambda: bench_of(spec),
-        lambda: load_tokenizer(spec.base.model, spec.base),
+        lambda: load_base(spec.base.model, spec.base, spec.task, skeleton=True),
         lambda: trial_cost(spec),
     ]
     for ask in asked:

@@ -8,9 +8,10 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from study.bases.llama import STUDENT
-from study.data.chat import DATE, LLAMA3_TEMPLATE, ChatFormat, stop_id, template_of
+from study.data.chat import DATE, ChatFormat, stop_id, template_of
 from study.data.embedded import petroleum_corpus
 from study.errors import InputError
+from study.kinds.chat_templates import LLAMA3_TEMPLATE
 from study.spec.sections import INSTRUCTION, STOP_TOKEN
 
 # What Meta's documentation of Llama 3 shows for a system message, a question and its answer.

@@ -12,11 +12,11 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from study.bases.trial_cost import trial_cost
 from study.data.curation import Choices, Encoder, Lengths, Record
 from study.data.curation.from_command import CurationOrder, curate_to_folder
 from study.data.curation.tokens import ChatTokens
 from study.errors import InputError
+from study.preparing.trial_cost import trial_cost
 from study.spec.files import load_spec
 from tests.study.data.test_curation import generated
 

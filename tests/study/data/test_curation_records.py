@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from study.data.curation import Columns, Record, read_records, records_of
-from study.data.origins import MAX_LINE_CHARACTERS
+from study.data.origins import MAX_OBJECT_CHARACTERS
 from study.errors import InputError
 
 ALPACA = Columns(("instruction", "input"), "output")
@@ -87,8 +87,8 @@ BAD: dict[str, tuple[list[Any], str]] = {
         "line 1: contains half a surrogate pair; must be Unicode text",
     ),
     "a line without end": (
-        [GOOD, {"input": "a" * 1_000_000, "output": "b"}],
-        f"line 2: longer than {MAX_LINE_CHARACTERS:,} characters, the limit",
+        [GOOD, {"input": "a" * MAX_OBJECT_CHARACTERS, "output": "b"}],
+        f"line 2: longer than {MAX_OBJECT_CHARACTERS:,} characters, the limit",
     ),
     "nested too deeply": ([b"[" * 99_000], "line 1: not JSON:"),
 }

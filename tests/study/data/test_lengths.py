@@ -12,6 +12,7 @@ from study.data.corpora import corpus_of
 from study.data.remarks import data_remarks, length_limit, too_long
 from study.errors import InputError
 from study.spec.sections import StudySpec
+from tests.engine_runs import skeleton_of
 
 MakeSpec = Callable[..., StudySpec]
 
@@ -53,20 +54,20 @@ def test_the_limit_is_the_smaller_of_file_and_model(make_pair_spec: MakeSpec) ->
 def test_what_is_cut_is_said_or_refused(make_pair_spec: MakeSpec) -> None:
     """One remark with the counts, or one error that names the key; nothing where all fit."""
     fitting = make_pair_spec()
-    assert data_remarks(fitting, corpus_of(fitting), fitting.base.model) == []
+    assert data_remarks(fitting, corpus_of(fitting), skeleton_of(fitting)) == []
     cut = make_pair_spec({"data.max_tokens": 12})
-    (remark,) = data_remarks(cut, corpus_of(cut), cut.base.model)
+    (remark,) = data_remarks(cut, corpus_of(cut), skeleton_of(cut))
     assert "of 40 train" in remark
     assert "examples have more than 12 tokens and are cut" in remark
     refused = make_pair_spec({"data.max_tokens": 12, "data.too_long": "refuse"})
     with pytest.raises(InputError, match=r"have more than 12 tokens; allowed: data.too_long"):
-        data_remarks(refused, corpus_of(refused), refused.base.model)
+        data_remarks(refused, corpus_of(refused), skeleton_of(refused))
 
 
 def test_a_language_that_the_tokenizer_lacks_is_a_mistake(
-    make_spec: MakeSpec, tiny_base: Path
+    make_spec: MakeSpec,
 ) -> None:
     """`check` says so before a run does: it would train towards the unknown token."""
     spec = make_spec({"data.target_language": "french"})
     with pytest.raises(InputError, match=r"target_language: must be a language code .*'french'"):
-        data_remarks(spec, corpus_of(spec), str(tiny_base))
+        data_remarks(spec, corpus_of(spec), skeleton_of(spec))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -131,11 +133,67 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert problem(tmp_path / "folder.tsv") == "cannot read the file: Is a directory"
     assert problem(tmp_path / "none.tsv") == "cannot read the file: No such file or directory"
     assert problem(tmp_path / "loop.tsv").startswith("cannot read the file: Too many levels")
-    assert problem(tmp_path / "text.csv") == (
-        "unknown file type, got '.csv'; allowed: .tsv, .jsonl"
+    assert problem(tmp_path / "text.txt") == (
+        "unknown file type, got '.txt'; allowed: .tsv, .csv, .jsonl, .json, .parquet, or a folder "
+        "saved by datasets"
     )
     with pytest.raises(InputError, match=r"cannot read the file: embedded null byte"):
         read_pairs(Path("a\0.tsv"), COLUMNS)
+
+
+PAIR = {"source": 'the "well",\ndeep', "target": "le puits"}
+
+
+def as_csv(path: Path) -> None:
+    """Write a pair with a quoted field of two lines."""
+    path.write_text('source,target\r\n"the ""well"",\ndeep",le puits\r\n', newline="")
+
+
+def as_parquet(path: Path) -> None:
+    """Write a pair and a column beside."""
+    Dataset.from_list([{**PAIR, "id": 1}]).to_parquet(path)
+
+
+OTHER_FILES: dict[str, Callable[[Path], object]] = {
+    "pairs.csv": as_csv,
+    "pairs.parquet": as_parquet,
+    "pairs.json": lambda path: path.write_text(json.dumps([PAIR], indent=2)),
+    "lines.json": lambda path: path.write_text(json.dumps(PAIR) + "\n"),
+    "saved": lambda path: Dataset.from_list([PAIR]).save_to_disk(path),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FILES)
+def test_other_kinds_of_files(tmp_path: Path, name: str) -> None:
+    """CSV, Parquet, JSON and a folder saved by `datasets` give the pairs that they hold."""
+    OTHER_FILES[name](tmp_path / name)
+    assert read_pairs(tmp_path / name, COLUMNS) == (Pair(PAIR["source"], PAIR["target"]),)
+
+
+BAD_OTHERS: dict[str, tuple[str, str, str]] = {
+    "a JSON array with a number": ("a.json", "[5]", "row 1: must be a JSON object, got '5'"),
+    "a cut JSON array": ("b.json", '[{"source": "a"', "not JSON: "),
+    "a JSON row without a field": ("c.json", '[{"source": "a"}]', "row 1: no field 'target'"),
+    "an empty JSON file": ("d.json", "", "contains no pairs"),
+    "no Parquet": ("e.parquet", "source", "not a Parquet file: "),
+    "an empty CSV file": ("f.csv", "", "the file is empty"),
+    "a CSV row of one field": ("g.csv", "source,target\na\n", "line 2: 1 fields; the header has 2"),
+    "an open quote": ("h.csv", 'source,target\n"a,b\n', "line 2: not CSV: unexpected end of data"),
+    "a CSV file in Latin-1": ("i.csv", "source,target\n\udce9,b\n", "line 2: not UTF-8: byte 0"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_OTHERS)
+def test_other_bad_files_are_one_line(tmp_path: Path, name: str) -> None:
+    """Each names the row or line, and what is wrong there."""
+    file, content, expected = BAD_OTHERS[name]
+    path = write(tmp_path, content.encode("utf-8", "surrogateescape"), file)
+    assert problem(path).startswith(expected)
+
+
+def test_a_missing_parquet_file(tmp_path: Path) -> None:
+    """It is refused like any file that cannot be read."""
+    assert problem(tmp_path / "none.parquet") == "cannot read the file: no such file"
 
 
 def test_dotted_names_reach_into_objects(tmp_path: Path) -> None:
@@ -275,8 +333,9 @@ def test_hub_datasets_that_will_not_do(tmp_path: Path) -> None:
         folder = hub_folder(tmp_path / name, "jsonl", splits)
         with pytest.raises(InputError) as refused:
             load_corpus(NESTED.model_copy(update={"corpus": str(folder)}))
-        (line,) = refused.value.problems
+        line, *of_others = refused.value.problems
         assert expected in line
+        assert not any("train" in other for other in of_others)
 
 
 @pytest.mark.usefixtures("own_cache")

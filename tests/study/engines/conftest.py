@@ -80,6 +80,14 @@ def make_untied_llama_spec(
     yield from _llama_specs(tmp_path_factory.mktemp("untied"), parallel_text, is_tied=False)
 
 
+@pytest.fixture(scope="module")
+def make_exact_chat_spec(make_chat_spec: MakeSpec) -> Iterator[MakeSpec]:
+    """Yield a function that makes studies over a tiny chat model in double precision."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("transformers.models.llama.modeling_llama.LlamaRMSNorm.forward", _norm)
+        yield lambda changes: make_chat_spec({"base.dtype": "float64", **changes})
+
+
 def _llama_specs(folder: Path, text: Path, is_tied: bool) -> Iterator[MakeSpec]:
     base = _llama(folder / "base", text, is_tied)
     make = spec_maker(folder, "llama", LLAMA_STUDY.format(base=base, text=text))

@@ -166,7 +166,7 @@ def test_a_missing_library_is_a_line(
     monkeypatch: pytest.MonkeyPatch, make_spec: Callable[..., StudySpec]
 ) -> None:
     """`check` and `run` say which package is missing, for which metric, and how to get it."""
-    from study.bases.trial_cost import trial_cost
+    from study.preparing.trial_cost import trial_cost
 
     gone = ("rouge_score", "sentence_transformers")
     monkeypatch.setattr(needs, "find_spec", lambda name: None if name in gone else object())

@@ -203,7 +203,7 @@ finite = st.floats(-1e150, 1e150)
 @settings(deadline=None, max_examples=30)
 @given(
     rows=st.lists(st.tuples(finite, st.floats(1e-3, 1e3)), min_size=1, max_size=20),
-    texts=st.lists(st.text(st.characters(codec="utf-8")), max_size=5),
+    texts=st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=5),
 )
 def test_numbers_and_texts_come_back_exactly(
     rows: list[tuple[float, float]], texts: list[str]

@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from study.bases.load import load_base
-from study.bases.trial_cost import trial_cost
 from study.data.corpora import corpus_of
 from study.engines.build import make_engine, working_base
 from study.engines.engine_choice import EngineChoice
 from study.errors import InputError
+from study.preparing.trial_cost import trial_cost
 from study.runner import run_study
 from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter

@@ -19,7 +19,7 @@ from study.spec.sections import StudySpec
 from study.tasks.base import Batch, stacked
 from study.tasks.masked_diffusion import EVALUATION_DRAWS, InstructionExample, MaskedDiffusionTask
 from study.trials import TrialConfig, search_config
-from tests.engine_runs import Bench, bench_of
+from tests.engine_runs import Bench, bench_of, skeleton_of
 
 MakeSpec = Callable[..., StudySpec]
 WIDE = {"diffusion.length": 64, "diffusion.steps": 64, "diffusion.block_length": 64}
@@ -67,15 +67,12 @@ def test_a_model_that_knows_nothing_has_a_loss_of_log_v(bench: Bench) -> None:
     class Ignorant(torch.nn.Module):
         config = bench.base.model.config
 
-        def get_submodule(self, target: str) -> Any:
-            return torch.nn.Identity()
+        def get_output_embeddings(self) -> None:
+            return None
 
-        @property
-        def base_model(self) -> Any:
-            V = self.config.vocab_size
-            return lambda input_ids, **_: type(
-                "Output", (), {"last_hidden_state": torch.zeros(*input_ids.shape, V).double()}
-            )
+        def forward(self, input_ids: torch.Tensor, **_: Any) -> Any:
+            logits = torch.zeros(*input_ids.shape, self.config.vocab_size).double()
+            return type("Output", (), {"logits": logits})
 
     examples = [bench.task.examples("train")[0]] * 4000
     batch = collated(bench, examples)
@@ -284,9 +281,9 @@ def test_answers_longer_than_the_region_are_counted_or_refused(make_masked_spec:
     """They are cut, which is said before anything is trained; or the study file refuses."""
     short = make_masked_spec(SHORT)
     corpus = corpus_of(short)
-    (line,) = data_remarks(short, corpus, short.base.model)
+    (line,) = data_remarks(short, corpus, skeleton_of(short))
     assert line.startswith("40 of 40 train, 12 of 12 dev answers have more tokens than diffusion.")
-    assert data_remarks(make_masked_spec(WIDE), corpus, short.base.model) == []
+    assert data_remarks(make_masked_spec(WIDE), corpus, skeleton_of(short)) == []
     refusing = make_masked_spec({**SHORT, "data.too_long": "refuse"})
     with pytest.raises(InputError, match=r"dev answers .* or a larger diffusion.length"):
-        data_remarks(refusing, corpus, short.base.model)
+        data_remarks(refusing, corpus, skeleton_of(short))

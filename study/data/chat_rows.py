@@ -1,0 +1,287 @@
+"""Conversations as rows of tokens: a chat template writes them, and only the answers are trained.
+
+Which text is the assistant's is said by the template itself, in its `{% generation %}` blocks.  For
+a template without them a turn is what the template adds to the conversation before it; this needs a
+template that never rewrites earlier turns, and others are refused with the turn that differs.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.bases.load import load_tokenizer, locate_base
+from study.data.chat import stop_id
+from study.data.conversations import Conversation, Turn
+from study.data.origins import Faults
+from study.data.readers import Corpus
+from study.data.remarks import length_limit
+from study.data.rendering import Template, Written
+from study.errors import InputError
+from study.kinds.chat_templates import CHAT_TEMPLATES
+from study.metrics import METRICS
+from study.spec.sections import SPLITS, DataSpec, StudySpec
+
+WHITE = " \t\r\n\u2581"  # with SentencePiece's space
+SHOWN_CHARACTERS = 600  # of a stretch of an example, in `check`
+
+
+@dataclass(frozen=True)
+class ChatExample:
+    """A conversation as a person reads it, and as the model does.
+
+    The last answer is what a metric compares; `source` is everything before it.
+    """
+
+    source: str
+    target: str
+    prompt: str  # what train and dev must not share
+    conversation: str  # all of it, as JSON
+    ids: NDArray[np.int32] = field(compare=False, repr=False)  # (T,)
+    trained: NDArray[np.bool_] = field(compare=False, repr=False)  # (T,)
+    prompt_tokens: int = field(compare=False, default=1)  # before the last answer
+    tokens: int = field(compare=False, default=0)  # of the whole conversation: more if it was cut
+
+
+def set_up(tokenizer: Any, data: DataSpec) -> None:
+    """Give a tokenizer the study's chat template and, if the study trains one, its stop token.
+
+    Raises:
+        InputError: there is no template, or no such token.
+    """
+    if data.chat_template is not None:
+        tokenizer.chat_template = CHAT_TEMPLATES.get(data.chat_template, data.chat_template)
+    if not tokenizer.chat_template:
+        raise InputError(
+            "base.model: its tokenizer has no chat template, got none; set data.chat_template to a "
+            f"file or one of {', '.join(CHAT_TEMPLATES)}"
+        )
+    if data.stop_token is not None:
+        stop = stop_id(tokenizer, data.stop_token)
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(stop)
+
+
+def chat_examples(spec: StudySpec, corpus: Corpus[Conversation]) -> Corpus[ChatExample]:
+    """Return conversations as rows, without those that are too long, and say how many these are.
+
+    Raises:
+        InputError: the template does not write a conversation, or one is too long and the study
+            file refuses that; a line per conversation.
+    """
+    tokenizer, config = load_tokenizer(locate_base(spec), spec.base)
+    limit = length_limit(tokenizer, config, spec.data.max_tokens)
+    form = ConversationFormat(tokenizer, spec.data)
+    cut = limit if spec.data.too_long == "truncate" else None
+    splits: dict[str, tuple[ChatExample, ...]] = {}
+    faults, remarks = Faults(), list(corpus.remarks)
+    for split in SPLITS:
+        written = []
+        for conversation in corpus.split(split):
+            with faults.noted():
+                written.append(form.example(conversation, cut))
+        faults.refuse(f"data.{split}")
+        splits[split], lost = _fitting(written, limit, spec.data, split)
+        remarks += lost
+        if written and not splits[split]:
+            raise InputError(f"data.{split}: no conversation has at most {limit:,} tokens")
+    remarks += _shared(splits["train"], splits["dev"])
+    _check_answers(spec, splits)
+    return Corpus(
+        splits["train"],
+        splits["dev"],
+        splits["general"],
+        splits["test"],
+        skipped=corpus.skipped,
+        remarks=tuple(remarks),
+        shown=_shown(splits["train"][0], tokenizer) if splits["train"] else (),
+        unit="conversations",
+    )
+
+
+def _shared(train: Sequence[ChatExample], dev: Sequence[ChatExample]) -> list[str]:
+    known = {example.prompt for example in train}
+    shared = sum(example.prompt in known for example in dev)
+    line = f"{shared:,} of {len(dev):,} dev prompts also occur in train, which inflates scores"
+    return [line] if shared else []
+
+
+def _check_answers(spec: StudySpec, splits: dict[str, tuple[ChatExample, ...]]) -> None:
+    """Refuse a metric that compares answers where a row is a plain text, without any."""
+    named = [name for name in spec.evaluation.metrics if not METRICS[name].is_loss]
+    if named and any(not e.target for split in SPLITS[1:] for e in splits[split]):
+        raise InputError(
+            f"evaluation.metrics: {named[0]!r} compares answers, and a plain text has none; "
+            "allowed: loss alone, or conversations"
+        )
+
+
+class ConversationFormat:
+    """Writes conversations as rows of one tokenizer's tokens."""
+
+    def __init__(self, tokenizer: Any, data: DataSpec) -> None:
+        """Take a fast tokenizer, and set its template and stop token.
+
+        Raises:
+            InputError: there is no template or no such token, or the tokenizer is slow.
+        """
+        if not tokenizer.is_fast:
+            raise InputError(
+                "base.model: must have a fast tokenizer (tokenizer.json), got a slow one"
+            )
+        set_up(tokenizer, data)
+        self._tokenizer = tokenizer
+        self._train_on = data.train_on or "assistant"
+        self._template = Template(tokenizer, data.chat_template)
+        self._special = _special_ids(tokenizer)
+
+    def example(self, conversation: Conversation, limit: int | None = None) -> ChatExample:
+        """Return a conversation as a row that ends with its last answer.
+
+        A row of more than `limit` tokens is cut at its end, and its last answer is then the last
+        that begins before; if none does, nothing of it is trained.
+
+        Raises:
+            InputError: the template refuses it, rewrites a turn, or ends no answer with a token.
+        """
+        turns = conversation.turns
+        if not turns:
+            return self._plain(conversation, limit)
+        tools = json.loads(conversation.tools) if conversation.tools else None
+        answers = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
+        if self._train_on != "assistant":
+            answers = answers[-1:]
+        written = self._template.write(turns, tools, answers, conversation.where)
+        ids, spans = self._tokens(written)
+        tokens = spans[-1][1]
+        if ids[tokens - 1] not in self._special:
+            stop = written.spans[-1][1]
+            raise InputError(
+                f"{conversation.where}: turn {answers[-1] + 1}: {self._template.name} must end an "
+                "answer with one special token, so that generation can stop, got "
+                f"{written.text[max(0, stop - 20) : stop]!r}; allowed: another data.chat_template, "
+                f"such as {', '.join(CHAT_TEMPLATES)}"
+            )
+        trained = np.zeros(tokens, dtype=bool)
+        for turn, (start, end) in zip(answers, spans, strict=True):
+            trained[start:end] = turns[turn].get("weight") != 0
+        if self._train_on == "all":
+            trained[:] = True
+        trained[0] = False  # nothing comes before it, so it is never predicted
+        if not trained.any():
+            raise InputError(
+                f"{conversation.where}: turn {answers[-1] + 1}: must not have weight 0, since "
+                f"data.train_on = {self._train_on!r} trains nothing else"
+            )
+        begun = [k for k, (start, _) in enumerate(spans) if limit is None or start < limit]
+        last = begun[-1] if begun else 0
+        answer = turns[answers[last]]
+        return ChatExample(
+            _read_aloud(turns[: answers[last]]),
+            answer["content"] or json.dumps(answer["tool_calls"]),
+            conversation.prompt,
+            conversation.messages + conversation.tools,
+            ids[:tokens][:limit],
+            trained[:limit] & bool(begun),
+            spans[last][0],
+            tokens,
+        )
+
+    def _plain(self, conversation: Conversation, limit: int | None) -> ChatExample:
+        """Return a plain text as a row, ended by the end-of-text token; all of it is trained."""
+        listed = list(self._tokenizer(conversation.text, verbose=False)["input_ids"])
+        end = self._tokenizer.eos_token_id
+        if end is None:
+            raise InputError("base.model: its tokenizer names no end of text to end a text with")
+        ids = np.array(listed if listed[-1:] == [end] else [*listed, end], np.int32)
+        trained = np.arange(len(ids)) > 0
+        text = conversation.text
+        return ChatExample(text, "", text, "", ids[:limit], trained[:limit], 1, len(ids))
+
+    def _tokens(self, written: Written) -> tuple[NDArray[np.int32], list[tuple[int, int]]]:
+        """Return the text's tokens (T,), and the answers' spans in tokens.
+
+        A span ends with the token that ends the turn, in the template's block or right after it;
+        white space after that is the template's own.
+        """
+        encoded = self._tokenizer(
+            written.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        ids = np.array(encoded["input_ids"], np.int32)
+        starts, ends = zip(*encoded["offset_mapping"], strict=True)
+        spans = []
+        for start, stop in written.spans:
+            first, last = bisect_left(ends, start + 1), bisect_left(starts, stop)
+            special = [i for i in range(first, last) if ids[i] in self._special]
+            if special and not written.text[ends[special[-1]] : stop].strip():
+                last = special[-1] + 1
+            elif last < len(ids) and ids[last] in self._special:
+                last += 1
+            spans.append((first, last))
+        return ids, spans
+
+
+def _special_ids(tokenizer: Any) -> set[int]:
+    """Return the tokens that can end a turn: those beside the text's own pieces.
+
+    White space is none of them, though Gemma's tokenizer adds line ends as tokens; the unknown
+    token may stand for white space.
+    """
+    added = tokenizer.added_tokens_decoder.items()
+    named = {i for i, token in added if token.content.strip(WHITE)}
+    return {*tokenizer.all_special_ids, *named} - {tokenizer.unk_token_id}
+
+
+def _read_aloud(turns: Sequence[Turn]) -> str:
+    """Return turns as a person reads them: a single question alone, else a line per turn."""
+    if len(turns) == 1:
+        return str(turns[0]["content"])
+    return "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
+
+
+# ---------------------------------------------------------------- lengths
+
+
+def _fitting(
+    examples: Sequence[ChatExample], limit: int, data: DataSpec, split: str
+) -> tuple[tuple[ChatExample, ...], list[str]]:
+    """Return the examples of a split that fit, and what was done with the others."""
+    long = [example for example in examples if example.tokens > limit]
+    if not long:
+        return tuple(examples), []
+    of_split = f"{len(long):,} of {len(examples):,} {split} conversations"
+    counted = f"{of_split} ({len(long) / len(examples):.1%}) have more than {limit:,} tokens"
+    if data.too_long == "refuse":
+        raise InputError(
+            f"data.{split}: {counted}; allowed: data.too_long = 'drop' or 'cut', or a larger "
+            "data.max_tokens if the model reads more"
+        )
+    if data.too_long == "drop":
+        return tuple(e for e in examples if e.tokens <= limit), [f"{counted} and are left out"]
+    kept = tuple(example for example in examples if example.trained.any())
+    lost = len(examples) - len(kept)
+    without = f"; {lost:,} of them have no answer before the cut and are left out" if lost else ""
+    return kept, [f"{counted} and are cut at the end{without}"]
+
+
+# ---------------------------------------------------------------- an example to look at
+
+
+def _shown(example: ChatExample, tokenizer: Any) -> tuple[tuple[str, bool], ...]:
+    """Return a row as stretches of text, each with whether its tokens are trained."""
+    return tuple(_stretches(example, tokenizer))
+
+
+def _stretches(example: ChatExample, tokenizer: Any) -> Iterator[tuple[str, bool]]:
+    for is_trained, places in groupby(range(len(example.ids)), lambda i: bool(example.trained[i])):
+        text = tokenizer.decode(example.ids[list(places)].tolist())
+        if len(text) > SHOWN_CHARACTERS:
+            half = SHOWN_CHARACTERS // 2
+            text = f"{text[:half]} … {text[-half:]}"
+        yield text, is_trained

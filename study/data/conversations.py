@@ -1,0 +1,277 @@
+"""Read conversations in the published formats, and set some of them aside as the dev set.
+
+A format is recognised by the columns of a file's first row.  What is wrong with a file is said at
+once, a line per row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from study.data.origins import Faults, has_dev, origins_of, rows_of
+from study.data.readers import Corpus
+from study.errors import InputError, reason_of
+from study.seeds import derive_seed
+from study.spec.sections import DataSpec
+
+ROLES: Mapping[str, str] = {
+    **{name: name for name in ("system", "developer", "user", "assistant", "tool")},
+    "human": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "model": "assistant",
+    "observation": "tool",
+    "function_response": "tool",
+    "function": "tool",
+}
+"""A role in the published formats, ShareGPT's among them -> the role in a chat template."""
+FURTHER = ("tool_calls", "tool_call_id", "name", "reasoning_content", "reasoning", "thinking")
+"""What a turn may have besides role, content and weight; templates read it."""
+LARGEST_DEV = 400
+
+Turn = dict[str, Any]
+"""A message: `role`, `content`, and perhaps others of FURTHER; `weight` 0 is not trained."""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One row: turns that end with the assistant's, or a plain text."""
+
+    messages: str  # the turns as JSON; empty for a plain text
+    tools: str = ""  # the tools that the template lists, as JSON; empty for none
+    text: str = ""
+    where: str = field(default="", compare=False)
+    turns_after: int = field(default=0, compare=False)  # the last answer; they are left out
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The messages."""
+        turns: list[Turn] = json.loads(self.messages) if self.messages else []
+        return turns
+
+    @property
+    def prompt(self) -> str:
+        """What train and dev must not share: everything before the first answer."""
+        turns = self.turns
+        first = next((i for i, turn in enumerate(turns) if turn["role"] == "assistant"), 0)
+        return json.dumps(turns[:first]) if turns else self.text
+
+
+def asked(text: str, instruction: str) -> Conversation:
+    """Return a question with an answer that stands in for one that is yet to be generated."""
+    row = {"prompt": text, "completion": "…", "system": instruction}
+    return _conversation(row, _format(row, DataSpec(), "text"), "", "text")
+
+
+# ---------------------------------------------------------------- formats
+
+
+@dataclass(frozen=True)
+class Format:
+    """A published layout of conversations: its columns, and how a row becomes turns."""
+
+    name: str
+    columns: tuple[str, ...]
+    turns: Callable[[Mapping[str, Any]], Sequence[Any]] | None  # None: a plain text
+
+
+def _question(*names: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    """Return what makes two turns of a row: the question's columns, then the answer's."""
+
+    def turns(row: Mapping[str, Any]) -> Sequence[Any]:
+        *questions, answer = (row.get(name) or "" for name in names)
+        if all(isinstance(part, str) for part in questions):
+            asked = "\n\n".join(part for part in questions if part.strip())
+            questions = [{"role": "user", "content": asked}]
+        else:
+            questions = _listed(questions[0])
+        answers = [{"role": "assistant", "content": answer}]
+        return [*questions, *(answers if isinstance(answer, str) else _listed(answer))]
+
+    return turns
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return a list of turns, which a CSV file holds as JSON."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = json.loads(value)
+    if not isinstance(value, list):
+        raise InputError(f"must be a list of turns, got {value!r:.60}")
+    return value
+
+
+FORMATS = (
+    Format("messages", ("messages",), lambda row: _listed(row["messages"])),
+    Format("ShareGPT", ("conversations",), lambda row: _listed(row["conversations"])),
+    Format("prompt, completion", ("prompt", "completion"), _question("prompt", "completion")),
+    Format("Alpaca", ("instruction", "output"), _question("instruction", "input", "output")),
+    Format("text", ("text",), None),
+)
+
+
+def _format(row: Mapping[str, Any], data: DataSpec, where: str) -> Format:
+    """Return the study file's own columns if the row has them, or the first format that fits."""
+    own = (data.source_column, data.target_column)
+    for form in (Format(", ".join(own), own, _question(*own)), *FORMATS):
+        if set(form.columns) <= set(row):
+            return form
+    allowed = "; ".join(", ".join(form.columns) for form in FORMATS)
+    raise InputError(
+        f"{where}: no columns of conversations, got {', '.join(map(repr, row))[:120]}; allowed: "
+        f"{allowed}; or set data.source_column and data.target_column"
+    )
+
+
+# ---------------------------------------------------------------- rows
+
+
+def _conversation(
+    row: Mapping[str, Any], form: Format, instruction: str, where: str
+) -> Conversation:
+    for name in form.columns:
+        if row.get(name) is None:
+            raise InputError(
+                f"{where}: no value in field {name!r}, got {', '.join(map(repr, row))[:80]}"
+            )
+    if form.turns is None:
+        text = row[form.columns[0]]
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"{where}: {form.columns[0]}: must be text, got {text!r:.60}")
+        return Conversation("", text=_unicode(text, where), where=where)
+    listed = _list_in(form.columns[0], lambda: form.turns(row) if form.turns else (), where)
+    tools = _list_in("tools", lambda: _listed(row.get("tools") or []), where)
+    turns = [_turn(turn, f"{where}: turn {n}") for n, turn in enumerate(listed, 1)]
+    system = row.get("system") or instruction
+    if isinstance(system, str) and system and "system" not in [turn["role"] for turn in turns]:
+        turns.insert(0, {"role": "system", "content": _unicode(system, where)})
+    answers = [n for n, turn in enumerate(turns) if turn["role"] == "assistant"]
+    if not answers or answers[0] == 0:
+        roles = ", ".join(turn["role"] for turn in turns[:6]) or "no turns"
+        raise InputError(f"{where}: must have a turn and then the assistant's, got {roles}")
+    if all(turns[n].get("weight") == 0 for n in answers):
+        raise InputError(f"{where}: must train at least one answer, got weight 0 for all of them")
+    kept, rest = turns[: answers[-1] + 1], turns[answers[-1] + 1 :]
+    listed_tools = json.dumps(tools) if tools else ""
+    return Conversation(json.dumps(kept), listed_tools, where=where, turns_after=len(rest))
+
+
+def _list_in(name: str, read: Callable[[], Sequence[Any]], where: str) -> list[Any]:
+    """Return a column's list; an InputError names the place and the column."""
+    try:
+        return list(read())
+    except (InputError, ValueError, RecursionError) as error:
+        raise InputError(f"{where}: {name}: {reason_of(error)}") from None
+
+
+def _turn(given: Any, where: str) -> Turn:
+    """Return a turn with the names that chat templates read."""
+    if not isinstance(given, Mapping):
+        raise InputError(f"{where}: must be an object with role and content, got {given!r:.60}")
+    role = given.get("role", given.get("from"))
+    if not isinstance(role, str) or role not in ROLES:
+        raise InputError(f"{where}: unknown role, got {role!r:.40}; allowed: {', '.join(ROLES)}")
+    content = given.get("content", given.get("value"))
+    further = {key: given[key] for key in FURTHER if given.get(key) is not None}
+    if isinstance(content, list) and all(_is_text(part) for part in content):
+        content = "".join(part["text"] for part in content)
+    if content is None and "tool_calls" in further:
+        content = ""
+    if not isinstance(content, str):
+        raise InputError(f"{where}: content: must be text, got {content!r:.60}")
+    if ROLES[role] == "assistant" and not content.strip() and "tool_calls" not in further:
+        raise InputError(f"{where}: the assistant's turn is empty; allowed: text, or tool_calls")
+    if given.get("weight") == 0:
+        further["weight"] = 0
+    return {"role": ROLES[role], "content": _unicode(content, where), **further}
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, Mapping) and isinstance(part.get("text"), str)
+
+
+def _unicode(text: str, where: str) -> str:
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InputError(f"{where}: contains half a surrogate pair; must be Unicode text")
+    return text
+
+
+# ---------------------------------------------------------------- splits
+
+
+def load_conversations(data: DataSpec) -> Corpus[Conversation]:
+    """Read the splits that `[data]` names; without a dev set, take one from the training rows.
+
+    Raises:
+        InputError: with one line per fault, and all of a file at once.
+    """
+    origins = origins_of(data)
+    if isinstance(origins["train"], str) and not has_dev(origins["train"], data.subset):
+        del origins["dev"]
+    remarks: list[str] = []
+    read = {split: _read(origin, data, split, remarks) for split, origin in origins.items()}
+    if "dev" not in read:
+        read["train"], read["dev"] = split_off(read["train"], data.dev_share or 0.1, data.seed)
+        remarks.append(
+            f"{len(read['dev']):,} of the train conversations are the dev set (data.dev_share), "
+            "drawn by prompt, so that no prompt is on both sides"
+        )
+    general, test = read.get("general", ()), read.get("test", ())
+    return Corpus(read["train"], read["dev"], general, test, remarks=tuple(remarks))
+
+
+def _read(
+    origin: Path | str, data: DataSpec, split: str, remarks: list[str]
+) -> tuple[Conversation, ...]:
+    faults = Faults()
+    where, rows = rows_of(origin, split, subset=data.subset, faults=faults)
+    form: Format | None = None
+    conversations = []
+    for place, row in rows:
+        form = form or _format(row, data, place)
+        with faults.noted():
+            conversations.append(_conversation(row, form, data.instruction, place))
+    faults.refuse(where)
+    if form is None:
+        raise InputError(f"{where}: contains no conversations; allowed: at least one")
+    name = origin.name if isinstance(origin, Path) else where
+    what = "conversations" if form.turns else "texts, all of whose tokens are trained,"
+    remarks.append(f"{len(conversations):,} {what} ({form.name}) from {name}")
+    if later := sum(conversation.turns_after > 0 for conversation in conversations):
+        remarks.append(f"{later:,} of them go on after the last answer; these turns are left out")
+    return tuple(conversations)
+
+
+def split_off(
+    conversations: Sequence[Conversation], share: float, seed: int
+) -> tuple[tuple[Conversation, ...], tuple[Conversation, ...]]:
+    """Return train and dev: at most `LARGEST_DEV`, and equal prompts on one side.
+
+    The draw depends on the prompts and the seed, not on the order of the rows.
+
+    Raises:
+        InputError: all prompts are the same.
+    """
+    by_prompt: dict[str, list[Conversation]] = {}
+    for conversation in conversations:
+        by_prompt.setdefault(conversation.prompt, []).append(conversation)
+    if len(by_prompt) < 2:
+        raise InputError(
+            "data.dev: needed, since all conversations have the same prompt, got "
+            f"{len(conversations):,} of one prompt; allowed: a file of other conversations"
+        )
+    wanted = max(1, min(LARGEST_DEV, round(share * len(conversations))))
+    drawn = sorted(by_prompt, key=lambda prompt: derive_seed(seed, "dev", prompt))
+    chosen: set[str] = set()
+    count = 0
+    for prompt in drawn:
+        if count + len(by_prompt[prompt]) <= wanted:
+            chosen.add(prompt)
+            count += len(by_prompt[prompt])
+    if not chosen:
+        chosen = {min(drawn, key=lambda prompt: len(by_prompt[prompt]))}
+    train = tuple(c for c in conversations if c.prompt not in chosen)
+    return train, tuple(c for c in conversations if c.prompt in chosen)

@@ -1,0 +1,153 @@
+"""Text of conversations by a chat template, with the place of each answer in it.
+
+A chat template is a program from somebody else.  transformers runs it in a sandbox, without files,
+imports or attributes of Python; here its time and the size of what it writes are bounded too.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from study.data.chat import DATE
+from study.errors import InputError, reason_of, refusing
+from study.kinds.chat_templates import CHAT_TEMPLATES
+
+GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
+SECONDS = 20.0
+MOST_CHARACTERS = 20_000_000
+FIXED_DATE = "{% macro strftime_now(format='') %}" + DATE + "{% endmacro %}{{ '' }}"
+"""Before a template that asks for the date: a study must not depend on the day it is run."""
+Span = tuple[int, int]  # the first character, and the one after the last
+
+
+@dataclass(frozen=True)
+class Written:
+    """A conversation as text, and where the chosen answers are in it."""
+
+    text: str
+    spans: tuple[Span, ...]
+
+
+class Template:
+    """A tokenizer's chat template."""
+
+    def __init__(self, tokenizer: Any, chosen: str | None) -> None:
+        """Take a tokenizer that has a template, and what the study file chose, for messages."""
+        self._tokenizer = tokenizer
+        named = f" {chosen!r}" if chosen in CHAT_TEMPLATES else ""
+        self.name = f"data.chat_template{named}" if chosen else "the base model's chat template"
+
+    def write(
+        self, turns: Sequence[Any], tools: Any, answers: Sequence[int], where: str
+    ) -> Written:
+        """Return the text of a conversation and the spans of its turns `answers`, in order.
+
+        Raises:
+            InputError: the template fails, or writes a turn differently when others follow.
+        """
+        with (
+            self._limited(where),
+            refusing(f"{where}: {self.name} cannot write this conversation", reason=_reason),
+        ):
+            template = str(self._tokenizer.get_chat_template(tools=tools))
+            if GENERATION.search(template):
+                return self._marked(template, turns, tools, answers, where)
+            whole, _ = self._rendered(template, turns, tools)
+            spans = [self._span(template, turns, tools, i, whole, where) for i in answers]
+            return Written(whole, tuple(spans))
+
+    def _marked(
+        self, template: str, turns: Sequence[Any], tools: Any, answers: Sequence[int], where: str
+    ) -> Written:
+        """Return a text whose template marks the answers itself."""
+        whole, blocks = self._rendered(template, turns, tools, marks=True)
+        merged: list[Span] = []
+        for start, stop in blocks:
+            if merged and merged[-1][1] == start:
+                merged[-1] = (merged[-1][0], stop)
+            elif stop > start:
+                merged.append((start, stop))
+        said = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
+        if len(merged) != len(said):
+            raise InputError(
+                f"{where}: {self.name} must mark each answer by one generation block, got "
+                f"{len(merged)} blocks for {len(said)} answers"
+            )
+        return Written(whole, tuple(merged[said.index(i)] for i in answers))
+
+    def _span(
+        self, template: str, turns: Sequence[Any], tools: Any, turn: int, whole: str, where: str
+    ) -> Span:
+        """Return where a turn is: what it adds to the text that asks for it."""
+        asked, _ = self._rendered(template, turns[:turn], tools, asks=True)
+        answered = whole
+        if turn + 1 < len(turns):
+            answered, _ = self._rendered(template, turns[: turn + 1], tools)
+        for text in (asked, answered):
+            if not whole.startswith(text):
+                pairs = enumerate(zip(text, whole, strict=False))
+                at = next((i for i, (own, other) in pairs if own != other), len(whole))
+                last = " or data.train_on = 'last'" if turn + 1 < len(turns) else ""
+                raise InputError(
+                    f"{where}: turn {turn + 1}: {self.name} must write a turn the same way "
+                    f"whatever follows, got {text[at : at + 40]!r} and in the whole conversation "
+                    f"{whole[at : at + 40]!r}; allowed: another data.chat_template{last}"
+                )
+        return len(asked), len(answered)
+
+    def _rendered(
+        self,
+        template: str,
+        turns: Sequence[Any],
+        tools: Any,
+        *,
+        asks: bool = False,
+        marks: bool = False,
+    ) -> tuple[str, Sequence[Span]]:
+        """Return the text and, if it `marks` them, the template's generation blocks.
+
+        `asks` adds the beginning of an answer.
+        """
+        from transformers.utils.chat_template_utils import render_jinja_template
+
+        texts, blocks = render_jinja_template(
+            conversations=[list(turns)],
+            tools=tools,
+            chat_template=(FIXED_DATE if "strftime_now" in template else "") + template,
+            return_assistant_tokens_mask=marks,
+            add_generation_prompt=asks,
+            **{**self._tokenizer.special_tokens_map, "date_string": DATE},
+        )
+        if len(texts[0]) > MOST_CHARACTERS:
+            raise ValueError(f"more than {MOST_CHARACTERS:,} characters, the limit")
+        return str(texts[0]), blocks[0] if marks else ()
+
+    @contextmanager
+    def _limited(self, where: str) -> Iterator[None]:
+        """Stop a template that runs too long; only the main thread can be interrupted."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(*_: Any) -> None:
+            raise InputError(f"{where}: {self.name}: must be done within {SECONDS:g} s, got more")
+
+        before = signal.signal(signal.SIGALRM, stop)
+        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+
+def _reason(error: Exception) -> str:
+    """Return a template's error, with its line if the template has a mistake."""
+    line = getattr(error, "lineno", None)
+    return f"{reason_of(error)}{f' (line {line} of the template)' if line else ''}"

@@ -1,0 +1,165 @@
+"""Everything that a run does before its first trial, short of loading weights.
+
+`run` and `check` call the same two functions, so they refuse the same things in the same words, and
+all faults that do not depend on each other at once.  The task is built over a skeleton of the base
+(its modules on PyTorch's meta device) by the code that builds it over the real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from study.data.corpora import corpus_of, read_corpus
+from study.data.readers import Corpus
+from study.errors import Faults, InputError
+from study.metrics.needs import check_metrics, metric_remarks
+from study.spec.sections import SPLITS, StudySpec
+
+if TYPE_CHECKING:
+    from study.bases.load import BaseModel
+    from study.tasks.base import Task
+
+StepCallback = Callable[[int, int, float], None]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The data of a study, and what is wrong with its data and metrics."""
+
+    corpus: Corpus[Any] | None  # None: unreadable, or your own task's
+    faults: Faults
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study that can be trained."""
+
+    location: str  # of the base
+    skeleton: BaseModel  # modules, tokenizer and configuration, but no weights
+    remarks: tuple[str, ...]  # on metrics, data and base
+    task: Task | None  # over the skeleton
+
+
+def read_inputs(spec: StudySpec, task: Task | None = None, *, quick: bool = False) -> Inputs:
+    """Read the data, and look for what the metrics need.
+
+    If `quick`, the data are only read: no tokenizer writes them, and torch is not imported.
+    """
+    faults, corpus = Faults(), None
+    with faults.collected():
+        check_metrics(spec.evaluation)
+    if task is None:
+        with faults.collected():
+            corpus = read_corpus(spec) if quick else corpus_of(spec)
+    return Inputs(corpus, faults)
+
+
+def prepare(
+    spec: StudySpec,
+    inputs: Inputs,
+    progress: StepCallback | None = None,
+    task: Task | None = None,
+) -> Prepared:
+    """Locate or build the base and the teacher, and check all that a study names against them.
+
+    Raises:
+        InputError: with every problem, those of `inputs` included.
+    """
+    from study.bases.load import locate_base, locate_teacher
+    from study.engines.process_settings import be_one_quiet_thread
+    from study.peft_methods.targets import check_methods
+
+    be_one_quiet_thread()
+    faults, corpus = inputs.faults, inputs.corpus
+    location, base = "", None
+    with faults.collected():
+        _check_quantization(spec)
+    if spec.distillation is not None:
+        with faults.collected():
+            locate_teacher(spec, progress)
+    with faults.collected():
+        location = locate_base(spec, progress)
+        base = _skeleton(spec, location, corpus)
+    remarks = [f"metrics: {line}" for line in metric_remarks(spec.evaluation)]
+    if base is not None:
+        with faults.collected():
+            check_methods(base, spec)
+        if corpus is not None:
+            lines, task = _over_the_corpus(spec, base, corpus, faults)
+            remarks += lines
+        if task is not None and not faults.problems:
+            with faults.collected():
+                remarks += vocabulary_remarks(spec, base, task)
+    faults.refuse()
+    assert base is not None
+    return Prepared(location, base, tuple(remarks), task)
+
+
+def _check_quantization(spec: StudySpec) -> None:
+    from study.kinds.methods import METHODS
+
+    if any(METHODS[name].quantizes for name in spec.methods):
+        from study.peft_methods.quantized import check_quantization
+
+        check_quantization(spec.values_of("quantization_bits"), spec.base.dtype)
+
+
+def _skeleton(spec: StudySpec, location: str, corpus: Corpus[Any] | None) -> BaseModel:
+    from study.bases.load import load_base
+
+    labels = corpus.labels if corpus is not None else ()
+    return load_base(location, spec.base, spec.task, labels, skeleton=True)
+
+
+def _over_the_corpus(
+    spec: StudySpec, base: BaseModel, corpus: Corpus[Any], faults: Faults
+) -> tuple[list[str], Task | None]:
+    """Check languages, lengths and every example; return the remarks, and the task if it fits."""
+    from study.data.remarks import data_remarks
+    from study.tasks import make_task
+
+    remarks: list[str] = []
+    task: Task | None = None
+    with faults.collected():
+        remarks = [f"data: {line}" for line in data_remarks(spec, corpus, base)]
+    with faults.collected():
+        task = make_task(spec, base, corpus)
+    return remarks, task
+
+
+def vocabulary_remarks(spec: StudySpec, base: BaseModel, task: Task) -> list[str]:
+    """Return one line if the tokenizer has tokens that the embedding lacks, but no text uses them.
+
+    Gemma 3, for instance, has a token for images that its models of text do not know.
+
+    Raises:
+        InputError: an example contains such a token.
+    """
+    rows = int(base.model.get_input_embeddings().weight.shape[0])
+    tokens = 1 + max(base.tokenizer.get_vocab().values(), default=-1) if base.tokenizer else 0
+    if tokens <= rows:
+        return []
+    count = f"its tokenizer has {tokens:,} tokens, its embedding {rows:,} rows"
+    if any(largest >= rows for largest in _largest_ids(spec, task)):
+        raise InputError(
+            f"base.model: {base.name}: {count}; resize the model "
+            "(resize_token_embeddings), save it, and use that as base.model"
+        )
+    return [f"base: {count}; no text uses the others"]
+
+
+def _largest_ids(spec: StudySpec, task: Task) -> Any:
+    """Yield the largest token of every example, as the task gives it to a model."""
+    import torch
+
+    from study.trials import baseline_configs
+
+    config = baseline_configs(spec)[0]
+    generator = torch.Generator().manual_seed(0)
+    for split in SPLITS:
+        for example in task.examples(split):
+            batch = task.collate([example], config, generator)
+            ids = batch.inputs.get("input_ids")
+            yield max(int(part.max()) for part in (ids, batch.labels) if part is not None)

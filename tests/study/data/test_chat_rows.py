@@ -1,0 +1,289 @@
+"""Which tokens of a conversation are trained, against expectations written by hand."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import study.data.rendering
+from study.bases.building import fast_tokenizer
+from study.data.chat_rows import ChatExample, ConversationFormat, _fitting, _shown
+from study.data.conversations import Conversation
+from study.data.rendering import Template
+from study.errors import InputError
+from study.kinds.chat_templates import CHAT_TEMPLATES
+from study.spec.sections import DataSpec
+from tests.chat_fixtures import turn
+
+SPECIAL = (
+    *("<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<start_of_turn>", "<end_of_turn>"),
+    *("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|reserved_special_token_0|>"),
+)
+TURNS = [
+    turn("system", "Be brief."),
+    turn("user", "Why?"),
+    turn("assistant", "So."),
+    turn("user", "And?"),
+    turn("assistant", "No more."),
+]
+HEAD = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+TAIL = "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+MARKED = (
+    HEAD + "{% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] }}{% endgeneration %}"
+    "{% else %}{{ m['content'] }}{% endif %}" + TAIL
+)
+"""ChatML with marks that leave out the end of the turn, as many published templates do."""
+MARKED_WITH_END = MARKED.replace(
+    "{{ m['content'] }}{% endgeneration %}", "{{ m['content'] }}<|im_end|>\n{% endgeneration %}"
+).replace("{% endif %}<|im_end|>\n{% endfor", "<|im_end|>\n{% endif %}{% endfor")
+FORGETTING = (
+    HEAD + "{% if m['role'] == 'assistant' and loop.last %}<s>So</s>{% endif %}{{ m['content'] }}"
+) + TAIL
+"""As Qwen 3 and others write reasoning: it is dropped from all turns but the last."""
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    """Return a tokenizer with the special tokens of several formats, and without a template."""
+    texts = [t["content"] for t in TURNS] + ["system", "user", "assistant", "model", "\n"] * 9
+    return fast_tokenizer(texts, 200, SPECIAL, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+
+
+def form(tokenizer: Any, template: str | None = None, **data: Any) -> ConversationFormat:
+    """Return the format of a tokenizer's copy, so that no test sees another's template."""
+    from copy import deepcopy
+
+    values = {"instruction": "", "stop_token": None, "train_on": "assistant", **data}
+    return ConversationFormat(deepcopy(tokenizer), DataSpec(chat_template=template, **values))
+
+
+def row(form: ConversationFormat, turns: Any = TURNS, **others: Any) -> ChatExample:
+    """Return turns as a row."""
+    return form.example(Conversation(json.dumps(turns), where="here"), **others)
+
+
+def stretches(example: ChatExample, tokenizer: Any) -> list[str]:
+    """Return the trained stretches of a row as text, without white space."""
+    return ["".join(text.split()) for text, is_trained in _shown(example, tokenizer) if is_trained]
+
+
+ENDS = {
+    "chatml": "<|im_end|>",
+    "gemma": "<end_of_turn>",
+    "llama3": "<|eot_id|>",
+    "plain": "</s>",
+    MARKED: "<|im_end|>",
+    MARKED_WITH_END: "<|im_end|>",
+}
+
+
+@pytest.mark.parametrize("template", ENDS)
+def test_answers_and_their_ends_are_trained(tokenizer: Any, template: str) -> None:
+    """Each answer with the token that ends it, and nothing else; the row ends with that token."""
+    end = ENDS[template]
+    example = row(form(tokenizer, template))
+    assert stretches(example, tokenizer) == [f"So.{end}", f"Nomore.{end}"]
+    assert example.ids[-1] == tokenizer.convert_tokens_to_ids(end)
+    assert not example.trained[: example.prompt_tokens].all()
+    rest = tokenizer.decode(example.ids[example.prompt_tokens :])
+    assert "".join(rest.split()) == f"Nomore.{end}"
+    assert (example.source.splitlines()[1], example.target) == ("user: Why?", "No more.")
+
+
+@pytest.mark.parametrize("template", ["gemma", MARKED_WITH_END])
+def test_a_line_end_does_not_end_an_answer(tokenizer: Any, template: str) -> None:
+    """Gemma's tokenizer adds line ends as tokens; the end of the turn before it is what counts."""
+    from copy import deepcopy
+
+    from tokenizers import AddedToken
+
+    gemma = deepcopy(tokenizer)
+    gemma.add_tokens([AddedToken("\n", normalized=False), AddedToken("\n\n", normalized=False)])
+    example = row(form(gemma, template))
+    assert example.ids[-1] == gemma.convert_tokens_to_ids(ENDS[template])
+    assert stretches(example, gemma)[0] == f"So.{ENDS[template]}"
+
+
+@pytest.mark.parametrize("template", [MARKED, MARKED_WITH_END])
+def test_marks_are_those_of_transformers(tokenizer: Any, template: str) -> None:
+    """What transformers masks as the assistant's is trained, token for token."""
+    example = row(form(tokenizer, template))
+    theirs = tokenizer.apply_chat_template(
+        TURNS,
+        chat_template=template,
+        return_assistant_tokens_mask=True,
+        return_dict=True,
+    )
+    assert theirs["input_ids"][: len(example.ids)] == example.ids.tolist()
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    # the end of a turn is trained wherever the block ends; white space after it is not
+    text = [t != end and bool(tokenizer.decode([t]).strip()) for t in example.ids.tolist()]
+    assert [m for m, is_text in zip(example.trained.tolist(), text, strict=True) if is_text] == [
+        bool(m) for m, is_text in zip(theirs["assistant_masks"], text, strict=False) if is_text
+    ]
+    assert example.trained[example.ids == end].tolist() == [False, False, True, False, True]
+
+
+def test_the_prompt_is_what_generation_begins_with(tokenizer: Any) -> None:
+    """The tokens before the last answer are those of the template's generation prompt."""
+    for template in ("chatml", "gemma", "llama3", "plain"):
+        example = row(form(tokenizer, template))
+        asked = tokenizer.apply_chat_template(
+            TURNS[:-1],
+            chat_template=CHAT_TEMPLATES[template],
+            add_generation_prompt=True,
+            return_dict=False,
+        )
+        assert example.ids[: example.prompt_tokens].tolist() == asked
+
+
+def test_what_is_trained_can_be_chosen(tokenizer: Any) -> None:
+    """The last answer alone, or every token but the first."""
+    last = row(form(tokenizer, "chatml", train_on="last"))
+    assert stretches(last, tokenizer) == ["Nomore.<|im_end|>"]
+    whole = row(form(tokenizer, "chatml", train_on="all"))
+    assert whole.trained.tolist() == [False] + [True] * (len(whole.ids) - 1)
+    assert whole.prompt_tokens == last.prompt_tokens
+
+
+def test_an_answer_of_weight_0_is_context(tokenizer: Any) -> None:
+    """OpenAI's `weight` leaves an answer out of the loss."""
+    turns = [*TURNS[:2], {**TURNS[2], "weight": 0}, *TURNS[3:]]
+    assert stretches(row(form(tokenizer, "chatml"), turns), tokenizer) == ["Nomore.<|im_end|>"]
+    turns[-1] = {**turns[-1], "weight": 0}
+    with pytest.raises(InputError, match="turn 5: must not have weight 0"):
+        row(form(tokenizer, "chatml", train_on="last"), turns)
+
+
+def test_a_template_that_rewrites_turns_is_refused_with_the_turn(tokenizer: Any) -> None:
+    """One line names the turn and both texts; its last answer alone can be trained."""
+    with pytest.raises(InputError) as refused:
+        row(form(tokenizer, FORGETTING))
+    (line,) = refused.value.problems
+    assert line.startswith(
+        "here: turn 3: data.chat_template must write a turn the same way whatever follows, got "
+        "'<s>So</s>So."
+    )
+    assert line.endswith("allowed: another data.chat_template or data.train_on = 'last'")
+    assert stretches(row(form(tokenizer, FORGETTING, train_on="last")), tokenizer) == [
+        "<s>So</s>Nomore.<|im_end|>"
+    ]
+
+
+def test_an_answer_without_an_end_is_refused(tokenizer: Any) -> None:
+    """Generation could not stop: the line says so, and names templates that end their answers."""
+    endless = CHAT_TEMPLATES["plain"].replace("eos_token", "'.'")
+    with pytest.raises(InputError, match=r"turn 5: .* must end an answer with one special token"):
+        row(form(tokenizer, endless))
+
+
+BROKEN = {
+    "a mistake": ("{% for %}", r"cannot write this conversation: .*\(line 1 of the template\)"),
+    "a refusal": (
+        "{{ raise_exception('no system message') }}",
+        "cannot write this conversation: no system message",
+    ),
+    "a large range": ("{% for i in range(10**9) %}x{% endfor %}", "Range too big"),
+    "an attribute of Python": ("{{ messages.__class__.__mro__ }}", "unsafe"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_an_error_of_a_template_is_one_line(tokenizer: Any, name: str) -> None:
+    """Where, which template, and its reason."""
+    template, expected = BROKEN[name]
+    with pytest.raises(InputError, match=expected) as refused:
+        row(form(tokenizer, template))
+    assert refused.value.problems[0].startswith("here: data.chat_template")
+
+
+def test_time_and_size_of_a_template_are_bounded(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A template that never ends is stopped, and one that writes without end is refused."""
+    monkeypatch.setattr(study.data.rendering, "SECONDS", 0.2)
+    begun = time.monotonic()
+    loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    with pytest.raises(InputError, match=r"must be done within 0\.2 s"):
+        row(form(tokenizer, loops + "{{ 1 }}"))
+    assert time.monotonic() - begun < 5
+    monkeypatch.setattr(study.data.rendering, "MOST_CHARACTERS", 50)
+    with pytest.raises(InputError, match="more than 50 characters, the limit"):
+        row(form(tokenizer, "chatml"))
+
+
+def test_a_template_that_asks_for_the_date_gets_one_date(tokenizer: Any) -> None:
+    """A study does not depend on the day it is run."""
+    dated = "{{ strftime_now('%Y-%m-%d') }}" + CHAT_TEMPLATES["chatml"]
+    tokenizer.chat_template = dated
+    written = Template(tokenizer, None).write(TURNS, None, [2, 4], "here")
+    tokenizer.chat_template = None
+    assert written.text.startswith("26 Jul 2024<|im_start|>system")
+
+
+def test_a_base_without_a_template_needs_one(tokenizer: Any) -> None:
+    """The line names the key and the shipped templates; a wrong name is refused like any key."""
+    with pytest.raises(InputError, match=r"no chat template, got none; set data\.chat_template to"):
+        form(tokenizer)
+    with pytest.raises(ValueError, match="did you mean chatml"):
+        DataSpec(chat_template="chatlm")
+
+
+def test_a_stop_token_of_the_studys_own_ends_the_answers(tokenizer: Any) -> None:
+    """With data.stop_token a reserved token is the end of text that the template writes."""
+    example = row(form(tokenizer, "plain", stop_token="<|the_end|>"))
+    assert stretches(example, tokenizer)[0] == "So.<|reserved_special_token_0|>"
+
+
+def test_a_plain_text_is_trained_whole(tokenizer: Any) -> None:
+    """Every token but the first, and an end of text after the last."""
+    example = form(tokenizer, "plain").example(Conversation("", text="Be brief."))
+    assert example.ids[-1] == tokenizer.eos_token_id
+    assert example.trained.tolist() == [False] + [True] * (len(example.ids) - 1)
+    assert (example.source, example.target) == ("Be brief.", "")
+
+
+def test_long_rows_are_left_out_cut_or_refused_and_counted(tokenizer: Any) -> None:
+    """The count, the share and the side are said; no row loses all its answers silently."""
+    chat = form(tokenizer, "chatml")
+    short, long = row(chat, TURNS[1:3]), row(chat)
+    data, limit = DataSpec(), len(short.ids)
+    drop = data.model_copy(update={"too_long": "drop"})
+    assert _fitting([short, long, short, short], limit, drop, "train") == (
+        (short, short, short),
+        [f"1 of 4 train conversations (25.0%) have more than {limit} tokens and are left out"],
+    )
+    with pytest.raises(InputError, match=r"1 of 2 dev conversations \(50\.0%\) have more than"):
+        _fitting([short, long], limit, data.model_copy(update={"too_long": "refuse"}), "dev")
+    late = [turn("user", "Why? " * 20), TURNS[2]]
+    cut = [row(chat, turns, limit=limit) for turns in (TURNS[1:], late, TURNS[1:3])]
+    kept, remarks = _fitting(cut, limit, data, "train")
+    assert kept == (cut[0], cut[2])
+    assert remarks == [
+        f"2 of 3 train conversations (66.7%) have more than {limit} tokens and are cut at the end; "
+        "1 of them have no answer before the cut and are left out"
+    ]
+
+
+def test_a_cut_row_keeps_the_answers_that_begin_before_the_cut(tokenizer: Any) -> None:
+    """Its tokens are the first ones, and its last answer is one that is still in it."""
+    chat = form(tokenizer, "chatml")
+    whole = row(chat)
+    limit = whole.prompt_tokens - 2
+    cut = row(chat, limit=limit)
+    assert cut.ids.tolist() == whole.ids[:limit].tolist()
+    assert stretches(cut, tokenizer) == ["So.<|im_end|>"]
+    assert cut.target == "So."
+    assert tokenizer.decode(cut.ids[: cut.prompt_tokens]).strip().endswith("assistant")
+    assert cut.tokens == whole.tokens
+
+
+def test_examples_are_compared_by_what_they_say(tokenizer: Any) -> None:
+    """Equal conversations are equal examples, whichever tokens they became."""
+    example = row(form(tokenizer, "chatml"))
+    assert example == replace(example, ids=example.ids[:3])
+    assert example != row(form(tokenizer, "chatml"), TURNS[:3])

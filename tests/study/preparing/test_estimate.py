@@ -1,0 +1,114 @@
+"""`check` estimates memory, time and disk, and a pass is cut to what memory there is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import study.preparing.estimate as estimates
+from study.engines.dropout import GROUP
+from study.engines.pass_size import ROWS_PER_PASS, RowBytes, fitting_rows, row_bytes
+from study.preparing.estimate import Memory, size, span
+from study.spec.files import load_spec
+from tests.command_line import Type
+from tests.engine_runs import bench_of
+from tests.study.preparing.conftest import MakeStudy
+
+GIB = 2**30
+
+
+def test_check_says_what_a_study_takes(make_study: MakeStudy, type_: Type, tiny_base: Path) -> None:
+    """The measured figures are there, in JSON and in lines that fit a terminal."""
+    cost = json.loads(type_("check", make_study(tiny_base), "--json").out)["cost"]
+    estimate = cost["estimate"]
+    assert estimate["memory"]["fits"]
+    assert estimate["memory"]["base_bytes"] == 4 * cost["base_parameters"]
+    assert estimate["seconds_per_step"] > 0
+    assert estimate["hours"] > 0
+    assert estimate["database_bytes"] > 0
+    subjects = [line.split(" ")[0] for line in cost["lines"]]
+    assert {"memory", "time", "disk"} <= set(subjects)
+    lines = cost["lines"][subjects.index("memory") :]
+    assert all(len(line) <= 80 for line in lines)
+    assert all("about" in line for line in lines if line.startswith(("memory", "time", "disk")))
+
+
+def test_a_study_that_does_not_fit_is_never_loaded(
+    make_study: MakeStudy, type_: Type, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so and what to lower, instead of being killed."""
+    monkeypatch.setattr(estimates, "memory_per_worker", lambda workers: 10_000)
+    monkeypatch.setattr(estimates, "working_base", None)
+    ran = type_("check", make_study(tiny_base))
+    assert ran.status == 0
+    assert "does not fit" in ran.out
+    assert "lower" in ran.out
+    assert "time     not measured" in ran.out
+
+
+def test_quick_loads_no_torch(make_study: MakeStudy, tiny_base: Path) -> None:
+    """The study file, the data and the metrics are checked without the libraries of models."""
+    import subprocess
+    import sys
+
+    program = (
+        "import sys; from optuna_study.cli import app\n"
+        f"sys.argv = ['optuna-study', 'check', {str(make_study(tiny_base))!r}, '--quick']\n"
+        "try: app.main()\nexcept SystemExit as end: assert not end.code, end.code\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_quick_finds_what_is_wrong_with_the_data(
+    make_study: MakeStudy, type_: Type, tiny_base: Path
+) -> None:
+    """Both files are named."""
+    path = make_study(tiny_base)
+    for name in ("train", "dev"):
+        (path.parent / f"{name}.tsv").write_text("source\ttarget\n\tx\n")
+    ran = type_("check", path, "--quick")
+    assert ran.status == 2
+    assert [line.split(": ")[-1] for line in ran.problems] == ["the source is empty"] * 2
+
+
+def test_a_large_vocabulary_makes_passes_small() -> None:
+    """What a pass of 262,144 logits a position needs stays within the memory that is free."""
+    row = RowBytes(logits=64 * 262_144 * 4 * 3, activations=10_000_000)
+    for free in (GIB, 4 * GIB, 16 * GIB):
+        rows = fitting_rows(row, free)
+        assert rows.training * row.total <= max(free, GROUP * row.total)
+        assert rows.training % GROUP == 0
+        assert rows.evaluation * row.total <= free
+    assert fitting_rows(row, GIB).training == GROUP  # a group is never split
+    assert fitting_rows(RowBytes(1000, 1000), GIB).training == ROWS_PER_PASS
+
+
+def test_logits_are_counted_by_vocabulary_and_longest_answer(
+    make_study: MakeStudy, tiny_base: Path
+) -> None:
+    """Three numbers of four bytes per position and token of the vocabulary."""
+    spec = load_spec(make_study(tiny_base))
+    bench = bench_of(spec)
+    longest = max(len(bench.task._tokens(pair)[1]) for pair in bench.task.examples("train"))  # type: ignore[attr-defined]
+    vocabulary = bench.base.model.config.vocab_size
+    assert row_bytes(spec, bench.base, bench.task).logits == longest * vocabulary * 12
+
+
+def test_what_to_lower_is_the_largest_part() -> None:
+    """Workers first, where there are several."""
+    big_base = Memory(1, 10 * GIB, 10, RowBytes(10, 10), GIB)
+    assert not big_base.fits
+    assert "the base" in big_base.advice
+    long_rows = Memory(2, 10, 10, RowBytes(GIB, GIB), GIB)
+    assert not long_rows.fits
+    assert long_rows.advice == "lower --workers, then data.max_tokens"
+
+
+def test_units_are_readable() -> None:
+    """Two digits, in the unit of a person."""
+    assert (size(0), size(1536), size(20 * GIB)) == ("0 bytes", "1.5 KB", "20 GB")
+    assert (span(0.0123), span(90), span(7200)) == ("12 ms", "1.5 min", "2.0 h")
