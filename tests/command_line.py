@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,8 +36,12 @@ Type = Callable[..., Ran]
 def type_(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Type:
-    """Return a function that runs `optuna-study` with arguments, in a folder of the test's own."""
+    """Return a function that runs `optuna-study` with arguments, in a folder of the test's own.
+
+    It analyses in one process: other tests have the other cores.
+    """
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
     monkeypatch.setenv("COLUMNS", "200")
     before = optuna.logging.get_verbosity()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from typing_extensions import override
@@ -13,6 +14,7 @@ from study.trials import TrialConfig
 from study.views.base import Outcome, View
 from tests.command_line import finished, type_
 from tests.fixtures import pairs, petroleum, petroleum_run
+from tests.quick_pages import one_figure, small_forests
 from tests.tiny_studies import (
     make_llama_spec,
     make_masked_spec,
@@ -32,10 +34,12 @@ __all__ = [
     "make_masked_spec",
     "make_pair_spec",
     "make_spec",
+    "one_figure",
     "pairs",
     "parallel_text",
     "petroleum",
     "petroleum_run",
+    "small_forests",
     "tiny_base",
     "tiny_classifiers",
     "tiny_llamas",
@@ -46,6 +50,27 @@ __all__ = [
 
 os.environ["OMP_NUM_THREADS"] = "1"  # a worker's one thread; sums over two differ in their last bit
 os.environ["MPLBACKEND"] = "agg"  # figures are drawn without a screen
+
+
+@pytest.fixture(scope="session", autouse=True)
+def migrations_read_once() -> Iterator[None]:
+    """Let Optuna read its migration scripts once, not at every opening of a database.
+
+    They are files of the installed package, and take most of the time that an opening takes.
+    """
+    from optuna.storages._rdb.storage import _VersionManager
+
+    read, scripts = _VersionManager._create_alembic_script, []
+
+    def script(self: Any) -> Any:
+        self._create_alembic_config()  # which a strange path in the URL could break
+        if not scripts:
+            scripts.append(read(self))
+        return scripts[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_VersionManager, "_create_alembic_script", script)
+        yield
 
 
 SLOWEST = ("tests/study/engines/test_contract.py", "tests/study/engines/", "tests/study/bases/")

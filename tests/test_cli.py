@@ -119,6 +119,7 @@ def test_studies_without_results(type_: Type, tmp_path: Path) -> None:
         assert asked.status == 0 or len(asked.problems) == 1
 
 
+@pytest.mark.usefixtures("one_figure", "small_forests")
 def test_a_report_with_its_tables_and_figures(type_: Type, tmp_path: Path) -> None:
     """The page, a folder of tables, one of figures; a wrong format before anything is read."""
     thin = write_study(tmp_path / "thin", Shape(complete=3, failed=1, enqueued=0, examples=4))
@@ -134,6 +135,7 @@ def test_a_report_with_its_tables_and_figures(type_: Type, tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.usefixtures("one_figure", "small_forests")
 def test_studies_of_one_storage_side_by_side(type_: Type, tmp_path: Path) -> None:
     """Named one by one; as many names as targets, or several of one target."""
     url = f"sqlite:///{tmp_path / 'x.db'}"
@@ -190,7 +192,7 @@ def test_compare_holds_the_adapters_of_one_study_against_their_base(
 
 def test_next_writes_a_study_file_that_can_be_checked(type_: Type, tmp_path: Path) -> None:
     """The file is written once, is a study file, and is never written over what somebody edited."""
-    folder = write_study(tmp_path / "petroleum", Shape(complete=40, examples=8))
+    folder = write_study(tmp_path / "petroleum", Shape(complete=24, examples=8))
     ran = type_("next", folder, "--resamples", 4)
     assert (ran.status, ran.err) == (0, "")
     path = folder / "next.toml"

@@ -21,13 +21,15 @@ def _fails(*_: Any, **__: Any) -> None:
     raise ValueError("not enough values\nto unpack from postgresql://me:secret@host/db")
 
 
+pytestmark = pytest.mark.usefixtures("one_figure", "small_forests")
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run folder whose study is finished: `run` trains nothing more."""
     folder = write_study(tmp_path / "r", Shape(complete=8, failed=0, enqueued=0, examples=4))
     done = StudyRun(folder, sqlite_url(folder / "study.db"), "petroleum", stopped_early=False)
     monkeypatch.setattr("study.runner.run_study", lambda *_, **__: done)
-    monkeypatch.setattr("reports.results.refits_for", lambda _: 2)
     return folder
 
 

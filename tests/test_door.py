@@ -91,6 +91,7 @@ def test_compare_takes_one_study_or_two(study: StudyData, tmp_path: Path) -> Non
         optuna_study.compare(study, other, ["chrf", "bleu"])  # type: ignore[call-overload]
 
 
+@pytest.mark.usefixtures("one_figure", "small_forests")
 def test_report_writes_one_study_or_several(finished: Path, tmp_path: Path) -> None:
     """The page is written where it was asked for, also for studies side by side."""
     other = write_study(tmp_path / "other", Shape(complete=8, examples=8))

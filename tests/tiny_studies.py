@@ -116,9 +116,10 @@ def tiny_classifiers(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tiny = {"width": 16, "layers": 1, "heads": 2, "ffn": 32, "steps": 20, "batch_size": 32}
         student = StudentRecipe(**tiny)
         teacher = TeacherRecipe(**tiny, learning_rate=student.learning_rate, labels=NLI)
-        corpus = pair_corpus("mnli", 0)
+        sizes = {"dev": 40, "train": 60, "teacher": 900, "text": 900, "test": 0}
+        corpus = pair_corpus("mnli", 0, sizes)
         build(Miniature(student, corpus.text), folder / "base")
-        build(Miniature(teacher, corpus.teacher[:3000]), folder / "teacher")
+        build(Miniature(teacher, corpus.teacher), folder / "teacher")
         for name, pairs in (("train", corpus.train[:40]), ("dev", corpus.dev[:24])):
             rows = [
                 {"sentence1": p.first, "sentence2": p.second, "gold_label": p.label} for p in pairs

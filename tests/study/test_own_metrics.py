@@ -62,7 +62,7 @@ def make_own(
 def own_run(make_own: Callable[..., StudySpec], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the run folder of such a study; its metrics' files are gone."""
     spec, out = make_own(), tmp_path_factory.mktemp("own-run")
-    run_study(spec, out, choice=EngineChoice("packed", None, 2))
+    run_study(spec, out, choice=EngineChoice("packed"))
     (spec.evaluation.folder / "mine.py").unlink()
     (spec.evaluation.folder / "judge.py").unlink()
     return out
@@ -90,6 +90,18 @@ def test_own_metrics_are_scores_like_all_others(
     assert target_of(data, "general_mine.py:score").direction == "minimize"
 
 
+@pytest.mark.slow
+def test_workers_find_the_metrics(
+    own_run: Path, make_own: Callable[..., StudySpec], tmp_path: Path
+) -> None:
+    """Processes of their own score the trials as one process does."""
+    run_study(make_own(), tmp_path, choice=EngineChoice("packed", None, 2))
+    for metric in ("mine.py:score", "judge"):
+        alone, beside = (load(run).score("best", metric) for run in (own_run, tmp_path))
+        assert alone is not None
+        assert beside == pytest.approx(alone)
+
+
 def test_perplexity_is_that_of_the_stored_loss(own_run: Path) -> None:
     """e to the power of the loss per token, on each split."""
     data = load(own_run)
@@ -99,6 +111,7 @@ def test_perplexity_is_that_of_the_stored_loss(own_run: Path) -> None:
         assert perplexity == pytest.approx(math.exp(loss))
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_reading_commands_need_no_metric(own_run: Path, type_: Type, tmp_path: Path) -> None:
     """Name, direction and mean come from what is stored; the files are gone."""
     shown = type_("show", own_run)

@@ -55,12 +55,17 @@ SIZES = {"dev": 800, "train": 1_000, "teacher": 12_000, "text": 3_000, "test": 8
 """In the order in which they are drawn: a size does not change earlier splits."""
 
 
-def pair_corpus(language: str, seed: int = 0) -> EmbeddedPairs:
-    """Return the corpus of a language (mnli or qqp) and a seed, the same on every machine."""
+def pair_corpus(
+    language: str, seed: int = 0, sizes: Mapping[str, int] | None = None
+) -> EmbeddedPairs:
+    """Return the corpus of a language (mnli or qqp) and a seed, the same on every machine.
+
+    `sizes` replaces the number of pairs of some splits.
+    """
     seen: set[tuple[str, str]] = set()
     drawn = {
         split: tuple(_new(LANGUAGES[language], f"{seed}/{language}/{split}", size, seen))
-        for split, size in SIZES.items()
+        for split, size in {**SIZES, **(sizes or {})}.items()
     }
     return EmbeddedPairs(**drawn)
 

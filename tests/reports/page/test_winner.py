@@ -29,6 +29,8 @@ from reports.results import analyse
 from study.metrics import Array
 from tests.synthetic import without_waiting
 
+pytestmark = pytest.mark.usefixtures("small_forests")
+
 SPACE: Mapping[str, BaseDistribution] = {
     "learning_rate": FloatDistribution(1e-5, 1e-2, log=True),
     "alpha": IntDistribution(1, 64, log=True),
