@@ -66,7 +66,8 @@ def engine_over(spec: StudySpec, base: BaseModel, task: Task, choice: EngineChoi
         slots = measured_slots(packed, spec, choice.workers_per_machine)
         packed.slots = in_even_rounds(slots, spec, choice.workers)
     sequential = SequentialEngine(spec, base, task, rows)
-    return MixedEngine(packed, sequential, partial(_why_not_packed, base), [Checked(check)])
+    why_not = partial(_why_not_in, packed, base)
+    return MixedEngine(packed, sequential, why_not, [Checked(check)])
 
 
 def packable_methods(spec: StudySpec, base: BaseModel) -> list[MethodSpec]:
@@ -93,6 +94,14 @@ def _why_not_packed(base: BaseModel, config: TrialConfig) -> str | None:
     if config.method is None:
         return None
     return why_not_packed(config.method, config.training, base)
+
+
+def _why_not_in(packed: PackedEngine, base: BaseModel, config: TrialConfig) -> str | None:
+    """Return why an engine cannot pack a trial; it has room for what the study searches."""
+    reason = _why_not_packed(base, config)
+    if reason is None and config.method is not None and not packed.holds(config.method):
+        return "modules or a rank that the study does not search"
+    return reason
 
 
 def working_base(spec: StudySpec, location: str, labels: Sequence[str] = ()) -> BaseModel:

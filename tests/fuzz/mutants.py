@@ -127,7 +127,7 @@ class Kind:
     shares: tuple[float, float]  # the least and the largest share that is accepted
     default: range  # in every session
     slow: range  # in `nox -s slow`
-    begins: str = "{folder}/"  # every line of a refusal; a report names the folder or the database
+    begins: tuple[str, ...] = ("{folder}/",)  # every line of a refusal
     most_lines: int = 1000
 
     def write(self, folder: Path, number: int) -> Path:
@@ -154,14 +154,16 @@ KINDS = {
     "study-file": Kind(STUDY_FILE, use_study, (0.005, 0.5), range(200), range(10_000)),
     "command-line": Kind(WORDS, any_command, (0, 0.5), range(30), range(1000)),
     "parallel-text": Kind(CORPUS, read_text, (0.02, 0.5), range(150), range(5000)),
-    "pairs": Kind(CORPUS, read_pairs, (0.001, 0.5), range(250, 400), range(5000)),  # 2 are accepted
+    "pairs": Kind(  # 2 of the default ones are accepted; labels are judged over all files
+        CORPUS, read_pairs, (0.001, 0.5), range(250, 400), range(5000), ("{folder}/", "data")
+    ),
     "table": Kind(TABLE, show_table, (0.1, 0.95), range(30), range(2000)),
     "database": Kind(DATABASE, commands("show . --json"), (0.05, 0.95), range(12), NONE),
     "database-read": Kind(DATABASE, read_all, (0.1, 0.95), NONE, range(300)),
     "no-adapters": Kind(DATABASE, commands("export ."), (0, 0), NONE, range(60)),
-    "report": Kind(DATABASE, write_report, (0.2, 0.95), NONE, range(300, 400), "", 1),
+    "report": Kind(DATABASE, write_report, (0.2, 0.95), NONE, range(300, 400), ("",), 1),
     "journal": Kind(JOURNAL, commands("show journal.log"), (0.04, 0.96), range(25), NONE),
-    "model": Kind(MODEL, load_model, (0.01, 0.99), NONE, range(150), "base.model: ", 1),
+    "model": Kind(MODEL, load_model, (0.01, 0.99), NONE, range(150), ("base.model: ",), 1),
 }
 
 
@@ -187,7 +189,7 @@ def accepts(kind: Kind, path: Path) -> bool:
     assert len(set(lines)) == len(lines)
     for line in lines:
         assert is_problem(line), line
-        assert line.startswith(kind.begins.format(folder=path.parent)), line
+        assert line.startswith(tuple(b.format(folder=path.parent) for b in kind.begins)), line
     return False
 
 

@@ -48,7 +48,7 @@ class AdapterBank:
         self._layout: Sequence[Rows] = ()
         linears = linears_of(base, {method.target_modules for method in methods})
         self._begin_full = trained_in_full(base)
-        rank = max(method.rank for method in methods)
+        self._rank = rank = max(method.rank for method in methods)
         self._plan = plan = RowPlan(linears, rank, self._begin_full)
         dtype = torch.promote_types(base.model.dtype, torch.float32)
         self.weights = torch.zeros(slots, plan.width, dtype=dtype, device=base.model.device)
@@ -123,6 +123,11 @@ class AdapterBank:
             copies.lay_out(layout)
 
     # ------------------------------------------------------------ slots
+
+    def holds(self, method: MethodSpec) -> bool:
+        """Return whether a slot has room for an adapter of this rank on these modules."""
+        names = targeted_modules(self._base, method.target_modules)
+        return method.rank <= self._rank and self._lora.keys() >= names.keys()
 
     def attach(self, slot: int, method: MethodSpec, seed: int) -> int:
         """Put a fresh adapter into a slot; return how many weights it trains."""

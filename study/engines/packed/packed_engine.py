@@ -71,6 +71,10 @@ class PackedEngine:
         """The number of slots without a trial."""
         return max(0, self.slots - len(self._trials))
 
+    def holds(self, method: MethodSpec) -> bool:
+        """Return whether a slot has room for a method's adapter."""
+        return self._bank.holds(method)
+
     @property
     def is_busy(self) -> bool:
         """Return whether any slot holds a trial."""

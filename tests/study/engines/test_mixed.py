@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 import torch
@@ -61,6 +62,16 @@ def test_packed_trials_drain_before_one_is_trained_alone(bench: Bench) -> None:
         assert engine.free_slots == 2
         results, _ = train_all(engine, [other])
     assert_same_result(results[other.number], bench.alone(other))
+
+
+def test_what_the_study_does_not_search_is_trained_alone(bench: Bench) -> None:
+    """A trial of a larger rank, as an older study may hold, has its own result."""
+    packed = CASE.configs(bench.spec)[0]
+    assert packed.method is not None
+    larger = replace(packed, number=7, method=packed.method.model_copy(update={"rank": 64}))
+    with closing(mixed_engine(bench, slots=2)) as engine:
+        results, _ = train_all(engine, [packed, larger])
+    assert_same_result(results[larger.number], bench.alone(larger))
 
 
 def numbers(events: Sequence[Event]) -> set[int]:
