@@ -49,7 +49,6 @@ __all__ = [
 ]
 
 os.environ["OMP_NUM_THREADS"] = "1"  # a worker's one thread; sums over two differ in their last bit
-os.environ["MPLBACKEND"] = "agg"  # figures are drawn without a screen
 
 
 @pytest.fixture(scope="session", autouse=True)

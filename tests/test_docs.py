@@ -84,7 +84,7 @@ def test_the_tutorial_runs_with_fewer_steps_trials_and_seeds(tmp_path: Path) -> 
 
     `tests/test_tutorial.py` runs it as it stands.
     """
-    fewer = {"--steps 700": "--steps 60", "trials = 16": "trials = 4", "--seeds 3": "--seeds 2"}
+    fewer = {"--steps 700": "--steps 60", "trials = 16": "trials = 6", "--seeds 3": "--seeds 2"}
     tutorial(tmp_path, fewer)
 
 
