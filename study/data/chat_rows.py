@@ -101,7 +101,7 @@ def chat_examples(spec: StudySpec, corpus: Corpus[Conversation]) -> Corpus[ChatE
         skipped=corpus.skipped,
         remarks=tuple(remarks),
         shown=_shown(splits["train"][0], tokenizer) if splits["train"] else (),
-        unit="conversations",
+        unit=corpus.unit,
     )
 
 

@@ -220,7 +220,8 @@ def load_conversations(data: DataSpec) -> Corpus[Conversation]:
             "drawn by prompt, so that no prompt is on both sides"
         )
     general, test = read.get("general", ()), read.get("test", ())
-    return Corpus(read["train"], read["dev"], general, test, remarks=tuple(remarks))
+    splits = read["train"], read["dev"], general, test
+    return Corpus(*splits, remarks=tuple(remarks), unit="conversations")
 
 
 def _read(
