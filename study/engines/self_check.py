@@ -105,9 +105,10 @@ def self_check(
         chosen = chosen_methods(spec, base, methods)
         slots = slots_of(spec, task, device, chosen if packs else chosen[:1])
         check = _Comparisons(base, task, slots)
-        check.of_logits()
-        why_alone = check.of_packing() if packs else None
-        check.of_peft()
+        why_alone = check.of_logits()
+        if why_alone is None:
+            why_alone = check.of_packing() if packs else None
+            check.of_peft()
     proof = proof_of(base.model)
     return SelfCheck(
         dtype=str(base.model.dtype).removeprefix("torch."),
@@ -214,15 +215,22 @@ class _Comparisons:
     # ------------------------------------------------------------ the base
 
     @torch.no_grad()
-    def of_logits(self) -> None:
-        """Compare the task's loss with that of all logits; use those if they differ."""
-        ours = self._loss(self.batch)
+    def of_logits(self) -> str | None:
+        """Compare the task's loss with that of all logits; use those if they differ.
+
+        Returns why the base cannot compute it at all, which its trials will report.
+        """
+        try:
+            ours = self._loss(self.batch)
+        except RuntimeError as error:
+            return f"the untrained base fails: {' '.join(str(error).split())[:200]}"
         if proof_of(self._base.model) is None:
-            return  # no shortcut: it is not a task of tokens
+            return None  # no shortcut: it is not a task of tokens
         with whole_logits():
             compared = self._note(LOGITS, difference_of(ours, self._loss(self.batch)))
         if not compared.agrees:
             compute_whole_logits(self._base.model, _described(compared))
+        return None
 
     @torch.no_grad()
     def of_peft(self) -> None:
@@ -254,7 +262,9 @@ class _Comparisons:
         try:
             return self._of_fresh(bank) or self._of_random(bank)
         except Exception as error:  # whatever the model's code makes of a packed layer
-            module = innermost_entered(self._base.model, lambda: self._packed_loss(bank))
+            module = innermost_entered(
+                self._base.model, lambda: (self._packed_loss(bank), self._packed_loss(bank, step=0))
+            )
             return f"{module} fails when packed: {' '.join(str(error).split())[:200]}"
 
     @torch.no_grad()
@@ -301,6 +311,8 @@ class _Comparisons:
             self._packed_loss(bank, step=0)
         share = (slot.rows.start, slot.rows.stop, len(self.batch.labels))
         first = first_difference(before, after, share, wrong.tolerance)
+        if first is None and wrong is losses:
+            return f"{_described(wrong)}, since a row's loss depends on how it is padded"
         return _described(wrong, first or (name, wrong.difference))
 
     def _packed_loss(self, bank: AdapterBank, step: int | None = None) -> Tensor:
