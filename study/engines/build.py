@@ -16,9 +16,8 @@ from study.engines.packed.slot_count import in_even_rounds, measured_slots, most
 from study.engines.pass_size import fitting_rows, memory_for_passes, row_bytes
 from study.engines.self_check import self_check
 from study.engines.sequential import SequentialEngine
-from study.kinds.methods import METHODS
 from study.peft_methods.adapters import token_to_train
-from study.peft_methods.quantized import check_quantization
+from study.peft_methods.quantized import check_quantized_methods
 from study.peft_methods.targets import check_methods, why_not_packed
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
@@ -106,8 +105,7 @@ def _why_not_in(packed: PackedEngine, base: BaseModel, config: TrialConfig) -> s
 
 def working_base(spec: StudySpec, location: str, labels: Sequence[str] = ()) -> BaseModel:
     """Load the base, check that the methods fit it, and add the tokens that the task trains."""
-    if any(METHODS[name].quantizes for name in spec.methods):
-        check_quantization(spec.values_of("quantization_bits"), spec.base.dtype)
+    check_quantized_methods(spec)
     base = load_base(location, spec.base, spec.task, labels)
     check_methods(base, spec)
     stop = token_to_train(base, spec)

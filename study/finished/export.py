@@ -20,6 +20,7 @@ from study.bases.load import BaseModel, load_base, load_tokenizer, locate_base, 
 from study.bases.safe_configs import refuse_kernels, refuse_own_code
 from study.bases.safe_weights import check_adapter, check_model, reason_in_words
 from study.data.corpora import corpus_of
+from study.data.readers import Corpus
 from study.engines.process_settings import be_one_quiet_thread
 from study.errors import InputError, refusing, writing
 from study.kinds.methods import METHODS
@@ -93,13 +94,14 @@ def export_trial(
     be_one_quiet_thread()
     arguments = ""
     with _whole(out) as unfinished:
-        base = _base(spec)
+        corpus = corpus_of(spec)
+        base = load_base(locate_base(spec), spec.base, spec.task, corpus.labels)
         if spec.task_kind.reads_conversations:
-            make_task(spec, base, corpus_of(spec))  # sets the template and the end of answers
+            make_task(spec, base, corpus)  # sets the template and the end of answers
             base.model.generation_config.save_pretrained(unfinished)
         _save_tokenizer(base, unfinished)
         if merge:
-            before = _merged(spec, base, source, unfinished)
+            before = _merged(spec, base, corpus, source, unfinished)
         else:
             for file in _saved_files(source):
                 shutil.copy(file, unfinished)
@@ -110,7 +112,8 @@ def export_trial(
                     (unfinished / "README.md").write_text(page, encoding="utf-8")
     if not merge:
         return Exported(out, arguments=arguments)
-    after = _logits(spec, _base(spec, str(out)))
+    merged = load_base(str(out), spec.base, spec.task, corpus.labels)
+    after = _logits(spec, merged, corpus)
     return Exported(out, float((after - before).abs().max()), float(before.std()))
 
 
@@ -206,18 +209,14 @@ def _check_mergeable(source: Path) -> None:
             )
 
 
-def _base(spec: StudySpec, location: str | None = None) -> BaseModel:
-    """Load the study's base, or a merged model in its place."""
-    labels = corpus_of(spec).labels
-    return load_base(location or locate_base(spec), spec.base, spec.task, labels)
-
-
-def _merged(spec: StudySpec, base: BaseModel, source: Path, out: Path) -> Tensor:
+def _merged(
+    spec: StudySpec, base: BaseModel, corpus: Corpus[Any], source: Path, out: Path
+) -> Tensor:
     """Write base plus adapter as one model; return their logits before the merge."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         adapted = attached(base.model, source).eval()
-        before = _logits(spec, base)
+        before = _logits(spec, base, corpus)
         adapted.merge_and_unload().save_pretrained(out)
     return before
 
@@ -238,10 +237,10 @@ def attached(model: Any, folder: Path) -> Any:
 
 
 @torch.inference_mode()
-def _logits(spec: StudySpec, base: BaseModel) -> Tensor:
+def _logits(spec: StudySpec, base: BaseModel, corpus: Corpus[Any]) -> Tensor:
     """Return the logits of the first dev examples; an encoder-decoder is given the references."""
     plain = spec.model_copy(update={"distillation": None})
-    task = make_task(plain, base, corpus_of(plain))
+    task = make_task(plain, base, corpus)
     config = baseline_configs(plain)[0]
     batch = task.collate(task.examples("dev")[:CHECKED], config, torch.Generator().manual_seed(0))
     batch = batch.to(base.model.device)

@@ -18,10 +18,18 @@ from torch import nn
 
 from study.bases.load import BaseModel
 from study.errors import InputError, refusing
+from study.kinds.methods import METHODS
 from study.peft_methods.adapters import Adapter, attach_adapter
 from study.spec.hyperparameters import MethodSpec
+from study.spec.sections import StudySpec
 
 PACKAGE = "bitsandbytes"
+
+
+def check_quantized_methods(spec: StudySpec) -> None:
+    """Raise InputError if this machine cannot train what a study quantizes."""
+    if any(METHODS[name].quantizes for name in spec.methods):
+        check_quantization(spec.values_of("quantization_bits"), spec.base.dtype)
 
 
 def check_quantization(bits: Sequence[int], dtype: str) -> None:

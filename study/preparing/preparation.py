@@ -70,13 +70,14 @@ def prepare(
     from study.bases.load import locate_base, locate_teacher
     from study.engines.process_settings import be_one_quiet_thread
     from study.peft_methods.adapters import token_to_train
+    from study.peft_methods.quantized import check_quantized_methods
     from study.peft_methods.targets import check_methods
 
     be_one_quiet_thread()
     faults, corpus = inputs.faults, inputs.corpus
     location, base = "", None
     with faults.collected():
-        _check_quantization(spec)
+        check_quantized_methods(spec)
     if spec.distillation is not None:
         with faults.collected():
             locate_teacher(spec, progress)
@@ -98,15 +99,6 @@ def prepare(
     faults.refuse()
     assert base is not None
     return Prepared(location, base, tuple(remarks), task)
-
-
-def _check_quantization(spec: StudySpec) -> None:
-    from study.kinds.methods import METHODS
-
-    if any(METHODS[name].quantizes for name in spec.methods):
-        from study.peft_methods.quantized import check_quantization
-
-        check_quantization(spec.values_of("quantization_bits"), spec.base.dtype)
 
 
 def _skeleton(spec: StudySpec, location: str, corpus: Corpus[Any] | None) -> BaseModel:

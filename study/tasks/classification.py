@@ -29,22 +29,16 @@ ASKED_TOGETHER = 16
 """Examples per pass of a teacher; passes are fixed, so that no result depends on the order."""
 
 
-class ClassificationTask:
-    """One text or two in, the name of a label out."""
+class LabelledTexts:
+    """The part of a task that reads labelled texts: examples, their texts and their lengths."""
 
     def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus[SentencePair]) -> None:
         self._corpus = corpus
         self._reader = PairReader(base, spec.data.max_tokens)
         self._evaluation = spec.evaluation
-        self._labels = label_names(base, corpus.labels, "base.model")  # in the model's order
-        self._teacher: SoftLabels | None = None
-        if spec.distillation is not None:
-            teacher = load_teacher(spec, base)
-            order = teacher_order(teacher, spec.distillation.labels, self._labels)
-            self._teacher = SoftLabels(teacher, order, corpus.train, spec.data.max_tokens)
 
     def examples(self, split: str) -> Sequence[SentencePair]:
-        """Return the sentence pairs of a split."""
+        """Return the texts or sentence pairs of a split."""
         return self._corpus.split(split)
 
     def texts(self, example: SentencePair) -> tuple[str, str]:
@@ -52,8 +46,21 @@ class ClassificationTask:
         return " ⏵ ".join(example.texts), example.label
 
     def length(self, example: SentencePair) -> int:
-        """Return the number of tokens of both sentences."""
+        """Return the number of tokens of all texts."""
         return self._reader.length(example)
+
+
+class ClassificationTask(LabelledTexts):
+    """One text or two in, the name of a label out."""
+
+    def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus[SentencePair]) -> None:
+        super().__init__(spec, base, corpus)
+        self._labels = label_names(base, corpus.labels, "base.model")  # in the model's order
+        self._teacher: SoftLabels | None = None
+        if spec.distillation is not None:
+            teacher = load_teacher(spec, base)
+            order = teacher_order(teacher, spec.distillation.labels, self._labels)
+            self._teacher = SoftLabels(teacher, order, corpus.train, spec.data.max_tokens)
 
     def collate(
         self, examples: Sequence[SentencePair], config: TrialConfig, generator: torch.Generator

@@ -19,12 +19,12 @@ from study.errors import InputError
 from study.metrics import Statistics, text_scores
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch
-from study.tasks.classification import PairReader
+from study.tasks.classification import LabelledTexts
 from study.tasks.losses import squared_error
 from study.trials import TrialConfig
 
 
-class RegressionTask:
+class RegressionTask(LabelledTexts):
     """One text or two in, a number out."""
 
     loss_signature = "squared-error|mean:example"
@@ -35,21 +35,7 @@ class RegressionTask:
                 f"base.model: must have one output for the task {spec.task!r}, or no head; "
                 f"{base.name!r} has {outputs}"
             )
-        self._corpus = corpus
-        self._reader = PairReader(base, spec.data.max_tokens)
-        self._evaluation = spec.evaluation
-
-    def examples(self, split: str) -> Sequence[SentencePair]:
-        """Return the texts of a split."""
-        return self._corpus.split(split)
-
-    def texts(self, example: SentencePair) -> tuple[str, str]:
-        """Return the text or both sentences, and the number."""
-        return " ⏵ ".join(example.texts), example.label
-
-    def length(self, example: SentencePair) -> int:
-        """Return the number of tokens."""
-        return self._reader.length(example)
+        super().__init__(spec, base, corpus)
 
     def collate(
         self, examples: Sequence[SentencePair], config: TrialConfig, generator: torch.Generator
