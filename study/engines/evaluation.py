@@ -90,7 +90,9 @@ class Examiner:
         most = max(1, self.rows.evaluation // self._rows_of_a_group)
         if len(configs) > most:
             parts = [configs[first : first + most] for first in range(0, len(configs), most)]
-            return [one for part in parts for one in self.evaluate(part, examples, texts, loss)]
+            return [
+                one for part in parts for one in self.evaluate(part, examples, texts, loss, only)
+            ]
         configs = [replace(config, distillation=None) for config in configs]
         K, N = len(configs), len(examples)
         outputs = [[""] * N for _ in configs]

@@ -51,6 +51,7 @@ class CausalTranslationTask:
         )
         self._pad = padding_id(base, form.stop)
         self._ends = end_ids(base, form.stop)
+        base.model.generation_config.eos_token_id = self._ends  # a merged model stops there too
         self._dialogues = _dialogues(form, corpus, positions_of(base.model.config))
         self._teacher: Teacher | None = None
         if spec.distillation is not None:
@@ -105,14 +106,7 @@ class CausalTranslationTask:
 
     def predict(self, model: Any, batch: Batch) -> list[str]:
         """Generate one translation per row, greedily or with beams, cut at the stop token."""
-        answers = generated_answers(
-            model,
-            batch.inputs["input_ids"],
-            batch.rows["prompt_tokens"],
-            self._evaluation,
-            pad=self._pad,
-            ends=self._ends,
-        )
+        answers = generated_answers(model, batch, self._evaluation, pad=self._pad, ends=self._ends)
         texts = self._tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [" ".join(text.split()) for text in texts]
 

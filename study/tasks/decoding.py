@@ -15,6 +15,7 @@ from torch import Tensor
 
 from study.data.chat import up_to_the_end
 from study.spec.evaluation import EvaluationSpec
+from study.tasks.base import Batch
 
 WORTH_DROPPING = 0.75  # finished rows are dropped when at most this share is left
 BEYOND_GREEDY = (
@@ -96,19 +97,13 @@ def alive_rows(alive: Tensor) -> Tensor:
 
 
 def generated_answers(
-    model: Any,
-    input_ids: Tensor,
-    prompt_tokens: Tensor,
-    evaluation: EvaluationSpec,
-    *,
-    pad: int,
-    ends: Sequence[int],
+    model: Any, batch: Batch, evaluation: EvaluationSpec, *, pad: int, ends: Sequence[int]
 ) -> list[Sequence[int]]:
-    """Return what a decoder answers to the first `prompt_tokens` (B,) of each row (B, T).
+    """Return what a decoder answers to the prompts of a batch: its rows' first `prompt_tokens`.
 
     Each answer stops before the first token of `ends`.
     """
-    prompts, mask = left_padded(input_ids, prompt_tokens, pad)
+    prompts, mask = left_padded(batch.inputs["input_ids"], batch.rows["prompt_tokens"], pad)
     ids = model.generate(
         input_ids=prompts,
         attention_mask=mask,

@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from study.bases.load import BaseModel
 from study.data.chat_rows import ChatExample, set_up
 from study.data.readers import Corpus
+from study.data.remarks import positions_of
 from study.errors import InputError
 from study.metrics import Statistics, text_scores
 from study.spec.sections import SPLITS, StudySpec
@@ -73,6 +74,7 @@ class FineTuningTask:
             pad_sequence(labels, batch_first=True, padding_value=IGNORED),
             {"prompt_tokens": torch.tensor([example.prompt_tokens for example in examples])},
             {"input_ids": self._pad},
+            tokens=sum(map(self.length, examples)),
         )
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
@@ -82,14 +84,7 @@ class FineTuningTask:
 
     def predict(self, model: Any, batch: Batch) -> list[str]:
         """Generate the last answer of each row, greedily or with beams, up to its end."""
-        answers = generated_answers(
-            model,
-            batch.inputs["input_ids"],
-            batch.rows["prompt_tokens"],
-            self._evaluation,
-            pad=self._pad,
-            ends=self._ends,
-        )
+        answers = generated_answers(model, batch, self._evaluation, pad=self._pad, ends=self._ends)
         texts = self._tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [text.strip() for text in texts]
 
@@ -113,12 +108,12 @@ def answer_ends(base: BaseModel, corpus: Corpus[ChatExample]) -> list[int]:
 
 def _check_room(corpus: Corpus[ChatExample], base: BaseModel, new_tokens: int) -> None:
     """Refuse answers that would be generated past the model's last position."""
-    most = getattr(base.model.config, "max_position_embeddings", None)
+    most = positions_of(base.model.config)
     if most is None:
         return
     for split in SPLITS[1:]:
         longest = max((example.prompt_tokens for example in corpus.split(split)), default=0)
-        if longest + new_tokens > int(most):
+        if longest + new_tokens > most:
             raise InputError(
                 f"evaluation.max_new_tokens: must leave room after the prompts of {split}, the "
                 f"longest of which has {longest:,} of the model's {most:,} tokens, got "

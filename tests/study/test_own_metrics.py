@@ -15,12 +15,16 @@ from analysis import load
 from analysis.comparison.within_study import compare_trials
 from analysis.studies.targets import target_of
 from study.engines.engine_choice import EngineChoice
+from study.engines.evaluation import Examiner
+from study.engines.pass_size import PassRows
 from study.errors import InputError
 from study.metrics.own import own_scores
 from study.runner import run_study
 from study.spec.sections import StudySpec
+from study.trials import search_config
 from tests.command_line import Type
 from tests.conftest import RecordingView
+from tests.engine_runs import bench_of
 
 LENGTHS = """
 def score(outputs, examples):
@@ -175,6 +179,19 @@ def test_a_metric_that_fails_costs_only_its_trial(
         reason = trial.user_attrs["failure"]
         assert "mine.py:score: example 12: must be a finite number, got nan" in reason
         assert "\n" not in reason
+
+
+def test_a_report_computes_no_other_metric_of_ones_own(
+    make_own: Callable[..., StudySpec],
+) -> None:
+    """However small the passes are: a judge may be slow, and a report asks only for one score."""
+    wanted = {"evaluation__objective": "exact_match", "evaluation__minimize": None}
+    named = {"evaluation__metrics": ["mine.py:score", "exact_match"], "evaluation__command": None}
+    bench = bench_of(make_own("raise SystemError", **wanted, **named))
+    configs = [search_config(bench.spec, number, {}, number) for number in range(3)]
+    rows = PassRows(evaluation=1)
+    found = Examiner(bench.spec, bench.task, bench.base.model, rows=rows).report(configs)
+    assert found == [0.0] * 3
 
 
 # ---------------------------------------------------------------- continuing

@@ -193,6 +193,7 @@ def test_outputs_are_cut_at_the_stop_token(make_llama_spec: MakeSpec) -> None:
             return torch.cat([input_ids, said], dim=1)
 
     assert task.predict(Talkative(), batch) == ["le puits"]
+    assert stop in base.model.generation_config.eos_token_id  # which a merged model is saved with
 
 
 # ---------------------------------------------------------------- training

@@ -10,7 +10,7 @@ from study.tasks.base import Batch, stacked
 from study.trials import search_config
 from tests.engine_runs import bench_of
 
-SPECS = ("make_spec", "make_pair_spec", "make_masked_spec", "make_llama_spec")
+SPECS = ("make_spec", "make_pair_spec", "make_masked_spec", "make_llama_spec", "make_chat_spec")
 
 
 @pytest.mark.parametrize("made", SPECS)
