@@ -35,11 +35,20 @@ class MetricError(RuntimeError):
         super().__init__(_one_line(without_secrets(problem)))
 
 
+SHOWN_ROWS = 20
+"""The problems of a file's rows that are shown."""
+
+
 class Faults:
     """Collects the problems of checks that do not depend on each other, to report them together."""
 
     def __init__(self) -> None:
-        self.problems: list[str] = []
+        self._problems: dict[str, None] = {}  # in order, each once
+
+    @property
+    def problems(self) -> list[str]:
+        """The problems so far."""
+        return [*self._problems]
 
     @contextmanager
     def collected(self) -> Iterator[None]:
@@ -47,12 +56,20 @@ class Faults:
         try:
             yield
         except InputError as error:
-            self.problems += [line for line in error.problems if line not in self.problems]
+            self._problems |= dict.fromkeys(error.problems)
 
-    def refuse(self) -> None:
-        """Raise one InputError with all problems, if there are any."""
-        if self.problems:
-            raise InputError(self.problems)
+    def refuse(self, rows_of: str | None = None) -> None:
+        """Raise one InputError with all problems, if there are any.
+
+        Of the problems of a file's rows only the first are shown; `rows_of` names where the others,
+        which are counted, are.
+        """
+        problems = self.problems
+        if rows_of is not None and len(problems) > SHOWN_ROWS:
+            more = f"{rows_of}: {len(problems) - SHOWN_ROWS:,} more faults of these kinds"
+            problems = [*problems[:SHOWN_ROWS], more]
+        if problems:
+            raise InputError(problems)
 
 
 def reason_of(error: Exception) -> str:

@@ -42,6 +42,7 @@ class BaseModel:
     fresh: frozenset[str] = frozenset()  # weights of a new head, which the checkpoint lacks
     trained_tokens: tuple[int, ...] = ()  # their embeddings are trained beside LoRA
     decompositions: dict[str, Any] = field(default_factory=dict, repr=False)  # by module
+    targets: dict[str, Any] = field(default_factory=dict, init=False, repr=False)  # by set
     loader: str = ""  # the class of transformers that loads it, as AutoModelForCausalLM
 
     @property

@@ -20,13 +20,11 @@ from numpy.typing import NDArray
 from study.bases.load import load_tokenizer, locate_base
 from study.data.chat import stop_id
 from study.data.conversations import Conversation, Turn
-from study.data.origins import Faults
 from study.data.readers import Corpus
 from study.data.remarks import length_limit
 from study.data.rendering import Template, Written
-from study.errors import InputError
+from study.errors import Faults, InputError
 from study.kinds.chat_templates import CHAT_TEMPLATES
-from study.metrics import METRICS
 from study.spec.sections import SPLITS, DataSpec, StudySpec
 
 WHITE = " \t\r\n\u2581"  # with SentencePiece's space
@@ -84,7 +82,7 @@ def chat_examples(spec: StudySpec, corpus: Corpus[Conversation]) -> Corpus[ChatE
     for split in SPLITS:
         written = []
         for conversation in corpus.split(split):
-            with faults.noted():
+            with faults.collected():
                 written.append(form.example(conversation, cut))
         faults.refuse(f"data.{split}")
         splits[split], lost = _fitting(written, limit, spec.data, split)
@@ -114,11 +112,12 @@ def _shared(train: Sequence[ChatExample], dev: Sequence[ChatExample]) -> list[st
 
 def _check_answers(spec: StudySpec, splits: dict[str, tuple[ChatExample, ...]]) -> None:
     """Refuse a metric that compares answers where a row is a plain text, without any."""
-    named = [name for name in spec.evaluation.metrics if not METRICS[name].is_loss]
+    metrics = spec.evaluation.metrics
+    named = [name for name in metrics if spec.evaluation.row(name).reads_outputs]
     if named and any(not e.target for split in SPLITS[1:] for e in splits[split]):
         raise InputError(
             f"evaluation.metrics: {named[0]!r} compares answers, and a plain text has none; "
-            "allowed: loss alone, or conversations"
+            "allowed: metrics of the loss alone, or conversations"
         )
 
 

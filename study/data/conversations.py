@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from study.data.origins import Faults, has_dev, origins_of, rows_of
+from study.data.origins import has_dev, origins_of, rows_of
 from study.data.readers import Corpus
-from study.errors import InputError, reason_of
+from study.errors import Faults, InputError, reason_of
 from study.seeds import derive_seed
 from study.spec.sections import DataSpec
 
@@ -233,7 +233,7 @@ def _read(
     conversations = []
     for place, row in rows:
         form = form or _format(row, data, place)
-        with faults.noted():
+        with faults.collected():
             conversations.append(_conversation(row, form, data.instruction, place))
     faults.refuse(where)
     if form is None:

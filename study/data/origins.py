@@ -9,12 +9,12 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from study.bases.hub import check_reachable
-from study.errors import InputError, refusing
+from study.errors import Faults, InputError, refusing
 from study.spec.files import read_text
 from study.spec.sections import DataSpec
 from study.store.folders import check_all_regular, check_regular
@@ -25,36 +25,12 @@ MAX_OBJECT_CHARACTERS = 10_000_000
 SAVED = ("dataset_dict.json", "state.json")  # one of them is in a folder saved by `datasets`
 FILE_TYPES = ".tsv, .csv, .jsonl, .json, .parquet, or a folder saved by datasets"
 WHOLE = "all rows"  # the name of the one table of a folder without splits
-SHOWN_FAULTS = 20
 BATCH_ROWS = 1000
 BOM = b"\xef\xbb\xbf"
 HUB_SPLITS = {"train": ("train",), "dev": ("validation", "validation_matched", "dev", "test")}
 FEWEST_LINES = 1000  # the share of broken lines refers to at least this many
 Row = tuple[str, Mapping[str, Any]]
 """The place of a row, and its values by column."""
-
-
-class Faults:
-    """Collects the faults of many rows, so that a person sees them all at once."""
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-
-    @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Note an InputError instead of raising it."""
-        try:
-            yield
-        except InputError as error:
-            self.problems += error.problems
-
-    def refuse(self, where: str) -> None:
-        """Raise InputError with the first faults and the number of the others, if there are any."""
-        if len(self.problems) > SHOWN_FAULTS:
-            more = f"{where}: {len(self.problems) - SHOWN_FAULTS:,} more faults of these kinds"
-            raise InputError([*self.problems[:SHOWN_FAULTS], more])
-        if self.problems:
-            raise InputError(self.problems)
 
 
 def origins_of(data: DataSpec) -> dict[str, Path | str]:
@@ -215,7 +191,7 @@ def _check_column(columns: Sequence[str], name: str, path: Path) -> None:
 
 def _of_jsonl(path: Path, faults: Faults | None) -> Iterator[Row]:
     for where, line in _lines_of(path, MAX_OBJECT_CHARACTERS):
-        with faults.noted() if faults else nullcontext():
+        with faults.collected() if faults else nullcontext():
             with refusing(f"{where}: not JSON", ValueError, RecursionError):
                 row = json.loads(line)
             yield where, _object(row, where, line)
@@ -231,7 +207,7 @@ def _of_json(path: Path, faults: Faults | None) -> Iterator[Row]:
         rows = json.loads(content)
     for number, row in enumerate(rows, 1):
         where = f"{path}: row {number}"
-        with faults.noted() if faults else nullcontext():
+        with faults.collected() if faults else nullcontext():
             yield where, _object(row, where, json.dumps(row))
 
 

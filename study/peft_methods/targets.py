@@ -53,9 +53,18 @@ class Targets:
 def find_targets(base: BaseModel, named: str) -> Targets:
     """Return what PEFT adapts for a set, or for a comma-separated list of names.
 
+    It is read off the model once, since every trial asks for it several times.
+
     Raises:
         InputError: the model has no such set or names.
     """
+    if named not in base.targets:
+        base.targets[named] = _found(base, named)
+    found: Targets = base.targets[named]
+    return found
+
+
+def _found(base: BaseModel, named: str) -> Targets:
     if named == "default":
         return _default(base)
     if named == "all-linear":

@@ -42,14 +42,14 @@ def quick_cost(spec: StudySpec, inputs: Inputs) -> dict[str, Any]:
 
 def cost_of(spec: StudySpec, inputs: Inputs, prepared: Prepared) -> dict[str, Any]:
     """Return the parameter counts of the base and of its smallest and largest adapter."""
+    from study.peft_methods.adapters import token_to_train
     from study.peft_methods.targets import target_lines
 
     corpus, skeleton = inputs.corpus, prepared.skeleton
     assert corpus is not None
     base = sum(p.numel() for p in skeleton.model.parameters())
-    trains_token = spec.task_kind.trains_stop_token and spec.data.stop_token is not None
-    stops = (0,) if trains_token else ()  # all rows have the same length
-    counted = replace(skeleton, trained_tokens=stops)
+    stop = token_to_train(skeleton, spec)
+    counted = replace(skeleton, trained_tokens=() if stop is None else (stop,))
     counts = {name: _size(counted, method) for name, method in extreme_methods(spec).items()}
     frozen = ", frozen" if spec.trains_adapters else ""
     lines = [

@@ -221,6 +221,26 @@ def test_rows_that_do_not_fit_are_counted(make_chat_spec: MakeSpec) -> None:
         corpus_of(make_chat_spec({"data.max_tokens": 4}))
 
 
+def test_answers_are_compared_by_a_metric_of_ones_own(
+    make_chat_spec: MakeSpec, tmp_path: Path
+) -> None:
+    """It needs an answer as any other does, which likelihoods do not."""
+    (tmp_path / "mine.py").write_text(
+        "def score(outputs, examples):\n    return [1.0 for _ in outputs]\n"
+    )
+    own = {
+        "evaluation.metrics": ["loss", "mine.py:score"],
+        "evaluation.metric_folder": str(tmp_path),
+    }
+    assert corpus_of(make_chat_spec(own)).train
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps({"text": f"the well {n}"}) + "\n" for n in range(9)))
+    texts = {"data.train": str(path)}
+    assert corpus_of(make_chat_spec({**texts, "evaluation.metrics": ["loss", "perplexity"]})).dev
+    with pytest.raises(InputError, match=r"'mine\.py:score' compares answers"):
+        corpus_of(make_chat_spec({**own, **texts}))
+
+
 def test_an_answer_needs_room(make_chat_spec: MakeSpec) -> None:
     """Generation past the model's last position is refused."""
     with pytest.raises(InputError, match=r"evaluation\.max_new_tokens: must leave room"):
