@@ -242,6 +242,8 @@ class StudySpec(Strict):
                     f"data.{key}: {value!r:.60} works only with {allowed}, got the task "
                     f"{self.task!r}"
                 )
+        if self.data.stop_token is None and not self.task_kind.reads_conversations:
+            raise ValueError("data.stop_token: must be the name of a token, got none")
         return self
 
     @property

@@ -21,7 +21,7 @@ from study.data.readers import Corpus
 from study.data.remarks import positions_of
 from study.errors import InputError
 from study.metrics import Statistics, text_scores
-from study.spec.sections import SPLITS, STOP_TOKEN, StudySpec
+from study.spec.sections import SPLITS, StudySpec
 from study.tasks.base import Batch
 from study.tasks.decoding import generated_answers
 from study.tasks.losses import IGNORED, cross_entropy, distillation
@@ -43,12 +43,9 @@ class CausalTranslationTask:
         self._evaluation = spec.evaluation
         self._tokenizer = base.tokenizer
         self._corpus = corpus
-        form = ChatFormat(
-            base.tokenizer,
-            spec.data.instruction,
-            spec.data.stop_token or STOP_TOKEN,
-            spec.data.max_tokens,
-        )
+        stop = spec.data.stop_token
+        assert stop is not None, "the study file was checked for this"
+        form = ChatFormat(base.tokenizer, spec.data.instruction, stop, spec.data.max_tokens)
         self._pad = padding_id(base, form.stop)
         self._ends = end_ids(base, form.stop)
         base.model.generation_config.eos_token_id = self._ends  # a merged model stops there too

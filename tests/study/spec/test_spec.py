@@ -363,6 +363,12 @@ def mutated_presets(draw: st.DrawFn) -> dict[str, Any]:
     return found
 
 
+def test_only_conversations_end_without_a_stop_token() -> None:
+    """A study file cannot write none, so that other tasks would have a token again when read."""
+    with pytest.raises(InputError, match=r"data\.stop_token: must be the name of a token"):
+        parse_spec({"name": "x", "data": {"corpus": "embedded", "stop_token": None}}, "x.toml")
+
+
 @settings(max_examples=300, deadline=None)
 @given(mutated_presets())
 def test_every_document_is_accepted_or_refused_in_lines(found: dict[str, Any]) -> None:
