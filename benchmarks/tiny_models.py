@@ -94,6 +94,8 @@ GROUPED = (
 """Where a default has as many groups of keys as heads, the tiny one has too."""
 
 LAYER_TYPES = ("layer_types", "layers_block_type")
+DECODES = ("is_decoder", "add_cross_attention")
+"""Fields of a part that its own type leaves out; without them a decoder reads ahead."""
 DERIVED = ("qk_head_dim",)
 """Fields that configurations compute from others."""
 
@@ -143,7 +145,8 @@ def shrunk(config: Any) -> dict[str, Any]:
         if name in DERIVED:
             continue
         if isinstance(value, PreTrainedConfig):
-            changes[name] = {"model_type": value.model_type, **shrunk(value)}
+            kept = {field: True for field in DECODES if getattr(value, field, False)}
+            changes[name] = {"model_type": value.model_type, **kept, **shrunk(value)}
         elif name in EXACT:
             changes[name] = EXACT[name]
         elif name.endswith("_token_id") and type(value) is int and value >= VOCABULARY:

@@ -6,7 +6,11 @@ the run,
 
 1. the task's loss must be that of the model's whole forward, and stay so under fresh adapters,
    PEFT's and packed ones;
-2. with random weights in every adapter, packed losses and gradients must be PEFT's.
+2. with random weights in every adapter, packed losses and gradients must be PEFT's;
+3. a token's loss must not depend on the tokens after it, and PEFT must load what it saves: another
+   model is refused;
+4. a row's loss and what is generated for it must not depend on the rows beside it: another model
+   trains one trial at a time.
 
 A result is accepted if rounding explains the difference.  ROUNDING is what two orders of the same
 sums may differ by.  A model may amplify rounding, which is measured: every linear layer's output is
@@ -16,6 +20,7 @@ moved by one unit of its precision.  Ten times the change is accepted, but never
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -34,6 +39,8 @@ from study.peft_methods.targets import targeted_modules
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch, Example, Task, stacked
+from study.tasks.decoding import why_row_by_row
+from study.tasks.losses import IGNORED
 from study.tasks.token_logits import ROUNDING, compute_whole_logits, proof_of, whole_logits
 from study.trials import Compared, SelfCheck, TrialConfig, search_config
 
@@ -49,12 +56,14 @@ AMPLIFIED = 10.0
 STRENGTH = 0.2  # of the random adapters, relative to the weights
 SMALL_GRADIENT = 1e-3  # a gradient's difference is relative to this share of the largest at least
 LOOKED_AT = 64  # training examples
+PADDED = 6  # rows of different lengths, each read alone and beside every longer one
 LONGEST = 128  # tokens of the longest of them: some models treat long rows differently
 SEED = 0  # with which `load_base` draws a new head
 
 LOGITS = "the task's loss and the whole forward's"
 PEFT = "fresh adapters of PEFT and the base"
 FRESH = "packed fresh adapters and the base"
+ALONE = "rows alone and beside longer ones"
 LOSSES = "packed losses and PEFT's"
 GRADIENTS = "packed gradients and PEFT's"
 
@@ -97,7 +106,8 @@ def self_check(
         packs: Whether trials are to be packed.
 
     Raises:
-        InputError: PEFT's untrained adapters change what the base computes.
+        InputError: PEFT's untrained adapters change what the base computes, PEFT cannot load them,
+            or the base sees the tokens that it is to predict.
     """
     started = time.perf_counter()
     device = base.model.device
@@ -106,7 +116,8 @@ def self_check(
         slots = slots_of(spec, task, device, chosen if packs else chosen[:1])
         check = _Comparisons(base, task, slots)
         check.of_logits()
-        why_alone = check.of_packing() if packs else None
+        check.of_order()
+        why_alone = (check.of_rows(spec.generates) or check.of_packing()) if packs else None
         check.of_peft()
     proof = proof_of(base.model)
     return SelfCheck(
@@ -185,6 +196,14 @@ def _few_examples(task: Task) -> list[Example]:
     return [*different[:2], *(long[-1:] or different[2:3])]
 
 
+def _of_different_lengths(task: Task) -> list[Example]:
+    """Return the shortest training example of each of a few lengths, and a longer one."""
+    by_length = {task.length(example): example for example in task.examples("train")[:LOOKED_AT]}
+    lengths = sorted(by_length)
+    longer = [length for length in lengths[PADDED:] if length <= LONGEST][-1:]
+    return [by_length[length] for length in lengths[:PADDED] + longer]
+
+
 class _Comparisons:
     """The passes over one base, compared with each other."""
 
@@ -204,12 +223,15 @@ class _Comparisons:
         return self._task.loss(self._base.model, batch)[:, 0]
 
     def _note(self, what: str, difference: float, noise: float = 0.0) -> Compared:
-        limit = min(max(ROUNDING[self._dtype], AMPLIFIED * noise), MOST[self._dtype])
+        limit = self._limit(noise)
         compared = Compared(what, difference, limit)
         worst = self._compared.get(what)
         if worst is None or not difference * worst.tolerance <= worst.difference * limit:
             self._compared[what] = compared
         return compared
+
+    def _limit(self, noise: float) -> float:
+        return min(max(ROUNDING[self._dtype], AMPLIFIED * noise), MOST[self._dtype])
 
     # ------------------------------------------------------------ the base
 
@@ -225,17 +247,69 @@ class _Comparisons:
             compute_whole_logits(self._base.model, _described(compared))
 
     @torch.no_grad()
-    def of_peft(self) -> None:
-        """Compare PEFT's fresh adapters with the base.
+    def of_order(self) -> None:
+        """Check that the first token's loss does not depend on later ones.
+
+        BERT as a decoder reads them unless its configuration says `is_decoder`.
 
         Raises:
-            InputError: they differ.
+            InputError: it does, so that the model would see what it is to predict.
+        """
+        cut = without_later_tokens(self._slots[0].batch, self._base.model.config)
+        if cut is None:
+            return
+        losses, again = map(self._loss, cut)
+        with rounded_otherwise(self._base.model):
+            noise = difference_of(self._loss(cut[0]), losses)
+        if not difference_of(again, losses) <= self._limit(noise):
+            raise InputError(
+                f"base.model: this {self._base.model_type!r} model sees the tokens that it is to "
+                "predict; set is_decoder to true in its config.json (in the decoder's part, if it "
+                "has one), or choose another base"
+            )
+
+    @torch.no_grad()
+    def of_rows(self, generates: bool) -> str | None:
+        """Compare rows alone with rows beside longer ones; return why they must stay apart."""
+        rows = [self._collated(example) for example in _of_different_lengths(self._task)]
+        alone = torch.cat([self._loss(row) for row in rows])
+        with rounded_otherwise(self._base.model):
+            noisy = torch.cat([self._loss(row) for row in rows])
+        noise = difference_of(noisy, alone)
+        for count in range(2, len(rows) + 1):
+            together = self._loss(stacked(rows[:count]))
+            compared = self._note(ALONE, difference_of(together, alone[:count]), noise)
+            if not compared.agrees:
+                return _described(compared)
+        batch = stacked(rows[-2:])
+        if generates and "prompt_tokens" in batch.rows:
+            ids, prompts = batch.inputs["input_ids"], batch.rows["prompt_tokens"]
+            return why_row_by_row(self._base.model, ids, prompts, int(batch.padding["input_ids"]))
+        return None
+
+    def _collated(self, example: Example) -> Batch:
+        config, generator = self._slots[-1].config, torch.Generator().manual_seed(0)
+        return self._task.collate([example], config, generator).to(self._base.model.device)
+
+    @torch.no_grad()
+    def of_peft(self) -> None:
+        """Compare PEFT's fresh adapters with the base, and let PEFT load what it saves.
+
+        Raises:
+            InputError: they differ, or PEFT loses some of the weights.
         """
         for slot in self._adapted:
             with recorded(self._base.model) as before:
                 expected = self._loss(slot.batch)
-            with self._attached(slot), recorded(self._base.model) as after:
+            with self._attached(slot) as adapter, recorded(self._base.model) as after:
                 ours = self._loss(slot.batch)
+                lost = lost_by_peft(adapter)
+            if lost:
+                raise InputError(
+                    f"method.target_modules: {method_of(slot).target_modules!r} has modules whose "
+                    f"adapters PEFT loses when it loads them into a {self._base.model_type!r} "
+                    f"model, got {lost}; allowed: sets or names without it, such as attention"
+                )
             compared = self._note(PEFT, difference_of(ours, expected))
             if not compared.agrees:
                 first = first_difference(before, after, (0, 1, 1), compared.tolerance)
@@ -346,6 +420,42 @@ def method_of(slot: Slot) -> MethodSpec:
     """Return the method of a slot that has an adapter."""
     assert slot.config.method is not None, "rows of the untrained base"
     return slot.config.method
+
+
+def without_later_tokens(batch: Batch, config: Any) -> tuple[Batch, Batch] | None:
+    """Return a batch whose rows count one label each, twice: with other tokens after it.
+
+    None if no token is predicted from those before it.
+    """
+    labels = batch.labels
+    if labels.dim() < 2 or labels.shape[1] < 2:
+        return None
+    counted = labels != IGNORED
+    first = labels.masked_fill(~counted | (counted.cumsum(dim=1) > 1), IGNORED)
+    if "prompt_tokens" in batch.rows:
+        ids = batch.inputs["input_ids"].clone()
+        ids[:, -1] = ids[:, 0]  # any token that is not the last one
+        other = replace(batch, labels=first, inputs={**batch.inputs, "input_ids": ids})
+        return replace(batch, labels=first), other
+    if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" not in batch.inputs:
+        return replace(batch, labels=first), replace(batch, labels=first[:, :1])
+    return None
+
+
+def lost_by_peft(adapter: Adapter) -> str | None:
+    """Return the name of a module whose weights PEFT saves under names that it does not find."""
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    model = adapter.peft_model
+    saved = get_peft_model_state_dict(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = set_peft_model_state_dict(model, dict(saved))
+    if not found.unexpected_keys:
+        return None
+    missing = [name.replace(".default", "") for name in found.missing_keys]
+    lost = min([name for name in missing if name in saved] or list(found.unexpected_keys))
+    return str(lost).removeprefix(PREFIX).split(".lora_")[0]
 
 
 def trained_by_name(adapter: Adapter) -> dict[str, nn.Parameter]:

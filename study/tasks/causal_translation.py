@@ -51,6 +51,7 @@ class CausalTranslationTask:
         )
         self._pad = padding_id(base, form.stop)
         self._ends = end_ids(base, form.stop)
+        base.model.generation_config.eos_token_id = self._ends  # a merged model must stop there too
         self._dialogues = _dialogues(form, corpus, positions_of(base.model.config))
         self._teacher: Teacher | None = None
         if spec.distillation is not None:
