@@ -183,6 +183,8 @@ def save_tiny(auto: Any, model_type: str, folder: Path) -> Any:
     import torch
 
     config = tiny_config(model_type)
+    if "CausalLM" in auto.__name__ and hasattr(config, "is_decoder"):
+        config.is_decoder = True  # as a published decoder of this type has it
     with torch.device("meta"):
         parameters = sum(p.numel() for p in auto.from_config(config).parameters())
     if parameters > MOST_PARAMETERS:

@@ -20,7 +20,6 @@ moved by one unit of its precision.  Ten times the change is accepted, but never
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,16 +30,22 @@ from torch import Tensor, nn
 
 from study.bases.load import BaseModel
 from study.engines.first_difference import first_difference, innermost_entered, recorded
+from study.engines.independence import (
+    LONGEST,
+    Choices,
+    of_different_lengths,
+    width_of,
+    without_later_tokens,
+)
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.batch_rows import Rows
 from study.errors import InputError
-from study.peft_methods.adapters import PREFIX, Adapter, attach_adapter, is_transposed
+from study.peft_methods.adapters import PREFIX, Adapter, attach_adapter, is_transposed, lost_by_peft
 from study.peft_methods.targets import targeted_modules
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch, Example, Task, stacked
 from study.tasks.decoding import why_row_by_row
-from study.tasks.losses import IGNORED
 from study.tasks.token_logits import ROUNDING, compute_whole_logits, proof_of, whole_logits
 from study.trials import Compared, SelfCheck, TrialConfig, search_config
 
@@ -56,8 +61,6 @@ AMPLIFIED = 10.0
 STRENGTH = 0.2  # of the random adapters, relative to the weights
 SMALL_GRADIENT = 1e-3  # a gradient's difference is relative to this share of the largest at least
 LOOKED_AT = 64  # training examples
-PADDED = 6  # rows of different lengths, each read alone and beside every longer one
-LONGEST = 128  # tokens of the longest of them: some models treat long rows differently
 SEED = 0  # with which `load_base` draws a new head
 
 LOGITS = "the task's loss and the whole forward's"
@@ -196,14 +199,6 @@ def _few_examples(task: Task) -> list[Example]:
     return [*different[:2], *(long[-1:] or different[2:3])]
 
 
-def _of_different_lengths(task: Task) -> list[Example]:
-    """Return the shortest training example of each of a few lengths, and a longer one."""
-    by_length = {task.length(example): example for example in task.examples("train")[:LOOKED_AT]}
-    lengths = sorted(by_length)
-    longer = [length for length in lengths[PADDED:] if length <= LONGEST][-1:]
-    return [by_length[length] for length in lengths[:PADDED] + longer]
-
-
 class _Comparisons:
     """The passes over one base, compared with each other."""
 
@@ -271,8 +266,19 @@ class _Comparisons:
     @torch.no_grad()
     def of_rows(self, generates: bool) -> str | None:
         """Compare rows alone with rows beside longer ones; return why they must stay apart."""
-        rows = [self._collated(example) for example in _of_different_lengths(self._task)]
-        alone = torch.cat([self._loss(row) for row in rows])
+        rows = [
+            self._collated(example)
+            for example in of_different_lengths(
+                self._task.examples("train")[:LOOKED_AT], self._task.length
+            )
+        ]
+        losses: list[Tensor] = []
+        for row in rows:
+            with Choices(width_of(row)) as choices:
+                losses.append(self._loss(row))
+            if choices.are_arbitrary:
+                return "it chooses between tokens of equal scores, which a row's padding decides"
+        alone = torch.cat(losses)
         with rounded_otherwise(self._base.model):
             noisy = torch.cat([self._loss(row) for row in rows])
         noise = difference_of(noisy, alone)
@@ -282,10 +288,24 @@ class _Comparisons:
             if not compared.agrees:
                 return _described(compared)
         batch = stacked(rows[-2:])
-        if generates and "prompt_tokens" in batch.rows:
-            ids, prompts = batch.inputs["input_ids"], batch.rows["prompt_tokens"]
-            return why_row_by_row(self._base.model, ids, prompts, int(batch.padding["input_ids"]))
-        return None
+        return self._generated(batch) if generates and "prompt_tokens" in batch.rows else None
+
+    def _generated(self, batch: Batch) -> str | None:
+        """Return why rows must be generated one by one.
+
+        Raises:
+            InputError: the model cannot generate.
+        """
+        ids, prompts = batch.inputs["input_ids"], batch.rows["prompt_tokens"]
+        pad = int(batch.padding["input_ids"])
+        try:
+            return why_row_by_row(self._base.model, ids, prompts, pad)
+        except Exception as error:  # whatever the model's code makes of a cache
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise InputError(
+                f"evaluation.metrics: this {self._base.model_type!r} model cannot generate, got "
+                f"{reason}; allowed: loss, which needs no outputs"
+            ) from None
 
     def _collated(self, example: Example) -> Batch:
         config, generator = self._slots[-1].config, torch.Generator().manual_seed(0)
@@ -420,42 +440,6 @@ def method_of(slot: Slot) -> MethodSpec:
     """Return the method of a slot that has an adapter."""
     assert slot.config.method is not None, "rows of the untrained base"
     return slot.config.method
-
-
-def without_later_tokens(batch: Batch, config: Any) -> tuple[Batch, Batch] | None:
-    """Return a batch whose rows count one label each, twice: with other tokens after it.
-
-    None if no token is predicted from those before it.
-    """
-    labels = batch.labels
-    if labels.dim() < 2 or labels.shape[1] < 2:
-        return None
-    counted = labels != IGNORED
-    first = labels.masked_fill(~counted | (counted.cumsum(dim=1) > 1), IGNORED)
-    if "prompt_tokens" in batch.rows:
-        ids = batch.inputs["input_ids"].clone()
-        ids[:, -1] = ids[:, 0]  # any token that is not the last one
-        other = replace(batch, labels=first, inputs={**batch.inputs, "input_ids": ids})
-        return replace(batch, labels=first), other
-    if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" not in batch.inputs:
-        return replace(batch, labels=first), replace(batch, labels=first[:, :1])
-    return None
-
-
-def lost_by_peft(adapter: Adapter) -> str | None:
-    """Return the name of a module whose weights PEFT saves under names that it does not find."""
-    from peft import get_peft_model_state_dict, set_peft_model_state_dict
-
-    model = adapter.peft_model
-    saved = get_peft_model_state_dict(model)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = set_peft_model_state_dict(model, dict(saved))
-    if not found.unexpected_keys:
-        return None
-    missing = [name.replace(".default", "") for name in found.missing_keys]
-    lost = min([name for name in missing if name in saved] or list(found.unexpected_keys))
-    return str(lost).removeprefix(PREFIX).split(".lora_")[0]
 
 
 def trained_by_name(adapter: Adapter) -> dict[str, nn.Parameter]:

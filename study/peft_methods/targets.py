@@ -63,7 +63,10 @@ def find_targets(base: BaseModel, named: str) -> Targets:
         odd = [name for name in found.modules if _is_router(base.model.get_submodule(name))]
         kept = [name for name in found.names if name not in odd]
         if not kept:
-            _refuse(named, "needs linear layers", base, [], ())
+            raise InputError(
+                f"method.target_modules: {named!r} needs linear layers, and PEFT finds none in "
+                f"this {base.model_type!r} model; allowed: {_allowed(base)}"
+            )
         return _selected_by_peft(base, *suffixes_of(base, kept)) if odd else found
     wanted = wanted_names(base, named)
     found = _selected_by_peft(base, *suffixes_of(base, wanted))
@@ -250,7 +253,15 @@ def _convert_mixture(config: Any, model: Any) -> None:
         from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
     except ImportError:  # an older PEFT leaves names as they are
         return
-    convert_peft_config_for_transformers(config, model=model, conversions=None)
+    try:
+        convert_peft_config_for_transformers(config, model=model, conversions=None)
+    except ValueError as error:
+        names = config.target_modules
+        raise InputError(
+            f"method.target_modules: PEFT cannot adapt the {model.config.model_type!r} model's "
+            f"experts, got {names if isinstance(names, str) else ', '.join(sorted(names))}: "
+            f"{' '.join(str(error).split())}"
+        ) from None
 
 
 def targeted_modules(base: BaseModel, named: str) -> dict[str, Any]:
