@@ -266,12 +266,8 @@ class _Comparisons:
     @torch.no_grad()
     def of_rows(self, generates: bool) -> str | None:
         """Compare rows alone with rows beside longer ones; return why they must stay apart."""
-        rows = [
-            self._collated(example)
-            for example in of_different_lengths(
-                self._task.examples("train")[:LOOKED_AT], self._task.length
-            )
-        ]
+        examples = self._task.examples("train")[:LOOKED_AT]
+        rows = [self._collated(e) for e in of_different_lengths(examples, self._task.length)]
         losses: list[Tensor] = []
         for row in rows:
             with Choices(width_of(row)) as choices:
