@@ -31,14 +31,14 @@ def width_of(batch: Batch) -> int:
     return max(tensor.shape[1] for tensor in batch.inputs.values() if tensor.dim() > 1)
 
 
-class Choices(TorchDispatchMode):
+class Choices(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Watches `topk` over a row's tokens, as DeepSeek's sparse attention chooses what to read.
 
     Among equal scores, which a ReLU makes of all negative ones, the choice depends on the width.
     """
 
     def __init__(self, width: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._width, self.are_arbitrary = width, False
 
     def __torch_dispatch__(self, call: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -121,7 +121,7 @@ def generated_answers(
     Each answer stops before the first token of `ends`.
     """
     if len(input_ids) > 1 and why_row_by_row(model, input_ids, prompt_tokens, pad):
-        rows = zip(input_ids.split(1), prompt_tokens.split(1), strict=True)
+        rows = zip(input_ids[:, None], prompt_tokens[:, None], strict=True)  # of one row each
         every = [generated_answers(model, *row, evaluation, pad=pad, ends=ends) for row in rows]
         return [answer for (answer,) in every]
     prompts, mask = left_padded(input_ids, prompt_tokens, pad)
