@@ -128,8 +128,11 @@ def _trained(known: dict[str, Any], folder: Path) -> Outcome:
     except InputError as error:
         if "method.target_modules" not in str(error):
             raise
-        attention = _with_targets(known, folder, "attention")
         refused = in_words(error, folder)
+        try:
+            attention = _with_targets(known, folder, "attention")
+        except InputError:
+            raise error from None
         return replace(attention, reason=f"`attention`; `all-linear` is refused: {refused}")
     if whole.verdict != "alone":
         return whole

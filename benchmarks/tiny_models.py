@@ -109,6 +109,7 @@ SPECIAL: Mapping[str, Mapping[str, Any]] = {
     "cohere_compass_text": {"rope_parameters": _ROPE},
     "granitemoehybrid": {**_MAMBA, "layer_types": ["linear_attention", "full_attention"]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},
+    "mbart": {"decoder_start_token_id": 2},  # the last label's, as in mBART-50
     "mistral4": {"qk_rope_head_dim": 4, "qk_nope_head_dim": 4},
     "neomme": {"head_dim": 16},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
@@ -132,7 +133,7 @@ def tiny_config(model_type: str) -> Any:
     default = kind()
     changes = shrunk(default)
     if getattr(default, "is_encoder_decoder", False):
-        changes["decoder_start_token_id"] = EXACT["decoder_start_token_id"]
+        changes.setdefault("decoder_start_token_id", EXACT["decoder_start_token_id"])
     return kind(**changes, num_labels=2)
 
 

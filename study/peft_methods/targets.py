@@ -176,13 +176,15 @@ def _refuse(
 ) -> Never:
     raise InputError(
         f"method.target_modules: {named!r} {rule}, got a {base.model_type!r} model with "
-        f"{', '.join(readable_endings(base, names))}; allowed: "
+        f"{', '.join(readable_endings(base, names)) or 'none that PEFT adapts'}; allowed: "
         f"{', '.join(name for name in allowed if name != named)}, or names of its linear layers"
     )
 
 
 def _allowed(base: BaseModel) -> str:
     names = ", ".join(readable_endings(base, adaptable_names(base)))
+    if not names:
+        return "another base.model"
     return f"{', '.join(TARGET_SETS)}, or names of its linear layers ({names})"
 
 
