@@ -110,6 +110,7 @@ SPECIAL: Mapping[str, Mapping[str, Any]] = {
     "granitemoehybrid": {**_MAMBA, "layer_types": ["linear_attention", "full_attention"]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},
     "mbart": {"decoder_start_token_id": 2},  # the last label's, as in mBART-50
+    "plbart": {"decoder_start_token_id": 2},
     "mistral4": {"qk_rope_head_dim": 4, "qk_nope_head_dim": 4},
     "neomme": {"head_dim": 16},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from study.tasks.base import Batch, Example
-from study.tasks.losses import IGNORED
 
 PADDED = 6  # rows of different lengths, each read alone and beside every longer one
 LONGEST = 128  # tokens of the longest of them: some models treat long rows differently
@@ -51,21 +50,18 @@ class Choices(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return output
 
 
-def without_later_tokens(batch: Batch, config: Any) -> tuple[Batch, Batch] | None:
-    """Return a batch whose rows count one label each, twice: with other tokens after it.
+def with_another_last_token(batch: Batch, config: Any) -> tuple[dict[str, Tensor], ...] | None:
+    """Return a model's inputs, and the same with another token at the end.
 
     None if no token is predicted from those before it.
     """
-    labels = batch.labels
-    if labels.dim() < 2 or labels.shape[1] < 2:
+    inputs = dict(batch.inputs)
+    if getattr(config, "is_encoder_decoder", False) and batch.labels.dim() == 2:
+        name, ids = "decoder_input_ids", batch.labels.clamp(min=0)
+    elif "prompt_tokens" in batch.rows:
+        name, ids = "input_ids", inputs["input_ids"]
+    else:
         return None
-    counted = labels != IGNORED
-    first = labels.masked_fill(~counted | (counted.cumsum(dim=1) > 1), IGNORED)
-    if "prompt_tokens" in batch.rows:
-        ids = batch.inputs["input_ids"].clone()
-        ids[:, -1] = ids[:, 0]  # any token that is not the last one
-        other = replace(batch, labels=first, inputs={**batch.inputs, "input_ids": ids})
-        return replace(batch, labels=first), other
-    if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" not in batch.inputs:
-        return replace(batch, labels=first), replace(batch, labels=first[:, :1])
-    return None
+    other = ids.clone()
+    other[:, -1] = torch.where(ids[:, -1] == 1, 2, 1)  # any other one
+    return {**inputs, name: ids}, {**inputs, name: other}

@@ -35,7 +35,7 @@ from study.engines.independence import (
     Choices,
     of_different_lengths,
     width_of,
-    without_later_tokens,
+    with_another_last_token,
 )
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.batch_rows import Rows
@@ -46,7 +46,13 @@ from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch, Example, Task, stacked
 from study.tasks.decoding import why_row_by_row
-from study.tasks.token_logits import ROUNDING, compute_whole_logits, proof_of, whole_logits
+from study.tasks.token_logits import (
+    ROUNDING,
+    compute_whole_logits,
+    proof_of,
+    relative_difference,
+    whole_logits,
+)
 from study.trials import Compared, SelfCheck, TrialConfig, search_config
 
 MOST: Mapping[torch.dtype, float] = {
@@ -119,9 +125,10 @@ def self_check(
         slots = slots_of(spec, task, device, chosen if packs else chosen[:1])
         check = _Comparisons(base, task, slots)
         check.of_logits()
-        if not spec.task_kind.diffuses:  # a masked model reads all tokens, and has no cache
+        kind = spec.task_kind
+        if not (kind.diffuses or kind.reads_labels):  # these read all tokens
             check.of_order()
-        decodes = spec.generates and not spec.task_kind.diffuses
+        decodes = spec.generates and not kind.diffuses
         why_alone = (check.of_rows(decodes) or check.of_packing()) if packs else None
         check.of_peft()
     proof = proof_of(base.model)
@@ -245,20 +252,21 @@ class _Comparisons:
 
     @torch.no_grad()
     def of_order(self) -> None:
-        """Check that the first token's loss does not depend on later ones.
+        """Check that no token's logits depend on a later one.
 
         BERT as a decoder reads them unless its configuration says `is_decoder`.
 
         Raises:
             InputError: it does, so that the model would see what it is to predict.
         """
-        cut = without_later_tokens(self._slots[0].batch, self._base.model.config)
-        if cut is None:
+        both = with_another_last_token(self._slots[0].batch, self._base.model.config)
+        if both is None:
             return
-        losses, again = map(self._loss, cut)
-        with rounded_otherwise(self._base.model):
-            noise = difference_of(self._loss(cut[0]), losses)
-        if not difference_of(again, losses) <= self._limit(noise):
+        model = self._base.model
+        before, after = (model(**inputs).logits[:, :-1] for inputs in both)
+        with rounded_otherwise(model):
+            noise = relative_difference(model(**both[0]).logits[:, :-1], before)
+        if not relative_difference(after, before) <= self._limit(noise):
             raise InputError(
                 f"base.model: this {self._base.model_type!r} model sees the tokens that it is to "
                 "predict; set is_decoder to true in its config.json (in the decoder's part, if it "
