@@ -55,10 +55,11 @@ def first_difference(
     """
     start, stop, count = rows
     for call, output in expected.items():
-        whole = found.get(call)
-        if whole is None:
+        ours = found.get(call)
+        if ours is not None and len(ours) % count == 0:
+            ours = ours[len(ours) * start // count : len(ours) * stop // count]
+        if ours is None or ours.shape != output.shape:  # such as experts, which get some tokens
             continue
-        ours = whole[len(whole) * start // count : len(whole) * stop // count]
         difference = relative_difference(ours.double(), output.double())
         if not difference <= tolerance:
             return call[0], difference

@@ -124,13 +124,14 @@ def self_check(
         chosen = chosen_methods(spec, base, methods)
         slots = slots_of(spec, task, device, chosen if packs else chosen[:1])
         check = _Comparisons(base, task, slots)
-        check.of_logits()
         kind = spec.task_kind
-        if not (kind.diffuses or kind.reads_labels):  # these read all tokens
-            check.of_order()
-        decodes = spec.generates and not kind.diffuses
-        why_alone = (check.of_rows(decodes) or check.of_packing()) if packs else None
-        check.of_peft()
+        why_alone = check.of_logits()
+        if why_alone is None:
+            if not (kind.diffuses or kind.reads_labels):  # these read all tokens
+                check.of_order()
+            decodes = spec.generates and not kind.diffuses
+            why_alone = (check.of_rows(decodes) or check.of_packing()) if packs else None
+            check.of_peft()
     proof = proof_of(base.model)
     return SelfCheck(
         dtype=str(base.model.dtype).removeprefix("torch."),
@@ -240,15 +241,22 @@ class _Comparisons:
     # ------------------------------------------------------------ the base
 
     @torch.no_grad()
-    def of_logits(self) -> None:
-        """Compare the task's loss with that of all logits; use those if they differ."""
-        ours = self._loss(self.batch)
+    def of_logits(self) -> str | None:
+        """Compare the task's loss with that of all logits; use those if they differ.
+
+        Returns why the base cannot compute it at all, which its trials will report.
+        """
+        try:
+            ours = self._loss(self.batch)
+        except RuntimeError as error:
+            return f"the untrained base fails: {' '.join(str(error).split())[:200]}"
         if proof_of(self._base.model) is None:
-            return  # no shortcut: it is not a task of tokens
+            return None  # no shortcut: it is not a task of tokens
         with whole_logits():
             compared = self._note(LOGITS, difference_of(ours, self._loss(self.batch)))
         if not compared.agrees:
             compute_whole_logits(self._base.model, _described(compared))
+        return None
 
     @torch.no_grad()
     def of_order(self) -> None:
@@ -292,7 +300,7 @@ class _Comparisons:
             together = self._loss(stacked(rows[:count]))
             compared = self._note(ALONE, difference_of(together, alone[:count]), noise)
             if not compared.agrees:
-                return _described(compared)
+                return f"{_described(compared)}, since a row's loss depends on how it is padded"
         batch = stacked(rows[-2:])
         return self._generated(batch) if generates and "prompt_tokens" in batch.rows else None
 
@@ -354,7 +362,9 @@ class _Comparisons:
         try:
             return self._of_fresh(bank) or self._of_random(bank)
         except Exception as error:  # whatever the model's code makes of a packed layer
-            module = innermost_entered(self._base.model, lambda: self._packed_loss(bank))
+            module = innermost_entered(
+                self._base.model, lambda: (self._packed_loss(bank), self._packed_loss(bank, step=0))
+            )
             return f"{module} fails when packed: {' '.join(str(error).split())[:200]}"
 
     @torch.no_grad()
@@ -401,6 +411,8 @@ class _Comparisons:
             self._packed_loss(bank, step=0)
         share = (slot.rows.start, slot.rows.stop, len(self.batch.labels))
         first = first_difference(before, after, share, wrong.tolerance)
+        if first is None and wrong is losses:
+            return f"{_described(wrong)}, since a row's loss depends on how it is padded"
         return _described(wrong, first or (name, wrong.difference))
 
     def _packed_loss(self, bank: AdapterBank, step: int | None = None) -> Tensor:

@@ -278,6 +278,69 @@ def test_a_layer_that_fails_when_packed_is_named(
         assert isinstance(engine, SequentialEngine)
 
 
+def test_a_layer_whose_rows_are_reordered_is_found(spec: StudySpec) -> None:
+    """Experts may get tokens in another order, so that a pack cannot tell whose they are."""
+    bench = bench_over(spec, "granite")
+    mlp = bench.base.model.model.layers[1].mlp
+    plain = mlp.forward
+
+    def reordered(x: Tensor) -> Tensor:
+        flat = x.flatten(0, 1)
+        order = torch.randperm(len(flat), generator=torch.Generator().manual_seed(0))
+        result: Tensor = plain(flat[order])[order.argsort()].view_as(x)
+        return result
+
+    mlp.forward = reordered
+    (remark,) = checked(bench).remarks
+    assert f"{LOSSES} differ by" in remark
+    assert "beginning in model.layers.1.mlp" in remark
+
+
+def test_a_layer_that_fails_in_training_alone_is_named(spec: StudySpec) -> None:
+    """With fewer rows than the pack has, only dropout's masks make it fail."""
+    bench = bench_over(spec, "granite")
+    mlp = bench.base.model.model.layers[1].mlp
+    plain = mlp.forward
+
+    def by_token(x: Tensor) -> Tensor:
+        rows = [plain(token[None]) for token in x.flatten(0, 1)]
+        return torch.cat(rows).view_as(x)
+
+    mlp.forward = by_token
+    (remark,) = checked(bench).remarks
+    assert "model.layers.1.mlp." in remark
+    assert "fails when packed: " in remark
+
+
+def test_a_loss_that_depends_on_padding_is_found(spec: StudySpec) -> None:
+    """Beside longer rows a trial would learn something else than alone."""
+
+    class Means(Tokens):
+        def loss(self, model: Any, batch: Batch) -> Tensor:
+            states = model.base_model(**batch.inputs).last_hidden_state
+            losses = (states.mean(dim=(1, 2)) - 1) ** 2  # over padding too
+            return torch.stack([losses, torch.ones_like(losses)], dim=1)
+
+    bench = bench_over(spec, "granite")
+    task: Any = Means(bench.base.model)
+    (remark,) = checked(replace(bench, task=task)).remarks
+    assert remark.endswith("since a row's loss depends on how it is padded")
+
+
+def test_a_base_that_fails_leaves_the_reason_to_its_trials(spec: StudySpec) -> None:
+    """Some models do not compute in every precision: no trial is packed, and nothing is raised."""
+    bench = bench_over(spec, "granite")
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("expected Float32")
+
+    bench.base.model.forward = fails
+    check = checked(bench)
+    assert check.why_alone == "the untrained base fails: expected Float32"
+    assert check.compared == ()
+    assert not check.packs
+
+
 def test_adapters_of_peft_that_change_the_base_are_refused(
     spec: StudySpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
