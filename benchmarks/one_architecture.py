@@ -123,7 +123,17 @@ def in_words(error: BaseException, folder: Path) -> str:
 
 def _trained(known: dict[str, Any], folder: Path) -> Outcome:
     """Train with all linear layers; where these do not pack, see whether attention layers do."""
-    whole = _with_targets(known, folder, "all-linear")
+    try:
+        whole = _with_targets(known, folder, "all-linear")
+    except InputError as error:
+        if "method.target_modules" not in str(error):
+            raise
+        refused = in_words(error, folder)
+        try:
+            attention = _with_targets(known, folder, "attention")
+        except InputError:
+            raise error from None
+        return replace(attention, reason=f"`attention`; `all-linear` is refused: {refused}")
     if whole.verdict != "alone":
         return whole
     try:

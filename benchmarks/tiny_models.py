@@ -94,6 +94,8 @@ GROUPED = (
 """Where a default has as many groups of keys as heads, the tiny one has too."""
 
 LAYER_TYPES = ("layer_types", "layers_block_type")
+DECODES = ("is_decoder", "add_cross_attention")
+"""Fields of a part that its own type leaves out; without them a decoder reads ahead."""
 DERIVED = ("qk_head_dim",)
 """Fields that configurations compute from others."""
 
@@ -107,6 +109,8 @@ SPECIAL: Mapping[str, Mapping[str, Any]] = {
     "cohere_compass_text": {"rope_parameters": _ROPE},
     "granitemoehybrid": {**_MAMBA, "layer_types": ["linear_attention", "full_attention"]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},
+    "mbart": {"decoder_start_token_id": 2},  # the last label's, as in mBART-50
+    "plbart": {"decoder_start_token_id": 2},
     "mistral4": {"qk_rope_head_dim": 4, "qk_nope_head_dim": 4},
     "neomme": {"head_dim": 16},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
@@ -130,7 +134,7 @@ def tiny_config(model_type: str) -> Any:
     default = kind()
     changes = shrunk(default)
     if getattr(default, "is_encoder_decoder", False):
-        changes["decoder_start_token_id"] = EXACT["decoder_start_token_id"]
+        changes.setdefault("decoder_start_token_id", EXACT["decoder_start_token_id"])
     return kind(**changes, num_labels=2)
 
 
@@ -143,7 +147,8 @@ def shrunk(config: Any) -> dict[str, Any]:
         if name in DERIVED:
             continue
         if isinstance(value, PreTrainedConfig):
-            changes[name] = {"model_type": value.model_type, **shrunk(value)}
+            kept = {field: True for field in DECODES if getattr(value, field, False)}
+            changes[name] = {"model_type": value.model_type, **kept, **shrunk(value)}
         elif name in EXACT:
             changes[name] = EXACT[name]
         elif name.endswith("_token_id") and type(value) is int and value >= VOCABULARY:
@@ -180,6 +185,8 @@ def save_tiny(auto: Any, model_type: str, folder: Path) -> Any:
     import torch
 
     config = tiny_config(model_type)
+    if "CausalLM" in auto.__name__ and hasattr(config, "is_decoder"):
+        config.is_decoder = True  # as a published decoder of this type has it
     with torch.device("meta"):
         parameters = sum(p.numel() for p in auto.from_config(config).parameters())
     if parameters > MOST_PARAMETERS:

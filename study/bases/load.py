@@ -280,7 +280,7 @@ def padding_token(base: BaseModel) -> int:
             f"base.model: {base.name}: its tokenizer has neither a padding nor an end token; set "
             "pad_token in its tokenizer_config.json"
         )
-    if base.model.config.pad_token_id is None:
+    if getattr(base.model.config, "pad_token_id", None) is None:
         base.model.config.pad_token_id = int(token)
     return int(token)
 

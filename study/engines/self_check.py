@@ -6,7 +6,11 @@ the run,
 
 1. the task's loss must be that of the model's whole forward, and stay so under fresh adapters,
    PEFT's and packed ones;
-2. with random weights in every adapter, packed losses and gradients must be PEFT's.
+2. with random weights in every adapter, packed losses and gradients must be PEFT's;
+3. a token's loss must not depend on the tokens after it, and PEFT must load what it saves: another
+   model is refused;
+4. a row's loss and what is generated for it must not depend on the rows beside it: another model
+   trains one trial at a time.
 
 A result is accepted if rounding explains the difference.  ROUNDING is what two orders of the same
 sums may differ by.  A model may amplify rounding, which is measured: every linear layer's output is
@@ -26,15 +30,29 @@ from torch import Tensor, nn
 
 from study.bases.load import BaseModel
 from study.engines.first_difference import first_difference, innermost_entered, recorded
+from study.engines.independence import (
+    LONGEST,
+    Choices,
+    of_different_lengths,
+    width_of,
+    with_another_last_token,
+)
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.batch_rows import Rows
 from study.errors import InputError
-from study.peft_methods.adapters import PREFIX, Adapter, attach_adapter, is_transposed
+from study.peft_methods.adapters import PREFIX, Adapter, attach_adapter, is_transposed, lost_by_peft
 from study.peft_methods.targets import targeted_modules
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch, Example, Task, stacked
-from study.tasks.token_logits import ROUNDING, compute_whole_logits, proof_of, whole_logits
+from study.tasks.decoding import why_row_by_row
+from study.tasks.token_logits import (
+    ROUNDING,
+    compute_whole_logits,
+    proof_of,
+    relative_difference,
+    whole_logits,
+)
 from study.trials import Compared, SelfCheck, TrialConfig, search_config
 
 MOST: Mapping[torch.dtype, float] = {
@@ -49,12 +67,12 @@ AMPLIFIED = 10.0
 STRENGTH = 0.2  # of the random adapters, relative to the weights
 SMALL_GRADIENT = 1e-3  # a gradient's difference is relative to this share of the largest at least
 LOOKED_AT = 64  # training examples
-LONGEST = 128  # tokens of the longest of them: some models treat long rows differently
 SEED = 0  # with which `load_base` draws a new head
 
 LOGITS = "the task's loss and the whole forward's"
 PEFT = "fresh adapters of PEFT and the base"
 FRESH = "packed fresh adapters and the base"
+ALONE = "rows alone and beside longer ones"
 LOSSES = "packed losses and PEFT's"
 GRADIENTS = "packed gradients and PEFT's"
 
@@ -97,7 +115,8 @@ def self_check(
         packs: Whether trials are to be packed.
 
     Raises:
-        InputError: PEFT's untrained adapters change what the base computes.
+        InputError: PEFT's untrained adapters change what the base computes, PEFT cannot load them,
+            or the base sees the tokens that it is to predict.
     """
     started = time.perf_counter()
     device = base.model.device
@@ -105,9 +124,13 @@ def self_check(
         chosen = chosen_methods(spec, base, methods)
         slots = slots_of(spec, task, device, chosen if packs else chosen[:1])
         check = _Comparisons(base, task, slots)
+        kind = spec.task_kind
         why_alone = check.of_logits()
         if why_alone is None:
-            why_alone = check.of_packing() if packs else None
+            if not (kind.diffuses or kind.reads_labels):  # these read all tokens
+                check.of_order()
+            decodes = spec.generates and not kind.diffuses
+            why_alone = (check.of_rows(decodes) or check.of_packing()) if packs else None
             check.of_peft()
     proof = proof_of(base.model)
     return SelfCheck(
@@ -205,12 +228,15 @@ class _Comparisons:
         return self._task.loss(self._base.model, batch)[:, 0]
 
     def _note(self, what: str, difference: float, noise: float = 0.0) -> Compared:
-        limit = min(max(ROUNDING[self._dtype], AMPLIFIED * noise), MOST[self._dtype])
+        limit = self._limit(noise)
         compared = Compared(what, difference, limit)
         worst = self._compared.get(what)
         if worst is None or not difference * worst.tolerance <= worst.difference * limit:
             self._compared[what] = compared
         return compared
+
+    def _limit(self, noise: float) -> float:
+        return min(max(ROUNDING[self._dtype], AMPLIFIED * noise), MOST[self._dtype])
 
     # ------------------------------------------------------------ the base
 
@@ -233,17 +259,91 @@ class _Comparisons:
         return None
 
     @torch.no_grad()
-    def of_peft(self) -> None:
-        """Compare PEFT's fresh adapters with the base.
+    def of_order(self) -> None:
+        """Check that no token's logits depend on a later one.
+
+        BERT as a decoder reads them unless its configuration says `is_decoder`.
 
         Raises:
-            InputError: they differ.
+            InputError: it does, so that the model would see what it is to predict.
+        """
+        both = with_another_last_token(self._slots[0].batch, self._base.model.config)
+        if both is None:
+            return
+        model = self._base.model
+        before, after = (model(**inputs).logits[:, :-1] for inputs in both)
+        with rounded_otherwise(model):
+            noise = relative_difference(model(**both[0]).logits[:, :-1], before)
+        if not relative_difference(after, before) <= self._limit(noise):
+            raise InputError(
+                f"base.model: this {self._base.model_type!r} model sees the tokens that it is to "
+                "predict; set is_decoder to true in its config.json (in the decoder's part, if it "
+                "has one), or choose another base"
+            )
+
+    @torch.no_grad()
+    def of_rows(self, generates: bool) -> str | None:
+        """Compare rows alone with rows beside longer ones; return why they must stay apart."""
+        examples = self._task.examples("train")[:LOOKED_AT]
+        rows = [self._collated(e) for e in of_different_lengths(examples, self._task.length)]
+        losses: list[Tensor] = []
+        for row in rows:
+            with Choices(width_of(row)) as choices:
+                losses.append(self._loss(row))
+            if choices.are_arbitrary:
+                return "it chooses between tokens of equal scores, which a row's padding decides"
+        alone = torch.cat(losses)
+        with rounded_otherwise(self._base.model):
+            noisy = torch.cat([self._loss(row) for row in rows])
+        noise = difference_of(noisy, alone)
+        for count in range(2, len(rows) + 1):
+            together = self._loss(stacked(rows[:count]))
+            compared = self._note(ALONE, difference_of(together, alone[:count]), noise)
+            if not compared.agrees:
+                return f"{_described(compared)}, since a row's loss depends on how it is padded"
+        batch = stacked(rows[-2:])
+        return self._generated(batch) if generates and "prompt_tokens" in batch.rows else None
+
+    def _generated(self, batch: Batch) -> str | None:
+        """Return why rows must be generated one by one.
+
+        Raises:
+            InputError: the model cannot generate.
+        """
+        ids, prompts = batch.inputs["input_ids"], batch.rows["prompt_tokens"]
+        pad = int(batch.padding["input_ids"])
+        try:
+            return why_row_by_row(self._base.model, ids, prompts, pad)
+        except Exception as error:  # whatever the model's code makes of a cache
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise InputError(
+                f"evaluation.metrics: this {self._base.model_type!r} model cannot generate, got "
+                f"{reason}; allowed: loss, which needs no outputs"
+            ) from None
+
+    def _collated(self, example: Example) -> Batch:
+        config, generator = self._slots[-1].config, torch.Generator().manual_seed(0)
+        return self._task.collate([example], config, generator).to(self._base.model.device)
+
+    @torch.no_grad()
+    def of_peft(self) -> None:
+        """Compare PEFT's fresh adapters with the base, and let PEFT load what it saves.
+
+        Raises:
+            InputError: they differ, or PEFT loses some of the weights.
         """
         for slot in self._adapted:
             with recorded(self._base.model) as before:
                 expected = self._loss(slot.batch)
-            with self._attached(slot), recorded(self._base.model) as after:
+            with self._attached(slot) as adapter, recorded(self._base.model) as after:
                 ours = self._loss(slot.batch)
+                lost = lost_by_peft(adapter)
+            if lost:
+                raise InputError(
+                    f"method.target_modules: {method_of(slot).target_modules!r} has modules whose "
+                    f"adapters PEFT loses when it loads them into a {self._base.model_type!r} "
+                    f"model, got {lost}; allowed: sets or names without it, such as attention"
+                )
             compared = self._note(PEFT, difference_of(ours, expected))
             if not compared.agrees:
                 first = first_difference(before, after, (0, 1, 1), compared.tolerance)
@@ -424,7 +524,9 @@ def rounded_otherwise(model: nn.Module) -> Iterator[None]:
     """Move the output of every linear layer up or down by one unit of its precision."""
     generator = torch.Generator().manual_seed(0)
 
-    def move(module: nn.Module, given: Any, output: Tensor) -> Tensor:
+    def move(module: nn.Module, given: Any, output: Any) -> Any:
+        if not isinstance(output, Tensor):  # Llama 4's router
+            return output
         signs = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
         return output * (1 + torch.finfo(output.dtype).eps * signs)
 

@@ -201,6 +201,22 @@ def _trained_copies(base: BaseModel) -> dict[str, nn.Parameter]:
     return copies
 
 
+def lost_by_peft(adapter: Adapter) -> str | None:
+    """Return the name of a module whose weights PEFT saves under names that it does not find."""
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    model = adapter.peft_model
+    saved = get_peft_model_state_dict(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = set_peft_model_state_dict(model, dict(saved))
+    if not found.unexpected_keys:
+        return None
+    missing = [name.replace(".default", "") for name in found.missing_keys]
+    lost = min([name for name in missing if name in saved] or list(found.unexpected_keys))
+    return str(lost).removeprefix(PREFIX).split(".lora_")[0]
+
+
 # ---------------------------------------------------------------- initial weights
 
 

@@ -72,7 +72,10 @@ def _found(base: BaseModel, named: str) -> Targets:
         odd = [name for name in found.modules if _is_router(base.model.get_submodule(name))]
         kept = [name for name in found.names if name not in odd]
         if not kept:
-            _refuse(named, "needs linear layers", base, [], ())
+            raise InputError(
+                f"method.target_modules: {named!r} needs linear layers, and PEFT finds none in "
+                f"this {base.model_type!r} model; allowed: {_allowed(base)}"
+            )
         return _selected_by_peft(base, *suffixes_of(base, kept)) if odd else found
     wanted = wanted_names(base, named)
     found = _selected_by_peft(base, *suffixes_of(base, wanted))
@@ -182,13 +185,15 @@ def _refuse(
 ) -> Never:
     raise InputError(
         f"method.target_modules: {named!r} {rule}, got a {base.model_type!r} model with "
-        f"{', '.join(readable_endings(base, names))}; allowed: "
+        f"{', '.join(readable_endings(base, names)) or 'none that PEFT adapts'}; allowed: "
         f"{', '.join(name for name in allowed if name != named)}, or names of its linear layers"
     )
 
 
 def _allowed(base: BaseModel) -> str:
     names = ", ".join(readable_endings(base, adaptable_names(base)))
+    if not names:
+        return "another base.model"
     return f"{', '.join(TARGET_SETS)}, or names of its linear layers ({names})"
 
 
@@ -259,7 +264,15 @@ def _convert_mixture(config: Any, model: Any) -> None:
         from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
     except ImportError:  # an older PEFT leaves names as they are
         return
-    convert_peft_config_for_transformers(config, model=model, conversions=None)
+    try:
+        convert_peft_config_for_transformers(config, model=model, conversions=None)
+    except ValueError as error:
+        names = config.target_modules
+        raise InputError(
+            f"method.target_modules: PEFT cannot adapt the {model.config.model_type!r} model's "
+            f"experts, got {names if isinstance(names, str) else ', '.join(sorted(names))}: "
+            f"{' '.join(str(error).split())}"
+        ) from None
 
 
 def targeted_modules(base: BaseModel, named: str) -> dict[str, Any]:

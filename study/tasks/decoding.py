@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from torch import Tensor
 from study.data.chat import up_to_the_end
 from study.spec.evaluation import EvaluationSpec
 from study.tasks.base import Batch
+from study.tasks.token_logits import relative_difference
 
 WORTH_DROPPING = 0.75  # finished rows are dropped when at most this share is left
 BEYOND_GREEDY = (
@@ -34,6 +36,16 @@ BEYOND_GREEDY = (
     "sequence_bias",
     "suppress_tokens",
 )
+MOST_TOGETHER: Mapping[torch.dtype, float] = {
+    torch.float64: 1e-4,
+    torch.float32: 1e-2,
+    torch.float16: 0.1,
+    torch.bfloat16: 0.25,
+}
+"""How much rounding may change a model's logits, relative to the largest."""
+
+_WHY_ROW_BY_ROW: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()  # by model
+
 NEUTRAL = (None, 0, 1)  # except in settings that name a token, where 0 and 1 are tokens
 
 
@@ -103,17 +115,67 @@ def generated_answers(
 
     Each answer stops before the first token of `ends`.
     """
-    prompts, mask = left_padded(batch.inputs["input_ids"], batch.rows["prompt_tokens"], pad)
-    ids = model.generate(
+    ids, prompt_tokens = batch.inputs["input_ids"], batch.rows["prompt_tokens"]
+    parts = [(ids, prompt_tokens)]
+    if len(ids) > 1 and why_row_by_row(model, ids, prompt_tokens, pad):
+        parts = list(zip(ids.split(1), prompt_tokens.split(1), strict=True))
+    answers: list[Sequence[int]] = []
+    for part in parts:
+        prompts, mask = left_padded(*part, pad)
+        made = model.generate(
+            input_ids=prompts,
+            attention_mask=mask,
+            num_beams=evaluation.num_beams,
+            max_new_tokens=evaluation.max_new_tokens,
+            do_sample=False,
+            eos_token_id=list(ends),
+            pad_token_id=pad,
+        )
+        answers += [up_to_the_end(row, ends) for row in made[:, prompts.shape[1] :].tolist()]
+    return answers
+
+
+@torch.no_grad()
+def why_row_by_row(model: Any, input_ids: Tensor, prompt_tokens: Tensor, pad: int) -> str | None:
+    """Return why rows of a decoder must be generated one by one; None if they can be together.
+
+    RWKV's cache mixes rows, and models that count positions from the first column count padding.
+    At first it is proved on the shortest and the longest prompt: the second token's logits must be
+    those of a forward pass over the row alone.  It is not proved on a model that packs trials.
+    """
+    if model not in _WHY_ROW_BY_ROW:
+        if hasattr(model, "keep_rows"):
+            return None
+        few = prompt_tokens.argsort()[[0, -1]]
+        _WHY_ROW_BY_ROW[model] = _difference_together(
+            model, input_ids[few], prompt_tokens[few], pad
+        )
+    return _WHY_ROW_BY_ROW[model]
+
+
+def _difference_together(
+    model: Any, input_ids: Tensor, prompt_tokens: Tensor, pad: int
+) -> str | None:
+    prompts, mask = left_padded(input_ids, prompt_tokens, pad)
+    made = model.generate(
         input_ids=prompts,
         attention_mask=mask,
-        num_beams=evaluation.num_beams,
-        max_new_tokens=evaluation.max_new_tokens,
+        max_new_tokens=2,
+        min_new_tokens=2,
         do_sample=False,
-        eos_token_id=list(ends),
         pad_token_id=pad,
+        output_logits=True,
+        return_dict_in_generate=True,
     )
-    return [up_to_the_end(row, ends) for row in ids[:, prompts.shape[1] :].tolist()]
+    together = made.logits[1]  # (2, V)
+    first = made.sequences[:, prompts.shape[1], None]
+    rows = zip(input_ids, prompt_tokens.tolist(), first, strict=True)
+    whole = [torch.cat([row[:count], token])[None] for row, count, token in rows]
+    alone = torch.cat([model(input_ids=ids).logits[:, -1] for ids in whole]).to(together)
+    difference = relative_difference(together, alone)
+    if difference <= MOST_TOGETHER.get(model.dtype, MOST_TOGETHER[torch.bfloat16]):
+        return None
+    return f"logits of rows generated together and alone differ by {difference:.2g}"
 
 
 def left_padded(input_ids: Tensor, prompt_tokens: Tensor, pad: int) -> tuple[Tensor, Tensor]:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from study.bases.hub import check_reachable
-from study.bases.load import load_base, locate_base
+from study.bases.load import draw_fresh, head_names, load_base, locate_base
 from study.errors import InputError
+from study.peft_methods.adapters import token_layer
 from study.preparing.trial_cost import trial_cost
 from study.spec.files import load_spec
 from study.spec.sections import BaseModelSpec, StudySpec
+from tests.tiny_architectures import random_base
 
 
 def located(model: str | Path) -> str:
@@ -179,3 +184,32 @@ def test_modules_that_the_model_has_not(tiny_base: Path) -> None:
     search = spec.search.model_copy(update={"parameters": parameters})
     with pytest.raises(InputError, match=r"^method\.target_modules: 'query', 'value' matches no "):
         trial_cost(spec.model_copy(update={"search": search}))
+
+
+def test_a_fresh_heads_norm_begins_as_the_identity() -> None:
+    """Weights of norms are one, biases zero, matrices drawn with the model's spread."""
+    weights = {"head.norm.weight": torch.zeros(4), "head.norm.bias": torch.ones(4)}
+    weights["head.dense.weight"] = torch.zeros(64, 64)
+    draw_fresh(weights, SimpleNamespace(initializer_range=0.5), seed=0)
+    assert weights["head.norm.weight"].tolist() == [1.0] * 4
+    assert weights["head.norm.bias"].tolist() == [0.0] * 4
+    assert float(weights["head.dense.weight"].std()) == pytest.approx(0.5, rel=0.1)
+
+
+def test_a_classifiers_head_is_what_stands_beside_its_body() -> None:
+    """Whatever it is called; layers without weights are none."""
+    model = nn.Module()
+    model.base_model_prefix = "body"  # type: ignore[assignment]
+    model.body, model.logits_proj, model.drop = nn.Linear(2, 2), nn.Linear(2, 2), nn.Dropout()
+    assert head_names(model, "AutoModelForSequenceClassification") == ["logits_proj"]
+    assert head_names(model, "AutoModelForCausalLM") == []
+
+
+def test_a_tied_heads_tokens_are_trained_in_the_embedding() -> None:
+    """Ties are read from the weights, whatever the configuration says."""
+    for tied, expected in ((True, "model.embed_tokens"), (False, "lm_head")):
+        base = replace(random_base("llama", "cpu"), trained_tokens=(7,))
+        head, embedding = base.model.lm_head, base.model.model.embed_tokens
+        head.weight = embedding.weight if tied else nn.Parameter(head.weight.detach().clone())
+        base.model.config.tie_word_embeddings = not tied
+        assert token_layer(base) == expected

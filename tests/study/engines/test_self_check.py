@@ -20,7 +20,7 @@ from study.engines.engine_choice import EngineChoice
 from study.engines.mixed import MixedEngine
 from study.engines.packed.copies import PackedTokenEmbedding
 from study.engines.packed.linear import PackedLinear, _PackedLoRA
-from study.engines.self_check import FRESH, GRADIENTS, LOGITS, LOSSES, PEFT, self_check
+from study.engines.self_check import ALONE, FRESH, GRADIENTS, LOGITS, LOSSES, PEFT, self_check
 from study.engines.sequential import SequentialEngine
 from study.errors import InputError
 from study.runner import run_study
@@ -144,7 +144,7 @@ def test_rounding_raises_no_alarm(spec: StudySpec, model_type: str, dtype: torch
     assert found.remarks == ()
     assert found.packs
     tokens = set() if model_type in ("albert", "distilbert") else {LOGITS}
-    assert {c.what for c in found.compared} == {PEFT, FRESH, LOSSES, GRADIENTS} | tokens
+    assert {c.what for c in found.compared} == {PEFT, FRESH, ALONE, LOSSES, GRADIENTS} | tokens
 
 
 @pytest.mark.parametrize("model_type", TYPES)

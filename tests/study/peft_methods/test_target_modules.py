@@ -5,16 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import transformers
 from peft import LoraConfig, get_peft_model
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as PEFT_DEFAULTS
 
+from benchmarks.tiny_models import tiny_config
+from study.bases.load import BaseModel
 from study.errors import InputError
+from study.peft_methods import targets
 from study.peft_methods.attached import attach
 from study.peft_methods.configs import peft_config
 from study.peft_methods.ia3 import ia3_targets
 from study.peft_methods.layers import shortest_suffixes
 from study.peft_methods.targets import (
     TASK_TYPES,
+    Targets,
     find_targets,
     suffixes_of,
     why_not_packed,
@@ -272,3 +277,18 @@ def test_equal_widths_leave_the_last_layer_of_each_block() -> None:
     """With an inner width like the outer one, the order tells which layer leads back."""
     base = random_base("electra", intermediate_size=16)
     assert ia3_targets(base)[1] == ["0.output.dense", "1.output.dense"]
+
+
+def test_all_linear_leaves_out_routers() -> None:
+    """Llama 4's router is a linear layer that returns two tensors."""
+    model = transformers.AutoModelForCausalLM.from_config(tiny_config("llama4_text")).eval()
+    names = find_targets(BaseModel(model, None, "", loader="AutoModelForCausalLM"), "all-linear")
+    assert any("q_proj" in name for name in names.names)
+    assert not [name for name in names.names if name.endswith("router")]
+
+
+def test_all_linear_is_never_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where PEFT finds no linear layer, one line says so and what may be named."""
+    monkeypatch.setattr(targets, "_selected_by_peft", lambda *_: Targets(()))
+    with pytest.raises(InputError, match=r"PEFT finds none in this 'llama' model; allowed: def"):
+        find_targets(random_base("llama"), "all-linear")

@@ -230,9 +230,19 @@ def test_a_model_without_a_limit_of_positions(make_study: MakeStudy, tmp_path: P
 
 def test_the_limit_of_positions_by_any_name() -> None:
     """GPT-2 names it otherwise; T5's counts no positions; Gemma 3 keeps it with its text."""
-    from transformers import BloomConfig, Gemma3Config, GPT2Config, T5Config
+    from transformers import (
+        BloomConfig,
+        Gemma3Config,
+        GPT2Config,
+        MambaConfig,
+        MptConfig,
+        T5Config,
+        XLNetConfig,
+    )
 
-    assert positions_of(BloomConfig()) is None
+    for unlimited in (BloomConfig(), MambaConfig(), XLNetConfig()):
+        assert positions_of(unlimited) is None
+    assert positions_of(MptConfig(max_seq_len=55)) == 55
     assert positions_of(GPT2Config(n_positions=77)) == 77
     assert positions_of(T5Config(n_positions=512)) is None
     assert positions_of(Gemma3Config(text_config={"max_position_embeddings": 99})) == 99

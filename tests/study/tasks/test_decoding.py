@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from transformers import GenerationConfig
 
+from study.data.corpora import corpus_of
+from study.errors import InputError
+from study.spec.sections import StudySpec
 from study.tasks.decoding import is_plain
+from study.tasks.translation import TranslationTask
+from tests.tiny_architectures import random_base
 
 
 @pytest.mark.parametrize(
@@ -28,3 +34,10 @@ def test_a_model_that_asks_for_more_than_greedy_is_left_to_generate(
     """Its own generation settings say so."""
     model = SimpleNamespace(generation_config=GenerationConfig(**settings))
     assert is_plain(model) == expected
+
+
+def test_a_decoder_is_no_translator(make_spec: Callable[..., StudySpec]) -> None:
+    """Some automatic classes of encoder-decoders have decoders: one line names the right task."""
+    spec, base = make_spec(), random_base("llama", "cpu")
+    with pytest.raises(InputError, match=r"^base\.model: .* got a 'llama' model; use causal_tran"):
+        TranslationTask(spec, base, corpus_of(spec))
