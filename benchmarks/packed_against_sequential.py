@@ -11,16 +11,12 @@ from __future__ import annotations
 
 import argparse
 
-from packed_sides import alternately, print_ratios, study_side
+from packed_sides import alternately, parser_of, print_ratios, study_side
 
 
 def main() -> None:
     """Run both engines in turn for every batch size."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--trials", type=int, default=64)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--slots", default="auto")
+    parser = parser_of(__doc__)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16])
     options = parser.parse_args()
     for batch_size in options.batch_sizes:

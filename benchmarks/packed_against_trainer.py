@@ -23,7 +23,15 @@ from __future__ import annotations
 import argparse
 import statistics
 
-from packed_sides import Search, Side, alternately, print_ratios, study_side, trainer_side
+from packed_sides import (
+    Search,
+    Side,
+    alternately,
+    parser_of,
+    print_ratios,
+    study_side,
+    trainer_side,
+)
 
 STEPS, REPORT_EVERY = 120, 40
 TWO_THREADS = ("--threads", "2")
@@ -31,11 +39,7 @@ TWO_THREADS = ("--threads", "2")
 
 def main() -> None:
     """Time the sides and print the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--trials", type=int, default=64)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--slots", default="auto")
+    parser = parser_of(__doc__)
     parser.add_argument("--prune", action="store_true")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = parser.parse_args()

@@ -6,6 +6,7 @@ count from the start of its processes, imports included; the base is built befor
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -25,6 +26,16 @@ from study.spec.files import load_spec
 STUDY = "petroleum"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}  # also for what no side sets itself
 TRAINER = Path(__file__).with_name("plain_trainer.py")
+
+
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of the options that the scripts share."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=64)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--slots", default="auto")
+    return parser
 
 
 @dataclass(frozen=True)

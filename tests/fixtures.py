@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import optuna
 import pytest
 
 from analysis import StudyData, load
 from study.spec.sections import StudySpec
 from tests.synthetic import Shape, write_study
 from tests.tiny_studies import written_once
+
+
+@pytest.fixture
+def quiet_optuna() -> Iterator[None]:
+    """Keep Optuna from announcing every study."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    yield
+    optuna.logging.set_verbosity(before)
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -133,6 +135,25 @@ def _not_yet_run(page: Path, seen: set[str]) -> list[str]:
     return commands
 
 
+IN_ONE_PROCESS = """
+import shlex, sys
+from optuna_study.cli.app import main
+for command in sys.argv[1:]:
+    sys.argv = shlex.split(command)
+    try:
+        main()
+    except SystemExit as ended:
+        if ended.code:
+            sys.exit(f"{command}: status {ended.code}")
+"""
+"""Commands one after another as `optuna-study` runs them, but imported only once."""
+
+
 def _run_all(commands: list[str], folder: Path) -> None:
-    for command in commands:
-        run(command, folder)
+    """Run commands in order; those that train have processes of their own."""
+    for is_alone, some in groupby(commands, lambda c: c.split()[1] in ("run", "confirm")):
+        if is_alone:
+            for command in some:
+                run(command, folder)
+        else:
+            run(shlex.join([sys.executable, "-c", IN_ONE_PROCESS, *some]), folder)

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.parallel import each
 from analysis.surrogates.encoding import Array, Column, Encoding
-from analysis.surrogates.forest import Shares, fit_forest
+from analysis.surrogates.forest import TREES, Shares, fit_forest
 from analysis.surrogates.gaussian_process import (
     MAX_TRIALS,
     GaussianProcessSurrogate,
@@ -219,4 +219,4 @@ def thinned(
 def _forest(seed: int) -> Any:
     from sklearn.ensemble import RandomForestRegressor
 
-    return RandomForestRegressor(n_estimators=64, random_state=seed, n_jobs=1)
+    return RandomForestRegressor(n_estimators=TREES, random_state=seed, n_jobs=1)

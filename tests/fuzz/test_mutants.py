@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import optuna
 import pytest
 
 from study.errors import InputError
 from tests.fuzz.command import HangError
 from tests.fuzz.mutants import KINDS, main, try_mutants
 
-
-@pytest.fixture(autouse=True)
-def quiet_optuna() -> Iterator[None]:
-    """Optuna announces every study."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    yield
-    optuna.logging.set_verbosity(before)
+pytestmark = pytest.mark.usefixtures("quiet_optuna")
 
 
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.default])

@@ -91,20 +91,28 @@ def kill_often(
     return trials
 
 
-def test_a_run_killed_at_any_moment_is_continued(begin: Starter, tmp_path: Path) -> None:
-    """After SIGKILL the same command continues at once; the study is that of a run left alone."""
-    out, url = tmp_path / "run", sqlite_url(tmp_path / "run" / "study.db")
-    total = kill_often(begin, [out], url, trials=12, kills=2, longest=0.4)
+def killed_often(begin: Starter, folder: Path, **how_often: Any) -> tuple[int, Found]:
+    """Kill a run often, let it finish, and hold it whole; return its trials and what they left."""
+    out = folder / "run"
+    total = kill_often(begin, [out], sqlite_url(out / "study.db"), **how_often)
     finish(begin(cheap_spec(total), out))
     found = look(str(out))
     assert_whole(found, total)
     assert_best_kept(found, out)
+    return total, found
+
+
+def test_a_run_killed_at_any_moment_is_continued(begin: Starter, tmp_path: Path) -> None:
+    """After SIGKILL the same command continues at once; the study is that of a run left alone."""
+    total, found = killed_often(begin, tmp_path, trials=12, kills=2, longest=0.4)
     given_up = total - len(found.complete())
     missing = set(map(str, expected_table(total, tmp_path / "whole")))
     assert len(missing - set(map(str, found.table()))) == given_up
-    with closing(sqlite3.connect(out / "study.db")) as connection:
+    with closing(sqlite3.connect(tmp_path / "run" / "study.db")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    left = {path.name for path in out.iterdir() if not path.name.startswith("study.db-")}
+    left = {
+        path.name for path in (tmp_path / "run").iterdir() if not path.name.startswith("study.db-")
+    }
     assert left == {".lock", "study.db", "spec.toml", "adapters"}
 
 
@@ -243,13 +251,8 @@ def test_a_database_that_stays_locked_is_one_line(
 @pytest.mark.slow
 def test_a_hundred_kills(begin: Starter, tmp_path: Path) -> None:
     """100 of 100 kills at random moments are survived with exact counts."""
-    out, url = tmp_path / "run", sqlite_url(tmp_path / "run" / "study.db")
-    total = kill_often(begin, [out], url, trials=200, kills=100, longest=0.6)
-    finish(begin(cheap_spec(total), out))
-    found = look(str(out))
-    assert_whole(found, total)
-    assert_best_kept(found, out)
-    with closing(sqlite3.connect(out / "study.db")) as connection:
+    killed_often(begin, tmp_path, trials=200, kills=100, longest=0.6)
+    with closing(sqlite3.connect(tmp_path / "run" / "study.db")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 

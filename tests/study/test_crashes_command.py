@@ -104,16 +104,22 @@ def test_the_command_is_killed_and_continued(
     assert_exact(look(str(tmp_path / "run")), 24)
 
 
-@pytest.mark.slow
-def test_ctrl_c_ends_with_a_report(
+@pytest.fixture
+def interrupted(
     command: Runner, make_spec: Callable[..., StudySpec], tmp_path: Path
-) -> None:
-    """The terminal sends it to every process: the reports are finished, and a line says how on."""
+) -> subprocess.Popen[str]:
+    """Return a long run that is told to stop, as a terminal tells all its processes."""
     process = command(make_spec({"search.trials": 4000}))
     wait_for_trials(tmp_path / "run", 3, process)
     os.killpg(process.pid, signal.SIGINT)
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+    return process
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_a_report(interrupted: subprocess.Popen[str], tmp_path: Path) -> None:
+    """The terminal sends it to every process: the reports are finished, and a line says how on."""
+    output, errors = interrupted.communicate(timeout=120)
+    assert interrupted.returncode == 0, errors
     assert "Some trials are missing. Repeat the same command to continue." in errors
     assert "report.html" in output
     assert (tmp_path / "run" / "report.html").is_file()
@@ -124,16 +130,16 @@ def test_ctrl_c_ends_with_a_report(
 
 @pytest.mark.slow
 def test_ctrl_c_twice_ends_at_once(
-    command: Runner, make_spec: Callable[..., StudySpec], tmp_path: Path
+    interrupted: subprocess.Popen[str],
+    command: Runner,
+    make_spec: Callable[..., StudySpec],
+    tmp_path: Path,
 ) -> None:
     """No report, no traceback, one line; and nothing is lost."""
-    process = command(make_spec({"search.trials": 4000}))
-    wait_for_trials(tmp_path / "run", 3, process)
-    os.killpg(process.pid, signal.SIGINT)
     time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode in (0, 130)
+    os.killpg(interrupted.pid, signal.SIGINT)
+    _, errors = interrupted.communicate(timeout=60)
+    assert interrupted.returncode in (0, 130)
     assert "Traceback" not in errors
     assert "Repeat the same command to continue" in errors
     total = sum(claim >= 0 for claim, _, _ in look(str(tmp_path / "run")).claims)  # begun, all

@@ -69,13 +69,19 @@ def trained(spec: StudySpec, base: Path, config: Any) -> TrialResult:
                 return event.result
 
 
+@pytest.fixture(params=[4, 8])
+def bits(request: pytest.FixtureRequest) -> int:
+    """Return each width of a quantised weight, where the extra is installed."""
+    pytest.importorskip("bitsandbytes", reason="the extra `quantized`")
+    width: int = request.param
+    return width
+
+
 @pytest.mark.filterwarnings("ignore:MatMul8bitLt:UserWarning")
-@pytest.mark.parametrize("bits", [4, 8])
 def test_it_learns_over_a_quantised_base(
     bits: int, make_spec: Callable[..., StudySpec], tiny_base: Path
 ) -> None:
     """The dev loss falls, and adapter files are LoRA's own."""
-    pytest.importorskip("bitsandbytes", reason="the extra `quantized`")
     spec = make_spec({**QLORA, "method.quantization_bits": bits})
     values = {"learning_rate": 4e-3, "rank": 4, "alpha": 16, "dropout": 0.1}
     result = trained(spec, tiny_base, search_config(spec, 0, values, 0))
@@ -87,12 +93,10 @@ def test_it_learns_over_a_quantised_base(
 
 
 @pytest.mark.filterwarnings("ignore:MatMul8bitLt:UserWarning")
-@pytest.mark.parametrize("bits", [4, 8])
 def test_all_linears_but_the_head_are_quantised(
     bits: int, make_spec: Callable[..., StudySpec], tiny_base: Path
 ) -> None:
     """Weights take that many bits, and outputs are near those of full precision."""
-    pytest.importorskip("bitsandbytes", reason="the extra `quantized`")
     base = load_base(str(tiny_base), make_spec().base)
     linear = base.model.model.encoder.layers[0].fc1
     layer: Any = quantized_linear(linear, bits)

@@ -192,18 +192,29 @@ def test_the_check_leaves_no_trace(spec: StudySpec) -> None:
 # ---------------------------------------------------------------- what is broken is found
 
 
+def checked_with_embeddings(
+    spec: StudySpec, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Any, Any], None]
+) -> SelfCheck:
+    """Return what the check says of Gemma when every packed embedding is spoiled."""
+    begin = PackedTokenEmbedding.__init__
+
+    def spoiled(self: Any, embedding: Any, tokens: Any, copies: Any) -> None:
+        begin(self, embedding, tokens, copies)
+        spoil(self, embedding)
+
+    monkeypatch.setattr(PackedTokenEmbedding, "__init__", spoiled)
+    return checked(bench_over(spec, "gemma3_text"))
+
+
 def test_an_embedding_without_its_scale_is_found(
     spec: StudySpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Gemma multiplies its embeddings; a packed one that does not is named."""
-    begin = PackedTokenEmbedding.__init__
 
-    def unscaled(self: Any, embedding: Any, tokens: Any, copies: Any) -> None:
-        begin(self, embedding, tokens, copies)
-        self._forward = lambda ids: F.embedding(ids, embedding.weight)
+    def unscale(made: Any, embedding: Any) -> None:
+        made._forward = lambda ids: F.embedding(ids, embedding.weight)
 
-    monkeypatch.setattr(PackedTokenEmbedding, "__init__", unscaled)
-    found = checked(bench_over(spec, "gemma3_text"))
+    found = checked_with_embeddings(spec, monkeypatch, unscale)
     assert not found.packs
     (remark,) = found.remarks
     assert remark.startswith(f"trains one trial at a time: {FRESH} differ by ")
@@ -215,14 +226,11 @@ def test_a_trained_row_without_its_scale_is_found(
     spec: StudySpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The frozen rows may be right and the trained ones wrong."""
-    begin = PackedTokenEmbedding.__init__
 
-    def unscaled(self: Any, embedding: Any, tokens: Any, copies: Any) -> None:
-        begin(self, embedding, tokens, copies)
-        self._scale = None
+    def unscale(made: Any, embedding: Any) -> None:
+        made._scale = None
 
-    monkeypatch.setattr(PackedTokenEmbedding, "__init__", unscaled)
-    found = checked(bench_over(spec, "gemma3_text"))
+    found = checked_with_embeddings(spec, monkeypatch, unscale)
     assert "beginning in model.embed_tokens with" in str(found.why_alone)
 
 

@@ -7,7 +7,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -30,14 +29,7 @@ from study.store.storage import (
     storage_problem,
 )
 
-
-@pytest.fixture(autouse=True)
-def quiet_optuna() -> Iterator[None]:
-    """Optuna announces every study."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    yield
-    optuna.logging.set_verbosity(before)
+pytestmark = pytest.mark.usefixtures("quiet_optuna")
 
 
 def write_study(path: Path, trials: int = 3) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -165,14 +165,18 @@ def reordered(folder: Path, to: Path, order: list[int], names: list[str]) -> Pat
 ROTATED = ["Contradiction", "ENTAILMENT", "neutral"]
 
 
+def in_two_orders(key: str, make: MakeSpec, folder: Path, to: Path) -> Iterator[StudySpec]:
+    """Yield studies over the teacher and over a copy that names its outputs in another order."""
+    for model in (folder / "teacher", reordered(folder / "teacher", to / "t", [2, 0, 1], ROTATED)):
+        yield make({**DOUBLE, key: str(model)})
+
+
 def test_a_teachers_own_order_of_labels_changes_nothing(
     make_pair_spec: MakeSpec, tiny_classifiers: Path, tmp_path: Path
 ) -> None:
     """A teacher whose configuration names its outputs in another order says the same."""
-    other = reordered(tiny_classifiers / "teacher", tmp_path / "t", [2, 0, 1], ROTATED)
     losses = []
-    for teacher in (tiny_classifiers / "teacher", other):
-        spec = make_pair_spec({**DOUBLE, "distillation.teacher": str(teacher)})
+    for spec in in_two_orders("distillation.teacher", make_pair_spec, tiny_classifiers, tmp_path):
         task, base = task_of(spec)
         losses.append(task.loss(base.model, batch_of(task, spec)))
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-9, atol=0)
@@ -200,10 +204,8 @@ def test_a_student_that_is_a_classifier_keeps_its_order(
     make_pair_spec: MakeSpec, tiny_classifiers: Path, tmp_path: Path
 ) -> None:
     """Predictions are names: the model's order of outputs is read from its configuration."""
-    other = reordered(tiny_classifiers / "teacher", tmp_path / "t", [2, 0, 1], ROTATED)
     outputs = []
-    for base in (tiny_classifiers / "teacher", other):
-        spec = make_pair_spec({**DOUBLE, "base.model": str(base)})
+    for spec in in_two_orders("base.model", make_pair_spec, tiny_classifiers, tmp_path):
         task, model = task_of(spec)
         outputs.append(task.predict(model.model, batch_of(task, spec, 20)))
     assert outputs[0] == outputs[1]
