@@ -118,7 +118,7 @@ def generated_answers(
     ids, prompt_tokens = batch.inputs["input_ids"], batch.rows["prompt_tokens"]
     parts = [(ids, prompt_tokens)]
     if len(ids) > 1 and why_row_by_row(model, ids, prompt_tokens, pad):
-        parts = list(zip(ids.split(1), prompt_tokens.split(1), strict=True))
+        parts = list(zip(ids[:, None], prompt_tokens[:, None], strict=True))  # of one row each
     answers: list[Sequence[int]] = []
     for part in parts:
         prompts, mask = left_padded(*part, pad)
