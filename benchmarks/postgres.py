@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -45,7 +46,7 @@ def server() -> Iterator[str]:
         _give_to_nobody(folder)
     try:
         _call(folder, "initdb", "--no-sync", "-U", USER, "-A", "scram-sha-256", "--pwfile=password")
-        _start(url)
+        start(url)
         yield url
     finally:
         with suppress(subprocess.CalledProcessError):
@@ -53,17 +54,24 @@ def server() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(url: str) -> None:
+def start(url: str) -> None:
+    """Let a stopped server run again."""
     folder = _FOLDERS[url]
     options = [f"-c {name}={value}" for name, value in SETTINGS.items()]
     place = f"-p {url.rpartition(':')[2]} -k {folder}"
     _call(folder, "pg_ctl", "-w", "-l", "log", "-o", " ".join([place, *options]), "start")
 
 
-def restart(url: str) -> None:
-    """Let a server crash and come back."""
-    _call(_FOLDERS[url], "pg_ctl", "-m", "immediate", "stop")
-    _start(url)
+def restart(url: str, mode: str = "immediate", away: float = 0.0) -> None:
+    """Let a server crash, or end in `fast` mode, and come back after some seconds."""
+    stop(url, mode)
+    time.sleep(away)
+    start(url)
+
+
+def stop(url: str, mode: str = "immediate") -> None:
+    """Let a server crash, or end in `fast` mode."""
+    _call(_FOLDERS[url], "pg_ctl", "-m", mode, "stop")
 
 
 def new_database(url: str) -> str:

@@ -65,7 +65,7 @@ def main() -> None:
 def _costs(url: str, out: Path, sizes: Sequence[int], window: int) -> None:
     spec = cheap_spec(10**9)
     first = 0.0
-    with open_ledger(url, spec, out) as ledger:
+    with open_ledger(url, spec, out, print) as ledger:
         _begin(ledger)
         print("trials before   ms a trial   ratio")
         done = 0
@@ -93,7 +93,7 @@ def _begin(ledger: Ledger) -> None:
 def _memory(url: str, out: Path) -> None:
     spec = cheap_spec(10**9)
     process = psutil.Process()
-    with open_ledger(url, spec, out) as ledger:
+    with open_ledger(url, spec, out, print) as ledger:
         _begin(ledger)
         sizes = []
         for trials in (100, 500):

@@ -78,7 +78,7 @@ def confirm_study(
             "data.test: confirming needs held-out examples, got none; name a file with --test"
         )
     url = storage or sqlite_url(out / DATABASE_NAME)
-    with run_folder(out, exclusive=True), open_ledger(url, spec, out) as ledger:
+    with run_folder(out, exclusive=True), open_ledger(url, spec, out, view.remarked) as ledger:
         ledger.check_task(None)  # your own task cannot be loaded here
         wanted = confirmation_configs(spec, candidates, seeds, len(corpus.train))
         pending = ledger.unconfirmed(wanted)

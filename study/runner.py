@@ -97,7 +97,7 @@ def run_study(
         corpus = inputs.corpus
         hashes = {} if corpus is None else corpus.hashes()
         trained_on = {"data_sha256": hashes, "own_task": task_name(task)}
-        with open_ledger(url, spec, out) as ledger:
+        with open_ledger(url, spec, out, view.remarked) as ledger:
             ledger.check_resumable(trained_on)
             if ledger.is_finished():
                 return StudyRun(out, url, spec.name, stopped_early=False)

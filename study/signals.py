@@ -7,6 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+_STATE = {"requested": False, "inside": False}
+
+
+def is_stopping() -> bool:
+    """Return whether a signal has asked the run to stop."""
+    return _STATE["requested"]
+
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], Any]]:
@@ -15,7 +22,8 @@ def stop_signals() -> Iterator[Callable[[], Any]]:
     Yields a context manager for the code in which the interrupt may be raised.  A second SIGINT
     interrupts anywhere, as in Python by default.
     """
-    state = {"requested": False, "inside": False}
+    state = _STATE
+    state.update(requested=False, inside=False)
 
     def handler(number: int, frame: Any) -> None:
         state["requested"] = True

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Update, func, select, update
 
 from study.store import records, run_queries, schema
+from study.store.outlasting import is_repeating, outlasting
 
 ROWS = schema.claims.c
 COLUMNS = (
@@ -62,9 +63,11 @@ class Claims:
     def __init__(self, database: Engine, study_id: int) -> None:
         self._database = database
         self._study_id = study_id
+        self._taken: set[tuple[int, int]] = set()  # by this run
 
     # ------------------------------------------------------------ adding
 
+    @outlasting
     def add(self, claims: Sequence[Claim]) -> None:
         """Add the claims of a study that has none yet."""
         with self._locked() as connection:
@@ -72,6 +75,7 @@ class Claims:
                 for claim in claims:
                     self._insert(connection, claim)
 
+    @outlasting
     def enqueue(self, points: Sequence[Mapping[str, Any]]) -> None:
         """Add a claim for every point that is not enqueued yet."""
         with self._locked() as connection:
@@ -79,12 +83,14 @@ class Claims:
             for point in _without_known(points, [claim.point or {} for claim in rows]):
                 self._append(connection, enqueued=True, point=dict(point))
 
+    @outlasting
     def enqueue_waiting(self, trial_id: int, point: Mapping[str, Any]) -> None:
         """Add one claim for a trial that was put into Optuna's own queue."""
         with self._locked() as connection:
             if not self._select(connection, ROWS.waiting == trial_id):
                 self._append(connection, enqueued=True, point=dict(point), waiting=trial_id)
 
+    @outlasting
     def open_baselines(self, numbers: Sequence[int]) -> None:
         """Add baselines, and reopen those that failed."""
         with self._locked() as connection:
@@ -99,7 +105,18 @@ class Claims:
 
     def take(self, parent: str, budget: int, *, baselines_only: bool = False) -> Claim | None:
         """Take a baseline, a lost or enqueued claim, or a new one; None if none is left."""
+        claim = self._take(parent, budget, baselines_only)
+        if claim is not None:
+            self._taken.add(claim.key)
+        return claim
+
+    @outlasting
+    def _take(self, parent: str, budget: int, baselines_only: bool) -> Claim | None:
         with self._locked() as connection:
+            if is_repeating(self._database):  # an earlier attempt may have been committed
+                held = self._select(connection, ROWS.state == "held", ROWS.parent == parent)
+                if unknown := [claim for claim in held if claim.key not in self._taken]:
+                    return self._hold(connection, unknown[0], parent)
             open_ones = [ROWS.state == "open", *([ROWS.claim < 0] if baselines_only else [])]
             baselines_first = (ROWS.claim >= 0, func.abs(ROWS.claim))
             claim = self._first(connection, *open_ones, order=baselines_first)
@@ -133,6 +150,7 @@ class Claims:
             origin=func.coalesce(ROWS.origin, origin),
         )
 
+    @outlasting
     def _leave(self, claim: Claim, **changes: Any) -> bool:
         held = self._update(
             ROWS.claim == claim.number,
@@ -149,22 +167,26 @@ class Claims:
 
     # ------------------------------------------------------------ looking
 
+    @outlasting
     def counted(self) -> int:
         """The number of units of the budget that are done."""
         with self._database.connect() as connection:
             return self._begun(connection) - self._count(connection, "held")
 
+    @outlasting
     def is_mine(self, claim: Claim) -> bool:
         """Whether the run that took the claim still holds it."""
         with self._database.connect() as connection:
             (now,) = self._select(connection, ROWS.claim == claim.number)
         return (now.state, now.parent, now.attempt) == ("held", claim.parent, claim.attempt)
 
+    @outlasting
     def held(self) -> list[Claim]:
         """The claims that some run holds."""
         with self._database.connect() as connection:
             return self._select(connection, ROWS.state == "held")
 
+    @outlasting
     def held_by_the_dead(self) -> list[Claim]:
         """The claims whose run is no longer alive."""
         living = select(schema.parents.c.parent_id)
@@ -175,6 +197,7 @@ class Claims:
         """The id of this attempt's Optuna trial."""
         return run_queries.trial_of(self._database, self._study_id, claim.key)
 
+    @outlasting
     def is_empty(self) -> bool:
         """Whether no unit of the budget was taken or offered so far."""
         with self._database.connect() as connection:

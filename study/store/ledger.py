@@ -10,7 +10,7 @@ import math
 import sqlite3
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,11 +30,13 @@ from study.store.claims import Claim, Claims
 from study.store.comparable import check_comparable, check_same_data, check_same_task
 from study.store.folders import write_whole
 from study.store.live_runs import GRACE_SECONDS, Parent
+from study.store.outlasting import be_patient
 from study.store.saved_adapters import KeptAdapters, save_adapter
 from study.store.storage import (
     NO_STUDY,
     close_after_writing,
     hidden,
+    is_shared,
     named_damage,
     one_line,
     open_for_writing,
@@ -45,8 +47,12 @@ LOOK_AGAIN_SECONDS = 1.0  # between searches for dead runs if nothing is left to
 
 
 @contextmanager
-def open_ledger(url: str, spec: StudySpec, out: Path) -> Iterator[Ledger]:
+def open_ledger(
+    url: str, spec: StudySpec, out: Path, remark: Callable[[str], None]
+) -> Iterator[Ledger]:
     """Open or create the study in its storage, and close the storage at the end.
+
+    If a server goes away meanwhile, everything waits for it; `remark` shows a line.
 
     Raises:
         InputError: the storage cannot be used, or can no longer be written.
@@ -56,6 +62,8 @@ def open_ledger(url: str, spec: StudySpec, out: Path) -> Iterator[Ledger]:
         with _as_input_errors(url, out):
             with named_damage(hidden(url), NO_STUDY):
                 ledger = Ledger(storage, spec, out)
+            if is_shared(url):
+                be_patient(storage.engine, remark)
             try:
                 yield ledger
             finally:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from study.store import schema
 from study.store.folders import is_plain_file
+from study.store.outlasting import answers_again, outlasting, seconds_back
 
 HEARTBEAT_SECONDS = 10.0
 GRACE_SECONDS = 90.0  # without a heartbeat, before its trials are given to others
@@ -62,12 +63,18 @@ class Parent:
             Path(self._lock.lock_file).unlink(missing_ok=True)
 
     def _beat(self) -> None:
+        was_away = False
         while not self._stopping.wait(HEARTBEAT_SECONDS):
-            with contextlib.suppress(
-                SQLAlchemyError
-            ):  # the runner will run into the problem itself
+            try:
                 self._renew()
+            except SQLAlchemyError:  # the runner will run into the problem itself
+                was_away = True
+                continue
+            if was_away:
+                answers_again(self._database)
+                was_away = False
 
+    @outlasting
     def _renew(self) -> None:
         """Write the time, and restore the row if another run considered this one dead."""
         now = _now(self._database)
@@ -88,6 +95,7 @@ def _now(database: Engine) -> ColumnElement[float]:
     return literal_column(CLOCKS[database.dialect.name], Double)
 
 
+@outlasting
 def forget_the_dead(database: Engine, folder: Path) -> None:
     """Remove the rows of dead runs, and the locks that they left in a folder."""
     query = select(ROWS.parent_id, ROWS.host, ROWS.seen_at, _now(database) - ROWS.seen_at)
@@ -96,7 +104,8 @@ def forget_the_dead(database: Engine, folder: Path) -> None:
             rows = connection.execute(query).all()
         for parent, host, seen_at, age in rows:
             is_released = host == socket.gethostname() and parent in released
-            if age > GRACE_SECONDS or is_released:
+            is_silent = age > GRACE_SECONDS and seconds_back(database) > 2 * HEARTBEAT_SECONDS
+            if is_silent or is_released:
                 _forget(database, parent, seen_at)
             elif parent in released:  # another machine's: a shared disk may not show its lock
                 del released[parent]

@@ -37,6 +37,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from study.errors import InputError
 from study.metrics import Statistics
 from study.store import schema
+from study.store.outlasting import outlasting
 
 MOST_TEXT_BYTES = 2**30  # of one split's texts
 
@@ -97,6 +98,7 @@ class Examples:
 # ---------------------------------------------------------------- writing
 
 
+@outlasting
 def add_study(database: Engine, study_id: int, spec: str, provenance: Mapping[str, Any]) -> bool:
     """Record how a study is run, unless that is recorded already; return whether it was not."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -110,6 +112,7 @@ def add_study(database: Engine, study_id: int, spec: str, provenance: Mapping[st
         return bool(added.rowcount == 1)
 
 
+@outlasting
 def write_study(database: Engine, study_id: int, spec: str, provenance: Mapping[str, Any]) -> None:
     """Record how a study is run; resuming replaces the row but keeps its date."""
     if not add_study(database, study_id, spec, provenance):
@@ -121,6 +124,7 @@ def write_study(database: Engine, study_id: int, spec: str, provenance: Mapping[
             )
 
 
+@outlasting
 def add_facts(database: Engine, study_id: int, facts: Mapping[str, Any]) -> None:
     """Add facts to those that are recorded of how a study is run."""
     its = schema.studies.c.study_id == study_id
@@ -130,6 +134,7 @@ def add_facts(database: Engine, study_id: int, facts: Mapping[str, Any]) -> None
         connection.execute(update(schema.studies).where(its).values(provenance=both))
 
 
+@outlasting
 def write_examples(database: Engine, study_id: int, split: str, examples: Examples) -> None:
     """Record the texts of one split, once."""
     with database.begin() as connection:
@@ -146,6 +151,7 @@ def write_examples(database: Engine, study_id: int, split: str, examples: Exampl
         )
 
 
+@outlasting
 def write_evaluations(database: Engine, study_id: int, evaluations: Sequence[Evaluation]) -> None:
     """Record a model's evaluations in one transaction, replacing those with the same key."""
     with database.begin() as connection:
@@ -174,6 +180,7 @@ def write_score(database: Engine, evaluation_id: str, statistics: Statistics) ->
         _insert_score(connection, evaluation_id, statistics)
 
 
+@outlasting
 def forget_evaluations(database: Engine, study_id: int, trial_number: int) -> None:
     """Remove the records of a trial that was lost before it was told."""
     with database.begin() as connection:
@@ -342,6 +349,7 @@ def read_outputs(database: Engine, evaluation_id: str) -> tuple[str, ...]:
     return _unpack_texts(rows[0].outputs)
 
 
+@outlasting
 def _all(database: Engine, query: Select[Any]) -> Sequence[Any]:
     with database.connect() as connection:
         return connection.execute(query).all()

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, Select, and_, select
 from study.store import other_versions, schema
 from study.store.other_versions import CLAIM as CLAIM
 from study.store.other_versions import or_by_optuna
+from study.store.outlasting import outlasting
 
 TRIALS, VALUES, SYSTEM = schema.trials.c, schema.trial_values.c, schema.trial_system_attributes.c
 
@@ -93,6 +94,7 @@ def finished_among(database: Engine, study_id: int, numbers: Iterable[int]) -> s
     return {row.number for row in _all(database, query)}
 
 
+@outlasting
 def _all(database: Engine, query: Select[Any]) -> list[Any]:
     with database.connect() as connection:
         return list(connection.execute(query))

@@ -85,16 +85,19 @@ def open_for_writing(url: str) -> RDBStorage:
     """
     from optuna.storages import RDBStorage
 
+    from study.store.patient_storage import PatientStorage
+
     path = _sqlite_path(url)
     if path is not None:
         _prepare_sqlite(path)
+    kind = PatientStorage if path is None else RDBStorage
     options: dict[str, Any] = (
         {"pool_pre_ping": True}  # a server may close connections during training
         if path is None
         else {"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}}
     )
     try:
-        storage = _with_tables(lambda: RDBStorage(_verbatim(url), engine_kwargs=options))
+        storage = _with_tables(lambda: kind(_verbatim(url), engine_kwargs=options))
     except _opening_errors() as error:
         raise _unopened(url, error) from error
     if storage.engine.dialect.name not in DIALECTS:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import logging
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from random import Random
+from unittest import mock
 
 import pytest
 import sqlalchemy
+from optuna.exceptions import StorageInternalError
 
 from benchmarks import postgres
 from benchmarks.storage_runs import cheap_spec, run_cheaply, start
 from study.errors import InputError
+from study.store import outlasting
+from study.store.ledger import open_ledger
 from study.store.storage import database_of, open_for_writing, open_read_only
 from tests.cheap_runs import assert_whole, look
 from tests.study.test_crashes import finish, kill_often
@@ -153,19 +159,54 @@ def test_eight_runs_lose_and_repeat_nothing_in_two_thousand_trials(
     assert len({str(t.params) for t in found.trials}) == 2000
 
 
-@pytest.mark.slow
-def test_a_server_that_goes_away_loses_nothing(begin: Starter, tmp_path: Path) -> None:
-    """A run whose server stops ends with one line; when it is back the same command continues."""
+@pytest.mark.parametrize(
+    ("restarts", "away"), [(1, 1.0), pytest.param(12, 3.0, marks=pytest.mark.slow)]
+)
+def test_runs_outlast_a_server_that_restarts(
+    begin: Starter, tmp_path: Path, restarts: int, away: float
+) -> None:
+    """Two runs go on when it is back, whether it ended in order or crashed; nothing is lost."""
     with postgres.server() as server:
-        url = postgres.new_database(server)
-        run = begin(cheap_spec(40), tmp_path / "a", url, seconds=0.05)
-        while not run.is_alive() or _complete(url) < 3:
-            run.join(timeout=0.05)
-        postgres.restart(server)
-        run.join(timeout=120)
-        assert run.exitcode in (0, 2)
-        finish(begin(cheap_spec(40), tmp_path / "a", url))
-        assert_whole(look(url), 40)
+        url, total = postgres.new_database(server), 30 + 30 * restarts
+        runs = [begin(cheap_spec(total), tmp_path / n, url, seconds=0.05) for n in ("a", "b")]
+        rng = Random(restarts)
+        for number in range(restarts):
+            _wait_for_trials(url, 5 + 20 * number)
+            time.sleep(rng.uniform(0.0, 0.1))
+            postgres.restart(server, ("immediate", "fast")[number % 2], away)
+        for run in runs:
+            finish(run)
+        assert_whole(look(url), total)
+
+
+@pytest.mark.slow
+def test_kills_and_restarts_together_lose_nothing(begin: Starter, tmp_path: Path) -> None:
+    """Runs are killed while their server crashes and returns; the totals are exact."""
+    with postgres.server() as server:
+        url, total, outs = postgres.new_database(server), 20, [tmp_path / "a", tmp_path / "b"]
+        for mode in ("immediate", "fast") * 5:
+            total = kill_often(begin, outs, url, trials=total, kills=2, longest=0.5)
+            running = [begin(cheap_spec(total := total + 20), out, url) for out in outs]
+            postgres.restart(server, mode, away=0.5)
+            for process in running:
+                finish(process)
+            assert_whole(look(url), total)
+
+
+def test_a_server_that_stays_away_is_given_up(url: str, server: str, tmp_path: Path) -> None:
+    """One line when it goes, one when time is over; Ctrl-C is not made to wait."""
+    remarks: list[str] = []
+    spec = cheap_spec(3)
+    with (
+        open_ledger(url, spec, tmp_path, remarks.append) as ledger,
+        mock.patch.object(outlasting, "AWAY_SECONDS", 0.5),
+    ):
+        postgres.stop(server)
+        with pytest.raises((StorageInternalError, sqlalchemy.exc.OperationalError)):
+            ledger.counted()
+        postgres.start(server)
+        assert ledger.counted() == 0
+    assert remarks == ["the database server is away; trying again for 0 minutes"]
 
 
 def _complete(url: str) -> int:
@@ -173,3 +214,8 @@ def _complete(url: str) -> int:
         return len(look(url).complete())
     except (InputError, ValueError, sqlalchemy.exc.SQLAlchemyError, subprocess.SubprocessError):
         return 0
+
+
+def _wait_for_trials(url: str, count: int) -> None:
+    while _complete(url) < count:
+        time.sleep(0.02)

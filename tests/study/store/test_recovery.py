@@ -137,7 +137,7 @@ def test_a_pruned_trial_that_another_run_finished_is_no_error(
 ) -> None:
     """Taken over after this run had looked whether it is still its own: it is told nothing."""
     spec = cheap_spec(2)
-    with open_ledger(sqlite_url(tmp_path / "study.db"), spec, tmp_path) as ledger:
+    with open_ledger(sqlite_url(tmp_path / "study.db"), spec, tmp_path, print) as ledger:
         ledger.begin({})
         claim = next(c for c in iter(ledger.take, None) if not c.is_baseline)
         trial = ledger.ask(claim)
