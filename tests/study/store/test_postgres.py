@@ -186,7 +186,10 @@ def test_kills_and_restarts_together_lose_nothing(begin: Starter, tmp_path: Path
         url, total, outs = postgres.new_database(server), 20, [tmp_path / "a", tmp_path / "b"]
         for mode in ("immediate", "fast") * 5:
             total = kill_often(begin, outs, url, trials=total, kills=2, longest=0.5)
-            running = [begin(cheap_spec(total := total + 20), out, url) for out in outs]
+            spec = cheap_spec(total := total + 40)
+            running = [begin(spec, out, url, seconds=0.1) for out in outs]
+            while look(url).parents < 2:  # a run that finds no server when it begins is refused
+                time.sleep(0.02)
             postgres.restart(server, mode, away=0.5)
             for process in running:
                 finish(process)
