@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData
 from search_spaces.unit_cube import in_words
 from study.errors import InputError, refusing
+from study.spec.toml_text import parse_toml
 from study.store.folders import check_regular
 from study.store.from_other_programs import usable
 
@@ -112,7 +112,7 @@ def _tables(space: Any) -> Mapping[str, Any]:
         check_regular(path)
         problem = f"space {space}: neither a shipped space ({known}) nor a TOML file"
         with refusing(problem, OSError, ValueError):
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
+            document = parse_toml(path.read_text(encoding="utf-8"))
         space = document.get("parameters", document)
     space = getattr(space, "distributions", space)
     if not isinstance(space, Mapping) or not space:

@@ -7,7 +7,6 @@ load pandas.
 from __future__ import annotations
 
 import math
-import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from analysis.studies.trial_values import is_enqueued, seconds_of, state_of
 from analysis.wording import configuration, counted, number
 from study.errors import InputError
 from study.metrics import Metric, Statistics, TextOptions, is_known, metric_of
+from study.spec.toml_text import parse_toml
 from study.store import records
 from study.store.records import EvaluationRow, Examples, ScoreRow
 
@@ -81,7 +81,7 @@ class StudyData(Displayed):
     @property
     def spec(self) -> dict[str, Any] | None:
         """The study file as a dict; None where this program did not run the study."""
-        return None if self.spec_text is None else tomllib.loads(self.spec_text)
+        return None if self.spec_text is None else parse_toml(self.spec_text)
 
     @cached_property
     def is_ours(self) -> bool:

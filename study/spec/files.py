@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from study.kinds.chat_templates import CHAT_TEMPLATES, is_template
 from study.metrics.own import file_hashes
 from study.metrics.scripts import tokenizer_for
 from study.spec.sections import SPLITS, DataSpec, StudySpec, parse_spec, spec_from_toml
+from study.spec.toml_text import parse_toml
 from study.spec.trust import refuse_code
 from study.store.folders import check_regular
 
@@ -79,7 +79,7 @@ def stored_spec(
     if content is None or not Path(target).is_dir():
         raise InputError(f"{target}: not a run folder of optuna-study")
     spec_from_toml(content, target)  # raises if the study is invalid
-    document = tomllib.loads(content)
+    document = parse_toml(content)
     if not trust_study:
         refuse_code(document, target, scores)
     if test is not None:
@@ -92,7 +92,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     content = read_text(path)
     # tomllib raises ValueError; so does Python for a number of thousands of digits
     with refusing(f"{path}: not valid TOML", ValueError, RecursionError):
-        return tomllib.loads(content)
+        return parse_toml(content)
 
 
 def read_text(path: Path) -> str:

@@ -6,7 +6,6 @@ wrong, it raises one `InputError` with one line per problem.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -36,6 +35,7 @@ from study.spec.hyperparameters import (
 )
 from study.spec.problems import problems_of
 from study.spec.search import SearchSpec, names_in
+from study.spec.toml_text import parse_toml
 
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 INSTRUCTION = "Translate from English into French."
@@ -459,5 +459,5 @@ def parse_spec(document: Mapping[str, Any], where: str) -> StudySpec:
 def spec_from_toml(content: str, where: str) -> StudySpec:
     """Read a resolved study file written by `to_toml`; InputError if it is invalid."""
     with refusing(f"{where}: the stored study file is not valid TOML", ValueError, RecursionError):
-        document = tomllib.loads(content)
+        document = parse_toml(content)
     return parse_spec(document, where)

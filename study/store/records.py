@@ -39,7 +39,8 @@ from study.metrics import Statistics
 from study.store import schema
 from study.store.outlasting import outlasting
 
-MOST_TEXT_BYTES = 2**30  # of one split's texts
+MOST_BYTES = 2**28  # of one split's texts, or of one metric's statistics
+MOST_COMMAS = 10_000_000  # in one split's texts: more than it has texts
 
 
 @dataclass(frozen=True)
@@ -361,11 +362,16 @@ def _pack_texts(texts: Sequence[str]) -> bytes:
 
 def _unpack_texts(blob: bytes) -> tuple[str, ...]:
     with _named_damage("texts"):
-        return tuple(json.loads(_unpacked(blob, MOST_TEXT_BYTES)))
+        content = _unpacked(blob, MOST_BYTES)
+        if content.count(b",") > MOST_COMMAS:
+            raise ValueError(f"more than {MOST_COMMAS:,} texts")
+        return tuple(json.loads(content))
 
 
 def _unpacked(blob: bytes, most: int) -> bytes:
     """Return the unpacked bytes, limited because a small blob might expand beyond the memory."""
+    if most > MOST_BYTES:
+        raise ValueError(f"{most:,} bytes, more than the {MOST_BYTES:,} that are read")
     unpacker = zlib.decompressobj()
     content = unpacker.decompress(blob, most + 1)
     if len(content) > most or not unpacker.eof:
@@ -379,7 +385,7 @@ def _named_damage(what: str) -> Iterator[None]:
         yield
     except OperationalError:  # for example locked: nothing is damaged
         raise
-    except (ValueError, TypeError, zlib.error) as error:
+    except (ValueError, TypeError, RecursionError, zlib.error) as error:
         raise InputError(f"database: damaged {what}: {error}") from error
     except DatabaseError as error:
         raise InputError(f"database: damaged {what}: {error.orig}") from error

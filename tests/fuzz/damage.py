@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import json
 import random
+import sqlite3
 import tempfile
+import zlib
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import optuna
@@ -73,7 +76,45 @@ def misspelt(rng: random.Random, content: bytearray) -> None:
             content[at] = rng.choice(b'0123456789{}[]",:aNeE.-\\x')
 
 
-DAMAGES = (flipped, flipped, noisy, cut, blanked, swapped, misspelt, misspelt)
+VALUES = (
+    None,
+    -1,
+    2**62,
+    1e308,
+    "",
+    "nan",
+    "../../etc/passwd",
+    '"\\ud800"',
+    '"<script>x</script>"',
+    "{" * 9,
+    "[" * 100_000,
+    "1" * 5_000,
+    b"\x00",
+    zlib.compress(b"[" * 100_000),
+    zlib.compress(b"[" + b"0," * 11_000_000 + b"0]"),
+    zlib.compress(b'["\\ud800"]'),
+    zlib.compress(bytes(2**25)),
+)
+"""What a column of a sound database may hold when somebody means harm."""
+
+
+def valued(rng: random.Random, content: bytearray) -> None:
+    """Set a column of a table to another value, in one row or in all."""
+    journal_mode, content[18:20] = bytes(content[18:20]), b"\1\1"  # no log, in memory
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as opened:
+        opened.deserialize(bytes(content))
+        named = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+        table = rng.choice([name for (name,) in opened.execute(named)])
+        columns = [row[1] for row in opened.execute(f"PRAGMA table_info({table})")]
+        where = rng.choice(["", f" WHERE rowid = (SELECT max(rowid) FROM {table})"])
+        with suppress(sqlite3.IntegrityError):  # a key that another row has
+            change = f"UPDATE {table} SET {rng.choice(columns)} = ?{where}"
+            opened.execute(change, [rng.choice(VALUES)])
+        content[:] = opened.serialize()
+    content[18:20] = journal_mode
+
+
+DAMAGES = (flipped, flipped, noisy, cut, blanked, swapped, misspelt, misspelt, valued, valued)
 
 
 def database(rng: random.Random, folder: Path) -> tuple[str, bytes]:

@@ -82,6 +82,14 @@ NO_TOML: dict[str, tuple[str | bytes, str]] = {
     "a NUL byte": (b"seed = 1\0", "not valid TOML: "),
     "Latin-1": ('name = "é"'.encode("latin-1"), "not UTF-8: byte 8"),
     "UTF-16": ("seed = 1".encode("utf-16"), "not UTF-8: byte 0"),
+    "a key of many parts": (
+        "seed = 1\n" + "a." * 200_000 + "a = 1",
+        "not valid TOML: a dotted key of more than 32 parts (at line 2)",
+    ),
+    "millions of keys": (
+        "# " * 2_000_001,
+        "not valid TOML: must have at most 4,000,000 characters",
+    ),
     "nested too deeply": ("a = " + "[" * 5000 + "]" * 5000, "not valid TOML: nested too deeply"),
     "a number of 5000 digits": ("seed = " + "1" * 5000, "not valid TOML: "),
     "binary": (bytes(range(256)), "not "),
