@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 from analysis.plots.palette import BEST, INK, MUTED, ON_LINES, PAPER, TRIAL, colour_of
 from analysis.plots.slices import Slice
 from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData
-from analysis.wording import shortened
+from analysis.wording import choice, shortened
 from study.metrics import Array
 
 if TYPE_CHECKING:
@@ -182,9 +182,9 @@ def _nice_ticks(low: float, high: float) -> Array:
 
 def tick(value: Any) -> str:
     """A level or a position on an axis, small numbers as powers."""
-    if not isinstance(value, float) or not np.isfinite(value):
-        return str(value)
-    if value and not 1e-3 <= abs(value) < 1e5:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not np.isfinite(value):
+        return str(choice(value))
+    if value and not 1e-3 <= abs(value) < (1e4 if isinstance(value, float) else 1e6):
         mantissa, exponent = f"{value:.2e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"
     return f"{value:.3g}"

@@ -194,7 +194,8 @@ def plot_score_by_level(
         raise ValueError(f"{parameter} is continuous: use plot_slice")
     ax = new_axes(ax)
     groups = [
-        Group(str(level), shown.y[shown.x == i], VIOLIN) for i, level in enumerate(shown.levels)
+        Group(marks.tick(level), shown.y[shown.x == i], VIOLIN)
+        for i, level in enumerate(shown.levels)
     ]
     distributions(ax, groups)
     x = shown.x + marks.jitter(len(shown.x), min(0.14, 0.05 * len(groups)))

@@ -104,17 +104,19 @@ class StudyData(Displayed):
 
     @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """One distribution per parameter: changed ranges are merged, changed steps are dropped."""
+        """One distribution per parameter: changed ranges are merged, changed steps are dropped.
+
+        A parameter that had choices and a range has the values of the trials as choices.
+        """
         from analysis.surrogates.encoding import common_distributions, loose_range
 
         result: dict[str, BaseDistribution] = {}
         trials = (*self.frozen_trials, *self.leaders)
         for name in dict.fromkeys(n for trial in trials for n in trial.distributions):
             used = [t.distributions[name] for t in trials if name in t.distributions]
-            try:
-                result |= common_distributions({name: d} for d in used)[0]
-            except ValueError:
-                result[name] = loose_range(used)
+            common = common_distributions({name: d} for d in used)[0]
+            values = (t.params[name] for t in trials if name in t.params)
+            result[name] = common[name] if name in common else loose_range(used, values)
         return result
 
     @property
