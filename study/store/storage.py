@@ -24,7 +24,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from study.errors import InputError, refusing
 from study.store.folders import check_regular, check_sidecars
-from study.store.from_other_programs import silent_about_choices
+from study.store.from_other_programs import silent_about_choices, silent_about_upgrades
 from study.store.sqlite_file import (
     BUSY_TIMEOUT_SECONDS,
     OPTUNA_TABLES,
@@ -33,6 +33,7 @@ from study.store.sqlite_file import (
     connect_read_only,
     copied,
     first_bytes,
+    has_current_schema,
     is_being_created,
     undisturbed,
 )
@@ -276,8 +277,10 @@ def _open_sqlite(path: Path) -> BaseStorage:
     check_sidecars(path.resolve())
     source = undisturbed(path)
     check_is_optuna_sqlite(path, source)
+    if not has_current_schema(path, source):
+        return _open_upgraded_copy(path)
     with refusing(f"{path}: cannot read the database", *_opening_errors(), reason=one_line):
-        storage = RDBStorage(
+        return RDBStorage(
             "sqlite:///read-only",  # `creator` connects, since a URL cannot express its options
             engine_kwargs={
                 "creator": lambda: connect_read_only(source),
@@ -286,17 +289,20 @@ def _open_sqlite(path: Path) -> BaseStorage:
             skip_compatibility_check=True,
             skip_table_creation=True,
         )
-        if storage.get_current_version() == storage.get_head_version():
-            return storage
-    return _open_upgraded_copy(path)
 
 
 def _open_upgraded_copy(path: Path) -> BaseStorage:
     from optuna.storages import RDBStorage
 
     copy = copied(path)
-    with refusing(f"{path}: its Optuna schema cannot be upgraded", reason=one_line):
-        storage = RDBStorage(sqlite_url(copy), skip_compatibility_check=True)
+    refused = refusing(f"{path}: its Optuna schema cannot be upgraded", reason=one_line)
+    with refused, silent_about_upgrades():
+        storage = RDBStorage(
+            # tables that it lacks come with the upgrade: made before, they would be in its way
+            sqlite_url(copy),
+            skip_compatibility_check=True,
+            skip_table_creation=True,
+        )
         storage.upgrade()
     return storage
 

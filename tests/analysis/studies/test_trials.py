@@ -16,6 +16,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from analysis import StudyData, answer_of, importances_of, load
+from analysis.importance.answers import points_of
+from analysis.importance.question import Question
 from study.errors import InputError
 from tests.synthetic import SPACE, write_foreign_study
 
