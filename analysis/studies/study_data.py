@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from study.errors import InputError
 from study.metrics import Metric, Statistics, TextOptions, is_known, metric_of
 from study.store import records
 from study.store.records import EvaluationRow, Examples, ScoreRow
+from study.store.storage import run_folder_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +39,9 @@ MAXIMIZE, MINIMIZE = "maximize", "minimize"
 Who = int | str  # a trial's number, a baseline's name, or "best"
 INNER = {"all_counts", "baseline_value", "database", "evaluations", "frozen_trials", "index_of"}
 INNER |= {
+    "folder",
+    "is_one_of_several",
+    "stored_in_folder",
     "text_options",
     "drawn",
     "is_ours",
@@ -65,6 +70,8 @@ class StudyData(Displayed):
     database: Engine | None = None
     leaders: tuple[FrozenTrial, ...] = ()  # the best trials, where `frozen_trials` is a sample
     all_counts: Mapping[str, int] = field(default_factory=dict)  # of all trials, then
+    folder: Path | None = None  # the run folder on this machine, with its adapters
+    is_one_of_several: bool = False  # in its storage
 
     # ------------------------------------------------------------ the trials
 
@@ -72,6 +79,11 @@ class StudyData(Displayed):
     def objective(self) -> str:
         """The first objective; the only one of most studies."""
         return self.objectives[0]
+
+    @property
+    def stored_in_folder(self) -> bool:
+        """Whether the run folder holds the database too."""
+        return self.folder is not None and run_folder_of(self.target) == self.folder
 
     @property
     def direction(self) -> str:

@@ -21,26 +21,29 @@ from study.metrics import METRICS
 def trial_table(data: StudyData, taken: Sequence[str] = ()) -> Table | None:
     """All trials: number, state, objectives, parameters, scores and costs; None without trials.
 
+    The best come first, those on the Pareto front of several objectives, and the unfinished last.
     A name that a column has, or that is `taken`, becomes `params_…` or `attrs_…`.
     """
     if not data.frozen_trials:
         return None
-    attributes = _attributes(data)
+    best = data.pareto_trials if len(data.objectives) > 1 else data.ranked()[:1]
+    order = list(dict.fromkeys(t.number for t in (*best, *data.ranked())))
+    place = {number: index for index, number in enumerate(order)}
+    trials = sorted(data.frozen_trials, key=lambda t: (place.get(t.number, len(place)), t.number))
     columns: dict[str, list[Any]] = {
-        "trial": [t.number for t in data.frozen_trials],
-        "state": [_state(t) for t in data.frozen_trials],
+        "trial": [t.number for t in trials],
+        "state": [_state(t) for t in trials],
     }
     for name in data.objectives:
-        values = [data.value(t, name) for t in data.frozen_trials]
+        values = [data.value(t, name) for t in trials]
         columns[label_of(name)] = [None if math.isnan(v) else v for v in values]
-    columns |= parameter_columns(data, data.frozen_trials, (*columns, *taken))
-    for name in attributes:
-        heading, values = _attribute(name, [t.user_attrs.get(name) for t in data.frozen_trials])
+    columns |= parameter_columns(data, trials, (*columns, *taken))
+    for name in _attributes(data):
+        heading, values = _attribute(name, [t.user_attrs.get(name) for t in trials])
         columns[f"attrs_{name}" if heading in columns else heading] = values
-    best = data.pareto_trials if len(data.objectives) > 1 else [data.best_trial]
-    numbers = {t.number for t in best if t is not None}
-    marked = frozenset(i for i, t in enumerate(data.frozen_trials) if t.number in numbers)
-    keys = tuple(trial_key(t.number) for t in data.frozen_trials)
+    numbers = {t.number for t in best}
+    marked = frozenset(i for i, t in enumerate(trials) if t.number in numbers)
+    keys = tuple(trial_key(t.number) for t in trials)
     return columns_table(
         "All trials", columns, sortable=True, marked=marked, choices="state", keys=keys
     )

@@ -127,6 +127,19 @@ def writable_url(target: str) -> str:
     return sqlite_url(path / DATABASE_NAME if path.is_dir() else path)
 
 
+def run_folder_of(target: str) -> Path | None:
+    """Return the run folder that a target lies in; None if it does not lie in one."""
+    if "://" in target and not target.startswith("sqlite"):
+        return None
+    try:
+        path = _sqlite_path(target) or Path(target)
+    except InputError:
+        return None
+    folder = path if path.is_dir() else path.parent
+    is_database = path.is_dir() or path.name == DATABASE_NAME
+    return folder if is_database and (folder / "spec.toml").is_file() else None
+
+
 def _share_the_file(database: sqlalchemy.Engine) -> None:
     """Let several runs write one SQLite file, with few disk flushes.
 
