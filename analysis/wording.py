@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,8 @@ BASELINE_WORDS = {
 }
 STATES = {"fail": "failed"}
 SPLITS = ("dev", "general", "test")
+NO_NAMES = frozenset({"", "None", "True", "False", "NA", "N/A", "null"})
+"""Texts that a reader takes for something else than a name."""
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 THIN = "\u202f"  # a narrow space that does not break
 
@@ -110,9 +112,35 @@ def configuration(params: Mapping[str, Any]) -> str:
     return listing(f"{name} {setting(value)}" for name, value in params.items())
 
 
+def choice(value: Any) -> Any:
+    """A parameter's value for a cell or a label: a number, or a text that no other value has.
+
+    A text that reads as something else, such as `None`, `nan`, `8` or a blank, is quoted.  An empty
+    cell is left for a parameter that was not active.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value:
+        return value
+    return repr(value) if isinstance(value, str) and _reads_as_another(value) else str(value)
+
+
+def _reads_as_another(text: str) -> bool:
+    if text in NO_NAMES or text != text.strip() or text[0] in "'\"":
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def columns_of(names: Iterable[str], prefix: str, taken: Container[str]) -> dict[str, str]:
+    """The column of each name: the name itself, or with a prefix where the table has that one."""
+    return {name: prefix + name if name in taken else name for name in names}
+
+
 def setting(value: Any) -> str:
     """A parameter's value as a person writes it: 0.3 where a score would be 0.300."""
-    text = "None" if value is None else number(value)
+    text = number(choice(value))
     is_exact = isinstance(value, float) and "." in text and "e" not in text and float(text) == value
     return text.rstrip("0").rstrip(".") if is_exact else text
 

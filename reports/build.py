@@ -21,6 +21,7 @@ from reports.sections.provenance import provenance_section
 from reports.sections.samples import samples_section
 from reports.sections.sweep import sweep_section
 from reports.sections.trade_offs import cost_section, pareto_section
+from reports.sections.use_this import use_this
 from reports.side_by_side.page import page_of_studies
 
 SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
@@ -83,6 +84,7 @@ def page_of(results: Results) -> Page:
         key_figures=key_figures(results),
         sections=tuple(section for section in found if section is not None),
         footer=FOOTER,
+        use=use_this(results),
     )
 
 

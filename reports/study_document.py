@@ -13,6 +13,7 @@ from analysis.comparison.sweeps import sweep_of
 from analysis.display import as_json
 from analysis.document import WIDTH, Document, Listing, Part, Prose, Table, columns_table
 from analysis.studies.study_data import StudyData, is_enqueued, state_of
+from analysis.studies.trial_values import parameter_columns
 from analysis.wording import STATES, counted, label_of, setting
 from reports.sections.sweep import sweep_table
 
@@ -55,18 +56,12 @@ def _trials(data: StudyData, trials: Sequence[FrozenTrial]) -> Table:
     columns: dict[str, list[Any]] = {"trial": [t.number for t in trials]}
     for index, name in enumerate(data.objectives):
         columns[label_of(name)] = [t.values[index] for t in trials]
-    varied = {n: [_value(t, n) for t in trials] for n in data.distributions}
+    varied = parameter_columns(data, trials, columns)
     whole = columns_table(title, {**columns, **varied})
     if whole.width <= WIDTH:
         return whole
     lines = [", ".join(f"{n} {setting(v)}" for n, v in t.params.items()) for t in trials]
     return columns_table(title, {**columns, "parameters": lines})
-
-
-def _value(trial: FrozenTrial, name: str) -> Any:
-    """A parameter's value; None, shown as an empty cell, only where it was not active."""
-    value = trial.params.get(name)
-    return str(value) if value is None and name in trial.params else value
 
 
 def _baselines(data: StudyData) -> Table:

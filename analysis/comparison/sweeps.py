@@ -13,6 +13,7 @@ from analysis.comparison.compared_models import BASE
 from analysis.comparison.confusion import classes_of, is_classification
 from analysis.comparison.contrast import Contrast, Resampled, comparable, corrected
 from analysis.comparison.within_study import headline_metric
+from analysis.wording import choice
 from study.metrics import Statistics, text_statistics
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ def sweep_of(data: StudyData, seed: int = 0, known: Sequence[Contrast] = ()) -> 
     if len(data.distributions) != 1 or metric is None or not 0 < len(trials) <= MOST_ROWS:
         return None
     (parameter,) = data.distributions
-    trials.sort(key=lambda t: t.params[parameter], reverse=True)
+    from analysis.surrogates.encoding import make_column
+
+    level = make_column(parameter, data.distributions[parameter]).to_unit
+    trials.sort(key=lambda t: level(t.params[parameter]), reverse=True)
     nothing = _learns_nothing(data)
     answered = {c.question: c for c in known}
     against = {
@@ -66,7 +70,7 @@ def sweep_of(data: StudyData, seed: int = 0, known: Sequence[Contrast] = ()) -> 
         return SweepRow(name, value, scores, against.get(name), _remark(data, who))
 
     rows = [row("base", "untrained base", None)] if "base" in data.baselines else []
-    rows += [row(t.number, f"trial {t.number}", t.params[parameter]) for t in trials]
+    rows += [row(t.number, f"trial {t.number}", choice(t.params[parameter])) for t in trials]
     in_words = "the untrained base" if nothing == BASE else nothing
     return Sweep(parameter, data.metrics, in_words, tuple(rows))
 

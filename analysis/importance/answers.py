@@ -34,8 +34,8 @@ def answer(
 
     The path of `gain` starts at the study's default LoRA if that was measured, otherwise in the
     middle of the search space.  `progress` gets (done, total).  Raises InputError for a study, and
-    ValueError for plain points: no such number, too few trials, contradictory distributions of one
-    name, or an evaluator that is not installed.
+    ValueError for plain points: no such number, too few trials, or an evaluator that is not
+    installed.
     """
     if isinstance(target, StudyData):
         with _one_line_of(target):
@@ -80,12 +80,13 @@ def points_of(data: StudyData, question: Question) -> Points:
         enqueued = "1 trial was enqueued by hand and is left out: its point was chosen"
     remarks = [f"{enqueued}, not sampled"] if by_hand else []
     remarks += [data.sampled] if data.sampled else []
-    remarks += common_distributions(t.distributions for t in target.trials)[1]
+    common, changes = common_distributions(t.distributions for t in every)
+    remarks += changes
     measured = (e.config for e in data.evaluations if (e.role, e.name) == ("baseline", "default"))
     return Points(
         [t.params for t in target.trials],
         target.values,
-        common_distributions(t.distributions for t in every)[0],
+        common,
         objective=target.name,
         direction=target.direction,
         study=data.name,

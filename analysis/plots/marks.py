@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 from analysis.plots.palette import BEST, INK, MUTED, ON_LINES, PAPER, TRIAL, colour_of
 from analysis.plots.slices import Slice
 from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData
-from analysis.wording import shortened
+from analysis.wording import choice, shortened
 from study.metrics import Array
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from analysis.importance.variance import Marginal
 
 MANY = 800  # from here on dots are small and faint, so that their density shows
-FAR = 6.0  # worse values leave the axis if this many interquartile ranges away
+FAR, VERY_FAR = 3.0, 6.0  # interquartile ranges by which a value is worse than the quartile
 WELL_SPREAD = ((1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
 
 
@@ -55,7 +55,7 @@ def trial_key(number: int | str, study: int | None = None) -> str:
     return str(number) if study is None else f"{study}:{number}"
 
 
-def mark_best(ax: Axes, data: StudyData, shown: Slice, x: Array) -> None:
+def mark_best(ax: Axes, data: StudyData, shown: Slice) -> None:
     """A large dot for the best trial of the slice's objective."""
     best = next(iter(data.ranked(shown.objective)), None)
     if best is not None and best.number in shown.numbers:
@@ -67,7 +67,9 @@ def mark_best(ax: Axes, data: StudyData, shown: Slice, x: Array) -> None:
             "zorder": 4,
             "clip_on": False,
         }
-        drawn = ax.scatter(x[place], shown.y[place], label=f"best (trial {best.number})", **style)
+        drawn = ax.scatter(
+            shown.x[place], shown.y[place], label=f"best (trial {best.number})", **style
+        )
         of_trials(drawn, [best.number])
 
 
@@ -112,22 +114,25 @@ def keep_in_view(
 ) -> None:
     """Leave far worse values off the axis and note how many: they would flatten all others.
 
-    Better values stay, however far ahead, and so do `always` and each study's best, by each of its
-    objectives: the best by one may be the worst by another.
+    Few are left off sooner than many.  Better values stay, however far ahead, and so do `always`
+    and each study's best, by each of its objectives: the best by one may be the worst by another.
     """
     y = np.asarray(y, dtype=float)
     y = y[np.isfinite(y)]
-    if len(y) < 8:
+    if len(y) < 5:
         return
     low, high = np.quantile(y, [0.25, 0.75])
-    reach = FAR * (high - low)
-    worse = {MAXIMIZE: y < low - reach, MINIMIZE: y > high + reach}
-    far = np.logical_and.reduce([worse[s.directions[s.index_of(objective)]] for s in studies])
     leaders = ((s, t) for s in studies for name in s.objectives for t in s.ranked(name)[:1])
-    best = [study.value(trial, objective) for study, trial in leaders]
-    kept = y[~far | np.isin(y, [*best, *always])]
-    outside = int(((y < kept.min()) | (y > kept.max())).sum())
-    if reach == 0 or not outside:
+    stays = np.isin(y, [*(study.value(trial, objective) for study, trial in leaders), *always])
+    for ranges, most in ((FAR, max(len(y) // 10, 1)), (VERY_FAR, len(y))):
+        reach = ranges * (high - low)
+        worse = {MAXIMIZE: y < low - reach, MINIMIZE: y > high + reach}
+        far = np.logical_and.reduce([worse[s.directions[s.index_of(objective)]] for s in studies])
+        kept = y[~far | stays]
+        outside = int(((y < kept.min()) | (y > kept.max())).sum())
+        if reach > 0 and 0 < outside <= most:
+            break
+    else:
         return
     room = 0.06 * max(np.ptp(kept), 1e-12)
     ax.set_ylim(kept.min() - room, kept.max() + room)
@@ -182,9 +187,11 @@ def _nice_ticks(low: float, high: float) -> Array:
 
 def tick(value: Any) -> str:
     """A level or a position on an axis, small numbers as powers."""
-    if not isinstance(value, float) or not np.isfinite(value):
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not np.isfinite(value):
+        return str(choice(value))
+    if isinstance(value, int):
         return str(value)
-    if value and not 1e-3 <= abs(value) < 1e5:
+    if value and not 1e-3 <= abs(value) < 1e4:
         mantissa, exponent = f"{value:.2e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"
     return f"{value:.3g}"

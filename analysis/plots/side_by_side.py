@@ -149,7 +149,7 @@ def plot_marginals_beside(
         ax.plot(values, curve.mean, color=colour, ls=dashes, lw=1.4, label=text)
     name = found[0].name if found else ""
     if not numeric:
-        marks.level_axis(ax, [shortened(str(v), 14) for v in known])
+        marks.level_axis(ax, [shortened(marks.tick(v), 14) for v in known])
     elif any(c.is_log for c in found) and min(known) > 0:
         marks.log_ticks(ax, "x", np.array(known, dtype=float))
     ax.set(xlabel=shortened(name, 40), ylabel=shortened(label_of(objective)))

@@ -112,6 +112,9 @@ def plot_history(data: StudyData, ax: Axes | None = None, objective: str | None 
         better = np.maximum if data.directions[index] == MAXIMIZE else np.minimum
         best = better.accumulate(values)
         ax.step(numbers, best, where="post", color=BEST, lw=1.4, label="best so far")
+        new = np.flatnonzero(best != np.r_[np.nan, best[:-1]])
+        leads = ax.scatter(numbers[new], best[new], s=16, color=BEST, linewidths=0, zorder=3)
+        marks.of_trials(leads, numbers[new])
     pruned = _pruned(ax, data)
     if np.ptp(ax.get_xlim()) < 1:  # one trial
         ax.set_xlim(ax.get_xlim()[0] - 1, ax.get_xlim()[1] + 1)
@@ -154,9 +157,8 @@ def plot_slice(
     shown = slice_of(data, parameter, objective)
     if marginal is not None:
         marks.mean_effect(ax, shown, marginal)
-    x = shown.x + marks.jitter(len(shown.x), 0.12 if shown.levels else 0.0)
-    marks.dots(ax, x, shown.y, shown.enqueued, shown.numbers)
-    marks.mark_best(ax, data, shown, x)
+    marks.dots(ax, shown.x, shown.y, shown.enqueued, shown.numbers)
+    marks.mark_best(ax, data, shown)
     marks.keep_in_view(ax, shown.y, [data], objective)
     marks.parameter_axis(ax, shown)
     ax.set_ylabel(shortened(label_of(shown.objective)))
@@ -194,12 +196,12 @@ def plot_score_by_level(
         raise ValueError(f"{parameter} is continuous: use plot_slice")
     ax = new_axes(ax)
     groups = [
-        Group(str(level), shown.y[shown.x == i], VIOLIN) for i, level in enumerate(shown.levels)
+        Group(marks.tick(level), shown.y[shown.x == i], VIOLIN)
+        for i, level in enumerate(shown.levels)
     ]
     distributions(ax, groups)
-    x = shown.x + marks.jitter(len(shown.x), min(0.14, 0.05 * len(groups)))
-    marks.dots(ax, x, shown.y, shown.enqueued, shown.numbers)
-    marks.mark_best(ax, data, shown, x)
+    marks.dots(ax, shown.x, shown.y, shown.enqueued, shown.numbers)
+    marks.mark_best(ax, data, shown)
     baselines = marks.baseline_lines(ax, data, shown.objective)
     marks.keep_in_view(ax, [*shown.y, *baselines], [data], objective)
     marks.parameter_axis(ax, shown)
@@ -231,7 +233,7 @@ def plot_derived(
         is_log=True,
     )
     marks.dots(ax, x, y, shown.enqueued, shown.numbers)
-    marks.mark_best(ax, data, shown, x)
+    marks.mark_best(ax, data, shown)
     marks.keep_in_view(ax, y, [data], objective)
     marks.parameter_axis(ax, shown)
     ax.set_ylabel(shortened(label_of(shown.objective)))

@@ -112,7 +112,7 @@ def _axis(ax: Axes, which: str, surface: Surface, index: int) -> None:
     values, axis = surface.values[index], ax.xaxis if which == "x" else ax.yaxis
     getattr(ax, f"set_{which}label")(shortened(surface.names[index], 40))
     if not all_numbers(values):
-        names = [shortened(str(v), 14) for v in values]
+        names = [shortened(marks.tick(v), 14) for v in values]
         getattr(ax, f"set_{which}ticks")(range(len(values)), names)
     elif surface.is_log[index]:
         marks.log_ticks(ax, which, np.array(values, dtype=float))

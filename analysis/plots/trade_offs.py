@@ -7,6 +7,7 @@ objective and in a cost.  The costs are those that the trials recorded.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,10 +47,30 @@ class TradeOff:
 
 
 def trade_offs(data: StudyData, objective: str | None = None) -> list[TradeOff]:
-    """Return the objective against every cost that differs between trials.
+    """Return the objective against every cost that differs between trials and is their own.
 
     Wall-clock seconds replace training seconds that were not recorded, if they exceed a second.
     """
+    return [t for t in _that_differ(data, objective) if not is_shared(data, t.cost)]
+
+
+def shared_costs(data: StudyData) -> list[str]:
+    """The costs that differ between trials, but that trials trained together divided or shared."""
+    return [t.cost for t in _that_differ(data, None) if is_shared(data, t.cost)]
+
+
+def is_shared(data: StudyData, cost: str) -> bool:
+    """Whether a cost was measured for trials together: for a pack, or for trials at one time."""
+    if cost in MEASUREMENTS and not MEASUREMENTS[cost].is_shared:
+        return False
+    if (engine := data.provenance.get("engine")) is not None:
+        return (engine, data.provenance.get("workers", 1)) != ("sequential", 1)
+    times = ((t.datetime_start, t.datetime_complete) for t in data.complete)
+    known = sorted((start, end) for start, end in times if start and end)
+    return any(start < end for (_, end), (start, _) in pairwise(known))
+
+
+def _that_differ(data: StudyData, objective: str | None) -> list[TradeOff]:
     found = {cost: trade_off(data, cost, objective) for cost in (*COSTS, SECONDS)}
     kept = {
         cost: t

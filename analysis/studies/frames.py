@@ -6,13 +6,14 @@ The only part of reading that needs pandas, imported by `StudyData` when a frame
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.studies.trial_values import is_enqueued, last_report, seconds_of
+from analysis.wording import choice, columns_of
 from study.store import records
 from study.store.records import EvaluationRow, Examples, ScoreRow
 
@@ -28,13 +29,14 @@ def trials_frame(
     """One row per trial: number, state, objectives, parameters, attributes, last report, seconds.
 
     A column has the study's name for it; a parameter or attribute whose name is taken becomes
-    `params_…` or `attrs_…`.  Objectives of unfinished trials are NaN.
+    `params_…` or `attrs_…`.  Objectives of unfinished trials are NaN.  A
+    chosen None is the text `None`, for pandas takes None for missing.
     """
     taken = {*LEADING, *objectives, "last_step", "last_value"}
     attributes = dict.fromkeys(name for trial in trials for name in trial.user_attrs)
     copies = (*objectives, "enqueued")
-    params = _columns(parameters, "params_", taken)
-    attrs = _columns(
+    params = columns_of(parameters, "params_", taken)
+    attrs = columns_of(
         (name for name in attributes if name not in copies), "attrs_", taken | set(params.values())
     )
     rows = []
@@ -44,7 +46,7 @@ def trials_frame(
         values = map(float, trial.values) if is_complete else [math.nan] * len(objectives)
         row: dict[str, Any] = {"number": trial.number, "state": trial.state.name}
         row |= dict(zip(objectives, values, strict=True))
-        row |= {column: trial.params.get(name) for name, column in params.items()}
+        row |= {column: _chosen(trial, name) for name, column in params.items()}
         row |= {"enqueued": is_enqueued(trial), "seconds": seconds_of(trial)}
         row |= {column: trial.user_attrs.get(name) for name, column in attrs.items()}
         if (last := last_report(trial)) is not None:
@@ -55,8 +57,12 @@ def trials_frame(
     return pd.DataFrame(rows).set_index("number", drop=False).rename_axis(None)
 
 
-def _columns(names: Iterable[str], prefix: str, taken: set[str]) -> dict[str, str]:
-    return {name: prefix + name if name in taken else name for name in names}
+def _chosen(trial: FrozenTrial, name: str) -> Any:
+    """A parameter's value; None, which pandas takes for missing, only where it was not active."""
+    if name not in trial.params:
+        return None
+    value = trial.params[name]
+    return choice(value) if str(value) in ("None", "nan") else value
 
 
 def scores_frame(

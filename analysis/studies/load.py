@@ -23,7 +23,13 @@ from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData, Who, is_e
 from study.errors import InputError
 from study.store import records, schema
 from study.store.from_other_programs import as_read, silent_about_choices
-from study.store.storage import database_of, hidden, named_damage, open_read_only
+from study.store.storage import (
+    database_of,
+    hidden,
+    named_damage,
+    open_read_only,
+    run_folder_of,
+)
 from study.store.trial_reading import best_ids, counts_by_state, read_trials, trial_ids
 
 if TYPE_CHECKING:
@@ -71,7 +77,8 @@ def load(
     with named_damage(where), silent_about_choices():
         storage = open_read_only(str(target))
         database = database_of(storage)
-        frozen = _choose(storage.get_all_studies(), study_name, where)
+        studies = storage.get_all_studies()
+        frozen = _choose(studies, study_name, where)
         directions = tuple(
             MAXIMIZE if d.name == "MAXIMIZE" else MINIMIZE for d in frozen.directions
         )
@@ -81,6 +88,8 @@ def load(
             objectives=_objective_names(frozen, len(directions)),
             directions=directions,
             attributes=frozen.user_attrs,
+            folder=run_folder_of(str(target)),
+            is_one_of_several=len(studies) > 1,
             **(trials := _trials_of(storage, database, frozen._study_id, directions)),
             **_recorded(database, frozen._study_id, trials),
         )

@@ -16,6 +16,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData
+from analysis.wording import choice as written
 from search_spaces.unit_cube import in_words
 from study.errors import InputError, refusing
 from study.spec.toml_text import parse_toml
@@ -34,8 +35,8 @@ def load_csv(
 
     `space` maps column names to Optuna distributions or to tables as in a study file, or is a
     `SearchSpace`, the name of a shipped space or a TOML file.  An empty cell, or NA, means that the
-    parameter was not active; an empty objective means a failed trial; a `state` column is
-    respected.  Raises InputError.
+    parameter was not active, unless that is one of its choices; an empty objective means a failed
+    trial; a `state` column is respected.  Raises InputError.
     """
     rows = _rows(path)
     columns = list(rows[0])
@@ -75,7 +76,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     ):
         read = csv.DictReader(file, restval="", restkey="")
         rows = [
-            {k: "" if str(v).strip() in MISSING else v for k, v in row.items()}
+            {k: v if isinstance(v, str) else "" for k, v in row.items()}
             for row in read
             if any(row.values())
         ]
@@ -131,17 +132,17 @@ def _distribution(name: str, table: Any, rows: Sequence[Row]) -> BaseDistributio
         parameter = Parameter.model_validate(table)
     except ValidationError as error:
         raise InputError(f"space, {name}: {error.errors()[0]['msg']}") from error
-    integer = all(_is_integer(row[name]) for row in rows if row[name].strip())
+    integer = all(_is_integer(row[name]) for row in rows if _is_given(row[name]))
     return parameter.distribution(integer=integer)
 
 
 def _trial(
     number: int, row: Row, distributions: Mapping[str, BaseDistribution], objective: str
 ) -> FrozenTrial:
-    params = {n: _value(n, row[n], d) for n, d in distributions.items() if row[n].strip()}
-    value = _number(objective, row[objective]) if row[objective].strip() else math.nan
+    params = {n: _value(n, row[n], d) for n, d in distributions.items() if _is_given(row[n], d)}
+    value = _number(objective, row[objective]) if _is_given(row[objective]) else math.nan
     known = {*distributions, objective}
-    attributes = {k: _plain(v) for k, v in row.items() if k and k not in known and v.strip()}
+    attributes = {k: _plain(v) for k, v in row.items() if k and k not in known and _is_given(v)}
     state, written = TrialState.COMPLETE, row.get("state", "").strip().upper()
     if math.isnan(value) or written in ("FAIL", "RUNNING", "WAITING"):
         state = TrialState.FAIL
@@ -162,10 +163,19 @@ def _trial(
     return trial
 
 
+def _is_given(cell: str, distribution: BaseDistribution | None = None) -> bool:
+    """Whether a cell holds a value, and not one of the marks for none, unless that is a choice."""
+    choices = getattr(distribution, "choices", ())
+    return cell.strip() not in MISSING or cell in {written(choice) for choice in choices}
+
+
 def _value(name: str, cell: str, distribution: BaseDistribution) -> Any:
     """The cell as a value of its distribution; raises ValueError where it is not one."""
     text = cell.strip()
     if isinstance(distribution, CategoricalDistribution):
+        as_written = {written(choice): choice for choice in distribution.choices}
+        if cell in as_written:
+            return as_written[cell]
         for choice in distribution.choices:
             if isinstance(choice, bool):  # written as true, True or TRUE
                 found = text.lower() == str(choice).lower()

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from study.metrics import Metric, Statistics, TextOptions, is_known, metric_of
 from study.spec.toml_text import parse_toml
 from study.store import records
 from study.store.records import EvaluationRow, Examples, ScoreRow
+from study.store.storage import run_folder_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +39,9 @@ MAXIMIZE, MINIMIZE = "maximize", "minimize"
 Who = int | str  # a trial's number, a baseline's name, or "best"
 INNER = {"all_counts", "baseline_value", "database", "evaluations", "frozen_trials", "index_of"}
 INNER |= {
+    "folder",
+    "is_one_of_several",
+    "stored_in_folder",
     "text_options",
     "drawn",
     "is_ours",
@@ -65,6 +70,8 @@ class StudyData(Displayed):
     database: Engine | None = None
     leaders: tuple[FrozenTrial, ...] = ()  # the best trials, where `frozen_trials` is a sample
     all_counts: Mapping[str, int] = field(default_factory=dict)  # of all trials, then
+    folder: Path | None = None  # the run folder on this machine, with its adapters
+    is_one_of_several: bool = False  # in its storage
 
     # ------------------------------------------------------------ the trials
 
@@ -72,6 +79,11 @@ class StudyData(Displayed):
     def objective(self) -> str:
         """The first objective; the only one of most studies."""
         return self.objectives[0]
+
+    @property
+    def stored_in_folder(self) -> bool:
+        """Whether the run folder holds the database too."""
+        return self.folder is not None and run_folder_of(self.target) == self.folder
 
     @property
     def direction(self) -> str:
@@ -104,17 +116,19 @@ class StudyData(Displayed):
 
     @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """One distribution per parameter: changed ranges are merged, changed steps are dropped."""
+        """One distribution per parameter: changed ranges are merged, changed steps are dropped.
+
+        A parameter that had choices and a range has the values of the trials as choices.
+        """
         from analysis.surrogates.encoding import common_distributions, loose_range
 
         result: dict[str, BaseDistribution] = {}
         trials = (*self.frozen_trials, *self.leaders)
         for name in dict.fromkeys(n for trial in trials for n in trial.distributions):
             used = [t.distributions[name] for t in trials if name in t.distributions]
-            try:
-                result |= common_distributions({name: d} for d in used)[0]
-            except ValueError:
-                result[name] = loose_range(used)
+            common = common_distributions({name: d} for d in used)[0]
+            values = (t.params[name] for t in trials if name in t.params)
+            result[name] = common[name] if name in common else loose_range(used, values)
         return result
 
     @property

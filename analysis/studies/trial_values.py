@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
+from analysis.wording import choice, columns_of
 from study.metrics import Array
 
 Pruned = tuple[Mapping[str, Any], float]  # a pruned trial's point and its last report
@@ -43,6 +44,21 @@ def last_report(trial: FrozenTrial) -> tuple[int, float] | None:
     """The last reported step and its value; None where nothing was reported."""
     reports = trial.intermediate_values
     return max(reports.items()) if reports else None
+
+
+def parameter_columns(
+    data: Any, trials: Sequence[FrozenTrial], taken: Container[str]
+) -> dict[str, list[Any]]:
+    """The parameters as columns of a table that has the columns `taken`.
+
+    A cell is empty only where the parameter was not active.  A parameter whose name is taken
+    becomes `params_…`, as in the frames.
+    """
+    columns = columns_of(data.distributions, "params_", taken)
+    return {
+        column: [choice(t.params[name]) if name in t.params else None for t in trials]
+        for name, column in columns.items()
+    }
 
 
 def with_pruned(

@@ -23,6 +23,7 @@ from optuna.distributions import (
 )
 
 from search_spaces.unit_cube import from_unit, in_words, level_count, to_unit
+from study.store.from_other_programs import silent_about_choices
 
 Array = NDArray[np.float64]
 
@@ -75,7 +76,7 @@ class Column:
         """Return the position of a value's level; a value entered by hand may be rounded."""
         assert self.positions is not None, f"{self.name} has no levels"
         if isinstance(self.distribution, CategoricalDistribution):
-            return next(i for i, v in enumerate(self.values) if v is value or v == value)
+            return next(i for i, v in enumerate(self.values) if _is_choice(v, value))
         return int(np.abs(self.positions - self.to_unit(value)).argmin())
 
     def holds(self, value: Any) -> bool:
@@ -214,29 +215,47 @@ def common_distributions(
 ) -> tuple[dict[str, BaseDistribution], list[str]]:
     """Return one distribution per parameter name over all trials, and remarks.
 
-    Numeric ranges that changed within a study are merged into their hull, with a remark.  Raises
-    ValueError where one name was used on different scales or with different choices.
+    Ranges that changed within a study are merged into their hull and choices are joined, with a
+    remark.  A name that was used for choices and a range, or on different scales, is left out, with
+    a remark too.
     """
     common: dict[str, BaseDistribution] = {}
     changed: dict[str, None] = {}
+    clashing: dict[str, str] = {}
     for trial in trials:
         for name, distribution in trial.items():
             known = common.setdefault(name, distribution)
-            if known != distribution:
-                common[name] = _hull(name, known, distribution)
+            if known != distribution and name not in clashing:
+                hull = _hull(known, distribution)
+                common[name] = hull or known
                 changed[name] = None
-    words = {name: in_words(common[name]) for name in changed}
+                if hull is None:
+                    clashing[name] = f"{known} and {distribution}"
+    for name in clashing:
+        del common[name], changed[name]
     return common, [
-        f"the range of {name} changed during the study; {hull} is used"
-        for name, hull in words.items()
+        *(
+            f"the {_kind(common[name])} of {name} changed during the study; "
+            f"{in_words(common[name])} is used"
+            for name in changed
+        ),
+        *(
+            f"{name} is left out: it was used with different distributions, {both}"
+            for name, both in clashing.items()
+        ),
     ]
 
 
-def loose_range(used: Sequence[BaseDistribution]) -> BaseDistribution:
-    """Return one range that covers several; the last distribution, where one is not a range."""
+def _kind(distribution: BaseDistribution) -> str:
+    return "set of choices" if isinstance(distribution, CategoricalDistribution) else "range"
+
+
+def loose_range(used: Sequence[BaseDistribution], values: Iterable[Any]) -> BaseDistribution:
+    """Return one range that covers several; the values as choices, where one is not a range."""
     ranges = [d for d in used if isinstance(d, (IntDistribution, FloatDistribution))]
     if len(ranges) < len(used):
-        return used[-1]
+        with silent_about_choices():
+            return CategoricalDistribution(tuple(dict.fromkeys(values)))
     low, high = min(d.low for d in ranges), max(d.high for d in ranges)
     return FloatDistribution(low, high, log=all(d.log for d in ranges))
 
@@ -265,7 +284,8 @@ def _on_its_grid(encoding: Encoding, points: Sequence[Mapping[str, Any]]) -> Enc
     return as_levels if as_levels.is_complete_grid else encoding
 
 
-def _hull(name: str, one: BaseDistribution, other: BaseDistribution) -> BaseDistribution:
+def _hull(one: BaseDistribution, other: BaseDistribution) -> BaseDistribution | None:
+    """Return what covers both; None where they differ in kind or scale."""
     if isinstance(one, FloatDistribution) and isinstance(other, FloatDistribution):
         if (one.log, one.step) == (other.log, other.step):
             low, high = min(one.low, other.low), max(one.high, other.high)
@@ -277,10 +297,20 @@ def _hull(name: str, one: BaseDistribution, other: BaseDistribution) -> BaseDist
     ):
         low_int, high_int = min(one.low, other.low), max(one.high, other.high)
         return IntDistribution(low_int, high_int, log=one.log, step=one.step)
-    raise ValueError(
-        f"parameter {name!r} was used with different distributions: {one} and {other}; "
-        "analyse the trials of one of them"
-    )
+    elif isinstance(one, CategoricalDistribution) and isinstance(other, CategoricalDistribution):
+        return _joined(one, other)
+    return None
+
+
+def _is_choice(one: Any, other: Any) -> bool:
+    return one is other or bool(one == other) or (one != one and other != other)  # NaN too
+
+
+def _joined(one: CategoricalDistribution, other: CategoricalDistribution) -> BaseDistribution:
+    """Return the choices of both, each once, in their order."""
+    more = (choice for choice in other.choices if not _contains(one, choice))
+    with silent_about_choices():
+        return CategoricalDistribution((*one.choices, *more))
 
 
 def _contains(distribution: BaseDistribution, value: Any) -> bool:

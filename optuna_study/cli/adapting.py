@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from optuna_study.cli.console import load, load_run, print_line, progress_bar, results
-from optuna_study.cli.options import StudyName, Target, TrustStudy
+from optuna_study.cli.options import Storage, StudyName, Target, TrustStudy
 from study.errors import InputError
 
 
@@ -69,6 +69,8 @@ def export(
             help="Merge the adapter into its base, and check the result against the two.",
         ),
     ] = False,
+    storage: Storage = None,
+    study_name: StudyName = None,
     trust_study: TrustStudy = False,
 ) -> None:
     """Export a trial's adapter in PEFT's format, or merged into its base, with the tokenizer.
@@ -78,7 +80,7 @@ def export(
     from study.finished.export import export_trial
     from study.spec.files import stored_spec
 
-    data = load_run(target)
+    data = load_run(storage or target, study_name)
     spec = stored_spec(data.spec_text, target, scores=False, trust_study=trust_study)
     if trial is None and data.best_trial is None:
         raise InputError(f"{target}: no complete trial yet, so nothing to export")

@@ -13,6 +13,10 @@ StudyName = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="The study to use, if the storage contains several."),
 ]
+Storage = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Storage of the study. [default: TARGET/study.db]"),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON document to standard output, nothing else.")
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ from optuna_study.cli.options import (
     EngineName,
     Ray,
     Slots,
+    Storage,
     StudyName,
     TrustStudy,
     Workers,
@@ -129,10 +131,7 @@ def confirm(
     seeds: Annotated[
         int, typer.Option(min=2, metavar="N", help="Seeds per configuration; 2 prove little.")
     ] = 5,
-    storage: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Storage of the study. [default: TARGET/study.db]"),
-    ] = None,
+    storage: Storage = None,
     study_name: StudyName = None,
     test: Annotated[
         Path | None,
@@ -172,7 +171,7 @@ def confirm(
             storage=storage,
             choice=choice,
         )
-        data = load(storage or target, study_name)
+        data = _in_folder(target, storage, study_name)
         is_concluded = _conclude_confirmation(data, Path(target), as_json, storage)
     if not done:
         messages().print("Some trainings are missing. Repeat the same command to continue.")
@@ -200,6 +199,12 @@ def _conclude_confirmation(data: Any, folder: Path, as_json: bool, storage: str 
         results().print()
         print_line("report", report)
     return not failures
+
+
+def _in_folder(folder: str, storage: str | None, study_name: str | None) -> Any:
+    """Read the study of a run folder, which may be stored elsewhere."""
+    data = load(storage or folder, study_name)
+    return data if storage is None else replace(data, folder=Path(folder))
 
 
 def _report_arguments(data: Any, folder: Path, storage: str | None) -> list[str]:
@@ -253,7 +258,7 @@ def _conclude(finished: StudyRun, storage: str | None) -> bool:
     from reports.results import analyse
     from reports.study_document import study_document
 
-    data = load(finished.storage, finished.name)
+    data = _in_folder(str(finished.folder), storage, finished.name)
     console = results()
     console.print(study_document(data).to_rich())
     arguments = _report_arguments(data, finished.folder, storage)

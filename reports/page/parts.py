@@ -117,6 +117,7 @@ class Page:
     key_figures: tuple[KeyFigure, ...]
     sections: tuple[Section, ...]
     footer: str
+    use: tuple[PagePart, ...] = ()  # what to do with the result
 
     def parts(self) -> Iterator[tuple[str, PagePart]]:
         """Yield every part with its section's identifier, those in two columns too."""

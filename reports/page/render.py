@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import codecs
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -64,6 +66,12 @@ def check_place(out: Path, targets: Sequence[str] = ()) -> None:
         raise InputError(f"{out}: cannot write the report: {what} is there; choose another --out")
 
 
+def _hash_of(script: Path) -> str:
+    """The hash by which a content security policy allows one script."""
+    digest = hashlib.sha256(script.read_bytes()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -76,6 +84,7 @@ def _environment() -> Environment:
     environment.globals["colours"] = Markup(css_variables())
     templates = Path(__file__).parent / "templates"
     environment.globals["inlined"] = lambda name: Markup((templates / name).read_text("utf-8"))
+    environment.globals["hash_of"] = lambda name: Markup(_hash_of(templates / name))
     environment.globals["written"] = lambda part: Markup(part_html(part))
     environment.filters["sentence"] = lambda text: Markup(sentence_html(text))
     return environment

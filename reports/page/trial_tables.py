@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -11,33 +11,39 @@ from optuna.trial import FrozenTrial, TrialState
 from analysis.document import Cell, Table, cell, columns_table
 from analysis.plots.marks import trial_key
 from analysis.studies.study_data import StudyData, is_enqueued, state_of
+from analysis.studies.trial_values import parameter_columns
 from analysis.wording import SPLITS, STATES, configuration, label_of, setting
 from study.kinds.measurements import MEASUREMENTS
 from study.kinds.table_names import names_where
 from study.metrics import METRICS
 
 
-def trial_table(data: StudyData) -> Table | None:
-    """All trials: number, state, objectives, parameters, scores and costs; None without trials."""
+def trial_table(data: StudyData, taken: Sequence[str] = ()) -> Table | None:
+    """All trials: number, state, objectives, parameters, scores and costs; None without trials.
+
+    The best come first, those on the Pareto front of several objectives, and the unfinished last.
+    A name that a column has, or that is `taken`, becomes `params_…` or `attrs_…`.
+    """
     if not data.frozen_trials:
         return None
-    attributes = _attributes(data)
+    best = data.pareto_trials if len(data.objectives) > 1 else data.ranked()[:1]
+    order = list(dict.fromkeys(t.number for t in (*best, *data.ranked())))
+    place = {number: index for index, number in enumerate(order)}
+    trials = sorted(data.frozen_trials, key=lambda t: (place.get(t.number, len(place)), t.number))
     columns: dict[str, list[Any]] = {
-        "trial": [t.number for t in data.frozen_trials],
-        "state": [_state(t) for t in data.frozen_trials],
+        "trial": [t.number for t in trials],
+        "state": [_state(t) for t in trials],
     }
     for name in data.objectives:
-        values = [data.value(t, name) for t in data.frozen_trials]
+        values = [data.value(t, name) for t in trials]
         columns[label_of(name)] = [None if math.isnan(v) else v for v in values]
-    for name in data.distributions:
-        columns.setdefault(name, [t.params.get(name) for t in data.frozen_trials])
-    for name in attributes:
-        heading, values = _attribute(name, [t.user_attrs.get(name) for t in data.frozen_trials])
-        columns.setdefault(heading, values)
-    best = data.pareto_trials if len(data.objectives) > 1 else [data.best_trial]
-    numbers = {t.number for t in best if t is not None}
-    marked = frozenset(i for i, t in enumerate(data.frozen_trials) if t.number in numbers)
-    keys = tuple(trial_key(t.number) for t in data.frozen_trials)
+    columns |= parameter_columns(data, trials, (*columns, *taken))
+    for name in _attributes(data):
+        heading, values = _attribute(name, [t.user_attrs.get(name) for t in trials])
+        columns[f"attrs_{name}" if heading in columns else heading] = values
+    numbers = {t.number for t in best}
+    marked = frozenset(i for i, t in enumerate(trials) if t.number in numbers)
+    keys = tuple(trial_key(t.number) for t in trials)
     return columns_table(
         "All trials", columns, sortable=True, marked=marked, choices="state", keys=keys
     )
@@ -48,7 +54,7 @@ def trials_of_all(studies: Mapping[str, StudyData]) -> Table | None:
     found = [
         (place, label, table)
         for place, (label, data) in enumerate(studies.items())
-        if (table := trial_table(data)) is not None
+        if (table := trial_table(data, ("study",))) is not None
     ]
     columns = list(dict.fromkeys(c for _, _, table in found for c in table.columns))
     rows: list[tuple[Cell, ...]] = []

@@ -18,7 +18,8 @@ from study.metrics import scores_classes
 
 SORTING = "Click a heading to sort by that column; type words or column=value to filter."
 TRIALS_READING = (
-    f"{SORTING} The best trial is marked. Point at a dot in a figure to see the row of its trial."
+    f"The best come first; the best of all is marked. {SORTING} Point at a dot in a figure to see "
+    "the row of its trial."
 )
 
 

@@ -6,15 +6,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 
-from analysis.document import Cell, Table, cell
+from analysis.document import Cell, Prose, Table, cell
 from analysis.plots import study_figures
-from analysis.plots.trade_offs import TradeOff, cost_label, cost_of, plot_trade_off
+from analysis.plots.trade_offs import TradeOff, cost_label, cost_of, plot_trade_off, shared_costs
 from analysis.studies.study_data import StudyData
-from analysis.wording import configuration, label_of, number
+from analysis.wording import configuration, label_of, listing, number
 from reports.page.parts import Figure, Figures, Section
 from reports.results import Results
 
 MAX_ROWS = 20
+COST = "What quality costs"
 
 
 def pareto_section(results: Results) -> Section | None:
@@ -46,11 +47,15 @@ def pareto_section(results: Results) -> Section | None:
 
 
 def cost_section(results: Results) -> Section | None:
-    """Quality against trainable parameters, time and memory, where they differ between trials."""
+    """Quality against trainable parameters, time and memory, where they differ between trials.
+
+    A cost that is not the trial's own is not drawn, and a sentence says so.
+    """
     data = results.data
     found = results.trade_offs
+    shared = _about_shared(data)
     if not found:
-        return None
+        return Section("cost", COST, shared[0].paragraphs[0], ()) if shared else None
     figures = tuple(
         Figure(
             f"cost-{index}",
@@ -63,12 +68,28 @@ def cost_section(results: Results) -> Section | None:
     )
     return Section(
         "cost",
-        "What quality costs",
+        COST,
         "No trial of the same or lower cost beats a trial on the stepped line. Where the line is "
         "flat, spending more does not help. Time and memory were measured on the machine that ran "
         "the study.",
-        (Figures(figures), _front_table(data, found)),
+        (*shared, Figures(figures), _front_table(data, found)),
     )
+
+
+def _about_shared(data: StudyData) -> list[Prose]:
+    """Why some costs are not drawn."""
+    names = [cost_label(cost) for cost in shared_costs(data)]
+    if not names:
+        return []
+    how = " `run --engine sequential --workers 1` measures each trial alone." * data.is_ours
+    return [
+        Prose(
+            (
+                f"Not drawn: {listing(names)}. Trials were trained at the same time and shared "
+                f"them, so they are not a trial's own cost.{how}",
+            )
+        )
+    ]
 
 
 def _range(found: TradeOff) -> str:

@@ -7,6 +7,7 @@ may be finite while its square is not.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import warnings
 from collections.abc import Iterator
@@ -22,10 +23,29 @@ LARGEST = 1e150  # its square, and so a variance, is still finite
 
 @contextmanager
 def silent_about_choices() -> Iterator[None]:
-    """Hide Optuna's warning about choices that are not plain values: the author has seen it."""
+    """Hide Optuna's warnings about stored distributions, which only their author could change.
+
+    One is about choices that are not plain values, the other about those of older versions.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Choices for a categorical distribution")
+        warnings.filterwarnings("ignore", r"\w+Distribution has been deprecated", FutureWarning)
         yield
+
+
+@contextmanager
+def silent_about_upgrades() -> Iterator[None]:
+    """Hide what Alembic says about the upgrade of a temporary copy.
+
+    Optuna's environment for Alembic sets up the root logger unless that has a handler.
+    """
+    handler = logging.NullHandler()
+    logging.getLogger().addHandler(handler)
+    try:
+        with silent_about_choices():
+            yield
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 def with_tuples(distribution: BaseDistribution) -> BaseDistribution:

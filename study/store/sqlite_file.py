@@ -79,6 +79,37 @@ def is_being_created(path: Path) -> bool:
     return tables <= CREATED_BY_OPTUNA and columns in ({"study_id", "study_name"}, set())
 
 
+def has_current_schema(path: Path, source: Path | None = None) -> bool:
+    """Whether the tables have the schema of the installed Optuna; False where they are older.
+
+    Raises:
+        InputError: they are newer, or do not say which schema they have.
+    """
+    from alembic.script import ScriptDirectory
+    from optuna.storages._rdb import models
+
+    (schema_version,) = _first(path, "SELECT schema_version FROM version_info", source)
+    has_revision = "alembic_version" in _tables(path, source)
+    query = "SELECT version_num FROM alembic_version"
+    (revision,) = _first(path, query, source) if has_revision else (None,)
+    is_before_alembic = schema_version not in (None, models.SCHEMA_VERSION)
+    if schema_version is None or (revision is None and not is_before_alembic):
+        raise InputError(f"{path}: no schema version is recorded, so its tables cannot be read")
+    scripts = ScriptDirectory(str(Path(models.__file__).parent / "alembic"))
+    known = [script.revision for script in scripts.walk_revisions()]
+    if revision is not None and revision not in known:
+        raise InputError(
+            f"{path}: written by a newer Optuna (schema {revision!r:.40}); update this one: "
+            "pip install -U optuna"
+        )
+    return revision == known[0]
+
+
+def _first(path: Path, query: str, source: Path | None) -> tuple[Any, ...]:
+    """The first row; one of None where there is none."""
+    return next(iter(_query(path, query, source)), (None,))
+
+
 def _tables(path: Path, source: Path | None = None) -> set[str]:
     """Return the tables' names; refuse code in their place, which may never end.
 

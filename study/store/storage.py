@@ -24,7 +24,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from study.errors import InputError, refusing
 from study.store.folders import check_regular, check_sidecars
-from study.store.from_other_programs import silent_about_choices
+from study.store.from_other_programs import silent_about_choices, silent_about_upgrades
 from study.store.sqlite_file import (
     BUSY_TIMEOUT_SECONDS,
     OPTUNA_TABLES,
@@ -33,6 +33,7 @@ from study.store.sqlite_file import (
     connect_read_only,
     copied,
     first_bytes,
+    has_current_schema,
     is_being_created,
     undisturbed,
 )
@@ -127,6 +128,19 @@ def writable_url(target: str) -> str:
         return target
     path = Path(target)
     return sqlite_url(path / DATABASE_NAME if path.is_dir() else path)
+
+
+def run_folder_of(target: str) -> Path | None:
+    """Return the run folder that a target lies in; None if it does not lie in one."""
+    if "://" in target and not target.startswith("sqlite"):
+        return None
+    try:
+        path = _sqlite_path(target) or Path(target)
+    except InputError:
+        return None
+    folder = path if path.is_dir() else path.parent
+    is_database = path.is_dir() or path.name == DATABASE_NAME
+    return folder if is_database and (folder / "spec.toml").is_file() else None
 
 
 def _share_the_file(database: sqlalchemy.Engine) -> None:
@@ -279,8 +293,10 @@ def _open_sqlite(path: Path) -> BaseStorage:
     check_sidecars(path.resolve())
     source = undisturbed(path)
     check_is_optuna_sqlite(path, source)
+    if not has_current_schema(path, source):
+        return _open_upgraded_copy(path)
     with refusing(f"{path}: cannot read the database", *_opening_errors(), reason=one_line):
-        storage = RDBStorage(
+        return RDBStorage(
             "sqlite:///read-only",  # `creator` connects, since a URL cannot express its options
             engine_kwargs={
                 "creator": lambda: connect_read_only(source),
@@ -289,17 +305,20 @@ def _open_sqlite(path: Path) -> BaseStorage:
             skip_compatibility_check=True,
             skip_table_creation=True,
         )
-        if storage.get_current_version() == storage.get_head_version():
-            return storage
-    return _open_upgraded_copy(path)
 
 
 def _open_upgraded_copy(path: Path) -> BaseStorage:
     from optuna.storages import RDBStorage
 
     copy = copied(path)
-    with refusing(f"{path}: its Optuna schema cannot be upgraded", reason=one_line):
-        storage = RDBStorage(sqlite_url(copy), skip_compatibility_check=True)
+    refused = refusing(f"{path}: its Optuna schema cannot be upgraded", reason=one_line)
+    with refused, silent_about_upgrades():
+        storage = RDBStorage(
+            # tables that it lacks come with the upgrade: made before, they would be in its way
+            sqlite_url(copy),
+            skip_compatibility_check=True,
+            skip_table_creation=True,
+        )
         storage.upgrade()
     return storage
 

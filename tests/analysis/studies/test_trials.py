@@ -16,6 +16,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from analysis import StudyData, answer_of, importances_of, load
+from analysis.importance.answers import points_of
+from analysis.importance.question import Question
 from study.errors import InputError
 from tests.synthetic import SPACE, write_foreign_study
 
@@ -226,8 +228,8 @@ def test_names_that_are_taken_get_a_prefix(tmp_path: Path) -> None:
     assert frame.attrs_x[0] == "attribute"
 
 
-def test_ranges_that_changed_are_widened_and_contradictions_refused(tmp_path: Path) -> None:
-    """A study may widen a range under way; one name with two meanings has no importance."""
+def test_ranges_that_changed_are_widened_and_contradictions_left_out(tmp_path: Path) -> None:
+    """A study may widen a range under way; one name with two meanings is left out, and said."""
     study = optuna.create_study(storage=f"sqlite:///{tmp_path / 'x.db'}", study_name="s")
     for high in (1.0, 2.0):
         study.tell(study.ask({"x": FloatDistribution(0, high), "y": FloatDistribution(1, 2)}), 0.0)
@@ -235,8 +237,7 @@ def test_ranges_that_changed_are_widened_and_contradictions_refused(tmp_path: Pa
     study.tell(study.ask({"y": FloatDistribution(1, 2, step=0.5)}), 1.0)
     data = load(tmp_path / "x.db")
     assert set(data.distributions) == {"x", "y"}
-    with pytest.raises(InputError, match="'y' was used with different distributions"):
-        importances_of(data)
+    assert any("y is left out" in remark for remark in points_of(data, Question()).remarks)
 
 
 def test_a_retried_trial_is_a_sample(tmp_path: Path) -> None:

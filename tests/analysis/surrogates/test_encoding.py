@@ -100,10 +100,23 @@ def test_changed_numeric_ranges_become_their_hull() -> None:
     "other",
     [FloatDistribution(0.1, 1, log=True), IntDistribution(0, 1), CategoricalDistribution([1])],
 )
-def test_mixed_scales_under_one_name_are_an_error(other: BaseDistribution) -> None:
-    """One name on two scales has no importance."""
-    with pytest.raises(ValueError, match="'x' was used with different distributions"):
-        common_distributions([{"x": FloatDistribution(0, 1)}, {"x": other}])
+def test_mixed_scales_under_one_name_are_left_out(other: BaseDistribution) -> None:
+    """One name on two scales has no importance, a remark says so, and the others keep theirs."""
+    y = {"y": FloatDistribution(0, 1)}
+    common, remarks = common_distributions([{"x": FloatDistribution(0, 1)} | y, {"x": other} | y])
+    assert common == y
+    assert "x is left out: it was used with different distributions" in remarks[0]
+
+
+def test_changed_choices_are_joined() -> None:
+    """Choices that were dropped or added during the study are taken together, with a remark."""
+    nan = float("nan")
+    used = [[None, "a"], ["a"], ["b", nan], [nan, None]]
+    common, remarks = common_distributions([{"x": CategoricalDistribution(u)} for u in used])
+    assert str(common["x"].choices) == "(None, 'a', 'b', nan)"  # type: ignore[attr-defined]
+    assert "the set of choices of x changed during the study" in remarks[0]
+    column = make_column("x", common["x"])
+    assert [column.level_of(v) for v in (None, "a", "b", float("nan"))] == [0, 1, 2, 3]
 
 
 def test_a_parameter_that_was_hardly_ever_active_is_refused() -> None:

@@ -256,9 +256,10 @@ def test_a_log_without_its_index_is_read(tmp_path: Path) -> None:
 
 
 def make_older(path: Path) -> None:
-    """Turn a database back into the schema of Optuna 3.0, as far as its version table says."""
+    """Turn a database back into the schema of Optuna 3.1, which lacked an index."""
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = 'v3.2.0.a'")
+        connection.execute("DROP INDEX ix_trials_study_id")
+        connection.execute("UPDATE alembic_version SET version_num = 'v3.0.0.d'")
         connection.commit()
 
 
@@ -282,13 +283,73 @@ def test_an_older_schema_with_a_log_loses_nothing(tmp_path: Path) -> None:
         assert trials_in(path) == 4
 
 
+SCHEMA_OF_OPTUNA_2_3 = """
+CREATE TABLE studies (study_id INTEGER PRIMARY KEY, study_name VARCHAR(512) NOT NULL,
+ direction VARCHAR(8) NOT NULL);
+CREATE UNIQUE INDEX ix_studies_study_name ON studies (study_name);
+CREATE TABLE version_info (version_info_id INTEGER PRIMARY KEY, schema_version INTEGER,
+ library_version VARCHAR(256));
+CREATE TABLE study_user_attributes (study_user_attribute_id INTEGER PRIMARY KEY,
+ study_id INTEGER, "key" VARCHAR(512), value_json VARCHAR(2048));
+CREATE TABLE study_system_attributes (study_system_attribute_id INTEGER PRIMARY KEY,
+ study_id INTEGER, "key" VARCHAR(512), value_json VARCHAR(2048));
+CREATE TABLE trials (trial_id INTEGER PRIMARY KEY, number INTEGER, study_id INTEGER,
+ state VARCHAR(8) NOT NULL, value FLOAT, datetime_start DATETIME, datetime_complete DATETIME);
+CREATE TABLE trial_user_attributes (trial_user_attribute_id INTEGER PRIMARY KEY,
+ trial_id INTEGER, "key" VARCHAR(512), value_json VARCHAR(2048));
+CREATE TABLE trial_system_attributes (trial_system_attribute_id INTEGER PRIMARY KEY,
+ trial_id INTEGER, "key" VARCHAR(512), value_json VARCHAR(2048));
+CREATE TABLE trial_params (param_id INTEGER PRIMARY KEY, trial_id INTEGER,
+ param_name VARCHAR(512), param_value FLOAT, distribution_json VARCHAR(2048),
+ UNIQUE (trial_id, param_name));
+CREATE TABLE trial_values (trial_value_id INTEGER PRIMARY KEY, trial_id INTEGER, step INTEGER,
+ value FLOAT, UNIQUE (trial_id, step));
+CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY);
+INSERT INTO alembic_version VALUES ('v1.3.0.a');
+INSERT INTO version_info VALUES (1, 12, '2.3.0');
+INSERT INTO studies VALUES (1, 'old', 'MAXIMIZE');
+INSERT INTO trials VALUES (1, 0, 1, 'COMPLETE', 0.5, '2020-11-05 10:00:00', '2020-11-05 10:00:01');
+INSERT INTO trial_params VALUES (1, 1, 'x', 0.5,
+ '{"name": "UniformDistribution", "attributes": {"low": 0, "high": 1}}');
+INSERT INTO trial_values VALUES (1, 1, 7, 0.25);
+"""
+"""Its tables as that version made them; `trial_values` then held the reports to a pruner."""
+
+
+def test_a_database_of_optuna_2_3_is_read_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A study of 2020 keeps its value, parameter and report, and Alembic says nothing."""
+    path = tmp_path / "study.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(SCHEMA_OF_OPTUNA_2_3)
+    before = fingerprint(tmp_path)
+    storage = open_read_only(str(path))
+    (study,) = storage.get_all_studies()
+    (trial,) = storage.get_all_trials(study._study_id)
+    assert (trial.value, trial.params, trial.intermediate_values) == (0.5, {"x": 0.5}, {7: 0.25})
+    assert fingerprint(tmp_path) == before
+    assert not caplog.records
+    assert "".join(capfd.readouterr()) == ""
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM version_info", "DROP TABLE alembic_version"])
+def test_a_database_without_its_schemas_version_is_refused(tmp_path: Path, change: str) -> None:
+    """One line says that no version is recorded."""
+    path = write_study(tmp_path / "study.db")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(change)
+        connection.commit()
+    assert "no schema version is recorded" in problem(path)
+
+
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
-    """A database of a later Optuna is one line, for readers and writers."""
+    """A database of a later Optuna is one line that says what to update, also for writers."""
     path = write_study(tmp_path / "study.db")
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'v99.0.0'")
         connection.commit()
-    assert "its Optuna schema cannot be upgraded" in problem(path)
+    assert "written by a newer Optuna (schema 'v99.0.0'); update this one" in problem(path)
     assert "cannot open the storage" in problem(sqlite_url(path), write=True)
 
 

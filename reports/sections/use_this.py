@@ -1,0 +1,131 @@
+"""The box at the top of the page: where the winner is, how to load it, and what to run next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pprint import pformat
+
+from optuna.trial import FrozenTrial
+
+from analysis.document import Prose
+from analysis.studies.study_data import StudyData
+from analysis.wording import baseline
+from reports.page.parts import Code, PagePart
+from reports.results import Results
+from reports.shell import argument, command_line, comment, option
+from study.errors import InputError
+from study.kinds.tasks import TASKS
+from study.spec.trust import checked_adapter_config, code_named, in_words
+from study.store.saved_adapters import adapter_folder, trial_name
+
+WIDE = 88  # characters of a line of Python
+
+
+def use_this(results: Results) -> tuple[PagePart, ...]:
+    """The winner's adapter or its parameters, and the commands for this very study."""
+    data, best = results.data, results.data.best_trial
+    if best is None:
+        return ()
+    saved = adapter_of(data, best)
+    parts: list[PagePart] = [Prose((_what(data, best, saved), *_doubt(results)))]
+    if saved is not None and (lines := _loading(data, saved)):
+        parts.append(
+            Code("Load it with PEFT" if "PeftModel" in lines else "Load it", lines, unfolded=True)
+        )
+    if best.params:
+        exact = pformat(dict(best.params), width=WIDE, sort_dicts=False)
+        parts.append(Code("Its parameters, exactly", exact, unfolded=saved is None))
+    if data.is_ours:
+        lines = "\n".join(_commands(results, saved))
+        parts.append(Code("What to run next", lines, unfolded=True))
+    return tuple(parts)
+
+
+def adapter_of(data: StudyData, trial: FrozenTrial) -> Path | None:
+    """The folder of a trial's adapter or model; None where this machine has none."""
+    if data.folder is None:
+        return None
+    folder = adapter_folder(data.folder, trial_name(trial.number))
+    return folder if folder.is_dir() and not folder.is_symlink() else None
+
+
+def _what(data: StudyData, best: FrozenTrial, saved: Path | None) -> str:
+    if saved is not None:
+        return f"Trial {best.number} is saved in `{_shown(saved)}`."
+    where = " The adapters are in the run folder of the machine that trained them." * data.is_ours
+    return f"Trial {best.number} is the best; train with its parameters to get its model.{where}"
+
+
+def _shown(path: Path) -> str:
+    return str(path).replace("`", "'")  # a backtick would end the code
+
+
+def _doubt(results: Results) -> list[str]:
+    """The baselines that the winner does not clearly beat, unless it was confirmed."""
+    unclear = [c for c in results.comparisons if not (c.clear and c.gain > 0)]
+    if results.confirmation is not None or not unclear:
+        return []
+    names = " or ".join(baseline(c.b.name, results.method) for c in unclear)
+    return [f"It is not clearly better than {names}: confirm it before you rely on it."]
+
+
+def _loading(data: StudyData, saved: Path) -> str:
+    """Python that loads the adapter onto its base; none where its head must be named as well."""
+    spec = data.spec or {}
+    task = TASKS.get(str(spec.get("task", "translation")))
+    if task is None or task.reads_labels:
+        return ""
+    trusted = ", trust_remote_code=True" * ("base.trust_remote_code" in code_named(spec))
+    loader = task.model_class
+    if not (saved / "adapter_config.json").is_file():
+        return (
+            f"from transformers import {loader}\n\n"
+            f"model = {loader}.from_pretrained({str(saved)!r}{trusted})"
+        )
+    base = _base_of(saved)
+    if base is None:
+        return ""
+    return (
+        "from peft import PeftModel\n"
+        f"from transformers import {loader}, AutoTokenizer\n\n"
+        f"base = {base!r}\n"
+        f"tokenizer = AutoTokenizer.from_pretrained(base{trusted})\n"
+        f"model = {loader}.from_pretrained(base{trusted})\n"
+        f"model = PeftModel.from_pretrained(model, {str(saved)!r})"
+    )
+
+
+def _base_of(saved: Path) -> str | None:
+    try:
+        config = checked_adapter_config(saved / "adapter_config.json")
+    except InputError:
+        return None
+    return str(config.get("base_model_name_or_path") or "") or None
+
+
+def _commands(results: Results, saved: Path | None) -> list[str]:
+    data = results.data
+    name = option("--study-name", data.name) if data.is_one_of_several else []
+    place = data.target if data.folder is None else str(data.folder)
+    elsewhere = [] if data.folder is None or data.stored_in_folder else ["--storage", data.target]
+    code = data.spec is not None and bool(code_named(data.spec))
+    trust = ["--trust-study"] * code
+    lines = []
+    if code and data.spec is not None:
+        lines.append(comment("first review the code that the study names:", in_words(data.spec)))
+
+    def add(why: str, command: str, target: str, *more: str) -> None:
+        words = ["optuna-study", command, argument(target), *name, *more, *trust]
+        lines.extend([comment(why), command_line(words)])
+
+    if saved is not None:
+        add("copy it with its tokenizer into one folder", "export", place, *elsewhere)
+    if data.folder is not None:
+        add(
+            "retrain it on fresh seeds, to see whether it is really better",
+            "confirm",
+            place,
+            *elsewhere,
+        )
+    add("write the next study file from this one", "next", data.target)
+    return lines
