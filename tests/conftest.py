@@ -13,7 +13,7 @@ from typing_extensions import override
 from study.trials import TrialConfig
 from study.views.base import Outcome, View
 from tests.command_line import finished, type_
-from tests.fixtures import pairs, petroleum, petroleum_run, quiet_optuna
+from tests.fixtures import pairs, petroleum, petroleum_run, quiet_optuna, small_disk
 from tests.quick_pages import one_figure, small_forests
 from tests.tiny_studies import (
     make_llama_spec,
@@ -40,6 +40,7 @@ __all__ = [
     "petroleum",
     "petroleum_run",
     "quiet_optuna",
+    "small_disk",
     "small_forests",
     "tiny_base",
     "tiny_classifiers",

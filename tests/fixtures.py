@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -49,3 +50,15 @@ def pairs(
     folder = tmp_path_factory.mktemp("pairs-run")
     run_study(make_pair_spec(), folder, RecordingView(), choice=EngineChoice("sequential"))
     return load(folder)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder on a disk of its own, of a megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if subprocess.run(mounting, capture_output=True).returncode != 0:
+        pytest.skip("needs the right to mount a disk")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,8 +27,8 @@ from analysis.document import (
     probability_cell,
 )
 from analysis.wording import alike, alike_signed, interval, listing, number, percent
-from study.errors import writing
 from study.metrics import Array, metric_label
+from study.store.folders import write_whole
 
 STAR = "*"
 NO_FLAG = (
@@ -325,7 +326,8 @@ def adapter_rows(found: Adapters) -> list[dict[str, Any]]:
 def write_csv(found: Adapters, path: Path) -> None:
     """Write `adapter_rows`; raises InputError where the file cannot be written."""
     rows = adapter_rows(found)
-    with writing(f"--csv: {path}"), path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    content = io.StringIO(newline="")
+    writer = csv.DictWriter(content, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, content.getvalue())

@@ -25,8 +25,7 @@ from analysis.plots import palette
 from analysis.plots.bars_and_violins import draws_violins
 from analysis.wording import printable
 from reports.page.parts import Figure
-from study.errors import writing
-from study.store.folders import check_own
+from study.store.folders import check_own, write_whole
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -88,10 +87,11 @@ def save(figure: Figure, path: Path) -> Path:
     with mpl.rc_context({**style, "svg.hashsalt": figure.identifier}), _lacking_glyphs():
         canvas = _canvas(figure.plot, figure.size)
         _trials_as_links(canvas, keep=False)
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-            canvas.savefig(path, dpi=300, metadata=undated.get(path.suffix, {}))
+        undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+        content = io.BytesIO()
+        how = {"format": path.suffix[1:], "metadata": undated.get(path.suffix, {})}
+        canvas.savefig(content, dpi=300, **how)
+    write_whole(path, content.getvalue())
     return path
 
 

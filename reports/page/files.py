@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Container
@@ -11,8 +12,8 @@ from pathlib import Path
 from analysis.document import Table
 from reports.page.figures import FORMATS, save
 from reports.page.parts import Page
-from study.errors import InputError, writing
-from study.store.folders import check_own
+from study.errors import InputError
+from study.store.folders import check_own, write_whole
 
 
 def save_tables(page: Page, folder: Path) -> list[Path]:
@@ -32,13 +33,12 @@ def save_tables(page: Page, folder: Path) -> list[Path]:
 
 def _write(table: Table, path: Path) -> None:
     check_own(path, "file")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(table.columns)
-            for row in table.rows:
-                writer.writerow([c.key if c.numeric else c.text for c in row])
+    content = io.StringIO(newline="")
+    writer = csv.writer(content)
+    writer.writerow(table.columns)
+    for row in table.rows:
+        writer.writerow([c.key if c.numeric else c.text for c in row])
+    write_whole(path, content.getvalue())
 
 
 def save_figures(

@@ -39,7 +39,7 @@ def appearing_whole(folder: Path) -> Iterator[Path]:
         unfinished.rename(folder)
 
 
-def write_whole(path: Path, text: str, what: str = "") -> None:
+def write_whole(path: Path, content: str | bytes, what: str = "") -> None:
     """Write a file in one step: readers never see half of it, and a link there is replaced.
 
     Raises:
@@ -49,8 +49,8 @@ def write_whole(path: Path, text: str, what: str = "") -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
             Path(name).chmod(0o666 & ~_umask())
             Path(name).replace(path)
         except BaseException:

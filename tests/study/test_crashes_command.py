@@ -147,18 +147,6 @@ def test_ctrl_c_twice_ends_at_once(
     assert_exact(look(str(tmp_path / "run")), total)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Return a folder on a disk of its own, of a megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if subprocess.run(mounting, capture_output=True).returncode != 0:
-        pytest.skip("needs the right to mount a disk")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def test_a_full_disk_ends_in_one_line(small_disk: Path, tmp_path: Path) -> None:
     """What was told is kept; with room again the same command continues to the exact total."""
     problems = tmp_path / "problems"

@@ -95,6 +95,16 @@ def test_equal_captions_do_not_overwrite_each_other(tmp_path: Path) -> None:
     assert [p.name for p in save_tables(page, tmp_path)] == ["s-same.csv", "s-same~2.csv"]
 
 
+def test_a_full_disk_leaves_no_part_of_a_file(page: Page, small_disk: Path) -> None:
+    """One line, and no half of a table or a figure."""
+    (small_disk / "full").write_bytes(bytes(2**20 - 2**13))
+    for write in (save_tables, save_figures):
+        with pytest.raises(InputError, match=r"cannot write: No space left on device$"):
+            write(page, small_disk / "out")
+    left = list((small_disk / "out").glob("*"))
+    assert all(path.suffix == ".csv" and path.stat().st_size for path in left)
+
+
 @pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
 def test_a_figure_is_saved_as_asked(page: Page, tmp_path: Path, suffix: str, start: bytes) -> None:
     """Of the kind that its name says."""
