@@ -83,6 +83,20 @@ def token_states(model: Any, inputs: Mapping[str, Any], chosen: Tensor) -> Tenso
     return read[0]
 
 
+@contextmanager
+def last_logits(model: Any) -> Iterator[None]:
+    """Compute only the logits of each row's last token, as generation needs them.
+
+    transformers asks its own models for that; code from elsewhere may compute a whole prompt's.
+    """
+    proof = _PROOFS.get(model)
+    if proof is None or not proof.selects:
+        yield
+        return
+    with _head_reads(model.get_output_embeddings(), lambda states: states[:, -1:]):
+        yield
+
+
 def state_logits(model: Any, states: Tensor) -> Tensor:
     """Return the logits (B, A, V) of a causal model for states (B, A, D) of `token_states`.
 
