@@ -24,7 +24,7 @@ from study.metrics import Statistics, text_scores
 from study.spec.sections import SPLITS, StudySpec
 from study.tasks.base import Batch
 from study.tasks.decoding import generated_answers
-from study.tasks.losses import IGNORED, cross_entropy, distillation
+from study.tasks.losses import IGNORED, language_model_loss
 from study.tasks.teachers import (
     Teacher,
     answer_columns,
@@ -32,7 +32,7 @@ from study.tasks.teachers import (
     padded_inputs,
     padding_id,
 )
-from study.tasks.token_logits import token_logits
+from study.tasks.vocabulary.linear_loss import SoftTargets
 from study.trials import TrialConfig
 
 
@@ -90,16 +90,23 @@ class CausalTranslationTask:
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Return (B, 2): the loss summed over the answer's tokens, and their number."""
-        rows, labels = batch.rows, batch.labels
-        input_ids = batch.inputs["input_ids"]
-        columns = answer_columns(input_ids, rows["prompt_tokens"], labels.shape[1])
+        rows, input_ids = batch.rows, batch.inputs["input_ids"]
+        counted = batch.labels != IGNORED  # (B, A)
+        columns = answer_columns(input_ids, rows["prompt_tokens"], counted.shape[1])
+        row = counted.nonzero()[:, 0]
+        labels = torch.full_like(input_ids, IGNORED)  # (B, T)
+        labels[row, columns[counted]] = batch.labels[counted]
+        soft = None
+        if "teacher" in rows:
+            assert self._teacher is not None
+            soft = SoftTargets(
+                rows["teacher"][counted],
+                self._teacher.logits,
+                rows["temperature"][row],
+                rows["weight"][row],
+            )
         inputs = {"input_ids": input_ids, "use_cache": False}
-        logits = token_logits(model, inputs, columns)  # (B, A, V)
-        if "teacher" not in rows:
-            return cross_entropy(logits, labels)
-        assert self._teacher is not None
-        soft = self._teacher.logits(rows["teacher"])  # (B, A, V)
-        return distillation(logits, soft, labels, rows["temperature"], rows["weight"])
+        return language_model_loss(model, inputs, labels, soft)
 
     def predict(self, model: Any, batch: Batch) -> list[str]:
         """Generate one translation per row, greedily or with beams, cut at the stop token."""

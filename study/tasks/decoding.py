@@ -17,7 +17,7 @@ from torch import Tensor
 from study.data.chat import up_to_the_end
 from study.spec.evaluation import EvaluationSpec
 from study.tasks.base import Batch
-from study.tasks.token_logits import relative_difference
+from study.tasks.token_logits import last_logits, relative_difference
 
 WORTH_DROPPING = 0.75  # finished rows are dropped when at most this share is left
 BEYOND_GREEDY = (
@@ -122,15 +122,16 @@ def generated_answers(
     answers: list[Sequence[int]] = []
     for part in parts:
         prompts, mask = left_padded(*part, pad)
-        made = model.generate(
-            input_ids=prompts,
-            attention_mask=mask,
-            num_beams=evaluation.num_beams,
-            max_new_tokens=evaluation.max_new_tokens,
-            do_sample=False,
-            eos_token_id=list(ends),
-            pad_token_id=pad,
-        )
+        with last_logits(model):
+            made = model.generate(
+                input_ids=prompts,
+                attention_mask=mask,
+                num_beams=evaluation.num_beams,
+                max_new_tokens=evaluation.max_new_tokens,
+                do_sample=False,
+                eos_token_id=list(ends),
+                pad_token_id=pad,
+            )
         answers += [up_to_the_end(row, ends) for row in made[:, prompts.shape[1] :].tolist()]
     return answers
 

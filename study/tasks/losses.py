@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
-from study.tasks.token_logits import plain_head, token_states
+from study.tasks.token_logits import linear_head, token_logits, token_states
+from study.tasks.vocabulary.linear_loss import SoftTargets, chunk_rows, linear_loss
 
 IGNORED = -100
 
@@ -88,55 +89,47 @@ def _at_least_float32(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-ROWS_AT_ONCE = 128  # their logits fit into a core's cache
+def language_model_loss(
+    model: Any, inputs: Mapping[str, Any], labels: Tensor, soft: SoftTargets | None = None
+) -> Tensor:
+    """Return (B, 2): a model's loss summed over the labelled tokens (B, T), and their number."""
+    losses = token_losses(model, inputs, labels, soft)
+    return torch.stack([losses.sum(dim=1), (labels != IGNORED).sum(dim=1).to(losses)], dim=1)
 
 
-def language_model_loss(model: Any, inputs: Mapping[str, Any], labels: Tensor) -> Tensor:
-    """Return the token cross-entropy (B, 2) of a model's logits (B, T, V) against labels (B, T).
+def token_losses(
+    model: Any, inputs: Mapping[str, Any], labels: Tensor, soft: SoftTargets | None = None
+) -> Tensor:
+    """Return the losses (B, T) in nats of a model's logits (B, T, V); 0 where labels are -100.
 
-    If the output layer is plain and frozen, logits are computed only at labelled positions, and
-    none are kept.
+    Logits are computed only where a token is labelled, and a few rows at a time if the output head
+    is linear.  The soft targets of a teacher belong to the n labelled tokens, row by row.
     """
-    head = plain_head(model, inputs)
-    if head is None:
-        return cross_entropy(model(**inputs).logits, labels)
     counted = labels != IGNORED
-    hidden = token_states(model, inputs, counted)  # (n, D)
-    losses = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden, head.weight, head.bias, labels[counted], hidden.requires_grad
-    )
-    by_row = losses.new_zeros(counted.shape).masked_scatter(counted, losses)  # (B, T)
-    return torch.stack([by_row.sum(dim=1), counted.sum(dim=1).to(losses)], dim=1)
+    head = linear_head(model, inputs)
+    if head is None:
+        logits = token_logits(model, inputs, counted)  # (n, V)
+        losses = _in_chunks(logits, labels[counted], soft)
+    else:
+        states = token_states(model, inputs, counted)  # (n, D)
+        row = counted.nonzero()[:, 0]
+        losses = linear_loss(head, states, labels[counted], row, soft)
+    return losses.new_zeros(counted.shape).masked_scatter(counted, losses)
 
 
-class _LinearCrossEntropy(torch.autograd.Function):
-    """Cross-entropy of hidden states (n, D) under an output layer (V, D), without keeping logits.
-
-    The gradient of the hidden states is computed with the loss, a few rows at a time, as in Hsu et
-    al. 2024 (Liger Kernel, arXiv:2410.10989); the layer itself is frozen and gets none.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, grad: bool
-    ) -> Tensor:
-        """Return the losses (n,)."""
-        losses, grads = [], []
-        for start in range(0, len(hidden), ROWS_AT_ONCE):
-            h = hidden[start : start + ROWS_AT_ONCE]
-            label = labels[start : start + ROWS_AT_ONCE, None]
-            log_p = _at_least_float32(F.linear(h, weight, bias)).log_softmax(dim=1)
-            losses.append(-log_p.gather(1, label)[:, 0])
-            if grad:
-                p = log_p.exp_()
-                p.scatter_add_(1, label, p.new_full(label.shape, -1.0))
-                grads.append(p.to(weight.dtype) @ weight)
-        if grad:
-            ctx.save_for_backward(torch.cat(grads))
-        return torch.cat(losses)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradient of the hidden states."""
-        (grad_hidden,) = ctx.saved_tensors
-        return (grad_hidden * grads[0][:, None]).to(grad_hidden.dtype), None, None, None, None
+def _in_chunks(logits: Tensor, labels: Tensor, soft: SoftTargets | None) -> Tensor:
+    """Return the losses (n,) of logits (n, V), a few rows at a time."""
+    size = chunk_rows(logits.device, logits.shape[1] * 4 * (2 if soft is None else 8))
+    losses = [logits.new_empty(0, dtype=torch.promote_types(logits.dtype, torch.float32))]
+    for start in range(0, len(logits), size):
+        rows = slice(start, start + size)
+        student, label = logits[rows, None], labels[rows, None]  # each token as a row of its own
+        if soft is None:
+            by_token = cross_entropy(student, label)
+        else:
+            teacher = soft.logits(soft.states[rows])[:, None]
+            by_token = distillation(
+                student, teacher, label, soft.temperature[rows], soft.weight[rows]
+            )
+        losses.append(by_token[:, 0])
+    return torch.cat(losses)

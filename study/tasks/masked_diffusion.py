@@ -32,9 +32,9 @@ from study.seeds import derive_seed
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch
 from study.tasks.diffusion_decoding import Decoding, generate
-from study.tasks.losses import IGNORED, masked_diffusion
+from study.tasks.losses import IGNORED, token_losses
 from study.tasks.noise import bernoulli_masks, counted_masks
-from study.tasks.token_logits import hides_padding, token_logits
+from study.tasks.token_logits import hides_padding
 from study.trials import TrialConfig
 
 EVALUATION_DRAWS = 4
@@ -161,9 +161,9 @@ class MaskedDiffusionTask:
         for draw in range(batch.rows["scale"].shape[1]):
             masked = batch.rows["masked"][..., draw]  # (B, T)
             noisy = batch.inputs["input_ids"].masked_fill(masked, self._form.mask)
-            logits = token_logits(model, {**batch.inputs, "input_ids": noisy}, masked)
-            scale = batch.rows["scale"][:, draw]
-            total = total + masked_diffusion(logits, batch.labels, masked, scale)
+            labels = batch.labels.masked_fill(~masked, IGNORED)
+            losses = token_losses(model, {**batch.inputs, "input_ids": noisy}, labels)  # (B, T)
+            total = total + losses.sum(dim=1) * batch.rows["scale"][:, draw].to(losses)
         return torch.stack([total, torch.ones_like(total)], dim=1)
 
     # ------------------------------------------------------------ evaluation

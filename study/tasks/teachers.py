@@ -71,12 +71,13 @@ class Teacher:
 
     @torch.no_grad()
     def logits(self, states: Tensor) -> Tensor:
-        """Return the logits (B, A, V) of states (B, A, D).
+        """Return the logits (..., V) of states (..., D).
 
         Any token that ends the teacher's turn counts as the stop token, which it may not know.
         """
-        logits = state_logits(self._model, states)
-        ending = logits[..., self._ends].logsumexp(dim=-1)  # (B, A)
+        flat = states.reshape(1, -1, states.shape[-1])
+        logits = state_logits(self._model, flat).view(*states.shape[:-1], -1)
+        ending = logits[..., self._ends].logsumexp(dim=-1)  # (...)
         logits[..., self._ends] = NEVER
         logits[..., self._stop] = ending
         return logits

@@ -19,6 +19,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from study.tasks.vocabulary.after_head import AfterHead, proven
+from study.tasks.vocabulary.linear_loss import LinearHead
+
 ROUNDING: Mapping[torch.dtype, float] = {
     torch.float64: 1e-9,
     torch.float32: 1e-4,
@@ -27,7 +30,8 @@ ROUNDING: Mapping[torch.dtype, float] = {
 }
 """How much two orders of the same sums may differ, relative to the largest of the results."""
 
-FEW_ROWS = 2
+FEW_ROWS, FEW_TOKENS = 2, 64
+"""What a head is proved on: enough to differ, and small for every vocabulary."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class HeadProof:
     """What a real batch showed about a model's output head."""
 
     why_whole: str | None = None  # why logits must be computed at every token; None: they need not
-    is_last: bool = False  # its outputs are the logits, bit for bit
+    after: AfterHead | None = None  # what turns its outputs into the logits, bit for bit
 
     @property
     def selects(self) -> bool:
@@ -73,21 +77,37 @@ def token_states(model: Any, inputs: Mapping[str, Any], chosen: Tensor) -> Tenso
         read.append(_at(states, chosen))
         return states[:1, :1]
 
-    with _head_reads(model.get_output_embeddings(), one_token):
+    head = model.get_output_embeddings()
+    with _frozen(head), _head_reads(head, one_token):
         model(**inputs)
     return read[0]
+
+
+@contextmanager
+def last_logits(model: Any) -> Iterator[None]:
+    """Compute only the logits of each row's last token, as generation needs them.
+
+    transformers asks its own models for that; code from elsewhere may compute a whole prompt's.
+    """
+    proof = _PROOFS.get(model)
+    if proof is None or not proof.selects:
+        yield
+        return
+    with _head_reads(model.get_output_embeddings(), lambda states: states[:, -1:]):
+        yield
 
 
 def state_logits(model: Any, states: Tensor) -> Tensor:
     """Return the logits (B, A, V) of a causal model for states (B, A, D) of `token_states`.
 
-    If the model changes its logits after the head, it does so here too, in a pass over one token.
+    If the model changes its logits after the head in a way that is not known, it does so here too,
+    in a pass over one token.
     """
     head = model.get_output_embeddings()
     proof = _PROOFS.get(model)
     logits: Tensor
-    if proof is not None and proof.is_last:
-        logits = head(states)
+    if proof is not None and proof.after is not None:
+        logits = proof.after.apply_(head(states))
         return logits
     token = torch.zeros(1, 1, dtype=torch.long, device=states.device)
     with _head_reads(head, lambda _: states):
@@ -95,13 +115,33 @@ def state_logits(model: Any, states: Tensor) -> Tensor:
     return logits
 
 
-def plain_head(model: Any, inputs: Mapping[str, Any]) -> nn.Linear | None:
-    """Return the output head if it is a frozen linear layer whose outputs are the logits."""
-    if not head_proof(model, inputs).is_last:
+def linear_head(model: Any, inputs: Mapping[str, Any]) -> LinearHead | None:
+    """Return the output head if it is a linear layer and all that follows it is known.
+
+    Trials may train some of its rows: a packed head and PEFT's wrapper say which.
+    """
+    after = head_proof(model, inputs).after
+    if after is None:
         return None
     head = model.get_output_embeddings()
-    is_plain = type(head) is nn.Linear and not _is_adapted(head) and not head.weight.requires_grad
-    return head if is_plain else None
+    packed = vars(head).get("forward")
+    if hasattr(packed, "own_logits"):
+        return LinearHead(head.weight, head.bias, after, packed.tokens, packed.own_logits)
+    if hasattr(head, "token_adapter"):
+        return _peft_head(head.token_adapter, after)
+    is_plain = type(head) is nn.Linear and not _is_adapted(head)
+    return LinearHead(head.weight, head.bias, after) if is_plain else None
+
+
+def _peft_head(layer: Any, after: AfterHead) -> LinearHead | None:
+    """Return a head of which PEFT trains some rows, unless it does something else as well."""
+    linear, active = layer.get_base_layer(), list(layer.active_adapters)
+    if type(linear) is not nn.Linear or layer.disable_adapters or layer.merged or len(active) != 1:
+        return None
+    rows = layer.trainable_tokens_delta[active[0]]  # (m, D)
+    tokens = layer.token_indices[active[0]]
+    own_logits = lambda states, _: states @ rows.to(states.dtype).mT  # noqa: E731 - PEFT: no bias
+    return LinearHead(linear.weight, None, after, tokens, own_logits)
 
 
 # ---------------------------------------------------------------- the proof
@@ -142,7 +182,7 @@ def _proved(model: Any, inputs: Mapping[str, Any]) -> HeadProof:
     head = getattr(model, "get_output_embeddings", lambda: None)()
     if not isinstance(head, nn.Module):
         return HeadProof("the model names no output head")
-    few = inputs if hasattr(model, "keep_rows") else _first_rows(inputs)
+    few = _first_part(inputs, None if hasattr(model, "keep_rows") else FEW_ROWS)
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -174,8 +214,7 @@ def _compared(model: Any, head: nn.Module, inputs: Mapping[str, Any]) -> HeadPro
             difference = relative_difference(model(**inputs).logits, _at(whole, chosen))
         if not difference <= ROUNDING.get(states.dtype, ROUNDING[torch.bfloat16]):
             return HeadProof(f"computed at some tokens, its logits differ by {difference:.2g}")
-    is_last = output.shape == whole.shape and torch.equal(output.to(whole.dtype), whole)
-    return HeadProof(is_last=is_last)
+    return HeadProof(after=proven(model, output, whole))
 
 
 def relative_difference(ours: Tensor, theirs: Tensor) -> float:
@@ -189,11 +228,13 @@ def relative_difference(ours: Tensor, theirs: Tensor) -> float:
     return largest / size if size else largest
 
 
-def _first_rows(inputs: Mapping[str, Any]) -> dict[str, Any]:
+def _first_part(inputs: Mapping[str, Any], most: int | None) -> dict[str, Any]:
+    """Return the first rows, and the first tokens of inputs (B, T)."""
     tensors = [value for value in inputs.values() if isinstance(value, Tensor)]
     rows = len(tensors[0]) if tensors else 0
+    width = FEW_TOKENS if all(value.dim() == 2 for value in tensors) else None
     return {
-        name: value[:FEW_ROWS] if isinstance(value, Tensor) and len(value) == rows else value
+        name: value[:most, :width] if isinstance(value, Tensor) and len(value) == rows else value
         for name, value in inputs.items()
     }
 
@@ -209,6 +250,23 @@ def _head_reads(head: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator
         yield
     finally:
         handle.remove()
+
+
+@contextmanager
+def _frozen(head: Any) -> Iterator[None]:
+    """Leave out the rows of a head that trials train, while nobody reads what it computes.
+
+    A packed head would miss the other rows; PEFT would copy the whole layer.
+    """
+    packed = vars(head).pop("forward", None)
+    if hasattr(head, "token_adapter"):
+        vars(head)["forward"] = head.token_adapter.get_base_layer()
+    try:
+        yield
+    finally:
+        vars(head).pop("forward", None)
+        if packed is not None:
+            vars(head)["forward"] = packed
 
 
 def _at(values: Tensor, chosen: Tensor) -> Tensor:

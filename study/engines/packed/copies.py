@@ -38,6 +38,19 @@ class PackedCopies:
         copies: Tensor = _Copies.apply(self._anchor, self.weights[name], self.grads[name], index)  # type: ignore[no-untyped-call]
         return copies
 
+    def at_rows(self, row: Tensor, name: str, frozen: Tensor) -> Tensor:
+        """Return a weight (n, ...) for each of n rows: its slot's, or the frozen one."""
+        members = [rows for run in self._runs for rows in run.members]
+        counts = torch.tensor([rows.count for rows in members], device=row.device)
+        of_slots = [
+            self.of_run(run, name).to(frozen.dtype)
+            if run.is_adapted
+            else frozen.expand(len(run.members), *frozen.shape)
+            for run in self._runs
+        ]
+        owner = torch.repeat_interleave(torch.arange(len(members), device=row.device), counts)
+        return torch.cat(of_slots)[owner[row]]
+
     def by_run(self, x: Tensor, compute: Callable[[Run, Tensor], Tensor]) -> Tensor:
         """Compute each run's part (k, n, D) of x (rows, ..., D), and concatenate the results."""
         flat = x.reshape(-1, x.shape[-1])  # (rows · positions, D)
@@ -90,7 +103,7 @@ class PackedTokenHead:
     def __init__(self, head: nn.Linear, tokens: Sequence[int], copies: PackedCopies) -> None:
         self._head = head
         self._forward = head.forward  # the module's own, taken before it is replaced
-        self._tokens = list(tokens)
+        self.tokens = list(tokens)
         self._copies = copies
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -101,9 +114,17 @@ class PackedTokenHead:
         y = self._forward(x_k)  # (k, n, V)
         if run.is_adapted:
             rows = self._copies.of_run(run, "rows").to(x_k.dtype)  # (k, tokens, D)
-            bias = 0.0 if self._head.bias is None else self._head.bias[self._tokens]
-            y[..., self._tokens] = x_k @ rows.mT + bias
+            y[..., self.tokens] = x_k @ rows.mT + self._bias
         return y
+
+    @property
+    def _bias(self) -> Tensor | float:
+        return 0.0 if self._head.bias is None else self._head.bias[self.tokens]
+
+    def own_logits(self, states: Tensor, row: Tensor) -> Tensor:
+        """Return the trained tokens' logits (n, tokens) of states (n, D) in rows (n,) of a pass."""
+        rows = self._copies.at_rows(row, "rows", self._head.weight[self.tokens])  # (n, tokens, D)
+        return (rows @ states[:, :, None])[..., 0] + self._bias
 
 
 class PackedTokenEmbedding:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from transformers import GenerationConfig
 
 from study.data.corpora import corpus_of
 from study.errors import InputError
+from study.spec.evaluation import EvaluationSpec
 from study.spec.sections import StudySpec
-from study.tasks.decoding import is_plain
+from study.tasks.base import Batch
+from study.tasks.decoding import generated_answers, is_plain
+from study.tasks.token_logits import token_logits
 from study.tasks.translation import TranslationTask
 from tests.tiny_architectures import random_base
 
@@ -41,3 +46,26 @@ def test_a_decoder_is_no_translator(make_spec: Callable[..., StudySpec]) -> None
     spec, base = make_spec(), random_base("llama", "cpu")
     with pytest.raises(InputError, match=r"^base\.model: .* got a 'llama' model; use causal_tran"):
         TranslationTask(spec, base, corpus_of(spec))
+
+
+@pytest.mark.parametrize("keeps_to_itself", [False, True])
+@pytest.mark.parametrize("model_type", ["llama", "gemma2", "gpt2", "cohere", "bloom"])
+def test_a_prompts_logits_are_computed_at_its_end(model_type: str, keeps_to_itself: bool) -> None:
+    """The head sees one token per row, even if the model's code would give it the whole prompt."""
+    model = random_base(model_type, "cpu", spread=0.2).model
+    ids = torch.tensor([[4, 5, 6, 7], [8, 9, 1, 1]])
+    batch = Batch({"input_ids": ids}, ids, {"prompt_tokens": torch.tensor([4, 2])})
+    how = EvaluationSpec(max_new_tokens=3)
+    expected = generated_answers(model, batch, how, pad=1, ends=[3])
+    with torch.no_grad():
+        token_logits(model, {"input_ids": ids}, ids > 5)
+    if keeps_to_itself:
+        own = model.forward
+        model.forward = wraps(own)(lambda **inputs: own(**inputs | {"logits_to_keep": 0}))
+    seen: list[torch.Size] = []
+    head = model.get_output_embeddings()
+    handle = head.register_forward_hook(lambda module, given, found: seen.append(found.shape[:2]))
+    answers = generated_answers(model, batch, how, pad=1, ends=[3])
+    handle.remove()
+    assert set(seen) == {(2, 1)}
+    assert [list(answer) for answer in answers] == [list(answer) for answer in expected]

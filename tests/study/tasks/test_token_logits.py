@@ -9,7 +9,7 @@ import torch
 
 from study.tasks.token_logits import (
     hides_padding,
-    plain_head,
+    linear_head,
     proof_of,
     state_logits,
     token_logits,
@@ -30,7 +30,12 @@ BIDIRECTIONAL = (
     "electra",
     "albert",
 )
-CHANGED_AFTER_THE_HEAD = ("gemma2", "gemma3_text", "cohere", "granite")
+AFTER_THE_HEAD = {
+    "gemma2": {"cap": 3.0},
+    "gemma3_text": {"cap": 3.0},
+    "cohere": {"factor": 0.25},
+    "granite": {"divisor": 4.0},
+}
 IDS = torch.tensor([[4, 5, 6, 7, 8], [9, 10, 11, 0, 0]])
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
 COLUMNS = torch.tensor([[1, 3], [0, 0]])
@@ -67,7 +72,9 @@ def test_chosen_logits_are_the_models_own(model_type: str) -> None:
     proof = proof_of(model)
     assert proof is not None
     assert proof.selects, proof
-    assert proof.is_last == (model_type not in CHANGED_AFTER_THE_HEAD)
+    assert proof.after is not None
+    known = {name: value for name, value in vars(proof.after).items() if value is not None}
+    assert known == AFTER_THE_HEAD.get(model_type, {})
 
 
 @torch.no_grad()
@@ -96,10 +103,26 @@ def test_kept_states_give_the_logits_again(model_type: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @torch.no_grad()
 def test_a_soft_cap_is_seen_in_every_precision(dtype: torch.dtype) -> None:
-    """A head whose outputs are changed at all is never taken for the last step."""
+    """A cap is used if the model has it, and only then, whatever its configuration says."""
     inputs = {"input_ids": IDS}
-    assert plain_head(small_model("gemma2").to(dtype), inputs) is None
-    assert plain_head(small_model("llama").to(dtype), inputs) is not None
+    capped, plain = small_model("gemma2").to(dtype), small_model("llama").to(dtype)
+    plain.config.final_logit_softcapping = 3.0  # Llama's code does not read it
+    found = [linear_head(model, inputs) for model in (capped, plain)]
+    assert [head and head.after.cap for head in found] == [3.0, None]
+
+
+@torch.no_grad()
+def test_what_follows_the_head_is_never_guessed() -> None:
+    """A model that does something else to its logits has no head that the loss may use."""
+    model = small_model("gemma2")
+    model.config.final_logit_softcapping = 4.0
+    assert linear_head(model, {"input_ids": IDS}) is not None
+    other = small_model("cohere")
+    other.config.logit_scale = 0.26  # its code has a copy of 0.25
+    assert linear_head(other, {"input_ids": IDS}) is None
+    proof = proof_of(other)
+    assert proof is not None
+    assert proof.selects
 
 
 def test_a_head_that_mixes_its_tokens_is_computed_whole() -> None:

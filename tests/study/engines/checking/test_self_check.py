@@ -29,6 +29,7 @@ from study.spec.sections import StudySpec
 from study.tasks import token_logits
 from study.tasks.base import Batch
 from study.tasks.losses import IGNORED, cross_entropy, language_model_loss
+from study.tasks.vocabulary.after_head import AfterHead
 from study.trials import Checked, SelfCheck, TrialConfig, search_config
 from tests.engine_runs import Bench, train_all
 from tests.tiny_architectures import random_base
@@ -238,7 +239,7 @@ def test_a_trained_row_without_its_scale_is_found(
 def test_a_head_without_its_soft_cap_is_found(spec: StudySpec) -> None:
     """The loss is computed from all logits from then on, and is the model's own."""
     bench = bench_over(spec, "gemma2")
-    token_logits._PROOFS[bench.base.model] = token_logits.HeadProof(is_last=True)
+    token_logits._PROOFS[bench.base.model] = token_logits.HeadProof(after=AfterHead())
     batch = bench.task.collate(bench.task.examples("dev"), search_config(spec, 0, {}, 0), None)  # type: ignore[arg-type]
     own = own_losses(bench, batch)
     assert not torch.allclose(bench.task.loss(bench.base.model, batch)[:, 0], own, rtol=1e-3)
