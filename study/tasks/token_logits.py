@@ -258,15 +258,16 @@ def _frozen(head: Any) -> Iterator[None]:
 
     A packed head would miss the other rows; PEFT would copy the whole layer.
     """
-    packed = vars(head).pop("forward", None)
-    if hasattr(head, "token_adapter"):
+    own = vars(head).get("forward")
+    if hasattr(own, "own_logits"):
+        del vars(head)["forward"]
+    elif hasattr(head, "token_adapter"):
         vars(head)["forward"] = head.token_adapter.get_base_layer()
     try:
         yield
     finally:
         vars(head).pop("forward", None)
-        if packed is not None:
-            vars(head)["forward"] = packed
+        vars(head).update({} if own is None else {"forward": own})
 
 
 def _at(values: Tensor, chosen: Tensor) -> Tensor:
