@@ -23,7 +23,7 @@ from analysis.display import Displayed
 from analysis.document import Document, Facts
 from analysis.studies.trial_values import is_enqueued, seconds_of, state_of
 from analysis.wording import configuration, counted, number
-from study.errors import InputError
+from study.errors import InputError, did_you_mean
 from study.metrics import Metric, Statistics, TextOptions, is_known, metric_of
 from study.store import records
 from study.store.records import EvaluationRow, Examples, ScoreRow
@@ -195,6 +195,16 @@ class StudyData(Displayed):
         """The best COMPLETE trial by the first objective; None where there is none."""
         return next(iter(self.ranked()), None)
 
+    @property
+    def best_params(self) -> dict[str, Any] | None:
+        """The parameters of the best trial by the first objective; None where there is none."""
+        return None if self.best_trial is None else dict(self.best_trial.params)
+
+    @property
+    def best_value(self) -> float | None:
+        """The best value of the first objective; None where no trial is COMPLETE."""
+        return None if self.best_trial is None else self.value(self.best_trial)
+
     @cached_property
     def pareto_trials(self) -> list[FrozenTrial]:
         """The trials that no other trial beats in every objective, best by the first one first."""
@@ -281,7 +291,16 @@ class StudyData(Displayed):
         return records.read_statistics(self.database, row.evaluation_id, metric)
 
     def score(self, who: Who, metric: str, split: str = "dev") -> float | None:
-        """One stored corpus score; None if it is not stored."""
+        """One stored corpus score; None if it is not stored.
+
+        Raises InputError for a metric that the study has nowhere.
+        """
+        known = dict.fromkeys((*(row.metric for row in self.score_rows), *self.objectives))
+        if known and metric not in known:
+            raise InputError(
+                f"metric: study {self.name!r} stores no scores by {metric!r}"
+                f"{did_you_mean(metric, known)}; allowed: {', '.join(known)}"
+            )
         try:
             wanted = self.evaluation(who, split).evaluation_id
         except LookupError:
@@ -294,7 +313,8 @@ class StudyData(Displayed):
         as its seconds; None where neither is stored.
         """
         split = next((s for s in self.splits if objective.startswith(f"{s}_")), "dev")
-        score = self.score(name, objective.removeprefix(f"{split}_"), split)
+        metric, stored = objective.removeprefix(f"{split}_"), {r.metric for r in self.score_rows}
+        score = self.score(name, metric, split) if metric in stored else None
         if score is None and any(e.name == name and e.split == "dev" for e in self.evaluations):
             score = self.evaluation(name).details.get(objective)
         return score
