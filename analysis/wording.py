@@ -16,7 +16,7 @@ BASELINE_WORDS = {
     "default": "default LoRA",
     "plain": "the default without its teacher",
 }
-STATES = {"fail": "failed"}
+STATES = {"fail": "failed", "stopped": "stopped with their run"}
 SPLITS = ("dev", "general", "test")
 NO_NAMES = frozenset({"", "None", "True", "False", "NA", "N/A", "null"})
 """Texts that a reader takes for something else than a name."""

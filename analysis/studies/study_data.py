@@ -41,6 +41,7 @@ INNER = {"all_counts", "baseline_value", "database", "evaluations", "frozen_tria
 INNER |= {
     "folder",
     "is_one_of_several",
+    "has_ended",
     "stored_in_folder",
     "text_options",
     "drawn",
@@ -72,6 +73,7 @@ class StudyData(Displayed):
     all_counts: Mapping[str, int] = field(default_factory=dict)  # of all trials, then
     folder: Path | None = None  # the run folder on this machine, with its adapters
     is_one_of_several: bool = False  # in its storage
+    has_ended: bool = False  # no run of this program works on it any more
 
     # ------------------------------------------------------------ the trials
 
@@ -158,12 +160,15 @@ class StudyData(Displayed):
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Trials by state; `interrupted` ones were run again and do not count as failures."""
-        if self.all_counts:
-            return dict(self.all_counts)
+        """Trials by state; `interrupted` ones were run again and do not count as failures.
+
+        Those that a dead run left RUNNING are `stopped`: the next run trains them again.
+        """
         states = [state.name.lower() for state in TrialState] + ["interrupted"]
-        found = Counter(state_of(trial) for trial in self.frozen_trials)
-        return {state: found[state] for state in states if found[state]}
+        found = self.all_counts or Counter(state_of(trial) for trial in self.frozen_trials)
+        counts = {state: found.get(state, 0) for state in states}
+        counts["stopped"] = counts.pop("running") if self.has_ended else 0
+        return {state: count for state, count in counts.items() if count}
 
     def value(self, trial: FrozenTrial, objective: str | None = None) -> float:
         """The trial's value of one objective; NaN unless it is COMPLETE."""

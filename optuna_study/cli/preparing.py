@@ -1,4 +1,4 @@
-"""Commands to use before a run: `list`, `check`, `base` and `curate`."""
+"""Commands to use before a run: `check`, `base` and `curate`."""
 
 from __future__ import annotations
 
@@ -16,32 +16,6 @@ from study.errors import InputError
 
 if TYPE_CHECKING:
     from study.spec.sections import StudySpec
-
-
-def list_(as_json: AsJson = False) -> None:
-    """List the shipped studies and search spaces.
-
-    Example: `optuna-study list`
-    """
-    from search_spaces import shipped_spaces
-    from study.spec.files import described, presets
-
-    shipped = {"studies": described(presets()), "spaces": described(shipped_spaces())}
-    if as_json:
-        print_json(shipped)
-        return
-    from rich.table import Table
-
-    console = results()
-    titles = {
-        "studies": "Studies: optuna-study run NAME",
-        "spaces": "\nSearch spaces: optuna-study run --space NAME",
-    }
-    for kind, entries in shipped.items():
-        table = Table(title=titles[kind], title_justify="left", box=None, show_header=False)
-        for name, text in entries.items():
-            table.add_row(name, text)
-        console.print(table)
 
 
 def check(

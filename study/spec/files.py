@@ -114,7 +114,7 @@ def changed_keys(changes: Sequence[str]) -> dict[str, Any]:
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except (ValueError, RecursionError):
-            value = text
+            value = text.strip()
         changed[key] = value
     return changed
 
