@@ -9,10 +9,15 @@ from contextlib import contextmanager
 
 LONGEST = 1000  # characters in a line
 LONGEST_REASON = 300  # characters of a library's message
+NAMED = "pass|pwd|secret|token|api_?key|credential"
+"""In the names of secrets, as an alternative of a pattern."""
 SECRETS = (
     # in a URL, or in one read as a path; the lookbehind tries each word once, to stay linear
     re.compile(r"((?<![\w+.-])[\w+.-]+:/{1,3}[^\s:@/]*:)\S*@"),
-    re.compile(r"(?i)(\b\w*(?:pass(?:w(?:or)?d)?|pwd|secret)=)[^&\s]+"),
+    # without an @ after it: what follows a user's name, where a port has digits only
+    re.compile(r"((?<![\w+.-])[\w+.-]+:/{1,3}[^\s:@/]*:)(?!\d+(?:[/?\s]|$))[^\s:@/]+(?=[:/?\s]|$)"),
+    re.compile(rf"(?i)(\b[\w.-]*(?:{NAMED})\w*=)[^&\s]+?(?=:?(?:[&\s]|$))"),
+    re.compile(r"(?i)([?&]options=)[^&\s]+?(?=:?(?:[&\s]|$))"),
 )
 
 
@@ -79,7 +84,7 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply"
     message = (isinstance(error, OSError) and error.strerror) or error
-    return " ".join(str(message).split())[:LONGEST_REASON]
+    return " ".join(str(message).split())[:LONGEST_REASON] or type(error).__name__
 
 
 @contextmanager

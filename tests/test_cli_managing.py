@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 from filelock import FileLock
 
 from analysis import load
+from study.bases.cache import cached
 from study.errors import InputError, did_you_mean
 from study.spec.files import changed_keys, load_spec, stored_spec
 from study.store.ledger import open_ledger
@@ -182,3 +186,29 @@ def test_what_is_meant(given: str, meant: str) -> None:
     """Initials, names of other libraries and slips lead to the name."""
     found = did_you_mean(given, ["alpha", "learning_rate", "rank"])
     assert found == (f"; did you mean {meant}?" if meant else "")
+
+
+def test_closed_output_is_no_traceback(run: Path) -> None:
+    """With its standard output closed, as a daemon's may be, a command ends as always."""
+    command = f'exec "{sys.executable}" -m optuna_study show "{run}" >&-'
+    ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_a_cache_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line says which folder it is, and how to choose another."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("OPTUNA_STUDY_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(
+        InputError, match=r"file/cache: cannot write the cache .* OPTUNA_STUDY_CACHE"
+    ):
+        cached("x", lambda folder: None)
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_read(run: Path, tmp_path: Path) -> None:
+    """SQLite gets the bytes of a path that is no text."""
+    odd = tmp_path / os.fsdecode(b"r\xffn")
+    run.rename(odd)
+    assert load(odd).name == "petroleum"

@@ -9,6 +9,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from analysis.document import Table
+from analysis.wording import printable
 from reports.page.figures import FORMATS, save
 from reports.page.parts import Page
 from study.errors import InputError, writing
@@ -36,9 +37,9 @@ def _write(table: Table, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(table.columns)
+            writer.writerow(map(printable, table.columns))
             for row in table.rows:
-                writer.writerow([c.key if c.numeric else c.text for c in row])
+                writer.writerow([c.key if c.numeric else printable(c.text) for c in row])
 
 
 def save_figures(

@@ -22,7 +22,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.exc import DBAPIError
 
-from study.errors import InputError
+from study.errors import InputError, reason_of
 from study.make_sampler import pruner_for
 from study.spec.sections import StudySpec, spec_from_toml
 from study.store import records, recovery, run_queries, schema
@@ -75,7 +75,7 @@ def _as_input_errors(url: str, out: Path) -> Iterator[None]:
         problem = f"{hidden(url)}: cannot write the database: {one_line(error)}; {kept}"
         raise InputError(problem) from error
     except OSError as error:
-        problem = f"{error.filename or out}: cannot write: {error.strerror}; {kept}"
+        problem = f"{error.filename or out}: cannot write: {reason_of(error)}; {kept}"
         raise InputError(problem) from error
 
 

@@ -109,7 +109,8 @@ def is_any_alive(database: Engine, folder: Path | None) -> bool:
     if database.dialect.name not in CLOCKS or not inspect(database).has_table(schema.parents.name):
         return True
     query = select(ROWS.parent_id, ROWS.host, _now(database) - ROWS.seen_at)
-    with released_locks(folder) if folder else contextlib.nullcontext({}) as released:
+    with contextlib.ExitStack() as holding:
+        released = holding.enter_context(released_locks(folder)) if folder else {}
         with database.connect() as connection:
             rows = connection.execute(query).all()
         return any(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import uuid
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -38,6 +39,7 @@ from study.errors import InputError
 from study.metrics import Statistics
 from study.store import schema
 
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can hold one, and no file in UTF-8
 MOST_TEXT_BYTES = 2**30  # of one split's texts
 
 
@@ -348,12 +350,13 @@ def _all(database: Engine, query: Select[Any]) -> Sequence[Any]:
 
 
 def _pack_texts(texts: Sequence[str]) -> bytes:
-    return zlib.compress(json.dumps(list(texts), ensure_ascii=False).encode())
+    return zlib.compress(json.dumps(list(texts), ensure_ascii=False).encode(errors="replace"))
 
 
 def _unpack_texts(blob: bytes) -> tuple[str, ...]:
     with _named_damage("texts"):
-        return tuple(json.loads(_unpacked(blob, MOST_TEXT_BYTES)))
+        texts = json.loads(_unpacked(blob, MOST_TEXT_BYTES))
+        return tuple(LONE_SURROGATE.sub("\ufffd", text) for text in texts)
 
 
 def _unpacked(blob: bytes, most: int) -> bytes:
