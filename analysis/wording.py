@@ -16,7 +16,7 @@ BASELINE_WORDS = {
     "default": "default LoRA",
     "plain": "the default without its teacher",
 }
-STATES = {"fail": "failed"}
+STATES = {"fail": "failed", "stopped": "stopped with their run"}
 SPLITS = ("dev", "general", "test")
 NO_NAMES = frozenset({"", "None", "True", "False", "NA", "N/A", "null"})
 """Texts that a reader takes for something else than a name."""
@@ -86,7 +86,13 @@ def alike_signed(values: Iterable[float]) -> Callable[[float], str]:
     """A writer that gives differences of one kind the same decimals, with their signs."""
     largest = max(map(abs, values), default=0.0)
     places = min(max(decimals(largest), 1), 3)
-    return lambda v: ("+" if v >= 0 else "−") + f"{abs(v):.{places}f}"
+
+    def write(v: float) -> str:
+        text = f"{abs(v):.{places}f}"
+        is_lost = v != 0 and float(text) == 0  # a difference that is none would be written
+        return ("+" if v >= 0 else "−") + (number(abs(float(v)), 2) if is_lost else text)
+
+    return write
 
 
 def interval(ci: tuple[float, float], write: Callable[[float], str] | None = None) -> str:

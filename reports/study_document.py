@@ -16,6 +16,7 @@ from analysis.studies.study_data import StudyData, is_enqueued, state_of
 from analysis.studies.trial_values import parameter_columns
 from analysis.wording import STATES, counted, label_of, setting
 from reports.sections.sweep import sweep_table
+from reports.shell import argument, command_line
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -28,6 +29,9 @@ def study_document(data: StudyData, top: int = TOP) -> Document:
     """Counts, the best trials, the best against the baselines, and failures."""
     ways = zip(data.objectives, data.directions, strict=True)
     head = [f"trials: {counted(data.counts) or 'none'}", *([data.sampled] if data.sampled else [])]
+    if "stopped" in data.counts and data.folder is not None:
+        again = command_line(["optuna-study", "run", argument(str(data.folder))])
+        head.append(f"No run is at work; to continue: {again}")
     parts: list[Part] = [Prose(tuple(head))]
     shown = data.pareto_trials if len(data.objectives) > 1 else data.ranked()[:top]
     sweep = sweep_of(data)

@@ -9,10 +9,15 @@ from contextlib import contextmanager
 
 LONGEST = 1000  # characters in a line
 LONGEST_REASON = 300  # characters of a library's message
+NAMED = "pass|pwd|secret|token|api_?key|credential"
+"""In the names of secrets, as an alternative of a pattern."""
 SECRETS = (
     # in a URL, or in one read as a path; the lookbehind tries each word once, to stay linear
     re.compile(r"((?<![\w+.-])[\w+.-]+:/{1,3}[^\s:@/]*:)\S*@"),
-    re.compile(r"(?i)(\b\w*(?:pass(?:w(?:or)?d)?|pwd|secret)=)[^&\s]+"),
+    # without an @ after it: what follows a user's name, where a port has digits only
+    re.compile(r"((?<![\w+.-])[\w+.-]+:/{1,3}[^\s:@/]*:)(?!\d+(?:[/?\s]|$))[^\s:@/]+(?=[:/?\s]|$)"),
+    re.compile(rf"(?i)(\b[\w.-]*(?:{NAMED})\w*=)[^&\s]+?(?=:?(?:[&\s]|$))"),
+    re.compile(r"(?i)([?&]options=)[^&\s]+?(?=:?(?:[&\s]|$))"),
 )
 
 
@@ -79,7 +84,7 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply"
     message = (isinstance(error, OSError) and error.strerror) or error
-    return " ".join(str(message).split())[:LONGEST_REASON]
+    return " ".join(str(message).split())[:LONGEST_REASON] or type(error).__name__
 
 
 @contextmanager
@@ -107,9 +112,32 @@ def writing(path: object, what: str = "") -> Iterator[None]:
         yield
 
 
+ELSEWHERE = {
+    "r": "rank",
+    "lora_r": "rank",
+    "lora_alpha": "alpha",
+    "lora_dropout": "dropout",
+    "max_steps": "steps",
+    "num_train_epochs": "epochs",
+    "per_device_train_batch_size": "batch_size",
+    "warmup_ratio": "warmup_fraction",
+    "lr_scheduler_type": "schedule",
+    "optim": "optimizer",
+    "n_trials": "trials",
+    "modules": "target_modules",
+}
+"""What neighbouring libraries call a key -> what it is called here."""
+
+
 def did_you_mean(given: object, allowed: Iterable[str]) -> str:
-    """Return `; did you mean …?` if an allowed name resembles the given one."""
-    close = difflib.get_close_matches(str(given), list(allowed), n=1)
+    """Return `; did you mean …?` if an allowed name resembles the given one.
+
+    Its initials do, as `lr` those of `learning_rate`, and its name in another library.
+    """
+    name, names = str(given), list(allowed)
+    short = [n for n in names if "_" in n and name == "".join(part[:1] for part in n.split("_"))]
+    known = [ELSEWHERE[name]] if ELSEWHERE.get(name) in names else []
+    close = known or short or difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
 

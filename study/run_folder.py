@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from study.errors import InputError
+from study.errors import InputError, reason_of
 from study.store.folders import check_run_folder
 from study.store.storage import DATABASE_NAME
 
@@ -38,7 +38,7 @@ def run_folder(out: Path, *, exclusive: bool) -> Iterator[None]:
             "wait for it, or use another --out"
         ) from None
     except OSError as error:
-        raise InputError(f"{out}: cannot use the run folder: {error.strerror}") from None
+        raise InputError(f"{out}: cannot use the run folder: {reason_of(error)}") from None
     try:
         yield
     except InputError:

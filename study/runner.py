@@ -246,7 +246,10 @@ class Search(Source):
             return self._outcome(attempt, "interrupted", reason=TAKEN_OVER)
         if result.failure:
             return self._outcome(attempt, "failed", reason=result.failure)
-        return self._outcome(attempt, "complete", result.metrics()[self._objective])
+        reached = result.metrics()
+        further = {name: reached[name] for name in self._spec.evaluation.objective[1:]}
+        outcome = self._outcome(attempt, "complete", reached[self._objective])
+        return replace(outcome, further=further)
 
     @override
     def interrupt(self, interrupted: Interrupted) -> Outcome:

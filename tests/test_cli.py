@@ -45,7 +45,7 @@ def test_list(type_: Type) -> None:
     for name in ("petroleum", "petroleum-wide", "nllb-600m", "lora-narrow", "lora-wide"):
         assert name in ran.out
     found = json.loads(type_("list", "--json").out)
-    assert set(found) == {"studies", "spaces"}
+    assert set(found) == {"studies", "spaces", "runs"}
     assert set(found["spaces"]) == {"lora-narrow", "lora-wide"}
 
 

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.comparison.distillation import WEIGHT
 from analysis.display import own_names
+from analysis.importance.answers import importances_of
 from analysis.importance.confounding import formula_of, with_derived
 from analysis.plots import marks
 from analysis.plots.adapter_figures import score_text
@@ -53,9 +54,18 @@ MAX_DOTS = 400  # with more examples only the violin is drawn
 
 @in_house_style
 def plot_importances(
-    result: Importances, ax: Axes | None = None, bars: int = MAX_BARS, *, legend: bool = True
+    result: Importances | StudyData,
+    ax: Axes | None = None,
+    bars: int = MAX_BARS,
+    *,
+    legend: bool = True,
 ) -> Axes:
-    """Bars of the main effects with 95 % intervals and chance lines, then the largest pairs."""
+    """Bars of the main effects with 95 % intervals and chance lines, then the largest pairs.
+
+    Of a study, the importances for its first objective are computed first.
+    """
+    if isinstance(result, StudyData):
+        result = importances_of(result)
     ax = new_axes(ax)
     every = [*(p.importance for p in result.parameters), *(i.importance for i in result.pairs)]
     least = min(sorted(every, reverse=True)[:bars], default=0.0)

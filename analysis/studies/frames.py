@@ -13,7 +13,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.studies.trial_values import is_enqueued, last_report, seconds_of
-from analysis.wording import choice, columns_of
+from analysis.wording import choice, columns_of, printable
 from study.store import records
 from study.store.records import EvaluationRow, Examples, ScoreRow
 
@@ -48,10 +48,10 @@ def trials_frame(
         row |= dict(zip(objectives, values, strict=True))
         row |= {column: _chosen(trial, name) for name, column in params.items()}
         row |= {"enqueued": is_enqueued(trial), "seconds": seconds_of(trial)}
-        row |= {column: trial.user_attrs.get(name) for name, column in attrs.items()}
+        row |= {column: _as_text(trial.user_attrs.get(name)) for name, column in attrs.items()}
         if (last := last_report(trial)) is not None:
             row["last_step"], row["last_value"] = last
-        rows.append(row)
+        rows.append({printable(name): value for name, value in row.items()})
     if not rows:
         return pd.DataFrame(columns=[*LEADING[:2], *objectives, *LEADING[2:]])
     return pd.DataFrame(rows).set_index("number", drop=False).rename_axis(None)
@@ -62,7 +62,12 @@ def _chosen(trial: FrozenTrial, name: str) -> Any:
     if name not in trial.params:
         return None
     value = trial.params[name]
-    return choice(value) if str(value) in ("None", "nan") else value
+    return choice(value) if str(value) in ("None", "nan") else _as_text(value)
+
+
+def _as_text(value: Any) -> Any:
+    """A text without what pandas cannot store: lone surrogates, which JSON can hold."""
+    return printable(value) if isinstance(value, str) else value
 
 
 def scores_frame(

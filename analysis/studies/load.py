@@ -23,6 +23,7 @@ from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData, Who, is_e
 from study.errors import InputError
 from study.store import records, schema
 from study.store.from_other_programs import as_read, silent_about_choices
+from study.store.live_runs import is_any_alive
 from study.store.storage import (
     database_of,
     hidden,
@@ -88,13 +89,21 @@ def load(
             objectives=_objective_names(frozen, len(directions)),
             directions=directions,
             attributes=frozen.user_attrs,
-            folder=run_folder_of(str(target)),
+            folder=(folder := run_folder_of(str(target))),
             is_one_of_several=len(studies) > 1,
             **(trials := _trials_of(storage, database, frozen._study_id, directions)),
             **_recorded(database, frozen._study_id, trials),
+            has_ended=_has_ended(database, folder),
         )
         check_whole(data)
     return data
+
+
+def _has_ended(database: Engine | None, folder: Path | None) -> bool:
+    """Whether this program ran the study, and no run works on it any more."""
+    if database is None or not schema.has_tables(database):
+        return False
+    return not is_any_alive(database, folder)
 
 
 def _trials_of(

@@ -22,7 +22,7 @@ from analysis.display import Displayed
 from analysis.document import Document, Facts
 from analysis.studies.trial_values import is_enqueued, seconds_of, state_of
 from analysis.wording import configuration, counted, number
-from study.errors import InputError
+from study.errors import InputError, did_you_mean
 from study.metrics import Metric, Statistics, TextOptions, is_known, metric_of
 from study.spec.toml_text import parse_toml
 from study.store import records
@@ -41,6 +41,7 @@ INNER = {"all_counts", "baseline_value", "database", "evaluations", "frozen_tria
 INNER |= {
     "folder",
     "is_one_of_several",
+    "has_ended",
     "stored_in_folder",
     "text_options",
     "drawn",
@@ -72,6 +73,7 @@ class StudyData(Displayed):
     all_counts: Mapping[str, int] = field(default_factory=dict)  # of all trials, then
     folder: Path | None = None  # the run folder on this machine, with its adapters
     is_one_of_several: bool = False  # in its storage
+    has_ended: bool = False  # no run of this program works on it any more
 
     # ------------------------------------------------------------ the trials
 
@@ -158,12 +160,15 @@ class StudyData(Displayed):
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Trials by state; `interrupted` ones were run again and do not count as failures."""
-        if self.all_counts:
-            return dict(self.all_counts)
+        """Trials by state; `interrupted` ones were run again and do not count as failures.
+
+        Those that a dead run left RUNNING are `stopped`: the next run trains them again.
+        """
         states = [state.name.lower() for state in TrialState] + ["interrupted"]
-        found = Counter(state_of(trial) for trial in self.frozen_trials)
-        return {state: found[state] for state in states if found[state]}
+        found = self.all_counts or Counter(state_of(trial) for trial in self.frozen_trials)
+        counts = {state: found.get(state, 0) for state in states}
+        counts["stopped"] = counts.pop("running") if self.has_ended else 0
+        return {state: count for state, count in counts.items() if count}
 
     def value(self, trial: FrozenTrial, objective: str | None = None) -> float:
         """The trial's value of one objective; NaN unless it is COMPLETE."""
@@ -194,6 +199,16 @@ class StudyData(Displayed):
     def best_trial(self) -> FrozenTrial | None:
         """The best COMPLETE trial by the first objective; None where there is none."""
         return next(iter(self.ranked()), None)
+
+    @property
+    def best_params(self) -> dict[str, Any] | None:
+        """The parameters of the best trial by the first objective; None where there is none."""
+        return None if self.best_trial is None else dict(self.best_trial.params)
+
+    @property
+    def best_value(self) -> float | None:
+        """The best value of the first objective; None where no trial is COMPLETE."""
+        return None if self.best_trial is None else self.value(self.best_trial)
 
     @cached_property
     def pareto_trials(self) -> list[FrozenTrial]:
@@ -281,7 +296,16 @@ class StudyData(Displayed):
         return records.read_statistics(self.database, row.evaluation_id, metric)
 
     def score(self, who: Who, metric: str, split: str = "dev") -> float | None:
-        """One stored corpus score; None if it is not stored."""
+        """One stored corpus score; None if it is not stored.
+
+        Raises InputError for a metric that the study has nowhere.
+        """
+        known = dict.fromkeys((*(row.metric for row in self.score_rows), *self.objectives))
+        if known and metric not in known:
+            raise InputError(
+                f"metric: study {self.name!r} stores no scores by {metric!r}"
+                f"{did_you_mean(metric, known)}; allowed: {', '.join(known)}"
+            )
         try:
             wanted = self.evaluation(who, split).evaluation_id
         except LookupError:
@@ -294,7 +318,8 @@ class StudyData(Displayed):
         as its seconds; None where neither is stored.
         """
         split = next((s for s in self.splits if objective.startswith(f"{s}_")), "dev")
-        score = self.score(name, objective.removeprefix(f"{split}_"), split)
+        metric, stored = objective.removeprefix(f"{split}_"), {r.metric for r in self.score_rows}
+        score = self.score(name, metric, split) if metric in stored else None
         if score is None and any(e.name == name and e.split == "dev" for e in self.evaluations):
             score = self.evaluation(name).details.get(objective)
         return score

@@ -9,8 +9,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from optuna_study.cli.adapting import comet, export
-from optuna_study.cli.console import write_what_the_encoding_lacks
-from optuna_study.cli.preparing import base, check, curate, list_
+from optuna_study.cli.console import open_what_is_closed, write_what_the_encoding_lacks
+from optuna_study.cli.managing import delete, list_, rename
+from optuna_study.cli.preparing import base, check, curate
 from optuna_study.cli.reading import compare, importance, next_, report, show
 from optuna_study.cli.running import confirm, run
 from study.errors import InputError
@@ -31,6 +32,7 @@ COMMANDS = (
     *(confirm, next_),
     *(export, comet),
     *(base, curate),
+    *(rename, delete),
 )
 for command in COMMANDS:
     app.command(name=command.__name__.strip("_"))(command)
@@ -54,6 +56,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; a user's mistake prints one line per problem and exits with 2."""
+    open_what_is_closed()
     write_what_the_encoding_lacks()
     try:
         app()

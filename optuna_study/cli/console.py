@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import os
 import re
 import sys
 import traceback
@@ -44,6 +45,21 @@ IN_ASCII = {
     "’": "'",
 }
 """The signs of our own texts, for a terminal or file that cannot hold them."""
+
+
+def open_what_is_closed() -> None:
+    """Open the null device for standard streams that the caller closed, as `>&-` does.
+
+    A file opened later would otherwise get their numbers, and what libraries print would go there.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_RDWR)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            mode = "w" if number else "r"
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def write_what_the_encoding_lacks() -> None:

@@ -17,6 +17,14 @@ Storage = Annotated[
     str | None,
     typer.Option(metavar="URL", help="Storage of the study. [default: TARGET/study.db]"),
 ]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change any key of the study file, e.g. training.steps=40; repeatable.",
+    ),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON document to standard output, nothing else.")
 ]

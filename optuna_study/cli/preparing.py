@@ -1,4 +1,4 @@
-"""Commands to use before a run: `list`, `check`, `base` and `curate`."""
+"""Commands to use before a run: `check`, `base` and `curate`."""
 
 from __future__ import annotations
 
@@ -6,38 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from optuna_study.cli.console import messages, print_json, print_line, progress_bar, results
-from optuna_study.cli.options import AsJson
+from optuna_study.cli.options import AsJson, Set
+from study.errors import InputError
 
-
-def list_(as_json: AsJson = False) -> None:
-    """List the shipped studies and search spaces.
-
-    Example: `optuna-study list`
-    """
-    from search_spaces import shipped_spaces
-    from study.spec.files import described, presets
-
-    shipped = {"studies": described(presets()), "spaces": described(shipped_spaces())}
-    if as_json:
-        print_json(shipped)
-        return
-    from rich.table import Table
-
-    console = results()
-    titles = {
-        "studies": "Studies: optuna-study run NAME",
-        "spaces": "\nSearch spaces: optuna-study run --space NAME",
-    }
-    for kind, entries in shipped.items():
-        table = Table(title=titles[kind], title_justify="left", box=None, show_header=False)
-        for name, text in entries.items():
-            table.add_row(name, text)
-        console.print(table)
+if TYPE_CHECKING:
+    from study.spec.sections import StudySpec
 
 
 def check(
@@ -50,6 +28,7 @@ def check(
             "--quick", help="Check only the study file, its data and its metrics, in a second."
         ),
     ] = False,
+    set_: Set = None,
     as_json: AsJson = False,
 ) -> None:
     """Check everything that `run` checks before its first trial, and estimate what it will take.
@@ -62,10 +41,30 @@ def check(
 
     Example: `optuna-study check my-study.toml --quick`
     """
-    from study.preparing.preparation import read_inputs
-    from study.spec.files import load_spec
+    try:
+        study, cost = _checked(spec, set_ or [], quick)
+    except InputError as error:
+        if as_json:
+            print_json({"problems": error.problems})
+        raise
+    if as_json:
+        spec_json = study.model_dump(mode="json", exclude_none=True)
+        print_json({"spec": spec_json, "cost": cost, "problems": []})
+        return
+    console = results()
+    console.print(study.to_toml().rstrip(), markup=False, soft_wrap=True)
+    console.print()
+    for line in cost["lines"]:
+        console.print(line, markup=False, highlight=False)
+    if cost.get("example"):
+        _print_example(cost["example"])
 
-    study = load_spec(spec)
+
+def _checked(spec: str, changes: list[str], quick: bool) -> tuple[StudySpec, dict[str, Any]]:
+    from study.preparing.preparation import read_inputs
+    from study.spec.files import changed_keys, load_spec
+
+    study = load_spec(spec, changed_keys(changes))
     inputs = read_inputs(study, quick=quick)
     if quick:
         from study.preparing.trial_cost import quick_cost
@@ -76,16 +75,7 @@ def check(
 
         with progress_bar("training the base model") as progress:
             cost = checked(study, inputs, lambda step, total, loss: progress(step, total))
-    if as_json:
-        print_json({"spec": study.model_dump(mode="json", exclude_none=True), "cost": cost})
-        return
-    console = results()
-    console.print(study.to_toml().rstrip(), markup=False, soft_wrap=True)
-    console.print()
-    for line in cost["lines"]:
-        console.print(line, markup=False, highlight=False)
-    if cost.get("example"):
-        _print_example(cost["example"])
+    return study, cost
 
 
 def _print_example(stretches: Sequence[tuple[str, bool]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +35,8 @@ from optuna_study.cli.options import (
 )
 from study.errors import InputError
 
+WATCH_SECONDS = 2.0
+
 
 def show(
     target: Target,
@@ -40,19 +44,44 @@ def show(
     space: Space = None,
     objective: Objective = None,
     direction: Direction = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it anew every two seconds, until no run works.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show a study's state, counts and best trials.
 
     Example: `optuna-study show runs/petroleum`
+
+    Example: `optuna-study show runs/petroleum --watch`
     """
     from reports.study_document import study_document, study_json
 
     data = load(target, study_name, space, objective, direction)
     if as_json:
+        if watch:
+            raise InputError("--watch: cannot be combined with --json, which prints one document")
         print_json(study_json(data))
+        return
+    if watch:
+        _watch(lambda: load(target, study_name, space, objective, direction))
     else:
         results().print(study_document(data).to_rich())
+
+
+def _watch(read: Callable[[], Any]) -> None:
+    """Show a study anew until no run of this program works on it, or until Ctrl-C."""
+    from rich.live import Live
+
+    from reports.study_document import study_document
+
+    with Live(console=results(), auto_refresh=False) as shown:
+        while True:
+            data = read()
+            shown.update(study_document(data).to_rich(), refresh=True)
+            if data.has_ended or data.database is None:
+                return
+            time.sleep(WATCH_SECONDS)
 
 
 def importance(

@@ -26,6 +26,7 @@ from optuna_study.cli.options import (
     AsJson,
     EngineName,
     Ray,
+    Set,
     Slots,
     Storage,
     StudyName,
@@ -45,7 +46,10 @@ MOST_SLOTS = 1024  # trials per process
 def run(
     spec: Annotated[
         str,
-        typer.Argument(metavar="STUDY", help="A study file, or a shipped study (see `list`)."),
+        typer.Argument(
+            metavar="STUDY",
+            help="A study file, a shipped study (see `list`), or a run folder to continue.",
+        ),
     ] = "petroleum",
     trials: Annotated[
         int | None,
@@ -88,6 +92,8 @@ def run(
     no_prune: Annotated[
         bool, typer.Option("--no-prune", help="Train every trial to the end.")
     ] = False,
+    set_: Set = None,
+    trust_study: TrustStudy = False,
 ) -> None:
     """Run a study, or continue it, and write its report.
 
@@ -96,9 +102,13 @@ def run(
     Example: `optuna-study run`
 
     Example: `optuna-study run my-study.toml --trials 32`
+
+    Example: `optuna-study run my-study.toml --set training.steps=40`
+
+    Example: `optuna-study run runs/my-study`
     """
     from study.runner import run_study
-    from study.spec.files import load_spec
+    from study.spec.files import changed_keys, is_run_folder, load_spec, stored_spec
     from study.views.terminal import make_view
 
     overrides = {
@@ -107,8 +117,16 @@ def run(
         "seed": seed,
         "search.timeout_seconds": timeout,
         "search.pruner": "none" if no_prune else None,
+        **changed_keys(set_ or []),
     }
-    study = load_spec(spec, overrides)
+    if is_run_folder(spec):
+        if out is not None:
+            raise InputError(f"--out: {spec} is continued where it is; leave out --out")
+        stored = load_run(storage or spec).spec_text
+        study = stored_spec(stored, spec, overrides=overrides, trust_study=trust_study)
+        out = Path(spec)
+    else:
+        study = load_spec(spec, overrides)
     choice = _engine_choice(engine, slots, workers, ray)
     with _stop_message():
         folder = out or Path("runs") / study.name

@@ -10,6 +10,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from analysis.document import Table
+from analysis.wording import printable
 from reports.page.figures import FORMATS, save
 from reports.page.parts import Page
 from study.errors import InputError
@@ -35,9 +36,9 @@ def _write(table: Table, path: Path) -> None:
     check_own(path, "file")
     content = io.StringIO(newline="")
     writer = csv.writer(content)
-    writer.writerow(table.columns)
+    writer.writerow(map(printable, table.columns))
     for row in table.rows:
-        writer.writerow([c.key if c.numeric else c.text for c in row])
+        writer.writerow([c.key if c.numeric else printable(c.text) for c in row])
     write_whole(path, content.getvalue())
 
 

@@ -32,7 +32,7 @@ def trial_table(data: StudyData, taken: Sequence[str] = ()) -> Table | None:
     trials = sorted(data.frozen_trials, key=lambda t: (place.get(t.number, len(place)), t.number))
     columns: dict[str, list[Any]] = {
         "trial": [t.number for t in trials],
-        "state": [_state(t) for t in trials],
+        "state": [_state(t, data) for t in trials],
     }
     for name in data.objectives:
         values = [data.value(t, name) for t in trials]
@@ -116,8 +116,10 @@ def _attributes(data: StudyData) -> list[str]:
     return metrics + [n for n in shown if n in present and n not in data.objectives]
 
 
-def _state(trial: FrozenTrial) -> str:
+def _state(trial: FrozenTrial, data: StudyData) -> str:
     state = state_of(trial)
+    if state == "running" and data.has_ended:
+        return "stopped"
     return STATES.get(state, state) + (" (enqueued)" if is_enqueued(trial) else "")
 
 

@@ -17,9 +17,10 @@ from analysis.wording import (
 from reports.results import Results
 from reports.sections.confirmation import headline
 from reports.sections.distillation import verdict
-from study.metrics import metric_label
+from study.metrics import METRICS, metric_label
 
 SMALL_SHARE, SMALLEST = 0.05, 0.005  # of the variance; below the second, two decimals show 0.00
+PERFECT = 100.0  # of the metrics of texts; others have other scales, or none
 LARGE_SPAN = 0.2  # of a share, from the treatment of pruned trials
 
 
@@ -41,7 +42,13 @@ def answer(results: Results) -> tuple[str, ...]:
 
 def caution(results: Results) -> tuple[str, ...]:
     """What a reader must know before using the answer."""
-    said = (_thin_evidence(results), _pruning(results), _forgetting(results), _luck(results))
+    said = (
+        _perfect_base(results),
+        _thin_evidence(results),
+        _pruning(results),
+        _forgetting(results),
+        _luck(results),
+    )
     return tuple(sentence for sentence in said if sentence)
 
 
@@ -118,6 +125,21 @@ def _together(result: Importances) -> str:
         if pair.importance >= SMALL_SHARE and pair.ci is not None and pair.ci[0] >= SMALLEST
     ]
     return f" Interactions add to this: {listing(large)}." if large else ""
+
+
+def _perfect_base(results: Results) -> str:
+    """A warning where the base cannot be improved: every trial can only be equal or worse."""
+    metric = results.metric
+    row = METRICS.get(metric) if metric else None
+    if row is None or row.direction != "maximize" or row.is_loss:
+        return ""
+    base = next((c.b.score for c in results.comparisons if c.b.name == "base"), None)
+    if base is None or base < PERFECT - 1e-9:
+        return ""
+    return (
+        f"The untrained base already scores {row.label} {number(base)}, the most there is: nothing "
+        "is left to gain. Use harder examples or another metric."
+    )
 
 
 def _thin_evidence(results: Results) -> str:

@@ -140,7 +140,8 @@ def failure_section(results: Results) -> Section | None:
         else Section(
             "failures",
             "Trials that failed",
-            "Failed trials count towards the budget and are left out of the importances.",
+            "A trial that failed by itself counts towards the budget; one that was interrupted was "
+            "run again and does not. Neither takes part in the importances.",
             (table,),
         )
     )

@@ -8,12 +8,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from study.errors import reason_of, refusing
 from study.store.folders import appearing_whole, check_own
 
 MANIFEST = "base.json"
@@ -33,15 +34,29 @@ def cached(name: str, build: Callable[[Path], None], cache: Path | None = None) 
     If two processes need it at the same time, one builds it; a damaged folder is rebuilt.
     """
     cache = cache or default_cache()
-    cache.mkdir(parents=True, exist_ok=True)
     folder = cache / name
-    check_own(folder, "folder")
-    check_own(Path(f"{folder}.lock"), "file")
-    with FileLock(f"{folder}.lock"):
+    lock = FileLock(f"{folder}.lock")
+    with _writing(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+        check_own(folder, "folder")
+        check_own(Path(lock.lock_file), "file")
+        lock.acquire()
+    try:
         if not is_intact(folder):
             shutil.rmtree(folder, ignore_errors=True)
             build(folder)
+    finally:
+        lock.release()
     return folder
+
+
+def _writing(cache: Path) -> AbstractContextManager[None]:
+    """Name the cache where it cannot be written, whatever else the command was to write."""
+
+    def reason(error: Exception) -> str:
+        return f"{reason_of(error)}; set OPTUNA_STUDY_CACHE to a folder that can be written"
+
+    return refusing(f"{cache}: cannot write the cache of base models", OSError, reason=reason)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,7 @@ def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) ->
     is_preset = path in presets().values()
     where = path.name if is_preset else str(path)
     _resolve_paths(document, Path.cwd() if is_preset else path.parent, where)
-    for key, value in (overrides or {}).items():
-        if value is not None:
-            _set(document, key, _from_here(value) if key == "search.space" else value, where)
+    _override(document, overrides, where)
     _resolve_space(document, path.parent, where)
     _resolve_tokenizer(document)
     _resolve_template(document, path.parent, where)
@@ -65,8 +63,11 @@ def stored_spec(
     test: Path | None = None,
     scores: bool = True,
     trust_study: bool = False,
+    overrides: Mapping[str, Any] | None = None,
 ) -> StudySpec:
     """Return the study in a run folder, with `test` as its test split if given.
+
+    `overrides` are those of `load_spec`.
 
     The study comes from a database that anybody may have written, so a study that names code is
     refused unless the caller trusts it.  Code of its metrics does not matter to a caller that
@@ -84,7 +85,38 @@ def stored_spec(
         refuse_code(document, target, scores)
     if test is not None:
         document.setdefault("data", {})["test"] = str(test.resolve())
+    _override(document, overrides, target)
+    if overrides and overrides.get("search.space") is not None:
+        document["search"].pop("parameters", None)
+        _resolve_space(document, Path.cwd(), target)
     return parse_spec(document, target)
+
+
+def is_run_folder(target: str) -> bool:
+    """Return whether a target is a folder, and not the name of a shipped study."""
+    return target not in presets() and os.path.isdir(target)
+
+
+def changed_keys(changes: Sequence[str]) -> dict[str, Any]:
+    """Return `KEY=VALUE` changes of the command line as dotted keys and values.
+
+    A value is read as TOML, and as plain text where it is none.  Paths are relative to the working
+    folder.  Raises InputError for a change without a key or value.
+    """
+    changed: dict[str, Any] = {}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        key = key.strip()
+        if not (equals and all(key.split("."))):
+            raise InputError(
+                f"--set: must be KEY=VALUE, e.g. training.steps=40, got {change[:60]!r}"
+            )
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except (ValueError, RecursionError):
+            value = text.strip()
+        changed[key] = value
+    return changed
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -156,6 +188,20 @@ def _with_metric_files(spec: StudySpec, folder: Path) -> StudySpec:
     found = spec.evaluation.model_copy(update={"metric_folder": place, "metric_files": {}})
     found = found.model_copy(update={"metric_files": file_hashes(found)})
     return spec.model_copy(update={"evaluation": found})
+
+
+def _override(document: dict[str, Any], overrides: Mapping[str, Any] | None, where: str) -> None:
+    """Set dotted keys; None keeps the file's value, paths are relative to the working folder."""
+    splits = {f"data.{split}" for split in SPLITS}
+    names = {".".join(names) for names in FOLDER_OR_NAME}
+    for key, value in (overrides or {}).items():
+        if isinstance(value, str):
+            if key == "search.space":
+                value = _from_here(value)
+            elif key in splits or (key in names and value != "embedded" and os.path.isdir(value)):
+                value = os.path.abspath(value)
+        if value is not None:
+            _set(document, key, value, where)
 
 
 def _from_here(space: str) -> str:

@@ -32,8 +32,15 @@ WORDS = {
 def problems_of(error: ValidationError, where: str, model: type[BaseModel]) -> InputError:
     """Return one line per problem: file, key, rule, what it got, what is allowed."""
     places = groupby(error.errors(include_url=False), key=_location)
-    lines = [_line(_one_of(list(problems)), where, model) for _, problems in places]
-    return InputError(list(dict.fromkeys(lines)))
+    found = [part for _, problems in places for part in _parts(_one_of(list(problems)))]
+    return InputError(list(dict.fromkeys(_line(part, where, model) for part in found)))
+
+
+def _parts(problem: Any) -> list[Any]:
+    """Return one problem per line of a check that found several."""
+    if problem["type"] != "value_error":
+        return [problem]
+    return [{**problem, "msg": line} for line in str(problem["msg"]).split("\n")]
 
 
 def _location(problem: Any) -> tuple[Any, ...]:

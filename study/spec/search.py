@@ -32,8 +32,14 @@ class SearchSpec(Strict):
 
     @model_validator(mode="after")
     def _check_parameters(self) -> Self:
+        faults = []
         for name, parameter in self.parameters.items():
-            self._check_parameter(name, parameter)
+            try:
+                self._check_parameter(name, parameter)
+            except ValueError as error:
+                faults.append(str(error))
+        if faults:
+            raise ValueError("\n".join(faults))
         return self
 
     def _check_parameter(self, name: str, parameter: Parameter) -> None:

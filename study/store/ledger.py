@@ -22,7 +22,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.exc import DBAPIError
 
-from study.errors import InputError
+from study.errors import InputError, reason_of
 from study.make_sampler import pruner_for
 from study.spec.sections import StudySpec, spec_from_toml
 from study.store import records, recovery, run_queries, schema
@@ -33,6 +33,7 @@ from study.store.live_runs import GRACE_SECONDS, Parent
 from study.store.outlasting import be_patient
 from study.store.saved_adapters import KeptAdapters, save_adapter
 from study.store.storage import (
+    DATABASE_NAME,
     NO_STUDY,
     close_after_writing,
     hidden,
@@ -40,6 +41,7 @@ from study.store.storage import (
     named_damage,
     one_line,
     open_for_writing,
+    sqlite_url,
 )
 from study.trials import TrialConfig, TrialResult, baseline_configs
 
@@ -81,8 +83,23 @@ def _as_input_errors(url: str, out: Path) -> Iterator[None]:
         problem = f"{hidden(url)}: cannot write the database: {one_line(error)}; {kept}"
         raise InputError(problem) from error
     except OSError as error:
-        problem = f"{error.filename or out}: cannot write: {error.strerror}; {kept}"
+        problem = f"{error.filename or out}: cannot write: {reason_of(error)}; {kept}"
         raise InputError(problem) from error
+
+
+def _refuse_a_second_study(storage: RDBStorage, name: str, out: Path) -> None:
+    """Refuse to start another study in a run folder, where it would share the adapters.
+
+    A study file that was renamed is mostly meant to continue the study, or to start beside it.
+    """
+    if storage.url != sqlite_url(out / DATABASE_NAME):
+        return
+    names = [study.study_name for study in storage.get_all_studies()]
+    if names and name not in names:
+        raise InputError(
+            f"{out}: holds the study {names[0]!r:.80}, not {name!r:.80}; give the new one its own "
+            f"--out, or continue the old one: optuna-study run {out}"
+        )
 
 
 class Ledger:
@@ -94,6 +111,7 @@ class Ledger:
         self._out = out
         schema.create_tables(self._database)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        _refuse_a_second_study(storage, spec.name, out)
         self.study = optuna.create_study(
             storage=storage,
             study_name=spec.name,

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from sqlalchemy import ColumnElement, Double, Engine, delete, literal_column, select
+from sqlalchemy import ColumnElement, Double, Engine, delete, inspect, literal_column, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from study.store import schema
@@ -111,6 +111,21 @@ def forget_the_dead(database: Engine, folder: Path) -> None:
                 del released[parent]
         for lock_file in released.values():
             lock_file.unlink(missing_ok=True)
+
+
+def is_any_alive(database: Engine, folder: Path | None) -> bool:
+    """Whether a run works on a storage, as far as its row and a run folder's locks show."""
+    if database.dialect.name not in CLOCKS or not inspect(database).has_table(schema.parents.name):
+        return True
+    query = select(ROWS.parent_id, ROWS.host, _now(database) - ROWS.seen_at)
+    with contextlib.ExitStack() as holding:
+        released = holding.enter_context(released_locks(folder)) if folder else {}
+        with database.connect() as connection:
+            rows = connection.execute(query).all()
+        return any(
+            age <= GRACE_SECONDS and not (host == socket.gethostname() and parent in released)
+            for parent, host, age in rows
+        )
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import uuid
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ from study.metrics import Statistics
 from study.store import schema
 from study.store.outlasting import outlasting
 
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can hold one, and no file in UTF-8
 MOST_BYTES = 2**28  # of one split's texts, or of one metric's statistics
 MOST_COMMAS = 10_000_000  # in one split's texts: more than it has texts
 
@@ -357,7 +359,7 @@ def _all(database: Engine, query: Select[Any]) -> Sequence[Any]:
 
 
 def _pack_texts(texts: Sequence[str]) -> bytes:
-    return zlib.compress(json.dumps(list(texts), ensure_ascii=False).encode())
+    return zlib.compress(json.dumps(list(texts), ensure_ascii=False).encode(errors="replace"))
 
 
 def _unpack_texts(blob: bytes) -> tuple[str, ...]:
@@ -365,7 +367,7 @@ def _unpack_texts(blob: bytes) -> tuple[str, ...]:
         content = _unpacked(blob, MOST_BYTES)
         if content.count(b",") > MOST_COMMAS:
             raise ValueError(f"more than {MOST_COMMAS:,} texts")
-        return tuple(json.loads(content))
+        return tuple(LONE_SURROGATE.sub("\ufffd", text) for text in json.loads(content))
 
 
 def _unpacked(blob: bytes, most: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import re
 import shutil
 import sqlite3
@@ -53,7 +54,7 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     """Connect with `immutable` when nobody writes, so that not even a log appears."""
     log = _log_of(path.resolve())
     immutable = "" if log.exists() and log.stat().st_size else "&immutable=1"
-    uri = f"file:{quote(str(path.resolve()))}?mode=ro{immutable}"
+    uri = f"file:{quote(os.fsencode(path.resolve()))}?mode=ro{immutable}"
     return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS, check_same_thread=False)
 
 
@@ -102,7 +103,7 @@ def has_current_schema(path: Path, source: Path | None = None) -> bool:
             f"{path}: written by a newer Optuna (schema {revision!r:.40}); update this one: "
             "pip install -U optuna"
         )
-    return revision == known[0]
+    return bool(revision == known[0])
 
 
 def _first(path: Path, query: str, source: Path | None) -> tuple[Any, ...]:

@@ -22,7 +22,7 @@ import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from study.errors import InputError, refusing
+from study.errors import NAMED, InputError, refusing, without_secrets
 from study.store.folders import check_regular, check_sidecars
 from study.store.from_other_programs import silent_about_choices, silent_about_upgrades
 from study.store.sqlite_file import (
@@ -49,6 +49,8 @@ DATABASE_NAME = "study.db"
 MOST_NAMED = 8  # run folders, in a message
 DIALECTS = ("sqlite", "postgresql")  # for runs; every storage that Optuna knows can be read
 ALREADY_THERE = r"(?i)already exists|duplicate key|unique constraint"
+READ_ONLY = "attempt to write a readonly database"
+"""SQLite's words for a read-only file or folder, and for a full disk."""
 CREATION_ATTEMPTS, CREATION_SECONDS = 10, 0.3
 
 
@@ -58,7 +60,8 @@ def hidden(url: str) -> str:
     Uses a pattern instead of parsing: a URL that cannot be parsed may hold a password too.
     """
     without = re.sub(WITH_PASSWORD, r"\1***@", url, flags=re.DOTALL)
-    return re.sub(r"(?i)([?&][^=&]*(?:pass|pwd|secret)[^=&]*=)[^&]*", r"\1***", without)
+    named = rf"(?i)([?&](?:[^=&]*(?:{NAMED})[^=&]*|options)=)[^&]*"
+    return without_secrets(re.sub(named, r"\1***", without))
 
 
 def sqlite_url(path: Path) -> str:
@@ -196,6 +199,8 @@ def _opening_errors() -> tuple[type[Exception], ...]:
 def _unopened(url: str, error: Exception) -> InputError:
     is_driver = isinstance(error, ImportError) and url.startswith("postgresql")
     why = "needs pip install 'optuna-study[postgres]'" if is_driver else one_line(error)
+    if why.startswith("invalid literal for int()"):  # which repeats what may be a password
+        why = "its port must be a number"
     return InputError(f"{hidden(url)}: cannot open the storage: {why}")
 
 
@@ -374,4 +379,7 @@ def one_line(error: BaseException) -> str:
     """Return the driver's own message, which Optuna and SQLAlchemy wrap, without passwords."""
     cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
     cause = cause.orig if isinstance(cause, DBAPIError) and cause.orig is not None else cause
-    return hidden(" ".join(str(cause).split())[:300])
+    line = " ".join(str(cause).split())[:300]
+    if READ_ONLY in line:
+        line = line.replace(READ_ONLY, f"{READ_ONLY}: is the disk full, or the folder read-only?")
+    return hidden(line)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from study.trials import TrialConfig
 
@@ -18,6 +19,7 @@ class Outcome:
     value: float | None
     reason: str | None = None
     counted: int | None = None  # trials that count towards the total so far, over all runs
+    further: Mapping[str, float] = field(default_factory=dict)  # the other objectives' values
 
 
 class View:

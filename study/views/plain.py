@@ -112,7 +112,8 @@ def ending(spec: StudySpec, outcome: Outcome) -> str:
     """Return the training and its result: its value, or its state and the reason."""
     how = f"{outcome.state}: {outcome.reason}"
     if outcome.state == "complete":
-        how = f"{objective_label(outcome.objective)} {outcome.value:.3g}"
+        reached = {outcome.objective: outcome.value, **outcome.further}
+        how = ", ".join(f"{objective_label(name)} {v:.3g}" for name, v in reached.items())
     return f"{describe(spec, outcome.config)}: {how}"
 
 

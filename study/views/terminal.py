@@ -91,11 +91,15 @@ class LiveView(View):
 
     @override
     def ended(self, outcome: Outcome) -> None:
-        """Remove the bar; baselines, failed and interrupted trainings leave a line."""
+        """Remove the bar; baselines, failed and interrupted trainings leave a line.
+
+        So do those of several objectives, of which no bar shows the best.
+        """
         self._bars.remove_task(self._tasks.pop(outcome.config.number))
         self._show_the_first()
         self._tally.add(outcome)
-        if outcome.state in ("failed", "interrupted") or outcome.config.role == "baseline":
+        is_told = outcome.state in ("failed", "interrupted") or bool(outcome.further)
+        if is_told or outcome.config.role == "baseline":
             self.remarked(ending(self._spec, outcome))
         best, remaining = self._tally.best, self._tally.remaining()
         best_so_far = f"best {self._label} {best.value:.3g}" if best else ""

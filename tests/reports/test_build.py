@@ -127,9 +127,9 @@ def test_the_table_of_trials_holds_every_trial_and_marks_the_best(
     assert isinstance(table, Table)
     assert len(table.rows) == 69
     assert petroleum.best_trial is not None
-    assert table.marked == {petroleum.best_trial.number}
+    assert [table.rows[i][0].key for i in table.marked] == [petroleum.best_trial.number]
     rates = [row[table.columns.index("learning_rate")] for row in table.rows]
-    assert rates[0].key == petroleum.frozen_trials[0].params["learning_rate"]
+    assert rates[0].key == petroleum.best_trial.params["learning_rate"]
 
 
 def test_the_product_that_acts_as_one_is_named(page: Page) -> None:

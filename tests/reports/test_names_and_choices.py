@@ -11,10 +11,13 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import create_trial
 
+from analysis.document import Cell, Table
 from analysis.plots.marks import tick
 from analysis.studies.load import StudyData, load
 from analysis.studies.results_csv import load_csv
 from analysis.wording import choice, setting
+from reports.page.files import save_tables
+from reports.page.parts import Page, Section
 from reports.page.trial_tables import trial_table, trials_of_all
 from reports.study_document import study_document
 
@@ -100,3 +103,16 @@ def test_a_study_whose_choices_changed_has_a_page(tmp_path: Path) -> None:
         )
     merged = load(tmp_path / "study.log")
     assert merged.distributions["optimizer"] == CategoricalDistribution(["adam", "sgd", "lion"])
+
+
+def test_lone_surrogates_reach_no_frame_and_no_file(tmp_path: Path) -> None:
+    """Half a character in a stored attribute, as JSON can hold, is replaced where it is written."""
+    trial = create_trial(
+        params={}, distributions={}, value=1.0, user_attrs={"note\ud800": "x\ud800", "loss": 1.0}
+    )
+    data = StudyData("s", "s", ("value",), ("maximize",), (trial,))
+    assert data.trials["note\ufffd"].tolist() == ["x\ufffd"]
+    table = Table("t\ud800", ("a\ud800",), ((Cell("b\ud800"),),))
+    page = Page("", "", (), (), (), (Section("s", "s", "", (table,)),), "")
+    (path,) = save_tables(page, tmp_path)
+    assert path.read_text(encoding="utf-8").split() == ["a\ufffd", "b\ufffd"]

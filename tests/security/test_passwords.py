@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from study.errors import InputError, without_secrets
-from study.store.storage import open_for_writing, open_read_only
+from study.store.storage import hidden, open_for_writing, open_read_only
 from tests.fuzz.command import command, quiet
 from tests.synthetic import Shape, write_study
 
@@ -135,3 +135,27 @@ def test_secrets_are_taken_out_of_any_text(text: str) -> None:
 def test_what_is_no_secret_stays(text: str) -> None:
     """Paths, addresses and other colons are left as they are."""
     assert without_secrets(text) == text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:s3cr3t",
+        "postgresql://h/x?options=-c%20password%3Ds3cr3t",
+        "postgresql://h/x?options=--api_key%3Ds3cr3t&a=b",
+        "postgresql://h/x?sslpassword=s3cr3t",
+        "postgresql://h/x?api_key=s3cr3t",
+        "postgresql://u:s3c r3t@h/x",
+    ],
+)
+def test_malformed_urls_and_options_hide_secrets(url: str) -> None:
+    """A port that is none, and everything in `options`, may hold a password."""
+    for shown in (hidden(url), str(InputError(f"{hidden(url)}: cannot open the storage"))):
+        assert "s3c" not in shown
+        assert "***" in shown
+    assert str(InputError(f"{hidden(url)}: no")).endswith(": no")
+
+
+def test_a_port_is_no_secret() -> None:
+    """A host and port stay readable."""
+    assert hidden("postgresql://localhost:5432/db") == "postgresql://localhost:5432/db"

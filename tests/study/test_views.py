@@ -93,3 +93,17 @@ def test_a_terminal_keeps_lines_of_baselines_and_failures_only() -> None:
 def test_times_are_as_short_as_can_be() -> None:
     """Hours appear only where there are any."""
     assert [clock(seconds) for seconds in (5, 65.4, 3605)] == ["0:05", "1:05", "1:00:05"]
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_every_objective_is_told(is_terminal: bool) -> None:
+    """A training of two objectives ends with both values, in a log and above the bars."""
+    written = io.StringIO()
+    view = make_view(SPEC, Console(file=written, force_terminal=is_terminal, width=100))
+    config = search_config(SPEC, 0, {"rank": 8, "alpha": 64.0, "learning_rate": 3e-4}, 0)
+    with view.searching(2, 0, workers=1):
+        view.started(config)
+        view.ended(
+            Outcome(config, "complete", "bleu", 50.0, further={"trainable_parameters": 24_576})
+        )
+    assert "BLEU 50, trainable parameters 2.46e+04" in written.getvalue()

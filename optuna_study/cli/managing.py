@@ -1,0 +1,132 @@
+"""Commands that manage studies: `list`, `rename` and `delete`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from optuna_study.cli.console import load, messages, print_json, print_line, results
+from optuna_study.cli.options import AsJson
+from study.errors import InputError
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The run folder of a study.")]
+
+
+def list_(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FOLDER", help="A folder of run folders. [default: runs, if there is one]"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the shipped studies and search spaces, and the studies in a folder of runs.
+
+    Example: `optuna-study list`
+
+    Example: `optuna-study list runs`
+    """
+    from search_spaces import shipped_spaces
+    from study.spec.files import described, presets
+
+    found = _runs(folder)
+    shipped = {"studies": described(presets()), "spaces": described(shipped_spaces())}
+    if as_json:
+        print_json({"runs": found} if folder else {**shipped, "runs": found})
+        return
+    from rich.table import Table
+
+    console = results()
+    titles = {
+        "studies": "Studies: optuna-study run NAME",
+        "spaces": "\nSearch spaces: optuna-study run --space NAME",
+    }
+    for kind, entries in shipped.items() if folder is None else ():
+        table = Table(title=titles[kind], title_justify="left", box=None, show_header=False)
+        for name, text in entries.items():
+            table.add_row(name, text)
+        console.print(table)
+    if found:
+        console.print() if folder is None else None
+        console.print(_runs_document(found).to_rich())
+    elif folder is not None:
+        messages().print(f"{folder}: contains no run folders", markup=False, highlight=False)
+
+
+def _runs(folder: Path | None) -> list[dict[str, Any]]:
+    """What is known of every run folder in a folder; a damaged one has a problem instead."""
+    place = folder or Path("runs")
+    if not place.is_dir():
+        if folder is not None:
+            raise InputError(f"{folder}: no such folder")
+        return []
+    found: list[dict[str, Any]] = []
+    for database in sorted(place.glob("*/study.db")):
+        try:
+            data = load(str(database.parent))
+        except InputError as error:
+            found.append({"folder": str(database.parent), "problem": error.problems[0]})
+            continue
+        ends = [t.datetime_complete for t in data.frozen_trials if t.datetime_complete]
+        found.append(
+            {
+                "folder": str(database.parent),
+                "study": data.name,
+                "trials": dict(data.counts),
+                "objective": data.objective,
+                "best": data.best_value,
+                "last": max(ends).isoformat(timespec="minutes") if ends else None,
+            }
+        )
+    return found
+
+
+def _runs_document(found: list[dict[str, Any]]) -> Any:
+    from analysis.document import Document, columns_table
+    from analysis.wording import counted, label_of, number
+
+    def best(run: dict[str, Any]) -> str:
+        value = run.get("best")
+        return "" if value is None else f"{label_of(run['objective'])} {number(value)}"
+
+    columns = {
+        "folder": [run["folder"] for run in found],
+        "study": [run.get("study", "") for run in found],
+        "trials": [run.get("problem") or counted(run["trials"]) or "none" for run in found],
+        "best": [best(run) for run in found],
+        "last trial": [(run.get("last") or "").replace("T", " ") for run in found],
+    }
+    return Document("", (columns_table("Your studies: optuna-study show FOLDER", columns),))
+
+
+def rename(
+    folder: Folder,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The study's new name.")],
+) -> None:
+    """Rename a study, and its run folder if that has the study's name.
+
+    Example: `optuna-study rename runs/petroleum oil`
+    """
+    from study.store.managing import rename_run
+
+    print_line("folder", rename_run(folder, name))
+
+
+def delete(
+    folder: Folder,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a study's database, adapters and report; exported models and your own files stay.
+
+    Example: `optuna-study delete runs/petroleum`
+    """
+    from study.store.managing import delete_run, only_study
+
+    name = only_study(folder)
+    if not yes and not typer.confirm(f"Delete the study {name!r} in {folder}?", err=True):
+        raise typer.Exit(1)
+    for path in delete_run(folder):
+        print_line("kept", path)
