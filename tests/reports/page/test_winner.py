@@ -27,6 +27,7 @@ from reports.page.parts import Figure, Page
 from reports.page.render import render
 from reports.results import analyse
 from study.metrics import Array
+from tests.stored_trials import add_at_once
 from tests.synthetic import without_waiting
 
 pytestmark = pytest.mark.usefixtures("small_forests")
@@ -77,7 +78,7 @@ def study_of(path: Path, values: Array, direction: str) -> StudyData:
             user_attrs={"train_seconds": float(rng.uniform(1, 20))},
         )
         trials.append(trial)
-    study.add_trials(trials)
+    add_at_once(study, trials)
     return load(path)
 
 
@@ -181,11 +182,13 @@ def two_objectives(path: Path, values: list[tuple[float, float]]) -> StudyData:
     storage = without_waiting(RDBStorage(f"sqlite:///{path}"))
     study = optuna.create_study(storage=storage, directions=directions)
     space: dict[str, BaseDistribution] = {"alpha": FloatDistribution(0, 1)}
-    for place, pair in enumerate(values):
-        params = {"alpha": place / len(values)}
-        study.add_trial(
-            optuna.trial.create_trial(values=list(pair), params=params, distributions=space)
+    trials = [
+        optuna.trial.create_trial(
+            values=list(pair), params={"alpha": place / len(values)}, distributions=space
         )
+        for place, pair in enumerate(values)
+    ]
+    add_at_once(study, trials)
     return load(path)
 
 

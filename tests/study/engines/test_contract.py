@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import pytest
@@ -17,6 +17,7 @@ from study.spec.sections import StudySpec
 from study.trials import Notice, Progress, TrialConfig, TrialResult, baseline_configs
 from tests.engine_cases import CASES, Case
 from tests.engine_runs import Bench, Curve, assert_same_result, bench_of, dev_losses, train_all
+from tests.warm_workers import forked_workers
 
 ENGINES = {
     "sequential pool": EngineChoice("sequential", workers=2),
@@ -89,7 +90,7 @@ def configs(case: Case, spec: StudySpec) -> list[TrialConfig]:
 
 
 @pytest.fixture(scope="module")
-def engine(choice: EngineChoice, spec: StudySpec) -> Iterator[Engine]:
+def engine(pair: tuple[str, str], choice: EngineChoice, spec: StudySpec) -> Iterator[Engine]:
     """Yield the engine over the study's base."""
     if choice.ray:
         pytest.importorskip("ray")
@@ -97,7 +98,8 @@ def engine(choice: EngineChoice, spec: StudySpec) -> Iterator[Engine]:
         with closing(make_engine(spec, spec.base.model, None, choice)) as made:
             yield made
         return
-    with connected_workers(choice, print) as connected:
+    started = nullcontext() if is_slow(*pair) else forked_workers()
+    with started, connected_workers(choice, print) as connected:
         pool = pool_of(make_engine, connected)
         assert pool is not None
         with closing(pool):
