@@ -38,10 +38,11 @@ def in_workers(choice: EngineChoice) -> bool:
 def is_slow(case: str, engine: str) -> bool:
     """Say whether a pair is left to the slow tests: every case and every engine is not,
 
-    but for two whose workers take long to start: the packed pool stands for all pools.
+    but for two whose workers take long to start: the packed pool stands for all pools.  A case of
+    another's kind is left out too.
     """
     is_quick = case == "lora" and engine != "packed, 1 slot"
-    is_quick |= engine == "packed, 4 slots"
+    is_quick |= engine == "packed, 4 slots" and case not in ("numbers", "untied llama")
     is_quick |= (case, engine) == ("not all packed", "packed, 1 slot")
     return engine in ("ray", "sequential pool") or not is_quick
 
