@@ -217,7 +217,7 @@ LABELS = {
 }
 
 
-@pytest.mark.parametrize(("objective", "label"), LABELS.items())
+@pytest.mark.parametrize(("objective", "label"), list(LABELS.items()))
 def test_objectives_are_labelled_as_their_metric_is_written(objective: str, label: str) -> None:
     """Only where the name surely means that metric."""
     assert label_of(objective) == label

@@ -156,7 +156,7 @@ def test_rounding_raises_no_alarm(spec: StudySpec, model_type: str, dtype: torch
     assert {c.what for c in found.compared} == {PEFT, FRESH, ALONE, LOSSES, GRADIENTS} | tokens
 
 
-@pytest.mark.parametrize("model_type", map(type_param, TYPES))
+@pytest.mark.parametrize("model_type", [type_param(model_type) for model_type in TYPES])
 def test_what_passes_is_trained_rightly(spec: StudySpec, model_type: str) -> None:
     """Trials are packed, or trained alone for a reason, and give what they give alone."""
     bench = bench_over(spec, model_type)
