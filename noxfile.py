@@ -52,8 +52,9 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The default tests: no network, tiny models, under three minutes on two cores."""
     _install(session)
-    # each worker begins with half of the files, so that what a file prepares is prepared once
-    session.run("pytest", "-n", "2", "--dist", "worksteal", *session.posargs, env=QUIET)
+    # a file is run by one worker, so that what it prepares is prepared once; the slowest come first
+    workers = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+    session.run("pytest", *workers, *session.posargs, env=QUIET)
 
 
 @nox.session

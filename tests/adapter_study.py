@@ -15,6 +15,7 @@ from study.metrics import LOSS_SIGNATURE, Statistics, text_scores
 from study.store import records, schema
 from study.store.records import Evaluation, Examples
 from study.store.storage import close_after_writing, open_for_writing, sqlite_url
+from tests.stored_trials import add_at_once
 from tests.synthetic import SPACE, START, examples, provenance, without_waiting
 
 METRICS = ("rouge1", "rouge2", "rougeL", "bleu1", "bleu4", "chrf", "meteor")
@@ -40,7 +41,7 @@ def write_adapter_study(
     evaluations = [_evaluation(None, texts, metrics)]
     evaluations += [_evaluation(number, texts, metrics) for number in range(len(GOOD))]
     records.write_evaluations(storage.engine, study._study_id, evaluations)
-    study.add_trials([_trial(e, metrics[0]) for e in evaluations[1:]])
+    add_at_once(study, [_trial(e, metrics[0]) for e in evaluations[1:]])
     close_after_writing(storage)
     return folder
 

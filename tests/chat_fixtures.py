@@ -51,10 +51,11 @@ def tiny_chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import LlamaForCausalLM
 
     from study.bases.llama import LlamaRecipe
-    from study.data.embedded import petroleum_corpus
+    from study.data.readers import load_corpus
+    from study.spec.sections import DataSpec
 
     folder = tmp_path_factory.mktemp("chat")
-    pairs = petroleum_corpus(0).train[:72]
+    pairs = load_corpus(DataSpec()).train[:72]
     recipe = LlamaRecipe(width=16, layers=1, heads=2, ffn=32, vocabulary_size=300, init_std=0.2)
     tokenizer = recipe.new_tokenizer(pairs)
     with torch.random.fork_rng(devices=[]):

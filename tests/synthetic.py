@@ -35,6 +35,7 @@ from study.metrics import LOSS_SIGNATURE, Statistics, text_statistics
 from study.store import records, schema
 from study.store.records import Evaluation, Examples
 from study.store.storage import close_after_writing, open_for_writing, sqlite_url
+from tests.stored_trials import add_at_once
 
 SPACE: dict[str, BaseDistribution] = {
     "alpha": CategoricalDistribution([1, 2, 4, 8, 16, 32, 64, 128, 256]),
@@ -101,7 +102,7 @@ def _add_study(path: Path, shape: Shape) -> None:
     for split, texts in splits.items():
         records.write_examples(storage.engine, study._study_id, split, texts)
     trials, evaluations = _everything(shape, splits)
-    study.add_trials(trials)
+    add_at_once(study, trials)
     records.write_evaluations(storage.engine, study._study_id, evaluations)
     close_after_writing(storage)
 
@@ -258,11 +259,9 @@ def spec_toml(name: str) -> str:
 
 def write_foreign_study(url: str, name: str = "somebody's") -> None:
     """A study of two objectives that this program did not run: every state, a condition."""
+    directions = ["minimize", "maximize"]
     study = optuna.create_study(
-        storage=without_waiting(RDBStorage(url)),
-        study_name=name,
-        directions=["minimize", "maximize"],
-        sampler=optuna.samplers.RandomSampler(seed=1),
+        directions=directions, sampler=optuna.samplers.RandomSampler(seed=1)
     )
     for number in range(30):
         trial = study.ask()
@@ -278,3 +277,7 @@ def write_foreign_study(url: str, name: str = "somebody's") -> None:
         elif number < 28:  # the last two are left running
             study.tell(trial, [abs(math.log10(rate) + 3) + 0.1 * layers, -float(layers)])
     study.enqueue_trial({"lr": 1e-3})
+    stored = optuna.create_study(
+        storage=without_waiting(RDBStorage(url)), study_name=name, directions=directions
+    )
+    add_at_once(stored, study.trials)

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,20 @@ def sources(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """The syntax of a module, for the tests of this file to read and not to change."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports(path: Path) -> tuple[tuple[str, bool], ...]:
     """Every module that a file imports, and whether it does so when it is itself imported."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[str, bool]]:
+    tree = tree_of(path)
     inside = {
         id(node)
         for outer in ast.walk(tree)
@@ -119,7 +131,7 @@ def test_no_modules_import_each_other() -> None:
         for module, path in known.items()
     }
     for module, path in known.items():  # `from package import module` imports the module alone
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ImportFrom) and all(
                 f"{node.module}.{alias.name}" in known for alias in node.names
             ):
@@ -224,4 +236,4 @@ def test_every_module_says_what_it_is_for() -> None:
     """The first thing in every module is its docstring."""
     for package in ORDER:
         for path in sources(package):
-            assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+            assert ast.get_docstring(tree_of(path)), path

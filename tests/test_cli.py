@@ -262,12 +262,12 @@ def process(*arguments: object, **environment: str) -> subprocess.CompletedProce
     )
 
 
-def test_a_terminal_without_unicode(finished: Path) -> None:
+@pytest.mark.parametrize("options", [(), pytest.param(("--json",), marks=pytest.mark.slow)])
+def test_a_terminal_without_unicode(finished: Path, options: tuple[str, ...]) -> None:
     """Where standard output is ASCII, tables and JSON are still printed."""
-    for options in ([], ["--json"]):
-        ran = process("show", finished, *options, PYTHONIOENCODING="ascii", LC_ALL="C")
-        assert (ran.returncode, ran.stderr) == (0, "")
-        assert "petroleum" in ran.stdout
+    ran = process("show", finished, *options, PYTHONIOENCODING="ascii", LC_ALL="C")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "petroleum" in ran.stdout
 
 
 def test_a_reader_that_went_away(finished: Path) -> None:

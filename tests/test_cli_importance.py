@@ -140,18 +140,17 @@ def test_larger_subsets(type_: Type, run: Path) -> None:
     assert all(i["ci"] != [0.0, 1.0] and i["ci"][0] <= i["importance"] for i in larger)
 
 
-@pytest.mark.parametrize(
-    ("question", "method", "words"),
-    [
-        ("best", "PED-ANOVA", "what puts a trial among the best 10%?"),
-        ("gain", "ablation", "configuration produced the gain?"),
-        ("local", "local importance", "around the best configuration"),
-    ],
-)
-def test_other_questions_are_labelled(
-    type_: Type, run: Path, question: str, method: str, words: str
-) -> None:
+QUESTIONS = {  # with the method and some words of the question that is shown
+    "best": ("PED-ANOVA", "what puts a trial among the best 10%?"),
+    "gain": ("ablation", "configuration produced the gain?"),
+    "local": ("local importance", "around the best configuration"),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_other_questions_are_labelled(type_: Type, run: Path, question: str) -> None:
     """Document and table name the method and the question that it answers."""
+    method, words = QUESTIONS[question]
     options = (run, "--question", question, *FEW)
     found = asked(type_, *options)
     assert found["method"] == method

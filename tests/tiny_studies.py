@@ -223,29 +223,23 @@ dev = "{{folder}}/dev.jsonl"
 [evaluation]
 report_examples = 8
 {LITTLE_TRAINING}{THREE_TRIALS}"""
-STUDY = f"""
-seed = 7
-
+TEXT_OVER_BASE = """
 [base]
-model = "{{base}}"
+model = "{base}"
+dtype = "%s"
 
 [data]
-train = "{{text}}/train.tsv"
-dev = "{{text}}/dev.tsv"
-general = "{{text}}/general.tsv"
+train = "{text}/train.tsv"
+dev = "{text}/dev.tsv"
+"""
+STUDY = f"""
+seed = 7
+{TEXT_OVER_BASE % "auto"}general = "{{text}}/general.tsv"
 {LITTLE_TRAINING}{SHORT_TEXTS}{NARROW}"""
 LLAMA_STUDY = f"""
 task = "causal_translation"
 seed = 7
-
-[base]
-model = "{{base}}"
-dtype = "float64"
-
-[data]
-train = "{{text}}/train.tsv"
-dev = "{{text}}/dev.tsv"
-{LITTLE_TRAINING}{SHORT_TEXTS}{NARROW}"""
+{TEXT_OVER_BASE % "float64"}{LITTLE_TRAINING}{SHORT_TEXTS}{NARROW}"""
 MASKED_STUDY = f"""
 task = "masked_diffusion"
 seed = 7

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from study.data.embedded import Pair, instruction_corpus, petroleum_corpus
+from study.data.embedded import CorpusRecipe, Pair, instruction_corpus, petroleum_corpus
+from study.data.embedded.instruction_corpus import SIZES
 from study.data.origins import origins_of, rows_of, text_field
 from study.errors import Faults, InputError
 from study.spec.sections import SPLITS, DataSpec
@@ -64,6 +65,10 @@ def load_corpus(data: DataSpec) -> Corpus[Pair]:
     return Corpus(read["train"], read["dev"], read.get("general", ()), read.get("test", ()))
 
 
+NO_BASE = {"base_general": 0, "base_lay": 0, "base_expert": 0}
+"""The sizes of an embedded corpus's last splits, which change none of the splits before."""
+
+
 def load_instructions(data: DataSpec) -> Corpus[Pair]:
     """Read instructions and answers: the embedded ones, or any pairs."""
     return _embedded_instructions(data.seed) if data.origin == "embedded" else load_corpus(data)
@@ -71,7 +76,7 @@ def load_instructions(data: DataSpec) -> Corpus[Pair]:
 
 @cache
 def _embedded_instructions(seed: int) -> Corpus[Pair]:
-    embedded = instruction_corpus(seed)
+    embedded = instruction_corpus(seed, replace(SIZES, **NO_BASE))
     train, dev, general, test = (
         tuple(Pair(row.source, row.target) for row in rows)
         for rows in (embedded.train, embedded.dev, embedded.general, embedded.test)
@@ -81,8 +86,8 @@ def _embedded_instructions(seed: int) -> Corpus[Pair]:
 
 @cache
 def _embedded(seed: int) -> Corpus[Pair]:
-    """Generate the corpus once per process: it takes a second."""
-    embedded = petroleum_corpus(seed)
+    """Generate once per process what a study reads; what its base has read takes two seconds."""
+    embedded = petroleum_corpus(seed, CorpusRecipe(**NO_BASE))
     return Corpus(embedded.train, embedded.dev, embedded.general, embedded.test)
 
 

@@ -30,7 +30,7 @@ ASKED_TOGETHER = 16
 
 
 class LabelledTexts:
-    """The part of a task that reads labelled texts: examples, their texts and their lengths."""
+    """The part of a task that reads labelled texts: examples, their texts, lengths and scores."""
 
     def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus[SentencePair]) -> None:
         self._corpus = corpus
@@ -48,6 +48,14 @@ class LabelledTexts:
     def length(self, example: SentencePair) -> int:
         """Return the number of tokens of all texts."""
         return self._reader.length(example)
+
+    def score(
+        self, outputs: Sequence[str], examples: Sequence[SentencePair]
+    ) -> dict[str, Statistics]:
+        """Return the statistics of the study's metrics of classes or numbers."""
+        references = [example.label for example in examples]
+        metrics, options = self._evaluation.metrics, self._evaluation.text_options
+        return text_scores(metrics, outputs, references, options)
 
 
 class ClassificationTask(LabelledTexts):
@@ -96,14 +104,6 @@ class ClassificationTask(LabelledTexts):
     def predict(self, model: Any, batch: Batch) -> list[str]:
         """Return the most probable label of each row."""
         return [self._labels[i] for i in model(**batch.inputs).logits.argmax(dim=1).tolist()]
-
-    def score(
-        self, outputs: Sequence[str], examples: Sequence[SentencePair]
-    ) -> dict[str, Statistics]:
-        """Return the statistics of the study's metrics of classes."""
-        references = [example.label for example in examples]
-        metrics, options = self._evaluation.metrics, self._evaluation.text_options
-        return text_scores(metrics, outputs, references, options)
 
 
 class PairReader:

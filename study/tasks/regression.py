@@ -16,7 +16,6 @@ from study.bases.load import BaseModel
 from study.data.embedded import SentencePair
 from study.data.readers import Corpus
 from study.errors import InputError
-from study.metrics import Statistics, text_scores
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch
 from study.tasks.classification import LabelledTexts
@@ -56,11 +55,3 @@ class RegressionTask(LabelledTexts):
     def predict(self, model: Any, batch: Batch) -> list[str]:
         """Return the number of each row, to six digits, more than which engines do not share."""
         return [f"{number:.6g}" for number in model(**batch.inputs).logits[:, 0].tolist()]
-
-    def score(
-        self, outputs: Sequence[str], examples: Sequence[SentencePair]
-    ) -> dict[str, Statistics]:
-        """Return the statistics of the study's metrics of numbers."""
-        references = [example.label for example in examples]
-        metrics, options = self._evaluation.metrics, self._evaluation.text_options
-        return text_scores(metrics, outputs, references, options)

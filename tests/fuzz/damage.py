@@ -18,7 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from study.bases.building import Miniature, build
 from study.bases.translator import TranslatorRecipe
-from study.data.embedded import petroleum_corpus
+from study.data.embedded import CorpusRecipe, petroleum_corpus
 from tests.synthetic import Shape, write_study
 
 # ---------------------------------------------------------------- databases
@@ -161,7 +161,15 @@ def sound_model(folder: Path) -> None:
     """Write a barely trained model of NLLB's architecture."""
     recipe = TranslatorRecipe(width=16, layers=1, heads=2, ffn=32, steps=20, vocabulary_size=400)
     folder.rmdir()  # `build` lets it appear as a whole
-    build(Miniature(recipe, petroleum_corpus(0).base_train[:2000]), folder)
+    build(
+        Miniature(
+            recipe,
+            petroleum_corpus(
+                0, CorpusRecipe(base_general=2000, base_lay=0, base_expert=0)
+            ).base_train,
+        ),
+        folder,
+    )
 
 
 def model_file(rng: random.Random, folder: Path) -> tuple[str, bytes]:

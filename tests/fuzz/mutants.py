@@ -152,12 +152,12 @@ read_all = commands("show .", "show . --json", "importance . --surrogate forest"
 NONE = range(0)
 KINDS = {
     "study-file": Kind(STUDY_FILE, use_study, (0.005, 0.5), range(200), range(10_000)),
-    "command-line": Kind(WORDS, any_command, (0, 0.5), range(30), range(1000)),
+    "command-line": Kind(WORDS, any_command, (0, 0.5), range(15), range(1000)),
     "parallel-text": Kind(CORPUS, read_text, (0.02, 0.5), range(150), range(5000)),
     "pairs": Kind(  # 2 of the default ones are accepted; labels are judged over all files
         CORPUS, read_pairs, (0.001, 0.5), range(250, 400), range(5000), ("{folder}/", "data")
     ),
-    "table": Kind(TABLE, show_table, (0.1, 0.95), range(30), range(2000)),
+    "table": Kind(TABLE, show_table, (0.1, 0.95), range(15), range(2000)),
     "database": Kind(DATABASE, commands("show . --json"), (0.05, 0.95), range(12), NONE),
     "database-read": Kind(DATABASE, read_all, (0.1, 0.95), NONE, range(300)),
     "no-adapters": Kind(DATABASE, commands("export ."), (0, 0), NONE, range(60)),

@@ -65,6 +65,7 @@ def results(petroleum: StudyData) -> Results:
     return analyse(petroleum, surrogate="gp", resamples=2)
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_each_question_has_one_p_value(results: Results) -> None:
     """The best against the base stands in two tables, with the same p-value in both."""
     assert results.data.best_trial is not None

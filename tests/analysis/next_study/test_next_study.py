@@ -183,6 +183,7 @@ def test_how_many_more() -> None:
     assert more(0.01, high=0.04, null=0.2) is None  # surely small: nothing is open
 
 
+@pytest.mark.slow
 def test_noise_moves_no_end_too_often() -> None:
     """On pure noise an end is moved in few studies, however small they are."""
     moved = 0

@@ -32,6 +32,7 @@ from analysis.plots.side_by_side import (
 )
 from analysis.plots.trade_offs import plot_trade_off, trade_off, trade_offs
 from study.errors import InputError
+from tests.stored_trials import add_at_once
 from tests.synthetic import Shape, write_foreign_study, write_study
 
 
@@ -60,7 +61,7 @@ def _costly(path: Path, rows: list[tuple[float, float]]) -> StudyData:
         )
         for value, seconds in rows
     ]
-    study.add_trials(made)
+    add_at_once(study, made)
     return load(path)
 
 

@@ -207,17 +207,17 @@ def test_names_are_text_not_markup(tmp_path: Path) -> None:
     assert max(len(t.get_text()) for t in ax.get_xticklabels()) <= 14
 
 
-@pytest.mark.parametrize(
-    ("objective", "label"),
-    [
-        ("bleu", "BLEU"),
-        ("general_chrf", "chrF (general)"),
-        ("general_loss", "general loss"),
-        ("val_bleu", "val_bleu"),
-        ("accuracy", "accuracy"),
-        ("loss", "loss"),
-    ],
-)
+LABELS = {
+    "bleu": "BLEU",
+    "general_chrf": "chrF (general)",
+    "general_loss": "general loss",
+    "val_bleu": "val_bleu",
+    "accuracy": "accuracy",
+    "loss": "loss",
+}
+
+
+@pytest.mark.parametrize(("objective", "label"), list(LABELS.items()))
 def test_objectives_are_labelled_as_their_metric_is_written(objective: str, label: str) -> None:
     """Only where the name surely means that metric."""
     assert label_of(objective) == label

@@ -1,7 +1,6 @@
 """The decomposition of a forest is exact."""
 
 from itertools import product
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,27 +9,14 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from analysis.surrogates import forest as fanova
-from analysis.surrogates.encoding import Column, make_column
+from analysis.surrogates.encoding import make_column
+from tests.uniform_draws import draw, hold_mean_curve
 
 COLUMNS = (
     make_column("a", FloatDistribution(0, 1)),
     make_column("b", CategoricalDistribution([1, 2, 4])),
     make_column("c", IntDistribution(1, 4, log=True)),
 )
-
-
-def draw(columns: tuple[Column, ...], count: int, seed: int) -> np.ndarray[Any, Any]:
-    """Return (count, D) uniform positions."""
-    rng = np.random.default_rng(seed)
-    return np.stack(
-        [
-            rng.random(count)
-            if c.positions is None
-            else rng.choice(c.positions, count, p=c.weights)
-            for c in columns
-        ],
-        axis=1,
-    )
 
 
 def test_shares_agree_with_brute_force() -> None:
@@ -85,11 +71,7 @@ def test_a_marginal_is_the_mean_over_the_others() -> None:
     """The curve of a level equals the mean prediction with that level fixed."""
     units = draw(COLUMNS, 60, 2)
     forest = fanova.fit_forest(units, units[:, 0] + 3 * units[:, 1], COLUMNS, trees=8)
-    sample = draw(COLUMNS, 20_000, 3)
-    assert COLUMNS[1].positions is not None
-    for position, height in zip(COLUMNS[1].positions, forest.curve(1), strict=True):
-        sample[:, 1] = position
-        assert forest.predict(sample).mean() == pytest.approx(height, abs=0.01)
+    hold_mean_curve(forest, COLUMNS, 1, draw(COLUMNS, 20_000, 3), within=0.01)
 
 
 def test_a_complete_grid_gives_its_exact_shares() -> None:

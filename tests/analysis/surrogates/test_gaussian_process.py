@@ -7,9 +7,10 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from analysis.surrogates import gaussian_process, likelihood
-from analysis.surrogates.encoding import Array, Column, make_column
+from analysis.surrogates.encoding import Array, make_column
 from analysis.surrogates.gaussian_process import GaussianProcessSurrogate, fit_gaussian_process
 from analysis.surrogates.likelihood import Posterior
+from tests.uniform_draws import draw, hold_mean_curve
 
 MIXED = (
     make_column("a", FloatDistribution(0, 1)),
@@ -17,16 +18,6 @@ MIXED = (
     make_column("c", IntDistribution(1, 4, log=True)),
 )
 CONTINUOUS = tuple(make_column(name, FloatDistribution(0, 1)) for name in "abcd")
-
-
-def draw(columns: tuple[Column, ...], count: int, seed: int) -> Array:
-    """Return (count, D) positions, uniform in each column's measure."""
-    rng = np.random.default_rng(seed)
-    drawn = [
-        rng.random(count) if c.positions is None else rng.choice(c.positions, count, p=c.weights)
-        for c in columns
-    ]
-    return np.stack(drawn, axis=1)
 
 
 def mixed_values(units: Array) -> Array:
@@ -105,11 +96,7 @@ def test_a_curve_is_the_mean_prediction_with_one_parameter_fixed(
     fitted: GaussianProcessSurrogate,
 ) -> None:
     """The marginal of a level is the average over everything else."""
-    sample = draw(MIXED, 4000, 5)
-    assert MIXED[1].positions is not None
-    for position, height in zip(MIXED[1].positions, fitted.curve(1), strict=True):
-        sample[:, 1] = position
-        assert fitted.predict(sample).mean() == pytest.approx(height, abs=0.03)
+    hold_mean_curve(fitted, MIXED, 1, draw(MIXED, 4000, 5), within=0.03)
 
 
 def test_leave_one_out_is_a_refit_without_the_trial() -> None:

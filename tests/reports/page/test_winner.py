@@ -27,6 +27,7 @@ from reports.page.parts import Figure, Page
 from reports.page.render import render
 from reports.results import analyse
 from study.metrics import Array
+from tests.stored_trials import add_at_once
 from tests.synthetic import without_waiting
 
 pytestmark = pytest.mark.usefixtures("small_forests")
@@ -77,7 +78,7 @@ def study_of(path: Path, values: Array, direction: str) -> StudyData:
             user_attrs={"train_seconds": float(rng.uniform(1, 20))},
         )
         trials.append(trial)
-    study.add_trials(trials)
+    add_at_once(study, trials)
     return load(path)
 
 
@@ -108,7 +109,17 @@ def assert_inside(page: Page, key: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("case", "direction"),
-    [*((case, "maximize") for case in FAR_OFF), ("one winner", "minimize"), ("both", "minimize")],
+    [
+        ("equal winners", "maximize"),
+        ("both", "maximize"),
+        ("one winner", "minimize"),
+        *(
+            pytest.param(case, "maximize", marks=pytest.mark.slow)
+            for case in FAR_OFF
+            if case not in ("equal winners", "both")
+        ),
+        pytest.param("both", "minimize", marks=pytest.mark.slow),
+    ],
 )
 def test_the_best_is_inside_every_axis(tmp_path: Path, case: str, direction: str) -> None:
     """Whichever way is better, and however many are far off, its dots and its curve are seen."""
@@ -122,8 +133,15 @@ def test_the_best_is_inside_every_axis(tmp_path: Path, case: str, direction: str
     assert {"history-0", "curves", "slice-0", "level-0", "cost-0", "parallel"} <= seen
 
 
-@pytest.mark.parametrize("direction", ["maximize", "minimize"])
-@pytest.mark.parametrize("far_off", [3.0, -3.0])
+@pytest.mark.parametrize(
+    ("far_off", "direction"),
+    [
+        (3.0, "maximize"),
+        (-3.0, "minimize"),
+        pytest.param(-3.0, "maximize", marks=pytest.mark.slow),
+        pytest.param(3.0, "minimize", marks=pytest.mark.slow),
+    ],
+)
 def test_eight_trials_with_one_far_off_have_a_page(
     tmp_path: Path, far_off: float, direction: str
 ) -> None:
@@ -147,7 +165,9 @@ def test_losers_leave_the_axis_and_winners_do_not(tmp_path: Path) -> None:
     assert "2 points beyond the axis" in [text.get_text() for text in ax.texts]
 
 
-@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+@pytest.mark.parametrize(
+    "direction", ["minimize", pytest.param("maximize", marks=pytest.mark.slow)]
+)
 def test_every_study_side_by_side_shows_its_best(tmp_path: Path, direction: str) -> None:
     """Also the best of a study that is far behind another."""
     studies = [
@@ -181,11 +201,13 @@ def two_objectives(path: Path, values: list[tuple[float, float]]) -> StudyData:
     storage = without_waiting(RDBStorage(f"sqlite:///{path}"))
     study = optuna.create_study(storage=storage, directions=directions)
     space: dict[str, BaseDistribution] = {"alpha": FloatDistribution(0, 1)}
-    for place, pair in enumerate(values):
-        params = {"alpha": place / len(values)}
-        study.add_trial(
-            optuna.trial.create_trial(values=list(pair), params=params, distributions=space)
+    trials = [
+        optuna.trial.create_trial(
+            values=list(pair), params={"alpha": place / len(values)}, distributions=space
         )
+        for place, pair in enumerate(values)
+    ]
+    add_at_once(study, trials)
     return load(path)
 
 

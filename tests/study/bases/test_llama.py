@@ -11,6 +11,7 @@ from study.bases.building import Miniature, build
 from study.bases.llama import TRADE, LlamaRecipe
 from study.bases.miniatures import MINIATURES
 from study.data.embedded import petroleum_corpus
+from study.data.readers import load_corpus
 from study.spec.sections import DataSpec
 from tests.study.bases.conftest import TRANSLATIONS
 
@@ -40,7 +41,7 @@ def test_student_and_teacher_share_their_vocabulary() -> None:
 
 def test_the_teacher_has_read_nothing_that_is_scored() -> None:
     """Dev, test and general sentences are new to it, and the scored splits are the student's."""
-    own, trade = petroleum_corpus(3), petroleum_corpus(3, TRADE)
+    own, trade = load_corpus(DataSpec(seed=3)), petroleum_corpus(3, TRADE)
     assert (own.dev, own.test, own.general, own.train) == (
         trade.dev,
         trade.test,

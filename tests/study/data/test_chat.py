@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from study.bases.llama import STUDENT
 from study.data.chat import DATE, ChatFormat, stop_id, template_of
-from study.data.embedded import petroleum_corpus
+from study.data.embedded import CorpusRecipe, petroleum_corpus
 from study.errors import InputError
 from study.kinds.chat_templates import LLAMA3_TEMPLATE
 from study.spec.sections import INSTRUCTION, STOP_TOKEN
@@ -27,7 +27,9 @@ PUBLISHED = (
 @pytest.fixture(scope="module")
 def trained() -> Any:
     """The miniature's tokenizer."""
-    return STUDENT.new_tokenizer(petroleum_corpus(0).base_train[:2000])
+    return STUDENT.new_tokenizer(
+        petroleum_corpus(0, CorpusRecipe(base_general=2000, base_lay=0, base_expert=0)).base_train
+    )
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import pytest
@@ -17,6 +17,7 @@ from study.spec.sections import StudySpec
 from study.trials import Notice, Progress, TrialConfig, TrialResult, baseline_configs
 from tests.engine_cases import CASES, Case
 from tests.engine_runs import Bench, Curve, assert_same_result, bench_of, dev_losses, train_all
+from tests.warm_workers import forked_workers
 
 ENGINES = {
     "sequential pool": EngineChoice("sequential", workers=2),
@@ -37,10 +38,11 @@ def in_workers(choice: EngineChoice) -> bool:
 def is_slow(case: str, engine: str) -> bool:
     """Say whether a pair is left to the slow tests: every case and every engine is not,
 
-    but for two whose workers take long to start: the packed pool stands for all pools.
+    but for two whose workers take long to start: the packed pool stands for all pools.  A case of
+    another's kind is left out too.
     """
     is_quick = case == "lora" and engine != "packed, 1 slot"
-    is_quick |= engine == "packed, 4 slots"
+    is_quick |= engine == "packed, 4 slots" and case not in ("numbers", "untied llama")
     is_quick |= (case, engine) == ("not all packed", "packed, 1 slot")
     return engine in ("ray", "sequential pool") or not is_quick
 
@@ -89,7 +91,7 @@ def configs(case: Case, spec: StudySpec) -> list[TrialConfig]:
 
 
 @pytest.fixture(scope="module")
-def engine(choice: EngineChoice, spec: StudySpec) -> Iterator[Engine]:
+def engine(pair: tuple[str, str], choice: EngineChoice, spec: StudySpec) -> Iterator[Engine]:
     """Yield the engine over the study's base."""
     if choice.ray:
         pytest.importorskip("ray")
@@ -97,7 +99,8 @@ def engine(choice: EngineChoice, spec: StudySpec) -> Iterator[Engine]:
         with closing(make_engine(spec, spec.base.model, None, choice)) as made:
             yield made
         return
-    with connected_workers(choice, print) as connected:
+    started = nullcontext() if is_slow(*pair) else forked_workers()
+    with started, connected_workers(choice, print) as connected:
         pool = pool_of(make_engine, connected)
         assert pool is not None
         with closing(pool):

@@ -22,6 +22,7 @@ from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter
 from study.trials import Finished, Notice, TrialResult, baseline_configs, search_config
 from tests.engine_cases import WITHOUT_EXTRAS, method_point
+from tests.engine_runs import train_all
 
 SEQUENTIAL = EngineChoice("sequential")
 QUANTIZED = find_spec("bitsandbytes") is not None
@@ -48,18 +49,11 @@ def train(
     engine: Engine, spec: StudySpec, names: list[str], **values: Any
 ) -> dict[str, TrialResult]:
     """Train a trial of each method, as many at a time as the engine takes; results by method."""
-    waiting = [
+    configs = [
         search_config(spec, n, {**method_point(name), **values}, list(METHODS).index(name))
         for n, name in enumerate(names)
     ]
-    results: dict[str, TrialResult] = {}
-    while len(results) < len(names):
-        while waiting and engine.free_slots:
-            engine.start(waiting.pop(0))
-        for event in engine.advance():
-            if isinstance(event, Finished):
-                results[names[event.number]] = event.result
-    return results
+    return {names[number]: result for number, result in train_all(engine, configs)[0].items()}
 
 
 @pytest.fixture(scope="module")

@@ -369,10 +369,23 @@ def test_only_conversations_end_without_a_stop_token() -> None:
         parse_spec({"name": "x", "data": {"corpus": "embedded", "stop_token": None}}, "x.toml")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(mutated_presets())
 def test_every_document_is_accepted_or_refused_in_lines(found: dict[str, Any]) -> None:
     """Whatever a file says, it is a study whose file round-trips, or lines without a traceback."""
+    hold_study_or_lines(found)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, deadline=None)
+@given(mutated_presets())
+def test_a_thousand_documents_are_accepted_or_refused_in_lines(found: dict[str, Any]) -> None:
+    """The same for as many as there is time for."""
+    hold_study_or_lines(found)
+
+
+def hold_study_or_lines(found: dict[str, Any]) -> None:
+    """Read a document; it is a study, or refused in one line a place."""
     spec, lines = None, ()
     try:
         spec = parse_spec(found, "x.toml")

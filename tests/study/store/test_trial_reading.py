@@ -22,6 +22,7 @@ from study.store.storage import (
     sqlite_url,
 )
 from study.store.trial_reading import best_ids, counts_by_state, read_trials, trial_ids
+from tests.synthetic import write_foreign_study
 
 
 @pytest.fixture
@@ -85,6 +86,17 @@ def test_the_best_are_finite_and_of_this_study(path: Path) -> None:
     ids = trial_ids(database, 2)
     assert best_ids(database, 2, 2, 0, maximize=True) == [ids[-1], ids[0]]
     assert best_ids(database, 2, 9, 0, maximize=False) == [ids[3], ids[0], ids[-1]]
+
+
+def test_trials_that_tests_add_at_once_are_as_optuna_adds_them(tmp_path: Path) -> None:
+    """Every state, condition, value and report, in the order of their numbers."""
+    write_foreign_study(f"sqlite:///{tmp_path / 'x.db'}")
+    found = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'x.db'}").trials
+    assert {trial.state for trial in found} == set(TrialState)
+    directions = ["minimize", "maximize"]
+    added = optuna.create_study(storage=f"sqlite:///{tmp_path / 'y.db'}", directions=directions)
+    added.add_trials(found)
+    assert added.trials == found
 
 
 @pytest.fixture(scope="module")

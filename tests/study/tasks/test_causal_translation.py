@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from study.tasks.base import stacked
 from study.tasks.causal_translation import CausalTranslationTask
 from study.tasks.decoding import left_padded
 from study.tasks.losses import IGNORED
-from study.trials import Finished, TrialConfig, TrialResult, search_config
+from study.trials import TrialConfig, TrialResult, search_config
+from tests.engine_runs import train_all
 
 POINT = {"rank": 8, "alpha": 64, "learning_rate": 5e-4, "dropout": 0.0}
 SINGLE = 1e-6  # Llama normalises in single precision, whatever the dtype of its weights
@@ -55,17 +57,10 @@ def train(
 ) -> list[TrialResult]:
     """Train a trial a point to its end: one after the other, or all at once."""
     choice = PACKED if engine == "packed" else EngineChoice("sequential")
-    made = make_engine(spec, spec.base.model, None, choice)
-    waiting = [replace(config_of(spec, **p), number=n) for n, p in enumerate(points)]
-    results: dict[int, TrialResult] = {}
-    while len(results) < len(points):
-        while waiting and made.free_slots:
-            made.start(waiting.pop(0))
-        for event in made.advance():
-            if isinstance(event, Finished):
-                assert event.result.failure is None
-                results[event.number] = event.result
-    made.close()
+    configs = [replace(config_of(spec, **p), number=n) for n, p in enumerate(points)]
+    with closing(make_engine(spec, spec.base.model, None, choice)) as made:
+        results, _ = train_all(made, configs)
+    assert all(result.failure is None for result in results.values())
     return [results[number] for number in range(len(points))]
 
 

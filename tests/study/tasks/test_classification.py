@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -165,18 +165,22 @@ def reordered(folder: Path, to: Path, order: list[int], names: list[str]) -> Pat
 ROTATED = ["Contradiction", "ENTAILMENT", "neutral"]
 
 
-def in_two_orders(key: str, make: MakeSpec, folder: Path, to: Path) -> Iterator[StudySpec]:
-    """Yield studies over the teacher and over a copy that names its outputs in another order."""
-    for model in (folder / "teacher", reordered(folder / "teacher", to / "t", [2, 0, 1], ROTATED)):
-        yield make({**DOUBLE, key: str(model)})
+@pytest.fixture
+def in_two_orders(
+    make_pair_spec: MakeSpec, tiny_classifiers: Path, tmp_path: Path
+) -> Callable[[str], list[StudySpec]]:
+    """Return a function that makes studies over the teacher, and over a copy of another order."""
+    model = tiny_classifiers / "teacher"
+    models = (model, reordered(model, tmp_path / "t", [2, 0, 1], ROTATED))
+    return lambda key: [make_pair_spec({**DOUBLE, key: str(model)}) for model in models]
 
 
 def test_a_teachers_own_order_of_labels_changes_nothing(
-    make_pair_spec: MakeSpec, tiny_classifiers: Path, tmp_path: Path
+    in_two_orders: Callable[[str], list[StudySpec]],
 ) -> None:
     """A teacher whose configuration names its outputs in another order says the same."""
     losses = []
-    for spec in in_two_orders("distillation.teacher", make_pair_spec, tiny_classifiers, tmp_path):
+    for spec in in_two_orders("distillation.teacher"):
         task, base = task_of(spec)
         losses.append(task.loss(base.model, batch_of(task, spec)))
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-9, atol=0)
@@ -201,11 +205,11 @@ def test_a_teacher_that_names_nothing_needs_the_study_files_names(
 
 
 def test_a_student_that_is_a_classifier_keeps_its_order(
-    make_pair_spec: MakeSpec, tiny_classifiers: Path, tmp_path: Path
+    in_two_orders: Callable[[str], list[StudySpec]],
 ) -> None:
     """Predictions are names: the model's order of outputs is read from its configuration."""
     outputs = []
-    for spec in in_two_orders("base.model", make_pair_spec, tiny_classifiers, tmp_path):
+    for spec in in_two_orders("base.model"):
         task, model = task_of(spec)
         outputs.append(task.predict(model.model, batch_of(task, spec, 20)))
     assert outputs[0] == outputs[1]

@@ -36,6 +36,15 @@ from tests.tiny_architectures import random_base
 
 CAUSAL = ("gpt2", "gemma2", "gemma3_text", "cohere", "granite", "qwen3_moe", "gpt_oss")
 TYPES = (*CAUSAL, "albert", "distilbert", "m2m_100")
+QUICK = ("gpt2", "gemma3_text", "qwen3_moe", "albert", "m2m_100")  # the others are slow tests
+
+
+def type_param(model_type: str, *more: Any) -> Any:
+    """Return a parameter of a test, whose model type most runs leave out unless it is quick."""
+    marks = [] if model_type in QUICK else [pytest.mark.slow]
+    return pytest.param(model_type, *more, marks=marks)
+
+
 STOP = 7  # a token whose row is trained
 
 
@@ -135,7 +144,7 @@ def own_losses(bench: Bench, batch: Batch) -> Tensor:
 @pytest.mark.parametrize(
     ("model_type", "dtype"),
     [
-        *((model_type, torch.float32) for model_type in TYPES),
+        *(type_param(model_type, torch.float32) for model_type in TYPES),
         *((model_type, torch.bfloat16) for model_type in ("gemma3_text", "qwen3_moe", "m2m_100")),
     ],
 )
@@ -149,7 +158,7 @@ def test_rounding_raises_no_alarm(spec: StudySpec, model_type: str, dtype: torch
     assert {c.what for c in found.compared} == {PEFT, FRESH, ALONE, LOSSES, GRADIENTS} | tokens
 
 
-@pytest.mark.parametrize("model_type", TYPES)
+@pytest.mark.parametrize("model_type", [type_param(model_type) for model_type in TYPES])
 def test_what_passes_is_trained_rightly(spec: StudySpec, model_type: str) -> None:
     """Trials are packed, or trained alone for a reason, and give what they give alone."""
     bench = bench_over(spec, model_type)

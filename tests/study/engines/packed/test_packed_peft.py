@@ -115,6 +115,7 @@ def test_packed_alone_and_by_hand_are_the_same_in_double_precision(
     hold(bench_over(make_spec, "float64", 40), FEW, floor=1e-9, chaos=1e-6)
 
 
+@pytest.mark.slow
 def test_packed_alone_and_by_hand_are_the_same_in_single_precision(
     make_spec: Callable[..., StudySpec],
 ) -> None:

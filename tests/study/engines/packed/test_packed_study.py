@@ -16,7 +16,8 @@ from study.runner import run_study
 from study.spec.sections import StudySpec
 from study.store.storage import open_read_only
 from tests.conftest import RecordingView
-from tests.mortal_engine import MARKER, WHEN, make_mortal_engine
+from tests.mortal_engine import Deadly
+from tests.warm_workers import forked_workers
 
 MakeSpec = Callable[..., StudySpec]
 
@@ -50,8 +51,8 @@ def one_by_one(
     ("slots", "workers"),
     [
         (1, 1),
-        (4, 1),
         (16, 1),
+        pytest.param(4, 1, marks=pytest.mark.slow),
         pytest.param(1, 2, marks=pytest.mark.slow),
         pytest.param(4, 2, marks=pytest.mark.slow),
         pytest.param(16, 2, marks=pytest.mark.slow),
@@ -88,12 +89,12 @@ def run_mortal(
     """Return a function that runs a study of which a worker dies."""
 
     def run(when: str) -> list[optuna.trial.FrozenTrial]:
-        monkeypatch.setenv(WHEN, when)
-        monkeypatch.setenv(MARKER, str(tmp_path / "died"))
-        monkeypatch.setattr(study.engines.start, "make_engine", make_mortal_engine)
+        deadly = Deadly(when, tmp_path / "died")
+        monkeypatch.setattr(study.engines.start, "make_engine", deadly)
         changes = {"search.trials": 10, "evaluation.objective": "trainable_parameters"}
         choice = EngineChoice(slots=6, workers=2)
-        run_study(make_spec(changes), tmp_path / "run", view, choice=choice)
+        with forked_workers():
+            run_study(make_spec(changes), tmp_path / "run", view, choice=choice)
         assert (tmp_path / "died").exists()
         return trials_of(tmp_path / "run")
 
