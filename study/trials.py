@@ -20,7 +20,8 @@ from study.spec.hyperparameters import (
 from study.spec.sections import StudySpec
 
 Role = Literal["search", "baseline", "confirm"]
-BASELINES = {"base": -1, "default": -2, "plain": -3}
+TEACHER = "teacher"
+BASELINES = {"base": -1, "default": -2, "plain": -3, TEACHER: -4}
 """Baselines are not Optuna trials; in an engine they have these numbers."""
 
 
@@ -28,8 +29,8 @@ BASELINES = {"base": -1, "default": -2, "plain": -3}
 class TrialConfig:
     """The values and seed of one training: all that an engine needs.
 
-    `method` is None for the untrained base, which is only evaluated.  `repeats` is the number of
-    the trial that a confirmation repeats.
+    `method` is None for the untrained base and for the teacher, which are only evaluated.
+    `repeats` is the number of the trial that a confirmation repeats.
     """
 
     number: int
@@ -66,17 +67,20 @@ def search_config(
 
 
 def baseline_configs(spec: StudySpec) -> list[TrialConfig]:
-    """Return the untrained base and the default LoRA: r 8, alpha 8, middle learning rate.
+    """Return the untrained base, the default LoRA and, with a teacher, two baselines more.
 
-    It adapts the modules that `[method]` names, otherwise the model's default ones.  If the search
-    varies steps or epochs, it trains for the middle of their range.  In a study of full fine-tuning
-    only, the default is full fine-tuning.  With a teacher there is also `plain`: the default with
-    the same seed but without the teacher's part in the loss.  The difference between the two is the
-    effect of distillation.
+    The default LoRA is PEFT's own, r 8, alpha 8 and no dropout, where the search varies these;
+    what the study file fixes holds for it too, as does the middle of a searched learning rate,
+    step or epoch range.  It adapts the modules that `[method]` names, otherwise the model's default
+    ones.  In a study of full fine-tuning only, the default is full fine-tuning.
+
+    With a teacher there is `plain`, the default with the same seed but without the teacher's part
+    in the loss: the difference between the two is the effect of distillation.  `teacher` is the
+    teacher's own score.
     """
     middle = spec.search.search_space.middle()
-    default: dict[str, Any] = {"rank": 8, "alpha": 8, "dropout": 0.0, "use_rslora": False}
-    default |= {"target_modules": spec.method.target_modules}
+    pefts = MethodSpec(target_modules=spec.method.target_modules)  # its defaults are PEFT's
+    default: dict[str, Any] = {n: getattr(pefts, n) for n in middle if hasattr(pefts, n)}
     default |= {"method": "lora"} if spec.trains_adapters else {}
     default |= {k: middle[k] for k in ("learning_rate", "steps", "epochs") if k in middle}
     parts = spec.resolve(default)
@@ -87,6 +91,7 @@ def baseline_configs(spec: StudySpec) -> list[TrialConfig]:
     if parts.distillation is not None:
         no_teacher = with_values(parts.distillation, {"distillation_weight": 0.0})
         baselines.append(_baseline(seed, "plain", parts._replace(distillation=no_teacher)))
+        baselines.append(_baseline(spec.seed, TEACHER, untrained))
     return baselines
 
 
@@ -110,12 +115,14 @@ class Progress:
 class SplitResult:
     """One model on one split: statistics (N, S) by metric, N outputs and their texts.
 
-    No outputs where none were generated, since nothing scores them.
+    No outputs where none were generated, since nothing scores them.  `details` are numbers beside
+    the scores, such as a teacher's scores on whole texts.
     """
 
     statistics: Mapping[str, Statistics] = field(repr=False)
     outputs: tuple[str, ...] = field(repr=False)
     texts: tuple[tuple[str, str], ...] = field(repr=False)  # N pairs of source and reference
+    details: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def scores(self) -> dict[str, float]:

@@ -10,6 +10,7 @@ from study.data.readers import Corpus, skipped_remarks
 from study.kinds.methods import METHODS
 from study.metrics.needs import metric_remarks
 from study.preparing.preparation import Inputs, Prepared, prepare, read_inputs
+from study.spec.baselines import default_in_words
 from study.spec.hyperparameters import MethodSpec, TrainingSpec
 from study.spec.sections import SPLITS, StudySpec
 from study.trials import baseline_configs
@@ -62,6 +63,7 @@ def cost_of(spec: StudySpec, inputs: Inputs, prepared: Prepared) -> dict[str, An
         f"{count:,} trainable parameters ({count / base:.2%} of the base)"
         for name, (pairs, count) in counts.items()
     ]
+    lines.append(f"default  {default_in_words(baseline_configs(spec)[1].values)}")
     return {
         "base_parameters": base,
         "adapters": {n: {"pairs": p, "parameters": c} for n, (p, c) in counts.items()},
