@@ -68,7 +68,7 @@ class Training:
     def _next_examples(self) -> list[Example]:
         """Return the next batch from an endless sequence of shuffled epochs."""
         examples = self._task.examples("train")
-        size = self.config.training.batch_size
+        size = self.config.training.rows_per_step
         while len(self._order) < size:
             self._order += torch.randperm(len(examples), generator=self._generator).tolist()
         chosen, self._order = self._order[:size], self._order[size:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from study.data.embedded import SentencePair
@@ -85,11 +86,10 @@ def _search_line(spec: StudySpec, corpus: Corpus[Any]) -> str:
 
 def _steps(spec: StudySpec, corpus: Corpus[Any]) -> str:
     """Return the steps per trial, as one number or a range."""
+    names = ("epochs", "batch_size", "gradient_accumulation_steps", "steps")
     counts = [
-        TrainingSpec(epochs=epochs, batch_size=size, steps=steps).counted(len(corpus.train)).steps
-        for epochs in spec.values_of("epochs")
-        for size in spec.values_of("batch_size")
-        for steps in spec.values_of("steps")
+        TrainingSpec(**dict(zip(names, values, strict=True))).counted(len(corpus.train)).steps
+        for values in product(*map(spec.values_of, names))
     ]
     fewest, most = min(counts), max(counts)
     return f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"

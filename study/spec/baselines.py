@@ -30,7 +30,8 @@ def default_in_words(values: Mapping[str, Any]) -> str:
     parts = [text for key, text in said.items() if key in values and text]
     length = "epochs" if values.get("epochs") else "steps"
     if values.get(length) and values.get("batch_size"):
-        parts.append(f"{values[length]:g} {length} of batches of {values['batch_size']}")
+        rows = values["batch_size"] * values.get("gradient_accumulation_steps", 1)
+        parts.append(f"{values[length]:g} {length} of batches of {rows}")
     whose = "PEFT's default LoRA" if name == "lora" else METHODS[name].title
     return f"{whose} plus what the study file fixes: {', '.join(parts)}"
 

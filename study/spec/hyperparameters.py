@@ -78,7 +78,8 @@ class MethodSpec(Strict):
 class TrainingSpec(Strict):
     """How one trial trains: an optimizer with a warm-up, a schedule and gradient clipping.
 
-    `epochs`, if given, determine the number of steps once the examples are counted.
+    `epochs`, if given, determine the number of steps once the examples are counted, and
+    `warmup_steps` replaces `warmup_fraction`.
     """
 
     learning_rate: Annotated[float, Field(strict=True, gt=0)] = 3e-4
@@ -86,19 +87,26 @@ class TrainingSpec(Strict):
     epochs: Annotated[float, Field(strict=True, gt=0, le=MOST)] | None = None
     batch_size: Annotated[int, Field(ge=1, le=MOST_ROWS, strict=True)] = 16
     cutoff_tokens: Annotated[int, Field(ge=4, le=MOST, strict=True)] | None = None
+    gradient_accumulation_steps: Annotated[int, Field(ge=1, le=MOST_ROWS, strict=True)] = 1
     optimizer: OptimizerName = "adamw"
     warmup_fraction: Fraction = 0.05
+    warmup_steps: Annotated[int, Field(ge=0, le=MOST, strict=True)] | None = None
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     weight_decay: Annotated[float, Field(strict=True, ge=0)] = 0.0
     max_grad_norm: Annotated[float, Field(strict=True, gt=0)] = 1.0
     report_every: Positive = 30
     base_dropout: StrictBool = False
 
+    @property
+    def rows_per_step(self) -> int:
+        """The examples of a step, in one pass or several."""
+        return self.batch_size * self.gradient_accumulation_steps
+
     def counted(self, examples: int) -> Self:
         """Return a copy with `steps` computed from its epochs and the number of examples."""
         if self.epochs is None:
             return self
-        steps = math.ceil(self.epochs * examples / self.batch_size)
+        steps = math.ceil(self.epochs * examples / self.rows_per_step)
         return self.model_copy(update={"steps": steps})
 
 

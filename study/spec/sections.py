@@ -339,8 +339,9 @@ class StudySpec(Strict):
     @model_validator(mode="after")
     def _check_length(self) -> Self:
         named = {*self.search.parameters, *self.training.model_fields_set}
-        if {"steps", "epochs"} <= named:
-            raise ValueError("training: give steps or epochs, not both")
+        for one, other in (("steps", "epochs"), ("warmup_fraction", "warmup_steps")):
+            if {one, other} <= named:
+                raise ValueError(f"training: give {one} or {other}, not both")
         return self
 
     @model_validator(mode="after")
@@ -433,6 +434,8 @@ class StudySpec(Strict):
         document = self.model_dump(mode="json", exclude_none=True)
         if self.most_steps is None:
             del document["training"]["steps"]
+        if "warmup_steps" in (*document["training"], *self.search.parameters):
+            del document["training"]["warmup_fraction"]
         if not self.evaluation.metric_files:
             del document["evaluation"]["metric_files"]
         for key in self.method.model_dump(exclude={"name"}):

@@ -148,7 +148,7 @@ class PackedEngine:
 
     def _order(self, slot: int) -> tuple[int, int, int]:
         """Return a sort key: neighbours in this order can share a batch in a layer."""
-        return self._trials[slot].config.training.batch_size, self._bank.breadth(slot), slot
+        return self._trials[slot].config.training.rows_per_step, self._bank.breadth(slot), slot
 
     def _gradients(
         self, slots: Sequence[int], batches: Mapping[int, list[Batch]]
