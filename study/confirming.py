@@ -102,12 +102,12 @@ def confirmation_configs(
     `examples` is the number of training examples in an epoch.
     """
     baselines = baseline_configs(spec)
-    defaults = [config for config in baselines if config.method is not None]
+    defaults = [config for config in baselines if config.is_trained]
     number = iter(range(FIRST_NUMBER, FIRST_NUMBER - 10**9, -1))
     configs: list[TrialConfig] = [
         replace(config, number=next(number), role="confirm")
         for config in baselines
-        if config.method is None
+        if not config.is_trained
     ]
     for index in range(seeds):
         seed = derive_seed(spec.seed, "confirm", index)

@@ -29,7 +29,8 @@ BASELINES = {"base": -1, "default": -2, "plain": -3, TEACHER: -4}
 class TrialConfig:
     """The values and seed of one training: all that an engine needs.
 
-    `method` is None for the untrained base and for the teacher, which are only evaluated.
+    `method` is None for the untrained base and for the teacher, which are only evaluated.  A study
+    that continues an adapter has that adapter in its untrained base, and no steps.
     `repeats` is the number of the trial that a confirmation repeats.
     """
 
@@ -43,9 +44,14 @@ class TrialConfig:
     repeats: int | None = None
 
     @property
+    def is_trained(self) -> bool:
+        """Whether it has steps: the untrained base and the teacher have none."""
+        return self.method is not None and self.training.steps > 0
+
+    @property
     def values(self) -> dict[str, Any]:
         """Every hyperparameter of this training, by name."""
-        if self.method is None:
+        if self.method is None or not self.is_trained:
             return {}
         shown = {"method": self.method.name, **self.method.own}
         shown |= self.training.model_dump(exclude={"report_every"}, exclude_none=True)
@@ -85,7 +91,11 @@ def baseline_configs(spec: StudySpec) -> list[TrialConfig]:
     default |= {k: middle[k] for k in ("learning_rate", "steps", "epochs") if k in middle}
     parts = spec.resolve(default)
     untrained = Hyperparameters(None, parts.training, None)
-    baselines = [_baseline(spec.seed, "base", untrained)]
+    begun = untrained
+    if spec.method.init_adapter is not None:
+        no_steps = parts.training.model_copy(update={"steps": 0, "epochs": None})
+        begun = Hyperparameters(spec.method, no_steps, None)
+    baselines = [_baseline(spec.seed, "base", begun)]
     seed = derive_seed(spec.seed, "default")
     baselines.append(_baseline(seed, "default", parts))
     if parts.distillation is not None:

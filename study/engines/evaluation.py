@@ -106,7 +106,7 @@ class Examiner:
     def last_progress(self, config: TrialConfig, result: TrialResult) -> list[Progress]:
         """Return the learning curve's last point, on the same examples as the others."""
         objective = self.spec.evaluation.objective[0]
-        if result.failure or objective in COSTS or config.method is None:
+        if result.failure or objective in COSTS or not config.is_trained:
             return []
         split, metric = split_and_metric(objective)
         whole = result.splits[split].statistics[metric]

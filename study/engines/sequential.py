@@ -54,7 +54,8 @@ class SequentialEngine:
         if config.method is not None:
             adapter = attach(self._base, config.method, config.seed)
             training.optimize(adapter.other_weights, adapter.lora_b)
-            training.trainable_parameters = sum(w.numel() for w in adapter.weights)
+            if config.is_trained:
+                training.trainable_parameters = sum(w.numel() for w in adapter.weights)
         self._trial = _Trial(training, adapter, PeakMemory())
 
     def advance(self) -> list[Event]:
@@ -65,7 +66,7 @@ class SequentialEngine:
         trial = self._trial
         assert trial is not None, "no trial to advance"
         try:
-            if trial.adapter is not None:
+            if trial.adapter is not None and not trial.training.is_done:
                 self._train(trial.training, trial.adapter)
             events = self._reported(trial)
         except RuntimeError as error:  # usually out of memory: this trial fails
@@ -97,7 +98,7 @@ class SequentialEngine:
                 adapter.begin_step(training.step, first * GROUP)
                 batch = stacked(groups[first : first + at_once]).to(self._base.model.device)
                 loss_and_weight = self._task.loss(self._base.model, batch).sum(dim=0)
-                loss_and_weight[0].backward()
+                torch.autograd.backward(loss_and_weight[0])
                 total += loss_and_weight.detach().double().cpu()
         loss, weight = total.tolist()
         if training.count_step(loss / weight if weight else math.nan):
@@ -174,5 +175,6 @@ class _Trial:
     ) -> TrialResult:
         """Return the result: everything if the training ended, otherwise only its costs."""
         details = self.training.details(self.memory.peak_bytes())
-        files = self.adapter.files() if self.adapter and splits is not None else None
+        keeps = self.training.config.is_trained and splits is not None
+        files = self.adapter.files() if self.adapter and keeps else None
         return TrialResult(splits or {}, details, files, failure, self.training.losses)

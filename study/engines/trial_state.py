@@ -46,7 +46,7 @@ class Training:
     @property
     def is_done(self) -> bool:
         """Return whether all steps are done; the untrained base has none."""
-        return self.config.method is None or self.step >= self.config.training.steps
+        return not self.config.is_trained or self.step >= self.config.training.steps
 
     @property
     def is_due(self) -> bool:

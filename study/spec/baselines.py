@@ -18,6 +18,7 @@ def default_in_words(values: Mapping[str, Any]) -> str:
     """
     name = values.get("method", "lora")
     said = {
+        "init_adapter": f"begins at {values.get('init_adapter')}",
         "rank": f"r {values.get('rank')}",
         "alpha": f"α {values.get('alpha'):g}" if "alpha" in values else "",
         "dropout": f"dropout {values.get('dropout'):g}" if "dropout" in values else "",

@@ -13,6 +13,7 @@ from study.errors import InputError, did_you_mean, refusing
 from study.kinds.chat_templates import CHAT_TEMPLATES, is_template
 from study.metrics.own import file_hashes
 from study.metrics.scripts import tokenizer_for
+from study.spec.init_adapter import resolve_init_adapter, without_fixed
 from study.spec.sections import SPLITS, DataSpec, StudySpec, parse_spec, spec_from_toml
 from study.spec.trust import refuse_code
 from study.store.folders import check_regular
@@ -51,6 +52,7 @@ def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) ->
     for key, value in (overrides or {}).items():
         if value is not None:
             _set(document, key, _from_here(value) if key == "search.space" else value, where)
+    resolve_init_adapter(document, Path.cwd() if is_preset else path.parent, where)
     _resolve_space(document, path.parent, where)
     _resolve_tokenizer(document)
     _resolve_template(document, path.parent, where)
@@ -178,14 +180,18 @@ def _resolve_space(document: dict[str, Any], folder: Path, where: str) -> None:
     search = document.setdefault("search", {})
     if not isinstance(search, dict):
         return
-    if "parameters" not in search:
-        search.setdefault("space", DEFAULT_SPACE)
+    is_default = not {"parameters", "space"} & search.keys()
+    if is_default:
+        search["space"] = DEFAULT_SPACE
     if not isinstance(search.get("space"), str):
         return
     parameters = search.get("parameters", {})
     if not isinstance(parameters, dict):
         return
-    search["parameters"] = {**_space_parameters(search["space"], folder, where), **parameters}
+    shipped = _space_parameters(search["space"], folder, where)
+    if is_default:
+        shipped = without_fixed(shipped, document)
+    search["parameters"] = {**shipped, **parameters}
     if search["space"] not in shipped_spaces():
         del search["space"]  # the study now holds the parameters, and may be read in another folder
 

@@ -43,6 +43,8 @@ class MethodSpec(Strict):
     pissa_niter: Annotated[int, Field(ge=0, le=64, strict=True)] = 0
     quantization_bits: Literal[4, 8] = 4
     num_virtual_tokens: Annotated[int, Field(ge=1, le=1024, strict=True)] = 8
+    init_adapter: Annotated[str, Field(min_length=1)] | None = None
+    init_adapter_sha256: str | None = None  # of its weights; filled in when a file is read
 
     @model_validator(mode="before")
     @classmethod
@@ -62,7 +64,9 @@ class MethodSpec(Strict):
     @property
     def own(self) -> dict[str, Any]:
         """The hyperparameters of this method, with their values."""
-        return {k: v for k, v in self.model_dump().items() if METHODS[self.name].has(k)}
+        dumped = self.model_dump(exclude={"init_adapter_sha256"})
+        has = METHODS[self.name].has
+        return {k: v for k, v in dumped.items() if has(k) and v is not None}
 
     @property
     def begins_in_weight(self) -> bool:
@@ -129,7 +133,12 @@ class Hyperparameters(NamedTuple):
 
 
 SECTIONS = (MethodSpec, TrainingSpec, DistillationSpec)
-NOT_SEARCHED = frozenset({"report_every", "base_dropout", "name", "teacher", "revision", "labels"})
+NOT_SEARCHED = frozenset(
+    {
+        *("report_every", "base_dropout", "name", "teacher", "revision", "labels"),
+        *("init_adapter", "init_adapter_sha256"),
+    }
+)
 """Fields that hold for the whole study."""
 
 FIELDS = {"method": "name"}

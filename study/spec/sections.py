@@ -34,6 +34,7 @@ from study.spec.hyperparameters import (
     searchable,
     with_values,
 )
+from study.spec.init_adapter import FIXED
 from study.spec.problems import problems_of
 from study.spec.search import SearchSpec, names_in
 
@@ -393,6 +394,28 @@ class StudySpec(Strict):
                         f"method.{key}: {method!r} with {value:g} is the same as 'lora'; "
                         "use another value, or search it"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _check_init_adapter(self) -> Self:
+        if self.method.init_adapter is None:
+            return self
+        for name in FIXED:
+            if name in self.search.parameters:
+                raise ValueError(
+                    f"search.parameters.{name}: method.init_adapter fixes it at "
+                    f"{getattr(self.method, name)!r}, so it cannot be searched; leave it out"
+                )
+        if others := [name for name in self.methods if not METHODS[name].continues]:
+            allowed = names_in(names_where(METHODS, lambda kind: kind.continues))
+            raise ValueError(
+                f"method.init_adapter: works only with {allowed}, got the method {others[0]!r}"
+            )
+        if self.method.begins_in_weight:
+            raise ValueError(
+                "method.init_lora_weights: must be 'default' with method.init_adapter, got "
+                f"{self.method.init_lora_weights!r}"
+            )
         return self
 
     @model_validator(mode="after")
