@@ -210,7 +210,7 @@ class Compared:
 class SelfCheck:
     """What an engine's passes gave beside the model's own, before the first trial.
 
-    study/engines/self_check.py explains it.
+    study/engines/checking/ explains it.
     """
 
     dtype: str

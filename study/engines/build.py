@@ -9,12 +9,12 @@ from functools import partial
 from study.bases.load import BaseModel, load_base
 from study.data.corpora import corpus_of
 from study.engines.base import Engine
+from study.engines.checking.self_check import self_check
 from study.engines.engine_choice import EngineChoice
 from study.engines.mixed import MixedEngine
 from study.engines.packed.packed_engine import PackedEngine
 from study.engines.packed.slot_count import in_even_rounds, measured_slots, most_slots
 from study.engines.pass_size import fitting_rows, memory_for_passes, row_bytes
-from study.engines.self_check import self_check
 from study.engines.sequential import SequentialEngine
 from study.peft_methods.adapters import token_to_train
 from study.peft_methods.quantized import check_quantized_methods

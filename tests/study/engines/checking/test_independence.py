@@ -13,8 +13,8 @@ from torch import Tensor
 
 from benchmarks.tiny_models import tiny_config
 from study.bases.load import BaseModel
-from study.engines.independence import Choices
-from study.engines.self_check import ALONE
+from study.engines.checking.comparisons import ALONE
+from study.engines.checking.independence import Choices
 from study.errors import InputError
 from study.peft_methods.adapters import attach_adapter, lost_by_peft
 from study.spec.evaluation import EvaluationSpec
@@ -24,8 +24,8 @@ from study.tasks.base import Batch
 from study.tasks.decoding import generated_answers, why_row_by_row
 from study.trials import TrialConfig
 from tests.engine_runs import Bench
-from tests.study.engines.test_self_check import Tokens, checked
-from tests.study.engines.test_self_check import spec as spec  # a fixture
+from tests.study.engines.checking.test_self_check import Tokens, checked
+from tests.study.engines.checking.test_self_check import spec as spec  # a fixture
 from tests.tiny_architectures import random_base
 
 

@@ -16,11 +16,12 @@ from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from analysis.studies.load import load
 from study.engines.build import engine_over, packable_methods
+from study.engines.checking.comparisons import ALONE, FRESH, GRADIENTS, LOGITS, LOSSES, PEFT
+from study.engines.checking.self_check import self_check
 from study.engines.engine_choice import EngineChoice
 from study.engines.mixed import MixedEngine
 from study.engines.packed.copies import PackedTokenEmbedding
 from study.engines.packed.linear import PackedLinear, _PackedLoRA
-from study.engines.self_check import ALONE, FRESH, GRADIENTS, LOGITS, LOSSES, PEFT, self_check
 from study.engines.sequential import SequentialEngine
 from study.errors import InputError
 from study.runner import run_study

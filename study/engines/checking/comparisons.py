@@ -1,73 +1,45 @@
-"""Before the first trial: do the engines compute what the model itself computes?
-
-Everything that makes a study fast (the output head at chosen tokens, packed layers, PEFT's wrapped
-ones) stands in for a part of the model's own `forward`.  On a few real rows, in the precision of
-the run,
-
-1. the task's loss must be that of the model's whole forward, and stay so under fresh adapters,
-   PEFT's and packed ones;
-2. with random weights in every adapter, packed losses and gradients must be PEFT's;
-3. a token's loss must not depend on the tokens after it, and PEFT must load what it saves: another
-   model is refused;
-4. a row's loss and what is generated for it must not depend on the rows beside it: another model
-   trains one trial at a time.
-
-A result is accepted if rounding explains the difference.  ROUNDING is what two orders of the same
-sums may differ by.  A model may amplify rounding, which is measured: every linear layer's output is
-moved by one unit of its precision.  Ten times the change is accepted, but never more than MOST.
-"""
+"""The engines' passes over a few real rows, compared with the model's own."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from study.bases.load import BaseModel
-from study.engines.first_difference import first_difference, innermost_entered, recorded
-from study.engines.independence import (
-    LONGEST,
+from study.engines.checking.differences import (
+    described,
+    difference_of,
+    gradient_difference,
+    rounded_otherwise,
+    tolerance_of,
+)
+from study.engines.checking.first_difference import first_difference, innermost_entered, recorded
+from study.engines.checking.independence import (
     Choices,
     of_different_lengths,
     width_of,
     with_another_last_token,
 )
+from study.engines.checking.slots import LOOKED_AT, SEED, Slot, method_of
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.batch_rows import Rows
 from study.errors import InputError
-from study.peft_methods.adapters import PREFIX, Adapter, attach_adapter, is_transposed, lost_by_peft
-from study.peft_methods.targets import targeted_modules
-from study.spec.hyperparameters import MethodSpec
-from study.spec.sections import StudySpec
+from study.peft_methods.adapters import PREFIX, Adapter, attach_adapter, lost_by_peft
 from study.tasks.base import Batch, Example, Task, stacked
 from study.tasks.decoding import why_row_by_row
 from study.tasks.token_logits import (
-    ROUNDING,
     compute_whole_logits,
     proof_of,
     relative_difference,
     whole_logits,
 )
-from study.trials import Compared, SelfCheck, TrialConfig, search_config
+from study.trials import Compared
 
-MOST: Mapping[torch.dtype, float] = {
-    torch.float64: 1e-4,  # some models compute their norms in float32
-    torch.float32: 1e-2,
-    torch.float16: 0.1,
-    torch.bfloat16: 0.25,
-}
-"""No larger difference is ever put down to rounding."""
-
-AMPLIFIED = 10.0
 STRENGTH = 0.2  # of the random adapters, relative to the weights
-SMALL_GRADIENT = 1e-3  # a gradient's difference is relative to this share of the largest at least
-LOOKED_AT = 64  # training examples
-SEED = 0  # with which `load_base` draws a new head
 
 LOGITS = "the task's loss and the whole forward's"
 PEFT = "fresh adapters of PEFT and the base"
@@ -78,21 +50,6 @@ GRADIENTS = "packed gradients and PEFT's"
 
 
 @dataclass(frozen=True)
-class Slot:
-    """Some rows of a pack and their adapter; without a method, rows of the untrained base."""
-
-    number: int
-    config: TrialConfig
-    batch: Batch
-    start: int  # its first row
-
-    @property
-    def rows(self) -> slice:
-        """Its rows in the pack."""
-        return slice(self.start, self.start + len(self.batch.labels))
-
-
-@dataclass(frozen=True)
 class Pass:
     """The losses of some rows (n,), and their gradients by PEFT's names."""
 
@@ -100,122 +57,12 @@ class Pass:
     grads: Mapping[str, Tensor]
 
 
-def self_check(
-    spec: StudySpec, base: BaseModel, task: Task, methods: Sequence[MethodSpec], *, packs: bool
-) -> SelfCheck:
-    """Compare the engines' passes with the model's own, and leave no trace.
-
-    Without `packs`, only the task's loss and a fresh PEFT adapter are compared.
-
-    Args:
-        spec: The study.
-        base: The untouched base.
-        task: What is trained.
-        methods: The methods that can be packed.
-        packs: Whether trials are to be packed.
-
-    Raises:
-        InputError: PEFT's untrained adapters change what the base computes, PEFT cannot load them,
-            or the base sees the tokens that it is to predict.
-    """
-    started = time.perf_counter()
-    device = base.model.device
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):  # PEFT draws from it
-        chosen = chosen_methods(spec, base, methods)
-        slots = slots_of(spec, task, device, chosen if packs else chosen[:1])
-        check = _Comparisons(base, task, slots)
-        kind = spec.task_kind
-        why_alone = check.of_logits()
-        if why_alone is None:
-            if not (kind.diffuses or kind.reads_labels):  # these read all tokens
-                check.of_order()
-            decodes = spec.generates and not kind.diffuses
-            why_alone = (check.of_rows(decodes) or check.of_packing()) if packs else None
-            check.of_peft()
-    proof = proof_of(base.model)
-    return SelfCheck(
-        dtype=str(base.model.dtype).removeprefix("torch."),
-        rows=len(check.batch.labels),
-        compared=check.compared,
-        seconds=time.perf_counter() - started,
-        packs=packs and why_alone is None,
-        why_alone=why_alone,
-        why_whole=proof.why_whole if proof else None,
-    )
-
-
-# ---------------------------------------------------------------- what is compared
-
-
-def chosen_methods(
-    spec: StudySpec, base: BaseModel, methods: Sequence[MethodSpec]
-) -> list[MethodSpec]:
-    """Return LoRAs that adapt every module that trials adapt, of different ranks and targets.
-
-    PiSSA and OLoRA differ from LoRA only in the weights that they begin with.
-    """
-    if not methods:
-        return []
-    named = dict.fromkeys(method.target_modules for method in methods)
-    modules = {name: set(targeted_modules(base, name)) for name in named}
-    by_size = sorted(named, key=lambda name: len(modules[name]), reverse=True)
-    chosen: list[str] = []
-    covered: set[str] = set()
-    for name in by_size:
-        if modules[name] - covered:
-            chosen.append(name)
-            covered |= modules[name]
-    if len(chosen) == 1:
-        chosen.append(by_size[-1])
-    ranks = sorted({method.rank for method in methods})
-    dropout = max(spec.values_of("dropout"))
-    return [
-        MethodSpec(
-            rank=ranks[-1 if number % 2 == 0 else 0],
-            alpha=float(ranks[-1]),
-            dropout=dropout if number % 2 == 0 else 0.0,
-            target_modules=name,
-        )
-        for number, name in enumerate(chosen)
-    ]
-
-
-def slots_of(
-    spec: StudySpec, task: Task, device: torch.device, methods: Sequence[MethodSpec]
-) -> list[Slot]:
-    """Return a slot for every method and one for the untrained base, with two or three rows each.
-
-    They have two short training examples and a longer one, and no slot has its neighbour's.
-    """
-    few = _few_examples(task)
-    config = replace(search_config(spec, 0, {}, 0), seed=SEED, distillation=None)
-    slots: list[Slot] = []
-    for number, method in enumerate([*methods, None]):
-        chosen = [few[(number + i) % len(few)] for i in range(2 + number % 2)]
-        chosen.sort(key=task.length)
-        its = replace(config, number=number, method=method)
-        batch = task.collate(chosen, its, torch.Generator().manual_seed(number)).to(device)
-        start = slots[-1].rows.stop if slots else 0
-        slots.append(Slot(number, its, batch, start))
-    return slots
-
-
-def _few_examples(task: Task) -> list[Example]:
-    by_length = sorted(task.examples("train")[:LOOKED_AT], key=task.length)
-    different = list({task.length(example): example for example in by_length}.values())
-    if len(different) < 2:
-        return by_length[:3]
-    long = [example for example in different[2:] if task.length(example) <= LONGEST]
-    return [*different[:2], *(long[-1:] or different[2:3])]
-
-
-class _Comparisons:
+class Comparisons:
     """The passes over one base, compared with each other."""
 
     def __init__(self, base: BaseModel, task: Task, slots: Sequence[Slot]) -> None:
         self._base, self._task, self._slots = base, task, slots
         self._adapted = [slot for slot in slots if slot.config.method is not None]
-        self._dtype = base.model.dtype if base.model.dtype in ROUNDING else torch.bfloat16
         self.batch = stacked([slot.batch for slot in slots])
         self._compared: dict[str, Compared] = {}  # the worst of each kind
 
@@ -228,15 +75,12 @@ class _Comparisons:
         return self._task.loss(self._base.model, batch)[:, 0]
 
     def _note(self, what: str, difference: float, noise: float = 0.0) -> Compared:
-        limit = self._limit(noise)
+        limit = tolerance_of(self._base.model.dtype, noise)
         compared = Compared(what, difference, limit)
         worst = self._compared.get(what)
         if worst is None or not difference * worst.tolerance <= worst.difference * limit:
             self._compared[what] = compared
         return compared
-
-    def _limit(self, noise: float) -> float:
-        return min(max(ROUNDING[self._dtype], AMPLIFIED * noise), MOST[self._dtype])
 
     # ------------------------------------------------------------ the base
 
@@ -255,7 +99,7 @@ class _Comparisons:
         with whole_logits():
             compared = self._note(LOGITS, difference_of(ours, self._loss(self.batch)))
         if not compared.agrees:
-            compute_whole_logits(self._base.model, _described(compared))
+            compute_whole_logits(self._base.model, described(compared))
         return None
 
     @torch.no_grad()
@@ -274,7 +118,7 @@ class _Comparisons:
         before, after = (model(**inputs).logits[:, :-1] for inputs in both)
         with rounded_otherwise(model):
             noise = relative_difference(model(**both[0]).logits[:, :-1], before)
-        if not relative_difference(after, before) <= self._limit(noise):
+        if not relative_difference(after, before) <= tolerance_of(self._base.model.dtype, noise):
             raise InputError(
                 f"base.model: this {self._base.model_type!r} model sees the tokens that it is to "
                 "predict; set is_decoder to true in its config.json (in the decoder's part, if it "
@@ -300,7 +144,7 @@ class _Comparisons:
             together = self._loss(stacked(rows[:count]))
             compared = self._note(ALONE, difference_of(together, alone[:count]), noise)
             if not compared.agrees:
-                return f"{_described(compared)}, since a row's loss depends on how it is padded"
+                return f"{described(compared)}, since a row's loss depends on how it is padded"
         batch = stacked(rows[-2:])
         return self._generated(batch) if generates and "prompt_tokens" in batch.rows else None
 
@@ -348,7 +192,7 @@ class _Comparisons:
             if not compared.agrees:
                 first = first_difference(before, after, (0, 1, 1), compared.tolerance)
                 raise InputError(
-                    f"base.model: {_described(compared, first)}; PEFT changes this "
+                    f"base.model: {described(compared, first)}; PEFT changes this "
                     f"{self._base.model_type!r} model before it is trained; choose another base"
                 )
 
@@ -377,7 +221,7 @@ class _Comparisons:
             self._loss(self.batch)
         with recorded(self._base.model) as after:
             self._packed_loss(bank)
-        return _described(compared, first_difference(before, after, (0, 1, 1), compared.tolerance))
+        return described(compared, first_difference(before, after, (0, 1, 1), compared.tolerance))
 
     def _of_random(self, bank: AdapterBank) -> str | None:
         for slot in self._adapted:
@@ -412,8 +256,8 @@ class _Comparisons:
         share = (slot.rows.start, slot.rows.stop, len(self.batch.labels))
         first = first_difference(before, after, share, wrong.tolerance)
         if first is None and wrong is losses:
-            return f"{_described(wrong)}, since a row's loss depends on how it is padded"
-        return _described(wrong, first or (name, wrong.difference))
+            return f"{described(wrong)}, since a row's loss depends on how it is padded"
+        return described(wrong, first or (name, wrong.difference))
 
     def _packed_loss(self, bank: AdapterBank, step: int | None = None) -> Tensor:
         """Return the losses of all rows in one pass; dropout only in a step."""
@@ -454,12 +298,6 @@ class _Comparisons:
             adapter.detach()
 
 
-def method_of(slot: Slot) -> MethodSpec:
-    """Return the method of a slot that has an adapter."""
-    assert slot.config.method is not None, "rows of the untrained base"
-    return slot.config.method
-
-
 def trained_by_name(adapter: Adapter) -> dict[str, nn.Parameter]:
     """Return an adapter's trained weights by their names in PEFT's files."""
     return {
@@ -489,58 +327,3 @@ def randomise(bank: AdapterBank, slot: Slot, base: BaseModel) -> None:
 
 def _root_mean_square(weight: Tensor) -> float:
     return float(weight.detach().double().pow(2).mean().sqrt())
-
-
-# ---------------------------------------------------------------- differences
-
-
-def difference_of(ours: Tensor, theirs: Tensor) -> float:
-    """Return the largest difference of losses, relative to the largest loss; NaN equals NaN."""
-    ours, theirs = ours.detach().double(), theirs.detach().double()
-    differs = (ours != theirs) & ~(ours.isnan() & theirs.isnan())
-    if not differs.any():
-        return 0.0
-    size = float(theirs.nan_to_num(posinf=0.0, neginf=0.0).abs().max())
-    return float((ours - theirs)[differs].abs().max()) / (size or 1.0)
-
-
-def gradient_difference(
-    ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]
-) -> tuple[float, str]:
-    """Return the largest difference of a gradient relative to its norm, and that weight's name."""
-    norms = {name: float(grad.double().norm()) for name, grad in theirs.items()}
-    least = SMALL_GRADIENT * max(norms.values(), default=0.0)
-    worst = (0.0, "")
-    for name, grad in theirs.items():
-        size = max(norms[name], least) or 1.0
-        difference = float((ours[name].double() - grad.double()).norm()) / size
-        if not difference <= worst[0]:
-            worst = (difference, name.removeprefix(PREFIX))
-    return worst
-
-
-@contextmanager
-def rounded_otherwise(model: nn.Module) -> Iterator[None]:
-    """Move the output of every linear layer up or down by one unit of its precision."""
-    generator = torch.Generator().manual_seed(0)
-
-    def move(module: nn.Module, given: Any, output: Any) -> Any:
-        if not isinstance(output, Tensor):  # Llama 4's router
-            return output
-        signs = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
-        return output * (1 + torch.finfo(output.dtype).eps * signs)
-
-    linears = [m for m in model.modules() if isinstance(m, nn.Linear) or is_transposed(m)]
-    handles = [linear.register_forward_hook(move) for linear in linears]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _described(compared: Compared, first: tuple[str, float] | None = None) -> str:
-    """Say what differs, by how much, and in which module it begins."""
-    found = f"{compared.what} differ by {compared.difference:.2g}"
-    allowed = f", at most {compared.tolerance:.2g} is rounding"
-    return found + allowed + (f", beginning in {first[0]} with {first[1]:.2g}" if first else "")
