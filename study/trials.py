@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from study.errors import visible
@@ -42,6 +42,15 @@ class TrialConfig:
     name: str = ""
     distillation: DistillationSpec | None = None
     repeats: int | None = None
+
+    @property
+    def evaluated(self) -> TrialConfig:
+        """The same without what its training loss takes from it: its teacher and its β.
+
+        So the losses of different trials are comparable.
+        """
+        training = self.training.model_copy(update={"beta": None})
+        return replace(self, distillation=None, training=training)
 
     @property
     def is_trained(self) -> bool:

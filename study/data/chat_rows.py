@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,43 @@ class ChatExample:
     prompt_tokens: int = field(compare=False, default=1)  # before the last answer
     tokens: int = field(compare=False, default=0)  # of the whole conversation: more if it was cut
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether any token of it is trained."""
+        return bool(self.trained.any())
+
+    @property
+    def rows(self) -> tuple[ChatExample, ...]:
+        """What the model reads."""
+        return (self,)
+
+
+class Example(Protocol):
+    """What a conversation or a pair of them is prepared as."""
+
+    @property
+    def target(self) -> str:
+        """The answer that a metric compares."""
+
+    @property
+    def prompt(self) -> str:
+        """What train and dev must not share."""
+
+    @property
+    def tokens(self) -> int:
+        """The tokens before any cut."""
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether what is learnt begins before the cut."""
+
+    @property
+    def rows(self) -> tuple[ChatExample, ...]:
+        """What the model reads."""
+
+
+Row = TypeVar("Row", bound=Example)
+
 
 def set_up(tokenizer: Any, data: DataSpec) -> None:
     """Give a tokenizer the study's chat template and, if the study trains one, its stop token.
@@ -73,22 +110,33 @@ def chat_examples(spec: StudySpec, corpus: Corpus[Conversation]) -> Corpus[ChatE
         InputError: the template does not write a conversation, or one is too long and the study
             file refuses that; a line per conversation.
     """
+    return prepared(spec, corpus, ConversationFormat.example)
+
+
+def prepared(
+    spec: StudySpec,
+    corpus: Corpus[Any],
+    write: Callable[[ConversationFormat, Any, int | None], Row],
+) -> Corpus[Row]:
+    """Return what a function writes of each example, as `chat_examples` does."""
     tokenizer, config = load_tokenizer(locate_base(spec), spec.base)
     limit = length_limit(tokenizer, config, spec.data.max_tokens)
     form = ConversationFormat(tokenizer, spec.data)
     cut = limit if spec.data.too_long == "truncate" else None
-    splits: dict[str, tuple[ChatExample, ...]] = {}
+    splits: dict[str, tuple[Row, ...]] = {}
     faults, remarks = Faults(), list(corpus.remarks)
     for split in SPLITS:
         written = []
         for conversation in corpus.split(split):
             with faults.collected():
-                written.append(form.example(conversation, cut))
+                written.append(write(form, conversation, cut))
         faults.refuse(f"data.{split}")
-        splits[split], lost = _fitting(written, limit, spec.data, split)
+        splits[split], lost = _fitting(written, limit, spec.data, split, corpus.unit)
         remarks += lost
         if written and not splits[split]:
-            raise InputError(f"data.{split}: no conversation has at most {limit:,} tokens")
+            raise InputError(
+                f"data.{split}: none of the {corpus.unit} has at most {limit:,} tokens"
+            )
     remarks += _shared(splits["train"], splits["dev"])
     _check_answers(spec, splits)
     return Corpus(
@@ -103,14 +151,14 @@ def chat_examples(spec: StudySpec, corpus: Corpus[Conversation]) -> Corpus[ChatE
     )
 
 
-def _shared(train: Sequence[ChatExample], dev: Sequence[ChatExample]) -> list[str]:
+def _shared(train: Sequence[Row], dev: Sequence[Row]) -> list[str]:
     known = {example.prompt for example in train}
     shared = sum(example.prompt in known for example in dev)
     line = f"{shared:,} of {len(dev):,} dev prompts also occur in train, which inflates scores"
     return [line] if shared else []
 
 
-def _check_answers(spec: StudySpec, splits: dict[str, tuple[ChatExample, ...]]) -> None:
+def _check_answers(spec: StudySpec, splits: dict[str, tuple[Row, ...]]) -> None:
     """Refuse a metric that compares answers where a row is a plain text, without any."""
     metrics = spec.evaluation.metrics
     named = [name for name in metrics if spec.evaluation.row(name).reads_outputs]
@@ -248,13 +296,13 @@ def _read_aloud(turns: Sequence[Turn]) -> str:
 
 
 def _fitting(
-    examples: Sequence[ChatExample], limit: int, data: DataSpec, split: str
-) -> tuple[tuple[ChatExample, ...], list[str]]:
+    examples: Sequence[Row], limit: int, data: DataSpec, split: str, unit: str = "conversations"
+) -> tuple[tuple[Row, ...], list[str]]:
     """Return the examples of a split that fit, and what was done with the others."""
     long = [example for example in examples if example.tokens > limit]
     if not long:
         return tuple(examples), []
-    of_split = f"{len(long):,} of {len(examples):,} {split} conversations"
+    of_split = f"{len(long):,} of {len(examples):,} {split} {unit}"
     counted = f"{of_split} ({len(long) / len(examples):.1%}) have more than {limit:,} tokens"
     if data.too_long == "refuse":
         raise InputError(
@@ -263,7 +311,7 @@ def _fitting(
         )
     if data.too_long == "drop":
         return tuple(e for e in examples if e.tokens <= limit), [f"{counted} and are left out"]
-    kept = tuple(example for example in examples if example.trained.any())
+    kept = tuple(example for example in examples if example.is_trained)
     lost = len(examples) - len(kept)
     without = f"; {lost:,} of them have no answer before the cut and are left out" if lost else ""
     return kept, [f"{counted} and are cut at the end{without}"]
@@ -272,9 +320,13 @@ def _fitting(
 # ---------------------------------------------------------------- an example to look at
 
 
-def _shown(example: ChatExample, tokenizer: Any) -> tuple[tuple[str, bool], ...]:
-    """Return a row as stretches of text, each with whether its tokens are trained."""
-    return tuple(_stretches(example, tokenizer))
+def _shown(example: Row, tokenizer: Any) -> tuple[tuple[str, bool], ...]:
+    """Return rows as stretches of text, each with whether its tokens are trained."""
+    stretches: list[tuple[str, bool]] = []
+    for row in example.rows:
+        stretches += [("\n", False)] if stretches else []
+        stretches += _stretches(row, tokenizer)
+    return tuple(stretches)
 
 
 def _stretches(example: ChatExample, tokenizer: Any) -> Iterator[tuple[str, bool]]:

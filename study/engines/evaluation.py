@@ -12,7 +12,7 @@ import torch
 from study.engines.pass_size import ALL_ROWS, PassRows
 from study.errors import InputError
 from study.kinds.measurements import COSTS
-from study.metrics import LOSS, LOSS_SIGNATURE, METRICS, Statistics, split_and_metric
+from study.metrics import LOSS, LOSS_SIGNATURE, METRICS, Array, Statistics, split_and_metric
 from study.metrics.own import own_scores
 from study.spec.baselines import CUT, HURTS, WHOLE
 from study.spec.sections import StudySpec
@@ -137,10 +137,10 @@ class Examiner:
             return [
                 one for part in parts for one in self.evaluate(part, examples, texts, loss, only)
             ]
-        configs = [replace(config, distillation=None) for config in configs]
+        configs = [config.evaluated for config in configs]
         K, N = len(configs), len(examples)
         outputs = [[""] * N for _ in configs]
-        losses = np.zeros((K, N, 2))
+        losses: Array | None = None  # (K, N, 2), and a column more of a preference pair
         generators = [torch.Generator().manual_seed(0) for _ in configs]
         for groups in self._length_sorted(examples, K):
             chosen = [i for group in groups for i in group]
@@ -154,7 +154,9 @@ class Examiner:
             self.lay_out(configs, len(chosen))
             if loss:
                 by_row = self.task.loss(self.model, batch).double().cpu().numpy()
-                losses[:, chosen] = by_row.reshape(K, len(chosen), 2)
+                if losses is None:
+                    losses = np.zeros((K, N, by_row.shape[1]))
+                losses[:, chosen] = by_row.reshape(K, len(chosen), -1)
             if texts:
                 rows = iter(self.task.predict(self.model, batch))
                 for of_model in outputs:
@@ -163,7 +165,10 @@ class Examiner:
         wanted = self.spec.evaluation.metrics if only is None else (only,)
         return [
             self._scored(
-                examples, wanted, outputs[k] if texts else None, losses[k] if loss else None
+                examples,
+                wanted,
+                outputs[k] if texts else None,
+                None if losses is None else losses[k],
             )
             for k in range(K)
         ]
@@ -183,7 +188,7 @@ class Examiner:
             statistics |= own_scores(self.spec.evaluation, own, outputs, texts)
         if losses is not None:
             signature = getattr(self.task, "loss_signature", LOSS_SIGNATURE)
-            statistics[LOSS] = Statistics(LOSS, losses, signature)
+            statistics[LOSS] = Statistics(LOSS, losses[:, :2], signature)
             references = [reference for _, reference in texts]
             statistics |= _of_loss(wanted, losses, signature, references)
         return SplitResult(statistics, tuple(outputs or ()), texts)
@@ -217,5 +222,6 @@ def _of_loss(
                 f"evaluation.metrics: {name!r} needs the loss {LOSS_SIGNATURE}, but the task's is "
                 f"{signature}"
             )
-        found[name] = Statistics(name, *from_loss(losses, references))
+        read = losses if METRICS[name].of_pairs else losses[:, :2]
+        found[name] = Statistics(name, *from_loss(read, references))
     return found

@@ -69,7 +69,11 @@ _ENCODER_DECODER = "AutoModelForSeq2SeqLM"
 
 METHODS: Mapping[str, Method] = {
     "lora": Method(
-        "LoRA", (*_LORA, *_SWITCHES, "init_lora_weights", *_EXISTING), packs=True, continues=True
+        "LoRA",
+        (*_LORA, *_SWITCHES, "init_lora_weights", *_EXISTING),
+        check="study.peft_methods.init_adapter:check_continued",
+        packs=True,
+        continues=True,
     ),
     "rslora": Method("rsLoRA", _LORA, {"use_rslora": True}, packs=True),
     "loraplus": Method(

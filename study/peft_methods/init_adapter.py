@@ -10,9 +10,10 @@ from torch import Tensor
 
 from study.bases.load import BaseModel
 from study.errors import InputError, refusing
-from study.peft_methods.targets import targeted_modules, weight_shape
+from study.peft_methods.targets import check_lora, targeted_modules, weight_shape
 from study.spec.hyperparameters import MethodSpec
 from study.spec.init_adapter import PREFIX, WEIGHTS
+from study.spec.sections import StudySpec
 
 KEY = "method.init_adapter"
 
@@ -32,6 +33,12 @@ def stored_pairs(base: BaseModel, method: MethodSpec) -> Mapping[str, tuple[Tens
         base.decompositions[key] = _read(base, method)
     pairs: Mapping[str, tuple[Tensor, Tensor]] = base.decompositions[key]
     return pairs
+
+
+def check_continued(base: BaseModel, spec: StudySpec) -> None:
+    """Check targets and ranks, and the adapter that trials begin at, if any."""
+    check_lora(base, spec)
+    stored_pairs(base, spec.method)
 
 
 def _read(base: BaseModel, method: MethodSpec) -> dict[str, tuple[Tensor, Tensor]]:

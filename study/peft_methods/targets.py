@@ -313,10 +313,7 @@ def check_methods(base: BaseModel, spec: StudySpec) -> None:
 
 
 def check_lora(base: BaseModel, spec: StudySpec) -> None:
-    """Check the targets and ranks of LoRA and its variants, and an adapter to continue."""
-    from study.peft_methods.init_adapter import stored_pairs
-
-    stored_pairs(base, spec.method)
+    """Check the targets and ranks of LoRA and its variants."""
     for named in _choices(spec):
         targets = find_targets(base, named)
         if targets.weights:

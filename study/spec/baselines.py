@@ -16,7 +16,7 @@ def default_in_words(values: Mapping[str, Any]) -> str:
 
     `values` are those of its `TrialConfig`, as they are stored with its evaluation.
     """
-    name = values.get("method", "lora")
+    name = values["method"]
     said = {
         "init_adapter": f"begins at {values.get('init_adapter')}",
         "rank": f"r {values.get('rank')}",
@@ -33,7 +33,8 @@ def default_in_words(values: Mapping[str, Any]) -> str:
     if values.get(length) and values.get("batch_size"):
         rows = values["batch_size"] * values.get("gradient_accumulation_steps", 1)
         parts.append(f"{values[length]:g} {length} of batches of {rows}")
-    whose = "PEFT's default LoRA" if name == "lora" else METHODS[name].title
+    method = METHODS[name]
+    whose = f"PEFT's default {method.title}" if method.is_lora else method.title
     return f"{whose} plus what the study file fixes: {', '.join(parts)}"
 
 

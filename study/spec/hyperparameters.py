@@ -100,6 +100,7 @@ class TrainingSpec(Strict):
     max_grad_norm: Annotated[float, Field(strict=True, gt=0)] = 1.0
     report_every: Positive = 30
     base_dropout: StrictBool = False
+    beta: Annotated[float, Field(strict=True, gt=0)] | None = None
 
     @property
     def rows_per_step(self) -> int:

@@ -270,6 +270,7 @@ class StudySpec(Strict):
                 m.outputs in of_task
                 and not m.afterwards
                 and not (m.from_loss and self.task_kind.diffuses)  # its loss is only a bound
+                and not (m.of_pairs and not self.task_kind.reads_preferences)
             ),
         )
         for metric in self.evaluation.metrics:
@@ -354,6 +355,29 @@ class StudySpec(Strict):
                 f"training.cutoff_tokens: works only with {allowed}, got the task {self.task!r}; "
                 "use data.max_tokens"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_preferences(self) -> Self:
+        kind = self.task_kind
+        if not kind.reads_preferences:
+            if self.training.beta is not None or "beta" in self.search.parameters:
+                allowed = names_in(names_where(TASKS, lambda kind: kind.reads_preferences))
+                raise ValueError(
+                    f"training.beta: works only with {allowed}, got the task {self.task!r}"
+                )
+            return self
+        if self.data.train_on != "last":
+            raise ValueError(
+                f"data.train_on: pairs differ in the last answer, so it must be 'last', got "
+                f"{self.data.train_on!r}; leave it out"
+            )
+        for method in self.methods:
+            if not METHODS[method].is_adapter or METHODS[method].quantizes:
+                raise ValueError(
+                    f"method.name: {method!r} changes the reference, which is the base with its "
+                    "adapters off; allowed: methods that leave the base unchanged, such as lora"
+                )
         return self
 
     @model_validator(mode="after")

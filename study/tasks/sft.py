@@ -63,6 +63,10 @@ class FineTuningTask:
         self, examples: Sequence[ChatExample], config: TrialConfig, generator: torch.Generator
     ) -> Batch:
         """Return inputs and labels (B, T): each label is the next token if it is trained."""
+        return self.rows(examples)
+
+    def rows(self, examples: Sequence[ChatExample]) -> Batch:
+        """Return B conversations as a batch, in which nothing is random."""
         ids = [torch.from_numpy(example.ids).long() for example in examples]
         trained = [torch.from_numpy(example.trained) for example in examples]
         labels = [
