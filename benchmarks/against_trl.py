@@ -45,7 +45,10 @@ SPECIAL = (
 def template(
     user: str, answer: str, end: str, *, after: str = "", system: str = "", start: str = ""
 ) -> str:
-    """Return a template of plain turns: what opens and ends each, and what follows an answer."""
+    """Return a template of plain turns: what opens and ends each, and what follows an answer.
+
+    What is part of `end` is in the answer's block, as the line end in TRL's own templates is.
+    """
     return (
         f"{start}{{% for message in messages %}}"
         f"{{% if message['role'] == 'assistant' %}}{answer}"
@@ -71,15 +74,13 @@ TEMPLATES: Mapping[str, str] = {
     "Gemma": template(
         f"<start_of_turn>user\n{TEXT}<end_of_turn>{LINE}",
         f"<start_of_turn>model{LINE}",
-        "<end_of_turn>",
-        after=LINE,
+        f"<end_of_turn>{LINE}",
         start=BOS,
     ),
     "Phi": template(
         f"<|user|>\n{TEXT}<|end|>{LINE}",
         f"<|assistant|>{LINE}",
-        "<|end|>",
-        after=LINE,
+        f"<|end|>{LINE}",
         system=f"<|system|>\n{TEXT}<|end|>{LINE}",
     ),
     "Zephyr": template(
@@ -92,8 +93,7 @@ TEMPLATES: Mapping[str, str] = {
     "Qwen": template(
         CHATML,
         f"<|im_start|>assistant{LINE}",
-        "<|im_end|>",
-        after=LINE,
+        f"<|im_end|>{LINE}",
         start="{% if messages[0]['role'] != 'system' %}<|im_start|>system\n"
         "You are a helpful assistant.<|im_end|>{{ '\n' }}{% endif %}",
     ),
@@ -212,7 +212,7 @@ def compared(name: str, text: str, base: Path) -> Compared:
         name,
         sum(len(ids) for ids, _ in theirs),
         differing(theirs, marked),
-        differing(theirs, unmarked),
+        differing(without_line_ends(theirs, base), unmarked),
         relative(our_loss, their_loss),
         relative(*dpo_losses(text, base)) if ends_alike else None,
     )
@@ -234,6 +234,23 @@ def differing(theirs: Rows, own: Rows) -> int:
         count += sum(a != b for a, b in zip(their_mask, mask, strict=False))
         count += sum(their_mask[len(mask) :]) + max(0, len(ids) - len(their_ids))
     return count
+
+
+def without_line_ends(rows: Rows, base: Path) -> Rows:
+    """Return rows whose answers end with their last token beside white space.
+
+    A line end is known as part of an answer only by the template's blocks.
+    """
+    tokenizer = transformers.AutoTokenizer.from_pretrained(base)
+    found: Rows = []
+    for ids, mask in rows:
+        kept = list(mask)
+        for place in range(len(ids) - 1, -1, -1):
+            is_last = place + 1 == len(ids) or not kept[place + 1]
+            if kept[place] and is_last and not tokenizer.decode([ids[place]]).strip():
+                kept[place] = False
+        found.append((ids, kept))
+    return found
 
 
 # ---------------------------------------------------------------- TRL

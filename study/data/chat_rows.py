@@ -46,6 +46,7 @@ class ChatExample:
     trained: NDArray[np.bool_] = field(compare=False, repr=False)  # (T,)
     prompt_tokens: int = field(compare=False, default=1)  # before the last answer
     tokens: int = field(compare=False, default=0)  # of the whole conversation: more if it was cut
+    end: int = field(compare=False, default=-1)  # the token that ends an answer
 
     @property
     def is_trained(self) -> bool:
@@ -205,9 +206,9 @@ class ConversationFormat:
         if self._train_on != "assistant":
             answers = answers[-1:]
         written = self._template.write(turns, tools, answers, conversation.where)
-        ids, spans = self._tokens(written)
+        ids, spans, ends = self._tokens(written)
         tokens = spans[-1][1]
-        if ids[tokens - 1] not in self._special:
+        if ends[-1] not in self._special:
             stop = written.spans[-1][1]
             raise InputError(
                 f"{conversation.where}: turn {answers[-1] + 1}: {self._template.name} must end an "
@@ -238,6 +239,7 @@ class ConversationFormat:
             trained[:limit] & bool(begun),
             spans[last][0],
             tokens,
+            ends[-1],
         )
 
     def _plain(self, conversation: Conversation, limit: int | None) -> ChatExample:
@@ -249,29 +251,35 @@ class ConversationFormat:
         ids = np.array(listed if listed[-1:] == [end] else [*listed, end], np.int32)
         trained = np.arange(len(ids)) > 0
         text = conversation.text
-        return ChatExample(text, "", text, "", ids[:limit], trained[:limit], 1, len(ids))
+        return ChatExample(text, "", text, "", ids[:limit], trained[:limit], 1, len(ids), int(end))
 
-    def _tokens(self, written: Written) -> tuple[NDArray[np.int32], list[tuple[int, int]]]:
-        """Return the text's tokens (T,), and the answers' spans in tokens.
+    def _tokens(
+        self, written: Written
+    ) -> tuple[NDArray[np.int32], list[tuple[int, int]], list[int]]:
+        """Return the text's tokens (T,), the answers' spans in tokens, and the token ending each.
 
-        A span ends with the token that ends the turn, in the template's block or right after it;
-        white space after that is the template's own.
+        A span ends with the token that ends the turn, in the template's block or right after it.
+        White space after that counts only if the template's block contains it, as in TRL.
         """
         encoded = self._tokenizer(
             written.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
         )
         ids = np.array(encoded["input_ids"], np.int32)
         starts, ends = zip(*encoded["offset_mapping"], strict=True)
-        spans = []
+        spans, tokens = [], []
         for start, stop in written.spans:
             first, last = bisect_left(ends, start + 1), bisect_left(starts, stop)
             special = [i for i in range(first, last) if ids[i] in self._special]
             if special and not written.text[ends[special[-1]] : stop].strip():
-                last = special[-1] + 1
+                end = special[-1] + 1
+                last = last if written.by_blocks else end
             elif last < len(ids) and ids[last] in self._special:
-                last += 1
+                last = end = last + 1
+            else:
+                end = last
             spans.append((first, last))
-        return ids, spans
+            tokens.append(int(ids[end - 1]))
+        return ids, spans, tokens
 
 
 def _special_ids(tokenizer: Any) -> set[int]:

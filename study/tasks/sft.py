@@ -103,9 +103,7 @@ class FineTuningTask:
 
 def answer_ends(base: BaseModel, corpus: Corpus[ChatExample]) -> list[int]:
     """Return the tokens that end an answer: those that do in the corpus, and the model's own."""
-    every = (*corpus.train, *corpus.dev)
-    whole = [example for example in every if len(example.ids) == example.tokens]
-    ends = {int(example.ids[-1]) for example in whole}
+    ends = {example.end for example in (*corpus.train, *corpus.dev)}
     own = {token for end in ends or {base.tokenizer.eos_token_id} for token in end_ids(base, end)}
     return sorted(own)
 
