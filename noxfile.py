@@ -9,7 +9,7 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 
-NIGHTLY = ["slow", "report", "dashboard", "fanova", "ray", "real", "architectures"]
+NIGHTLY = ["slow", "report", "dashboard", "fanova", "ray", "real", "trl", "architectures"]
 """The checks that `nox` alone leaves out: a new session stands here or in its list above."""
 
 PAGES = "tests/reports/page"
@@ -128,6 +128,13 @@ def architectures(session: nox.Session) -> None:
     _install(session)
     asked = session.posargs or ["--table", "docs/models.md"]
     session.run("python", "benchmarks/architectures.py", *asked, env=QUIET)
+
+
+@nox.session
+def trl(session: nox.Session) -> None:
+    """Masks of conversations, and losses of `sft` and `dpo`, against TRL's own trainers."""
+    session.install("-c", "constraints.txt", "-e", ".", "trl>=1.16")
+    session.run("python", "benchmarks/against_trl.py", env=QUIET)
 
 
 @nox.session

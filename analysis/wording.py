@@ -15,6 +15,7 @@ BASELINE_WORDS = {
     "base": "the untrained base",
     "default": "default LoRA",
     "plain": "the default without its teacher",
+    "teacher": "the teacher",
 }
 STATES = {"fail": "failed", "stopped": "stopped with their run"}
 SPLITS = ("dev", "general", "test")

@@ -17,6 +17,9 @@ from analysis.studies.trial_values import parameter_columns
 from analysis.wording import STATES, counted, label_of, setting
 from reports.sections.sweep import sweep_table
 from reports.shell import argument, command_line
+from study.kinds.methods import METHODS
+from study.metrics import metric_label
+from study.spec.baselines import default_in_words, truncation_warning
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -43,6 +46,8 @@ def study_document(data: StudyData, top: int = TOP) -> Document:
             parts.append(Prose((f"… and {len(shown) - top} more on the Pareto front",)))
     if data.baselines and data.best_trial is not None:
         parts.append(_baselines(data))
+        if notes := baseline_notes(data):
+            parts.append(Prose(notes))
     reasons = Counter(
         f"{STATES.get(state_of(trial), state_of(trial))}: {reason}"
         for trial in data.frozen_trials
@@ -79,6 +84,26 @@ def _baselines(data: StudyData) -> Table:
                 heading = label_of(metric) if split == "dev" else f"{split} {label_of(metric)}"
                 columns[heading] = scores
     return columns_table("Best trial and baselines", columns)
+
+
+def baseline_notes(data: StudyData) -> tuple[str, ...]:
+    """What the default baseline is, and a warning if truncation hurts the teacher."""
+    notes = [
+        f"default: {default_in_words(row.config)}."
+        for row in data.evaluations
+        if (row.role, row.name, row.split) == ("baseline", "default", data.splits[0])
+        and row.config.get("method") in METHODS
+    ]
+    return (*notes, *filter(None, [teacher_warning(data)]))
+
+
+def teacher_warning(data: StudyData) -> str:
+    """A warning if truncation hurts the teacher; otherwise empty."""
+    if "teacher" not in data.baselines or "dev" not in data.splits:
+        return ""
+    metric = data.objective.removeprefix("general_")
+    score, details = data.score("teacher", metric), data.evaluation("teacher").details
+    return truncation_warning(metric, metric_label(metric), score, details)
 
 
 def study_json(data: StudyData, top: int = TOP) -> dict[str, Any]:

@@ -97,13 +97,18 @@ def confirm_study(
 def confirmation_configs(
     spec: StudySpec, candidates: Sequence[Candidate], seeds: int, examples: int
 ) -> list[TrialConfig]:
-    """Return what to train: the base once, then every candidate and baseline, seed by seed.
+    """Return what to train: base and teacher once, then candidates and baselines, seed by seed.
 
     `examples` is the number of training examples in an epoch.
     """
-    untrained, *defaults = baseline_configs(spec)
+    baselines = baseline_configs(spec)
+    defaults = [config for config in baselines if config.is_trained]
     number = iter(range(FIRST_NUMBER, FIRST_NUMBER - 10**9, -1))
-    configs = [replace(untrained, number=next(number), role="confirm")]
+    configs: list[TrialConfig] = [
+        replace(config, number=next(number), role="confirm")
+        for config in baselines
+        if not config.is_trained
+    ]
     for index in range(seeds):
         seed = derive_seed(spec.seed, "confirm", index)
         again = [replace(search_config(spec, 0, c.values, 0), repeats=c.number) for c in candidates]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from study.errors import visible
@@ -20,7 +20,8 @@ from study.spec.hyperparameters import (
 from study.spec.sections import StudySpec
 
 Role = Literal["search", "baseline", "confirm"]
-BASELINES = {"base": -1, "default": -2, "plain": -3}
+TEACHER = "teacher"
+BASELINES = {"base": -1, "default": -2, "plain": -3, TEACHER: -4}
 """Baselines are not Optuna trials; in an engine they have these numbers."""
 
 
@@ -28,8 +29,9 @@ BASELINES = {"base": -1, "default": -2, "plain": -3}
 class TrialConfig:
     """The values and seed of one training: all that an engine needs.
 
-    `method` is None for the untrained base, which is only evaluated.  `repeats` is the number of
-    the trial that a confirmation repeats.
+    `method` is None for the untrained base and for the teacher, which are only evaluated.  A study
+    that continues an adapter has that adapter in its untrained base, and no steps.
+    `repeats` is the number of the trial that a confirmation repeats.
     """
 
     number: int
@@ -42,9 +44,23 @@ class TrialConfig:
     repeats: int | None = None
 
     @property
+    def evaluated(self) -> TrialConfig:
+        """The same without what its training loss takes from it: its teacher and its β.
+
+        So the losses of different trials are comparable.
+        """
+        training = self.training.model_copy(update={"beta": None})
+        return replace(self, distillation=None, training=training)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it has steps: the untrained base and the teacher have none."""
+        return self.method is not None and self.training.steps > 0
+
+    @property
     def values(self) -> dict[str, Any]:
         """Every hyperparameter of this training, by name."""
-        if self.method is None:
+        if self.method is None or not self.is_trained:
             return {}
         shown = {"method": self.method.name, **self.method.own}
         shown |= self.training.model_dump(exclude={"report_every"}, exclude_none=True)
@@ -66,27 +82,35 @@ def search_config(
 
 
 def baseline_configs(spec: StudySpec) -> list[TrialConfig]:
-    """Return the untrained base and the default LoRA: r 8, alpha 8, middle learning rate.
+    """Return the untrained base, the default LoRA and, with a teacher, two baselines more.
 
-    It adapts the modules that `[method]` names, otherwise the model's default ones.  If the search
-    varies steps or epochs, it trains for the middle of their range.  In a study of full fine-tuning
-    only, the default is full fine-tuning.  With a teacher there is also `plain`: the default with
-    the same seed but without the teacher's part in the loss.  The difference between the two is the
-    effect of distillation.
+    The default LoRA is PEFT's own, r 8, alpha 8 and no dropout, where the search varies these;
+    what the study file fixes holds for it too, as does the middle of a searched learning rate,
+    step or epoch range.  It adapts the modules that `[method]` names, otherwise the model's default
+    ones.  In a study of full fine-tuning only, the default is full fine-tuning.
+
+    With a teacher there is `plain`, the default with the same seed but without the teacher's part
+    in the loss: the difference between the two is the effect of distillation.  `teacher` is the
+    teacher's own score.
     """
     middle = spec.search.search_space.middle()
-    default: dict[str, Any] = {"rank": 8, "alpha": 8, "dropout": 0.0, "use_rslora": False}
-    default |= {"target_modules": spec.method.target_modules}
+    pefts = MethodSpec(target_modules=spec.method.target_modules)  # its defaults are PEFT's
+    default: dict[str, Any] = {n: getattr(pefts, n) for n in middle if hasattr(pefts, n)}
     default |= {"method": "lora"} if spec.trains_adapters else {}
     default |= {k: middle[k] for k in ("learning_rate", "steps", "epochs") if k in middle}
     parts = spec.resolve(default)
     untrained = Hyperparameters(None, parts.training, None)
-    baselines = [_baseline(spec.seed, "base", untrained)]
+    begun = untrained
+    if spec.method.init_adapter is not None:
+        no_steps = parts.training.model_copy(update={"steps": 0, "epochs": None})
+        begun = Hyperparameters(spec.method, no_steps, None)
+    baselines = [_baseline(spec.seed, "base", begun)]
     seed = derive_seed(spec.seed, "default")
     baselines.append(_baseline(seed, "default", parts))
     if parts.distillation is not None:
         no_teacher = with_values(parts.distillation, {"distillation_weight": 0.0})
         baselines.append(_baseline(seed, "plain", parts._replace(distillation=no_teacher)))
+        baselines.append(_baseline(spec.seed, TEACHER, untrained))
     return baselines
 
 
@@ -110,12 +134,14 @@ class Progress:
 class SplitResult:
     """One model on one split: statistics (N, S) by metric, N outputs and their texts.
 
-    No outputs where none were generated, since nothing scores them.
+    No outputs where none were generated, since nothing scores them.  `details` are numbers beside
+    the scores, such as a teacher's scores on whole texts.
     """
 
     statistics: Mapping[str, Statistics] = field(repr=False)
     outputs: tuple[str, ...] = field(repr=False)
     texts: tuple[tuple[str, str], ...] = field(repr=False)  # N pairs of source and reference
+    details: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def scores(self) -> dict[str, float]:

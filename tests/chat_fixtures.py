@@ -84,3 +84,27 @@ def make_chat_spec(
         return load_spec(path, changes)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_dpo_spec(
+    tiny_chat: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., StudySpec]:
+    """Return a function that makes a tiny study of preference pairs, changed by dotted keys."""
+    lines = (tiny_chat / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    turns = [json.loads(line)["messages"] for line in lines]
+    rows = [
+        {"prompt": one[:-1], "chosen": one[-1:], "rejected": other[-1:]}
+        for one, other in zip(turns, turns[5:] + turns[:5], strict=True)
+    ]
+    folder = tmp_path_factory.mktemp("dpo-spec")
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "pairs.jsonl").write_text(text, encoding="utf-8")
+    path = folder / "tiny-dpo.toml"
+    study = STUDY_FILE.format(folder=tiny_chat).replace("sft", "dpo").replace("chat", "dpo", 1)
+    path.write_text(study.replace(f"{tiny_chat}/train.jsonl", f"{folder}/pairs.jsonl"))
+
+    def make(changes: dict[str, Any] | None = None) -> StudySpec:
+        return load_spec(path, changes)
+
+    return make

@@ -30,6 +30,7 @@ from study.store.records import EvaluationRow
 RESAMPLES = 500  # enough for a variance; an interval by percentiles needs more
 LEAST_P = 1e-12  # smaller p-values are reported as this
 TEST, DEV = "test", "dev"
+UNTRAINED = ("base", "teacher")
 
 
 @dataclass(frozen=True)
@@ -221,8 +222,8 @@ def shared_variance(drawn: Array) -> float:
 
 
 def _paired(one: Retrained, other: Retrained) -> list[tuple[Statistics, Statistics]]:
-    """Return the statistics of the same seeds; the untrained base is the same under every seed."""
-    if other.name == "base":
+    """Return the statistics of the same seeds; base and teacher are the same under every seed."""
+    if other.name in UNTRAINED:
         return [(statistics, other.test[0]) for statistics in one.test]
     known = dict(zip(other.seeds, other.test, strict=True))
     return [(a, known[s]) for s, a in zip(one.seeds, one.test, strict=True) if s in known]

@@ -35,6 +35,7 @@ LIGHT = {
     "chance": "#a8457f",
     "pair": "#3d9bd6",
     "plain": "#946c00",
+    "teacher": "#6b4fbb",
     "warn": "#fff4e0",
     "warn-edge": "#d98a00",
     "mark": "#ffe2c7",
@@ -53,6 +54,7 @@ DARK = {
     "chance": "#e08bc0",
     "pair": "#a6d8f7",
     "plain": "#e0b23c",
+    "teacher": "#b7a3f2",
     "warn": "#2d2412",
     "warn-edge": "#d9a53c",
     "mark": "#5a3415",
@@ -65,7 +67,7 @@ CHANCE, PAIR, PLAIN, VIOLIN = (LIGHT[name] for name in ("chance", "pair", "plain
 
 ON_LINES = {"fc": PAPER, "ec": "none", "alpha": 0.85, "pad": 0.6}  # behind text that lines cross
 
-BASELINES = {"base": BASE, "default": DEFAULT, "plain": PLAIN}
+BASELINES = {"base": BASE, "default": DEFAULT, "plain": PLAIN, "teacher": LIGHT["teacher"]}
 
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",

@@ -17,6 +17,7 @@ from analysis.wording import (
 from reports.results import Results
 from reports.sections.confirmation import headline
 from reports.sections.distillation import verdict
+from reports.study_document import teacher_warning
 from study.metrics import METRICS, metric_label
 
 SMALL_SHARE, SMALLEST = 0.05, 0.005  # of the variance; below the second, two decimals show 0.00
@@ -48,6 +49,7 @@ def caution(results: Results) -> tuple[str, ...]:
         _pruning(results),
         _forgetting(results),
         _luck(results),
+        teacher_warning(results.data),
     )
     return tuple(sentence for sentence in said if sentence)
 

@@ -14,6 +14,7 @@ from analysis.wording import configuration, label_of, number
 from reports.page.parts import Figure, Figures, Section
 from reports.page.trial_tables import failure_table, trial_table
 from reports.results import Results
+from reports.study_document import baseline_notes
 from study.metrics import scores_classes
 
 SORTING = "Click a heading to sort by that column; type words or column=value to filter."
@@ -49,14 +50,15 @@ def baseline_section(results: Results) -> Section | None:
                 "Scores per dev example",
             )
         )
-    configs = [
+    notes = baseline_notes(results.data)
+    plain = [
         f"{e.name}: {configuration(e.config)}."
         for e in results.data.evaluations
         if e.role == "baseline" and e.split == results.data.splits[0] and e.config
     ]
     return Section(
         "baselines",
-        "Best against base and default",
+        "Best against the baselines",
         "Intervals come from resampling the examples, the same ones for every model. A difference "
         "is clear if its p-value is below 0.05 after Holm's correction. Tests against the base on "
         'dev examples are corrected for all adapters and metrics, as under "Base against adapted"; '
@@ -65,7 +67,7 @@ def baseline_section(results: Results) -> Section | None:
         (
             Figures(tuple(figures)),
             contrast_table("Best trial against the baselines", results.all_comparisons),
-            *([Prose(tuple(configs))] if configs else []),
+            *([Prose((*notes, *plain))] if notes or plain else []),
         ),
     )
 

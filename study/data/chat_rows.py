@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,44 @@ class ChatExample:
     trained: NDArray[np.bool_] = field(compare=False, repr=False)  # (T,)
     prompt_tokens: int = field(compare=False, default=1)  # before the last answer
     tokens: int = field(compare=False, default=0)  # of the whole conversation: more if it was cut
+    end: int = field(compare=False, default=-1)  # the token that ends an answer
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether any token of it is trained."""
+        return bool(self.trained.any())
+
+    @property
+    def rows(self) -> tuple[ChatExample, ...]:
+        """What the model reads."""
+        return (self,)
+
+
+class Example(Protocol):
+    """What a conversation or a pair of them is prepared as."""
+
+    @property
+    def target(self) -> str:
+        """The answer that a metric compares."""
+
+    @property
+    def prompt(self) -> str:
+        """What train and dev must not share."""
+
+    @property
+    def tokens(self) -> int:
+        """The tokens before any cut."""
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether what is learnt begins before the cut."""
+
+    @property
+    def rows(self) -> tuple[ChatExample, ...]:
+        """What the model reads."""
+
+
+Row = TypeVar("Row", bound=Example)
 
 
 def set_up(tokenizer: Any, data: DataSpec) -> None:
@@ -73,22 +111,33 @@ def chat_examples(spec: StudySpec, corpus: Corpus[Conversation]) -> Corpus[ChatE
         InputError: the template does not write a conversation, or one is too long and the study
             file refuses that; a line per conversation.
     """
+    return prepared(spec, corpus, ConversationFormat.example)
+
+
+def prepared(
+    spec: StudySpec,
+    corpus: Corpus[Any],
+    write: Callable[[ConversationFormat, Any, int | None], Row],
+) -> Corpus[Row]:
+    """Return what a function writes of each example, as `chat_examples` does."""
     tokenizer, config = load_tokenizer(locate_base(spec), spec.base)
     limit = length_limit(tokenizer, config, spec.data.max_tokens)
     form = ConversationFormat(tokenizer, spec.data)
     cut = limit if spec.data.too_long == "truncate" else None
-    splits: dict[str, tuple[ChatExample, ...]] = {}
+    splits: dict[str, tuple[Row, ...]] = {}
     faults, remarks = Faults(), list(corpus.remarks)
     for split in SPLITS:
         written = []
         for conversation in corpus.split(split):
             with faults.collected():
-                written.append(form.example(conversation, cut))
+                written.append(write(form, conversation, cut))
         faults.refuse(f"data.{split}")
-        splits[split], lost = _fitting(written, limit, spec.data, split)
+        splits[split], lost = _fitting(written, limit, spec.data, split, corpus.unit)
         remarks += lost
         if written and not splits[split]:
-            raise InputError(f"data.{split}: no conversation has at most {limit:,} tokens")
+            raise InputError(
+                f"data.{split}: none of the {corpus.unit} has at most {limit:,} tokens"
+            )
     remarks += _shared(splits["train"], splits["dev"])
     _check_answers(spec, splits)
     return Corpus(
@@ -103,14 +152,14 @@ def chat_examples(spec: StudySpec, corpus: Corpus[Conversation]) -> Corpus[ChatE
     )
 
 
-def _shared(train: Sequence[ChatExample], dev: Sequence[ChatExample]) -> list[str]:
+def _shared(train: Sequence[Row], dev: Sequence[Row]) -> list[str]:
     known = {example.prompt for example in train}
     shared = sum(example.prompt in known for example in dev)
     line = f"{shared:,} of {len(dev):,} dev prompts also occur in train, which inflates scores"
     return [line] if shared else []
 
 
-def _check_answers(spec: StudySpec, splits: dict[str, tuple[ChatExample, ...]]) -> None:
+def _check_answers(spec: StudySpec, splits: dict[str, tuple[Row, ...]]) -> None:
     """Refuse a metric that compares answers where a row is a plain text, without any."""
     metrics = spec.evaluation.metrics
     named = [name for name in metrics if spec.evaluation.row(name).reads_outputs]
@@ -157,9 +206,9 @@ class ConversationFormat:
         if self._train_on != "assistant":
             answers = answers[-1:]
         written = self._template.write(turns, tools, answers, conversation.where)
-        ids, spans = self._tokens(written)
+        ids, spans, ends = self._tokens(written)
         tokens = spans[-1][1]
-        if ids[tokens - 1] not in self._special:
+        if ends[-1] not in self._special:
             stop = written.spans[-1][1]
             raise InputError(
                 f"{conversation.where}: turn {answers[-1] + 1}: {self._template.name} must end an "
@@ -190,6 +239,7 @@ class ConversationFormat:
             trained[:limit] & bool(begun),
             spans[last][0],
             tokens,
+            ends[-1],
         )
 
     def _plain(self, conversation: Conversation, limit: int | None) -> ChatExample:
@@ -201,29 +251,35 @@ class ConversationFormat:
         ids = np.array(listed if listed[-1:] == [end] else [*listed, end], np.int32)
         trained = np.arange(len(ids)) > 0
         text = conversation.text
-        return ChatExample(text, "", text, "", ids[:limit], trained[:limit], 1, len(ids))
+        return ChatExample(text, "", text, "", ids[:limit], trained[:limit], 1, len(ids), int(end))
 
-    def _tokens(self, written: Written) -> tuple[NDArray[np.int32], list[tuple[int, int]]]:
-        """Return the text's tokens (T,), and the answers' spans in tokens.
+    def _tokens(
+        self, written: Written
+    ) -> tuple[NDArray[np.int32], list[tuple[int, int]], list[int]]:
+        """Return the text's tokens (T,), the answers' spans in tokens, and the token ending each.
 
-        A span ends with the token that ends the turn, in the template's block or right after it;
-        white space after that is the template's own.
+        A span ends with the token that ends the turn, in the template's block or right after it.
+        White space after that counts only if the template's block contains it, as in TRL.
         """
         encoded = self._tokenizer(
             written.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
         )
         ids = np.array(encoded["input_ids"], np.int32)
         starts, ends = zip(*encoded["offset_mapping"], strict=True)
-        spans = []
+        spans, tokens = [], []
         for start, stop in written.spans:
             first, last = bisect_left(ends, start + 1), bisect_left(starts, stop)
             special = [i for i in range(first, last) if ids[i] in self._special]
             if special and not written.text[ends[special[-1]] : stop].strip():
-                last = special[-1] + 1
+                end = special[-1] + 1
+                last = last if written.by_blocks else end
             elif last < len(ids) and ids[last] in self._special:
-                last += 1
+                last = end = last + 1
+            else:
+                end = last
             spans.append((first, last))
-        return ids, spans
+            tokens.append(int(ids[end - 1]))
+        return ids, spans, tokens
 
 
 def _special_ids(tokenizer: Any) -> set[int]:
@@ -248,13 +304,13 @@ def _read_aloud(turns: Sequence[Turn]) -> str:
 
 
 def _fitting(
-    examples: Sequence[ChatExample], limit: int, data: DataSpec, split: str
-) -> tuple[tuple[ChatExample, ...], list[str]]:
+    examples: Sequence[Row], limit: int, data: DataSpec, split: str, unit: str = "conversations"
+) -> tuple[tuple[Row, ...], list[str]]:
     """Return the examples of a split that fit, and what was done with the others."""
     long = [example for example in examples if example.tokens > limit]
     if not long:
         return tuple(examples), []
-    of_split = f"{len(long):,} of {len(examples):,} {split} conversations"
+    of_split = f"{len(long):,} of {len(examples):,} {split} {unit}"
     counted = f"{of_split} ({len(long) / len(examples):.1%}) have more than {limit:,} tokens"
     if data.too_long == "refuse":
         raise InputError(
@@ -263,7 +319,7 @@ def _fitting(
         )
     if data.too_long == "drop":
         return tuple(e for e in examples if e.tokens <= limit), [f"{counted} and are left out"]
-    kept = tuple(example for example in examples if example.trained.any())
+    kept = tuple(example for example in examples if example.is_trained)
     lost = len(examples) - len(kept)
     without = f"; {lost:,} of them have no answer before the cut and are left out" if lost else ""
     return kept, [f"{counted} and are cut at the end{without}"]
@@ -272,9 +328,13 @@ def _fitting(
 # ---------------------------------------------------------------- an example to look at
 
 
-def _shown(example: ChatExample, tokenizer: Any) -> tuple[tuple[str, bool], ...]:
-    """Return a row as stretches of text, each with whether its tokens are trained."""
-    return tuple(_stretches(example, tokenizer))
+def _shown(example: Row, tokenizer: Any) -> tuple[tuple[str, bool], ...]:
+    """Return rows as stretches of text, each with whether its tokens are trained."""
+    stretches: list[tuple[str, bool]] = []
+    for row in example.rows:
+        stretches += [("\n", False)] if stretches else []
+        stretches += _stretches(row, tokenizer)
+    return tuple(stretches)
 
 
 def _stretches(example: ChatExample, tokenizer: Any) -> Iterator[tuple[str, bool]]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from study.data.origins import has_dev, origins_of, rows_of
 from study.data.readers import Corpus
@@ -33,6 +33,20 @@ FURTHER = ("tool_calls", "tool_call_id", "name", "reasoning_content", "reasoning
 """What a turn may have besides role, content and weight; templates read it."""
 LARGEST_DEV = 400
 
+
+class Conversational(Protocol):
+    """What a row of a file becomes."""
+
+    @property
+    def prompt(self) -> str:
+        """What train and dev must not share."""
+
+    @property
+    def turns_after(self) -> int:
+        """The turns after the last answer, which are left out."""
+
+
+Read = TypeVar("Read", bound=Conversational)
 Turn = dict[str, Any]
 """A message: `role`, `content`, and perhaps others of FURTHER; `weight` 0 is not trained."""
 
@@ -64,7 +78,7 @@ class Conversation:
 def asked(text: str, instruction: str) -> Conversation:
     """Return a question with an answer that stands in for one that is yet to be generated."""
     row = {"prompt": text, "completion": "…", "system": instruction}
-    return _conversation(row, _format(row, DataSpec(), "text"), "", "text")
+    return conversation_of(row, FORMATS[2], "", "text")
 
 
 # ---------------------------------------------------------------- formats
@@ -77,9 +91,10 @@ class Format:
     name: str
     columns: tuple[str, ...]
     turns: Callable[[Mapping[str, Any]], Sequence[Any]] | None  # None: a plain text
+    is_own: bool = False  # named by the study file
 
 
-def _question(*names: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+def question(*names: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
     """Return what makes two turns of a row: the question's columns, then the answer's."""
 
     def turns(row: Mapping[str, Any]) -> Sequence[Any]:
@@ -88,14 +103,14 @@ def _question(*names: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
             asked = "\n\n".join(part for part in questions if part.strip())
             questions = [{"role": "user", "content": asked}]
         else:
-            questions = _listed(questions[0])
+            questions = listed(questions[0])
         answers = [{"role": "assistant", "content": answer}]
-        return [*questions, *(answers if isinstance(answer, str) else _listed(answer))]
+        return [*questions, *(answers if isinstance(answer, str) else listed(answer))]
 
     return turns
 
 
-def _listed(value: Any) -> list[Any]:
+def listed(value: Any) -> list[Any]:
     """Return a list of turns, which a CSV file holds as JSON."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         value = json.loads(value)
@@ -105,33 +120,42 @@ def _listed(value: Any) -> list[Any]:
 
 
 FORMATS = (
-    Format("messages", ("messages",), lambda row: _listed(row["messages"])),
-    Format("ShareGPT", ("conversations",), lambda row: _listed(row["conversations"])),
-    Format("prompt, completion", ("prompt", "completion"), _question("prompt", "completion")),
-    Format("Alpaca", ("instruction", "output"), _question("instruction", "input", "output")),
+    Format("messages", ("messages",), lambda row: listed(row["messages"])),
+    Format("ShareGPT", ("conversations",), lambda row: listed(row["conversations"])),
+    Format("prompt, completion", ("prompt", "completion"), question("prompt", "completion")),
+    Format("Alpaca", ("instruction", "output"), question("instruction", "input", "output")),
     Format("text", ("text",), None),
 )
 
 
-def _format(row: Mapping[str, Any], data: DataSpec, where: str) -> Format:
-    """Return the study file's own columns if the row has them, or the first format that fits."""
-    own = (data.source_column, data.target_column)
-    for form in (Format(", ".join(own), own, _question(*own)), *FORMATS):
+def _format(row: Mapping[str, Any], formats: Sequence[Format], where: str, unit: str) -> Format:
+    """Return the first format whose columns the row has."""
+    for form in formats:
         if set(form.columns) <= set(row):
             return form
-    allowed = "; ".join(", ".join(form.columns) for form in FORMATS)
+    allowed = "; ".join(", ".join(form.columns) for form in formats if not form.is_own)
+    own = any(form.is_own for form in formats)
+    rest = "; or set data.source_column and data.target_column" if own else ""
     raise InputError(
-        f"{where}: no columns of conversations, got {', '.join(map(repr, row))[:120]}; allowed: "
-        f"{allowed}; or set data.source_column and data.target_column"
+        f"{where}: no columns of {unit}, got {', '.join(map(repr, row))[:120]}; allowed: "
+        f"{allowed}{rest}"
     )
 
+
+ReadRow: TypeAlias = Callable[[Mapping[str, Any], Format, str, str], Read | None]
+"""A row, its format, the study's instruction and the row's place -> an example."""
 
 # ---------------------------------------------------------------- rows
 
 
-def _conversation(
+def conversation_of(
     row: Mapping[str, Any], form: Format, instruction: str, where: str
 ) -> Conversation:
+    """Return a row's conversation, in the given format.
+
+    Raises:
+        InputError: a column is empty, or its turns are not a conversation.
+    """
     for name in form.columns:
         if row.get(name) is None:
             raise InputError(
@@ -142,9 +166,9 @@ def _conversation(
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"{where}: {form.columns[0]}: must be text, got {text!r:.60}")
         return Conversation("", text=_unicode(text, where), where=where)
-    listed = _list_in(form.columns[0], lambda: form.turns(row) if form.turns else (), where)
-    tools = _list_in("tools", lambda: _listed(row.get("tools") or []), where)
-    turns = [_turn(turn, f"{where}: turn {n}") for n, turn in enumerate(listed, 1)]
+    found = _list_in(form.columns[0], lambda: form.turns(row) if form.turns else (), where)
+    tools = _list_in("tools", lambda: listed(row.get("tools") or []), where)
+    turns = [_turn(turn, f"{where}: turn {n}") for n, turn in enumerate(found, 1)]
     system = row.get("system") or instruction
     if isinstance(system, str) and system and "system" not in [turn["role"] for turn in turns]:
         turns.insert(0, {"role": "system", "content": _unicode(system, where)})
@@ -208,47 +232,71 @@ def load_conversations(data: DataSpec) -> Corpus[Conversation]:
     Raises:
         InputError: with one line per fault, and all of a file at once.
     """
+    columns = (data.source_column, data.target_column)
+    own = Format(", ".join(columns), columns, question(*columns), is_own=True)
+    return loaded(data, (own, *FORMATS), conversation_of, "conversations")
+
+
+def loaded(
+    data: DataSpec, formats: Sequence[Format], read: ReadRow[Read], unit: str
+) -> Corpus[Read]:
+    """Return the splits in one of some formats; `read` makes an example of a row.
+
+    Rows for which it returns None are left out and counted.
+    """
     origins = origins_of(data)
     if isinstance(origins["train"], str) and not has_dev(origins["train"], data.subset):
         del origins["dev"]
     remarks: list[str] = []
-    read = {split: _read(origin, data, split, remarks) for split, origin in origins.items()}
-    if "dev" not in read:
-        read["train"], read["dev"] = split_off(read["train"], data.dev_share or 0.1, data.seed)
+    found = {
+        split: _read(origin, data, split, remarks, formats, read, unit)
+        for split, origin in origins.items()
+    }
+    if "dev" not in found:
+        found["train"], found["dev"] = split_off(found["train"], data.dev_share or 0.1, data.seed)
         remarks.append(
-            f"{len(read['dev']):,} of the train conversations are the dev set (data.dev_share), "
+            f"{len(found['dev']):,} of the train {unit} are the dev set (data.dev_share), "
             "drawn by prompt, so that no prompt is on both sides"
         )
-    general, test = read.get("general", ()), read.get("test", ())
-    splits = read["train"], read["dev"], general, test
-    return Corpus(*splits, remarks=tuple(remarks), unit="conversations")
+    general, test = found.get("general", ()), found.get("test", ())
+    splits = found["train"], found["dev"], general, test
+    return Corpus(*splits, remarks=tuple(remarks), unit=unit)
 
 
 def _read(
-    origin: Path | str, data: DataSpec, split: str, remarks: list[str]
-) -> tuple[Conversation, ...]:
+    origin: Path | str,
+    data: DataSpec,
+    split: str,
+    remarks: list[str],
+    formats: Sequence[Format],
+    read: ReadRow[Read],
+    unit: str,
+) -> tuple[Read, ...]:
     faults = Faults()
     where, rows = rows_of(origin, split, subset=data.subset, faults=faults)
     form: Format | None = None
-    conversations = []
+    examples: list[Read | None] = []
     for place, row in rows:
-        form = form or _format(row, data, place)
+        form = form or _format(row, formats, place, unit)
         with faults.collected():
-            conversations.append(_conversation(row, form, data.instruction, place))
+            examples.append(read(row, form, data.instruction, place))
     faults.refuse(where)
     if form is None:
-        raise InputError(f"{where}: contains no conversations; allowed: at least one")
+        raise InputError(f"{where}: contains no {unit}; allowed: at least one")
+    kept = tuple(example for example in examples if example is not None)
     name = origin.name if isinstance(origin, Path) else where
-    what = "conversations" if form.turns else "texts, all of whose tokens are trained,"
-    remarks.append(f"{len(conversations):,} {what} ({form.name}) from {name}")
-    if later := sum(conversation.turns_after > 0 for conversation in conversations):
+    what = unit if form.turns else "texts, all of whose tokens are trained,"
+    remarks.append(f"{len(kept):,} {what} ({form.name}) from {name}")
+    if same := len(examples) - len(kept):
+        remarks.append(f"{same:,} {unit} with equal answers are left out")
+    if later := sum(example.turns_after > 0 for example in kept):
         remarks.append(f"{later:,} of them go on after the last answer; these turns are left out")
-    return tuple(conversations)
+    return kept
 
 
 def split_off(
-    conversations: Sequence[Conversation], share: float, seed: int
-) -> tuple[tuple[Conversation, ...], tuple[Conversation, ...]]:
+    conversations: Sequence[Read], share: float, seed: int
+) -> tuple[tuple[Read, ...], tuple[Read, ...]]:
     """Return train and dev: at most `LARGEST_DEV`, and equal prompts on one side.
 
     The draw depends on the prompts and the seed, not on the order of the rows.
@@ -256,7 +304,7 @@ def split_off(
     Raises:
         InputError: all prompts are the same.
     """
-    by_prompt: dict[str, list[Conversation]] = {}
+    by_prompt: dict[str, list[Read]] = {}
     for conversation in conversations:
         by_prompt.setdefault(conversation.prompt, []).append(conversation)
     if len(by_prompt) < 2:

@@ -32,6 +32,7 @@ class Written:
 
     text: str
     spans: tuple[Span, ...]
+    by_blocks: bool = False  # whether the template marks them itself
 
 
 class Template:
@@ -79,7 +80,8 @@ class Template:
                 f"{where}: {self.name} must mark each answer by one generation block, got "
                 f"{len(merged)} blocks for {len(said)} answers"
             )
-        return Written(whole, tuple(merged[said.index(i)] for i in answers))
+        spans = tuple(merged[said.index(i)] for i in answers)
+        return Written(whole, spans, by_blocks=True)
 
     def _span(
         self, template: str, turns: Sequence[Any], tools: Any, turn: int, whole: str, where: str

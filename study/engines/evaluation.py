@@ -12,17 +12,23 @@ import torch
 from study.engines.pass_size import ALL_ROWS, PassRows
 from study.errors import InputError
 from study.kinds.measurements import COSTS
-from study.metrics import LOSS, LOSS_SIGNATURE, METRICS, Statistics, split_and_metric
+from study.metrics import LOSS, LOSS_SIGNATURE, METRICS, Array, Statistics, split_and_metric
 from study.metrics.own import own_scores
+from study.spec.baselines import CUT, HURTS, WHOLE
 from study.spec.sections import StudySpec
 from study.tasks.base import Example, Task, stacked
-from study.trials import Progress, SplitResult, TrialConfig, TrialResult
+from study.trials import TEACHER, Progress, SplitResult, TrialConfig, TrialResult
 
 SEARCHED = ("dev", "general")
 PACKED_BATCHES = 8
 """The size of a pass over several models, in batches."""
+CLEAR = 2.0  # standard errors of a mean difference
 COLLATED_ROWS = 16
 """Rows collated at once; fixed, since a task's random draws may depend on it."""
+
+
+def _no_layout(configs: Sequence[TrialConfig], rows: int) -> None:
+    """Do nothing: one model alone has all rows."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Examiner:
     spec: StudySpec
     task: Task
     model: Any
-    lay_out: Callable[[Sequence[TrialConfig], int], None] = lambda configs, rows: None
+    lay_out: Callable[[Sequence[TrialConfig], int], None] = _no_layout
     rows: PassRows = ALL_ROWS
 
     def report(self, configs: Sequence[TrialConfig]) -> list[float | None]:
@@ -51,6 +57,10 @@ class Examiner:
 
     def splits(self, configs: Sequence[TrialConfig]) -> list[dict[str, SplitResult]]:
         """Evaluate every split with examples; the test split only in a confirmation."""
+        others = [config for config in configs if config.name != TEACHER]
+        if len(others) < len(configs):
+            found = iter(self.splits(others) if others else ())
+            return [next(found) if c in others else self._of_teacher(c) for c in configs]
         confirms = all(config.role == "confirm" for config in configs)
         named = (*SEARCHED, "test") if confirms else SEARCHED
         splits = [split for split in named if self.task.examples(split)]
@@ -59,10 +69,44 @@ class Examiner:
         by_model = zip(*by_split, strict=True)
         return [dict(zip(splits, results, strict=True)) for results in by_model]
 
+    def _of_teacher(self, config: TrialConfig) -> dict[str, SplitResult]:
+        """Evaluate the teacher itself; if texts are cut, also on whole dev texts.
+
+        Raises:
+            RuntimeError: the task keeps no teacher.
+        """
+        teacher = getattr(self.task, "teacher", None)
+        if teacher is None:
+            raise RuntimeError("the task keeps no teacher that could be scored")
+        task, unnamed = teacher.task(), replace(config, name="")
+        examiner = replace(self, task=task, model=teacher.base.model, lay_out=_no_layout)
+        (splits,) = examiner.splits([unnamed])
+        whole = teacher.task_of_whole_texts()
+        dev = self.task.examples("dev")
+        cut = sum(whole.length(e) > task.length(e) for e in dev) if whole else 0
+        if cut:
+            (result,) = replace(examiner, task=whole).evaluate([unnamed], dev, self.spec.generates)
+            splits["dev"] = replace(
+                splits["dev"], details=self._of_whole(splits["dev"], result, cut)
+            )
+        return splits
+
+    def _of_whole(self, own: SplitResult, whole: SplitResult, cut: int) -> dict[str, float]:
+        """Return a teacher's scores on whole texts, and whether they are clearly better."""
+        _, metric = split_and_metric(self.spec.evaluation.objective[0])
+        hurts = False
+        if metric in own.statistics:
+            sign = self.spec.evaluation.row(metric).sign
+            both = (r.statistics[metric].example_scores() for r in (whole, own))
+            gains = sign * np.subtract(*both)
+            hurts = bool(gains.mean() > CLEAR * gains.std() / len(gains) ** 0.5)
+        scores = {WHOLE + name: score for name, score in whole.scores.items()}
+        return {CUT: float(cut), HURTS: float(hurts), **scores}
+
     def last_progress(self, config: TrialConfig, result: TrialResult) -> list[Progress]:
         """Return the learning curve's last point, on the same examples as the others."""
         objective = self.spec.evaluation.objective[0]
-        if result.failure or objective in COSTS or config.method is None:
+        if result.failure or objective in COSTS or not config.is_trained:
             return []
         split, metric = split_and_metric(objective)
         whole = result.splits[split].statistics[metric]
@@ -93,10 +137,10 @@ class Examiner:
             return [
                 one for part in parts for one in self.evaluate(part, examples, texts, loss, only)
             ]
-        configs = [replace(config, distillation=None) for config in configs]
+        configs = [config.evaluated for config in configs]
         K, N = len(configs), len(examples)
         outputs = [[""] * N for _ in configs]
-        losses = np.zeros((K, N, 2))
+        losses: Array | None = None  # (K, N, 2), and a column more of a preference pair
         generators = [torch.Generator().manual_seed(0) for _ in configs]
         for groups in self._length_sorted(examples, K):
             chosen = [i for group in groups for i in group]
@@ -110,7 +154,9 @@ class Examiner:
             self.lay_out(configs, len(chosen))
             if loss:
                 by_row = self.task.loss(self.model, batch).double().cpu().numpy()
-                losses[:, chosen] = by_row.reshape(K, len(chosen), 2)
+                if losses is None:
+                    losses = np.zeros((K, N, by_row.shape[1]))
+                losses[:, chosen] = by_row.reshape(K, len(chosen), -1)
             if texts:
                 rows = iter(self.task.predict(self.model, batch))
                 for of_model in outputs:
@@ -119,7 +165,10 @@ class Examiner:
         wanted = self.spec.evaluation.metrics if only is None else (only,)
         return [
             self._scored(
-                examples, wanted, outputs[k] if texts else None, losses[k] if loss else None
+                examples,
+                wanted,
+                outputs[k] if texts else None,
+                None if losses is None else losses[k],
             )
             for k in range(K)
         ]
@@ -139,7 +188,7 @@ class Examiner:
             statistics |= own_scores(self.spec.evaluation, own, outputs, texts)
         if losses is not None:
             signature = getattr(self.task, "loss_signature", LOSS_SIGNATURE)
-            statistics[LOSS] = Statistics(LOSS, losses, signature)
+            statistics[LOSS] = Statistics(LOSS, losses[:, :2], signature)
             references = [reference for _, reference in texts]
             statistics |= _of_loss(wanted, losses, signature, references)
         return SplitResult(statistics, tuple(outputs or ()), texts)
@@ -173,5 +222,6 @@ def _of_loss(
                 f"evaluation.metrics: {name!r} needs the loss {LOSS_SIGNATURE}, but the task's is "
                 f"{signature}"
             )
-        found[name] = Statistics(name, *from_loss(losses, references))
+        read = losses if METRICS[name].of_pairs else losses[:, :2]
+        found[name] = Statistics(name, *from_loss(read, references))
     return found

@@ -68,9 +68,10 @@ def row_bytes(spec: StudySpec, base: BaseModel, task: Task) -> RowBytes:
     if getattr(config, "is_encoder_decoder", False):
         depth += int(getattr(text, "decoder_layers", depth))
     number = base.model.dtype.itemsize
+    sequences = int(getattr(task, "sequences_per_row", 1))  # a pair of answers has two
     return RowBytes(
-        logits=predicted * _outputs(base.model) * LOGIT_BYTES * LOGIT_COPIES,
-        activations=read * depth * width * KEPT_PER_LAYER * number,
+        logits=sequences * predicted * _outputs(base.model) * LOGIT_BYTES * LOGIT_COPIES,
+        activations=sequences * read * depth * width * KEPT_PER_LAYER * number,
     )
 
 

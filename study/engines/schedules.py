@@ -12,7 +12,9 @@ def learning_rate_factor(step: int, training: TrainingSpec) -> float:
 
     Like transformers' `get_linear_schedule_with_warmup` and `get_cosine_schedule_with_warmup`.
     """
-    warmup = math.ceil(training.steps * training.warmup_fraction)
+    warmup = training.warmup_steps
+    if warmup is None:
+        warmup = math.ceil(training.steps * training.warmup_fraction)
     if step < warmup:
         return step / warmup
     done = (step - warmup) / max(1, training.steps - warmup)

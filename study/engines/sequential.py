@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from study.bases.load import BaseModel
+from study.engines.dropout import GROUP
 from study.engines.evaluation import Examiner
 from study.engines.memory import PeakMemory
 from study.engines.pass_size import ALL_ROWS, PassRows
@@ -52,7 +54,8 @@ class SequentialEngine:
         if config.method is not None:
             adapter = attach(self._base, config.method, config.seed)
             training.optimize(adapter.other_weights, adapter.lora_b)
-            training.trainable_parameters = sum(w.numel() for w in adapter.weights)
+            if config.is_trained:
+                training.trainable_parameters = sum(w.numel() for w in adapter.weights)
         self._trial = _Trial(training, adapter, PeakMemory())
 
     def advance(self) -> list[Event]:
@@ -63,7 +66,7 @@ class SequentialEngine:
         trial = self._trial
         assert trial is not None, "no trial to advance"
         try:
-            if trial.adapter is not None:
+            if trial.adapter is not None and not trial.training.is_done:
                 self._train(trial.training, trial.adapter)
             events = self._reported(trial)
         except RuntimeError as error:  # usually out of memory: this trial fails
@@ -85,13 +88,23 @@ class SequentialEngine:
         training.train_seconds += time.perf_counter() - started
 
     def _train_one_step(self, training: Training, adapter: Attached) -> None:
-        adapter.begin_step(training.step)
-        batch = stacked(training.next_groups()).to(self._base.model.device)
+        groups = training.next_groups()
+        at_once = max(1, training.config.training.batch_size // GROUP)
+        if training.config.training.gradient_accumulation_steps == 1:
+            at_once = len(groups)
+        total = torch.zeros(2, dtype=torch.float64)
         with self._base_dropout_of(training):
-            total, weight = self._task.loss(self._base.model, batch).sum(dim=0)
-        loss = total / weight
-        if training.count_step(loss.item()):
-            loss.backward()
+            for first in range(0, len(groups), at_once):
+                adapter.begin_step(training.step, first * GROUP)
+                batch = stacked(groups[first : first + at_once]).to(self._base.model.device)
+                loss_and_weight = self._task.loss(self._base.model, batch).sum(dim=0)
+                torch.autograd.backward(loss_and_weight[0])
+                total += loss_and_weight.detach().double().cpu()
+        loss, weight = total.tolist()
+        if training.count_step(loss / weight if weight else math.nan):
+            for parameter in adapter.weights:
+                if parameter.grad is not None:
+                    parameter.grad /= weight
             torch.nn.utils.clip_grad_norm_(adapter.weights, training.config.training.max_grad_norm)
             training.update()
 
@@ -162,5 +175,6 @@ class _Trial:
     ) -> TrialResult:
         """Return the result: everything if the training ended, otherwise only its costs."""
         details = self.training.details(self.memory.peak_bytes())
-        files = self.adapter.files() if self.adapter and splits is not None else None
+        keeps = self.training.config.is_trained and splits is not None
+        files = self.adapter.files() if self.adapter and keeps else None
         return TrialResult(splits or {}, details, files, failure, self.training.losses)

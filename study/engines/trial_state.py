@@ -46,7 +46,7 @@ class Training:
     @property
     def is_done(self) -> bool:
         """Return whether all steps are done; the untrained base has none."""
-        return self.config.method is None or self.step >= self.config.training.steps
+        return not self.config.is_trained or self.step >= self.config.training.steps
 
     @property
     def is_due(self) -> bool:
@@ -68,7 +68,7 @@ class Training:
     def _next_examples(self) -> list[Example]:
         """Return the next batch from an endless sequence of shuffled epochs."""
         examples = self._task.examples("train")
-        size = self.config.training.batch_size
+        size = self.config.training.rows_per_step
         while len(self._order) < size:
             self._order += torch.randperm(len(examples), generator=self._generator).tolist()
         chosen, self._order = self._order[:size], self._order[size:]

@@ -39,6 +39,7 @@ class Method:
     packs: bool = False  # trains many trials in one pass over the base
     merges: bool = True  # can be merged into the base's weights
     quantizes: bool = False  # quantizes the base during training
+    continues: bool = False  # can begin at an existing adapter
     decomposes: bool = False  # splits the weight into magnitude and direction
     plain_at: Mapping[str, Any] = field(default_factory=dict)
 
@@ -62,11 +63,18 @@ class Method:
 
 
 _LORA = ("rank", "alpha", "dropout", "target_modules")
+_EXISTING = ("init_adapter", "init_adapter_sha256")
 _SWITCHES = ("use_rslora", "loraplus_lr_ratio")
 _ENCODER_DECODER = "AutoModelForSeq2SeqLM"
 
 METHODS: Mapping[str, Method] = {
-    "lora": Method("LoRA", (*_LORA, *_SWITCHES, "init_lora_weights"), packs=True),
+    "lora": Method(
+        "LoRA",
+        (*_LORA, *_SWITCHES, "init_lora_weights", *_EXISTING),
+        check="study.peft_methods.init_adapter:check_continued",
+        packs=True,
+        continues=True,
+    ),
     "rslora": Method("rsLoRA", _LORA, {"use_rslora": True}, packs=True),
     "loraplus": Method(
         "LoRA+", (*_LORA, "loraplus_lr_ratio"), packs=True, plain_at={"loraplus_lr_ratio": 1.0}

@@ -56,7 +56,8 @@ FromText: TypeAlias = Callable[
 ]  # N outputs, N references -> statistics (N, S) and signature
 FromLoss: TypeAlias = Callable[
     [Array, Sequence[str]], tuple[Array, str]
-]  # losses (N, 2), sum over tokens and their number, and N references -> the same
+]  # losses (N, 2), sum over tokens and their number, and N references -> the same; of a preference
+# pair the losses are (N, 3), with its margin
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Metric:
     tokenizes: bool = False  # finds words by evaluation.tokenize
     reads_references: bool = False  # not every reference is one: a number, an object, an answer
     counts_bytes: bool = False  # of whole references, so that none may be truncated
+    of_pairs: bool = False  # reads the margin of a preference pair
     by_pattern: bool = False  # needs evaluation.regex
 
     @property
@@ -236,6 +238,20 @@ METRICS: Mapping[str, Metric] = {
             direction="minimize",
             from_loss=_in("likelihood:bits_per_byte"),
             counts_bytes=True,
+        ),
+        Metric(
+            "preference_accuracy",
+            "preference accuracy",
+            _MEAN,
+            from_loss=_in("preferences:accuracy"),
+            of_pairs=True,
+        ),
+        Metric(
+            "preference_margin",
+            "preference margin",
+            _MEAN,
+            from_loss=_in("preferences:margin"),
+            of_pairs=True,
         ),
         Metric("accuracy", "accuracy", _MEAN, _in("classes:accuracy"), outputs="classes"),
         Metric(

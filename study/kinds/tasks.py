@@ -28,6 +28,7 @@ class TaskKind:
     )
     writes_dialogues: bool = False  # wraps both texts in a chat template
     reads_conversations: bool = False  # learns from whole conversations, as their template has them
+    reads_preferences: bool = False  # learns from pairs of answers
     prepare: str = ""  # package.module:name of what makes examples of the rows, by the tokenizer
     distils: bool = False  # can learn from a teacher
     trains_stop_token: bool = False  # trains data.stop_token's embedding besides the adapter
@@ -112,6 +113,32 @@ TASKS: Mapping[str, TaskKind] = {
         reads_conversations=True,
         prepare="study.data.chat_rows:chat_examples",
         trains_stop_token=True,
+        always_generates=False,
+    ),
+    "dpo": TaskKind(
+        "study.tasks.dpo:PreferenceTask",
+        "study.data.preferences:load_preferences",
+        "AutoModelForCausalLM",
+        None,
+        defaults={
+            "data": {
+                "instruction": "",
+                "max_tokens": 1024,
+                "too_long": "drop",
+                "stop_token": None,
+                "train_on": "last",
+                "dev_share": 0.1,
+            },
+            "training": {"beta": 0.1},
+            "evaluation": {
+                "objective": "preference_accuracy",
+                "metrics": ["preference_accuracy", "preference_margin", "loss"],
+            },
+        },
+        has_general=False,
+        reads_conversations=True,
+        reads_preferences=True,
+        prepare="study.data.preference_rows:preference_examples",
         always_generates=False,
     ),
 }

@@ -20,6 +20,7 @@ from study.errors import InputError
 from study.kinds.methods import INITIAL_WEIGHTS, METHODS
 from study.kinds.table_names import imported
 from study.peft_methods.configs import name_loader, peft_config
+from study.peft_methods.init_adapter import stored_pairs
 from study.peft_methods.layers import shortest_suffixes
 from study.seeds import derive_seed
 from study.spec.hyperparameters import MethodSpec
@@ -50,11 +51,11 @@ class Adapter:
         """All trained weights."""
         return [*self.other_weights, *self.lora_b]
 
-    def begin_step(self, step: int) -> None:
-        """Turn dropout on, with the masks of this step."""
+    def begin_step(self, step: int, first_row: int = 0) -> None:
+        """Turn dropout on, with the masks of this step from a row of its batch on."""
         for dropout in self.dropouts:
             dropout.train()
-            dropout.step = step
+            dropout.step, dropout.first_row = step, first_row
         for layer in self.dora_layers:
             layer.training = True
 
@@ -84,7 +85,7 @@ def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
     A is drawn as in PEFT, uniform in ±1/sqrt(D_in), but from (seed, module name); B is zero, and
     IA³'s vectors are one.  The head begins as in the checkpoint; weights that the checkpoint lacks
     are drawn from the seed.  As in PEFT, A₀ and B₀ of PiSSA and OLoRA are subtracted from the
-    base's weight; `detach` puts them back.
+    base's weight; `detach` puts them back.  `method.init_adapter` begins at an existing adapter.
     """
     from peft import get_peft_model
 
@@ -98,10 +99,14 @@ def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
     name_loader(peft_model.peft_config[ADAPTER], base)
     layers = {n: layer for n, layer in base.model.named_modules() if hasattr(layer, "lora_A")}
     dropouts: list[SeededDropout] = []
+    stored = stored_pairs(base, method)
     for name, layer in layers.items():
         layer.lora_A[ADAPTER].weight.data.copy_(
             initial_a(layer.lora_A[ADAPTER].weight.shape, seed, name)
         )
+        if name in stored:
+            for part, matrix in zip((layer.lora_A, layer.lora_B), stored[name], strict=True):
+                part[ADAPTER].weight.data.copy_(matrix)
         if method.dropout:
             dropout = SeededDropout(method.dropout, derive_seed(seed, "dropout", name))
             layer.lora_dropout[ADAPTER] = dropout

@@ -240,7 +240,7 @@ def _memory(spec: StudySpec, prepared: Prepared, trained: int, workers: int) -> 
 
 def _mean_steps(spec: StudySpec, examples: int) -> float:
     middle = spec.search.search_space.middle()
-    names = ("steps", "epochs", "batch_size")
+    names = ("steps", "epochs", "batch_size", "gradient_accumulation_steps")
     parts = spec.resolve({name: middle[name] for name in names if name in middle})
     return float(parts.training.counted(examples).steps)
 
@@ -280,7 +280,7 @@ def _speed(spec: StudySpec, base: BaseModel, task: Task, trials: int) -> Speed:
                     return Speed(failure=event.result.failure, check=best.check)
             stopped = [engine.stop(number) for number in numbers]
             details = stopped[0].details  # packed trials share the seconds evenly
-            larger = max(1.0, max(spec.values_of("batch_size")) / MOST_EXAMPLES)
+            larger = max(1.0, _most_rows(spec) / MOST_EXAMPLES)
             step = details["train_seconds"] * larger
             example = details["evaluation_seconds"] / evaluated
             best = replace(best, step=min(best.step, step), example=min(best.example, example))
@@ -289,10 +289,17 @@ def _speed(spec: StudySpec, base: BaseModel, task: Task, trials: int) -> Speed:
     return best
 
 
+def _most_rows(spec: StudySpec) -> int:
+    """Return the examples of the largest step."""
+    return int(
+        max(spec.values_of("batch_size")) * max(spec.values_of("gradient_accumulation_steps"))
+    )
+
+
 def _large_trial(spec: StudySpec, number: int) -> TrialConfig:
     """Return a trial of the largest size, with a few steps on a batch that is soon measured."""
-    rank, batch = max(spec.values_of("rank")), max(spec.values_of("batch_size"))
-    values = {"rank": rank, "batch_size": min(batch, MOST_EXAMPLES)}
+    values = {"rank": max(spec.values_of("rank")), "gradient_accumulation_steps": 1}
+    values["batch_size"] = min(_most_rows(spec), MOST_EXAMPLES)
     values["target_modules"] = spec.values_of("target_modules")[-1]
     packing = [name for name in spec.methods if METHODS[name].packs]
     values["method"] = (packing or list(spec.methods))[0]

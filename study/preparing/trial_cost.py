@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from study.data.embedded import SentencePair
@@ -10,6 +11,7 @@ from study.data.readers import Corpus, skipped_remarks
 from study.kinds.methods import METHODS
 from study.metrics.needs import metric_remarks
 from study.preparing.preparation import Inputs, Prepared, prepare, read_inputs
+from study.spec.baselines import default_in_words
 from study.spec.hyperparameters import MethodSpec, TrainingSpec
 from study.spec.sections import SPLITS, StudySpec
 from study.trials import baseline_configs
@@ -62,6 +64,7 @@ def cost_of(spec: StudySpec, inputs: Inputs, prepared: Prepared) -> dict[str, An
         f"{count:,} trainable parameters ({count / base:.2%} of the base)"
         for name, (pairs, count) in counts.items()
     ]
+    lines.append(f"default  {default_in_words(baseline_configs(spec)[1].values)}")
     return {
         "base_parameters": base,
         "adapters": {n: {"pairs": p, "parameters": c} for n, (p, c) in counts.items()},
@@ -83,11 +86,10 @@ def _search_line(spec: StudySpec, corpus: Corpus[Any]) -> str:
 
 def _steps(spec: StudySpec, corpus: Corpus[Any]) -> str:
     """Return the steps per trial, as one number or a range."""
+    names = ("epochs", "batch_size", "gradient_accumulation_steps", "steps")
     counts = [
-        TrainingSpec(epochs=epochs, batch_size=size, steps=steps).counted(len(corpus.train)).steps
-        for epochs in spec.values_of("epochs")
-        for size in spec.values_of("batch_size")
-        for steps in spec.values_of("steps")
+        TrainingSpec(**dict(zip(names, values, strict=True))).counted(len(corpus.train)).steps
+        for values in product(*map(spec.values_of, names))
     ]
     fewest, most = min(counts), max(counts)
     return f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"

@@ -12,6 +12,7 @@ from study.errors import InputError, did_you_mean, refusing
 from study.kinds.chat_templates import CHAT_TEMPLATES, is_template
 from study.metrics.own import file_hashes
 from study.metrics.scripts import tokenizer_for
+from study.spec.init_adapter import resolve_init_adapter, without_fixed
 from study.spec.sections import SPLITS, DataSpec, StudySpec, parse_spec, spec_from_toml
 from study.spec.toml_text import parse_toml
 from study.spec.trust import refuse_code
@@ -49,6 +50,7 @@ def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) ->
     where = path.name if is_preset else str(path)
     _resolve_paths(document, Path.cwd() if is_preset else path.parent, where)
     _override(document, overrides, where)
+    resolve_init_adapter(document, Path.cwd() if is_preset else path.parent, where)
     _resolve_space(document, path.parent, where)
     _resolve_tokenizer(document)
     _resolve_template(document, path.parent, where)
@@ -112,7 +114,7 @@ def changed_keys(changes: Sequence[str]) -> dict[str, Any]:
                 f"--set: must be KEY=VALUE, e.g. training.steps=40, got {change[:60]!r}"
             )
         try:
-            value = tomllib.loads(f"value = {text}")["value"]
+            value = parse_toml(f"value = {text}")["value"]
         except (ValueError, RecursionError):
             value = text.strip()
         changed[key] = value
@@ -224,14 +226,18 @@ def _resolve_space(document: dict[str, Any], folder: Path, where: str) -> None:
     search = document.setdefault("search", {})
     if not isinstance(search, dict):
         return
-    if "parameters" not in search:
-        search.setdefault("space", DEFAULT_SPACE)
+    is_default = not {"parameters", "space"} & search.keys()
+    if is_default:
+        search["space"] = DEFAULT_SPACE
     if not isinstance(search.get("space"), str):
         return
     parameters = search.get("parameters", {})
     if not isinstance(parameters, dict):
         return
-    search["parameters"] = {**_space_parameters(search["space"], folder, where), **parameters}
+    shipped = _space_parameters(search["space"], folder, where)
+    if is_default:
+        shipped = without_fixed(shipped, document)
+    search["parameters"] = {**shipped, **parameters}
     if search["space"] not in shipped_spaces():
         del search["space"]  # the study now holds the parameters, and may be read in another folder
 

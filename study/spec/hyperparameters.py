@@ -43,6 +43,8 @@ class MethodSpec(Strict):
     pissa_niter: Annotated[int, Field(ge=0, le=64, strict=True)] = 0
     quantization_bits: Literal[4, 8] = 4
     num_virtual_tokens: Annotated[int, Field(ge=1, le=1024, strict=True)] = 8
+    init_adapter: Annotated[str, Field(min_length=1)] | None = None
+    init_adapter_sha256: str | None = None  # of its weights; filled in when a file is read
 
     @model_validator(mode="before")
     @classmethod
@@ -62,7 +64,9 @@ class MethodSpec(Strict):
     @property
     def own(self) -> dict[str, Any]:
         """The hyperparameters of this method, with their values."""
-        return {k: v for k, v in self.model_dump().items() if METHODS[self.name].has(k)}
+        dumped = self.model_dump(exclude={"init_adapter_sha256"})
+        has = METHODS[self.name].has
+        return {k: v for k, v in dumped.items() if has(k) and v is not None}
 
     @property
     def begins_in_weight(self) -> bool:
@@ -78,7 +82,8 @@ class MethodSpec(Strict):
 class TrainingSpec(Strict):
     """How one trial trains: an optimizer with a warm-up, a schedule and gradient clipping.
 
-    `epochs`, if given, determine the number of steps once the examples are counted.
+    `epochs`, if given, determine the number of steps once the examples are counted, and
+    `warmup_steps` replaces `warmup_fraction`.
     """
 
     learning_rate: Annotated[float, Field(strict=True, gt=0)] = 3e-4
@@ -86,19 +91,27 @@ class TrainingSpec(Strict):
     epochs: Annotated[float, Field(strict=True, gt=0, le=MOST)] | None = None
     batch_size: Annotated[int, Field(ge=1, le=MOST_ROWS, strict=True)] = 16
     cutoff_tokens: Annotated[int, Field(ge=4, le=MOST, strict=True)] | None = None
+    gradient_accumulation_steps: Annotated[int, Field(ge=1, le=MOST_ROWS, strict=True)] = 1
     optimizer: OptimizerName = "adamw"
     warmup_fraction: Fraction = 0.05
+    warmup_steps: Annotated[int, Field(ge=0, le=MOST, strict=True)] | None = None
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     weight_decay: Annotated[float, Field(strict=True, ge=0)] = 0.0
     max_grad_norm: Annotated[float, Field(strict=True, gt=0)] = 1.0
     report_every: Positive = 30
     base_dropout: StrictBool = False
+    beta: Annotated[float, Field(strict=True, gt=0)] | None = None
+
+    @property
+    def rows_per_step(self) -> int:
+        """The examples of a step, in one pass or several."""
+        return self.batch_size * self.gradient_accumulation_steps
 
     def counted(self, examples: int) -> Self:
         """Return a copy with `steps` computed from its epochs and the number of examples."""
         if self.epochs is None:
             return self
-        steps = math.ceil(self.epochs * examples / self.batch_size)
+        steps = math.ceil(self.epochs * examples / self.rows_per_step)
         return self.model_copy(update={"steps": steps})
 
 
@@ -121,7 +134,12 @@ class Hyperparameters(NamedTuple):
 
 
 SECTIONS = (MethodSpec, TrainingSpec, DistillationSpec)
-NOT_SEARCHED = frozenset({"report_every", "base_dropout", "name", "teacher", "revision", "labels"})
+NOT_SEARCHED = frozenset(
+    {
+        *("report_every", "base_dropout", "name", "teacher", "revision", "labels"),
+        *("init_adapter", "init_adapter_sha256"),
+    }
+)
 """Fields that hold for the whole study."""
 
 FIELDS = {"method": "name"}

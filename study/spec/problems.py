@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any, get_args, get_origin
 
@@ -27,6 +27,37 @@ WORDS = {
     "a valid ": "a ",
 }
 """Patterns in pydantic's messages -> the words that this program uses."""
+
+
+OTHER_NAMES = {
+    "per_device_train_batch_size": "training.batch_size",
+    "per_device_eval_batch_size": "evaluation.batch_size",
+    "num_train_epochs": "training.epochs",
+    "max_steps": "training.steps",
+    "lr": "training.learning_rate",
+    "lr_scheduler_type": "training.schedule",
+    "warmup_ratio": "training.warmup_fraction",
+    "optim": "training.optimizer",
+    "eval_steps": "training.report_every",
+    "logging_steps": "training.report_every",
+    "max_length": "data.max_tokens",
+    "max_seq_length": "data.max_tokens",
+    "max_prompt_length": "data.max_tokens",
+    "assistant_only_loss": "data.train_on = 'assistant'",
+    "completion_only_loss": "data.train_on = 'last'",
+    "chat_template_path": "data.chat_template",
+    "r": "method.rank",
+    "lora_alpha": "method.alpha",
+    "lora_dropout": "method.dropout",
+}
+"""Names of TRL, transformers and PEFT -> the key that means the same here."""
+
+
+def meant_by(name: str, allowed: Iterable[str]) -> str:
+    """Return `; did you mean …?` for a name that other programs use, or that resembles one."""
+    if name in OTHER_NAMES:
+        return f"; did you mean {OTHER_NAMES[name]}?"
+    return did_you_mean(name, allowed)
 
 
 def problems_of(error: ValidationError, where: str, model: type[BaseModel]) -> InputError:
@@ -102,7 +133,7 @@ def _hint(key: str, parents: tuple[Any, ...], model: type[BaseModel]) -> str:
     allowed = _fields_at(parents, model)
     if not allowed:
         return ""
-    return f"{did_you_mean(key, allowed)}; allowed: {', '.join(allowed)}"
+    return f"{meant_by(key, allowed)}; allowed: {', '.join(allowed)}"
 
 
 def _fields_at(parents: tuple[Any, ...], model: type[BaseModel]) -> list[str]:

@@ -13,7 +13,7 @@ from study.errors import did_you_mean
 from study.kinds.samplers import SAMPLERS, PrunerName, SamplerName
 from study.kinds.table_names import names_where
 from study.spec.hyperparameters import Positive, Strict, field_of, is_choice, is_integer, searchable
-from study.spec.problems import rule_of
+from study.spec.problems import meant_by, rule_of
 
 MAX_GRID_POINTS = 100_000
 
@@ -45,7 +45,7 @@ class SearchSpec(Strict):
     def _check_parameter(self, name: str, parameter: Parameter) -> None:
         if name not in searchable():
             raise ValueError(
-                f"parameters.{name}: unknown hyperparameter{did_you_mean(name, searchable())}; "
+                f"parameters.{name}: unknown hyperparameter{meant_by(name, searchable())}; "
                 f"allowed: {names_in(searchable())}"
             )
         if is_integer(name) and isinstance(parameter.step, float):

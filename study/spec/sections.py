@@ -33,6 +33,7 @@ from study.spec.hyperparameters import (
     searchable,
     with_values,
 )
+from study.spec.init_adapter import FIXED
 from study.spec.problems import problems_of
 from study.spec.search import SearchSpec, names_in
 from study.spec.toml_text import parse_toml
@@ -269,6 +270,7 @@ class StudySpec(Strict):
                 m.outputs in of_task
                 and not m.afterwards
                 and not (m.from_loss and self.task_kind.diffuses)  # its loss is only a bound
+                and not (m.of_pairs and not self.task_kind.reads_preferences)
             ),
         )
         for metric in self.evaluation.metrics:
@@ -339,8 +341,9 @@ class StudySpec(Strict):
     @model_validator(mode="after")
     def _check_length(self) -> Self:
         named = {*self.search.parameters, *self.training.model_fields_set}
-        if {"steps", "epochs"} <= named:
-            raise ValueError("training: give steps or epochs, not both")
+        for one, other in (("steps", "epochs"), ("warmup_fraction", "warmup_steps")):
+            if {one, other} <= named:
+                raise ValueError(f"training: give {one} or {other}, not both")
         return self
 
     @model_validator(mode="after")
@@ -352,6 +355,29 @@ class StudySpec(Strict):
                 f"training.cutoff_tokens: works only with {allowed}, got the task {self.task!r}; "
                 "use data.max_tokens"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_preferences(self) -> Self:
+        kind = self.task_kind
+        if not kind.reads_preferences:
+            if self.training.beta is not None or "beta" in self.search.parameters:
+                allowed = names_in(names_where(TASKS, lambda kind: kind.reads_preferences))
+                raise ValueError(
+                    f"training.beta: works only with {allowed}, got the task {self.task!r}"
+                )
+            return self
+        if self.data.train_on != "last":
+            raise ValueError(
+                f"data.train_on: pairs differ in the last answer, so it must be 'last', got "
+                f"{self.data.train_on!r}; leave it out"
+            )
+        for method in self.methods:
+            if not METHODS[method].is_adapter or METHODS[method].quantizes:
+                raise ValueError(
+                    f"method.name: {method!r} changes the reference, which is the base with its "
+                    "adapters off; allowed: methods that leave the base unchanged, such as lora"
+                )
         return self
 
     @model_validator(mode="after")
@@ -395,6 +421,28 @@ class StudySpec(Strict):
         return self
 
     @model_validator(mode="after")
+    def _check_init_adapter(self) -> Self:
+        if self.method.init_adapter is None:
+            return self
+        for name in FIXED:
+            if name in self.search.parameters:
+                raise ValueError(
+                    f"search.parameters.{name}: method.init_adapter fixes it at "
+                    f"{getattr(self.method, name)!r}, so it cannot be searched; leave it out"
+                )
+        if others := [name for name in self.methods if not METHODS[name].continues]:
+            allowed = names_in(names_where(METHODS, lambda kind: kind.continues))
+            raise ValueError(
+                f"method.init_adapter: works only with {allowed}, got the method {others[0]!r}"
+            )
+        if self.method.begins_in_weight:
+            raise ValueError(
+                "method.init_lora_weights: must be 'default' with method.init_adapter, got "
+                f"{self.method.init_lora_weights!r}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_method_parameters(self) -> Self:
         """Refuse to search a parameter that a method lacks: it would seem to have no effect."""
         for name, parameter in self.search.parameters.items():
@@ -433,6 +481,8 @@ class StudySpec(Strict):
         document = self.model_dump(mode="json", exclude_none=True)
         if self.most_steps is None:
             del document["training"]["steps"]
+        if "warmup_steps" in (*document["training"], *self.search.parameters):
+            del document["training"]["warmup_fraction"]
         if not self.evaluation.metric_files:
             del document["evaluation"]["metric_files"]
         for key in self.method.model_dump(exclude={"name"}):

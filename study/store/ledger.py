@@ -402,7 +402,11 @@ class Ledger:
                     seed=config.seed,
                     split=split,
                     config=config.values,
-                    details={**result.details, "training_losses": result.losses},
+                    details={
+                        **result.details,
+                        **split_result.details,
+                        "training_losses": result.losses,
+                    },
                     statistics=split_result.statistics,
                     outputs=split_result.outputs,
                 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tomllib
 from pathlib import Path
 
 from sqlalchemy import text
@@ -11,6 +10,7 @@ from sqlalchemy import text
 from study.errors import InputError, writing
 from study.run_folder import run_folder
 from study.spec.sections import parse_spec
+from study.spec.toml_text import parse_toml
 from study.store import records
 from study.store.folders import RUN_FILES, RUN_FOLDERS, SIDECARS, write_whole
 from study.store.storage import (
@@ -55,7 +55,7 @@ def rename_run(folder: Path, name: str) -> Path:
             content = records.read_spec(storage.engine, study_id)
             if content is None:
                 raise InputError(f"{folder}: not a study of optuna-study; rename it with Optuna")
-            spec = parse_spec(tomllib.loads(content) | {"name": name}, str(folder))
+            spec = parse_spec(parse_toml(content) | {"name": name}, str(folder))
             renamed = folder.with_name(name) if folder.name == old else folder
             if renamed != folder and renamed.exists():
                 raise InputError(f"{renamed}: exists already; choose another name")

@@ -25,6 +25,7 @@ from study.spec.sections import SPLITS, StudySpec
 from study.tasks.base import Batch
 from study.tasks.decoding import generated_answers
 from study.tasks.losses import IGNORED, language_model_loss
+from study.tasks.teacher_alone import TeacherAlone
 from study.tasks.teachers import (
     Teacher,
     answer_columns,
@@ -51,9 +52,12 @@ class CausalTranslationTask:
         base.model.generation_config.eos_token_id = self._ends  # a merged model stops there too
         self._dialogues = _dialogues(form, corpus, positions_of(base.model.config))
         self._teacher: Teacher | None = None
+        self.teacher: TeacherAlone | None = None
         if spec.distillation is not None:
             dialogues = [self._dialogues[pair] for pair in corpus.train]
-            self._teacher = Teacher(load_teacher(spec, base), dialogues, form.stop)
+            teacher = load_teacher(spec, base)
+            self._teacher = Teacher(teacher, dialogues, form.stop)
+            self.teacher = TeacherAlone(teacher, spec, corpus)
 
     def examples(self, split: str) -> Sequence[Pair]:
         """Return the pairs of a split."""

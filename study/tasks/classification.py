@@ -23,6 +23,7 @@ from study.metrics import Statistics, text_scores
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch
 from study.tasks.losses import cross_entropy, distillation
+from study.tasks.teacher_alone import TeacherAlone
 from study.trials import TrialConfig
 
 ASKED_TOGETHER = 16
@@ -65,10 +66,12 @@ class ClassificationTask(LabelledTexts):
         super().__init__(spec, base, corpus)
         self._labels = label_names(base, corpus.labels, "base.model")  # in the model's order
         self._teacher: SoftLabels | None = None
+        self.teacher: TeacherAlone | None = None
         if spec.distillation is not None:
             teacher = load_teacher(spec, base)
             order = teacher_order(teacher, spec.distillation.labels, self._labels)
             self._teacher = SoftLabels(teacher, order, corpus.train, spec.data.max_tokens)
+            self.teacher = TeacherAlone(teacher, spec, corpus)
 
     def collate(
         self, examples: Sequence[SentencePair], config: TrialConfig, generator: torch.Generator

@@ -63,6 +63,10 @@ class FineTuningTask:
         self, examples: Sequence[ChatExample], config: TrialConfig, generator: torch.Generator
     ) -> Batch:
         """Return inputs and labels (B, T): each label is the next token if it is trained."""
+        return self.rows(examples)
+
+    def rows(self, examples: Sequence[ChatExample]) -> Batch:
+        """Return B conversations as a batch, in which nothing is random."""
         ids = [torch.from_numpy(example.ids).long() for example in examples]
         trained = [torch.from_numpy(example.trained) for example in examples]
         labels = [
@@ -99,9 +103,7 @@ class FineTuningTask:
 
 def answer_ends(base: BaseModel, corpus: Corpus[ChatExample]) -> list[int]:
     """Return the tokens that end an answer: those that do in the corpus, and the model's own."""
-    every = (*corpus.train, *corpus.dev)
-    whole = [example for example in every if len(example.ids) == example.tokens]
-    ends = {int(example.ids[-1]) for example in whole}
+    ends = {example.end for example in (*corpus.train, *corpus.dev)}
     own = {token for end in ends or {base.tokenizer.eos_token_id} for token in end_ids(base, end)}
     return sorted(own)
 

@@ -124,7 +124,7 @@ def describe(spec: StudySpec, config: TrialConfig) -> str:
     if config.role != "search":
         default = "default LoRA" if spec.trains_adapters else "default training"
         names = {"base": "untrained base", "default": default, "plain": f"{default}, no teacher"}
-        return names[config.name]
+        return names.get(config.name, config.name)
     space, values = spec.search.search_space, config.values
     chosen = {
         name: value

@@ -66,7 +66,7 @@ class LiveView(View):
 
     @override
     def started(self, config: TrialConfig) -> None:
-        steps = config.training.steps if config.method is not None else None
+        steps = config.training.steps if config.is_trained else None
         text = escape(describe(self._spec, config))
         self._tasks[config.number] = self._bars.add_task(
             text, total=steps, text="", visible=len(self._tasks) < MOST_BARS

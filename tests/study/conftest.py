@@ -9,10 +9,10 @@ import pytest
 
 import study.engines.start
 from study.trials import TrialConfig
-from tests.chat_fixtures import make_chat_spec, tiny_chat
+from tests.chat_fixtures import make_chat_spec, make_dpo_spec, tiny_chat
 from tests.scripted_engine import ScriptedEngine
 
-__all__ = ["make_chat_spec", "tiny_chat"]
+__all__ = ["make_chat_spec", "make_dpo_spec", "tiny_chat"]
 
 
 @pytest.fixture

@@ -32,6 +32,14 @@ def test_factors_are_those_of_transformers(schedule: str, steps: int, warmup: fl
         theirs.step()
 
 
+def test_a_warm_up_may_be_given_in_steps() -> None:
+    """Three steps of eight rise as three eighths of them do."""
+    in_steps = TrainingSpec(steps=8, warmup_steps=3, report_every=1)
+    in_share = TrainingSpec(steps=8, warmup_fraction=3 / 8, report_every=1)
+    for step in range(8):
+        assert learning_rate_factor(step, in_steps) == learning_rate_factor(step, in_share)
+
+
 @settings(deadline=None)
 @given(
     steps=st.integers(1, 200),

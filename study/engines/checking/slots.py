@@ -81,7 +81,7 @@ def slots_of(
     They have two short training examples and a longer one, and no slot has its neighbour's.
     """
     few = _few_examples(task)
-    config = replace(search_config(spec, 0, {}, 0), seed=SEED, distillation=None)
+    config = replace(search_config(spec, 0, {}, 0).evaluated, seed=SEED)
     slots: list[Slot] = []
     for number, method in enumerate([*methods, None]):
         chosen = [few[(number + i) % len(few)] for i in range(2 + number % 2)]

@@ -31,6 +31,7 @@ from study.peft_methods.adapters import (
     token_layer,
     weight_matrix,
 )
+from study.peft_methods.init_adapter import stored_pairs
 from study.peft_methods.targets import targeted_modules
 from study.seeds import derive_seed
 from study.spec.hyperparameters import MethodSpec
@@ -150,8 +151,13 @@ class AdapterBank:
     def _begin_lora(self, name: str, slot: int, method: MethodSpec, seed: int) -> None:
         layer = self._lora[name]
         if not method.begins_in_weight:
-            A, _ = _pair_of(layer.weights, slot, method.rank)
-            A.copy_(initial_a(A.shape, seed, name))
+            A, B = _pair_of(layer.weights, slot, method.rank)
+            stored = stored_pairs(self._base, method)
+            if name in stored:
+                A.copy_(stored[name][0])
+                B.copy_(stored[name][1])
+            else:
+                A.copy_(initial_a(A.shape, seed, name))
             return
         A0, B0 = initial_pair(self._base, name, method, seed)
         for pairs in (layer.weights, layer.initial):

@@ -85,7 +85,8 @@ class PackedEngine:
         slot = next(slot for slot in range(self.slots) if slot not in self._trials)
         training = Training(config, self._examiner.spec, self._task)
         if config.method is not None:
-            training.trainable_parameters = self._bank.attach(slot, config.method, config.seed)
+            count = self._bank.attach(slot, config.method, config.seed)
+            training.trainable_parameters = count if config.is_trained else 0
             a, b = self._bank.trained(slot)
             training.optimize([a], [b])
         self._trials[slot] = training
@@ -148,7 +149,7 @@ class PackedEngine:
 
     def _order(self, slot: int) -> tuple[int, int, int]:
         """Return a sort key: neighbours in this order can share a batch in a layer."""
-        return self._trials[slot].config.training.batch_size, self._bank.breadth(slot), slot
+        return self._trials[slot].config.training.rows_per_step, self._bank.breadth(slot), slot
 
     def _gradients(
         self, slots: Sequence[int], batches: Mapping[int, list[Batch]]
@@ -231,7 +232,7 @@ class PackedEngine:
         """Free the slot of a trial that has ended; return its last events."""
         training = self._trials[slot]
         config = training.config
-        has_adapter = config.method is not None and not training.failure
+        has_adapter = config.is_trained and not training.failure
         files = self._bank.files(slot) if has_adapter else None
         details = training.details(self._memory.peak_bytes())
         result = TrialResult(splits, details, files, training.failure, training.losses)

@@ -63,7 +63,8 @@ def _doubling(most: int) -> Iterator[int]:
 
 
 def _largest(spec: StudySpec) -> TrialConfig:
-    values = {name: max(spec.values_of(name)) for name in ("rank", "batch_size", "dropout")}
+    names = ("rank", "batch_size", "gradient_accumulation_steps", "dropout")
+    values = {name: max(spec.values_of(name)) for name in names}
     values["target_modules"] = spec.values_of("target_modules")[-1]
     values["method"] = next(name for name in spec.methods if METHODS[name].packs)
     return search_config(spec, 0, values, seed_index=0)

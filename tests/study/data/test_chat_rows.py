@@ -83,11 +83,12 @@ ENDS = {
 
 @pytest.mark.parametrize("template", ENDS)
 def test_answers_and_their_ends_are_trained(tokenizer: Any, template: str) -> None:
-    """Each answer with the token that ends it, and nothing else; the row ends with that token."""
+    """Each answer with the token that ends it, and nothing else but white space in its block."""
     end = ENDS[template]
     example = row(form(tokenizer, template))
     assert stretches(example, tokenizer) == [f"So.{end}", f"Nomore.{end}"]
-    assert example.ids[-1] == tokenizer.convert_tokens_to_ids(end)
+    assert example.end == tokenizer.convert_tokens_to_ids(end)
+    assert (example.ids[-1] == example.end) == (template != MARKED_WITH_END)
     assert not example.trained[: example.prompt_tokens].all()
     rest = tokenizer.decode(example.ids[example.prompt_tokens :])
     assert "".join(rest.split()) == f"Nomore.{end}"
@@ -104,7 +105,7 @@ def test_a_line_end_does_not_end_an_answer(tokenizer: Any, template: str) -> Non
     gemma = deepcopy(tokenizer)
     gemma.add_tokens([AddedToken("\n", normalized=False), AddedToken("\n\n", normalized=False)])
     example = row(form(gemma, template))
-    assert example.ids[-1] == gemma.convert_tokens_to_ids(ENDS[template])
+    assert example.end == gemma.convert_tokens_to_ids(ENDS[template])
     assert stretches(example, gemma)[0] == f"So.{ENDS[template]}"
 
 

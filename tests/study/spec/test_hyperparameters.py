@@ -30,7 +30,15 @@ def test_what_belongs_to_the_whole_study_is_not_searched() -> None:
 def test_whole_numbers_are_known() -> None:
     """Ranges of these become integer distributions, of the others float ones."""
     integers = {name for name in searchable() if is_integer(name)}
-    counts = {"steps", "batch_size", "cutoff_tokens", "pissa_niter", "num_virtual_tokens"}
+    counts = {
+        "steps",
+        "batch_size",
+        "gradient_accumulation_steps",
+        "warmup_steps",
+        "cutoff_tokens",
+        "pissa_niter",
+        "num_virtual_tokens",
+    }
     assert integers == {"rank", *counts}
 
 

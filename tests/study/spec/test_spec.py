@@ -479,7 +479,8 @@ def test_distillation_is_searched_like_the_rest() -> None:
 
 def test_with_a_teacher_the_default_is_trained_without_it_too() -> None:
     """`plain` is the default in everything but the weight of its teacher, the seed included."""
-    base, default, plain = baseline_configs(parse_spec(with_teacher(), "x.toml"))
+    base, default, plain, teacher = baseline_configs(parse_spec(with_teacher(), "x.toml"))
+    assert teacher.method is None
     assert base.distillation is None
     assert plain.distillation is not None
     assert default.distillation is not None

@@ -351,14 +351,14 @@ def test_long_texts_are_cut_for_student_and_teacher(make_pair_spec: MakeSpec) ->
 def test_a_study_says_what_it_cuts_and_trains_plain_beside_the_default(
     make_pair_spec: MakeSpec, view: RecordingView, tmp_path: Path
 ) -> None:
-    """One remark with the counts; three baselines; every trial with its own T and a."""
+    """One remark with the counts; four baselines; every trial with its own T and a."""
     spec = make_pair_spec({"data.max_tokens": 12})
     run_study(spec, tmp_path, view)
     *_, remark = view.remarks
     assert "examples have more than 12 tokens and are cut" in remark
     names = [o.config.name for o in view.outcomes if o.config.role == "baseline"]
-    assert sorted(names) == ["base", "default", "plain"]
-    assert [o.state for o in view.outcomes] == ["complete"] * 6
+    assert sorted(names) == ["base", "default", "plain", "teacher"]
+    assert [o.state for o in view.outcomes] == ["complete"] * 7
     searched = [o.config for o in view.outcomes if o.config.role == "search"]
     assert len({c.values["distillation_weight"] for c in searched}) == 3
 

@@ -182,7 +182,9 @@ def test_the_task_has_nothing_embedded(tmp_path: Path) -> None:
 )
 def test_other_tasks_refuse_its_keys(key: str, value: Any) -> None:
     """A key that another task would ignore is refused."""
-    with pytest.raises(InputError, match=rf"data\.{key}: .* works only with sft, got the task"):
+    with pytest.raises(
+        InputError, match=rf"data\.{key}: .* works only with dpo, sft, got the task"
+    ):
         load_spec("petroleum", {f"data.{key}": value})
 
 
@@ -217,7 +219,7 @@ def test_rows_that_do_not_fit_are_counted(make_chat_spec: MakeSpec) -> None:
     assert len(corpus.train) + len(corpus.dev) < 36
     with pytest.raises(InputError, match=r"data\.train: .* have more than 60 tokens; allowed"):
         corpus_of(make_chat_spec({"data.max_tokens": 60, "data.too_long": "error"}))
-    with pytest.raises(InputError, match="no conversation has at most 4 tokens"):
+    with pytest.raises(InputError, match="none of the conversations has at most 4 tokens"):
         corpus_of(make_chat_spec({"data.max_tokens": 4}))
 
 

@@ -1,0 +1,115 @@
+"""Preference pairs: one prompt with a chosen and a rejected answer, in TRL's formats.
+
+The prompt has a column of its own, or is what both sides begin with.  Answers are turns, or texts
+that become turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from study.data.conversations import (
+    Conversation,
+    Format,
+    conversation_of,
+    listed,
+    loaded,
+    question,
+)
+from study.data.readers import Corpus
+from study.errors import InputError
+from study.spec.sections import DataSpec
+
+
+@dataclass(frozen=True)
+class PreferencePair:
+    """Two conversations that differ in the last answer."""
+
+    chosen: Conversation
+    rejected: Conversation
+
+    @property
+    def prompt(self) -> str:
+        """What train and dev must not share."""
+        return self.chosen.prompt
+
+    @property
+    def turns_after(self) -> int:
+        """The turns after the last answer, which are left out."""
+        return self.chosen.turns_after
+
+
+# ---------------------------------------------------------------- formats
+
+
+def _beginning_alike(name: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    """Return what makes turns of a side whose prompt is what both sides begin with."""
+
+    def turns(row: Mapping[str, Any]) -> Sequence[Any]:
+        both = [row["chosen"], row["rejected"]]
+        if not all(isinstance(side, str) and not side.lstrip().startswith("[") for side in both):
+            return listed(row[name])
+        pairs = enumerate(zip(*both, strict=False))
+        end = next((i for i, (ours, theirs) in pairs if ours != theirs), min(map(len, both)))
+        while end and row[name][end - 1].isalnum():  # the first words that differ are whole
+            end -= 1
+        prompt = row[name][:end]
+        if not prompt.strip():
+            raise InputError(
+                f"must begin as the other side does, got {row[name]!r:.60}; or add a column prompt"
+            )
+        answer = row[name][len(prompt) :].strip()
+        return [
+            {"role": "user", "content": prompt.strip()},
+            {"role": "assistant", "content": answer},
+        ]
+
+    return turns
+
+
+_EXPLICIT, _IMPLICIT = ("prompt", "chosen", "rejected"), ("chosen", "rejected")
+FORMATS = (
+    Format("prompt, chosen, rejected", _EXPLICIT, question("prompt", "chosen")),
+    Format("chosen, rejected", _IMPLICIT, _beginning_alike("chosen")),
+)
+REJECTED = {
+    FORMATS[0].name: Format("rejected", _EXPLICIT, question("prompt", "rejected")),
+    FORMATS[1].name: Format("rejected", _IMPLICIT, _beginning_alike("rejected")),
+}
+"""A format's name -> how its rejected side becomes turns."""
+
+
+def load_preferences(data: DataSpec) -> Corpus[PreferencePair]:
+    """Read the splits that `[data]` names; without a dev set, take one from the training rows.
+
+    Raises:
+        InputError: with one line per fault, and all of a file at once.
+    """
+    return loaded(data, FORMATS, pair_of, "pairs")
+
+
+def pair_of(
+    row: Mapping[str, Any], form: Format, instruction: str, where: str
+) -> PreferencePair | None:
+    """Return a row's pair; None if both answers are the same, which teaches nothing.
+
+    Raises:
+        InputError: the sides differ before the last answer, or a side is not a conversation.
+    """
+    chosen = conversation_of(row, form, instruction, where)
+    rejected = conversation_of(row, REJECTED[form.name], instruction, where)
+    if chosen.messages == rejected.messages:
+        return None
+    ours, theirs = chosen.turns, rejected.turns
+    if ours[:-1] != theirs[:-1]:
+        same = next(
+            (n for n, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b),
+            min(len(ours), len(theirs)),
+        )
+        raise InputError(
+            f"{where}: chosen and rejected must differ in the last answer alone, got {len(ours)} "
+            f"and {len(theirs)} turns that differ from turn {same + 1} on"
+        )
+    return PreferencePair(chosen, rejected)
