@@ -229,7 +229,7 @@ def _engine_choice(
     engine: Literal["packed", "sequential"], slots: str, workers: int | None, ray: str | None
 ) -> EngineChoice:
     from study.engines.engine_choice import AS_THE_CLUSTER_HAS_ROOM, EngineChoice
-    from study.store.provenance import available_cores
+    from study.hardware import available_cores
 
     slots_per_worker = None
     if slots != "auto":

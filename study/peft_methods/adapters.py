@@ -50,11 +50,11 @@ class Adapter:
         """All trained weights."""
         return [*self.other_weights, *self.lora_b]
 
-    def begin_step(self, step: int) -> None:
-        """Turn dropout on, with the masks of this step."""
+    def begin_step(self, step: int, first: int = 0) -> None:
+        """Turn dropout on, with the masks of this step and of the batch's rows from `first` on."""
         for dropout in self.dropouts:
             dropout.train()
-            dropout.step = step
+            dropout.step, dropout.first = step, first
         for layer in self.dora_layers:
             layer.training = True
 

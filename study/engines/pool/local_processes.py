@@ -17,6 +17,10 @@ from study.engines.pool.pool import Death
 from study.engines.pool.worker import Reply, Worker
 from study.spec.sections import StudySpec
 
+KILLED = (
+    "the system killed a worker, most likely for memory; use fewer --workers, "
+    "a smaller training.batch_size or base.dtype = 'bfloat16'"
+)
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -90,8 +94,10 @@ class ProcessChannel:
         self.process.join(timeout=5)
         code = self.process.exitcode
         if code is not None and code < 0:
+            if code == -signal.SIGKILL:
+                return Death(KILLED, was_killed=True)
             name = signal.Signals(-code).name
-            return Death(f"the worker process was ended by {name}", code == -signal.SIGKILL)
+            return Death(f"the worker process was ended by {name}", was_killed=False)
         return Death(f"the worker process exited with status {code}", was_killed=False)
 
 

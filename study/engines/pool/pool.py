@@ -171,14 +171,9 @@ class PoolEngine:
                 f"{self._deaths_in_a_row} workers died in a row; the last one: {death.reason}"
             )
         notices: list[Event] = []
-        if death.was_killed and len(worker.trials) > 1:
-            self._choice = self._choice.with_half_of(len(worker.trials))
-            notices = [
-                Notice(
-                    f"{death.reason}, perhaps out of memory; the next worker packs "
-                    f"{self._choice.slots} trials"
-                )
-            ]
+        if death.was_killed and worker.trials:
+            self._choice = self._choice.with_half_passes()
+            notices = [Notice(f"{death.reason}; the next one makes passes of half the size")]
         fresh = WorkerState(self._launcher.launch())
         fresh.request("load", *self._arguments, self._choice)
         self._workers[self._workers.index(worker)] = fresh

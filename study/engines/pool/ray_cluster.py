@@ -16,7 +16,7 @@ from typing import Any
 
 from study.engines.engine_choice import AS_THE_CLUSTER_HAS_ROOM, EngineChoice
 from study.errors import InputError, refusing
-from study.store.provenance import available_cores
+from study.hardware import available_cores
 
 ALLOWED = "allowed: local, auto, HOST:PORT, ray://HOST:PORT"
 ANSWER_SECONDS = 5.0
