@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 EngineName = Literal["packed", "sequential"]
-AS_THE_CLUSTER_HAS_ROOM = 0
+AS_MANY_AS_FIT = 0  # workers
+CPU = "cpu"  # among devices
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,10 @@ class EngineChoice:
 
     name: EngineName = "packed"
     slots: int | None = None  # of the packed engine; None: measure the best number
-    workers: int = 1  # one thread each; 1 trains in the parent
+    workers: int = 1  # one thread each; 1 trains in the parent; 0: as many as fit
     ray: str | None = None  # a cluster's address; there even one worker is a process
     machines: int = 1  # that share the workers
-    devices: tuple[str, ...] = ()  # GPUs of this machine that share the workers; none: the CPU
+    devices: tuple[str, ...] = ()  # GPUs that share the workers, or "cpu"; none: all GPUs
     share_of_pass: float = 1.0  # of the tokens of a pass; less once the system killed a worker
 
     @property

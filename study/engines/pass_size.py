@@ -17,7 +17,13 @@ import torch
 
 from study.engines.engine_choice import EngineChoice
 from study.engines.memory import is_out_of_memory, release_memory
-from study.engines.passes import TOKENS_PER_PASS, TokenBudget, reads_labels, tokens_of
+from study.engines.passes import (
+    KEPT_TOGETHER,
+    TOKENS_PER_PASS,
+    TokenBudget,
+    reads_labels,
+    tokens_of,
+)
 from study.hardware import free_memory
 from study.kinds.methods import METHODS
 from study.spec.sections import StudySpec
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from study.tasks.base import Task
 
 SHARE_OF_MEMORY = 0.9
+LIBRARY_BYTES = 400 * 2**20  # of a process that has imported PyTorch and transformers
 LOGIT_BYTES = 4  # float32, as losses compute
 LOGIT_COPIES = 3  # the logits, their log-softmax and its gradient
 KEPT_PER_LAYER = 17
@@ -122,9 +129,17 @@ def memory_per_worker(choice: EngineChoice, held: int = 0) -> int:
     return int((free + held) * SHARE_OF_MEMORY / sharing)
 
 
-def least_memory(spec: StudySpec, base: BaseModel, task: Task | None, held: int) -> int:
-    """Return the bytes that a worker needs at least: its base, and a pass over the longest row."""
-    return held + (row_bytes(spec, base, task).total if task is not None else 0)
+def usable_memory() -> float:
+    """Return the bytes of main memory that all workers may use together."""
+    return free_memory() * SHARE_OF_MEMORY
+
+
+def worker_bytes(spec: StudySpec, skeleton: BaseModel, task: Task | None) -> int:
+    """Return the bytes that a worker needs at least: libraries, base, a pass over few rows."""
+    number = getattr(torch, spec.base.dtype).itemsize
+    weights = sum(weight.numel() for weight in skeleton.model.parameters()) * number
+    rows = 0 if task is None else KEPT_TOGETHER * row_bytes(spec, skeleton, task).total
+    return int(LIBRARY_BYTES + weights + rows)
 
 
 # ---------------------------------------------------------------- what a token takes

@@ -17,11 +17,11 @@ from study.bases.dtypes import with_dtype
 from study.bases.load import BaseModel
 from study.data.readers import Corpus
 from study.engines.build import engine_over, working_base
-from study.engines.engine_choice import EngineChoice
+from study.engines.engine_choice import AS_MANY_AS_FIT, EngineChoice
 from study.engines.packed.slot_count import most_slots
 from study.engines.pass_size import RowBytes, memory_per_worker, row_bytes
 from study.engines.passes import KEPT_TOGETHER, TOKENS_PER_PASS
-from study.hardware import available_cores
+from study.engines.pool.devices import on_devices
 from study.kinds.methods import METHODS
 from study.preparing.preparation import Inputs, Prepared, StepCallback, prepare
 from study.preparing.trial_cost import cost_of
@@ -186,7 +186,8 @@ def checked(
     """
     prepared = prepare(spec, inputs, progress)
     cost = cost_of(spec, inputs, prepared)
-    workers = available_cores()
+    with on_devices(EngineChoice(workers=AS_MANY_AS_FIT)) as choice:
+        workers = choice.workers
     remarks: list[str] = []
     spec = with_dtype(spec, prepared.skeleton.model, workers, remarks.append)
     assert inputs.corpus is not None

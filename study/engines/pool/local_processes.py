@@ -13,6 +13,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from study.engines.base import Engine
+from study.engines.pool.devices import device_of, environment
 from study.engines.pool.pool import Death
 from study.engines.pool.worker import Reply, Worker
 from study.spec.sections import StudySpec
@@ -27,13 +28,15 @@ _SPAWN = multiprocessing.get_context("spawn")
 class ProcessLauncher:
     """Starts processes that build their engines with `make_engine`."""
 
-    def __init__(self, make_engine: Callable[..., Engine]) -> None:
+    def __init__(self, make_engine: Callable[..., Engine], devices: Sequence[str] = ()) -> None:
         self._make_engine = make_engine
+        self._devices = devices
         self._launched: list[ProcessChannel] = []
 
-    def launch(self) -> ProcessChannel:
-        """Start a process."""
-        channel = ProcessChannel(self._make_engine)
+    def launch(self, number: int) -> ProcessChannel:
+        """Start a process, which sees one GPU if there are any."""
+        with environment(device_of(number, self._devices)):
+            channel = ProcessChannel(self._make_engine)
         self._launched.append(channel)
         return channel
 
@@ -53,10 +56,7 @@ class ProcessLauncher:
         for channel in self._launched:
             channel.process.terminate()
         for channel in self._launched:
-            channel.process.join(timeout=5)
-            channel.process.kill()
-            channel.process.join()
-            channel.connection.close()
+            channel.end()
 
 
 class ProcessChannel:
@@ -99,6 +99,16 @@ class ProcessChannel:
             name = signal.Signals(-code).name
             return Death(f"the worker process was ended by {name}", was_killed=False)
         return Death(f"the worker process exited with status {code}", was_killed=False)
+
+    def end(self) -> None:
+        """End the process, whatever it is doing."""
+        if self.connection.closed:
+            return
+        self.process.terminate()
+        self.process.join(timeout=5)
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
 
 
 def _serve(connection: Connection, make_engine: Callable[..., Engine]) -> None:

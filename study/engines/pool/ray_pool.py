@@ -36,7 +36,7 @@ class RayLauncher:
         self._actors = ray.remote(WorkerActor).options(**resources, scheduling_strategy="SPREAD")
         self._launched: list[RayChannel] = []
 
-    def launch(self) -> RayChannel:
+    def launch(self, number: int) -> RayChannel:
         """Request an actor, which Ray places when resources are free."""
         self._head.check()
         channel = RayChannel(self._actors.remote(self._make_engine))

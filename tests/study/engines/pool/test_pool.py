@@ -73,7 +73,7 @@ class ScriptedLauncher:
         self.waited: list[float | None] = []
         self.all_die = False
 
-    def launch(self) -> Scripted:
+    def launch(self, number: int) -> Scripted:
         self.launched.append(Scripted(self._places.pop(0)))
         if self.all_die:
             self.launched[-1].dead = Death("it died", was_killed=False)
