@@ -20,9 +20,9 @@ from rich.console import Console
 import analysis
 from analysis.importance.variance import Importances
 from study.engines.engine_choice import EngineChoice
+from study.hardware import available_cores
 from study.runner import run_study
 from study.spec.files import load_spec
-from study.store.provenance import available_cores
 from study.views.terminal import make_view
 
 PRESETS = ("petroleum", "petroleum-wide")

@@ -21,10 +21,10 @@ from analysis.next_study.proposal import proposal_of
 from analysis.studies.study_data import StudyData, is_enqueued
 from reports.next_file import next_file
 from study.engines.engine_choice import EngineChoice
+from study.hardware import available_cores
 from study.runner import run_study
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec, parse_spec
-from study.store.provenance import available_cores
 from study.views.terminal import make_view
 
 

@@ -19,3 +19,9 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(M_MMAP_THRESHOLD, LARGEST_INT)
         libc.mallopt(M_TRIM_THRESHOLD, LARGEST_INT)
+
+
+def trim() -> None:
+    """Return freed memory to the system once."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -18,6 +18,7 @@ from study.trials import (
     Finished,
     Interrupted,
     Notice,
+    Passes,
     Progress,
     SelfCheck,
     TrialConfig,
@@ -41,6 +42,9 @@ class Source(ABC):
 
     def checked(self, check: SelfCheck) -> None:  # noqa: B027 - most sources do not keep it
         """Take an engine's self-check."""
+
+    def passed(self, passes: Passes) -> None:  # noqa: B027 - most sources do not keep it
+        """Take the size of an engine's training passes and what they contained."""
 
     def report(self, progress: Progress, *, is_last: bool) -> bool:
         """Take a report; return whether to prune the training, which is ignored if `is_last`."""
@@ -103,6 +107,8 @@ def _pass_on(
                 for remark in event.check.remarks:
                     view.remarked(remark)
                 source.checked(event.check)
+            case Passes():
+                source.passed(event)
             case Progress():
                 view.progressed(running[event.number], event.step, event.value)
                 if source.report(event, is_last=event.number in ending):

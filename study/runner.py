@@ -40,6 +40,7 @@ from study.tasks.base import Task
 from study.trials import (
     Finished,
     Interrupted,
+    Passes,
     Progress,
     SelfCheck,
     TrialConfig,
@@ -110,6 +111,8 @@ def run_study(
                 search = Search(spec, ledger, view, partial(_epoch, task, corpus))
                 with view.searching(spec.search.budget, ledger.counted(), workers):
                     drive(started.engine, search, view)
+                if search.passes is not None:
+                    ledger.record_facts({"passes": search.passes.facts()})
                 ledger.keep_the_best()
                 stopped_early = ledger.counted() < spec.search.budget
     return StudyRun(out, url, spec.name, stopped_early)
@@ -161,6 +164,7 @@ class Search(Source):
         self._attempts: dict[int, Attempt] = {}  # by config.number
         self._is_waiting = False
         self._is_checked = False
+        self.passes: Passes | None = None  # of all workers
         seconds = spec.search.timeout_seconds
         self._deadline = math.inf if seconds is None else time.monotonic() + seconds
 
@@ -211,6 +215,11 @@ class Search(Source):
         if check.remarks or not self._is_checked:
             self._ledger.record_facts({"self_check": check.to_json()})
         self._is_checked = True
+
+    @override
+    def passed(self, passes: Passes) -> None:
+        """Add up what all workers' passes contained."""
+        self.passes = passes if self.passes is None else passes.after(self.passes)
 
     @override
     def report(self, progress: Progress, *, is_last: bool) -> bool:

@@ -279,5 +279,31 @@ class Checked:
     check: SelfCheck
 
 
-Event = Progress | Finished | Interrupted | Notice | Checked
+@dataclass(frozen=True)
+class Passes:
+    """The training passes of a packed engine since its last report of them.
+
+    `padded` counts tokens with padding, `real` without.
+    """
+
+    slots: int
+    tokens_per_pass: int
+    padded: int
+    real: float
+
+    def after(self, earlier: Passes) -> Passes:
+        """Return these passes and the earlier ones."""
+        return replace(self, padded=self.padded + earlier.padded, real=self.real + earlier.real)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is recorded with the study."""
+        return {
+            "slots_per_worker": self.slots,
+            "tokens_per_pass": self.tokens_per_pass,
+            "tokens_with_padding": self.padded,
+            "share_of_padding": round(1.0 - self.real / self.padded, 3),
+        }
+
+
+Event = Progress | Finished | Interrupted | Notice | Checked | Passes
 """An engine's reports."""

@@ -21,7 +21,7 @@ from study.engines.build import engine_over, working_base
 from study.engines.engine_choice import EngineChoice
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.packed_engine import PackedEngine
-from study.engines.pass_size import ALL_ROWS, PassRows
+from study.engines.passes import TokenBudget
 from study.engines.sequential import SequentialEngine
 from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter
@@ -32,6 +32,7 @@ from study.trials import (
     Checked,
     Finished,
     Notice,
+    Passes,
     Progress,
     TrialConfig,
     TrialResult,
@@ -61,6 +62,8 @@ def train_all(
         for event in engine.advance():
             if isinstance(event, Notice):
                 (notices if notices is not None else []).append(event.text)
+            elif isinstance(event, Passes):
+                continue
             elif isinstance(event, Checked):
                 (notices if notices is not None else []).extend(event.check.remarks)
             elif isinstance(event, Progress):
@@ -93,11 +96,11 @@ class Bench:
         self,
         configs: Sequence[TrialConfig],
         slots: int | None = None,
-        rows: PassRows = ALL_ROWS,
+        budget: TokenBudget | None = None,
     ) -> PackedEngine:
         """Return a packed engine with room for these trials; close it before another is made."""
         methods = [config.method for config in configs if config.method is not None]
-        return PackedEngine(self.spec, self.base, self.task, methods, slots or len(configs), rows)
+        return PackedEngine(self.spec, self.base, self.task, methods, slots or len(configs), budget)
 
     def together(self, configs: Sequence[TrialConfig]) -> dict[int, TrialResult]:
         """Train trials in one pack."""

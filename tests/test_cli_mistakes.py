@@ -38,6 +38,18 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "no trials": (("run", "--trials", "0"), "petroleum.toml: search.trials: must be"),
     "a negative seed": (("run", "--seed", "-1"), "petroleum.toml: seed: must be at least"),
     "a huge seed": (("run", "--seed", str(2**31)), "petroleum.toml: seed: must be below"),
+    "a device that is none": (
+        ("run", "--devices", "gpu0"),
+        "--devices: must be cpu or different GPU numbers such as 0,1, got 'gpu0'",
+    ),
+    "a device twice": (
+        ("run", "--devices", "0,00"),
+        "--devices: must be cpu or different GPU numbers such as 0,1, got '0,00'",
+    ),
+    "devices of Ray": (
+        ("run", "--devices", "0", "--ray", "local"),
+        "--devices: Ray chooses devices; give either --devices or --ray",
+    ),
     "no workers": (("run", "--workers", "0"), "--workers: must be 1 to 1024, got 0"),
     "no time": (("run", "--timeout", "nan"), "petroleum.toml: search.timeout_seconds: must be a "),
     "an unknown space": (

@@ -71,7 +71,15 @@ Workers = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="Number of training processes, with one thread each. [default: number of cores]",
+        help="Number of training processes, with one thread each. [default: one per GPU, or per "
+        "physical core as memory allows]",
+    ),
+]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST",
+        help="Train on these GPUs, such as 0,1, or on the cpu. [default: all visible GPUs]",
     ),
 ]
 Ray = Annotated[
@@ -93,6 +101,7 @@ Slots = Annotated[
     str,
     typer.Option(
         metavar="N",
-        help="Trials that each worker trains at once: a number, or auto to measure the best.",
+        help="Trials that each worker trains at once: a number, or auto for as many as the "
+        "sampler can use and memory holds.",
     ),
 ]

@@ -22,8 +22,10 @@ from optuna_study.cli.console import (
     progress_bar,
     results,
 )
+from optuna_study.cli.killed import said_if_killed
 from optuna_study.cli.options import (
     AsJson,
+    Devices,
     EngineName,
     Ray,
     Set,
@@ -59,6 +61,7 @@ def run(
         ),
     ] = None,
     workers: Workers = None,
+    devices: Devices = None,
     ray: Ray = None,
     engine: EngineName = "packed",
     slots: Slots = "auto",
@@ -127,7 +130,7 @@ def run(
         out = Path(spec)
     else:
         study = load_spec(spec, overrides)
-    choice = _engine_choice(engine, slots, workers, ray)
+    choice = _engine_choice(engine, slots, workers, ray, devices)
     with _stop_message():
         folder = out or Path("runs") / study.name
         view = make_view(study, messages())
@@ -158,6 +161,7 @@ def confirm(
         ),
     ] = None,
     workers: Workers = None,
+    devices: Devices = None,
     ray: Ray = None,
     engine: EngineName = "packed",
     slots: Slots = "auto",
@@ -178,7 +182,7 @@ def confirm(
 
     data = load_run(storage or target, study_name)
     spec = stored_spec(data.spec_text, target, test=test, trust_study=trust_study)
-    choice = _engine_choice(engine, slots, workers, ray)
+    choice = _engine_choice(engine, slots, workers, ray, devices)
     with _stop_message():
         done = confirm_study(
             spec,
@@ -237,9 +241,10 @@ def _report_arguments(data: Any, folder: Path, storage: str | None) -> list[str]
 
 @contextmanager
 def _stop_message() -> Iterator[None]:
-    """Say what is kept when the keyboard stops a run."""
+    """Say what is kept when the keyboard stops a run, or the system kills it."""
     try:
-        yield
+        with said_if_killed():
+            yield
     except KeyboardInterrupt:
         signal.signal(
             signal.SIGINT, signal.SIG_IGN
@@ -249,10 +254,13 @@ def _stop_message() -> Iterator[None]:
 
 
 def _engine_choice(
-    engine: Literal["packed", "sequential"], slots: str, workers: int | None, ray: str | None
+    engine: Literal["packed", "sequential"],
+    slots: str,
+    workers: int | None,
+    ray: str | None,
+    devices: str | None,
 ) -> EngineChoice:
-    from study.engines.engine_choice import AS_THE_CLUSTER_HAS_ROOM, EngineChoice
-    from study.store.provenance import available_cores
+    from study.engines.engine_choice import AS_MANY_AS_FIT, EngineChoice
 
     slots_per_worker = None
     if slots != "auto":
@@ -262,8 +270,23 @@ def _engine_choice(
     if workers is not None and not 1 <= workers <= MOST_WORKERS:
         raise InputError(f"--workers: must be 1 to {MOST_WORKERS}, got {workers}")
     if workers is None:
-        workers = AS_THE_CLUSTER_HAS_ROOM if ray else available_cores()
-    return EngineChoice(engine, slots_per_worker, workers, ray)
+        workers = AS_MANY_AS_FIT
+    return EngineChoice(engine, slots_per_worker, workers, ray, devices=_devices(devices, ray))
+
+
+def _devices(text: str | None, ray: str | None) -> tuple[str, ...]:
+    """Return the GPUs of an option such as `0,1`, or `cpu`; nothing if it is not given."""
+    if text is None:
+        return ()
+    if ray is not None:
+        raise InputError("--devices: Ray chooses devices; give either --devices or --ray")
+    names = tuple(name.strip() for name in text.split(","))
+    are_gpus = all(name.isascii() and name.isdecimal() and len(name) < 4 for name in names)
+    if names != ("cpu",) and not (are_gpus and len({int(name) for name in names}) == len(names)):
+        raise InputError(
+            f"--devices: must be cpu or different GPU numbers such as 0,1, got {text!r:.40}"
+        )
+    return names
 
 
 def _conclude(finished: StudyRun, storage: str | None) -> bool:

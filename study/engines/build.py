@@ -13,8 +13,9 @@ from study.engines.checking.self_check import self_check
 from study.engines.engine_choice import EngineChoice
 from study.engines.mixed import MixedEngine
 from study.engines.packed.packed_engine import PackedEngine
-from study.engines.packed.slot_count import in_even_rounds, measured_slots, most_slots
-from study.engines.pass_size import fitting_rows, memory_for_passes, row_bytes
+from study.engines.packed.slot_count import fitting_slots, slot_bytes
+from study.engines.pass_size import limit, measured_pass, memory_beside_base
+from study.engines.passes import TokenBudget
 from study.engines.sequential import SequentialEngine
 from study.peft_methods.adapters import token_to_train
 from study.peft_methods.quantized import check_quantized_methods
@@ -54,17 +55,18 @@ def engine_over(spec: StudySpec, base: BaseModel, task: Task, choice: EngineChoi
     methods = packable_methods(spec, base)
     packs = choice.name == "packed" and bool(methods)
     check = self_check(spec, base, task, methods, packs=packs)
-    rows = fitting_rows(
-        row_bytes(spec, base, task), memory_for_passes(base, choice.workers_per_machine)
-    )
+    free, share = memory_beside_base(base, choice), choice.share_of_pass
+    budget = TokenBudget()
+    sequential = SequentialEngine(spec, base, task, budget)
     if not packs or check.why_alone:
-        return SequentialEngine(spec, base, task, rows, [Checked(check)])
-    most = most_slots(spec, choice.workers) if choice.slots is None else choice.slots
-    packed = PackedEngine(spec, base, task, methods, most, rows)
-    if choice.slots is None:
-        slots = measured_slots(packed, spec, choice.workers_per_machine)
-        packed.slots = in_even_rounds(slots, spec, choice.workers)
-    sequential = SequentialEngine(spec, base, task, rows)
+        limit(budget, measured_pass(sequential.rehearse, spec, base, task), free, share)
+        sequential.first_events = [Checked(check)]
+        return sequential
+    per_slot = slot_bytes(base, methods)
+    slots = choice.slots or fitting_slots(spec, choice.workers, per_slot, free)
+    packed = PackedEngine(spec, base, task, methods, slots, budget)
+    measured = measured_pass(packed.rehearse, spec, base, task)
+    limit(budget, measured, free - slots * per_slot, share)
     why_not = partial(_why_not_in, packed, base)
     return MixedEngine(packed, sequential, why_not, [Checked(check)])
 

@@ -56,13 +56,13 @@ class SeededDropout(nn.Module):
         self._probability = probability
         self._seed = seed
         self.step = 0
-        self.first_row = 0
+        self.first = 0  # row of the trial's batch
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero elements of x (B, T, D) or (B, D) and scale the rest, in training only."""
         if not self.training:
             return x
         B, D = x.shape[0], x.shape[-1]
-        draw = Draw(self._probability, self._seed, self.step, self.first_row)
+        draw = Draw(self._probability, self._seed, self.step, self.first)
         mask = kept([draw], B, x.numel() // (B * D), D, x.device).view(x.shape)
         return x * mask / (1.0 - self._probability)

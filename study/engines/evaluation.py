@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from study.engines.pass_size import ALL_ROWS, PassRows
+from study.engines.memory import is_out_of_memory
+from study.engines.passes import DoesNotFitError, TokenBudget, one_row, reads_labels, rectangles
 from study.errors import InputError
 from study.kinds.measurements import COSTS
 from study.metrics import LOSS, LOSS_SIGNATURE, METRICS, Array, Statistics, split_and_metric
 from study.metrics.own import own_scores
 from study.spec.baselines import CUT, HURTS, WHOLE
 from study.spec.sections import StudySpec
-from study.tasks.base import Example, Task, stacked
+from study.tasks.base import Batch, Example, Task, stacked
 from study.trials import TEACHER, Progress, SplitResult, TrialConfig, TrialResult
 
 SEARCHED = ("dev", "general")
@@ -42,7 +43,7 @@ class Examiner:
     task: Task
     model: Any
     lay_out: Callable[[Sequence[TrialConfig], int], None] = _no_layout
-    rows: PassRows = ALL_ROWS
+    budget: TokenBudget = field(default_factory=TokenBudget)
 
     def report(self, configs: Sequence[TrialConfig]) -> list[float | None]:
         """Score the first objective on the first examples, for pruner and learning curve."""
@@ -131,12 +132,6 @@ class Examiner:
         same draws.  The loss ignores the teacher, so that trials with different temperatures can be
         compared.
         """
-        most = max(1, self.rows.evaluation // self._rows_of_a_group)
-        if len(configs) > most:
-            parts = [configs[first : first + most] for first in range(0, len(configs), most)]
-            return [
-                one for part in parts for one in self.evaluate(part, examples, texts, loss, only)
-            ]
         configs = [config.evaluated for config in configs]
         K, N = len(configs), len(examples)
         outputs = [[""] * N for _ in configs]
@@ -144,24 +139,24 @@ class Examiner:
         generators = [torch.Generator().manual_seed(0) for _ in configs]
         for groups in self._length_sorted(examples, K):
             chosen = [i for group in groups for i in group]
-            batch = stacked(
-                [
-                    self.task.collate([examples[i] for i in group], config, generator)
-                    for config, generator in zip(configs, generators, strict=True)
-                    for group in groups
-                ]
-            ).to(self.model.device)
-            self.lay_out(configs, len(chosen))
-            if loss:
-                by_row = self.task.loss(self.model, batch).double().cpu().numpy()
-                if losses is None:
-                    losses = np.zeros((K, N, by_row.shape[1]))
-                losses[:, chosen] = by_row.reshape(K, len(chosen), -1)
-            if texts:
-                rows = iter(self.task.predict(self.model, batch))
-                for of_model in outputs:
-                    for i in chosen:
-                        of_model[i] = next(rows)
+            batches = [
+                stacked(
+                    [
+                        self.task.collate([examples[i] for i in group], config, generator)
+                        for group in groups
+                    ]
+                )
+                for config, generator in zip(configs, generators, strict=True)
+            ]
+            for models, rows, by_row, said in self._passes(configs, batches, texts, loss):
+                of_pass = chosen[rows]
+                if loss:
+                    if losses is None:
+                        losses = np.zeros((K, N, by_row.shape[1]))
+                    losses[models, of_pass] = by_row.reshape(-1, len(of_pass), by_row.shape[1])
+                for k, of_model in zip(range(K)[models], said, strict=texts):
+                    for i, text in zip(of_pass, of_model, strict=True):
+                        outputs[k][i] = text
         wanted = self.spec.evaluation.metrics if only is None else (only,)
         return [
             self._scored(
@@ -172,6 +167,56 @@ class Examiner:
             )
             for k in range(K)
         ]
+
+    def _passes(
+        self, configs: Sequence[TrialConfig], batches: Sequence[Batch], texts: bool, loss: bool
+    ) -> Iterator[tuple[slice, slice, Any, list[list[str]]]]:
+        """Yield models, rows, losses (k · n, 2) and outputs (k, n) of passes that fit into memory.
+
+        Raises:
+            DoesNotFitError: a single row does not.
+        """
+        K, n = len(batches), len(batches[0].labels)
+        per_row = self._tokens_per_row(batches[0], texts)
+        pending = rectangles(range(K), range(n), self.budget.evaluation // per_row)
+        while pending:
+            models, rows = pending.pop(0)
+            part = slice(rows.start, rows.stop)
+            batch = stacked([batches[k].part(part) for k in models]).to(self.model.device)
+            self.lay_out([configs[k] for k in models], len(rows))
+            computed = self._computed(batch, texts, loss)
+            if computed is None:
+                count = len(models) * len(rows)
+                if count == 1:
+                    raise DoesNotFitError(one_row(per_row))
+                self.budget.shrink(count * per_row, training=False)
+                pending[:0] = rectangles(models, rows, self.budget.evaluation // per_row)
+                continue
+            by_row, said = computed
+            by_model = [said[i : i + len(rows)] for i in range(0, len(said), len(rows))]
+            yield slice(models.start, models.stop), part, by_row, by_model
+
+    def _computed(self, batch: Batch, texts: bool, loss: bool) -> tuple[Any, list[str]] | None:
+        """Return losses (k · n, 2) and outputs of a pass; None if memory does not suffice."""
+        by_row, said = None, []
+        try:
+            if loss:
+                by_row = self.task.loss(self.model, batch).double().cpu().numpy()
+            if texts:
+                said = self.task.predict(self.model, batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+        return by_row, said
+
+    def _tokens_per_row(self, batch: Batch, texts: bool) -> int:
+        """Return the tokens of a row with what is generated for it, in every beam."""
+        evaluation, (S, T) = self.spec.evaluation, batch.widths
+        after = T * reads_labels(self.model)
+        if not texts:
+            return S + after
+        return (S + max(after, evaluation.max_new_tokens)) * evaluation.num_beams
 
     def _scored(
         self,
@@ -202,7 +247,7 @@ class Examiner:
         most, size = self.spec.evaluation.batch_size, self._rows_of_a_group
         order = sorted(range(len(examples)), key=lambda i: self.task.length(examples[i]))
         groups = [order[start : start + size] for start in range(0, len(order), size)]
-        rows = min(most, most * PACKED_BATCHES // K, self.rows.evaluation // K)
+        rows = min(most, most * PACKED_BATCHES // K)
         at_once = max(1, rows // size)
         for start in range(0, len(groups), at_once):
             yield groups[start : start + at_once]

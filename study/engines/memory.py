@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import resource
 from pathlib import Path
 
 import torch
+
+from study.freed_memory import trim
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -44,9 +47,24 @@ def _high_water_mark() -> int:
     return int(kibibytes) * 1024
 
 
+NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
+NO_MEMORY_ON_GPU = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an allocation failed, on the CPU or on an accelerator."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
-        word in str(error).lower() for word in words
-    )
+    """Return whether an allocation failed, on the CPU or on an accelerator.
+
+    PyTorch has no class of its own for the CPU's allocator and for other libraries on the GPU.
+    """
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    words = (*NO_MEMORY, *NO_MEMORY_ON_GPU)
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+def release_memory() -> None:
+    """Give back what is free: to the GPU, or to the system, which then shows what is in use."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    trim()

@@ -1,30 +1,41 @@
-"""How many rows fit into one pass over the base: a coarse count of a row's bytes.
+"""How many tokens fit into one pass over the base: measured in the engine, counted before.
 
-What a pass needs besides weights grows with its rows: activations, and above all the logits, which
-for a vocabulary of 262,144 tokens take a megabyte per position in float32.  Results do not depend
-on the size of a pass.
+What a pass needs besides weights grows with its tokens: activations, and above all the logits,
+which for a vocabulary of 262,144 tokens take a megabyte per position in float32.  Results do not
+depend on the size of a pass.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import torch
 
-from study.engines.dropout import GROUP
+from study.engines.engine_choice import EngineChoice
+from study.engines.memory import is_out_of_memory, release_memory
+from study.engines.passes import (
+    KEPT_TOGETHER,
+    TOKENS_PER_PASS,
+    TokenBudget,
+    reads_labels,
+    tokens_of,
+)
+from study.hardware import free_memory
+from study.kinds.methods import METHODS
 from study.spec.sections import StudySpec
-from study.trials import baseline_configs
+from study.tasks.base import Batch, Example
+from study.trials import TrialConfig, baseline_configs, search_config
 
 if TYPE_CHECKING:
     from study.bases.load import BaseModel
     from study.tasks.base import Task
 
-ROWS_PER_PASS = 128
-"""Fewer rows would not hide the overhead of a pass; more would pad short texts further."""
-SHARE_OF_MEMORY = 0.7
+SHARE_OF_MEMORY = 0.9
+LIBRARY_BYTES = 400 * 2**20  # of a process that has imported PyTorch and transformers
 LOGIT_BYTES = 4  # float32, as losses compute
 LOGIT_COPIES = 3  # the logits, their log-softmax and its gradient
 KEPT_PER_LAYER = 17
@@ -34,23 +45,12 @@ EXAMPLES = 64  # the longest of a split, whose tokens are counted
 
 
 @dataclass(frozen=True)
-class PassRows:
-    """The most rows of a pass over the base: in training, at least GROUP; and in evaluation."""
-
-    training: int = ROWS_PER_PASS
-    evaluation: int = 2**31
-
-
-ALL_ROWS = PassRows()
-"""Where memory sets no limit."""
-
-
-@dataclass(frozen=True)
 class RowBytes:
-    """What one row of the longest examples takes in a training pass."""
+    """What one row of the longest examples takes in a training pass, and its tokens."""
 
     logits: int
     activations: int
+    tokens: int
 
     @property
     def total(self) -> int:
@@ -60,34 +60,40 @@ class RowBytes:
 
 def row_bytes(spec: StudySpec, base: BaseModel, task: Task) -> RowBytes:
     """Count the bytes of a row that is as long as the longest example."""
-    read, predicted = _longest(spec, task)
+    read, predicted = _longest_widths(spec, task)
     config = base.model.config
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     width = int(getattr(text, "hidden_size", 0) or 0)
     depth = int(getattr(text, "num_hidden_layers", 0) or 0)
-    if getattr(config, "is_encoder_decoder", False):
+    if reads_labels(base.model):
         depth += int(getattr(text, "decoder_layers", depth))
     number = base.model.dtype.itemsize
     sequences = int(getattr(task, "sequences_per_row", 1))  # a pair of answers has two
     return RowBytes(
         logits=sequences * predicted * _outputs(base.model) * LOGIT_BYTES * LOGIT_COPIES,
-        activations=sequences * read * depth * width * KEPT_PER_LAYER * number,
+        activations=sequences * max(read, predicted) * depth * width * KEPT_PER_LAYER * number,
+        tokens=read + predicted * reads_labels(base.model),
     )
 
 
-def _longest(spec: StudySpec, task: Task) -> tuple[int, int]:
+def _longest_widths(spec: StudySpec, task: Task) -> tuple[int, int]:
     """Return the largest numbers of tokens that a row has as input and as labels."""
-    config, generator = baseline_configs(spec)[0], torch.Generator().manual_seed(0)
-    read = predicted = 1
-    for split in ("train", "dev"):
-        longest = sorted(task.examples(split), key=lambda e: sum(map(len, task.texts(e))))
-        longest = longest[-EXAMPLES:]
-        for first in range(0, len(longest), GROUP):
-            batch = task.collate(longest[first : first + GROUP], config, generator)
-            widths = [t.shape[1] for t in batch.inputs.values() if t.dim() > 1]
-            read = max(read, *widths) if widths else read
-            predicted = max(predicted, batch.labels.shape[1] if batch.labels.dim() > 1 else 1)
-    return max(read, predicted), predicted
+    config = baseline_configs(spec)[0]
+    widths = [
+        collated(task, config, longest_examples(task, split)[:EXAMPLES]).widths
+        for split in ("train", "dev")
+    ]
+    return max(read for read, _ in widths), max(predicted for _, predicted in widths)
+
+
+def longest_examples(task: Task, split: str = "train") -> list[Example]:
+    """Return the examples of a split, the longest first."""
+    return sorted(task.examples(split), key=task.length, reverse=True)
+
+
+def collated(task: Task, config: TrialConfig, examples: Sequence[Example]) -> Batch:
+    """Return examples as a batch, with draws of its own."""
+    return task.collate(examples, config, torch.Generator().manual_seed(0))
 
 
 def _outputs(model: Any) -> int:
@@ -102,26 +108,114 @@ def base_bytes(model: Any) -> int:
     return sum(t.numel() * t.element_size() for t in chain(model.parameters(), model.buffers()))
 
 
-def memory_for_passes(base: BaseModel, workers: int) -> int:
-    """Return the bytes that one of `workers` processes may use besides its loaded base.
+# ---------------------------------------------------------------- what there is
 
-    The other workers may not have loaded theirs yet, so that theirs are set aside.
+
+def memory_beside_base(base: BaseModel, choice: EngineChoice) -> int:
+    """Return the bytes that this worker may use besides its loaded base.
+
+    Workers that share a device may not have loaded theirs yet, so that theirs are set aside.
     """
     held = base_bytes(base.model)
-    return max(0, memory_per_worker(workers, held) - held)
+    return max(0, memory_per_worker(choice, held) - held)
 
 
-def memory_per_worker(workers: int, held: int = 0) -> int:
-    """Return the bytes that each of `workers` processes may use; this one holds some already."""
+def memory_per_worker(choice: EngineChoice, held: int = 0) -> int:
+    """Return the bytes that each worker of a device may use; this one holds some already."""
+    release_memory()
     if torch.cuda.is_available():
-        free, _ = torch.cuda.mem_get_info()
+        free, sharing = torch.cuda.mem_get_info()[0], choice.workers_per_device
     else:
-        free = psutil.virtual_memory().available
-    return int((free + held) * SHARE_OF_MEMORY / workers)
+        free, sharing = free_memory(), choice.workers_per_machine
+    return int((free + held) * SHARE_OF_MEMORY / sharing)
 
 
-def fitting_rows(row: RowBytes, free_bytes: int) -> PassRows:
-    """Return how many rows fit into memory, in training in whole groups, which are never split."""
-    fitting = free_bytes // max(1, row.total)
-    in_groups = min(ROWS_PER_PASS, fitting) // GROUP * GROUP
-    return PassRows(max(GROUP, in_groups), max(1, fitting))
+def usable_memory() -> float:
+    """Return the bytes of main memory that all workers may use together."""
+    return free_memory() * SHARE_OF_MEMORY
+
+
+def worker_bytes(spec: StudySpec, skeleton: BaseModel, task: Task | None) -> int:
+    """Return the bytes that a worker needs at least: libraries, base, a pass over few rows."""
+    number = getattr(torch, spec.base.dtype).itemsize
+    weights = sum(weight.numel() for weight in skeleton.model.parameters()) * number
+    rows = 0 if task is None else KEPT_TOGETHER * row_bytes(spec, skeleton, task).total
+    return int(LIBRARY_BYTES + weights + rows)
+
+
+# ---------------------------------------------------------------- what a token takes
+
+
+@dataclass(frozen=True)
+class PassBytes:
+    """What a training pass takes besides weights and states: a fixed part, and one per token."""
+
+    fixed: float
+    per_token: float
+
+    def tokens(self, free_bytes: float) -> int:
+        """Return how many tokens fit, at least one."""
+        return max(1, int((free_bytes - self.fixed) / self.per_token))
+
+
+def measured_pass(
+    rehearse: Callable[[TrialConfig, Batch], int], spec: StudySpec, base: BaseModel, task: Task
+) -> PassBytes:
+    """Measure passes over the longest row and over the two longest.
+
+    `rehearse` trains a trial on a batch and returns the bytes that it took at its peak.  Where the
+    system does not say, the bytes are counted.
+    """
+    config, examples = largest_trial(spec), longest_examples(task)[:2]
+    batch = collated(task, config, examples)
+    tokens, measured = [], []
+    for rows in range(1, len(examples) + 1):
+        part = batch.part(slice(rows))
+        try:
+            measured.append(rehearse(config, part))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            break
+        tokens.append(tokens_of([part], reads_labels(base.model)))
+    if not measured:
+        return PassBytes(0.0, math.inf)
+    row = row_bytes(spec, base, task)
+    return pass_bytes(tokens, measured, row.total / row.tokens)
+
+
+def pass_bytes(tokens: Sequence[int], measured: Sequence[float], counted: float) -> PassBytes:
+    """Return the line through one or two measured passes, or what was counted per token.
+
+    What the first pass of a process allocates once makes the line too flat, so that it is at least
+    half as steep as the one from nothing.
+    """
+    mean = measured[-1] / tokens[-1]
+    if mean <= 0:
+        return PassBytes(0.0, max(1.0, counted))
+    if len(tokens) == 1 or tokens[0] == tokens[-1]:
+        return PassBytes(0.0, mean)
+    slope = (measured[-1] - measured[0]) / (tokens[-1] - tokens[0])
+    per_token = max(slope, mean / 2, 1.0)
+    return PassBytes(max(0.0, measured[-1] - per_token * tokens[-1]), per_token)
+
+
+def largest_trial(spec: StudySpec) -> TrialConfig:
+    """Return a trial with the largest rank, batch, dropout and targets, packed if any can be."""
+    names = ("rank", "batch_size", "gradient_accumulation_steps", "dropout")
+    values = {name: max(spec.values_of(name)) for name in names}
+    values["target_modules"] = spec.values_of("target_modules")[-1]
+    packing = [name for name in spec.methods if METHODS[name].packs]
+    values["method"] = (packing or list(spec.methods))[0]
+    return search_config(spec, 0, values, seed_index=0)
+
+
+def limit(budget: TokenBudget, measured: PassBytes, free_bytes: float, share: float = 1.0) -> None:
+    """Set the tokens of a pass: as many as fit into memory and are worth having.
+
+    A worker that takes the place of one that was killed for memory has a smaller `share` of them.
+    """
+    fitting = int(measured.tokens(free_bytes) * share)
+    worth = int(TOKENS_PER_PASS["cuda" if torch.cuda.is_available() else "cpu"] * share)
+    budget.training = max(1, min(worth, fitting))
+    budget.evaluation = max(1, fitting)

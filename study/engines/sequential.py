@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
 from study.bases.load import BaseModel
-from study.engines.dropout import GROUP
 from study.engines.evaluation import Examiner
-from study.engines.memory import PeakMemory
-from study.engines.pass_size import ALL_ROWS, PassRows
+from study.engines.memory import PeakMemory, is_out_of_memory, release_memory
+from study.engines.passes import (
+    IN_AN_UPDATE,
+    DoesNotFitError,
+    Part,
+    Summation,
+    TokenBudget,
+    Totals,
+    reads_labels,
+)
 from study.engines.trial_state import SIGN_OF_LIFE_SECONDS, Training
+from study.errors import MetricError
 from study.peft_methods.attached import Attached, attach
 from study.seeds import derive_seed
 from study.spec.sections import StudySpec
-from study.tasks.base import Task, stacked
+from study.tasks.base import Batch, Task, stacked
 from study.trials import Event, Finished, Progress, SplitResult, TrialConfig, TrialResult
 
 
@@ -31,15 +39,16 @@ class SequentialEngine:
         spec: StudySpec,
         base: BaseModel,
         task: Task,
-        rows: PassRows = ALL_ROWS,
+        budget: TokenBudget | None = None,
         first_events: Sequence[Event] = (),
     ) -> None:
         self._spec = spec
         self._base = base
         self._task = task
-        self._examiner = Examiner(spec, task, base.model, rows=rows)
+        self._budget = budget or TokenBudget()
+        self._examiner = Examiner(spec, task, base.model, budget=self._budget)
         self._trial: _Trial | None = None
-        self._first_events = first_events  # reported by the first `advance`
+        self.first_events = first_events  # reported by the first `advance`
 
     @property
     def free_slots(self) -> int:
@@ -69,44 +78,72 @@ class SequentialEngine:
             if trial.adapter is not None and not trial.training.is_done:
                 self._train(trial.training, trial.adapter)
             events = self._reported(trial)
-        except RuntimeError as error:  # usually out of memory: this trial fails
-            reason = f"at step {trial.training.step}: {' '.join(str(error).split())[:300]}"
+        except (DoesNotFitError, MetricError) as error:
+            reason = f"at step {trial.training.step}: {error}"
             events = [Finished(trial.number, trial.result(failure=reason))]
         if isinstance(events[-1], Finished):
             self._release()
-        first_events, self._first_events = self._first_events, ()
-        return [*first_events, *events]
+        first_events, self.first_events = self.first_events, ()
+        return [*first_events, *self._budget.notices(), *events]
 
     def _train(self, training: Training, adapter: Attached) -> None:
         """Train up to the next report, the end, a loss that is not finite, or for a second."""
         started = time.perf_counter()
         self._base.model.train(training.config.training.base_dropout)
-        self._train_one_step(training, adapter)
+        self._train_one_step(training, adapter, training.next_groups())
         while not training.is_due and time.perf_counter() - started < SIGN_OF_LIFE_SECONDS:
-            self._train_one_step(training, adapter)
+            self._train_one_step(training, adapter, training.next_groups())
         self._base.model.eval()
         training.train_seconds += time.perf_counter() - started
 
-    def _train_one_step(self, training: Training, adapter: Attached) -> None:
-        groups = training.next_groups()
-        at_once = max(1, training.config.training.batch_size // GROUP)
-        if training.config.training.gradient_accumulation_steps == 1:
-            at_once = len(groups)
-        total = torch.zeros(2, dtype=torch.float64)
-        with self._base_dropout_of(training):
-            for first in range(0, len(groups), at_once):
-                adapter.begin_step(training.step, first * GROUP)
-                batch = stacked(groups[first : first + at_once]).to(self._base.model.device)
-                loss_and_weight = self._task.loss(self._base.model, batch).sum(dim=0)
-                torch.autograd.backward(loss_and_weight[0])
-                total += loss_and_weight.detach().double().cpu()
-        loss, weight = total.tolist()
-        if training.count_step(loss / weight if weight else math.nan):
-            for parameter in adapter.weights:
-                if parameter.grad is not None:
-                    parameter.grad /= weight
+    def rehearse(self, config: TrialConfig, batch: Batch) -> int:
+        """Train a trial for one step on a batch, without a trace; return the bytes it took."""
+        release_memory()
+        memory = PeakMemory()
+        before = memory.peak_bytes()
+        self.start(config)
+        assert self._trial is not None
+        try:
+            if self._trial.adapter is not None:
+                self._train_one_step(self._trial.training, self._trial.adapter, [batch])
+            return memory.peak_bytes() - before
+        finally:
+            self._release()
+
+    def _train_one_step(
+        self, training: Training, adapter: Attached, groups: Sequence[Batch]
+    ) -> None:
+        def zero(slots: Iterable[int]) -> None:
+            for weights in adapter.weights:
+                if weights.grad is not None:
+                    weights.grad.zero_()
+
+        def backward(parts: Sequence[Part]) -> Totals:
+            adapter.begin_step(training.step, parts[0].first)
+            batch = stacked([part.batch for part in parts]).to(self._base.model.device)
+            with self._base_dropout_of(training):
+                total, weight = self._task.loss(self._base.model, batch).sum(dim=0)
+            total.backward()
+            return {0: (total.item(), weight.item())}
+
+        step = Summation(self._budget, reads_labels(self._base.model), zero, backward)
+        # the base's own dropout is drawn for all rows of a pass together
+        whole = training.config.training.base_dropout
+        totals, failures = step.gradients({0: groups}, whole)
+        if failures:
+            raise DoesNotFitError(failures[0])
+        total, weight = totals[0]
+        if training.count_step(total / weight if weight else math.nan):
+            for weights in adapter.weights:
+                if weights.grad is not None:
+                    weights.grad /= weight
             torch.nn.utils.clip_grad_norm_(adapter.weights, training.config.training.max_grad_norm)
-            training.update()
+            try:
+                training.update()
+            except (RuntimeError, MemoryError) as error:  # the first update makes the moments
+                if not is_out_of_memory(error):
+                    raise
+                training.failure = f"at step {training.step}: {IN_AN_UPDATE}"
 
     @contextmanager
     def _base_dropout_of(self, training: Training) -> Iterator[None]:

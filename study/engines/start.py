@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from study.bases.dtypes import with_dtype
 from study.engines.base import Engine
 from study.engines.build import make_engine
-from study.engines.engine_choice import EngineChoice
+from study.engines.engine_choice import AS_MANY_AS_FIT, EngineChoice
+from study.engines.pass_size import usable_memory, worker_bytes
+from study.engines.pool.devices import on_devices
 from study.engines.pool.local_processes import ProcessLauncher
 from study.engines.pool.pool import PoolEngine
 from study.engines.process_settings import be_one_quiet_thread
-from study.preparing.preparation import Inputs, prepare
+from study.preparing.preparation import Inputs, Prepared, prepare
 from study.spec.sections import StudySpec
 from study.tasks.base import Task
 from study.views.base import View
@@ -45,7 +47,8 @@ def started_engine(
         InputError: with every problem of base, data, methods and metrics; or the cluster cannot be
             joined.
     """
-    with connected_workers(choice, view.remarked) as choice:
+    may_shrink = choice.workers == AS_MANY_AS_FIT
+    with on_devices(choice) as choice, connected_workers(choice, view.remarked) as choice:
         be_one_quiet_thread()
         pool = pool_of(make_engine, choice)
         with closing(pool) if pool is not None else nullcontext():
@@ -55,6 +58,9 @@ def started_engine(
             workers = choice.workers_per_machine
             spec = with_dtype(spec, prepared.skeleton.model, workers, view.remarked)
             location, dtype = prepared.location, spec.base.dtype
+            if pool is not None and may_shrink and choice.ray is None and not choice.devices:
+                choice = _as_memory_allows(spec, prepared, choice, view.remarked)
+                pool.keep(choice.workers)
             if pool is None:
                 with closing(make_engine(spec, location, task, choice)) as engine:
                     yield StartedEngine(engine, location, choice, dtype)
@@ -62,6 +68,22 @@ def started_engine(
                 pool.load(spec, location, task, choice)
                 pool.wait_for_the_first()
                 yield StartedEngine(pool, location, choice, dtype)
+
+
+def _as_memory_allows(
+    spec: StudySpec, prepared: Prepared, choice: EngineChoice, remark: Callable[[str], None]
+) -> EngineChoice:
+    """Return the choice with no more workers than bases, and a pass each, fit into memory."""
+    needed = worker_bytes(spec, prepared.skeleton, prepared.task)
+    free = usable_memory()
+    fitting = max(1, int(free // needed))
+    if fitting >= choice.workers:
+        return choice
+    remark(
+        f"memory: {fitting} of {choice.workers} workers, since each needs about "
+        f"{needed / 2**30:.1f} of {free / 2**30:.1f} GB; --workers sets another number"
+    )
+    return replace(choice, workers=fitting)
 
 
 @contextmanager
@@ -91,5 +113,5 @@ def pool_of(build_engine: Callable[..., Engine], choice: EngineChoice) -> PoolEn
 
         return PoolEngine(RayLauncher(build_engine, choice), choice.workers)
     if choice.workers > 1:
-        return PoolEngine(ProcessLauncher(build_engine), choice.workers)
+        return PoolEngine(ProcessLauncher(build_engine, choice.devices), choice.workers)
     return None

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +24,7 @@ from study.bases.safe_configs import refuse_kernels, refuse_own_code
 from study.bases.safe_weights import check_adapter, check_model, reason_in_words
 from study.data.corpora import corpus_of
 from study.data.readers import Corpus
+from study.engines.memory import release_memory
 from study.engines.process_settings import be_one_quiet_thread
 from study.errors import InputError, refusing, writing
 from study.kinds.methods import METHODS
@@ -45,6 +49,8 @@ model = AutoPeftModelForSequenceClassification.from_pretrained(".", {arguments})
 """
 CHECKED = 16
 """The number of dev examples that a merged model is checked on."""
+CHECKED_TOKENS = 256  # of each, at its beginning: logits of long rows would need more than the base
+SHARD = "2GB"  # of a merged model's files
 
 
 @dataclass(frozen=True)
@@ -92,29 +98,45 @@ def export_trial(
     if run / "export" in out.parents:
         check_own(run / "export", "folder")
     be_one_quiet_thread()
-    arguments = ""
-    with _whole(out) as unfinished:
-        corpus = corpus_of(spec)
-        base = load_base(locate_base(spec), spec.base, spec.task, corpus.labels)
-        if spec.task_kind.reads_conversations:
-            make_task(spec, base, corpus)  # sets the template and the end of answers
-            base.model.generation_config.save_pretrained(unfinished)
-        _save_tokenizer(base, unfinished)
-        if merge:
-            before = _merged(spec, base, corpus, source, unfinished)
-        else:
-            for file in _saved_files(source):
-                shutil.copy(file, unfinished)
-            if is_adapter:
-                _name_base(unfinished / "adapter_config.json", locate_base(spec))
-                if arguments := _head_arguments(spec, base):
-                    page = README.format(base=base.name, arguments=arguments)
-                    (unfinished / "README.md").write_text(page, encoding="utf-8")
-    if not merge:
-        return Exported(out, arguments=arguments)
-    merged = load_base(str(out), spec.base, spec.task, corpus.labels)
-    after = _logits(spec, merged, corpus)
-    return Exported(out, float((after - before).abs().max()), float(before.std()))
+    corpus = corpus_of(spec)
+    with ExitStack() as stack:
+        with _whole(out) as unfinished:
+            if merge:
+                scratch = TemporaryDirectory(prefix=".logits-", dir=out.parent)
+                before = Path(stack.enter_context(scratch))
+                _write_merged(spec, corpus, source, unfinished, before)
+            else:
+                arguments = _write_adapter(spec, corpus, source, unfinished)
+        if not merge:
+            return Exported(out, arguments=arguments)
+        release_memory()  # of the first model: there is never a second copy
+        return _compared(
+            spec, load_base(str(out), spec.base, spec.task, corpus.labels), corpus, before, out
+        )
+
+
+def _write_adapter(spec: StudySpec, corpus: Corpus[Any], source: Path, out: Path) -> str:
+    """Copy what was trained beside the base's tokenizer; return the arguments to load it with."""
+    base = _base_with_tokenizer(spec, corpus, out)
+    for file in _saved_files(source):
+        shutil.copy(file, out)
+    if not (source / "adapter_config.json").is_file():
+        return ""
+    _name_base(out / "adapter_config.json", locate_base(spec))
+    if arguments := _head_arguments(spec, base):
+        page = README.format(base=base.name, arguments=arguments)
+        (out / "README.md").write_text(page, encoding="utf-8")
+    return arguments
+
+
+def _base_with_tokenizer(spec: StudySpec, corpus: Corpus[Any], out: Path) -> BaseModel:
+    """Load the base; write its tokenizer, and what ends its answers."""
+    base = load_base(locate_base(spec), spec.base, spec.task, corpus.labels)
+    if spec.task_kind.reads_conversations:
+        make_task(spec, base, corpus)  # sets the template and the end of answers
+        base.model.generation_config.save_pretrained(out)
+    _save_tokenizer(base, out)
+    return base
 
 
 def _name_base(config: Path, location: str) -> None:
@@ -209,16 +231,39 @@ def _check_mergeable(source: Path) -> None:
             )
 
 
-def _merged(
-    spec: StudySpec, base: BaseModel, corpus: Corpus[Any], source: Path, out: Path
-) -> Tensor:
-    """Write base plus adapter as one model; return their logits before the merge."""
+def _write_merged(
+    spec: StudySpec, corpus: Corpus[Any], source: Path, out: Path, before: Path
+) -> None:
+    """Write base plus adapter as one model; leave the logits before the merge in a folder.
+
+    Weights are merged in place, layer by layer, and written from where they are.
+    """
+    base = _base_with_tokenizer(spec, corpus, out)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         adapted = attached(base.model, source).eval()
-        before = _logits(spec, base, corpus)
-        adapted.merge_and_unload().save_pretrained(out)
-    return before
+        for number, logits in enumerate(_logits(spec, base, corpus)):
+            with (before / str(number)).open("wb") as file:
+                for position in logits.cpu():
+                    position.double().numpy().tofile(file)
+        adapted.merge_and_unload().save_pretrained(out, max_shard_size=SHARD)
+
+
+def _compared(
+    spec: StudySpec, merged: BaseModel, corpus: Corpus[Any], before: Path, out: Path
+) -> Exported:
+    """Return the export, with how far a saved model's logits are from those in a folder."""
+    largest = total = squares = 0.0
+    count = 0
+    for number, logits in enumerate(_logits(spec, merged, corpus)):
+        with (before / str(number)).open("rb") as file:
+            for now in logits.cpu():  # a position at a time
+                old = torch.from_numpy(np.fromfile(file, count=len(now)))
+                largest = float(torch.maximum((now - old).abs().max(), torch.tensor(largest)))
+                total, squares = total + float(old.sum()), squares + float((old**2).sum())
+                count += len(old)
+    variance = (squares - total**2 / count) / max(1, count - 1)
+    return Exported(out, largest, math.sqrt(max(0.0, variance)))
 
 
 def attached(model: Any, folder: Path) -> Any:
@@ -237,18 +282,22 @@ def attached(model: Any, folder: Path) -> Any:
 
 
 @torch.inference_mode()
-def _logits(spec: StudySpec, base: BaseModel, corpus: Corpus[Any]) -> Tensor:
-    """Return the logits of the first dev examples; an encoder-decoder is given the references."""
+def _logits(spec: StudySpec, base: BaseModel, corpus: Corpus[Any]) -> Iterator[Tensor]:
+    """Yield the logits (T, V), or (1, labels), of the first dev examples, one by one.
+
+    An encoder-decoder is given the references.
+    """
     plain = spec.model_copy(update={"distillation": None})
     task = make_task(plain, base, corpus)
     config = baseline_configs(plain)[0]
     batch = task.collate(task.examples("dev")[:CHECKED], config, torch.Generator().manual_seed(0))
-    batch = batch.to(base.model.device)
-    inputs: dict[str, Any] = dict(batch.inputs)
-    if base.model.config.is_encoder_decoder:
-        inputs["labels"] = batch.labels
-    logits: Tensor = base.model(**inputs).logits
-    return logits.double().cpu()
+    for row in range(len(batch.labels)):
+        part = batch.part(slice(row, row + 1)).to(base.model.device)
+        inputs = {name: t[:, :CHECKED_TOKENS] for name, t in part.inputs.items()}
+        if base.model.config.is_encoder_decoder:
+            inputs["labels"] = part.labels[:, :CHECKED_TOKENS]
+        logits: Tensor = base.model(**inputs).logits
+        yield logits.flatten(0, -2)
 
 
 @contextmanager

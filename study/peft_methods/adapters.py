@@ -51,11 +51,11 @@ class Adapter:
         """All trained weights."""
         return [*self.other_weights, *self.lora_b]
 
-    def begin_step(self, step: int, first_row: int = 0) -> None:
-        """Turn dropout on, with the masks of this step from a row of its batch on."""
+    def begin_step(self, step: int, first: int = 0) -> None:
+        """Turn dropout on, with the masks of this step and of the batch's rows from `first` on."""
         for dropout in self.dropouts:
             dropout.train()
-            dropout.step, dropout.first_row = step, first_row
+            dropout.step, dropout.first = step, first
         for layer in self.dora_layers:
             layer.training = True
 

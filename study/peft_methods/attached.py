@@ -28,8 +28,8 @@ class Attached(Protocol):
     def weights(self) -> list[nn.Parameter]:
         """All trained weights."""
 
-    def begin_step(self, step: int, first_row: int = 0) -> None:
-        """Turn dropout on, with the masks of this step from a row of its batch on."""
+    def begin_step(self, step: int, first: int = 0) -> None:
+        """Turn dropout on, with the masks of this step and of the batch's rows from `first` on."""
 
     def files(self) -> AdapterFiles:
         """Return what was trained, in its library's format."""

@@ -29,7 +29,7 @@ class FullWeights:
         """All trained weights."""
         return self.other_weights
 
-    def begin_step(self, step: int, first_row: int = 0) -> None:
+    def begin_step(self, step: int, first: int = 0) -> None:
         """Do nothing: there is no adapter dropout."""
 
     def files(self) -> AdapterFiles:

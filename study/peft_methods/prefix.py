@@ -39,7 +39,7 @@ class Prefix:
         """All trained weights: one matrix (virtual tokens, 2 · layers · D)."""
         return self.other_weights
 
-    def begin_step(self, step: int, first_row: int = 0) -> None:
+    def begin_step(self, step: int, first: int = 0) -> None:
         """Do nothing: there is no dropout."""
 
     def files(self) -> AdapterFiles:

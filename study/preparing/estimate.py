@@ -17,15 +17,15 @@ from study.bases.dtypes import with_dtype
 from study.bases.load import BaseModel
 from study.data.readers import Corpus
 from study.engines.build import engine_over, working_base
-from study.engines.dropout import GROUP
-from study.engines.engine_choice import EngineChoice
+from study.engines.engine_choice import AS_MANY_AS_FIT, EngineChoice
 from study.engines.packed.slot_count import most_slots
-from study.engines.pass_size import RowBytes, fitting_rows, memory_per_worker, row_bytes
+from study.engines.pass_size import RowBytes, memory_per_worker, row_bytes
+from study.engines.passes import KEPT_TOGETHER, TOKENS_PER_PASS
+from study.engines.pool.devices import on_devices
 from study.kinds.methods import METHODS
 from study.preparing.preparation import Inputs, Prepared, StepCallback, prepare
 from study.preparing.trial_cost import cost_of
 from study.spec.sections import SPLITS, StudySpec
-from study.store.provenance import available_cores
 from study.tasks import make_task
 from study.tasks.base import Task
 from study.trials import (
@@ -56,18 +56,29 @@ class Memory:
     adapter: int  # of one trial, with gradients and optimizer states
     row: RowBytes
     available: int  # for one worker
-    least_rows: int = GROUP  # of a pass: a group, or the whole batch of a method that is not packed
 
     @property
-    def rows(self) -> int:
-        """The rows of a training pass that fit beside base and adapter."""
-        fitting = fitting_rows(self.row, self.available - self.base - self.adapter).training
-        return max(fitting, self.least_rows)
+    def tokens(self) -> int:
+        """The tokens of a training pass that fit beside base and adapter; at least a few rows."""
+        per_token = self.row.total / self.row.tokens
+        fitting = int((self.available - self.base - self.adapter) / max(1.0, per_token))
+        worth = TOKENS_PER_PASS["cuda" if torch.cuda.is_available() else "cpu"]
+        return max(min(worth, fitting), KEPT_TOGETHER * self.row.tokens)
 
     @property
     def needed(self) -> int:
         """Base, adapter, and one pass."""
-        return self.base + self.adapter + self.rows * self.row.total
+        return self.base + self.adapter + self.logits + self.activations
+
+    @property
+    def logits(self) -> int:
+        """Bytes of a pass's logits."""
+        return self.tokens * self.row.logits // self.row.tokens
+
+    @property
+    def activations(self) -> int:
+        """Bytes of a pass's activations."""
+        return self.tokens * self.row.activations // self.row.tokens
 
     @property
     def fits(self) -> bool:
@@ -78,8 +89,7 @@ class Memory:
     def advice(self) -> str:
         """What to lower, the largest part first."""
         parts = {
-            "data.max_tokens" if self.least_rows <= GROUP else "training.batch_size": self.rows
-            * self.row.total,
+            "data.max_tokens": self.logits + self.activations,
             "method.rank or the targets": self.adapter,
             "the base (a smaller one, or base.dtype = 'bfloat16')": self.base,
         }
@@ -92,9 +102,9 @@ class Memory:
             "workers": self.workers,
             "base_bytes": self.base,
             "adapter_bytes": self.adapter,
-            "logits_bytes": self.rows * self.row.logits,
-            "activation_bytes": self.rows * self.row.activations,
-            "rows_per_pass": self.rows,
+            "logits_bytes": self.logits,
+            "activation_bytes": self.activations,
+            "tokens_per_pass": self.tokens,
             "needed_bytes": self.needed,
             "available_bytes": self.available,
             "fits": self.fits,
@@ -102,13 +112,12 @@ class Memory:
 
     def lines(self) -> list[str]:
         """Return lines of at most 80 columns."""
-        logits, activations = self.rows * self.row.logits, self.rows * self.row.activations
         lines = [
             f"memory   about {size(self.needed)} of {size(self.available)} for each of "
             f"{self.workers} workers: base {size(self.base)},",
-            f"         adapter {size(self.adapter)} per trial, logits {size(logits)} and "
-            f"activations {size(activations)}",
-            f"         per pass of {self.rows} rows",
+            f"         adapter {size(self.adapter)} per trial, logits {size(self.logits)} and "
+            f"activations {size(self.activations)}",
+            f"         per pass of {self.tokens:,} tokens",
         ]
         return lines if self.fits else [*lines, "         does not fit:", f"         {self.advice}"]
 
@@ -177,7 +186,8 @@ def checked(
     """
     prepared = prepare(spec, inputs, progress)
     cost = cost_of(spec, inputs, prepared)
-    workers = available_cores()
+    with on_devices(EngineChoice(workers=AS_MANY_AS_FIT)) as choice:
+        workers = choice.workers
     remarks: list[str] = []
     spec = with_dtype(spec, prepared.skeleton.model, workers, remarks.append)
     assert inputs.corpus is not None
@@ -232,10 +242,8 @@ def _memory(spec: StudySpec, prepared: Prepared, trained: int, workers: int) -> 
     skeleton, number = prepared.skeleton, getattr(torch, spec.base.dtype).itemsize
     weights = sum(weight.numel() for weight in skeleton.model.parameters()) * number
     row = row_bytes(spec, skeleton, prepared.task)
-    is_packed = all(METHODS[name].packs for name in spec.methods)
-    least = GROUP if is_packed else max(spec.values_of("batch_size"))
-    available = memory_per_worker(workers)
-    return Memory(workers, weights, trained * OPTIMIZER_BYTES, row, available, least)
+    available = memory_per_worker(EngineChoice(workers=workers))
+    return Memory(workers, weights, trained * OPTIMIZER_BYTES, row, available)
 
 
 def _mean_steps(spec: StudySpec, examples: int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from study.hardware import available_cores
 
 PACKAGES = (
     "optuna-study",
@@ -39,13 +40,6 @@ def provenance(engine: str, workers: int, base: str, hashes: Mapping[str, str]) 
         "base": base,
         "data_sha256": dict(hashes),
     }
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def package_versions() -> dict[str, str]:

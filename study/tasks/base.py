@@ -44,6 +44,18 @@ class Batch:
         read = self.inputs.get("attention_mask")
         return next(iter(self.inputs.values())).numel() if read is None else int(read.sum())
 
+    @property
+    def widths(self) -> tuple[int, int]:
+        """The columns of a row, padding included: of what the model reads, and of its labels."""
+        read = max((t.shape[1] for t in self.inputs.values() if t.dim() > 1), default=1)
+        return read, self.labels.shape[1] if self.labels.dim() > 1 else 1
+
+    def part(self, rows: slice) -> Batch:
+        """Return some rows, padded as they are."""
+        inputs = {name: tensor[rows] for name, tensor in self.inputs.items()}
+        of_rows = {name: tensor[rows] for name, tensor in self.rows.items()}
+        return Batch(inputs, self.labels[rows], of_rows, self.padding)
+
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
         inputs = {name: tensor.to(device) for name, tensor in self.inputs.items()}

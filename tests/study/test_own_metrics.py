@@ -16,7 +16,7 @@ from analysis.comparison.within_study import compare_trials
 from analysis.studies.targets import target_of
 from study.engines.engine_choice import EngineChoice
 from study.engines.evaluation import Examiner
-from study.engines.pass_size import PassRows
+from study.engines.passes import TokenBudget
 from study.errors import InputError
 from study.metrics.own import own_scores
 from study.runner import run_study
@@ -189,8 +189,8 @@ def test_a_report_computes_no_other_metric_of_ones_own(
     named = {"evaluation__metrics": ["mine.py:score", "exact_match"], "evaluation__command": None}
     bench = bench_of(make_own("raise SystemError", **wanted, **named))
     configs = [search_config(bench.spec, number, {}, number) for number in range(3)]
-    rows = PassRows(evaluation=1)
-    found = Examiner(bench.spec, bench.task, bench.base.model, rows=rows).report(configs)
+    budget = TokenBudget(evaluation=1)
+    found = Examiner(bench.spec, bench.task, bench.base.model, budget=budget).report(configs)
     assert found == [0.0] * 3
 
 

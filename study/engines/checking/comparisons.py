@@ -250,7 +250,7 @@ class Comparisons:
             return None
         with self._attached(slot, bank) as adapter, recorded(self._base.model) as before:
             adapter.begin_step(0)
-            self._loss(self._rows_of(slot))
+            self._loss(self.batch.part(slot.rows))
         with recorded(self._base.model) as after:
             self._packed_loss(bank, step=0)
         share = (slot.rows.start, slot.rows.stop, len(self.batch.labels))
@@ -276,13 +276,6 @@ class Comparisons:
         pairs = zip(trained.items(), grads, strict=True)
         by_name = {name: torch.zeros_like(w) if g is None else g for (name, w), g in pairs}
         return Pass(losses.detach(), by_name)
-
-    def _rows_of(self, slot: Slot) -> Batch:
-        """Return a slot's rows as the pack pads them."""
-        whole = self.batch
-        inputs = {name: tensor[slot.rows] for name, tensor in whole.inputs.items()}
-        rows = {name: tensor[slot.rows] for name, tensor in whole.rows.items()}
-        return Batch(inputs, whole.labels[slot.rows], rows, whole.padding)
 
     @contextmanager
     def _attached(self, slot: Slot, bank: AdapterBank | None = None) -> Iterator[Adapter]:

@@ -10,24 +10,32 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import torch
-from torch import Tensor
 
 from study.bases.load import BaseModel
-from study.engines.dropout import GROUP
 from study.engines.evaluation import Examiner
-from study.engines.memory import PeakMemory, is_out_of_memory
+from study.engines.memory import PeakMemory, is_out_of_memory, release_memory
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.batch_rows import Rows
-from study.engines.pass_size import ALL_ROWS, PassRows
+from study.engines.passes import (
+    IN_AN_UPDATE,
+    DoesNotFitError,
+    Part,
+    Summation,
+    TokenBudget,
+    Totals,
+    reads_labels,
+)
 from study.engines.trial_state import SIGN_OF_LIFE_SECONDS, Training
+from study.errors import MetricError
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch, Task, stacked
-from study.trials import Event, Finished, Notice, Progress, SplitResult, TrialConfig, TrialResult
+from study.trials import Event, Finished, Progress, SplitResult, TrialConfig, TrialResult
 
 T = TypeVar("T")
 
@@ -41,7 +49,7 @@ class PackedEngine:
         task: What the trials learn.
         methods: Every method that trials may use, with the largest rank and all targets.
         slots: K.
-        rows: The most rows of a pass.
+        budget: The most tokens of a pass.
     """
 
     def __init__(
@@ -51,18 +59,18 @@ class PackedEngine:
         task: Task,
         methods: Iterable[MethodSpec],
         slots: int,
-        rows: PassRows = ALL_ROWS,
+        budget: TokenBudget | None = None,
     ) -> None:
         self.slots = slots
-        self._rows = rows
+        self._budget = budget = budget or TokenBudget()
+        self._summation = Summation(budget, reads_labels(base.model), self._zero, self._backward)
         self._model = base.model
         self._task = task
         self._bank = AdapterBank(base, methods, slots)
         self.open()
-        self._examiner = Examiner(spec, task, base.model, self._lay_out, rows)
+        self._examiner = Examiner(spec, task, base.model, self._lay_out, budget)
         self._trials: dict[int, Training] = {}  # by slot
         self._memory = PeakMemory()
-        self._notices: list[Notice] = []
 
     # ------------------------------------------------------------ slots
 
@@ -128,102 +136,122 @@ class PackedEngine:
             due = [slot for slot, training in self._trials.items() if training.is_due]
             if not due and time.perf_counter() - started > SIGN_OF_LIFE_SECONDS:
                 return [Progress(t.config.number, t.step, None) for t in self._trials.values()]
-        notices, self._notices = self._notices, []
-        return [*notices, *self._reported(sorted(due, key=self._order))]
+        events = self._reported(due)
+        return [*self._budget.notices(), *events]
 
     def train_one_step(self) -> None:
         """Train every trial for one step on its next batch."""
         started = time.perf_counter()
-        slots = sorted(self._trials, key=self._order)
-        batches = {slot: self._trials[slot].next_groups() for slot in slots}
-        totals: dict[int, list[float]] = {}
-        most = self._rows.training // GROUP
-        for first in range(0, len(slots), most):
-            some = slots[first : first + most]
-            totals |= self._in_parts(some, lambda part: self._gradients(part, batches))
-        for slot in totals:  # after all passes, which may be repeated in halves
-            self._in_parts([slot], lambda some: self._update(some, totals))
+        batches = {slot: training.next_groups() for slot, training in self._trials.items()}
+        totals, failures = self._summation.gradients(batches)
+        for slot, reason in failures.items():
+            self._fail(slot, reason)
+        for slot, (total, weight) in totals.items():
+            self._update(slot, total, weight)
         seconds = time.perf_counter() - started
         for training in self._trials.values():
-            training.train_seconds += seconds / len(slots)
+            training.train_seconds += seconds / len(self._trials)
 
-    def _order(self, slot: int) -> tuple[int, int, int]:
-        """Return a sort key: neighbours in this order can share a batch in a layer."""
-        return self._trials[slot].config.training.rows_per_step, self._bank.breadth(slot), slot
+    def rehearse(self, config: TrialConfig, batch: Batch) -> int:
+        """Run a training pass over a batch, without a trace; return the bytes that it took."""
+        self.start(config)
+        slot = self._slot_of(config.number)
+        release_memory()
+        memory = PeakMemory()
+        before = memory.peak_bytes()
+        try:
+            self._backward([Part(slot, 0, batch, 0.0, 0)])
+            return memory.peak_bytes() - before
+        finally:
+            self._release(slot)
 
-    def _gradients(
-        self, slots: Sequence[int], batches: Mapping[int, list[Batch]]
-    ) -> list[list[float]]:
-        """Sum the gradients of some slots over their batches; return their losses and weights."""
-        at_once = max(1, self._rows.training // (GROUP * len(slots)))
-        totals = torch.zeros(len(slots), 2, dtype=torch.float64)
-        self._bank.grads[slots] = 0.0
-        for first in range(0, max(len(batches[slot]) for slot in slots), at_once):
-            groups = [batches[slot][first : first + at_once] for slot in slots]
-            totals += self._backward(slots, groups, first * GROUP)
-        losses_and_weights: list[list[float]] = totals.tolist()
-        return losses_and_weights
+    def _zero(self, slots: Iterable[int]) -> None:
+        self._bank.grads[list(slots)] = 0.0
 
-    def _update(self, slots: Sequence[int], totals: Mapping[int, list[float]]) -> list[None]:
-        """Move the weights of some slots by their gradients."""
-        for slot in slots:
-            total, weight = totals[slot]
-            training = self._trials[slot]
-            if training.count_step(total / weight if weight else math.nan):
-                max_norm = training.config.training.max_grad_norm
-                self._bank.average_and_clip(slot, weight, max_norm)
-                training.update()
-        return [None] * len(slots)
-
-    def _backward(
-        self, slots: Sequence[int], groups: Sequence[Sequence[Batch]], first: int
-    ) -> Tensor:
-        """Add the gradients of some groups of every slot's batch; return loss and weight (k, 2).
-
-        `first` is the number of the groups' first row in each batch.
-        """
-        counts = [sum(len(group.labels) for group in of_slot) for of_slot in groups]
+    def _backward(self, parts: Sequence[Part]) -> Totals:
+        """Add the gradients of one pass; return loss and weight by slot."""
+        by_slot: dict[int, list[Part]] = defaultdict(list)
+        for part in parts:
+            by_slot[part.slot].append(part)
+        counts = {slot: sum(part.count for part in own) for slot, own in by_slot.items()}
+        # neighbours with equally many rows and the same layers are computed as one batch
+        slots = sorted(by_slot, key=lambda slot: (counts[slot], self._bank.breadth(slot), slot))
         self._bank.lay_out(
             [
-                Rows(slot, count, first, self._trials[slot].step)
-                for slot, count in zip(slots, counts, strict=True)
-                if count
+                Rows(slot, counts[slot], by_slot[slot][0].first, self._trials[slot].step)
+                for slot in slots
             ]
         )
-        batch = stacked([group for of_slot in groups for group in of_slot]).to(self._model.device)
-        losses = self._task.loss(self._model, batch)  # (rows, 2)
+        batch = stacked([part.batch for slot in slots for part in by_slot[slot]])
+        losses = self._task.loss(self._model, batch.to(self._model.device))  # (rows, 2)
         torch.autograd.backward(losses[:, 0].sum())
-        owner = torch.repeat_interleave(torch.tensor(counts))
+        owner = torch.repeat_interleave(torch.tensor([counts[slot] for slot in slots]))
         totals = torch.zeros(len(slots), 2, dtype=torch.float64)
-        return totals.index_add(0, owner, losses.detach().double().cpu())
+        totals.index_add_(0, owner, losses.detach().double().cpu())
+        return {slot: (loss, n) for slot, (loss, n) in zip(slots, totals.tolist(), strict=True)}
+
+    def _update(self, slot: int, total: float, weight: float) -> None:
+        """Move a trial's weights by its gradients."""
+        training = self._trials[slot]
+        if training.count_step(total / weight if weight else math.nan):
+            self._bank.average_and_clip(slot, weight, training.config.training.max_grad_norm)
+            try:
+                training.update()
+            except (RuntimeError, MemoryError) as error:  # the first update makes the moments
+                if not is_out_of_memory(error):
+                    raise
+                self._fail(slot, IN_AN_UPDATE)
+
+    def _fail(self, slot: int, reason: str) -> None:
+        training = self._trials[slot]
+        training.failure = f"at step {training.step}: {reason}"
 
     # ------------------------------------------------------------ reporting
 
-    def _reported(self, due: Sequence[int]) -> list[Progress | Finished]:
-        failed = [slot for slot in due if self._trials[slot].failure]
-        going = [slot for slot in due if slot not in failed and not self._trials[slot].is_done]
-        ended = [slot for slot in due if slot not in failed and self._trials[slot].is_done]
+    def _reported(self, due: Sequence[int]) -> list[Event]:
+        going = [slot for slot in due if self._goes(slot) and not self._trials[slot].is_done]
+        ended = [slot for slot in due if self._goes(slot) and self._trials[slot].is_done]
         values = self._evaluated(going, self._examiner.report)
         splits = self._evaluated(ended, self._examiner.splits)
-        events: list[Progress | Finished] = []
+        events: list[Event] = []
         for slot, value in values.items():
             training = self._trials[slot]
             events.append(Progress(training.config.number, training.step, value))
-        for slot in [*failed, *ended]:
-            events += self._ended(slot, splits.get(slot, {}))
-        return events
+        for slot in due:
+            if slot not in values:
+                events += self._ended(slot, splits.get(slot, {}))
+        return (
+            [*events, *self._summation.padding.event(self.slots, self._budget)] if ended else events
+        )
+
+    def _goes(self, slot: int) -> bool:
+        return not self._trials[slot].failure
 
     def _evaluated(
         self, slots: Sequence[int], evaluate: Callable[[Sequence[TrialConfig]], Sequence[T]]
     ) -> dict[int, T]:
         started = time.perf_counter()
-        results = self._in_parts(
-            slots, lambda some: evaluate([self._trials[slot].config for slot in some])
-        )
+        results = self._scored(slots, evaluate)
         seconds = time.perf_counter() - started
         for slot in slots:
             self._trials[slot].evaluation_seconds += seconds / len(slots)
         return results
+
+    def _scored(
+        self, slots: Sequence[int], evaluate: Callable[[Sequence[TrialConfig]], Sequence[T]]
+    ) -> dict[int, T]:
+        """Evaluate some slots together, or one by one if that fails, since one may be to blame."""
+        if not slots:
+            return {}
+        try:
+            results = evaluate([self._trials[slot].config for slot in slots])
+        except (DoesNotFitError, MetricError) as error:
+            if len(slots) > 1:
+                parts = (self._scored([slot], evaluate) for slot in slots)
+                return {slot: result for part in parts for slot, result in part.items()}
+            self._fail(slots[0], str(error))
+            return {}
+        return dict(zip(slots, results, strict=True))
 
     def _lay_out(self, configs: Sequence[TrialConfig], count: int) -> None:
         self._bank.lay_out([Rows(self._slot_of(config.number), count) for config in configs])
@@ -238,28 +266,3 @@ class PackedEngine:
         result = TrialResult(splits, details, files, training.failure, training.losses)
         self._release(slot)
         return [*self._examiner.last_progress(config, result), Finished(config.number, result)]
-
-    # ------------------------------------------------------------ memory
-
-    def _in_parts(
-        self, slots: Sequence[int], work: Callable[[Sequence[int]], Sequence[T]]
-    ) -> dict[int, T]:
-        """Do the work for all slots at once; if that fails, in halves, down to a single trial.
-
-        After an out-of-memory error, only as many slots are filled as fitted together.
-        """
-        if not slots:
-            return {}
-        try:
-            return dict(zip(slots, work(slots), strict=True))
-        except RuntimeError as error:
-            if len(slots) == 1:
-                training = self._trials[slots[0]]
-                reason = " ".join(str(error).split())[:300]
-                training.failure = f"at step {training.step}: {reason}"
-                return {}
-            half = (len(slots) + 1) // 2
-            if is_out_of_memory(error) and half < self.slots:
-                self.slots = half
-                self._notices.append(Notice(f"out of memory: continuing with {half} slots"))
-        return {**self._in_parts(slots[:half], work), **self._in_parts(slots[half:], work)}

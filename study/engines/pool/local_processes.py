@@ -13,23 +13,30 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from study.engines.base import Engine
+from study.engines.pool.devices import device_of, environment
 from study.engines.pool.pool import Death
 from study.engines.pool.worker import Reply, Worker
 from study.spec.sections import StudySpec
 
+KILLED = (
+    "the system killed a worker, most likely for memory; use fewer --workers, "
+    "a smaller training.batch_size or base.dtype = 'bfloat16'"
+)
 _SPAWN = multiprocessing.get_context("spawn")
 
 
 class ProcessLauncher:
     """Starts processes that build their engines with `make_engine`."""
 
-    def __init__(self, make_engine: Callable[..., Engine]) -> None:
+    def __init__(self, make_engine: Callable[..., Engine], devices: Sequence[str] = ()) -> None:
         self._make_engine = make_engine
+        self._devices = devices
         self._launched: list[ProcessChannel] = []
 
-    def launch(self) -> ProcessChannel:
-        """Start a process."""
-        channel = ProcessChannel(self._make_engine)
+    def launch(self, number: int) -> ProcessChannel:
+        """Start a process, which sees one GPU if there are any."""
+        with environment(device_of(number, self._devices)):
+            channel = ProcessChannel(self._make_engine)
         self._launched.append(channel)
         return channel
 
@@ -49,10 +56,7 @@ class ProcessLauncher:
         for channel in self._launched:
             channel.process.terminate()
         for channel in self._launched:
-            channel.process.join(timeout=5)
-            channel.process.kill()
-            channel.process.join()
-            channel.connection.close()
+            channel.end()
 
 
 class ProcessChannel:
@@ -90,9 +94,21 @@ class ProcessChannel:
         self.process.join(timeout=5)
         code = self.process.exitcode
         if code is not None and code < 0:
+            if code == -signal.SIGKILL:
+                return Death(KILLED, was_killed=True)
             name = signal.Signals(-code).name
-            return Death(f"the worker process was ended by {name}", code == -signal.SIGKILL)
+            return Death(f"the worker process was ended by {name}", was_killed=False)
         return Death(f"the worker process exited with status {code}", was_killed=False)
+
+    def end(self) -> None:
+        """End the process, whatever it is doing."""
+        if self.connection.closed:
+            return
+        self.process.terminate()
+        self.process.join(timeout=5)
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
 
 
 def _serve(connection: Connection, make_engine: Callable[..., Engine]) -> None:

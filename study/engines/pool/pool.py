@@ -47,6 +47,9 @@ class Channel(Protocol):
     def death(self) -> Death:
         """Return why the worker died."""
 
+    def end(self) -> None:
+        """End the worker, whatever it is doing."""
+
 
 C = TypeVar("C", bound=Channel)
 
@@ -54,8 +57,8 @@ C = TypeVar("C", bound=Channel)
 class Launcher(Protocol[C]):
     """Starts workers and waits for their replies."""
 
-    def launch(self) -> C:
-        """Start a worker, which begins importing at once."""
+    def launch(self, number: int) -> C:
+        """Start the worker of that number, which begins importing at once."""
 
     def base_for_workers(self, spec: StudySpec, base: str) -> Any:
         """Return what a worker's `make_engine` gets instead of the base's location."""
@@ -76,11 +79,17 @@ class PoolEngine:
 
     def __init__(self, launcher: Launcher[C], workers: int) -> None:
         self._launcher: Launcher[Any] = launcher
-        self._workers = [WorkerState(launcher.launch()) for _ in range(workers)]
+        self._workers = [WorkerState(launcher.launch(n)) for n in range(workers)]
         self._deaths_in_a_row = 0
         self._first_ready_at: float | None = None
         self._remarks: set[tuple[str, ...]] = set()  # of the workers' self-checks so far
         self._unreported: list[Event] = []  # events from outside `advance`, for it to report
+
+    def keep(self, workers: int) -> None:
+        """End the workers beyond so many, before any of them has loaded a base."""
+        for worker in self._workers[workers:]:
+            worker.channel.end()
+        del self._workers[workers:]
 
     def load(self, spec: StudySpec, base: str, task: Task | None, choice: EngineChoice) -> None:
         """Let every worker build its engine."""
@@ -171,17 +180,13 @@ class PoolEngine:
                 f"{self._deaths_in_a_row} workers died in a row; the last one: {death.reason}"
             )
         notices: list[Event] = []
-        if death.was_killed and len(worker.trials) > 1:
-            self._choice = self._choice.with_half_of(len(worker.trials))
-            notices = [
-                Notice(
-                    f"{death.reason}, perhaps out of memory; the next worker packs "
-                    f"{self._choice.slots} trials"
-                )
-            ]
-        fresh = WorkerState(self._launcher.launch())
+        if death.was_killed and worker.trials:
+            self._choice = self._choice.with_half_passes()
+            notices = [Notice(f"{death.reason}; the next one makes passes of half the size")]
+        number = self._workers.index(worker)
+        fresh = WorkerState(self._launcher.launch(number))
         fresh.request("load", *self._arguments, self._choice)
-        self._workers[self._workers.index(worker)] = fresh
+        self._workers[number] = fresh
         lost = sorted(worker.trials)
         return [*notices, *(Interrupted(number, death.reason) for number in lost)]
 

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from study.engines.engine_choice import AS_THE_CLUSTER_HAS_ROOM, EngineChoice
+from study.engines.engine_choice import AS_MANY_AS_FIT, EngineChoice
 from study.errors import InputError, refusing
-from study.store.provenance import available_cores
+from study.hardware import available_cores
 
 ALLOWED = "allowed: local, auto, HOST:PORT, ray://HOST:PORT"
 ANSWER_SECONDS = 5.0
@@ -200,7 +200,7 @@ class Room:
         Raises:
             InputError: no number was given and no node can hold a worker.
         """
-        if choice.workers != AS_THE_CLUSTER_HAS_ROOM:
+        if choice.workers != AS_MANY_AS_FIT:
             hosting = sum(map(bool, self._places(choice.workers)))
             return replace(choice, machines=max(1, min(hosting, choice.workers)))
         if not self.most(1):

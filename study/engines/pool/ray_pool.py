@@ -36,7 +36,7 @@ class RayLauncher:
         self._actors = ray.remote(WorkerActor).options(**resources, scheduling_strategy="SPREAD")
         self._launched: list[RayChannel] = []
 
-    def launch(self) -> RayChannel:
+    def launch(self, number: int) -> RayChannel:
         """Request an actor, which Ray places when resources are free."""
         self._head.check()
         channel = RayChannel(self._actors.remote(self._make_engine))
@@ -111,12 +111,12 @@ class RayChannel:
             raise InputError(f"--ray: a worker cannot start on its node: {reason}")
         node, address = self._where()
         if isinstance(self._error, OutOfMemoryError):
-            return Death(f"Ray ended the worker on {address}", was_killed=True)
+            return Death(f"Ray ended the worker on {address}, perhaps for memory", was_killed=True)
         if isinstance(self._error, ActorUnavailableError):  # if a node dies suddenly
             return Death(f"the connection to {address} was lost", was_killed=False)
         if node not in [entry["NodeID"] for entry in ray.nodes() if entry["Alive"]]:
             return Death(f"{address} left the cluster", was_killed=False)
-        return Death(f"the worker process on {address} was ended", was_killed=True)
+        return Death(f"the worker on {address} was killed, most likely for memory", was_killed=True)
 
     def _where(self) -> tuple[str, str]:
         try:

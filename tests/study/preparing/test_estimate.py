@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import study.preparing.estimate as estimates
-from study.engines.dropout import GROUP
 from study.engines.packed.linear import PackedLinear
-from study.engines.pass_size import ROWS_PER_PASS, RowBytes, fitting_rows, row_bytes
+from study.engines.pass_size import RowBytes, row_bytes
+from study.engines.passes import KEPT_TOGETHER, TOKENS_PER_PASS
 from study.preparing.estimate import Memory, size, span
 from study.spec.files import load_spec
 from tests.command_line import Type
@@ -58,7 +58,7 @@ def test_a_study_that_does_not_fit_is_never_loaded(
     make_study: MakeStudy, type_: Type, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says so and what to lower, instead of being killed."""
-    monkeypatch.setattr(estimates, "memory_per_worker", lambda workers: 10_000)
+    monkeypatch.setattr(estimates, "memory_per_worker", lambda choice: 10_000)
     monkeypatch.setattr(estimates, "working_base", None)
     ran = type_("check", make_study(tiny_base))
     assert ran.status == 0
@@ -96,14 +96,13 @@ def test_quick_finds_what_is_wrong_with_the_data(
 
 def test_a_large_vocabulary_makes_passes_small() -> None:
     """What a pass of 262,144 logits a position needs stays within the memory that is free."""
-    row = RowBytes(logits=64 * 262_144 * 4 * 3, activations=10_000_000)
+    row = RowBytes(logits=64 * 262_144 * 4 * 3, activations=10_000_000, tokens=64)
     for free in (GIB, 4 * GIB, 16 * GIB):
-        rows = fitting_rows(row, free)
-        assert rows.training * row.total <= max(free, GROUP * row.total)
-        assert rows.training % GROUP == 0
-        assert rows.evaluation * row.total <= free
-    assert fitting_rows(row, GIB).training == GROUP  # a group is never split
-    assert fitting_rows(RowBytes(1000, 1000), GIB).training == ROWS_PER_PASS
+        memory = Memory(1, 0, 0, row, free)
+        assert memory.needed <= max(free, KEPT_TOGETHER * row.total)
+    assert Memory(1, 0, 0, row, 0).tokens == KEPT_TOGETHER * 64
+    light = RowBytes(1000, 1000, tokens=10)
+    assert Memory(1, 0, 0, light, GIB).tokens == TOKENS_PER_PASS["cpu"]
 
 
 def test_logits_are_counted_by_vocabulary_and_longest_answer(
@@ -119,10 +118,10 @@ def test_logits_are_counted_by_vocabulary_and_longest_answer(
 
 def test_what_to_lower_is_the_largest_part() -> None:
     """Workers first, where there are several."""
-    big_base = Memory(1, 10 * GIB, 10, RowBytes(10, 10), GIB)
+    big_base = Memory(1, 10 * GIB, 10, RowBytes(10, 10, 1), GIB)
     assert not big_base.fits
     assert "the base" in big_base.advice
-    long_rows = Memory(2, 10, 10, RowBytes(GIB, GIB), GIB)
+    long_rows = Memory(2, 10, 10, RowBytes(GIB, GIB, 1), GIB)
     assert not long_rows.fits
     assert long_rows.advice == "lower --workers, then data.max_tokens"
 

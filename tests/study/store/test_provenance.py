@@ -7,8 +7,9 @@ import os
 
 import pytest
 
+from study.hardware import available_cores
 from study.store import provenance as module
-from study.store.provenance import available_cores, provenance
+from study.store.provenance import provenance
 
 
 def test_provenance_is_json_and_names_what_matters() -> None:

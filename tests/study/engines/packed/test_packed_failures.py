@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -11,6 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from study.engines.passes import IN_AN_UPDATE, TokenBudget
+from study.engines.sequential import SequentialEngine
 from study.engines.trial_state import Training
 from study.tasks.base import Batch
 from study.trials import TrialConfig, search_config
@@ -103,24 +106,19 @@ def test_rows_without_a_loss_fail_their_trial_alone(
 
 
 @pytest.mark.parametrize("when", ["in training", "in evaluation"])
-def test_an_error_of_one_trial_fails_it_alone(bench: Bench, when: str) -> None:
-    """The pack is halved until the trial stands alone with its error, and goes on as a pack."""
+def test_an_error_that_is_a_bug_is_raised(bench: Bench, when: str) -> None:
+    """It is neither a failed trial nor a lack of memory, whatever its words are."""
     is_training = when == "in training"
 
     def seen(numbers: Tensor) -> None:
         if (numbers == BAD).any() and torch.is_grad_enabled() == is_training:
-            raise RuntimeError("a shape of its own\n does not fit")
+            raise RuntimeError("a shape that is out of memory of its own does not fit")
 
     spoilt = marked(bench, seen)
-    configs = configs_of(bench, 4)
-    step = 0 if is_training else 2
-    assert_only_the_bad_one_fails(
-        spoilt, configs, f"at step {step}: a shape of its own does not fit"
-    )
-    with closing(spoilt.packed(configs)) as engine:
-        notices: list[str] = []
-        train_all(engine, configs, notices)
-        assert (engine.slots, notices) == (4, [])
+    with pytest.raises(RuntimeError, match="of its own"):
+        spoilt.together(configs_of(bench, 4))
+    with pytest.raises(RuntimeError, match="of its own"):
+        spoilt.alone(configs_of(bench)[BAD])
 
 
 def test_an_update_that_fails_is_not_made_twice_for_others(
@@ -136,7 +134,9 @@ def test_an_update_that_fails_is_not_made_twice_for_others(
 
     monkeypatch.setattr(Training, "update", failing)
     configs = configs_of(bench, 3)
-    assert_only_the_bad_one_fails(bench, configs, "at step 1: tried to allocate 9 GiB")
+    reason = f"at step 1: {IN_AN_UPDATE}"
+    assert_only_the_bad_one_fails(bench, configs, reason)
+    assert bench.alone(configs[BAD]).failure == reason
 
 
 # ---------------------------------------------------------------- memory
@@ -158,43 +158,103 @@ def limited(bench: Bench, rows: int, error: Exception = OUT_OF_MEMORY[0]) -> Ben
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY)
-def test_a_pack_that_does_not_fit_is_halved(bench: Bench, error: Exception) -> None:
-    """Slots are cut in half with a notice, and every trial still gives what it gives alone."""
+def test_passes_that_do_not_fit_are_halved_and_repeated(bench: Bench, error: Exception) -> None:
+    """All slots stay in use, a notice says so, and every trial gives what it gives alone."""
     small = limited(bench, 8, error)
     configs = configs_of(bench)
     notices: list[str] = []
     with closing(small.packed(configs, slots=4)) as engine:
         results, reports = train_all(engine, configs, notices)
-        assert (engine.slots, engine.free_slots) == (2, 2)
-    assert notices == ["out of memory: continuing with 2 slots"]
+        assert (engine.slots, engine.free_slots) == (4, 4)
+    assert all(notice.startswith("out of memory: ") for notice in notices)
+    assert {notice.split()[3] for notice in notices} == {"training", "evaluation"}
     assert [[step for step, _ in curve] for curve in reports.values()] == [[2, 4, 5]] * len(configs)
     for config in configs:
-        assert_same_result(results[config.number], small.alone(config))
+        assert_same_result(results[config.number], bench.alone(config))
 
 
-def test_fewer_slots_are_filled_once_memory_ran_out(bench: Bench) -> None:
-    """What is packed already goes on in halves; no slot is free until fewer trials run."""
-    small = limited(bench, 8)
-    configs = configs_of(bench)
-    with closing(small.packed(configs, slots=4)) as engine:
-        for config in configs[:4]:
-            engine.start(config)
-        engine.advance()
-        assert engine.free_slots == 0
-        engine.stop(0)
-        engine.stop(1)
-        assert engine.free_slots == 0
-        engine.stop(2)
-        assert engine.free_slots == 1
-        engine.start(configs[4])
-        results, _ = train_all(engine, [], running=2)
-    assert_same_result(results[4], small.alone(configs[4]))
+def test_memory_that_runs_out_in_the_middle_of_a_step_changes_no_result(bench: Bench) -> None:
+    """What earlier passes and half a backward pass added to the gradients is not added twice."""
+    trained = 0
+
+    def seen(numbers: Tensor) -> Tensor | None:
+        nonlocal trained
+        if not torch.is_grad_enabled():
+            return None
+        trained += 1
+        if trained == 2:
+            raise OUT_OF_MEMORY[0]
+        return FailingBackward.apply(numbers) if trained == 4 else None  # type: ignore[no-untyped-call]
+
+    configs = configs_of(bench, 4)
+    spoilt = marked(bench, seen)
+    with closing(spoilt.packed(configs)) as engine:
+        results, _ = train_all(engine, configs)
+    assert trained > 4
+    for config in configs:
+        assert_same_result(results[config.number], bench.alone(config))
 
 
-def test_a_trial_that_does_not_fit_alone_fails_alone(bench: Bench) -> None:
-    """Where even one slot is too much the trial fails with the allocator's words."""
-    small = limited(bench, 8)
-    configs = configs_of(bench, 3, batch_size=9)
-    reason = "at step 0: CUDA out of memory. Tried to allocate 2.00 GiB"
-    assert small.alone(configs[BAD]).failure == reason
-    assert_only_the_bad_one_fails(small, configs, reason)
+class FailingBackward(torch.autograd.Function):
+    """A factor 1 whose backward pass runs out of memory."""
+
+    @staticmethod
+    def forward(ctx: Any, numbers: Tensor) -> Tensor:
+        return torch.ones(len(numbers), 1, dtype=torch.float64)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> None:
+        raise OUT_OF_MEMORY[0]
+
+
+def test_a_trial_in_one_slot_is_cut_into_passes_of_any_size(bench: Bench) -> None:
+    """Micro batches change nothing, with dropout too, in either engine."""
+    config = search_config(bench.spec, 0, {"batch_size": 13, "dropout": 0.2, "rank": 8}, 0)
+    whole = bench.alone(config)
+    for tokens in (1, 100):
+        budget = TokenBudget(tokens, tokens)
+        with closing(SequentialEngine(bench.spec, bench.base, bench.task, budget)) as engine:
+            assert_same_result(train_all(engine, [config])[0][0], whole)
+        with closing(bench.packed([config], budget=TokenBudget(tokens, tokens))) as packed:
+            assert_same_result(train_all(packed, [config])[0][0], whole)
+
+
+def test_rows_that_do_not_fit_alone_fail_their_trial(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason says how long they are; the others are trained as they are alone."""
+    bad_rows = configs_of(bench, 3)
+
+    def seen(numbers: Tensor) -> None:
+        if torch.is_grad_enabled() and (numbers == BAD).any():
+            raise OUT_OF_MEMORY[0]
+
+    spoilt = marked(bench, seen)
+    failure = spoilt.together(bad_rows)[BAD].failure
+    assert failure is not None
+    assert re.fullmatch(
+        r"at step 0: out of memory in a pass over 4 rows of \d+ tokens; lower data.max_tokens",
+        failure,
+    )
+    assert_only_the_bad_one_fails(spoilt, bad_rows, failure)
+    monkeypatch.setattr("study.engines.passes.KEPT_TOGETHER", 1)
+    failure = spoilt.alone(bad_rows[BAD]).failure
+    assert failure is not None
+    assert "a pass over a row of" in failure
+
+
+def test_an_evaluated_row_that_does_not_fit_fails_its_trials(bench: Bench) -> None:
+    """Everyone is evaluated on it, one row of one trial at a time in the end."""
+
+    def seen(numbers: Tensor) -> None:
+        if not torch.is_grad_enabled():
+            raise OUT_OF_MEMORY[0]
+
+    spoilt = marked(bench, seen)
+    configs = configs_of(bench, 2)
+    results = spoilt.together(configs)
+    for config in configs:
+        failure = results[config.number].failure
+        assert failure is not None
+        assert failure.startswith("at step 2: out of memory in a pass over a row of ")
+        assert spoilt.alone(config).failure == failure

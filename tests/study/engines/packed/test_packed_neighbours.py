@@ -17,7 +17,7 @@ from torch import Tensor
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.batch_rows import Rows
 from study.engines.packed.packed_engine import PackedEngine
-from study.engines.pass_size import ROWS_PER_PASS, PassRows
+from study.engines.passes import TokenBudget
 from study.tasks.base import Batch, stacked
 from study.trials import Finished, Progress, SplitResult, TrialConfig, TrialResult, search_config
 from tests.engine_cases import CASES
@@ -91,20 +91,20 @@ def run_packing(engine: PackedEngine, plans: Sequence[Plan]) -> dict[int, TrialR
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-@given(packings, st.integers(1, 3), st.sampled_from([4, 16, ROWS_PER_PASS]))
+@given(packings, st.integers(1, 3), st.sampled_from([1, 60, 200, 10_000]))
 def test_every_packing_gives_every_trial_its_own_result(
     bench: Bench,
     drawn: list[tuple[dict[str, Any], int, int | None]],
     slots: int,
-    rows_a_pass: int,
+    tokens_per_pass: int,
 ) -> None:
     """Trials that begin, end and are stopped at any time leave the others as they are alone."""
     plans = [
         Plan(search_config(bench.spec, number, point, number), starts_after, stops_at)
         for number, (point, starts_after, stops_at) in enumerate(drawn)
     ]
-    rows = PassRows(rows_a_pass, rows_a_pass)
-    engine = bench.packed([plan.config for plan in plans], slots, rows)
+    budget = TokenBudget(tokens_per_pass, tokens_per_pass)
+    engine = bench.packed([plan.config for plan in plans], slots, budget)
     with closing(engine):
         results = run_packing(engine, plans)
     for plan in plans:

@@ -71,8 +71,10 @@ def allowed(
 def _nudging(begin: Callable[..., None], steps: range) -> Callable[..., None]:
     """Return a `begin_step` that moves A to neighbouring numbers, up or down at random."""
 
-    def begin_step(adapter: Adapter, step: int, first_row: int = 0) -> None:
-        begin(adapter, step, first_row)
+    def begin_step(adapter: Adapter, step: int, first: int = 0) -> None:
+        begin(adapter, step, first)
+        if first:  # a later pass of the same step
+            return
         generator = torch.Generator().manual_seed(step)
         for weight in adapter.other_weights if step in steps else ():
             signs = torch.randint(0, 2, weight.shape, generator=generator) * 2 - 1

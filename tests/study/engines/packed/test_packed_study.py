@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 import study.engines.start
 from study.engines.engine_choice import EngineChoice
+from study.engines.pool.local_processes import KILLED
 from study.runner import run_study
 from study.spec.sections import StudySpec
 from study.store.storage import open_read_only
@@ -102,12 +103,12 @@ def run_mortal(
 
 
 def test_a_killed_worker_loses_none_of_its_trials(run_mortal: Any, view: Any) -> None:
-    """All that it packed are interrupted and retried from their own seeds; the next packs fewer."""
+    """Each is interrupted and retried from its own seed; the next worker makes smaller passes."""
     trials = run_mortal("advancing")
     lost = [outcome for outcome in view.outcomes if outcome.state == "interrupted"]
     assert len(lost) == 6
-    assert {outcome.reason for outcome in lost} == {"the worker process was ended by SIGKILL"}
-    assert any("the next worker packs 3 trials" in remark for remark in view.remarks)
+    assert {outcome.reason for outcome in lost} == {KILLED}
+    assert any("the next one makes passes of half the size" in remark for remark in view.remarks)
     interrupted = {t.number for t in trials if t.user_attrs.get("interrupted")}
     assert interrupted == {outcome.config.number for outcome in lost if outcome.config.number >= 0}
     retried = {t.user_attrs["retry_of"]: t for t in trials if "retry_of" in t.user_attrs}

@@ -1,23 +1,23 @@
-"""How many trials are packed: what can be used, what pays, and what fits."""
+"""How many trials are packed: what can be used and what fits."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-import torch
 
 from study.engines.packed import slot_count as module
-from study.engines.packed.packed_engine import PackedEngine
-from study.engines.packed.slot_count import in_even_rounds, measured_slots, most_slots
+from study.engines.packed.slot_count import (
+    fitting_slots,
+    in_even_rounds,
+    most_slots,
+    slot_bytes,
+)
 from study.spec.sections import StudySpec
-from study.tasks.base import Batch
 from study.trials import search_config
-from tests.engine_runs import Bench, assert_same_result, train_all
+from tests.engine_runs import Bench
 
 MakeSpec = Callable[..., StudySpec]
 
@@ -81,88 +81,31 @@ def test_even_rounds_are_as_few_and_as_narrow_as_can_be(make_spec: MakeSpec) -> 
             assert even == 1 or math.ceil(total / (even - 1)) > math.ceil(total / slots)
 
 
-# ---------------------------------------------------------------- measuring
+# ---------------------------------------------------------------- memory
 
 
-@pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch, make_spec: MakeSpec) -> Callable[..., int]:
-    """Return a function that measures a machine of the given speed and memory."""
-
-    def measure(
-        seconds: Mapping[int, float], most: int, free_bytes: float = math.inf, workers: int = 1
-    ) -> int:
-        trained: list[int] = []
-
-        def seconds_a_step(engine: Any, config: Any, k: int) -> float:
-            trained.append(k)
-            return seconds[k]
-
-        class Memory:
-            """Every trial takes a hundred bytes from the time on that this was made."""
-
-            def __init__(self) -> None:
-                self.before = len(trained)
-
-            def peak_bytes(self) -> float:
-                return 100 * sum(trained[self.before :])
-
-        monkeypatch.setattr(module, "_seconds_per_step", seconds_a_step)
-        monkeypatch.setattr(module, "PeakMemory", Memory)
-        memory = SimpleNamespace(available=free_bytes / module.SHARE_OF_MEMORY)
-        monkeypatch.setattr(module.psutil, "virtual_memory", lambda: memory)
-        found = measured_slots(SimpleNamespace(slots=most), make_spec(), workers)  # type: ignore[arg-type]
-        assert found in trained
-        return found
-
-    return measure
+def test_memory_limits_the_slots_before_they_are_allocated(make_spec: MakeSpec) -> None:
+    """Half of what is free is for adapters and optimizers; one slot there always is."""
+    spec = make_spec({"search.trials": 62})
+    assert fitting_slots(spec, 1, bytes_per_slot=1, free_bytes=10**9) == 64
+    assert fitting_slots(spec, 1, bytes_per_slot=100, free_bytes=4000) == 16  # 20, in even rounds
+    assert fitting_slots(spec, 1, bytes_per_slot=100, free_bytes=10) == 1
 
 
-def test_slots_double_while_a_trial_gets_cheaper(measured: Callable[..., int]) -> None:
-    """The first doubling that hardly helps is not taken; what can be used at all is the end."""
-    cheaper = {1: 1.0, 2: 0.6, 4: 0.4, 8: 0.3, 11: 0.2}
-    assert measured(cheaper, most=11) == 11
-    assert measured({**cheaper, 8: 0.399}, most=11) == 4
-    assert measured({**cheaper, 2: 1.1}, most=11) == 1
-    assert measured(cheaper, most=1) == 1
-
-
-def test_slots_that_would_not_fit_are_not_tried(measured: Callable[..., int]) -> None:
-    """Twice the trials take twice the memory, of which every worker has its share."""
-    cheaper = {1: 1.0, 2: 0.6, 4: 0.4, 8: 0.3}
-    assert measured(cheaper, most=8, free_bytes=799) == 4
-    assert measured(cheaper, most=8, free_bytes=800) == 8
-    assert measured(cheaper, most=8, free_bytes=799, workers=2) == 2
-
-
-def roomy(bench: Bench, slots: int) -> PackedEngine:
-    """Return an engine with room for whatever the wide space has."""
-    widest = {"rank": 32, "target_modules": "attention+ffn"}
-    return bench.packed([search_config(bench.spec, 0, widest, 0)], slots)
-
-
-def test_measuring_leaves_nothing_behind(bench: Bench) -> None:
-    """The number lies within bounds, all slots are free, and trials are as they are alone."""
-    config = search_config(bench.spec, 0, {"rank": 32, "dropout": 0.1, "learning_rate": 1e-2}, 0)
-    with closing(roomy(bench, slots=6)) as engine:
-        assert 1 <= measured_slots(engine, bench.spec, workers=1) <= 6
-        assert (engine.slots, engine.free_slots) == (6, 6)
-        results, _ = train_all(engine, [config])
-    assert_same_result(results[0], bench.alone(config))
-
-
-def test_measuring_stops_where_memory_runs_out(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What does not fit is found by trying: no crash, and no more slots than did fit."""
-    loss = bench.task.loss
-
-    def limited(model: Any, batch: Batch) -> Any:
-        if len(batch.labels) > 8:  # of four rows a trial
-            raise torch.OutOfMemoryError("tried to allocate 9 GiB")
-        return loss(model, batch)
-
-    monkeypatch.setattr(bench.task, "loss", limited)
-    monkeypatch.setattr(module, "WORTH_IT", math.inf)
-    with closing(roomy(bench, slots=6)) as engine:
-        assert measured_slots(engine, bench.spec, workers=1) == 2
-        assert engine.slots == 2
+def test_a_slot_takes_what_the_bank_and_the_optimizer_allocate(bench: Bench) -> None:
+    """Counted before anything is allocated: weights, gradients and two moments of the largest."""
+    config = search_config(bench.spec, 0, {"rank": 32, "target_modules": "attention+ffn"}, 0)
+    with closing(bench.packed([config], slots=3)) as engine:
+        engine.start(config)
+        engine.train_one_step()
+        bank, training = engine._bank, engine._trials[0]
+        assert training._optimizer is not None
+        moments = sum(
+            tensor.nbytes
+            for state in training._optimizer.state.values()
+            for tensor in state.values()
+            if tensor.dim()
+        )
+        per_slot = (bank.weights.nbytes + bank.grads.nbytes) // 3 + moments
+        assert config.method is not None
+        assert slot_bytes(bench.base, [config.method]) == per_slot

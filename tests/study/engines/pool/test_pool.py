@@ -73,7 +73,7 @@ class ScriptedLauncher:
         self.waited: list[float | None] = []
         self.all_die = False
 
-    def launch(self) -> Scripted:
+    def launch(self, number: int) -> Scripted:
         self.launched.append(Scripted(self._places.pop(0)))
         if self.all_die:
             self.launched[-1].dead = Death("it died", was_killed=False)
@@ -139,7 +139,7 @@ def test_trials_are_spread_evenly() -> None:
 
 @pytest.mark.parametrize("was_killed", [True, False])
 def test_only_a_worker_that_was_killed_is_made_smaller(was_killed: bool) -> None:
-    """Its trials are interrupted either way; for want of memory the next one packs half of them."""
+    """Its trials are interrupted either way; for want of memory the next makes smaller passes."""
     launcher = ScriptedLauncher(True, True, True)
     engine = loaded(launcher)
     assert engine.free_slots == 8
@@ -151,7 +151,8 @@ def test_only_a_worker_that_was_killed_is_made_smaller(was_killed: bool) -> None
     assert len(lost) == 4
     notices = [event for event in events if isinstance(event, Notice)]
     assert len(notices) == was_killed
-    assert engine.free_slots == 4 + (2 if was_killed else 4)
+    assert engine.free_slots == 8  # as many trials as before
+    assert engine._choice.share_of_pass == (0.5 if was_killed else 1.0)
 
 
 def test_a_worker_that_dies_with_its_last_trial_pruned_is_replaced() -> None:

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from study.engines.engine_choice import AS_THE_CLUSTER_HAS_ROOM, EngineChoice
+from study.engines.engine_choice import AS_MANY_AS_FIT, EngineChoice
 from study.engines.pool import ray_cluster
 from study.engines.pool.ray_cluster import Room, connected
 from study.errors import InputError
 
 ROOT = Path(__file__).parents[4]
-WANTED = EngineChoice(workers=AS_THE_CLUSTER_HAS_ROOM, ray="auto")
+WANTED = EngineChoice(workers=AS_MANY_AS_FIT, ray="auto")
 
 
 def problem_of(address: str) -> str:

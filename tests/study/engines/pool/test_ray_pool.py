@@ -88,7 +88,7 @@ def once(action: Callable[[], Any]) -> Callable[[TrialConfig, int], None]:
 def test_a_killed_worker_is_placed_again_with_fewer_slots(
     make_spec: Callable[..., StudySpec], cluster: Any, tmp_path: Path, view: Any
 ) -> None:
-    """SIGKILL, as for want of memory: its trials are retried, the next worker packs half of them.
+    """SIGKILL, as for want of memory: its trials are retried, the next worker makes smaller passes.
 
     As many workers as the cluster has room for are placed where none were asked for.
     """
@@ -96,7 +96,7 @@ def test_a_killed_worker_is_placed_again_with_fewer_slots(
     spec = make_spec({**COST_ONLY, "search.trials": 16})
     run_study(spec, tmp_path, view, choice=on(cluster, workers=0))
     assert view.remarks[0] == "ray: 3 nodes, 2 cores: 2 workers of 1 core each"
-    assert any("perhaps out of memory; the next worker packs 1" in r for r in view.remarks)
+    assert any("the next one makes passes of half the size" in r for r in view.remarks)
     assert complete(tmp_path) == 16
     lost = [o for o in view.outcomes if o.state == "interrupted"]
     assert 1 < len(lost) <= 2
