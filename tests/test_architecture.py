@@ -31,6 +31,7 @@ OF_STUDY_FOR_ANALYSIS = (
     "study.spec.evaluation",
     "study.store",
     "study.spec.files",
+    "study.spec.toml_text",
     "study.spec.trust",
 )
 ONE_IDEA: frozenset[frozenset[str]] = frozenset()
