@@ -487,7 +487,7 @@ class StudySpec(Strict):
             del document["evaluation"]["metric_files"]
         for key in self.method.model_dump(exclude={"name"}):
             if not any(METHODS[method].has(key) for method in (*self.methods, self.method.name)):
-                del document["method"][key]
+                document["method"].pop(key, None)
         document["search"]["parameters"] = {
             name: parameter.model_dump(mode="json", exclude_defaults=True)
             for name, parameter in self.search.parameters.items()
