@@ -192,6 +192,7 @@ def test_a_stored_study_is_used_through_one_door(package: str) -> None:
     reading = {"study/spec/sections.py", "study/spec/files.py"}
     looking = {
         "study/store/ledger.py",
+        "study/store/managing.py",
         "analysis/studies/study_data.py",
         "reports/next_file.py",
     }
