@@ -9,15 +9,15 @@ A row has a key and an odd multiplier, hashed from seed, step and row; a table t
 word for every four channels of every position, hashed from its index alone:
 
     word  = (key xor table[position, channel // 4]) * multiplier    modulo 2**64
-    word  = word xor its upper half
-    keeps = the 16 bits of the channel <= limit                     four channels share 64 bits
+    word  = word xor (word >> 32)                                   with its sign
+    keeps = 15 of the channel's 16 bits < limit                     four channels share 64 bits
 
 Integers wrap alike everywhere.  On a GPU with Triton, `dropped` is one kernel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -56,19 +56,25 @@ def row_keys(seeds: ArrayLike, steps: ArrayLike, rows: ArrayLike) -> Tensor:
 
 
 def limit_of(probability: float) -> int:
-    """Return the largest of the signed 16-bit integers that keep an element."""
-    # a share below 2**-17 would keep nothing, which is one below what the integers reach
-    return int(max(round((1.0 - probability) * 2**16), 1) - 2**15 - 1)
+    """Return how many of the 2**15 draws keep an element, at least one; int16 wraps 2**15."""
+    count = max(round((1.0 - probability) * 2**15), 1)
+    return count - 2**16 if count == 2**15 else count
 
 
 def kept(keys: Tensor, limits: Tensor, T: int, D: int) -> Tensor:
-    """Return masks (R, T, D), true where kept, for R rows with keys (R, 2) and limits (R,)."""
+    """Return masks (R, T, D) of int16, all bits set where kept.
+
+    `keys` (R, 2) and `limits` (R,), int16, are of R rows.
+    """
     words = T * -(-D // LANES)
     h = torch.bitwise_xor(keys[:, :1], _table(words, keys))
     h *= keys[:, 1:]
-    h ^= (h >> 32).bitwise_and_(2**32 - 1)
-    drawn = h.view(torch.int16).view(len(keys), T, -1)[..., :D]  # uniform in ±2**15
-    return drawn <= limits[:, None, None]
+    h ^= h >> 32  # the sign that is shifted in is a bit that no draw has
+    h &= 0x7FFF7FFF7FFF7FFF
+    drawn = h.view(torch.int16).view(len(keys), T, -1)[..., :D]
+    drawn -= limits[:, None, None]
+    drawn >>= 15  # only the sign
+    return drawn
 
 
 _tables: dict[torch.device, Tensor] = {}
@@ -86,9 +92,15 @@ def _table(words: int, like: Tensor) -> Tensor:
     return table[:words]
 
 
-def _dropped(x: Tensor, keys: Tensor, limits: Tensor) -> Tensor:
-    mask = kept(keys, limits, x.shape[1], x.shape[2])
-    return x * mask.view(torch.uint8)  # times float, uint8 is faster than bool
+BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by the bytes of a number
+
+
+def _dropped(xs: Sequence[Tensor], keys: Tensor, limits: Tensor) -> list[Tensor]:
+    bits = BITS[xs[0].itemsize]
+    mask = kept(keys, limits, xs[0].shape[1], xs[0].shape[2]).to(bits)  # with its sign
+    *first, last = (x.view(bits) for x in xs)
+    left = [x & mask for x in first]
+    return [part.view(xs[0].dtype) for part in (*left, mask.bitwise_and_(last))]
 
 
 def dropped_by_element(x: Tensor, keys: Tensor, limits: Tensor, table: Tensor) -> Tensor:
@@ -101,9 +113,9 @@ def dropped_by_element(x: Tensor, keys: Tensor, limits: Tensor, table: Tensor) -
     position = torch.arange(T, device=x.device)[:, None]
     words = table[position * -(-D // LANES) + channel // LANES]  # (T, D)
     h = (keys[:, 0].view(R, 1, 1) ^ words) * keys[:, 1].view(R, 1, 1)
-    h = h ^ ((h >> 32) & (2**32 - 1))
-    drawn = (h << (48 - 16 * (channel % LANES))) >> 48  # with its sign
-    return torch.where(drawn <= limits.view(R, 1, 1), x, 0.0)
+    drawn = ((h ^ (h >> 32)) >> (16 * (channel % LANES))) & 0x7FFF
+    count = limits.to(torch.int64).view(R, 1, 1) & 0xFFFF
+    return torch.where(drawn < count, x, 0.0)
 
 
 @cache
@@ -115,7 +127,7 @@ def _compiled() -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None:
 def _dropped_on_gpu(x: Tensor, keys: Tensor, limits: Tensor) -> Tensor:
     compiled = _compiled()
     if compiled is None:
-        return _dropped(x, keys, limits)
+        return _dropped([x], keys, limits)[0]
     words = x.shape[1] * -(-x.shape[2] // LANES)
     return compiled(x.contiguous(), keys, limits, _table(words, keys))
 
@@ -125,11 +137,11 @@ def _(x: Tensor, keys: Tensor, limits: Tensor) -> Tensor:
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
-def dropped(x: Tensor, keys: Tensor, limits: Tensor) -> Tensor:
-    """Return x (R, T, D) with zeros where rows with keys (R, 2) and limits (R,) keep nothing."""
-    if x.device.type == "cuda":
-        return _dropped_on_gpu(x, keys, limits)
-    return _dropped(x, keys, limits)
+def dropped(xs: Sequence[Tensor], keys: Tensor, limits: Tensor) -> list[Tensor]:
+    """Return each x (R, T, D) with zeros where rows with keys (R, 2) and limits (R,) drop it."""
+    if xs[0].device.type == "cuda":
+        return [_dropped_on_gpu(x, keys, limits) for x in xs]
+    return _dropped(xs, keys, limits)
 
 
 class SeededDropout(nn.Module):
@@ -160,9 +172,9 @@ class _Dropped(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, keys: Tensor, limits: Tensor) -> Tensor:
         """Return x (R, T, D) without what is dropped."""
         ctx.save_for_backward(keys, limits)
-        return dropped(x, keys, limits)
+        return dropped([x], keys, limits)[0]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         """Return the gradient of x."""
-        return dropped(grads[0], *ctx.saved_tensors), None, None
+        return dropped([grads[0]], *ctx.saved_tensors)[0], None, None

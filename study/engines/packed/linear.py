@@ -69,13 +69,14 @@ class LoraRun:
         A, B = pairs.A[self.slots, : self.rank], pairs.B[self.slots, :, : self.rank]
         return A.to(dtype), B.to(dtype)  # a copy only in layers that do not have the base's dtype
 
-    def drop(self, x_k: Tensor, keys: Tensor | None, positions: int) -> Tensor:
-        """Return x_k (k, n, D) without what dropout takes, unscaled; `keys` are of all rows."""
+    def drop(self, keys: Tensor | None, positions: int, *parts: Tensor) -> Sequence[Tensor]:
+        """Return parts (k, n, D) without what dropout takes, unscaled; `keys` are of all rows."""
         if self.limits is None or keys is None:
-            return x_k
+            return parts
         first, rows = self.run.start, len(self.limits)
-        by_row = x_k.reshape(rows, positions, -1)
-        return dropped(by_row, keys[first : first + rows], self.limits).view(x_k.shape)
+        by_row = [part.reshape(rows, positions, -1) for part in parts]
+        left = dropped(by_row, keys[first : first + rows], self.limits)
+        return [part.view(parts[0].shape) for part in left]
 
 
 def lora_runs(
@@ -177,7 +178,8 @@ class _PackedLoRA(torch.autograd.Function):
         for lora in layer.lora_runs:
             x_k, y_k = lora.run.of(flat, positions), lora.run.of(y, positions)
             A, B = lora.pair(layer.read, x.dtype)
-            h = torch.bmm(lora.drop(x_k, layer.keys, positions), A.mT)  # (k, n, r)
+            (read,) = lora.drop(layer.keys, positions, x_k)
+            h = torch.bmm(read, A.mT)  # (k, n, r)
             y_k.baddbmm_(h, B.mT)
             if lora.begins_in_weight:
                 A0, B0 = lora.pair(layer.initial, x.dtype)
@@ -200,16 +202,19 @@ class _PackedLoRA(torch.autograd.Function):
             A, B = lora.pair(layer.read, x.dtype)
             g_y = lora.run.of(grad_y, ctx.positions)  # (k, n, D_out)
             g_h = torch.bmm(g_y, B)  # (k, n, r)
-            read = lora.drop(lora.run.of(flat, ctx.positions), ctx.keys, ctx.positions)
+            x_k = lora.run.of(flat, ctx.positions)
+            drops = grad_x is not None and lora.limits is not None
+            of_x = [torch.bmm(g_h, A)] if drops else []  # added at once if nothing is dropped
+            read, *of_x = lora.drop(ctx.keys, ctx.positions, x_k, *of_x)
             _add_at(layer.grads.A, lora, torch.bmm(g_h.mT, read), lora.gain)
             _add_at(layer.grads.B.mT, lora, torch.bmm(h.mT, g_y))
             if grad_x is None:
                 continue
             g_x = lora.run.of(grad_x, ctx.positions)
-            if lora.limits is None or ctx.keys is None:
-                g_x.baddbmm_(g_h, A)
+            if drops:
+                g_x += of_x[0]
             else:
-                g_x += lora.drop(torch.bmm(g_h, A), ctx.keys, ctx.positions)
+                g_x.baddbmm_(g_h, A)
             if lora.begins_in_weight:
                 A0, B0 = lora.pair(layer.initial, x.dtype)
                 g_x.baddbmm_(torch.bmm(g_y, B0), A0, alpha=-1)

@@ -34,7 +34,7 @@ def masks(
     hashed = np.array(parts, dtype=np.uint64)[..., None]  # (seeds, modules, 1, 1)
     keys = row_keys(hashed, np.arange(steps)[:, None], np.arange(rows))
     limits = torch.full((keys[..., 0].numel(),), limit_of(probability), dtype=torch.int16)
-    return kept(keys.view(-1, 2), limits, 16, 48).view(seeds, modules, steps, rows, 16, 48)
+    return kept(keys.view(-1, 2), limits, 16, 48).view(seeds, modules, steps, rows, 16, 48) != 0
 
 
 @pytest.mark.parametrize("probability", [1e-3, 0.05, 0.1, 0.25, 0.5, 0.9])
@@ -89,12 +89,13 @@ def test_a_mask_is_what_whole_numbers_say() -> None:
         key = mix((of_step + GOLDEN * (row + 1)) % most)
         word = mix((position * WORDS + channel // 4 + 1) * GOLDEN % most) ^ key
         word = word * (mix((key + GOLDEN) % most) | 1) % most
-        drawn = (word ^ (word >> 32)) >> (16 * (channel % 4)) & 0xFFFF
-        return (drawn ^ 0x8000) <= round((1 - probability) * 2**16) - 1
+        upper = (word >> 32) | (0xFFFFFFFF00000000 if word >> 63 else 0)
+        drawn = (word ^ upper) >> (16 * (channel % 4)) & 0x7FFF
+        return drawn < round((1 - probability) * 2**15)
 
     SEED, STEP, WORDS = 2**63 - 25, 999, 2
     by_row = [0.0, 0.1, 0.5]
-    found = kept(row_keys(SEED, STEP, range(3)), limits(by_row), 3, 7)
+    found = kept(row_keys(SEED, STEP, range(3)), limits(by_row), 3, 7) != 0
     assert found.tolist() == [
         [[is_kept(row, t, d, p) for d in range(7)] for t in range(3)]
         for row, p in enumerate(by_row)
@@ -118,7 +119,7 @@ def test_elements_that_hash_their_own_word_are_dropped_alike() -> None:
     keys, x = row_keys(5, 3, range(6)), torch.rand(6, 9, 10)
     by_row = limits([0.0, 0.1, 0.3, 0.5, 0.7, 0.999])
     found = dropped_by_element(x, keys, by_row, dropout._table(9 * 3, keys))
-    assert torch.equal(found, dropped(x, keys, by_row))
+    assert torch.equal(found, dropped([x], keys, by_row)[0])
     assert torch.equal(found[0], x[0])
 
 
@@ -128,7 +129,7 @@ def test_the_compiled_hash_is_the_same() -> None:
     keys, x, by_row = row_keys(5, 3, range(6)), torch.rand(6, 9, 12), limits([0.3] * 6)
     compiled = torch.compile(dropped_by_element, dynamic=True)
     table = dropout._table(9 * 3, keys)
-    assert torch.equal(compiled(x, keys, by_row, table), dropped(x, keys, by_row))
+    assert torch.equal(compiled(x, keys, by_row, table), dropped([x], keys, by_row)[0])
 
 
 def test_the_gradient_is_dropped_with_the_same_mask() -> None:
