@@ -1,51 +1,146 @@
-"""Dropout whose masks depend only on the trial's seed, the module, the step and the row.
+"""Dropout without stored masks: whether an element is kept is a hash of where it stands.
 
-Rows are drawn in groups of `GROUP`, which engines never split, and position by position within a
-group, so more padding only adds draws at the end.  A trial therefore drops the same elements
-whether it trains alone, beside longer texts, or in passes of any number of groups.
+A mask depends on the trial's seed, the module, the step, the row of the trial's batch, the position
+in the row and the channel, and on nothing else.  It is therefore the same on every device, in every
+packing and in passes of any size, and the backward pass hashes again instead of keeping it.  Rows
+are padded on the right, so that a position is a column, and padding changes no mask.
+
+A row has a key and an odd multiplier, hashed from seed, step and row; a table that all share has a
+word for every four channels of every position, hashed from its index alone:
+
+    word  = (key xor table[position, channel // 4]) * multiplier    modulo 2**64
+    word  = word xor (word >> 32)                                   with its sign
+    keeps = 15 of the channel's 16 bits < limit                     four channels share 64 bits
+
+Integers wrap alike everywhere.  On a GPU with Triton, `dropped` is one kernel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-GROUP = 4  # rows
-LANES = 4  # 64 random bits serve four elements, since drawing is the expensive part
-_STEP, _GROUP = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F  # odd numbers spread seeds over 2**63
+LANES = 4  # channels that share a word
+GOLDEN = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio, whose multiples are spread evenly
 
 
-@dataclass(frozen=True)
-class Draw:
-    """One trial's dropout in one module and one step, from row `first`, a multiple of GROUP."""
+def mixed(h: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return a hash of every 64-bit number: SplitMix64's, Steele et al. 2014, "Fast splittable".
 
-    probability: float
-    seed: int
-    step: int
-    first: int = 0
+    Every bit of the result depends on every bit of the number.
+    """
+    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return h ^ (h >> np.uint64(31))
 
 
-def kept(draws: Sequence[Draw], B: int, T: int, D: int, device: torch.device) -> Tensor:
-    """Return masks (k, B, T, D) of 0 and 1 in uint8, 1 for kept, for k trials of B rows each."""
-    k, groups = len(draws), -(-B // GROUP)
-    lanes = T * GROUP * D
-    words = torch.zeros(k * groups, lanes // LANES, dtype=torch.int64, device=device)
-    generator = torch.Generator(device)
-    for place, of_group in enumerate(words.unbind()):
-        draw, group = draws[place // groups], place % groups
-        if draw.probability:
-            number = group + draw.first // GROUP
-            seed = (draw.seed + draw.step * _STEP + number * _GROUP) % 2**63
-            of_group.random_(-(2**63), None, generator=generator.manual_seed(seed))
-    drawn = words.view(torch.int16).view(k, groups, T, GROUP, D)  # uniform in ±2**15
-    # a share below 2**-17 would keep nothing, which is one below what the integers reach
-    limits = [max(round((1.0 - d.probability) * 2**16), 1) - 2**15 - 1 for d in draws]
-    is_kept = drawn <= drawn.new_tensor(limits).view(-1, 1, 1, 1, 1)
-    by_row = is_kept.view(torch.uint8).transpose(2, 3)  # times float, uint8 is faster than bool
-    return by_row.reshape(k, groups * GROUP, T, D)[:, :B]
+def row_keys(seeds: ArrayLike, steps: ArrayLike, rows: ArrayLike) -> Tensor:
+    """Return keys and multipliers (..., 2) of rows, in int64; the three are broadcast.
+
+    A seed is a trial's for one module, and a row is numbered within its trial's batch.
+    """
+    seed, step, row = (np.asarray(part, dtype=np.uint64) for part in (seeds, steps, rows))
+    one, golden = np.uint64(1), np.array([GOLDEN], dtype=np.uint64)
+    of_step = mixed(seed[..., None] + golden * (step[..., None] + one))
+    key = mixed(of_step + golden * (row[..., None] + one))
+    both = np.concatenate([key, mixed(key + golden) | one], axis=-1)
+    return torch.from_numpy(both.view(np.int64))
+
+
+def limit_of(probability: float) -> int:
+    """Return how many of the 2**15 draws keep an element, at least one; int16 wraps 2**15."""
+    count = max(round((1.0 - probability) * 2**15), 1)
+    return count - 2**16 if count == 2**15 else count
+
+
+def kept(keys: Tensor, limits: Tensor, T: int, D: int) -> Tensor:
+    """Return masks (R, T, D) of int16, all bits set where kept.
+
+    `keys` (R, 2) and `limits` (R,), int16, are of R rows.
+    """
+    words = T * -(-D // LANES)
+    h = torch.bitwise_xor(keys[:, :1], _table(words, keys))
+    h *= keys[:, 1:]
+    h ^= h >> 32  # the sign that is shifted in is a bit that no draw has
+    h &= 0x7FFF7FFF7FFF7FFF
+    drawn = h.view(torch.int16).view(len(keys), T, -1)[..., :D]
+    drawn -= limits[:, None, None]
+    drawn >>= 15  # only the sign
+    return drawn
+
+
+_tables: dict[torch.device, Tensor] = {}
+
+
+def _table(words: int, like: Tensor) -> Tensor:
+    """Return the first words of the table that all rows share."""
+    table = _tables.get(like.device)
+    if table is None or len(table) < words:
+        count = max(1024, 1 << (words - 1).bit_length())
+        hashes = mixed(np.arange(1, count + 1, dtype=np.uint64) * np.uint64(GOLDEN))
+        table = torch.from_numpy(hashes.view(np.int64)).to(like.device)
+        if type(like) is Tensor:  # no tensor of a mode without data
+            _tables[like.device] = table
+    return table[:words]
+
+
+BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by the bytes of a number
+
+
+def _dropped(xs: Sequence[Tensor], keys: Tensor, limits: Tensor) -> list[Tensor]:
+    bits = BITS[xs[0].itemsize]
+    mask = kept(keys, limits, xs[0].shape[1], xs[0].shape[2]).to(bits)  # with its sign
+    *first, last = (x.view(bits) for x in xs)
+    left = [x & mask for x in first]
+    return [part.view(xs[0].dtype) for part in (*left, mask.bitwise_and_(last))]
+
+
+def dropped_by_element(x: Tensor, keys: Tensor, limits: Tensor, table: Tensor) -> Tensor:
+    """Compute `dropped` as a compiler likes it: every element hashes its own word.
+
+    Uncompiled, it takes 8 bytes an element for every step of the formula.
+    """
+    R, T, D = x.shape
+    channel = torch.arange(D, device=x.device)
+    position = torch.arange(T, device=x.device)[:, None]
+    words = table[position * -(-D // LANES) + channel // LANES]  # (T, D)
+    h = (keys[:, 0].view(R, 1, 1) ^ words) * keys[:, 1].view(R, 1, 1)
+    drawn = ((h ^ (h >> 32)) >> (16 * (channel % LANES))) & 0x7FFF
+    count = limits.to(torch.int64).view(R, 1, 1) & 0xFFFF
+    return torch.where(drawn < count, x, 0.0)
+
+
+@cache
+def _compiled() -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None:
+    return torch.compile(dropped_by_element, dynamic=True) if find_spec("triton") else None
+
+
+@torch.library.custom_op("optuna_study::dropped", mutates_args=(), device_types="cuda")
+def _dropped_on_gpu(x: Tensor, keys: Tensor, limits: Tensor) -> Tensor:
+    compiled = _compiled()
+    if compiled is None:
+        return _dropped([x], keys, limits)[0]
+    words = x.shape[1] * -(-x.shape[2] // LANES)
+    return compiled(x.contiguous(), keys, limits, _table(words, keys))
+
+
+@_dropped_on_gpu.register_fake
+def _(x: Tensor, keys: Tensor, limits: Tensor) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+def dropped(xs: Sequence[Tensor], keys: Tensor, limits: Tensor) -> list[Tensor]:
+    """Return each x (R, T, D) with zeros where rows with keys (R, 2) and limits (R,) drop it."""
+    if xs[0].device.type == "cuda":
+        return [_dropped_on_gpu(x, keys, limits) for x in xs]
+    return _dropped(xs, keys, limits)
 
 
 class SeededDropout(nn.Module):
@@ -63,6 +158,23 @@ class SeededDropout(nn.Module):
         if not self.training:
             return x
         B, D = x.shape[0], x.shape[-1]
-        draw = Draw(self._probability, self._seed, self.step, self.first)
-        mask = kept([draw], B, x.numel() // (B * D), D, x.device).view(x.shape)
-        return x * mask / (1.0 - self._probability)
+        keys = row_keys(self._seed, self.step, np.arange(self.first, self.first + B)).to(x.device)
+        limits = torch.full((B,), limit_of(self._probability), dtype=torch.int16, device=x.device)
+        rows = x.reshape(B, -1, D)
+        kept_rows: Tensor = _Dropped.apply(rows, keys, limits)  # type: ignore[no-untyped-call]
+        return kept_rows.view(x.shape) / (1.0 - self._probability)
+
+
+class _Dropped(torch.autograd.Function):
+    """`dropped`, hashed again in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, keys: Tensor, limits: Tensor) -> Tensor:
+        """Return x (R, T, D) without what is dropped."""
+        ctx.save_for_backward(keys, limits)
+        return dropped([x], keys, limits)[0]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient of x."""
+        return dropped([grads[0]], *ctx.saved_tensors)[0], None, None

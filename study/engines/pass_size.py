@@ -18,7 +18,6 @@ import torch
 from study.engines.engine_choice import EngineChoice
 from study.engines.memory import is_out_of_memory, release_memory
 from study.engines.passes import (
-    KEPT_TOGETHER,
     TOKENS_PER_PASS,
     TokenBudget,
     reads_labels,
@@ -136,10 +135,10 @@ def usable_memory() -> float:
 
 
 def worker_bytes(spec: StudySpec, skeleton: BaseModel, task: Task | None) -> int:
-    """Return the bytes that a worker needs at least: libraries, base, a pass over few rows."""
+    """Return the bytes that a worker needs at least: libraries, base, a pass over a row."""
     number = getattr(torch, spec.base.dtype).itemsize
     weights = sum(weight.numel() for weight in skeleton.model.parameters()) * number
-    rows = 0 if task is None else KEPT_TOGETHER * row_bytes(spec, skeleton, task).total
+    rows = 0 if task is None else row_bytes(spec, skeleton, task).total
     return int(LIBRARY_BYTES + weights + rows)
 
 

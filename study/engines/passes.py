@@ -13,13 +13,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from study.engines.dropout import GROUP
 from study.engines.memory import is_out_of_memory, release_memory
 from study.tasks.base import Batch
 from study.trials import Notice, Passes
-
-KEPT_TOGETHER = GROUP
-"""Consecutive rows of a trial that no pass divides: their dropout is drawn together."""
 
 TOKENS_PER_PASS = {"cpu": 3072, "cuda": 8192}
 """More would gain nothing: on a CPU activations leave the cache; a GPU is busy with so many."""
@@ -104,8 +100,7 @@ def parts_of(slot: int, groups: Sequence[Batch], most: int, reads_labels: bool) 
     for group in groups:
         pieces = [group]
         if tokens_of(pieces, reads_labels) > most:
-            starts = range(0, len(group.labels), KEPT_TOGETHER)
-            pieces = [group.part(slice(start, start + KEPT_TOGETHER)) for start in starts]
+            pieces = [group.part(slice(row, row + 1)) for row in range(len(group.labels))]
         order = max(order, tokens_of([group], reads_labels) // len(group.labels))
         per_row = group.real_tokens / len(group.labels)
         for piece in pieces:
@@ -174,7 +169,7 @@ class Summation:
     ) -> tuple[Totals, dict[int, str]]:
         """Sum the gradients of batches in groups, by slot; return totals and failures by slot.
 
-        A trial fails if rows that no pass may divide do not fit; `whole` batches are not divided.
+        A trial fails if a single row does not fit; `whole` batches are not divided.
         """
         failures: dict[int, str] = {}
         while True:
@@ -187,7 +182,7 @@ class Summation:
                 return totals, failures
             tokens = tokens_of((part.batch for part in too_large), self.reads_labels)
             rows = sum(part.count for part in too_large)
-            if whole or (len(too_large) == 1 and rows <= KEPT_TOGETHER):
+            if whole or rows == 1:
                 failures[too_large[0].slot] = one_row(tokens // rows, rows)
                 release_memory()
             else:

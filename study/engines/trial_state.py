@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from study.engines.dropout import GROUP
 from study.engines.schedules import learning_rate_factor
 from study.kinds.measurements import MEASUREMENTS
 from study.kinds.optimizers import OPTIMIZERS
@@ -18,6 +17,7 @@ from study.tasks.base import Batch, Example, Task
 from study.trials import TrialConfig
 
 SIGN_OF_LIFE_SECONDS = 1.0
+GROUP = 4  # examples that are collated together; a task's random draws may depend on it
 """An engine that has nothing to report says after so long how far it is."""
 
 

@@ -20,7 +20,7 @@ from study.engines.build import engine_over, working_base
 from study.engines.engine_choice import AS_MANY_AS_FIT, EngineChoice
 from study.engines.packed.slot_count import most_slots
 from study.engines.pass_size import RowBytes, memory_per_worker, row_bytes
-from study.engines.passes import KEPT_TOGETHER, TOKENS_PER_PASS
+from study.engines.passes import TOKENS_PER_PASS
 from study.engines.pool.devices import on_devices
 from study.kinds.methods import METHODS
 from study.preparing.preparation import Inputs, Prepared, StepCallback, prepare
@@ -63,7 +63,7 @@ class Memory:
         per_token = self.row.total / self.row.tokens
         fitting = int((self.available - self.base - self.adapter) / max(1.0, per_token))
         worth = TOKENS_PER_PASS["cuda" if torch.cuda.is_available() else "cpu"]
-        return max(min(worth, fitting), KEPT_TOGETHER * self.row.tokens)
+        return max(min(worth, fitting), self.row.tokens)
 
     @property
     def needed(self) -> int:

@@ -2,16 +2,20 @@
 
 A row holds the matrices A of its adapter, then what is trained in full, then the matrices B.
 Without copying, an optimizer sees two flat tensors, and a layer (K, R, D_in) and (K, D_out, R).
+Passes read a copy, made once per step for all layers: A times its gain, and A and B in the base's
+precision if that is lower than float32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from study.bases.load import BaseModel, draw_fresh
+from study.engines.dropout import row_keys
 from study.engines.packed.batch_rows import Rows
 from study.engines.packed.copies import (
     PackedCopies,
@@ -19,8 +23,14 @@ from study.engines.packed.copies import (
     PackedTokenEmbedding,
     PackedTokenHead,
 )
-from study.engines.packed.linear import MatrixPairs, PackedLinear, SlotAdapter
+from study.engines.packed.linear import (
+    LoraRun,
+    PackedLinear,
+    SlotAdapter,
+    lora_runs,
+)
 from study.engines.packed.plan import TOKEN_ROWS, Key, RowPlan, linears_of, trained_in_full
+from study.engines.packed.read_copy import ReadCopy
 from study.peft_methods.adapters import (
     PREFIX,
     MatrixPair,
@@ -45,6 +55,7 @@ class AdapterBank:
         methods = list(methods)
         self._base = base
         self._methods: dict[int, MethodSpec] = {}  # by slot
+        self._adapters: dict[int, SlotAdapter] = {}  # by slot
         self._taken: list[nn.Module] = []
         self._layout: Sequence[Rows] = ()
         linears = linears_of(base, {method.target_modules for method in methods})
@@ -55,12 +66,22 @@ class AdapterBank:
         self.weights = torch.zeros(slots, plan.width, dtype=dtype, device=base.model.device)
         self.grads = torch.zeros_like(self.weights)
         has_initial = any(method.begins_in_weight for method in methods)
-        initial = torch.zeros_like(self.weights) if has_initial else self.weights
-        matrices = (self.weights, self.grads, initial)
+        self._initial = torch.zeros_like(self.weights) if has_initial else self.weights
+        self._read = ReadCopy(self.weights, plan, base.model.dtype)
+        self._initial_read = (
+            ReadCopy(self._initial, plan, base.model.dtype) if has_initial else self._read
+        )
         self._lora = {
-            name: PackedLinear(linear, *(plan.pairs(matrix, name) for matrix in matrices))
+            name: PackedLinear(
+                linear,
+                plan.pairs(self.weights, name),
+                plan.pairs(self.grads, name),
+                self._read.pairs(name),
+                self._initial_read.pairs(name),
+            )
             for name, linear in linears.items()
         }
+        self._seeds = np.zeros((len(linears), slots), dtype=np.uint64)  # of dropout
         self._copies = {
             module: PackedCopies(plan.full(self.weights, module), plan.full(self.grads, module))
             for module in dict.fromkeys(module for module, _ in self._begin_full)
@@ -118,10 +139,36 @@ class AdapterBank:
     def lay_out(self, layout: Sequence[Rows]) -> None:
         """Tell every layer whose rows the next passes contain."""
         self._layout = layout
-        for layer in self._lora.values():
-            layer.lay_out(layout)
+        is_training = any(rows.step is not None for rows in layout)
+        self._cast(is_training)
+        keys = self._row_keys(layout) if is_training else [None] * len(self._lora)
+        count = sum(rows.count for rows in layout)
+        shared: dict[tuple[bool, ...], list[LoraRun]] = {}
+        for layer, its_keys in zip(self._lora.values(), keys, strict=True):
+            adapted = tuple(rows.slot in layer.adapters for rows in layout)
+            if adapted not in shared:
+                shared[adapted] = lora_runs(layout, layer.adapters, self.weights)
+            layer.lay_out(shared[adapted], count, its_keys)
         for copies in self._copies.values():
             copies.lay_out(layout)
+
+    def _row_keys(self, layout: Sequence[Rows]) -> Sequence[Tensor | None]:
+        """Return dropout's keys (rows, 2) for every layer; all None if no slot drops anything."""
+        if not any(adapter.dropout for adapter in self._adapters.values()):
+            return [None] * len(self._lora)
+        slots = [rows.slot for rows in layout for _ in range(rows.count)]
+        steps = [rows.step or 0 for rows in layout for _ in range(rows.count)]
+        numbers = [rows.first + i for rows in layout for i in range(rows.count)]
+        keys = row_keys(self._seeds[:, slots], steps, numbers)  # (layers, rows, 2)
+        return keys.to(self.weights.device, non_blocking=True).unbind()
+
+    def _cast(self, is_training: bool) -> None:
+        """Bring what passes read up to date, if weights or gains have changed."""
+        adapters = self._adapters.items()
+        self._read.update({slot: adapter.gain(is_training) for slot, adapter in adapters})
+        if self._initial_read is not self._read:
+            scales = {slot: a.scale for slot, a in adapters if a.begins_in_weight}
+            self._initial_read.update(scales)
 
     # ------------------------------------------------------------ slots
 
@@ -133,25 +180,24 @@ class AdapterBank:
     def attach(self, slot: int, method: MethodSpec, seed: int) -> int:
         """Put a fresh adapter into a slot; return how many weights it trains."""
         self._methods[slot] = method
-        self.weights[slot], self.grads[slot] = 0.0, 0.0
+        self._adapters[slot] = SlotAdapter(
+            method.rank, method.scale, method.dropout, method.begins_in_weight
+        )
+        for matrix in (self.weights, self.grads, self._initial):
+            matrix[slot] = 0.0
         names = targeted_modules(self._base, method.target_modules)
-        for name in names:
-            self._lora[name].adapters[slot] = SlotAdapter(
-                method.rank,
-                method.scale,
-                method.dropout,
-                derive_seed(seed, "dropout", name),
-                method.begins_in_weight,
-            )
-            self._begin_lora(name, slot, method, seed)
+        for number, (name, layer) in enumerate(self._lora.items()):
+            if name in names:
+                layer.adapters[slot] = self._adapters[slot]
+                self._seeds[number, slot] = derive_seed(seed, "dropout", name)
+                self._begin_lora(name, slot, method, seed)
         self._begin_copies(slot, seed)
         count = method.rank * sum(sum(weight_matrix(layer).shape) for layer in names.values())
         return count + sum(weight.numel() for weight in self._begin_full.values())
 
     def _begin_lora(self, name: str, slot: int, method: MethodSpec, seed: int) -> None:
-        layer = self._lora[name]
+        A, B = self._pair(self.weights, name, slot)
         if not method.begins_in_weight:
-            A, B = _pair_of(layer.weights, slot, method.rank)
             stored = stored_pairs(self._base, method)
             if name in stored:
                 A.copy_(stored[name][0])
@@ -160,11 +206,14 @@ class AdapterBank:
                 A.copy_(initial_a(A.shape, seed, name))
             return
         A0, B0 = initial_pair(self._base, name, method, seed)
-        for pairs in (layer.weights, layer.initial):
-            pairs.A[slot], pairs.B[slot] = 0.0, 0.0
-            A, B = _pair_of(pairs, slot, method.rank)
-            A.copy_(A0)
-            B.copy_(B0)
+        for pair in ((A, B), self._pair(self._initial, name, slot)):
+            pair[0].copy_(A0)
+            pair[1].copy_(B0)
+
+    def _pair(self, matrix: Tensor, name: str, slot: int) -> MatrixPair:
+        """Return one slot's A (rank, D_in) and B (D_out, rank), sharing memory."""
+        pairs, rank = self._plan.pairs(matrix, name), self._methods[slot].rank
+        return pairs.A[slot, :rank], pairs.B[slot, :, :rank]
 
     def _begin_copies(self, slot: int, seed: int) -> None:
         for copies in self._copies.values():
@@ -181,6 +230,7 @@ class AdapterBank:
     def release(self, slot: int) -> None:
         """Remove a slot's adapter."""
         self._methods.pop(slot, None)
+        self._adapters.pop(slot, None)
         for layer in self._lora.values():
             layer.adapters.pop(slot, None)
         for copies in self._copies.values():
@@ -206,6 +256,7 @@ class AdapterBank:
 
         Clips like `torch.nn.utils.clip_grad_norm_`.
         """
+        self._read.forget()
         norm = self.grads[slot].norm().item() / weight
         self.grads[slot] *= min(1.0, max_norm / (norm + 1e-6)) / weight
 
@@ -215,7 +266,7 @@ class AdapterBank:
         """Return a slot's adapter in PEFT's format."""
         method = self._methods[slot]
         principal = {
-            name: _pair_of(layer.initial, slot, method.rank)
+            name: self._pair(self._initial, name, slot)
             for name, layer in self._lora.items()
             if slot in layer.adapters and method.begins_in_weight
         }
@@ -224,18 +275,12 @@ class AdapterBank:
 
     def named(self, slot: int, matrix: Tensor) -> dict[str, Tensor]:
         """Return a slot's part of `weights` or `grads` by PEFT's names, sharing memory."""
-        rank = self._methods[slot].rank
         tensors: dict[str, Tensor] = {}
         for name, layer in self._lora.items():
             if slot in layer.adapters:
-                A, B = _pair_of(self._plan.pairs(matrix, name), slot, rank)
+                A, B = self._pair(matrix, name, slot)
                 tensors |= {f"{PREFIX}{name}.lora_A.weight": A, f"{PREFIX}{name}.lora_B.weight": B}
         for name, key in self._begin_full:
             in_file = "token_adapter.trainable_tokens_delta" if key == TOKEN_ROWS else key
             tensors[f"{PREFIX}{name}.{in_file}"] = self._plan.of(matrix, (name, key))[slot]
         return tensors
-
-
-def _pair_of(pairs: MatrixPairs, slot: int, rank: int) -> MatrixPair:
-    """Return one slot's A (rank, D_in) and B (D_out, rank), sharing memory."""
-    return pairs.A[slot, :rank], pairs.B[slot, :, :rank]

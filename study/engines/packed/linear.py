@@ -4,16 +4,17 @@ Rows come slot by slot.  With W (D_out, D_in) the frozen weight, and for slot k 
 A_k (R, D_in), B_k (D_out, R), scale s_k and dropout mask m_k,
 
     y    = x Wᵀ + b                      one product over the rows of all slots
-    y_k += s_k (m_k · x_k) A_kᵀ B_kᵀ     batched products (k, n, D_in) -> (k, n, R) -> (k, n, D_out)
+    y_k += (m_k · x_k) (s_k A_k)ᵀ B_kᵀ   batched products (k, n, D_in) -> (k, n, R) -> (k, n, D_out)
 
-LoRA is Hu et al. 2021 (arXiv:2106.09685).  PiSSA (arXiv:2404.02948) and OLoRA (arXiv:2406.01775),
-which begin in W, are computed as W + s BA - s B₀A₀, so that all slots share W.  docs/packing.md
-explains the method.
+For the backward pass a layer keeps x, which layers that read the same x share, and the product
+(k, n, R); masks are hashed again.  LoRA is Hu et al. 2021 (arXiv:2106.09685).  PiSSA
+(arXiv:2404.02948) and OLoRA (arXiv:2406.01775), which begin in W, are computed as
+W + s BA - s B₀A₀, so that all slots share W.  docs/packing.md explains the method.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
-from study.engines.dropout import Draw, kept
+from study.engines.dropout import dropped, limit_of
 from study.engines.packed.batch_rows import Rows, Run, index_of, runs
 from study.peft_methods.adapters import weight_matrix
 
@@ -40,13 +41,16 @@ class MatrixPairs:
 
 @dataclass(frozen=True)
 class SlotAdapter:
-    """What a layer must know about the adapter in one slot."""
+    """What layers must know about the adapter in one slot."""
 
     rank: int
     scale: float
     dropout: float
-    dropout_seed: int
     begins_in_weight: bool
+
+    def gain(self, is_training: bool) -> float:
+        """Return the factor on A: the scale, and in training what makes up for dropout."""
+        return self.scale / (1.0 - self.dropout) if is_training else self.scale
 
 
 @dataclass(frozen=True)
@@ -56,34 +60,85 @@ class LoraRun:
     run: Run
     slots: slice | Tensor  # k of the K
     rank: int  # the largest among them
-    scale: Tensor  # (k, 1, 1); in training with 1 / (1 - dropout)
-    draws: tuple[Draw, ...]  # of dropout; empty if nothing is dropped
-    initial_scale: Tensor | None  # (k, 1, 1), zero if the slot has no B₀A₀
+    gain: Tensor  # (k, 1, 1)
+    limits: Tensor | None  # of dropout, by row (k · rows,); None if nothing is dropped
+    begins_in_weight: bool  # whether any of them does
 
-    def pair(self, pairs: MatrixPairs) -> tuple[Tensor, Tensor]:
+    def pair(self, pairs: MatrixPairs, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return A (k, r, D_in) and B (k, D_out, r) without the ranks that are zero everywhere."""
-        return pairs.A[self.slots, : self.rank], pairs.B[self.slots, :, : self.rank]
+        A, B = pairs.A[self.slots, : self.rank], pairs.B[self.slots, :, : self.rank]
+        return A.to(dtype), B.to(dtype)  # a copy only in layers that do not have the base's dtype
 
-    def mask(self, x_k: Tensor, positions: int) -> Tensor | None:
-        """Return the dropout mask of x_k (k, n, D_in), 1 for kept; None keeps all."""
-        if not self.draws:
-            return None
-        k, n, D = x_k.shape
-        return kept(self.draws, n // positions, positions, D, x_k.device).reshape(k, n, D)
+    def drop(self, keys: Tensor | None, positions: int, *parts: Tensor) -> Sequence[Tensor]:
+        """Return parts (k, n, D) without what dropout takes, unscaled; `keys` are of all rows."""
+        if self.limits is None or keys is None:
+            return parts
+        first, rows = self.run.start, len(self.limits)
+        by_row = [part.reshape(rows, positions, -1) for part in parts]
+        left = dropped(by_row, keys[first : first + rows], self.limits)
+        return [part.view(parts[0].shape) for part in left]
+
+
+def lora_runs(
+    layout: Sequence[Rows], adapters: Mapping[int, SlotAdapter], like: Tensor
+) -> list[LoraRun]:
+    """Return the adapted runs of a layout; layers that adapt the same slots share them.
+
+    `like` has the dtype and the device of the adapters' gradients.
+    """
+    return [
+        _lora_run(run, [adapters[slot] for slot in run.slots], like)
+        for run in runs(layout, adapters.__contains__)
+        if run.is_adapted
+    ]
+
+
+def _lora_run(run: Run, adapters: Sequence[SlotAdapter], like: Tensor) -> LoraRun:
+    is_training = run.members[0].step is not None
+    gains = [adapter.gain(is_training) for adapter in adapters]
+    drops = is_training and any(adapter.dropout for adapter in adapters)
+    limits = [
+        limit_of(adapter.dropout)
+        for adapter, rows in zip(adapters, run.members, strict=True)
+        for _ in range(rows.count)
+    ]
+    return LoraRun(
+        run=run,
+        slots=index_of(run.slots, like.device),
+        rank=max(adapter.rank for adapter in adapters),
+        gain=like.new_tensor(gains).view(-1, 1, 1),
+        limits=like.new_tensor(limits, dtype=torch.int16) if drops else None,
+        begins_in_weight=any(adapter.begins_in_weight for adapter in adapters),
+    )
 
 
 class PackedLinear:
-    """Replaces the `forward` of a linear layer, or of transformers' transposed one, `Conv1D`."""
+    """Replaces the `forward` of a linear layer, or of transformers' transposed one, `Conv1D`.
+
+    Args:
+        linear: The layer.
+        weights: A and B as they are trained.
+        grads: Their gradients.
+        read: What passes read: A times its gain, and B, in the base's precision.
+        initial: A₀ times its scale, and B₀, that were taken out of W.
+    """
 
     def __init__(
-        self, linear: nn.Module, weights: MatrixPairs, grads: MatrixPairs, initial: MatrixPairs
+        self,
+        linear: nn.Module,
+        weights: MatrixPairs,
+        grads: MatrixPairs,
+        read: MatrixPairs,
+        initial: MatrixPairs,
     ) -> None:
         self.linear = linear
         self.weights = weights
         self.grads = grads
-        self.initial = initial  # A₀ and B₀ that were taken out of W
+        self.read = read
+        self.initial = initial
         self.adapters: dict[int, SlotAdapter] = {}  # by slot
-        self.lora_runs: list[LoraRun] = []
+        self.lora_runs: Sequence[LoraRun] = ()
+        self.keys: Tensor | None = None
         self.rows = 0
         self._anchor = torch.zeros((), requires_grad=True)
 
@@ -92,26 +147,9 @@ class PackedLinear:
         bias: Any = self.linear.bias
         return F.linear(x, weight_matrix(self.linear), bias)
 
-    def lay_out(self, layout: Sequence[Rows]) -> None:
-        """Store whose rows the next passes contain."""
-        all_runs = runs(layout, self.adapters.__contains__)
-        self.lora_runs = [self._lora_run(run) for run in all_runs if run.is_adapted]
-        self.rows = sum(rows.count for rows in layout)
-
-    def _lora_run(self, run: Run) -> LoraRun:
-        adapters = [self.adapters[slot] for slot in run.slots]
-        draws = tuple(map(_draw, adapters, run.members))
-        gains = [a.scale / (1.0 - d.probability) for a, d in zip(adapters, draws, strict=True)]
-        initial = [a.scale * a.begins_in_weight for a in adapters]
-        like = self.weights.A
-        return LoraRun(
-            run=run,
-            slots=index_of(run.slots, like.device),
-            rank=max(a.rank for a in adapters),
-            scale=like.new_tensor(gains).view(-1, 1, 1),
-            draws=draws if any(draw.probability for draw in draws) else (),
-            initial_scale=like.new_tensor(initial).view(-1, 1, 1) if any(initial) else None,
-        )
+    def lay_out(self, lora: Sequence[LoraRun], rows: int, keys: Tensor | None) -> None:
+        """Store whose rows the next passes contain, and in training their keys (rows, 2)."""
+        self.lora_runs, self.rows, self.keys = lora, rows, keys
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the layer's output; x is (rows, T, D_in), (rows · T, D_in) or (rows, D_in).
@@ -122,12 +160,6 @@ class PackedLinear:
             return self.frozen(x)
         output: Tensor = _PackedLoRA.apply(x, self._anchor, self)  # type: ignore[no-untyped-call]
         return output
-
-
-def _draw(adapter: SlotAdapter, rows: Rows) -> Draw:
-    if rows.step is None:
-        return Draw(0.0, 0, 0)
-    return Draw(adapter.dropout, adapter.dropout_seed, rows.step, rows.first)
 
 
 class _PackedLoRA(torch.autograd.Function):
@@ -142,59 +174,59 @@ class _PackedLoRA(torch.autograd.Function):
         # no view, since some models change a layer's output in place
         whole = torch.ops.aten._unsafe_view(whole, (*x.shape[:-1], -1))
         y = whole.detach().view(flat.shape[0], -1)
-        saved: list[Tensor | None] = []
+        products: list[Tensor] = []
         for lora in layer.lora_runs:
             x_k, y_k = lora.run.of(flat, positions), lora.run.of(y, positions)
-            A, B = lora.pair(layer.weights)
-            mask = lora.mask(x_k, positions)
-            read = x_k.to(A.dtype) if mask is None else x_k.to(A.dtype) * mask
-            h = torch.bmm(read, A.mT).mul_(lora.scale)  # (k, n, r)
-            _add_product(y_k, h, B.mT)
-            if lora.initial_scale is not None:
-                A0, B0 = lora.pair(layer.initial)
-                _add_product(y_k, torch.bmm(x_k.to(A.dtype), A0.mT) * -lora.initial_scale, B0.mT)
-            saved += [read, h, mask]
-        ctx.save_for_backward(*saved)
-        ctx.layer, ctx.lora_runs, ctx.positions = layer, layer.lora_runs, positions
+            A, B = lora.pair(layer.read, x.dtype)
+            (read,) = lora.drop(layer.keys, positions, x_k)
+            h = torch.bmm(read, A.mT)  # (k, n, r)
+            y_k.baddbmm_(h, B.mT)
+            if lora.begins_in_weight:
+                A0, B0 = lora.pair(layer.initial, x.dtype)
+                y_k.baddbmm_(torch.bmm(x_k, A0.mT), B0.mT, alpha=-1)
+            products.append(h)
+        ctx.save_for_backward(x, *products)
+        ctx.layer, ctx.positions = layer, positions
+        ctx.lora_runs, ctx.keys = layer.lora_runs, layer.keys
         return whole
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None]:
         """Return the gradient of x; add those of A and B to the layer's."""
         layer: PackedLinear = ctx.layer
+        x, *products = ctx.saved_tensors
+        flat = x.reshape(-1, x.shape[-1])
         grad_y = grads[0].reshape(-1, grads[0].shape[-1])  # (rows · positions, D_out)
         grad_x = grad_y @ weight_matrix(layer.linear) if ctx.needs_input_grad[0] else None
-        for number, lora in enumerate(ctx.lora_runs):
-            read, h, mask = ctx.saved_tensors[3 * number : 3 * number + 3]
-            A, B = lora.pair(layer.weights)
-            g_y = lora.run.of(grad_y, ctx.positions).to(A.dtype)  # (k, n, D_out)
-            g_h = torch.bmm(g_y, B).mul_(lora.scale)  # (k, n, r)
-            _add_at(layer.grads.A, lora, torch.bmm(g_h.mT, read))
+        for lora, h in zip(ctx.lora_runs, products, strict=True):
+            A, B = lora.pair(layer.read, x.dtype)
+            g_y = lora.run.of(grad_y, ctx.positions)  # (k, n, D_out)
+            g_h = torch.bmm(g_y, B)  # (k, n, r)
+            x_k = lora.run.of(flat, ctx.positions)
+            drops = grad_x is not None and lora.limits is not None
+            of_x = [torch.bmm(g_h, A)] if drops else []  # added at once if nothing is dropped
+            read, *of_x = lora.drop(ctx.keys, ctx.positions, x_k, *of_x)
+            _add_at(layer.grads.A, lora, torch.bmm(g_h.mT, read), lora.gain)
             _add_at(layer.grads.B.mT, lora, torch.bmm(h.mT, g_y))
             if grad_x is None:
                 continue
             g_x = lora.run.of(grad_x, ctx.positions)
-            if mask is None:
-                _add_product(g_x, g_h, A)
+            if drops:
+                g_x += of_x[0]
             else:
-                g_x += torch.bmm(g_h, A).mul_(mask)
-            if lora.initial_scale is not None:
-                A0, B0 = lora.pair(layer.initial)
-                _add_product(g_x, torch.bmm(g_y, B0) * -lora.initial_scale, A0)
+                g_x.baddbmm_(g_h, A)
+            if lora.begins_in_weight:
+                A0, B0 = lora.pair(layer.initial, x.dtype)
+                g_x.baddbmm_(torch.bmm(g_y, B0), A0, alpha=-1)
         return (grad_x if grad_x is None else grad_x.view(*grads[0].shape[:-1], -1)), None, None
 
 
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add left @ right, (k, n, r) @ (k, r, D); the base's precision may be lower than theirs."""
-    if total.dtype == left.dtype:
-        total.baddbmm_(left, right)
+def _add_at(total: Tensor, lora: LoraRun, grad: Tensor, gain: Tensor | None = None) -> None:
+    """Add grad (k, r, D), times a gain (k, 1, 1), to the run's slots and ranks of total."""
+    at_run = total[lora.slots, : lora.rank]  # a view if the slots are neighbours
+    if gain is None:
+        at_run += grad
     else:
-        total += torch.bmm(left, right)
-
-
-def _add_at(total: Tensor, lora: LoraRun, grad: Tensor) -> None:
-    """Add grad (k, r, D) to the run's slots and ranks of total (K, R, D)."""
-    if isinstance(lora.slots, slice):
-        total[lora.slots, : lora.rank].add_(grad)
-    else:
-        total[lora.slots, : lora.rank] += grad
+        at_run.addcmul_(grad, gain)
+    if not isinstance(lora.slots, slice):
+        total[lora.slots, : lora.rank] = at_run

@@ -10,7 +10,7 @@ import pytest
 import study.preparing.estimate as estimates
 from study.engines.packed.linear import PackedLinear
 from study.engines.pass_size import RowBytes, row_bytes
-from study.engines.passes import KEPT_TOGETHER, TOKENS_PER_PASS
+from study.engines.passes import TOKENS_PER_PASS
 from study.preparing.estimate import Memory, size, span
 from study.spec.files import load_spec
 from tests.command_line import Type
@@ -99,8 +99,8 @@ def test_a_large_vocabulary_makes_passes_small() -> None:
     row = RowBytes(logits=64 * 262_144 * 4 * 3, activations=10_000_000, tokens=64)
     for free in (GIB, 4 * GIB, 16 * GIB):
         memory = Memory(1, 0, 0, row, free)
-        assert memory.needed <= max(free, KEPT_TOGETHER * row.total)
-    assert Memory(1, 0, 0, row, 0).tokens == KEPT_TOGETHER * 64
+        assert memory.needed <= max(free, row.total)
+    assert Memory(1, 0, 0, row, 0).tokens == 64
     light = RowBytes(1000, 1000, tokens=10)
     assert Memory(1, 0, 0, light, GIB).tokens == TOKENS_PER_PASS["cpu"]
 

@@ -233,11 +233,10 @@ def test_rows_that_do_not_fit_alone_fail_their_trial(
     failure = spoilt.together(bad_rows)[BAD].failure
     assert failure is not None
     assert re.fullmatch(
-        r"at step 0: out of memory in a pass over 4 rows of \d+ tokens; lower data.max_tokens",
+        r"at step 0: out of memory in a pass over a row of \d+ tokens; lower data.max_tokens",
         failure,
     )
     assert_only_the_bad_one_fails(spoilt, bad_rows, failure)
-    monkeypatch.setattr("study.engines.passes.KEPT_TOGETHER", 1)
     failure = spoilt.alone(bad_rows[BAD]).failure
     assert failure is not None
     assert "a pass over a row of" in failure

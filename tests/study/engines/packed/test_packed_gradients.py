@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from study.data.embedded import Pair
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.batch_rows import Rows
-from study.engines.packed.linear import MatrixPairs, PackedLinear, SlotAdapter
+from study.engines.packed.linear import MatrixPairs, PackedLinear, SlotAdapter, lora_runs
 from study.spec.sections import StudySpec
 from study.tasks.base import stacked
 from study.trials import TrialConfig
@@ -76,13 +76,13 @@ def test_an_output_may_be_changed_in_place() -> None:
     torch.manual_seed(0)
     linear = nn.Linear(4, 3).double().requires_grad_(False)
     pairs = [
-        MatrixPairs(torch.randn(1, 2, 4).double(), torch.randn(1, 3, 2).double()) for _ in range(3)
+        MatrixPairs(torch.randn(1, 2, 4).double(), torch.randn(1, 3, 2).double()) for _ in range(4)
     ]
     packed = PackedLinear(linear, *pairs)
-    packed.adapters[0] = SlotAdapter(2, 0.5, 0.0, 0, begins_in_weight=False)
-    packed.lay_out([Rows(0, 2)])
+    adapters = {0: SlotAdapter(2, 1.0, 0.0, begins_in_weight=False)}
+    packed.lay_out(lora_runs([Rows(0, 2)], adapters, pairs[0].A), 2, None)
     x = torch.randn(2, 5, 4).double().requires_grad_()
     packed(x).mul_(3.0).sum().backward()
-    A, B = pairs[0].A[0], pairs[0].B[0]
-    by_hand = 3.0 * (linear.weight + 0.5 * B @ A).sum(dim=0)
+    A, B = pairs[2].A[0], pairs[2].B[0]  # what passes read
+    by_hand = 3.0 * (linear.weight + B @ A).sum(dim=0)
     torch.testing.assert_close(x.grad, by_hand.expand(2, 5, 4))
