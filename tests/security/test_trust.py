@@ -173,6 +173,7 @@ DATA_KEYS = {
     *("evaluation.regex.pattern", "evaluation.command.name"),
     *("evaluation.metric_folder", "evaluation.metric_files"),  # where, not what
     *("search.space", "search.enqueue", "method.target_modules"),
+    *("method.init_adapter", "method.init_adapter_sha256"),  # JSON and safetensors
     *(f"search.parameters.{key}" for key in ("value", "choices", "when")),
     *("distillation.labels", "diffusion.fixed", "diffusion.mask_token"),
 }
