@@ -182,7 +182,8 @@ SHORT_TEXTS = """
 max_new_tokens = 6
 report_examples = 4
 """
-DISTILLATION = """
+DISTILLATION = """space = "none"
+
 [search.parameters.learning_rate]
 low = 1e-4
 high = 1e-2
@@ -245,6 +246,8 @@ dtype = "float64"
 [data]
 train = "{{text}}/train.tsv"
 dev = "{{text}}/dev.tsv"
+source_language = "eng_Latn"
+target_language = "fra_Latn"
 {LITTLE_TRAINING}{SHORT_TEXTS}{NARROW}"""
 MASKED_STUDY = f"""
 task = "masked_diffusion"

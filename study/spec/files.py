@@ -13,6 +13,7 @@ from study.errors import InputError, did_you_mean, refusing
 from study.kinds.chat_templates import CHAT_TEMPLATES, is_template
 from study.metrics.own import file_hashes
 from study.metrics.scripts import tokenizer_for
+from study.spec.search import NO_SPACE
 from study.spec.sections import SPLITS, DataSpec, StudySpec, parse_spec, spec_from_toml
 from study.spec.trust import refuse_code
 from study.store.folders import check_regular
@@ -47,6 +48,11 @@ def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) ->
     document = read_toml(path)
     is_preset = path in presets().values()
     where = path.name if is_preset else str(path)
+    if not {*document} - {"name"}:
+        raise InputError(
+            f"{where}: needs base.model and data, got an empty study; `optuna-study init` writes a "
+            "study file for a model and data, and `optuna-study run` alone runs the shipped study"
+        )
     _resolve_paths(document, Path.cwd() if is_preset else path.parent, where)
     for key, value in (overrides or {}).items():
         if value is not None:
@@ -178,16 +184,12 @@ def _resolve_space(document: dict[str, Any], folder: Path, where: str) -> None:
     search = document.setdefault("search", {})
     if not isinstance(search, dict):
         return
-    if "parameters" not in search:
-        search.setdefault("space", DEFAULT_SPACE)
-    if not isinstance(search.get("space"), str):
+    space, parameters = search.setdefault("space", DEFAULT_SPACE), search.get("parameters", {})
+    if not isinstance(space, str) or space == NO_SPACE or not isinstance(parameters, dict):
         return
-    parameters = search.get("parameters", {})
-    if not isinstance(parameters, dict):
-        return
-    search["parameters"] = {**_space_parameters(search["space"], folder, where), **parameters}
-    if search["space"] not in shipped_spaces():
-        del search["space"]  # the study now holds the parameters, and may be read in another folder
+    search["parameters"] = {**_space_parameters(space, folder, where), **parameters}
+    if space not in shipped_spaces():  # the study holds the parameters, and may be read elsewhere
+        search["space"] = NO_SPACE
 
 
 def _resolve_template(document: dict[str, Any], folder: Path, where: str) -> None:
@@ -223,7 +225,7 @@ def _space_parameters(space: str, folder: Path, where: str) -> dict[str, Any]:
     if not os.path.isfile(path):
         raise InputError(
             f"{where}: search.space: neither a shipped space nor a file, got {space!r}"
-            f"{did_you_mean(space, shipped)}; shipped: {', '.join(shipped)}"
+            f"{did_you_mean(space, shipped)}; shipped: {', '.join(shipped)}; {NO_SPACE!r} is none"
         )
     document = read_toml(path)
     parameters = document.pop("parameters", None)
