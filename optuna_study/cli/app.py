@@ -10,7 +10,7 @@ import typer
 
 from optuna_study.cli.adapting import comet, export
 from optuna_study.cli.console import write_what_the_encoding_lacks
-from optuna_study.cli.preparing import base, check, curate, list_
+from optuna_study.cli.preparing import base, check, curate, init, list_
 from optuna_study.cli.reading import compare, importance, next_, report, show
 from optuna_study.cli.running import confirm, run
 from study.errors import InputError
@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 
 COMMANDS = (
-    *(run, check, list_),
+    *(init, check, run, list_),
     *(show, importance, report, compare),
     *(confirm, next_),
     *(export, comet),

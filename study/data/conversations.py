@@ -14,8 +14,8 @@ from typing import Any
 
 from study.data.origins import has_dev, origins_of, rows_of
 from study.data.readers import Corpus
+from study.data.splitting import split_off
 from study.errors import Faults, InputError, reason_of
-from study.seeds import derive_seed
 from study.spec.sections import DataSpec
 
 ROLES: Mapping[str, str] = {
@@ -31,7 +31,6 @@ ROLES: Mapping[str, str] = {
 """A role in the published formats, ShareGPT's among them -> the role in a chat template."""
 FURTHER = ("tool_calls", "tool_call_id", "name", "reasoning_content", "reasoning", "thinking")
 """What a turn may have besides role, content and weight; templates read it."""
-LARGEST_DEV = 400
 
 Turn = dict[str, Any]
 """A message: `role`, `content`, and perhaps others of FURTHER; `weight` 0 is not trained."""
@@ -214,11 +213,10 @@ def load_conversations(data: DataSpec) -> Corpus[Conversation]:
     remarks: list[str] = []
     read = {split: _read(origin, data, split, remarks) for split, origin in origins.items()}
     if "dev" not in read:
-        read["train"], read["dev"] = split_off(read["train"], data.dev_share or 0.1, data.seed)
-        remarks.append(
-            f"{len(read['dev']):,} of the train conversations are the dev set (data.dev_share), "
-            "drawn by prompt, so that no prompt is on both sides"
+        read["train"], read["dev"], remark = split_off(
+            read["train"], data.dev_share or 0.1, data.seed, prompt=lambda row: row.prompt
         )
+        remarks.append(remark)
     general, test = read.get("general", ()), read.get("test", ())
     splits = read["train"], read["dev"], general, test
     return Corpus(*splits, remarks=tuple(remarks), unit="conversations")
@@ -244,35 +242,3 @@ def _read(
     if later := sum(conversation.turns_after > 0 for conversation in conversations):
         remarks.append(f"{later:,} of them go on after the last answer; these turns are left out")
     return tuple(conversations)
-
-
-def split_off(
-    conversations: Sequence[Conversation], share: float, seed: int
-) -> tuple[tuple[Conversation, ...], tuple[Conversation, ...]]:
-    """Return train and dev: at most `LARGEST_DEV`, and equal prompts on one side.
-
-    The draw depends on the prompts and the seed, not on the order of the rows.
-
-    Raises:
-        InputError: all prompts are the same.
-    """
-    by_prompt: dict[str, list[Conversation]] = {}
-    for conversation in conversations:
-        by_prompt.setdefault(conversation.prompt, []).append(conversation)
-    if len(by_prompt) < 2:
-        raise InputError(
-            "data.dev: needed, since all conversations have the same prompt, got "
-            f"{len(conversations):,} of one prompt; allowed: a file of other conversations"
-        )
-    wanted = max(1, min(LARGEST_DEV, round(share * len(conversations))))
-    drawn = sorted(by_prompt, key=lambda prompt: derive_seed(seed, "dev", prompt))
-    chosen: set[str] = set()
-    count = 0
-    for prompt in drawn:
-        if count + len(by_prompt[prompt]) <= wanted:
-            chosen.add(prompt)
-            count += len(by_prompt[prompt])
-    if not chosen:
-        chosen = {min(drawn, key=lambda prompt: len(by_prompt[prompt]))}
-    train = tuple(c for c in conversations if c.prompt not in chosen)
-    return train, tuple(c for c in conversations if c.prompt in chosen)

@@ -30,7 +30,7 @@ ALSO: Mapping[str, str] = {"ara": "arb", "fas": "pes", "msa": "zsm", "nor": "nob
 }  # fmt: skip
 """Other codes of the same languages."""
 
-_ROWS = [row.split(maxsplit=2) for row in CODES.split(";")]
+_ROWS = [row.strip().split(maxsplit=2) for row in CODES.split(";")]
 LANGUAGES: Mapping[str, str] = {long: name for long, _, name in _ROWS}
 """ISO 639-3 code -> name."""
 _SHORT = {short: long for long, short, _ in _ROWS}

@@ -45,15 +45,30 @@ def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) ->
         InputError: one line per problem.
     """
     path = _find(target)
-    document = read_toml(path)
     is_preset = path in presets().values()
     where = path.name if is_preset else str(path)
+    return _spec(read_toml(path), path, where, Path.cwd() if is_preset else path.parent, overrides)
+
+
+def spec_of_text(text: str, path: Path) -> StudySpec:
+    """Return the study that a text would be as the study file `path`; InputError as for a file."""
+    return _spec(tomllib.loads(text), path, str(path), path.parent, None)
+
+
+def _spec(
+    document: dict[str, Any],
+    path: Path,
+    where: str,
+    folder: Path,
+    overrides: Mapping[str, Any] | None,
+) -> StudySpec:
+    """Resolve what a file names, and validate it; `folder` is where relative paths begin."""
     if not {*document} - {"name"}:
         raise InputError(
             f"{where}: needs base.model and data, got an empty study; `optuna-study init` writes a "
             "study file for a model and data, and `optuna-study run` alone runs the shipped study"
         )
-    _resolve_paths(document, Path.cwd() if is_preset else path.parent, where)
+    _resolve_paths(document, folder, where)
     for key, value in (overrides or {}).items():
         if value is not None:
             _set(document, key, _from_here(value) if key == "search.space" else value, where)
@@ -61,7 +76,7 @@ def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) ->
     _resolve_tokenizer(document)
     _resolve_template(document, path.parent, where)
     document.setdefault("name", path.stem)
-    return _with_metric_files(parse_spec(document, where), Path.cwd() if is_preset else path.parent)
+    return _with_metric_files(parse_spec(document, where), folder)
 
 
 def stored_spec(

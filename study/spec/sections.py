@@ -137,7 +137,8 @@ class DataSpec(Strict):
             return self
         if self.train is None or self.dev is None:
             missing, given = ("train", "dev") if self.train is None else ("dev", "train")
-            raise ValueError(f"{missing}: needed because {given} is given, got none")
+            instead = "; or give dev_share, the share of train to take" if missing == "dev" else ""
+            raise ValueError(f"{missing}: needed because {given} is given, got none{instead}")
         return self
 
     @property
@@ -189,8 +190,10 @@ class StudySpec(Strict):
             return data
         if not TASKS[task].instructs or "instruction" in given:
             return data
-        codes = given.get("source_language"), given.get("target_language")
-        written = translation_instruction(*codes) if all(map(_is_text, codes)) else None
+        source, target = given.get("source_language"), given.get("target_language")
+        written = None
+        if isinstance(source, str) and isinstance(target, str):
+            written = translation_instruction(source, target)
         return data if written is None else {**data, "data": {**given, "instruction": written}}
 
     @model_validator(mode="before")
@@ -265,7 +268,7 @@ class StudySpec(Strict):
 
     @model_validator(mode="after")
     def _check_conversations(self) -> Self:
-        given = {key: getattr(self.data, key) for key in ("train_on", "chat_template", "dev_share")}
+        given = {key: getattr(self.data, key) for key in ("train_on", "chat_template")}
         given["too_long"] = self.data.too_long if self.data.too_long == "drop" else None
         for key, value in given.items():
             if value is not None and not self.task_kind.reads_conversations:
@@ -274,6 +277,12 @@ class StudySpec(Strict):
                     f"data.{key}: {value!r:.60} works only with {allowed}, got the task "
                     f"{self.task!r}"
                 )
+        is_asked = self.data.dev_share is not None and not self.task_kind.reads_conversations
+        if is_asked and (self.data.train is None or self.data.dev is not None):
+            raise ValueError(
+                f"data.dev_share: takes the dev set from data.train, got {self.data.dev_share} "
+                "without train or beside dev; leave it out, or leave out dev"
+            )
         if self.data.stop_token is None and not self.task_kind.reads_conversations:
             raise ValueError("data.stop_token: must be the name of a token, got none")
         return self
@@ -502,10 +511,6 @@ class StudySpec(Strict):
             for name, parameter in self.search.parameters.items()
         }
         return tomli_w.dumps(document)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
 
 
 # ---------------------------------------------------------------- reading
