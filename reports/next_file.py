@@ -38,7 +38,7 @@ def next_file(data: StudyData, proposal: Proposal, trust_study: bool = False) ->
     """
     assert data.spec_text is not None
     spec = spec_from_toml(data.spec_text, data.name)
-    document = spec.model_dump(mode="json", exclude_defaults=True)
+    document = spec.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
     left_out = "" if trust_study else _left_out(document)
     document = document if trust_study else without_code(document)
     document["name"] = next_name(spec.name)

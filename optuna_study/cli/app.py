@@ -12,7 +12,7 @@ from optuna_study.cli.adapting import comet, export
 from optuna_study.cli.console import write_what_the_encoding_lacks
 from optuna_study.cli.preparing import base, check, curate, init, list_
 from optuna_study.cli.reading import compare, importance, next_, report, show
-from optuna_study.cli.running import confirm, run
+from optuna_study.cli.running import confirm, run, train
 from study.errors import InputError
 
 app = typer.Typer(
@@ -28,7 +28,7 @@ app = typer.Typer(
 COMMANDS = (
     *(init, check, run, list_),
     *(show, importance, report, compare),
-    *(confirm, next_),
+    *(confirm, train, next_),
     *(export, comet),
     *(base, curate),
 )

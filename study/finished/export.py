@@ -91,6 +91,12 @@ def export_trial(
     out = out or run / "export" / (source.name + ("-merged" if merge else ""))
     if run / "export" in out.parents:
         check_own(run / "export", "folder")
+    return export_adapter(source, spec, out, merge)
+
+
+def export_adapter(source: Path, spec: StudySpec, out: Path, merge: bool = False) -> Exported:
+    """Write what a run or a training saved, as `export_trial` does; InputError if `out` exists."""
+    is_adapter = (source / "adapter_config.json").is_file()
     be_one_quiet_thread()
     arguments = ""
     with _whole(out) as unfinished:

@@ -28,7 +28,7 @@ SAMPLED_ROWS = 1000
 MANY_NUMBERS = 20  # different whole numbers: more are a quantity, not classes
 MOST_CLASSES = 60
 LONGEST_LABEL = 60  # characters
-LABELS = (
+LABELS = (  # names of columns, the likeliest first
     *("label", "labels", "class", "category", "queue", "intent", "topic", "sentiment", "emotion"),
     *("type", "priority", "tag", "score", "rating", "stars", "grade", "similarity", "y"),
 )
