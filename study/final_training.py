@@ -194,7 +194,7 @@ def _trained(
         view.remarked(f"going on from {file}")
     source = _One(config, spec.evaluation.objective[0])
     resumable = ResumableEngine(engine, file, identity)
-    with closing(resumable), view.searching(1, 0, 1, "trainings"):
+    with closing(resumable), view.searching(1, 0, 1, "training"):
         drive(resumable, source, view)
     return source.result
 

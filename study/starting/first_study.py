@@ -12,6 +12,7 @@ from typing import Any
 
 from study.bases.load import load_tokenizer, located, model_class
 from study.data.languages import language_ids
+from study.data.origins import is_saved
 from study.data.readers import Corpus, skipped_remarks
 from study.data.remarks import length_limit, positions_of, token_counts
 from study.errors import InputError, refusing
@@ -113,10 +114,10 @@ def first_study(order: Order, progress: StepCallback | None = None) -> FirstStud
 
 
 def _data(name: str) -> Path | str:
-    """Return the path of a file or folder, or the name of a hub dataset."""
+    """Return the path of a file or saved folder, or the name of a dataset on the hub or here."""
     path = Path(name)
     if path.exists():
-        return path
+        return path if not path.is_dir() or is_saved(path) else name
     if path.suffix.lower() in (".tsv", ".csv", ".jsonl", ".json", ".parquet") or path.is_absolute():
         raise InputError(f"--data: {name}: no such file")
     return name
@@ -186,7 +187,7 @@ def _set_data(draft: Draft, order: Order, data: Path | str, found: Recognised) -
     if isinstance(data, Path):
         draft.set("data", "train", _path(order.data, order.out))
     else:
-        draft.set("data", "corpus", data)
+        draft.set("data", "corpus", _path(data, order.out))
     for split in ("dev", "test"):
         if (file := getattr(order, split)) is not None:
             draft.set("data", split, _path(str(file), order.out))

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from study.data.conversations import FORMATS
 from study.data.labels import WHOLE, label_text
-from study.data.origins import is_saved, rows_of
-from study.data.sentence_pairs import LAYOUTS, NUMBERED
+from study.data.origins import rows_of
+from study.data.sentence_pairs import BROKEN_SHARE, LAYOUTS, NUMBERED
 from study.errors import InputError
 from study.kinds.language_names import language_of
 from study.kinds.tasks import TASKS, TaskKind
@@ -66,9 +66,7 @@ class Recognised:
 
 def first_rows(data: Path | str) -> list[Mapping[str, Any]]:
     """Return the first rows of a file, of a folder saved by `datasets` or of a hub dataset."""
-    if isinstance(data, Path) and data.is_dir() and not is_saved(data):
-        data = str(data)
-    where, rows = rows_of(data, key="--data")
+    where, rows = rows_of(data, key="--data", broken_share=BROKEN_SHARE)
     read = [row for _, row in islice(rows, SAMPLED_ROWS) if row]
     if not read:
         raise InputError(f"{where}: contains no rows; allowed: at least two")

@@ -91,6 +91,22 @@ def test_every_chat_format_becomes_a_study(
     assert spec.data.train == tmp_path / "chat.jsonl"
 
 
+@pytest.mark.parametrize("kind", ["json", "parquet", "saved"])
+def test_other_files_are_read_too(kind: str, init: Init, tiny_chat: Path, tmp_path: Path) -> None:
+    """A JSON array, Parquet and a folder saved by `datasets` are looked at like JSONL."""
+    from datasets import Dataset
+
+    rows, path = list(CHATS["messages"]), tmp_path / f"chat.{kind}"
+    table = Dataset.from_list([dict(row) for row in rows])
+    if kind == "json":
+        path.write_text(json.dumps(rows), encoding="utf-8")
+    elif kind == "parquet":
+        table.to_parquet(path)
+    else:
+        table.save_to_disk(path)
+    assert init(tiny_chat / "base", path).task_kind.reads_conversations
+
+
 def test_a_table_of_tickets_becomes_a_classification(
     init: Init, type_: Type, tiny_classifiers: Path, tmp_path: Path
 ) -> None:
