@@ -52,6 +52,7 @@ metrics = ["chrf", "bleu1", "loss"]
 report_examples = 48
 
 [search]
+space = "none"
 sampler = "random"
 trials = 4
 

@@ -70,6 +70,7 @@ max_new_tokens = 6
 batch_size = 4
 
 [search]
+space = "none"
 sampler = "random"
 trials = 2
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import tomli_w
@@ -13,11 +11,11 @@ import tomli_w
 from analysis.next_study.proposal import Proposal
 from analysis.studies.study_data import StudyData
 from reports.shell import file_name
-from study.errors import InputError, visible
 from study.spec.evaluation import direction_of
+from study.spec.search import NO_SPACE
 from study.spec.sections import spec_from_toml
 from study.spec.trust import code_named, in_words, without_code
-from study.store.folders import check_own, write_whole
+from study.spec.writing import comment, toml
 
 OF_THE_SEARCH = ("space", "parameters", "enqueue", "trials")
 
@@ -40,10 +38,13 @@ def next_file(data: StudyData, proposal: Proposal, trust_study: bool = False) ->
     """
     assert data.spec_text is not None
     spec = spec_from_toml(data.spec_text, data.name)
-    document = spec.model_dump(mode="json", exclude_defaults=True)
+    document = spec.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
     left_out = "" if trust_study else _left_out(document)
     document = document if trust_study else without_code(document)
     document["name"] = next_name(spec.name)
+    document["base"] = {"model": spec.base.model, **document.get("base", {})}
+    if spec.task_kind.instructs:  # its default depends on languages that may be left out here
+        document["data"] = {**document.get("data", {}), "instruction": spec.data.instruction}
     evaluation = document.get("evaluation", {})
     evaluation.pop("metric_files", None)  # of this study; the next run takes the files as they are
     usual = tuple(direction_of(o, spec.evaluation.minimize) for o in spec.evaluation.objective)
@@ -51,9 +52,13 @@ def next_file(data: StudyData, proposal: Proposal, trust_study: bool = False) ->
         evaluation.pop("directions", None)
     search = document.pop("search", {})
     search = {key: value for key, value in search.items() if key not in OF_THE_SEARCH}
-    search |= {"trials": proposal.trials, "enqueue": [dict(p) for p in proposal.enqueue]}
+    search |= {
+        "space": NO_SPACE,
+        "trials": proposal.trials,
+        "enqueue": [dict(p) for p in proposal.enqueue],
+    }
     parts = [
-        _comment(
+        comment(
             f"The study to run after {spec.name}, based on {proposal.used} trials judged by "
             f"{proposal.objective}; each change states its reason"
         ),
@@ -62,13 +67,13 @@ def next_file(data: StudyData, proposal: Proposal, trust_study: bool = False) ->
         "\n# the best known points, tried first; they are not part of the random sample\n"
         if proposal.enqueue
         else "\n",
-        _toml({"search": search}),
+        toml({"search": search}),
     ]
     for name, parameter in spec.search.parameters.items():
         if parameter.value is not None:
             parts.append("\n" + _table(name, {"value": parameter.value}))
     for change in proposal.changes:
-        reason = _comment(f"{change.kind}: {change.reason}")
+        reason = comment(f"{change.kind}: {change.reason}")
         parts.append("\n" + reason + _table(change.parameter, change.becomes))
     return "".join(parts)
 
@@ -77,37 +82,11 @@ def _left_out(document: Mapping[str, Any]) -> str:
     """Say which keys the next file lacks, and how to add them."""
     if not code_named(document):
         return ""
-    return _comment(
+    return comment(
         f"left out, because the stored study names code to run: {in_words(document)}; review that "
         "code, then write the key here, or use --trust-study"
     )
 
 
 def _table(name: str, values: Mapping[str, Any]) -> str:
-    return _toml({"search": {"parameters": {name: dict(values)}}})
-
-
-def _toml(document: Mapping[str, Any]) -> str:
-    """Write TOML with lists of plain values on one line."""
-    return re.sub(
-        r"\[\n(( {4}[^\n{]*,\n)+)\]",
-        lambda found: f"[{' '.join(found[1].split()).rstrip(',')}]",
-        tomli_w.dumps(document),
-    )
-
-
-def _comment(text: str) -> str:
-    one_line = visible(" ".join(text.split()))  # a name must not end the comment
-    return "".join(f"# {line}\n" for line in textwrap.wrap(one_line, 97))
-
-
-def write_new(path: Path, text: str) -> None:
-    """Write a file that does not exist yet or has the same contents.
-
-    Raises InputError where it has other contents, which a person may have edited, where it is a
-    link, or where it cannot be written.
-    """
-    check_own(path, "file")
-    if path.exists() and path.read_text(encoding="utf-8", errors="replace") != text:
-        raise InputError(f"{path}: exists with other contents; choose another --out")
-    write_whole(path, text)
+    return toml({"search": {"parameters": {name: dict(values)}}})

@@ -33,6 +33,8 @@ OF_STUDY_FOR_ANALYSIS = (
     "study.spec.files",
     "study.spec.toml_text",
     "study.spec.trust",
+    "study.spec.search",
+    "study.spec.writing",
 )
 ONE_IDEA: frozenset[frozenset[str]] = frozenset()
 """Pairs of modules that may import each other because their classes are one idea, with a reason."""

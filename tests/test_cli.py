@@ -30,6 +30,8 @@ def test_help_and_version(type_: Type) -> None:
         "report",
         "next",
         "confirm",
+        "train",
+        "init",
         "base",
     ):
         ran = type_(command, "--help")

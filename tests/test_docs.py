@@ -19,6 +19,9 @@ from analysis import load
 from search_spaces import Parameter
 from study.spec.problems import fields_in
 from study.spec.sections import StudySpec
+from tests.chat_fixtures import tiny_chat
+
+__all__ = ["tiny_chat"]
 
 ROOT = Path(__file__).parent.parent
 TUTORIAL = ROOT / "docs" / "tutorial.md"
@@ -117,12 +120,14 @@ def test_the_task_of_ones_own_runs_as_it_stands(
 
 
 @pytest.mark.slow
-def test_the_commands_in_readme_and_docs_run(tmp_path: Path) -> None:
+def test_the_commands_in_readme_and_docs_run(tiny_chat: Path, tmp_path: Path) -> None:
     """Every command that README and docs show ends with status 0, in the order they stand in.
 
     A page's study is the README's, here with fewer trials; after that two processes share the
     pages.  `tests/test_tutorial.py` runs it with all of its trials.
     """
+    shutil.copytree(tiny_chat / "base", tmp_path / "my-model")
+    shutil.copy(tiny_chat / "train.jsonl", tmp_path / "chat.jsonl")
     seen: set[str] = set()
     readme, *pages = filter(None, (_not_yet_run(page, seen) for page in PAGES if page != TUTORIAL))
     assert readme[0] == FIRST
@@ -156,7 +161,7 @@ for command in sys.argv[1:]:
 
 def _run_all(commands: list[str], folder: Path) -> None:
     """Run commands in order; those that train have processes of their own."""
-    for is_alone, some in groupby(commands, lambda c: c.split()[1] in ("run", "confirm")):
+    for is_alone, some in groupby(commands, lambda c: c.split()[1] in ("run", "confirm", "train")):
         if is_alone:
             for command in some:
                 run(command, folder)

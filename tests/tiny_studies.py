@@ -182,7 +182,8 @@ SHORT_TEXTS = """
 max_new_tokens = 6
 report_examples = 4
 """
-DISTILLATION = """
+DISTILLATION = """space = "none"
+
 [search.parameters.learning_rate]
 low = 1e-4
 high = 1e-2
@@ -239,7 +240,9 @@ seed = 7
 LLAMA_STUDY = f"""
 task = "causal_translation"
 seed = 7
-{TEXT_OVER_BASE % "float64"}{LITTLE_TRAINING}{SHORT_TEXTS}{NARROW}"""
+{TEXT_OVER_BASE % "float64"}source_language = "eng_Latn"
+target_language = "fra_Latn"
+{LITTLE_TRAINING}{SHORT_TEXTS}{NARROW}"""
 MASKED_STUDY = f"""
 task = "masked_diffusion"
 seed = 7

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from optuna_study.cli.console import load, load_run, print_line, progress_bar, results
+from optuna_study.cli.console import (
+    load,
+    load_run,
+    print_line,
+    print_opening,
+    progress_bar,
+    results,
+)
 from optuna_study.cli.options import Storage, StudyName, Target, TrustStudy
 from study.errors import InputError
 
@@ -89,8 +96,7 @@ def export(
     print_line("trial", number)
     print_line("folder", exported.folder)
     if exported.arguments:
-        loader = "AutoPeftModelForSequenceClassification.from_pretrained"
-        print_line("open", f"{loader}({str(exported.folder)!r}, {exported.arguments})")
+        print_opening(exported)
     if exported.difference is not None:
         print_line(
             "checked",

@@ -11,9 +11,9 @@ import typer
 from optuna_study.cli.adapting import comet, export
 from optuna_study.cli.console import open_what_is_closed, write_what_the_encoding_lacks
 from optuna_study.cli.managing import delete, list_, rename
-from optuna_study.cli.preparing import base, check, curate
+from optuna_study.cli.preparing import base, check, curate, init
 from optuna_study.cli.reading import compare, importance, next_, report, show
-from optuna_study.cli.running import confirm, run
+from optuna_study.cli.running import confirm, run, train
 from study.errors import InputError
 
 app = typer.Typer(
@@ -27,9 +27,9 @@ app = typer.Typer(
 )
 
 COMMANDS = (
-    *(run, check, list_),
+    *(init, check, run, list_),
     *(show, importance, report, compare),
-    *(confirm, next_),
+    *(confirm, train, next_),
     *(export, comet),
     *(base, curate),
     *(rename, delete),

@@ -116,6 +116,12 @@ def print_line(name: str, text: object) -> None:
     results().print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def print_opening(exported: Any) -> None:
+    """Write how to open an adapter whose head the base lacks."""
+    loader = "AutoPeftModelForSequenceClassification.from_pretrained"
+    print_line("open", f"{loader}({str(exported.folder)!r}, {exported.arguments})")
+
+
 def messages() -> Console:
     """Return the console of standard error."""
     return Console(stderr=True)

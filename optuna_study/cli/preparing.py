@@ -1,4 +1,4 @@
-"""Commands to use before a run: `check`, `base` and `curate`."""
+"""Commands to use before a run: `init`, `check`, `base` and `curate`."""
 
 from __future__ import annotations
 
@@ -91,6 +91,80 @@ def _print_example(stretches: Sequence[tuple[str, bool]]) -> None:
     mark = "in colour" if colours else "in [[brackets]]"
     console.print(f"\nThe first example; {mark}: what is trained", markup=False, highlight=False)
     console.print(shown, soft_wrap=True, highlight=False)
+
+
+def init(
+    model: Annotated[str, typer.Option(metavar="MODEL", help="A model's folder, or a hub name.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="DATA",
+            help="Training examples: a file, a folder saved by datasets, or a hub dataset.",
+        ),
+    ],
+    dev: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Examples that judge the trials. [default: a share of DATA]"
+        ),
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Held-out examples for `confirm`.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="New study file.")] = Path("study.toml"),
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="TASK", help="The task. [default: what the data and model suggest]"),
+    ] = None,
+    text_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column of the texts to label.")
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column of the labels.")
+    ] = None,
+    source_language: Annotated[
+        str | None, typer.Option(metavar="LANGUAGE", help="Of pairs: as `fr` or `French`.")
+    ] = None,
+    target_language: Annotated[
+        str | None, typer.Option(metavar="LANGUAGE", help="Of pairs: as `en` or `English`.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Measure no step, and leave the estimate to `check`.")
+    ] = False,
+) -> None:
+    """Write a study file for a model and data: task, lengths, search space, metric and budget.
+
+    This looks at both, decides, and says what it decided; the file's comments give the reasons.
+    Recognised are chat files (messages, ShareGPT, prompt and completion, Alpaca), texts with labels
+    or numbers, pairs of sentences, and plain texts. `check` accepts every file that this writes.
+
+    Example: `optuna-study init --model my-model --data chat.jsonl`
+
+    Then: `optuna-study check study.toml`, `optuna-study run study.toml`
+    """
+    from study.errors import did_you_mean
+    from study.kinds.tasks import TASKS
+    from study.spec.writing import write_new
+
+    if task is not None and task not in TASKS:
+        raise InputError(
+            f"--task: got {task!r}{did_you_mean(task, TASKS)}; allowed: {', '.join(TASKS)}"
+        )
+    if out.exists() or out.is_symlink():
+        raise InputError(f"--out: {out}: exists; name another file, or remove it")
+    from study.starting.first_study import Order, first_study
+    from study.starting.recognising import Wishes
+
+    wishes = Wishes(task, text_column, label_column, source_language, target_language)
+    with progress_bar("measuring a few steps") as progress:
+        first = first_study(
+            Order(model, data, out, dev, test, wishes, quick),
+            lambda step, total, loss: progress(step, total),
+        )
+    for line in first.lines:
+        messages().print(line, markup=False, highlight=False, soft_wrap=True)
+    write_new(out, first.text)
+    print_line("study", out)
 
 
 def base(

@@ -429,8 +429,9 @@ def next_(
     """
     from analysis.next_study.proposal import proposal_of
     from analysis.parallel import every_core
-    from reports.next_file import next_file, next_name, write_new
+    from reports.next_file import next_file, next_name
     from reports.sections.next_study import next_document
+    from study.spec.writing import write_new
 
     data = load_run(target, study_name)
     with progress_bar("computing importances") as progress, every_core():

@@ -1,4 +1,4 @@
-"""The commands that train: `run` and `confirm`."""
+"""The commands that train: `run`, `confirm` and `train`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from optuna_study.cli.console import (
     print_document,
     print_json,
     print_line,
+    print_opening,
     progress_bar,
     results,
 )
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from study.engines.engine_choice import EngineChoice
     from study.runner import StudyRun
 
+MOST_EPOCHS = 1_000_000
 MOST_WORKERS = 1024  # processes per command
 MOST_SLOTS = 1024  # trials per process
 
@@ -199,6 +201,106 @@ def confirm(
         messages().print("Some trainings are missing. Repeat the same command to continue.")
     if not is_concluded:
         raise typer.Exit(1)
+
+
+def train(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="The run folder of a study.")],
+    trial: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="The trial. [default: the best]")
+    ] = None,
+    epochs: Annotated[
+        float | None,
+        typer.Option(metavar="E", help="Passes over the examples. [default: as the trial]"),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, metavar="S", help="Steps, instead of epochs.")
+    ] = None,
+    data: Annotated[
+        Literal["train", "all"],
+        typer.Option(metavar="DATA", help="train: the training examples; all: those of dev too."),
+    ] = "train",
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File of held-out examples. [default: the study's data.test]"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="New folder. [default: STUDY/trained/trial-NUMBER]"),
+    ] = None,
+    trust_study: TrustStudy = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train the winner at full length, score it and export it.
+
+    A search may train each trial briefly; this trains the best one, or `--trial`, as long as you
+    say, with the learning rate's schedule over the new length. The folder gets the adapter in
+    PEFT's format, the tokenizer and training.json. Repeat the same command to continue after an
+    interruption, from the last report.
+
+    Example: `optuna-study train runs/petroleum --epochs 5`
+    """
+    from study.confirming import chosen_trials
+    from study.final_training import Length, train_winner
+    from study.views.terminal import make_view
+
+    if epochs is not None and steps is not None:
+        raise InputError("--epochs: give epochs or steps, not both")
+    if epochs is not None and not 0 < epochs <= MOST_EPOCHS:
+        raise InputError(f"--epochs: must be above 0 and at most {MOST_EPOCHS:,}, got {epochs}")
+    loaded = load_run(study)
+    spec = _as_begun(loaded, study, test, trust_study)
+    ranked = loaded.ranked()
+    if not ranked:
+        raise InputError(f"{study}: no complete trial yet, so nothing to train")
+    top, named = (1, ()) if trial is None else (0, (trial,))
+    (chosen,) = chosen_trials(ranked, top, named)
+    trained = train_winner(
+        spec,
+        Path(study),
+        make_view(spec, messages()),
+        chosen,
+        length=Length(steps, epochs),
+        with_dev=data == "all",
+        out=out,
+    )
+    if trained is None:
+        messages().print("Stopped. Repeat the same command to continue from the last report.")
+        raise typer.Exit(1)
+    if as_json:
+        print_json(trained.to_json())
+        return
+    _print_trained(trained)
+
+
+def _as_begun(data: Any, target: str, test: Path | None, trust_study: bool) -> Any:
+    """Return the study that a run folder holds, in the dtype with which it began."""
+    from study.spec.files import stored_spec
+    from study.store.comparable import check_same_task
+
+    check_same_task(data.provenance.get("own_task"), None, target)
+    spec = stored_spec(data.spec_text, target, test=test, trust_study=trust_study)
+    dtype = data.provenance.get("dtype")
+    if spec.base.dtype != "auto" or dtype not in ("float32", "bfloat16", "float64"):
+        return spec
+    return spec.model_copy(update={"base": spec.base.model_copy(update={"dtype": dtype})})
+
+
+def _print_trained(trained: Any) -> None:
+    from analysis.wording import number
+    from study.metrics import metric_label
+
+    print_line("trial", trained.config.repeats)
+    print_line("steps", trained.config.training.steps)
+    for split, scores in trained.scores.items():
+        parts = (f"{metric_label(name)} {number(score)}" for name, score in scores.items())
+        print_line(split, ", ".join(parts))
+    for remark in trained.remarks:
+        print_line("note", remark)
+    print_line("folder", trained.exported.folder)
+    if trained.exported.arguments:
+        print_opening(trained.exported)
 
 
 def _conclude_confirmation(data: Any, folder: Path, as_json: bool, storage: str | None) -> bool:

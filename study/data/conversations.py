@@ -14,8 +14,8 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from study.data.origins import has_dev, origins_of, rows_of
 from study.data.readers import Corpus
+from study.data.splitting import split_off
 from study.errors import Faults, InputError, reason_of
-from study.seeds import derive_seed
 from study.spec.sections import DataSpec
 
 ROLES: Mapping[str, str] = {
@@ -31,7 +31,6 @@ ROLES: Mapping[str, str] = {
 """A role in the published formats, ShareGPT's among them -> the role in a chat template."""
 FURTHER = ("tool_calls", "tool_call_id", "name", "reasoning_content", "reasoning", "thinking")
 """What a turn may have besides role, content and weight; templates read it."""
-LARGEST_DEV = 400
 
 
 class Conversational(Protocol):
@@ -253,11 +252,14 @@ def loaded(
         for split, origin in origins.items()
     }
     if "dev" not in found:
-        found["train"], found["dev"] = split_off(found["train"], data.dev_share or 0.1, data.seed)
-        remarks.append(
-            f"{len(found['dev']):,} of the train {unit} are the dev set (data.dev_share), "
-            "drawn by prompt, so that no prompt is on both sides"
+        found["train"], found["dev"], remark = split_off(
+            found["train"],
+            data.dev_share or 0.1,
+            data.seed,
+            prompt=lambda row: row.prompt,
+            called=(unit, "prompt"),
         )
+        remarks.append(remark)
     general, test = found.get("general", ()), found.get("test", ())
     splits = found["train"], found["dev"], general, test
     return Corpus(*splits, remarks=tuple(remarks), unit=unit)
@@ -292,35 +294,3 @@ def _read(
     if later := sum(example.turns_after > 0 for example in kept):
         remarks.append(f"{later:,} of them go on after the last answer; these turns are left out")
     return kept
-
-
-def split_off(
-    conversations: Sequence[Read], share: float, seed: int
-) -> tuple[tuple[Read, ...], tuple[Read, ...]]:
-    """Return train and dev: at most `LARGEST_DEV`, and equal prompts on one side.
-
-    The draw depends on the prompts and the seed, not on the order of the rows.
-
-    Raises:
-        InputError: all prompts are the same.
-    """
-    by_prompt: dict[str, list[Read]] = {}
-    for conversation in conversations:
-        by_prompt.setdefault(conversation.prompt, []).append(conversation)
-    if len(by_prompt) < 2:
-        raise InputError(
-            "data.dev: needed, since all conversations have the same prompt, got "
-            f"{len(conversations):,} of one prompt; allowed: a file of other conversations"
-        )
-    wanted = max(1, min(LARGEST_DEV, round(share * len(conversations))))
-    drawn = sorted(by_prompt, key=lambda prompt: derive_seed(seed, "dev", prompt))
-    chosen: set[str] = set()
-    count = 0
-    for prompt in drawn:
-        if count + len(by_prompt[prompt]) <= wanted:
-            chosen.add(prompt)
-            count += len(by_prompt[prompt])
-    if not chosen:
-        chosen = {min(drawn, key=lambda prompt: len(by_prompt[prompt]))}
-    train = tuple(c for c in conversations if c.prompt not in chosen)
-    return train, tuple(c for c in conversations if c.prompt in chosen)

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from study.data.embedded import CorpusRecipe, Pair, instruction_corpus, petroleum_corpus
 from study.data.embedded.instruction_corpus import SIZES
 from study.data.origins import origins_of, rows_of, text_field
+from study.data.splitting import split_off
 from study.errors import Faults, InputError
 from study.spec.sections import SPLITS, DataSpec
 
@@ -62,7 +63,17 @@ def load_corpus(data: DataSpec) -> Corpus[Pair]:
         with faults.collected():
             read[split] = read_pairs(origin, data, split)
     faults.refuse()
-    return Corpus(read["train"], read["dev"], read.get("general", ()), read.get("test", ()))
+    remarks: list[str] = []
+    if "dev" not in read:
+        read["train"], read["dev"], *remarks = split_off(
+            read["train"],
+            data.dev_share or 0.1,
+            data.seed,
+            prompt=lambda pair: pair.source,
+            called=("pairs", "source"),
+        )
+    splits = read["train"], read["dev"], read.get("general", ()), read.get("test", ())
+    return Corpus(*splits, remarks=tuple(remarks))
 
 
 NO_BASE = {"base_general": 0, "base_lay": 0, "base_expert": 0}

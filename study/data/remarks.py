@@ -117,11 +117,16 @@ def answer_remarks(corpus: Corpus[Any], tokenizer: Any, data: DataSpec, limit: i
 def _longer(examples: Sequence[Any], tokenizer: Any, limit: int) -> int:
     # a token has at least one byte, so a text of fewer bytes fits: no need to tokenise it
     long = [e for e in examples if any(_bytes(text) > limit - 4 for text in _texts(e))]
-    if not long:
-        return 0
-    sides = zip(*map(_texts, long), strict=True)
+    return sum(max(counts) > limit for counts in token_counts(long, tokenizer))
+
+
+def token_counts(examples: Sequence[Any], tokenizer: Any) -> list[tuple[int, ...]]:
+    """Return each example's tokens: of a labelled text or pair, or of source and target."""
+    if not examples:
+        return []
+    sides = zip(*map(_texts, examples), strict=True)
     counts = [[len(ids) for ids in _ids(tokenizer, texts)] for texts in sides]
-    return sum(max(lengths) > limit for lengths in zip(*counts, strict=True))
+    return list(zip(*counts, strict=True))
 
 
 def _texts(example: Any) -> tuple[Any, ...]:

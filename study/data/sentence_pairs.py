@@ -25,6 +25,7 @@ from study.data.labels import (
 )
 from study.data.origins import Row, origins_of, rows_of
 from study.data.readers import Corpus
+from study.data.splitting import split_off
 from study.errors import Faults, InputError
 from study.spec.sections import DataSpec
 
@@ -75,7 +76,7 @@ def load_sentence_pairs(data: DataSpec) -> Corpus[SentencePair]:
     if data.origin == "embedded":
         return _embedded(data.subset or "mnli", data.seed)
     skipped: Counter[str] = Counter()
-    raw = _read(data, LAYOUTS, partial(_class_of, data.labels), skipped)
+    raw, split_remarks = _read(data, LAYOUTS, partial(_class_of, data.labels), skipped)
     labels, texts, remarks = classes_of(
         {split: [row.label for row in rows] for split, rows in raw.items()},
         data.labels,
@@ -87,16 +88,16 @@ def load_sentence_pairs(data: DataSpec) -> Corpus[SentencePair]:
             pairs = zip(rows, texts[split], strict=True)
             named[split] = [_name(row, label, labels) for row, label in pairs]
     faults.refuse()
-    remarks += class_remarks(labels, named["train"], named["dev"])
+    remarks += [*split_remarks, *class_remarks(labels, named["train"], named["dev"])]
     return _corpus(raw, named, labels, remarks, skipped)
 
 
 def load_scored_texts(data: DataSpec) -> Corpus[SentencePair]:
     """Read what `[data]` names, with numbers as labels; InputError with one line per problem."""
     skipped: Counter[str] = Counter()
-    raw = _read(data, NUMBERED, _number_of, skipped)
+    raw, remarks = _read(data, NUMBERED, _number_of, skipped)
     numbers = {split: [row.label for row in rows] for split, rows in raw.items()}
-    return _corpus(raw, numbers, (), number_remarks(numbers), skipped)
+    return _corpus(raw, numbers, (), [*remarks, *number_remarks(numbers)], skipped)
 
 
 @cache
@@ -168,15 +169,26 @@ def _number_of(label: str, layout: Layout, where: str) -> str:
 
 def _read(
     data: DataSpec, layouts: Sequence[Layout], label_of: LabelOf, skipped: Counter[str]
-) -> dict[str, list[_Raw]]:
-    """Return the usable rows of every split; count the others by their reason."""
-    faults, raw = Faults(), dict[str, list[_Raw]]()
+) -> tuple[dict[str, Sequence[_Raw]], list[str]]:
+    """Return the usable rows of every split and remarks; count other rows by their reason."""
+    faults, raw = Faults(), dict[str, Sequence[_Raw]]()
     for split, origin in origins_of(data).items():
         with faults.collected():
             rows = rows_of(origin, split, subset=data.subset, broken_share=BROKEN_SHARE)
             raw[split] = list(_raw(*rows, data, layouts, label_of, skipped))
     faults.refuse()
-    return raw
+    if "dev" in raw:
+        return raw, []
+    by_class = layouts is LAYOUTS
+    raw["train"], raw["dev"], remark = split_off(
+        raw["train"],
+        data.dev_share or 0.1,
+        data.seed,
+        prompt=lambda row: f"{row.first}\t{row.second}",
+        label=lambda row: row.label.strip() if by_class else None,
+        called=("rows", "text"),
+    )
+    return raw, [remark]
 
 
 def _raw(

@@ -183,6 +183,13 @@ class SequentialEngine:
         self._release()
         return trial.result()
 
+    @property
+    def running(self) -> tuple[Training, Attached] | None:
+        """The training in the slot and the adapter that it trains; None without one."""
+        if self._trial is None or self._trial.adapter is None:
+            return None
+        return self._trial.training, self._trial.adapter
+
     def close(self) -> None:
         """Restore the layers of the base."""
         if self._trial is not None:

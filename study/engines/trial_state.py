@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from study.engines.schedules import learning_rate_factor
 from study.kinds.measurements import MEASUREMENTS
@@ -19,6 +20,11 @@ from study.trials import TrialConfig
 SIGN_OF_LIFE_SECONDS = 1.0
 GROUP = 4  # examples that are collated together; a task's random draws may depend on it
 """An engine that has nothing to report says after so long how far it is."""
+
+
+STATE = ("step", "tokens", "train_seconds", "evaluation_seconds", "losses", "_recent", "_order")
+"""What a training counts and draws, beside its generator, weights and moments."""
+MOMENTS = "moments."
 
 
 class Training:
@@ -111,6 +117,33 @@ class Training:
             group["lr"] = group["base_lr"] * factor
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=False)  # packed gradients are views of one matrix
+
+    # ------------------------------------------------------------ stopping and going on
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return everything but the weights: plain values for JSON, and tensors by name."""
+        assert self._optimizer is not None
+        plain = {name: getattr(self, name) for name in STATE}
+        tensors = {"generator": self._generator.get_state()}
+        for index, moments in self._optimizer.state_dict()["state"].items():
+            for name, value in moments.items():
+                tensors[f"{MOMENTS}{index}.{name}"] = torch.as_tensor(value)
+        return plain, tensors
+
+    def go_on_from(self, plain: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Take back what `state` returned; the next step is the one that would have followed."""
+        assert self._optimizer is not None
+        for name in STATE:
+            setattr(self, name, plain[name])
+        self.losses = tuple((int(step), float(loss)) for step, loss in plain["losses"])
+        self._generator.set_state(tensors["generator"])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            if key.startswith(MOMENTS):
+                index, name = key.removeprefix(MOMENTS).split(".", 1)
+                moments.setdefault(int(index), {})[name] = tensor
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
     # ------------------------------------------------------------ the measurements
 

@@ -97,6 +97,11 @@ def export_trial(
     out = out or run / "export" / (source.name + ("-merged" if merge else ""))
     if run / "export" in out.parents:
         check_own(run / "export", "folder")
+    return export_adapter(source, spec, out, merge)
+
+
+def export_adapter(source: Path, spec: StudySpec, out: Path, merge: bool = False) -> Exported:
+    """Write what a run or a training saved, as `export_trial` does; InputError if `out` exists."""
     be_one_quiet_thread()
     corpus = corpus_of(spec)
     with ExitStack() as stack:

@@ -26,6 +26,7 @@ class TaskKind:
     names_languages: bool = (
         False  # passes data.source_language and target_language to the tokenizer
     )
+    instructs: bool = False  # asks a chat model to translate, by data.instruction
     writes_dialogues: bool = False  # wraps both texts in a chat template
     reads_conversations: bool = False  # learns from whole conversations, as their template has them
     reads_preferences: bool = False  # learns from pairs of answers
@@ -55,6 +56,7 @@ TASKS: Mapping[str, TaskKind] = {
         "study.data.readers:load_corpus",
         "AutoModelForCausalLM",
         "llama",
+        instructs=True,
         writes_dialogues=True,
         distils=True,
         trains_stop_token=True,

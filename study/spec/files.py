@@ -13,6 +13,7 @@ from study.kinds.chat_templates import CHAT_TEMPLATES, is_template
 from study.metrics.own import file_hashes
 from study.metrics.scripts import tokenizer_for
 from study.spec.init_adapter import resolve_init_adapter, without_fixed
+from study.spec.search import NO_SPACE
 from study.spec.sections import SPLITS, DataSpec, StudySpec, parse_spec, spec_from_toml
 from study.spec.toml_text import parse_toml
 from study.spec.trust import refuse_code
@@ -45,17 +46,37 @@ def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) ->
         InputError: one line per problem.
     """
     path = _find(target)
-    document = read_toml(path)
     is_preset = path in presets().values()
     where = path.name if is_preset else str(path)
-    _resolve_paths(document, Path.cwd() if is_preset else path.parent, where)
+    return _spec(read_toml(path), path, where, Path.cwd() if is_preset else path.parent, overrides)
+
+
+def spec_of_text(text: str, path: Path) -> StudySpec:
+    """Return the study that a text would be as the study file `path`; InputError as for a file."""
+    return _spec(parse_toml(text), path, str(path), path.parent, None)
+
+
+def _spec(
+    document: dict[str, Any],
+    path: Path,
+    where: str,
+    folder: Path,
+    overrides: Mapping[str, Any] | None,
+) -> StudySpec:
+    """Resolve what a file names, and validate it; `folder` is where relative paths begin."""
+    if not {*document} - {"name"}:
+        raise InputError(
+            f"{where}: needs base.model and data, got an empty study; `optuna-study init` writes a "
+            "study file for a model and data, and `optuna-study run` alone runs the shipped study"
+        )
+    _resolve_paths(document, folder, where)
     _override(document, overrides, where)
-    resolve_init_adapter(document, Path.cwd() if is_preset else path.parent, where)
+    resolve_init_adapter(document, folder, where)
     _resolve_space(document, path.parent, where)
     _resolve_tokenizer(document)
     _resolve_template(document, path.parent, where)
     document.setdefault("name", path.stem)
-    return _with_metric_files(parse_spec(document, where), Path.cwd() if is_preset else path.parent)
+    return _with_metric_files(parse_spec(document, where), folder)
 
 
 def stored_spec(
@@ -226,20 +247,15 @@ def _resolve_space(document: dict[str, Any], folder: Path, where: str) -> None:
     search = document.setdefault("search", {})
     if not isinstance(search, dict):
         return
-    is_default = not {"parameters", "space"} & search.keys()
-    if is_default:
-        search["space"] = DEFAULT_SPACE
-    if not isinstance(search.get("space"), str):
+    is_default = "space" not in search
+    space, parameters = search.setdefault("space", DEFAULT_SPACE), search.get("parameters", {})
+    if not isinstance(space, str) or space == NO_SPACE or not isinstance(parameters, dict):
         return
-    parameters = search.get("parameters", {})
-    if not isinstance(parameters, dict):
-        return
-    shipped = _space_parameters(search["space"], folder, where)
-    if is_default:
-        shipped = without_fixed(shipped, document)
-    search["parameters"] = {**shipped, **parameters}
-    if search["space"] not in shipped_spaces():
-        del search["space"]  # the study now holds the parameters, and may be read in another folder
+    shipped = _space_parameters(space, folder, where)
+    found = without_fixed(shipped, document) if is_default else shipped
+    search["parameters"] = {**found, **parameters}
+    if space not in shipped_spaces() or found != shipped:
+        search["space"] = NO_SPACE  # the study holds the parameters, and may be read elsewhere
 
 
 def _resolve_template(document: dict[str, Any], folder: Path, where: str) -> None:
@@ -275,7 +291,7 @@ def _space_parameters(space: str, folder: Path, where: str) -> dict[str, Any]:
     if not os.path.isfile(path):
         raise InputError(
             f"{where}: search.space: neither a shipped space nor a file, got {space!r}"
-            f"{did_you_mean(space, shipped)}; shipped: {', '.join(shipped)}"
+            f"{did_you_mean(space, shipped)}; shipped: {', '.join(shipped)}; {NO_SPACE!r} is none"
         )
     document = read_toml(path)
     parameters = document.pop("parameters", None)

@@ -16,6 +16,8 @@ from study.spec.hyperparameters import Positive, Strict, field_of, is_choice, is
 from study.spec.problems import meant_by, rule_of
 
 MAX_GRID_POINTS = 100_000
+NO_SPACE = "none"
+"""The name of a space without parameters: only those of the study file are searched."""
 
 
 class SearchSpec(Strict):

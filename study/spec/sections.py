@@ -15,6 +15,7 @@ from pydantic import Field, StrictBool, ValidationError, field_validator, model_
 
 from study.errors import did_you_mean, refusing
 from study.kinds.chat_templates import CHAT_TEMPLATES, is_template
+from study.kinds.language_names import translation_instruction
 from study.kinds.methods import METHODS
 from study.kinds.metrics import METRICS
 from study.kinds.samplers import PRUNERS
@@ -35,12 +36,13 @@ from study.spec.hyperparameters import (
 )
 from study.spec.init_adapter import FIXED
 from study.spec.problems import problems_of
-from study.spec.search import SearchSpec, names_in
+from study.spec.search import NO_SPACE, SearchSpec, names_in
 from study.spec.toml_text import parse_toml
 
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 INSTRUCTION = "Translate from English into French."
 STOP_TOKEN = "<|end_of_translation|>"
+REPORTS = 4  # of a short training, by default
 SPLITS = ("train", "dev", "general", "test")
 
 
@@ -136,7 +138,8 @@ class DataSpec(Strict):
             return self
         if self.train is None or self.dev is None:
             missing, given = ("train", "dev") if self.train is None else ("dev", "train")
-            raise ValueError(f"{missing}: needed because {given} is given, got none")
+            instead = "; or give dev_share, the share of train to take" if missing == "dev" else ""
+            raise ValueError(f"{missing}: needed because {given} is given, got none{instead}")
         return self
 
     @property
@@ -178,6 +181,38 @@ class StudySpec(Strict):
             if isinstance(given, Mapping):
                 data = {**data, section: {**defaults, **given}}
         return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_instruction(cls, data: Any) -> Any:
+        """Name the languages that the file declares, if its task asks a chat model to translate."""
+        given, task = (data.get("data"), data.get("task")) if isinstance(data, Mapping) else (0, 0)
+        if not isinstance(given, Mapping) or not isinstance(task, str) or task not in TASKS:
+            return data
+        if not TASKS[task].instructs or "instruction" in given:
+            return data
+        source, target = given.get("source_language"), given.get("target_language")
+        written = None
+        if isinstance(source, str) and isinstance(target, str):
+            written = translation_instruction(source, target)
+        return data if written is None else {**data, "data": {**given, "instruction": written}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_report_every(cls, data: Any) -> Any:
+        """Report four times in a training of few steps, unless the file says how often."""
+        if not isinstance(data, Mapping):
+            return data
+        training, search = data.get("training"), data.get("search")
+        parameters = search.get("parameters") if isinstance(search, Mapping) else None
+        searched = parameters if isinstance(parameters, Mapping) else {}
+        if not isinstance(training, Mapping) or "report_every" in training:
+            return data
+        steps = training.get("steps", TrainingSpec().steps)
+        if "epochs" in (*training, *searched) or "steps" in searched or type(steps) is not int:
+            return data
+        often = min(TrainingSpec().report_every, max(1, steps // REPORTS))
+        return {**data, "training": {**training, "report_every": often}}
 
     @property
     def task_kind(self) -> TaskKind:
@@ -234,7 +269,7 @@ class StudySpec(Strict):
 
     @model_validator(mode="after")
     def _check_conversations(self) -> Self:
-        given = {key: getattr(self.data, key) for key in ("train_on", "chat_template", "dev_share")}
+        given = {key: getattr(self.data, key) for key in ("train_on", "chat_template")}
         given["too_long"] = self.data.too_long if self.data.too_long == "drop" else None
         for key, value in given.items():
             if value is not None and not self.task_kind.reads_conversations:
@@ -243,6 +278,12 @@ class StudySpec(Strict):
                     f"data.{key}: {value!r:.60} works only with {allowed}, got the task "
                     f"{self.task!r}"
                 )
+        is_asked = self.data.dev_share is not None and not self.task_kind.reads_conversations
+        if is_asked and (self.data.train is None or self.data.dev is not None):
+            raise ValueError(
+                f"data.dev_share: takes the dev set from data.train, got {self.data.dev_share} "
+                "without train or beside dev; leave it out, or leave out dev"
+            )
         if self.data.stop_token is None and not self.task_kind.reads_conversations:
             raise ValueError("data.stop_token: must be the name of a token, got none")
         return self
@@ -454,9 +495,36 @@ class StudySpec(Strict):
             for method in self.methods:
                 if method not in having and self.search.may_hold(name, method):
                     remedy = f"add when = {{ method = {having} }}" if having else "leave it out"
+                    if self.search.space not in (None, NO_SPACE):
+                        remedy += f", or set search.space = {NO_SPACE!r} to search only your own"
                     raise ValueError(
                         f"search.parameters.{name}: the method {method!r} has no {name}; {remedy}"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _check_named_base(self) -> Self:
+        if self.data.origin != "embedded" and "model" not in self.base.model_fields_set:
+            raise ValueError(
+                "base.model: needed beside data of your own, got none; allowed: a folder, a hub "
+                "name, or 'embedded' for the miniature; `optuna-study init` writes a study file "
+                "for a model and data"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_instruction(self) -> Self:
+        data = self.data
+        if not self.task_kind.instructs or data.origin == "embedded":
+            return self
+        if "instruction" not in data.model_fields_set:
+            languages = {data.source_language, data.target_language}
+            named = {"source_language", "target_language"} <= data.model_fields_set
+            why = f"no name is known for {' or '.join(sorted(languages))}" if named else "got none"
+            raise ValueError(
+                f"data.instruction: needed to tell the model what to translate, {why}; give it, or "
+                "data.source_language and data.target_language, such as 'fra_Latn' and 'eng_Latn'"
+            )
         return self
 
     def resolve(self, values: Mapping[str, Any]) -> Hyperparameters:

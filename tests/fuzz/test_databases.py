@@ -109,7 +109,7 @@ def test_a_damaged_study_is_not_continued(tmp_path: Path) -> None:
     changed_copy(tmp_path, WRONG_VALUES["an unknown distribution"])
     for name in ("train", "dev"):
         (tmp_path / f"{name}.tsv").write_text("source\ttarget\na\tb\n")
-    files = '[data]\ntrain = "train.tsv"\ndev = "dev.tsv"\n'
+    files = '[base]\nmodel = "embedded"\n[data]\ntrain = "train.tsv"\ndev = "dev.tsv"\n'
     (tmp_path / "petroleum.toml").write_text(f'{files}[search]\nspace = "lora-narrow"\n')
     ran = command("run", tmp_path / "petroleum.toml", "--out", tmp_path, "--workers", "1")
     assert ran.status == 2

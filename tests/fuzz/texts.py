@@ -105,7 +105,8 @@ def place_to_work(folder: Path) -> None:
     """Write a tiny study file, a file and a loop of links."""
     for name in ("train", "dev"):
         (folder / f"{name}.tsv").write_text("source\ttarget\na\tb\n")
-    (folder / "mine.toml").write_text('[data]\ntrain = "train.tsv"\ndev = "dev.tsv"\n')
+    study = '[base]\nmodel = "embedded"\n[data]\ntrain = "train.tsv"\ndev = "dev.tsv"\n'
+    (folder / "mine.toml").write_text(study)
     (folder / "file").write_text("keep me\n")
     (folder / "loop").symlink_to("loop")
 

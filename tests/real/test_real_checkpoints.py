@@ -62,6 +62,7 @@ warmup_fraction = 0.0
 {evaluation}
 
 [search]
+space = "none"
 sampler = "random"
 trials = 2
 

@@ -16,7 +16,6 @@ from filelock import FileLock
 
 from analysis.document import Cell, Table
 from benchmarks.storage_runs import cheap_spec, run_cheaply
-from reports.next_file import write_new
 from reports.page.figures import save as save_figure
 from reports.page.files import save_figures, save_tables
 from reports.page.parts import Figure, Figures, Page, Section
@@ -24,6 +23,7 @@ from study.bases.cache import cached
 from study.errors import InputError
 from study.finished.export import export_trial
 from study.spec.files import load_spec
+from study.spec.writing import write_new
 from study.store import live_runs, schema
 from study.store.folders import SIDECARS, check_run_folder
 from study.store.saved_adapters import save_adapter, trial_name

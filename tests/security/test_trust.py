@@ -101,6 +101,7 @@ def run(tmp_path: Path, evil_base: Path, make_spec: MakeSpec, parallel_text: Pat
 USING_THE_STORED_STUDY = (
     ["export", "--trial", "0"],
     ["confirm", "--workers", "1"],
+    ["train", "--trial", "0"],
     ["compare", "--swaps"],
 )
 
@@ -235,6 +236,7 @@ def test_a_stored_study_does_not_decide_to_run_a_metric(
     scored_by_code: Path, tmp_path: Path
 ) -> None:
     """Neither its file nor its command, unless this very command says so."""
+    assert command("train", scored_by_code).err == command("confirm", scored_by_code).err
     ran = command("confirm", scored_by_code)
     assert ran.status == 2
     (line,) = ran.err.splitlines()

@@ -264,6 +264,41 @@ def test_the_file_is_a_study_file(petroleum: StudyData) -> None:
     assert len(spec.search.enqueue) == len(found.enqueue)
 
 
+@pytest.mark.parametrize(
+    ("task", "data"),
+    [
+        ("sft", {"train": "chat.jsonl"}),
+        (
+            "causal_translation",
+            {
+                "train": "t.tsv",
+                "dev": "d.tsv",
+                "source_language": "eng_Latn",
+                "target_language": "fra_Latn",
+            },
+        ),
+    ],
+)
+def test_defaults_that_depend_on_the_data_stay(
+    task: str, data: dict[str, str], petroleum: StudyData
+) -> None:
+    """The next file of a study on own data names its base and is accepted as it is."""
+    import tomllib
+
+    parameters = {"alpha": {"choices": [8, 16]}, "learning_rate": {"low": 1e-4, "high": 1e-3}}
+    document = {
+        "name": "own",
+        "task": task,
+        "base": {"model": "embedded" if "dev" in data else "my-model"},
+        "data": data,
+        "search": {"parameters": parameters},
+    }
+    before = parse_spec(document, "own.toml")
+    study = replace(petroleum, name="own", spec_text=before.to_toml())
+    after = parse_spec(tomllib.loads(next_file(study, proposal(petroleum))), "next.toml")
+    assert (after.base, after.data) == (before.base, before.data)
+
+
 def test_what_is_judged_by_one_of_several_objectives_says_so() -> None:
     """A second objective may want the other end: the file and the sentences name the first."""
     one = study_of({"dropout": DROPOUT}, lambda p: p["dropout"], trials=20)

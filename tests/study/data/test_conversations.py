@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from study.data.conversations import Conversation, load_conversations, split_off
+from study.data.conversations import Conversation, load_conversations
+from study.data.splitting import split_off
 from study.errors import InputError
 from study.spec.sections import DataSpec
 from tests.chat_fixtures import turn
@@ -243,24 +244,32 @@ def conversations(*prompts: str) -> list[Conversation]:
     ]
 
 
+def split_rows(
+    rows: tuple[Conversation, ...], share: float, seed: int = 0
+) -> tuple[tuple[Conversation, ...], tuple[Conversation, ...]]:
+    """Split conversations by their prompts."""
+    train, dev, _ = split_off(rows, share, seed, prompt=lambda row: row.prompt)
+    return train, dev
+
+
 def test_a_split_keeps_equal_prompts_on_one_side() -> None:
     """No prompt is in train and dev, the share is met, and the rows' order does not matter."""
     rows = conversations(*(str(n % 40) for n in range(100)))
-    train, dev = split_off(rows, 0.2, seed=0)
+    train, dev = split_rows(rows, 0.2)
     assert sorted([*train, *dev], key=rows.index) == rows
     assert 15 <= len(dev) <= 20
     assert not {c.prompt for c in train} & {c.prompt for c in dev}
-    assert set(split_off(rows[::-1], 0.2, seed=0)[1]) == set(dev)
-    assert set(split_off(rows, 0.2, seed=1)[1]) != set(dev)
+    assert set(split_rows(rows[::-1], 0.2)[1]) == set(dev)
+    assert set(split_rows(rows, 0.2, seed=1)[1]) != set(dev)
 
 
 def test_a_split_is_bounded_and_never_empty() -> None:
     """At most 400 are set aside; with few rows at least one; one prompt alone cannot be split."""
-    assert len(split_off(conversations(*map(str, range(9000))), 0.1, 0)[1]) == 400
-    train, dev = split_off(conversations("a", "a", "a", "b", "b"), 0.1, 0)
+    assert len(split_rows(conversations(*map(str, range(9000))), 0.1)[1]) == 400
+    train, dev = split_rows(conversations("a", "a", "a", "b", "b"), 0.1)
     assert (len(train), len(dev)) == (3, 2)
     with pytest.raises(InputError, match="all conversations have the same prompt, got 3"):
-        split_off(conversations("a", "a", "a"), 0.1, 0)
+        split_rows(conversations("a", "a", "a"), 0.1)
 
 
 def test_the_line_about_a_file(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ objective = "error_rate"
 metrics = ["error_rate", "accuracy", "loss"]
 
 [search]
+space = "none"
 sampler = "random"
 trials = 4
 

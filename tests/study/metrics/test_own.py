@@ -286,7 +286,7 @@ def test_mistakes_in_the_study_file_are_lines(
 ) -> None:
     """Each names its key, the rule, what it got and what is allowed."""
     path = tmp_path / "x.toml"
-    path.write_text("")
+    path.write_text("seed = 0\n")
     with pytest.raises(InputError) as raised:
         load_spec(path, {f"evaluation.{key}": value for key, value in given.items()})
     assert any(said in line for line in raised.value.problems), raised.value.problems

@@ -18,6 +18,8 @@ NO_SYSTEM = (
     "{% endif %}{% endfor %}" + PLAIN
 )
 
+LANGUAGES = 'source_language = "eng_Latn"\ntarget_language = "fra_Latn"'
+
 STUDY = """
 name = "tiny"
 task = "{task}"
@@ -35,6 +37,7 @@ report_every = 1
 max_new_tokens = 4
 report_examples = 4
 [search]
+space = "none"
 sampler = "random"
 trials = 1
 [search.parameters.learning_rate]

@@ -16,9 +16,15 @@ from study.spec.files import load_spec
 from study.tasks import make_task
 from tests.command_line import Ran, Type
 from tests.engine_runs import skeleton_of
-from tests.study.preparing.conftest import NO_SYSTEM, PLAIN, MakeStudy, tiny_tokenizer
+from tests.study.preparing.conftest import (
+    LANGUAGES,
+    NO_SYSTEM,
+    PLAIN,
+    MakeStudy,
+    tiny_tokenizer,
+)
 
-STOP = 'stop_token = "<end>"'
+STOP = f'stop_token = "<end>"\n{LANGUAGES}'
 
 
 @pytest.fixture

@@ -363,6 +363,74 @@ def mutated_presets(draw: st.DrawFn) -> dict[str, Any]:
     return found
 
 
+def refusal(document: dict[str, Any]) -> str:
+    """The one line with which a document is refused."""
+    with pytest.raises(InputError) as refused:
+        parse_spec(document, "x.toml")
+    (line,) = refused.value.problems
+    return line
+
+
+OWN_DATA: list[dict[str, Any]] = [{"train": "t.tsv", "dev": "d.tsv"}, {"corpus": "some/dataset"}]
+
+
+@pytest.mark.parametrize("data", OWN_DATA)
+def test_own_data_need_a_named_base(data: dict[str, Any]) -> None:
+    """A forgotten base.model never means the miniature, unless the file says `embedded`."""
+    document = {"name": "x", "data": data, "search": {"parameters": {"rank": {"value": 8}}}}
+    document["search"]["parameters"]["alpha"] = {"choices": [8, 16]}
+    line = refusal(document)
+    assert line.startswith("x.toml: base.model: needed beside data of your own, got none")
+    assert "`optuna-study init`" in line
+    assert parse_spec({**document, "base": {"model": "embedded"}}, "x.toml").data.origin
+
+
+def chat_translation(**data: str) -> dict[str, Any]:
+    """A study in which a chat model translates pairs of one's own."""
+    files = {"train": "t.tsv", "dev": "d.tsv"}
+    search = {"parameters": {"rank": {"choices": [4, 8]}}}
+    base = {"model": "some/model"}
+    task = "causal_translation"
+    return {"name": "x", "task": task, "base": base, "data": files | data, "search": search}
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "instruction"),
+    [
+        ("fra_Latn", "eng_Latn", "Translate from French into English."),
+        ("de", "zho_Hans", "Translate from German into Chinese."),
+        ("pt_XX", "nor", "Translate from Portuguese into Norwegian."),
+    ],
+)
+def test_the_instruction_names_the_declared_languages(
+    source: str, target: str, instruction: str
+) -> None:
+    """A chat model is never asked for another direction than the file's."""
+    document = chat_translation(source_language=source, target_language=target)
+    assert parse_spec(document, "x.toml").data.instruction == instruction
+    document["data"]["instruction"] = "Put it into plain words."
+    assert parse_spec(document, "x.toml").data.instruction == "Put it into plain words."
+
+
+def test_an_instruction_that_nobody_can_derive_is_required() -> None:
+    """Without languages, or with ones without a known name, the file must give it."""
+    assert "data.instruction: needed" in refusal(chat_translation())
+    only = chat_translation(source_language="fra_Latn")
+    assert "data.instruction: needed" in refusal(only)
+    unknown = chat_translation(source_language="qqq_Latn", target_language="eng_Latn")
+    assert "no name is known for eng_Latn or qqq_Latn" in refusal(unknown)
+
+
+@pytest.mark.parametrize(("steps", "often"), [(3, 1), (12, 3), (119, 29), (120, 30), (500, 30)])
+def test_a_short_training_reports_on_its_way(steps: int, often: int) -> None:
+    """The default of report_every never exceeds the steps; a value in the file stays."""
+    search = {"parameters": {"rank": {"choices": [4, 8]}}}
+    document = {"name": "x", "training": {"steps": steps}, "search": search}
+    assert parse_spec(document, "x.toml").training.report_every == often
+    document["training"] = {"steps": steps, "report_every": 2}
+    assert parse_spec(document, "x.toml").training.report_every == 2
+
+
 def test_only_conversations_end_without_a_stop_token() -> None:
     """A study file cannot write none, so that other tasks would have a token again when read."""
     with pytest.raises(InputError, match=r"data\.stop_token: must be the name of a token"):

@@ -10,7 +10,7 @@ import pytest
 from search_spaces import shipped_spaces
 from study.errors import InputError
 from study.kinds.methods import METHODS
-from study.spec.files import described, load_spec, presets, read_toml
+from study.spec.files import DEFAULT_SPACE, described, load_spec, presets, read_toml
 
 SPACE = "[parameters.alpha]\nchoices = [8, 16]\n"
 
@@ -112,10 +112,17 @@ def test_editors_of_other_systems_write_study_files_too(tmp_path: Path, content:
     assert load_spec(write(tmp_path, content)).seed == 3
 
 
-def test_an_empty_file_is_a_study_of_defaults(tmp_path: Path) -> None:
-    """An empty file is named after itself and searches the wide space."""
-    spec = load_spec(write(tmp_path, ""))
-    assert (spec.name, spec.search.space) == ("mine", "lora-wide")
+@pytest.mark.parametrize("content", ["", 'name = "x"\n'])
+def test_an_empty_file_is_no_study(tmp_path: Path, content: str) -> None:
+    """A file that says nothing is refused with what to do, not run on the miniature."""
+    line = problem(write(tmp_path, content))
+    assert "needs base.model and data, got an empty study; `optuna-study init`" in line
+
+
+def test_a_short_file_is_a_study_of_defaults(tmp_path: Path) -> None:
+    """A file is named after itself and searches the wide space."""
+    spec = load_spec(write(tmp_path, "seed = 1\n"))
+    assert (spec.name, spec.search.space) == ("mine", DEFAULT_SPACE)
 
 
 def test_paths_that_are_none(tmp_path: Path) -> None:
@@ -165,7 +172,7 @@ def test_paths_are_relative_to_the_study_file(
     assert spec.base.model == str(folder / "base")
     assert spec.data.files == {"train": folder / "t.tsv", "dev": tmp_path / "d.tsv"}
     assert list(spec.search.parameters) == ["alpha"]
-    hub = write(folder, '[data]\ncorpus = "texts"\n', "hub.toml")
+    hub = write(folder, '[base]\nmodel = "base"\n[data]\ncorpus = "texts"\n', "hub.toml")
     assert load_spec(hub).data.corpus == str(folder / "texts")
 
 
@@ -224,11 +231,27 @@ def test_a_files_own_parameters_replace_the_spaces(tmp_path: Path) -> None:
     assert parameters["rank"].choices == (8, 16)
 
 
-def test_own_parameters_alone_are_the_whole_space(tmp_path: Path) -> None:
-    """Without a named space nothing is added to the file's own parameters."""
-    spec = load_spec(write(tmp_path, "[search.parameters.alpha]\nlow = 1\nhigh = 2\n"))
-    assert list(spec.search.parameters) == ["alpha"]
-    assert spec.search.space is None
+def test_one_more_parameter_is_added_to_the_default_space(tmp_path: Path) -> None:
+    """A file that names no space and one parameter searches the default space with it."""
+    spec = load_spec(write(tmp_path, "[search.parameters.batch_size]\nlow = 4\nhigh = 8\n"))
+    default = load_spec(write(tmp_path, f'[search]\nspace = "{DEFAULT_SPACE}"\n'))
+    assert {*spec.search.parameters} == {*default.search.parameters, "batch_size"}
+
+
+def test_a_study_of_no_space_searches_its_own_parameters_alone(tmp_path: Path) -> None:
+    """With `space = "none"` nothing is added to the file's own parameters."""
+    content = '[search]\nspace = "none"\n[search.parameters.alpha]\nlow = 1\nhigh = 2\n'
+    assert list(load_spec(write(tmp_path, content)).search.parameters) == ["alpha"]
+
+
+def test_the_default_space_does_not_hide_why_a_method_lacks_a_parameter(tmp_path: Path) -> None:
+    """The line says how to search only one's own parameters: rank comes from the space."""
+    path = write(
+        tmp_path,
+        '[method]\nname = "full"\n[search.parameters.learning_rate]\nlow = 1e-6\nhigh = 1e-4\n',
+    )
+    with pytest.raises(InputError, match=r"or set search\.space = 'none' to search only your own"):
+        load_spec(path)
 
 
 @pytest.mark.parametrize("content", ["[alpha]\nlow = 1\n", "", SPACE + "[other]\n", "parameters=3"])
@@ -248,7 +271,7 @@ def test_overrides_reach_into_sections(tmp_path: Path) -> None:
 
 def test_overrides_are_validated_like_the_file(tmp_path: Path) -> None:
     """A wrong value from the command line is the same one line."""
-    path = write(tmp_path, "")
+    path = write(tmp_path, "seed = 1\n")
     assert problem(path, search__trials=0).startswith(f"{path}: search.trials: ")
     assert "method: must be a table" in problem(write(tmp_path, "method = 3"), method__rank=3)
 

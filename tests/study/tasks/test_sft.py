@@ -178,7 +178,7 @@ def test_the_task_has_nothing_embedded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("train_on", "last"), ("chat_template", "plain"), ("dev_share", 0.2), ("too_long", "drop")],
+    [("train_on", "last"), ("chat_template", "plain"), ("too_long", "drop")],
 )
 def test_other_tasks_refuse_its_keys(key: str, value: Any) -> None:
     """A key that another task would ignore is refused."""

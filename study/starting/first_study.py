@@ -1,0 +1,295 @@
+"""The first study file for a model and data: looks at both, decides, and checks what it wrote.
+
+Nothing is guessed twice: data are read by the readers, and the file is checked by the code of
+`optuna-study check`, so it cannot refuse what this writes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from study.bases.load import load_tokenizer, located, model_class
+from study.data.languages import language_ids
+from study.data.origins import is_saved
+from study.data.readers import Corpus, skipped_remarks
+from study.data.remarks import length_limit, positions_of, token_counts
+from study.errors import InputError, refusing
+from study.kinds.language_names import LANGUAGES, language_of
+from study.kinds.tasks import TASKS, TaskKind
+from study.preparing.estimate import checked
+from study.preparing.preparation import StepCallback, prepare, read_inputs
+from study.preparing.trial_cost import cost_of
+from study.spec.files import spec_of_text
+from study.spec.sections import BaseModelSpec, StudySpec
+from study.starting.choosing import (
+    FEW_EXAMPLES,
+    KEPT_WHOLE,
+    LENGTHS,
+    MEASURED_EXAMPLES,
+    Lengths,
+    lengths_of,
+    pace_of,
+    template_for,
+)
+from study.starting.draft import Draft
+from study.starting.recognising import Recognised, Wishes, first_rows, recognised, shapes_of
+from study.starting.settings import set_budget, set_evaluation, set_pace, set_search
+
+OVERHEAD = 64  # tokens of a template and an instruction beside two texts
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to write a study file for, and where."""
+
+    model: str
+    data: str
+    out: Path
+    dev: Path | None = None
+    test: Path | None = None
+    wishes: Wishes = field(default_factory=Wishes)
+    quick: bool = False  # without measuring a step
+
+
+@dataclass(frozen=True)
+class FirstStudy:
+    """A study file, and what was decided, a line each."""
+
+    text: str
+    lines: tuple[str, ...]
+
+
+def first_study(order: Order, progress: StepCallback | None = None) -> FirstStudy:
+    """Return a study file that `check` accepts.
+
+    Raises:
+        InputError: model or data cannot be used or are not recognised; a line per problem.
+    """
+    data = _data(order.data)
+    found = recognised(first_rows(data), order.wishes, f"--data: {order.data}")
+    base = BaseModelSpec(model=located(order.model, None, "--model"))
+    tokenizer, config = load_tokenizer(order.model, base)
+    task = _task(found, config, order)
+    kind = TASKS[task]
+    draft, said = Draft(), [f"task     {task}: {found.found} in {Path(order.data).name}"]
+    said += [f"         {remark}" for remark in found.remarks]
+    draft.set("", "name", _name(order.out))
+    draft.set("", "task", task, f"{order.data}: {found.found}")
+    draft.set("base", "model", _path(order.model, order.out))
+    _set_data(draft, order, data, found)
+    if kind.reads_conversations:
+        said += _set_template(draft, tokenizer)
+    if shapes_of(kind) == ("pairs",):
+        said += _set_languages(draft, kind, found, tokenizer)
+    spec, corpus = _read(draft, order)
+    said += [f"data     {line}" for line in (*skipped_remarks(corpus), *corpus.remarks)]
+    lengths = _lengths(draft, spec, corpus, tokenizer, config)
+    said.append(f"lengths  {lengths.in_words()}; longer than {lengths.cut:,}: {_cut(spec)}")
+    said += set_search(draft, config)
+    said += set_evaluation(draft, spec, corpus, tokenizer)
+    pace = pace_of(len(corpus.train), lengths.cut)
+    set_pace(draft, pace)
+    spec = spec_of_text(draft.text(), order.out)
+    inputs = read_inputs(spec)
+    if order.quick:
+        cost = cost_of(spec, inputs, prepare(spec, inputs, progress))
+    else:
+        cost = checked(spec, inputs, progress)
+    said += [line for line in cost["lines"] if line.startswith(("modules", "largest"))]
+    said.append(f"budget   {set_budget(draft, pace, cost.get('estimate'))}")
+    draft.begin(
+        f"A study of {order.model} on {order.data}, begun by `optuna-study init`. Every value can "
+        "be changed; the comments say why it is as it is.",
+        f"optuna-study check {order.out.name}   lists every problem and estimates the cost",
+        f"optuna-study run {order.out.name}     runs the study, and continues it",
+    )
+    text = draft.text()
+    spec_of_text(text, order.out)
+    return FirstStudy(text, tuple(said))
+
+
+# ---------------------------------------------------------------- model and data
+
+
+def _data(name: str) -> Path | str:
+    """Return the path of a file or saved folder, or the name of a dataset on the hub or here."""
+    path = Path(name)
+    if path.exists():
+        return path if not path.is_dir() or is_saved(path) else name
+    if path.suffix.lower() in (".tsv", ".csv", ".jsonl", ".json", ".parquet") or path.is_absolute():
+        raise InputError(f"--data: {name}: no such file")
+    return name
+
+
+def _task(found: Recognised, config: Any, order: Order) -> str:
+    """Return the task that the data and the model allow.
+
+    Raises:
+        InputError: the model cannot do what the data are for.
+    """
+    if (task := order.wishes.task) is None:
+        fitting = {
+            name: kind
+            for name, kind in TASKS.items()
+            if found.shape in shapes_of(kind) and not kind.diffuses
+        }
+        if found.shape == "labels":
+            fitting = {
+                n: k for n, k in fitting.items() if (k.outputs == "numbers") == found.is_numeric
+            }
+        if found.shape == "pairs":
+            translates = bool(config.is_encoder_decoder)
+            fitting = {n: k for n, k in fitting.items() if k.names_languages == translates}
+        task = next(iter(fitting))
+    if TASKS[task].diffuses:
+        raise InputError(
+            f"--task: `init` cannot choose the settings of {task!r}; see docs/llada.md"
+        )
+    with refusing(f"--model: {order.model}: does not fit {found.found}", ValueError):
+        model_class(order.model, config, BaseModelSpec(model=order.model), task)
+        _check_writes(config, TASKS[task])
+    return task
+
+
+def _check_writes(config: Any, kind: TaskKind) -> None:
+    """Refuse a model that only reads texts, such as BERT, for a task that writes them."""
+    named = config.architectures or ()
+    is_decoder = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in named)
+    from transformers import AutoModelForMaskedLM
+
+    reads_only = type(config) in AutoModelForMaskedLM._model_mapping and not is_decoder
+    if reads_only and not kind.reads_labels and not config.is_encoder_decoder:
+        raise ValueError(
+            f"a {config.model_type!r} model reads texts but writes none; give a chat model, or "
+            "--label-column to classify"
+        )
+
+
+def _name(out: Path) -> str:
+    """Return the name of a study, after its file."""
+    kept = "".join(
+        sign if sign.isascii() and (sign.isalnum() or sign in "._-") else "-" for sign in out.stem
+    )
+    return kept.strip("._-")[:100] or "study"
+
+
+def _path(value: str, out: Path) -> str:
+    """Return a path as the study file names it: relative to its folder if it lies there."""
+    if not Path(value).exists():
+        return value
+    folder, path = out.parent.resolve(), Path(value).resolve()
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+
+
+def _set_data(draft: Draft, order: Order, data: Path | str, found: Recognised) -> None:
+    if isinstance(data, Path):
+        draft.set("data", "train", _path(order.data, order.out))
+    else:
+        draft.set("data", "corpus", _path(data, order.out))
+    for split in ("dev", "test"):
+        if (file := getattr(order, split)) is not None:
+            draft.set("data", split, _path(str(file), order.out))
+    draft.set_all("data", found.keys, "; ".join(["the columns that are read", *found.remarks]))
+    if order.dev is None and isinstance(data, Path):
+        draft.set(
+            "data",
+            "dev_share",
+            0.1,
+            "no dev file was given: this share of train judges the trials; give your own with dev",
+        )
+    if order.test is None:
+        draft.hint("data", 'test = "…"   # held-out examples, for `optuna-study confirm`')
+
+
+def _set_template(draft: Draft, tokenizer: Any) -> list[str]:
+    chosen = template_for(tokenizer)
+    if chosen is None:
+        return ["template the tokenizer's own"]
+    draft.set(
+        "data",
+        "chat_template",
+        chosen,
+        "the tokenizer has no chat template; this one fits its special tokens. If the model was "
+        "tuned with another, give the file of that",
+    )
+    return [f"template {chosen}, since the tokenizer has none"]
+
+
+def _set_languages(draft: Draft, kind: TaskKind, found: Recognised, tokenizer: Any) -> list[str]:
+    """Name the languages as the tokenizer does.
+
+    Raises:
+        InputError: they are needed and not recognised.
+    """
+    known = language_ids(tokenizer) if kind.names_languages else {}
+    if known is None:
+        return []
+    if found.languages is None:
+        raise InputError(
+            "--source-language: the languages of the pairs were not recognised; give both it and "
+            "--target-language, such as French and English"
+        )
+    codes = [_code(language, known) for language in found.languages]
+    names = " into ".join(LANGUAGES[language] for language in found.languages)
+    keys = dict(zip(("source_language", "target_language"), codes, strict=True))
+    draft.set_all("data", keys, f"{names}, by the names of the columns or by frequent words")
+    return [f"language {names}"]
+
+
+def _code(language: str, known: Any) -> str:
+    """Return a tokenizer's code of a language; the first if it has it in several scripts."""
+    fitting = sorted(code for code in known if language_of(code) == language)
+    if known and not fitting:
+        raise InputError(f"--model: its tokenizer has no code for {LANGUAGES[language]}")
+    return fitting[0] if fitting else language
+
+
+# ---------------------------------------------------------------- lengths
+
+
+def _read(draft: Draft, order: Order) -> tuple[StudySpec, Corpus[Any]]:
+    """Return the study so far and its data, as long as the model reads them."""
+    draft.set("data", "max_tokens", LENGTHS[-1])
+    is_chat = TASKS[spec_of_text(draft.text(), order.out).task].reads_conversations
+    text = (
+        draft.text().replace("[data]\n", '[data]\ntoo_long = "cut"\n') if is_chat else draft.text()
+    )
+    spec = spec_of_text(text, order.out)
+    inputs = read_inputs(spec)
+    inputs.faults.refuse()
+    assert inputs.corpus is not None
+    if len(inputs.corpus.train) < FEW_EXAMPLES and spec.data.dev_share is not None:
+        draft.set("data", "dev_share", 0.2)
+        spec = spec_of_text(text.replace("dev_share = 0.1", "dev_share = 0.2"), order.out)
+        inputs = read_inputs(spec)
+    assert inputs.corpus is not None
+    return spec, inputs.corpus
+
+
+def _lengths(
+    draft: Draft, spec: StudySpec, corpus: Corpus[Any], tokenizer: Any, config: Any
+) -> Lengths:
+    limit = length_limit(tokenizer, config, LENGTHS[-1])
+    if spec.task_kind.writes_dialogues:  # the prompt and the answer have this limit each
+        limit = min(limit, ((positions_of(config) or 2 * limit) - OVERHEAD) // 2)
+    examples = corpus.train[:MEASURED_EXAMPLES]
+    if spec.task_kind.reads_conversations:
+        counts = [example.tokens for example in examples]
+    else:
+        counts = [max(sides) for sides in token_counts(examples, tokenizer)]
+    lengths = lengths_of(counts, max(limit, 4))
+    what = "a conversation" if spec.task_kind.reads_conversations else "a text"
+    draft.set(
+        "data",
+        "max_tokens",
+        max(lengths.cut, 4),
+        f"{what} has {lengths.in_words()}; {lengths.kept:.1%} have no more than this, the least "
+        f"usual size for {KEPT_WHOLE:.0%} of them; longer ones are {_cut(spec)}: see data.too_long",
+    )
+    return lengths
+
+
+def _cut(spec: StudySpec) -> str:
+    return "left out" if spec.task_kind.reads_conversations else "cut"

@@ -1,0 +1,273 @@
+"""What a file of examples is for: which task it fits, and which columns the task reads.
+
+The readers' own formats and layouts come first; other columns are judged by their names and by what
+the first rows hold.  What is recognised is said; what is not is refused in one line.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from study.data.conversations import FORMATS
+from study.data.labels import WHOLE, label_text
+from study.data.origins import rows_of
+from study.data.sentence_pairs import BROKEN_SHARE, LAYOUTS, NUMBERED
+from study.errors import InputError
+from study.kinds.language_names import language_of
+from study.kinds.tasks import TASKS, TaskKind
+from study.starting.languages import spoken
+
+Shape = Literal["conversations", "labels", "pairs"]
+
+SAMPLED_ROWS = 1000
+MANY_NUMBERS = 20  # different whole numbers: more are a quantity, not classes
+MOST_CLASSES = 60
+LONGEST_LABEL = 60  # characters
+LABELS = (  # names of columns, the likeliest first
+    *("label", "labels", "class", "category", "queue", "intent", "topic", "sentiment", "emotion"),
+    *("type", "priority", "tag", "score", "rating", "stars", "grade", "similarity", "y"),
+)
+TEXTS = (
+    *("text", "sentence", "ticket", "message", "body", "content", "description", "comment"),
+    *("review", "utterance", "query", "question", "document", "title", "subject"),
+)
+QUESTIONS = ("question", "prompt", "query", "instruction", "input", "user")
+ANSWERS = ("answer", "response", "completion", "reply", "output", "assistant", "target")
+PAIRS = (("source", "target"), ("src", "tgt"), ("src", "trg"))
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user said about the data, each None if left to us."""
+
+    task: str | None = None
+    text_column: str | None = None
+    label_column: str | None = None
+    source_language: str | None = None
+    target_language: str | None = None
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A shape of data, the keys of `[data]` that name its columns, and why, in words."""
+
+    shape: Shape
+    found: str  # as in "conversations (messages)"
+    keys: Mapping[str, str] = field(default_factory=dict)
+    is_numeric: bool = False  # labels that are quantities
+    remarks: tuple[str, ...] = ()
+    languages: tuple[str, str] | None = None  # ISO 639-3 codes of source and target
+
+
+def first_rows(data: Path | str) -> list[Mapping[str, Any]]:
+    """Return the first rows of a file, of a folder saved by `datasets` or of a hub dataset."""
+    where, rows = rows_of(data, key="--data", broken_share=BROKEN_SHARE)
+    read = [row for _, row in islice(rows, SAMPLED_ROWS) if row]
+    if not read:
+        raise InputError(f"{where}: contains no rows; allowed: at least two")
+    return read
+
+
+def recognised(rows: Sequence[Mapping[str, Any]], wishes: Wishes, where: str) -> Recognised:
+    """Return what rows of examples are.
+
+    Raises:
+        InputError: the columns are not recognised, or do not fit what the user said.
+    """
+    flat = [dict(_flattened(row)) for row in rows]
+    kind = TASKS[wishes.task] if wishes.task is not None else None
+    looks = (_as_conversations, _as_labelled, _as_pairs, _as_answers, _as_texts)
+    for look in looks:
+        found = look(flat, wishes)
+        if found is not None and (kind is None or found.shape in shapes_of(kind)):
+            return found
+    columns = ", ".join(repr(name[:40]) for name in flat[0])
+    for_task = f" for the task {wishes.task!r}" if wishes.task is not None else ""
+    raise InputError(
+        f"{where}: no known columns{for_task}, got {columns[:200]}; known are "
+        f"{'; '.join(', '.join(form.columns) for form in FORMATS)}; source, target; a text with a "
+        "label. Name yours with --text-column and --label-column, or rename them"
+    )
+
+
+def shapes_of(kind: TaskKind) -> tuple[Shape, ...]:
+    """Return the shapes of data that a task reads."""
+    if kind.reads_conversations:
+        return ("conversations",)
+    return ("labels",) if kind.reads_labels else ("pairs",)
+
+
+def _flattened(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield columns; those of a nested object, such as `translation`, with dotted names."""
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{inner}", inside) for inner, inside in value.items())
+        else:
+            yield name, value
+
+
+# ---------------------------------------------------------------- shapes
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def _as_conversations(rows: Rows, wishes: Wishes) -> Recognised | None:
+    columns = {*rows[0]}
+    for form in FORMATS:
+        if form.turns is not None and {*form.columns} <= columns:
+            return Recognised("conversations", f"conversations ({form.name})")
+    return None
+
+
+def _as_labelled(rows: Rows, wishes: Wishes) -> Recognised | None:
+    """Recognise a known layout, else a column of labels beside one of texts."""
+    columns = {*rows[0]}
+    named = wishes.text_column or wishes.label_column
+    if not named and {*PAIRS[0]} <= columns:
+        label = next((name for name in LABELS[:1] if name in columns), None)
+        found = f"labelled pairs ({', '.join(PAIRS[0])}, {label})"
+        quantities = label is not None and _are_quantities(rows, label)
+        return Recognised("labels", found, {}, quantities) if label is not None else None
+    for layout in () if named else (*LAYOUTS, *NUMBERED):
+        if layout.second and {*layout.columns} <= columns:
+            is_numeric = layout.labels == () and _are_quantities(rows, layout.label)
+            called = ", ".join(layout.columns)
+            return Recognised("labels", f"labelled pairs ({called})", {}, is_numeric)
+    labels = [wishes.label_column] if wishes.label_column else _label_columns(rows)
+    texts = [wishes.text_column] if wishes.text_column else _text_columns(rows)
+    texts = [name for name in texts if name not in labels[:1]]
+    if not labels or not texts:
+        return None
+    text, label = texts[0], labels[0]
+    for name in (text, label):
+        if name not in columns:
+            raise InputError(
+                f"--{'text' if name == text else 'label'}-column: no column {name!r}, got "
+                f"{', '.join(map(repr, rows[0]))[:200]}"
+            )
+    remarks = [
+        f"{what} could also be {', '.join(map(repr, others[:4]))}: set --{option} to one of them"
+        for what, others, option in (
+            ("the label", [n for n in labels[1:] if n != text], "label-column"),
+            ("the text", texts[1:], "text-column"),
+        )
+        if others
+    ]
+    keys = {"text_column": text, "label_column": label}
+    numeric = _are_quantities(rows, label)
+    return Recognised("labels", f"texts ({text}) with {label}", keys, numeric, tuple(remarks))
+
+
+def _as_pairs(rows: Rows, wishes: Wishes) -> Recognised | None:
+    """Recognise source and target, or two columns that are named after languages."""
+    columns = [name for name in rows[0] if _is_text(rows, name)]
+    pair = next((pair for pair in PAIRS if {*pair} <= {*columns}), None)
+    by_name = [name for name in columns if language_of(name.rpartition(".")[2])]
+    if pair is None and len(by_name) == 2:
+        pair = (by_name[0], by_name[1])
+    if pair is None and wishes.task is not None and len(columns) == 2:
+        pair = (columns[0], columns[1])
+    if pair is None:
+        return None
+    stated = (wishes.source_language, wishes.target_language)
+    guesses = [
+        language_of(code) if code else _language(rows, name)
+        for code, name in zip(stated, pair, strict=True)
+    ]
+    for code, option in zip(stated, ("source", "target"), strict=True):
+        if code and language_of(code) is None:
+            raise InputError(
+                f"--{option}-language: unknown, got {code!r}; allowed: a code such as fr or "
+                "fra_Latn, or an English name"
+            )
+    keys = {} if pair == PAIRS[0] else {"source_column": pair[0], "target_column": pair[1]}
+    source, target = guesses
+    languages = (source, target) if source and target and source != target else None
+    return Recognised("pairs", f"pairs ({', '.join(pair)})", keys, languages=languages)
+
+
+def _as_answers(rows: Rows, wishes: Wishes) -> Recognised | None:
+    """Recognise a question and its answer under other names, as a conversation of two turns."""
+    lower = {name.lower(): name for name in rows[0] if _is_text(rows, name)}
+    asked = next((lower[name] for name in QUESTIONS if name in lower), None)
+    answer = next((lower[name] for name in ANSWERS if name in lower), None)
+    if asked is None or answer is None:
+        return None
+    keys = {"source_column": asked, "target_column": answer}
+    return Recognised("conversations", f"conversations ({asked}, {answer})", keys)
+
+
+def _as_texts(rows: Rows, wishes: Wishes) -> Recognised | None:
+    text = FORMATS[-1].columns[0]
+    return Recognised("conversations", f"plain texts ({text})") if text in rows[0] else None
+
+
+# ---------------------------------------------------------------- columns
+
+
+def _label_columns(rows: Rows) -> list[str]:
+    """Return the columns that may hold labels: by name in the order of LABELS, then by content."""
+    fitting = {name: _label_like(rows, name) for name in rows[0]}
+    named = {name.lower(): name for name, fits in fitting.items() if fits}
+    by_name = [named[name] for name in LABELS if name in named]
+    few = [name for name in rows[0] if fitting[name] and _is_few(rows, name)]
+    return list(dict.fromkeys([*by_name, *(few if not by_name else ())]))
+
+
+def _label_like(rows: Rows, name: str) -> bool:
+    """Say whether all values of a column are numbers or short texts."""
+    texts = [label_text(row.get(name)) for row in rows]
+    return None not in texts and max(len(text or "") for text in texts) <= LONGEST_LABEL
+
+
+def _is_few(rows: Rows, name: str) -> bool:
+    """Say whether the values of a column repeat as those of classes do."""
+    values = [str(row.get(name)) for row in rows]
+    return 1 < len({*values}) <= min(MOST_CLASSES, len(values) / 3)
+
+
+def _text_columns(rows: Rows) -> list[str]:
+    """Return the columns of texts, the longest first; a name of TEXTS goes before others."""
+    columns = [name for name in rows[0] if _is_text(rows, name) and not _is_few(rows, name)]
+    length = {name: sum(len(str(row.get(name) or "")) for row in rows) for name in columns}
+    longest = max(length.values(), default=0)
+    named = [n for n in columns if n.lower() in TEXTS and length[n] > longest / 10]
+    by_length = sorted(columns, key=lambda name: -length[name])
+    return sorted(named, key=lambda name: -length[name]) or by_length[:1]
+
+
+def _is_text(rows: Rows, name: str) -> bool:
+    """Say whether a column holds texts, most of which are no numbers."""
+    values = [row.get(name) for row in rows]
+    texts = [value for value in values if isinstance(value, str) and value.strip()]
+    numbers = sum(_number(value) is not None for value in texts)
+    return bool(texts) and len(texts) > len(values) / 2 and numbers < len(texts) / 2
+
+
+def _are_quantities(rows: Rows, name: str) -> bool:
+    """Say whether labels are numbers of which some are fractions, or very many."""
+    labels = {label_text(row.get(name)) or "" for row in rows} - {"", "-"}
+    numbers = {label: _number(label) for label in labels}
+    if not labels or None in numbers.values():
+        return False
+    whole = all(WHOLE.fullmatch(label) or float(label).is_integer() for label in labels)
+    return not whole or len(labels) > MANY_NUMBERS
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _language(rows: Rows, column: str) -> str | None:
+    """Return the language of a column by its name, else by its frequent words."""
+    texts: Iterable[str] = (str(row.get(column) or "") for row in rows)
+    return language_of(column.rpartition(".")[2]) or spoken(texts)

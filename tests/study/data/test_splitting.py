@@ -1,0 +1,65 @@
+"""A dev set out of the training rows, for tasks beside conversations."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.data.readers import load_corpus
+from study.data.sentence_pairs import load_scored_texts, load_sentence_pairs
+from study.errors import InputError
+from study.spec.sections import DataSpec, parse_spec
+
+
+def data(folder: Path, rows: list[dict[str, Any]], share: float = 0.2) -> DataSpec:
+    """Write rows, and return a `[data]` that splits them."""
+    path = folder / "train.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return DataSpec(train=path, dev_share=share)
+
+
+def test_pairs_are_split_by_source(tmp_path: Path) -> None:
+    """A share becomes dev, no source is on both sides, and a line says so."""
+    rows = [{"source": f"s{n % 30}", "target": f"t{n}"} for n in range(60)]
+    corpus = load_corpus(data(tmp_path, rows))
+    assert (len(corpus.train), len(corpus.dev)) == (48, 12)
+    assert not {pair.source for pair in corpus.train} & {pair.source for pair in corpus.dev}
+    (remark,) = corpus.remarks
+    assert remark.startswith("12 of the train pairs are the dev set (data.dev_share), drawn by sou")
+
+
+def test_a_split_leaves_every_class_in_train(tmp_path: Path) -> None:
+    """A class of one example is not drawn: dev would have a label that train lacks."""
+    rows = [{"text": f"text {n}", "label": "rare" if n % 10 == 0 else "usual"} for n in range(20)]
+    rows += [{"text": "alone", "label": "once"}]
+    for seed in range(5):
+        corpus = load_sentence_pairs(data(tmp_path, rows, 0.5).model_copy(update={"seed": seed}))
+        counts = Counter(example.label for example in corpus.train)
+        assert {*counts} == {"rare", "usual", "once"}
+        assert len(corpus.dev) == 10
+
+
+def test_numbers_are_split_as_they_are(tmp_path: Path) -> None:
+    """Each text has a number of its own, which is no class."""
+    rows = [{"text": f"text {n}", "label": n / 7} for n in range(20)]
+    corpus = load_scored_texts(data(tmp_path, rows))
+    assert (len(corpus.train), len(corpus.dev)) == (16, 4)
+
+
+@pytest.mark.parametrize(
+    "files", [{"train": "a.tsv", "dev": "b.tsv"}, {"corpus": "embedded"}], ids=["dev", "no train"]
+)
+def test_a_share_that_nothing_takes_is_refused(files: dict[str, str]) -> None:
+    """Beside a dev file or without a train file the key would mean nothing."""
+    with pytest.raises(InputError, match=r"data\.dev_share: takes the dev set from data\.train"):
+        parse_spec({"name": "x", "data": {**files, "dev_share": 0.1}}, "x.toml")
+
+
+def test_a_missing_dev_set_names_both_ways_out() -> None:
+    """The line about a lone train file names dev and dev_share."""
+    with pytest.raises(InputError, match="or give dev_share, the share of train to take"):
+        parse_spec({"name": "x", "data": {"train": "a.tsv"}}, "x.toml")

@@ -1,0 +1,248 @@
+"""`optuna-study init` on every format that the readers know, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.spec.files import load_spec
+from study.spec.sections import StudySpec
+from tests.chat_fixtures import tiny_chat
+from tests.command_line import Type
+from tests.tiny_studies import pairs_of
+
+__all__ = ["tiny_chat"]
+
+QUESTIONS = [(f"How deep is well {n}?", f"Well {n} is {3 * n} metres deep.") for n in range(24)]
+
+
+def turns(role: str, content: str, user: str, assistant: str) -> list[list[dict[str, str]]]:
+    """Conversations of two turns, with these names of their keys and roles."""
+    return [[{role: user, content: q}, {role: assistant, content: a}] for q, a in QUESTIONS]
+
+
+CHATS: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "messages": [{"messages": t} for t in turns("role", "content", "user", "assistant")],
+    "ShareGPT": [{"conversations": t} for t in turns("from", "value", "human", "gpt")],
+    "prompt, completion": [{"prompt": q, "completion": a} for q, a in QUESTIONS],
+    "Alpaca": [{"instruction": q, "input": "", "output": a} for q, a in QUESTIONS],
+    "question, answer": [{"question": q, "answer": a} for q, a in QUESTIONS],
+    "text": [{"text": f"{q} {a}"} for q, a in QUESTIONS],
+}
+QUEUES = ("billing", "shipping", "login")
+TICKETS = [
+    {
+        "id": n,
+        "subject": "A question",
+        "body": f"Please look at my {QUEUES[n % 3]} number {n}, it is wrong again.",
+        "queue": QUEUES[n % 3],
+    }
+    for n in range(45)
+]
+
+
+def jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write rows of objects."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def table(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write rows as CSV, or as TSV if the file is called so."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        delimiter = "\t" if path.suffix == ".tsv" else ","
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+Init = Callable[..., StudySpec]
+
+
+@pytest.fixture
+def init(type_: Type, tmp_path: Path) -> Init:
+    """Return a function that writes a study file, lets `check` read it, and returns its study."""
+
+    def run(model: Path, data: Path, *options: object) -> StudySpec:
+        out = tmp_path / "study.toml"
+        wrote = type_("init", "--quick", "--model", model, "--data", data, "--out", out, *options)
+        assert wrote.status == 0, wrote.err
+        assert type_("check", out, "--quick").status == 0
+        return load_spec(out)
+
+    return run
+
+
+@pytest.mark.parametrize("name", CHATS)
+def test_every_chat_format_becomes_a_study(
+    name: str, init: Init, tiny_chat: Path, tmp_path: Path
+) -> None:
+    """The task is sft, and its length, batch, space and objective are chosen."""
+    spec = init(tiny_chat / "base", jsonl(tmp_path / "chat.jsonl", CHATS[name]))
+    assert spec.task_kind.reads_conversations
+    assert spec.evaluation.objective == ("loss",)
+    assert {*spec.search.parameters} == {"learning_rate", "rank", "dropout"}
+    assert spec.data.train == tmp_path / "chat.jsonl"
+
+
+@pytest.mark.parametrize("kind", ["json", "parquet", "saved"])
+def test_other_files_are_read_too(kind: str, init: Init, tiny_chat: Path, tmp_path: Path) -> None:
+    """A JSON array, Parquet and a folder saved by `datasets` are looked at like JSONL."""
+    from datasets import Dataset
+
+    rows, path = list(CHATS["messages"]), tmp_path / f"chat.{kind}"
+    table = Dataset.from_list([dict(row) for row in rows])
+    if kind == "json":
+        path.write_text(json.dumps(rows), encoding="utf-8")
+    elif kind == "parquet":
+        table.to_parquet(path)
+    else:
+        table.save_to_disk(path)
+    assert init(tiny_chat / "base", path).task_kind.reads_conversations
+
+
+def test_a_table_of_tickets_becomes_a_classification(
+    init: Init, type_: Type, tiny_classifiers: Path, tmp_path: Path
+) -> None:
+    """The columns of text and label are found among others, and every class stays in train."""
+    spec = init(tiny_classifiers / "base", table(tmp_path / "tickets.csv", TICKETS))
+    assert (spec.data.text_column, spec.data.label_column) == ("body", "queue")
+    assert spec.task_kind.outputs == "classes"
+    assert spec.data.dev_share == 0.2
+
+
+def test_texts_with_numbers_become_a_regression(
+    init: Init, tiny_classifiers: Path, tmp_path: Path
+) -> None:
+    """Fractions are quantities; `--task` makes classes of whole numbers quantities too."""
+    rows = [{"review": f"It took {n} days to get it.", "stars": n % 5 + 1} for n in range(30)]
+    path = table(tmp_path / "reviews.csv", [{**row, "stars": row["stars"] / 4} for row in rows])
+    assert init(tiny_classifiers / "base", path).task_kind.outputs == "numbers"
+    (tmp_path / "study.toml").unlink()
+    table(path, rows)
+    assert init(tiny_classifiers / "base", path).task_kind.outputs == "classes"
+    (tmp_path / "study.toml").unlink()
+    spec = init(tiny_classifiers / "base", path, "--task", "regression")
+    assert spec.task_kind.outputs == "numbers"
+
+
+def test_known_pairs_of_sentences_become_a_classification(
+    init: Init, tiny_classifiers: Path
+) -> None:
+    """A published layout keeps its own columns and classes."""
+    folder = tiny_classifiers
+    spec = init(folder / "base", folder / "train.jsonl", "--dev", folder / "dev.jsonl")
+    assert spec.data.text_column is None
+    assert spec.data.dev == folder / "dev.jsonl"
+
+
+def test_pairs_become_a_translation_in_their_own_direction(
+    init: Init, tiny_base: Path, parallel_text: Path, tmp_path: Path
+) -> None:
+    """Frequent words tell the languages; the codes are the tokenizer's."""
+    spec = init(tiny_base, parallel_text / "train.tsv", "--dev", parallel_text / "dev.tsv")
+    assert (spec.data.source_language, spec.data.target_language) == ("eng_Latn", "fra_Latn")
+    (tmp_path / "study.toml").unlink()
+    rows = [{"fr": p.target, "en": p.source} for p in pairs_of(parallel_text / "train.tsv")]
+    other = init(tiny_base, table(tmp_path / "back.tsv", rows))
+    assert (other.data.source_language, other.data.target_language) == ("fra_Latn", "eng_Latn")
+    assert (other.data.source_column, other.data.target_column) == ("fr", "en")
+
+
+def test_a_chat_model_is_asked_for_the_direction_of_the_pairs(
+    init: Init, tiny_llamas: Path, parallel_text: Path, tmp_path: Path
+) -> None:
+    """The instruction of a decoder follows from what the pairs are."""
+    rows = [{"source": p.target, "target": p.source} for p in pairs_of(parallel_text / "train.tsv")]
+    spec = init(tiny_llamas / "base", table(tmp_path / "back.tsv", rows))
+    assert spec.data.instruction == "Translate from French into English."
+
+
+def test_the_whole_command_measures_and_says_what_it_decided(
+    type_: Type, tiny_classifiers: Path, tmp_path: Path
+) -> None:
+    """Without --quick the file holds an estimate, and the terminal a line per decision."""
+    data = table(tmp_path / "tickets.csv", TICKETS)
+    ran = type_("init", "--model", tiny_classifiers / "base", "--data", data)
+    assert (ran.status, ran.out) == (0, "study    study.toml\n")
+    decided = {line.split()[0] for line in ran.problems}
+    assert {"task", "data", "lengths", "modules", "space", "metric", "budget"} <= decided
+    text = (tmp_path / "study.toml").read_text(encoding="utf-8")
+    assert "on this machine, baselines included, 24 trials of 30 steps take" in " ".join(
+        text.replace("\n# ", " ").split()
+    )
+    assert "[search]" in text
+    assert text.index("[training]") < text.index("[search]")
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def refused(type_: Type, *arguments: object) -> str:
+    """The one line with which the command refuses."""
+    ran = type_("init", "--quick", *arguments)
+    assert (ran.status, ran.out) == (2, "")
+    (line,) = ran.problems
+    return line
+
+
+def test_nothing_is_overwritten(type_: Type, tmp_path: Path) -> None:
+    """A study file that is there stays as it is."""
+    out = tmp_path / "mine.toml"
+    out.write_text("seed = 3\n", encoding="utf-8")
+    line = refused(type_, "--model", "m", "--data", "d.csv", "--out", out)
+    assert line == f"--out: {out}: exists; name another file, or remove it"
+    assert out.read_text(encoding="utf-8") == "seed = 3\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "says"),
+    [
+        ([{"a": 1, "b": 2}] * 3, (), "no known columns, got 'a', 'b'; known are messages;"),
+        (TICKETS, ("--label-column", "no"), "--label-column: no column 'no', got 'id', 'subject'"),
+        (TICKETS, ("--task", "sft"), "no known columns for the task 'sft', got 'id', 'subject'"),
+        (CHATS["messages"], (), "model reads texts but writes none; give a chat model"),
+        (TICKETS, ("--task", "clasification"), "--task: got 'clasification'; did you mean class"),
+    ],
+)
+def test_what_is_not_recognised_is_one_line(
+    rows: Sequence[Mapping[str, Any]],
+    options: Sequence[str],
+    says: str,
+    type_: Type,
+    tiny_masked: Path,
+    tmp_path: Path,
+) -> None:
+    """Columns, options and a model of another kind: what was got and what to do, and no file."""
+    data = jsonl(tmp_path / "data.jsonl", rows)
+    assert says in refused(type_, "--model", tiny_masked / "base", "--data", data, *options)
+    assert not (tmp_path / "study.toml").exists()
+
+
+def test_what_is_missing_is_one_line(type_: Type, tiny_base: Path, tmp_path: Path) -> None:
+    """A file or a model that is not there is named by its option."""
+    assert (
+        refused(type_, "--model", tiny_base, "--data", "no.csv") == "--data: no.csv: no such file"
+    )
+    data = table(tmp_path / "tickets.csv", TICKETS)
+    line = refused(type_, "--model", tmp_path / "none", "--data", data)
+    assert line.startswith("--model: no such folder")
+
+
+def test_languages_that_nothing_tells_are_asked_for(
+    type_: Type, init: Init, tiny_llamas: Path, tmp_path: Path
+) -> None:
+    """Words that no language has give one line; the options settle it."""
+    rows = [{"source": f"qaz {n} wsx", "target": f"edc {n} rfv"} for n in range(12)]
+    data = table(tmp_path / "pairs.tsv", rows)
+    model = tiny_llamas / "base"
+    line = refused(type_, "--model", model, "--data", data)
+    assert line.startswith("--source-language: the languages of the pairs were not recognised")
+    spec = init(model, data, "--source-language", "Zulu", "--target-language", "xh")
+    assert spec.data.instruction == "Translate from Zulu into Xhosa."
