@@ -6,13 +6,17 @@ memory over that of the process without a model.  Every K has a process of its o
 NLLB's architecture at a size where it counts (random weights), the data are the embedded ones.
 
     python benchmarks/packed_memory.py --slots 1 4 16
+    python benchmarks/packed_memory.py --slots 8 --study my-study.toml
+
+With a study it measures its own base and data instead: the peak above the loaded base, in passes of
+the tokens that the engine allows itself.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,12 +27,19 @@ from torch.autograd.graph import saved_tensors_hooks
 from study.bases.building import Miniature
 from study.bases.load import BaseModel, load_base, locate_base
 from study.bases.translator import TranslatorRecipe
+from study.data.corpora import corpus_of
+from study.engines.build import working_base
+from study.engines.engine_choice import EngineChoice
 from study.engines.memory import PeakMemory
 from study.engines.packed.packed_engine import PackedEngine
+from study.engines.packed.slot_count import slot_bytes
+from study.engines.pass_size import largest_trial, limit, measured_pass, memory_beside_base
+from study.engines.passes import TokenBudget
 from study.engines.process_settings import be_one_quiet_thread
 from study.peft_methods.targets import targeted_modules
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec
+from study.tasks import make_task
 
 MIB = 2**20
 ARCHITECTURE = TranslatorRecipe(width=512, layers=4, heads=8, ffn=2048)
@@ -42,7 +53,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slots", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--study")
     options = parser.parse_args()
+    if options.study:
+        print("| K | tokens per pass | bytes per token | peak above the base |\n|---|---|---|---|")
+        for slots in options.slots:
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                print(pool.apply(_of_study, (options.study, slots)), flush=True)
+        return
     print("| K | base | adapters and optimizers | activations | counted | measured | ratio |")
     print("|---|---|---|---|---|---|---|")
     for slots in options.slots:
@@ -83,6 +101,28 @@ def _measure(slots: int, batch_size: int) -> _Memory:
     adapters = slots * _of_one_trial(spec, base)
     activations = _activations(filled(spec, base, slots), base)  # of the same steps once more
     return _Memory(slots, weights, adapters, activations, measured)
+
+
+def _of_study(study: str, slots: int) -> str:
+    be_one_quiet_thread()
+    spec = load_spec(study)
+    base = working_base(spec, locate_base(spec))
+    task = make_task(spec, base, corpus_of(spec))
+    free = memory_beside_base(base, EngineChoice())
+    memory = PeakMemory()
+    loaded = memory.peak_bytes()
+    config = largest_trial(spec)
+    assert config.method is not None
+    budget = TokenBudget()
+    engine = PackedEngine(spec, base, task, [config.method], slots, budget)
+    measured = measured_pass(engine.rehearse, spec, base, task)
+    limit(budget, measured, free - slots * slot_bytes(base, [config.method]))
+    for number in range(slots):
+        engine.start(replace(config, number=number, seed=number))
+    memory = PeakMemory()
+    _train(engine)
+    peak = memory.peak_bytes() - loaded
+    return f"| {slots} | {budget.training} | {measured.per_token:.0f} | {peak / MIB:.0f} MiB |"
 
 
 def _train(engine: PackedEngine) -> None:
