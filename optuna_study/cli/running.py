@@ -401,7 +401,8 @@ def _conclude(finished: StudyRun, storage: str | None) -> bool:
     from reports.results import analyse
     from reports.study_document import study_document
 
-    data = _in_folder(str(finished.folder), storage, finished.name)
+    place = finished.storage if storage else None
+    data = _in_folder(str(finished.folder), place, finished.name)
     console = results()
     console.print(study_document(data).to_rich())
     arguments = _report_arguments(data, finished.folder, storage)
