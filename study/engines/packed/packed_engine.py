@@ -135,13 +135,13 @@ class PackedEngine:
         started = time.perf_counter()
         slots = sorted(self._trials, key=self._order)
         batches = {slot: self._trials[slot].next_groups() for slot in slots}
-        totals: dict[int, list[float]] = {}
+        totals: dict[int, Tensor] = {}
         most = self._rows.training // GROUP
         for first in range(0, len(slots), most):
             some = slots[first : first + most]
             totals |= self._in_parts(some, lambda part: self._gradients(part, batches))
-        for slot in totals:  # after all passes, which may be repeated in halves
-            self._in_parts([slot], lambda some: self._update(some, totals))
+        if totals:  # after all passes, which may be repeated in halves
+            self._update(totals)
         seconds = time.perf_counter() - started
         for training in self._trials.values():
             training.train_seconds += seconds / len(slots)
@@ -152,26 +152,32 @@ class PackedEngine:
 
     def _gradients(
         self, slots: Sequence[int], batches: Mapping[int, list[Batch]]
-    ) -> list[list[float]]:
-        """Sum the gradients of some slots over their batches; return their losses and weights."""
+    ) -> Sequence[Tensor]:
+        """Sum the gradients of some slots over their batches; return each one's loss and weight."""
         at_once = max(1, self._rows.training // (GROUP * len(slots)))
-        totals = torch.zeros(len(slots), 2, dtype=torch.float64)
+        totals = torch.zeros(len(slots), 2, dtype=torch.float64, device=self._model.device)
         self._bank.grads[slots] = 0.0
         for first in range(0, max(len(batches[slot]) for slot in slots), at_once):
             groups = [batches[slot][first : first + at_once] for slot in slots]
             totals += self._backward(slots, groups, first * GROUP)
-        losses_and_weights: list[list[float]] = totals.tolist()
-        return losses_and_weights
+        return totals.unbind()
 
-    def _update(self, slots: Sequence[int], totals: Mapping[int, list[float]]) -> list[None]:
-        """Move the weights of some slots by their gradients."""
+    def _update(self, totals: Mapping[int, Tensor]) -> None:
+        """Move the weights of some slots by their gradients.
+
+        Losses are read from the device once, after all that does not need them has been launched.
+        """
+        slots = sorted(totals)  # neighbours in the matrix if all are there
+        stack = torch.stack([totals[slot] for slot in slots])
+        max_norms = [self._trials[slot].config.training.max_grad_norm for slot in slots]
+        self._bank.average_and_clip(slots, stack[:, 1], max_norms)
+        for slot, (total, weight) in zip(slots, stack.tolist(), strict=True):
+            if self._trials[slot].count_step(total / weight if weight else math.nan):
+                self._in_parts([slot], self._move)
+
+    def _move(self, slots: Sequence[int]) -> list[None]:
         for slot in slots:
-            total, weight = totals[slot]
-            training = self._trials[slot]
-            if training.count_step(total / weight if weight else math.nan):
-                max_norm = training.config.training.max_grad_norm
-                self._bank.average_and_clip(slot, weight, max_norm)
-                training.update()
+            self._trials[slot].update()
         return [None] * len(slots)
 
     def _backward(
@@ -192,9 +198,9 @@ class PackedEngine:
         batch = stacked([group for of_slot in groups for group in of_slot]).to(self._model.device)
         losses = self._task.loss(self._model, batch)  # (rows, 2)
         torch.autograd.backward(losses[:, 0].sum())
-        owner = torch.repeat_interleave(torch.tensor(counts))
-        totals = torch.zeros(len(slots), 2, dtype=torch.float64)
-        return totals.index_add(0, owner, losses.detach().double().cpu())
+        owner = torch.repeat_interleave(torch.tensor(counts)).to(losses.device)
+        totals = torch.zeros(len(slots), 2, dtype=torch.float64, device=losses.device)
+        return totals.index_add(0, owner, losses.detach().double())
 
     # ------------------------------------------------------------ reporting
 
