@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from study.engines.memory import is_out_of_memory, release_memory
 from study.tasks.base import Batch
@@ -146,8 +147,8 @@ class Padding:
         return [Passes(slots, budget.training, padded, real)] if padded else []
 
 
-Totals = dict[int, tuple[float, float]]
-"""Loss and weight of a trial's batch, by slot."""
+Totals = dict[int, Tensor]
+"""Loss and weight of a trial's batch (2,), by slot, on the device: to read them is to wait."""
 
 
 @dataclass
@@ -206,9 +207,8 @@ class Summation:
                 if not is_out_of_memory(error):
                     raise
                 return totals, parts
-            for slot, (loss, weight) in added.items():
-                so_far = totals.get(slot, (0.0, 0.0))
-                totals[slot] = so_far[0] + loss, so_far[1] + weight
+            for slot, both in added.items():
+                totals[slot] = totals[slot] + both if slot in totals else both
         return totals, []
 
 

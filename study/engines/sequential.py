@@ -122,9 +122,9 @@ class SequentialEngine:
             adapter.begin_step(training.step, parts[0].first)
             batch = stacked([part.batch for part in parts]).to(self._base.model.device)
             with self._base_dropout_of(training):
-                total, weight = self._task.loss(self._base.model, batch).sum(dim=0)
-            total.backward()
-            return {0: (total.item(), weight.item())}
+                both = self._task.loss(self._base.model, batch).sum(dim=0)
+            torch.autograd.backward(both[0])
+            return {0: both.detach().double()}
 
         step = Summation(self._budget, reads_labels(self._base.model), zero, backward)
         # the base's own dropout is drawn for all rows of a pass together
@@ -132,7 +132,7 @@ class SequentialEngine:
         totals, failures = step.gradients({0: groups}, whole)
         if failures:
             raise DoesNotFitError(failures[0])
-        total, weight = totals[0]
+        total, weight = totals[0].tolist()
         if training.count_step(total / weight if weight else math.nan):
             for weights in adapter.weights:
                 if weights.grad is not None:

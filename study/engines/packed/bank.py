@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from study.bases.load import BaseModel, draw_fresh
 from study.engines.dropout import row_keys
-from study.engines.packed.batch_rows import Rows
+from study.engines.packed.batch_rows import Rows, index_of
 from study.engines.packed.copies import (
     PackedCopies,
     PackedLinearCopies,
@@ -251,14 +251,22 @@ class AdapterBank:
             parts.append(weights)
         return parts[0], parts[1]
 
-    def average_and_clip(self, slot: int, weight: float, max_norm: float) -> None:
-        """Turn a sum of gradients over `weight` tokens into their mean, clipped at a norm.
+    def average_and_clip(
+        self, slots: Sequence[int], weights: Tensor, max_norms: Sequence[float]
+    ) -> None:
+        """Turn sums of gradients over `weights` (k,) tokens into means, clipped at each one's norm.
 
-        Clips like `torch.nn.utils.clip_grad_norm_`.
+        Clips like `torch.nn.utils.clip_grad_norm_`, all slots at once, and reads nothing from the
+        device.  Without weight, a slot's gradients are no numbers afterwards.
         """
         self._read.forget()
-        norm = self.grads[slot].norm().item() / weight
-        self.grads[slot] *= min(1.0, max_norm / (norm + 1e-6)) / weight
+        index = index_of(slots, self.grads.device)
+        grads = self.grads[index]
+        norms = torch.linalg.vector_norm(grads, dim=1).to(weights) / weights
+        clipped = (weights.new_tensor(max_norms) / (norms + 1e-6)).clamp(max=1.0)
+        grads *= (clipped / weights).to(grads)[:, None]
+        if not isinstance(index, slice):
+            self.grads[index] = grads
 
     # ------------------------------------------------------------ files
 

@@ -146,8 +146,8 @@ class PackedEngine:
         totals, failures = self._summation.gradients(batches)
         for slot, reason in failures.items():
             self._fail(slot, reason)
-        for slot, (total, weight) in totals.items():
-            self._update(slot, total, weight)
+        if totals:
+            self._update(totals)
         seconds = time.perf_counter() - started
         for training in self._trials.values():
             training.train_seconds += seconds / len(self._trials)
@@ -186,21 +186,30 @@ class PackedEngine:
         losses = self._task.loss(self._model, batch.to(self._model.device))  # (rows, 2)
         torch.autograd.backward(losses[:, 0].sum())
         owner = torch.repeat_interleave(torch.tensor([counts[slot] for slot in slots]))
-        totals = torch.zeros(len(slots), 2, dtype=torch.float64)
-        totals.index_add_(0, owner, losses.detach().double().cpu())
-        return {slot: (loss, n) for slot, (loss, n) in zip(slots, totals.tolist(), strict=True)}
+        totals = torch.zeros(len(slots), 2, dtype=torch.float64, device=losses.device)
+        totals.index_add_(0, owner.to(losses.device), losses.detach().double())
+        return dict(zip(slots, totals.unbind(), strict=True))
 
-    def _update(self, slot: int, total: float, weight: float) -> None:
-        """Move a trial's weights by its gradients."""
-        training = self._trials[slot]
-        if training.count_step(total / weight if weight else math.nan):
-            self._bank.average_and_clip(slot, weight, training.config.training.max_grad_norm)
-            try:
-                training.update()
-            except (RuntimeError, MemoryError) as error:  # the first update makes the moments
-                if not is_out_of_memory(error):
-                    raise
-                self._fail(slot, IN_AN_UPDATE)
+    def _update(self, totals: Totals) -> None:
+        """Move the weights of some slots by their gradients.
+
+        Losses are read from the device once, after all that does not need them has been launched.
+        """
+        slots = sorted(totals)  # neighbours in the matrix if all are there
+        stack = torch.stack([totals[slot] for slot in slots])
+        max_norms = [self._trials[slot].config.training.max_grad_norm for slot in slots]
+        self._bank.average_and_clip(slots, stack[:, 1], max_norms)
+        for slot, (total, weight) in zip(slots, stack.tolist(), strict=True):
+            if self._trials[slot].count_step(total / weight if weight else math.nan):
+                self._move(slot)
+
+    def _move(self, slot: int) -> None:
+        try:
+            self._trials[slot].update()
+        except (RuntimeError, MemoryError) as error:  # the first update makes the moments
+            if not is_out_of_memory(error):
+                raise
+            self._fail(slot, IN_AN_UPDATE)
 
     def _fail(self, slot: int, reason: str) -> None:
         training = self._trials[slot]
