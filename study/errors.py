@@ -15,7 +15,10 @@ SECRETS = (
     # in a URL, or in one read as a path; the lookbehind tries each word once, to stay linear
     re.compile(r"((?<![\w+.-])[\w+.-]+:/{1,3}[^\s:@/]*:)\S*@"),
     # without an @ after it: what follows a user's name, where a port has digits only
-    re.compile(r"((?<![\w+.-])[\w+.-]+:/{1,3}[^\s:@/]*:)(?!\d+(?:[/?\s]|$))[^\s:@/]+(?=[:/?\s]|$)"),
+    re.compile(
+        r"((?<![\w+.-])[\w+.-]+:/{1,3}[^\s:@/]*:)"
+        r"(?!(?:\d+|PORT)(?:[/?\s'\";,]|$))[^\s:@/]+(?=[:/?\s]|$)"
+    ),
     re.compile(rf"(?i)(\b[\w.-]*(?:{NAMED})\w*=)[^&\s]+?(?=:?(?:[&\s]|$))"),
     re.compile(r"(?i)([?&]options=)[^&\s]+?(?=:?(?:[&\s]|$))"),
 )

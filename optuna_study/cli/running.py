@@ -242,7 +242,7 @@ def train(
     Example: `optuna-study train runs/petroleum --epochs 5`
     """
     from study.confirming import chosen_trials
-    from study.final_training import Length, train_winner
+    from study.finished.final_training import Length, train_winner
     from study.views.terminal import make_view
 
     if epochs is not None and steps is not None:

@@ -8,8 +8,8 @@ from typing import Any
 
 MOST_CHARACTERS = 4_000_000
 MOST_PARTS = 32  # of a dotted key; tomllib's time grows with their square
-_PART = r"(?:\"[^\"\n]*\"|'[^'\n]*'|[\w-]+)[ \t]*"
-_LONG_KEY = re.compile(rf"(?:{_PART}\.[ \t]*){{{MOST_PARTS}}}")
+_PART = r"(?:\"[^\"\n]*+\"|'[^'\n]*+'|(?<![\w-])[\w-]++)[ \t]*+"
+_LONG_KEY = re.compile(rf"(?:{_PART}\.[ \t]*+){{{MOST_PARTS}}}")
 
 
 def parse_toml(content: str) -> dict[str, Any]:

@@ -154,9 +154,9 @@ def test_a_name_that_no_repository_can_have() -> None:
 def test_costs_are_counted_without_weights(tiny_spec: StudySpec) -> None:
     """Pairs and parameters are those of the adapters that a trial would train."""
     cost = trial_cost(tiny_spec)
-    # one layer each: 3 attentions of 4 linears, 16 x 16, at rank 8 and 16; the default takes 2
+    # one layer each: 3 attentions of 4 linears, 16 x 16, at rank 8 and 16
     assert cost["adapters"] == {
-        "default": {"pairs": 6, "parameters": 6 * 8 * 32},
+        "default": {"pairs": 12, "parameters": 12 * 8 * 32},
         "least": {"pairs": 12, "parameters": 12 * 8 * 32},
         "most": {"pairs": 12, "parameters": 12 * 16 * 32},
     }

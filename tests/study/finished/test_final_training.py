@@ -16,7 +16,7 @@ from study.confirming import Candidate
 from study.engines.engine_choice import EngineChoice
 from study.engines.schedules import learning_rate_factor
 from study.errors import InputError
-from study.final_training import Length, Trained, train_winner, training_config
+from study.finished.final_training import Length, Trained, train_winner, training_config
 from study.runner import run_study
 from study.spec.sections import StudySpec
 from tests.command_line import Type
