@@ -27,6 +27,7 @@ from study.hardware import free_memory
 from study.kinds.methods import METHODS
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch, Example
+from study.tasks.vocabulary.linear_loss import BUFFER_BYTES
 from study.trials import TrialConfig, baseline_configs, search_config
 
 if TYPE_CHECKING:
@@ -138,8 +139,11 @@ def worker_bytes(spec: StudySpec, skeleton: BaseModel, task: Task | None) -> int
     """Return the bytes that a worker needs at least: libraries, base, a pass over a row."""
     number = getattr(torch, spec.base.dtype).itemsize
     weights = sum(weight.numel() for weight in skeleton.model.parameters()) * number
-    rows = 0 if task is None else row_bytes(spec, skeleton, task).total
-    return int(LIBRARY_BYTES + weights + rows)
+    if task is None:
+        return int(LIBRARY_BYTES + weights)
+    row = row_bytes(spec, skeleton, task)
+    logits = min(row.logits, max(BUFFER_BYTES.values()))
+    return int(LIBRARY_BYTES + weights + logits + row.activations)
 
 
 # ---------------------------------------------------------------- what a token takes

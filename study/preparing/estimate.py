@@ -28,6 +28,7 @@ from study.preparing.trial_cost import cost_of
 from study.spec.sections import SPLITS, StudySpec
 from study.tasks import make_task
 from study.tasks.base import Task
+from study.tasks.vocabulary.linear_loss import BUFFER_BYTES
 from study.trials import (
     Checked,
     Finished,
@@ -47,6 +48,11 @@ UNITS = (("TB", 2**40), ("GB", 2**30), ("MB", 2**20), ("KB", 2**10))
 TIMES = (("days", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3))
 
 
+def device() -> str:
+    """Return the kind of device that trains."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 @dataclass(frozen=True)
 class Memory:
     """What one worker needs with one trial, in bytes, and what there is for it."""
@@ -60,10 +66,11 @@ class Memory:
     @property
     def tokens(self) -> int:
         """The tokens of a training pass that fit beside base and adapter; at least a few rows."""
-        per_token = self.row.total / self.row.tokens
-        fitting = int((self.available - self.base - self.adapter) / max(1.0, per_token))
-        worth = TOKENS_PER_PASS["cuda" if torch.cuda.is_available() else "cpu"]
-        return max(min(worth, fitting), self.row.tokens)
+        free = self.available - self.base - self.adapter
+        with_all_logits = free / max(1, self.row.total)
+        with_buffer = (free - BUFFER_BYTES[device()]) / max(1, self.row.activations)
+        fitting = int(max(with_all_logits, with_buffer) * self.row.tokens)
+        return max(min(TOKENS_PER_PASS[device()], fitting), self.row.tokens)
 
     @property
     def needed(self) -> int:
@@ -72,8 +79,8 @@ class Memory:
 
     @property
     def logits(self) -> int:
-        """Bytes of a pass's logits."""
-        return self.tokens * self.row.logits // self.row.tokens
+        """Bytes of a pass's logits, of which the loss keeps no more than a buffer."""
+        return min(self.tokens * self.row.logits // self.row.tokens, BUFFER_BYTES[device()])
 
     @property
     def activations(self) -> int:

@@ -62,6 +62,13 @@ def check_same_task(before: str | None, now: str | None, study: str) -> None:
     )
 
 
+def check_same_draws(before: int, now: int, study: str) -> None:
+    """Raise InputError if an earlier version, which drew other dropout masks, began a study."""
+    if before != now:
+        begun = f"{study}: method.dropout: an earlier version drew other masks for the same seeds"
+        raise InputError([begun, _advice(study)])
+
+
 def task_name(task: object | None) -> str | None:
     """Return the class name of a custom task; None without one."""
     return None if task is None else type(task).__name__

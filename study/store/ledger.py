@@ -27,10 +27,16 @@ from study.make_sampler import pruner_for
 from study.spec.sections import StudySpec, spec_from_toml
 from study.store import records, recovery, run_queries, schema
 from study.store.claims import Claim, Claims
-from study.store.comparable import check_comparable, check_same_data, check_same_task
+from study.store.comparable import (
+    check_comparable,
+    check_same_data,
+    check_same_draws,
+    check_same_task,
+)
 from study.store.folders import write_whole
 from study.store.live_runs import GRACE_SECONDS, Parent
 from study.store.outlasting import be_patient
+from study.store.provenance import DRAWS
 from study.store.saved_adapters import KeptAdapters, save_adapter
 from study.store.storage import (
     DATABASE_NAME,
@@ -145,6 +151,8 @@ class Ledger:
         self.check_task(now.get("own_task"))
         before = records.read_provenance(self._database, self._id)
         check_same_data(before.get("data_sha256", {}), now["data_sha256"], self._spec.name)
+        if max(self._spec.values_of("dropout")) > 0.0:
+            check_same_draws(before.get("draws", 1), DRAWS, self._spec.name)
         with named_damage(self._spec.name, NO_STUDY):
             recovery.adopt(self.study, self._claims)
             self._recover()

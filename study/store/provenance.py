@@ -25,6 +25,10 @@ PACKAGES = (
 )
 
 
+DRAWS = 2
+"""Raised whenever a trial with the same seed draws other dropout masks."""
+
+
 def provenance(engine: str, workers: int, base: str, hashes: Mapping[str, str]) -> dict[str, Any]:
     """Return versions, hardware and data hashes, ready for JSON."""
     return {
@@ -39,6 +43,7 @@ def provenance(engine: str, workers: int, base: str, hashes: Mapping[str, str]) 
         "workers": workers,
         "base": base,
         "data_sha256": dict(hashes),
+        "draws": DRAWS,
     }
 
 

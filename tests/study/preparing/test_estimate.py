@@ -13,6 +13,7 @@ from study.engines.pass_size import RowBytes, row_bytes
 from study.engines.passes import TOKENS_PER_PASS
 from study.preparing.estimate import Memory, size, span
 from study.spec.files import load_spec
+from study.tasks.vocabulary.linear_loss import BUFFER_BYTES
 from tests.command_line import Type
 from tests.engine_runs import bench_of
 from tests.study.preparing.conftest import MakeStudy
@@ -95,12 +96,14 @@ def test_quick_finds_what_is_wrong_with_the_data(
 
 
 def test_a_large_vocabulary_makes_passes_small() -> None:
-    """What a pass of 262,144 logits a position needs stays within the memory that is free."""
+    """What a pass needs stays within the memory that is free, and keeps a buffer of logits."""
     row = RowBytes(logits=64 * 262_144 * 4 * 3, activations=10_000_000, tokens=64)
     for free in (GIB, 4 * GIB, 16 * GIB):
         memory = Memory(1, 0, 0, row, free)
         assert memory.needed <= max(free, row.total)
+        assert memory.logits <= BUFFER_BYTES["cpu"]
     assert Memory(1, 0, 0, row, 0).tokens == 64
+    assert Memory(1, 0, 0, row, GIB).tokens == 64 * (GIB - BUFFER_BYTES["cpu"]) // 10_000_000
     light = RowBytes(1000, 1000, tokens=10)
     assert Memory(1, 0, 0, light, GIB).tokens == TOKENS_PER_PASS["cpu"]
 

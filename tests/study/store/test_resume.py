@@ -9,7 +9,8 @@ import pytest
 from study.errors import InputError
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec
-from study.store.comparable import check_comparable, check_same_data
+from study.store.comparable import check_comparable, check_same_data, check_same_draws
+from study.store.provenance import DRAWS
 
 
 def changed(**keys: Any) -> StudySpec:
@@ -81,3 +82,10 @@ def test_data_is_compared_by_content() -> None:
     later = load_spec("nllb-600m", {k.replace("__", "."): v for k, v in moved.items()})
     assert spec != later
     check_comparable(spec, later, "x")
+
+
+def test_trials_of_other_draws_are_not_continued() -> None:
+    """A version that drew other dropout masks began the study; its trials cannot be compared."""
+    check_same_draws(DRAWS, DRAWS, "s")
+    with pytest.raises(InputError, match=r"^s: method.dropout: an earlier version drew other"):
+        check_same_draws(DRAWS - 1, DRAWS, "s")
