@@ -119,10 +119,13 @@ class Comparisons:
         with rounded_otherwise(model):
             noise = relative_difference(model(**both[0]).logits[:, :-1], before)
         if not relative_difference(after, before) <= tolerance_of(self._base.model.dtype, noise):
+            switches = (name for name in ("causal", "is_decoder") if hasattr(model.config, name))
+            switch = next(switches, None)
+            where = "in its config.json (in the decoder's part, if it has one)"
+            how = f"set {switch} to true {where}, or " if switch else ""
             raise InputError(
                 f"base.model: this {self._base.model_type!r} model sees the tokens that it is to "
-                "predict; set is_decoder to true in its config.json (in the decoder's part, if it "
-                "has one), or choose another base"
+                f"predict; {how}choose another base"
             )
 
     @torch.no_grad()

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from study.tasks.base import Batch, Example
@@ -50,12 +49,13 @@ class Choices(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return output
 
 
-def with_another_last_token(batch: Batch, config: Any) -> tuple[dict[str, Tensor], ...] | None:
+def with_another_last_token(batch: Batch, config: Any) -> tuple[dict[str, Any], ...] | None:
     """Return a model's inputs, and the same with another token at the end.
 
-    None if no token is predicted from those before it.
+    None if no token is predicted from those before it.  As in training, nothing is cached: FSMT's
+    decoder sees all tokens otherwise.
     """
-    inputs = dict(batch.inputs)
+    inputs: dict[str, Any] = {**batch.inputs, "use_cache": False}
     if getattr(config, "is_encoder_decoder", False) and batch.labels.dim() == 2:
         name, ids = "decoder_input_ids", batch.labels.clamp(min=0)
     elif "prompt_tokens" in batch.rows:
