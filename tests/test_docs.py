@@ -29,7 +29,7 @@ OWN_TASK = ROOT / "docs" / "own-task.md"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = "<!-- not run:"
 FIRST = "optuna-study run"
-"""The first command of the README."""
+"""The command that the README begins with; it trains for minutes."""
 
 
 def shell_commands(page: Path) -> Iterator[str]:
@@ -130,8 +130,8 @@ def test_the_commands_in_readme_and_docs_run(tiny_chat: Path, tmp_path: Path) ->
     shutil.copy(tiny_chat / "train.jsonl", tmp_path / "chat.jsonl")
     seen: set[str] = set()
     readme, *pages = filter(None, (_not_yet_run(page, seen) for page in PAGES if page != TUTORIAL))
-    assert readme[0] == FIRST
-    _run_all([f"{FIRST} --trials 24", *readme[1:]], tmp_path)
+    assert FIRST in readme
+    _run_all([f"{FIRST} --trials 24" if c == FIRST else c for c in readme], tmp_path)
     middle = len(pages) // 2
     halves = [[c for page in half for c in page] for half in (pages[:middle], pages[middle:])]
     with ThreadPoolExecutor(2) as pool:
