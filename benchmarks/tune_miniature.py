@@ -27,7 +27,7 @@ from transformers.utils import logging
 
 from study.bases.miniatures import embedded_folder
 from study.data.embedded import EmbeddedCorpus, Pair, petroleum_corpus
-from study.spec.sections import DataSpec
+from study.spec.base_and_data import DataSpec
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "out_proj"]
 TARGETS = {

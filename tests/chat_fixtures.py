@@ -52,7 +52,7 @@ def tiny_chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from study.bases.llama import LlamaRecipe
     from study.data.readers import load_corpus
-    from study.spec.sections import DataSpec
+    from study.spec.base_and_data import DataSpec
 
     folder = tmp_path_factory.mktemp("chat")
     pairs = load_corpus(DataSpec()).train[:72]

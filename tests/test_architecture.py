@@ -27,6 +27,7 @@ OF_STUDY_FOR_ANALYSIS = (
     "study.lazy_names",
     "study.moved",
     "study.spec.sections",
+    "study.spec.base_and_data",
     "study.spec.baselines",
     "study.spec.evaluation",
     "study.store",

@@ -25,7 +25,7 @@ from study.data.embedded import SentencePair, pair_corpus
 from study.data.embedded.pair_corpora import CONNECTIVES
 from study.data.sentence_pairs import NLI, PARAPHRASE
 from study.errors import InputError
-from study.spec.sections import DataSpec
+from study.spec.base_and_data import DataSpec
 from study.tasks.losses import IGNORED
 
 if TYPE_CHECKING:

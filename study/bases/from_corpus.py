@@ -15,8 +15,8 @@ from study.bases.masked import MaskedRecipe
 from study.bases.translator import TranslatorRecipe
 from study.data.readers import read_pairs
 from study.errors import InputError, writing
+from study.spec.base_and_data import DataSpec
 from study.spec.problems import problems_of
-from study.spec.sections import DataSpec
 
 LONGEST_ANSWER = 32
 """Length in tokens of the answers that a masked-diffusion base learns to fill."""

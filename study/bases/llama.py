@@ -27,7 +27,7 @@ from study.bases.building import (
 from study.data import chat
 from study.data.embedded import CorpusRecipe, Pair, petroleum_corpus
 from study.kinds.chat_templates import LLAMA3_TEMPLATE
-from study.spec.sections import INSTRUCTION, DataSpec
+from study.spec.base_and_data import INSTRUCTION, DataSpec
 from study.tasks.losses import IGNORED
 from study.tasks.token_logits import token_logits
 

@@ -19,7 +19,8 @@ from study.bases.safe_weights import check_model
 from study.errors import InputError, refusing
 from study.kinds.tasks import TASKS, TaskName
 from study.seeds import derive_seed
-from study.spec.sections import BaseModelSpec, StudySpec
+from study.spec.base_and_data import BaseModelSpec
+from study.spec.sections import StudySpec
 
 HEADS = ("pre_classifier", "classifier", "score", "classification_head")
 """transformers' names for the layers above the pretrained body; every method trains them fully."""

@@ -24,8 +24,8 @@ from study.bases.building import (
 from study.bases.llama import enlarge_llama_norms
 from study.data.embedded import Pair, instruction_corpus
 from study.data.instructions import InstructionFormat
+from study.spec.base_and_data import DataSpec
 from study.spec.diffusion import DiffusionSpec
-from study.spec.sections import DataSpec
 from study.tasks.losses import IGNORED, masked_diffusion
 from study.tasks.noise import counted_masks
 from study.tasks.token_logits import token_logits

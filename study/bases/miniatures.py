@@ -13,7 +13,7 @@ from typing import Any
 from study.bases import classifier, llama, masked, translator
 from study.bases.building import Miniature, ModelRole, StepCallback, build
 from study.bases.cache import cached
-from study.spec.sections import DataSpec
+from study.spec.base_and_data import DataSpec
 
 MINIATURES: Mapping[str, Callable[[DataSpec, ModelRole], Miniature[Any, Any]]] = {
     "nllb": translator.embedded,

@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from study.bases.safe_weights import reason_in_words
-from study.spec.sections import BaseModelSpec
+from study.spec.base_and_data import BaseModelSpec
 
 MAPPED = ("AutoModelForMaskedLM", "AutoModel", "AutoModelForCausalLM")
 """Keys of `auto_map` for a class that returns every token's logits, most specific first."""

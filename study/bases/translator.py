@@ -26,7 +26,7 @@ from study.bases.building import (
     learn_pieces,
 )
 from study.data.embedded import Pair, petroleum_corpus
-from study.spec.sections import DataSpec
+from study.spec.base_and_data import DataSpec
 from study.tasks.losses import IGNORED
 
 if TYPE_CHECKING:

@@ -25,7 +25,8 @@ from study.data.remarks import length_limit
 from study.data.rendering import Template, Written
 from study.errors import Faults, InputError
 from study.kinds.chat_templates import CHAT_TEMPLATES
-from study.spec.sections import SPLITS, DataSpec, StudySpec
+from study.spec.base_and_data import SPLITS, DataSpec
+from study.spec.sections import StudySpec
 
 WHITE = " \t\r\n\u2581"  # with SentencePiece's space
 SHOWN_CHARACTERS = 600  # of a stretch of an example, in `check`

@@ -16,7 +16,7 @@ from study.data.origins import has_dev, origins_of, rows_of
 from study.data.readers import Corpus
 from study.data.splitting import split_off
 from study.errors import Faults, InputError, reason_of
-from study.spec.sections import DataSpec
+from study.spec.base_and_data import DataSpec
 
 ROLES: Mapping[str, str] = {
     **{name: name for name in ("system", "developer", "user", "assistant", "tool")},

@@ -9,8 +9,8 @@ from typing import Any
 from study.data.chat import END_OF_TURN, PLAIN_TEMPLATE, ChatFormat, up_to_the_end
 from study.data.embedded import Pair
 from study.errors import InputError
+from study.spec.base_and_data import DataSpec
 from study.spec.diffusion import DiffusionSpec
-from study.spec.sections import DataSpec
 
 LLADA_MASK = "<|mdm_mask|>"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from study.errors import InputError, did_you_mean
-from study.spec.sections import DataSpec
+from study.spec.base_and_data import DataSpec
 
 MOST_SHOWN = 8
 

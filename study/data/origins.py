@@ -15,8 +15,8 @@ from typing import Any
 
 from study.bases.hub import check_reachable
 from study.errors import Faults, InputError, refusing
+from study.spec.base_and_data import DataSpec
 from study.spec.files import read_text
-from study.spec.sections import DataSpec
 from study.store.folders import check_all_regular, check_regular
 
 MAX_LINE_CHARACTERS = 100_000

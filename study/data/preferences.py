@@ -20,7 +20,7 @@ from study.data.conversations import (
 )
 from study.data.readers import Corpus
 from study.errors import InputError
-from study.spec.sections import DataSpec
+from study.spec.base_and_data import DataSpec
 
 
 @dataclass(frozen=True)

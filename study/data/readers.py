@@ -17,7 +17,7 @@ from study.data.embedded.instruction_corpus import SIZES
 from study.data.origins import origins_of, rows_of, text_field
 from study.data.splitting import split_off
 from study.errors import Faults, InputError
-from study.spec.sections import SPLITS, DataSpec
+from study.spec.base_and_data import SPLITS, DataSpec
 
 E = TypeVar("E")
 

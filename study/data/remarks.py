@@ -15,7 +15,8 @@ from study.data.readers import Corpus, skipped_remarks
 from study.errors import InputError
 from study.metrics.needs import check_references
 from study.metrics.scripts import word_remarks
-from study.spec.sections import SPLITS, DataSpec, StudySpec
+from study.spec.base_and_data import SPLITS, DataSpec
+from study.spec.sections import StudySpec
 
 POSITIONS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len")
 

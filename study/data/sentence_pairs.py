@@ -27,7 +27,7 @@ from study.data.origins import Row, origins_of, rows_of
 from study.data.readers import Corpus
 from study.data.splitting import split_off
 from study.errors import Faults, InputError
-from study.spec.sections import DataSpec
+from study.spec.base_and_data import DataSpec
 
 NLI = ("entailment", "neutral", "contradiction")
 PARAPHRASE = ("not_duplicate", "duplicate")

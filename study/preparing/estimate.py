@@ -25,7 +25,8 @@ from study.engines.pool.devices import on_devices
 from study.kinds.methods import METHODS
 from study.preparing.preparation import Inputs, Prepared, StepCallback, prepare
 from study.preparing.trial_cost import cost_of
-from study.spec.sections import SPLITS, StudySpec
+from study.spec.base_and_data import SPLITS
+from study.spec.sections import StudySpec
 from study.tasks import make_task
 from study.tasks.base import Task
 from study.tasks.vocabulary.linear_loss import BUFFER_BYTES

@@ -15,7 +15,8 @@ from study.data.corpora import corpus_of, read_corpus
 from study.data.readers import Corpus
 from study.errors import Faults, InputError
 from study.metrics.needs import check_metrics, metric_remarks
-from study.spec.sections import SPLITS, StudySpec
+from study.spec.base_and_data import SPLITS
+from study.spec.sections import StudySpec
 
 if TYPE_CHECKING:
     from study.bases.load import BaseModel

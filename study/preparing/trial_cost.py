@@ -11,9 +11,10 @@ from study.data.readers import Corpus, skipped_remarks
 from study.kinds.methods import METHODS
 from study.metrics.needs import metric_remarks
 from study.preparing.preparation import Inputs, Prepared, prepare, read_inputs
+from study.spec.base_and_data import SPLITS
 from study.spec.baselines import default_in_words
 from study.spec.hyperparameters import MethodSpec, TrainingSpec
-from study.spec.sections import SPLITS, StudySpec
+from study.spec.sections import StudySpec
 from study.trials import baseline_configs
 
 if TYPE_CHECKING:

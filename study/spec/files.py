@@ -12,9 +12,10 @@ from study.errors import InputError, did_you_mean, refusing
 from study.kinds.chat_templates import CHAT_TEMPLATES, is_template
 from study.metrics.own import file_hashes
 from study.metrics.scripts import tokenizer_for
+from study.spec.base_and_data import SPLITS, DataSpec
 from study.spec.init_adapter import resolve_init_adapter, without_fixed
 from study.spec.search import NO_SPACE
-from study.spec.sections import SPLITS, DataSpec, StudySpec, parse_spec, spec_from_toml
+from study.spec.sections import StudySpec, parse_spec, spec_from_toml
 from study.spec.toml_text import parse_toml
 from study.spec.trust import refuse_code
 from study.store.folders import check_regular

@@ -7,24 +7,26 @@ wrong, it raises one `InputError` with one line per problem.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import tomli_w
-from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from study.errors import did_you_mean, refusing
-from study.kinds.chat_templates import CHAT_TEMPLATES, is_template
+from study.errors import refusing
 from study.kinds.language_names import translation_instruction
 from study.kinds.methods import METHODS
 from study.kinds.metrics import METRICS
 from study.kinds.samplers import PRUNERS
 from study.kinds.table_names import names_where
 from study.kinds.tasks import TASKS, TaskKind, TaskName
+from study.spec.base_and_data import (
+    BaseModelSpec,
+    DataSpec,
+    Seed,
+)
 from study.spec.diffusion import DiffusionSpec
 from study.spec.evaluation import EvaluationSpec
 from study.spec.hyperparameters import (
-    MOST,
     DistillationSpec,
     Hyperparameters,
     MethodSpec,
@@ -39,119 +41,7 @@ from study.spec.problems import problems_of
 from study.spec.search import NO_SPACE, SearchSpec, names_in
 from study.spec.toml_text import parse_toml
 
-Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
-INSTRUCTION = "Translate from English into French."
-STOP_TOKEN = "<|end_of_translation|>"
 REPORTS = 4  # of a short training, by default
-SPLITS = ("train", "dev", "general", "test")
-
-
-class BaseModelSpec(Strict):
-    """The frozen base: `embedded`, a hub name or a local folder."""
-
-    model: Annotated[str, Field(min_length=1)] = "embedded"
-    revision: str | None = None
-    dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
-    trust_remote_code: StrictBool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _embedded_is_float32(cls, data: Any) -> Any:
-        """Keep the embedded bases in float32 on every machine, so that their results repeat."""
-        if not isinstance(data, Mapping) or data.get("model", "embedded") != "embedded":
-            return data
-        return {**data, "dtype": "float32"} if data.get("dtype", "auto") == "auto" else data
-
-
-class DataSpec(Strict):
-    """The examples: `embedded`, a hub dataset, or one file per split."""
-
-    corpus: str | None = None
-    subset: str | None = None
-    train: Path | None = None
-    dev: Path | None = None
-    general: Path | None = None
-    test: Path | None = None
-    source_column: str = "source"
-    target_column: str = "target"
-    text_column: Annotated[str, Field(min_length=1)] | None = None
-    second_text_column: Annotated[str, Field(min_length=1)] | None = None
-    label_column: str | None = None
-    labels: tuple[str, ...] = ()
-    source_language: str = "eng_Latn"
-    target_language: str = "fra_Latn"
-    max_tokens: Annotated[int, Field(ge=4, le=MOST, strict=True)] = 128
-    too_long: Literal["truncate", "refuse", "drop"] = "truncate"
-    instruction: str = INSTRUCTION
-    stop_token: Annotated[str, Field(min_length=1)] | None = STOP_TOKEN
-    train_on: Literal["assistant", "last", "all"] | None = None
-    chat_template: str | None = Field(default=None, repr=False)  # perhaps a whole file
-    dev_share: Annotated[float, Field(gt=0, le=0.5)] | None = None
-    seed: Seed = 0
-
-    @field_validator("too_long", mode="before")
-    @classmethod
-    def _other_names(cls, value: Any) -> Any:
-        other = {"cut": "truncate", "error": "refuse"}
-        return other.get(value, value) if isinstance(value, str) else value
-
-    @field_validator("chat_template")
-    @classmethod
-    def _check_template(cls, value: str | None) -> str | None:
-        if value is None or value in CHAT_TEMPLATES or is_template(value):
-            return value
-        raise ValueError(
-            f"must be a file, a template or a shipped name, got {value[:60]!r}"
-            f"{did_you_mean(value, CHAT_TEMPLATES)}; shipped: {names_in(CHAT_TEMPLATES)}"
-        )
-
-    @model_validator(mode="after")
-    def _check_columns(self) -> Self:
-        if self.source_column == self.target_column:
-            raise ValueError(
-                f"target_column: must differ from source_column, got {self.target_column!r}"
-            )
-        if self.second_text_column is not None and self.text_column is None:
-            raise ValueError(
-                f"text_column: needed because second_text_column is {self.second_text_column!r}, "
-                "got none"
-            )
-        if self.text_column is not None and self.second_text_column == self.text_column:
-            raise ValueError(
-                f"second_text_column: must differ from text_column, got {self.text_column!r}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _check_origin(self) -> Self:
-        if self.train is None and self.dev is None:
-            for split in ("general", "test") if self.corpus in (None, "embedded") else ():
-                if (file := getattr(self, split)) is not None:
-                    raise ValueError(
-                        f"{split}: the embedded corpus has its own, got {str(file)!r}; "
-                        "remove it, or give train and dev"
-                    )
-            return self
-        if self.corpus is not None:
-            raise ValueError(f"corpus: give a corpus or files, not both, got {self.corpus!r}")
-        if self.train is not None and self.dev is None and self.dev_share is not None:
-            return self
-        if self.train is None or self.dev is None:
-            missing, given = ("train", "dev") if self.train is None else ("dev", "train")
-            instead = "; or give dev_share, the share of train to take" if missing == "dev" else ""
-            raise ValueError(f"{missing}: needed because {given} is given, got none{instead}")
-        return self
-
-    @property
-    def origin(self) -> str:
-        """Return `embedded`, `files`, or the name of a hub dataset."""
-        return "files" if self.train is not None else self.corpus or "embedded"
-
-    @property
-    def files(self) -> dict[str, Path]:
-        """Return the files of the splits: split -> path."""
-        named = {split: getattr(self, split) for split in SPLITS}
-        return {split: path for split, path in named.items() if path is not None}
 
 
 class StudySpec(Strict):

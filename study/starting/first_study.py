@@ -21,8 +21,9 @@ from study.kinds.tasks import TASKS, TaskKind
 from study.preparing.estimate import checked
 from study.preparing.preparation import StepCallback, prepare, read_inputs
 from study.preparing.trial_cost import cost_of
+from study.spec.base_and_data import BaseModelSpec
 from study.spec.files import spec_of_text
-from study.spec.sections import BaseModelSpec, StudySpec
+from study.spec.sections import StudySpec
 from study.starting.choosing import (
     FEW_EXAMPLES,
     KEPT_WHOLE,

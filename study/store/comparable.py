@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from study.errors import InputError
-from study.spec.sections import SPLITS, StudySpec
+from study.spec.base_and_data import SPLITS
+from study.spec.sections import StudySpec
 
 MAY_CHANGE = {
     ("search", "trials"),

@@ -21,7 +21,8 @@ from study.data.readers import Corpus
 from study.data.remarks import positions_of
 from study.errors import InputError
 from study.metrics import Statistics, text_scores
-from study.spec.sections import SPLITS, StudySpec
+from study.spec.base_and_data import SPLITS
+from study.spec.sections import StudySpec
 from study.tasks.base import Batch
 from study.tasks.decoding import generated_answers
 from study.tasks.losses import IGNORED, language_model_loss

@@ -23,7 +23,8 @@ from study.bases.load import BaseModel
 from study.data.preference_rows import PreferenceExample
 from study.data.readers import Corpus
 from study.metrics import Statistics
-from study.spec.sections import SPLITS, StudySpec
+from study.spec.base_and_data import SPLITS
+from study.spec.sections import StudySpec
 from study.tasks.base import Batch
 from study.tasks.losses import IGNORED, language_model_loss
 from study.tasks.reference import Reference

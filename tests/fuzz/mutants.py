@@ -26,8 +26,9 @@ from study.data.readers import load_corpus
 from study.data.sentence_pairs import load_sentence_pairs
 from study.errors import InputError
 from study.make_sampler import pruner_for, sampler_for
+from study.spec.base_and_data import DataSpec
 from study.spec.files import load_spec
-from study.spec.sections import DataSpec, spec_from_toml
+from study.spec.sections import spec_from_toml
 from study.trials import baseline_configs, search_config
 from tests.fuzz import damage, texts
 from tests.fuzz.command import accepted, command, fingerprint, in_time, is_problem, quiet

@@ -8,7 +8,7 @@ import pytest
 
 from study.data.readers import read_pairs
 from study.errors import InputError
-from study.spec.sections import DataSpec
+from study.spec.base_and_data import DataSpec
 
 
 def test_a_line_of_a_million_characters_is_refused(tmp_path: Path) -> None:

@@ -220,7 +220,8 @@ def gemma(tmp_path_factory: pytest.TempPathFactory) -> Bench:
             folder,
             task="causal_translation",
             base=folder / "base",
-            data='stop_token = "<end_of_turn>"\nmax_tokens = 32',
+            data='stop_token = "<end_of_turn>"\nmax_tokens = 32\n'
+            'source_language = "eng_Latn"\ntarget_language = "fra_Latn"',
             steps=4,
             report_every=4,
             batch_size=2,

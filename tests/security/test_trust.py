@@ -30,9 +30,10 @@ from study.finished.swapping import time_study_swaps
 from study.kinds.methods import METHODS
 from study.metrics.semantic import encoder_folder
 from study.peft_methods.configs import name_loader, peft_config
+from study.spec.base_and_data import BaseModelSpec
 from study.spec.files import load_spec, stored_spec
 from study.spec.hyperparameters import MethodSpec
-from study.spec.sections import BaseModelSpec, StudySpec
+from study.spec.sections import StudySpec
 from study.spec.trust import CODE_KEYS, checked_adapter_config, code_named, without_code
 from study.store.saved_adapters import save_adapter, trial_name
 from study.trials import AdapterFiles

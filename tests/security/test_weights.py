@@ -25,8 +25,9 @@ from study.finished.export import export_trial
 from study.finished.load_adapters import load_adapters
 from study.finished.swapping import saved_of_one_kind, time_study_swaps
 from study.metrics.semantic import encoder_folder
+from study.spec.base_and_data import BaseModelSpec
 from study.spec.files import load_spec
-from study.spec.sections import BaseModelSpec, StudySpec
+from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter, trial_name
 from study.trials import AdapterFiles
 from tests.security.hostile import payload

@@ -17,8 +17,8 @@ from study.data.curation.instruction_records import Columns, read_records
 from study.data.readers import read_pairs
 from study.errors import InputError
 from study.metrics.semantic import encoder_folder
+from study.spec.base_and_data import DataSpec
 from study.spec.files import read_toml
-from study.spec.sections import DataSpec
 from study.spec.trust import checked_adapter_config
 from study.store import schema
 from study.store.folders import check_run_folder

@@ -19,8 +19,9 @@ from study.bases.load import draw_fresh, head_names, load_base, locate_base
 from study.errors import InputError
 from study.peft_methods.adapters import token_layer
 from study.preparing.trial_cost import trial_cost
+from study.spec.base_and_data import BaseModelSpec
 from study.spec.files import load_spec
-from study.spec.sections import BaseModelSpec, StudySpec
+from study.spec.sections import StudySpec
 from tests.tiny_architectures import random_base
 
 

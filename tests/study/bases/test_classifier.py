@@ -17,7 +17,7 @@ from study.bases.miniatures import MINIATURES, embedded_folder
 from study.data.embedded import pair_corpus
 from study.data.sentence_pairs import NLI
 from study.errors import InputError
-from study.spec.sections import DataSpec
+from study.spec.base_and_data import DataSpec
 
 
 def test_both_are_loaded_by_the_auto_classes(tiny_classifiers: Path) -> None:

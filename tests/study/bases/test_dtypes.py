@@ -11,7 +11,8 @@ import pytest
 from study.bases import dtypes
 from study.bases.dtypes import with_dtype
 from study.runner import run_study
-from study.spec.sections import BaseModelSpec, StudySpec
+from study.spec.base_and_data import BaseModelSpec
+from study.spec.sections import StudySpec
 from study.store import records
 from study.store.storage import database_of, open_read_only
 from tests.engine_runs import skeleton_of

@@ -12,7 +12,7 @@ from study.bases.llama import TRADE, LlamaRecipe
 from study.bases.miniatures import MINIATURES
 from study.data.embedded import petroleum_corpus
 from study.data.readers import load_corpus
-from study.spec.sections import DataSpec
+from study.spec.base_and_data import DataSpec
 from tests.study.bases.conftest import TRANSLATIONS
 
 

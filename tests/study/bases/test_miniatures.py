@@ -22,8 +22,8 @@ from study.bases.cache import is_intact
 from study.bases.load import load_base, locate_base
 from study.bases.miniatures import MINIATURES, embedded_folder
 from study.data.sentence_pairs import NLI
+from study.spec.base_and_data import DataSpec
 from study.spec.files import load_spec
-from study.spec.sections import DataSpec
 from tests.study.bases.conftest import shrink
 
 pytestmark = pytest.mark.usefixtures("small_corpora")

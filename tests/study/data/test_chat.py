@@ -12,7 +12,7 @@ from study.data.chat import DATE, ChatFormat, stop_id, template_of
 from study.data.embedded import CorpusRecipe, petroleum_corpus
 from study.errors import InputError
 from study.kinds.chat_templates import LLAMA3_TEMPLATE
-from study.spec.sections import INSTRUCTION, STOP_TOKEN
+from study.spec.base_and_data import INSTRUCTION, STOP_TOKEN
 
 # What Meta's documentation of Llama 3 shows for a system message, a question and its answer.
 PUBLISHED = (

@@ -16,7 +16,7 @@ from study.data.conversations import Conversation
 from study.data.rendering import Template
 from study.errors import InputError
 from study.kinds.chat_templates import CHAT_TEMPLATES
-from study.spec.sections import DataSpec
+from study.spec.base_and_data import DataSpec
 from tests.chat_fixtures import turn
 
 SPECIAL = (

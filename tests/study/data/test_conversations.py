@@ -12,7 +12,7 @@ import pytest
 from study.data.conversations import Conversation, load_conversations
 from study.data.splitting import split_off
 from study.errors import InputError
-from study.spec.sections import DataSpec
+from study.spec.base_and_data import DataSpec
 from tests.chat_fixtures import turn
 
 ASKED, ANSWERED = turn("user", "Why?"), turn("assistant", "So.")

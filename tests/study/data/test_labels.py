@@ -13,7 +13,8 @@ from study.data.embedded import SentencePair
 from study.data.readers import Corpus
 from study.data.sentence_pairs import NLI, load_scored_texts, load_sentence_pairs
 from study.errors import InputError
-from study.spec.sections import DataSpec, parse_spec
+from study.spec.base_and_data import DataSpec
+from study.spec.sections import parse_spec
 
 Rows = Sequence[dict[str, Any]]
 

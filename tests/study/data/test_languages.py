@@ -10,7 +10,7 @@ import pytest
 
 from study.data.languages import check_languages, language_ids
 from study.errors import InputError
-from study.spec.sections import DataSpec
+from study.spec.base_and_data import DataSpec
 
 
 def m2m100() -> Any:

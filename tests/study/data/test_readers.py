@@ -16,7 +16,7 @@ from study.data.embedded import Pair
 from study.data.origins import MAX_LINE_CHARACTERS
 from study.data.readers import Corpus, load_corpus, read_pairs
 from study.errors import InputError
-from study.spec.sections import SPLITS, DataSpec
+from study.spec.base_and_data import SPLITS, DataSpec
 
 COLUMNS = DataSpec()
 NESTED = DataSpec(source_column="translation.en", target_column="translation.fr")

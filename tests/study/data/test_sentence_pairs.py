@@ -13,7 +13,7 @@ from study.data.embedded import SentencePair, pair_corpora
 from study.data.readers import Corpus
 from study.data.sentence_pairs import NLI, PARAPHRASE, load_sentence_pairs
 from study.errors import InputError
-from study.spec.sections import DataSpec
+from study.spec.base_and_data import DataSpec
 
 MNLI_TSV = (
     "index\tpromptID\tpairID\tgenre\tsentence1_binary_parse\tsentence2_binary_parse\t"

@@ -12,7 +12,8 @@ import pytest
 from study.data.readers import load_corpus
 from study.data.sentence_pairs import load_scored_texts, load_sentence_pairs
 from study.errors import InputError
-from study.spec.sections import DataSpec, parse_spec
+from study.spec.base_and_data import DataSpec
+from study.spec.sections import parse_spec
 
 
 def data(folder: Path, rows: list[dict[str, Any]], share: float = 0.2) -> DataSpec:

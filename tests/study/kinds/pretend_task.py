@@ -13,7 +13,8 @@ from study.data.embedded import Pair
 from study.data.readers import Corpus, load_corpus
 from study.kinds.tasks import TaskKind
 from study.metrics import Statistics, text_scores
-from study.spec.sections import DataSpec, StudySpec
+from study.spec.base_and_data import DataSpec
+from study.spec.sections import StudySpec
 from study.tasks.base import Batch
 from study.tasks.losses import cross_entropy
 from study.trials import TrialConfig

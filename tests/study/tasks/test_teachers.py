@@ -12,7 +12,8 @@ import torch
 from study.bases.load import BaseModel, load_base
 from study.data.chat import ChatFormat, Dialogue
 from study.data.readers import load_corpus
-from study.spec.sections import BaseModelSpec, StudySpec
+from study.spec.base_and_data import BaseModelSpec
+from study.spec.sections import StudySpec
 from study.tasks.teachers import Teacher
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}  # float64; in float32 padding moves the fifth digit
