@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -220,3 +222,29 @@ def test_numbers_and_texts_come_back_exactly(
     assert records.read_statistics(database, key, "loss").values.tobytes() == values.tobytes()
     assert records.read_outputs(database, key) == tuple(texts)
     database.dispose()
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "expected"),
+    [
+        ("run_outputs", {"outputs": zlib.compress(b"[" + b"0," * 10_000_001 + b"0]")}, "texts"),
+        ("run_outputs", {"outputs": zlib.compress(b"[" * 100_000)}, "recursion"),
+        ("run_scores", {"n_examples": 2**27}, "more than the"),
+    ],
+)
+def test_small_blobs_do_not_fill_the_memory(
+    database: Engine, table: str, change: dict[str, Any], expected: str
+) -> None:
+    """They are refused before their texts are made, or before they are unpacked."""
+    records.write_evaluations(database, STUDY, [evaluation()])
+    ((column, value),) = change.items()
+    with database.begin() as connection:
+        connection.execute(text(f"UPDATE {table} SET {column} = :value"), {"value": value})
+    (row,) = records.read_evaluations(database, STUDY)
+
+    def read() -> None:
+        records.read_outputs(database, row.evaluation_id)
+        records.read_statistics(database, row.evaluation_id, "loss")
+
+    with pytest.raises(InputError, match=rf"^database: damaged .*{expected}"):
+        read()
