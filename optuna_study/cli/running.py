@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from study.engines.engine_choice import EngineChoice
     from study.runner import StudyRun
 
+STOPPED = 130  # the status of a command that Ctrl-C or SIGTERM stopped, as in shells
 MOST_EPOCHS = 1_000_000
 MOST_WORKERS = 1024  # processes per command
 MOST_SLOTS = 1024  # trials per process
@@ -138,8 +139,7 @@ def run(
         view = make_view(study, messages())
         finished = run_study(study, folder, view, storage=storage, choice=choice)
         is_reported = _conclude(finished, storage)
-    if not is_reported:
-        raise typer.Exit(1)
+    _exit(is_reported)
 
 
 def confirm(
@@ -199,8 +199,7 @@ def confirm(
         is_concluded = _conclude_confirmation(data, Path(target), as_json, storage)
     if not done:
         messages().print("Some trainings are missing. Repeat the same command to continue.")
-    if not is_concluded:
-        raise typer.Exit(1)
+    _exit(is_concluded)
 
 
 def train(
@@ -267,7 +266,7 @@ def train(
     )
     if trained is None:
         messages().print("Stopped. Repeat the same command to continue from the last report.")
-        raise typer.Exit(1)
+        raise typer.Exit(STOPPED)
     if as_json:
         print_json(trained.to_json())
         return
@@ -339,6 +338,16 @@ def _report_arguments(data: Any, folder: Path, storage: str | None) -> list[str]
         return [argument(str(folder))]
     out = option("--out", folder / "report.html")
     return [argument(data.target), *option("--study-name", data.name), *out]
+
+
+def _exit(is_concluded: bool) -> None:
+    """End with the status of a command that was stopped, or whose report failed."""
+    from study.signals import is_stopping
+
+    if is_stopping():
+        raise typer.Exit(STOPPED)
+    if not is_concluded:
+        raise typer.Exit(1)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 
 from analysis.document import Prose
 from analysis.studies.study_data import StudyData
-from analysis.wording import baseline
+from analysis.wording import baseline, listing
 from reports.page.parts import Code, PagePart
 from reports.results import Results
 from reports.shell import argument, command_line, comment, option
@@ -65,6 +65,9 @@ def _doubt(results: Results) -> list[str]:
     unclear = [c for c in results.comparisons if not (c.clear and c.gain > 0)]
     if results.confirmation is not None or not unclear:
         return []
+    better = [baseline(c.b.name, results.method) for c in unclear if c.clear and c.gain < 0]
+    if better:
+        return [f"But {listing(better)} is clearly better: use that, or search on."]
     names = " or ".join(baseline(c.b.name, results.method) for c in unclear)
     return [f"It is not clearly better than {names}: confirm it before you rely on it."]
 

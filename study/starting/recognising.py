@@ -80,6 +80,11 @@ def recognised(rows: Sequence[Mapping[str, Any]], wishes: Wishes, where: str) ->
         InputError: the columns are not recognised, or do not fit what the user said.
     """
     flat = [dict(_flattened(row)) for row in rows]
+    if {"chosen", "rejected"} <= {*flat[0]} and not (wishes.text_column or wishes.label_column):
+        raise InputError(
+            f"{where}: preference pairs (chosen, rejected), whose settings `init` cannot choose; "
+            'write a study file with task = "dpo", as docs/preference.md shows'
+        )
     kind = TASKS[wishes.task] if wishes.task is not None else None
     looks = (_as_conversations, _as_labelled, _as_pairs, _as_answers, _as_texts)
     for look in looks:

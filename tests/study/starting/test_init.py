@@ -201,10 +201,19 @@ def test_nothing_is_overwritten(type_: Type, tmp_path: Path) -> None:
     assert out.read_text(encoding="utf-8") == "seed = 3\n"
 
 
+PREFERENCES = [{"prompt": str(n), "chosen": "yes", "rejected": "no"} for n in range(9)]
+
+
 @pytest.mark.parametrize(
     ("rows", "options", "says"),
     [
         ([{"a": 1, "b": 2}] * 3, (), "no known columns, got 'a', 'b'; known are messages;"),
+        (
+            PREFERENCES,
+            (),
+            "preference pairs (chosen, rejected), whose settings `init` cannot choose",
+        ),
+        (PREFERENCES, ("--task", "dpo"), 'write a study file with task = "dpo"'),
         (TICKETS, ("--label-column", "no"), "--label-column: no column 'no', got 'id', 'subject'"),
         (TICKETS, ("--task", "sft"), "no known columns for the task 'sft', got 'id', 'subject'"),
         (CHATS["messages"], (), "model reads texts but writes none; give a chat model"),
