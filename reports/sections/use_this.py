@@ -67,7 +67,8 @@ def _doubt(results: Results) -> list[str]:
         return []
     better = [baseline(c.b.name, results.method) for c in unclear if c.clear and c.gain < 0]
     if better:
-        return [f"But {listing(better)} is clearly better: use that, or search on."]
+        are = "is" if len(better) == 1 else "are"
+        return [f"But {listing(better)} {are} clearly better: use that, or search on."]
     names = " or ".join(baseline(c.b.name, results.method) for c in unclear)
     return [f"It is not clearly better than {names}: confirm it before you rely on it."]
 

@@ -86,6 +86,18 @@ def test_the_box_doubts_a_winner_that_beats_nothing(run: Path) -> None:
     assert "not clearly better than the untrained base or default LoRA" in lead.paragraphs[1]
 
 
+def test_the_box_says_that_a_baseline_is_better(run: Path) -> None:
+    """A clear loss is no mere doubt."""
+    data = load(run)
+    found = against_baselines(data)
+    lost = [replace(c, difference=-abs(c.difference), p_adjusted=0.001) for c in found]
+    (lead, *_) = use_this(_results(data, comparisons=tuple(lost)))
+    assert isinstance(lead, Prose)
+    assert lead.paragraphs[1].startswith(
+        "But the untrained base and default LoRA are clearly better"
+    )
+
+
 def test_without_an_adapter_the_box_gives_the_parameters(tmp_path: Path) -> None:
     """A study of another program has no adapter, and none of our commands."""
     write_foreign_study(f"sqlite:///{tmp_path / 'x.db'}")
