@@ -33,6 +33,7 @@ from search_spaces import shipped_spaces
 from search_spaces.unit_cube import from_unit
 from study.metrics import LOSS_SIGNATURE, Statistics, text_statistics
 from study.store import records, schema
+from study.store.provenance import DRAWS
 from study.store.records import Evaluation, Examples
 from study.store.storage import close_after_writing, open_for_writing, sqlite_url
 from tests.stored_trials import add_at_once
@@ -238,6 +239,7 @@ def _trial(number: int, state: str, params: dict[str, Any], made: list[Evaluatio
 def provenance() -> dict[str, Any]:
     """Like what the runner records."""
     return {
+        "draws": DRAWS,
         "versions": {"python": "3.11.2", "torch": "2.13.0", "peft": "0.21.2", "optuna": "5.0.0"},
         "hardware": {"cpu": "2 cores", "memory_bytes": 8_000_000_000},
         "seed": 0,
