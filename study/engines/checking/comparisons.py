@@ -25,6 +25,7 @@ from study.engines.checking.independence import (
     with_another_last_token,
 )
 from study.engines.checking.slots import LOOKED_AT, SEED, Slot, method_of
+from study.engines.memory import is_out_of_memory
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.batch_rows import Rows
 from study.errors import InputError
@@ -88,12 +89,23 @@ class Comparisons:
     def of_logits(self) -> str | None:
         """Compare the task's loss with that of all logits; use those if they differ.
 
-        Returns why the base cannot compute it at all, which its trials will report.
+        Returns why memory does not suffice for it, which passes are yet to be cut for.
+
+        Raises:
+            InputError: the base cannot compute it at all, such as in this precision.
         """
+        model = self._base.model
         try:
             ours = self._loss(self.batch)
         except RuntimeError as error:
-            return f"the untrained base fails: {' '.join(str(error).split())[:200]}"
+            reason = " ".join(str(error).split())[:200]
+            if is_out_of_memory(error):
+                return f"the untrained base fails: {reason}"
+            raise InputError(
+                f"base.model: this {self._base.model_type!r} model fails on the data in "
+                f"{str(model.dtype).removeprefix('torch.')}, got {reason}; choose another "
+                "base.dtype or another base"
+            ) from error
         if proof_of(self._base.model) is None:
             return None  # no shortcut: it is not a task of tokens
         with whole_logits():

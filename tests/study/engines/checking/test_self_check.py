@@ -346,18 +346,16 @@ def test_a_loss_that_depends_on_padding_is_found(spec: StudySpec) -> None:
     assert remark.endswith("since a row's loss depends on how it is padded")
 
 
-def test_a_base_that_fails_leaves_the_reason_to_its_trials(spec: StudySpec) -> None:
-    """Some models do not compute in every precision: no trial is packed, and nothing is raised."""
+def test_a_base_that_fails_is_refused(spec: StudySpec) -> None:
+    """Some models do not compute in every precision: one line says so, before any trial."""
     bench = bench_over(spec, "granite")
 
     def fails(*_: Any, **__: Any) -> None:
         raise RuntimeError("expected Float32")
 
     bench.base.model.forward = fails
-    check = checked(bench)
-    assert check.why_alone == "the untrained base fails: expected Float32"
-    assert check.compared == ()
-    assert not check.packs
+    with pytest.raises(InputError, match=r"^base\.model: this 'granite' model fails .*Float32; "):
+        checked(bench)
 
 
 def test_adapters_of_peft_that_change_the_base_are_refused(
