@@ -20,6 +20,13 @@ def available_cores() -> int:
     return len(_cores())
 
 
+def device_kind() -> str:
+    """Return the kind of device that models go to: `cuda` or `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def _cores() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))

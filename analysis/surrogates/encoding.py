@@ -333,9 +333,8 @@ def _why_excluded(column: Column, unit: Array) -> str | None:
         return "all trials have the same value"
     if column.ordered and np.ptp(seen) < NARROW:
         return f"it hardly varied: the trials span only {np.ptp(seen):.1%} of its range"
-    if count.max() > 1 and count.max() >= (
-        CROWDED if column.positions is None else CROWDED_LEVEL
-    ) * len(active):
+    crowded = CROWDED if column.positions is None else CROWDED_LEVEL
+    if count.max() >= max(2, crowded * len(active)):
         return f"it hardly varied: {count.max()} of {len(active)} trials have the same value"
     if column.is_categorical and len(active) < TRIALS_PER_CATEGORY * len(seen):
         return f"{len(active)} trials are too few to tell {len(seen)} categories apart"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -57,6 +58,12 @@ Resamples = Annotated[
         min=2,
         metavar="N",
         help="Number of refits on half of the trials, from which the intervals come.",
+    ),
+]
+Test = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="File of held-out examples. [default: the study's data.test]"
     ),
 ]
 TrustStudy = Annotated[

@@ -33,6 +33,7 @@ from optuna_study.cli.options import (
     Slots,
     Storage,
     StudyName,
+    Test,
     TrustStudy,
     Workers,
 )
@@ -156,12 +157,7 @@ def confirm(
     ] = 5,
     storage: Storage = None,
     study_name: StudyName = None,
-    test: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="File of held-out examples. [default: the study's data.test]"
-        ),
-    ] = None,
+    test: Test = None,
     workers: Workers = None,
     devices: Devices = None,
     ray: Ray = None,
@@ -218,12 +214,7 @@ def train(
         Literal["train", "all"],
         typer.Option(metavar="DATA", help="train: the training examples; all: those of dev too."),
     ] = "train",
-    test: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="File of held-out examples. [default: the study's data.test]"
-        ),
-    ] = None,
+    test: Test = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="New folder. [default: STUDY/trained/trial-NUMBER]"),

@@ -17,6 +17,7 @@ from study.bases.remote_code import MAPPED, forget_unused_code, own_class, why_n
 from study.bases.safe_configs import refuse_named_code
 from study.bases.safe_weights import check_model
 from study.errors import InputError, refusing
+from study.hardware import device_kind
 from study.kinds.tasks import TASKS, TaskName
 from study.seeds import derive_seed
 from study.spec.base_and_data import BaseModelSpec
@@ -159,9 +160,7 @@ def load_base(
     model.eval().requires_grad_(False)
     if skeleton:
         return BaseModel(model, tokenizer, location, fresh, loader=loader)
-    import torch
-
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device_kind())
     if model.can_generate() and model.generation_config is not None:
         model.generation_config.max_length = None  # max_new_tokens of the study file decides
     draw_fresh({name: model.get_parameter(name) for name in fresh}, model.config, seed=0)

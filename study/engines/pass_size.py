@@ -23,7 +23,7 @@ from study.engines.passes import (
     reads_labels,
     tokens_of,
 )
-from study.hardware import free_memory
+from study.hardware import device_kind, free_memory
 from study.kinds.methods import METHODS
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch, Example
@@ -219,6 +219,6 @@ def limit(budget: TokenBudget, measured: PassBytes, free_bytes: float, share: fl
     A worker that takes the place of one that was killed for memory has a smaller `share` of them.
     """
     fitting = int(measured.tokens(free_bytes) * share)
-    worth = int(TOKENS_PER_PASS["cuda" if torch.cuda.is_available() else "cpu"] * share)
+    worth = int(TOKENS_PER_PASS[device_kind()] * share)
     budget.training = max(1, min(worth, fitting))
     budget.evaluation = max(1, fitting)

@@ -43,6 +43,15 @@ class TaskKind:
         return self.outputs != "texts"
 
 
+CONVERSATIONS: Mapping[str, Any] = {
+    "instruction": "",
+    "max_tokens": 1024,
+    "too_long": "drop",
+    "stop_token": None,
+    "dev_share": 0.1,
+}
+"""The defaults of `[data]` for tasks that read conversations, which end as their template says."""
+
 TASKS: Mapping[str, TaskKind] = {
     "translation": TaskKind(
         "study.tasks.translation:TranslationTask",
@@ -101,14 +110,7 @@ TASKS: Mapping[str, TaskKind] = {
         "AutoModelForCausalLM",
         None,
         defaults={
-            "data": {
-                "instruction": "",
-                "max_tokens": 1024,
-                "too_long": "drop",
-                "stop_token": None,
-                "train_on": "assistant",
-                "dev_share": 0.1,
-            },
+            "data": {**CONVERSATIONS, "train_on": "assistant"},
             "evaluation": {"objective": "loss", "metrics": ["loss"]},
         },
         has_general=False,
@@ -123,14 +125,7 @@ TASKS: Mapping[str, TaskKind] = {
         "AutoModelForCausalLM",
         None,
         defaults={
-            "data": {
-                "instruction": "",
-                "max_tokens": 1024,
-                "too_long": "drop",
-                "stop_token": None,
-                "train_on": "last",
-                "dev_share": 0.1,
-            },
+            "data": {**CONVERSATIONS, "train_on": "last"},
             "training": {"beta": 0.1},
             "evaluation": {
                 "objective": "preference_accuracy",

@@ -18,6 +18,7 @@ from torch import nn
 
 from study.bases.load import BaseModel
 from study.errors import InputError, refusing
+from study.hardware import device_kind
 from study.kinds.methods import METHODS
 from study.peft_methods.adapters import Adapter, attach_adapter
 from study.spec.hyperparameters import MethodSpec
@@ -50,7 +51,7 @@ def check_quantization(bits: Sequence[int], dtype: str) -> None:
 
 
 def _try_out(bits: int, dtype: torch.dtype) -> None:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(device_kind())
     layer = quantized_linear(nn.Linear(64, 64, dtype=dtype, device=device), bits)
     x = torch.ones(2, 64, dtype=dtype, device=device, requires_grad=True)
     with warnings.catch_warnings():

@@ -22,6 +22,7 @@ from study.engines.packed.slot_count import most_slots
 from study.engines.pass_size import RowBytes, memory_per_worker, row_bytes
 from study.engines.passes import TOKENS_PER_PASS
 from study.engines.pool.devices import on_devices
+from study.hardware import device_kind
 from study.kinds.methods import METHODS
 from study.preparing.preparation import Inputs, Prepared, StepCallback, prepare
 from study.preparing.trial_cost import cost_of
@@ -49,11 +50,6 @@ UNITS = (("TB", 2**40), ("GB", 2**30), ("MB", 2**20), ("KB", 2**10))
 TIMES = (("days", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3))
 
 
-def device() -> str:
-    """Return the kind of device that trains."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 @dataclass(frozen=True)
 class Memory:
     """What one worker needs with one trial, in bytes, and what there is for it."""
@@ -69,9 +65,9 @@ class Memory:
         """The tokens of a training pass that fit beside base and adapter; at least a few rows."""
         free = self.available - self.base - self.adapter
         with_all_logits = free / max(1, self.row.total)
-        with_buffer = (free - BUFFER_BYTES[device()]) / max(1, self.row.activations)
+        with_buffer = (free - BUFFER_BYTES[device_kind()]) / max(1, self.row.activations)
         fitting = int(max(with_all_logits, with_buffer) * self.row.tokens)
-        return max(min(TOKENS_PER_PASS[device()], fitting), self.row.tokens)
+        return max(min(TOKENS_PER_PASS[device_kind()], fitting), self.row.tokens)
 
     @property
     def needed(self) -> int:
@@ -81,7 +77,7 @@ class Memory:
     @property
     def logits(self) -> int:
         """Bytes of a pass's logits, of which the loss keeps no more than a buffer."""
-        return min(self.tokens * self.row.logits // self.row.tokens, BUFFER_BYTES[device()])
+        return min(self.tokens * self.row.logits // self.row.tokens, BUFFER_BYTES[device_kind()])
 
     @property
     def activations(self) -> int:

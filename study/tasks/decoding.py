@@ -17,7 +17,7 @@ from torch import Tensor
 from study.data.chat import up_to_the_end
 from study.spec.evaluation import EvaluationSpec
 from study.tasks.base import Batch
-from study.tasks.token_logits import last_logits, relative_difference
+from study.tasks.token_logits import MOST, last_logits, relative_difference
 
 WORTH_DROPPING = 0.75  # finished rows are dropped when at most this share is left
 BEYOND_GREEDY = (
@@ -36,14 +36,6 @@ BEYOND_GREEDY = (
     "sequence_bias",
     "suppress_tokens",
 )
-MOST_TOGETHER: Mapping[torch.dtype, float] = {
-    torch.float64: 1e-4,
-    torch.float32: 1e-2,
-    torch.float16: 0.1,
-    torch.bfloat16: 0.25,
-}
-"""How much rounding may change a model's logits, relative to the largest."""
-
 _WHY_ROW_BY_ROW: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()  # by model
 
 NEUTRAL = (None, 0, 1)  # except in settings that name a token, where 0 and 1 are tokens
@@ -174,7 +166,7 @@ def _difference_together(
     whole = [torch.cat([row[:count], token])[None] for row, count, token in rows]
     alone = torch.cat([model(input_ids=ids).logits[:, -1] for ids in whole]).to(together)
     difference = relative_difference(together, alone)
-    if difference <= MOST_TOGETHER.get(model.dtype, MOST_TOGETHER[torch.bfloat16]):
+    if difference <= MOST.get(model.dtype, MOST[torch.bfloat16]):
         return None
     return f"logits of rows generated together and alone differ by {difference:.2g}"
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from study.data.curation.instruction_records import Record
 from study.errors import InputError, refusing
+from study.hardware import device_kind
 
 Vectors = NDArray[np.float32]
 """Shape (N, D)."""
@@ -165,4 +166,4 @@ def _loaded(location: str) -> tuple[Any, Any]:
         got = f"has no weights for {lost[0]}" if lost else "is an encoder with a decoder"
         raise InputError(f"--encoder: {location!r} {got}; allowed: a sentence encoder")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
+    return model.eval().to(device_kind()), tokenizer

@@ -10,16 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from study.peft_methods.adapters import PREFIX, is_transposed
-from study.tasks.token_logits import ROUNDING
+from study.tasks.token_logits import MOST, ROUNDING
 from study.trials import Compared
-
-MOST: Mapping[torch.dtype, float] = {
-    torch.float64: 1e-4,  # some models compute their norms in float32
-    torch.float32: 1e-2,
-    torch.float16: 0.1,
-    torch.bfloat16: 0.25,
-}
-"""No larger difference is ever put down to rounding."""
 
 AMPLIFIED = 10.0
 SMALL_GRADIENT = 1e-3  # a gradient's difference is relative to this share of the largest at least
