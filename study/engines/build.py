@@ -17,6 +17,7 @@ from study.engines.packed.slot_count import fitting_slots, slot_bytes
 from study.engines.pass_size import limit, measured_pass, memory_beside_base
 from study.engines.passes import TokenBudget
 from study.engines.sequential import SequentialEngine
+from study.kinds.methods import METHODS
 from study.peft_methods.adapters import token_to_train
 from study.peft_methods.quantized import check_quantized_methods
 from study.peft_methods.targets import check_methods, why_not_packed
@@ -54,7 +55,7 @@ def engine_over(spec: StudySpec, base: BaseModel, task: Task, choice: EngineChoi
     """
     methods = packable_methods(spec, base)
     packs = choice.name == "packed" and bool(methods)
-    check = self_check(spec, base, task, methods, packs=packs)
+    check = self_check(spec, base, task, methods or _lora_methods(spec), packs=packs)
     free, share = memory_beside_base(base, choice), choice.share_of_pass
     budget = TokenBudget()
     sequential = SequentialEngine(spec, base, task, budget)
@@ -76,19 +77,27 @@ def packable_methods(spec: StudySpec, base: BaseModel) -> list[MethodSpec]:
 
     Empty if none can be packed; the baselines' methods alone do not count.
     """
-    names = ("rank", "target_modules", "init_lora_weights")
-    configs = [
-        search_config(spec, 0, {"method": method, name: value}, seed_index=0)
-        for method in spec.methods
-        for name in names
-        for value in spec.values_of(name)
-    ]
-    packable = [c for c in configs if _why_not_packed(base, c) is None]
+    packable = [c for c in _searched_configs(spec) if _why_not_packed(base, c) is None]
     return [
         config.method
         for config in (*packable, *baseline_configs(spec))
         if packable and config.method is not None and _why_not_packed(base, config) is None
     ]
+
+
+def _searched_configs(spec: StudySpec) -> list[TrialConfig]:
+    names = ("rank", "target_modules", "init_lora_weights")
+    return [
+        search_config(spec, 0, {"method": method, name: value}, seed_index=0)
+        for method in spec.methods
+        for name in names
+        for value in spec.values_of(name)
+    ]
+
+
+def _lora_methods(spec: StudySpec) -> list[MethodSpec]:
+    methods = (config.method for config in _searched_configs(spec))
+    return [method for method in methods if method is not None and METHODS[method.name].is_lora]
 
 
 def _why_not_packed(base: BaseModel, config: TrialConfig) -> str | None:

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from study.bases.load import BaseModel
+from study.bases.own_code import refusing_base
 from study.data.embedded import Pair
 from study.data.instructions import InstructionFormat, Row
 from study.data.readers import Corpus
@@ -69,7 +70,9 @@ class MaskedDiffusionTask:
                 for pair in pairs
             ]
         longest = self._check_lengths(base)
-        width = 0 if hides_padding(base.model, form.mask, form.end) else longest
+        with refusing_base(base, "fails on a short text; choose another base"):
+            hides = hides_padding(base.model, form.mask, form.end)
+        width = 0 if hides else longest
         ends = tuple(form.ends)
         self._how = Decoding(spec.diffusion, form.mask, ends, form.fixed, form.end, width)
 

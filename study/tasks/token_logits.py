@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from study.errors import InputError
 from study.tasks.vocabulary.after_head import AfterHead, proven
 from study.tasks.vocabulary.linear_loss import LinearHead
 
@@ -298,11 +299,19 @@ def hides_padding(model: Any, mask: int, end: int) -> bool:
 
     It does not in LLaDA's own code of 2025, which turns a mask that hides something into a causal
     one, or ignores it.  A skeleton has no logits to change.
+
+    Raises:
+        InputError: the model's logits are not those of its tokens.
     """
     if model.device.type == "meta":
         return True
     ids = torch.tensor([[end, mask, end, end]], device=model.device)
     unpadded = model(input_ids=ids[:, :2]).logits
+    if unpadded.shape[1] != 2:
+        raise InputError(
+            f"base.model: a text of 2 tokens must get logits at 2 positions, got "
+            f"{unpadded.shape[1]} from this {model.config.model_type!r} model; choose another base"
+        )
     seen = torch.tensor([[1, 1, 0, 0]], device=model.device)
     padded = model(input_ids=ids, attention_mask=seen).logits[:, :2]
     rounding = float(torch.finfo(unpadded.dtype).eps) ** 0.5 * float(unpadded.abs().max())

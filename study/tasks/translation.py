@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from study.bases.load import BaseModel, padding_token
+from study.bases.own_code import refusing_base
 from study.data.embedded import Pair
 from study.data.languages import check_languages, language_ids
 from study.data.readers import Corpus
@@ -19,6 +20,7 @@ from study.spec.sections import StudySpec
 from study.tasks.base import Batch
 from study.tasks.decoding import greedy, is_plain
 from study.tasks.losses import IGNORED, language_model_loss
+from study.tasks.token_logits import relative_difference
 from study.trials import TrialConfig
 
 
@@ -41,6 +43,24 @@ class TranslationTask:
         )
         self._pad = padding_token(base)
         self._ids: dict[Pair, tuple[Tensor, Tensor]] = {}
+        with refusing_base(base, "fails on the first training pair; choose another base"):
+            self._check_shift(base.model, corpus.train[0])
+
+    @torch.no_grad()
+    def _check_shift(self, model: Any, pair: Pair) -> None:
+        """Raise InputError if a model makes other decoder inputs of labels than `loss` does."""
+        if model.device.type == "meta":
+            return
+        source, target = (tokens[None].to(model.device) for tokens in self._tokens(pair))
+        shifted = self._shifted_right(target, model.config.decoder_start_token_id)
+        wanted = model(input_ids=source, labels=target.clone()).logits
+        found = model(input_ids=source, decoder_input_ids=shifted).logits
+        if not relative_difference(found, wanted) <= float(torch.finfo(found.dtype).eps) ** 0.5:
+            raise InputError(
+                f"base.model: this {model.config.model_type!r} model begins its labels with "
+                "another token than decoder_start_token_id, with which texts are generated; set "
+                "it in its config.json or choose another base"
+            )
 
     def _set_languages(self, source: str, target: str) -> int | None:
         """Set both languages in the tokenizer; return the token that every output begins with."""

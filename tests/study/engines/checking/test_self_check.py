@@ -346,16 +346,40 @@ def test_a_loss_that_depends_on_padding_is_found(spec: StudySpec) -> None:
     assert remark.endswith("since a row's loss depends on how it is padded")
 
 
-def test_a_base_that_fails_is_refused(spec: StudySpec) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError])
+def test_a_base_that_fails_is_refused(spec: StudySpec, kind: type[Exception]) -> None:
     """Some models do not compute in every precision: one line says so, before any trial."""
     bench = bench_over(spec, "granite")
 
     def fails(*_: Any, **__: Any) -> None:
-        raise RuntimeError("expected Float32")
+        raise kind("expected Float32")
 
-    bench.base.model.forward = fails
+    bench.base.model.model.forward = fails
     with pytest.raises(InputError, match=r"^base\.model: this 'granite' model fails .*Float32; "):
         checked(bench)
+
+
+def test_an_error_of_the_task_stays_one(spec: StudySpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails outside the model's code is no fault of the base, and is not said to be."""
+    bench = bench_over(spec, "granite")
+
+    def fails(*_: Any) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(bench.task, "loss", fails)
+    with pytest.raises(ValueError, match=r"^a bug$"):
+        checked(bench)
+
+
+def test_adapters_without_a_gradient_are_refused(
+    spec: StudySpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reformer's layers pass no gradient to frozen embeddings: nothing would be learnt."""
+    bench = bench_over(spec, "granite")
+    loss = bench.task.loss
+    monkeypatch.setattr(bench.task, "loss", lambda model, batch: loss(model, batch).detach())
+    with pytest.raises(InputError, match=r"^base\.model: the loss of this 'granite' model does "):
+        checked(bench, packs=False)
 
 
 def test_adapters_of_peft_that_change_the_base_are_refused(
@@ -382,6 +406,17 @@ def test_without_packing_only_the_loss_and_peft_are_compared(spec: StudySpec) ->
         (check,) = [event.check for event in engine.advance() if isinstance(event, Checked)]
     assert {c.what for c in check.compared} == {LOGITS, PEFT}
     assert check.verdict.startswith("trains one trial at a time; losses equal the model's own ")
+
+
+def test_adapters_that_cannot_be_packed_are_compared_with_peft(spec: StudySpec) -> None:
+    """What trains alone is checked too: PEFT's fresh adapters change nothing."""
+    dora = spec.model_copy(update={"method": spec.method.model_copy(update={"name": "dora"})})
+    bench = bench_over(dora, "gpt2")
+    assert not packable_methods(dora, bench.base)
+    with closing(engine_over(dora, bench.base, bench.task, EngineChoice())) as engine:
+        engine.start(search_config(dora, 0, {}, 0))
+        (check,) = [event.check for event in engine.advance() if isinstance(event, Checked)]
+    assert {c.what for c in check.compared} == {LOGITS, PEFT}
 
 
 def test_a_broken_module_is_said_and_recorded_and_results_are_right(
