@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 
-from study.data.embedded import Pair, pair_corpus, petroleum_corpus
+from study.data.embedded import CorpusRecipe, Pair, pair_corpus, petroleum_corpus
 from study.engines.engine_choice import EngineChoice
 from study.finished.export import export_trial
 from study.seeds import derive_seed
@@ -165,7 +165,7 @@ def labelled(what: str) -> dict[str, tuple[list[str], str]]:
             name: [head, *(f"{p.first}\t{p.second}\t{p.label}" for p in pairs)]
             for name, pairs in splits.items()
         }
-    english = petroleum_corpus(0)
+    english = petroleum_corpus(0, CorpusRecipe(general=250))
     of_label = {"petroleum": english.train, "general": english.general}
     rows = [f"{p.source}\t{label}" for label, pairs in of_label.items() for p in pairs[:250]]
     random.Random(0).shuffle(rows)
@@ -252,7 +252,10 @@ class Spoken:
                 if message["role"] != "assistant":
                     continue
                 prompt = tokenizer.apply_chat_template(
-                    dialogue[:turn], TEMPLATE, tokenize=False, add_generation_prompt=True
+                    dialogue[:turn],
+                    chat_template=TEMPLATE,
+                    tokenize=False,
+                    add_generation_prompt=True,
                 )
                 given = tokenizer(prompt[len(read) :], add_special_tokens=False)["input_ids"]
                 answer = tokenizer(message["content"], add_special_tokens=False)["input_ids"]
