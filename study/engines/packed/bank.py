@@ -112,6 +112,11 @@ class AdapterBank:
         vars(layer)["forward"] = forward
         self._taken.append(layer)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the layers are taken over."""
+        return bool(self._taken)
+
     def close(self) -> None:
         """Restore the `forward` of the base's layers."""
         vars(self._base.model).pop("keep_rows", None)

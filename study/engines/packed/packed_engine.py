@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -30,6 +31,7 @@ from study.engines.passes import (
     Totals,
     reads_labels,
 )
+from study.engines.recomputing import recomputed_blocks
 from study.engines.trial_state import SIGN_OF_LIFE_SECONDS, Training
 from study.errors import MetricError
 from study.spec.hyperparameters import MethodSpec
@@ -114,6 +116,17 @@ class PackedEngine:
         """Restore the layers of the base."""
         self._bank.close()
 
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """Restore the layers of the base for a while, if they are replaced."""
+        was_open = self._bank.is_open
+        self.close()
+        try:
+            yield
+        finally:
+            if was_open:
+                self.open()
+
     def _release(self, slot: int) -> None:
         del self._trials[slot]
         self._bank.release(slot)
@@ -183,8 +196,9 @@ class PackedEngine:
             ]
         )
         batch = stacked([part.batch for slot in slots for part in by_slot[slot]])
-        losses = self._task.loss(self._model, batch.to(self._model.device))  # (rows, 2)
-        torch.autograd.backward(losses[:, 0].sum())
+        with recomputed_blocks(self._model, self._budget.recomputes):
+            losses = self._task.loss(self._model, batch.to(self._model.device))  # (rows, 2)
+            torch.autograd.backward(losses[:, 0].sum())
         owner = torch.repeat_interleave(torch.tensor([counts[slot] for slot in slots]))
         totals = torch.zeros(len(slots), 2, dtype=torch.float64, device=losses.device)
         totals.index_add_(0, owner.to(losses.device), losses.detach().double())
