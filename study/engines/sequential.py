@@ -135,7 +135,8 @@ class SequentialEngine:
         if failures:
             raise DoesNotFitError(failures[0])
         total, weight = totals[0].tolist()
-        if training.count_step(total / weight if weight else math.nan):
+        training.count_step()
+        if training.note_loss(total / weight if weight else math.nan):
             for weights in adapter.weights:
                 if weights.grad is not None:
                     weights.grad /= weight

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from study.engines.dropout import dropped, limit_of
-from study.engines.packed.batch_rows import Rows, Run, index_of, runs
+from study.engines.packed.batch_rows import Rows, Run, index_of, on_device, runs
 from study.peft_methods.adapters import weight_matrix
 
 
@@ -106,8 +106,8 @@ def _lora_run(run: Run, adapters: Sequence[SlotAdapter], like: Tensor) -> LoraRu
         run=run,
         slots=index_of(run.slots, like.device),
         rank=max(adapter.rank for adapter in adapters),
-        gain=like.new_tensor(gains).view(-1, 1, 1),
-        limits=like.new_tensor(limits, dtype=torch.int16) if drops else None,
+        gain=on_device(gains, like).view(-1, 1, 1),
+        limits=on_device(limits, like, torch.int16) if drops else None,
         begins_in_weight=any(adapter.begins_in_weight for adapter in adapters),
     )
 
