@@ -27,7 +27,7 @@ from study.engines.passes import TokenBudget
 from study.engines.recomputing import can_recompute
 from study.engines.sequential import SequentialEngine
 from study.peft_methods.adapters import token_to_train
-from study.peft_methods.quantized import check_quantized_methods
+from study.peft_methods.quantized import check_quantized_methods, quantize_for
 from study.peft_methods.targets import check_methods, why_not_packed
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
@@ -132,10 +132,14 @@ def _why_not_in(packed: PackedEngine, base: BaseModel, config: TrialConfig) -> s
 
 
 def working_base(spec: StudySpec, location: str, labels: Sequence[str] = ()) -> BaseModel:
-    """Load the base, check that the methods fit it, and add the tokens that the task trains."""
+    """Load the base, check that the methods fit it, and add the tokens that the task trains.
+
+    If all trials train over the same bits, it is quantised.
+    """
     check_quantized_methods(spec)
     base = load_base(location, spec.base, spec.task, labels)
     check_methods(base, spec)
+    quantize_for(spec, base)
     stop = token_to_train(base, spec)
     return base if stop is None else _with_stop_token(base, stop, spec.data.stop_token)
 

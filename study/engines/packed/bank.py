@@ -38,8 +38,8 @@ from study.peft_methods.adapters import (
     adapter_files,
     initial_a,
     initial_pair,
+    linear_shape,
     token_layer,
-    weight_matrix,
 )
 from study.peft_methods.init_adapter import stored_pairs
 from study.peft_methods.targets import targeted_modules
@@ -197,7 +197,7 @@ class AdapterBank:
                 self._seeds[number, slot] = derive_seed(seed, "dropout", name)
                 self._begin_lora(name, slot, method, seed)
         self._begin_copies(slot, seed)
-        count = method.rank * sum(sum(weight_matrix(layer).shape) for layer in names.values())
+        count = method.rank * sum(sum(linear_shape(layer)) for layer in names.values())
         return count + sum(weight.numel() for weight in self._begin_full.values())
 
     def _begin_lora(self, name: str, slot: int, method: MethodSpec, seed: int) -> None:

@@ -24,7 +24,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from study.engines.dropout import dropped, limit_of
 from study.engines.packed.batch_rows import Rows, Run, index_of, on_device, runs
-from study.peft_methods.adapters import weight_matrix
+from study.peft_methods.adapters import is_quantized, weight_matrix
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,8 @@ def _lora_run(run: Run, adapters: Sequence[SlotAdapter], like: Tensor) -> LoraRu
 class PackedLinear:
     """Replaces the `forward` of a linear layer, or of transformers' transposed one, `Conv1D`.
 
+    A layer with a weight in 4 or 8 bits computes its own part itself, forward and backward.
+
     Args:
         linear: The layer.
         weights: A and B as they are trained.
@@ -132,6 +134,7 @@ class PackedLinear:
         initial: MatrixPairs,
     ) -> None:
         self.linear = linear
+        self._own = linear.forward if is_quantized(linear) else None  # before it is replaced
         self.weights = weights
         self.grads = grads
         self.read = read
@@ -144,6 +147,9 @@ class PackedLinear:
 
     def frozen(self, x: Tensor) -> Tensor:
         """Return what the layer itself computes."""
+        if self._own is not None:
+            own: Tensor = self._own(x)
+            return own
         bias: Any = self.linear.bias
         return F.linear(x, weight_matrix(self.linear), bias)
 
@@ -158,21 +164,35 @@ class PackedLinear:
         """
         if not self.lora_runs:
             return self.frozen(x)
-        output: Tensor = _PackedLoRA.apply(x, self._anchor, self)  # type: ignore[no-untyped-call]
-        return output
+        output: Tensor
+        if self._own is None:
+            output = _PackedLoRA.apply(x, None, self._anchor, self)  # type: ignore[no-untyped-call]
+            return output
+        flat = x.reshape(-1, x.shape[-1])
+        output = _PackedLoRA.apply(flat, self._own(flat), self._anchor, self)  # type: ignore[no-untyped-call]
+        return output.view(*x.shape[:-1], -1)
 
 
 class _PackedLoRA(torch.autograd.Function):
     """The layer with its adapters; writes the gradients of A and B into `layer.grads`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, anchor: Tensor, layer: PackedLinear) -> Tensor:
-        """Return (..., D_out).  The anchor makes autograd call `backward` if x needs no grad."""
+    def forward(
+        ctx: Any, x: Tensor, own: Tensor | None, anchor: Tensor, layer: PackedLinear
+    ) -> Tensor:
+        """Return (..., D_out).  The anchor makes autograd call `backward` if x needs no grad.
+
+        The layer's `own` output, if it is given, becomes the result, and has its own backward.
+        """
         flat = x.reshape(-1, x.shape[-1])  # (rows · positions, D_in)
         positions = flat.shape[0] // layer.rows
-        whole: Tensor = layer.frozen(flat)
-        # no view, since some models change a layer's output in place
-        whole = torch.ops.aten._unsafe_view(whole, (*x.shape[:-1], -1))
+        ctx.is_own = own is not None
+        if own is None:
+            # no view, since some models change a layer's output in place
+            whole = torch.ops.aten._unsafe_view(layer.frozen(flat), (*x.shape[:-1], -1))
+        else:
+            whole = own
+            ctx.mark_dirty(own)
         y = whole.detach().view(flat.shape[0], -1)
         products: list[Tensor] = []
         for lora in layer.lora_runs:
@@ -191,34 +211,37 @@ class _PackedLoRA(torch.autograd.Function):
         return whole
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None]:
-        """Return the gradient of x; add those of A and B to the layer's."""
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        """Return the gradients of x and of the layer's own output; add those of A and B."""
         layer: PackedLinear = ctx.layer
         x, *products = ctx.saved_tensors
         flat = x.reshape(-1, x.shape[-1])
         grad_y = grads[0].reshape(-1, grads[0].shape[-1])  # (rows · positions, D_out)
-        grad_x = grad_y @ weight_matrix(layer.linear) if ctx.needs_input_grad[0] else None
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = torch.zeros_like(flat) if ctx.is_own else grad_y @ weight_matrix(layer.linear)
         for lora, h in zip(ctx.lora_runs, products, strict=True):
             A, B = lora.pair(layer.read, x.dtype)
             g_y = lora.run.of(grad_y, ctx.positions)  # (k, n, D_out)
             g_h = torch.bmm(g_y, B)  # (k, n, r)
             x_k = lora.run.of(flat, ctx.positions)
             drops = grad_x is not None and lora.limits is not None
-            of_x = [torch.bmm(g_h, A)] if drops else []  # added at once if nothing is dropped
-            read, *of_x = lora.drop(ctx.keys, ctx.positions, x_k, *of_x)
+            parts = [torch.bmm(g_h, A)] if drops else []  # added at once if nothing is dropped
+            read, *parts = lora.drop(ctx.keys, ctx.positions, x_k, *parts)
             _add_at(layer.grads.A, lora, torch.bmm(g_h.mT, read), lora.gain)
             _add_at(layer.grads.B.mT, lora, torch.bmm(h.mT, g_y))
             if grad_x is None:
                 continue
             g_x = lora.run.of(grad_x, ctx.positions)
             if drops:
-                g_x += of_x[0]
+                g_x += parts[0]
             else:
                 g_x.baddbmm_(g_h, A)
             if lora.begins_in_weight:
                 A0, B0 = lora.pair(layer.initial, x.dtype)
                 g_x.baddbmm_(torch.bmm(g_y, B0), A0, alpha=-1)
-        return (grad_x if grad_x is None else grad_x.view(*grads[0].shape[:-1], -1)), None, None
+        of_x = None if grad_x is None else grad_x.view(*grads[0].shape[:-1], -1)
+        return of_x, grads[0] if ctx.is_own else None, None, None
 
 
 def _add_at(total: Tensor, lora: LoraRun, grad: Tensor, gain: Tensor | None = None) -> None:
