@@ -187,6 +187,7 @@ class _PackedLoRA(torch.autograd.Function):
         flat = x.reshape(-1, x.shape[-1])  # (rows · positions, D_in)
         positions = flat.shape[0] // layer.rows
         ctx.is_own = own is not None
+        whole: Tensor
         if own is None:
             # no view, since some models change a layer's output in place
             whole = torch.ops.aten._unsafe_view(layer.frozen(flat), (*x.shape[:-1], -1))
