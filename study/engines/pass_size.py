@@ -19,6 +19,7 @@ from study.engines.engine_choice import EngineChoice
 from study.engines.memory import is_out_of_memory, release_memory
 from study.engines.passes import (
     ENOUGH_TOKENS,
+    PASS_BYTES,
     RECOMPUTES,
     TOKENS_PER_PASS,
     TokenBudget,
@@ -222,9 +223,11 @@ def limit(budget: TokenBudget, measured: PassBytes, free_bytes: float, share: fl
 
     A worker that takes the place of one that was killed for memory has a smaller `share` of them.
     """
-    fitting = int(measured.tokens(free_bytes) * share)
-    worth = int(TOKENS_PER_PASS[device_kind()] * share)
-    budget.training = max(1, min(worth, fitting))
+    fitting, kind = int(measured.tokens(free_bytes) * share), device_kind()
+    worth = TOKENS_PER_PASS[kind]
+    if kind in PASS_BYTES:
+        worth = min(worth, max(ENOUGH_TOKENS[kind], int(PASS_BYTES[kind] / measured.per_token)))
+    budget.training = max(1, min(int(worth * share), fitting))
     budget.evaluation = max(1, fitting)
 
 

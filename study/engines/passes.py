@@ -22,6 +22,8 @@ TOKENS_PER_PASS = {"cpu": 3072, "cuda": 8192}
 """More would gain nothing: on a CPU activations leave the cache; a GPU is busy with so many."""
 
 
+PASS_BYTES = {"cpu": 3 * 2**29}
+"""On a CPU, passes over a large model gain a twentieth at most by taking more memory than this."""
 ENOUGH_TOKENS = {"cpu": 256, "cuda": 2048}
 """Passes of fewer tokens lose more time, mostly on reading weights and launching kernels, than the
 third that recomputing blocks takes."""
