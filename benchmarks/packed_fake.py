@@ -27,6 +27,7 @@ from torch.utils._pytree import tree_leaves
 from transformers import AttentionInterface, LlamaConfig, LlamaModel, M2M100Config, M2M100Model
 
 from study.bases.load import BaseModel
+from study.engines.packed import linear
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.batch_rows import Rows
 from study.engines.packed.updates import BLOCK_BYTES, Move, SlotOptimizers
@@ -170,7 +171,8 @@ def counted(
         counter = Counting()
         again = recomputed_blocks(model, recomputes)
         blocks = patch.dict(BLOCK_BYTES, cpu=BLOCK_BYTES["cuda"])
-        with counter, again, blocks, patch("study.engines.packed.linear.dropped", _as_on_a_gpu):
+        on_gpu = patch.multiple(linear, dropped=_dropped, dropped_and_added=_dropped_and_added)
+        with counter, again, blocks, on_gpu:
             bank.lay_out([Rows(slot, rows, 0, 1) for slot in range(slots)])
             states = model(**inputs).last_hidden_state
             torch.autograd.backward(states, torch.empty_like(states))
@@ -186,9 +188,14 @@ def counted(
     return Counted(operations, in_update, counter.syncs, counter.peak, slots * rows * tokens)
 
 
-def _as_on_a_gpu(xs: Sequence[Tensor], keys: Tensor, limits: Tensor) -> list[Tensor]:
+def _dropped(xs: Sequence[Tensor], keys: Tensor, limits: Tensor) -> list[Tensor]:
     """Drop by the one operation that PyTorch's compiler makes a kernel of."""
     return [torch.ops.optuna_study.dropped(x, keys, limits) for x in xs]
+
+
+def _dropped_and_added(*tensors: Tensor) -> Tensor:
+    left: Tensor = torch.ops.optuna_study.dropped_and_added(*tensors)
+    return left
 
 
 def main() -> None:

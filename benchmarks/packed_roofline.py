@@ -155,6 +155,7 @@ OPERATIONS = {
 }
 PARTS = (  # what is counted whole, whatever it calls
     ("dropout masks", linear, "dropped"),
+    ("dropout masks", linear, "dropped_and_added"),
     ("optimizer and clipping", SlotOptimizers, "make"),
     ("optimizer and clipping", AdapterBank, "average_and_clip"),
     ("loss, with its products", losses, "linear_loss"),

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
-from study.engines.dropout import dropped, limit_of
+from study.engines.dropout import dropped, dropped_and_added, limit_of
 from study.engines.packed.batch_rows import Rows, Run, index_of, on_device, runs
 from study.peft_methods.adapters import is_quantized, weight_matrix
 
@@ -69,14 +69,29 @@ class LoraRun:
         A, B = pairs.A[self.slots, : self.rank], pairs.B[self.slots, :, : self.rank]
         return A.to(dtype), B.to(dtype)  # a copy only in layers that do not have the base's dtype
 
-    def drop(self, keys: Tensor | None, positions: int, *parts: Tensor) -> Sequence[Tensor]:
-        """Return parts (k, n, D) without what dropout takes, unscaled; `keys` are of all rows."""
+    def drop(self, x: Tensor, keys: Tensor | None, positions: int) -> Tensor:
+        """Return x (k, n, D) without what dropout takes, unscaled; `keys` are of all rows."""
         if self.limits is None or keys is None:
-            return parts
-        first, rows = self.run.start, len(self.limits)
-        by_row = [part.reshape(rows, positions, -1) for part in parts]
-        left = dropped(by_row, keys[first : first + rows], self.limits)
-        return [part.view(parts[0].shape) for part in left]
+            return x
+        (left,) = dropped([self._by_row(x, positions)], self._own(keys), self.limits)
+        return left.view(x.shape)
+
+    def drop_and_add(
+        self, x: Tensor, grad: Tensor, total: Tensor, keys: Tensor, positions: int
+    ) -> Tensor:
+        """Return x without what dropout takes; add grad without it to the total, all (k, n, D)."""
+        assert self.limits is not None
+        own, by_row = self._own(keys), self._by_row(x, positions)
+        others = self._by_row(grad, positions), self._by_row(total, positions)
+        return dropped_and_added(by_row, *others, own, self.limits).view(x.shape)
+
+    def _by_row(self, part: Tensor, positions: int) -> Tensor:
+        assert self.limits is not None
+        return part.view(len(self.limits), positions, -1)
+
+    def _own(self, keys: Tensor) -> Tensor:
+        assert self.limits is not None
+        return keys[self.run.start : self.run.start + len(self.limits)]
 
 
 def lora_runs(
@@ -199,8 +214,7 @@ class _PackedLoRA(torch.autograd.Function):
         for lora in layer.lora_runs:
             x_k, y_k = lora.run.of(flat, positions), lora.run.of(y, positions)
             A, B = lora.pair(layer.read, x.dtype)
-            (read,) = lora.drop(layer.keys, positions, x_k)
-            h = torch.bmm(read, A.mT)  # (k, n, r)
+            h = torch.bmm(lora.drop(x_k, layer.keys, positions), A.mT)  # (k, n, r)
             y_k.baddbmm_(h, B.mT)
             if lora.begins_in_weight:
                 A0, B0 = lora.pair(layer.initial, x.dtype)
@@ -225,24 +239,25 @@ class _PackedLoRA(torch.autograd.Function):
             A, B = lora.pair(layer.read, x.dtype)
             g_y = lora.run.of(grad_y, ctx.positions)  # (k, n, D_out)
             g_h = torch.bmm(g_y, B)  # (k, n, r)
-            x_k = lora.run.of(flat, ctx.positions)
-            drops = grad_x is not None and lora.limits is not None
-            parts = [torch.bmm(g_h, A)] if drops else []  # added at once if nothing is dropped
-            read, *parts = lora.drop(ctx.keys, ctx.positions, x_k, *parts)
+            read = lora.run.of(flat, ctx.positions)
+            if grad_x is not None:
+                g_x = lora.run.of(grad_x, ctx.positions)
+                if lora.limits is None:
+                    g_x.baddbmm_(g_h, A)
+                else:
+                    of_x = torch.bmm(g_h, A)
+                    read = lora.drop_and_add(read, of_x, g_x, ctx.keys, ctx.positions)
+            else:
+                read = lora.drop(read, ctx.keys, ctx.positions)
             _add_at(layer.grads.A, lora, torch.bmm(g_h.mT, read), lora.gain)
             _add_at(layer.grads.B.mT, lora, torch.bmm(h.mT, g_y))
             if grad_x is None:
                 continue
-            g_x = lora.run.of(grad_x, ctx.positions)
-            if drops:
-                g_x += parts[0]
-            else:
-                g_x.baddbmm_(g_h, A)
             if lora.begins_in_weight:
                 A0, B0 = lora.pair(layer.initial, x.dtype)
                 g_x.baddbmm_(torch.bmm(g_y, B0), A0, alpha=-1)
-        of_x = None if grad_x is None else grad_x.view(*grads[0].shape[:-1], -1)
-        return of_x, grads[0] if ctx.is_own else None, None, None
+        shaped = None if grad_x is None else grad_x.view(*grads[0].shape[:-1], -1)
+        return shaped, grads[0] if ctx.is_own else None, None, None
 
 
 def _add_at(total: Tensor, lora: LoraRun, grad: Tensor, gain: Tensor | None = None) -> None:
