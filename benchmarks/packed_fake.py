@@ -1,9 +1,10 @@
 """What a packed step needs on a GPU, counted without one: fake tensors have shapes but no data.
 
 For the architectures of Llama-3.2-1B and NLLB-200-distilled-600M in bfloat16, with adapters of rank
-16 on all linear layers and dropout: operations that launch a kernel, values that the host waits
-for, and the peak of what a pass creates, in bytes per token, with and without recomputed blocks.
-The output head and the loss are left out.  Counts grow with the depth: --layers shortens the model.
+16 on all linear layers and dropout: operations that launch a kernel, those of the weights' update
+among them, values that the host waits for, and the peak of what a pass creates, in bytes per token,
+with and without recomputed blocks.  The output head and the loss are left out.  Counts grow with
+the depth: --layers shortens the model.
 
     python benchmarks/packed_fake.py --slots 32 --rows 4 --tokens 256
 """
@@ -14,7 +15,6 @@ import argparse
 import weakref
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -27,8 +27,10 @@ from torch.utils._pytree import tree_leaves
 from transformers import AttentionInterface, LlamaConfig, LlamaModel, M2M100Config, M2M100Model
 
 from study.bases.load import BaseModel
+from study.engines.packed import linear
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.batch_rows import Rows
+from study.engines.packed.updates import BLOCK_BYTES, Move, SlotOptimizers
 from study.engines.recomputing import recomputed_blocks
 from study.spec.hyperparameters import MethodSpec
 
@@ -55,6 +57,7 @@ class Counted:
     """What one training step of all slots takes."""
 
     operations: int
+    in_update: int  # of these: gradients to zero, means, clipping and AdamW
     syncs: int
     peak_bytes: int
     tokens: int
@@ -138,37 +141,61 @@ MODELS = {"llama-1b": (llama, 16), "nllb-600m": (nllb, 12)}
 
 
 def counted(
-    name: str, layers: int, slots: int, rows: int, tokens: int, recomputes: bool = False
+    name: str,
+    layers: int,
+    slots: int,
+    rows: int,
+    tokens: int,
+    recomputes: bool = False,
+    ratio: float = 1.0,
 ) -> Counted:
-    """Count one step of `slots` trials with `rows` rows of `tokens` tokens each."""
+    """Count one step of `slots` trials with `rows` rows of `tokens` tokens each.
+
+    `ratio` is LoRA+'s: a rate of its own for the matrices B.
+    """
     method = MethodSpec(rank=16, alpha=32.0, dropout=0.1, target_modules="all-linear")
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = MODELS[name][0](layers).eval().requires_grad_(False)
         base = BaseModel(model, None, "random")
         bank = AdapterBank(base, [method], slots)
+        optimizers = SlotOptimizers(bank.weights, bank.grads, bank.b_start)
+        moves = [Move(slot, "adamw", 1e-4, ratio * 1e-4, 0.01, 1) for slot in range(slots)]
         for slot in range(slots):
             bank.attach(slot, method, slot)
+            optimizers.begin(slot, "adamw")
         bank.open()
         ids = torch.zeros(slots * rows, tokens, dtype=torch.long)
         inputs = {"input_ids": ids, "use_cache": False}
         if name == "nllb-600m":
             inputs["decoder_input_ids"] = ids
         counter = Counting()
-        again = recomputed_blocks(model) if recomputes else nullcontext()
-        with counter, again, patch("study.engines.packed.linear.dropped", _as_on_a_gpu):
+        again = recomputed_blocks(model, recomputes)
+        blocks = patch.dict(BLOCK_BYTES, cpu=BLOCK_BYTES["cuda"])
+        on_gpu = patch.multiple(linear, dropped=_dropped, dropped_and_added=_dropped_and_added)
+        with counter, again, blocks, on_gpu:
             bank.lay_out([Rows(slot, rows, 0, 1) for slot in range(slots)])
             states = model(**inputs).last_hidden_state
             torch.autograd.backward(states, torch.empty_like(states))
-            weights = torch.ones(slots, dtype=torch.float64)
-            bank.average_and_clip(range(slots), weights, [1.0] * slots)
+            in_passes = sum(counter.operations.values())
+            bank.zero(range(slots))  # a step begins with it
+            totals = torch.ones(slots, 2, dtype=torch.float64)
+            bank.average_and_clip(range(slots), totals, [1.0] * slots)
+            for block in optimizers.blocks(moves):
+                optimizers.make(block)
         bank.close()
     operations = sum(counter.operations.values())
-    return Counted(operations, counter.syncs, counter.peak, slots * rows * tokens)
+    in_update = operations - in_passes
+    return Counted(operations, in_update, counter.syncs, counter.peak, slots * rows * tokens)
 
 
-def _as_on_a_gpu(xs: Sequence[Tensor], keys: Tensor, limits: Tensor) -> list[Tensor]:
+def _dropped(xs: Sequence[Tensor], keys: Tensor, limits: Tensor) -> list[Tensor]:
     """Drop by the one operation that PyTorch's compiler makes a kernel of."""
     return [torch.ops.optuna_study.dropped(x, keys, limits) for x in xs]
+
+
+def _dropped_and_added(*tensors: Tensor) -> Tensor:
+    left: Tensor = torch.ops.optuna_study.dropped_and_added(*tensors)
+    return left
 
 
 def main() -> None:
@@ -180,7 +207,8 @@ def main() -> None:
     parser.add_argument("--layers", type=int, help="instead of the models' own number")
     options = parser.parse_args()
     print(
-        "| model | recomputed | operations | syncs | KB per token | GB |\n|---|---|---|---|---|---|"
+        "| model | recomputed | operations | of the update | syncs | KB per token | GB |\n"
+        "|---|---|---|---|---|---|---|"
     )
     for name, (_, depth) in MODELS.items():
         for recomputes in (False, True):
@@ -188,7 +216,7 @@ def main() -> None:
             found = counted(name, options.layers or depth, *sizes, recomputes)
             print(
                 f"| {name} | {'yes' if recomputes else 'no'} | {found.operations:,} "
-                f"| {found.syncs} | {found.bytes_per_token / 1e3:,.0f} "
+                f"| {found.in_update} | {found.syncs} | {found.bytes_per_token / 1e3:,.0f} "
                 f"| {found.peak_bytes / 1e9:.1f} |",
                 flush=True,
             )

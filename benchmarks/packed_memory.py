@@ -33,7 +33,7 @@ from study.engines.engine_choice import EngineChoice
 from study.engines.memory import PeakMemory
 from study.engines.packed.packed_engine import PackedEngine
 from study.engines.packed.slot_count import slot_bytes
-from study.engines.pass_size import largest_trial, limit, measured_pass, memory_beside_base
+from study.engines.pass_size import largest_trial, measure_passes, memory_beside_base
 from study.engines.passes import TokenBudget
 from study.engines.process_settings import be_one_quiet_thread
 from study.peft_methods.targets import targeted_modules
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--study")
     options = parser.parse_args()
     if options.study:
-        print("| K | tokens per pass | bytes per token | peak above the base |\n|---|---|---|---|")
+        print("| K | tokens per pass | peak above the base |\n|---|---|---|")
         for slots in options.slots:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 print(pool.apply(_of_study, (options.study, slots)), flush=True)
@@ -115,14 +115,14 @@ def _of_study(study: str, slots: int) -> str:
     assert config.method is not None
     budget = TokenBudget()
     engine = PackedEngine(spec, base, task, [config.method], slots, budget)
-    measured = measured_pass(engine.rehearse, spec, base, task)
-    limit(budget, measured, free - slots * slot_bytes(base, [config.method]))
+    free -= slots * slot_bytes(base, [config.method])
+    measure_passes(budget, engine.rehearse, spec, base, task, free, slots=slots)
     for number in range(slots):
         engine.start(replace(config, number=number, seed=number))
     memory = PeakMemory()
     _train(engine)
     peak = memory.peak_bytes() - loaded
-    return f"| {slots} | {budget.training} | {measured.per_token:.0f} | {peak / MIB:.0f} MiB |"
+    return f"| {slots} | {budget.training} | {peak / MIB:.0f} MiB |"
 
 
 def _train(engine: PackedEngine) -> None:

@@ -31,8 +31,10 @@ from study.bases.load import BaseModel
 from study.engines.packed import linear, packed_engine
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.packed_engine import PackedEngine
+from study.engines.packed.updates import SlotOptimizers
 from study.engines.trial_state import Training
 from study.spec.sections import StudySpec
+from study.tasks import losses
 
 aten = torch.ops.aten
 COUNTED_AS = {  # what PyTorch's counter does not know -> of what it has the same operations
@@ -149,13 +151,14 @@ OPERATIONS = {
         "_scaled_dot_product_flash_attention_for_cpu",
         "_scaled_dot_product_flash_attention_for_cpu_backward",
     ),
-    "loss": ("_log_softmax", "gather", "scatter_add_", "exp_", "neg"),
     "normalisation": ("native_layer_norm", "native_layer_norm_backward"),
 }
 PARTS = (  # what is counted whole, whatever it calls
-    ("dropout masks", linear, "kept"),
-    ("optimizer and clipping", Training, "update"),
+    ("dropout masks", linear, "dropped"),
+    ("dropout masks", linear, "dropped_and_added"),
+    ("optimizer and clipping", SlotOptimizers, "make"),
     ("optimizer and clipping", AdapterBank, "average_and_clip"),
+    ("loss, with its products", losses, "linear_loss"),
     ("batches", Training, "next_groups"),
     ("batches", packed_engine, "stacked"),
 )

@@ -97,14 +97,18 @@ class Bench:
         configs: Sequence[TrialConfig],
         slots: int | None = None,
         budget: TokenBudget | None = None,
+        reads_late: bool | None = None,
     ) -> PackedEngine:
         """Return a packed engine with room for these trials; close it before another is made."""
         methods = [config.method for config in configs if config.method is not None]
-        return PackedEngine(self.spec, self.base, self.task, methods, slots or len(configs), budget)
+        slots = slots or len(configs)
+        return PackedEngine(self.spec, self.base, self.task, methods, slots, budget, reads_late)
 
-    def together(self, configs: Sequence[TrialConfig]) -> dict[int, TrialResult]:
+    def together(
+        self, configs: Sequence[TrialConfig], reads_late: bool | None = None
+    ) -> dict[int, TrialResult]:
         """Train trials in one pack."""
-        with closing(self.packed(configs)) as engine:
+        with closing(self.packed(configs, reads_late=reads_late)) as engine:
             return train_all(engine, configs)[0]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
 from study.bases.load import BaseModel, load_base
 from study.data.corpora import corpus_of
@@ -14,12 +16,19 @@ from study.engines.engine_choice import EngineChoice
 from study.engines.mixed import MixedEngine
 from study.engines.packed.packed_engine import PackedEngine
 from study.engines.packed.slot_count import fitting_slots, slot_bytes
-from study.engines.pass_size import limit, measured_pass, memory_beside_base
+from study.engines.pass_size import (
+    collated,
+    largest_trial,
+    longest_examples,
+    measure_passes,
+    memory_beside_base,
+)
 from study.engines.passes import TokenBudget
+from study.engines.recomputing import can_recompute
 from study.engines.sequential import SequentialEngine
 from study.kinds.methods import METHODS
 from study.peft_methods.adapters import token_to_train
-from study.peft_methods.quantized import check_quantized_methods
+from study.peft_methods.quantized import check_quantized_methods, quantize_for
 from study.peft_methods.targets import check_methods, why_not_packed
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
@@ -60,16 +69,33 @@ def engine_over(spec: StudySpec, base: BaseModel, task: Task, choice: EngineChoi
     budget = TokenBudget()
     sequential = SequentialEngine(spec, base, task, budget)
     if not packs or check.why_alone:
-        limit(budget, measured_pass(sequential.rehearse, spec, base, task), free, share)
+        budget.can_recompute = _recomputing_check(spec, base, task, nullcontext)
+        measure_passes(budget, sequential.rehearse, spec, base, task, free, share)
         sequential.first_events = [Checked(check)]
         return sequential
     per_slot = slot_bytes(base, methods)
     slots = choice.slots or fitting_slots(spec, choice.workers, per_slot, free)
     packed = PackedEngine(spec, base, task, methods, slots, budget)
-    measured = measured_pass(packed.rehearse, spec, base, task)
-    limit(budget, measured, free - slots * per_slot, share)
+    budget.can_recompute = _recomputing_check(spec, base, task, packed.set_aside)
+    free -= slots * per_slot
+    measure_passes(budget, packed.rehearse, spec, base, task, free, share, slots)
     why_not = partial(_why_not_in, packed, base)
     return MixedEngine(packed, sequential, why_not, [Checked(check)])
+
+
+def _recomputing_check(
+    spec: StudySpec, base: BaseModel, task: Task, without_adapters: Callable[[], Any]
+) -> Callable[[], bool]:
+    """Return what says whether the base's blocks can be recomputed, tried on the shortest row."""
+
+    @cache
+    def check() -> bool:
+        row = collated(task, largest_trial(spec), longest_examples(task)[-1:])
+        batch = row.to(base.model.device)
+        with without_adapters():
+            return can_recompute(base.model, lambda: task.loss(base.model, batch)[:, 0].sum())
+
+    return check
 
 
 def packable_methods(spec: StudySpec, base: BaseModel) -> list[MethodSpec]:
@@ -115,10 +141,14 @@ def _why_not_in(packed: PackedEngine, base: BaseModel, config: TrialConfig) -> s
 
 
 def working_base(spec: StudySpec, location: str, labels: Sequence[str] = ()) -> BaseModel:
-    """Load the base, check that the methods fit it, and add the tokens that the task trains."""
+    """Load the base, check that the methods fit it, and add the tokens that the task trains.
+
+    If all trials train over the same bits, it is quantised.
+    """
     check_quantized_methods(spec)
     base = load_base(location, spec.base, spec.task, labels)
     check_methods(base, spec)
+    quantize_for(spec, base)
     stop = token_to_train(base, spec)
     return base if stop is None else _with_stop_token(base, stop, spec.data.stop_token)
 

@@ -107,33 +107,78 @@ def dropped_by_element(x: Tensor, keys: Tensor, limits: Tensor, table: Tensor) -
 
     Uncompiled, it takes 8 bytes an element for every step of the formula.
     """
+    return torch.where(_kept_by_element(x, keys, limits, table), x, 0.0)
+
+
+def both_by_element(
+    x: Tensor, grad: Tensor, total: Tensor, keys: Tensor, limits: Tensor, table: Tensor
+) -> Tensor:
+    """Compute `dropped_and_added` as a compiler likes it, with one hash for both."""
+    keeps = _kept_by_element(x, keys, limits, table)
+    total.add_(torch.where(keeps, grad, 0.0))
+    return torch.where(keeps, x, 0.0)
+
+
+def _kept_by_element(x: Tensor, keys: Tensor, limits: Tensor, table: Tensor) -> Tensor:
     R, T, D = x.shape
     channel = torch.arange(D, device=x.device)
     position = torch.arange(T, device=x.device)[:, None]
     words = table[position * -(-D // LANES) + channel // LANES]  # (T, D)
     h = (keys[:, 0].view(R, 1, 1) ^ words) * keys[:, 1].view(R, 1, 1)
     drawn = ((h ^ (h >> 32)) >> (16 * (channel % LANES))) & 0x7FFF
-    count = limits.to(torch.int64).view(R, 1, 1) & 0xFFFF
-    return torch.where(drawn < count, x, 0.0)
+    return drawn < (limits.to(torch.int64).view(R, 1, 1) & 0xFFFF)
 
 
 @cache
-def _compiled() -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None:
-    return torch.compile(dropped_by_element, dynamic=True) if find_spec("triton") else None
+def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor] | None:
+    return torch.compile(function, dynamic=True) if find_spec("triton") else None
 
 
 @torch.library.custom_op("optuna_study::dropped", mutates_args=(), device_types="cuda")
 def _dropped_on_gpu(x: Tensor, keys: Tensor, limits: Tensor) -> Tensor:
-    compiled = _compiled()
+    compiled = _compiled(dropped_by_element)
     if compiled is None:
         return _dropped([x], keys, limits)[0]
-    words = x.shape[1] * -(-x.shape[2] // LANES)
-    return compiled(x.contiguous(), keys, limits, _table(words, keys))
+    return compiled(x.contiguous(), keys, limits, _table_of(x, keys))
+
+
+def _table_of(x: Tensor, keys: Tensor) -> Tensor:
+    """Return the table's words for x (R, T, D)."""
+    return _table(x.shape[1] * -(-x.shape[2] // LANES), keys)
 
 
 @_dropped_on_gpu.register_fake
 def _(x: Tensor, keys: Tensor, limits: Tensor) -> Tensor:
     return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op(
+    "optuna_study::dropped_and_added", mutates_args=("total",), device_types="cuda"
+)
+def _both_on_gpu(x: Tensor, grad: Tensor, total: Tensor, keys: Tensor, limits: Tensor) -> Tensor:
+    compiled = _compiled(both_by_element)
+    if compiled is None:
+        return _both(x, grad, total, keys, limits)
+    return compiled(x.contiguous(), grad, total, keys, limits, _table_of(x, keys))
+
+
+@_both_on_gpu.register_fake
+def _(x: Tensor, grad: Tensor, total: Tensor, keys: Tensor, limits: Tensor) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+def _both(x: Tensor, grad: Tensor, total: Tensor, keys: Tensor, limits: Tensor) -> Tensor:
+    read, left = _dropped([x, grad], keys, limits)
+    total += left
+    return read
+
+
+def dropped_and_added(
+    x: Tensor, grad: Tensor, total: Tensor, keys: Tensor, limits: Tensor
+) -> Tensor:
+    """Return x without what rows drop, as `dropped`; add grad without it to the total."""
+    compute = _both_on_gpu if x.device.type == "cuda" else _both
+    return compute(x, grad, total, keys, limits)
 
 
 def dropped(xs: Sequence[Tensor], keys: Tensor, limits: Tensor) -> list[Tensor]:

@@ -18,6 +18,9 @@ import torch
 from study.engines.engine_choice import EngineChoice
 from study.engines.memory import is_out_of_memory, release_memory
 from study.engines.passes import (
+    ENOUGH_TOKENS,
+    PASS_BYTES,
+    RECOMPUTES,
     TOKENS_PER_PASS,
     TokenBudget,
     reads_labels,
@@ -161,9 +164,11 @@ class PassBytes:
         return max(1, int((free_bytes - self.fixed) / self.per_token))
 
 
-def measured_pass(
-    rehearse: Callable[[TrialConfig, Batch], int], spec: StudySpec, base: BaseModel, task: Task
-) -> PassBytes:
+Rehearsal = Callable[[TrialConfig, Batch], int]
+"""Trains a trial on a batch without a trace, and returns the bytes that this took."""
+
+
+def measured_pass(rehearse: Rehearsal, spec: StudySpec, base: BaseModel, task: Task) -> PassBytes:
     """Measure passes over the longest row and over the two longest.
 
     `rehearse` trains a trial on a batch and returns the bytes that it took at its peak.  Where the
@@ -218,7 +223,44 @@ def limit(budget: TokenBudget, measured: PassBytes, free_bytes: float, share: fl
 
     A worker that takes the place of one that was killed for memory has a smaller `share` of them.
     """
-    fitting = int(measured.tokens(free_bytes) * share)
-    worth = int(TOKENS_PER_PASS[device_kind()] * share)
-    budget.training = max(1, min(worth, fitting))
+    fitting, kind = int(measured.tokens(free_bytes) * share), device_kind()
+    worth = TOKENS_PER_PASS[kind]
+    if kind in PASS_BYTES:
+        worth = min(worth, max(ENOUGH_TOKENS[kind], int(PASS_BYTES[kind] / measured.per_token)))
+    budget.training = max(1, min(int(worth * share), fitting))
     budget.evaluation = max(1, fitting)
+
+
+def measure_passes(
+    budget: TokenBudget,
+    rehearse: Rehearsal,
+    spec: StudySpec,
+    base: BaseModel,
+    task: Task,
+    free_bytes: float,
+    share: float = 1.0,
+    slots: int = 1,
+) -> None:
+    """Set the budget from measured passes; recompute blocks if too few tokens would fit.
+
+    Too few is less than a step of all slots has, and than a pass needs to be fast.  Evaluation,
+    which has nothing to recompute, keeps the tokens that fit without.
+    """
+    limit(budget, measured_pass(rehearse, spec, base, task), free_bytes, share)
+    config = largest_trial(spec)
+    row = tokens_of([collated(task, config, longest_examples(task)[:1])], reads_labels(base.model))
+    of_step = row * config.training.rows_per_step * slots
+    budget.enough = min(int(ENOUGH_TOKENS[device_kind()] * share), of_step)
+    if budget.training >= budget.enough or not budget.can_recompute():
+        return
+    budget.recomputes, before = True, budget.training
+    more = TokenBudget()
+    limit(more, measured_pass(rehearse, spec, base, task), free_bytes, share)
+    if more.training <= before:
+        budget.recomputes = False
+        return
+    budget.training = more.training
+    budget.remarks.append(
+        f"memory: only {before:,} tokens per pass would fit, so training {RECOMPUTES}: "
+        f"{more.training:,} fit"
+    )

@@ -22,6 +22,13 @@ TOKENS_PER_PASS = {"cpu": 3072, "cuda": 8192}
 """More would gain nothing: on a CPU activations leave the cache; a GPU is busy with so many."""
 
 
+PASS_BYTES = {"cpu": 3 * 2**29}
+"""On a CPU, passes over a large model gain a twentieth at most by taking more memory than this."""
+ENOUGH_TOKENS = {"cpu": 256, "cuda": 2048}
+"""Passes of fewer tokens lose more time, mostly on reading weights and launching kernels, than the
+third that recomputing blocks takes."""
+RECOMPUTES = "computes each block again in the backward pass, which takes a third more time"
+
 IN_AN_UPDATE = "out of memory in an update of the weights; lower method.rank or --slots"
 
 
@@ -37,11 +44,24 @@ def one_row(tokens: int, rows: int = 1) -> str:
 
 @dataclass
 class TokenBudget:
-    """The most tokens of a pass, in training and in evaluation; less once memory has run out."""
+    """The most tokens of a pass, in training and in evaluation; less once memory has run out.
+
+    Before training passes get smaller than `enough`, the model's blocks are recomputed in the
+    backward pass if they `can_recompute`, so that tokens take less memory.
+    """
 
     training: int = TOKENS_PER_PASS["cpu"]
     evaluation: int = 2**31
+    recomputes: bool = False
+    enough: int = 0
+    can_recompute: Callable[[], bool] = bool
     remarks: list[str] = field(default_factory=list)  # that the engine has yet to report
+
+    def recompute(self) -> None:
+        """Recompute blocks from now on, after a pass that did not fit."""
+        release_memory()
+        self.recomputes = True
+        self.remarks.append(f"out of memory: training continues and {RECOMPUTES}")
 
     def shrink(self, tokens: int, *, training: bool) -> None:
         """Halve the passes after one of so many tokens did not fit.
@@ -170,7 +190,8 @@ class Summation:
     ) -> tuple[Totals, dict[int, str]]:
         """Sum the gradients of batches in groups, by slot; return totals and failures by slot.
 
-        A trial fails if a single row does not fit; `whole` batches are not divided.
+        A trial fails if a single row does not fit with recomputed blocks either; `whole` batches
+        are not divided.
         """
         failures: dict[int, str] = {}
         while True:
@@ -183,7 +204,11 @@ class Summation:
                 return totals, failures
             tokens = tokens_of((part.batch for part in too_large), self.reads_labels)
             rows = sum(part.count for part in too_large)
-            if whole or rows == 1:
+            is_whole = whole or rows == 1
+            is_little = is_whole or tokens // 2 < self.budget.enough
+            if is_little and not self.budget.recomputes and self.budget.can_recompute():
+                self.budget.recompute()
+            elif is_whole:
                 failures[too_large[0].slot] = one_row(tokens // rows, rows)
                 release_memory()
             else:

@@ -22,6 +22,7 @@ from study.engines.passes import (
     Totals,
     reads_labels,
 )
+from study.engines.recomputing import recomputed_blocks
 from study.engines.trial_state import SIGN_OF_LIFE_SECONDS, Training
 from study.errors import MetricError
 from study.peft_methods.attached import Attached, attach
@@ -121,9 +122,10 @@ class SequentialEngine:
         def backward(parts: Sequence[Part]) -> Totals:
             adapter.begin_step(training.step, parts[0].first)
             batch = stacked([part.batch for part in parts]).to(self._base.model.device)
-            with self._base_dropout_of(training):
-                both = self._task.loss(self._base.model, batch).sum(dim=0)
-            torch.autograd.backward(both[0])
+            with recomputed_blocks(self._base.model, self._budget.recomputes):
+                with self._base_dropout_of(training):
+                    both = self._task.loss(self._base.model, batch).sum(dim=0)
+                torch.autograd.backward(both[0])
             return {0: both.detach().double()}
 
         step = Summation(self._budget, reads_labels(self._base.model), zero, backward)
@@ -133,7 +135,8 @@ class SequentialEngine:
         if failures:
             raise DoesNotFitError(failures[0])
         total, weight = totals[0].tolist()
-        if training.count_step(total / weight if weight else math.nan):
+        training.count_step()
+        if training.note_loss(total / weight if weight else math.nan):
             for weights in adapter.weights:
                 if weights.grad is not None:
                     weights.grad /= weight

@@ -40,6 +40,7 @@ class Training:
         self.trainable_parameters = 0
         self.peak_memory_bytes = 0.0
         self.losses: tuple[tuple[int, float], ...] = ()
+        self._batch_tokens = 0
         self._recent: list[float] = []
         self._report_every = spec.training.report_every
         self._task = task
@@ -68,7 +69,7 @@ class Training:
             self._task.collate(examples[i : i + GROUP], self.config, self._generator)
             for i in range(0, len(examples), GROUP)
         ]
-        self.tokens += sum(group.real_tokens for group in groups)
+        self._batch_tokens = sum(group.real_tokens for group in groups)
         return groups
 
     def _next_examples(self) -> list[Example]:
@@ -87,19 +88,25 @@ class Training:
 
         LoRA+: Hayou et al. 2024 (arXiv:2402.12354).
         """
+        training = self.config.training
+        groups = [{"params": list(weights)}, {"params": list(lora_b)}]
+        make = OPTIMIZERS[training.optimizer].make
+        self._optimizer = make(groups, training.learning_rate, training.weight_decay)
+
+    def rates(self) -> tuple[float, float]:
+        """Return the learning rates of the step just counted: the usual one, and B's."""
         training, method = self.config.training, self.config.method
         assert method is not None
-        rate = training.learning_rate
-        groups = [
-            {"params": list(weights), "base_lr": rate},
-            {"params": list(lora_b), "base_lr": rate * method.loraplus_lr_ratio},
-        ]
-        make = OPTIMIZERS[training.optimizer].make
-        self._optimizer = make(groups, rate, training.weight_decay)
+        rate, factor = training.learning_rate, learning_rate_factor(self.step - 1, training)
+        return rate * factor, rate * method.loraplus_lr_ratio * factor
 
-    def count_step(self, loss: float) -> bool:
-        """Count a step; if its loss is not finite, set `failure` and return False."""
+    def count_step(self) -> None:
+        """Count a step on the latest batch."""
         self.step += 1
+        self.tokens += self._batch_tokens
+
+    def note_loss(self, loss: float) -> bool:
+        """Keep the loss of the last step; if it is not finite, set `failure` and return False."""
         if not math.isfinite(loss):
             self.failure = f"the training loss became {loss} at step {self.step}"
             return False
@@ -112,11 +119,10 @@ class Training:
     def update(self) -> None:
         """Move the weights by their gradients at the schedule's learning rate."""
         assert self._optimizer is not None
-        factor = learning_rate_factor(self.step - 1, self.config.training)
-        for group in self._optimizer.param_groups:
-            group["lr"] = group["base_lr"] * factor
+        for group, rate in zip(self._optimizer.param_groups, self.rates(), strict=True):
+            group["lr"] = rate
         self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=False)  # packed gradients are views of one matrix
+        self._optimizer.zero_grad(set_to_none=False)
 
     # ------------------------------------------------------------ stopping and going on
 

@@ -86,6 +86,7 @@ METHODS: Mapping[str, Method] = {
         "QLoRA",
         (*_LORA, *_SWITCHES, "quantization_bits"),
         attach="study.peft_methods.quantized:attach_quantized",
+        packs=True,
         quantizes=True,
     ),
     "ia3": Method(

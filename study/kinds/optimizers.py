@@ -1,4 +1,4 @@
-"""The optimizers by name, and whether they can train packed trials.
+"""The optimizers by name, and how they train packed trials.
 
 A packed trial's weights form one flat row.  An optimizer that updates each weight from its own
 gradient gives the same result for a row as for matrices; one that uses rows and columns does not.
@@ -20,10 +20,16 @@ Groups = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Optimizer:
-    """An optimizer: how to make it, and whether it can train packed trials."""
+    """An optimizer: how to make it, and its update of packed trials, if it can train them."""
 
     make: Callable[[Groups, float, float], torch.optim.Optimizer]  # groups, rate, weight decay
-    packs: bool = True
+    packed: str = ""  # package.module:name
+    moments: int = 0  # numbers that packed training keeps for each weight
+
+    @property
+    def packs(self) -> bool:
+        """Whether it can train packed trials."""
+        return bool(self.packed)
 
 
 def _adamw(groups: Groups, rate: float, decay: float) -> torch.optim.Optimizer:
@@ -62,11 +68,11 @@ def _adafactor(groups: Groups, rate: float, decay: float) -> torch.optim.Optimiz
 
 
 OPTIMIZERS: Mapping[str, Optimizer] = {
-    "adamw": Optimizer(_adamw),
-    "adam": Optimizer(_adam),
-    "sgd": Optimizer(_sgd),
-    "lion": Optimizer(_lion),
-    "adafactor": Optimizer(_adafactor, packs=False),
+    "adamw": Optimizer(_adamw, "study.engines.packed.updates:adamw", moments=2),
+    "adam": Optimizer(_adam, "study.engines.packed.updates:adam", moments=2),
+    "sgd": Optimizer(_sgd, "study.engines.packed.updates:sgd", moments=1),
+    "lion": Optimizer(_lion, "study.engines.packed.updates:lion", moments=1),
+    "adafactor": Optimizer(_adafactor),
 }
 """An optimizer's name in a study file -> the optimizer."""
 

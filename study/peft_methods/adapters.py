@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +94,7 @@ def attach_adapter(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
     replaced = {name: base.model.get_submodule(name) for name in copied}
     config = adapter_config(base, method)
     config.task_type = None  # with one, PEFT may train more, such as a head by its name
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), marked_as_quantized(base.model):
         warnings.simplefilter("ignore")
         peft_model = get_peft_model(base.model, config)
     name_loader(peft_model.peft_config[ADAPTER], base)
@@ -146,6 +147,37 @@ def weight_matrix(module: Any) -> Tensor:
     """Return a linear layer's weight as (D_out, D_in), sharing its memory."""
     weight: Tensor = module.weight
     return weight.T if is_transposed(module) else weight
+
+
+def linear_shape(module: Any) -> tuple[int, int]:
+    """Return a linear layer's D_out and D_in, whatever its weight is stored as."""
+    if is_transposed(module):
+        return module.weight.shape[1], module.weight.shape[0]
+    return module.out_features, module.in_features
+
+
+def is_quantized(module: nn.Module) -> bool:
+    """Return whether a layer is one of bitsandbytes', with a weight in 4 or 8 bits."""
+    return type(module).__module__.startswith("bitsandbytes.")
+
+
+def quantized_bits(model: nn.Module) -> int:
+    """Return the bits of a model's quantised layers; 0 if it has none."""
+    layers = filter(is_quantized, model.modules())
+    return next((4 if hasattr(layer, "quant_state") else 8 for layer in layers), 0)
+
+
+@contextmanager
+def marked_as_quantized(model: Any) -> Iterator[None]:
+    """Tell PEFT, which chooses its layers by it, in how many bits a model's layers are."""
+    bits = quantized_bits(model)
+    if bits:
+        setattr(model, f"is_loaded_in_{bits}bit", True)
+    try:
+        yield
+    finally:
+        if bits:
+            delattr(model, f"is_loaded_in_{bits}bit")
 
 
 def adapter_config(base: BaseModel, method: MethodSpec) -> Any:

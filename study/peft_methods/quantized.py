@@ -1,8 +1,9 @@
-"""QLoRA on a shared base: its linear layers are quantised while the adapter is on it.
+"""QLoRA: the base's linear layers are quantised, except its heads.
 
-Dettmers et al. 2023 (arXiv:2305.14314): 4 bits as NormalFloat; 8 bits as in LLM.int8().  The
-full-precision layers are kept and restored afterwards, so this measures the result of training over
-a quantised base, but does not save memory.
+Dettmers et al. 2023 (arXiv:2305.14314): 4 bits as NormalFloat; 8 bits as in LLM.int8().  If all
+trials of a study train over the same bits, the base is quantised once, saves memory and is shared
+by packed trials.  Otherwise its layers are quantised while a trial's adapter is on it, and restored
+afterwards.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from study.bases.load import BaseModel
 from study.errors import InputError, refusing
 from study.hardware import device_kind
 from study.kinds.methods import METHODS
-from study.peft_methods.adapters import Adapter, attach_adapter
+from study.peft_methods.adapters import Adapter, attach_adapter, quantized_bits
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
 
@@ -60,17 +61,25 @@ def _try_out(bits: int, dtype: torch.dtype) -> None:
 
 
 def attach_quantized(base: BaseModel, method: MethodSpec, seed: int) -> Adapter:
-    """Quantise the base's linear layers except its heads, and put a LoRA adapter over them."""
+    """Quantise the base's linear layers if they are not yet, and put a LoRA adapter over them."""
+    linears = {} if quantized_bits(base.model) else quantize(base, method.quantization_bits)
+    adapter = attach_adapter(base, method, seed)
+    return replace(adapter, replaced={**adapter.replaced, **linears})
+
+
+def quantize_for(spec: StudySpec, base: BaseModel) -> None:
+    """Quantise the base for good if all trials of a study train over the same bits."""
+    bits = {*spec.values_of("quantization_bits")}
+    if all(METHODS[name].quantizes for name in spec.methods) and len(bits) == 1:
+        quantize(base, bits.pop())
+
+
+def quantize(base: BaseModel, bits: int) -> dict[str, nn.Linear]:
+    """Quantise the base's linear layers except its heads; return what they were, by name."""
     linears = _linears(base)
     for name, linear in linears.items():
-        base.model.set_submodule(name, quantized_linear(linear, method.quantization_bits))
-    flag = f"is_loaded_in_{method.quantization_bits}bit"  # PEFT chooses its layers by it
-    setattr(base.model, flag, True)
-    try:
-        adapter = attach_adapter(base, method, seed)
-    finally:
-        delattr(base.model, flag)
-    return replace(adapter, replaced={**adapter.replaced, **linears})
+        base.model.set_submodule(name, quantized_linear(linear, bits))
+    return linears
 
 
 def _linears(base: BaseModel) -> dict[str, nn.Linear]:

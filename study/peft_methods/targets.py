@@ -396,8 +396,12 @@ def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) 
     from torch import nn
     from transformers.pytorch_utils import Conv1D
 
+    from study.peft_methods.adapters import is_quantized, quantized_bits
+
     if not METHODS[method.name].packs:
         return f"method {method.name!r}"
+    if METHODS[method.name].quantizes and not quantized_bits(base.model):
+        return f"method {method.name!r} beside others, or in 4 and 8 bits"
     if training.base_dropout:
         return "training.base_dropout"
     if not OPTIMIZERS[training.optimizer].packs:
@@ -411,7 +415,11 @@ def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) 
     whole = [m for head in heads for m in head.modules() if list(m.parameters(recurse=False))]
     # by type: what a subclass computes in its own `forward` would be replaced
     others = sorted(
-        {type(m).__name__ for m in adapted if type(m) not in (nn.Linear, Conv1D)}
+        {
+            type(m).__name__
+            for m in adapted
+            if type(m) not in (nn.Linear, Conv1D) and not is_quantized(m)
+        }
         | {type(m).__name__ for m in whole if type(m) is not nn.Linear}
     )
     return f"{', '.join(others)} among the trained layers" if others else None

@@ -30,7 +30,14 @@ from study.engines.memory import is_out_of_memory
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.batch_rows import Rows
 from study.errors import InputError
-from study.peft_methods.adapters import PREFIX, Adapter, attach_adapter, lost_by_peft
+from study.peft_methods.adapters import (
+    PREFIX,
+    Adapter,
+    attach_adapter,
+    is_quantized,
+    linear_shape,
+    lost_by_peft,
+)
 from study.tasks.base import Batch, Example, Task, stacked
 from study.tasks.decoding import why_row_by_row
 from study.tasks.token_logits import (
@@ -349,10 +356,19 @@ def randomise(bank: AdapterBank, slot: Slot, base: BaseModel) -> None:
         if name.endswith(".lora_B.weight"):
             layer = name.removeprefix(PREFIX).removesuffix(".lora_B.weight")
             A = tensors[name.replace(".lora_B.", ".lora_A.")]
-            size = _root_mean_square(base.model.get_submodule(layer).weight)
+            size = _root_mean_square(_weight_of(base.model.get_submodule(layer), base.model.dtype))
             size /= method.scale * _root_mean_square(A) * method.rank**0.5
         drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64).to(weight)
         weight.copy_((weight + STRENGTH * (size or 1.0) * drawn).to(base.model.dtype))
+
+
+def _weight_of(layer: nn.Module, dtype: torch.dtype) -> Tensor:
+    """Return a linear layer's weight; if it is quantised, some of its columns."""
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    if is_quantized(layer):
+        x = torch.eye(LOOKED_AT, linear_shape(layer)[1], dtype=dtype, device=weight.device)
+        weight = layer(x) - layer(torch.zeros_like(x))
+    return weight
 
 
 def _root_mean_square(weight: Tensor) -> float:

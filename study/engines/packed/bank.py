@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from study.bases.load import BaseModel, draw_fresh
 from study.engines.dropout import row_keys
-from study.engines.packed.batch_rows import Rows, index_of
+from study.engines.packed.batch_rows import Rows, index_of, on_device
 from study.engines.packed.copies import (
     PackedCopies,
     PackedLinearCopies,
@@ -38,8 +38,8 @@ from study.peft_methods.adapters import (
     adapter_files,
     initial_a,
     initial_pair,
+    linear_shape,
     token_layer,
-    weight_matrix,
 )
 from study.peft_methods.init_adapter import stored_pairs
 from study.peft_methods.targets import targeted_modules
@@ -111,6 +111,11 @@ class AdapterBank:
     def _take_over(self, layer: nn.Module, forward: Callable[[Tensor], Tensor]) -> None:
         vars(layer)["forward"] = forward
         self._taken.append(layer)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the layers are taken over."""
+        return bool(self._taken)
 
     def close(self) -> None:
         """Restore the `forward` of the base's layers."""
@@ -192,7 +197,7 @@ class AdapterBank:
                 self._seeds[number, slot] = derive_seed(seed, "dropout", name)
                 self._begin_lora(name, slot, method, seed)
         self._begin_copies(slot, seed)
-        count = method.rank * sum(sum(weight_matrix(layer).shape) for layer in names.values())
+        count = method.rank * sum(sum(linear_shape(layer)) for layer in names.values())
         return count + sum(weight.numel() for weight in self._begin_full.values())
 
     def _begin_lora(self, name: str, slot: int, method: MethodSpec, seed: int) -> None:
@@ -242,29 +247,42 @@ class AdapterBank:
 
     # ------------------------------------------------------------ training
 
-    def trained(self, slot: int) -> tuple[nn.Parameter, nn.Parameter]:
-        """Return a slot's weights for an optimizer: all but B, and B, flat and with gradients."""
-        parts = []
-        for columns in (slice(0, self._plan.b_start), slice(self._plan.b_start, None)):
-            weights = nn.Parameter(self.weights[slot, columns])
-            weights.grad = self.grads[slot, columns]
-            parts.append(weights)
-        return parts[0], parts[1]
+    @property
+    def b_start(self) -> int:
+        """The first column of the matrices B."""
+        return self._plan.b_start
+
+    def zero(self, slots: Sequence[int]) -> None:
+        """Set the gradients of some slots to zero."""
+        self.grads[index_of(slots, self.grads.device)] = 0.0
 
     def average_and_clip(
-        self, slots: Sequence[int], weights: Tensor, max_norms: Sequence[float]
+        self,
+        slots: Sequence[int],
+        totals: Tensor,
+        max_norms: Sequence[float],
+        *,
+        masks: bool = True,
     ) -> None:
-        """Turn sums of gradients over `weights` (k,) tokens into means, clipped at each one's norm.
+        """Turn sums of gradients into means per token, clipped at each one's norm.
 
         Clips like `torch.nn.utils.clip_grad_norm_`, all slots at once, and reads nothing from the
-        device.  Without weight, a slot's gradients are no numbers afterwards.
+        device.
+
+        Args:
+            slots: k of them, in order.
+            totals: The loss and the weight of each one's tokens, (k, 2).
+            max_norms: Of each.
+            masks: Whether gradients are zero where the loss is not finite.
         """
-        self._read.forget()
         index = index_of(slots, self.grads.device)
-        grads = self.grads[index]
+        grads, weights = self.grads[index], totals[:, 1]
         norms = torch.linalg.vector_norm(grads, dim=1).to(weights) / weights
-        clipped = (weights.new_tensor(max_norms) / (norms + 1e-6)).clamp(max=1.0)
+        clipped = (on_device(max_norms, weights) / (norms + 1e-6)).clamp(max=1.0)
         grads *= (clipped / weights).to(grads)[:, None]
+        if masks:
+            means = totals[:, :1] / totals[:, 1:]
+            grads.masked_fill_(means - means != 0, 0.0)  # NaN, as infinity - infinity
         if not isinstance(index, slice):
             self.grads[index] = grads
 

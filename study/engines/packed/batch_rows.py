@@ -60,4 +60,9 @@ def index_of(slots: Sequence[int], device: torch.device) -> slice | Tensor:
     span = slice(slots[0], slots[0] + len(slots))
     if list(slots) == list(range(span.start, span.stop)):
         return span
-    return torch.tensor(slots, device=device)
+    return torch.tensor(slots).to(device, non_blocking=True)
+
+
+def on_device(values: Sequence[float], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Return values as a tensor beside another, without waiting for the device."""
+    return torch.tensor(values, dtype=dtype or like.dtype).to(like.device, non_blocking=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
-from study.engines.packed.batch_rows import Rows, Run, index_of, runs
+from study.engines.packed.batch_rows import Rows, Run, index_of, on_device, runs
 
 
 class PackedCopies:
@@ -41,15 +41,14 @@ class PackedCopies:
     def at_rows(self, row: Tensor, name: str, frozen: Tensor) -> Tensor:
         """Return a weight (n, ...) for each of n rows: its slot's, or the frozen one."""
         members = [rows for run in self._runs for rows in run.members]
-        counts = torch.tensor([rows.count for rows in members], device=row.device)
+        owner = [number for number, rows in enumerate(members) for _ in range(rows.count)]
         of_slots = [
             self.of_run(run, name).to(frozen.dtype)
             if run.is_adapted
             else frozen.expand(len(run.members), *frozen.shape)
             for run in self._runs
         ]
-        owner = torch.repeat_interleave(torch.arange(len(members), device=row.device), counts)
-        return torch.cat(of_slots)[owner[row]]
+        return torch.cat(of_slots)[on_device(owner, row)[row]]
 
     def by_run(self, x: Tensor, compute: Callable[[Run, Tensor], Tensor]) -> Tensor:
         """Compute each run's part (k, n, D) of x (rows, ..., D), and concatenate the results."""

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
-from study.engines.dropout import dropped, limit_of
-from study.engines.packed.batch_rows import Rows, Run, index_of, runs
-from study.peft_methods.adapters import weight_matrix
+from study.engines.dropout import dropped, dropped_and_added, limit_of
+from study.engines.packed.batch_rows import Rows, Run, index_of, on_device, runs
+from study.peft_methods.adapters import is_quantized, weight_matrix
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,29 @@ class LoraRun:
         A, B = pairs.A[self.slots, : self.rank], pairs.B[self.slots, :, : self.rank]
         return A.to(dtype), B.to(dtype)  # a copy only in layers that do not have the base's dtype
 
-    def drop(self, keys: Tensor | None, positions: int, *parts: Tensor) -> Sequence[Tensor]:
-        """Return parts (k, n, D) without what dropout takes, unscaled; `keys` are of all rows."""
+    def drop(self, x: Tensor, keys: Tensor | None, positions: int) -> Tensor:
+        """Return x (k, n, D) without what dropout takes, unscaled; `keys` are of all rows."""
         if self.limits is None or keys is None:
-            return parts
-        first, rows = self.run.start, len(self.limits)
-        by_row = [part.reshape(rows, positions, -1) for part in parts]
-        left = dropped(by_row, keys[first : first + rows], self.limits)
-        return [part.view(parts[0].shape) for part in left]
+            return x
+        (left,) = dropped([self._by_row(x, positions)], self._own(keys), self.limits)
+        return left.view(x.shape)
+
+    def drop_and_add(
+        self, x: Tensor, grad: Tensor, total: Tensor, keys: Tensor, positions: int
+    ) -> Tensor:
+        """Return x without what dropout takes; add grad without it to the total, all (k, n, D)."""
+        assert self.limits is not None
+        own, by_row = self._own(keys), self._by_row(x, positions)
+        others = self._by_row(grad, positions), self._by_row(total, positions)
+        return dropped_and_added(by_row, *others, own, self.limits).view(x.shape)
+
+    def _by_row(self, part: Tensor, positions: int) -> Tensor:
+        assert self.limits is not None
+        return part.view(len(self.limits), positions, -1)
+
+    def _own(self, keys: Tensor) -> Tensor:
+        assert self.limits is not None
+        return keys[self.run.start : self.run.start + len(self.limits)]
 
 
 def lora_runs(
@@ -106,14 +121,16 @@ def _lora_run(run: Run, adapters: Sequence[SlotAdapter], like: Tensor) -> LoraRu
         run=run,
         slots=index_of(run.slots, like.device),
         rank=max(adapter.rank for adapter in adapters),
-        gain=like.new_tensor(gains).view(-1, 1, 1),
-        limits=like.new_tensor(limits, dtype=torch.int16) if drops else None,
+        gain=on_device(gains, like).view(-1, 1, 1),
+        limits=on_device(limits, like, torch.int16) if drops else None,
         begins_in_weight=any(adapter.begins_in_weight for adapter in adapters),
     )
 
 
 class PackedLinear:
     """Replaces the `forward` of a linear layer, or of transformers' transposed one, `Conv1D`.
+
+    A layer with a weight in 4 or 8 bits computes its own part itself, forward and backward.
 
     Args:
         linear: The layer.
@@ -132,6 +149,7 @@ class PackedLinear:
         initial: MatrixPairs,
     ) -> None:
         self.linear = linear
+        self._own = linear.forward if is_quantized(linear) else None  # before it is replaced
         self.weights = weights
         self.grads = grads
         self.read = read
@@ -144,6 +162,9 @@ class PackedLinear:
 
     def frozen(self, x: Tensor) -> Tensor:
         """Return what the layer itself computes."""
+        if self._own is not None:
+            own: Tensor = self._own(x)
+            return own
         bias: Any = self.linear.bias
         return F.linear(x, weight_matrix(self.linear), bias)
 
@@ -158,28 +179,42 @@ class PackedLinear:
         """
         if not self.lora_runs:
             return self.frozen(x)
-        output: Tensor = _PackedLoRA.apply(x, self._anchor, self)  # type: ignore[no-untyped-call]
-        return output
+        output: Tensor
+        if self._own is None:
+            output = _PackedLoRA.apply(x, None, self._anchor, self)  # type: ignore[no-untyped-call]
+            return output
+        flat = x.reshape(-1, x.shape[-1])
+        output = _PackedLoRA.apply(flat, self._own(flat), self._anchor, self)  # type: ignore[no-untyped-call]
+        return output.view(*x.shape[:-1], -1)
 
 
 class _PackedLoRA(torch.autograd.Function):
     """The layer with its adapters; writes the gradients of A and B into `layer.grads`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, anchor: Tensor, layer: PackedLinear) -> Tensor:
-        """Return (..., D_out).  The anchor makes autograd call `backward` if x needs no grad."""
+    def forward(
+        ctx: Any, x: Tensor, own: Tensor | None, anchor: Tensor, layer: PackedLinear
+    ) -> Tensor:
+        """Return (..., D_out).  The anchor makes autograd call `backward` if x needs no grad.
+
+        The layer's `own` output, if it is given, becomes the result, and has its own backward.
+        """
         flat = x.reshape(-1, x.shape[-1])  # (rows · positions, D_in)
         positions = flat.shape[0] // layer.rows
-        whole: Tensor = layer.frozen(flat)
-        # no view, since some models change a layer's output in place
-        whole = torch.ops.aten._unsafe_view(whole, (*x.shape[:-1], -1))
+        ctx.is_own = own is not None
+        whole: Tensor
+        if own is None:
+            # no view, since some models change a layer's output in place
+            whole = torch.ops.aten._unsafe_view(layer.frozen(flat), (*x.shape[:-1], -1))
+        else:
+            whole = own
+            ctx.mark_dirty(own)
         y = whole.detach().view(flat.shape[0], -1)
         products: list[Tensor] = []
         for lora in layer.lora_runs:
             x_k, y_k = lora.run.of(flat, positions), lora.run.of(y, positions)
             A, B = lora.pair(layer.read, x.dtype)
-            (read,) = lora.drop(layer.keys, positions, x_k)
-            h = torch.bmm(read, A.mT)  # (k, n, r)
+            h = torch.bmm(lora.drop(x_k, layer.keys, positions), A.mT)  # (k, n, r)
             y_k.baddbmm_(h, B.mT)
             if lora.begins_in_weight:
                 A0, B0 = lora.pair(layer.initial, x.dtype)
@@ -191,34 +226,38 @@ class _PackedLoRA(torch.autograd.Function):
         return whole
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None]:
-        """Return the gradient of x; add those of A and B to the layer's."""
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        """Return the gradients of x and of the layer's own output; add those of A and B."""
         layer: PackedLinear = ctx.layer
         x, *products = ctx.saved_tensors
         flat = x.reshape(-1, x.shape[-1])
         grad_y = grads[0].reshape(-1, grads[0].shape[-1])  # (rows · positions, D_out)
-        grad_x = grad_y @ weight_matrix(layer.linear) if ctx.needs_input_grad[0] else None
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = torch.zeros_like(flat) if ctx.is_own else grad_y @ weight_matrix(layer.linear)
         for lora, h in zip(ctx.lora_runs, products, strict=True):
             A, B = lora.pair(layer.read, x.dtype)
             g_y = lora.run.of(grad_y, ctx.positions)  # (k, n, D_out)
             g_h = torch.bmm(g_y, B)  # (k, n, r)
-            x_k = lora.run.of(flat, ctx.positions)
-            drops = grad_x is not None and lora.limits is not None
-            of_x = [torch.bmm(g_h, A)] if drops else []  # added at once if nothing is dropped
-            read, *of_x = lora.drop(ctx.keys, ctx.positions, x_k, *of_x)
+            read = lora.run.of(flat, ctx.positions)
+            if grad_x is not None:
+                g_x = lora.run.of(grad_x, ctx.positions)
+                if lora.limits is None:
+                    g_x.baddbmm_(g_h, A)
+                else:
+                    of_x = torch.bmm(g_h, A)
+                    read = lora.drop_and_add(read, of_x, g_x, ctx.keys, ctx.positions)
+            else:
+                read = lora.drop(read, ctx.keys, ctx.positions)
             _add_at(layer.grads.A, lora, torch.bmm(g_h.mT, read), lora.gain)
             _add_at(layer.grads.B.mT, lora, torch.bmm(h.mT, g_y))
             if grad_x is None:
                 continue
-            g_x = lora.run.of(grad_x, ctx.positions)
-            if drops:
-                g_x += of_x[0]
-            else:
-                g_x.baddbmm_(g_h, A)
             if lora.begins_in_weight:
                 A0, B0 = lora.pair(layer.initial, x.dtype)
                 g_x.baddbmm_(torch.bmm(g_y, B0), A0, alpha=-1)
-        return (grad_x if grad_x is None else grad_x.view(*grads[0].shape[:-1], -1)), None, None
+        shaped = None if grad_x is None else grad_x.view(*grads[0].shape[:-1], -1)
+        return shaped, grads[0] if ctx.is_own else None, None, None
 
 
 def _add_at(total: Tensor, lora: LoraRun, grad: Tensor, gain: Tensor | None = None) -> None:

@@ -11,16 +11,19 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from study.bases.load import BaseModel
 from study.engines.evaluation import Examiner
 from study.engines.memory import PeakMemory, is_out_of_memory, release_memory
 from study.engines.packed.bank import AdapterBank
-from study.engines.packed.batch_rows import Rows
+from study.engines.packed.batch_rows import Rows, on_device
+from study.engines.packed.updates import Move, SlotOptimizers
 from study.engines.passes import (
     IN_AN_UPDATE,
     DoesNotFitError,
@@ -30,6 +33,7 @@ from study.engines.passes import (
     Totals,
     reads_labels,
 )
+from study.engines.recomputing import recomputed_blocks
 from study.engines.trial_state import SIGN_OF_LIFE_SECONDS, Training
 from study.errors import MetricError
 from study.spec.hyperparameters import MethodSpec
@@ -50,6 +54,8 @@ class PackedEngine:
         methods: Every method that trials may use, with the largest rank and all targets.
         slots: K.
         budget: The most tokens of a pass.
+        reads_late: Whether the host reads a step's losses during the next one, so that it does not
+            wait; by default on a GPU.
     """
 
     def __init__(
@@ -60,13 +66,17 @@ class PackedEngine:
         methods: Iterable[MethodSpec],
         slots: int,
         budget: TokenBudget | None = None,
+        reads_late: bool | None = None,
     ) -> None:
         self.slots = slots
         self._budget = budget = budget or TokenBudget()
         self._summation = Summation(budget, reads_labels(base.model), self._zero, self._backward)
         self._model = base.model
         self._task = task
-        self._bank = AdapterBank(base, methods, slots)
+        self._bank = bank = AdapterBank(base, methods, slots)
+        self._optimizers = SlotOptimizers(bank.weights, bank.grads, bank.b_start)
+        self._reads_late = base.model.device.type != "cpu" if reads_late is None else reads_late
+        self._unread: tuple[list[int], Tensor] | None = None  # slots, losses and weights (k, 2)
         self.open()
         self._examiner = Examiner(spec, task, base.model, self._lay_out, budget)
         self._trials: dict[int, Training] = {}  # by slot
@@ -95,12 +105,12 @@ class PackedEngine:
         if config.method is not None:
             count = self._bank.attach(slot, config.method, config.seed)
             training.trainable_parameters = count if config.is_trained else 0
-            a, b = self._bank.trained(slot)
-            training.optimize([a], [b])
+            self._optimizers.begin(slot, config.training.optimizer)
         self._trials[slot] = training
 
     def stop(self, number: int) -> TrialResult:
         """End a trial as it stands."""
+        self._read()
         slot = self._slot_of(number)
         details = self._trials[slot].details(self._memory.peak_bytes())
         self._release(slot)
@@ -113,6 +123,17 @@ class PackedEngine:
     def close(self) -> None:
         """Restore the layers of the base."""
         self._bank.close()
+
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """Restore the layers of the base for a while, if they are replaced."""
+        was_open = self._bank.is_open
+        self.close()
+        try:
+            yield
+        finally:
+            if was_open:
+                self.open()
 
     def _release(self, slot: int) -> None:
         del self._trials[slot]
@@ -144,10 +165,15 @@ class PackedEngine:
         started = time.perf_counter()
         batches = {slot: training.next_groups() for slot, training in self._trials.items()}
         totals, failures = self._summation.gradients(batches)
+        self._read()
         for slot, reason in failures.items():
-            self._fail(slot, reason)
+            if self._goes(slot):
+                self._fail(slot, reason)
+        totals = {slot: total for slot, total in totals.items() if self._goes(slot)}
         if totals:
             self._update(totals)
+        if any(training.is_due for training in self._trials.values()):
+            self._read()
         seconds = time.perf_counter() - started
         for training in self._trials.values():
             training.train_seconds += seconds / len(self._trials)
@@ -166,7 +192,7 @@ class PackedEngine:
             self._release(slot)
 
     def _zero(self, slots: Iterable[int]) -> None:
-        self._bank.grads[list(slots)] = 0.0
+        self._bank.zero(sorted(slots))
 
     def _backward(self, parts: Sequence[Part]) -> Totals:
         """Add the gradients of one pass; return loss and weight by slot."""
@@ -183,33 +209,49 @@ class PackedEngine:
             ]
         )
         batch = stacked([part.batch for slot in slots for part in by_slot[slot]])
-        losses = self._task.loss(self._model, batch.to(self._model.device))  # (rows, 2)
-        torch.autograd.backward(losses[:, 0].sum())
-        owner = torch.repeat_interleave(torch.tensor([counts[slot] for slot in slots]))
-        totals = torch.zeros(len(slots), 2, dtype=torch.float64, device=losses.device)
-        totals.index_add_(0, owner.to(losses.device), losses.detach().double())
+        with recomputed_blocks(self._model, self._budget.recomputes):
+            losses = self._task.loss(self._model, batch.to(self._model.device))  # (rows, 2)
+            torch.autograd.backward(losses[:, 0].sum())
+        owner = [number for number, slot in enumerate(slots) for _ in range(counts[slot])]
+        totals = losses.new_zeros(len(slots), 2, dtype=torch.float64)
+        totals.index_add_(0, on_device(owner, losses, torch.long), losses.detach().double())
         return dict(zip(slots, totals.unbind(), strict=True))
 
     def _update(self, totals: Totals) -> None:
-        """Move the weights of some slots by their gradients.
-
-        Losses are read from the device once, after all that does not need them has been launched.
-        """
+        """Move the weights of some slots by their gradients; losses are read now or later."""
         slots = sorted(totals)  # neighbours in the matrix if all are there
-        stack = torch.stack([totals[slot] for slot in slots])
+        stack = torch.stack([totals[slot] for slot in slots])  # (k, 2)
         max_norms = [self._trials[slot].config.training.max_grad_norm for slot in slots]
-        self._bank.average_and_clip(slots, stack[:, 1], max_norms)
-        for slot, (total, weight) in zip(slots, stack.tolist(), strict=True):
-            if self._trials[slot].count_step(total / weight if weight else math.nan):
-                self._move(slot)
+        self._bank.average_and_clip(slots, stack, max_norms, masks=self._reads_late)
+        for slot in slots:
+            self._trials[slot].count_step()
+        self._unread = slots, stack
+        if not self._reads_late:
+            self._read()
+        moves = [self._move(slot) for slot in slots if self._goes(slot)]
+        for block in self._optimizers.blocks(moves):
+            try:
+                self._optimizers.make(block)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                for move in block:
+                    self._fail(move.slot, IN_AN_UPDATE)
 
-    def _move(self, slot: int) -> None:
-        try:
-            self._trials[slot].update()
-        except (RuntimeError, MemoryError) as error:  # the first update makes the moments
-            if not is_out_of_memory(error):
-                raise
-            self._fail(slot, IN_AN_UPDATE)
+    def _move(self, slot: int) -> Move:
+        training = self._trials[slot]
+        of_trial = training.config.training
+        return Move(
+            slot, of_trial.optimizer, *training.rates(), of_trial.weight_decay, training.step
+        )
+
+    def _read(self) -> None:
+        """Read the losses of the last update from the device, if nobody has yet."""
+        if self._unread is None:
+            return
+        (slots, stack), self._unread = self._unread, None
+        for slot, (total, weight) in zip(slots, stack.tolist(), strict=True):
+            self._trials[slot].note_loss(total / weight if weight else math.nan)
 
     def _fail(self, slot: int, reason: str) -> None:
         training = self._trials[slot]

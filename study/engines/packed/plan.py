@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from study.bases.load import BaseModel
 from study.engines.packed.linear import MatrixPairs
-from study.peft_methods.adapters import token_layer, weight_matrix
+from study.peft_methods.adapters import linear_shape, token_layer
 from study.peft_methods.targets import targeted_modules
 
 Key = tuple[str, str]  # module and weight
@@ -26,12 +26,12 @@ class RowPlan:
         self._full = tuple(full)
         self.width = 0
         for name, layer in linears.items():
-            self._add((name, "A"), (rank, weight_matrix(layer).shape[1]))
+            self._add((name, "A"), (rank, linear_shape(layer)[1]))
         for key, weight in full.items():
             self._add(key, tuple(weight.shape))
         self.b_start = self.width
         for name, layer in linears.items():
-            self._add((name, "B"), (weight_matrix(layer).shape[0], rank))
+            self._add((name, "B"), (linear_shape(layer)[0], rank))
 
     def _add(self, key: Key, shape: tuple[int, ...]) -> None:
         self._places[key] = (self.width, shape)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from study.engines.packed.batch_rows import on_device
 from study.engines.packed.linear import MatrixPairs
 from study.engines.packed.plan import RowPlan
 
@@ -30,13 +31,6 @@ class ReadCopy:
         of_b = self._copy if self._casts else self._weights
         return MatrixPairs(self._plan.of(self._copy, (name, "A")), self._plan.of(of_b, (name, "B")))
 
-    def forget(self) -> None:
-        """Make the copy anew when it is needed: the weights were moved by a fused optimizer.
-
-        PyTorch counts every other change.
-        """
-        self._made_of = None
-
     def update(self, gains: Mapping[int, float]) -> None:
         """Bring the copy up to date, with factors on A by slot; slots without one are not read."""
         made_of = (self._weights._version, gains)
@@ -44,7 +38,7 @@ class ReadCopy:
             return
         self._made_of = made_of
         used, b_start = max(gains) + 1, self._plan.b_start
-        gain = self._weights.new_tensor([gains.get(slot, 0.0) for slot in range(used)])
+        gain = on_device([gains.get(slot, 0.0) for slot in range(used)], self._weights)
         A = self._weights[:used, :b_start]
         torch.mul(A, gain[:, None], out=self._copy[:used, :b_start])
         if self._casts:

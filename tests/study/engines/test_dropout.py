@@ -11,7 +11,9 @@ from study.engines import dropout
 from study.engines.dropout import (
     GOLDEN,
     SeededDropout,
+    both_by_element,
     dropped,
+    dropped_and_added,
     dropped_by_element,
     kept,
     limit_of,
@@ -121,15 +123,27 @@ def test_elements_that_hash_their_own_word_are_dropped_alike() -> None:
     found = dropped_by_element(x, keys, by_row, dropout._table(9 * 3, keys))
     assert torch.equal(found, dropped([x], keys, by_row)[0])
     assert torch.equal(found[0], x[0])
+    grad, total = torch.rand(6, 9, 10), torch.rand(6, 9, 10)
+    ours, theirs = total.clone(), total.clone()
+    read = both_by_element(x, grad, ours, keys, by_row, dropout._table(9 * 3, keys))
+    assert torch.equal(read, dropped_and_added(x, grad, theirs, keys, by_row))
+    assert torch.equal(read, found)
+    assert torch.equal(ours, theirs)
+    assert torch.equal(ours, total + dropped([grad], keys, by_row)[0])
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # PyTorch's own
 def test_the_compiled_hash_is_the_same() -> None:
     """PyTorch's compiler changes no mask."""
     keys, x, by_row = row_keys(5, 3, range(6)), torch.rand(6, 9, 12), limits([0.3] * 6)
     compiled = torch.compile(dropped_by_element, dynamic=True)
     table = dropout._table(9 * 3, keys)
     assert torch.equal(compiled(x, keys, by_row, table), dropped([x], keys, by_row)[0])
+    ours, theirs, grad = torch.ones_like(x), torch.ones_like(x), torch.rand_like(x)
+    both = torch.compile(both_by_element, dynamic=True)(x, grad, ours, keys, by_row, table)
+    assert torch.equal(both, dropped_and_added(x, grad, theirs, keys, by_row))
+    assert torch.equal(ours, theirs)
 
 
 def test_the_gradient_is_dropped_with_the_same_mask() -> None:

@@ -93,9 +93,16 @@ def test_a_line_through_two_passes_says_what_a_token_takes(
 
 
 def test_the_budget_is_what_fits_and_is_worth_having(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Training passes end where more gains nothing; a killed worker's successor has half."""
-    monkeypatch.setattr(pass_size, "TOKENS_PER_PASS", {"cpu": 100})
+    """Training passes end where more gains nothing, in tokens or, on a CPU, in bytes.
+
+    A killed worker's successor has half.
+    """
     budget = TokenBudget()
+    limit(budget, PassBytes(0.0, 2.0**21), 2**40)  # two megabytes a token: a large model
+    assert (budget.training, budget.evaluation) == (768, 2**19)
+    limit(budget, PassBytes(0.0, 2.0**24), 2**40)
+    assert budget.training == 256
+    monkeypatch.setattr(pass_size, "TOKENS_PER_PASS", {"cpu": 100})
     for free, share, training, evaluation in (
         (10_000, 1.0, 100, 180),
         (4_000, 1.0, 60, 60),

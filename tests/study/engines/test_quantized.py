@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load
 
 from study.bases.load import load_base
 from study.engines.build import make_engine
 from study.engines.engine_choice import EngineChoice
+from study.engines.mixed import MixedEngine
+from study.engines.packed.linear import PackedLinear
+from study.engines.sequential import SequentialEngine
 from study.errors import InputError
 from study.peft_methods import quantized
+from study.peft_methods.adapters import quantized_bits
 from study.peft_methods.attached import attach
 from study.peft_methods.quantized import check_quantization, quantized_linear
+from study.peft_methods.targets import why_not_packed
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
-from study.trials import Finished, TrialResult, baseline_configs, search_config
+from study.trials import Checked, Finished, TrialResult, baseline_configs, search_config
+from tests.engine_runs import Bench, bench_of, train_all
 
 QLORA = {"method.name": "qlora", "training.steps": 12, "training.report_every": 6}
 
@@ -108,3 +116,75 @@ def test_all_linears_but_the_head_are_quantised(
     kinds = {type(m).__name__ for m in base.model.modules() if "inear" in type(m).__name__}
     assert kinds == {"Linear", "Linear4bit" if bits == 4 else "Linear8bitLt"}  # A, B and the head
     attached.detach()
+
+
+# ---------------------------------------------------------------- a base in 4 or 8 bits
+
+
+@pytest.fixture
+def quantized_bench(bits: int, make_spec: Callable[..., StudySpec]) -> Bench:
+    """Return a bench whose trials all train over the same bits."""
+    changes = {"method.name": "qlora", "method.quantization_bits": bits, "training.steps": 4}
+    only_loss = {"evaluation.objective": "loss", "evaluation.metrics": ["loss"]}
+    return bench_of(make_spec({**changes, **only_loss, "base.dtype": "float32"}))
+
+
+POINTS = [
+    {"learning_rate": 4e-3, "rank": 4, "alpha": 16, "dropout": 0.1, "target_modules": "qv"},
+    {"learning_rate": 2e-3, "rank": 8, "alpha": 16, "dropout": 0.0},
+    {"learning_rate": 4e-3, "rank": 4, "alpha": 8, "dropout": 0.2, "batch_size": 3},
+]
+
+
+@pytest.mark.filterwarnings("ignore:MatMul8bitLt:UserWarning")
+def test_trials_over_one_quantised_base_pack(quantized_bench: Bench) -> None:
+    """The base is quantised once; packed trials give what PEFT gives over it, alone."""
+    bench = quantized_bench
+    assert quantized_bits(bench.base.model) == bench.spec.method.quantization_bits
+    configs = [search_config(bench.spec, n, point, n) for n, point in enumerate(POINTS)]
+    notices: list[str] = []
+    with closing(bench.engine(EngineChoice(slots=3))) as engine:
+        assert isinstance(engine, MixedEngine)
+        results, _ = train_all(engine, configs, notices)
+    assert notices == []
+    for config in configs:
+        alone, together = bench.alone(config), results[config.number]
+        assert together.metrics()["loss"] == pytest.approx(alone.metrics()["loss"], rel=1e-3)
+        assert alone.adapter is not None
+        assert together.adapter is not None
+        ours, theirs = load(together.adapter.weights), load(alone.adapter.weights)
+        assert ours.keys() == theirs.keys()
+        for name, weight in theirs.items():
+            assert (ours[name] - weight).norm() < 0.02 * weight.norm(), name
+
+
+@pytest.mark.filterwarnings("ignore:MatMul8bitLt:UserWarning")
+def test_a_wrong_gradient_over_a_quantised_base_is_found(
+    quantized_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The self-check compares packed layers of bitsandbytes with PEFT's too."""
+    bench, run_alone = quantized_bench, "trains one trial at a time"
+    monkeypatch.setattr(PackedLinear, "frozen", lambda layer, x: layer._own(x) * 1.5)
+    original = PackedLinear.__call__
+
+    def half(layer: PackedLinear, x: torch.Tensor) -> torch.Tensor:
+        return original(layer, x / 2 + x.detach() / 2)
+
+    monkeypatch.setattr(PackedLinear, "__call__", half)
+    with closing(bench.engine(EngineChoice(slots=2))) as engine:
+        assert isinstance(engine, SequentialEngine)
+        ((check,), *_) = ([e.check for e in engine.first_events if isinstance(e, Checked)],)
+        assert any(run_alone in remark for remark in check.remarks)
+
+
+def test_methods_side_by_side_keep_a_base_of_full_precision(
+    bits: int, make_spec: Callable[..., StudySpec]
+) -> None:
+    """Other methods train over the base itself, so that quantised trials are not packed."""
+    changes = {"search.parameters.method": {"choices": ["lora", "qlora"]}}
+    bench = bench_of(make_spec({"method.quantization_bits": bits, **changes}))
+    assert quantized_bits(bench.base.model) == 0
+    config = search_config(bench.spec, 0, {"method": "qlora"}, 0)
+    assert config.method is not None
+    reason = why_not_packed(config.method, config.training, bench.base)
+    assert reason == "method 'qlora' beside others, or in 4 and 8 bits"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from study.engines.packed import updates
+from study.engines.packed.updates import Move, SlotOptimizers
 from study.engines.passes import IN_AN_UPDATE, TokenBudget
 from study.engines.sequential import SequentialEngine
 from study.engines.trial_state import Training
@@ -67,11 +69,14 @@ def configs_of(bench: Bench, count: int = len(POINTS), **of_bad: Any) -> list[Tr
     return [search_config(bench.spec, n, point, n) for n, point in enumerate(points)]
 
 
-def assert_only_the_bad_one_fails(bench: Bench, configs: list[TrialConfig], reason: str) -> None:
-    """Train a pack; everyone but the bad one gives what it gives alone."""
-    results = bench.together(configs)
+def assert_only_the_bad_one_fails(
+    bench: Bench, configs: list[TrialConfig], reason: str, reads_late: bool | None = None
+) -> None:
+    """Train a pack; everyone but the bad one gives what it gives alone, and it fails as alone."""
+    results = bench.together(configs, reads_late)
     assert results[BAD].failure == reason
     assert results[BAD].adapter is None
+    assert results[BAD].details["steps"] == int(reason.split("step ")[1].split(":")[0])
     for config in configs:
         if config.number != BAD:
             assert_same_result(results[config.number], bench.alone(config))
@@ -80,18 +85,23 @@ def assert_only_the_bad_one_fails(bench: Bench, configs: list[TrialConfig], reas
 # ---------------------------------------------------------------- one trial
 
 
-def test_a_trial_that_diverges_fails_alone(bench: Bench) -> None:
-    """A learning rate beyond all reason ends in a loss that is no number, for one trial only."""
+@pytest.mark.parametrize("reads_late", [False, True])
+def test_a_trial_that_diverges_fails_alone(bench: Bench, reads_late: bool) -> None:
+    """A learning rate beyond all reason ends in a loss that is no number, for one trial only.
+
+    A GPU's losses are read during the step after, which changes nothing.
+    """
     configs = configs_of(bench, 3, learning_rate=1e200)
     reason = bench.alone(configs[BAD]).failure
     assert reason is not None
     assert reason.startswith("the training loss became nan at step")
-    assert_only_the_bad_one_fails(bench, configs, reason)
+    assert_only_the_bad_one_fails(bench, configs, reason, reads_late)
 
 
+@pytest.mark.parametrize("reads_late", [False, True])
 @pytest.mark.parametrize("factors", [(torch.nan, 1.0), (0.0, 0.0)])
 def test_rows_without_a_loss_fail_their_trial_alone(
-    bench: Bench, factors: tuple[float, float]
+    bench: Bench, factors: tuple[float, float], reads_late: bool
 ) -> None:
     """A task that gives NaN, or no weight at all, for one trial's rows costs that trial."""
 
@@ -102,7 +112,29 @@ def test_rows_without_a_loss_fail_their_trial_alone(
     spoilt = marked(bench, seen)
     reason = "the training loss became nan at step 1"
     assert spoilt.alone(configs_of(bench)[BAD]).failure == reason
-    assert_only_the_bad_one_fails(spoilt, configs_of(bench, 3), reason)
+    assert_only_the_bad_one_fails(spoilt, configs_of(bench, 3), reason, reads_late)
+
+
+def test_a_slot_without_a_finite_loss_is_masked_on_the_device(bench: Bench) -> None:
+    """Until the host reads the loss, its weights stay numbers; the moments of others are moved."""
+    spoilt = marked(
+        bench, lambda numbers: torch.where(numbers == BAD, torch.nan, 1.0)[:, None].double()
+    )
+    configs = configs_of(bench, 3)
+    with closing(spoilt.packed(configs, reads_late=True)) as engine:
+        for config in configs:
+            engine.start(config)
+        engine.train_one_step()
+        assert not any(training.failure for training in engine._trials.values())
+        assert engine._bank.weights.isfinite().all()
+        mean = engine._optimizers.moments[0]
+        assert [bool(row.any()) for row in mean] == [True, False, True]
+        before = engine._trials[BAD].tokens
+        engine.train_one_step()
+        failed = engine._trials[BAD]
+        assert failed.failure == "the training loss became nan at step 1"
+        assert (failed.step, failed.tokens) == (1, before)
+        assert [engine._trials[slot].step for slot in (0, 2)] == [2, 2]
 
 
 @pytest.mark.parametrize("when", ["in training", "in evaluation"])
@@ -125,17 +157,24 @@ def test_an_update_that_fails_is_not_made_twice_for_others(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory for one optimizer's state may be lacking when others have moved already."""
-    update = Training.update
+    make = SlotOptimizers.make
 
-    def failing(training: Training) -> None:
-        if training.config.number == BAD:
+    def failing(optimizers: SlotOptimizers, block: Sequence[Move]) -> None:
+        if block[0].slot == BAD:
             raise torch.OutOfMemoryError("tried to allocate 9 GiB")
-        update(training)
+        make(optimizers, block)
 
-    monkeypatch.setattr(Training, "update", failing)
-    configs = configs_of(bench, 3)
     reason = f"at step 1: {IN_AN_UPDATE}"
-    assert_only_the_bad_one_fails(bench, configs, reason)
+    configs = configs_of(bench, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(SlotOptimizers, "make", failing)
+        patch.setitem(updates.BLOCK_BYTES, "cpu", 1)
+        assert_only_the_bad_one_fails(bench, configs, reason)
+
+    def failing_alone(training: Training) -> None:
+        raise torch.OutOfMemoryError("tried to allocate 9 GiB")
+
+    monkeypatch.setattr(Training, "update", failing_alone)
     assert bench.alone(configs[BAD]).failure == reason
 
 

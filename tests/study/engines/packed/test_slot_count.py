@@ -98,14 +98,7 @@ def test_a_slot_takes_what_the_bank_and_the_optimizer_allocate(bench: Bench) -> 
     with closing(bench.packed([config], slots=3)) as engine:
         engine.start(config)
         engine.train_one_step()
-        bank, training = engine._bank, engine._trials[0]
-        assert training._optimizer is not None
-        moments = sum(
-            tensor.nbytes
-            for state in training._optimizer.state.values()
-            for tensor in state.values()
-            if tensor.dim()
-        )
-        per_slot = (bank.weights.nbytes + bank.grads.nbytes) // 3 + moments
+        matrices = engine._bank.weights, engine._bank.grads, *engine._optimizers.moments
+        per_slot = sum(matrix.nbytes for matrix in matrices) // 3
         assert config.method is not None
         assert slot_bytes(bench.base, [config.method]) == per_slot
