@@ -28,7 +28,6 @@ KEPT_WHOLE = 0.99  # of the training examples
 EPOCHS = 3
 MOST_STEPS = 300  # of a trial: enough to rank configurations
 FEWEST_STEPS = 30
-REPORTS = 4
 TRIALS = 24
 FEWEST_TRIALS = 12
 LONGEST_HOURS = 8.0  # a night
@@ -53,12 +52,15 @@ def width_of(config: Any) -> int:
     return REFERENCE_WIDTH
 
 
-def learning_rates(config: Any) -> tuple[float, float, float]:
-    """Return the lowest, the middle and the highest learning rate, each with two digits."""
+def learning_rates(config: Any, share: float = 1.0) -> tuple[float, float, float]:
+    """Return the lowest, the middle and the highest learning rate, each with two digits.
+
+    `share` lowers them, for a task that needs smaller steps.
+    """
     kind = str(config.model_type)
     exponent = next((e for name, e in EXPONENTS.items() if kind.startswith(name)), USUAL_EXPONENT)
     wider = (REFERENCE_WIDTH / max(width_of(config), NARROWEST)) ** exponent
-    middle = FULL_RATE * TIMES_OF_LORA * wider
+    middle = FULL_RATE * TIMES_OF_LORA * wider * share
     low, middle, high = (_two_digits(rate) for rate in (middle / SPREAD, middle, middle * SPREAD))
     return low, middle, high
 
@@ -120,11 +122,6 @@ class Pace:
     def epochs(self) -> float:
         """The passes over the training examples."""
         return self.steps * self.batch / self.examples
-
-    @property
-    def report_every(self) -> int:
-        """The steps between two reports."""
-        return max(1, self.steps // REPORTS)
 
 
 def pace_of(examples: int, longest: int) -> Pace:

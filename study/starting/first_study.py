@@ -6,17 +6,18 @@ Nothing is guessed twice: data are read by the readers, and the file is checked 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from study.bases.load import load_tokenizer, located, model_class
+from study.data.instructions import LLADA_MASK
 from study.data.languages import language_ids
 from study.data.origins import is_saved
 from study.data.readers import Corpus, skipped_remarks
 from study.data.remarks import length_limit, positions_of, token_counts
 from study.errors import InputError, refusing
-from study.kinds.language_names import LANGUAGES, language_of
+from study.kinds.language_names import LANGUAGES, language_of, translation_instruction
 from study.kinds.tasks import TASKS, TaskKind
 from study.preparing.estimate import checked
 from study.preparing.preparation import StepCallback, prepare, read_inputs
@@ -69,10 +70,9 @@ def first_study(order: Order, progress: StepCallback | None = None) -> FirstStud
         InputError: model or data cannot be used or are not recognised; a line per problem.
     """
     data = _data(order.data)
-    found = recognised(first_rows(data), order.wishes, f"--data: {order.data}")
     base = BaseModelSpec(model=located(order.model, None, "--model"))
     tokenizer, config = load_tokenizer(order.model, base)
-    task = _task(found, config, order)
+    found, task = _recognised(data, tokenizer, config, base, order)
     kind = TASKS[task]
     draft, said = Draft(), [f"task     {task}: {found.found} in {Path(order.data).name}"]
     said += [f"         {remark}" for remark in found.remarks]
@@ -82,13 +82,13 @@ def first_study(order: Order, progress: StepCallback | None = None) -> FirstStud
     _set_data(draft, order, data, found)
     if kind.reads_conversations:
         said += _set_template(draft, tokenizer)
-    if shapes_of(kind) == ("pairs",):
+    if found.shape == "pairs" and not kind.diffuses:
         said += _set_languages(draft, kind, found, tokenizer)
     spec, corpus = _read(draft, order)
     said += [f"data     {line}" for line in (*skipped_remarks(corpus), *corpus.remarks)]
     lengths = _lengths(draft, spec, corpus, tokenizer, config)
     said.append(f"lengths  {lengths.in_words()}; longer than {lengths.cut:,}: {_cut(spec)}")
-    said += set_search(draft, config)
+    said += set_search(draft, config, kind)
     said += set_evaluation(draft, spec, corpus, tokenizer)
     pace = pace_of(len(corpus.train), lengths.cut)
     set_pace(draft, pace)
@@ -124,48 +124,70 @@ def _data(name: str) -> Path | str:
     return name
 
 
-def _task(found: Recognised, config: Any, order: Order) -> str:
-    """Return the task that the data and the model allow.
+def _recognised(
+    data: Path | str, tokenizer: Any, config: Any, base: BaseModelSpec, order: Order
+) -> tuple[Recognised, str]:
+    """Return what the data are, and the task that they and the model allow.
 
     Raises:
-        InputError: the model cannot do what the data are for.
+        InputError: the data are not recognised, or the model cannot do what they are for.
     """
-    if (task := order.wishes.task) is None:
-        fitting = {
-            name: kind
-            for name, kind in TASKS.items()
-            if found.shape in shapes_of(kind) and not kind.diffuses
-        }
-        if found.shape == "labels":
-            fitting = {
-                n: k for n, k in fitting.items() if (k.outputs == "numbers") == found.is_numeric
-            }
-        if found.shape == "pairs":
-            translates = bool(config.is_encoder_decoder)
-            fitting = {n: k for n, k in fitting.items() if k.names_languages == translates}
-        task = next(iter(fitting))
-    if TASKS[task].diffuses:
-        raise InputError(
-            f"--task: `init` cannot choose the settings of {task!r}; see docs/llada.md"
-        )
+    rows, wishes, where = first_rows(data), order.wishes, f"--data: {order.data}"
+    found = recognised(rows, wishes, where)
+    task = wishes.task or _fitting_task(found, tokenizer, config)
+    if wishes.task is None and not TASKS[task].reads_labels and _fills_masks(tokenizer, config):
+        task = next(name for name, kind in TASKS.items() if kind.diffuses)
+        if found.shape not in shapes_of(TASKS[task]):
+            found = _for_masks(rows, replace(wishes, task=task), found, config, order)
     with refusing(f"--model: {order.model}: does not fit {found.found}", ValueError):
-        model_class(order.model, config, BaseModelSpec(model=order.model), task)
-        _check_writes(config, TASKS[task])
-    return task
+        model_class(order.model, config, base, task)
+    return found, task
 
 
-def _check_writes(config: Any, kind: TaskKind) -> None:
-    """Refuse a model that only reads texts, such as BERT, for a task that writes them."""
-    named = config.architectures or ()
-    is_decoder = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in named)
+def _for_masks(
+    rows: Any, wishes: Wishes, found: Recognised, config: Any, order: Order
+) -> Recognised:
+    """Return what rows are for a model that fills masks, which reads questions and answers."""
+    try:
+        return recognised(rows, wishes, "")
+    except InputError:
+        raise InputError(
+            f"--model: {order.model}: a {config.model_type!r} model fills masks in one answer, got "
+            f"{found.found}; give a chat model, questions and answers in two columns, or "
+            "--label-column to classify"
+        ) from None
+
+
+def _fitting_task(found: Recognised, tokenizer: Any, config: Any) -> str:
+    """Return the first task that reads such data, for a model of this kind.
+
+    A decoder without a chat template learns to translate as it learns any other answer.
+    """
+    if found.shape == "pairs" and not (config.is_encoder_decoder or tokenizer.chat_template):
+        return next(name for name, kind in TASKS.items() if kind.reads_conversations)
+    fitting = {
+        name: kind
+        for name, kind in TASKS.items()
+        if found.shape in shapes_of(kind) and not kind.diffuses
+    }
+    if found.shape == "labels":
+        fitting = {n: k for n, k in fitting.items() if (k.outputs == "numbers") == found.is_numeric}
+    if found.shape == "pairs":
+        translates = bool(config.is_encoder_decoder)
+        fitting = {n: k for n, k in fitting.items() if k.names_languages == translates}
+    return next(iter(fitting))
+
+
+def _fills_masks(tokenizer: Any, config: Any) -> bool:
+    """Say whether a model fills the masks of a whole text, as LLaDA and BERT, and no more."""
     from transformers import AutoModelForMaskedLM
 
-    reads_only = type(config) in AutoModelForMaskedLM._model_mapping and not is_decoder
-    if reads_only and not kind.reads_labels and not config.is_encoder_decoder:
-        raise ValueError(
-            f"a {config.model_type!r} model reads texts but writes none; give a chat model, or "
-            "--label-column to classify"
-        )
+    if LLADA_MASK in tokenizer.get_vocab():
+        return True
+    named = config.architectures or ()
+    is_decoder = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in named)
+    fills = type(config) in AutoModelForMaskedLM._model_mapping
+    return fills and not is_decoder and not config.is_encoder_decoder
 
 
 def _name(out: Path) -> str:
@@ -234,8 +256,12 @@ def _set_languages(draft: Draft, kind: TaskKind, found: Recognised, tokenizer: A
         )
     codes = [_code(language, known) for language in found.languages]
     names = " into ".join(LANGUAGES[language] for language in found.languages)
-    keys = dict(zip(("source_language", "target_language"), codes, strict=True))
-    draft.set_all("data", keys, f"{names}, by the names of the columns or by frequent words")
+    why = f"{names}, by the names of the columns or by frequent words"
+    if kind.reads_conversations:
+        draft.set("data", "instruction", translation_instruction(*codes), why)
+    else:
+        keys = dict(zip(("source_language", "target_language"), codes, strict=True))
+        draft.set_all("data", keys, why)
     return [f"language {names}"]
 
 
@@ -282,6 +308,8 @@ def _lengths(
         counts = [max(sides) for sides in token_counts(examples, tokenizer)]
     lengths = lengths_of(counts, max(limit, 4))
     what = "a conversation" if spec.task_kind.reads_conversations else "a text"
+    if spec.task_kind.reads_preferences:
+        what = "the longer side of a pair"
     draft.set(
         "data",
         "max_tokens",
