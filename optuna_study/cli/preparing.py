@@ -73,7 +73,7 @@ def _checked(spec: str, changes: list[str], quick: bool) -> tuple[StudySpec, dic
     else:
         from study.preparing.estimate import checked
 
-        with progress_bar("training the base model") as progress:
+        with progress_bar("measuring a few steps") as progress:
             cost = checked(study, inputs, lambda step, total, loss: progress(step, total))
     return study, cost
 

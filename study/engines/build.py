@@ -44,17 +44,20 @@ def make_engine(
     return engine_over(spec, base, task, choice)
 
 
-def engine_over(spec: StudySpec, base: BaseModel, task: Task, choice: EngineChoice) -> Engine:
+def engine_over(
+    spec: StudySpec, base: BaseModel, task: Task, choice: EngineChoice, *, is_trial: bool = False
+) -> Engine:
     """Return the chosen engine for a loaded base, after its self-check.
 
-    If no trial can be packed, or packing would change a result, it is the sequential engine.
+    If no trial can be packed, or packing would change a result, it is the sequential engine.  If
+    `is_trial`, only its speed matters, and nothing is compared but what a run would refuse.
 
     Raises:
         InputError: an untrained adapter changes what the base computes.
     """
     methods = packable_methods(spec, base)
     packs = choice.name == "packed" and bool(methods)
-    check = self_check(spec, base, task, methods, packs=packs)
+    check = self_check(spec, base, task, methods, packs=packs and not is_trial)
     free, share = memory_beside_base(base, choice), choice.share_of_pass
     budget = TokenBudget()
     sequential = SequentialEngine(spec, base, task, budget)

@@ -144,7 +144,8 @@ def within_a_night(pace: Pace, estimate: Mapping[str, Any]) -> tuple[Pace, float
     def hours(steps: int, trials: int) -> float:
         trainings = trials + 2  # the baselines
         workers = min(estimate["memory"]["workers"], trainings)
-        return float(trainings * (steps * step + beside) / workers / 3600)
+        seconds = trainings * (steps * step + beside) / workers
+        return float((seconds + estimate["seconds_to_start"]) / 3600)
 
     steps, trials = pace.steps, pace.trials
     while hours(steps, trials) > LONGEST_HOURS and steps > FEWEST_STEPS:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from study.bases.load import load_tokenizer, located, model_class
+from study.data.corpora import read_corpus
 from study.data.instructions import LLADA_MASK
 from study.data.languages import language_ids
 from study.data.origins import is_saved
@@ -39,6 +40,7 @@ from study.starting.draft import Draft
 from study.starting.recognising import Recognised, Wishes, first_rows, recognised, shapes_of
 from study.starting.settings import set_budget, set_evaluation, set_pace, set_search
 
+SHARE, SHARE_OF_FEW = 0.1, 0.2  # of train for dev
 OVERHEAD = 64  # tokens of a template and an instruction beside two texts
 
 
@@ -97,7 +99,7 @@ def first_study(order: Order, progress: StepCallback | None = None) -> FirstStud
     if order.quick:
         cost = cost_of(spec, inputs, prepare(spec, inputs, progress))
     else:
-        cost = checked(spec, inputs, progress)
+        cost = checked(spec, inputs, progress, brief=True)
     said += [line for line in cost["lines"] if line.startswith(("modules", "largest"))]
     said.append(f"budget   {set_budget(draft, pace, cost.get('estimate'))}")
     draft.begin(
@@ -219,7 +221,7 @@ def _set_data(draft: Draft, order: Order, data: Path | str, found: Recognised) -
         draft.set(
             "data",
             "dev_share",
-            0.1,
+            SHARE,
             "no dev file was given: this share of train judges the trials; give your own with dev",
         )
     if order.test is None:
@@ -284,13 +286,13 @@ def _read(draft: Draft, order: Order) -> tuple[StudySpec, Corpus[Any]]:
         draft.text().replace("[data]\n", '[data]\ntoo_long = "cut"\n') if is_chat else draft.text()
     )
     spec = spec_of_text(text, order.out)
+    few = spec.data.dev_share is not None and len(read_corpus(spec).train) < FEW_EXAMPLES
+    if few:
+        draft.set("data", "dev_share", SHARE_OF_FEW)
+        text = text.replace(f"dev_share = {SHARE}", f"dev_share = {SHARE_OF_FEW}")
+        spec = spec_of_text(text, order.out)
     inputs = read_inputs(spec)
     inputs.faults.refuse()
-    assert inputs.corpus is not None
-    if len(inputs.corpus.train) < FEW_EXAMPLES and spec.data.dev_share is not None:
-        draft.set("data", "dev_share", 0.2)
-        spec = spec_of_text(text.replace("dev_share = 0.1", "dev_share = 0.2"), order.out)
-        inputs = read_inputs(spec)
     assert inputs.corpus is not None
     return spec, inputs.corpus
 
