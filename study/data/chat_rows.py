@@ -312,18 +312,19 @@ def _fitting(
     if not long:
         return tuple(examples), []
     of_split = f"{len(long):,} of {len(examples):,} {split} {unit}"
-    counted = f"{of_split} ({len(long) / len(examples):.1%}) have more than {limit:,} tokens"
+    verb, cut = ("has", "is") if len(long) == 1 else ("have", "are")
+    counted = f"{of_split} ({len(long) / len(examples):.1%}) {verb} more than {limit:,} tokens"
     if data.too_long == "refuse":
         raise InputError(
             f"data.{split}: {counted}; allowed: data.too_long = 'drop' or 'cut', or a larger "
             "data.max_tokens if the model reads more"
         )
     if data.too_long == "drop":
-        return tuple(e for e in examples if e.tokens <= limit), [f"{counted} and are left out"]
+        return tuple(e for e in examples if e.tokens <= limit), [f"{counted} and {cut} left out"]
     kept = tuple(example for example in examples if example.is_trained)
     lost = len(examples) - len(kept)
-    without = f"; {lost:,} of them have no answer before the cut and are left out" if lost else ""
-    return kept, [f"{counted} and are cut at the end{without}"]
+    without = f"; left out, since no answer begins before the cut: {lost:,}" if lost else ""
+    return kept, [f"{counted} and {cut} cut at the end{without}"]
 
 
 # ---------------------------------------------------------------- an example to look at

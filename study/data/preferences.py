@@ -50,7 +50,7 @@ def _beginning_alike(name: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
     def turns(row: Mapping[str, Any]) -> Sequence[Any]:
         both = [row["chosen"], row["rejected"]]
         if not all(isinstance(side, str) and not side.lstrip().startswith("[") for side in both):
-            return listed(row[name])
+            return listed(row[name], name)
         pairs = enumerate(zip(*both, strict=False))
         end = next((i for i, (ours, theirs) in pairs if ours != theirs), min(map(len, both)))
         while end and row[name][end - 1].isalnum():  # the first words that differ are whole
@@ -58,7 +58,8 @@ def _beginning_alike(name: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
         prompt = row[name][:end]
         if not prompt.strip():
             raise InputError(
-                f"must begin as the other side does, got {row[name]!r:.60}; or add a column prompt"
+                f"{name}: must begin as the other side does, got {row[name]!r:.60}; or add a "
+                "column prompt"
             )
         answer = row[name][len(prompt) :].strip()
         return [

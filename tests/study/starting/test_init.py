@@ -218,7 +218,9 @@ def test_pairs_for_a_decoder_without_a_template_become_answers(
 ) -> None:
     """A pretrained decoder learns to translate as it learns any answer, in a shipped template."""
     base = without_template(tiny_chat / "base", tmp_path / "base")
-    rows = [{"fr": f"Le puits {n} est dans la ville.", "en": "The well is here."} for n in range(24)]
+    rows = [
+        {"fr": f"Le puits {n} est dans la ville.", "en": "The well is here."} for n in range(24)
+    ]
     spec = init(base, table(tmp_path / "back.tsv", rows))
     assert spec.task_kind.reads_conversations
     assert spec.data.instruction == "Translate from French into English."
