@@ -33,14 +33,16 @@ def check(
 ) -> None:
     """Check everything that `run` checks before its first trial, and estimate what it will take.
 
-    This prints the study file with all defaults, the sizes of data, base model and adapters, and
-    about how much memory, time and disk the study needs on this machine, from a few measured steps.
-    The embedded base is built on first use. Without a problem, nothing is written.
+    This prints the study file with the defaults of its task, the sizes of data, base model and
+    adapters, and about how much memory, time and disk the study needs on this machine, from a few
+    measured steps. The embedded base is built on first use. Without a problem, nothing is written.
 
     Example: `optuna-study check my-study.toml`
 
     Example: `optuna-study check my-study.toml --quick`
     """
+    from study.spec.shown import shown_toml
+
     try:
         study, cost = _checked(spec, set_ or [], quick)
     except InputError as error:
@@ -52,7 +54,7 @@ def check(
         print_json({"spec": spec_json, "cost": cost, "problems": []})
         return
     console = results()
-    console.print(study.to_toml().rstrip(), markup=False, soft_wrap=True)
+    console.print(shown_toml(study).rstrip(), markup=False, soft_wrap=True)
     console.print()
     for line in cost["lines"]:
         console.print(line, markup=False, highlight=False)

@@ -79,18 +79,27 @@ def packable_methods(spec: StudySpec, base: BaseModel) -> list[MethodSpec]:
 
     Empty if none can be packed; the baselines' methods alone do not count.
     """
-    names = ("rank", "target_modules", "init_lora_weights")
-    configs = [
-        search_config(spec, 0, {"method": method, name: value}, seed_index=0)
-        for method in spec.methods
-        for name in names
-        for value in spec.values_of(name)
-    ]
-    packable = [c for c in configs if _why_not_packed(base, c) is None]
+    packable = [c for c in _largest_configs(spec) if _why_not_packed(base, c) is None]
     return [
         config.method
         for config in (*packable, *baseline_configs(spec))
         if packable and config.method is not None and _why_not_packed(base, config) is None
+    ]
+
+
+def why_none_packs(spec: StudySpec, base: BaseModel) -> str | None:
+    """Return why no trial of the study can be packed, or None if some can."""
+    reasons = [_why_not_packed(base, config) for config in _largest_configs(spec)]
+    return None if None in reasons else reasons[0]
+
+
+def _largest_configs(spec: StudySpec) -> list[TrialConfig]:
+    """Return a trial for every method and every value of what decides on packing."""
+    return [
+        search_config(spec, 0, {"method": method, name: value}, seed_index=0)
+        for method in spec.methods
+        for name in ("rank", "target_modules", "init_lora_weights")
+        for value in spec.values_of(name)
     ]
 
 

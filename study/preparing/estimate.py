@@ -17,7 +17,7 @@ import torch
 from study.bases.dtypes import with_dtype
 from study.data.readers import Corpus
 from study.engines.base import Engine
-from study.engines.build import engine_over, working_base
+from study.engines.build import engine_over, why_none_packs, working_base
 from study.engines.engine_choice import AS_MANY_AS_FIT, EngineChoice
 from study.engines.packed.slot_count import most_slots
 from study.engines.pass_size import RowBytes, memory_per_worker, row_bytes
@@ -147,6 +147,8 @@ class Measured:
     alone: Speed = Speed()
     packed: Speed = Speed()
     startup: float = 0.0
+    packs: bool = False
+    why_alone: str | None = None
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,8 @@ class Estimate:
     failure: str = ""  # of the measured step
     self_check: SelfCheck | None = None
     seconds_to_start: float | None = None  # loading the base, and the self-check
+    packs: bool = False
+    why_alone: str | None = None  # a method or a model that packs no trial
 
     def to_json(self) -> dict[str, Any]:
         """Return every figure, with its unit in its name."""
@@ -176,6 +180,7 @@ class Estimate:
             f"{size(self.adapter_files_bytes)} of adapters"
         )
         verdict = self.self_check.verdict if self.self_check else ""
+        verdict += f"; alone because of {self.why_alone}" if verdict and self.why_alone else ""
         engine = textwrap.wrap(f"engine   {verdict}", 80, subsequent_indent=" " * 9)
         above = [*(engine if verdict else []), *self.memory.lines()]
         if self.hours is None or self.seconds_per_trial is None:
@@ -184,11 +189,11 @@ class Estimate:
         assert self.seconds_per_step is not None
         assert self.seconds_per_step_alone is not None
         assert self.seconds_to_start is not None
+        how = f"in a pack ({span(self.seconds_per_step_alone)} alone)" if self.packs else "alone"
         return [
             *above,
             f"time     about {span(self.seconds_per_trial)} per trial: "
-            f"{span(self.seconds_per_step)} per step in a pack "
-            f"({span(self.seconds_per_step_alone)} alone)",
+            f"{span(self.seconds_per_step)} per step, {how}",
             f"         about {span(self.hours * 3600)} for the study with {self.memory.workers} "
             f"workers, {span(self.seconds_to_start)} of it to start",
             disk,
@@ -276,6 +281,8 @@ def estimated(
         files,
         self_check=packed.check,
         seconds_to_start=measured.startup,
+        packs=measured.packs,
+        why_alone=measured.why_alone,
     )
 
 
@@ -331,7 +338,8 @@ def _measured(
         stage()
         together = pack > 1 and engine.free_slots > 1 and not alone.failure
         packed = _speed(spec, engine, task, pack, few) if together else alone
-    return Measured(alone, replace(packed, check=alone.check or packed.check), startup)
+    packed = replace(packed, check=alone.check or packed.check)
+    return Measured(alone, packed, startup, together, why_none_packs(spec, base))
 
 
 def _speed(spec: StudySpec, engine: Engine, task: Task, trials: int, few: int) -> Speed:

@@ -22,7 +22,7 @@ from study.kinds.language_names import LANGUAGES, language_of, translation_instr
 from study.kinds.tasks import TASKS, TaskKind
 from study.preparing.estimate import checked
 from study.preparing.preparation import StepCallback, prepare, read_inputs
-from study.preparing.trial_cost import cost_of
+from study.preparing.trial_cost import cost_of, data_line
 from study.spec.base_and_data import BaseModelSpec
 from study.spec.files import spec_of_text
 from study.spec.sections import StudySpec
@@ -87,6 +87,7 @@ def first_study(order: Order, progress: StepCallback | None = None) -> FirstStud
     if found.shape == "pairs" and not kind.diffuses:
         said += _set_languages(draft, kind, found, tokenizer)
     spec, corpus = _read(draft, order)
+    said.append(data_line(corpus))
     said += [f"data     {line}" for line in (*skipped_remarks(corpus), *corpus.remarks)]
     lengths = _lengths(draft, spec, corpus, tokenizer, config)
     said.append(f"lengths  {lengths.in_words()}; longer than {lengths.cut:,}: {_cut(spec)}")

@@ -216,7 +216,7 @@ def _as_answers(rows: Rows, wishes: Wishes) -> Recognised | None:
         return None
     keys = {"source_column": asked, "target_column": answer}
     other = next((n for n in rows[0] if n in QUESTIONS and n != asked), None)
-    remarks = ()
+    remarks: tuple[str, ...] = ()
     if other is not None and any(str(row.get(other) or "").strip() for row in rows):
         remarks = (f"the column {other!r} is not read; join it with {asked!r} if it matters",)
     return Recognised(
@@ -255,7 +255,8 @@ def _is_few(rows: Rows, name: str) -> bool:
 
 def _text_columns(rows: Rows) -> list[str]:
     """Return the columns of texts, the longest first; a name of TEXTS goes before others."""
-    columns = [name for name in rows[0] if _is_text(rows, name) and not _is_few(rows, name)]
+    different = [name for name in rows[0] if len({str(row.get(name)) for row in rows}) > 1]
+    columns = [name for name in different if _is_text(rows, name) and not _is_few(rows, name)]
     length = {name: sum(len(str(row.get(name) or "")) for row in rows) for name in columns}
     longest = max(length.values(), default=0)
     named = [n for n in columns if n.lower() in TEXTS and length[n] > longest / 10]

@@ -235,6 +235,18 @@ def without_template(base: Path, copy: Path) -> Path:
     return copy
 
 
+def test_texts_on_both_sides_are_said(type_: Type, tiny_classifiers: Path, tmp_path: Path) -> None:
+    """A dev file with a text of train inflates scores: one of the lines says how many there are."""
+    train = table(tmp_path / "train.csv", TICKETS)
+    dev = table(
+        tmp_path / "dev.csv", [TICKETS[0], *({**t, "body": f"Now: {t['body']}"} for t in TICKETS)]
+    )
+    files = ("--data", train, "--dev", dev, "--out", tmp_path / "both.toml")
+    wrote = type_("init", "--quick", "--model", tiny_classifiers / "base", *files)
+    assert "; 1 dev sources also occur in train, which inflates scores" in wrote.err
+    assert "the text could also be" not in wrote.err  # the subject is the same in every row
+
+
 def test_a_training_may_be_made_shorter_on_the_command_line(
     init: Init, tiny_chat: Path, tmp_path: Path
 ) -> None:
