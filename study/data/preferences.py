@@ -18,6 +18,7 @@ from study.data.conversations import (
     loaded,
     question,
 )
+from study.data.embedded import Preference, preference_corpus
 from study.data.readers import Corpus
 from study.errors import InputError
 from study.spec.base_and_data import DataSpec
@@ -88,7 +89,16 @@ def load_preferences(data: DataSpec) -> Corpus[PreferencePair]:
     Raises:
         InputError: with one line per fault, and all of a file at once.
     """
-    return loaded(data, FORMATS, pair_of, "pairs")
+    if data.origin != "embedded":
+        return loaded(data, FORMATS, pair_of, "pairs")
+    corpus = preference_corpus(data.seed)
+
+    def read(split: Sequence[Preference]) -> tuple[PreferencePair, ...]:
+        rows = ({"prompt": p.source, "chosen": p.chosen, "rejected": p.rejected} for p in split)
+        pairs = (pair_of(row, FORMATS[0], data.instruction, "embedded") for row in rows)
+        return tuple(filter(None, pairs))
+
+    return Corpus(read(corpus.train), read(corpus.dev), (), read(corpus.test))
 
 
 def pair_of(

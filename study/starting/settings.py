@@ -105,7 +105,7 @@ def set_evaluation(draft: Draft, spec: StudySpec, corpus: Corpus[Any], tokenizer
         objective, reason = _of_classes(objective, counts, len(corpus.labels))
     metrics = list(spec.evaluation.metrics)
     if kind.diffuses:
-        objective, metrics = "loss", ["loss", "chrf"]
+        objective = next(name for name in metrics if spec.evaluation.row(name).is_loss)
     draft.set("evaluation", "objective", objective, reason or _why(kind))
     draft.set("evaluation", "metrics", metrics)
     if kind.always_generates and kind.outputs == "texts":
@@ -123,7 +123,7 @@ def set_evaluation(draft: Draft, spec: StudySpec, corpus: Corpus[Any], tokenizer
     if kind.reads_conversations:
         draft.hint(
             "evaluation",
-            f"metrics = {json.dumps([*metrics, 'chrf'])}   # also generates the last answers",
+            f'metrics = [{", ".join(map(json.dumps, metrics))}, "chrf"]   # also generates answers',
         )
     return [f"metric   {objective}{': ' + reason if reason else ''}"]
 
