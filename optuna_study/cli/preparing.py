@@ -133,6 +133,12 @@ def init(
     quick: Annotated[
         bool, typer.Option("--quick", help="Measure no step, and leave the estimate to `check`.")
     ] = False,
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-remote-code", help="Run code that comes with the model; review it first."
+        ),
+    ] = False,
 ) -> None:
     """Write a study file for a model and data: task, lengths, search space, metric and budget.
 
@@ -160,7 +166,7 @@ def init(
     wishes = Wishes(task, text_column, label_column, source_language, target_language)
     with progress_bar("measuring a few steps") as progress:
         first = first_study(
-            Order(model, data, out, dev, test, wishes, quick),
+            Order(model, data, out, dev, test, wishes, quick, trust_remote_code),
             lambda step, total, loss: progress(step, total),
         )
     for line in first.lines:

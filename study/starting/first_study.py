@@ -55,6 +55,7 @@ class Order:
     test: Path | None = None
     wishes: Wishes = field(default_factory=Wishes)
     quick: bool = False  # without measuring a step
+    trusts_code: bool = False  # that comes with the model
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,9 @@ def first_study(order: Order, progress: StepCallback | None = None) -> FirstStud
         InputError: model or data cannot be used or are not recognised; a line per problem.
     """
     data = _data(order.data)
-    base = BaseModelSpec(model=located(order.model, None, "--model"))
-    tokenizer, config = load_tokenizer(order.model, base)
+    location = located(order.model, None, "--model")
+    base = BaseModelSpec(model=location, trust_remote_code=order.trusts_code)
+    tokenizer, config = _tokenizer(order.model, base)
     found, task = _recognised(data, tokenizer, config, base, order)
     kind = TASKS[task]
     draft, said = Draft(), [f"task     {task}: {found.found} in {Path(order.data).name}"]
@@ -81,6 +83,8 @@ def first_study(order: Order, progress: StepCallback | None = None) -> FirstStud
     draft.set("", "name", _name(order.out))
     draft.set("", "task", task, f"{order.data}: {found.found}")
     draft.set("base", "model", _path(order.model, order.out))
+    if order.trusts_code:
+        draft.set("base", "trust_remote_code", True, "runs the code that comes with the model")
     _set_data(draft, order, data, found)
     if kind.reads_conversations:
         said += _set_template(draft, tokenizer)
@@ -125,6 +129,21 @@ def _data(name: str) -> Path | str:
     if path.suffix.lower() in (".tsv", ".csv", ".jsonl", ".json", ".parquet") or path.is_absolute():
         raise InputError(f"--data: {name}: no such file")
     return name
+
+
+def _tokenizer(model: str, base: BaseModelSpec) -> tuple[Any, Any]:
+    """Return a base's tokenizer and configuration; errors name the options of `init`."""
+    try:
+        return load_tokenizer(model, base)
+    except InputError as error:
+        raise InputError(
+            [
+                line.replace("base.model:", "--model:").replace(
+                    "set base.trust_remote_code = true", "give --trust-remote-code"
+                )
+                for line in error.problems
+            ]
+        ) from None
 
 
 def _recognised(

@@ -15,6 +15,7 @@ from study.spec.files import load_spec
 from study.spec.sections import StudySpec
 from tests.chat_fixtures import tiny_chat
 from tests.command_line import Type
+from tests.study.bases.test_remote_code import write_checkpoint
 from tests.tiny_studies import pairs_of
 
 __all__ = ["tiny_chat"]
@@ -211,6 +212,19 @@ def test_questions_for_a_model_that_fills_masks_become_masked_diffusion(
     assert spec.diffusion is not None
     assert spec.diffusion.length % spec.diffusion.block_length == 0
     assert spec.evaluation.objective == ("loss",)
+
+
+def test_a_model_with_its_own_code_needs_the_option(
+    type_: Type, init: Init, tiny_masked: Path, tmp_path: Path
+) -> None:
+    """Without it one line says so; with it the study file allows the code too."""
+    model = write_checkpoint(tmp_path / "own", tiny_masked / "base", masks=True)
+    data = jsonl(tmp_path / "chat.jsonl", CHATS["question, answer"])
+    line = refused(type_, "--model", model, "--data", data)
+    assert line.startswith("--model: cannot load ")
+    assert line.endswith("custom code; review it, then give --trust-remote-code")
+    spec = init(model, data, "--trust-remote-code", "--task", "masked_diffusion")
+    assert spec.base.trust_remote_code
 
 
 def test_pairs_for_a_decoder_without_a_template_become_answers(
