@@ -48,6 +48,7 @@ class ChatExample:
     prompt_tokens: int = field(compare=False, default=1)  # before the last answer
     tokens: int = field(compare=False, default=0)  # of the whole conversation: more if it was cut
     end: int = field(compare=False, default=-1)  # the token that ends an answer
+    trained_text: str = field(compare=False, default="", repr=False)  # what the loss is of
 
     @property
     def is_trained(self) -> bool:
@@ -241,6 +242,7 @@ class ConversationFormat:
             spans[last][0],
             tokens,
             ends[-1],
+            written.text if self._train_on == "all" else _said(turns, answers[: last + 1]),
         )
 
     def _plain(self, conversation: Conversation, limit: int | None) -> ChatExample:
@@ -252,7 +254,8 @@ class ConversationFormat:
         ids = np.array(listed if listed[-1:] == [end] else [*listed, end], np.int32)
         trained = np.arange(len(ids)) > 0
         text = conversation.text
-        return ChatExample(text, "", text, "", ids[:limit], trained[:limit], 1, len(ids), int(end))
+        row = ids[:limit], trained[:limit], 1, len(ids), int(end)
+        return ChatExample(text, "", text, "", *row, text)
 
     def _tokens(
         self, written: Written
@@ -292,6 +295,12 @@ def _special_ids(tokenizer: Any) -> set[int]:
     added = tokenizer.added_tokens_decoder.items()
     named = {i for i, token in added if token.content.strip(WHITE)}
     return {*tokenizer.all_special_ids, *named} - {tokenizer.unk_token_id}
+
+
+def _said(turns: Sequence[Turn], answers: Sequence[int]) -> str:
+    """Return the answers that are trained, one after the other."""
+    trained = (turns[n] for n in answers if turns[n].get("weight") != 0)
+    return "".join(turn["content"] or json.dumps(turn["tool_calls"]) for turn in trained)
 
 
 def _read_aloud(turns: Sequence[Turn]) -> str:
