@@ -91,8 +91,8 @@ def first_study(order: Order, progress: StepCallback | None = None) -> FirstStud
     if found.shape == "pairs" and not kind.diffuses:
         said += _set_languages(draft, kind, found, tokenizer)
     spec, corpus = _read(draft, order)
-    said.append(data_line(corpus))
     said += [f"data     {line}" for line in (*skipped_remarks(corpus), *corpus.remarks)]
+    said.append(data_line(corpus))
     lengths = _lengths(draft, spec, corpus, tokenizer, config)
     said.append(f"lengths  {lengths.in_words()}; longer than {lengths.cut:,}: {_cut(spec)}")
     said += set_search(draft, config, kind)
@@ -110,8 +110,8 @@ def first_study(order: Order, progress: StepCallback | None = None) -> FirstStud
     draft.begin(
         f"A study of {order.model} on {order.data}, begun by `optuna-study init`. Every value can "
         "be changed; the comments say why it is as it is.",
-        f"optuna-study check {order.out.name}   lists every problem and estimates the cost",
-        f"optuna-study run {order.out.name}     runs the study, and continues it",
+        f"`optuna-study check {order.out.name}` lists every problem and estimates the cost; "
+        f"`optuna-study run {order.out.name}` runs the study, and continues it.",
     )
     text = draft.text()
     spec_of_text(text, order.out)
