@@ -33,6 +33,7 @@ def test_the_learning_rate_is_ten_times_that_of_full_fine_tuning() -> None:
     assert (
         learning_rates(config("qwen2", 500))[1] < between < learning_rates(config("llama", 500))[1]
     )
+    assert learning_rates(config("llama", 2000), 0.1)[1] == 5e-5  # for preferences
     assert learning_rates(config("llama", 16)) == learning_rates(config("llama", 256))
 
 

@@ -187,19 +187,13 @@ def test_the_whole_command_measures_and_says_what_it_decided(
 def test_preference_pairs_become_a_study_of_preferences(
     has_prompt: bool, init: Init, tiny_chat: Path, tmp_path: Path
 ) -> None:
-    """Both of TRL's formats give the task dpo, which also searches beta, at lower rates."""
+    """Both of TRL's formats give the task dpo, which also searches beta."""
     rows = [{"prompt": q, "chosen": a, "rejected": "No idea."} for q, a in QUESTIONS]
     if not has_prompt:
         rows = [{side: f"{row['prompt']} {row[side]}" for side in SIDES} for row in rows]
     spec = init(tiny_chat / "base", jsonl(tmp_path / "pairs.jsonl", rows))
     assert spec.task_kind.reads_preferences
     assert {*spec.search.parameters} == {"learning_rate", "beta", "rank", "dropout"}
-    (tmp_path / "study.toml").unlink()
-    chat = init(tiny_chat / "base", jsonl(tmp_path / "chat.jsonl", CHATS["messages"]))
-    ours, theirs = (s.search.parameters["learning_rate"].high for s in (spec, chat))
-    assert ours is not None
-    assert theirs is not None
-    assert ours < theirs / 5
 
 
 @pytest.mark.parametrize("name", ["question, answer", "prompt, completion", "Alpaca"])
