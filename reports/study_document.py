@@ -89,7 +89,7 @@ def _baselines(data: StudyData) -> Table:
 def baseline_notes(data: StudyData) -> tuple[str, ...]:
     """What the default baseline is, and a warning if truncation hurts the teacher."""
     notes = [
-        f"default: {default_in_words(row.config)}."
+        f"default: {default_in_words(row.config, data.distributions)}."
         for row in data.evaluations
         if (row.role, row.name, row.split) == ("baseline", "default", data.splits[0])
         and row.config.get("method") in METHODS

@@ -33,14 +33,16 @@ def check(
 ) -> None:
     """Check everything that `run` checks before its first trial, and estimate what it will take.
 
-    This prints the study file with all defaults, the sizes of data, base model and adapters, and
-    about how much memory, time and disk the study needs on this machine, from a few measured steps.
-    The embedded base is built on first use. Without a problem, nothing is written.
+    This prints the study file with the defaults of its task, the sizes of data, base model and
+    adapters, and about how much memory, time and disk the study needs on this machine, from a few
+    measured steps. The embedded base is built on first use. Without a problem, nothing is written.
 
     Example: `optuna-study check my-study.toml`
 
     Example: `optuna-study check my-study.toml --quick`
     """
+    from study.spec.shown import shown_toml
+
     try:
         study, cost = _checked(spec, set_ or [], quick)
     except InputError as error:
@@ -52,7 +54,7 @@ def check(
         print_json({"spec": spec_json, "cost": cost, "problems": []})
         return
     console = results()
-    console.print(study.to_toml().rstrip(), markup=False, soft_wrap=True)
+    console.print(shown_toml(study).rstrip(), markup=False, soft_wrap=True)
     console.print()
     for line in cost["lines"]:
         console.print(line, markup=False, highlight=False)
@@ -73,7 +75,7 @@ def _checked(spec: str, changes: list[str], quick: bool) -> tuple[StudySpec, dic
     else:
         from study.preparing.estimate import checked
 
-        with progress_bar("training the base model") as progress:
+        with progress_bar("measuring a few steps") as progress:
             cost = checked(study, inputs, lambda step, total, loss: progress(step, total))
     return study, cost
 
@@ -131,6 +133,12 @@ def init(
     quick: Annotated[
         bool, typer.Option("--quick", help="Measure no step, and leave the estimate to `check`.")
     ] = False,
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-remote-code", help="Run code that comes with the model; review it first."
+        ),
+    ] = False,
 ) -> None:
     """Write a study file for a model and data: task, lengths, search space, metric and budget.
 
@@ -158,7 +166,7 @@ def init(
     wishes = Wishes(task, text_column, label_column, source_language, target_language)
     with progress_bar("measuring a few steps") as progress:
         first = first_study(
-            Order(model, data, out, dev, test, wishes, quick),
+            Order(model, data, out, dev, test, wishes, quick, trust_remote_code),
             lambda step, total, loss: progress(step, total),
         )
     for line in first.lines:

@@ -48,6 +48,7 @@ class ChatExample:
     prompt_tokens: int = field(compare=False, default=1)  # before the last answer
     tokens: int = field(compare=False, default=0)  # of the whole conversation: more if it was cut
     end: int = field(compare=False, default=-1)  # the token that ends an answer
+    trained_text: str = field(compare=False, default="", repr=False)  # what the loss is of
 
     @property
     def is_trained(self) -> bool:
@@ -241,6 +242,7 @@ class ConversationFormat:
             spans[last][0],
             tokens,
             ends[-1],
+            written.text if self._train_on == "all" else _said(turns, answers[: last + 1]),
         )
 
     def _plain(self, conversation: Conversation, limit: int | None) -> ChatExample:
@@ -252,7 +254,8 @@ class ConversationFormat:
         ids = np.array(listed if listed[-1:] == [end] else [*listed, end], np.int32)
         trained = np.arange(len(ids)) > 0
         text = conversation.text
-        return ChatExample(text, "", text, "", ids[:limit], trained[:limit], 1, len(ids), int(end))
+        row = ids[:limit], trained[:limit], 1, len(ids), int(end)
+        return ChatExample(text, "", text, "", *row, text)
 
     def _tokens(
         self, written: Written
@@ -294,6 +297,12 @@ def _special_ids(tokenizer: Any) -> set[int]:
     return {*tokenizer.all_special_ids, *named} - {tokenizer.unk_token_id}
 
 
+def _said(turns: Sequence[Turn], answers: Sequence[int]) -> str:
+    """Return the answers that are trained, one after the other."""
+    trained = (turns[n] for n in answers if turns[n].get("weight") != 0)
+    return "".join(turn["content"] or json.dumps(turn["tool_calls"]) for turn in trained)
+
+
 def _read_aloud(turns: Sequence[Turn]) -> str:
     """Return turns as a person reads them: a single question alone, else a line per turn."""
     if len(turns) == 1:
@@ -312,18 +321,19 @@ def _fitting(
     if not long:
         return tuple(examples), []
     of_split = f"{len(long):,} of {len(examples):,} {split} {unit}"
-    counted = f"{of_split} ({len(long) / len(examples):.1%}) have more than {limit:,} tokens"
+    verb, cut = ("has", "is") if len(long) == 1 else ("have", "are")
+    counted = f"{of_split} ({len(long) / len(examples):.1%}) {verb} more than {limit:,} tokens"
     if data.too_long == "refuse":
         raise InputError(
             f"data.{split}: {counted}; allowed: data.too_long = 'drop' or 'cut', or a larger "
             "data.max_tokens if the model reads more"
         )
     if data.too_long == "drop":
-        return tuple(e for e in examples if e.tokens <= limit), [f"{counted} and are left out"]
+        return tuple(e for e in examples if e.tokens <= limit), [f"{counted} and {cut} left out"]
     kept = tuple(example for example in examples if example.is_trained)
     lost = len(examples) - len(kept)
-    without = f"; {lost:,} of them have no answer before the cut and are left out" if lost else ""
-    return kept, [f"{counted} and are cut at the end{without}"]
+    without = f"; left out, since no answer begins before the cut: {lost:,}" if lost else ""
+    return kept, [f"{counted} and {cut} cut at the end{without}"]
 
 
 # ---------------------------------------------------------------- an example to look at

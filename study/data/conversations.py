@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from study.data.origins import has_dev, origins_of, rows_of
+from study.data.origins import has_dev, origins_of, place_of_columns, rows_of
 from study.data.readers import Corpus
 from study.data.splitting import split_off
-from study.errors import Faults, InputError, reason_of
+from study.errors import Faults, InputError, reason_of, refusing
 from study.spec.base_and_data import DataSpec
 
 ROLES: Mapping[str, str] = {
@@ -102,25 +102,28 @@ def question(*names: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
             asked = "\n\n".join(part for part in questions if part.strip())
             questions = [{"role": "user", "content": asked}]
         else:
-            questions = listed(questions[0])
+            questions = listed(questions[0], names[0])
         answers = [{"role": "assistant", "content": answer}]
-        return [*questions, *(answers if isinstance(answer, str) else listed(answer))]
+        return [*questions, *(answers if isinstance(answer, str) else listed(answer, names[-1]))]
 
     return turns
 
 
-def listed(value: Any) -> list[Any]:
-    """Return a list of turns, which a CSV file holds as JSON."""
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        value = json.loads(value)
+def listed(value: Any, column: str) -> list[Any]:
+    """Return a column's list of turns, which a CSV file holds as JSON."""
+    with refusing(column, ValueError, RecursionError):
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            value = json.loads(value)
     if not isinstance(value, list):
-        raise InputError(f"must be a list of turns, got {value!r:.60}")
+        raise InputError(f"{column}: must be a list of turns, got {value!r:.60}")
     return value
 
 
 FORMATS = (
-    Format("messages", ("messages",), lambda row: listed(row["messages"])),
-    Format("ShareGPT", ("conversations",), lambda row: listed(row["conversations"])),
+    Format("messages", ("messages",), lambda row: listed(row["messages"], "messages")),
+    Format(
+        "ShareGPT", ("conversations",), lambda row: listed(row["conversations"], "conversations")
+    ),
     Format("prompt, completion", ("prompt", "completion"), question("prompt", "completion")),
     Format("Alpaca", ("instruction", "output"), question("instruction", "input", "output")),
     Format("text", ("text",), None),
@@ -165,8 +168,10 @@ def conversation_of(
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"{where}: {form.columns[0]}: must be text, got {text!r:.60}")
         return Conversation("", text=_unicode(text, where), where=where)
-    found = _list_in(form.columns[0], lambda: form.turns(row) if form.turns else (), where)
-    tools = _list_in("tools", lambda: listed(row.get("tools") or []), where)
+    try:
+        found, tools = list(form.turns(row)), listed(row.get("tools") or [], "tools")
+    except InputError as error:  # which names the column
+        raise InputError(f"{where}: {reason_of(error)}") from None
     turns = [_turn(turn, f"{where}: turn {n}") for n, turn in enumerate(found, 1)]
     system = row.get("system") or instruction
     if isinstance(system, str) and system and "system" not in [turn["role"] for turn in turns]:
@@ -180,14 +185,6 @@ def conversation_of(
     kept, rest = turns[: answers[-1] + 1], turns[answers[-1] + 1 :]
     listed_tools = json.dumps(tools) if tools else ""
     return Conversation(json.dumps(kept), listed_tools, where=where, turns_after=len(rest))
-
-
-def _list_in(name: str, read: Callable[[], Sequence[Any]], where: str) -> list[Any]:
-    """Return a column's list; an InputError names the place and the column."""
-    try:
-        return list(read())
-    except (InputError, ValueError, RecursionError) as error:
-        raise InputError(f"{where}: {name}: {reason_of(error)}") from None
 
 
 def _turn(given: Any, where: str) -> Turn:
@@ -279,7 +276,7 @@ def _read(
     form: Format | None = None
     examples: list[Read | None] = []
     for place, row in rows:
-        form = form or _format(row, formats, place, unit)
+        form = form or _format(row, formats, place_of_columns(where, place), unit)
         with faults.collected():
             examples.append(read(row, form, data.instruction, place))
     faults.refuse(where)
@@ -290,7 +287,7 @@ def _read(
     what = unit if form.turns else "texts, all of whose tokens are trained,"
     remarks.append(f"{len(kept):,} {what} ({form.name}) from {name}")
     if same := len(examples) - len(kept):
-        remarks.append(f"{same:,} {unit} with equal answers are left out")
+        remarks.append(f"{unit} with equal answers left out: {same:,}")
     if later := sum(example.turns_after > 0 for example in kept):
-        remarks.append(f"{later:,} of them go on after the last answer; these turns are left out")
+        remarks.append(f"{unit} whose turns after the last answer are left out: {later:,}")
     return kept

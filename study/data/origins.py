@@ -84,6 +84,11 @@ def rows_of(
     raise InputError(f"{origin}: unknown file type, got {origin.suffix!r}; allowed: {FILE_TYPES}")
 
 
+def place_of_columns(where: str, place: str) -> str:
+    """Return where the columns of a file's first row are named: a table has them in its header."""
+    return f"{where}: line 1" if where.lower().endswith((".tsv", ".csv")) else place
+
+
 def text_field(row: Mapping[str, Any], name: str, where: str) -> str:
     """Return a text field, or raise InputError; a dotted name reaches into nested objects."""
     value: Any = row

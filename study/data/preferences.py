@@ -18,6 +18,7 @@ from study.data.conversations import (
     loaded,
     question,
 )
+from study.data.embedded import Preference, preference_corpus
 from study.data.readers import Corpus
 from study.errors import InputError
 from study.spec.base_and_data import DataSpec
@@ -50,7 +51,7 @@ def _beginning_alike(name: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
     def turns(row: Mapping[str, Any]) -> Sequence[Any]:
         both = [row["chosen"], row["rejected"]]
         if not all(isinstance(side, str) and not side.lstrip().startswith("[") for side in both):
-            return listed(row[name])
+            return listed(row[name], name)
         pairs = enumerate(zip(*both, strict=False))
         end = next((i for i, (ours, theirs) in pairs if ours != theirs), min(map(len, both)))
         while end and row[name][end - 1].isalnum():  # the first words that differ are whole
@@ -58,7 +59,8 @@ def _beginning_alike(name: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
         prompt = row[name][:end]
         if not prompt.strip():
             raise InputError(
-                f"must begin as the other side does, got {row[name]!r:.60}; or add a column prompt"
+                f"{name}: must begin as the other side does, got {row[name]!r:.60}; or add a "
+                "column prompt"
             )
         answer = row[name][len(prompt) :].strip()
         return [
@@ -87,7 +89,16 @@ def load_preferences(data: DataSpec) -> Corpus[PreferencePair]:
     Raises:
         InputError: with one line per fault, and all of a file at once.
     """
-    return loaded(data, FORMATS, pair_of, "pairs")
+    if data.origin != "embedded":
+        return loaded(data, FORMATS, pair_of, "pairs")
+    corpus = preference_corpus(data.seed)
+
+    def read(split: Sequence[Preference]) -> tuple[PreferencePair, ...]:
+        rows = ({"prompt": p.source, "chosen": p.chosen, "rejected": p.rejected} for p in split)
+        pairs = (pair_of(row, FORMATS[0], data.instruction, "embedded") for row in rows)
+        return tuple(filter(None, pairs))
+
+    return Corpus(read(corpus.train), read(corpus.dev), (), read(corpus.test))
 
 
 def pair_of(

@@ -51,7 +51,7 @@ class Corpus(Generic[E]):
 
 def skipped_remarks(corpus: Corpus[Any]) -> list[str]:
     """Return a line per reason for leaving rows out."""
-    return [f"{count:,} {reason} left out" for reason, count in corpus.skipped.items()]
+    return [f"{reason} left out: {count:,}" for reason, count in corpus.skipped.items()]
 
 
 def load_corpus(data: DataSpec) -> Corpus[Pair]:

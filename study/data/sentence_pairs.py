@@ -23,7 +23,7 @@ from study.data.labels import (
     number_remarks,
     number_text,
 )
-from study.data.origins import Row, origins_of, rows_of
+from study.data.origins import Row, origins_of, place_of_columns, rows_of
 from study.data.readers import Corpus
 from study.data.splitting import split_off
 from study.errors import Faults, InputError
@@ -205,7 +205,7 @@ def _raw(
         if not row:
             skipped["broken lines"] += 1
             continue
-        layout = layout or _layout(list(row), data, layouts, place)
+        layout = layout or _layout(list(row), data, layouts, place_of_columns(where, place))
         read = _row(row, layout, place, label_of)
         if not read.label:
             skipped["rows without a label"] += 1

@@ -54,17 +54,22 @@ def make_engine(
     return engine_over(spec, base, task, choice)
 
 
-def engine_over(spec: StudySpec, base: BaseModel, task: Task, choice: EngineChoice) -> Engine:
+def engine_over(
+    spec: StudySpec, base: BaseModel, task: Task, choice: EngineChoice, *, is_trial: bool = False
+) -> Engine:
     """Return the chosen engine for a loaded base, after its self-check.
 
-    If no trial can be packed, or packing would change a result, it is the sequential engine.
+    If no trial can be packed, or packing would change a result, it is the sequential engine.  If
+    `is_trial`, only its speed matters, and nothing is compared but what a run would refuse.
 
     Raises:
         InputError: an untrained adapter changes what the base computes.
     """
     methods = packable_methods(spec, base)
     packs = choice.name == "packed" and bool(methods)
-    check = self_check(spec, base, task, methods or _lora_methods(spec), packs=packs)
+    check = self_check(
+        spec, base, task, methods or _lora_methods(spec), packs=packs and not is_trial
+    )
     free, share = memory_beside_base(base, choice), choice.share_of_pass
     budget = TokenBudget()
     sequential = SequentialEngine(spec, base, task, budget)
@@ -103,7 +108,7 @@ def packable_methods(spec: StudySpec, base: BaseModel) -> list[MethodSpec]:
 
     Empty if none can be packed; the baselines' methods alone do not count.
     """
-    packable = [c for c in _searched_configs(spec) if _why_not_packed(base, c) is None]
+    packable = [c for c in _largest_configs(spec) if _why_not_packed(base, c) is None]
     return [
         config.method
         for config in (*packable, *baseline_configs(spec))
@@ -111,18 +116,24 @@ def packable_methods(spec: StudySpec, base: BaseModel) -> list[MethodSpec]:
     ]
 
 
-def _searched_configs(spec: StudySpec) -> list[TrialConfig]:
-    names = ("rank", "target_modules", "init_lora_weights")
+def why_none_packs(spec: StudySpec, base: BaseModel) -> str | None:
+    """Return why no trial of the study can be packed, or None if some can."""
+    reasons = [_why_not_packed(base, config) for config in _largest_configs(spec)]
+    return None if None in reasons else reasons[0]
+
+
+def _largest_configs(spec: StudySpec) -> list[TrialConfig]:
+    """Return a trial for every method and every value of what decides on packing."""
     return [
         search_config(spec, 0, {"method": method, name: value}, seed_index=0)
         for method in spec.methods
-        for name in names
+        for name in ("rank", "target_modules", "init_lora_weights")
         for value in spec.values_of(name)
     ]
 
 
 def _lora_methods(spec: StudySpec) -> list[MethodSpec]:
-    methods = (config.method for config in _searched_configs(spec))
+    methods = (config.method for config in _largest_configs(spec))
     return [method for method in methods if method is not None and METHODS[method.name].is_lora]
 
 

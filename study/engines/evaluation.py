@@ -234,8 +234,8 @@ class Examiner:
         if losses is not None:
             signature = getattr(self.task, "loss_signature", LOSS_SIGNATURE)
             statistics[LOSS] = Statistics(LOSS, losses[:, :2], signature)
-            references = [reference for _, reference in texts]
-            statistics |= _of_loss(wanted, losses, signature, references)
+            of = getattr(self.task, "loss_text", lambda example: self.task.texts(example)[1])
+            statistics |= _of_loss(wanted, losses, signature, list(map(of, examples)))
         return SplitResult(statistics, tuple(outputs or ()), texts)
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
-from study.bases.dtypes import with_dtype
+from study.bases.dtypes import SMALL, with_dtype
 from study.engines.base import Engine
 from study.engines.build import make_engine
 from study.engines.engine_choice import AS_MANY_AS_FIT, EngineChoice
@@ -19,6 +19,8 @@ from study.preparing.preparation import Inputs, Prepared, prepare
 from study.spec.sections import StudySpec
 from study.tasks.base import Task
 from study.views.base import View
+
+BEFORE_THE_FIRST_TRIAL = "engine: comparing its passes with the model's own, which takes minutes for a large base on a CPU"
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ def started_engine(
             workers = choice.workers_per_machine
             spec = with_dtype(spec, prepared.skeleton.model, workers, view.remarked)
             location, dtype = prepared.location, spec.base.dtype
+            if sum(weight.numel() for weight in prepared.skeleton.model.parameters()) > SMALL:
+                view.remarked(BEFORE_THE_FIRST_TRIAL)
             if pool is not None and may_shrink and choice.ray is None and not choice.devices:
                 choice = _as_memory_allows(spec, prepared, choice, view.remarked)
                 pool.keep(choice.workers)

@@ -123,7 +123,7 @@ TASKS: Mapping[str, TaskKind] = {
         "study.tasks.dpo:PreferenceTask",
         "study.data.preferences:load_preferences",
         "AutoModelForCausalLM",
-        None,
+        "llama",
         defaults={
             "data": {**CONVERSATIONS, "train_on": "last"},
             "training": {"beta": 0.1},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Never
@@ -314,6 +315,7 @@ def check_methods(base: BaseModel, spec: StudySpec) -> None:
 
 def check_lora(base: BaseModel, spec: StudySpec) -> None:
     """Check the targets and ranks of LoRA and its variants."""
+    _check_searched(base, spec)
     for named in _choices(spec):
         targets = find_targets(base, named)
         if targets.weights:
@@ -321,6 +323,27 @@ def check_lora(base: BaseModel, spec: StudySpec) -> None:
         if any(METHODS[name].quantizes for name in spec.methods):
             _check_quantizable(base, targets)
     check_ranks(base, spec)
+
+
+def _check_searched(base: BaseModel, spec: StudySpec) -> None:
+    """Refuse a searched set that this model lacks, with those of the space that it has.
+
+    A shipped space has `qv`, but some models, as GPT-2, compute query, key and value in one layer.
+    """
+    key = "target_modules"
+    fitting, problem = [], ""
+    for named in spec.values_of(key) if key in spec.search.parameters else ():
+        try:
+            find_targets(base, named)
+            fitting.append(named)
+        except InputError as error:
+            problem = problem or error.problems[0]
+    if problem and fitting:
+        fault = problem.removeprefix("method.").partition("; allowed:")[0]
+        raise InputError(
+            f"search.parameters.{fault}; this model has others of the space: set "
+            f"search.parameters.{key} = {{ choices = {json.dumps(fitting)} }}"
+        )
 
 
 def _has_targets(spec: StudySpec) -> bool:

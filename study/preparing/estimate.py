@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+import time
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -14,9 +15,9 @@ from typing import Any
 import torch
 
 from study.bases.dtypes import with_dtype
-from study.bases.load import BaseModel
 from study.data.readers import Corpus
-from study.engines.build import engine_over, working_base
+from study.engines.base import Engine
+from study.engines.build import engine_over, why_none_packs, working_base
 from study.engines.engine_choice import AS_MANY_AS_FIT, EngineChoice
 from study.engines.packed.slot_count import most_slots
 from study.engines.pass_size import RowBytes, memory_per_worker, row_bytes
@@ -43,6 +44,9 @@ from study.trials import (
 PACK = 8  # trials in the measured pack
 REPEATS = 3  # the first steps of a process are slow
 MOST_EXAMPLES = 64  # in a measured batch; the time of larger ones is in proportion
+FEWEST_EXAMPLES = 4
+BRIEF_WORK = 5e11  # multiplications and additions of a forward pass
+STAGES = 5  # of a measurement, for the progress
 BRIEF_SECONDS = 1.0  # a longer step is not repeated
 OPTIMIZER_BYTES = 16  # per trained parameter: weight, gradient, two moments in float32
 STATISTIC_BYTES = 64  # per example and metric in the database
@@ -137,6 +141,17 @@ class Speed:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """The speed of a trial alone and in a pack, and the seconds until an engine is ready."""
+
+    alone: Speed = Speed()
+    packed: Speed = Speed()
+    startup: float = 0.0
+    packs: bool = False
+    why_alone: str | None = None
+
+
+@dataclass(frozen=True)
 class Estimate:
     """The cost of a study on this machine; times are None where nothing could be measured."""
 
@@ -149,6 +164,9 @@ class Estimate:
     adapter_files_bytes: int
     failure: str = ""  # of the measured step
     self_check: SelfCheck | None = None
+    seconds_to_start: float | None = None  # loading the base, and the self-check
+    packs: bool = False
+    why_alone: str | None = None  # a method or a model that packs no trial
 
     def to_json(self) -> dict[str, Any]:
         """Return every figure, with its unit in its name."""
@@ -162,6 +180,7 @@ class Estimate:
             f"{size(self.adapter_files_bytes)} of adapters"
         )
         verdict = self.self_check.verdict if self.self_check else ""
+        verdict += f"; alone because of {self.why_alone}" if verdict and self.why_alone else ""
         engine = textwrap.wrap(f"engine   {verdict}", 80, subsequent_indent=" " * 9)
         above = [*(engine if verdict else []), *self.memory.lines()]
         if self.hours is None or self.seconds_per_trial is None:
@@ -169,21 +188,24 @@ class Estimate:
             return [*above, f"time     not measured{reason}"[:80], disk]
         assert self.seconds_per_step is not None
         assert self.seconds_per_step_alone is not None
+        assert self.seconds_to_start is not None
+        how = f"in a pack ({span(self.seconds_per_step_alone)} alone)" if self.packs else "alone"
         return [
             *above,
             f"time     about {span(self.seconds_per_trial)} per trial: "
-            f"{span(self.seconds_per_step)} per step in a pack "
-            f"({span(self.seconds_per_step_alone)} alone)",
+            f"{span(self.seconds_per_step)} per step, {how}",
             f"         about {span(self.hours * 3600)} for the study with {self.memory.workers} "
-            "workers",
+            f"workers, {span(self.seconds_to_start)} of it to start",
             disk,
         ]
 
 
 def checked(
-    spec: StudySpec, inputs: Inputs, progress: StepCallback | None = None
+    spec: StudySpec, inputs: Inputs, progress: StepCallback | None = None, *, brief: bool = False
 ) -> dict[str, Any]:
     """Prepare a study as a run does, count its parameters and estimate its cost.
+
+    If `brief`, packed passes are not compared with PEFT's, which takes longer than the rest.
 
     Raises:
         InputError: with every problem.
@@ -196,7 +218,9 @@ def checked(
     spec = with_dtype(spec, prepared.skeleton.model, workers, remarks.append)
     assert inputs.corpus is not None
     trained = max(size["parameters"] for size in cost["adapters"].values())
-    estimate = estimated(spec, prepared, inputs.corpus, trained, workers)
+    estimate = estimated(
+        spec, prepared, inputs.corpus, trained, workers, progress=progress, brief=brief
+    )
     lines = [*cost["lines"], *(f"base     {r.partition(': ')[2]}" for r in remarks)]
     return {
         **cost,
@@ -207,7 +231,14 @@ def checked(
 
 
 def estimated(
-    spec: StudySpec, prepared: Prepared, corpus: Corpus[Any], trained: int, workers: int
+    spec: StudySpec,
+    prepared: Prepared,
+    corpus: Corpus[Any],
+    trained: int,
+    workers: int,
+    *,
+    progress: StepCallback | None = None,
+    brief: bool = False,
 ) -> Estimate:
     """Count the memory, train a few steps alone and in a pack, and extrapolate.
 
@@ -217,11 +248,16 @@ def estimated(
         corpus: Its data.
         trained: The trained parameters of its largest method.
         workers: How many processes will train.
+        progress: Takes the stage and the number of stages.
+        brief: Whether packed passes are not compared with PEFT's.
     """
     memory = _memory(spec, prepared, trained, workers)
-    alone = packed = Speed()
+    measured = Measured()
     if memory.fits:  # otherwise this process would be killed
-        alone, packed = _measured(spec, prepared.location, corpus, workers)
+        parameters = sum(weight.numel() for weight in prepared.skeleton.model.parameters())
+        few = _affordable(parameters, memory.row.tokens)
+        measured = _measured(spec, prepared.location, corpus, workers, few, progress, brief=brief)
+    alone, packed = measured.alone, measured.packed
     trainings = spec.search.budget + len(baseline_configs(spec))
     evaluated = [len(corpus.split(split)) for split in SPLITS if split in ("dev", "general")]
     counts = spec.evaluation.metrics
@@ -234,9 +270,19 @@ def estimated(
     reported = min(spec.evaluation.report_examples, len(corpus.dev))
     examples = sum(evaluated) + reported * (steps / spec.training.report_every)
     trial = steps * packed.step + examples * packed.example
-    hours = trainings * trial / min(workers, trainings) / 3600
+    hours = (trainings * trial / min(workers, trainings) + measured.startup) / 3600
     return Estimate(
-        memory, packed.step, alone.step, trial, hours, database, files, self_check=packed.check
+        memory,
+        packed.step,
+        alone.step,
+        trial,
+        hours,
+        database,
+        files,
+        self_check=packed.check,
+        seconds_to_start=measured.startup,
+        packs=measured.packs,
+        why_alone=measured.why_alone,
     )
 
 
@@ -258,47 +304,74 @@ def _mean_steps(spec: StudySpec, examples: int) -> float:
 
 
 def _measured(
-    spec: StudySpec, location: str, corpus: Corpus[Any], workers: int
-) -> tuple[Speed, Speed]:
-    """Return the speed alone and in a pack."""
+    spec: StudySpec,
+    location: str,
+    corpus: Corpus[Any],
+    workers: int,
+    few: int,
+    progress: StepCallback | None,
+    *,
+    brief: bool,
+) -> Measured:
+    """Load the base, and train trials on at most `few` examples: one alone, then a pack."""
+    started, done = time.perf_counter(), iter(range(1, STAGES))
+
+    def stage() -> None:
+        if progress is not None:
+            progress(next(done), STAGES, math.nan)
+
+    stage()
     base = working_base(spec, location, corpus.labels)
     task = make_task(spec, base, corpus)
+    stage()
     often = spec.training.model_copy(update={"report_every": 1})
-    few = min(spec.evaluation.report_examples, MOST_EXAMPLES)
-    brief = spec.evaluation.model_copy(update={"report_examples": few})
-    spec = spec.model_copy(update={"training": often, "evaluation": brief})
-    alone = _speed(spec, base, task, 1)
-    pack = min(PACK, most_slots(spec, workers))
-    return alone, _speed(spec, base, task, pack) if pack > 1 else alone
+    reported = min(spec.evaluation.report_examples, few)
+    shorter = spec.evaluation.model_copy(update={"report_examples": reported})
+    spec = spec.model_copy(update={"training": often, "evaluation": shorter})
+    # where a step is bound by arithmetic, packing eight trials says no more than packing two
+    pack = min(PACK if few >= PACK else 2, most_slots(spec, workers))
+    choice = EngineChoice(slots=pack)
+    with closing(engine_over(spec, base, task, choice, is_trial=brief)) as engine:
+        startup = time.perf_counter() - started
+        stage()
+        alone = _speed(spec, engine, task, 1, few)
+        stage()
+        together = pack > 1 and engine.free_slots > 1 and not alone.failure
+        packed = _speed(spec, engine, task, pack, few) if together else alone
+    packed = replace(packed, check=alone.check or packed.check)
+    return Measured(alone, packed, startup, together, why_none_packs(spec, base))
 
 
-def _speed(spec: StudySpec, base: BaseModel, task: Task, trials: int) -> Speed:
+def _speed(spec: StudySpec, engine: Engine, task: Task, trials: int, few: int) -> Speed:
     """Train some large trials together for a step with a report.
 
     Brief steps are repeated, and the fastest counts.
     """
-    choice = EngineChoice(slots=trials)
     best = Speed()
     evaluated = min(spec.evaluation.report_examples, len(task.examples("dev")))
-    with closing(engine_over(spec, base, task, choice)) as engine:
-        for _ in range(REPEATS):
-            numbers = range(min(trials, engine.free_slots))
-            for number in numbers:
-                engine.start(_large_trial(spec, number))
-            for event in engine.advance():
-                if isinstance(event, Checked):
-                    best = replace(best, check=event.check)
-                elif isinstance(event, Finished) and event.result.failure:
-                    return Speed(failure=event.result.failure, check=best.check)
-            stopped = [engine.stop(number) for number in numbers]
-            details = stopped[0].details  # packed trials share the seconds evenly
-            larger = max(1.0, _most_rows(spec) / MOST_EXAMPLES)
-            step = details["train_seconds"] * larger
-            example = details["evaluation_seconds"] / evaluated
-            best = replace(best, step=min(best.step, step), example=min(best.example, example))
-            if len(numbers) * step > BRIEF_SECONDS:
-                break
+    for _ in range(REPEATS):
+        numbers = range(min(trials, engine.free_slots))
+        for number in numbers:
+            engine.start(_large_trial(spec, number, few))
+        for event in engine.advance():
+            if isinstance(event, Checked):
+                best = replace(best, check=event.check)
+            elif isinstance(event, Finished) and event.result.failure:
+                return Speed(failure=event.result.failure, check=best.check)
+        stopped = [engine.stop(number) for number in numbers]
+        details = stopped[0].details  # packed trials share the seconds evenly
+        larger = max(1.0, _most_rows(spec) / few)
+        step = details["train_seconds"] * larger
+        example = details["evaluation_seconds"] / evaluated
+        best = replace(best, step=min(best.step, step), example=min(best.example, example))
+        if len(numbers) * step > BRIEF_SECONDS:
+            break
     return best
+
+
+def _affordable(parameters: int, tokens: int) -> int:
+    """Return how many rows are computed in a few seconds of one core, at most MOST_EXAMPLES."""
+    return max(FEWEST_EXAMPLES, min(MOST_EXAMPLES, int(BRIEF_WORK / (2 * parameters * tokens))))
 
 
 def _most_rows(spec: StudySpec) -> int:
@@ -308,10 +381,10 @@ def _most_rows(spec: StudySpec) -> int:
     )
 
 
-def _large_trial(spec: StudySpec, number: int) -> TrialConfig:
+def _large_trial(spec: StudySpec, number: int, few: int) -> TrialConfig:
     """Return a trial of the largest size, with a few steps on a batch that is soon measured."""
     values = {"rank": max(spec.values_of("rank")), "gradient_accumulation_steps": 1}
-    values["batch_size"] = min(_most_rows(spec), MOST_EXAMPLES)
+    values["batch_size"] = min(_most_rows(spec), few)
     values["target_modules"] = spec.values_of("target_modules")[-1]
     packing = [name for name in spec.methods if METHODS[name].packs]
     values["method"] = (packing or list(spec.methods))[0]

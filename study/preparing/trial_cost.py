@@ -39,7 +39,7 @@ def quick_cost(spec: StudySpec, inputs: Inputs) -> dict[str, Any]:
     assert inputs.corpus is not None
     remarks = [f"data: {line}" for line in skipped_remarks(inputs.corpus)]
     remarks += [f"metrics: {line}" for line in metric_remarks(spec.evaluation)]
-    lines = [_data_line(inputs.corpus), *map(_named, remarks), _search_line(spec, inputs.corpus)]
+    lines = [data_line(inputs.corpus), *map(_named, remarks), _search_line(spec, inputs.corpus)]
     return {"trials": spec.search.budget, "lines": lines}
 
 
@@ -56,7 +56,7 @@ def cost_of(spec: StudySpec, inputs: Inputs, prepared: Prepared) -> dict[str, An
     counts = {name: _size(counted, method) for name, method in extreme_methods(spec).items()}
     frozen = ", frozen" if spec.trains_adapters else ""
     lines = [
-        _data_line(corpus),
+        data_line(corpus),
         *map(_named, prepared.remarks),
         f"base     {base:,} parameters{frozen}",
         *(f"modules  {line}" for line in target_lines(skeleton, spec)),
@@ -65,7 +65,8 @@ def cost_of(spec: StudySpec, inputs: Inputs, prepared: Prepared) -> dict[str, An
         f"{count:,} trainable parameters ({count / base:.2%} of the base)"
         for name, (pairs, count) in counts.items()
     ]
-    lines.append(f"default  {default_in_words(baseline_configs(spec)[1].values)}")
+    searched = spec.search.search_space.distributions
+    lines.append(f"default  {default_in_words(baseline_configs(spec)[1].values, searched)}")
     return {
         "base_parameters": base,
         "adapters": {n: {"pairs": p, "parameters": c} for n, (p, c) in counts.items()},
@@ -96,7 +97,8 @@ def _steps(spec: StudySpec, corpus: Corpus[Any]) -> str:
     return f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
 
 
-def _data_line(corpus: Corpus[Any]) -> str:
+def data_line(corpus: Corpus[Any]) -> str:
+    """Return the sizes of the splits, and how many dev sources also occur in train."""
     seen = {_first(example) for example in corpus.train}
     shared = sum(_first(example) in seen for example in corpus.dev)
     sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in SPLITS if corpus.split(s))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from study.kinds.methods import METHODS
@@ -11,12 +11,15 @@ CUT, HURTS, WHOLE = "cut_examples", "truncation_hurts", "whole_"
 """Details of a teacher's evaluation; `whole_` and a metric's name is its score on whole texts."""
 
 
-def default_in_words(values: Mapping[str, Any]) -> str:
+def default_in_words(values: Mapping[str, Any], searched: Collection[str]) -> str:
     """Return what the default baseline is, in one line.
 
-    `values` are those of its `TrialConfig`, as they are stored with its evaluation.
+    Args:
+        values: Those of its `TrialConfig`, as they are stored with its evaluation.
+        searched: The hyperparameters that the study varies.
     """
     name = values["method"]
+    middle = " (the middle of its range)" if "learning_rate" in searched else ""
     said = {
         "init_adapter": f"begins at {values.get('init_adapter')}",
         "rank": f"r {values.get('rank')}",
@@ -24,7 +27,7 @@ def default_in_words(values: Mapping[str, Any]) -> str:
         "dropout": f"dropout {values.get('dropout'):g}" if "dropout" in values else "",
         "use_rslora": "rsLoRA's scale" if values.get("use_rslora") else "",
         "target_modules": f"modules {values.get('target_modules')}",
-        "learning_rate": f"learning rate {values.get('learning_rate'):.3g}"
+        "learning_rate": f"learning rate {values.get('learning_rate'):.3g}{middle}"
         if "learning_rate" in values
         else "",
     }

@@ -201,6 +201,7 @@ class StudySpec(Strict):
                 m.outputs in of_task
                 and not m.afterwards
                 and not (m.from_loss and self.task_kind.diffuses)  # its loss is only a bound
+                and not (m.from_loss and self.task_kind.reads_labels)  # it has none per token
                 and not (m.of_pairs and not self.task_kind.reads_preferences)
             ),
         )
@@ -220,10 +221,11 @@ class StudySpec(Strict):
     @model_validator(mode="after")
     def _check_whole_texts(self) -> Self:
         for metric in self.evaluation.metrics:
-            if self.evaluation.row(metric).counts_bytes and self.data.too_long != "refuse":
+            if self.evaluation.row(metric).counts_bytes and self.data.too_long == "truncate":
+                whole = "'refuse'" + " or 'drop'" * self.task_kind.reads_conversations
                 raise ValueError(
                     f"data.too_long: {metric!r} counts the bytes of whole references, so none may "
-                    f"be truncated, got {self.data.too_long!r}; allowed: 'refuse'"
+                    f"be truncated, got {self.data.too_long!r}; allowed: {whole}"
                 )
         return self
 

@@ -28,7 +28,6 @@ KEPT_WHOLE = 0.99  # of the training examples
 EPOCHS = 3
 MOST_STEPS = 300  # of a trial: enough to rank configurations
 FEWEST_STEPS = 30
-REPORTS = 4
 TRIALS = 24
 FEWEST_TRIALS = 12
 LONGEST_HOURS = 8.0  # a night
@@ -53,12 +52,15 @@ def width_of(config: Any) -> int:
     return REFERENCE_WIDTH
 
 
-def learning_rates(config: Any) -> tuple[float, float, float]:
-    """Return the lowest, the middle and the highest learning rate, each with two digits."""
+def learning_rates(config: Any, share: float = 1.0) -> tuple[float, float, float]:
+    """Return the lowest, the middle and the highest learning rate, each with two digits.
+
+    `share` lowers them, for a task that needs smaller steps.
+    """
     kind = str(config.model_type)
     exponent = next((e for name, e in EXPONENTS.items() if kind.startswith(name)), USUAL_EXPONENT)
     wider = (REFERENCE_WIDTH / max(width_of(config), NARROWEST)) ** exponent
-    middle = FULL_RATE * TIMES_OF_LORA * wider
+    middle = FULL_RATE * TIMES_OF_LORA * wider * share
     low, middle, high = (_two_digits(rate) for rate in (middle / SPREAD, middle, middle * SPREAD))
     return low, middle, high
 
@@ -121,11 +123,6 @@ class Pace:
         """The passes over the training examples."""
         return self.steps * self.batch / self.examples
 
-    @property
-    def report_every(self) -> int:
-        """The steps between two reports."""
-        return max(1, self.steps // REPORTS)
-
 
 def pace_of(examples: int, longest: int) -> Pace:
     """Return the pace for so many training examples of at most `longest` tokens."""
@@ -147,7 +144,8 @@ def within_a_night(pace: Pace, estimate: Mapping[str, Any]) -> tuple[Pace, float
     def hours(steps: int, trials: int) -> float:
         trainings = trials + 2  # the baselines
         workers = min(estimate["memory"]["workers"], trainings)
-        return float(trainings * (steps * step + beside) / workers / 3600)
+        seconds = trainings * (steps * step + beside) / workers
+        return float((seconds + estimate["seconds_to_start"]) / 3600)
 
     steps, trials = pace.steps, pace.trials
     while hours(steps, trials) > LONGEST_HOURS and steps > FEWEST_STEPS:

@@ -7,7 +7,7 @@ from typing import Any
 
 from study.spec.writing import comment, toml
 
-ORDER = ("", "base", "data", "method", "training", "evaluation", "search")
+ORDER = ("", "base", "data", "method", "training", "diffusion", "evaluation", "search")
 
 
 class Draft:

@@ -6,21 +6,23 @@ Nothing is guessed twice: data are read by the readers, and the file is checked 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from study.bases.load import load_tokenizer, located, model_class
+from study.data.corpora import read_corpus
+from study.data.instructions import LLADA_MASK
 from study.data.languages import language_ids
 from study.data.origins import is_saved
 from study.data.readers import Corpus, skipped_remarks
 from study.data.remarks import length_limit, positions_of, token_counts
 from study.errors import InputError, refusing
-from study.kinds.language_names import LANGUAGES, language_of
+from study.kinds.language_names import LANGUAGES, language_of, translation_instruction
 from study.kinds.tasks import TASKS, TaskKind
 from study.preparing.estimate import checked
 from study.preparing.preparation import StepCallback, prepare, read_inputs
-from study.preparing.trial_cost import cost_of
+from study.preparing.trial_cost import cost_of, data_line
 from study.spec.base_and_data import BaseModelSpec
 from study.spec.files import spec_of_text
 from study.spec.sections import StudySpec
@@ -38,6 +40,7 @@ from study.starting.draft import Draft
 from study.starting.recognising import Recognised, Wishes, first_rows, recognised, shapes_of
 from study.starting.settings import set_budget, set_evaluation, set_pace, set_search
 
+SHARE, SHARE_OF_FEW = 0.1, 0.2  # of train for dev
 OVERHEAD = 64  # tokens of a template and an instruction beside two texts
 
 
@@ -52,6 +55,7 @@ class Order:
     test: Path | None = None
     wishes: Wishes = field(default_factory=Wishes)
     quick: bool = False  # without measuring a step
+    trusts_code: bool = False  # that comes with the model
 
 
 @dataclass(frozen=True)
@@ -69,26 +73,29 @@ def first_study(order: Order, progress: StepCallback | None = None) -> FirstStud
         InputError: model or data cannot be used or are not recognised; a line per problem.
     """
     data = _data(order.data)
-    found = recognised(first_rows(data), order.wishes, f"--data: {order.data}")
-    base = BaseModelSpec(model=located(order.model, None, "--model"))
-    tokenizer, config = load_tokenizer(order.model, base)
-    task = _task(found, config, order)
+    location = located(order.model, None, "--model")
+    base = BaseModelSpec(model=location, trust_remote_code=order.trusts_code)
+    tokenizer, config = _tokenizer(order.model, base)
+    found, task = _recognised(data, tokenizer, config, base, order)
     kind = TASKS[task]
     draft, said = Draft(), [f"task     {task}: {found.found} in {Path(order.data).name}"]
     said += [f"         {remark}" for remark in found.remarks]
     draft.set("", "name", _name(order.out))
     draft.set("", "task", task, f"{order.data}: {found.found}")
     draft.set("base", "model", _path(order.model, order.out))
+    if order.trusts_code:
+        draft.set("base", "trust_remote_code", True, "runs the code that comes with the model")
     _set_data(draft, order, data, found)
     if kind.reads_conversations:
         said += _set_template(draft, tokenizer)
-    if shapes_of(kind) == ("pairs",):
+    if found.shape == "pairs" and not kind.diffuses:
         said += _set_languages(draft, kind, found, tokenizer)
     spec, corpus = _read(draft, order)
     said += [f"data     {line}" for line in (*skipped_remarks(corpus), *corpus.remarks)]
+    said.append(data_line(corpus))
     lengths = _lengths(draft, spec, corpus, tokenizer, config)
     said.append(f"lengths  {lengths.in_words()}; longer than {lengths.cut:,}: {_cut(spec)}")
-    said += set_search(draft, config)
+    said += set_search(draft, config, kind)
     said += set_evaluation(draft, spec, corpus, tokenizer)
     pace = pace_of(len(corpus.train), lengths.cut)
     set_pace(draft, pace)
@@ -97,14 +104,14 @@ def first_study(order: Order, progress: StepCallback | None = None) -> FirstStud
     if order.quick:
         cost = cost_of(spec, inputs, prepare(spec, inputs, progress))
     else:
-        cost = checked(spec, inputs, progress)
+        cost = checked(spec, inputs, progress, brief=True)
     said += [line for line in cost["lines"] if line.startswith(("modules", "largest"))]
     said.append(f"budget   {set_budget(draft, pace, cost.get('estimate'))}")
     draft.begin(
         f"A study of {order.model} on {order.data}, begun by `optuna-study init`. Every value can "
         "be changed; the comments say why it is as it is.",
-        f"optuna-study check {order.out.name}   lists every problem and estimates the cost",
-        f"optuna-study run {order.out.name}     runs the study, and continues it",
+        f"`optuna-study check {order.out.name}` lists every problem and estimates the cost; "
+        f"`optuna-study run {order.out.name}` runs the study, and continues it.",
     )
     text = draft.text()
     spec_of_text(text, order.out)
@@ -124,48 +131,85 @@ def _data(name: str) -> Path | str:
     return name
 
 
-def _task(found: Recognised, config: Any, order: Order) -> str:
-    """Return the task that the data and the model allow.
+def _tokenizer(model: str, base: BaseModelSpec) -> tuple[Any, Any]:
+    """Return a base's tokenizer and configuration; errors name the options of `init`."""
+    try:
+        return load_tokenizer(model, base)
+    except InputError as error:
+        raise InputError(
+            [
+                line.replace("base.model:", "--model:").replace(
+                    "set base.trust_remote_code = true", "give --trust-remote-code"
+                )
+                for line in error.problems
+            ]
+        ) from None
+
+
+def _recognised(
+    data: Path | str, tokenizer: Any, config: Any, base: BaseModelSpec, order: Order
+) -> tuple[Recognised, str]:
+    """Return what the data are, and the task that they and the model allow.
 
     Raises:
-        InputError: the model cannot do what the data are for.
+        InputError: the data are not recognised, or the model cannot do what they are for.
     """
-    if (task := order.wishes.task) is None:
-        fitting = {
-            name: kind
-            for name, kind in TASKS.items()
-            if found.shape in shapes_of(kind) and not kind.diffuses
-        }
-        if found.shape == "labels":
-            fitting = {
-                n: k for n, k in fitting.items() if (k.outputs == "numbers") == found.is_numeric
-            }
-        if found.shape == "pairs":
-            translates = bool(config.is_encoder_decoder)
-            fitting = {n: k for n, k in fitting.items() if k.names_languages == translates}
-        task = next(iter(fitting))
-    if TASKS[task].diffuses:
-        raise InputError(
-            f"--task: `init` cannot choose the settings of {task!r}; see docs/llada.md"
-        )
+    rows, wishes, where = first_rows(data), order.wishes, f"--data: {order.data}"
+    found = recognised(rows, wishes, where)
+    task = wishes.task or _fitting_task(found, tokenizer, config)
+    if wishes.task is None and not TASKS[task].reads_labels and _fills_masks(tokenizer, config):
+        task = next(name for name, kind in TASKS.items() if kind.diffuses)
+        if found.shape not in shapes_of(TASKS[task]):
+            found = _for_masks(rows, replace(wishes, task=task), found, config, order)
     with refusing(f"--model: {order.model}: does not fit {found.found}", ValueError):
-        model_class(order.model, config, BaseModelSpec(model=order.model), task)
-        _check_writes(config, TASKS[task])
-    return task
+        model_class(order.model, config, base, task)
+    return found, task
 
 
-def _check_writes(config: Any, kind: TaskKind) -> None:
-    """Refuse a model that only reads texts, such as BERT, for a task that writes them."""
-    named = config.architectures or ()
-    is_decoder = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in named)
+def _for_masks(
+    rows: Any, wishes: Wishes, found: Recognised, config: Any, order: Order
+) -> Recognised:
+    """Return what rows are for a model that fills masks, which reads questions and answers."""
+    try:
+        return recognised(rows, wishes, "")
+    except InputError:
+        raise InputError(
+            f"--model: {order.model}: a {config.model_type!r} model fills masks in one answer, got "
+            f"{found.found}; give a chat model, questions and answers in two columns, or "
+            "--label-column to classify"
+        ) from None
+
+
+def _fitting_task(found: Recognised, tokenizer: Any, config: Any) -> str:
+    """Return the first task that reads such data, for a model of this kind.
+
+    A decoder without a chat template learns to translate as it learns any other answer.
+    """
+    if found.shape == "pairs" and not (config.is_encoder_decoder or tokenizer.chat_template):
+        return next(name for name, kind in TASKS.items() if kind.reads_conversations)
+    fitting = {
+        name: kind
+        for name, kind in TASKS.items()
+        if found.shape in shapes_of(kind) and not kind.diffuses
+    }
+    if found.shape == "labels":
+        fitting = {n: k for n, k in fitting.items() if (k.outputs == "numbers") == found.is_numeric}
+    if found.shape == "pairs":
+        translates = bool(config.is_encoder_decoder)
+        fitting = {n: k for n, k in fitting.items() if k.names_languages == translates}
+    return next(iter(fitting))
+
+
+def _fills_masks(tokenizer: Any, config: Any) -> bool:
+    """Say whether a model fills the masks of a whole text, as LLaDA and BERT, and no more."""
     from transformers import AutoModelForMaskedLM
 
-    reads_only = type(config) in AutoModelForMaskedLM._model_mapping and not is_decoder
-    if reads_only and not kind.reads_labels and not config.is_encoder_decoder:
-        raise ValueError(
-            f"a {config.model_type!r} model reads texts but writes none; give a chat model, or "
-            "--label-column to classify"
-        )
+    if LLADA_MASK in tokenizer.get_vocab():
+        return True
+    named = config.architectures or ()
+    is_decoder = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in named)
+    fills = type(config) in AutoModelForMaskedLM._model_mapping
+    return fills and not is_decoder and not config.is_encoder_decoder
 
 
 def _name(out: Path) -> str:
@@ -197,7 +241,7 @@ def _set_data(draft: Draft, order: Order, data: Path | str, found: Recognised) -
         draft.set(
             "data",
             "dev_share",
-            0.1,
+            SHARE,
             "no dev file was given: this share of train judges the trials; give your own with dev",
         )
     if order.test is None:
@@ -234,8 +278,12 @@ def _set_languages(draft: Draft, kind: TaskKind, found: Recognised, tokenizer: A
         )
     codes = [_code(language, known) for language in found.languages]
     names = " into ".join(LANGUAGES[language] for language in found.languages)
-    keys = dict(zip(("source_language", "target_language"), codes, strict=True))
-    draft.set_all("data", keys, f"{names}, by the names of the columns or by frequent words")
+    why = f"{names}, by the names of the columns or by frequent words"
+    if kind.reads_conversations:
+        draft.set("data", "instruction", translation_instruction(*codes), why)
+    else:
+        keys = dict(zip(("source_language", "target_language"), codes, strict=True))
+        draft.set_all("data", keys, why)
     return [f"language {names}"]
 
 
@@ -258,13 +306,13 @@ def _read(draft: Draft, order: Order) -> tuple[StudySpec, Corpus[Any]]:
         draft.text().replace("[data]\n", '[data]\ntoo_long = "cut"\n') if is_chat else draft.text()
     )
     spec = spec_of_text(text, order.out)
+    few = spec.data.dev_share is not None and len(read_corpus(spec).train) < FEW_EXAMPLES
+    if few:
+        draft.set("data", "dev_share", SHARE_OF_FEW)
+        text = text.replace(f"dev_share = {SHARE}", f"dev_share = {SHARE_OF_FEW}")
+        spec = spec_of_text(text, order.out)
     inputs = read_inputs(spec)
     inputs.faults.refuse()
-    assert inputs.corpus is not None
-    if len(inputs.corpus.train) < FEW_EXAMPLES and spec.data.dev_share is not None:
-        draft.set("data", "dev_share", 0.2)
-        spec = spec_of_text(text.replace("dev_share = 0.1", "dev_share = 0.2"), order.out)
-        inputs = read_inputs(spec)
     assert inputs.corpus is not None
     return spec, inputs.corpus
 
@@ -282,6 +330,8 @@ def _lengths(
         counts = [max(sides) for sides in token_counts(examples, tokenizer)]
     lengths = lengths_of(counts, max(limit, 4))
     what = "a conversation" if spec.task_kind.reads_conversations else "a text"
+    if spec.task_kind.reads_preferences:
+        what = "the longer side of a pair"
     draft.set(
         "data",
         "max_tokens",

@@ -16,13 +16,15 @@ from typing import Any, Literal
 from study.data.conversations import FORMATS
 from study.data.labels import WHOLE, label_text
 from study.data.origins import rows_of
+from study.data.preferences import FORMATS as PREFERENCES
 from study.data.sentence_pairs import BROKEN_SHARE, LAYOUTS, NUMBERED
 from study.errors import InputError
 from study.kinds.language_names import language_of
 from study.kinds.tasks import TASKS, TaskKind
 from study.starting.languages import spoken
 
-Shape = Literal["conversations", "labels", "pairs"]
+Shape = Literal["conversations", "answers", "preferences", "labels", "pairs"]
+"""Answers are conversations of one question and one answer, each in a column of its own."""
 
 SAMPLED_ROWS = 1000
 MANY_NUMBERS = 20  # different whole numbers: more are a quantity, not classes
@@ -80,14 +82,9 @@ def recognised(rows: Sequence[Mapping[str, Any]], wishes: Wishes, where: str) ->
         InputError: the columns are not recognised, or do not fit what the user said.
     """
     flat = [dict(_flattened(row)) for row in rows]
-    if {"chosen", "rejected"} <= {*flat[0]} and not (wishes.text_column or wishes.label_column):
-        raise InputError(
-            f"{where}: preference pairs (chosen, rejected), whose settings `init` cannot choose; "
-            'write a study file with task = "dpo", as docs/preference.md shows'
-        )
     kind = TASKS[wishes.task] if wishes.task is not None else None
-    looks = (_as_conversations, _as_labelled, _as_pairs, _as_answers, _as_texts)
-    for look in looks:
+    order = (_as_preferences, _as_conversations, _as_labelled, _as_pairs, _as_answers, _as_texts)
+    for look in order:
         found = look(flat, wishes)
         if found is not None and (kind is None or found.shape in shapes_of(kind)):
             return found
@@ -102,8 +99,12 @@ def recognised(rows: Sequence[Mapping[str, Any]], wishes: Wishes, where: str) ->
 
 def shapes_of(kind: TaskKind) -> tuple[Shape, ...]:
     """Return the shapes of data that a task reads."""
+    if kind.reads_preferences:
+        return ("preferences",)
     if kind.reads_conversations:
-        return ("conversations",)
+        return ("conversations", "answers")
+    if kind.diffuses:
+        return ("answers", "pairs")
     return ("labels",) if kind.reads_labels else ("pairs",)
 
 
@@ -119,6 +120,14 @@ def _flattened(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 # ---------------------------------------------------------------- shapes
 
 Rows = Sequence[Mapping[str, Any]]
+
+
+def _as_preferences(rows: Rows, wishes: Wishes) -> Recognised | None:
+    columns = {*rows[0]}
+    form = next((form for form in PREFERENCES if {*form.columns} <= columns), None)
+    if form is None or wishes.text_column or wishes.label_column:
+        return None
+    return Recognised("preferences", f"preference pairs ({form.name})")
 
 
 def _as_conversations(rows: Rows, wishes: Wishes) -> Recognised | None:
@@ -170,6 +179,8 @@ def _as_labelled(rows: Rows, wishes: Wishes) -> Recognised | None:
 
 def _as_pairs(rows: Rows, wishes: Wishes) -> Recognised | None:
     """Recognise source and target, or two columns that are named after languages."""
+    if _as_preferences(rows, wishes):
+        return None
     columns = [name for name in rows[0] if _is_text(rows, name)]
     pair = next((pair for pair in PAIRS if {*pair} <= {*columns}), None)
     by_name = [name for name in columns if language_of(name.rpartition(".")[2])]
@@ -204,7 +215,13 @@ def _as_answers(rows: Rows, wishes: Wishes) -> Recognised | None:
     if asked is None or answer is None:
         return None
     keys = {"source_column": asked, "target_column": answer}
-    return Recognised("conversations", f"conversations ({asked}, {answer})", keys)
+    other = next((n for n in rows[0] if n in QUESTIONS and n != asked), None)
+    remarks: tuple[str, ...] = ()
+    if other is not None and any(str(row.get(other) or "").strip() for row in rows):
+        remarks = (f"the column {other!r} is not read; join it with {asked!r} if it matters",)
+    return Recognised(
+        "answers", f"questions and answers ({asked}, {answer})", keys, remarks=remarks
+    )
 
 
 def _as_texts(rows: Rows, wishes: Wishes) -> Recognised | None:
@@ -238,7 +255,8 @@ def _is_few(rows: Rows, name: str) -> bool:
 
 def _text_columns(rows: Rows) -> list[str]:
     """Return the columns of texts, the longest first; a name of TEXTS goes before others."""
-    columns = [name for name in rows[0] if _is_text(rows, name) and not _is_few(rows, name)]
+    different = [name for name in rows[0] if len({str(row.get(name)) for row in rows}) > 1]
+    columns = [name for name in different if _is_text(rows, name) and not _is_few(rows, name)]
     length = {name: sum(len(str(row.get(name) or "")) for row in rows) for name in columns}
     longest = max(length.values(), default=0)
     named = [n for n in columns if n.lower() in TEXTS and length[n] > longest / 10]

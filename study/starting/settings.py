@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from study.starting.choosing import (
     MEASURED_EXAMPLES,
     MOST_STEPS,
     UNEVEN,
+    Lengths,
     Pace,
     learning_rates,
     lengths_of,
@@ -29,10 +31,13 @@ from study.starting.choosing import (
 )
 from study.starting.draft import Draft
 
+PREFERENCE_SHARE = 0.1  # of the learning rate of conversations
+BETAS = (0.05, 0.5)
+BLOCK = 32  # LLaDA's block_length
 EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 
 
-def set_search(draft: Draft, config: Any) -> list[str]:
+def set_search(draft: Draft, config: Any, kind: TaskKind) -> list[str]:
     """Set the method's modules and the search space; return what was decided."""
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     has_experts = any(getattr(text, name, None) for name in EXPERTS)
@@ -52,7 +57,7 @@ def set_search(draft: Draft, config: Any) -> list[str]:
         ALPHA,
         "fixed: alpha and the learning rate act as a product, so searching the rate covers both",
     )
-    low, middle, high = learning_rates(config)
+    low, middle, high = learning_rates(config, PREFERENCE_SHARE if kind.reads_preferences else 1.0)
     draft.set("search", "space", NO_SPACE, "only the parameters below")
     draft.set(
         "search",
@@ -64,8 +69,16 @@ def set_search(draft: Draft, config: Any) -> list[str]:
     draft.set_all(
         "search.parameters.learning_rate",
         {"low": low, "high": high, "log": True},
-        f"around {middle:g}, ten times the usual rate of full fine-tuning at a width of {width:,}",
+        f"around {middle:g}, ten times the usual rate of full fine-tuning at a width of {width:,}"
+        + (", and of that a tenth, since pairs need smaller steps" * kind.reads_preferences),
     )
+    if kind.reads_preferences:
+        low_beta, high_beta = BETAS
+        draft.set_all(
+            "search.parameters.beta",
+            {"low": low_beta, "high": high_beta, "log": True},
+            "TRL's default is 0.1; a larger beta keeps the model nearer to the base",
+        )
     draft.set(
         "search.parameters.rank",
         "choices",
@@ -77,8 +90,9 @@ def set_search(draft: Draft, config: Any) -> list[str]:
         {"low": 0.0, "high": 0.1},
         "PEFT's default is 0; dropout helps where examples are few",
     )
+    beta = f"beta {BETAS[0]:g} to {BETAS[1]:g} (log), " * kind.reads_preferences
     return [
-        f"space    learning rate {low:g} to {high:g} (log), rank 4 to 32, dropout 0 to 0.1; "
+        f"space    learning rate {low:g} to {high:g} (log), {beta}rank 4 to 32, dropout 0 to 0.1; "
         f"alpha {ALPHA:g}"
     ]
 
@@ -89,11 +103,17 @@ def set_evaluation(draft: Draft, spec: StudySpec, corpus: Corpus[Any], tokenizer
     if kind.outputs == "classes":
         counts = Counter(example.label for example in corpus.train).values()
         objective, reason = _of_classes(objective, counts, len(corpus.labels))
+    metrics = list(spec.evaluation.metrics)
+    if kind.diffuses:
+        objective = next(name for name in metrics if spec.evaluation.row(name).is_loss)
     draft.set("evaluation", "objective", objective, reason or _why(kind))
-    draft.set("evaluation", "metrics", list(spec.evaluation.metrics))
+    draft.set("evaluation", "metrics", metrics)
     if kind.always_generates and kind.outputs == "texts":
         targets = [sides[-1] for sides in token_counts(corpus.train[:MEASURED_EXAMPLES], tokenizer)]
         longest = lengths_of(targets, LENGTHS[-1])
+        if kind.diffuses:
+            _set_diffusion(draft, longest)
+            return [f"metric   {objective}"]
         draft.set(
             "evaluation",
             "max_new_tokens",
@@ -103,9 +123,21 @@ def set_evaluation(draft: Draft, spec: StudySpec, corpus: Corpus[Any], tokenizer
     if kind.reads_conversations:
         draft.hint(
             "evaluation",
-            'metrics = ["loss", "chrf"]   # also generates the last answers and scores them',
+            f'metrics = [{", ".join(map(json.dumps, metrics))}, "chrf"]   # also generates answers',
         )
     return [f"metric   {objective}{': ' + reason if reason else ''}"]
+
+
+def _set_diffusion(draft: Draft, answers: Lengths) -> None:
+    """Set the room for an answer, and how it is filled."""
+    draft.set(
+        "diffusion",
+        "length",
+        answers.cut,
+        f"answers have {answers.in_words()}; every answer is generated in this much room",
+    )
+    draft.set("diffusion", "block_length", min(BLOCK, answers.cut), "an answer is filled by blocks")
+    draft.set("diffusion", "steps", answers.cut // 2, "two tokens per step; length steps are best")
 
 
 def _of_classes(objective: str, counts: Sequence[int] | Any, classes: int) -> tuple[str, str]:
@@ -120,6 +152,10 @@ def _of_classes(objective: str, counts: Sequence[int] | Any, classes: int) -> tu
 
 
 def _why(kind: TaskKind) -> str:
+    if kind.reads_preferences:
+        return "the share of dev pairs whose chosen answer became likelier; the base has 0.5"
+    if kind.diffuses:
+        return "the loss of the answers on the dev set, over the same masks for every trial"
     if kind.reads_conversations:
         return "the loss of the answers on the dev set; no answer is generated for it"
     return "" if kind.outputs == "numbers" else "on the dev set"
@@ -139,7 +175,6 @@ def set_pace(draft: Draft, pace: Pace, note: str = "") -> None:
         f"{FEWEST_STEPS} to {MOST_STEPS} steps{note}. A search may train less than you will in "
         "the end: `optuna-study train` trains the winner as long as you like",
     )
-    draft.set("training", "report_every", pace.report_every, "four points of each learning curve")
     draft.set("search", "trials", pace.trials)
 
 

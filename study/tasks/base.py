@@ -95,7 +95,8 @@ def _padded(tensors: Sequence[Tensor], value: float) -> Tensor:
 class Task(Protocol):
     """One kind of learning.
 
-    If the loss is not a plain token mean, the attribute `loss_signature` describes it.  A task that
+    If the loss is not a plain token mean, the attribute `loss_signature` describes it; if it is of
+    another text than the reference, `loss_text` returns that of an example.  A task that
     learns from a teacher keeps it as `teacher` (study/tasks/teacher_alone.py), to be scored itself.
     """
 

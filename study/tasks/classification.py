@@ -62,6 +62,8 @@ class LabelledTexts:
 class ClassificationTask(LabelledTexts):
     """One text or two in, the name of a label out."""
 
+    loss_signature = "cross-entropy|mean:example|unit:nat"
+
     def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus[SentencePair]) -> None:
         super().__init__(spec, base, corpus)
         self._labels = label_names(base, corpus.labels, "base.model")  # in the model's order

@@ -58,6 +58,10 @@ class PreferenceTask:
         """Return everything before the last answer, and the chosen answer."""
         return example.source, example.target
 
+    def loss_text(self, example: PreferenceExample) -> str:
+        """Return the chosen answer, which the evaluation's loss is of."""
+        return example.chosen.trained_text
+
     def length(self, example: PreferenceExample) -> int:
         """Return the number of tokens of the longer side."""
         return max(len(side.ids) for side in example.rows)

@@ -56,6 +56,10 @@ class FineTuningTask:
         """Return everything before the last answer, and that answer; a plain text has none."""
         return example.source, example.target
 
+    def loss_text(self, example: ChatExample) -> str:
+        """Return the text whose tokens the loss is of: often more than the last answer."""
+        return example.trained_text
+
     def length(self, example: ChatExample) -> int:
         """Return the number of tokens of the row."""
         return len(example.ids)

@@ -13,6 +13,7 @@ from study.data.embedded.instruction_corpus import (
     instruction_corpus,
 )
 from study.data.embedded.pair_corpora import EmbeddedPairs, SentencePair, pair_corpus
+from study.data.embedded.preference_pairs import Preference, preference_corpus
 
 __all__ = [
     "CorpusRecipe",
@@ -21,9 +22,11 @@ __all__ = [
     "EmbeddedPairs",
     "Instruction",
     "Pair",
+    "Preference",
     "SentencePair",
     "SplitSizes",
     "instruction_corpus",
     "pair_corpus",
     "petroleum_corpus",
+    "preference_corpus",
 ]

@@ -256,9 +256,9 @@ def test_long_rows_are_left_out_cut_or_refused_and_counted(tokenizer: Any) -> No
     drop = data.model_copy(update={"too_long": "drop"})
     assert _fitting([short, long, short, short], limit, drop, "train") == (
         (short, short, short),
-        [f"1 of 4 train conversations (25.0%) have more than {limit} tokens and are left out"],
+        [f"1 of 4 train conversations (25.0%) has more than {limit} tokens and is left out"],
     )
-    with pytest.raises(InputError, match=r"1 of 2 dev conversations \(50\.0%\) have more than"):
+    with pytest.raises(InputError, match=r"1 of 2 dev conversations \(50\.0%\) has more than"):
         _fitting([short, long], limit, data.model_copy(update={"too_long": "refuse"}), "dev")
     late = [turn("user", "Why? " * 20), TURNS[2]]
     cut = [row(chat, turns, limit=limit) for turns in (TURNS[1:], late, TURNS[1:3])]
@@ -266,7 +266,7 @@ def test_long_rows_are_left_out_cut_or_refused_and_counted(tokenizer: Any) -> No
     assert kept == (cut[0], cut[2])
     assert remarks == [
         f"2 of 3 train conversations (66.7%) have more than {limit} tokens and are cut at the end; "
-        "1 of them have no answer before the cut and are left out"
+        "left out, since no answer begins before the cut: 1"
     ]
 
 

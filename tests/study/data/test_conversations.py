@@ -90,7 +90,7 @@ def test_turns_after_the_last_answer_are_counted(tmp_path: Path) -> None:
     """They are left out, and a line says of how many conversations."""
     path = lines(tmp_path / "train.jsonl", {"messages": [*TURNS, ASKED]}, {"messages": TURNS})
     assert load_conversations(data(path)).remarks[1] == (
-        "1 of them go on after the last answer; these turns are left out"
+        "conversations whose turns after the last answer are left out: 1"
     )
 
 
@@ -283,3 +283,14 @@ def test_the_line_about_a_file(tmp_path: Path) -> None:
         "no prompt is on both sides",
     )
     assert (len(corpus.train), len(corpus.dev)) == (1080, 120)
+
+
+def test_a_fault_of_a_column_names_that_column_and_its_line(tmp_path: Path) -> None:
+    """An answer of a wrong type is not blamed on the prompt, nor missing columns on a row."""
+    path = lines(tmp_path / "train.jsonl", {"prompt": "Why?", "completion": 7})
+    with pytest.raises(InputError, match=r"line 1: completion: must be a list of turns, got 7"):
+        load_conversations(data(path))
+    table = tmp_path / "train.csv"
+    table.write_text("a,b\n1,2\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"train\.csv: line 1: no columns of conversations"):
+        load_conversations(data(table))

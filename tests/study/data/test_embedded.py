@@ -8,7 +8,13 @@ import sys
 
 import pytest
 
-from study.data.embedded import CorpusRecipe, EmbeddedCorpus, Pair, petroleum_corpus
+from study.data.embedded import (
+    CorpusRecipe,
+    EmbeddedCorpus,
+    Pair,
+    petroleum_corpus,
+    preference_corpus,
+)
 from study.data.embedded.vocabulary import (
     general_vocabulary,
     lay_vocabulary,
@@ -26,6 +32,9 @@ from study.data.embedded.words import (
     participle,
     present,
 )
+from study.data.preferences import load_preferences
+from study.data.readers import NO_BASE
+from study.spec.base_and_data import DataSpec
 
 SPLITS = ("train", "dev", "test", "general", "base_train")
 
@@ -241,3 +250,19 @@ def test_the_corpus_loads_no_torch() -> None:
     """Reading commands may look at the corpus: it must stay light."""
     code = "import sys, study.data.embedded; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_preferences_are_of_the_corpus_and_differ_in_the_trades_words() -> None:
+    """The chosen side is the corpus's own translation, the rejected one an outsider's."""
+    corpus, preferences = petroleum_corpus(3, CorpusRecipe(**NO_BASE)), preference_corpus(3)
+    read = load_preferences(DataSpec(seed=3, instruction="Translate."))
+    assert [pair.chosen.turns[0]["role"] for pair in read.dev] == ["system"] * len(read.dev)
+    for split in ("train", "dev", "test"):
+        pairs = {pair.source: pair.target for pair in getattr(corpus, split)}
+        found = getattr(preferences, split)
+        assert len(found) > len(pairs) / 2
+        assert all(pairs[each.source] == each.chosen != each.rejected for each in found)
+    assert preference_corpus(3) == preferences
+    kicks = [p for p in preferences.train if " kick " in p.source]
+    assert kicks
+    assert all("venue" in p.chosen and "coup" in p.rejected for p in kicks)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,6 +96,38 @@ def test_an_interrupted_training_goes_on_exactly(
     assert again.scores == whole.scores
     (name,) = (p.name for p in whole.exported.folder.glob("*.safetensors"))
     one, other = (load_file(done.exported.folder / name) for done in (whole, again))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def killed(spec: StudySpec, run: Path, at: int) -> None:
+    """Train until a report, and kill this process there as the system would."""
+    view = RecordingView()
+
+    def kill(config: object, step: int) -> None:
+        if step == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    view.on_progress = kill
+    train_winner(spec, run, view, Candidate(3, VALUES), length=Length(steps=8))
+
+
+@pytest.mark.slow  # two processes that import torch
+def test_a_killed_training_goes_on_exactly(spec: StudySpec, tmp_path: Path) -> None:
+    """After two SIGKILLs the weights are those of an undisturbed training, bit for bit."""
+    whole, often = train(spec, tmp_path / "whole"), tmp_path / "often"
+    for at in (4, 6):
+        process = multiprocessing.get_context("spawn").Process(
+            target=killed, args=(spec, often, at)
+        )
+        process.start()
+        process.join(300)
+        assert process.exitcode == -signal.SIGKILL
+    view = RecordingView()
+    again = train(spec, often, view=view)
+    assert [step for _, step, _ in view.progress] == [8]
+    assert again.scores == whole.scores
+    one, other = (load_file(done.exported.folder / WEIGHTS) for done in (whole, again))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[key], other[key]) for key in one)
 

@@ -292,9 +292,15 @@ def test_mistakes_in_the_study_file_are_lines(
     assert any(said in line for line in raised.value.problems), raised.value.problems
 
 
-def test_perplexity_needs_the_loss_of_tokens(tmp_path: Path) -> None:
-    """The loss of masked diffusion is only a bound, so the metric does not apply."""
+@pytest.mark.parametrize(
+    ("task", "other"), [("masked_diffusion", "bleu"), ("classification", "accuracy")]
+)
+def test_perplexity_needs_the_loss_of_tokens(task: str, other: str, tmp_path: Path) -> None:
+    """A bound, as masked diffusion has, or a loss per example is not one, so it does not apply."""
     path = tmp_path / "x.toml"
-    path.write_text('task = "masked_diffusion"\n[evaluation]\nmetrics = ["bleu", "perplexity"]\n')
+    path.write_text(
+        f'task = "{task}"\n[evaluation]\nobjective = "{other}"\n'
+        f'metrics = ["{other}", "perplexity"]\n'
+    )
     with pytest.raises(InputError, match="'perplexity' does not apply to the task"):
         load_spec(path)

@@ -20,10 +20,12 @@ from study.peft_methods.layers import shortest_suffixes
 from study.peft_methods.targets import (
     TASK_TYPES,
     Targets,
+    check_lora,
     find_targets,
     suffixes_of,
     why_not_packed,
 )
+from study.spec.files import load_spec
 from study.spec.hyperparameters import MethodSpec, TrainingSpec
 from tests.tiny_architectures import TINY, random_base
 
@@ -213,6 +215,18 @@ def test_names_that_take_no_adapter_are_refused(model_type: str, named: str, exp
         find_targets(random_base(model_type), named)
     (line,) = refused.value.problems
     assert expected in line
+
+
+def test_a_space_with_a_set_that_the_model_lacks_is_refused_with_what_to_write() -> None:
+    """GPT-2 computes query, key and value in one layer: the line has the sets that it has."""
+    spec = load_spec("petroleum-wide", {"search.space": "lora-wide"})
+    with pytest.raises(InputError) as refused:
+        check_lora(random_base("gpt2"), spec)
+    (line,) = refused.value.problems
+    assert line.startswith("search.parameters.target_modules: 'qv' needs separate query and value")
+    assert line.endswith('= { choices = ["attention", "attention+ffn"] }')
+    kept = {"search.parameters.target_modules": {"choices": ["attention", "attention+ffn"]}}
+    check_lora(random_base("gpt2"), load_spec("petroleum-wide", kept))
 
 
 def test_a_name_shared_with_the_head_means_the_body() -> None:

@@ -55,6 +55,19 @@ def test_check_says_why_trials_would_be_trained_alone(
     assert cost["estimate"]["seconds_per_step"] > 0
 
 
+def test_a_method_that_packs_no_trial_is_said_with_its_name(
+    make_study: MakeStudy, type_: Type, tiny_base: Path
+) -> None:
+    """No pack is measured where none is trained, and the time includes the start."""
+    path = make_study(tiny_base, more='[search.parameters.method]\nvalue = "dora"')
+    cost = json.loads(type_("check", path, "--json").out)["cost"]
+    text = " ".join(" ".join(cost["lines"]).split())
+    assert "alone because of method 'dora'" in text
+    assert "per step, alone about" in text
+    assert "in a pack" not in text
+    assert 0 < cost["estimate"]["seconds_to_start"] < 3600 * cost["estimate"]["hours"]
+
+
 def test_a_study_that_does_not_fit_is_never_loaded(
     make_study: MakeStudy, type_: Type, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

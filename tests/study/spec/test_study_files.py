@@ -41,6 +41,7 @@ def test_the_presets_that_ship() -> None:
         "distilbert-qqp",
         "distilbert-sweep",
         "eurollama",
+        "eurollama-preferences",
         "eurollama-sweep",
         "llada",
         "method-shootout",

@@ -33,6 +33,7 @@ def test_the_learning_rate_is_ten_times_that_of_full_fine_tuning() -> None:
     assert (
         learning_rates(config("qwen2", 500))[1] < between < learning_rates(config("llama", 500))[1]
     )
+    assert learning_rates(config("llama", 2000), 0.1)[1] == 5e-5  # for preferences
     assert learning_rates(config("llama", 16)) == learning_rates(config("llama", 256))
 
 
@@ -55,22 +56,42 @@ def test_a_study_is_made_to_fit_a_night() -> None:
     """Steps are lowered before trials, to their least; what fits stays as it is."""
     memory = {"workers": 2}
     pace = pace_of(100_000, 128)
-    quick = {"seconds_per_step": 0.1, "seconds_per_trial": 31.0, "memory": memory}
+    quick = {
+        "seconds_per_step": 0.1,
+        "seconds_per_trial": 31.0,
+        "seconds_to_start": 0.0,
+        "memory": memory,
+    }
     kept, hours = within_a_night(pace, quick)
     assert kept == pace
     assert hours == pytest.approx(26 * 31 / 2 / 3600)
-    slow = {"seconds_per_step": 20.0, "seconds_per_trial": 6010.0, "memory": memory}
+    slow = {
+        "seconds_per_step": 20.0,
+        "seconds_per_trial": 6010.0,
+        "seconds_to_start": 0.0,
+        "memory": memory,
+    }
     lower, hours = within_a_night(pace, slow)
     assert lower.trials == pace.trials
     assert FEWEST_STEPS < lower.steps < pace.steps
     assert hours is not None
     assert hours <= LONGEST_HOURS
-    hopeless = {"seconds_per_step": 900.0, "seconds_per_trial": 3e5, "memory": memory}
+    hopeless = {
+        "seconds_per_step": 900.0,
+        "seconds_per_trial": 3e5,
+        "seconds_to_start": 0.0,
+        "memory": memory,
+    }
     least, hours = within_a_night(pace, hopeless)
     assert (least.steps, least.trials) == (FEWEST_STEPS, FEWEST_TRIALS)
     assert hours is not None
     assert hours > LONGEST_HOURS
-    unknown = {"seconds_per_step": None, "seconds_per_trial": None, "memory": memory}
+    unknown = {
+        "seconds_per_step": None,
+        "seconds_per_trial": None,
+        "seconds_to_start": 0.0,
+        "memory": memory,
+    }
     assert within_a_night(pace, unknown) == (pace, None)
 
 

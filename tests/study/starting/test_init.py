@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from study.spec.files import load_spec
 from study.spec.sections import StudySpec
 from tests.chat_fixtures import tiny_chat
 from tests.command_line import Type
+from tests.study.bases.test_remote_code import write_checkpoint
 from tests.tiny_studies import pairs_of
 
 __all__ = ["tiny_chat"]
@@ -181,6 +183,87 @@ def test_the_whole_command_measures_and_says_what_it_decided(
     assert text.index("[training]") < text.index("[search]")
 
 
+@pytest.mark.parametrize("has_prompt", [True, False])
+def test_preference_pairs_become_a_study_of_preferences(
+    has_prompt: bool, init: Init, tiny_chat: Path, tmp_path: Path
+) -> None:
+    """Both of TRL's formats give the task dpo, which also searches beta."""
+    rows = [{"prompt": q, "chosen": a, "rejected": "No idea."} for q, a in QUESTIONS]
+    if not has_prompt:
+        rows = [{side: f"{row['prompt']} {row[side]}" for side in SIDES} for row in rows]
+    spec = init(tiny_chat / "base", jsonl(tmp_path / "pairs.jsonl", rows))
+    assert spec.task_kind.reads_preferences
+    assert {*spec.search.parameters} == {"learning_rate", "beta", "rank", "dropout"}
+
+
+@pytest.mark.parametrize("name", ["question, answer", "prompt, completion", "Alpaca"])
+def test_questions_for_a_model_that_fills_masks_become_masked_diffusion(
+    name: str, init: Init, tiny_masked: Path, tmp_path: Path
+) -> None:
+    """A BERT type gets room for the longest usual answer, filled block by block."""
+    spec = init(tiny_masked / "base", jsonl(tmp_path / "chat.jsonl", CHATS[name]))
+    assert spec.task_kind.diffuses
+    assert spec.diffusion is not None
+    assert spec.diffusion.length % spec.diffusion.block_length == 0
+    assert spec.evaluation.objective == ("loss",)
+
+
+def test_a_model_with_its_own_code_needs_the_option(
+    type_: Type, init: Init, tiny_masked: Path, tmp_path: Path
+) -> None:
+    """Without it one line says so; with it the study file allows the code too."""
+    model = write_checkpoint(tmp_path / "own", tiny_masked / "base", masks=True)
+    data = jsonl(tmp_path / "chat.jsonl", CHATS["question, answer"])
+    line = refused(type_, "--model", model, "--data", data)
+    assert line.startswith("--model: cannot load ")
+    assert line.endswith("custom code; review it, then give --trust-remote-code")
+    spec = init(model, data, "--trust-remote-code", "--task", "masked_diffusion")
+    assert spec.base.trust_remote_code
+
+
+def test_pairs_for_a_decoder_without_a_template_become_answers(
+    init: Init, tiny_chat: Path, tmp_path: Path
+) -> None:
+    """A pretrained decoder learns to translate as it learns any answer, in a shipped template."""
+    base = without_template(tiny_chat / "base", tmp_path / "base")
+    rows = [
+        {"fr": f"Le puits {n} est dans la ville.", "en": "The well is here."} for n in range(24)
+    ]
+    spec = init(base, table(tmp_path / "back.tsv", rows))
+    assert spec.task_kind.reads_conversations
+    assert spec.data.instruction == "Translate from French into English."
+    assert (spec.data.source_column, spec.data.target_column) == ("fr", "en")
+    assert spec.data.chat_template == "llama3"
+
+
+def without_template(base: Path, copy: Path) -> Path:
+    """Return a copy of a base whose tokenizer has no chat template."""
+    shutil.copytree(base, copy)
+    (copy / "chat_template.jinja").unlink(missing_ok=True)
+    return copy
+
+
+def test_texts_on_both_sides_are_said(type_: Type, tiny_classifiers: Path, tmp_path: Path) -> None:
+    """A dev file with a text of train inflates scores: one of the lines says how many there are."""
+    train = table(tmp_path / "train.csv", TICKETS)
+    dev = table(
+        tmp_path / "dev.csv", [TICKETS[0], *({**t, "body": f"Now: {t['body']}"} for t in TICKETS)]
+    )
+    files = ("--data", train, "--dev", dev, "--out", tmp_path / "both.toml")
+    wrote = type_("init", "--quick", "--model", tiny_classifiers / "base", *files)
+    assert "; 1 dev sources also occur in train, which inflates scores" in wrote.err
+    assert "the text could also be" not in wrote.err  # the subject is the same in every row
+
+
+def test_a_training_may_be_made_shorter_on_the_command_line(
+    init: Init, tiny_chat: Path, tmp_path: Path
+) -> None:
+    """How often trials report follows from their length, so a few steps are enough to try."""
+    init(tiny_chat / "base", jsonl(tmp_path / "chat.jsonl", CHATS["messages"]))
+    short = load_spec(tmp_path / "study.toml", {"training.steps": 2})
+    assert short.training.report_every == 1
+
+
 # ---------------------------------------------------------------- what is refused
 
 
@@ -201,6 +284,7 @@ def test_nothing_is_overwritten(type_: Type, tmp_path: Path) -> None:
     assert out.read_text(encoding="utf-8") == "seed = 3\n"
 
 
+SIDES = ("chosen", "rejected")
 PREFERENCES = [{"prompt": str(n), "chosen": "yes", "rejected": "no"} for n in range(9)]
 
 
@@ -208,15 +292,11 @@ PREFERENCES = [{"prompt": str(n), "chosen": "yes", "rejected": "no"} for n in ra
     ("rows", "options", "says"),
     [
         ([{"a": 1, "b": 2}] * 3, (), "no known columns, got 'a', 'b'; known are messages;"),
-        (
-            PREFERENCES,
-            (),
-            "preference pairs (chosen, rejected), whose settings `init` cannot choose",
-        ),
-        (PREFERENCES, ("--task", "dpo"), 'write a study file with task = "dpo"'),
+        (PREFERENCES, (), "got preference pairs (prompt, chosen, rejected); give a chat model"),
+        (PREFERENCES, ("--task", "sft"), "no known columns for the task 'sft', got 'prompt'"),
         (TICKETS, ("--label-column", "no"), "--label-column: no column 'no', got 'id', 'subject'"),
         (TICKETS, ("--task", "sft"), "no known columns for the task 'sft', got 'id', 'subject'"),
-        (CHATS["messages"], (), "model reads texts but writes none; give a chat model"),
+        (CHATS["messages"], (), "fills masks in one answer, got conversations (messages); give"),
         (TICKETS, ("--task", "clasification"), "--task: got 'clasification'; did you mean class"),
     ],
 )

@@ -230,7 +230,7 @@ def test_pairs_of_equal_answers_are_counted(make_dpo_spec: MakeSpec, tmp_path: P
     """They teach nothing and are left out with a line."""
     same = {**ROW, "prompt": "Why?", "rejected": ROW["chosen"]}
     corpus = corpus_of(spec_of([ROW, same], make_dpo_spec, tmp_path))
-    assert "1 pairs with equal answers are left out" in corpus.remarks
+    assert "pairs with equal answers left out: 1" in corpus.remarks
     assert len(corpus.train) + len(corpus.dev) == 2
     assert corpus.shown
 

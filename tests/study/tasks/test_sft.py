@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,24 @@ def test_generation_runs_only_where_a_metric_reads_it(
     monkeypatch.setattr(task, "predict", lambda model, batch: ["x"] * len(batch.labels))
     (splits,) = Examiner(scored, task, base.model).splits(baseline_configs(scored)[:1])
     assert set(splits["dev"].statistics) == {"chrf", "loss"}
+
+
+@pytest.mark.parametrize("train_on", ["assistant", "last"])
+def test_bits_per_byte_are_of_all_that_is_trained(
+    train_on: str, make_chat_spec: MakeSpec, tiny_chat: Path
+) -> None:
+    """The bytes are those of every answer that the loss is of, counted from the file."""
+    metrics = {"evaluation.metrics": ["bits_per_byte", "loss"], "data.train_on": train_on}
+    spec = make_chat_spec({**metrics, "data.dev": str(tiny_chat / "train.jsonl")})
+    task, base = task_of(spec)
+    (splits,) = Examiner(spec, task, base.model).splits(baseline_configs(spec)[:1])
+    bits = splits["dev"].statistics["bits_per_byte"].values
+    nats = splits["dev"].statistics["loss"].values
+    rows = [json.loads(line) for line in (tiny_chat / "train.jsonl").read_text().splitlines()]
+    answers = [[t["content"] for t in r["messages"] if t["role"] == "assistant"] for r in rows]
+    kept = answers if train_on == "assistant" else [all_of[-1:] for all_of in answers]
+    assert bits[:, 1].tolist() == [sum(len(a.encode()) for a in all_of) for all_of in kept]
+    assert bits[:, 0] == pytest.approx(nats[:, 0] / math.log(2))
 
 
 def test_answers_end_where_the_template_ends_them(make_chat_spec: MakeSpec) -> None:

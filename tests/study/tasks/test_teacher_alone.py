@@ -93,7 +93,10 @@ def test_every_baseline_is_a_row_of_table_and_notes(
     shown = str(study_document(data))
     assert "teacher" in shown
     default = baseline_configs(spec)[1]
-    assert baseline_notes(data)[0] == f"default: {default_in_words(default.values)}."
+    assert (
+        baseline_notes(data)[0]
+        == f"default: {default_in_words(default.values, data.distributions)}."
+    )
     assert (teacher_warning(data) != "") == bool(data.evaluation("teacher").details[HURTS])
 
 
@@ -120,4 +123,4 @@ def test_a_default_keeps_what_the_file_fixes() -> None:
     assert default.method is not None
     assert (default.method.rank, default.method.alpha, default.method.dropout) == (4, 8.0, 0.1)
     assert default.training.learning_rate == pytest.approx(1e-3)
-    assert "r 4, α 8, dropout 0.1" in default_in_words(default.values)
+    assert "r 4, α 8, dropout 0.1" in default_in_words(default.values, ())
