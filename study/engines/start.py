@@ -65,7 +65,8 @@ def started_engine(
                 with closing(make_engine(spec, location, task, choice)) as engine:
                     yield StartedEngine(engine, location, choice, dtype)
             else:
-                pool.load(spec, location, task, choice)
+                sent = None if spec.own_task is not None else task  # workers import its file
+                pool.load(spec, location, sent, choice)
                 pool.wait_for_the_first()
                 yield StartedEngine(pool, location, choice, dtype)
 

@@ -15,7 +15,6 @@ import torch
 
 from study.bases.dtypes import with_dtype
 from study.bases.load import BaseModel
-from study.data.readers import Corpus
 from study.engines.build import engine_over, working_base
 from study.engines.engine_choice import AS_MANY_AS_FIT, EngineChoice
 from study.engines.packed.slot_count import most_slots
@@ -188,15 +187,14 @@ def checked(
     Raises:
         InputError: with every problem.
     """
-    prepared = prepare(spec, inputs, progress)
+    prepared = prepare(spec, inputs, progress, inputs.task)
     cost = cost_of(spec, inputs, prepared)
     with on_devices(EngineChoice(workers=AS_MANY_AS_FIT)) as choice:
         workers = choice.workers
     remarks: list[str] = []
     spec = with_dtype(spec, prepared.skeleton.model, workers, remarks.append)
-    assert inputs.corpus is not None
     trained = max(size["parameters"] for size in cost["adapters"].values())
-    estimate = estimated(spec, prepared, inputs.corpus, trained, workers)
+    estimate = estimated(spec, prepared, inputs, trained, workers)
     lines = [*cost["lines"], *(f"base     {r.partition(': ')[2]}" for r in remarks)]
     return {
         **cost,
@@ -207,31 +205,31 @@ def checked(
 
 
 def estimated(
-    spec: StudySpec, prepared: Prepared, corpus: Corpus[Any], trained: int, workers: int
+    spec: StudySpec, prepared: Prepared, inputs: Inputs, trained: int, workers: int
 ) -> Estimate:
     """Count the memory, train a few steps alone and in a pack, and extrapolate.
 
     Args:
         spec: The study, with a dtype.
         prepared: What `prepare` returned for it.
-        corpus: Its data.
+        inputs: Its data, or its own task.
         trained: The trained parameters of its largest method.
         workers: How many processes will train.
     """
     memory = _memory(spec, prepared, trained, workers)
     alone = packed = Speed()
     if memory.fits:  # otherwise this process would be killed
-        alone, packed = _measured(spec, prepared.location, corpus, workers)
+        alone, packed = _measured(spec, prepared.location, inputs, workers)
     trainings = spec.search.budget + len(baseline_configs(spec))
-    evaluated = [len(corpus.split(split)) for split in SPLITS if split in ("dev", "general")]
+    evaluated = [inputs.count(split) for split in SPLITS if split in ("dev", "general")]
     counts = spec.evaluation.metrics
     database = trainings * sum(evaluated) * len(counts) * STATISTIC_BYTES
     files = (spec.search.keep_adapters + 1) * trained * 4
     if not math.isfinite(alone.step + packed.step):
         reason, check = alone.failure or packed.failure, packed.check
         return Estimate(memory, None, None, None, None, database, files, reason, check)
-    steps = _mean_steps(spec, len(corpus.train))
-    reported = min(spec.evaluation.report_examples, len(corpus.dev))
+    steps = _mean_steps(spec, inputs.count("train"))
+    reported = min(spec.evaluation.report_examples, inputs.count("dev"))
     examples = sum(evaluated) + reported * (steps / spec.training.report_every)
     trial = steps * packed.step + examples * packed.example
     hours = trainings * trial / min(workers, trainings) / 3600
@@ -257,12 +255,12 @@ def _mean_steps(spec: StudySpec, examples: int) -> float:
     return float(parts.training.counted(examples).steps)
 
 
-def _measured(
-    spec: StudySpec, location: str, corpus: Corpus[Any], workers: int
-) -> tuple[Speed, Speed]:
+def _measured(spec: StudySpec, location: str, inputs: Inputs, workers: int) -> tuple[Speed, Speed]:
     """Return the speed alone and in a pack."""
-    base = working_base(spec, location, corpus.labels)
-    task = make_task(spec, base, corpus)
+    corpus = inputs.corpus
+    base = working_base(spec, location, () if corpus is None else corpus.labels)
+    task = inputs.task if corpus is None else make_task(spec, base, corpus)
+    assert task is not None
     often = spec.training.model_copy(update={"report_every": 1})
     few = min(spec.evaluation.report_examples, MOST_EXAMPLES)
     brief = spec.evaluation.model_copy(update={"report_examples": few})

@@ -249,8 +249,19 @@ def open_read_only(target: str) -> BaseStorage:
     raise InputError(f"{path}: neither an SQLite database nor an Optuna journal")
 
 
+def study_names(target: str) -> list[str]:
+    """Return the names of the studies in what `target` names, in the order they began."""
+    with named_damage(hidden(target)):
+        return [study.study_name for study in open_read_only(target).get_all_studies()]
+
+
 def _nearby(target: str) -> str:
-    """Suggest the run folder for a study's name, or those in a folder of runs."""
+    """Say where a run folder's study is, or suggest run folders for a name or a folder of runs."""
+    if os.path.isfile(Path(target, "spec.toml")):
+        return (
+            "; the study of this folder is in another storage: name that URL, with --study-name if "
+            "it holds several"
+        )
     if os.path.isfile(Path("runs", target, DATABASE_NAME)):
         return f"; did you mean {Path('runs', target)}?"
     databases = Path(target).glob(f"*/{DATABASE_NAME}") if os.path.isdir(target) else ()

@@ -174,6 +174,7 @@ DATA_KEYS = {
     *("evaluation.objective", "evaluation.encoder", "evaluation.minimize"),
     *("evaluation.regex.pattern", "evaluation.command.name"),
     *("evaluation.metric_folder", "evaluation.metric_files"),  # where, not what
+    *("own_task.folder", "own_task.sha256"),
     *("search.space", "search.enqueue", "method.target_modules"),
     *("method.init_adapter", "method.init_adapter_sha256"),  # JSON and safetensors
     *(f"search.parameters.{key}" for key in ("value", "choices", "when")),

@@ -53,7 +53,10 @@ def test_a_metric_of_the_whole_corpus_has_no_mean_per_example(found: Adapters) -
     """No example has a macro F1 alone: the table shows no mean, programs get none, and no sd."""
     names = [model.name for model in (found.base, *found.adapters)]
     renamed = {(name, "macro_f1"): found.scores[name, "rouge1"] for name in names}
-    contrasts = tuple(replace(c, metric="macro_f1") for c in found.contrasts)
+    contrasts = tuple(
+        replace(c, a=replace(c.a, metric="macro_f1"), b=replace(c.b, metric="macro_f1"))
+        for c in found.contrasts
+    )
     examples = {(name, "macro_f1"): found.examples[name, "rouge1"] for name in names}
     whole = replace(
         found, metrics=("macro_f1",), scores=renamed, contrasts=contrasts, examples=examples
