@@ -15,6 +15,7 @@ from optuna_study.cli.preparing import base, check, curate, init
 from optuna_study.cli.reading import compare, importance, next_, report, show
 from optuna_study.cli.running import confirm, run, train
 from study.errors import InputError
+from study.signals import ending_cleanly
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -59,7 +60,8 @@ def main() -> None:
     open_what_is_closed()
     write_what_the_encoding_lacks()
     try:
-        app()
+        with ending_cleanly():
+            app()
     except InputError as error:
         _exit_with(error)
     except KeyboardInterrupt:
