@@ -15,7 +15,6 @@ from optuna_study.cli.preparing import base, check, curate, init
 from optuna_study.cli.reading import compare, importance, next_, report, show
 from optuna_study.cli.running import confirm, run, train
 from study.errors import InputError
-from study.signals import ending_cleanly
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,6 +56,8 @@ def _root(
 
 def main() -> None:
     """Run the command line; a user's mistake prints one line per problem and exits with 2."""
+    from study.signals import ending_cleanly
+
     open_what_is_closed()
     write_what_the_encoding_lacks()
     try:
