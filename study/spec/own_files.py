@@ -18,7 +18,7 @@ FAILURES = (Exception, SystemExit)  # what the user's code may raise; it must no
 def sha256_of(path: Path, key: str) -> str:
     """Return a file's digest; an InputError begins with `key`, which names the file."""
     with refusing(f"{key}: {path}: cannot read the file", OSError, ValueError):
-        check_regular(path)
+        check_regular(path, f"{key}: {path}")
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -72,10 +72,11 @@ def resolve_own_task(document: dict[str, Any], folder: Path, where: str) -> None
     """
     named, given = document.get(KEY), document.get("own_task")
     if isinstance(named, str) and OWN_FILE.fullmatch(named):
-        put_own_task(document, named, folder, where)
+        put_own_task(document, named, folder, f"{where}: {KEY}")
         document[KEY] = _kind_of(OwnTaskSpec.model_validate(document["own_task"]), where)
     elif isinstance(given, dict) and isinstance(given.get("name"), str):  # of a stored study
-        put_own_task(document, given["name"], folder / str(given.get("folder", "")), where)
+        place = folder / str(given.get("folder", ""))
+        put_own_task(document, given["name"], place, f"{where}: own_task.name")
 
 
 def put_own_task(document: dict[str, Any], named: str, folder: Path, where: str) -> None:
