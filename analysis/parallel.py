@@ -20,6 +20,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from study.freed_memory import keep_freed_memory
+from study.signals import end_children, end_with
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -67,22 +68,27 @@ def each(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[
         return
     done = 0
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(count, context, _begin, (function, items)) as pool:
+    with ProcessPoolExecutor(count, context, _begin, (os.getpid(), function, items)) as pool:
         try:
             for result in pool.map(_at, range(len(items))):
                 yield result
                 done += 1
         except BrokenProcessPool:
             yield from map(function, items[done:])
+        except BaseException:  # interrupted: nobody needs what the children compute
+            end_children()
+            raise
 
 
-def _begin(function: Callable[[Any], Any], items: Sequence[Any]) -> None:
+def _begin(parent: int, function: Callable[[Any], Any], items: Sequence[Any]) -> None:
     """Set up a child: its work, no children of its own, and interrupts left to the parent."""
     global _inherited
     _inherited = function, items
     _processes.set(1)
     gc.freeze()  # a collection would copy what is inherited
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with(parent)
 
 
 def _at(place: int) -> Any:

@@ -114,6 +114,7 @@ def confirm(
     choice: EngineChoice | None = None,
     trust_study: bool = False,
     progress: bool = False,
+    task: Task | None = None,
 ) -> Confirmation:
     """Retrain the best trials and the baselines on fresh seeds, and test the winner.
 
@@ -128,6 +129,7 @@ def confirm(
         choice: The engine, its slots and worker processes; one packing process by default.
         trust_study: Whether to allow the code that the stored study names; review it first.
         progress: Whether to show bars on standard error, as `optuna-study confirm` does.
+        task: The task of your own that the study was run with.
 
     Returns:
         The winner compared with every other model on held-out examples, and how much of its score
@@ -156,6 +158,7 @@ def confirm(
         chosen_trials(data.ranked(), top, trials),
         seeds=seeds,
         choice=choice or PACKED,
+        task=task,
     )
     confirmation = confirmation_of(load(run, data.name))
     if confirmation is None:

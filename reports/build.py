@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.studies.load import StudyData, load
+from analysis.studies.trial_values import last_end
 from analysis.wording import counted, moment
 from reports.page.parts import FOOTER, Page, Section
 from reports.page.render import render, write
@@ -89,14 +90,13 @@ def page_of(results: Results) -> Page:
 
 
 def _subtitle(data: StudyData) -> str:
-    ends = [t.datetime_complete for t in data.frozen_trials if t.datetime_complete]
     task = str(data.attributes.get("task", ""))
     return " · ".join(
         part
         for part in (
             task,
             f"trials: {counted(data.counts)}" if data.counts else "no trials",
-            moment(max(ends)) if ends else "",
+            moment(last_end(data.frozen_trials)),
         )
         if part
     )

@@ -25,9 +25,11 @@ from study.preparing.preparation import read_inputs
 from study.run_folder import run_folder
 from study.seeds import derive_seed
 from study.spec.sections import StudySpec
+from study.store.comparable import task_name
 from study.store.ledger import Ledger, open_ledger
 from study.store.recovery import MAX_ATTEMPTS
 from study.store.storage import DATABASE_NAME, sqlite_url
+from study.tasks.base import Task
 from study.trials import (
     Finished,
     Interrupted,
@@ -59,6 +61,7 @@ def confirm_study(
     seeds: int = 5,
     storage: str | None = None,
     choice: EngineChoice = PACKED,
+    task: Task | None = None,
 ) -> bool:
     """Train candidates and baselines on fresh seeds; return whether all of it is done.
 
@@ -69,23 +72,24 @@ def confirm_study(
         InputError: there is no test split, or it differs from an earlier confirmation's; or data,
             model, storage or folder cannot be used.
     """
-    inputs = read_inputs(spec)
+    if task is not None and spec.own_task is not None:
+        spec = spec.model_copy(update={"own_task": None})  # the object wins
+    inputs = read_inputs(spec, task)
     inputs.faults.refuse()
-    corpus = inputs.corpus
-    assert corpus is not None
-    if not corpus.test:
+    task = inputs.task
+    if not inputs.count("test"):
         raise InputError(
             "data.test: confirming needs held-out examples, got none; name a file with --test"
         )
     url = storage or sqlite_url(out / DATABASE_NAME)
     with run_folder(out, exclusive=True), open_ledger(url, spec, out, view.remarked) as ledger:
-        ledger.check_task(None)  # your own task cannot be loaded here
-        wanted = confirmation_configs(spec, candidates, seeds, len(corpus.train))
+        ledger.check_task(task_name(task))
+        wanted = confirmation_configs(spec, candidates, seeds, inputs.count("train"))
         pending = ledger.unconfirmed(wanted)
         if not pending:
             view.remarked(f"all {len(wanted)} trainings are already done; nothing to train")
             return True
-        with started_engine(spec, choice, None, view, inputs) as started:
+        with started_engine(spec, choice, task, view, inputs) as started:
             is_shared = started.choice != started.choice.one_at_a_time()
             source = Confirmation(spec, ledger, pending, SHARED_COSTS if is_shared else ())
             total, done, workers = len(wanted), len(wanted) - len(pending), started.choice.workers

@@ -14,15 +14,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from typing_extensions import override
 
-from study.data.readers import Corpus
 from study.engines.engine_choice import PACKED, EngineChoice
 from study.engines.start import started_engine
 from study.kinds.measurements import SHARED_COSTS
@@ -89,7 +86,10 @@ def run_study(
     Raises:
         InputError: data, model, storage or folder cannot be used.  Finished trials are kept.
     """
+    if task is not None and spec.own_task is not None:
+        spec = spec.model_copy(update={"own_task": None})  # the object wins
     inputs = read_inputs(spec, task)
+    task = inputs.task
     if inputs.faults.problems:
         prepare(spec, inputs, view.base_training, task)  # raises, with the base's faults as well
     url = storage or sqlite_url(out / DATABASE_NAME)
@@ -108,7 +108,7 @@ def run_study(
                 facts = provenance(name, workers, started.base_location, hashes)
                 facts |= {"dtype": started.dtype or spec.base.dtype}
                 ledger.begin(facts | trained_on)
-                search = Search(spec, ledger, view, partial(_epoch, task, corpus))
+                search = Search(spec, ledger, view, lambda: inputs.count("train"))
                 with view.searching(spec.search.budget, ledger.counted(), workers):
                     drive(started.engine, search, view)
                 if search.passes is not None:
@@ -127,14 +127,6 @@ def _choice_for_objectives(spec: StudySpec, wanted: EngineChoice, view: View) ->
         f"training one trial at a time: {shared[0]} is an objective, so trials cannot share it"
     )
     return wanted.one_at_a_time()
-
-
-def _epoch(task: Task | None, corpus: Corpus[Any] | None) -> int:
-    """Return the number of training examples of your own task or of the study's corpus."""
-    if corpus is not None:
-        return len(corpus.train)
-    assert task is not None
-    return len(task.examples("train"))
 
 
 @dataclass(frozen=True)

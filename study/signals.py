@@ -1,11 +1,20 @@
-"""Stop a run by SIGINT or SIGTERM without interrupting a write."""
+"""Stop a run by SIGINT or SIGTERM without interrupting a write; end with the parent process."""
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+ENDING = ("SIGTERM", "SIGHUP")
+"""The signals by which a system or a closed terminal ends a command."""
+PR_SET_PDEATHSIG = 1  # Linux's prctl: the signal that a process gets when its parent ends
 
 _STATE = {"requested": False, "inside": False}
 
@@ -51,3 +60,69 @@ def stop_signals() -> Iterator[Callable[[], Any]]:
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
+
+
+@contextmanager
+def ending_cleanly() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as an exit does: temporary files are deleted.
+
+    Children that compute for it are killed, since nobody needs their results.
+    """
+
+    def handler(number: int, frame: Any) -> NoReturn:
+        signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
+        end_children()
+        sys.exit(128 + number)
+
+    named = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    default = [number for number in named if signal.getsignal(number) == signal.SIG_DFL]
+    try:
+        for number in default:  # not one that is ignored, as under nohup
+            signal.signal(number, handler)
+    except ValueError:  # not the main thread
+        default = []
+    try:
+        yield
+    finally:
+        for number in default:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def end_children() -> None:
+    """Kill the processes that this one started by multiprocessing."""
+    for child in multiprocessing.active_children():
+        child.kill()
+
+
+# ---------------------------------------------------------------- in a child
+
+
+def end_with(parent: int) -> None:
+    """Let the system kill this process as soon as its parent ends, whatever it is doing; on Linux.
+
+    A thread could not do it while a library loads a base and holds Python's lock.
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before
+        os._exit(1)
+
+
+@dataclass(frozen=True)
+class EndsWith:
+    """When a spawned process unpickles this, it begins to end with its parent.
+
+    Put it first in the arguments: what comes after it may import for seconds.
+    """
+
+    parent: int
+
+    def __reduce__(self) -> tuple[Callable[[int], None], tuple[int]]:
+        """Unpickle as None, after a call of `end_with`."""
+        return end_with, (self.parent,)
+
+
+def call(first: None, function: Callable[..., Any], *arguments: Any) -> None:
+    """Call a function in a process whose arguments begin with `EndsWith`."""
+    function(*arguments)

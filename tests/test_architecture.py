@@ -21,6 +21,7 @@ OF_STUDY_FOR_ANALYSIS = (
     "study.errors",
     "study.store.folders",
     "study.freed_memory",
+    "study.signals",
     "study.kinds",
     "study.spec.hyperparameters",
     "study.metrics",

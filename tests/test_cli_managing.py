@@ -11,6 +11,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import optuna
 import pytest
 from filelock import FileLock
 
@@ -212,3 +213,28 @@ def test_a_folder_whose_name_is_not_utf_8_is_read(run: Path, tmp_path: Path) -> 
     odd = tmp_path / os.fsdecode(b"r\xffn")
     run.rename(odd)
     assert load(odd).name == "petroleum"
+
+
+def test_studies_of_one_storage_are_listed_shown_and_continued(
+    type_: Type, run: Path, tmp_path: Path
+) -> None:
+    """A storage of several studies is listed by name; `run FOLDER` takes the one of its folder."""
+    shared = tmp_path / "shared.db"
+    (run / "study.db").rename(shared)
+    url = sqlite_url(shared)
+    optuna.create_study(storage=url, study_name="another")
+    assert [row["study"] for row in json.loads(type_("list", url, "--json").out)["runs"]] == [
+        "petroleum",
+        "another",
+    ]
+    assert "--study-name STUDY" in type_("list", shared).out
+    (row,) = json.loads(type_("list", "runs", "--json").out)["runs"]
+    assert "in another storage: name that URL" in row["problem"]
+    assert "in another storage: name that URL" in type_("show", run).err
+    assert type_("show", url, "--study-name", "petroleum").status == 0
+    assert "choose one with --study-name: petroleum, another" in type_("show", url).err
+    ran = type_("run", run, "--storage", url, "--set", "training.steps=3")
+    assert "training.steps: was" in ran.err
+    wrong = type_("run", run, "--storage", url, "--study-name", "another")
+    assert "not a run folder of optuna-study" in wrong.err
+    assert "a study file names its" in type_("run", "petroleum", "--study-name", "x").err

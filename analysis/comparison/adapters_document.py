@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from analysis.document import (
     probability_cell,
 )
 from analysis.wording import alike, alike_signed, interval, listing, number, percent
+from study.kinds.metrics import metric_of
 from study.metrics import Array, metric_label
 from study.store.folders import write_whole
 
@@ -78,8 +80,13 @@ class Adapters(Displayed):
         return next(c for c in self.contrasts if (c.a.name, c.metric) == (adapter, metric))
 
     def spread(self, model: str, metric: str) -> tuple[float, float]:
-        """The mean and standard deviation of a model's examples, each scored alone."""
+        """The mean and standard deviation of a model's examples, each scored alone.
+
+        NaN for a metric such as macro F1, which no example has alone.
+        """
         scores = self.examples[model, metric]
+        if metric_of(metric, self.signatures.get(metric, "")).of_corpus:
+            return math.nan, math.nan
         scores = scores[np.isfinite(scores)]
         return float(scores.mean()), float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
 
@@ -187,7 +194,8 @@ def _full_rows(found: Adapters, metric: str) -> Iterator[tuple[Cell, ...]]:
     signs = alike_signed([found.of(m.name, metric).difference for m in found.adapters])
     for model in models:
         mean, sd = spreads[model.name]
-        spread = Cell(f"{write(mean)} ± {write(sd)}", mean, True)
+        words = "–" if math.isnan(mean) else f"{write(mean)} ± {write(sd)}"
+        spread = Cell(words, mean, True)
         head = Cell(metric_label(metric)), _name(model), cell(scores[model.name], write), spread
         if model is found.base:
             yield (*head, *[Cell("")] * 4)
@@ -310,8 +318,8 @@ def adapter_rows(found: Adapters) -> list[dict[str, Any]]:
                 "score": score.score,
                 "score_low": score.ci[0],
                 "score_high": score.ci[1],
-                "mean": mean,
-                "sd": sd,
+                "mean": None if math.isnan(mean) else mean,
+                "sd": None if math.isnan(sd) else sd,
             }
             names = ("difference", "ci_low", "ci_high", "percent", "p", "p_holm", "family", "flag")
             row |= dict.fromkeys(names)

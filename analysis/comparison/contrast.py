@@ -25,6 +25,7 @@ from analysis.document import (
     interval_cell,
     probability_cell,
 )
+from analysis.wording import alike, alike_signed
 from study.metrics import Array, Metric, Statistics, metric_label, metric_of
 
 Question = tuple[str, str, str, str]
@@ -236,17 +237,23 @@ def contrasts_document(contrasts: Sequence[Contrast]) -> Document:
 
 
 def contrast_table(caption: str, contrasts: Sequence[Contrast]) -> Table:
-    """One row per test: both models and scores, the difference, and whether it is clear."""
+    """One row per test: both models and scores, the difference, and whether it is clear.
+
+    The rows of one metric have the same decimals.
+    """
+    by_metric = {c.metric: [d for d in contrasts if d.metric == c.metric] for c in contrasts}
+    scores_of = {m: alike([s.score for c in of for s in (c.a, c.b)]) for m, of in by_metric.items()}
+    signs_of = {m: alike_signed([c.difference for c in of]) for m, of in by_metric.items()}
     rows = tuple(
         (
             Cell(metric_label(c.metric)),
             Cell(f"{c.n} {c.split}"),
             Cell(c.a.name),
-            cell(c.a.score),
+            cell(c.a.score, scores_of[c.metric]),
             Cell(c.b.name),
-            cell(c.b.score),
-            difference_cell(c.difference),
-            interval_cell(c.interval),
+            cell(c.b.score, scores_of[c.metric]),
+            difference_cell(c.difference, signs_of[c.metric]),
+            interval_cell(c.interval, signs_of[c.metric]),
             probability_cell(c.p_adjusted, c.p_is_bound),
             Cell(c.verdict),
         )

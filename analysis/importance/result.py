@@ -136,7 +136,17 @@ class Importances(Displayed):
             fitted += f", held-out R² {share(self.held_out_r2)}"
         if self.reliable:
             return f"Reliable: {fitted}."
-        return f"Not reliable: {'; '.join(self.reasons)}. Based on: {fitted}."
+        return f"Not reliable: {'; '.join(self.reasons)}. Based on: {fitted}.{self.despite}"
+
+    @property
+    def despite(self) -> str:
+        """What "beyond chance" still says where the shares are not reliable; empty otherwise."""
+        if self.reliable or not any(p.significant for p in self.parameters):
+            return ""
+        return (
+            " A parameter beyond chance has an effect in these trials; how large it is over the "
+            "whole space, they do not show."
+        )
 
     @property
     def policy_span(self) -> tuple[str, float, float] | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from analysis.plots import marks
-from analysis.plots.palette import CHANCE, INK, VIOLIN
+from analysis.plots.palette import CHANCE, INK, ON_LINES, VIOLIN
 from analysis.wording import shortened
 from study.metrics import Array
 
@@ -95,7 +95,8 @@ def interval_bars(
         above = as_points or not across
         offset = (0, 5 if as_points else 1) if above else (4, 0)
         style: dict[str, Any] = {"ha": "center", "va": "bottom"} if above else {"va": "center"}
-        ax.annotate(bar.text, place, offset, textcoords="offset points", **style)
+        style |= {"textcoords": "offset points", "bbox": ON_LINES}
+        ax.annotate(bar.text, place, offset, **style)
     name_axis(ax, names, orient)
     if as_points and across:
         ax.set_ylim(len(names) - 0.4, -0.7)  # room for the text above the first

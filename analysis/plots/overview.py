@@ -210,9 +210,9 @@ def plot_best_in_ranges(
         units = units[np.isfinite(units)]
         ax.plot([0, 1], [row, row], color=GRID, lw=5, solid_capstyle="round", zorder=1)
         if len(units) >= BANDED and not column.is_categorical:  # names have no middle
-            ends = np.quantile(units, [0.1, 0.9])
+            ends = [_along(column, unit) for unit in np.quantile(units, [0.1, 0.9])]
             ax.plot(ends, [row, row], color=TRIAL, lw=5, alpha=0.45, solid_capstyle="round")
-        best = shown.units[0, row] if shown.trials else np.nan
+        best = _along(column, shown.units[0, row]) if shown.trials else np.nan
         if np.isfinite(best):
             ax.scatter([best], [row], s=34, color=BEST, linewidths=0, zorder=4)
             said = shortened(marks.tick(shown.trials[0].params[column.name]), 14)
@@ -224,6 +224,14 @@ def plot_best_in_ranges(
     ax.grid(visible=False)
     ax.spines[["left", "bottom"]].set_visible(False)
     return ax
+
+
+def _along(column: Column, unit: float) -> float:
+    """Where a value lies from the lowest to the highest: levels lie inside the range of a unit."""
+    if column.positions is None or len(column.positions) < 2:
+        return unit
+    first, last = float(column.positions[0]), float(column.positions[-1])
+    return (unit - first) / (last - first)
 
 
 @in_house_style

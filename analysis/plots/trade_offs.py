@@ -18,6 +18,7 @@ from analysis.plots.palette import colour_of as colour_of_model
 from analysis.plots.palette import in_house_style, legend_above, new_axes
 from analysis.studies.study_data import MAXIMIZE, StudyData, is_enqueued
 from analysis.studies.targets import SECONDS, value_of
+from analysis.studies.trial_values import in_utc
 from analysis.wording import label_of, shortened
 from study.kinds.measurements import COSTS, MEASUREMENTS
 from study.metrics import Array
@@ -66,7 +67,7 @@ def is_shared(data: StudyData, cost: str) -> bool:
     if (engine := data.provenance.get("engine")) is not None:
         return (engine, data.provenance.get("workers", 1)) != ("sequential", 1)
     times = ((t.datetime_start, t.datetime_complete) for t in data.complete)
-    known = sorted((start, end) for start, end in times if start and end)
+    known = sorted((in_utc(start), in_utc(end)) for start, end in times if start and end)
     return any(start < end for (_, end), (start, _) in pairwise(known))
 
 

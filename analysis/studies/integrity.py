@@ -36,6 +36,9 @@ def _problem(data: StudyData) -> str:
         return "a name that is not text"
     if not _are((t.number for t in data.frozen_trials), int):
         return "a trial whose number is not a number"
+    trial_numbers = [t.number for t in data.frozen_trials]
+    if min(trial_numbers, default=0) < 0 or len({*trial_numbers}) < len(trial_numbers):
+        return "trials whose numbers are not 0, 1, … each once"
     numbers = [(*(t.values or ()), *t.intermediate_values.values()) for t in data.frozen_trials]
     if not _are(chain.from_iterable(numbers), (int, float)):
         return "a value that is not a number"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -33,11 +34,36 @@ def state_of(trial: FrozenTrial) -> str:
     return trial.state.name.lower()
 
 
+def in_utc(moment: datetime) -> datetime:
+    """A trial's time in UTC, which unlike local times can be compared and subtracted."""
+    return moment.astimezone(UTC)
+
+
 def seconds_of(trial: FrozenTrial) -> float | None:
-    """The seconds from start to end; None for a trial that has not ended."""
-    if trial.state in (TrialState.RUNNING, TrialState.WAITING) or trial.duration is None:
+    """The seconds from start to end; None for a trial that has not ended.
+
+    None also where it ended before it started: an older Optuna stored what the clock showed, and
+    that was set back.
+    """
+    start, end = trial.datetime_start, trial.datetime_complete
+    if trial.state in (TrialState.RUNNING, TrialState.WAITING) or start is None or end is None:
         return None
-    return trial.duration.total_seconds()
+    if in_utc(end) < in_utc(start):
+        end = end.replace(fold=1)  # Optuna's reader of journals does not say it
+    seconds = (in_utc(end) - in_utc(start)).total_seconds()
+    return seconds if seconds >= 0 else None
+
+
+def first_start(trials: Iterable[FrozenTrial]) -> datetime | None:
+    """When the first of some trials started, in local time."""
+    starts = (trial.datetime_start for trial in trials if trial.datetime_start)
+    return min(starts, key=in_utc, default=None)
+
+
+def last_end(trials: Iterable[FrozenTrial]) -> datetime | None:
+    """When the last of some trials ended, in local time."""
+    ends = (trial.datetime_complete for trial in trials if trial.datetime_complete)
+    return max(ends, key=in_utc, default=None)
 
 
 def last_report(trial: FrozenTrial) -> tuple[int, float] | None:

@@ -56,10 +56,13 @@ def _root(
 
 def main() -> None:
     """Run the command line; a user's mistake prints one line per problem and exits with 2."""
+    from study.signals import ending_cleanly
+
     open_what_is_closed()
     write_what_the_encoding_lacks()
     try:
-        app()
+        with ending_cleanly():
+            app()
     except InputError as error:
         _exit_with(error)
     except KeyboardInterrupt:

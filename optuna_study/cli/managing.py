@@ -15,15 +15,17 @@ Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The run folder o
 
 
 def list_(
-    folder: Annotated[
-        Path | None,
+    target: Annotated[
+        str | None,
         typer.Argument(
-            metavar="FOLDER", help="A folder of run folders. [default: runs, if there is one]"
+            metavar="FOLDER",
+            help="A folder of run folders, or a storage of several studies. [default: runs, if "
+            "there is one]",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the shipped studies and search spaces, and the studies in a folder of runs.
+    """List the shipped studies and search spaces, and the studies in a folder or a storage.
 
     Example: `optuna-study list`
 
@@ -32,10 +34,10 @@ def list_(
     from search_spaces import shipped_spaces
     from study.spec.files import described, presets
 
-    found = _runs(folder)
+    found = _runs(target)
     shipped = {"studies": described(presets()), "spaces": described(shipped_spaces())}
     if as_json:
-        print_json({"runs": found} if folder else {**shipped, "runs": found})
+        print_json({"runs": found} if target else {**shipped, "runs": found})
         return
     from rich.table import Table
 
@@ -44,44 +46,56 @@ def list_(
         "studies": "Studies: optuna-study run NAME",
         "spaces": "\nSearch spaces: optuna-study run --space NAME",
     }
-    for kind, entries in shipped.items() if folder is None else ():
+    for kind, entries in shipped.items() if target is None else ():
         table = Table(title=titles[kind], title_justify="left", box=None, show_header=False)
         for name, text in entries.items():
             table.add_row(name, text)
         console.print(table)
     if found:
-        console.print() if folder is None else None
+        console.print() if target is None else None
         console.print(_runs_document(found).to_rich())
-    elif folder is not None:
-        messages().print(f"{folder}: contains no run folders", markup=False, highlight=False)
+    elif target is not None:
+        messages().print(f"{target}: contains no run folders", markup=False, highlight=False)
 
 
-def _runs(folder: Path | None) -> list[dict[str, Any]]:
-    """What is known of every run folder in a folder; a damaged one has a problem instead."""
-    place = folder or Path("runs")
+def _runs(target: str | None) -> list[dict[str, Any]]:
+    """What is known of each study in a folder of run folders, or in a storage.
+
+    A study that cannot be read has a problem instead.
+    """
+    from study.store.storage import DATABASE_NAME, study_names
+
+    place = Path(target or "runs")
+    is_storage = place.is_file() or (place / DATABASE_NAME).is_file()
+    if target is not None and (is_storage or "://" in target):
+        return [_known(target, name, {}) for name in study_names(target)]
     if not place.is_dir():
-        if folder is not None:
-            raise InputError(f"{folder}: no such folder")
+        if target is not None:
+            raise InputError(f"{target}: no such folder")
         return []
-    found: list[dict[str, Any]] = []
-    for database in sorted(place.glob("*/study.db")):
-        try:
-            data = load(str(database.parent))
-        except InputError as error:
-            found.append({"folder": str(database.parent), "problem": error.problems[0]})
-            continue
-        ends = [t.datetime_complete for t in data.frozen_trials if t.datetime_complete]
-        found.append(
-            {
-                "folder": str(database.parent),
-                "study": data.name,
-                "trials": dict(data.counts),
-                "objective": data.objective,
-                "best": data.best_value,
-                "last": max(ends).isoformat(timespec="minutes") if ends else None,
-            }
-        )
-    return found
+    databases = {path.parent for path in place.glob(f"*/{DATABASE_NAME}")}
+    specs = {path.parent for path in place.glob("*/spec.toml")}
+    return [
+        _known(str(folder), None, {"folder": str(folder)}) for folder in sorted(databases | specs)
+    ]
+
+
+def _known(target: str, name: str | None, known: dict[str, Any]) -> dict[str, Any]:
+    from analysis.studies.trial_values import last_end
+
+    try:
+        data = load(target, name)
+    except InputError as error:
+        return {**known, **({"study": name} if name else {}), "problem": error.problems[0]}
+    end = last_end(data.frozen_trials)
+    return {
+        **known,
+        "study": data.name,
+        "trials": dict(data.counts),
+        "objective": data.objective,
+        "best": data.best_value,
+        "last": end.isoformat(timespec="minutes") if end else None,
+    }
 
 
 def _runs_document(found: list[dict[str, Any]]) -> Any:
@@ -92,14 +106,16 @@ def _runs_document(found: list[dict[str, Any]]) -> Any:
         value = run.get("best")
         return "" if value is None else f"{label_of(run['objective'])} {number(value)}"
 
+    folders = [run["folder"] for run in found if "folder" in run]
+    title = f"Your studies: optuna-study show {'FOLDER' if folders else '… --study-name STUDY'}"
     columns = {
-        "folder": [run["folder"] for run in found],
+        **({"folder": folders} if folders else {}),
         "study": [run.get("study", "") for run in found],
         "trials": [run.get("problem") or counted(run["trials"]) or "none" for run in found],
         "best": [best(run) for run in found],
         "last trial": [(run.get("last") or "").replace("T", " ") for run in found],
     }
-    return Document("", (columns_table("Your studies: optuna-study show FOLDER", columns),))
+    return Document("", (columns_table(title, columns),))
 
 
 def rename(

@@ -66,6 +66,14 @@ Test = Annotated[
         metavar="FILE", help="File of held-out examples. [default: the study's data.test]"
     ),
 ]
+OwnTask = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        metavar="FILE.py:CLASS",
+        help="Train with this task of your own. [default: from the study file]",
+    ),
+]
 TrustStudy = Annotated[
     bool,
     typer.Option(

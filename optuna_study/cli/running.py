@@ -28,6 +28,7 @@ from optuna_study.cli.options import (
     AsJson,
     Devices,
     EngineName,
+    OwnTask,
     Ray,
     Set,
     Slots,
@@ -99,7 +100,9 @@ def run(
     no_prune: Annotated[
         bool, typer.Option("--no-prune", help="Train every trial to the end.")
     ] = False,
+    study_name: StudyName = None,
     set_: Set = None,
+    task: OwnTask = None,
     trust_study: TrustStudy = False,
 ) -> None:
     """Run a study, or continue it, and write its report.
@@ -129,11 +132,15 @@ def run(
     if is_run_folder(spec):
         if out is not None:
             raise InputError(f"--out: {spec} is continued where it is; leave out --out")
-        stored = load_run(storage or spec).spec_text
-        study = stored_spec(stored, spec, overrides=overrides, trust_study=trust_study)
+        stored = _stored(spec, storage, study_name).spec_text
+        study = stored_spec(
+            stored, spec, overrides=overrides, trust_study=trust_study, own_task=task
+        )
         out = Path(spec)
+    elif study_name is not None:
+        raise InputError("--study-name: chooses the study of a run folder; a study file names its")
     else:
-        study = load_spec(spec, overrides)
+        study = load_spec(spec, overrides, task)
     choice = _engine_choice(engine, slots, workers, ray, devices)
     with _stop_message():
         folder = out or Path("runs") / study.name
@@ -163,6 +170,7 @@ def confirm(
     ray: Ray = None,
     engine: EngineName = "packed",
     slots: Slots = "auto",
+    task: OwnTask = None,
     trust_study: TrustStudy = False,
     as_json: AsJson = False,
 ) -> None:
@@ -178,8 +186,9 @@ def confirm(
     from study.spec.files import stored_spec
     from study.views.terminal import make_view
 
-    data = load_run(storage or target, study_name)
-    spec = stored_spec(data.spec_text, target, test=test, trust_study=trust_study)
+    data = _stored(target, storage, study_name)
+    study_name = data.name
+    spec = stored_spec(data.spec_text, target, test=test, trust_study=trust_study, own_task=task)
     choice = _engine_choice(engine, slots, workers, ray, devices)
     with _stop_message():
         done = confirm_study(
@@ -267,9 +276,12 @@ def train(
 def _as_begun(data: Any, target: str, test: Path | None, trust_study: bool) -> Any:
     """Return the study that a run folder holds, in the dtype with which it began."""
     from study.spec.files import stored_spec
-    from study.store.comparable import check_same_task
 
-    check_same_task(data.provenance.get("own_task"), None, target)
+    if own := data.provenance.get("own_task"):
+        raise InputError(
+            f"{target}: train knows only the shipped tasks, and {own} trained this study; train "
+            "longer by a study file with more steps"
+        )
     spec = stored_spec(data.spec_text, target, test=test, trust_study=trust_study)
     dtype = data.provenance.get("dtype")
     if spec.base.dtype != "auto" or dtype not in ("float32", "bfloat16", "float64"):
@@ -313,6 +325,15 @@ def _conclude_confirmation(data: Any, folder: Path, as_json: bool, storage: str 
         results().print()
         print_line("report", report)
     return not failures
+
+
+def _stored(folder: str, storage: str | None, study_name: str | None) -> Any:
+    """Read the study of a run folder; of several in a storage, the one that the folder is of."""
+    from study.store.managing import name_in
+
+    if storage is not None and study_name is None:
+        study_name = name_in(Path(folder), storage)
+    return load_run(storage or folder, study_name)
 
 
 def _in_folder(folder: str, storage: str | None, study_name: str | None) -> Any:

@@ -150,7 +150,7 @@ def _thin_evidence(results: Results) -> str:
         return f"Importances could not be computed: {results.importance_problem}."
     if result is None or result.reliable:
         return ""
-    return f"The importances are not reliable: {'; '.join(result.reasons)}."
+    return f"The importances are not reliable: {'; '.join(result.reasons)}.{result.despite}"
 
 
 def _pruning(results: Results) -> str:

@@ -51,10 +51,12 @@ def baseline_section(results: Results) -> Section | None:
             )
         )
     notes = baseline_notes(results.data)
+    named = {note.partition(":")[0] for note in notes}
     plain = [
         f"{e.name}: {configuration(e.config)}."
         for e in results.data.evaluations
         if e.role == "baseline" and e.split == results.data.splits[0] and e.config
+        if e.name not in named
     ]
     return Section(
         "baselines",

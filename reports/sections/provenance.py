@@ -9,6 +9,7 @@ from typing import Any
 from analysis.comparison.bootstrap import RESAMPLES
 from analysis.document import Facts
 from analysis.studies.load import StudyData, is_enqueued
+from analysis.studies.trial_values import first_start, last_end
 from analysis.wording import STATES, moment, number
 from reports.page.parts import Code, PagePart, Section
 from reports.page.trial_tables import space_table
@@ -74,12 +75,10 @@ def _study(data: StudyData) -> dict[str, str]:
     ways = zip(data.objectives, data.directions, strict=True)
     facts = {"name": data.name, "objectives": ", ".join(f"{n} ({way})" for n, way in ways)}
     facts |= {k: _flat(v) for k, v in data.attributes.items() if k not in INTERNAL}
-    starts = [t.datetime_start for t in data.frozen_trials if t.datetime_start]
-    ends = [t.datetime_complete for t in data.frozen_trials if t.datetime_complete]
-    if starts:
-        facts["first trial started"] = moment(min(starts))
-    if ends:
-        facts["last trial ended"] = moment(max(ends))
+    if start := first_start(data.frozen_trials):
+        facts["first trial started"] = moment(start)
+    if end := last_end(data.frozen_trials):
+        facts["last trial ended"] = moment(end)
     return facts | {"read from": data.target}
 
 

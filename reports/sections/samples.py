@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
+from typing import Any
 
 import numpy as np
 
@@ -75,15 +76,30 @@ def _samples(data: StudyData, metric: str, trials: Sequence[int]) -> tuple[Shown
                 for name, f in models.items()
             ),
         )
-        for index, why in chosen(before, after).items()
+        for index, why in chosen(before, after, first_of_each(models)).items()
     )
 
 
-def chosen(before: np.ndarray, after: np.ndarray) -> dict[int, str]:
+def first_of_each(models: Mapping[str, Any]) -> np.ndarray:
+    """Return which examples (N,) differ from all before them in texts and outputs."""
+    columns = [column for f in models.values() for column in (f.source, f.target, f.output)]
+    first: dict[tuple[str, ...], int] = {}
+    for place, row in enumerate(zip(*columns, strict=True)):
+        first.setdefault(row, place)
+    return np.isin(np.arange(len(columns[0])), list(first.values()))
+
+
+def chosen(
+    before: np.ndarray, after: np.ndarray, candidates: np.ndarray | None = None
+) -> dict[int, str]:
     """Return example -> why it is shown, from the scores (N,) of base and best, higher better.
 
-    Examples of equal score come in their order; only examples that lost are called so.
+    Only `candidates` (N,) are shown, by default all.  Examples of equal score come in their order;
+    only examples that lost are called so.
     """
+    if candidates is not None:
+        places = np.flatnonzero(candidates)
+        return {int(places[i]): why for i, why in chosen(before[places], after[places]).items()}
     gain = after - before
     lost = np.flatnonzero(gain < 0)
     picks = dict.fromkeys(_first(-gain, CHANGED), "gained most")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from pprint import pformat
 
@@ -16,9 +18,13 @@ from reports.shell import argument, command_line, comment, option
 from study.errors import InputError
 from study.kinds.tasks import TASKS
 from study.spec.trust import checked_adapter_config, code_named, in_words
+from study.store.folders import check_own
 from study.store.saved_adapters import adapter_folder, trial_name
 
 WIDE = 88  # characters of a line of Python
+LARGEST_HEADER = 2**20  # bytes
+ADAPTED = re.compile(r"lora_|ia3_|__metadata__|prompt_embeddings")
+"""In the names of tensors that are no head's."""
 
 
 def use_this(results: Results) -> tuple[PagePart, ...]:
@@ -77,8 +83,10 @@ def _loading(data: StudyData, saved: Path) -> str:
     """Python that loads the adapter onto its base; none where its head must be named as well."""
     spec = data.spec or {}
     task = TASKS.get(str(spec.get("task", "translation")))
-    if task is None or task.reads_labels:
+    if task is None:
         return ""
+    if task.reads_labels:
+        return _loading_classifier(data, saved)
     trusted = ", trust_remote_code=True" * ("base.trust_remote_code" in code_named(spec))
     loader = task.model_class
     if not (saved / "adapter_config.json").is_file():
@@ -97,6 +105,44 @@ def _loading(data: StudyData, saved: Path) -> str:
         f"model = {loader}.from_pretrained(base{trusted})\n"
         f"model = PeftModel.from_pretrained(model, {str(saved)!r})"
     )
+
+
+def _loading_classifier(data: StudyData, saved: Path) -> str:
+    """Python that loads a classifier; its head, which the base lacks, must get its outputs."""
+    outputs = _outputs_of(saved / "adapter_model.safetensors")
+    trusted = bool(code_named(data.spec or {}))
+    if outputs is None or trusted or _base_of(saved) is None:
+        return ""
+    loader = "AutoPeftModelForSequenceClassification"
+    labels = (data.spec or {}).get("data", {}).get("labels") or ()
+    named = f"id2label={dict(enumerate(labels))!r}" if len(labels) == outputs else ""
+    problem = ', problem_type="regression"' if outputs == 1 else ""
+    return (
+        f"from peft import {loader}\n\n"
+        f"model = {loader}.from_pretrained(\n"
+        f"    {str(saved)!r}, {named or f'num_labels={outputs}{problem}'}\n)"
+    )
+
+
+def _outputs_of(weights: Path) -> int | None:
+    """The outputs of a saved head, from the header of its file; None where that has no head."""
+    try:
+        check_own(weights, "file")
+        with weights.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size)) if size < LARGEST_HEADER else {}
+        shapes = [part["shape"] for name, part in header.items() if not ADAPTED.search(name)]
+        return min((int(shape[0]) for shape in shapes if shape), default=None)
+    except (
+        InputError,
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        RecursionError,
+    ):
+        return None
 
 
 def _base_of(saved: Path) -> str | None:

@@ -34,17 +34,19 @@ from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
 from study.tasks import make_task
 from study.tasks.base import Task
+from study.tasks.own import own_task
 from study.trials import Checked, TrialConfig, baseline_configs, search_config
 
 
 def make_engine(
     spec: StudySpec, base_location: str, task: Task | None, choice: EngineChoice
 ) -> Engine:
-    """Load the base, and the corpus unless a task is given, and return the engine for them.
+    """Load the base, and the corpus unless the task is an own one, and return the engine for them.
 
     Raises:
         InputError: the base or the data cannot be used.
     """
+    task = task or own_task(spec)
     if task is None:
         corpus = corpus_of(spec)
         base = working_base(spec, base_location, corpus.labels)

@@ -20,7 +20,10 @@ from study.spec.sections import StudySpec
 from study.tasks.base import Task
 from study.views.base import View
 
-BEFORE_THE_FIRST_TRIAL = "engine: comparing its passes with the model's own, which takes minutes for a large base on a CPU"
+BEFORE_THE_FIRST_TRIAL = (
+    "engine: comparing its passes with the model's own, which takes minutes for a large base on a "
+    "CPU"
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ def started_engine(
                 with closing(make_engine(spec, location, task, choice)) as engine:
                     yield StartedEngine(engine, location, choice, dtype)
             else:
-                pool.load(spec, location, task, choice)
+                sent = None if spec.own_task is not None else task  # workers import its file
+                pool.load(spec, location, sent, choice)
                 pool.wait_for_the_first()
                 yield StartedEngine(pool, location, choice, dtype)
 

@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from study.bases.load import BaseModel, load_base, load_tokenizer, locate_base, names_of
 from study.bases.safe_configs import refuse_kernels, refuse_own_code
-from study.bases.safe_weights import check_adapter, check_model, reason_in_words
+from study.bases.safe_weights import ADAPTER_WEIGHTS, check_adapter, check_model, reason_in_words
 from study.data.corpora import corpus_of
 from study.data.readers import Corpus
 from study.engines.memory import release_memory
@@ -213,10 +214,27 @@ def check_is_ours(run: Path, folder: Path, *, trusted: bool = False) -> None:
     if (folder / "adapter_config.json").is_file():
         check_adapter(folder)
         peft_type(folder)
+        _check_readable(folder / ADAPTER_WEIGHTS, folder, with_weights=True)
     else:
         check_model(str(folder), str(folder))
+        for file in sorted(folder.glob("*.safetensors")):
+            _check_readable(file, folder)
         if not trusted:
             _check_names_no_code(folder)
+
+
+def _check_readable(file: Path, where: Path, *, with_weights: bool = False) -> None:
+    """Refuse a file whose header does not describe what is in it, or whose weights are no numbers.
+
+    A model's weights are not read: they may be large, and whoever loads them checks them.
+    """
+    with (
+        refusing(f"{where}: {file.name}: cannot read the weights", reason=reason_in_words),
+        safe_open(file, framework="pt") as tensors,
+    ):
+        for name in tensors.keys() if with_weights else ():
+            if not torch.isfinite(tensors.get_tensor(name)).all():
+                raise InputError(f"{where}: {file.name}: {name:.80}: holds NaN or infinity")
 
 
 def _check_names_no_code(folder: Path) -> None:
@@ -279,10 +297,16 @@ def attached(model: Any, folder: Path) -> Any:
     """
     from peft import PeftModel
 
-    with refusing(f"{folder}: cannot load the adapter", reason=reason_in_words):
+    with (
+        refusing(f"{folder}: cannot load the adapter", reason=reason_in_words),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("error", "Found missing adapter keys")
         if not isinstance(model, PeftModel):
             return PeftModel.from_pretrained(model, folder, adapter_name=folder.name)
-        model.load_adapter(folder, adapter_name=folder.name)
+        missing = model.load_adapter(folder, adapter_name=folder.name).missing_keys
+        if missing:
+            raise ValueError(f"Found missing adapter keys while loading the checkpoint: {missing}")
         return model
 
 

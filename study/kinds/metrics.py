@@ -72,6 +72,7 @@ class Metric:
     extra: str = ""  # of pyproject: what must be installed
     aggregate_one: Callable[[Array], Array] | None = None  # (N, S) -> (N,), where not `aggregate`
     whole: Callable[[Array], Array] | None = None  # (..., N, S) -> (...), where sums do not suffice
+    of_corpus: bool = False  # an example alone has no such score
     from_loss: FromLoss | None = None  # where it is made of the loss of each example
     outputs: Outputs | Literal["any"] | None = (
         "texts"  # what it scores; None: no outputs, but the loss
@@ -211,6 +212,7 @@ METRICS: Mapping[str, Metric] = {
             _in("numbers:pearson_scores"),
             _in("numbers:pearson"),
             aggregate_one=_in("numbers:pearson_each"),
+            of_corpus=True,
             outputs="any",
             reads_references=True,
         ),
@@ -220,6 +222,7 @@ METRICS: Mapping[str, Metric] = {
             _in("numbers:no_sum"),
             _in("numbers:spearman"),
             aggregate_one=_in("numbers:spearman_each"),
+            of_corpus=True,
             whole=_in("numbers:spearman_scores"),
             outputs="any",
             reads_references=True,
@@ -259,6 +262,7 @@ METRICS: Mapping[str, Metric] = {
             "macro F1",
             _in("classes:macro_f1_scores"),
             _in("classes:macro_f1"),
+            of_corpus=True,
             outputs="classes",
         ),
         Metric("comet", "COMET", _MEAN, afterwards=True),

@@ -7,32 +7,27 @@ run by commands that only read a study; what a *stored* study names is under the
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import json
 import math
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.errors import InputError, MetricError, reason_of, refusing
+from study.errors import InputError, MetricError, reason_of
 from study.kinds.metrics import OWN_FILE, own_signature
 from study.metrics import Statistics
 from study.metrics.means import of_examples
-from study.store.folders import check_regular
+from study.spec.own_files import FAILURES, imported_file, raised, sha256_of
 
 if TYPE_CHECKING:
     from study.spec.evaluation import EvaluationSpec
     from study.spec.scoring import CommandSpec
 
 KEY = "evaluation.metrics"
-FAILURES = (Exception, SystemExit)  # what the user's code may raise; it must not end the study
 Score = Callable[[list[str], list[dict[str, str]]], Any]
 
 
@@ -85,7 +80,7 @@ def file_hashes(evaluation: EvaluationSpec) -> dict[str, str]:
     files = [own["file"] for name in evaluation.metrics if (own := OWN_FILE.fullmatch(name))]
     if command is not None:
         files += [part for part in command.run if _is_file(evaluation.folder / part)]
-    hashes = {file: _sha256(evaluation.folder / file) for file in files}
+    hashes = {file: sha256_of(evaluation.folder / file, KEY) for file in files}
     for file, digest in hashes.items():
         if evaluation.metric_files.get(file, digest) != digest:
             raise InputError(
@@ -101,12 +96,6 @@ def _is_file(path: Path) -> bool:
     return False
 
 
-def _sha256(path: Path) -> str:
-    with refusing(f"{KEY}: {path}: cannot read the metric's file", OSError, ValueError):
-        check_regular(path)
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 # ---------------------------------------------------------------- a function
 
 
@@ -119,29 +108,11 @@ def own_function(name: str, evaluation: EvaluationSpec) -> Score:
     own = OWN_FILE.fullmatch(name)
     assert own is not None, name
     path = evaluation.folder / own["file"]
-    module = _module(path, file_hashes(evaluation)[own["file"]])
+    module = imported_file(path, file_hashes(evaluation)[own["file"]], KEY)
     function = getattr(module, own["function"], None)
     if not callable(function):
         raise InputError(f"{KEY}: {path}: has no function {own['function']!r}")
     return function  # type: ignore[no-any-return]
-
-
-@lru_cache(maxsize=64)
-def _module(path: Path, digest: str) -> Any:
-    """Import a file once for each of its contents; it may import its neighbours."""
-    found = importlib.util.spec_from_file_location(f"own_metric_{digest[:12]}", path)
-    assert found is not None
-    assert found.loader is not None
-    folder = str(path.parent)
-    if folder not in sys.path:
-        sys.path.append(folder)  # last, so that none of its files hides a package
-    module = importlib.util.module_from_spec(found)
-    try:
-        found.loader.exec_module(module)
-    except FAILURES as error:
-        reason = f"cannot import the metric's file: {_raised(error)}"
-        raise InputError(f"{KEY}: {path}: {reason}") from None
-    return module
 
 
 def _by_function(
@@ -155,18 +126,13 @@ def _by_function(
             try:
                 score([output], [dict(example)])
             except FAILURES as of_example:
-                raise MetricError(f"{name}: example {number}: {_raised(of_example)}") from None
-        raise MetricError(f"{name}: {_raised(error)}") from None
+                raise MetricError(f"{name}: example {number}: {raised(of_example)}") from None
+        raise MetricError(f"{name}: {raised(error)}") from None
     try:
         return list(numbers)
     except TypeError:
         got = type(numbers).__name__
         raise MetricError(f"{name}: must return a number per example, got {got}") from None
-
-
-def _raised(error: BaseException) -> str:
-    reason = reason_of(error) if isinstance(error, Exception) else str(error)
-    return f"{type(error).__name__}: {reason}"
 
 
 # ---------------------------------------------------------------- a command

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from study.bases.dtypes import with_dtype
-from study.data.readers import Corpus
 from study.engines.base import Engine
 from study.engines.build import engine_over, why_none_packs, working_base
 from study.engines.engine_choice import AS_MANY_AS_FIT, EngineChoice
@@ -210,17 +209,14 @@ def checked(
     Raises:
         InputError: with every problem.
     """
-    prepared = prepare(spec, inputs, progress)
+    prepared = prepare(spec, inputs, progress, inputs.task)
     cost = cost_of(spec, inputs, prepared)
     with on_devices(EngineChoice(workers=AS_MANY_AS_FIT)) as choice:
         workers = choice.workers
     remarks: list[str] = []
     spec = with_dtype(spec, prepared.skeleton.model, workers, remarks.append)
-    assert inputs.corpus is not None
     trained = max(size["parameters"] for size in cost["adapters"].values())
-    estimate = estimated(
-        spec, prepared, inputs.corpus, trained, workers, progress=progress, brief=brief
-    )
+    estimate = estimated(spec, prepared, inputs, trained, workers, progress=progress, brief=brief)
     lines = [*cost["lines"], *(f"base     {r.partition(': ')[2]}" for r in remarks)]
     return {
         **cost,
@@ -233,7 +229,7 @@ def checked(
 def estimated(
     spec: StudySpec,
     prepared: Prepared,
-    corpus: Corpus[Any],
+    inputs: Inputs,
     trained: int,
     workers: int,
     *,
@@ -245,7 +241,7 @@ def estimated(
     Args:
         spec: The study, with a dtype.
         prepared: What `prepare` returned for it.
-        corpus: Its data.
+        inputs: Its data, or its own task.
         trained: The trained parameters of its largest method.
         workers: How many processes will train.
         progress: Takes the stage and the number of stages.
@@ -256,18 +252,18 @@ def estimated(
     if memory.fits:  # otherwise this process would be killed
         parameters = sum(weight.numel() for weight in prepared.skeleton.model.parameters())
         few = _affordable(parameters, memory.row.tokens)
-        measured = _measured(spec, prepared.location, corpus, workers, few, progress, brief=brief)
+        measured = _measured(spec, prepared.location, inputs, workers, few, progress, brief=brief)
     alone, packed = measured.alone, measured.packed
     trainings = spec.search.budget + len(baseline_configs(spec))
-    evaluated = [len(corpus.split(split)) for split in SPLITS if split in ("dev", "general")]
+    evaluated = [inputs.count(split) for split in SPLITS if split in ("dev", "general")]
     counts = spec.evaluation.metrics
     database = trainings * sum(evaluated) * len(counts) * STATISTIC_BYTES
     files = (spec.search.keep_adapters + 1) * trained * 4
     if not math.isfinite(alone.step + packed.step):
         reason, check = alone.failure or packed.failure, packed.check
         return Estimate(memory, None, None, None, None, database, files, reason, check)
-    steps = _mean_steps(spec, len(corpus.train))
-    reported = min(spec.evaluation.report_examples, len(corpus.dev))
+    steps = _mean_steps(spec, inputs.count("train"))
+    reported = min(spec.evaluation.report_examples, inputs.count("dev"))
     examples = sum(evaluated) + reported * (steps / spec.training.report_every)
     trial = steps * packed.step + examples * packed.example
     hours = (trainings * trial / min(workers, trainings) + measured.startup) / 3600
@@ -306,7 +302,7 @@ def _mean_steps(spec: StudySpec, examples: int) -> float:
 def _measured(
     spec: StudySpec,
     location: str,
-    corpus: Corpus[Any],
+    inputs: Inputs,
     workers: int,
     few: int,
     progress: StepCallback | None,
@@ -321,8 +317,10 @@ def _measured(
             progress(next(done), STAGES, math.nan)
 
     stage()
-    base = working_base(spec, location, corpus.labels)
-    task = make_task(spec, base, corpus)
+    corpus = inputs.corpus
+    base = working_base(spec, location, () if corpus is None else corpus.labels)
+    task = inputs.task if corpus is None else make_task(spec, base, corpus)
+    assert task is not None
     stage()
     often = spec.training.model_copy(update={"report_every": 1})
     reported = min(spec.evaluation.report_examples, few)

@@ -31,6 +31,14 @@ class Inputs:
 
     corpus: Corpus[Any] | None  # None: unreadable, or your own task's
     faults: Faults
+    task: Task | None = None  # your own
+
+    def count(self, split: str) -> int:
+        """Return the number of examples of a split."""
+        if self.corpus is not None:
+            return len(self.corpus.split(split))
+        assert self.task is not None
+        return len(self.task.examples(split))
 
 
 @dataclass(frozen=True)
@@ -44,17 +52,22 @@ class Prepared:
 
 
 def read_inputs(spec: StudySpec, task: Task | None = None, *, quick: bool = False) -> Inputs:
-    """Read the data, and look for what the metrics need.
+    """Read the data or make the study's own task, and look for what the metrics need.
 
     If `quick`, the data are only read: no tokenizer writes them, and torch is not imported.
     """
     faults, corpus = Faults(), None
     with faults.collected():
         check_metrics(spec.evaluation)
-    if task is None:
+    if task is None and spec.own_task is not None:
+        from study.tasks.own import own_task
+
+        with faults.collected():
+            task = own_task(spec)
+    elif task is None:
         with faults.collected():
             corpus = read_corpus(spec) if quick else corpus_of(spec)
-    return Inputs(corpus, faults)
+    return Inputs(corpus, faults, task)
 
 
 def prepare(

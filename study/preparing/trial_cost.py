@@ -7,7 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from study.data.embedded import SentencePair
-from study.data.readers import Corpus, skipped_remarks
+from study.data.readers import skipped_remarks
 from study.kinds.methods import METHODS
 from study.metrics.needs import metric_remarks
 from study.preparing.preparation import Inputs, Prepared, prepare, read_inputs
@@ -36,10 +36,9 @@ def quick_cost(spec: StudySpec, inputs: Inputs) -> dict[str, Any]:
         InputError: with every problem of data and metrics.
     """
     inputs.faults.refuse()
-    assert inputs.corpus is not None
-    remarks = [f"data: {line}" for line in skipped_remarks(inputs.corpus)]
+    remarks = [f"data: {line}" for line in skipped_remarks(inputs.corpus)] if inputs.corpus else []
     remarks += [f"metrics: {line}" for line in metric_remarks(spec.evaluation)]
-    lines = [data_line(inputs.corpus), *map(_named, remarks), _search_line(spec, inputs.corpus)]
+    lines = [data_line(inputs), *map(_named, remarks), _search_line(spec, inputs)]
     return {"trials": spec.search.budget, "lines": lines}
 
 
@@ -49,14 +48,13 @@ def cost_of(spec: StudySpec, inputs: Inputs, prepared: Prepared) -> dict[str, An
     from study.peft_methods.targets import target_lines
 
     corpus, skeleton = inputs.corpus, prepared.skeleton
-    assert corpus is not None
     base = sum(p.numel() for p in skeleton.model.parameters())
     stop = token_to_train(skeleton, spec)
     counted = replace(skeleton, trained_tokens=() if stop is None else (stop,))
     counts = {name: _size(counted, method) for name, method in extreme_methods(spec).items()}
     frozen = ", frozen" if spec.trains_adapters else ""
     lines = [
-        data_line(corpus),
+        data_line(inputs),
         *map(_named, prepared.remarks),
         f"base     {base:,} parameters{frozen}",
         *(f"modules  {line}" for line in target_lines(skeleton, spec)),
@@ -71,8 +69,8 @@ def cost_of(spec: StudySpec, inputs: Inputs, prepared: Prepared) -> dict[str, An
         "base_parameters": base,
         "adapters": {n: {"pairs": p, "parameters": c} for n, (p, c) in counts.items()},
         "trials": spec.search.budget,
-        "example": [list(stretch) for stretch in corpus.shown],
-        "lines": [*lines, _search_line(spec, corpus)],
+        "example": [list(stretch) for stretch in corpus.shown] if corpus else [],
+        "lines": [*lines, _search_line(spec, inputs)],
     }
 
 
@@ -82,23 +80,27 @@ def _named(remark: str) -> str:
     return f"{subject:<8} {text}"
 
 
-def _search_line(spec: StudySpec, corpus: Corpus[Any]) -> str:
-    return f"search   {spec.search.budget} trials of {_steps(spec, corpus)} steps"
+def _search_line(spec: StudySpec, inputs: Inputs) -> str:
+    return f"search   {spec.search.budget} trials of {_steps(spec, inputs.count('train'))} steps"
 
 
-def _steps(spec: StudySpec, corpus: Corpus[Any]) -> str:
+def _steps(spec: StudySpec, examples: int) -> str:
     """Return the steps per trial, as one number or a range."""
     names = ("epochs", "batch_size", "gradient_accumulation_steps", "steps")
     counts = [
-        TrainingSpec(**dict(zip(names, values, strict=True))).counted(len(corpus.train)).steps
+        TrainingSpec(**dict(zip(names, values, strict=True))).counted(examples).steps
         for values in product(*map(spec.values_of, names))
     ]
     fewest, most = min(counts), max(counts)
     return f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
 
 
-def data_line(corpus: Corpus[Any]) -> str:
+def data_line(inputs: Inputs) -> str:
     """Return the sizes of the splits, and how many dev sources also occur in train."""
+    corpus = inputs.corpus
+    if corpus is None:
+        counts = ((inputs.count(split), split) for split in SPLITS)
+        return f"data     {', '.join(f'{n:,} {split}' for n, split in counts if n)} examples"
     seen = {_first(example) for example in corpus.train}
     shared = sum(_first(example) in seen for example in corpus.dev)
     sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in SPLITS if corpus.split(s))

@@ -14,6 +14,7 @@ from study.metrics.own import file_hashes
 from study.metrics.scripts import tokenizer_for
 from study.spec.base_and_data import SPLITS, DataSpec
 from study.spec.init_adapter import resolve_init_adapter, without_fixed
+from study.spec.own_task import put_own_task, resolve_own_task
 from study.spec.search import NO_SPACE
 from study.spec.sections import StudySpec, parse_spec, spec_from_toml
 from study.spec.toml_text import parse_toml
@@ -36,8 +37,12 @@ def presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(files, key=lambda path: path.stem)}
 
 
-def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) -> StudySpec:
+def load_spec(
+    target: str | Path, overrides: Mapping[str, Any] | None = None, own_task: str | None = None
+) -> StudySpec:
     """Read a preset by name or a study file by path.
+
+    `own_task` is a task of your own, `file.py:Class`, relative to the working folder.
 
     `overrides` maps dotted keys to the command line's values (`{"search.trials": 10}`); None keeps
     the file's value.  Paths in a file are relative to the folder of that file; paths on the command
@@ -49,7 +54,10 @@ def load_spec(target: str | Path, overrides: Mapping[str, Any] | None = None) ->
     path = _find(target)
     is_preset = path in presets().values()
     where = path.name if is_preset else str(path)
-    return _spec(read_toml(path), path, where, Path.cwd() if is_preset else path.parent, overrides)
+    document, folder = read_toml(path), Path.cwd() if is_preset else path.parent
+    if own_task is not None:
+        put_own_task(document, own_task, Path.cwd(), "--task")
+    return _spec(document, path, where, folder, overrides)
 
 
 def spec_of_text(text: str, path: Path) -> StudySpec:
@@ -71,6 +79,7 @@ def _spec(
             "study file for a model and data, and `optuna-study run` alone runs the shipped study"
         )
     _resolve_paths(document, folder, where)
+    resolve_own_task(document, folder, where)
     _override(document, overrides, where)
     resolve_init_adapter(document, folder, where)
     _resolve_space(document, path.parent, where)
@@ -88,10 +97,11 @@ def stored_spec(
     scores: bool = True,
     trust_study: bool = False,
     overrides: Mapping[str, Any] | None = None,
+    own_task: str | None = None,
 ) -> StudySpec:
     """Return the study in a run folder, with `test` as its test split if given.
 
-    `overrides` are those of `load_spec`.
+    `overrides` and `own_task` are those of `load_spec`.
 
     The study comes from a database that anybody may have written, so a study that names code is
     refused unless the caller trusts it.  Code of its metrics does not matter to a caller that
@@ -105,8 +115,12 @@ def stored_spec(
         raise InputError(f"{target}: not a run folder of optuna-study")
     spec_from_toml(content, target)  # raises if the study is invalid
     document = parse_toml(content)
+    if own_task is not None:
+        document.pop("own_task", None)  # whatever it is, this one is named here
     if not trust_study:
         refuse_code(document, target, scores)
+    if own_task is not None:
+        put_own_task(document, own_task, Path.cwd(), "--task")
     if test is not None:
         document.setdefault("data", {})["test"] = str(test.resolve())
     _override(document, overrides, target)

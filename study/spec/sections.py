@@ -37,6 +37,7 @@ from study.spec.hyperparameters import (
     with_values,
 )
 from study.spec.init_adapter import FIXED
+from study.spec.own_task import OwnTaskSpec
 from study.spec.problems import problems_of
 from study.spec.search import NO_SPACE, SearchSpec, names_in
 from study.spec.toml_text import parse_toml
@@ -49,6 +50,7 @@ class StudySpec(Strict):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = "study"
     task: TaskName = "translation"
+    own_task: OwnTaskSpec | None = None
     seed: Seed = 0
     base: BaseModelSpec = BaseModelSpec()
     data: DataSpec = DataSpec()

@@ -24,12 +24,13 @@ def _names_files(metrics: Any) -> bool:
     return any(isinstance(name, str) and OWN_FILE.fullmatch(name) for name in named)
 
 
-OF_METRICS: Mapping[str, Callable[[Any], bool]] = {
+OF_TRAINING: Mapping[str, Callable[[Any], bool]] = {
+    "own_task.name": bool,
     "evaluation.metrics": _names_files,
     "evaluation.command.run": bool,
 }
-"""Keys that name code which is run where outputs are scored, and nowhere else."""
-CODE_KEYS: Mapping[str, Callable[[Any], bool]] = {"base.trust_remote_code": bool, **OF_METRICS}
+"""Keys that name code which is run where models are trained and scored, and nowhere else."""
+CODE_KEYS: Mapping[str, Callable[[Any], bool]] = {"base.trust_remote_code": bool, **OF_TRAINING}
 """Study-file keys that can name code -> a function that says whether a value does."""
 
 # ---------------------------------------------------------------- stored studies
@@ -38,9 +39,9 @@ CODE_KEYS: Mapping[str, Callable[[Any], bool]] = {"base.trust_remote_code": bool
 def code_named(document: Mapping[str, Any], scores: bool = True) -> dict[str, Any]:
     """Return the keys by which a study file names code: dotted key -> value.
 
-    Without `scores`, those that matter only where outputs are scored are left out.
+    Without `scores`, those that matter only where models are trained and scored are left out.
     """
-    values = {key: _value(document, key) for key in CODE_KEYS if scores or key not in OF_METRICS}
+    values = {key: _value(document, key) for key in CODE_KEYS if scores or key not in OF_TRAINING}
     return {key: value for key, value in values.items() if CODE_KEYS[key](value)}
 
 
@@ -62,15 +63,18 @@ def without_code(document: Mapping[str, Any]) -> dict[str, Any]:
         for section in sections:
             table = table[section]
         del table[last]
+    if not kept.get("own_task", {}).get("name"):
+        kept.pop("own_task", None)  # its folder and hash say nothing alone
     return kept
 
 
 def refuse_code(document: Mapping[str, Any], where: str, scores: bool = True) -> None:
     """Raise InputError if a stored study names code; `scores` as in `code_named`."""
-    if code_named(document, scores):
+    if code := code_named(document, scores):
+        named = f" or --task {code['own_task.name']}" if [*code] == ["own_task.name"] else ""
         raise InputError(
             f"{where}: the stored study names code to run: {in_words(document)}; review that "
-            "code, then add --trust-study (in Python: trust_study=True)"
+            f"code, then add --trust-study (in Python: trust_study=True){named}"
         )
 
 

@@ -17,11 +17,11 @@ from study.data.languages import language_ids
 from study.data.origins import is_saved
 from study.data.readers import Corpus, skipped_remarks
 from study.data.remarks import length_limit, positions_of, token_counts
-from study.errors import InputError, refusing
+from study.errors import Faults, InputError, refusing
 from study.kinds.language_names import LANGUAGES, language_of, translation_instruction
 from study.kinds.tasks import TASKS, TaskKind
 from study.preparing.estimate import checked
-from study.preparing.preparation import StepCallback, prepare, read_inputs
+from study.preparing.preparation import Inputs, StepCallback, prepare, read_inputs
 from study.preparing.trial_cost import cost_of, data_line
 from study.spec.base_and_data import BaseModelSpec
 from study.spec.files import spec_of_text
@@ -92,7 +92,7 @@ def first_study(order: Order, progress: StepCallback | None = None) -> FirstStud
         said += _set_languages(draft, kind, found, tokenizer)
     spec, corpus = _read(draft, order)
     said += [f"data     {line}" for line in (*skipped_remarks(corpus), *corpus.remarks)]
-    said.append(data_line(corpus))
+    said.append(data_line(Inputs(corpus, Faults())))
     lengths = _lengths(draft, spec, corpus, tokenizer, config)
     said.append(f"lengths  {lengths.in_words()}; longer than {lengths.cut:,}: {_cut(spec)}")
     said += set_search(draft, config, kind)

@@ -19,9 +19,12 @@ MAY_CHANGE = {
     ("search", "space"),  # only a name; its parameters are compared
     ("evaluation", "batch_size"),
     ("evaluation", "metric_folder"),  # only a place; the files' contents are compared
+    ("own_task", "folder"),
+    ("own_task", "name"),  # its class is compared, also with one that Python code gave
     *(("data", split) for split in SPLITS),  # only paths; contents are compared
 }
 DTYPE = ("base", "dtype")
+OWN_TASK = ("own_task", "sha256")
 _MISSING = "nothing"
 
 
@@ -35,6 +38,7 @@ def check_comparable(before: StudySpec, now: StudySpec, study: str) -> None:
         if old.get(key, _MISSING) != new.get(key, _MISSING)
         and key[:2] not in MAY_CHANGE
         and not (key == DTYPE and new.get(key) == "auto")  # the study keeps what it began with
+        and not (key == OWN_TASK and key not in old)  # Python code gave the task
     ]
     if changed:
         raise InputError([*changed, _advice(study)])
@@ -58,8 +62,8 @@ def check_same_task(before: str | None, now: str | None, study: str) -> None:
         return
     shipped = "the one named in the study file"
     raise InputError(
-        f"{study}: task: was {before or shipped}, now {now or shipped}; run_study(…, task=…) "
-        "continues a study with the task that began it"
+        f"{study}: task: was {before or shipped}, now {now or shipped}; name the task that began "
+        'the study with --task "file.py:Class", in Python with run_study(…, task=…)'
     )
 
 

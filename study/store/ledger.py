@@ -147,8 +147,8 @@ class Ledger:
                     "that optuna-study did not run; choose another name"
                 )
             return
-        check_comparable(spec_from_toml(stored, self._spec.name), self._spec, self._spec.name)
         self.check_task(now.get("own_task"))
+        check_comparable(spec_from_toml(stored, self._spec.name), self._spec, self._spec.name)
         before = records.read_provenance(self._database, self._id)
         check_same_data(before.get("data_sha256", {}), now["data_sha256"], self._spec.name)
         if max(self._spec.values_of("dropout")) > 0.0:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from study.errors import InputError, writing
 from study.run_folder import run_folder
+from study.spec.files import read_toml
 from study.spec.sections import parse_spec
 from study.spec.toml_text import parse_toml
 from study.store import records
@@ -17,8 +18,8 @@ from study.store.storage import (
     DATABASE_NAME,
     close_after_writing,
     open_for_writing,
-    open_read_only,
     sqlite_url,
+    study_names,
 )
 
 ALSO_WRITTEN = ("next.toml",)
@@ -33,12 +34,21 @@ def only_study(folder: Path) -> str:
     """
     if not folder.is_dir() or not (folder / DATABASE_NAME).is_file():
         raise InputError(f"{folder}: not a run folder of optuna-study: it has no {DATABASE_NAME}")
-    names = [study.study_name for study in open_read_only(str(folder)).get_all_studies()]
+    names = study_names(str(folder))
     if len(names) != 1:
         raise InputError(
             f"{folder}: must hold one study, got {len(names)}{': ' * bool(names)}{', '.join(names)}"
         )
-    return str(names[0])
+    return names[0]
+
+
+def name_in(folder: Path, storage: str) -> str | None:
+    """Return the name of a run folder's study, where a storage holds several; None otherwise."""
+    names, file = study_names(storage), folder / "spec.toml"
+    if len(names) < 2 or not file.is_file():
+        return None
+    name = read_toml(file).get("name")
+    return name if name in names else None
 
 
 def rename_run(folder: Path, name: str) -> Path:

@@ -8,18 +8,22 @@ function here replaces the one that names it in `@or_by_optuna`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Engine, Select, column, select, table
+from sqlalchemy import Engine, MetaData, Select, column, inspect, select, table
+from sqlalchemy.event import listens_for
 from sqlalchemy.orm import scoped_session, sessionmaker
 
+from study.errors import InputError
 from study.store.from_other_programs import as_read, silent_about_choices
 
+ROWS = 5000  # copied at once
 CLAIM = "run:claim"  # the system attribute that says which claim and attempt a trial is
 KNOWN_VERSIONS = {(12, "v3.2.0.a")}
 """The contents of version_info and alembic_version in Optuna 3.2 to 5.0."""
@@ -55,6 +59,58 @@ def is_known(database: Engine) -> bool:
             versions = connection.scalar(version), connection.scalar(revision)
         _is_known[database] = versions in KNOWN_VERSIONS
     return _is_known[database]
+
+
+def is_current(where: str, schema_version: int | None, revision: str | None) -> bool:
+    """Whether tables have the schema of the installed Optuna; False where they are older.
+
+    Raises:
+        InputError: they are newer, or do not say which schema they have.
+    """
+    from alembic.script import ScriptDirectory
+    from optuna.storages._rdb import models
+
+    is_before_alembic = schema_version not in (None, models.SCHEMA_VERSION)
+    if schema_version is None or (revision is None and not is_before_alembic):
+        raise InputError(f"{where}: no schema version is recorded, so its tables cannot be read")
+    scripts = ScriptDirectory(str(Path(models.__file__).parent / "alembic"))
+    known = [script.revision for script in scripts.walk_revisions()]
+    if revision is not None and revision not in known:
+        raise InputError(
+            f"{where}: written by a newer Optuna (schema {revision!r:.40}); update this one: "
+            "pip install -U optuna"
+        )
+    return bool(revision == known[0])
+
+
+def server_is_current(where: str, server: Engine) -> bool:
+    """Whether a server's tables have the schema of the installed Optuna, as in `is_current`."""
+    revision, has_revision = None, inspect(server).has_table("alembic_version")
+    with server.connect() as connection:
+        version = connection.scalar(_one("version_info", "schema_version"))
+        if has_revision:
+            revision = connection.scalar(_one("alembic_version", "version_num"))
+    return is_current(where, version, revision)
+
+
+def copy_tables(server: Engine, copy: Engine, names: Collection[str]) -> None:
+    """Copy tables of these names from a server into an empty SQLite file, in one snapshot."""
+    tables = MetaData()
+    listens_for(tables, "column_reflect")(_without_the_servers_own)
+    with server.connect().execution_options(isolation_level="REPEATABLE READ") as reading:
+        tables.reflect(reading, only=[n for n in inspect(reading).get_table_names() if n in names])
+        tables.create_all(copy)
+        for source in tables.sorted_tables:
+            rows = reading.execution_options(yield_per=ROWS).execute(select(source))
+            for part in rows.mappings().partitions():
+                with copy.begin() as writing:
+                    writing.execute(source.insert(), [dict(row) for row in part])
+
+
+def _without_the_servers_own(inspector: Any, of: Any, column_info: dict[str, Any]) -> None:
+    """Take the general type of a column, and no default: that may be a sequence of the server."""
+    column_info["type"] = column_info["type"].as_generic()
+    column_info["default"] = None
 
 
 def _one(table_name: str, column_name: str) -> Select[Any]:

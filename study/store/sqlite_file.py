@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from study.errors import InputError, refusing
 from study.store import schema
+from study.store.other_versions import is_current
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 OPTUNA_TABLES = {"studies", "trials", "version_info"}
@@ -81,29 +82,12 @@ def is_being_created(path: Path) -> bool:
 
 
 def has_current_schema(path: Path, source: Path | None = None) -> bool:
-    """Whether the tables have the schema of the installed Optuna; False where they are older.
-
-    Raises:
-        InputError: they are newer, or do not say which schema they have.
-    """
-    from alembic.script import ScriptDirectory
-    from optuna.storages._rdb import models
-
+    """Whether the tables have the schema of the installed Optuna, as `is_current` says."""
     (schema_version,) = _first(path, "SELECT schema_version FROM version_info", source)
     has_revision = "alembic_version" in _tables(path, source)
     query = "SELECT version_num FROM alembic_version"
     (revision,) = _first(path, query, source) if has_revision else (None,)
-    is_before_alembic = schema_version not in (None, models.SCHEMA_VERSION)
-    if schema_version is None or (revision is None and not is_before_alembic):
-        raise InputError(f"{path}: no schema version is recorded, so its tables cannot be read")
-    scripts = ScriptDirectory(str(Path(models.__file__).parent / "alembic"))
-    known = [script.revision for script in scripts.walk_revisions()]
-    if revision is not None and revision not in known:
-        raise InputError(
-            f"{path}: written by a newer Optuna (schema {revision!r:.40}); update this one: "
-            "pip install -U optuna"
-        )
-    return bool(revision == known[0])
+    return is_current(str(path), schema_version, revision)
 
 
 def _first(path: Path, query: str, source: Path | None) -> tuple[Any, ...]:
@@ -143,11 +127,16 @@ def _query(path: Path, query: str, source: Path | None = None) -> list[tuple[Any
         return connection.execute(query).fetchall()
 
 
-def copied(path: Path) -> Path:
-    """Copy the file with its log; the copy is deleted when Python ends."""
+def place_for_a_copy() -> Path:
+    """Return a path in a temporary folder, which is deleted when Python ends."""
     folder = tempfile.mkdtemp(prefix="optuna-study-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    copy = Path(folder) / "copy.db"
+    return Path(folder) / "copy.db"
+
+
+def copied(path: Path) -> Path:
+    """Copy the file with its log."""
+    copy = place_for_a_copy()
     shutil.copyfile(path, copy)
     if _log_of(path.resolve()).is_file():
         shutil.copyfile(_log_of(path.resolve()), _log_of(copy))

@@ -23,10 +23,13 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from study.errors import NAMED, InputError, refusing, without_secrets
+from study.store import schema
 from study.store.folders import check_regular, check_sidecars
 from study.store.from_other_programs import silent_about_choices, silent_about_upgrades
+from study.store.other_versions import copy_tables, server_is_current
 from study.store.sqlite_file import (
     BUSY_TIMEOUT_SECONDS,
+    CREATED_BY_OPTUNA,
     OPTUNA_TABLES,
     SQLITE_MAGIC,
     check_is_optuna_sqlite,
@@ -35,6 +38,7 @@ from study.store.sqlite_file import (
     first_bytes,
     has_current_schema,
     is_being_created,
+    place_for_a_copy,
     undisturbed,
 )
 
@@ -249,8 +253,19 @@ def open_read_only(target: str) -> BaseStorage:
     raise InputError(f"{path}: neither an SQLite database nor an Optuna journal")
 
 
+def study_names(target: str) -> list[str]:
+    """Return the names of the studies in what `target` names, in the order they began."""
+    with named_damage(hidden(target)):
+        return [study.study_name for study in open_read_only(target).get_all_studies()]
+
+
 def _nearby(target: str) -> str:
-    """Suggest the run folder for a study's name, or those in a folder of runs."""
+    """Say where a run folder's study is, or suggest run folders for a name or a folder of runs."""
+    if os.path.isfile(Path(target, "spec.toml")):
+        return (
+            "; the study of this folder is in another storage: name that URL, with --study-name if "
+            "it holds several"
+        )
     if os.path.isfile(Path("runs", target, DATABASE_NAME)):
         return f"; did you mean {Path('runs', target)}?"
     databases = Path(target).glob(f"*/{DATABASE_NAME}") if os.path.isdir(target) else ()
@@ -289,7 +304,13 @@ def _open_url(url: str) -> BaseStorage:
         raise InputError(
             f"{hidden(url)}: contains no Optuna tables; allowed: a database that Optuna has used"
         )
-    return storage
+    with refusing(f"{hidden(url)}: cannot read the database", *_opening_errors(), reason=one_line):
+        if server_is_current(hidden(url), storage.engine):
+            return storage
+        copy = sqlalchemy.create_engine(sqlite_url(place_for_a_copy()))
+        copy_tables(storage.engine, copy, {*CREATED_BY_OPTUNA, *schema.metadata.tables})
+    copy.dispose()
+    return _upgraded(Path(str(copy.url.database)), hidden(url))
 
 
 def _open_sqlite(path: Path) -> BaseStorage:
@@ -299,7 +320,7 @@ def _open_sqlite(path: Path) -> BaseStorage:
     source = undisturbed(path)
     check_is_optuna_sqlite(path, source)
     if not has_current_schema(path, source):
-        return _open_upgraded_copy(path)
+        return _upgraded(copied(path), str(path))
     with refusing(f"{path}: cannot read the database", *_opening_errors(), reason=one_line):
         return RDBStorage(
             "sqlite:///read-only",  # `creator` connects, since a URL cannot express its options
@@ -312,11 +333,11 @@ def _open_sqlite(path: Path) -> BaseStorage:
         )
 
 
-def _open_upgraded_copy(path: Path) -> BaseStorage:
+def _upgraded(copy: Path, where: str) -> BaseStorage:
+    """Upgrade a temporary copy of a study to the schema of the installed Optuna, and open it."""
     from optuna.storages import RDBStorage
 
-    copy = copied(path)
-    refused = refusing(f"{path}: its Optuna schema cannot be upgraded", reason=one_line)
+    refused = refusing(f"{where}: its Optuna schema cannot be upgraded", reason=one_line)
     with refused, silent_about_upgrades():
         storage = RDBStorage(
             # tables that it lacks come with the upgrade: made before, they would be in its way

@@ -158,8 +158,11 @@ def _distribution(written: str) -> BaseDistribution:
 
 
 def _local(moment: datetime | str | None) -> datetime | None:
-    """Optuna stores UTC and returns local time; SQLite stores text."""
+    """Optuna stores UTC and returns local time; SQLite stores text.
+
+    Unlike Optuna's, the time says by `fold` which it is of an hour that comes twice.
+    """
     if moment is None:
         return None
     utc = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-    return utc.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
+    return datetime.fromtimestamp(utc.replace(tzinfo=UTC).timestamp())

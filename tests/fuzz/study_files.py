@@ -28,6 +28,7 @@ WORDS = (
 WORDS += ("grid", "sobol", "gp", "asha", "lora-wide", "classification", "causal_translation")
 WORDS += ("../../etc/passwd", "/dev/zero", "~nobody/x", "a\nb", "\x1b[31mred\x1b[0m")
 WORDS += ("[red]markup[/red]", "<script>alert(1)</script>", "\u202e\u0000", "α" * 40, "\U0001f600")
+WORDS += ("nothing.py:Task", "../nothing.py:Task", "own.py:", "(.*)*(.*)*(.*)*x")
 WORDS += ("x" * 70_000, "{braces} %s %(x)s", "nan")
 WHOLE = (0, 1, -1, 2, 7, 16, 64, 1025, 2**31 - 1, 2**31, 2**63, 10**9, 10**12, 10**40, -(10**400))
 REAL = (0.0, -0.0, 0.1, 0.5, 1.0, 1.5, 5e-324, 1e-320, 1e-9, 1e300, 1.7976931348623157e308, -1e308)

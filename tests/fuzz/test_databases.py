@@ -19,6 +19,9 @@ from tests.synthetic import write_foreign_study
 # ---------------------------------------------------------------- wrong values in sound pages
 
 WRONG_VALUES = {
+    "trials of one number": "UPDATE trials SET number = 0",
+    "negative numbers": "UPDATE trials SET number = -number - 1",
+    "a version of two heads": "INSERT INTO alembic_version VALUES ('v2.6.0.a')",
     "a parameter's JSON": "UPDATE trial_params SET distribution_json = '{'",
     "an unknown distribution": (
         "UPDATE trial_params SET distribution_json = "

@@ -38,6 +38,7 @@ from study.spec.trust import CODE_KEYS, checked_adapter_config, code_named, with
 from study.store.saved_adapters import save_adapter, trial_name
 from study.trials import AdapterFiles
 from tests.fuzz.command import command, fingerprint, quiet
+from tests.security.hostile import NO_WEIGHTS
 from tests.security.test_paths import change
 from tests.synthetic import Shape, write_study
 from tests.tiny_architectures import random_base
@@ -94,7 +95,7 @@ def run(tmp_path: Path, evil_base: Path, make_spec: MakeSpec, parallel_text: Pat
     hers = make_spec({**asked, "data.test": str(parallel_text / "dev.tsv")}, "petroleum")
     change(folder, "UPDATE run_studies SET spec = ?", hers.to_toml())
     for number in range(2):
-        files = AdapterFiles(json.dumps(PLAIN), b"x")
+        files = AdapterFiles(json.dumps(PLAIN), NO_WEIGHTS)
         save_adapter(folder, trial_name(number), files)
     return folder
 
@@ -174,6 +175,7 @@ DATA_KEYS = {
     *("evaluation.objective", "evaluation.encoder", "evaluation.minimize"),
     *("evaluation.regex.pattern", "evaluation.command.name"),
     *("evaluation.metric_folder", "evaluation.metric_files"),  # where, not what
+    *("own_task.folder", "own_task.sha256"),
     *("search.space", "search.enqueue", "method.target_modules"),
     *("method.init_adapter", "method.init_adapter_sha256"),  # JSON and safetensors
     *(f"search.parameters.{key}" for key in ("value", "choices", "when")),
@@ -330,7 +332,7 @@ def test_an_adapter_names_no_code(
     monkeypatch.setattr(peft.PeftModel, "from_pretrained", lambda *_, **__: pytest.fail("given"))
     for number in range(2):
         config = json.dumps(PLAIN | {key: NAMING_CODE[key]})
-        save_adapter(tmp_path, trial_name(number), AdapterFiles(config, b"x"))
+        save_adapter(tmp_path, trial_name(number), AdapterFiles(config, NO_WEIGHTS))
     for use in (
         lambda: export_trial(tmp_path, tiny_spec, 0),
         lambda: export_trial(tmp_path, tiny_spec, 0, merge=True),
@@ -373,7 +375,7 @@ def test_a_mixtures_configuration_is_accepted(tmp_path: Path) -> None:
 
 def test_an_export_holds_only_what_a_run_saves(tiny_spec: StudySpec, tmp_path: Path) -> None:
     """A stray file of an adapter's folder does not take the place of the base's tokenizer."""
-    folder = save_adapter(tmp_path, trial_name(0), AdapterFiles(json.dumps(PLAIN), b"x"))
+    folder = save_adapter(tmp_path, trial_name(0), AdapterFiles(json.dumps(PLAIN), NO_WEIGHTS))
     (folder / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": ["x.X", null]}}')
     (folder / "x.py").write_text("")
     done = export_trial(tmp_path, tiny_spec, 0)
@@ -386,7 +388,7 @@ def test_the_places_that_a_study_names_are_only_read(
 ) -> None:
     """Neither its base nor its data files change, and their folders get nothing."""
     before = fingerprint(tiny_base), fingerprint(parallel_text)
-    save_adapter(tmp_path, trial_name(0), AdapterFiles(json.dumps(PLAIN), b"x"))
+    save_adapter(tmp_path, trial_name(0), AdapterFiles(json.dumps(PLAIN), NO_WEIGHTS))
     export_trial(tmp_path, stored_spec(tiny_spec.to_toml(), str(tmp_path)), 0)
     assert (fingerprint(tiny_base), fingerprint(parallel_text)) == before
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import re
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ from study.spec.files import load_spec
 from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter, trial_name
 from study.trials import AdapterFiles
-from tests.security.hostile import payload
+from tests.security.hostile import NO_WEIGHTS, payload
 from tests.security.test_pickles import no_pickles
 
 
@@ -308,7 +310,9 @@ def test_an_index_of_the_hub_is_looked_at_too(
 
 def adapter(run: Path, marker: Path, config: str, weights: str, number: int = 0) -> Path:
     """A trial's adapter whose weights have some name, with a pickle beside."""
-    saved = save_adapter(run, trial_name(number), AdapterFiles(config, b"x", weights_name=weights))
+    saved = save_adapter(
+        run, trial_name(number), AdapterFiles(config, NO_WEIGHTS, weights_name=weights)
+    )
     (saved / "adapter_model.bin").write_bytes(payload(marker))
     return saved
 
@@ -351,7 +355,7 @@ def test_adapters_that_load_more_are_refused(
 
 def test_a_whole_model_of_a_trial_is_looked_at_too(tmp_path: Path, marker: Path) -> None:
     """What full fine-tuning saved is a model with an index or without."""
-    files = AdapterFiles("{}", b"x", "config.json", "x.safetensors")
+    files = AdapterFiles("{}", NO_WEIGHTS, "config.json", "x.safetensors")
     folder = save_adapter(tmp_path, trial_name(0), files)
     (tmp_path / "good.bin").write_bytes(payload(marker))
     with pytest.raises(InputError, match=r"no model\.safetensors, got x\.safetensors"):
@@ -524,18 +528,62 @@ def test_what_sound_encoders_say_is_accepted(tmp_path: Path, marker: Path) -> No
 
 
 def test_damaged_adapters_are_refused_in_a_line(tiny_spec: StudySpec, tmp_path: Path) -> None:
-    """By what swaps adapters, the notebook and a merge, the first adapter or a further one."""
+    """By what swaps adapters, the notebook and an export, the first adapter or a further one."""
     config = json.dumps({"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"]})
     for number in range(2):
         save_adapter(tmp_path, trial_name(number), AdapterFiles(config, b"garbage"))
     for use in (
+        lambda: export_trial(tmp_path, tiny_spec, 0),
         lambda: export_trial(tmp_path, tiny_spec, 0, merge=True),
         lambda: time_study_swaps(tmp_path, tiny_spec),
         lambda: load_adapters(tmp_path, tiny_spec.to_toml()),
     ):
-        with pytest.raises(InputError, match="trial-00000: cannot load the adapter: ") as raised:
+        with pytest.raises(InputError, match="safetensors: cannot read the weights: ") as raised:
             use()
         assert len(raised.value.problems) == 1
+
+
+NAME = "base_model.model.model.decoder.layers.0.encoder_attn.q_proj.lora_A.weight"
+HONEST = {NAME: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+
+
+@pytest.mark.parametrize(
+    ("header", "weights", "problem"),
+    [
+        (
+            {NAME: {**HONEST[NAME], "data_offsets": [0, 10**12]}},
+            b"\0" * 4,
+            "cannot read the weights",
+        ),
+        ({NAME: {**HONEST[NAME], "shape": [10**6, 10**6]}}, b"\0" * 4, "cannot read the weights"),
+        ({NAME: {**HONEST[NAME], "dtype": "X9"}}, b"\0" * 4, "cannot read the weights"),
+        ("[" * 100_000, b"", "cannot read the weights"),
+        ('{"\\ud800": 1}', b"", "cannot read the weights"),
+        (HONEST, struct.pack("<f", math.nan), r"lora_A\.weight: holds NaN or infinity"),
+    ],
+)
+def test_an_export_reads_what_it_copies(
+    header: Any, weights: bytes, problem: str, tiny_spec: StudySpec, tmp_path: Path
+) -> None:
+    """A header that lies, or weights that are no numbers, are one line, and nothing is written."""
+    text = (header if isinstance(header, str) else json.dumps(header)).encode()
+    config = json.dumps({"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"]})
+    lying = struct.pack("<Q", len(text)) + text + weights
+    save_adapter(tmp_path, trial_name(0), AdapterFiles(config, lying))
+    with pytest.raises(InputError, match=problem) as raised:
+        export_trial(tmp_path, tiny_spec, 0)
+    assert len(raised.value.problems) == 1
+    assert not (tmp_path / "export").exists()
+
+
+def test_weights_of_other_modules_are_not_merged(tiny_spec: StudySpec, tmp_path: Path) -> None:
+    """PEFT would ignore them, and the merged model would be the base."""
+    config = json.dumps({"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"]})
+    text = json.dumps({"elsewhere": HONEST[NAME]}).encode()
+    weights = struct.pack("<Q", len(text)) + text + b"\0" * 4
+    save_adapter(tmp_path, trial_name(0), AdapterFiles(config, weights))
+    with pytest.raises(InputError, match="cannot load the adapter: Found missing adapter keys"):
+        export_trial(tmp_path, tiny_spec, 0, merge=True)
 
 
 def test_a_chat_template_is_no_path(tiny_spec: StudySpec, copy: Path, tmp_path: Path) -> None:
@@ -543,7 +591,7 @@ def test_a_chat_template_is_no_path(tiny_spec: StudySpec, copy: Path, tmp_path: 
     path = copy / "tokenizer_config.json"
     before = json.loads(path.read_text())
     config = json.dumps({"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"]})
-    save_adapter(tmp_path, trial_name(0), AdapterFiles(config, b"x"))
+    save_adapter(tmp_path, trial_name(0), AdapterFiles(config, NO_WEIGHTS))
     spec = tiny_spec.model_copy(update={"base": BaseModelSpec(model=str(copy))})
     for name, allowed in (("tool_use", True), ("../../pwned", False), ("/tmp/x", False)):
         templates = [{"name": "default", "template": "x"}, {"name": name, "template": "y"}]

@@ -143,7 +143,7 @@ def test_a_stored_metric_is_not_run_unasked(
     assert "--trust-study" in refused.err
     trusted = type_("confirm", own_run, "--test", test, "--seeds", 2, "--trust-study")
     assert trusted.status == 2  # its file is gone
-    assert "mine.py: cannot read the metric's file" in trusted.err
+    assert "mine.py: cannot read the file" in trusted.err
 
 
 # ---------------------------------------------------------------- trials that fail

@@ -57,6 +57,15 @@ for (const table of document.querySelectorAll("table[data-choices]")) {
     make("label", {}, "Filter ", text), make("label", {}, "Show ", choice), count));
 }
 
+// Say that a table is wider than its frame.
+const mark = () => {
+  for (const frame of document.querySelectorAll(".scroll"))
+    frame.toggleAttribute("data-wide", frame.scrollWidth > frame.clientWidth + 1);
+};
+addEventListener("resize", mark);
+addEventListener("toggle", mark, true);
+mark();
+
 // Save a table as a file: the rows shown, in their order, with full numbers.
 const csv = (table) => [...table.rows].filter((row) => !row.hidden).map((row) =>
   [...row.cells].map((cell) => `"${(cell.tagName === "TH" ? cell.textContent.trim() :

@@ -16,6 +16,7 @@ from study.engines.base import Engine
 from study.engines.pool.devices import device_of, environment
 from study.engines.pool.pool import Death
 from study.engines.pool.worker import Reply, Worker
+from study.signals import EndsWith, call
 from study.spec.sections import StudySpec
 
 KILLED = (
@@ -64,8 +65,10 @@ class ProcessChannel:
 
     def __init__(self, make_engine: Callable[..., Engine]) -> None:
         self.connection, theirs = _SPAWN.Pipe()
+        is_child = _SPAWN.get_start_method() == "spawn"
+        first = EndsWith(os.getpid()) if is_child else None
         self.process: SpawnProcess = _SPAWN.Process(
-            target=_serve, args=(theirs, make_engine), daemon=True
+            target=call, args=(first, _serve, theirs, make_engine), daemon=True
         )
         self.process.start()
         theirs.close()
@@ -105,7 +108,7 @@ class ProcessChannel:
         if self.connection.closed:
             return
         self.process.terminate()
-        self.process.join(timeout=5)
+        self.process.join(timeout=2)
         self.process.kill()
         self.process.join()
         self.connection.close()
@@ -128,7 +131,10 @@ def _serve(connection: Connection, make_engine: Callable[..., Engine]) -> None:
 
 
 def _end_with_the_parent() -> None:
-    """End at once when the parent is killed: the pipe is read only between reports."""
+    """End when the parent is killed, also where `end_with` does nothing.
+
+    The pipe is read only between reports.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

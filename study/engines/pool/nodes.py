@@ -44,10 +44,12 @@ def node_requirements(spec: StudySpec, base: str) -> NodeRequirements:
     located = [(spec.base.model, base)]
     if spec.distillation is not None:
         located.append((spec.distillation.teacher, locate_teacher(spec)))
+    files = [*spec.data.files.values()]
+    files += [] if spec.own_task is None else [spec.own_task.path]
     embedded = [Path(folder) for name, folder in located if name == "embedded"]
     return NodeRequirements(
         package_versions(),
-        {path: _digest(path) for path in spec.data.files.values()},
+        {path: _digest(path) for path in files},
         {n: _sizes(Path(n)) for n, _ in located if n != "embedded" and os.path.isdir(n)},
         {folder.name: {f.name: f.read_bytes() for f in folder.iterdir()} for folder in embedded},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from analysis import StudyData, load
 from analysis.comparison.adapters import Adapters, against_base
+from analysis.comparison.adapters_document import adapter_rows, full_table
 from analysis.comparison.permutation import holm
 from analysis.comparison.within_study import compare_trials
 from study.errors import InputError
@@ -45,6 +47,22 @@ def test_every_adapter_is_held_against_the_base_by_every_metric(
         assert mean == pytest.approx(own.example_scores().mean())
         assert sd == pytest.approx(own.example_scores().std(ddof=1))
     assert found.of("trial 2", "loss").gain == -found.of("trial 2", "loss").difference
+
+
+def test_a_metric_of_the_whole_corpus_has_no_mean_per_example(found: Adapters) -> None:
+    """No example has a macro F1 alone: the table shows no mean, programs get none, and no sd."""
+    names = [model.name for model in (found.base, *found.adapters)]
+    renamed = {(name, "macro_f1"): found.scores[name, "rouge1"] for name in names}
+    contrasts = tuple(
+        replace(c, a=replace(c.a, metric="macro_f1"), b=replace(c.b, metric="macro_f1"))
+        for c in found.contrasts
+    )
+    examples = {(name, "macro_f1"): found.examples[name, "rouge1"] for name in names}
+    whole = replace(
+        found, metrics=("macro_f1",), scores=renamed, contrasts=contrasts, examples=examples
+    )
+    assert {row[3].text for row in full_table(whole, ["macro_f1"]).rows} == {"–"}
+    assert {(row["mean"], row["sd"]) for row in adapter_rows(whole)} == {(None, None)}
 
 
 def test_intervals_are_those_of_a_paired_comparison(study: StudyData, found: Adapters) -> None:

@@ -6,26 +6,32 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import create_trial
 
 from analysis.comparison.within_study import against_baselines
 from analysis.document import Prose
 from analysis.plots.marks import keep_in_view, tick
+from analysis.plots.overview import _along
 from analysis.plots.palette import new_axes
 from analysis.plots.study_figures import plot_history, plot_slice
 from analysis.plots.trade_offs import shared_costs, trade_offs
 from analysis.studies.load import StudyData, load
+from analysis.surrogates.encoding import make_column
 from reports.page.parts import Code, Page
 from reports.page.render import render
 from reports.page.trial_tables import trial_table
 from reports.results import Results
+from reports.sections.samples import chosen, first_of_each
 from reports.sections.trade_offs import cost_section
 from reports.sections.use_this import use_this
 from study.store.saved_adapters import adapter_folder, trial_name
@@ -218,3 +224,50 @@ def test_only_a_trials_own_costs_are_drawn(data: StudyData, own: bool) -> None:
     assert section is not None
     said = [p for part in section.parts if isinstance(part, Prose) for p in part.paragraphs]
     assert any("Not drawn: seconds of training" in sentence for sentence in said) is not own
+
+
+def test_a_classifier_is_loaded_with_its_outputs(run: Path, tmp_path: Path) -> None:
+    """The head, which the base lacks, gets as many outputs as were saved; a lie gives no code."""
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    data = load(folder)
+    assert data.best_trial is not None
+    weights = adapter_folder(folder, trial_name(data.best_trial.number))
+    assert data.spec_text is not None
+    labelled = data.spec_text.replace('task = "translation"', 'task = "classification"')
+    data = replace(data, spec_text=labelled)
+
+    def loading(header: Any) -> str:
+        text = json.dumps(header).encode()
+        length = len(text).to_bytes(8, "little")
+        (weights / "adapter_model.safetensors").write_bytes(length + text)
+        parts = [part for part in use_this(_results(data)) if isinstance(part, Code)]
+        return "".join(part.text for part in parts if "PEFT" in part.title)
+
+    head = {"base_model.model.score.weight": {"shape": [4, 8]}, "x.lora_A.weight": {"shape": [2]}}
+    assert "AutoPeftModelForSequenceClassification" in loading(head)
+    assert "num_labels=4" in loading(head)
+    one = {"base_model.model.score.weight": {"shape": [1, 8]}}
+    assert 'num_labels=1, problem_type="regression"' in loading(one)
+    for lie in ([], {}, {"score.weight": {"shape": "x"}}, {"score.weight": {"shape": ["x", 1]}}):
+        assert loading(lie) == ""
+
+
+def test_texts_that_stand_twice_are_shown_once() -> None:
+    """Of examples with the same texts and outputs only the first is a sample."""
+    frame = pd.DataFrame(
+        {"source": ["a", "a", "b"], "target": ["x", "x", "y"], "output": ["x", "x", "x"]}
+    )
+    kept = first_of_each({"base": frame, "trial 1": frame})
+    assert kept.tolist() == [True, False, True]
+    assert set(chosen(np.zeros(3), np.ones(3), kept)) == {0, 2}
+    assert set(chosen(np.zeros(3), np.ones(3))) == {0, 1, 2}
+
+
+def test_the_highest_level_lies_at_the_end_of_its_range(run: Path) -> None:
+    """The slider's ends are the lowest and the highest level, not the edges of their shares."""
+    column = make_column("rank", CategoricalDistribution((8, 16, 32)))
+    assert column.positions is not None
+    along = [_along(column, float(unit)) for unit in column.positions]
+    assert (along[0], along[-1]) == (0.0, 1.0)
+    plain = make_column("x", FloatDistribution(0, 1))
+    assert _along(plain, 0.25) == 0.25

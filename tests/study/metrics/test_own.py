@@ -193,10 +193,10 @@ def test_a_command_that_is_not_there(judged: Callable[..., Statistics]) -> None:
     [
         ("x = 1", "has no function 'score'"),
         ("score = 1", "has no function 'score'"),
-        ("def score(:", "cannot import the metric's file: SyntaxError"),
-        ("import no_such_module", "cannot import the metric's file: ModuleNotFoundError"),
-        ("1 / 0", "cannot import the metric's file: ZeroDivisionError"),
-        (None, "cannot read the metric's file: No such file"),
+        ("def score(:", "cannot import the file: SyntaxError"),
+        ("import no_such_module", "cannot import the file: ModuleNotFoundError"),
+        ("1 / 0", "cannot import the file: ZeroDivisionError"),
+        (None, "cannot read the file: No such file"),
     ],
 )
 def test_a_file_that_is_no_metric_is_refused_at_once(

@@ -306,3 +306,9 @@ def test_all_linear_is_never_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "_selected_by_peft", lambda *_: Targets(()))
     with pytest.raises(InputError, match=r"PEFT finds none in this 'llama' model; allowed: def"):
         find_targets(random_base("llama"), "all-linear")
+
+
+def test_target_modules_are_names_and_never_patterns() -> None:
+    """A pattern that would backtrack without end is compared as it stands, and names nothing."""
+    with pytest.raises(InputError, match="matches no module of this 'llama' model"):
+        find_targets(random_base("llama"), "(.*)*(.*)*(.*)*(.*)*(.*)*x")

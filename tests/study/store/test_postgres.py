@@ -5,23 +5,26 @@ from __future__ import annotations
 import logging
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from random import Random
 from unittest import mock
 
+import optuna
 import pytest
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 
+from analysis import load
 from benchmarks import postgres
 from benchmarks.storage_runs import cheap_spec, run_cheaply, start
 from study.errors import InputError
-from study.store import outlasting
+from study.store import outlasting, records, schema
 from study.store.ledger import open_ledger
 from study.store.storage import database_of, open_for_writing, open_read_only
 from tests.cheap_runs import assert_whole, look
+from tests.study.store.test_storage import SCHEMA_OF_OPTUNA_2_3
 from tests.study.test_crashes import finish, kill_often
 
 pytestmark = pytest.mark.skipif(
@@ -132,6 +135,58 @@ def test_reading_changes_nothing_on_a_server(url: str, tmp_path: Path) -> None:
         pytest.raises(sqlalchemy.exc.DBAPIError, match="read-only transaction"),
     ):
         connection.execute(sqlalchemy.text("DELETE FROM run_claims"))
+
+
+def execute(url: str, lines: Iterable[str]) -> None:
+    """Change a database as somebody else does."""
+    engine = sqlalchemy.create_engine(url)
+    with engine.begin() as connection:
+        for line in lines:
+            connection.exec_driver_sql(line)
+    engine.dispose()
+
+
+def test_a_server_with_the_tables_of_optuna_2_3_is_read(
+    url: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A study of 2020 keeps its value, parameter and report, in a copy that is upgraded."""
+    script = SCHEMA_OF_OPTUNA_2_3.replace("DATETIME", "TIMESTAMP")
+    execute(url, filter(str.strip, script.split(";")))
+    capfd.readouterr()
+    (trial,) = load(url).frozen_trials
+    assert (trial.value, trial.params, trial.intermediate_values) == (0.5, {"x": 0.5}, {7: 0.25})
+    assert not caplog.records
+    assert "".join(capfd.readouterr()) == ""
+    engine = sqlalchemy.create_engine(url)
+    assert not sqlalchemy.inspect(engine).has_table("study_directions"), "the server was changed"
+    engine.dispose()
+
+
+def test_other_versions_on_a_server(url: str) -> None:
+    """An older version is read alike, also our own tables; a newer and an unknown one refused."""
+    storage = open_for_writing(url)
+    study = optuna.create_study(storage=storage, study_name="s", direction="maximize")
+    study.optimize(lambda t: t.suggest_categorical("x", [None, "a"]) is None, n_trials=3)
+    study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
+    schema.create_tables(storage.engine)
+    records.write_study(storage.engine, study._study_id, 'name = "s"', {"seed": 3})
+    storage.engine.dispose()
+    before = load(url)
+    execute(
+        url,
+        ["DROP INDEX ix_trials_study_id", "UPDATE alembic_version SET version_num = 'v3.0.0.d'"],
+    )
+    after = load(url)
+    assert after.trials.equals(before.trials)
+    assert (after.counts, after.provenance) == (before.counts, before.provenance)
+    assert after.provenance["seed"] == 3
+    execute(url, ["UPDATE alembic_version SET version_num = 'v99.0.0'"])
+    with pytest.raises(InputError, match=r"written by a newer Optuna \(schema 'v99\.0\.0'\)"):
+        load(url)
+    execute(url, ["DELETE FROM version_info"])
+    with pytest.raises(InputError, match="no schema version is recorded") as caught:
+        load(url)
+    assert postgres.PASSWORD not in str(caught.value)
 
 
 @pytest.mark.slow
