@@ -184,10 +184,18 @@ def test_a_second_signal_ends_it_at_once(begin: Starter, tmp_path: Path) -> None
     assert found.complete().items() <= whole.complete().items()
 
 
+def is_asleep(pid: int) -> bool:
+    """Whether all threads of a process are stopped."""
+    states = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(state.rpartition(")")[2].split()[0] == "T" for state in states)
+
+
 def put_to_sleep(pid: int, path: Path) -> None:
     """Stop a process between two transactions: within one it would keep SQLite's lock."""
     while True:
         os.kill(pid, signal.SIGSTOP)
+        while not is_asleep(pid):  # each thread goes on until the system next looks at it
+            time.sleep(0.001)
         with (
             suppress(sqlite3.OperationalError),
             closing(sqlite3.connect(path, timeout=0.1)) as connection,

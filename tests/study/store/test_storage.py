@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -392,6 +393,19 @@ def test_a_locked_database_is_refused_in_time(
         other.execute("BEGIN EXCLUSIVE")
         assert problem(sqlite_url(path), write=True).endswith("database is locked")
     assert trials_in(path) == 3
+
+
+def test_runs_that_create_one_database_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    """SQLite refuses at once to set WAL mode while another run is about to set it."""
+    path = tmp_path / "shared.db"
+    with closing(sqlite3.connect(path, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        ending = threading.Timer(0.2, other.rollback)
+        ending.start()
+        open_for_writing(sqlite_url(path))
+        ending.join()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
