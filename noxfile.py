@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests", "notebook", "docs"]
+nox.options.sessions = ["lint", "types", "tests", "whole", "notebook", "docs"]
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
@@ -23,7 +23,15 @@ FILES = {
 """Files whose slow tests a session of their own runs; `slow` runs those of all others."""
 
 AXE = "axe-core@4.14.1"  # of npm; looks for what keeps somebody from reading a page
-QUIET = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+QUIET = {
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONDONTWRITEBYTECODE": "",  # otherwise every process that a test starts compiles anew
+}
+
+BY_FILE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+"""One worker runs a file, so that what it prepares is prepared once; the slowest come first."""
 
 
 def _install(session: nox.Session) -> None:
@@ -52,9 +60,14 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The default tests: no network, tiny models, under three minutes on two cores."""
     _install(session)
-    # a file is run by one worker, so that what it prepares is prepared once; the slowest come first
-    workers = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
-    session.run("pytest", *workers, *session.posargs, env=QUIET)
+    session.run("pytest", *BY_FILE, *session.posargs, env=QUIET)
+
+
+@nox.session
+def whole(session: nox.Session) -> None:
+    """Whole runs, killed processes, servers, installed packages: what takes minutes."""
+    _install(session)
+    session.run("pytest", "-m", "whole", *BY_FILE, *session.posargs, env=QUIET)
 
 
 @nox.session

@@ -208,6 +208,7 @@ def test_next_writes_a_study_file_that_can_be_checked(type_: Type, tmp_path: Pat
     assert path.read_text(encoding="utf-8").endswith("# mine\n")
 
 
+@pytest.mark.whole
 def test_export_writes_what_transformers_loads(
     type_: Type, make_spec: Callable[..., StudySpec], view: View, tmp_path: Path
 ) -> None:

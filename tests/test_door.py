@@ -101,6 +101,7 @@ def test_report_writes_one_study_or_several(finished: Path, tmp_path: Path) -> N
     assert "other" in beside.read_text(encoding="utf-8")
 
 
+@pytest.mark.whole
 def test_a_study_is_run_and_confirmed(
     tiny_spec: StudySpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

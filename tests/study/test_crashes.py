@@ -116,6 +116,7 @@ def test_a_run_killed_at_any_moment_is_continued(begin: Starter, tmp_path: Path)
     assert left == {".lock", "study.db", "spec.toml", "adapters"}
 
 
+@pytest.mark.whole
 def test_two_runs_give_the_table_of_one(begin: Starter, tmp_path: Path) -> None:
     """Seeds, points and values do not depend on how many runs share the storage."""
     url = sqlite_url(tmp_path / "shared.db")
@@ -160,7 +161,11 @@ def stopped_early(begin: Starter, out: Path, *signals: int) -> Found:
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+    "number",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.whole),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+    ],
 )
 def test_one_signal_ends_a_run_in_order(begin: Starter, tmp_path: Path, number: int) -> None:
     """What is complete stays, what was running is put up again, and the same command continues."""
@@ -206,6 +211,7 @@ def put_to_sleep(pid: int, path: Path) -> None:
         time.sleep(0.003)
 
 
+@pytest.mark.whole
 def test_a_run_that_slept_too_long_loses_its_trials_to_another(
     begin: Starter, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ def run(tiny_spec: StudySpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.whole
 def test_saved_adapters_are_swapped_and_timed(
     tiny_spec: StudySpec, run: Path, tmp_path: Path
 ) -> None:

@@ -213,6 +213,7 @@ os.kill(os.getpid(), 9)
 """
 
 
+@pytest.mark.whole
 def test_a_running_and_a_killed_writer_are_read_whole(tmp_path: Path) -> None:
     """What stands in the log only is seen while the writer runs and after it was killed."""
     path = tmp_path / "study.db"
