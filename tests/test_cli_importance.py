@@ -209,7 +209,7 @@ def test_what_is_refused(type_: Type, thin: Path, options: tuple[str, ...], prob
     assert problem in line
 
 
-@pytest.mark.skipif(is_installed(), reason="the package is installed here")
+@pytest.mark.skipif(is_installed(), reason="an absent fANOVA is NOT tested: it is installed")
 def test_the_original_names_its_extra(type_: Type, thin: Path) -> None:
     """Where it is not installed, the line says what to install."""
     ran = type_("importance", thin, "--evaluator", "fanova-original")

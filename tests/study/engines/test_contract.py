@@ -94,7 +94,7 @@ def configs(case: Case, spec: StudySpec) -> list[TrialConfig]:
 def engine(pair: tuple[str, str], choice: EngineChoice, spec: StudySpec) -> Iterator[Engine]:
     """Yield the engine over the study's base."""
     if choice.ray:
-        pytest.importorskip("ray")
+        pytest.importorskip("ray", reason="Ray is NOT tested: run `nox -s ray`")
     if not in_workers(choice):
         with closing(make_engine(spec, spec.base.model, None, choice)) as made:
             yield made
@@ -233,7 +233,7 @@ def test_a_packed_engine_says_once_why_trials_are_not_packed(
 ) -> None:
     """One notice per reason, and none where everything is packed, or nothing is."""
     if in_workers(choice):
-        pytest.skip("each worker gives its own notices")
+        pytest.skip("notices of workers are NOT tested: each gives its own")
     reasons = case.why_not_packed if choice.name == "packed" else ()
     wanted = [f"not packed, trained one at a time: {reason}" for reason in reasons]
     assert trained.notices == wanted
@@ -244,7 +244,7 @@ def test_the_base_is_given_back_as_it_was(
 ) -> None:
     """Modules, weights and outputs: a closed engine leaves nothing behind."""
     if in_workers(choice):
-        pytest.skip("a worker's base ends with it")
+        pytest.skip("the base of a worker is NOT tested: it ends with the worker")
     bench = bench_of(spec)
     choice = replace(choice, slots=choice.slots or 2)
     with leaving_no_trace(bench), closing(bench.engine(choice)) as engine:

@@ -25,7 +25,8 @@ from tests.cheap_runs import assert_whole, look
 from tests.study.test_crashes import finish, kill_often
 
 pytestmark = pytest.mark.skipif(
-    postgres.binaries() is None, reason="needs Debian's package postgresql"
+    postgres.binaries() is None,
+    reason="a PostgreSQL server is NOT tested: needs Debian's package postgresql",
 )
 Starter = Callable[..., ForkServerProcess]
 
