@@ -47,11 +47,27 @@ def is_slow(case: str, engine: str) -> bool:
     return engine in ("ray", "sequential pool") or not is_quick
 
 
+WHOLE = {
+    ("not all packed", "packed, 1 slot"),
+    ("lora", "packed, measured"),
+    ("masked diffusion", "packed, 4 slots"),
+    ("conversations", "packed, 4 slots"),
+}
+"""Pairs that `nox -s whole` tries: each case and engine is in the default tests or here."""
+
+
+def marks_of(case: str, engine: str) -> list[pytest.MarkDecorator]:
+    """Return the mark of a pair that is not among the default tests."""
+    if is_slow(case, engine):
+        return [pytest.mark.slow]
+    return [pytest.mark.whole] if (case, engine) in WHOLE else []
+
+
 PAIRS = [
     pytest.param(
         (case, engine),
         id=f"{case}: {engine}",
-        marks=[pytest.mark.slow] if is_slow(case, engine) else [],
+        marks=marks_of(case, engine),
     )
     for case in CASES
     for engine, choice in ENGINES.items()

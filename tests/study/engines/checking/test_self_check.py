@@ -384,6 +384,7 @@ def test_without_packing_only_the_loss_and_peft_are_compared(spec: StudySpec) ->
     assert check.verdict.startswith("trains one trial at a time; losses equal the model's own ")
 
 
+@pytest.mark.whole
 def test_a_broken_module_is_said_and_recorded_and_results_are_right(
     tiny_spec: StudySpec, tmp_path: Path, view: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -219,6 +219,7 @@ def test_a_trial_in_one_slot_is_cut_into_passes_of_any_size(bench: Bench) -> Non
             assert_same_result(train_all(packed, [config])[0][0], whole)
 
 
+@pytest.mark.whole
 def test_rows_that_do_not_fit_alone_fail_their_trial(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
