@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests", "whole", "notebook", "docs"]
+nox.options.sessions = ["lint", "types", "tests", "whole", "docs"]
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
@@ -14,8 +14,7 @@ NIGHTLY = ["slow", "report", "dashboard", "fanova", "ray", "real", "trl", "archi
 
 PAGES = "tests/reports/page"
 FILES = {
-    "notebook": ["tests/test_notebook.py"],
-    "docs": ["tests/test_docs.py"],
+    "docs": ["tests/test_docs.py", "tests/test_notebook.py"],
     "report": [f"{PAGES}/test_browser.py", f"{PAGES}/test_hostile_page.py"],
     "dashboard": ["tests/test_dashboard.py"],
     "ray": ["tests/study/engines/pool/test_ray_pool.py"],
@@ -82,15 +81,8 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session
-def notebook(session: nox.Session) -> None:
-    """Run the notebook over a study."""
-    _install(session)
-    session.run("pytest", "-m", "", "-n", "2", *FILES["notebook"], env=QUIET)
-
-
-@nox.session
 def docs(session: nox.Session) -> None:
-    """Run every command that README and docs show."""
+    """Run every command that README and docs show, and the notebook."""
     _install(session)
     workers = ("-n", "2", "--dist", "worksteal")
     session.run("pytest", "-m", "", *workers, *FILES["docs"], env=QUIET)
