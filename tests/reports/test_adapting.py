@@ -41,6 +41,7 @@ def tables(parts: tuple[PagePart, ...]) -> Iterator[Table]:
             yield from tables(part.left + part.right)
 
 
+@pytest.mark.whole
 def test_classes_have_their_scores_and_confusions(page: Page, pairs: StudyData) -> None:
     """The best trial's counts stand in the matrix, a row a true class."""
     found = list(tables(section(page, "classes").parts))

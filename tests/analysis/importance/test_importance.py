@@ -179,6 +179,7 @@ def test_a_quantile_that_holds_one_value_only_has_nothing_to_say() -> None:
     assert "values worse than 1" in found.remarks[-1]
 
 
+@pytest.mark.whole
 def test_pruned_trials_are_shown_under_every_policy() -> None:
     """The main effects under drop, last and worst stand side by side."""
     points = draw(40)
@@ -315,6 +316,7 @@ def test_a_subset_of_two_is_a_pair() -> None:
         importances(points, rises_then_falls(points), SPACE, subsets=[("alpha", "rank")])
 
 
+@pytest.mark.whole
 @given(count=st.integers(0, 14), seed=st.integers(0, 999), kinds=st.integers(1, 15))
 @settings(max_examples=12, deadline=None)
 def test_any_small_study_has_a_finite_document(count: int, seed: int, kinds: int) -> None:

@@ -120,6 +120,7 @@ def test_the_points_that_are_tried_first_have_the_same_product() -> None:
     assert "alpha" not in found.enqueue[0]
 
 
+@pytest.mark.whole
 def test_a_small_effect_is_fixed_only_where_the_rest_could_have_shown() -> None:
     """Beside a learning rate whose bad values carry the variance, nothing is called unimportant."""
     mild = study_of(
@@ -137,6 +138,7 @@ def test_a_small_effect_is_fixed_only_where_the_rest_could_have_shown() -> None:
     assert all(c.kind != "narrowed" for c in proposal(mild).changes)
 
 
+@pytest.mark.whole
 def test_a_settled_study_says_so() -> None:
     """What matters has its best inside and hides nothing, the rest does not matter: the end."""
     found = proposal(

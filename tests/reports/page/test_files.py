@@ -33,6 +33,7 @@ def _table(page: Page, caption: str) -> Table:
     return next(t for _, t in page.tables() if t.caption.startswith(caption))
 
 
+@pytest.mark.whole
 def test_the_answer_tests_best_against_best_and_share_against_share(page: Page) -> None:
     """One sentence per study, the paired difference, and what mattered in each."""
     first, second, duel, *_ = page.answer

@@ -10,7 +10,7 @@ from benchmarks.packed_fake import counted
 @pytest.mark.parametrize(
     ("name", "recomputes", "operations", "kilobytes"),
     [
-        ("llama-1b", True, 250, 20),
+        pytest.param("llama-1b", True, 250, 20, marks=pytest.mark.whole),
         pytest.param("llama-1b", False, 190, 116, marks=pytest.mark.slow),
         pytest.param("nllb-600m", True, 355, 20, marks=pytest.mark.slow),
     ],
