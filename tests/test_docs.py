@@ -30,11 +30,12 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 NOT_RUN = "<!-- not run:"
 FIRST = "optuna-study run"
 """The command that the README begins with; it trains for minutes."""
-FEWER_TRIALS = {
-    FIRST: f"{FIRST} --trials 24",
-    "optuna-study run my-study.toml": "optuna-study run my-study.toml --trials 4",
+SHORTER = {
+    FIRST: "--trials 24 --set training.steps=40",
+    "optuna-study run petroleum-wide --trials 8": "--set training.steps=40",
+    "optuna-study run my-study.toml": "--trials 4",
 }
-"""Commands that train for long -> what the tests run in their place."""
+"""Commands that train for long -> what the tests add to them."""
 
 
 def shell_commands(page: Path) -> Iterator[str]:
@@ -134,15 +135,15 @@ def test_the_task_of_ones_own_runs_as_it_stands(
 def test_the_commands_in_readme_and_docs_run(tiny_chat: Path, tmp_path: Path) -> None:
     """Every command that README and docs show ends with status 0, in the order they stand in.
 
-    A page's study is the README's, here with fewer trials; after that two processes share the
+    A page's study is the README's, here with fewer trials and steps; then two processes share the
     pages.  `tests/test_tutorial.py` runs the first command with all of its trials.
     """
     shutil.copytree(tiny_chat / "base", tmp_path / "my-model")
     shutil.copy(tiny_chat / "train.jsonl", tmp_path / "chat.jsonl")
     seen: set[str] = set()
     readme, *pages = filter(None, (_not_yet_run(page, seen) for page in PAGES if page != TUTORIAL))
-    assert set(FEWER_TRIALS) <= set(readme)
-    _run_all([FEWER_TRIALS.get(command, command) for command in readme], tmp_path)
+    assert set(SHORTER) <= set(readme)
+    _run_all([f"{command} {SHORTER.get(command, '')}" for command in readme], tmp_path)
     middle = len(pages) // 2
     halves = [[c for page in half for c in page] for half in (pages[:middle], pages[middle:])]
     with ThreadPoolExecutor(2) as pool:
