@@ -66,7 +66,7 @@ def tests(session: nox.Session) -> None:
 def whole(session: nox.Session) -> None:
     """Whole runs, killed processes, servers, installed packages: what takes minutes."""
     _install(session)
-    session.run("pytest", "-m", "whole", *BY_FILE, *session.posargs, env=QUIET)
+    session.run("pytest", "-m", "whole and not slow", *BY_FILE, *session.posargs, env=QUIET)
 
 
 @nox.session

@@ -112,11 +112,6 @@ SLOWEST = ("tests/study/engines/test_contract.py", "tests/study/engines/", "test
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the slowest tests, so that no worker is left with a long one at the end."""
-    both = [
-        i.nodeid for i in items if i.get_closest_marker("whole") and i.get_closest_marker("slow")
-    ]
-    if both:
-        raise pytest.UsageError(f"a test is default, whole or slow; two of them: {', '.join(both)}")
     ranks = {name: rank for rank, name in enumerate(SLOWEST)}
     items.sort(
         key=lambda item: min(

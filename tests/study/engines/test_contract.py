@@ -206,6 +206,7 @@ def test_a_result_does_not_depend_on_its_neighbours(
         assert_same_result(trained.results[number], result)
 
 
+@pytest.mark.whole
 def test_the_order_of_trials_does_not_matter(
     engine: Engine, configs: list[TrialConfig], alone: dict[int, TrialResult]
 ) -> None:
@@ -255,6 +256,7 @@ def test_a_packed_engine_says_once_why_trials_are_not_packed(
     assert trained.notices == wanted
 
 
+@pytest.mark.whole
 def test_the_base_is_given_back_as_it_was(
     choice: EngineChoice, spec: StudySpec, configs: list[TrialConfig]
 ) -> None:

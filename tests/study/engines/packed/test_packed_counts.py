@@ -25,6 +25,7 @@ def test_a_block_keeps_to_its_ceilings(
     assert one.syncs == two.syncs == 0
 
 
+@pytest.mark.whole
 def test_operations_do_not_grow_with_the_slots() -> None:
     """Few slots and many take the same launches."""
     few, many = (counted("llama-1b", 1, slots, 1, 16) for slots in (2, 8))
