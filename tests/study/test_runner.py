@@ -53,6 +53,7 @@ def test_the_database_can_be_copied_alone(tiny_run: Path) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+@pytest.mark.whole
 def test_only_the_best_adapters_are_kept(
     make_spec: Callable[..., StudySpec], tmp_path: Path, view: Any
 ) -> None:
