@@ -32,10 +32,10 @@ FIRST = "optuna-study run"
 """The command that the README begins with; it trains for minutes."""
 SHORTER = {
     FIRST: "--trials 24 --set training.steps=40",
-    "optuna-study run petroleum-wide --trials 8": "--set training.steps=40",
-    "optuna-study run my-study.toml": "--trials 4",
+    "optuna-study run petroleum-wide --trials 8": "--set training.steps=40 --workers 1",
+    "optuna-study run my-study.toml": "--trials 4 --workers 1",
 }
-"""Commands that train for long -> what the tests add to them."""
+"""Commands that train for long -> what the tests add to them; a second worker would import anew."""
 
 
 def shell_commands(page: Path) -> Iterator[str]:
@@ -102,7 +102,8 @@ def test_the_tutorial_runs_with_fewer_steps_trials_and_seeds(tmp_path: Path) -> 
         "[evaluation]": "[training]\nsteps = 10\n\n[evaluation]",
         "max_new_tokens = 40": "max_new_tokens = 10",
         "trials = 16": "trials = 6",
-        "--seeds 3": "--seeds 2",
+        "optuna-study run my-study.toml": "optuna-study run my-study.toml --workers 1",
+        "--seeds 3": "--seeds 2 --workers 1",
     }
     tutorial(tmp_path, fewer)
 
