@@ -69,6 +69,7 @@ def test_the_answers_are_those_of_the_functions_underneath(
         assert found.to_json() == expected
 
 
+@pytest.mark.whole
 def test_other_questions_take_a_place_too(finished: Path, study: StudyData) -> None:
     """Every function over a study answers for a run folder."""
     assert "bleu" in optuna_study.target_names(finished)
@@ -120,6 +121,7 @@ def test_a_study_is_run_and_confirmed(
     assert optuna_study.load_adapters(run.folder).names
 
 
+@pytest.mark.whole
 def test_results_are_short_at_a_prompt(study: StudyData) -> None:
     """No result fills the screen with its arrays."""
     shown = [

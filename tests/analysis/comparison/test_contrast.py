@@ -64,6 +64,7 @@ def test_the_interval_and_p_of_a_mean_are_the_normal_ones(gain: float) -> None:
     assert found.p_adjusted == found.p
 
 
+@pytest.mark.whole
 def test_p_is_uniform_where_nothing_differs() -> None:
     """Of models that differ by chance alone, a twentieth is called different."""
     rng = np.random.default_rng(1)

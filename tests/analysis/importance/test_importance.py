@@ -156,6 +156,7 @@ def test_an_unknown_surrogate_is_an_error() -> None:
         importances([], [], SPACE, surrogate="tree")
 
 
+@pytest.mark.whole
 def test_what_matters_among_the_good_differs_from_what_matters_overall() -> None:
     """With bad values clipped, the parameter that only separates bad from worse loses its share."""
     points = draw(80)
@@ -195,6 +196,7 @@ def test_pruned_trials_are_shown_under_every_policy() -> None:
     assert taken.trials["used"] == 50
 
 
+@pytest.mark.whole
 def test_a_larger_subset_is_given_on_request() -> None:
     """Three parameters' own interaction, by name; an unknown name is an error."""
     points = draw(40)
@@ -223,6 +225,7 @@ def test_replicates_tell_the_noise() -> None:
     assert result.noise == pytest.approx(400 / (400 + signal), abs=0.12)
 
 
+@pytest.mark.whole
 def test_the_importance_does_not_depend_on_unit_or_offset() -> None:
     """Shares are the same for BLEU in points and in thousandths."""
     points = draw(40)

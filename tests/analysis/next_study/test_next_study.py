@@ -91,6 +91,7 @@ def test_a_best_inside_the_range_is_left_there() -> None:
     assert change(data, "learning_rate").kind in ("kept", "narrowed")
 
 
+@pytest.mark.whole
 def test_a_product_is_searched_through_one_of_its_factors() -> None:
     """Where only learning rate · α acts, α is held and the learning rate covers the products."""
     data = study_of(
@@ -105,6 +106,7 @@ def test_a_product_is_searched_through_one_of_its_factors() -> None:
     assert low < 0.03 / held < high
 
 
+@pytest.mark.whole
 def test_the_points_that_are_tried_first_have_the_same_product() -> None:
     """A known good point becomes one of the next space: α held, its product unchanged."""
     data = study_of(
@@ -311,6 +313,7 @@ def test_what_is_judged_by_one_of_several_objectives_says_so() -> None:
     assert conclusion(both)[0] == "This is based only on bleu, the first of 2 objectives."
 
 
+@pytest.mark.whole
 def test_the_reason_for_what_is_kept_is_true() -> None:
     """A parameter that still rises at its end is not said to be best inside its range."""
     data = study_of(

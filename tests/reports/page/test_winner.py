@@ -165,6 +165,7 @@ def test_losers_leave_the_axis_and_winners_do_not(tmp_path: Path) -> None:
     assert "2 points beyond the axis" in [text.get_text() for text in ax.texts]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "direction", ["minimize", pytest.param("maximize", marks=pytest.mark.slow)]
 )

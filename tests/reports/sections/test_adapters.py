@@ -131,6 +131,7 @@ def test_the_section_is_drawn(section: Section) -> None:
     assert "Holm" in document
 
 
+@pytest.mark.whole
 def test_what_has_no_base_has_no_section(petroleum: StudyData) -> None:
     """Nothing to compare, nothing shown."""
     import dataclasses

@@ -179,6 +179,7 @@ def trained(engine: Engine, configs: list[TrialConfig]) -> Trained:
     return Trained(results, reports, notices)
 
 
+@pytest.mark.whole
 def test_the_trials_of_a_case_differ(case: Case, alone: dict[int, TrialResult]) -> None:
     """A mix-up of two trials would be seen, in their losses and in what they say."""
     assert len({result.metrics()["loss"] for result in alone.values()}) == len(case.points)

@@ -166,6 +166,7 @@ def test_somebody_elses_database_is_left_alone(tmp_path: Path, tables: tuple[str
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.whole
 def test_a_damaged_database_is_one_line_for_the_command_line(tmp_path: Path) -> None:
     """Pages overwritten in the middle are noticed when opened, or named by `storage_problem`."""
     path = write_study(tmp_path / "study.db", trials=40)
