@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests", "notebook", "docs"]
+nox.options.sessions = ["lint", "types", "tests", "whole", "docs"]
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
@@ -14,8 +14,7 @@ NIGHTLY = ["slow", "report", "dashboard", "fanova", "ray", "real", "trl", "archi
 
 PAGES = "tests/reports/page"
 FILES = {
-    "notebook": ["tests/test_notebook.py"],
-    "docs": ["tests/test_docs.py"],
+    "docs": ["tests/test_docs.py", "tests/test_notebook.py"],
     "report": [f"{PAGES}/test_browser.py", f"{PAGES}/test_hostile_page.py"],
     "dashboard": ["tests/test_dashboard.py"],
     "ray": ["tests/study/engines/pool/test_ray_pool.py"],
@@ -23,7 +22,15 @@ FILES = {
 """Files whose slow tests a session of their own runs; `slow` runs those of all others."""
 
 AXE = "axe-core@4.14.1"  # of npm; looks for what keeps somebody from reading a page
-QUIET = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+QUIET = {
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONDONTWRITEBYTECODE": "",  # otherwise every process that a test starts compiles anew
+}
+
+BY_FILE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+"""One worker runs a file, so that what it prepares is prepared once; the slowest come first."""
 
 
 def _install(session: nox.Session) -> None:
@@ -52,9 +59,14 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The default tests: no network, tiny models, under three minutes on two cores."""
     _install(session)
-    # a file is run by one worker, so that what it prepares is prepared once; the slowest come first
-    workers = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
-    session.run("pytest", *workers, *session.posargs, env=QUIET)
+    session.run("pytest", *BY_FILE, *session.posargs, env=QUIET)
+
+
+@nox.session
+def whole(session: nox.Session) -> None:
+    """Whole runs, killed processes, servers, installed packages: what takes minutes."""
+    _install(session)
+    session.run("pytest", "-m", "whole and not slow", *BY_FILE, *session.posargs, env=QUIET)
 
 
 @nox.session
@@ -69,15 +81,8 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session
-def notebook(session: nox.Session) -> None:
-    """Run the notebook over a study."""
-    _install(session)
-    session.run("pytest", "-m", "", "-n", "2", *FILES["notebook"], env=QUIET)
-
-
-@nox.session
 def docs(session: nox.Session) -> None:
-    """Run every command that README and docs show."""
+    """Run every command that README and docs show, and the notebook."""
     _install(session)
     workers = ("-n", "2", "--dist", "worksteal")
     session.run("pytest", "-m", "", *workers, *FILES["docs"], env=QUIET)

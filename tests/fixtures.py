@@ -59,6 +59,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     mounting = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
     if subprocess.run(mounting, capture_output=True).returncode != 0:
-        pytest.skip("needs the right to mount a disk")
+        pytest.skip("a full disk is NOT tested: needs the right to mount one")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)

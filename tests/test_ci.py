@@ -51,7 +51,9 @@ def commit(clone: Path) -> None:
         subprocess.run(["git", *command], cwd=clone, check=True)
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+@pytest.mark.skipif(
+    shutil.which("git") is None, reason="the copy of the last commit is NOT tested: needs git"
+)
 def test_the_last_commit_is_tested_in_a_folder_that_is_removed(clone: Path) -> None:
     """A `.venv` and an unfinished change stay as they are, and nothing is left behind."""
     commit(clone)

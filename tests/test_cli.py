@@ -192,6 +192,7 @@ def test_compare_holds_the_adapters_of_one_study_against_their_base(
         assert ran.problems[0].startswith(line)
 
 
+@pytest.mark.whole
 def test_next_writes_a_study_file_that_can_be_checked(type_: Type, tmp_path: Path) -> None:
     """The file is written once, is a study file, and is never written over what somebody edited."""
     folder = write_study(tmp_path / "petroleum", Shape(complete=24, examples=8))
@@ -208,6 +209,7 @@ def test_next_writes_a_study_file_that_can_be_checked(type_: Type, tmp_path: Pat
     assert path.read_text(encoding="utf-8").endswith("# mine\n")
 
 
+@pytest.mark.whole
 def test_export_writes_what_transformers_loads(
     type_: Type, make_spec: Callable[..., StudySpec], view: View, tmp_path: Path
 ) -> None:
@@ -264,6 +266,7 @@ def process(*arguments: object, **environment: str) -> subprocess.CompletedProce
     )
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("options", [(), pytest.param(("--json",), marks=pytest.mark.slow)])
 def test_a_terminal_without_unicode(finished: Path, options: tuple[str, ...]) -> None:
     """Where standard output is ASCII, tables and JSON are still printed."""

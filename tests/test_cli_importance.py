@@ -84,6 +84,7 @@ def test_the_table_fits_the_terminal_and_shows_the_evidence(type_: Type, run: Pa
         assert text in ran.out, text
 
 
+@pytest.mark.whole
 def test_pruned_trials_can_count(type_: Type, run: Path) -> None:
     """With `last` they are used, and the document says so."""
     found = asked(type_, run, *FEW, "--pruned", "last")
@@ -131,6 +132,7 @@ def test_the_good_configurations(type_: Type, run: Path) -> None:
     assert found["confounding"] is None
 
 
+@pytest.mark.whole
 def test_larger_subsets(type_: Type, run: Path) -> None:
     """Each subset has a share with a real interval, whatever blanks its names stand between."""
     options = ("--subset", "alpha,rank,learning_rate", "--subset", "alpha, rank, dropout")
@@ -209,7 +211,7 @@ def test_what_is_refused(type_: Type, thin: Path, options: tuple[str, ...], prob
     assert problem in line
 
 
-@pytest.mark.skipif(is_installed(), reason="the package is installed here")
+@pytest.mark.skipif(is_installed(), reason="an absent fANOVA is NOT tested: it is installed")
 def test_the_original_names_its_extra(type_: Type, thin: Path) -> None:
     """Where it is not installed, the line says what to install."""
     ran = type_("importance", thin, "--evaluator", "fanova-original")

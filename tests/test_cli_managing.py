@@ -189,6 +189,7 @@ def test_what_is_meant(given: str, meant: str) -> None:
     assert found == (f"; did you mean {meant}?" if meant else "")
 
 
+@pytest.mark.whole
 def test_closed_output_is_no_traceback(run: Path) -> None:
     """With its standard output closed, as a daemon's may be, a command ends as always."""
     command = f'exec "{sys.executable}" -m optuna_study show "{run}" >&-'

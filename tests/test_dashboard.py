@@ -25,7 +25,9 @@ PATIENCE_SECONDS = 90
 @pytest.fixture(scope="module")
 def address(petroleum_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a dashboard over a copy of the run listens."""
-    pytest.importorskip("optuna_dashboard", reason="pip install optuna-study[dashboard]")
+    pytest.importorskip(
+        "optuna_dashboard", reason="optuna-dashboard is NOT tested: run `nox -s dashboard`"
+    )
     database = tmp_path_factory.mktemp("dashboard") / "study.db"
     shutil.copy(petroleum_run / "study.db", database)
     with socket.socket() as free:

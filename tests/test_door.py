@@ -69,6 +69,7 @@ def test_the_answers_are_those_of_the_functions_underneath(
         assert found.to_json() == expected
 
 
+@pytest.mark.whole
 def test_other_questions_take_a_place_too(finished: Path, study: StudyData) -> None:
     """Every function over a study answers for a run folder."""
     assert "bleu" in optuna_study.target_names(finished)
@@ -101,6 +102,7 @@ def test_report_writes_one_study_or_several(finished: Path, tmp_path: Path) -> N
     assert "other" in beside.read_text(encoding="utf-8")
 
 
+@pytest.mark.whole
 def test_a_study_is_run_and_confirmed(
     tiny_spec: StudySpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,6 +121,7 @@ def test_a_study_is_run_and_confirmed(
     assert optuna_study.load_adapters(run.folder).names
 
 
+@pytest.mark.whole
 def test_results_are_short_at_a_prompt(study: StudyData) -> None:
     """No result fills the screen with its arrays."""
     shown = [

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import nox.registry
+import pytest
+from _pytest.mark.expression import Expression
 
 import noxfile
 
@@ -23,3 +27,34 @@ def test_the_tests_of_a_session_are_left_out_of_slow() -> None:
     assert [file for file in files if not (ROOT / file).is_file()] == []
     assert len(set(files)) == len(files)
     assert set(noxfile.FILES) <= {*nox.options.sessions, *noxfile.NIGHTLY}
+
+
+def sessions_pytest(name: str) -> list[str]:
+    """Return the arguments that a session gives to pytest."""
+    ran: list[list[str]] = []
+
+    class Recording:
+        virtualenv = type("Environment", (), {"is_sandboxed": False})
+        posargs: tuple[str, ...] = ()
+
+        def run(self, *command: str, **_: Any) -> None:
+            ran.append(list(command))
+
+    noxfile_session: Any = getattr(noxfile, name).func
+    noxfile_session(Recording())
+    (command,) = [command for command in ran if command[0] == "pytest"]
+    return command
+
+
+@pytest.mark.parametrize("marks", [set(), {"whole"}, {"slow"}, {"whole", "slow"}])
+def test_every_test_is_run_by_one_of_three_sessions(marks: set[str]) -> None:
+    """`tests` takes what has no mark, `whole` and `slow` what has theirs; `slow` what has both."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    default = project["tool"]["pytest"]["ini_options"]["addopts"].split("'")[1]
+    assert "-m" not in sessions_pytest("tests")
+    chosen = [default]
+    for name in ("whole", "slow"):
+        arguments = sessions_pytest(name)
+        chosen.append(arguments[arguments.index("-m") + 1])
+    runs = [Expression.compile(text).evaluate(lambda mark: mark in marks) for text in chosen]
+    assert runs == [not marks, marks == {"whole"}, "slow" in marks]

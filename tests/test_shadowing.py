@@ -94,6 +94,7 @@ def test_the_command_ends_with_status_2_and_the_line(folder: Path, form: str) ->
     assert repr(str(own)) in line
 
 
+@pytest.mark.whole
 def test_the_advice_works(folder: Path) -> None:
     """With -P, or in another folder, the same command and script run."""
     (folder / "analysis.py").write_text("", encoding="utf-8")
@@ -104,6 +105,7 @@ def test_the_advice_works(folder: Path) -> None:
     assert python(folder, str(script)).stdout == "petroleum\n"
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("after", [False, True], ids=["editable", "installed"])
 def test_folders_of_data_with_our_names_hide_nothing(folder: Path, after: bool) -> None:
     """`study/`, `reports/` and others without `__init__.py` hide nothing, however installed."""
@@ -124,6 +126,7 @@ def test_a_folder_that_was_imported_already_gets_the_line(folder: Path) -> None:
     assert "hides the package 'reports'" in ran.stderr.splitlines()[-1]
 
 
+@pytest.mark.whole
 def test_the_installed_command_does_not_look_in_the_working_folder(folder: Path) -> None:
     """`optuna-study` works in a folder that has modules of all our names."""
     for name in PACKAGES:
@@ -138,6 +141,7 @@ def test_the_installed_command_does_not_look_in_the_working_folder(folder: Path)
     assert "petroleum" in ran.stdout
 
 
+@pytest.mark.whole
 def test_workers_find_the_packages_beside_folders_of_data(folder: Path) -> None:
     """A process that a study starts finds what its parent found."""
     for name in PACKAGES:
@@ -160,6 +164,7 @@ def test_workers_find_the_packages_beside_folders_of_data(folder: Path) -> None:
     assert ran.stdout == "petroleum\n", ran.stderr
 
 
+@pytest.mark.whole
 def test_a_copy_of_the_project_finds_its_own_packages(tmp_path: Path) -> None:
     """In a clone, packages beside the door are ours, wherever another installation has its own."""
     clone = tmp_path / "clone"

@@ -48,7 +48,8 @@ if TYPE_CHECKING:
 WITH_PASSWORD = r"^([\w+.-]+:/{1,3}[^:@]*:|(?![\w+.-]+:/)[^:/@]*:).*@"
 NO_STUDY = (ValueError, LookupError, TypeError, AttributeError, zlib.error)
 """Errors from decoding a damaged value while the database itself is readable."""
-WRITE_TIMEOUT_SECONDS = 5.0  # for the first attempt, which shows if another program is writing
+WRITE_TIMEOUT_SECONDS = 20.0  # for the first attempt, which shows if another program is writing
+WAL_AGAIN_SECONDS = 0.02
 DATABASE_NAME = "study.db"
 MOST_NAMED = 8  # run folders, in a message
 DIALECTS = ("sqlite", "postgresql")  # for runs; every storage that Optuna knows can be read
@@ -187,9 +188,23 @@ def _prepare_sqlite(path: Path) -> None:
             check_is_optuna_sqlite(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path, timeout=WRITE_TIMEOUT_SECONDS)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
+            _set_wal(connection)
             connection.execute("BEGIN IMMEDIATE")
             connection.rollback()
+
+
+def _set_wal(connection: sqlite3.Connection) -> None:
+    """Set WAL mode; SQLite itself does not wait if another run sets it at the same moment."""
+    give_up = time.monotonic() + WRITE_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > give_up:
+                raise
+            time.sleep(WAL_AGAIN_SECONDS)
 
 
 def _opening_errors() -> tuple[type[Exception], ...]:

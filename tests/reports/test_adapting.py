@@ -41,6 +41,7 @@ def tables(parts: tuple[PagePart, ...]) -> Iterator[Table]:
             yield from tables(part.left + part.right)
 
 
+@pytest.mark.whole
 def test_classes_have_their_scores_and_confusions(page: Page, pairs: StudyData) -> None:
     """The best trial's counts stand in the matrix, a row a true class."""
     found = list(tables(section(page, "classes").parts))
@@ -75,6 +76,7 @@ def test_whether_the_teacher_helped(page: Page, pairs: StudyData) -> None:
     assert section(page, "distillation").title == "Did the teacher help?"
 
 
+@pytest.mark.whole
 def test_what_does_not_apply_is_not_there(page: Page, petroleum: StudyData) -> None:
     """No violins of right and wrong in a classification; no classes in a translation."""
     figures = [

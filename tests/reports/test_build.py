@@ -146,6 +146,7 @@ def test_the_surface_is_drawn_and_said_in_words(page: Page) -> None:
     assert "best at alpha" in figures[0].alt
 
 
+@pytest.mark.whole
 def test_the_page_says_what_importances_rest_on(page: Page, document: str) -> None:
     """Trials, sampler, sample, surrogates, stability, pruned trials, and what was left out."""
     (section,) = [s for s in page.sections if s.identifier == "importance"]
@@ -247,6 +248,7 @@ def test_figures_are_text_with_words_for_those_who_cannot_see(document: str) -> 
         assert not re.search(r"#[0-9a-f]{6}", figure), "a colour that no theme can change"
 
 
+@pytest.mark.whole
 def test_the_same_study_gives_the_same_page(petroleum_run: Path, document: str) -> None:
     """No date of building, no random ids."""
     again = analyse(load(petroleum_run), surrogate="gp", resamples=4)

@@ -90,6 +90,7 @@ def test_importances_state_their_evidence(petroleum: StudyData) -> None:
     assert "63 trials" in text
 
 
+@pytest.mark.whole
 def test_a_subset_without_an_interval_has_a_dash(petroleum: StudyData) -> None:
     """A forest's joint effect of three is shown however small, and no interval is made up."""
     subset = ("alpha", "rank", "learning_rate")

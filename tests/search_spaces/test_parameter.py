@@ -86,6 +86,7 @@ ranges = st.fixed_dictionaries(
 choices = st.lists(st.integers(-9, 99) | st.floats(-9, 9) | st.text(max_size=4), max_size=6)
 
 
+@pytest.mark.whole
 @settings(deadline=None)
 @given(
     table=ranges | st.builds(lambda c: {"choices": c}, choices),

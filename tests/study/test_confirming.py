@@ -36,6 +36,15 @@ def searched(
     return spec, folder
 
 
+@pytest.fixture(scope="module")
+def confirmed(
+    searched: tuple[StudySpec, Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, int]:
+    """Return a copy of the run folder after the best was confirmed on two seeds; trainings."""
+    folder = Path(shutil.copytree(searched[1], tmp_path_factory.mktemp("confirmed") / "run"))
+    return folder, confirm(searched[0], folder, load(folder), seeds=2)
+
+
 @pytest.fixture
 def folder(searched: tuple[StudySpec, Path], tmp_path: Path) -> Path:
     """Return a copy of the run folder."""
@@ -56,10 +65,13 @@ def test_the_search_never_sees_the_test_split(searched: tuple[StudySpec, Path]) 
     assert {row.split for row in load(searched[1]).evaluations} == {"dev", "general"}
 
 
-def test_each_model_is_trained_once_a_seed(searched: tuple[StudySpec, Path], folder: Path) -> None:
+def test_each_model_is_trained_once_a_seed(
+    searched: tuple[StudySpec, Path], confirmed: tuple[Path, int], tmp_path: Path
+) -> None:
     """The base once, winner and default a seed each; again trains nothing, more seeds the new."""
-    spec, data = searched[0], load(folder)
-    assert confirm(spec, folder, data, seeds=2) == 1 + 2 * 2
+    spec, data = searched[0], load(searched[1])
+    assert confirmed[1] == 1 + 2 * 2
+    folder = Path(shutil.copytree(confirmed[0], tmp_path / "run"))
     after = load(folder)
     assert len(after.frozen_trials) == len(data.frozen_trials)
     assert after.splits == data.splits
@@ -77,6 +89,7 @@ def test_each_model_is_trained_once_a_seed(searched: tuple[StudySpec, Path], fol
     assert found.luck is not None
 
 
+@pytest.mark.whole
 def test_what_is_shared_is_no_cost_of_one_training(
     searched: tuple[StudySpec, Path], folder: Path
 ) -> None:
@@ -100,12 +113,9 @@ def test_what_is_shared_is_no_cost_of_one_training(
     assert by_name[f"trial {other[0].number}"].cost["train_seconds"] > 0
 
 
-def test_a_repetition_trains_the_same_configuration(
-    searched: tuple[StudySpec, Path], folder: Path
-) -> None:
+def test_a_repetition_trains_the_same_configuration(confirmed: tuple[Path, int]) -> None:
     """The stored hyperparameters are those of the trial; only the seed is another."""
-    confirm(searched[0], folder, load(folder), seeds=2)
-    data = load(folder)
+    data = load(confirmed[0])
     assert data.best_trial is not None
     own = data.evaluation("best")
     confirmed = [row for row in data.evaluations if row.role == "confirm"]
@@ -124,12 +134,10 @@ def test_without_held_out_examples_nothing_is_trained(
         confirm_study(make_spec(), tmp_path, RecordingView(), [Candidate(0, {})], choice=ALONE)
 
 
-def test_other_test_examples_are_refused(
-    searched: tuple[StudySpec, Path], folder: Path, parallel_text: Path
-) -> None:
+def test_other_test_examples_are_refused(confirmed: tuple[Path, int], parallel_text: Path) -> None:
     """Scores on two test sets cannot be compared, so the second is not mixed in."""
-    spec, data = searched[0], load(folder)
-    confirm(spec, folder, data, seeds=2)
+    folder, _ = confirmed
+    data = load(folder)
     other = stored_spec(data.spec_text, str(folder), test=parallel_text / "dev.tsv")
     with pytest.raises(InputError, match="the examples of the earlier confirmation"):
         confirm(other, folder, data, seeds=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,36 +20,30 @@ from tests.scripted_engine import COST_ONLY, load, scored, table
 
 
 def test_resuming_gives_what_an_uninterrupted_run_gives(
-    make_spec: Callable[..., StudySpec], tmp_path: Path, view: Any
+    make_spec: Callable[..., StudySpec], tiny_run: Path, tmp_path: Path, view: Any
 ) -> None:
     """One trial, then two more by the same command, are the three of a whole run."""
     run_study(make_spec({"search.trials": 1}), tmp_path / "parts", view)
     run_study(make_spec(), tmp_path / "parts", view)
-    run_study(make_spec(), tmp_path / "whole", view)
-    assert table(tmp_path / "parts") == table(tmp_path / "whole")
+    assert table(tmp_path / "parts") == table(tiny_run)
 
 
 def test_a_finished_study_trains_nothing_more(
-    tiny_spec: StudySpec, tmp_path: Path, view: Any
+    tiny_spec: StudySpec,
+    tiny_run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    view: Any,
 ) -> None:
-    """`--trials` is the total: the same command again does nothing."""
-    run_study(tiny_spec, tmp_path / "run", view)
-    view.outcomes.clear()
-    run_study(tiny_spec, tmp_path / "run", view)
-    assert view.outcomes == []
-
-
-def test_a_finished_study_starts_no_engine(
-    make_spec: Callable[..., StudySpec], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, view: Any
-) -> None:
-    """The same command on a finished study trains nothing, and tells a trial left running."""
-    spec = make_spec({"search.trials": 1})
-    done = run_study(spec, tmp_path, view)
-    optuna.load_study(study_name=done.name, storage=done.storage).ask()  # by a killed process
+    """`--trials` is the total: the same command does nothing but tell a trial left running."""
+    shutil.copytree(tiny_run, tmp_path / "run")
+    url = f"sqlite:///{tmp_path}/run/study.db"
+    optuna.load_study(study_name=tiny_spec.name, storage=url).ask()  # by a killed process
     monkeypatch.setattr(study.engines.start, "make_engine", None)
-    assert not run_study(spec, tmp_path, view).stopped_early
-    states = [t.state for t in load(tmp_path).trials]
-    assert states[:2] == [TrialState.COMPLETE, TrialState.FAIL]
+    assert not run_study(tiny_spec, tmp_path / "run", view).stopped_early
+    assert view.outcomes == []
+    states = [t.state for t in load(tmp_path / "run").trials]
+    assert states == [TrialState.COMPLETE] * 3 + [TrialState.FAIL]
 
 
 @pytest.mark.parametrize(

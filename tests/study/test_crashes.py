@@ -116,6 +116,7 @@ def test_a_run_killed_at_any_moment_is_continued(begin: Starter, tmp_path: Path)
     assert left == {".lock", "study.db", "spec.toml", "adapters"}
 
 
+@pytest.mark.whole
 def test_two_runs_give_the_table_of_one(begin: Starter, tmp_path: Path) -> None:
     """Seeds, points and values do not depend on how many runs share the storage."""
     url = sqlite_url(tmp_path / "shared.db")
@@ -160,7 +161,11 @@ def stopped_early(begin: Starter, out: Path, *signals: int) -> Found:
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+    "number",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.whole),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+    ],
 )
 def test_one_signal_ends_a_run_in_order(begin: Starter, tmp_path: Path, number: int) -> None:
     """What is complete stays, what was running is put up again, and the same command continues."""
@@ -184,10 +189,18 @@ def test_a_second_signal_ends_it_at_once(begin: Starter, tmp_path: Path) -> None
     assert found.complete().items() <= whole.complete().items()
 
 
+def is_asleep(pid: int) -> bool:
+    """Whether all threads of a process are stopped."""
+    states = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(state.rpartition(")")[2].split()[0] == "T" for state in states)
+
+
 def put_to_sleep(pid: int, path: Path) -> None:
     """Stop a process between two transactions: within one it would keep SQLite's lock."""
     while True:
         os.kill(pid, signal.SIGSTOP)
+        while not is_asleep(pid):  # each thread goes on until the system next looks at it
+            time.sleep(0.001)
         with (
             suppress(sqlite3.OperationalError),
             closing(sqlite3.connect(path, timeout=0.1)) as connection,
@@ -198,6 +211,7 @@ def put_to_sleep(pid: int, path: Path) -> None:
         time.sleep(0.003)
 
 
+@pytest.mark.whole
 def test_a_run_that_slept_too_long_loses_its_trials_to_another(
     begin: Starter, tmp_path: Path
 ) -> None:

@@ -147,6 +147,7 @@ def test_ctrl_c_twice_ends_at_once(
     assert_exact(look(str(tmp_path / "run")), total)
 
 
+@pytest.mark.whole
 def test_a_full_disk_ends_in_one_line(small_disk: Path, tmp_path: Path) -> None:
     """What was told is kept; with room again the same command continues to the exact total."""
     problems = tmp_path / "problems"

@@ -112,7 +112,10 @@ def test_what_a_killed_process_left_running_is_retried(
     assert sum(t.state == TrialState.COMPLETE for t in trials) == 3
 
 
-def test_ctrl_c_keeps_what_is_complete(tiny_spec: StudySpec, tmp_path: Path, view: Any) -> None:
+@pytest.mark.whole
+def test_ctrl_c_keeps_what_is_complete(
+    tiny_spec: StudySpec, tiny_run: Path, tmp_path: Path, view: Any
+) -> None:
     """After SIGINT the finished trials stay, the running one is retried by the same command."""
 
     def interrupt(config: TrialConfig, step: int) -> None:
@@ -126,9 +129,8 @@ def test_ctrl_c_keeps_what_is_complete(tiny_spec: StudySpec, tmp_path: Path, vie
     assert states[:2] == [TrialState.COMPLETE, TrialState.FAIL]
     view.on_progress = lambda config, step: None
     assert not run_study(tiny_spec, tmp_path / "run", view).stopped_early
-    run_study(tiny_spec, tmp_path / "whole", view)
     found = sorted(t.values for t in load(tmp_path / "run").trials if t.values)
-    assert found == sorted(t.values for t in load(tmp_path / "whole").trials)
+    assert found == sorted(t.values for t in load(tiny_run).trials)
 
 
 @pytest.mark.slow

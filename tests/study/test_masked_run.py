@@ -35,6 +35,7 @@ def study(
     return load(folder)
 
 
+@pytest.mark.whole
 def test_epochs_are_stored_as_the_steps_that_they_were(study: StudyData) -> None:
     """Half an epoch of forty examples at four a step is five steps, in results and settings."""
     assert study.trials["steps"].tolist() == [5, 5, 8]

@@ -160,7 +160,7 @@ def score(outputs, examples):
 """
 
 
-@pytest.mark.parametrize("engine", ["sequential", "packed"])
+@pytest.mark.parametrize("engine", ["sequential", pytest.param("packed", marks=pytest.mark.whole)])
 def test_a_metric_that_fails_costs_only_its_trial(
     make_own: Callable[..., StudySpec], view: RecordingView, tmp_path: Path, engine: str
 ) -> None:

@@ -108,6 +108,7 @@ def test_a_metric_that_was_not_measured_is_computed_from_the_outputs(tmp_path: P
     assert one.signatures == two.signatures
 
 
+@pytest.mark.whole
 def test_of_many_trials_the_best_are_shown_and_all_are_corrected_for(
     petroleum: StudyData,
 ) -> None:

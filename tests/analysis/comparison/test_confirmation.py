@@ -78,6 +78,7 @@ def test_a_loss_is_refuted() -> None:
     assert headline(confirmed(-0.2)).startswith("Refuted")
 
 
+@pytest.mark.whole
 def test_intervals_hold_the_truth_and_nulls_stand() -> None:
     """Over many studies 95 % intervals hold the true gain, and hardly a null is rejected."""
     inside = rejected = 0

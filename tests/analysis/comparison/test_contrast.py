@@ -64,6 +64,7 @@ def test_the_interval_and_p_of_a_mean_are_the_normal_ones(gain: float) -> None:
     assert found.p_adjusted == found.p
 
 
+@pytest.mark.whole
 def test_p_is_uniform_where_nothing_differs() -> None:
     """Of models that differ by chance alone, a twentieth is called different."""
     rng = np.random.default_rng(1)
@@ -77,6 +78,7 @@ def test_p_is_uniform_where_nothing_differs() -> None:
     assert (p_values < 0.05).mean() == pytest.approx(0.05, abs=3 * (0.05 * 0.95 / 400) ** 0.5)
 
 
+@pytest.mark.whole
 def test_intervals_hold_the_true_difference() -> None:
     """Of samples from a population whose difference is known, 95 in 100 intervals hold it."""
     rng, truth, held = np.random.default_rng(2), -0.1, 0

@@ -58,6 +58,7 @@ def test_an_effect_that_needs_another_parameter_is_an_effect_but_no_main_effect(
     assert not verdict.significant(np.zeros(2))[1] or verdict.raw[1] > verdict.line[1]
 
 
+@pytest.mark.whole
 def test_noise_is_called_noise_about_as_often_as_promised() -> None:
     """Of 60 studies of pure noise at most a handful name any parameter."""
     false = 0

@@ -156,6 +156,7 @@ def test_an_unknown_surrogate_is_an_error() -> None:
         importances([], [], SPACE, surrogate="tree")
 
 
+@pytest.mark.whole
 def test_what_matters_among_the_good_differs_from_what_matters_overall() -> None:
     """With bad values clipped, the parameter that only separates bad from worse loses its share."""
     points = draw(80)
@@ -179,6 +180,7 @@ def test_a_quantile_that_holds_one_value_only_has_nothing_to_say() -> None:
     assert "values worse than 1" in found.remarks[-1]
 
 
+@pytest.mark.whole
 def test_pruned_trials_are_shown_under_every_policy() -> None:
     """The main effects under drop, last and worst stand side by side."""
     points = draw(40)
@@ -194,6 +196,7 @@ def test_pruned_trials_are_shown_under_every_policy() -> None:
     assert taken.trials["used"] == 50
 
 
+@pytest.mark.whole
 def test_a_larger_subset_is_given_on_request() -> None:
     """Three parameters' own interaction, by name; an unknown name is an error."""
     points = draw(40)
@@ -222,6 +225,7 @@ def test_replicates_tell_the_noise() -> None:
     assert result.noise == pytest.approx(400 / (400 + signal), abs=0.12)
 
 
+@pytest.mark.whole
 def test_the_importance_does_not_depend_on_unit_or_offset() -> None:
     """Shares are the same for BLEU in points and in thousandths."""
     points = draw(40)
@@ -315,6 +319,7 @@ def test_a_subset_of_two_is_a_pair() -> None:
         importances(points, rises_then_falls(points), SPACE, subsets=[("alpha", "rank")])
 
 
+@pytest.mark.whole
 @given(count=st.integers(0, 14), seed=st.integers(0, 999), kinds=st.integers(1, 15))
 @settings(max_examples=12, deadline=None)
 def test_any_small_study_has_a_finite_document(count: int, seed: int, kinds: int) -> None:

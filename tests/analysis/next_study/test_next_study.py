@@ -91,6 +91,7 @@ def test_a_best_inside_the_range_is_left_there() -> None:
     assert change(data, "learning_rate").kind in ("kept", "narrowed")
 
 
+@pytest.mark.whole
 def test_a_product_is_searched_through_one_of_its_factors() -> None:
     """Where only learning rate · α acts, α is held and the learning rate covers the products."""
     data = study_of(
@@ -105,6 +106,7 @@ def test_a_product_is_searched_through_one_of_its_factors() -> None:
     assert low < 0.03 / held < high
 
 
+@pytest.mark.whole
 def test_the_points_that_are_tried_first_have_the_same_product() -> None:
     """A known good point becomes one of the next space: α held, its product unchanged."""
     data = study_of(
@@ -120,6 +122,7 @@ def test_the_points_that_are_tried_first_have_the_same_product() -> None:
     assert "alpha" not in found.enqueue[0]
 
 
+@pytest.mark.whole
 def test_a_small_effect_is_fixed_only_where_the_rest_could_have_shown() -> None:
     """Beside a learning rate whose bad values carry the variance, nothing is called unimportant."""
     mild = study_of(
@@ -137,6 +140,7 @@ def test_a_small_effect_is_fixed_only_where_the_rest_could_have_shown() -> None:
     assert all(c.kind != "narrowed" for c in proposal(mild).changes)
 
 
+@pytest.mark.whole
 def test_a_settled_study_says_so() -> None:
     """What matters has its best inside and hides nothing, the rest does not matter: the end."""
     found = proposal(
@@ -309,6 +313,7 @@ def test_what_is_judged_by_one_of_several_objectives_says_so() -> None:
     assert conclusion(both)[0] == "This is based only on bleu, the first of 2 objectives."
 
 
+@pytest.mark.whole
 def test_the_reason_for_what_is_kept_is_true() -> None:
     """A parameter that still rises at its end is not said to be best inside its range."""
     data = study_of(

@@ -19,14 +19,14 @@ def trials() -> tuple[list[dict[str, float]], list[float]]:
     return points, [p["a"] + 0.5 * p["b"] * p["c"] for p in points]
 
 
-@pytest.mark.skipif(INSTALLED, reason="the package is installed here")
+@pytest.mark.skipif(INSTALLED, reason="an absent fANOVA is NOT tested: it is installed")
 def test_without_the_package_the_error_says_how_to_get_it() -> None:
     """The message names the session that has it."""
     with pytest.raises(ModuleNotFoundError, match="nox -s fanova"):
         importances(*trials(), SPACE, evaluator="fanova-original", resamples=0)
 
 
-@pytest.mark.skipif(not INSTALLED, reason="needs `nox -s fanova`")
+@pytest.mark.skipif(not INSTALLED, reason="the authors' fANOVA is NOT tested: run `nox -s fanova`")
 def test_it_agrees_with_our_forest() -> None:
     """The same trials, the same shares within forest noise."""
     original = importances(*trials(), SPACE, evaluator="fanova-original", resamples=2)

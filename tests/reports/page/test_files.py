@@ -33,6 +33,7 @@ def _table(page: Page, caption: str) -> Table:
     return next(t for _, t in page.tables() if t.caption.startswith(caption))
 
 
+@pytest.mark.whole
 def test_the_answer_tests_best_against_best_and_share_against_share(page: Page) -> None:
     """One sentence per study, the paired difference, and what mattered in each."""
     first, second, duel, *_ = page.answer
@@ -57,6 +58,7 @@ def test_the_answer_tests_best_against_best_and_share_against_share(page: Page) 
     assert all(re.fullmatch(r"[+−].+ \([+−].+ to [+−].+\)", row[over].text) for row in best.rows)
 
 
+@pytest.mark.whole
 def test_studies_that_cannot_be_tested_say_why(tmp_path: Path) -> None:
     """A foreign study has no scores, another objective and other parameters: still one page."""
     ours = write_study(tmp_path / "r", Shape(complete=8, failed=0, examples=4))
@@ -151,6 +153,7 @@ def test_pages_yield_what_stands_beside(page: Page) -> None:
     assert len(names) == len(inside) + 2
 
 
+@pytest.mark.whole
 def test_marks_of_several_studies_are_rows_of_their_table(page: Page) -> None:
     """What a mark is called names one row: a finished trial of the right study."""
     (table,) = (table for section, table in page.tables() if section == "trials")

@@ -110,9 +110,9 @@ def assert_inside(page: Page, key: str) -> set[str]:
 @pytest.mark.parametrize(
     ("case", "direction"),
     [
-        ("equal winners", "maximize"),
         ("both", "maximize"),
         ("one winner", "minimize"),
+        pytest.param("equal winners", "maximize", marks=pytest.mark.whole),
         *(
             pytest.param(case, "maximize", marks=pytest.mark.slow)
             for case in FAR_OFF
@@ -136,8 +136,8 @@ def test_the_best_is_inside_every_axis(tmp_path: Path, case: str, direction: str
 @pytest.mark.parametrize(
     ("far_off", "direction"),
     [
-        (3.0, "maximize"),
         (-3.0, "minimize"),
+        pytest.param(3.0, "maximize", marks=pytest.mark.whole),
         pytest.param(-3.0, "maximize", marks=pytest.mark.slow),
         pytest.param(3.0, "minimize", marks=pytest.mark.slow),
     ],
@@ -165,6 +165,7 @@ def test_losers_leave_the_axis_and_winners_do_not(tmp_path: Path) -> None:
     assert "2 points beyond the axis" in [text.get_text() for text in ax.texts]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "direction", ["minimize", pytest.param("maximize", marks=pytest.mark.slow)]
 )

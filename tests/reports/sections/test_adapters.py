@@ -88,6 +88,7 @@ def test_the_overview_has_every_adapter_and_metric(section: Section, found: Adap
             assert (cell.mark == "*") == found.of(model.name, metric).clear
 
 
+@pytest.mark.whole
 def test_each_metric_has_bars_and_violins_with_boxes(section: Section) -> None:
     """A loss that is the same for every example has no spread to draw."""
     (figures,) = (part for part in section.parts if isinstance(part, Figures))
@@ -130,6 +131,7 @@ def test_the_section_is_drawn(section: Section) -> None:
     assert "Holm" in document
 
 
+@pytest.mark.whole
 def test_what_has_no_base_has_no_section(petroleum: StudyData) -> None:
     """Nothing to compare, nothing shown."""
     import dataclasses

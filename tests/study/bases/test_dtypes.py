@@ -101,6 +101,7 @@ def stored(out: Path) -> tuple[str, str]:
     return text.split('dtype = "')[1].split('"')[0], records.read_provenance(database, 1)["dtype"]
 
 
+@pytest.mark.whole
 def test_a_resumed_run_keeps_the_dtype(
     make_spec: MakeSpec, tmp_path: Path, view: Any, large: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def test_student_and_teacher_share_their_vocabulary() -> None:
     assert recipes[0].vocabulary_size == recipes[1].vocabulary_size
 
 
+@pytest.mark.whole
 def test_the_teacher_has_read_nothing_that_is_scored() -> None:
     """Dev, test and general sentences are new to it, and the scored splits are the student's."""
     own, trade = load_corpus(DataSpec(seed=3)), petroleum_corpus(3, TRADE)

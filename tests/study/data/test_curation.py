@@ -57,6 +57,7 @@ def content(curation: Curation) -> dict[str, list[tuple[str, str]]]:
 PIECES = st.text(alphabet="ab .,Ä\u0041\u030a", max_size=6)
 
 
+@pytest.mark.whole
 @settings(deadline=None, max_examples=25)
 @given(
     st.lists(st.tuples(PIECES, PIECES, st.sampled_from("xyz")), min_size=8, max_size=40),

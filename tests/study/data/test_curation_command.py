@@ -132,6 +132,7 @@ def test_the_python_that_the_docs_show(type_: Type, capsys: pytest.CaptureFixtur
     assert len(seen["train"]) == 96
 
 
+@pytest.mark.whole
 def test_tfidf_needs_no_torch(type_: Type, tmp_path: Path) -> None:
     """Without tokenizer and encoder neither torch nor transformers nor datasets is loaded."""
     code = (

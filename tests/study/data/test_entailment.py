@@ -116,6 +116,7 @@ def truth(premise: Statement, hypothesis: Statement) -> str:
     return {(True,): "entailment", (False,): "contradiction"}.get(tuple(found), "neutral")
 
 
+@pytest.mark.whole
 def test_every_label_is_what_the_worlds_say() -> None:
     """Drawn at random, premise and hypothesis have the label that an exhaustive search gives."""
     drawn = itertools.islice(statements(random.Random(0)), 50)

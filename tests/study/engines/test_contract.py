@@ -47,11 +47,27 @@ def is_slow(case: str, engine: str) -> bool:
     return engine in ("ray", "sequential pool") or not is_quick
 
 
+WHOLE = {
+    ("not all packed", "packed, 1 slot"),
+    ("lora", "packed, measured"),
+    ("masked diffusion", "packed, 4 slots"),
+    ("conversations", "packed, 4 slots"),
+}
+"""Pairs that `nox -s whole` tries: each case and engine is in the default tests or here."""
+
+
+def marks_of(case: str, engine: str) -> list[pytest.MarkDecorator]:
+    """Return the mark of a pair that is not among the default tests."""
+    if is_slow(case, engine):
+        return [pytest.mark.slow]
+    return [pytest.mark.whole] if (case, engine) in WHOLE else []
+
+
 PAIRS = [
     pytest.param(
         (case, engine),
         id=f"{case}: {engine}",
-        marks=[pytest.mark.slow] if is_slow(case, engine) else [],
+        marks=marks_of(case, engine),
     )
     for case in CASES
     for engine, choice in ENGINES.items()
@@ -94,7 +110,7 @@ def configs(case: Case, spec: StudySpec) -> list[TrialConfig]:
 def engine(pair: tuple[str, str], choice: EngineChoice, spec: StudySpec) -> Iterator[Engine]:
     """Yield the engine over the study's base."""
     if choice.ray:
-        pytest.importorskip("ray")
+        pytest.importorskip("ray", reason="Ray is NOT tested: run `nox -s ray`")
     if not in_workers(choice):
         with closing(make_engine(spec, spec.base.model, None, choice)) as made:
             yield made
@@ -163,6 +179,7 @@ def trained(engine: Engine, configs: list[TrialConfig]) -> Trained:
     return Trained(results, reports, notices)
 
 
+@pytest.mark.whole
 def test_the_trials_of_a_case_differ(case: Case, alone: dict[int, TrialResult]) -> None:
     """A mix-up of two trials would be seen, in their losses and in what they say."""
     assert len({result.metrics()["loss"] for result in alone.values()}) == len(case.points)
@@ -190,6 +207,7 @@ def test_a_result_does_not_depend_on_its_neighbours(
         assert_same_result(trained.results[number], result)
 
 
+@pytest.mark.whole
 def test_the_order_of_trials_does_not_matter(
     engine: Engine, configs: list[TrialConfig], alone: dict[int, TrialResult]
 ) -> None:
@@ -233,18 +251,19 @@ def test_a_packed_engine_says_once_why_trials_are_not_packed(
 ) -> None:
     """One notice per reason, and none where everything is packed, or nothing is."""
     if in_workers(choice):
-        pytest.skip("each worker gives its own notices")
+        pytest.skip("notices of workers are NOT tested: each gives its own")
     reasons = case.why_not_packed if choice.name == "packed" else ()
     wanted = [f"not packed, trained one at a time: {reason}" for reason in reasons]
     assert trained.notices == wanted
 
 
+@pytest.mark.whole
 def test_the_base_is_given_back_as_it_was(
     choice: EngineChoice, spec: StudySpec, configs: list[TrialConfig]
 ) -> None:
     """Modules, weights and outputs: a closed engine leaves nothing behind."""
     if in_workers(choice):
-        pytest.skip("a worker's base ends with it")
+        pytest.skip("the base of a worker is NOT tested: it ends with the worker")
     bench = bench_of(spec)
     choice = replace(choice, slots=choice.slots or 2)
     with leaving_no_trace(bench), closing(bench.engine(choice)) as engine:

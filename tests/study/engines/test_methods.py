@@ -28,7 +28,10 @@ SEQUENTIAL = EngineChoice("sequential")
 QUANTIZED = find_spec("bitsandbytes") is not None
 TRAINED = [
     *WITHOUT_EXTRAS,
-    pytest.param("qlora", marks=pytest.mark.skipif(not QUANTIZED, reason="extra")),
+    pytest.param(
+        "qlora",
+        marks=pytest.mark.skipif(not QUANTIZED, reason="qlora is NOT tested: needs bitsandbytes"),
+    ),
 ]
 PEFTS = [name for name in METHODS if name not in ("full", "qlora")]
 
@@ -75,7 +78,13 @@ def untrained(spec: StudySpec, tiny_base: Path) -> TrialResult:
     return event.result
 
 
-@pytest.mark.parametrize("name", WITHOUT_EXTRAS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("lora", "ia3", "full") else pytest.mark.whole)
+        for name in WITHOUT_EXTRAS
+    ],
+)
 def test_a_method_learns(
     name: str, spec: StudySpec, alone: Any, untrained: TrialResult, tiny_base: Path
 ) -> None:

@@ -64,6 +64,7 @@ def test_packed_trials_drain_before_one_is_trained_alone(bench: Bench) -> None:
     assert_same_result(results[other.number], bench.alone(other))
 
 
+@pytest.mark.whole
 def test_what_the_study_does_not_search_is_trained_alone(bench: Bench) -> None:
     """A trial of a larger rank, as an older study may hold, has its own result."""
     packed = CASE.configs(bench.spec)[0]
@@ -79,6 +80,7 @@ def numbers(events: Sequence[Event]) -> set[int]:
     return {event.number for event in events if isinstance(event, Progress)}
 
 
+@pytest.mark.whole
 def test_no_slot_is_free_when_memory_ran_out_while_trials_wait(bench: Bench) -> None:
     """A pack that was halved has fewer slots than trials that wait: none is free, not minus one."""
     configs = CASE.configs(bench.spec)

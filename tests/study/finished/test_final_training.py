@@ -77,9 +77,9 @@ def test_a_training_is_exported_with_its_scores(spec: StudySpec, tmp_path: Path)
     "values",
     [
         {},
-        {"method": "ia3", "optimizer": "lion"},
-        {"method": "pissa", "optimizer": "sgd"},
-        {"method": "full", "optimizer": "adafactor"},
+        pytest.param({"method": "ia3", "optimizer": "lion"}, marks=pytest.mark.whole),
+        pytest.param({"method": "pissa", "optimizer": "sgd"}, marks=pytest.mark.whole),
+        pytest.param({"method": "full", "optimizer": "adafactor"}, marks=pytest.mark.whole),
     ],
     ids=str,
 )
@@ -132,6 +132,7 @@ def test_a_killed_training_goes_on_exactly(spec: StudySpec, tmp_path: Path) -> N
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.whole
 def test_a_state_is_of_one_training(spec: StudySpec, tmp_path: Path) -> None:
     """Other settings and a damaged file are refused with what to do."""
     interrupted(spec, tmp_path, 4)
@@ -156,6 +157,7 @@ def test_the_schedule_covers_the_new_length(spec: StudySpec) -> None:
     assert same.training.steps == spec.training.steps
 
 
+@pytest.mark.whole
 def test_training_on_dev_leaves_no_score_of_it(
     spec: StudySpec, make_spec: Callable[..., StudySpec], tmp_path: Path
 ) -> None:
@@ -168,6 +170,7 @@ def test_training_on_dev_leaves_no_score_of_it(
     assert "no honest score is left" in untested.remarks[0]
 
 
+@pytest.mark.whole
 def test_the_command_trains_the_best_of_a_study(
     spec: StudySpec, type_: Type, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ def run(tiny_spec: StudySpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.whole
 def test_saved_adapters_are_swapped_and_timed(
     tiny_spec: StudySpec, run: Path, tmp_path: Path
 ) -> None:
@@ -46,6 +47,7 @@ def test_saved_adapters_are_swapped_and_timed(
         time_study_swaps(copy, tiny_spec)
 
 
+@pytest.mark.whole
 def test_saved_adapters_answer_a_text_as_their_trials_did(run: Path) -> None:
     """A dev sentence asked again gets the outputs that are stored of the base and every trial."""
     data = load(run)

@@ -76,6 +76,7 @@ def lengths(
     return load_spec(path)
 
 
+@pytest.mark.whole
 def test_pretend_kinds_make_a_whole_study(
     lengths: StudySpec, view: RecordingView, tmp_path: Path, type_: Type
 ) -> None:

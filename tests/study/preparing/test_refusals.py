@@ -107,6 +107,7 @@ def test_a_template_that_fails(
     assert f"base.model: its chat template fails: {says}" in line
 
 
+@pytest.mark.whole
 def test_a_template_without_a_system_role_runs_without_an_instruction(
     make_study: MakeStudy, type_: Type, chat_model: Callable[..., Path]
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_template_without_a_system_role_runs_without_an_instruction(
     assert type_("run", study, "--workers", "1").status == 0
 
 
+@pytest.mark.whole
 def test_a_tokenizer_larger_than_the_embedding(
     make_study: MakeStudy, refused: Refused, type_: Type, copy: Path
 ) -> None:
@@ -206,6 +208,7 @@ def test_labels_that_differ_in_spelling_alone(
     assert all(repr(label) in lines[0] for label in same)
 
 
+@pytest.mark.whole
 def test_a_decoder_without_a_padding_token_classifies(
     make_study: MakeStudy, type_: Type, refused: Refused, chat_model: Callable[..., Path]
 ) -> None:

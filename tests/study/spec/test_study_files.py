@@ -277,7 +277,10 @@ def test_overrides_are_validated_like_the_file(tmp_path: Path) -> None:
     assert "method: must be a table" in problem(write(tmp_path, "method = 3"), method__rank=3)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+@pytest.mark.skipif(
+    os.geteuid() == 0,
+    reason="a file without read permission is NOT tested: root may read every file",
+)
 def test_a_file_without_permission(tmp_path: Path) -> None:
     """A file that may not be read is refused with the system's reason."""
     path = write(tmp_path, "")

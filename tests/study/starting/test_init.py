@@ -166,6 +166,7 @@ def test_a_chat_model_is_asked_for_the_direction_of_the_pairs(
     assert spec.data.instruction == "Translate from French into English."
 
 
+@pytest.mark.whole
 def test_the_whole_command_measures_and_says_what_it_decided(
     type_: Type, tiny_classifiers: Path, tmp_path: Path
 ) -> None:

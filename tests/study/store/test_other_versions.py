@@ -118,6 +118,7 @@ def test_a_study_of_another_version_loads_the_same(path: Path, other_version: Pa
     assert other_version.read_bytes() == before
 
 
+@pytest.mark.whole
 def test_a_run_with_another_version_gives_the_same_study(
     make_spec: Callable[..., StudySpec],
     view: View,

@@ -28,7 +28,8 @@ from tests.study.store.test_storage import SCHEMA_OF_OPTUNA_2_3
 from tests.study.test_crashes import finish, kill_often
 
 pytestmark = pytest.mark.skipif(
-    postgres.binaries() is None, reason="needs Debian's package postgresql"
+    postgres.binaries() is None,
+    reason="a PostgreSQL server is NOT tested: needs Debian's package postgresql",
 )
 Starter = Callable[..., ForkServerProcess]
 
@@ -74,6 +75,7 @@ def everything_stored(url: str) -> str:
         )
 
 
+@pytest.mark.whole
 def test_two_runs_share_a_study_and_one_of_them_dies(
     begin: Starter, url: str, tmp_path: Path
 ) -> None:
@@ -102,6 +104,7 @@ def test_runs_may_share_a_folder_too(begin: Starter, url: str, tmp_path: Path) -
     assert len(saved) <= 4  # at the very end each may have seen the other's as not yet told
 
 
+@pytest.mark.whole
 def test_a_run_and_its_readers_never_say_the_password(
     url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,6 +128,7 @@ def test_a_run_and_its_readers_never_say_the_password(
     assert not any("s3cret" in text for text in said)
 
 
+@pytest.mark.whole
 def test_reading_changes_nothing_on_a_server(url: str, tmp_path: Path) -> None:
     """A reader's every transaction is read-only."""
     assert not run_cheaply(cheap_spec(2), tmp_path, url, 0.0)
@@ -215,7 +219,11 @@ def test_eight_runs_lose_and_repeat_nothing_in_two_thousand_trials(
 
 
 @pytest.mark.parametrize(
-    ("restarts", "away"), [(1, 1.0), pytest.param(12, 3.0, marks=pytest.mark.slow)]
+    ("restarts", "away"),
+    [
+        pytest.param(1, 1.0, marks=pytest.mark.whole),
+        pytest.param(12, 3.0, marks=pytest.mark.slow),
+    ],
 )
 def test_runs_outlast_a_server_that_restarts(
     begin: Starter, tmp_path: Path, restarts: int, away: float
@@ -251,6 +259,7 @@ def test_kills_and_restarts_together_lose_nothing(begin: Starter, tmp_path: Path
             assert_whole(look(url), total)
 
 
+@pytest.mark.whole
 def test_a_server_that_stays_away_is_given_up(url: str, server: str, tmp_path: Path) -> None:
     """One line when it goes, one when time is over; Ctrl-C is not made to wait."""
     remarks: list[str] = []

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -165,6 +166,7 @@ def test_somebody_elses_database_is_left_alone(tmp_path: Path, tables: tuple[str
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.whole
 def test_a_damaged_database_is_one_line_for_the_command_line(tmp_path: Path) -> None:
     """Pages overwritten in the middle are noticed when opened, or named by `storage_problem`."""
     path = write_study(tmp_path / "study.db", trials=40)
@@ -212,6 +214,7 @@ os.kill(os.getpid(), 9)
 """
 
 
+@pytest.mark.whole
 def test_a_running_and_a_killed_writer_are_read_whole(tmp_path: Path) -> None:
     """What stands in the log only is seen while the writer runs and after it was killed."""
     path = tmp_path / "study.db"
@@ -392,6 +395,19 @@ def test_a_locked_database_is_refused_in_time(
         other.execute("BEGIN EXCLUSIVE")
         assert problem(sqlite_url(path), write=True).endswith("database is locked")
     assert trials_in(path) == 3
+
+
+def test_runs_that_create_one_database_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    """SQLite refuses at once to set WAL mode while another run is about to set it."""
+    path = tmp_path / "shared.db"
+    with closing(sqlite3.connect(path, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        ending = threading.Timer(0.2, other.rollback)
+        ending.start()
+        open_for_writing(sqlite_url(path))
+        ending.join()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:

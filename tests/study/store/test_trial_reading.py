@@ -25,11 +25,11 @@ from study.store.trial_reading import best_ids, counts_by_state, read_trials, tr
 from tests.synthetic import write_foreign_study
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a database with two studies of every kind of trial that Optuna stores."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    path = tmp_path / "study.db"
+    path = tmp_path_factory.mktemp("every-kind") / "study.db"
     for name in ("other", "x"):
         study = optuna.create_study(storage=sqlite_url(path), study_name=name)
         study.enqueue_trial({"x": 0.5}, user_attrs={"note": "é", "list": [1, {"a": None}]})

@@ -194,7 +194,7 @@ def test_outputs_are_cut_at_the_stop_token(make_llama_spec: MakeSpec) -> None:
 # ---------------------------------------------------------------- training
 
 
-@pytest.mark.parametrize("engine", ["sequential", "packed"])
+@pytest.mark.parametrize("engine", ["sequential", pytest.param("packed", marks=pytest.mark.whole)])
 def test_the_stop_token_is_trained_and_the_adapter_loads_on_the_original_base(
     make_llama_spec: MakeSpec, tmp_path: Path, engine: str
 ) -> None:
@@ -235,6 +235,7 @@ def test_the_stop_token_begins_as_the_end_of_a_turn(make_llama_spec: MakeSpec) -
         assert changed == ([stop] if begins_anew else [])
 
 
+@pytest.mark.whole
 def test_an_untied_head_learns_the_stop_token_too(
     make_llama_spec: MakeSpec, tiny_llamas: Path, tmp_path: Path
 ) -> None:
@@ -268,6 +269,7 @@ def _untied(source: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.whole
 def test_packed_trials_are_those_trained_one_by_one(make_llama_spec: MakeSpec) -> None:
     """Temperatures, weights, ranks and stop tokens of one's own, and one teacher for all."""
     spec = make_llama_spec()
@@ -289,6 +291,7 @@ def test_packed_trials_are_those_trained_one_by_one(make_llama_spec: MakeSpec) -
             torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.whole
 def test_the_base_is_handed_on_without_a_trace(make_llama_spec: MakeSpec) -> None:
     """A second trial after another one gives the bytes that it gives alone."""
     spec = make_llama_spec()
@@ -297,6 +300,7 @@ def test_the_base_is_handed_on_without_a_trace(make_llama_spec: MakeSpec) -> Non
     assert second.adapter == alone.adapter
 
 
+@pytest.mark.whole
 def test_the_stop_token_is_counted_before_it_is_trained(make_llama_spec: MakeSpec) -> None:
     """`check` says as many trainable parameters as a trial then has."""
     spec = make_llama_spec()

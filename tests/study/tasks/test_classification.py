@@ -113,6 +113,7 @@ def test_with_a_teacher_every_row_is_hintons_at_its_trials_values(make_pair_spec
         assert loss == pytest.approx(((1 - a) * plain + a * 9.0 * divergence).item(), rel=1e-6)
 
 
+@pytest.mark.whole
 def test_the_dev_loss_knows_no_teacher(make_pair_spec: MakeSpec) -> None:
     """Trials that differ in T alone, and learn nothing, have one dev loss: they compare."""
     results = []
@@ -250,12 +251,20 @@ def test_a_teacher_of_another_vocabulary(
 # ---------------------------------------------------------------- heads
 
 
-def test_a_new_head_comes_from_the_trials_seed_alone(make_pair_spec: MakeSpec) -> None:
+@pytest.fixture(scope="module")
+def alone(make_pair_spec: MakeSpec) -> dict[int, TrialResult]:
+    """Return three trials of different T and a, trained one after the other."""
+    spec = make_pair_spec(DOUBLE)
+    return train_all(spec, configs_of(spec), EngineChoice("sequential"))
+
+
+def test_a_new_head_comes_from_the_trials_seed_alone(
+    make_pair_spec: MakeSpec, alone: dict[int, TrialResult]
+) -> None:
     """Trials in any order give the same weights; trials of other seeds other heads."""
     spec = make_pair_spec(DOUBLE)
-    configs = configs_of(spec)
-    forward = train_all(spec, configs, EngineChoice("sequential"))
-    backward = train_all(spec, configs[::-1], EngineChoice("sequential"))
+    forward = alone
+    backward = train_all(spec, configs_of(spec)[::-1], EngineChoice("sequential"))
     for number, result in forward.items():
         assert result.adapter is not None
         assert backward[number].adapter is not None
@@ -264,10 +273,11 @@ def test_a_new_head_comes_from_the_trials_seed_alone(make_pair_spec: MakeSpec) -
     assert {n.split(".")[0] for n in untouched.fresh} == {"pre_classifier", "classifier"}
 
 
-def test_the_packed_engine_distils_to_the_same(make_pair_spec: MakeSpec) -> None:
+def test_the_packed_engine_distils_to_the_same(
+    make_pair_spec: MakeSpec, alone: dict[int, TrialResult]
+) -> None:
     """Three trials of different T and a in one pass end as each does alone."""
     spec = make_pair_spec(DOUBLE)
-    alone = train_all(spec, configs_of(spec), EngineChoice("sequential"))
     packed = train_all(spec, configs_of(spec), EngineChoice(slots=3))
     for number, result in alone.items():
         found = packed[number].splits["dev"]
@@ -278,14 +288,14 @@ def test_the_packed_engine_distils_to_the_same(make_pair_spec: MakeSpec) -> None
 
 
 def test_the_adapter_loads_with_peft_on_the_original_base(
-    make_pair_spec: MakeSpec, tmp_path: Path
+    make_pair_spec: MakeSpec, alone: dict[int, TrialResult], tmp_path: Path
 ) -> None:
     """On the pretrained body, with any new head, PEFT restores LoRA and the trained head."""
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification
 
     spec = make_pair_spec(DOUBLE)
-    result = train_all(spec, configs_of(spec)[:1], EngineChoice("sequential"))[0]
+    result = alone[0]
     assert result.adapter is not None
     folder = save_adapter(tmp_path, "trial-00000", result.adapter)
     plain = AutoModelForSequenceClassification.from_pretrained(
@@ -295,6 +305,7 @@ def test_the_adapter_loads_with_peft_on_the_original_base(
     assert _dev_losses(spec, model) == pytest.approx(_stored(result), rel=1e-9)
 
 
+@pytest.mark.whole
 def test_full_fine_tuning_gives_a_whole_model_and_the_base_back(
     make_pair_spec: MakeSpec, tmp_path: Path
 ) -> None:
@@ -348,6 +359,7 @@ def test_long_texts_are_cut_for_student_and_teacher(make_pair_spec: MakeSpec) ->
     assert set(ends) == {base.tokenizer.sep_token_id}
 
 
+@pytest.mark.whole
 def test_a_study_says_what_it_cuts_and_trains_plain_beside_the_default(
     make_pair_spec: MakeSpec, view: RecordingView, tmp_path: Path
 ) -> None:

@@ -283,6 +283,7 @@ def test_only_dpo_has_beta_and_margins(make_chat_spec: MakeSpec) -> None:
 # ---------------------------------------------------------------- a whole study
 
 
+@pytest.mark.whole
 def test_a_study_of_pairs_is_run_and_stored(
     make_dpo_spec: MakeSpec, view: RecordingView, tmp_path: Path
 ) -> None:

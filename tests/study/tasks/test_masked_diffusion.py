@@ -118,6 +118,7 @@ def test_the_training_loss_is_unbiased(short: Bench) -> None:
     assert error < 0.1 * found.mean()
 
 
+@pytest.mark.whole
 def test_the_evaluation_loss_is_unbiased_and_varies_less(short: Bench) -> None:
     """Over many seeds the mean is the same expectation without ε, at a fraction of the variance."""
     example = short.task.examples("dev")[3]

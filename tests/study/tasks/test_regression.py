@@ -71,6 +71,7 @@ def test_what_does_not_apply_to_numbers(make_scored_spec: MakeSpec) -> None:
         assert len(refused.value.problems) == 1
 
 
+@pytest.mark.whole
 def test_a_study_minimises_the_error_and_exports_the_number(
     make_scored_spec: MakeSpec, view: RecordingView, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

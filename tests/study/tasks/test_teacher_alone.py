@@ -81,6 +81,7 @@ def test_the_warning_needs_a_clear_loss() -> None:
     assert truncation_warning("accuracy", "accuracy", 0.7, {}) == ""
 
 
+@pytest.mark.whole
 def test_every_baseline_is_a_row_of_table_and_notes(
     make_pair_spec: MakeSpec, view: RecordingView, tmp_path: Path
 ) -> None:

@@ -39,10 +39,9 @@ TYPES = (*CAUSAL, "albert", "distilbert", "m2m_100")
 QUICK = ("gpt2", "gemma3_text", "qwen3_moe", "albert", "m2m_100")  # the others are slow tests
 
 
-def type_param(model_type: str, *more: Any) -> Any:
+def type_param(model_type: str, *more: Any, quick: Any = ()) -> Any:
     """Return a parameter of a test, whose model type most runs leave out unless it is quick."""
-    marks = [] if model_type in QUICK else [pytest.mark.slow]
-    return pytest.param(model_type, *more, marks=marks)
+    return pytest.param(model_type, *more, marks=quick if model_type in QUICK else pytest.mark.slow)
 
 
 STOP = 7  # a token whose row is trained
@@ -145,7 +144,9 @@ def own_losses(bench: Bench, batch: Batch) -> Tensor:
     ("model_type", "dtype"),
     [
         *(type_param(model_type, torch.float32) for model_type in TYPES),
-        *((model_type, torch.bfloat16) for model_type in ("gemma3_text", "gpt_oss", "m2m_100")),
+        ("gemma3_text", torch.bfloat16),
+        pytest.param("gpt_oss", torch.bfloat16, marks=pytest.mark.whole),
+        pytest.param("m2m_100", torch.bfloat16, marks=pytest.mark.whole),
     ],
 )
 def test_rounding_raises_no_alarm(spec: StudySpec, model_type: str, dtype: torch.dtype) -> None:
@@ -158,7 +159,10 @@ def test_rounding_raises_no_alarm(spec: StudySpec, model_type: str, dtype: torch
     assert {c.what for c in found.compared} == {PEFT, FRESH, ALONE, LOSSES, GRADIENTS} | tokens
 
 
-@pytest.mark.parametrize("model_type", [type_param(model_type) for model_type in TYPES])
+@pytest.mark.parametrize(
+    "model_type",
+    ["gpt2", *(type_param(name, quick=pytest.mark.whole) for name in TYPES if name != "gpt2")],
+)
 def test_what_passes_is_trained_rightly(spec: StudySpec, model_type: str) -> None:
     """Trials are packed, or trained alone for a reason, and give what they give alone."""
     bench = bench_over(spec, model_type)
@@ -419,6 +423,7 @@ def test_adapters_that_cannot_be_packed_are_compared_with_peft(spec: StudySpec) 
     assert {c.what for c in check.compared} == {LOGITS, PEFT}
 
 
+@pytest.mark.whole
 def test_a_broken_module_is_said_and_recorded_and_results_are_right(
     tiny_spec: StudySpec, tmp_path: Path, view: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

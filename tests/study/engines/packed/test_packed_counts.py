@@ -10,7 +10,7 @@ from benchmarks.packed_fake import counted
 @pytest.mark.parametrize(
     ("name", "recomputes", "operations", "kilobytes"),
     [
-        ("llama-1b", True, 240, 20),
+        pytest.param("llama-1b", True, 240, 20, marks=pytest.mark.whole),
         pytest.param("llama-1b", False, 176, 116, marks=pytest.mark.slow),
         pytest.param("nllb-600m", True, 340, 20, marks=pytest.mark.slow),
     ],
@@ -25,6 +25,7 @@ def test_a_block_keeps_to_its_ceilings(
     assert one.syncs == two.syncs == 0
 
 
+@pytest.mark.whole
 def test_operations_do_not_grow_with_the_slots() -> None:
     """Few slots and many take the same launches."""
     few, many = (counted("llama-1b", 1, slots, 1, 16) for slots in (2, 8))

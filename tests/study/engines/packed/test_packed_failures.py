@@ -196,7 +196,9 @@ def limited(bench: Bench, rows: int, error: Exception = OUT_OF_MEMORY[0]) -> Ben
     return marked(bench, seen)
 
 
-@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+@pytest.mark.parametrize(
+    "error", [OUT_OF_MEMORY[0], pytest.param(OUT_OF_MEMORY[1], marks=pytest.mark.whole)]
+)
 def test_passes_that_do_not_fit_are_halved_and_repeated(bench: Bench, error: Exception) -> None:
     """All slots stay in use, a notice says so, and every trial gives what it gives alone."""
     small = limited(bench, 8, error)
@@ -246,6 +248,7 @@ class FailingBackward(torch.autograd.Function):
         raise OUT_OF_MEMORY[0]
 
 
+@pytest.mark.whole
 def test_a_trial_in_one_slot_is_cut_into_passes_of_any_size(bench: Bench) -> None:
     """Micro batches change nothing, with dropout too, in either engine."""
     config = search_config(bench.spec, 0, {"batch_size": 13, "dropout": 0.2, "rank": 8}, 0)
@@ -258,6 +261,7 @@ def test_a_trial_in_one_slot_is_cut_into_passes_of_any_size(bench: Bench) -> Non
             assert_same_result(train_all(packed, [config])[0][0], whole)
 
 
+@pytest.mark.whole
 def test_rows_that_do_not_fit_alone_fail_their_trial(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

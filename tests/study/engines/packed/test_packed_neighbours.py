@@ -84,21 +84,42 @@ def run_packing(engine: PackedEngine, plans: Sequence[Plan]) -> dict[int, TrialR
     return results
 
 
-@settings(
-    max_examples=8,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
-@given(packings, st.integers(1, 3), st.sampled_from([1, 60, 200, 10_000]))
-def test_every_packing_gives_every_trial_its_own_result(
-    bench: Bench,
-    drawn: list[tuple[dict[str, Any], int, int | None]],
-    slots: int,
-    tokens_per_pass: int,
+Drawn = list[tuple[dict[str, Any], int, int | None]]
+drawn_packings = given(packings, st.integers(1, 3), st.sampled_from([1, 60, 200, 10_000]))
+
+
+def so_many(examples: int) -> settings:
+    """Return settings that draw the same packings every time."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    )
+
+
+@so_many(3)
+@drawn_packings
+def test_a_packing_gives_every_trial_its_own_result(
+    bench: Bench, drawn: Drawn, slots: int, tokens_per_pass: int
 ) -> None:
     """Trials that begin, end and are stopped at any time leave the others as they are alone."""
+    assert_each_as_alone(bench, drawn, slots, tokens_per_pass)
+
+
+@pytest.mark.whole
+@so_many(12)
+@drawn_packings
+def test_every_packing_gives_every_trial_its_own_result(
+    bench: Bench, drawn: Drawn, slots: int, tokens_per_pass: int
+) -> None:
+    """The same for many packings."""
+    assert_each_as_alone(bench, drawn, slots, tokens_per_pass)
+
+
+def assert_each_as_alone(bench: Bench, drawn: Drawn, slots: int, tokens_per_pass: int) -> None:
+    """Train a packing, and each of its trials alone."""
     plans = [
         Plan(search_config(bench.spec, number, point, number), starts_after, stops_at)
         for number, (point, starts_after, stops_at) in enumerate(drawn)

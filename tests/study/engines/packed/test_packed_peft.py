@@ -110,6 +110,7 @@ def bench_over(make_spec: Callable[..., StudySpec], dtype: str, steps: int) -> B
     return bench_of(make_spec({**changes, **measured, "search.space": "lora-wide"}))
 
 
+@pytest.mark.whole
 def test_packed_alone_and_by_hand_are_the_same_in_double_precision(
     make_spec: Callable[..., StudySpec],
 ) -> None:

@@ -51,8 +51,8 @@ def one_by_one(
 @pytest.mark.parametrize(
     ("slots", "workers"),
     [
-        (1, 1),
-        (16, 1),
+        pytest.param(16, 1, marks=pytest.mark.whole),
+        pytest.param(1, 1, marks=pytest.mark.whole),
         pytest.param(4, 1, marks=pytest.mark.slow),
         pytest.param(1, 2, marks=pytest.mark.slow),
         pytest.param(4, 2, marks=pytest.mark.slow),

@@ -70,7 +70,7 @@ def test_an_address_where_nothing_answers_is_said_at_once(mute: int, scheme: str
         closed = server.getsockname()[1]
     refused = f"--ray: nothing answers at 127.0.0.1:{closed}: Connection refused"
     assert problem_of(f"{scheme}127.0.0.1:{closed}") == refused
-    pytest.importorskip("grpc")
+    pytest.importorskip("grpc", reason="what answers, but is no Ray, is NOT tested: needs grpc")
     silent = f"--ray: 127.0.0.1:{mute} answers, but is not a Ray cluster"
     assert problem_of(f"{scheme}127.0.0.1:{mute}") == silent
 

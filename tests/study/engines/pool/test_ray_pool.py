@@ -26,7 +26,7 @@ from study.spec.sections import StudySpec
 from study.trials import TrialConfig
 from tests.patient_engine import PatientEngine, make_patient_engine
 
-pytest.importorskip("ray")
+pytest.importorskip("ray", reason="Ray is NOT tested: run `nox -s ray`")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("default"),  # Ray's own: sockets and processes that it leaves open
