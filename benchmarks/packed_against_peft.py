@@ -28,10 +28,17 @@ from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from study.bases.load import BaseModel
 from study.data.corpora import corpus_of
-from study.engines.build import engine_over, working_base
+from study.engines.build import working_base
 from study.engines.engine_choice import EngineChoice
-from study.engines.mixed import MixedEngine
-from study.engines.pass_size import collated, largest_trial
+from study.engines.packed.packed_engine import PackedEngine
+from study.engines.packed.slot_count import slot_bytes
+from study.engines.pass_size import (
+    collated,
+    largest_trial,
+    measure_passes,
+    memory_beside_base,
+)
+from study.engines.passes import TokenBudget
 from study.engines.process_settings import be_one_quiet_thread
 from study.hardware import device_kind
 from study.spec.sections import StudySpec
@@ -151,11 +158,12 @@ def packed_round(
     tokens: int | None,
 ) -> Speed:
     """Train `slots` trials together."""
-    with closing(engine_over(spec, base, task, EngineChoice(slots=slots))) as engine:
-        assert isinstance(engine, MixedEngine)
-        packed = engine._packed
-        if tokens is not None:
-            packed._budget.training = tokens
+    assert config.method is not None
+    budget, methods = TokenBudget(), [config.method]
+    with closing(PackedEngine(spec, base, task, methods, slots, budget)) as packed:
+        free = memory_beside_base(base, EngineChoice()) - slots * slot_bytes(base, methods)
+        measure_passes(budget, packed.rehearse, spec, base, task, free, slots=slots)
+        budget.training = tokens or budget.training
         for number in range(slots):
             packed.start(replace(config, number=number, seed=number))
 

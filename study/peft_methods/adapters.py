@@ -22,7 +22,7 @@ from study.kinds.methods import INITIAL_WEIGHTS, METHODS
 from study.kinds.table_names import imported
 from study.peft_methods.configs import name_loader, peft_config
 from study.peft_methods.init_adapter import stored_pairs
-from study.peft_methods.layers import shortest_suffixes
+from study.peft_methods.layers import quantized_bits, shortest_suffixes
 from study.seeds import derive_seed
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
@@ -154,17 +154,6 @@ def linear_shape(module: Any) -> tuple[int, int]:
     if is_transposed(module):
         return module.weight.shape[1], module.weight.shape[0]
     return module.out_features, module.in_features
-
-
-def is_quantized(module: nn.Module) -> bool:
-    """Return whether a layer is one of bitsandbytes', with a weight in 4 or 8 bits."""
-    return type(module).__module__.startswith("bitsandbytes.")
-
-
-def quantized_bits(model: nn.Module) -> int:
-    """Return the bits of a model's quantised layers; 0 if it has none."""
-    layers = filter(is_quantized, model.modules())
-    return next((4 if hasattr(layer, "quant_state") else 8 for layer in layers), 0)
 
 
 @contextmanager

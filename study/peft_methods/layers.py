@@ -132,3 +132,14 @@ def endings_of(name: str) -> list[str]:
     """Return the endings of a name from the shortest to the whole."""
     parts = name.split(".")
     return [".".join(parts[-i:]) for i in range(1, len(parts) + 1)]
+
+
+def is_quantized(module: nn.Module) -> bool:
+    """Return whether a layer is one of bitsandbytes', with a weight in 4 or 8 bits."""
+    return type(module).__module__.startswith("bitsandbytes.")
+
+
+def quantized_bits(model: nn.Module) -> int:
+    """Return the bits of a model's quantised layers; 0 if it has none."""
+    layers = filter(is_quantized, model.modules())
+    return next((4 if hasattr(layer, "quant_state") else 8 for layer in layers), 0)

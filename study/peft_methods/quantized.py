@@ -21,7 +21,8 @@ from study.bases.load import BaseModel
 from study.errors import InputError, refusing
 from study.hardware import device_kind
 from study.kinds.methods import METHODS
-from study.peft_methods.adapters import Adapter, attach_adapter, quantized_bits
+from study.peft_methods.adapters import Adapter, attach_adapter
+from study.peft_methods.layers import quantized_bits
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
 

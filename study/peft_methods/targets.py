@@ -419,7 +419,7 @@ def why_not_packed(method: MethodSpec, training: TrainingSpec, base: BaseModel) 
     from torch import nn
     from transformers.pytorch_utils import Conv1D
 
-    from study.peft_methods.adapters import is_quantized, quantized_bits
+    from study.peft_methods.layers import is_quantized, quantized_bits
 
     if not METHODS[method.name].packs:
         return f"method {method.name!r}"

@@ -34,10 +34,10 @@ from study.peft_methods.adapters import (
     PREFIX,
     Adapter,
     attach_adapter,
-    is_quantized,
     linear_shape,
     lost_by_peft,
 )
+from study.peft_methods.layers import is_quantized
 from study.tasks.base import Batch, Example, Task, stacked
 from study.tasks.decoding import why_row_by_row
 from study.tasks.token_logits import (

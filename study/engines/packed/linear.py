@@ -24,7 +24,8 @@ from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from study.engines.dropout import dropped, dropped_and_added, limit_of
 from study.engines.packed.batch_rows import Rows, Run, index_of, on_device, runs
-from study.peft_methods.adapters import is_quantized, weight_matrix
+from study.peft_methods.adapters import weight_matrix
+from study.peft_methods.layers import is_quantized
 
 
 @dataclass(frozen=True)

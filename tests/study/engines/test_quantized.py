@@ -21,8 +21,8 @@ from study.engines.packed.linear import PackedLinear
 from study.engines.sequential import SequentialEngine
 from study.errors import InputError
 from study.peft_methods import quantized
-from study.peft_methods.adapters import quantized_bits
 from study.peft_methods.attached import attach
+from study.peft_methods.layers import quantized_bits
 from study.peft_methods.quantized import check_quantization, quantized_linear
 from study.peft_methods.targets import why_not_packed
 from study.spec.hyperparameters import MethodSpec
