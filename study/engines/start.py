@@ -20,7 +20,9 @@ from study.spec.sections import StudySpec
 from study.tasks.base import Task
 from study.views.base import View
 
-BEFORE_THE_FIRST_TRIAL = "engine: comparing its passes with the model's own, which takes minutes for a large base on a CPU"
+BEFORE_THE_FIRST_TRIAL = (
+    "engine: comparing its passes with the model's own; a large base needs minutes on a CPU"
+)
 
 
 @dataclass(frozen=True)
