@@ -93,6 +93,9 @@ class Format:
     is_own: bool = False  # named by the study file
 
 
+TEXT_OR_TURNS = "text or a list of turns"
+
+
 def question(*names: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
     """Return what makes two turns of a row: the question's columns, then the answer's."""
 
@@ -102,20 +105,22 @@ def question(*names: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
             asked = "\n\n".join(part for part in questions if part.strip())
             questions = [{"role": "user", "content": asked}]
         else:
-            questions = listed(questions[0], names[0])
+            questions = listed(questions[0], names[0], TEXT_OR_TURNS)
         answers = [{"role": "assistant", "content": answer}]
-        return [*questions, *(answers if isinstance(answer, str) else listed(answer, names[-1]))]
+        if not isinstance(answer, str):
+            answers = listed(answer, names[-1], TEXT_OR_TURNS)
+        return [*questions, *answers]
 
     return turns
 
 
-def listed(value: Any, column: str) -> list[Any]:
+def listed(value: Any, column: str, kinds: str = "a list of turns") -> list[Any]:
     """Return a column's list of turns, which a CSV file holds as JSON."""
     with refusing(column, ValueError, RecursionError):
         if isinstance(value, str) and value.lstrip().startswith("["):
             value = json.loads(value)
     if not isinstance(value, list):
-        raise InputError(f"{column}: must be a list of turns, got {value!r:.60}")
+        raise InputError(f"{column}: must be {kinds}, got {value!r:.60}")
     return value
 
 

@@ -21,8 +21,7 @@ from study.tasks.base import Task
 from study.views.base import View
 
 BEFORE_THE_FIRST_TRIAL = (
-    "engine: comparing its passes with the model's own, which takes minutes for a large base on a "
-    "CPU"
+    "engine: comparing its passes with the model's own; a large base needs minutes on a CPU"
 )
 
 
@@ -72,8 +71,7 @@ def started_engine(
                 with closing(make_engine(spec, location, task, choice)) as engine:
                     yield StartedEngine(engine, location, choice, dtype)
             else:
-                sent = None if spec.own_task is not None else task  # workers import its file
-                pool.load(spec, location, sent, choice)
+                pool.load(spec, location, task, choice)
                 pool.wait_for_the_first()
                 yield StartedEngine(pool, location, choice, dtype)
 
