@@ -82,7 +82,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_the_task_of_ones_own_runs_as_it_stands(
     tiny_base: Path, parallel_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,7 +106,7 @@ def test_the_task_of_ones_own_runs_as_it_stands(
     assert load("runs/restore").provenance["own_task"] == "RestoringTask"
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_the_commands_in_readme_and_docs_run(tiny_chat: Path, tmp_path: Path) -> None:
     """Every command that README and docs show ends with status 0, in the order they stand in.
 
