@@ -34,6 +34,7 @@ SHORTER = {
     FIRST: "--trials 16 --set training.steps=40",
     "optuna-study run petroleum-wide --trials 8": "--set training.steps=40 --workers 1",
     "optuna-study run my-study.toml": "--trials 4 --workers 1",
+    "optuna-study confirm runs/petroleum --top 1 --seeds 2": "--workers 1",
 }
 """Commands that train for long -> what the tests add to them; a second worker would import anew."""
 
