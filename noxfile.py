@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests", "whole", "docs"]
+nox.options.sessions = ["lint", "types", "tests", "whole"]
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
@@ -14,7 +14,6 @@ NIGHTLY = ["slow", "report", "dashboard", "fanova", "ray", "real", "trl", "archi
 
 PAGES = "tests/reports/page"
 FILES = {
-    "docs": ["tests/test_docs.py", "tests/test_notebook.py"],
     "report": [f"{PAGES}/test_browser.py", f"{PAGES}/test_hostile_page.py"],
     "dashboard": ["tests/test_dashboard.py"],
     "ray": ["tests/study/engines/pool/test_ray_pool.py"],
@@ -57,14 +56,14 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The default tests: no network, tiny models, under three minutes on two cores."""
+    """The default tests: no network, tiny models, about three minutes on two cores."""
     _install(session)
     session.run("pytest", *BY_FILE, *session.posargs, env=QUIET)
 
 
 @nox.session
 def whole(session: nox.Session) -> None:
-    """Whole runs, killed processes, servers, installed packages: what takes minutes."""
+    """Whole runs, kills, servers, the notebook, and every command that README and docs show."""
     _install(session)
     session.run("pytest", "-m", "whole and not slow", *BY_FILE, *session.posargs, env=QUIET)
 
@@ -78,14 +77,6 @@ def slow(session: nox.Session) -> None:
     # test_contract.py has cases on Ray, which `ray` runs
     chosen = ("-m", "slow", "-k", "not ray]", *others)
     session.run("pytest", *chosen, *workers, *session.posargs, env=QUIET)
-
-
-@nox.session
-def docs(session: nox.Session) -> None:
-    """Run every command that README and docs show, and the notebook."""
-    _install(session)
-    workers = ("-n", "2", "--dist", "worksteal")
-    session.run("pytest", "-m", "", *workers, *FILES["docs"], env=QUIET)
 
 
 @nox.session

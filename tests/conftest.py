@@ -107,7 +107,12 @@ def pytest_runtest_teardown() -> Iterator[object]:
             _looked_through = len(sys.modules)
 
 
-SLOWEST = ("tests/study/engines/test_contract.py", "tests/study/engines/", "tests/study/bases/")
+SLOWEST = (
+    "tests/test_docs.py",
+    "tests/study/engines/test_contract.py",
+    "tests/study/engines/",
+    "tests/study/bases/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

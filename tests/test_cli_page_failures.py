@@ -72,6 +72,7 @@ def test_the_results_are_printed_before_what_may_fail(
     assert (folder / "report.html").read_text() == "older"
 
 
+@pytest.mark.whole
 def test_a_confirmation_is_printed_before_its_page(
     type_: Type, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +103,7 @@ def test_a_link_in_the_place_of_the_log_is_not_followed(
     assert "in _fails" in (folder / "report-error.log").read_text()
 
 
+@pytest.mark.whole
 def test_a_page_and_a_log_that_cannot_be_written(type_: Type, folder: Path) -> None:
     """Folders in their place: the results, and the one line without a log."""
     for name in ("report.html", "report-error.log"):
@@ -115,6 +117,7 @@ def test_a_page_and_a_log_that_cannot_be_written(type_: Type, folder: Path) -> N
     assert line.endswith(f"--study-name petroleum --out {folder / 'report.html'}")
 
 
+@pytest.mark.whole
 def test_the_report_alone_says_what_it_could_not_draw(
     type_: Type, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
@@ -31,9 +31,10 @@ NOT_RUN = "<!-- not run:"
 FIRST = "optuna-study run"
 """The command that the README begins with; it trains for minutes."""
 SHORTER = {
-    FIRST: "--trials 24 --set training.steps=40",
+    FIRST: "--trials 16 --set training.steps=40",
     "optuna-study run petroleum-wide --trials 8": "--set training.steps=40 --workers 1",
     "optuna-study run my-study.toml": "--trials 4 --workers 1",
+    "optuna-study confirm runs/petroleum --top 1 --seeds 2": "--workers 1",
 }
 """Commands that train for long -> what the tests add to them; a second worker would import anew."""
 
@@ -82,33 +83,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def tutorial(folder: Path, smaller: Mapping[str, str]) -> None:
-    """Run every block of the tutorial in an empty folder; in the end it prints a translation."""
-    script = "\n".join(re.findall(r"```sh\n(.*?)```", TUTORIAL.read_text("utf-8"), re.DOTALL))
-    for shown, less in smaller.items():
-        assert shown in script
-        script = script.replace(shown, less)
-    assert " -> " in run(script, folder).stdout.splitlines()[-1]
-
-
-@pytest.mark.slow
-def test_the_tutorial_runs_with_fewer_steps_trials_and_seeds(tmp_path: Path) -> None:
-    """Every block, in order, with what the blocks before it wrote; nothing else is changed.
-
-    `tests/test_tutorial.py` runs it as it stands.
-    """
-    fewer = {
-        "--steps 700": "--steps 30",
-        "[evaluation]": "[training]\nsteps = 10\n\n[evaluation]",
-        "max_new_tokens = 40": "max_new_tokens = 10",
-        "trials = 16": "trials = 6",
-        "optuna-study run my-study.toml": "optuna-study run my-study.toml --workers 1",
-        "--seeds 3": "--seeds 2 --workers 1",
-    }
-    tutorial(tmp_path, fewer)
-
-
-@pytest.mark.slow
+@pytest.mark.whole
 def test_the_task_of_ones_own_runs_as_it_stands(
     tiny_base: Path, parallel_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +107,7 @@ def test_the_task_of_ones_own_runs_as_it_stands(
     assert load("runs/restore").provenance["own_task"] == "RestoringTask"
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_the_commands_in_readme_and_docs_run(tiny_chat: Path, tmp_path: Path) -> None:
     """Every command that README and docs show ends with status 0, in the order they stand in.
 

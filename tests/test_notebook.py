@@ -40,7 +40,7 @@ def _executed(target: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 # ipykernel's and zmq's own event loops and sockets warn on some platforms
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.filterwarnings("default::DeprecationWarning", "default::RuntimeWarning")
 def test_the_notebook_explores_our_study(
     petroleum_run: Path, monkeypatch: pytest.MonkeyPatch
@@ -55,7 +55,7 @@ def test_the_notebook_explores_our_study(
     assert "gain" in shown
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.filterwarnings("default::DeprecationWarning", "default::RuntimeWarning")
 def test_the_notebook_asks_a_sentence_of_every_adapter(
     make_spec: Callable[..., StudySpec], view: View, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -80,7 +80,7 @@ def test_the_notebook_asks_a_sentence_of_every_adapter(
     assert names == ["base", "trial-00000", "trial-00001"]
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.filterwarnings("default::DeprecationWarning", "default::RuntimeWarning")
 def test_the_notebook_explores_anybodys_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,6 +10,8 @@ import pytest
 from tests.fuzz.command import command, quiet
 from tests.fuzz.texts import place_to_work
 
+pytestmark = pytest.mark.whole
+
 WRONG: dict[str, tuple[str, ...]] = {
     "--trials": ("0", "-1", "1e9", "1.5", "x", "", "9" * 40),
     "--workers": ("0", "-1", "x", "1.5", ""),

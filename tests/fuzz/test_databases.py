@@ -16,6 +16,8 @@ from tests.fuzz.command import accepted, command, fingerprint
 from tests.fuzz.damage import study_bytes
 from tests.synthetic import write_foreign_study
 
+pytestmark = pytest.mark.whole
+
 # ---------------------------------------------------------------- wrong values in sound pages
 
 WRONG_VALUES = {

@@ -16,6 +16,8 @@ from study.spec.sections import StudySpec
 from study.views.base import View
 from tests.fuzz.command import in_time
 
+pytestmark = pytest.mark.whole
+
 P = "search.parameters."
 TOLD: dict[str, dict[str, Any]] = {
     "an infinite step": {P + "learning_rate": {"value": 1e300}},

@@ -17,6 +17,8 @@ from study.errors import InputError
 from tests.fuzz.command import is_problem
 from tests.fuzz.mutants import load_model
 
+pytestmark = pytest.mark.whole
+
 Change = Callable[[Path], Any]
 WEIGHTS = "model.safetensors"
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.fuzz.command import command
 
+pytestmark = pytest.mark.whole
+
 SPACES = (
     "",
     "x",

@@ -18,6 +18,8 @@ from reports.results import Results, analyse
 from reports.side_by_side.page import duels_of
 from tests.synthetic import Shape, write_study
 
+pytestmark = pytest.mark.whole
+
 
 class Tables(HTMLParser):
     """The tables of a page as lists of rows of texts, headings first."""

@@ -136,7 +136,7 @@ def test_the_best_is_inside_every_axis(tmp_path: Path, case: str, direction: str
 @pytest.mark.parametrize(
     ("far_off", "direction"),
     [
-        (-3.0, "minimize"),
+        pytest.param(-3.0, "minimize", marks=pytest.mark.whole),
         pytest.param(3.0, "maximize", marks=pytest.mark.whole),
         pytest.param(-3.0, "maximize", marks=pytest.mark.slow),
         pytest.param(3.0, "minimize", marks=pytest.mark.slow),

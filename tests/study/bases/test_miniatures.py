@@ -26,7 +26,7 @@ from study.spec.base_and_data import DataSpec
 from study.spec.files import load_spec
 from tests.study.bases.conftest import shrink
 
-pytestmark = pytest.mark.usefixtures("small_corpora")
+pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("small_corpora")]
 
 DATA = DataSpec(seed=107)
 WITH_TEACHER = ("llama", "distilbert")

@@ -49,7 +49,10 @@ def outputs(model: Any) -> torch.Tensor:
     return found
 
 
-@pytest.mark.parametrize("name", MERGED)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name == "lora" else pytest.mark.whole) for name in MERGED],
+)
 def test_a_merged_model_gives_what_adapter_and_base_give(
     name: str, double: StudySpec, tmp_path: Path
 ) -> None:

@@ -20,6 +20,8 @@ from study.spec.files import load_spec
 from study.spec.hyperparameters import MethodSpec
 from tests.tiny_architectures import random_base
 
+pytestmark = pytest.mark.whole
+
 LOADERS = {
     "AutoModelForCausalLM": peft.AutoPeftModelForCausalLM,
     "AutoModelForSeq2SeqLM": peft.AutoPeftModelForSeq2SeqLM,

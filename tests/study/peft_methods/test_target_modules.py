@@ -105,8 +105,19 @@ def test_qv_needs_a_query_and_a_value_layer(model_type: str) -> None:
     assert ", ".join(attention) in line
 
 
+AT_ONCE = ("m2m_100", "gpt2", "bert", "gemma3_text", "mixtral")
+"""Types that the default tests try; `nox -s whole` tries the others."""
+
+
 @pytest.mark.filterwarnings("ignore:The following .*_pattern keys")  # PEFT of mixtures
-@pytest.mark.parametrize("model_type", [name for name in TINY if name != "mamba"])
+@pytest.mark.parametrize(
+    "model_type",
+    [
+        pytest.param(name, marks=() if name in AT_ONCE else pytest.mark.whole)
+        for name in TINY
+        if name != "mamba"
+    ],
+)
 def test_all_linear_and_default_are_what_peft_selects(model_type: str) -> None:
     """PEFT, asked with its own words and the task, adapts the same modules; a head is left out."""
     base = random_base(model_type)

@@ -109,7 +109,7 @@ def test_a_packing_gives_every_trial_its_own_result(
 
 
 @pytest.mark.whole
-@so_many(12)
+@so_many(8)
 @drawn_packings
 def test_every_packing_gives_every_trial_its_own_result(
     bench: Bench, drawn: Drawn, slots: int, tokens_per_pass: int
