@@ -21,7 +21,7 @@ import numpy as np
 
 from analysis.display import Displayed
 from analysis.document import Cell, Document, Prose, Table, interval_cell, share_cell
-from analysis.importance.chance import intervals
+from analysis.importance.reliability import intervals
 from analysis.parallel import each
 from analysis.surrogates.encoding import Array, Column, Encoding, make_column
 from analysis.surrogates.fits import Fits

@@ -34,16 +34,16 @@ STATES = ("complete", "pruned", "failed")
 
 @dataclass(frozen=True)
 class ParameterImportance:
-    """One main effect: its share, 95 % interval, chance line and verdict.
+    """One main effect: its share, 95 % interval and verdict.
 
-    `null` is the share that 95 of 100 parameters without effect stay below on these trials;
-    `significant` means beyond it, by a test that is adjusted for the number of parameters.
+    `p` tests whether the parameter has an effect of its own, adjusted for the number of parameters;
+    `significant` means that it is 0.05 or less.
     """
 
     name: str
     importance: float
     ci: tuple[float, float]
-    null: float
+    p: float
     significant: bool
 
 
@@ -167,18 +167,17 @@ class Importances(Displayed):
                 Cell(p.name),
                 share_cell(p.importance),
                 interval_cell(p.ci, share),
-                share_cell(p.null),
                 Cell("beyond chance" if p.significant else ""),
             )
             for p in self.parameters
         ]
         for pair in self.pairs:
             shares = share_cell(pair.importance), interval_cell(pair.ci, share)
-            rows.append((Cell(" × ".join(pair.names)), *shares, nothing, nothing))
-        rows.append((Cell("unexplained"), share_cell(self.unexplained), *[nothing] * 3))
+            rows.append((Cell(" × ".join(pair.names)), *shares, nothing))
+        rows.append((Cell("unexplained"), share_cell(self.unexplained), *[nothing] * 2))
         return Table(
             f"Share of the variance of {label_of(self.objective)}",
-            ("parameter", "share", "95 % interval", "chance", "verdict"),
+            ("parameter", "share", "95 % interval", "verdict"),
             tuple(rows),
             marked=frozenset(i for i, p in enumerate(self.parameters) if p.significant),
             emphasis="strong",
@@ -231,10 +230,10 @@ class Importances(Displayed):
         return facts
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per parameter: name, importance, ci_low, ci_high, null, significant."""
+        """Return one row per parameter: name, importance, ci_low, ci_high, p, significant."""
         import pandas as pd
 
         return pd.DataFrame(
-            [(p.name, p.importance, *p.ci, p.null, p.significant) for p in self.parameters],
-            columns=["name", "importance", "ci_low", "ci_high", "null", "significant"],
+            [(p.name, p.importance, *p.ci, p.p, p.significant) for p in self.parameters],
+            columns=["name", "importance", "ci_low", "ci_high", "p", "significant"],
         )

@@ -21,8 +21,8 @@ from typing import Any, Literal
 import numpy as np
 
 from analysis.importance.answers import confounding_of, importances_of
-from analysis.importance.chance import SMALL, is_open, more_trials, undecided
 from analysis.importance.confounding import Confounding, roles_in
+from analysis.importance.reliability import SMALL, is_open, more_trials, undecided
 from analysis.importance.result import Importances, Marginal, ParameterImportance
 from analysis.next_study.boundaries import Crowd, crowd_at_end, crowd_in_sample, how_many_best
 from analysis.next_study.widening import Written, narrowed, widened
@@ -260,7 +260,7 @@ def _kept(evidence: _Evidence, name: str) -> Change:
     elif not is_open(effect):
         reason = f"little effect (share {_with_interval(effect)})"
     else:
-        reason = f"undecided: share {_with_interval(effect)}, chance line {effect.null:.2f}"
+        reason = f"undecided: share {_with_interval(effect)}"
     return Change(name, "kept", evidence.written[name], reason)
 
 

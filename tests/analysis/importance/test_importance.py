@@ -62,7 +62,7 @@ def test_the_document_holds_what_it_promises(study: Importances) -> None:
     document = json.loads(json.dumps(study.to_json(), allow_nan=False))
     assert document["study"] == "petroleum"
     assert document["trials"] == {"complete": 64, "pruned": 0, "failed": 0, "used": 64}
-    assert set(document["parameters"][0]) == {"name", "importance", "ci", "null", "significant"}
+    assert set(document["parameters"][0]) == {"name", "importance", "ci", "p", "significant"}
     assert set(document["interactions"][0]) == {"names", "importance", "ci"}
     assert 0.0 <= document["unexplained"] <= 1.0
 

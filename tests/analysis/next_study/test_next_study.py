@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from analysis.importance.answers import confounding_of, importances_of
-from analysis.importance.chance import more_trials
+from analysis.importance.reliability import more_trials
 from analysis.importance.result import ParameterImportance
 from analysis.next_study.boundaries import crowd_at_end
 from analysis.next_study.proposal import Change, Proposal, propose
@@ -172,15 +172,15 @@ def test_how_many_more() -> None:
     """Shares are squares of effects: what hides a small one falls as 1 / N."""
     found = importances_of(study_of({"dropout": DROPOUT}, lambda p: 0.0, trials=40), resamples=2)
 
-    def more(share: float, high: float, null: float, reliable: bool = True) -> int | None:
-        effect = ParameterImportance("dropout", share, (0.0, high), null, significant=False)
+    def more(p: float, high: float, reliable: bool = True) -> int | None:
+        effect = ParameterImportance("dropout", 0.01, (0.0, high), p, significant=False)
         return more_trials(replace(found, parameters=(effect,), reliable=reliable))
 
-    assert more(0.01, high=0.10, null=0.2) == 40  # the interval's end must fall to half
-    assert more(0.10, high=0.40, null=0.15) == 20  # the chance line is below the share before that
-    assert more(0.00, high=0.25, null=0.2) == 160
-    assert more(0.01, high=0.06, null=0.2, reliable=False) == 40  # as many again, at least
-    assert more(0.01, high=0.04, null=0.2) is None  # surely small: nothing is open
+    assert more(0.9, high=0.10) == 40  # the interval's end must fall to half
+    assert more(0.05**0.5, high=0.40) == 40  # with twice the evidence it is beyond chance
+    assert more(1.0, high=0.25) == 160
+    assert more(0.9, high=0.06, reliable=False) == 40  # as many again, at least
+    assert more(0.9, high=0.04) is None  # surely small: nothing is open
 
 
 @pytest.mark.slow
