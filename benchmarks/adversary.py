@@ -23,9 +23,13 @@ from time import perf_counter
 import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from analysis.importance.verdict import Verdict, verdict_on
+from analysis.comparison.confirmation import Retrained, confirmation_among
+from analysis.importance.grid import SeedNoise, grid_shares
+from analysis.importance.reliability import intervals
+from analysis.importance.verdict import Verdict, per_configuration, verdict_on
 from analysis.parallel import one_blas_thread
 from analysis.surrogates.encoding import Array, Column, Encoding, make_column
+from study.metrics import Statistics
 
 GRID = np.linspace(0, 1, 20_001)
 SHAPES: dict[str, Callable[[Array], Array]] = {
@@ -189,6 +193,42 @@ def repeated(configurations: int, seeds: int) -> Callable[[np.random.Generator],
     return study
 
 
+def grid_holds(rng: np.random.Generator, seed: int) -> bool:
+    """Whether the interval of a 4 × 4 × 3 grid with 3 seeds per cell holds the first share."""
+    columns = (levels("a", 4), levels("b", 4), levels("c", 3))
+    cells = np.array(
+        [[u, v, w] for u in columns[0].grid() for v in columns[1].grid() for w in columns[2].grid()]
+    )
+    slope = rng.uniform(0, 1, size=3)
+    effect = cells @ slope + rng.uniform(0, 1) * cells[:, 0] * cells[:, 1]
+    by_first = effect.reshape(4, -1).mean(axis=1)
+    truth = float(by_first.var() / effect.var())
+    values = np.repeat(effect, 3) + effect.std() * rng.normal(size=144)
+    encoding = Encoding(columns, np.repeat(cells, 3, axis=0), {}, {})
+    found, again = grid_shares(
+        *per_configuration(encoding, values), SeedNoise.of(encoding, values), seed
+    )
+    low, high = intervals(found.main, again.main, again.kept)
+    return bool(low[0] <= truth <= high[0])
+
+
+def two_seeds_called_different(rng: np.random.Generator, seed: int) -> bool:
+    """Whether two equal models, two trainings each, differ clearly by their accuracy."""
+    examples = int(rng.choice([50, 200]))
+    easy = rng.beta(2, 1, size=examples)
+    retrained = []
+    for name, trial in (("trial 1", 1), ("default", None)):
+        shift = 0.03 * rng.normal(size=(2, 1))
+        right = (rng.random((2, examples)) < np.clip(easy + shift, 0, 1)).astype(float)
+        scored = tuple(
+            Statistics("accuracy", np.stack([r, np.ones(examples)], 1), "accuracy|case:exact")
+            for r in right
+        )
+        retrained.append(Retrained(name, trial, (0, 1), scored, np.zeros(2), None, {}))
+    (tested,) = confirmation_among("accuracy", retrained[0], retrained[1:], seed).tested
+    return tested.clear
+
+
 # ---------------------------------------------------------------- questions
 
 
@@ -233,6 +273,8 @@ def table(permutations: int) -> list[Line]:
         line("power: the partner of the idle α", multiple_of_the_rank, 0, 0.8, False),
         line("power: 20 configurations × 3 seeds", repeated(20, 3), 0, 0.9, False),
         line("power: 20 single trials with the mean's noise", repeated(20, 1), 0, 0.9, False),
+        Line("coverage: first share of a grid × 3 seeds", grid_holds, 0.93, False),
+        Line("false: confirm, two seeds of two equal models", two_seeds_called_different, FALSE),
     ]
 
 

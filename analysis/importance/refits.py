@@ -6,7 +6,7 @@ Trials are resampled, not only trees, and without replacement: see `reliability.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -36,6 +36,11 @@ class Refits:
     pairs: Array
     curves: list[list[Array]]
     larger: Array | None = None
+
+    def times(self, factor: float) -> Refits:
+        """Return these with all shares of a part of the variance, the total over `factor`."""
+        larger = None if self.larger is None else self.larger * factor
+        return replace(self, main=self.main * factor, pairs=self.pairs * factor, larger=larger)
 
 
 def refit_often(
@@ -73,13 +78,22 @@ def refit_often(
 
 
 def parameter_importances(
-    whole: Surrogate, shares: Shares, verdict: Verdict, refits: Refits, seed: int
+    whole: Surrogate,
+    shares: Shares,
+    verdict: Verdict,
+    refits: Refits,
+    seed: int,
+    scale: float = 1.0,
 ) -> list[ParameterImportance]:
-    """Return the main effects in the columns' order, with intervals and verdicts."""
+    """Return the main effects in the columns' order, with intervals and verdicts.
+
+    `scale` is what the surrogate's own shares are multiplied with.
+    """
     low, high = _interval(shares.main, refits.main, refits.kept)
     if isinstance(whole, GaussianProcessSurrogate):
         # refits vary the trials, draws vary what the trials leave open
         drawn = whole.draw_shares(DRAWS, np.random.default_rng([seed, 6]))
+        drawn = np.minimum(drawn * scale, 1.0)
         known = len(refits.main) > 1
         low = np.minimum(low if known else shares.main, np.quantile(drawn, 0.025, axis=0))
         high = np.maximum(high if known else shares.main, np.quantile(drawn, 0.975, axis=0))

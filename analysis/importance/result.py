@@ -81,6 +81,8 @@ class Importances(Displayed):
 
     Shares are of the surrogate's variance over the unit cube, noise included.  `noise` is the
     share of the noise; None for a forest, whose fully grown trees have the noise in their effects.
+    Where configurations were repeated, shares are of the reproducible variance, and `seed_noise` is
+    the share of a trial's whole variance that repeats differ by.
     `surrogates` holds the held-out R² of each surrogate tried, `stability` how far refits on half
     the trials agree on the order, `sample` how far the trials are from a uniform sample, `policies`
     the main effects under each treatment of pruned trials (`policy` is the one used), `excluded`
@@ -104,6 +106,8 @@ class Importances(Displayed):
     policy: str = "drop"
     sampler: str | None = None
     noise: float | None = None
+    seed_noise: float | None = None
+    seed_noise_ci: tuple[float, float] | None = None
     excluded: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     surrogates: Mapping[str, float] = field(default_factory=dict)
@@ -175,8 +179,14 @@ class Importances(Displayed):
             shares = share_cell(pair.importance), interval_cell(pair.ci, share)
             rows.append((Cell(" × ".join(pair.names)), *shares, nothing))
         rows.append((Cell("unexplained"), share_cell(self.unexplained), *[nothing] * 2))
+        of = f"variance of {label_of(self.objective)}"
+        caption = f"Share of the {of}"
+        if self.seed_noise is not None:
+            caption = f"Share of the reproducible {of}; seed noise: of the whole variance"
+            noise = share_cell(self.seed_noise), interval_cell(self.seed_noise_ci, share)
+            rows.append((Cell("seed noise"), *noise, nothing))
         return Table(
-            f"Share of the variance of {label_of(self.objective)}",
+            caption,
             ("parameter", "share", "95 % interval", "verdict"),
             tuple(rows),
             marked=frozenset(i for i, p in enumerate(self.parameters) if p.significant),

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.comparison.permutation import LEVEL
+from analysis.importance.grid import SeedNoise, grid_shares
 from analysis.importance.question import Points, Question
 from analysis.importance.refits import (
     interaction_importances,
@@ -34,7 +35,7 @@ from analysis.importance.result import (
     Marginal,
     ParameterImportance,
 )
-from analysis.importance.verdict import Verdict, verdict_on
+from analysis.importance.verdict import Verdict, per_configuration, verdict_on
 from analysis.parallel import each
 from analysis.studies.trial_values import POLICIES, Pruned, clipped, with_pruned
 from analysis.surrogates.choice import FOLDS, choose, fit, thinned
@@ -160,12 +161,24 @@ def _decomposed(
     alone = whole.shares(pairs=False)
     some, values = thinned(encoding, target, seed)
     verdict = verdict_on(some, values, seed, tick=ticker)
-    refits = refit_often(whole, encoding, target, seed, question.resamples, ticker, subsets)
+    is_grid = kind == "forest" and encoding.is_complete_grid
+    resamples = 0 if is_grid else question.resamples
+    refits = refit_often(whole, encoding, target, seed, resamples, ticker, subsets)
+    ticker.total -= question.resamples - resamples
     larger = subset_importances(whole, subsets, refits)
     fitted = {question.policy: alone} if question.quantile is None else {}
     policies = _by_policy(given, kind, seed, fitted) if given.pruned else {}
-    shares = whole.shares()
-    parameters = parameter_importances(whole, shares, verdict, refits, seed)
+    shares, scale = whole.shares(), 1.0
+    noise = SeedNoise.of(encoding, target)
+    if is_grid:
+        shares, refits = grid_shares(*per_configuration(encoding, target), noise, seed)
+    elif noise is not None:
+        kept = noise.variance if kind == "gp" else noise.variance / noise.repeats
+        scale = shares.variance / max(shares.variance - kept, 0.1 * shares.variance)
+    reproducible = shares.variance / scale
+    if scale != 1.0:
+        shares, refits = shares.times(scale), refits.times(scale)
+    parameters = parameter_importances(whole, shares, verdict, refits, seed, scale)
     pairs = interaction_importances(encoding.names, shares, refits)
     held_out = choice.held_out_r2[choice.name]
     uniformity = uniformity_of(encoding)
@@ -195,10 +208,12 @@ def _decomposed(
         interactions=tuple(sorted([*pairs, *larger], key=lambda i: -i.importance)),
         unexplained=float(np.clip(1.0 - explained, 0.0, 1.0)),
         marginals=marginals(whole, refits),
-        noise=shares.noise if isinstance(whole, GaussianProcessSurrogate) else None,
+        noise=shares.noise / scale if isinstance(whole, GaussianProcessSurrogate) else None,
+        seed_noise=None if noise is None else noise.share_of(reproducible)[0],
+        seed_noise_ci=None if noise is None else noise.share_of(reproducible)[1],
         remarks=tuple(remarks),
         surrogates=choice.held_out_r2,
-        stability=rank_stability(shares.main, refits.main) if len(refits.main) else {},
+        stability=rank_stability(shares.main, refits.main) if resamples else {},
         sample={**asdict(uniformity), "is_uniform": uniformity.is_uniform},
         policies=policies,
     )

@@ -107,7 +107,7 @@ def choose(
     if wanted != "auto":
         return Choice(wanted, scores, None)
     if encoding.is_complete_grid:
-        return Choice("forest", scores, "the trials form a complete grid: the shares are exact")
+        return Choice("forest", scores, _grid_in_words(encoding))
     labels = {"gp": "the Gaussian process", "forest": "the forest"}
     (other,) = scores.keys() - {best}
     r2, others = r2_in_words(scores[best]), r2_in_words(scores[other])
@@ -116,6 +116,12 @@ def choose(
         f"{labels[other]} with {others}"
     )
     return Choice(best, scores, remark)
+
+
+def _grid_in_words(encoding: Encoding) -> str:
+    if len(np.unique(encoding.configurations)) < len(encoding.units):
+        return "the trials form a complete grid with repeats: no surrogate is needed"
+    return "the trials form a complete grid: the shares are exact for the values as measured"
 
 
 def r2_in_words(r2: float) -> str:
