@@ -24,6 +24,7 @@ import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from analysis.comparison.confirmation import Retrained, confirmation_among
+from analysis.importance.exponent import exponent_of
 from analysis.importance.grid import SeedNoise, grid_shares
 from analysis.importance.reliability import intervals
 from analysis.importance.verdict import Verdict, per_configuration, verdict_on
@@ -229,6 +230,27 @@ def two_seeds_called_different(rng: np.random.Generator, seed: int) -> bool:
     return tested.clear
 
 
+def exponent_holds(rng: np.random.Generator, seed: int) -> bool:
+    """Whether the interval of the rank's power holds the truth, on a smooth curve."""
+    count, power = some_size(rng), float(rng.choice([0.0, 0.5, 1.0]))
+    alpha, rank = 2.0 ** rng.integers(3, 8, size=count), 2.0 ** rng.integers(2, 6, size=count)
+    rate = 10 ** rng.uniform(-5, -1, size=count)
+    other = rng.random(count)
+    place = np.log10(rate * alpha / rank**power) + power + rng.uniform(1, 2.6)
+    curves = (-(place**2), np.tanh(place), np.exp(-2 * place**2))
+    values = curves[int(rng.integers(3))]
+    values = values + values.std() * (other + rng.uniform(0.1, 0.7) * rng.normal(size=count))
+    columns = (make_column("other", FloatDistribution(0.0, 1.0)),)
+    points = [
+        {"alpha": a, "rank": r, "learning_rate": lr}
+        for a, r, lr in zip(alpha, rank, rate, strict=True)
+    ]
+    found = exponent_of(
+        Encoding(columns, other[:, None], {}, {}), values, points, {n: n for n in points[0]}
+    )
+    return found is not None and found.ci[0] <= power <= found.ci[1]
+
+
 # ---------------------------------------------------------------- questions
 
 
@@ -274,6 +296,7 @@ def table(permutations: int) -> list[Line]:
         line("power: 20 configurations × 3 seeds", repeated(20, 3), 0, 0.9, False),
         line("power: 20 single trials with the mean's noise", repeated(20, 1), 0, 0.9, False),
         Line("coverage: first share of a grid × 3 seeds", grid_holds, 0.93, False),
+        Line("coverage: exponent of the rank, smooth", exponent_holds, 0.93, False),
         Line("false: confirm, two seeds of two equal models", two_seeds_called_different, FALSE),
     ]
 
