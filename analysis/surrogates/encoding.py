@@ -35,6 +35,7 @@ CROWDED = 0.5  # or, if it is continuous, this share of them has one value
 CROWDED_LEVEL = 0.9  # the same with levels, some of which samplers favour
 TRIALS_PER_CATEGORY = 3  # on average; with fewer, categories cannot be told apart
 TOO_EVEN = 0.01  # the chance of counts so even: below it, repeats were planned
+MOSTLY_FILLED = 0.8  # of the cells of a grid over ranges, from which it counts as one
 MIN_ACTIVE = 5  # trials in which a conditional parameter must be active
 
 
@@ -326,7 +327,7 @@ def all_numbers(choices: Sequence[Any]) -> bool:
 
 
 def _on_its_grid(encoding: Encoding, points: Sequence[Mapping[str, Any]]) -> Encoding:
-    """Treat the points of a complete grid over continuous ranges as levels."""
+    """Treat the points of a grid over continuous ranges as levels, also where a few are missing."""
     if encoding.inactive or not any(c.positions is None for c in encoding.columns):
         return encoding
     columns = []
@@ -340,8 +341,9 @@ def _on_its_grid(encoding: Encoding, points: Sequence[Mapping[str, Any]]) -> Enc
             columns.append(replace(column, positions=seen, weights=even, values=values))
         else:
             columns.append(column)
-    as_levels = replace(encoding, columns=tuple(columns))
-    return as_levels if as_levels.is_complete_grid else encoding
+    cells = math.prod(len(c.positions) for c in columns if c.positions is not None)
+    filled = len(np.unique(encoding.units, axis=0)) / cells
+    return replace(encoding, columns=tuple(columns)) if filled >= MOSTLY_FILLED else encoding
 
 
 def _hull(one: BaseDistribution, other: BaseDistribution) -> BaseDistribution | None:
