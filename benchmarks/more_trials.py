@@ -21,7 +21,7 @@ from functools import cache
 import numpy as np
 from optuna.distributions import FloatDistribution
 
-from analysis.importance.chance import more_trials, undecided
+from analysis.importance.reliability import more_trials, undecided
 from analysis.importance.result import Importances
 from analysis.importance.variance import importances
 

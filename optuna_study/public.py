@@ -270,7 +270,7 @@ def importances(
         progress: Called with (done, total) from time to time.
 
     Returns:
-        Shares of the variance with intervals, a chance line and a verdict; `to_frame()` is a table,
+        Shares of the variance with intervals and a verdict; `to_frame()` is a table,
         `plots.plot_importances(result)` a figure.
 
     Raises:

@@ -57,4 +57,7 @@ def importance_document(
 ) -> Document:
     """What mattered, with the joint effects of rank, alpha and learning rate, and of the size."""
     effects = {"joint effect": joint, "effect of the size": size}
-    return found.document({name: e.summary for name, e in effects.items() if e is not None})
+    facts = {name: e.summary for name, e in effects.items() if e is not None}
+    if joint is not None and joint.exponent is not None:
+        facts["rank's exponent"] = joint.exponent.sentence
+    return found.document(facts)

@@ -203,7 +203,8 @@ def _mean_over_seeds(values: Array, drawn: Array, n: int) -> tuple[float, Interv
     """
     mean, seeds = float(values.mean()), len(values)
     by_seeds = float(values.var(ddof=1)) / seeds if seeds > 1 else 0.0
-    margin, p = interval_and_test(mean, shared_variance(drawn), by_seeds, n, seeds)
+    least = float(drawn.mean(axis=0).var(ddof=1))
+    margin, p = interval_and_test(mean, shared_variance(drawn), by_seeds, n, seeds, least)
     return mean, (mean - margin, mean + margin), p
 
 
@@ -230,11 +231,18 @@ def _paired(one: Retrained, other: Retrained) -> list[tuple[Statistics, Statisti
 
 
 def interval_and_test(
-    mean: float, by_examples: float, by_seeds: float, examples: int, seeds: int
+    mean: float,
+    by_examples: float,
+    by_seeds: float,
+    examples: int,
+    seeds: int,
+    least: float = 0.0,
 ) -> tuple[float, float]:
     """Return the half width of a mean's 95 % interval, and the largest level at which it holds 0.
 
-    `by_examples` and `by_seeds` are the two variances of the mean.
+    `by_examples` and `by_seeds` are the two variances of the mean.  `least` is its variance over
+    resampled examples: where scores are discrete, two seeds often agree exactly, which says nothing
+    of how much they vary, so no interval is narrower than that.
     """
     from scipy.optimize import brentq
     from scipy.special import stdtrit
@@ -243,7 +251,8 @@ def interval_and_test(
 
     def margin(level: float) -> float:
         of_examples, of_seeds = stdtrit(freedom, level / 2)
-        return float((of_examples**2 * by_examples + of_seeds**2 * by_seeds) ** 0.5)
+        crossed = of_examples**2 * by_examples + of_seeds**2 * by_seeds
+        return float(max(crossed, of_examples**2 * least) ** 0.5)
 
     if margin(LEAST_P) <= abs(mean):
         return margin(LEVEL), LEAST_P if mean else 1.0

@@ -21,7 +21,8 @@ import numpy as np
 
 from analysis.display import Displayed
 from analysis.document import Cell, Document, Prose, Table, interval_cell, share_cell
-from analysis.importance.chance import intervals
+from analysis.importance.exponent import Exponent, exponent_of
+from analysis.importance.reliability import intervals
 from analysis.parallel import each
 from analysis.surrogates.encoding import Array, Column, Encoding, make_column
 from analysis.surrogates.fits import Fits
@@ -79,7 +80,8 @@ WITHOUT_RANK = Derived(
     ("alpha", "learning_rate"),
     lambda v: v["learning_rate"] * v["alpha"],
 )
-"""What both effective rates come down to where all trials have one rank, which is not recorded."""
+"""The product alone, without the rank: also what both effective rates come down to where all trials
+have one rank, which is not recorded."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ class Confounding(Displayed):
     """The joint effect of a group of parameters and the columns that explain it, best first.
 
     `joint` is the group's share of the total variance, interactions within it included;
-    `held_out_r2` is that of all parameters as they are.
+    `held_out_r2` is that of all parameters as they are.  `exponent` is the power of the rank in the
+    product, where rank and product varied.
     """
 
     group: tuple[str, ...]
@@ -112,6 +115,7 @@ class Confounding(Displayed):
     joint_ci: tuple[float, float]
     held_out_r2: float
     columns: tuple[Explanation, ...]
+    exponent: Exponent | None = None
 
     @property
     def best(self) -> Explanation:
@@ -145,7 +149,8 @@ class Confounding(Displayed):
         columns = ("coordinate", "explains", "95 % interval", "held-out R²")
         caption = f"One coordinate instead of {listing(self.group)}"
         table = Table(caption, columns, rows)
-        return Document("", (Prose((f"{self.summary}.",)), table))
+        said = (f"{self.summary}.", *((f"{self.exponent.sentence}.",) if self.exponent else ()))
+        return Document("", (Prose(said), table))
 
 
 def with_derived(point: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,7 +180,9 @@ def confounding(fits: Fits) -> Confounding | None:
     if len(roles) < 2 or not fits.say_something:
         return None
     fixed = _fixed(fits, roles)
-    return explained_by(Group(fits, roles, fixed), _candidates(roles, fixed))
+    found = explained_by(Group(fits, roles, fixed), _candidates(roles, fixed))
+    exponent = exponent_of(fits.encoding, fits.target, fits.points, roles)
+    return replace(found, exponent=exponent)
 
 
 @dataclass(frozen=True)
@@ -272,11 +279,8 @@ def _candidates(roles: Mapping[str, str], fixed: Mapping[str, Any]) -> list[Deri
     """Return each varied parameter by itself, and each product of two or more varied ones."""
     single = [Derived(name, name, (role,), itemgetter(role)) for role, name in roles.items()]
     known = {*roles, *fixed}
-    joint = [
-        d
-        for d in _products(known)
-        if known.issuperset(d.roles) and sum(r in roles for r in d.roles) > 1
-    ]
+    every = (*_products(known), *((WITHOUT_RANK,) if "rank" in roles else ()))
+    joint = [d for d in every if known.issuperset(d.roles) and sum(r in roles for r in d.roles) > 1]
     return [*single, *joint]
 
 

@@ -30,8 +30,8 @@ from analysis.document import (
     difference_cell,
     share_cell,
 )
-from analysis.importance.chance import doubts
 from analysis.importance.question import Points
+from analysis.importance.reliability import doubts
 from analysis.importance.result import SURROGATES
 from analysis.surrogates.choice import Surrogate, choose, fit, r2_in_words
 from analysis.surrogates.encoding import Array, Column, Encoding, encode

@@ -1,18 +1,19 @@
 """How other trials would have changed the shares: refits on halves of the trials, and intervals.
 
-Trials are resampled, not only trees, and without replacement: see `chance.intervals`.
+Trials are resampled, not only trees, and without replacement: see `reliability.intervals`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
-from analysis.importance.chance import Chance, intervals
+from analysis.importance.reliability import intervals
 from analysis.importance.result import InteractionImportance, Marginal, ParameterImportance
+from analysis.importance.verdict import Verdict
 from analysis.parallel import each
 from analysis.surrogates.choice import REFIT_TRIALS, Surrogate, refit
 from analysis.surrogates.encoding import Array, Column, Encoding
@@ -36,6 +37,11 @@ class Refits:
     curves: list[list[Array]]
     larger: Array | None = None
 
+    def times(self, factor: float) -> Refits:
+        """Return these with all shares of a part of the variance, the total over `factor`."""
+        larger = None if self.larger is None else self.larger * factor
+        return replace(self, main=self.main * factor, pairs=self.pairs * factor, larger=larger)
+
 
 def refit_often(
     whole: Surrogate,
@@ -46,11 +52,11 @@ def refit_often(
     tick: Callable[[], None],
     subsets: Sequence[Sequence[int]] = (),
 ) -> Refits:
-    """Refit the surrogate on random halves of the trials, no trial twice in one half."""
+    """Refit the surrogate on random halves of the trials, or of repeated configurations."""
     count, width = len(target), len(encoding.columns)
     size = min(max(count // 2, 2), REFIT_TRIALS)
     rng = np.random.default_rng([seed, 3])
-    halves = [rng.permutation(count)[:size] for _ in range(resamples)]
+    halves = [encoding.some(size, rng) for _ in range(resamples)]
 
     def said(b: int) -> tuple[Shares, list[float], list[Array]]:
         part = refit(whole, encoding, target, halves[b], seed + b)
@@ -72,24 +78,32 @@ def refit_often(
 
 
 def parameter_importances(
-    whole: Surrogate, shares: Shares, verdict: Chance, refits: Refits, seed: int
+    whole: Surrogate,
+    shares: Shares,
+    verdict: Verdict,
+    refits: Refits,
+    seed: int,
+    scale: float = 1.0,
 ) -> list[ParameterImportance]:
-    """Return the main effects in the columns' order, with intervals and verdicts."""
+    """Return the main effects in the columns' order, with intervals and verdicts.
+
+    `scale` is what the surrogate's own shares are multiplied with.
+    """
     low, high = _interval(shares.main, refits.main, refits.kept)
     if isinstance(whole, GaussianProcessSurrogate):
         # refits vary the trials, draws vary what the trials leave open
         drawn = whole.draw_shares(DRAWS, np.random.default_rng([seed, 6]))
+        drawn = np.minimum(drawn * scale, 1.0)
         known = len(refits.main) > 1
         low = np.minimum(low if known else shares.main, np.quantile(drawn, 0.025, axis=0))
         high = np.maximum(high if known else shares.main, np.quantile(drawn, 0.975, axis=0))
-    found = verdict.significant(shares.main)
     return [
         ParameterImportance(
             column.name,
             float(np.clip(shares.main[j], 0.0, 1.0)),
             (float(low[j]), float(high[j])),
-            float(verdict.line[j]),
-            bool(found[j]),
+            float(verdict.p[j]),
+            bool(verdict.significant[j]),
         )
         for j, column in enumerate(whole.columns)
     ]

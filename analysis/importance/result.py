@@ -34,16 +34,16 @@ STATES = ("complete", "pruned", "failed")
 
 @dataclass(frozen=True)
 class ParameterImportance:
-    """One main effect: its share, 95 % interval, chance line and verdict.
+    """One main effect: its share, 95 % interval and verdict.
 
-    `null` is the share that 95 of 100 parameters without effect stay below on these trials;
-    `significant` means beyond it, by a test that is adjusted for the number of parameters.
+    `p` tests whether the parameter has an effect of its own, adjusted for the number of parameters;
+    `significant` means that it is 0.05 or less.
     """
 
     name: str
     importance: float
     ci: tuple[float, float]
-    null: float
+    p: float
     significant: bool
 
 
@@ -81,6 +81,8 @@ class Importances(Displayed):
 
     Shares are of the surrogate's variance over the unit cube, noise included.  `noise` is the
     share of the noise; None for a forest, whose fully grown trees have the noise in their effects.
+    Where configurations were repeated, shares are of the reproducible variance, and `seed_noise` is
+    the share of a trial's whole variance that repeats differ by.
     `surrogates` holds the held-out R² of each surrogate tried, `stability` how far refits on half
     the trials agree on the order, `sample` how far the trials are from a uniform sample, `policies`
     the main effects under each treatment of pruned trials (`policy` is the one used), `excluded`
@@ -104,6 +106,8 @@ class Importances(Displayed):
     policy: str = "drop"
     sampler: str | None = None
     noise: float | None = None
+    seed_noise: float | None = None
+    seed_noise_ci: tuple[float, float] | None = None
     excluded: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     surrogates: Mapping[str, float] = field(default_factory=dict)
@@ -177,18 +181,23 @@ class Importances(Displayed):
                 Cell(p.name),
                 share_cell(p.importance),
                 interval_cell(p.ci, share),
-                share_cell(p.null),
                 Cell("beyond chance" if p.significant else ""),
             )
             for p in self.parameters
         ]
         for pair in self.pairs:
             shares = share_cell(pair.importance), interval_cell(pair.ci, share)
-            rows.append((Cell(" × ".join(pair.names)), *shares, nothing, nothing))
-        rows.append((Cell("unexplained"), share_cell(self.unexplained), *[nothing] * 3))
+            rows.append((Cell(" × ".join(pair.names)), *shares, nothing))
+        rows.append((Cell("unexplained"), share_cell(self.unexplained), *[nothing] * 2))
+        of = f"variance of {label_of(self.objective)}"
+        caption = f"Share of the {of}"
+        if self.seed_noise is not None:
+            caption = f"Share of the reproducible {of}; seed noise: of the whole variance"
+            noise = share_cell(self.seed_noise), interval_cell(self.seed_noise_ci, share)
+            rows.append((Cell("seed noise"), *noise, nothing))
         return Table(
-            f"Share of the variance of {label_of(self.objective)}",
-            ("parameter", "share", "95 % interval", "chance", "verdict"),
+            caption,
+            ("parameter", "share", "95 % interval", "verdict"),
             tuple(rows),
             marked=frozenset(i for i, p in enumerate(self.parameters) if p.significant),
             emphasis="strong",
@@ -241,10 +250,10 @@ class Importances(Displayed):
         return facts
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per parameter: name, importance, ci_low, ci_high, null, significant."""
+        """Return one row per parameter: name, importance, ci_low, ci_high, p, significant."""
         import pandas as pd
 
         return pd.DataFrame(
-            [(p.name, p.importance, *p.ci, p.null, p.significant) for p in self.parameters],
-            columns=["name", "importance", "ci_low", "ci_high", "null", "significant"],
+            [(p.name, p.importance, *p.ci, p.p, p.significant) for p in self.parameters],
+            columns=["name", "importance", "ci_low", "ci_high", "p", "significant"],
         )

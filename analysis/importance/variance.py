@@ -6,20 +6,20 @@ variance over the unit cube, noise included, and are never rescaled: what main e
 leave is `unexplained`.
 
 The steps: encode the trials, choose the surrogate that predicts held-out trials better, decompose
-it, refit it on halves of the trials for the intervals, and compare each parameter with what one of
-no effect would reach by chance.
+it, refit it on halves of the trials for the intervals.  The verdicts come from a test of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.importance.chance import chance, doubts, rank_stability, uniformity_of
+from analysis.comparison.permutation import LEVEL
+from analysis.importance.grid import SeedNoise, grid_shares
 from analysis.importance.question import Points, Question
 from analysis.importance.refits import (
     interaction_importances,
@@ -28,19 +28,21 @@ from analysis.importance.refits import (
     refit_often,
     subset_importances,
 )
+from analysis.importance.reliability import ADAPTIVE, doubts, rank_stability, uniformity_of
 from analysis.importance.result import (
     Importances,
     InteractionImportance,
     Marginal,
     ParameterImportance,
 )
+from analysis.importance.verdict import Verdict, per_configuration, verdict_on
 from analysis.parallel import each
 from analysis.studies.trial_values import POLICIES, Pruned, clipped, with_pruned
-from analysis.surrogates.choice import FOLDS, blind_to, choose, fit, thinned
+from analysis.surrogates.choice import FOLDS, choose, fit, thinned
 from analysis.surrogates.encoding import Array, Encoding, encode
 from analysis.surrogates.forest import Shares
 from analysis.surrogates.gaussian_process import GaussianProcessSurrogate
-from analysis.wording import label_of
+from analysis.wording import label_of, share
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -158,35 +160,43 @@ def _decomposed(
     whole = fit(kind, encoding, target, seed)
     alone = whole.shares(pairs=False)
     some, values = thinned(encoding, target, seed)
-    verdict = chance(
-        some.units,
-        lambda j: blind_to(some, values, j, seed),
-        alone.variance,
-        columns,
-        seed,
-        tick=ticker,
-    )
-    refits = refit_often(whole, encoding, target, seed, question.resamples, ticker, subsets)
+    verdict = verdict_on(some, values, seed, tick=ticker)
+    is_grid = kind == "forest" and encoding.is_complete_grid
+    resamples = 0 if is_grid else question.resamples
+    refits = refit_often(whole, encoding, target, seed, resamples, ticker, subsets)
+    ticker.total -= question.resamples - resamples
     larger = subset_importances(whole, subsets, refits)
     fitted = {question.policy: alone} if question.quantile is None else {}
     policies = _by_policy(given, kind, seed, fitted) if given.pruned else {}
-    shares = whole.shares()
-    parameters = parameter_importances(whole, shares, verdict, refits, seed)
+    shares, scale = whole.shares(), 1.0
+    noise = SeedNoise.of(encoding, target)
+    if is_grid:
+        shares, refits = grid_shares(*per_configuration(encoding, target), noise, seed)
+    elif noise is not None:
+        kept = noise.variance if kind == "gp" else noise.variance / noise.repeats
+        scale = shares.variance / max(shares.variance - kept, 0.1 * shares.variance)
+    reproducible = shares.variance / scale
+    if scale != 1.0:
+        shares, refits = shares.times(scale), refits.times(scale)
+    parameters = parameter_importances(whole, shares, verdict, refits, seed, scale)
     pairs = interaction_importances(encoding.names, shares, refits)
     held_out = choice.held_out_r2[choice.name]
-    reasons = doubts(len(target), len(columns), held_out)
     uniformity = uniformity_of(encoding)
+    follows = known.sampler in ADAPTIVE and not uniformity.is_uniform
+    reasons = doubts(len(target), len(columns), held_out, known.sampler if follows else None)
     remarks = [*known.remarks, *([choice.remark] if choice.remark else [])]
     if not uniformity.is_uniform:
         remarks.append(
-            f"the trials are not a uniform sample, which chance lines assume "
-            f"({uniformity.parameter} deviates by {uniformity.distance:.2f})"
+            f"the trials are not a uniform sample: shares are of the whole search space, so they "
+            f"rest on guesses where there are few trials ({uniformity.parameter} deviates by "
+            f"{uniformity.distance:.2f})"
         )
     remarks += [
-        f"{p.name} acts only together with other parameters: its own share is below the chance line"
-        for p, proven in zip(parameters, verdict.has_effect, strict=True)
-        if proven and not p.significant
+        f"{p.name} acts together with other parameters; no effect of its own is beyond chance"
+        for p, acts in zip(parameters, verdict.only_jointly, strict=True)
+        if acts
     ]
+    remarks += _tied_in_words(encoding.names, shares, verdict)
     explained = shares.main.sum() + sum(pair.importance for pair in pairs)
     return replace(
         known,
@@ -198,13 +208,29 @@ def _decomposed(
         interactions=tuple(sorted([*pairs, *larger], key=lambda i: -i.importance)),
         unexplained=float(np.clip(1.0 - explained, 0.0, 1.0)),
         marginals=marginals(whole, refits),
-        noise=shares.noise if isinstance(whole, GaussianProcessSurrogate) else None,
+        noise=shares.noise / scale if isinstance(whole, GaussianProcessSurrogate) else None,
+        seed_noise=None if noise is None else noise.share_of(reproducible)[0],
+        seed_noise_ci=None if noise is None else noise.share_of(reproducible)[1],
         remarks=tuple(remarks),
         surrogates=choice.held_out_r2,
-        stability=rank_stability(shares.main, refits.main) if len(refits.main) else {},
+        stability=rank_stability(shares.main, refits.main) if resamples else {},
         sample={**asdict(uniformity), "is_uniform": uniformity.is_uniform},
         policies=policies,
     )
+
+
+def _tied_in_words(names: Sequence[str], shares: Shares, verdict: Verdict) -> Iterator[str]:
+    """Say which parameters' effects the trials cannot tell apart, and what they hold together."""
+    for j, k, p in verdict.tied:
+        if verdict.significant[j] and verdict.significant[k]:
+            continue
+        together = shares.main[j] + shares.main[k] + shares.pairs[j, k]
+        beyond = "is" if p <= LEVEL else "is not"
+        yield (
+            f"{names[j]} and {names[k]} hardly varied independently, so their effects are hard to "
+            f"tell apart: together they hold {share(together)} of the variance, which {beyond} "
+            "beyond chance"
+        )
 
 
 def _places(encoding: Encoding, names: Sequence[str]) -> list[int]:

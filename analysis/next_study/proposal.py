@@ -21,11 +21,11 @@ from typing import Any, Literal
 import numpy as np
 
 from analysis.importance.answers import confounding_of, importances_of
-from analysis.importance.chance import SMALL, is_open, more_trials, undecided
 from analysis.importance.confounding import Confounding, roles_in
+from analysis.importance.reliability import SMALL, is_open, more_trials, undecided
 from analysis.importance.result import Importances, Marginal, ParameterImportance
 from analysis.next_study.boundaries import Crowd, crowd_at_end, crowd_in_sample, how_many_best
-from analysis.next_study.widening import Written, narrowed, widened
+from analysis.next_study.widening import Written, narrowed, rounded, widened
 from analysis.studies.study_data import MAXIMIZE, StudyData, is_enqueued
 from analysis.surrogates.encoding import Array, make_column
 from search_spaces import Parameter
@@ -38,7 +38,6 @@ UNIFORM = 2048  # points of the search space that show the range of a product
 ENQUEUED = 3
 DOMINATES = 0.5  # the share from which one effect hides the others
 GOOD = 0.25  # of the trials, or of a marginal curve: they lie in the good part of a range
-CHEAPER_IF_SMALLER = ("rank", "num_virtual_tokens", "steps", "epochs")
 Kind = Literal["kept", "widened", "narrowed", "fixed", "replaced"]
 
 
@@ -214,7 +213,9 @@ def _alone(evidence: _Evidence, name: str) -> Change:
     if effect.significant and effect.importance >= DOMINATES:
         sign = -1 if evidence.data.direction == MAXIMIZE else 1
         best = np.argsort(sign * marginal.mean)[: math.ceil(GOOD * len(marginal.mean))]
-        becomes = narrowed(evidence.written[name], [marginal.values[i] for i in best])
+        observed = evidence.ranked[0].params.get(name, marginal.values[best[0]])
+        good = [marginal.values[i] for i in best]
+        becomes = narrowed(evidence.written[name], good, observed)
         if becomes is not None:
             share = f"its share of {effect.importance:.2f} hides the other parameters"
             return Change(name, "narrowed", becomes, f"{share}; its best values lie here")
@@ -242,11 +243,8 @@ def _fixed_if_small(evidence: _Evidence, change: Change) -> Change:
     if crowd is not None:
         where = f"{crowd.inside} of the {crowd.best} best trials lie at its {crowd.end} end"
         return replace(change, reason=f"{change.reason}, but {where}")
-    value, remark = evidence.ranked[0].params[name], "the best trial's"
-    if name in CHEAPER_IF_SMALLER and not effect.significant:
-        value, remark = min(t.params[name] for t in evidence.ranked), "the cheapest"
-    reason = f"at most {upper:.2f} of the variance, interactions included; {remark} value"
-    return Change(name, "fixed", {"value": value}, reason)
+    reason = f"at most {upper:.2f} of the variance, interactions included; the best trial's value"
+    return Change(name, "fixed", {"value": evidence.ranked[0].params[name]}, reason)
 
 
 def _kept(evidence: _Evidence, name: str) -> Change:
@@ -260,7 +258,7 @@ def _kept(evidence: _Evidence, name: str) -> Change:
     elif not is_open(effect):
         reason = f"little effect (share {_with_interval(effect)})"
     else:
-        reason = f"undecided: share {_with_interval(effect)}, chance line {effect.null:.2f}"
+        reason = f"undecided: share {_with_interval(effect)}"
     return Change(name, "kept", evidence.written[name], reason)
 
 
@@ -332,7 +330,8 @@ def _through_product(evidence: _Evidence, product: _Product) -> dict[str, Change
     crowd = crowd_in_sample(product.rates(t.params for t in evidence.best), uniform)
     good = None
     if product.joint >= DOMINATES:
-        good = narrowed(whole, product.rates(t.params for t in evidence.good).tolist())
+        rates = product.rates(t.params for t in evidence.good).tolist()
+        good = narrowed(whole, rates, product.rates([evidence.ranked[0].params])[0])
     reason = f"with {alpha} fixed, covers the products that both covered"
     if crowd is not None:
         whole = widened(whole, crowd.end, limits_of(rate)) or whole
@@ -342,7 +341,7 @@ def _through_product(evidence: _Evidence, product: _Product) -> dict[str, Change
     elif good is not None:
         reason = f"with {alpha} fixed, covers the products of the best {len(evidence.good)} trials"
         whole = good
-    becomes = whole | {end: float(f"{whole[end]:.2g}") for end in ("low", "high")}
+    becomes = whole | {"low": rounded(whole["low"], "low"), "high": rounded(whole["high"], "high")}
     return {
         alpha: Change(
             alpha, "fixed", {"value": product.at}, f"{product.why}, so one of them is enough"

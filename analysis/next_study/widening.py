@@ -29,14 +29,14 @@ def widened(parameter: Written, end: End, limits: tuple[float, float]) -> dict[s
     return _more_range(parameter, end, limits)
 
 
-def narrowed(parameter: Written, good: Sequence[Any]) -> dict[str, Any] | None:
-    """Return the part of a parameter that holds the good values, with a margin.
+def narrowed(parameter: Written, good: Sequence[Any], best: Any) -> dict[str, Any] | None:
+    """Return the part of a parameter that holds the good values and the best, with a margin.
 
-    The lowest and the highest tenth of the values do not count; the margin is a tenth of the range,
-    or the next choice.  None where the part is nearly all of it.
+    The lowest and the highest tenth of the good values do not count; the margin is a tenth of the
+    range, or the next choice.  None where the part is nearly all of it.
     """
     few = len(good) // 10
-    good = sorted(good)[few : len(good) - few]
+    good = sorted([*sorted(good)[few : len(good) - few], best])
     if "choices" in parameter:
         return _fewer_choices(parameter, good)
     scale, back = (math.log, math.exp) if parameter.get("log") else (float, float)
@@ -47,7 +47,7 @@ def narrowed(parameter: Written, good: Sequence[Any]) -> dict[str, Any] | None:
     is_whole_or_stepped = isinstance(parameter["low"], int) or parameter.get("step")
     if end - start > WORTH * (high - low) or is_whole_or_stepped:
         return None
-    ends = {"low": _rounded(back(start), "low"), "high": _rounded(back(end), "high")}
+    ends = {"low": rounded(back(start), "low"), "high": rounded(back(end), "high")}
     return {**parameter, **ends}
 
 
@@ -68,11 +68,11 @@ def _more_range(parameter: Written, end: End, limits: tuple[float, float]) -> di
         moved = _some_steps_on(parameter, end, limits)
     elif parameter.get("log"):
         factor = (high / low) ** GROWTH
-        moved = _rounded(low / factor if end == "low" else high * factor, end)
+        moved = rounded(low / factor if end == "low" else high * factor, end)
     else:
         width = (high - low) * GROWTH
         width = math.ceil(width) if whole else width
-        moved = _rounded(low - width if end == "low" else high + width, end)
+        moved = rounded(low - width if end == "low" else high + width, end)
     if not limits[0] < moved < limits[1]:
         moved = (parameter[end] + limits[end == "high"]) / 2
     moved = round(moved) if whole else float(moved)
@@ -103,7 +103,7 @@ def _more_choices(
     new = list(levels)
     for _ in range(NEW_LEVELS):
         grown = new[-1] ** 2 / new[-2] if is_geometric else 2 * new[-1] - new[-2]
-        grown = round(grown) if all(isinstance(c, int) for c in choices) else _rounded(grown, end)
+        grown = round(grown) if all(isinstance(c, int) for c in choices) else rounded(grown, end)
         if not limits[0] < grown < limits[1] or grown in new:
             break
         new.append(grown)
@@ -118,7 +118,7 @@ def _is_constant(ratios: list[float]) -> bool:
     return max(ratios) - min(ratios) < 1e-6 * abs(ratios[0])
 
 
-def _rounded(value: float, end: End) -> float:
+def rounded(value: float, end: End) -> float:
     """Round outwards to two significant digits, as a person writes an end."""
     if value == 0:
         return 0.0

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from analysis.plots import marks
-from analysis.plots.palette import CHANCE, INK, ON_LINES, VIOLIN
+from analysis.plots.palette import INK, ON_LINES, VIOLIN
 from analysis.wording import shortened
 from study.metrics import Array
 
@@ -30,7 +30,7 @@ Plot = TypeVar("Plot", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Bar:
-    """A value with its 95 % interval and chance line, on the axis of numbers.
+    """A value with its 95 % interval, on the axis of numbers.
 
     `place` is on the axis of names; `text` is written at the end of the bar; the legend shows each
     `label` once.
@@ -42,7 +42,6 @@ class Bar:
     colour: str
     text: str
     label: str | None = None
-    chance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def interval_bars(
         label = bar.label if bar.label not in labels else None
         labels |= {bar.label} if bar.label else set()
         ends = bar.interval or (bar.value, bar.value)
-        at, aside = (bar.place, bar.place), (bar.place - 0.68 * width, bar.place + 0.68 * width)
+        at = (bar.place, bar.place)
         if as_points:
             line(ends, at, color=bar.colour, lw=2.2, solid_capstyle="round")
             place = (bar.value, bar.place) if across else (bar.place, bar.value)
@@ -90,8 +89,6 @@ def interval_bars(
             line(ends, at, color=INK, lw=1.1)
             place = (max(ends[1], bar.value, 0.0), bar.place)
             place = place if across else place[::-1]
-        if bar.chance is not None:
-            line((bar.chance, bar.chance), aside, color=CHANCE, lw=1.6)
         above = as_points or not across
         offset = (0, 5 if as_points else 1) if above else (4, 0)
         style: dict[str, Any] = {"ha": "center", "va": "bottom"} if above else {"va": "center"}

@@ -22,7 +22,6 @@ from analysis.plots.bars_and_violins import Bar, Group, distributions, interval_
 from analysis.plots.palette import (
     BASE,
     BEST,
-    CHANCE,
     INK,
     MUTED,
     PAIR,
@@ -60,7 +59,7 @@ def plot_importances(
     *,
     legend: bool = True,
 ) -> Axes:
-    """Bars of the main effects with 95 % intervals and chance lines, then the largest pairs.
+    """Bars of the main effects, blue beyond chance, with 95 % intervals, then the largest pairs.
 
     Of a study, the importances for its first objective are computed first.
     """
@@ -77,7 +76,6 @@ def plot_importances(
             p.ci,
             TRIAL if p.significant else BASE,
             f"{p.importance:.2f}",
-            chance=p.null,
         )
         for row, p in enumerate(result.parameters[: bars - len(pairs)])
     ]
@@ -103,10 +101,9 @@ def _importance_handles(result: Importances, pairs: bool) -> list[Any]:
         "not beyond chance": (BASE, False in verdicts),
         "pair, beyond its two parameters": (PAIR, pairs),
     }
-    lines = {"chance": (CHANCE, 1.6), "95 % interval": (INK, 1.1)}
-    return [Patch(color=c, label=label) for label, (c, shown) in patches.items() if shown] + [
-        Line2D([], [], color=c, lw=width, label=label) for label, (c, width) in lines.items()
-    ]
+    interval = Line2D([], [], color=INK, lw=1.1, label="95 % interval")
+    shown = [Patch(color=c, label=label) for label, (c, is_there) in patches.items() if is_there]
+    return [*shown, interval]
 
 
 @in_house_style

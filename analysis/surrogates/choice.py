@@ -107,7 +107,7 @@ def choose(
     if wanted != "auto":
         return Choice(wanted, scores, None)
     if encoding.is_complete_grid:
-        return Choice("forest", scores, "the trials form a complete grid: the shares are exact")
+        return Choice("forest", scores, _grid_in_words(encoding))
     labels = {"gp": "the Gaussian process", "forest": "the forest"}
     (other,) = scores.keys() - {best}
     r2, others = r2_in_words(scores[best]), r2_in_words(scores[other])
@@ -116,6 +116,12 @@ def choose(
         f"{labels[other]} with {others}"
     )
     return Choice(best, scores, remark)
+
+
+def _grid_in_words(encoding: Encoding) -> str:
+    if len(np.unique(encoding.configurations)) < len(encoding.units):
+        return "the trials form a complete grid with repeats: no surrogate is needed"
+    return "the trials form a complete grid: the shares are exact for the values as measured"
 
 
 def r2_in_words(r2: float) -> str:
@@ -167,40 +173,55 @@ def folds(units: Array, seed: int, count: int = FOLDS) -> list[Mask]:
 
 @dataclass(frozen=True)
 class Blind:
-    """What a model that never saw one parameter leaves unexplained.
+    """What a model of some parameters leaves unexplained.
 
-    `residuals` (N,) are leave-one-out errors.  `score` (N, N) is the kernel of the others' effects,
-    each entry times both trials' dual weights: a parameter that modulates those effects shows
-    there.
+    `errors` (N,) are leave-one-out errors, `centred` (N,) the deviations from the mean.  `score`
+    (N, N) is the kernel of the parameters' effects, each entry times both trials' dual weights: a
+    parameter that modulates those effects shows there.
     """
 
-    residuals: Array
+    errors: Array
+    centred: Array
     score: Array
 
+    @property
+    def residuals(self) -> Array:
+        """The errors, where the model explains enough; else the deviations from the mean.
 
-def blind_to(encoding: Encoding, values: Array, column: int, seed: int = 0) -> Blind:
-    """Fit a Gaussian process on all parameters but one.
+        Where it explains little, errors are just noisier than deviations: the power for a share of
+        0.3 falls from 0.98 to 0.92.
+        """
+        return self._errors_below(BLIND_GAIN)
 
-    Where the others explain little, leave-one-out errors are just noisier than the deviations from
-    the mean (power falls from 0.98 to 0.92 for a share of 0.3), so then these are returned.
-    """
-    others = np.delete(encoding.units, column, axis=1)
-    columns = [c for j, c in enumerate(encoding.columns) if j != column]
+    @property
+    def for_a_dependent(self) -> Array:
+        """The same where a tested parameter could inherit even a small effect of the others."""
+        return self._errors_below(1.0)
+
+    def _errors_below(self, gain: float) -> Array:
+        return self.errors if np.var(self.errors) < gain * np.var(self.centred) else self.centred
+
+
+def blind_to(encoding: Encoding, values: Array, others: Sequence[int], seed: int = 0) -> Blind:
+    """Fit a Gaussian process on some parameters only: the others of the one that is tested."""
     centred = values - values.mean()
-    if not columns:
-        return Blind(centred, np.outer(centred, centred))
+    if not len(others):
+        return Blind(centred, centred, np.zeros((len(centred), len(centred))))
     # the test is exact however good this fit is, so a quick one suffices
     fitted = fit_gaussian_process(
-        others, values, columns, None, BLIND_ITERATIONS, seed, QUICK_TUNING_TRIALS
+        encoding.units[:, others],
+        values,
+        [encoding.columns[k] for k in others],
+        None,
+        BLIND_ITERATIONS,
+        seed,
+        QUICK_TUNING_TRIALS,
     )
-    left = fitted.leave_one_out()
     share = fitted.scales / fitted.scales.sum()
     effects = sum(s * gram.trials for s, gram in zip(share, fitted.grams, strict=True))
     weights = fitted.weights - fitted.weights.mean()
-    return Blind(
-        left if np.var(left) < BLIND_GAIN * np.var(centred) else centred,
-        np.outer(weights, weights) * (1.0 + np.asarray(effects)),
-    )
+    score = np.outer(weights, weights) * np.asarray(effects)
+    return Blind(fitted.leave_one_out(), centred, score)
 
 
 def thinned(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ NARROW = 0.1  # a parameter whose trials span less than this share of its range 
 CROWDED = 0.5  # or, if it is continuous, this share of them has one value
 CROWDED_LEVEL = 0.9  # the same with levels, some of which samplers favour
 TRIALS_PER_CATEGORY = 3  # on average; with fewer, categories cannot be told apart
+TOO_EVEN = 0.01  # the chance of counts so even: below it, repeats were planned
+MOSTLY_FILLED = 0.8  # of the cells of a grid over ranges, from which it counts as one
 MIN_ACTIVE = 5  # trials in which a conditional parameter must be active
 
 
@@ -142,6 +145,34 @@ class Encoding:
         found, count = np.unique(self.units, axis=0, return_counts=True)
         return len(found) == cells and bool(np.all(count == count[0]))
 
+    @cached_property
+    def configurations(self) -> Any:
+        """The configuration of each trial, (N,) from zero on, where some were repeated on purpose.
+
+        Trials of one configuration stay together when trials are resampled or permuted.  A small
+        discrete space repeats configurations by chance, unevenly, and these trials are independent:
+        then every trial is its own configuration.
+        """
+        _, first, group = np.unique(self.units, axis=0, return_index=True, return_inverse=True)
+        order = np.argsort(np.argsort(first))
+        return order[group.ravel()] if self._repeats_are_meant(group) else np.arange(len(group))
+
+    def some(self, size: int, rng: np.random.Generator) -> Any:
+        """Return about `size` random trials, all or none of each configuration."""
+        group = self.configurations
+        place = rng.permutation(int(group.max()) + 1)[group]
+        return np.argsort(place, kind="stable")[: _whole(np.sort(place), size)]
+
+    def _repeats_are_meant(self, group: Any) -> bool:
+        """Whether repeats are too many, or too even, for chance."""
+        count = np.bincount(group.ravel())
+        if len(count) == len(self.units):
+            return False
+        sizes = [len(self.units) if c.positions is None else len(c.positions) for c in self.columns]
+        if math.prod(sizes) > len(self.units) ** 2:
+            return True
+        return _is_even(count)
+
     @property
     def names(self) -> tuple[str, ...]:
         """Return the D parameter names, in the columns' order."""
@@ -160,6 +191,7 @@ def encode(
     surrogate just that, whereas a fixed substitute would let it extrapolate.
     Parameters with one value, never active or hardly varied are excluded, each with its reason.
     """
+    alike = _alike(points)
     excluded: dict[str, str] = {}
     inactive: dict[str, int] = {}
     columns: list[Column] = []
@@ -176,13 +208,42 @@ def encode(
             inactive[name] = missing
             rng = np.random.default_rng([seed, 9, index])
             if column.positions is None:
-                unit[absent] = rng.random(missing)
+                drawn = rng.random(len(points))
             else:
-                unit[absent] = rng.choice(column.positions, size=missing, p=column.weights)
+                drawn = rng.choice(column.positions, size=len(points), p=column.weights)
+            unit[absent] = drawn[alike[absent]]
         columns.append(column)
         units.append(unit)
     stacked = np.stack(units, axis=1) if units else np.empty((len(points), 0))
     return _on_its_grid(Encoding(tuple(columns), stacked, inactive, excluded), points)
+
+
+def _alike(points: Sequence[Mapping[str, Any]]) -> Any:
+    """Return for each trial the first one that shares what is drawn for inactive parameters, (N,).
+
+    That is itself, unless configurations were repeated, all about equally often.
+    """
+    known: dict[Any, int] = {}
+    first = np.array([known.setdefault(_key(p), i) for i, p in enumerate(points)], dtype=int)
+    count = np.unique(first, return_counts=True)[1]
+    return first if len(points) > len(count) and _is_even(count) else np.arange(len(points))
+
+
+def _is_even(count: Any) -> bool:
+    """Whether counts are too even for chance."""
+    from scipy.stats import chi2
+
+    uneven = float(((count - count.mean()) ** 2).sum() / count.mean())
+    return bool(chi2.cdf(uneven, max(len(count) - 1, 1)) < TOO_EVEN)
+
+
+def _whole(ordered: Any, size: int) -> int:
+    """Return the least count from `size` on that cuts no run of equal entries."""
+    return int(np.searchsorted(ordered, ordered[min(size, len(ordered)) - 1], side="right"))
+
+
+def _key(point: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, repr(value)) for name, value in point.items()))
 
 
 def make_column(name: str, distribution: BaseDistribution) -> Column:
@@ -266,7 +327,7 @@ def all_numbers(choices: Sequence[Any]) -> bool:
 
 
 def _on_its_grid(encoding: Encoding, points: Sequence[Mapping[str, Any]]) -> Encoding:
-    """Treat the points of a complete grid over continuous ranges as levels."""
+    """Treat the points of a grid over continuous ranges as levels, also where a few are missing."""
     if encoding.inactive or not any(c.positions is None for c in encoding.columns):
         return encoding
     columns = []
@@ -280,8 +341,9 @@ def _on_its_grid(encoding: Encoding, points: Sequence[Mapping[str, Any]]) -> Enc
             columns.append(replace(column, positions=seen, weights=even, values=values))
         else:
             columns.append(column)
-    as_levels = replace(encoding, columns=tuple(columns))
-    return as_levels if as_levels.is_complete_grid else encoding
+    cells = math.prod(len(c.positions) for c in columns if c.positions is not None)
+    filled = len(np.unique(encoding.units, axis=0)) / cells
+    return replace(encoding, columns=tuple(columns)) if filled >= MOSTLY_FILLED else encoding
 
 
 def _hull(one: BaseDistribution, other: BaseDistribution) -> BaseDistribution | None:

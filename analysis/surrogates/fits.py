@@ -88,8 +88,7 @@ class Fits:
     def parts(self) -> list[GaussianProcessSurrogate]:
         """Processes of random parts, no trial twice in one part."""
         rng = np.random.default_rng([self.seed, 7])
-        count = len(self.target)
-        parts = [rng.permutation(count)[: self._part_size] for _ in range(self.resamples)]
+        parts = [self.encoding.some(self._part_size, rng) for _ in range(self.resamples)]
         whole = self.whole  # fitted before there are children to fit it
 
         def fitted(b: int) -> GaussianProcessSurrogate:

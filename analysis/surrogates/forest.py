@@ -38,6 +38,12 @@ class Shares:
     noise: float
     variance: float
 
+    def times(self, factor: float) -> Shares:
+        """Return these as shares of a part of the variance, the total divided by `factor`."""
+        main = np.clip(self.main * factor, 0.0, 1.0)
+        pairs = np.clip(self.pairs * factor, 0.0, 1.0)
+        return Shares(main, pairs, self.noise * factor, self.variance / factor)
+
 
 @dataclass(frozen=True)
 class Boxes:

@@ -102,7 +102,7 @@ def _importance(result: Importances | None) -> str:
     said = (
         f"The parameter {top.name} matters most: it accounts for {share(top.importance)} of the "
         "variance of the score over the search space (95 % interval "
-        f"{interval(top.ci, share)}; chance line {share(top.null)})."
+        f"{interval(top.ci, share)})."
     )
     if large:
         said += f" {listing(large)} follow{'s' * (len(large) == 1)}."

@@ -30,9 +30,9 @@ def importance_section(results: Results) -> Section | None:
         "importance",
         "What mattered",
         "A bar shows the share of the score's variance over the search space that one parameter "
-        "alone accounts for. The thin line is its 95 % interval; the upright mark is what a "
-        "parameter without effect would reach by chance. The rest of the variance is interaction "
-        "or noise.",
+        "alone accounts for, and the thin line its 95 % interval. A blue bar is beyond chance: in "
+        "a study where no parameter matters, the chance of even one blue bar is 5 %. The rest of "
+        "the variance is interaction or noise.",
         tuple(parts),
     )
 

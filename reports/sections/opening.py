@@ -90,7 +90,7 @@ def _mattered(results: Results) -> KeyFigure | None:
         "Shares of the variance: "
         + listing(f"{p.name} {share(p.importance)}" for p in result.parameters[:BARS])
         + ".",
-        "Thin line: 95 % interval. Upright mark: chance."
+        "Thin line: 95 % interval. Blue: beyond chance."
         + (" With ×: what a pair adds." if has_pairs else ""),
         CARD,
     )

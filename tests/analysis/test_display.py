@@ -44,8 +44,8 @@ def test_importances_are_a_table_with_verdict_and_pairs() -> None:
         "Not reliable: too few. Based on: functional ANOVA on a Gaussian process, 64 trials, "
         "held-out R² 0.50.",
         "Share of the variance of BLEU",
-        "parameter               share  95 % interval  chance  verdict",
-        "alpha                    0.90  0.80 to 0.95     0.10  beyond chance",
+        "parameter               share  95 % interval  verdict",
+        "alpha                    0.90  0.80 to 0.95   beyond chance",
         "alpha × rank             0.04  0.00 to 0.10",
         "alpha × rank × dropout   0.03  –",
         "unexplained              0.06",

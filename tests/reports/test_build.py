@@ -109,7 +109,7 @@ def test_the_answer_says_what_to_use_what_it_gains_and_what_matters(
     assert "better than that of default LoRA" in gain
     assert "matters most: it accounts for" in importance
     assert "alpha" in importance
-    assert "chance line" in importance
+    assert "beyond chance" in importance
 
 
 def test_the_page_warns_of_luck_and_of_what_was_forgotten(page: Page) -> None:

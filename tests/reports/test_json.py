@@ -17,7 +17,7 @@ IMPORTANCE = {
     "": "study objective direction evaluator surrogate trials reliable reasons held_out_r2 "
     "parameters interactions unexplained question quantile policy sampler noise excluded remarks "
     "surrogates stability sample policies marginals",
-    "parameters": "name importance ci null significant",
+    "parameters": "name importance ci p significant",
     "interactions": "names importance ci",
     "marginals": "name values mean low high",
 }

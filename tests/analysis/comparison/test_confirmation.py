@@ -120,6 +120,36 @@ def test_seeds_that_agree_by_chance_do_not_make_an_interval_narrow() -> None:
     assert held / studies > 0.93
 
 
+def test_two_seeds_that_agree_exactly_leave_the_examples_doubt() -> None:
+    """No interval is narrower than resampled examples allow, however well discrete scores agree."""
+    false = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        right = (rng.random((2, 2, 60)) < 0.7).astype(float)  # model, seed, example
+        right[:, 1] = right[:, 0][:, rng.permutation(60)]  # the same score under both seeds
+        winner, other = (
+            Retrained(
+                name,
+                trial,
+                (0, 1),
+                tuple(
+                    Statistics("accuracy", np.stack([row, np.ones(60)], 1), "accuracy|case:exact")
+                    for row in of_model
+                ),
+                np.zeros(2),
+                None,
+                {},
+            )
+            for (name, trial), of_model in zip(
+                (("trial 1", 1), ("default", None)), right, strict=True
+            )
+        )
+        (tested,) = confirmation_among("accuracy", winner, [other], seed).tested
+        assert tested.interval[0] < tested.interval[1]
+        false += tested.clear
+    assert false <= 20  # the seeds repeat their scores here, so examples count only once
+
+
 def test_examples_and_seeds_each_count_once() -> None:
     """What one seed alone owes to the examples is in the spread of the seeds already."""
     rng = np.random.default_rng(0)

@@ -9,6 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from analysis.importance.capacity import capacity
 from analysis.importance.confounding import confounding, correlation_ratio, with_derived
+from analysis.importance.exponent import exponent_of, pooled
 from analysis.surrogates.fits import Fits
 from search_spaces.unit_cube import from_unit
 
@@ -18,6 +19,9 @@ WIDE: dict[str, BaseDistribution] = {
     "learning_rate": FloatDistribution(1e-5, 1e-1, log=True),
     "dropout": FloatDistribution(0.0, 0.3),
 }
+
+
+ROLES = {"alpha": "alpha", "rank": "rank", "learning_rate": "learning_rate"}
 
 
 def draw(count: int, seed: int = 0) -> list[dict[str, Any]]:
@@ -111,6 +115,44 @@ def test_with_a_fixed_rank_only_products_of_what_varied_are_offered() -> None:
         "effective_lr",
         "rslora_effective_lr",
     }
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_the_exponent_of_the_rank_is_estimated(power: float) -> None:
+    """The interval holds the power of the rank that rules, and excludes the two others."""
+    points = draw(100)
+    rng = np.random.default_rng(0)
+    values = np.array(
+        [
+            -((math.log10(p["learning_rate"] * p["alpha"] / p["rank"] ** power) + 2) ** 2)
+            + 0.1 * rng.normal()
+            for p in points
+        ]
+    )
+    found = exponent_of(Fits.of(points, values, WIDE).encoding, values, points, ROLES)
+    assert found is not None
+    assert found.ci[0] <= power <= found.ci[1]
+    assert found.excluded == tuple(p for p in (0.0, 0.5, 1.0) if p != power)
+    assert "excludes" in found.sentence
+    both = pooled([found, found])
+    assert both.ci[1] - both.ci[0] < found.ci[1] - found.ci[0]
+
+
+def test_noise_and_a_cliff_exclude_no_exponent() -> None:
+    """Nothing is said of the rank's power where the trials cannot tell it."""
+    points = draw(60)
+    encoding = Fits.of(points, range(60), WIDE).encoding
+    noise = np.random.default_rng(1).normal(size=60)
+    found = exponent_of(encoding, noise, points, ROLES)
+    assert found is not None
+    assert found.excluded == ()
+    place = np.array([math.log10(p["learning_rate"] * p["alpha"]) for p in points])
+    cliff = exponent_of(encoding, np.where(place > -1, -5.0, place) + 0.1 * noise, points, ROLES)
+    assert cliff is not None
+    assert cliff.has_cliff
+    assert cliff.excluded == ()
+    assert "cliff" in cliff.sentence
+    assert exponent_of(encoding, noise, points, {"alpha": "alpha"}) is None
 
 
 def test_nothing_to_confound() -> None:

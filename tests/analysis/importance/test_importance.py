@@ -10,7 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
+from analysis.importance.grid import SeedNoise, grid_shares
+from analysis.importance.reliability import intervals
 from analysis.importance.variance import Importances, importances
+from analysis.importance.verdict import per_configuration
+from analysis.surrogates.encoding import Encoding, make_column
 
 SPACE: dict[str, BaseDistribution] = {
     "alpha": CategoricalDistribution([2**i for i in range(9)]),
@@ -62,7 +66,7 @@ def test_the_document_holds_what_it_promises(study: Importances) -> None:
     document = json.loads(json.dumps(study.to_json(), allow_nan=False))
     assert document["study"] == "petroleum"
     assert document["trials"] == {"complete": 64, "pruned": 0, "failed": 0, "used": 64}
-    assert set(document["parameters"][0]) == {"name", "importance", "ci", "null", "significant"}
+    assert set(document["parameters"][0]) == {"name", "importance", "ci", "p", "significant"}
     assert set(document["interactions"][0]) == {"names", "importance", "ci"}
     assert 0.0 <= document["unexplained"] <= 1.0
 
@@ -223,6 +227,63 @@ def test_replicates_tell_the_noise() -> None:
     signal = np.var(rises_then_falls(draw(400, 3), noise=0.0))
     result = importances(points, values, SPACE, resamples=0, surrogate="gp")
     assert result.noise == pytest.approx(400 / (400 + signal), abs=0.12)
+
+
+GRID: dict[str, BaseDistribution] = {
+    "alpha": CategoricalDistribution([8, 16, 32]),
+    "rank": CategoricalDistribution([4, 8, 16, 32]),
+}
+
+
+def on_the_grid(seeds: int, noise: float, seed: int = 0) -> Importances:
+    """Return the analysis of a complete grid, each cell `seeds` times, driven by α and little r."""
+    rng = np.random.default_rng(seed)
+    cells = [{"alpha": a, "rank": r} for a in (8, 16, 32) for r in (4, 8, 16, 32)]
+    values = [
+        math.log2(p["alpha"]) + 0.5 * math.log2(p["rank"]) + noise * rng.normal()
+        for p in cells
+        for _ in range(seeds)
+    ]  # variances 2 / 3 and 5 / 16
+    return importances([p for p in cells for _ in range(seeds)], values, GRID, resamples=3)
+
+
+def test_a_grid_without_repeats_is_exact_for_its_values() -> None:
+    """The shares are sums over the cells, so no interval surrounds them."""
+    found = on_the_grid(seeds=1, noise=0.0)
+    alpha = found.parameters[0]
+    assert alpha.importance == pytest.approx((2 / 3) / (2 / 3 + 5 / 16), abs=1e-6)
+    assert alpha.ci == pytest.approx((alpha.importance, alpha.importance))
+    assert found.seed_noise is None
+    assert not found.stability
+
+
+def test_repeats_of_a_grid_have_a_row_for_the_seed_noise() -> None:
+    """Shares are of the reproducible variance; what repeats differ by stands below them."""
+    found = on_the_grid(seeds=4, noise=1.0)
+    assert found.seed_noise == pytest.approx(1 / (1 + 47 / 48), abs=0.2)
+    table = found.share_table()
+    assert table.caption.startswith("Share of the reproducible variance")
+    assert table.rows[-1][0].text == "seed noise"
+
+
+def test_the_noise_in_the_means_of_a_grid_is_no_effect() -> None:
+    """Corrected for it, shares hold the truth as often as promised and are right on average."""
+    rng = np.random.default_rng(0)
+    columns = tuple(make_column(name, d) for name, d in GRID.items())
+    cells = np.array([(a, r) for a in columns[0].grid() for r in columns[1].grid()])
+    effect = 3 * cells[:, 0] + 2 * cells[:, 1]
+    truth = np.var(3 * columns[0].grid()) / np.var(effect)
+    units, shares, held = np.repeat(cells, 3, axis=0), [], 0
+    for _ in range(60):
+        encoding = Encoding(columns, units, {}, {})
+        values = np.repeat(effect, 3) + rng.normal(size=36)
+        noise = SeedNoise.of(encoding, values)
+        found, again = grid_shares(*per_configuration(encoding, values), noise)
+        low, high = intervals(found.main, again.main, again.kept)
+        shares.append(found.main[0])
+        held += low[0] <= truth <= high[0]
+    assert np.mean(shares) == pytest.approx(truth, abs=0.05)
+    assert held >= 52  # binomial(60, 0.95): fewer with probability 0.01
 
 
 @pytest.mark.whole

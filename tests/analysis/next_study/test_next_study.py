@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analysis.importance.answers import confounding_of, importances_of
-from analysis.importance.chance import more_trials
+from analysis.importance.reliability import more_trials
 from analysis.importance.result import ParameterImportance
 from analysis.next_study.boundaries import crowd_at_end
 from analysis.next_study.proposal import Change, Proposal, propose
@@ -176,15 +178,54 @@ def test_how_many_more() -> None:
     """Shares are squares of effects: what hides a small one falls as 1 / N."""
     found = importances_of(study_of({"dropout": DROPOUT}, lambda p: 0.0, trials=40), resamples=2)
 
-    def more(share: float, high: float, null: float, reliable: bool = True) -> int | None:
-        effect = ParameterImportance("dropout", share, (0.0, high), null, significant=False)
+    def more(p: float, high: float, reliable: bool = True) -> int | None:
+        effect = ParameterImportance("dropout", 0.01, (0.0, high), p, significant=False)
         return more_trials(replace(found, parameters=(effect,), reliable=reliable))
 
-    assert more(0.01, high=0.10, null=0.2) == 40  # the interval's end must fall to half
-    assert more(0.10, high=0.40, null=0.15) == 20  # the chance line is below the share before that
-    assert more(0.00, high=0.25, null=0.2) == 160
-    assert more(0.01, high=0.06, null=0.2, reliable=False) == 40  # as many again, at least
-    assert more(0.01, high=0.04, null=0.2) is None  # surely small: nothing is open
+    assert more(0.9, high=0.10) == 40  # the interval's end must fall to half
+    assert more(0.05**0.5, high=0.40) == 40  # with twice the evidence it is beyond chance
+    assert more(1.0, high=0.25) == 160
+    assert more(0.9, high=0.06, reliable=False) == 40  # as many again, at least
+    assert more(0.9, high=0.04) is None  # surely small: nothing is open
+
+
+@given(
+    good=st.lists(st.floats(1e-4, 1e-2), min_size=1, max_size=30),
+    best=st.floats(1e-4, 1e-2),
+    chosen=st.lists(st.sampled_from([8, 16, 32, 64, 128]), min_size=1, max_size=30),
+    best_choice=st.sampled_from([8, 16, 32, 64, 128]),
+)
+@settings(max_examples=30, deadline=None)
+def test_narrowing_never_cuts_out_the_best_trial(
+    good: list[float], best: float, chosen: list[int], best_choice: int
+) -> None:
+    """Whatever the good values are, the best observed one stays in the range."""
+    part = narrowed(RATE, good, best)
+    assert part is None or part["low"] <= best <= part["high"]
+    levels = narrowed(ALPHA, chosen, best_choice)
+    assert levels is None or best_choice in levels["choices"]
+
+
+@pytest.mark.slow
+def test_the_best_trial_is_in_the_next_space() -> None:
+    """Of studies with a peak inside the range and noise, none loses its best trial."""
+    for seed in range(12):
+        width = float(np.random.default_rng(seed).uniform(0.3, 3))
+        data = study_of(
+            {"learning_rate": RATE, "alpha": ALPHA, "rank": RANK},
+            lambda p, w=width: hump(w * math.log10(p["learning_rate"] * p["alpha"] / 0.05)),
+            seed=seed,
+        )
+        found = proposal(data)
+        best = data.ranked()[0].params
+        for change in found.changes:
+            if change.kind in ("kept", "narrowed", "widened"):
+                becomes, value = change.becomes, best[change.parameter]
+                inside = value in becomes.get("choices", [value])
+                assert inside
+                assert becomes.get("low", value) <= value <= becomes.get("high", value)
+            elif change.kind == "fixed" and change.parameter not in ("alpha", "learning_rate"):
+                assert change.becomes["value"] == best[change.parameter]
 
 
 @pytest.mark.slow
@@ -228,13 +269,13 @@ def test_widening(parameter: dict[str, Any], end: Any, expected: dict[str, Any] 
 
 def test_narrowing_keeps_what_is_good_and_a_margin() -> None:
     """A part of a range, or some of the choices; None where that is most of it."""
-    part = narrowed({"low": 1e-5, "high": 1e-1, "log": True}, [1e-3] * 8 + [2e-3] * 8)
+    part = narrowed({"low": 1e-5, "high": 1e-1, "log": True}, [1e-3] * 8 + [2e-3] * 8, 1e-3)
     assert part is not None
     assert 1e-4 < part["low"] < 1e-3
     assert 2e-3 < part["high"] < 1e-2
-    assert narrowed(RATE, [1.1e-4, 9e-3]) is None
-    assert narrowed({"choices": [1, 2, 4, 8, 16, 32]}, [4, 4, 4]) == {"choices": [2, 4, 8]}
-    assert narrowed({"choices": ["qv", "attention"]}, ["qv"]) is None
+    assert narrowed(RATE, [1.1e-4, 9e-3], 1e-3) is None
+    assert narrowed({"choices": [1, 2, 4, 8, 16, 32]}, [4, 4, 4], 4) == {"choices": [2, 4, 8]}
+    assert narrowed({"choices": ["qv", "attention"]}, ["qv"], "qv") is None
 
 
 def test_two_levels_and_few_trials_are_no_crowd() -> None:

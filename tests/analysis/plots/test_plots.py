@@ -237,15 +237,15 @@ def test_only_figures_with_violins_need_seaborn(petroleum: StudyData) -> None:
 
 
 @pytest.mark.parametrize("orient", ["h", "v"])
-def test_a_bar_has_its_interval_chance_line_and_text(orient: str) -> None:
+def test_a_bar_has_its_interval_and_text(orient: str) -> None:
     """Across or upwards: the bar ends at the value, the text after the interval; one label."""
-    bar = Bar(0, 2.0, (1.0, 3.0), TRIAL, "2.0", label="one", chance=0.5)
+    bar = Bar(0, 2.0, (1.0, 3.0), TRIAL, "2.0", label="one")
     ax = new_axes(None)
     interval_bars(ax, [bar, replace(bar, place=1)], ["first", "second"], orient=orient)
     ends = [(p.get_width(), p.get_height()) for p in ax.patches]
     assert [end[orient == "v"] for end in ends] == [2.0, 2.0]
     lines = [line.get_xydata()[:, int(orient == "v")].tolist() for line in ax.lines]
-    assert lines == [[1.0, 3.0], [0.5, 0.5]] * 2
+    assert lines == [[1.0, 3.0]] * 2
     assert [text.xy[orient == "v"] for text in ax.texts] == [3.0, 3.0]
     assert len(ax.get_legend_handles_labels()[1]) == 1
 

@@ -133,3 +133,15 @@ def test_as_many_categories_as_trials_are_refused() -> None:
     points = [{"method": name} for name in names * 2]
     encoding = encode(points, {"method": CategoricalDistribution(names)})
     assert "24 trials are too few to tell 12 categories apart" in encoding.excluded["method"]
+
+
+def test_a_grid_over_ranges_with_a_point_missing_is_still_a_grid() -> None:
+    """Without one of 24 points the levels keep their measure: an end counts as a whole level."""
+    space = {"a": FloatDistribution(0.0, 3.0), "b": FloatDistribution(0.0, 5.0)}
+    points = [{"a": float(a), "b": float(b)} for a in range(4) for b in range(6)]
+    whole, most = encode(points, space), encode(points[:-1], space)
+    assert whole.is_complete_grid
+    assert not most.is_complete_grid
+    for one, other in zip(whole.columns, most.columns, strict=True):
+        assert one.weights is not None
+        assert one.weights == pytest.approx(other.weights)
