@@ -2,7 +2,7 @@
 # One table of what one GPU gives, in about eight minutes, on a machine with PyTorch 2.11 or later,
 # transformers and peft, and nothing of this project: from the root of a copy of the repository.
 #
-#   bash benchmarks/gpu_suite.sh --carry      where packages can be fetched: wheels into .whl/ (5 MB)
+#   bash benchmarks/gpu_suite.sh --carry      where packages can be fetched: wheels into .whl/ (4 MB)
 #   bash benchmarks/gpu_suite.sh              on the GPU machine, with .whl/ beside it
 #   bash benchmarks/gpu_suite.sh --rehearse   tiny sizes, anywhere
 set -euo pipefail
