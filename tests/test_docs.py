@@ -53,7 +53,8 @@ def shell_commands(page: Path) -> Iterator[str]:
 def test_the_study_file_page_names_every_key() -> None:
     """docs/study-file.md has a row for each key that a study file can hold."""
     page = (ROOT / "docs" / "study-file.md").read_text(encoding="utf-8")
-    keys = {key.split(".")[-1] for key in fields_in(StudySpec)} | set(Parameter.model_fields)
+    written = (key for key in fields_in(StudySpec) if not key.startswith("own_task."))
+    keys = {key.split(".")[-1] for key in written} | set(Parameter.model_fields)
     missing = sorted(key for key in keys if not re.search(rf"`(\w+\.)?{key}`", page))
     assert missing == []
 

@@ -106,8 +106,6 @@ class Importances(Displayed):
     policy: str = "drop"
     sampler: str | None = None
     noise: float | None = None
-    seed_noise: float | None = None
-    seed_noise_ci: tuple[float, float] | None = None
     excluded: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     surrogates: Mapping[str, float] = field(default_factory=dict)
@@ -115,6 +113,8 @@ class Importances(Displayed):
     sample: Mapping[str, Any] = field(default_factory=dict)
     policies: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     marginals: tuple[Marginal, ...] = ()
+    seed_noise: float | None = None
+    seed_noise_ci: tuple[float, float] | None = None
 
     @property
     def pairs(self) -> tuple[InteractionImportance, ...]:

@@ -173,7 +173,7 @@ def _decomposed(
     if is_grid:
         shares, refits = grid_shares(*per_configuration(encoding, target), noise, seed)
     elif noise is not None:
-        kept = noise.variance if kind == "gp" else noise.variance / noise.repeats
+        kept = noise.variance / noise.repeats if kind == "forest" else noise.variance
         scale = shares.variance / max(shares.variance - kept, 0.1 * shares.variance)
     reproducible = shares.variance / scale
     if scale != 1.0:

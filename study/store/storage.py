@@ -305,14 +305,10 @@ def _open_url(url: str) -> BaseStorage:
             if make_url(url).get_backend_name() == "postgresql"
             else {}
         )
-        storage = RDBStorage(
-            _verbatim(url),
-            # a reader queries rarely: no connection stays open
-            engine_kwargs={"connect_args": arguments, "poolclass": sqlalchemy.NullPool},
-            skip_compatibility_check=True,
-            skip_table_creation=True,
-        )
-        tables = set(sqlalchemy.inspect(storage.engine).get_table_names())
+        # a reader queries rarely: no connection stays open
+        how = {"connect_args": arguments, "poolclass": sqlalchemy.NullPool}
+        database = sqlalchemy.create_engine(_verbatim(url), **how)
+        tables = set(sqlalchemy.inspect(database).get_table_names())
     except _opening_errors() as error:
         raise _unopened(url, error) from error
     if not tables >= OPTUNA_TABLES:
@@ -320,10 +316,15 @@ def _open_url(url: str) -> BaseStorage:
             f"{hidden(url)}: contains no Optuna tables; allowed: a database that Optuna has used"
         )
     with refusing(f"{hidden(url)}: cannot read the database", *_opening_errors(), reason=one_line):
-        if server_is_current(hidden(url), storage.engine):
-            return storage
+        if server_is_current(hidden(url), database):
+            return RDBStorage(
+                _verbatim(url),
+                engine_kwargs=how,
+                skip_compatibility_check=True,
+                skip_table_creation=True,
+            )
         copy = sqlalchemy.create_engine(sqlite_url(place_for_a_copy()))
-        copy_tables(storage.engine, copy, {*CREATED_BY_OPTUNA, *schema.metadata.tables})
+        copy_tables(database, copy, {*CREATED_BY_OPTUNA, *schema.metadata.tables})
     copy.dispose()
     return _upgraded(Path(str(copy.url.database)), hidden(url))
 

@@ -42,7 +42,8 @@ def test_importances_are_a_table_with_verdict_and_pairs() -> None:
     assert repr(RESULT).splitlines() == [
         "Importance for bleu",
         "Not reliable: too few. Based on: functional ANOVA on a Gaussian process, 64 trials, "
-        "held-out R² 0.50.",
+        "held-out R² 0.50. A parameter beyond chance has an effect in these trials; how large it "
+        "is over the whole space, they do not show.",
         "Share of the variance of BLEU",
         "parameter               share  95 % interval  verdict",
         "alpha                    0.90  0.80 to 0.95   beyond chance",

@@ -31,6 +31,7 @@ def test_a_batch_counts_what_each_example_has_alone(
     assert whole.real_tokens <= whole.inputs["input_ids"].numel() + whole.labels.numel()
     training = Training(config, bench.spec, bench.task)
     groups = training.next_groups()
+    training.count_step()
     assert training.tokens == sum(group.real_tokens for group in groups) > 3 * 4
 
 
