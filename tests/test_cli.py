@@ -51,6 +51,7 @@ def test_list(type_: Type) -> None:
     assert set(found["spaces"]) == {"lora-narrow", "lora-wide"}
 
 
+@pytest.mark.whole
 def test_check(type_: Type, tiny_spec: StudySpec, tmp_path: Path) -> None:
     """A study file is printed as resolved, with what a trial costs; the same as JSON."""
     path = tmp_path / "tiny.toml"
@@ -82,6 +83,7 @@ def test_json_is_one_document_and_nothing_else(type_: Type, finished: Path) -> N
         assert found["study"] == "petroleum"
 
 
+@pytest.mark.whole
 def test_any_optuna_study_can_be_shown(type_: Type, tmp_path: Path) -> None:
     """A study that somebody else ran, of two objectives, with running and waiting trials."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -101,6 +103,7 @@ def test_any_optuna_study_can_be_shown(type_: Type, tmp_path: Path) -> None:
     assert type_("show", url, "--study-name", "nobody's").status == 2
 
 
+@pytest.mark.whole
 def test_studies_without_results(type_: Type, tmp_path: Path) -> None:
     """No study, no trial, one trial, an infinite value: shown, or refused in one line."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -152,6 +155,7 @@ def test_studies_of_one_storage_side_by_side(type_: Type, tmp_path: Path) -> Non
     assert line == "--study-name: give it once for each of 2 targets, or not at all, got 1"
 
 
+@pytest.mark.whole
 def test_compare_tests_the_best_of_two_studies(type_: Type, tmp_path: Path) -> None:
     """Studies on the same examples are compared; one target, or other examples, is one line."""
     write_study(tmp_path / "one", Shape(complete=6, examples=8))
@@ -275,6 +279,7 @@ def test_a_terminal_without_unicode(finished: Path, options: tuple[str, ...]) ->
     assert "petroleum" in ran.stdout
 
 
+@pytest.mark.whole
 def test_a_reader_that_went_away(finished: Path) -> None:
     """`optuna-study show … | head -1` ends quietly."""
     command = f"{sys.executable} -m optuna_study show {finished} --json | head -1"

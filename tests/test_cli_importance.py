@@ -92,6 +92,7 @@ def test_pruned_trials_can_count(type_: Type, run: Path) -> None:
     assert found["policy"] == "last"
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("name", "direction"),
     [
@@ -149,6 +150,7 @@ QUESTIONS = {  # with the method and some words of the question that is shown
 }
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_other_questions_are_labelled(type_: Type, run: Path, question: str) -> None:
     """Document and table name the method and the question that it answers."""

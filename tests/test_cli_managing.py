@@ -216,6 +216,7 @@ def test_a_folder_whose_name_is_not_utf_8_is_read(run: Path, tmp_path: Path) -> 
     assert load(odd).name == "petroleum"
 
 
+@pytest.mark.whole
 def test_studies_of_one_storage_are_listed_shown_and_continued(
     type_: Type, run: Path, tmp_path: Path
 ) -> None:

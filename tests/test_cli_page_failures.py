@@ -33,6 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.whole
 def test_a_figure_that_fails_costs_neither_the_results_nor_the_page(
     type_: Type, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

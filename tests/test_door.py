@@ -59,6 +59,7 @@ def test_the_examples_that_need_no_study_run() -> None:
     assert (ran.failed, ran.attempted > 0) == (0, True)
 
 
+@pytest.mark.whole
 def test_the_answers_are_those_of_the_functions_underneath(
     study: StudyData, finished: Path
 ) -> None:
@@ -92,6 +93,7 @@ def test_compare_takes_one_study_or_two(study: StudyData, tmp_path: Path) -> Non
         optuna_study.compare(study, other, ["chrf", "bleu"])  # type: ignore[call-overload]
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("one_figure", "small_forests")
 def test_report_writes_one_study_or_several(finished: Path, tmp_path: Path) -> None:
     """The page is written where it was asked for, also for studies side by side."""

@@ -15,6 +15,7 @@ from tests.fuzz.mutants import KINDS, accepts
 STUDY_FILE = KINDS["study-file"]
 
 
+@pytest.mark.whole
 def test_mutants_are_refused_by_the_commands(tmp_path: Path) -> None:
     """What is no study is refused by `check` and by `run` alike, in the same lines."""
     refused = [n for n in range(60) if not accepts(STUDY_FILE, STUDY_FILE.write(tmp_path, n))]

@@ -131,6 +131,7 @@ def test_a_sweep_is_one_table(pairs: StudyData) -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.whole
 def test_the_page_is_whole(page: Page) -> None:
     """It renders, with its matrices, and every section stands under its own heading."""
     document = render(page)

@@ -165,6 +165,7 @@ def test_a_large_effect_of_pruned_trials_is_a_caution(results: Results) -> None:
     assert any("between 0.30 and 0.80" in c for c in said)
 
 
+@pytest.mark.whole
 def test_failures_have_their_reasons(document: str) -> None:
     """In the words of the runner."""
     assert document.count("diverged: the loss was not finite at step 61") == 2

@@ -47,6 +47,7 @@ def test_order_is_kept(distribution: BaseDistribution, pair: tuple[float, float]
     assert low <= high
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS[:3] + DISTRIBUTIONS[4:], ids=str)
 def test_optuna_samples_uniformly_in_these_positions(distribution: BaseDistribution) -> None:
     """Optuna's own random draws are uniform on the interval, levels in equal shares of it."""

@@ -60,6 +60,7 @@ def confirm(spec: StudySpec, folder: Path, data: StudyData, seeds: int, top: int
     return len(view.outcomes)
 
 
+@pytest.mark.whole
 def test_the_search_never_sees_the_test_split(searched: tuple[StudySpec, Path]) -> None:
     """What is held out is evaluated to confirm, and for nothing else."""
     assert {row.split for row in load(searched[1]).evaluations} == {"dev", "general"}

@@ -19,6 +19,7 @@ from study.trials import Interrupted, TrialConfig
 from tests.scripted_engine import COST_ONLY, load, scored, table
 
 
+@pytest.mark.whole
 def test_resuming_gives_what_an_uninterrupted_run_gives(
     make_spec: Callable[..., StudySpec], tiny_run: Path, tmp_path: Path, view: Any
 ) -> None:
@@ -97,6 +98,7 @@ def test_changed_data_under_the_same_name_is_refused(
         run_study(spec, tmp_path / "run", view)
 
 
+@pytest.mark.whole
 def test_growing_the_budget_is_no_such_change(
     make_spec: Callable[..., StudySpec], scripted: Any, tmp_path: Path, view: Any
 ) -> None:

@@ -102,6 +102,7 @@ def killed_often(begin: Starter, folder: Path, **how_often: Any) -> tuple[int, F
     return total, found
 
 
+@pytest.mark.whole
 def test_a_run_killed_at_any_moment_is_continued(begin: Starter, tmp_path: Path) -> None:
     """After SIGKILL the same command continues at once; the study is that of a run left alone."""
     total, found = killed_often(begin, tmp_path, trials=12, kills=2, longest=0.4)
@@ -236,6 +237,7 @@ def test_a_run_that_slept_too_long_loses_its_trials_to_another(
     assert reasons == {"the process that trained it ended"}
 
 
+@pytest.mark.whole
 def test_a_database_that_stays_locked_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ def test_epochs_are_stored_as_the_steps_that_they_were(study: StudyData) -> None
     assert [row.config["steps"] for row in rows] == [5, 5, 8]
 
 
+@pytest.mark.whole
 def test_a_replicate_has_its_own_seed(study: StudyData) -> None:
     """The same point twice is two trials, whose training differs."""
     first, second, _ = study.trials.to_dict("records")

@@ -49,6 +49,7 @@ def run(
     return file, file.parent / "run"
 
 
+@pytest.mark.whole
 def test_a_study_file_names_a_task_of_ones_own(run: tuple[Path, Path]) -> None:
     """Its class says which models it trains; the stored study names both, and the file's hash."""
     data = load(run[1])

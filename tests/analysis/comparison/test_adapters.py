@@ -123,6 +123,7 @@ def test_of_many_trials_the_best_are_shown_and_all_are_corrected_for(
     assert chosen.family == 2 * 3
 
 
+@pytest.mark.whole
 def test_the_other_split_is_compared_too(petroleum: StudyData) -> None:
     """What adaptation cost on general text."""
     found = against_base(petroleum, ["bleu"], "general", [0])
@@ -139,6 +140,7 @@ def test_the_same_seed_gives_the_same_numbers(study: StudyData) -> None:
     assert one.contrasts != other.contrasts
 
 
+@pytest.mark.whole
 def test_classes_are_compared_and_not_examined(pairs: StudyData) -> None:
     """Outputs that are labels have neither bigrams nor a length."""
     found = against_base(pairs)

@@ -42,6 +42,7 @@ def test_a_class_that_is_never_said_has_no_precision() -> None:
     assert not classes(["a", "a"], ["a", "a"]).is_collapsed  # there is but one
 
 
+@pytest.mark.whole
 def test_stored_outputs_are_counted(pairs: StudyData) -> None:
     """Of every model of a run, the counts are those of its own outputs and give its accuracy."""
     assert is_classification(pairs)

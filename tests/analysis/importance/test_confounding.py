@@ -76,6 +76,7 @@ def test_what_is_no_positive_number_makes_no_product(alpha: BaseDistribution) ->
     assert "effective_lr" not in with_derived({**points[0], "alpha": 0, "rank": None})
 
 
+@pytest.mark.whole
 def test_the_ruling_product_explains_nearly_all() -> None:
     """Where only learning rate · α / r matters, that column explains the joint effect."""
     points = draw(80)
@@ -92,6 +93,7 @@ def test_the_ruling_product_explains_nearly_all() -> None:
     assert alone["alpha"] < 0.3 < alone["learning_rate"] < 0.95
 
 
+@pytest.mark.whole
 def test_a_product_that_does_not_rule_explains_little() -> None:
     """Where α alone matters no product does better than α."""
     points = draw(60)

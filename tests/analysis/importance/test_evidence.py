@@ -87,6 +87,7 @@ def test_noise_is_called_noise_about_as_often_as_promised() -> None:
     assert false <= 6  # binomial(40, 0.05): more than 6 with probability 0.003
 
 
+@pytest.mark.whole
 def test_many_parameters_can_still_be_significant() -> None:
     """The number of permutations does not limit the number of parameters."""
     rng = np.random.default_rng(0)

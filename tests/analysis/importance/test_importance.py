@@ -51,6 +51,7 @@ def study() -> Importances:
     return importances(points, rises_then_falls(points), SPACE, resamples=10, study="petroleum")
 
 
+@pytest.mark.whole
 def test_alpha_that_rises_and_falls_carries_the_variance(study: Importances) -> None:
     """The one parameter that matters comes first, significant, and alone."""
     assert study.reliable, study.reasons
@@ -105,6 +106,7 @@ def test_where_nothing_can_be_said_nothing_is(points: Any, values: Any, reason: 
     json.dumps(result.to_json(), allow_nan=False)
 
 
+@pytest.mark.whole
 def test_values_that_are_not_finite_are_left_out_and_counted() -> None:
     """A diverged trial is no value of the objective, and the result says so."""
     points = draw(30)

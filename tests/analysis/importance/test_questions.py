@@ -38,6 +38,7 @@ def objective(point: dict[str, Any]) -> float:
     return float(4 * min(point["a"], 0.5) + point["b"] + (point["c"] == "y"))
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 def test_ablation_goes_from_the_default_to_the_best(direction: str) -> None:
     """The largest gain comes first, and the steps end at the best configuration."""

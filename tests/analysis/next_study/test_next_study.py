@@ -309,6 +309,7 @@ def test_the_file_is_a_study_file(petroleum: StudyData) -> None:
     assert len(spec.search.enqueue) == len(found.enqueue)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("task", "data"),
     [

@@ -183,6 +183,7 @@ def test_choices_that_were_tuples_are_tuples_again(tmp_path: Path, form: str) ->
     assert answer_of(data, "best").shares == {"t": 1.0}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("form", ["sqlite:///{}/x.db", "{}/journal.log"])
 def test_values_that_overflow_a_variance_are_no_values(tmp_path: Path, form: str) -> None:
     """One trial that diverged to 1e300 does not make a reliable importance of NaN."""

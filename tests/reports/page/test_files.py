@@ -78,6 +78,7 @@ def test_studies_that_cannot_be_tested_say_why(tmp_path: Path) -> None:
     assert "<svg" in render(page)
 
 
+@pytest.mark.whole
 def test_every_table_is_a_file_with_its_numbers_in_full(page: Page, tmp_path: Path) -> None:
     """As many files as tables; the header is the table's."""
     made = save_tables(page, tmp_path / "csv")

@@ -239,6 +239,7 @@ def test_the_best_of_a_sampled_study_is_in_its_figures(
     assert len(data.drawn) == len(data.frozen_trials) + 1
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("others", [(), (80.0,)])
 def test_infinite_values_have_a_page(tmp_path: Path, others: tuple[float, ...]) -> None:
     """Nothing can be drawn of them, and nothing fails."""

@@ -27,6 +27,7 @@ def build(corpus: Path, out: Path, architecture: str, width: int) -> Path:
     return out
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_models_of_one_corpus_share_their_vocabulary(
     parallel_text: Path, tmp_path: Path, architecture: str

@@ -41,6 +41,7 @@ def test_a_head_is_drawn_as_distilberts(tiny_classifiers: Path) -> None:
     assert model.config.initializer_range == 0.02
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("small_corpora")
 def test_each_language_has_a_student_and_a_teacher_of_its_own() -> None:
     """Built once per language, part and seed: none is taken for another."""

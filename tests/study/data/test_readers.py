@@ -213,6 +213,7 @@ fields = st.text(
 pairs_of_text = st.lists(st.tuples(fields, fields), min_size=1, max_size=6)
 
 
+@pytest.mark.whole
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pairs_of_text)
 def test_any_text_survives_a_tsv_file(tmp_path: Path, texts: list[tuple[str, str]]) -> None:

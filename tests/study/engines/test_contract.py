@@ -50,6 +50,9 @@ def is_slow(case: str, engine: str) -> bool:
 WHOLE = {
     ("not all packed", "packed, 1 slot"),
     ("lora", "packed, measured"),
+    ("lora", "packed pool"),
+    ("methods", "packed, 4 slots"),
+    ("optimizers", "packed, 4 slots"),
     ("masked diffusion", "packed, 4 slots"),
     ("conversations", "packed, 4 slots"),
 }

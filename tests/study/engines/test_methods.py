@@ -97,6 +97,7 @@ def test_a_method_learns(
         assert begun == pytest.approx(untrained.metrics()["loss"], rel=1e-6)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", PEFTS)
 def test_its_files_load_with_peft_to_the_same_losses(
     name: str, spec: StudySpec, alone: Any, tiny_base: Path, tmp_path: Path
@@ -133,6 +134,7 @@ def _losses(model: Any, base: BaseModel, spec: StudySpec) -> list[float]:
     return found
 
 
+@pytest.mark.whole
 def test_the_program_says_what_it_trains_alone(spec: StudySpec, tiny_base: Path) -> None:
     """A remark a method that cannot be packed; those that can go first, and slots stay full."""
     engine = make_engine(spec, str(tiny_base), None, EngineChoice(slots=2))

@@ -42,6 +42,7 @@ def test_the_bases_own_dropout_comes_from_the_trials_seed(dropping: Bench) -> No
     assert dropping.alone(plain).metrics()["loss"] != first.metrics()["loss"]
 
 
+@pytest.mark.whole
 def test_packed_trials_drain_before_one_is_trained_alone(bench: Bench) -> None:
     """While trials wait the slots stay full; while one is trained alone none is free."""
     packed, waiting, other, later = CASE.configs(bench.spec)[:4]

@@ -150,6 +150,7 @@ def test_a_command_that_fails_is_one_line(
         judged(code)
 
 
+@pytest.mark.whole
 def test_a_command_has_a_time_limit(judged: Callable[..., Statistics], tmp_path: Path) -> None:
     """It ends with all that it started, even if that holds its output open."""
     code = (

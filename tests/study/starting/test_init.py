@@ -157,6 +157,7 @@ def test_pairs_become_a_translation_in_their_own_direction(
     assert (other.data.source_column, other.data.target_column) == ("fr", "en")
 
 
+@pytest.mark.whole
 def test_a_chat_model_is_asked_for_the_direction_of_the_pairs(
     init: Init, tiny_llamas: Path, parallel_text: Path, tmp_path: Path
 ) -> None:

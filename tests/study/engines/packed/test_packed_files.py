@@ -37,6 +37,7 @@ def test_packed_adapters_load_with_peft_to_the_stored_losses(bench: Bench, tmp_p
         assert found == pytest.approx(stored, rel=1e-9)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", POINTS)
 def test_sequential_adapters_load_with_peft_to_the_stored_losses(
     bench: Bench, tmp_path: Path, name: str

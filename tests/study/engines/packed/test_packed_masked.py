@@ -26,6 +26,7 @@ def bench(make_masked_spec: Callable[..., StudySpec]) -> Bench:
     return bench_of(make_masked_spec({"diffusion.temperature": 1.0, "diffusion.cfg_scale": 0.5}))
 
 
+@pytest.mark.whole
 def test_a_trial_is_what_peft_trains_by_hand(bench: Bench) -> None:
     """LLaDA's loss, written out over transformers' logits, gives the same weights and losses."""
     for point in CASES["masked diffusion"].points[:3:2]:
