@@ -20,7 +20,7 @@ import numpy as np
 
 from analysis.comparison.contrast import Contrast, Resampled, compare, corrected
 from analysis.comparison.gaming import examine
-from analysis.comparison.permutation import LEVEL
+from analysis.significance import LEVEL
 from study.data.embedded import petroleum_corpus
 from study.metrics import METRICS, Statistics, text_statistics
 

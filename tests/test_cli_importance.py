@@ -12,6 +12,8 @@ from analysis.surrogates.original import is_installed
 from tests.command_line import Type
 from tests.synthetic import Shape, write_study
 
+pytestmark = pytest.mark.whole
+
 FEW = ("--surrogate", "gp", "--resamples", "4")
 PROMISED = (
     "study",
@@ -84,7 +86,6 @@ def test_the_table_fits_the_terminal_and_shows_the_evidence(type_: Type, run: Pa
         assert text in ran.out, text
 
 
-@pytest.mark.whole
 def test_pruned_trials_can_count(type_: Type, run: Path) -> None:
     """With `last` they are used, and the document says so."""
     found = asked(type_, run, *FEW, "--pruned", "last")
@@ -92,7 +93,6 @@ def test_pruned_trials_can_count(type_: Type, run: Path) -> None:
     assert found["policy"] == "last"
 
 
-@pytest.mark.whole
 @pytest.mark.parametrize(
     ("name", "direction"),
     [
@@ -133,7 +133,6 @@ def test_the_good_configurations(type_: Type, run: Path) -> None:
     assert found["confounding"] is None
 
 
-@pytest.mark.whole
 def test_larger_subsets(type_: Type, run: Path) -> None:
     """Each subset has a share with a real interval, whatever blanks its names stand between."""
     options = ("--subset", "alpha,rank,learning_rate", "--subset", "alpha, rank, dropout")
@@ -150,7 +149,6 @@ QUESTIONS = {  # with the method and some words of the question that is shown
 }
 
 
-@pytest.mark.whole
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_other_questions_are_labelled(type_: Type, run: Path, question: str) -> None:
     """Document and table name the method and the question that it answers."""

@@ -27,6 +27,7 @@ from analysis.document import (
     interval_cell,
     probability_cell,
 )
+from analysis.significance import LEVEL
 from analysis.wording import alike, alike_signed, interval, listing, number, percent
 from study.kinds.metrics import metric_of
 from study.metrics import Array, metric_label
@@ -106,7 +107,7 @@ def comparison_document(found: Adapters, metrics: Sequence[str] = ()) -> Documen
         f"{found.study}: the base against {count} adapter{'s' * (count > 1)} on "
         f"{found.n_examples} {found.split} examples"
     )
-    tests = f"{STAR} p < 0.05, corrected for {found.family} test{'s' * (found.family != 1)}"
+    tests = f"{STAR} p < {LEVEL}, corrected for {found.family} test{'s' * (found.family != 1)}"
     parts: list[Part] = [Prose((tests,))]
     parts += [overview_table(found)] if len(found.metrics) > 1 else []
     parts += [full_table(found, [metric]) for metric in metrics or found.metrics[:1]]

@@ -20,8 +20,8 @@ import numpy as np
 
 from analysis.comparison.bootstrap import Interval, resampled_scores
 from analysis.comparison.contrast import Contrast, Score, corrected
-from analysis.comparison.permutation import LEVEL
 from analysis.comparison.within_study import headline_metric
+from analysis.significance import LEVEL
 from analysis.studies.study_data import StudyData
 from study.kinds.measurements import COSTS
 from study.metrics import Array, Statistics

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from analysis.comparison.bootstrap import RESAMPLES, Interval, interval_of, resampled_scores
-from analysis.comparison.permutation import LEVEL, exchange_p_values, exchanges_for, holm
+from analysis.comparison.permutation import exchange_p_values, exchanges_for, holm
 from analysis.display import Displayed
 from analysis.document import (
     Cell,
@@ -25,6 +25,7 @@ from analysis.document import (
     interval_cell,
     probability_cell,
 )
+from analysis.significance import LEVEL
 from analysis.wording import alike, alike_signed
 from study.metrics import Array, Metric, Statistics, metric_label, metric_of
 

@@ -18,10 +18,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from analysis.significance import LEVEL
 from study.metrics import Array, Statistics
-
-LEVEL = 0.05
-"""A p-value below this, corrected where there are several, counts as significant."""
 
 CHUNK = 4_000_000  # drawn exchanges at a time: bounds the memory for large test sets
 FEWEST, MOST, PER_TEST = 2_000, 100_000, 100
@@ -30,9 +28,9 @@ FEWEST, MOST, PER_TEST = 2_000, 100_000, 100
 def exchanges_for(family: int) -> int:
     """How many exchanges a family of tests needs: Holm multiplies the smallest p by its size.
 
-    If even MOST could not bring that below 0.05, FEWEST suffice: the bound takes over.
+    If even MOST could not bring that below LEVEL, FEWEST suffice: the bound takes over.
     """
-    if family > 0.05 * MOST:
+    if family > LEVEL * MOST:
         return FEWEST
     return min(max(FEWEST, PER_TEST * family), MOST)
 
@@ -91,8 +89,8 @@ def _exchanged(
 def holm(p_values: Sequence[float] | Array, family: int = 0) -> Array:
     """Holm's adjusted p-values (n,); `family` is larger where only some of its tests are given.
 
-    The chance that any true null is rejected at 0.05 is then at most 0.05, however the tests depend
-    on each other (Holm, 1979, "A simple sequentially rejective multiple test procedure").
+    The chance that any true null is rejected at LEVEL is then at most that, however the tests
+    depend on each other (Holm, 1979, "A simple sequentially rejective multiple test procedure").
     Where some tests of the family are not given, the correction errs on the safe side.
     """
     p = np.asarray(p_values, dtype=np.float64)

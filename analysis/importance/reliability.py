@@ -14,16 +14,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.comparison.permutation import LEVEL
 from analysis.importance.result import Importances, ParameterImportance
+from analysis.significance import LEVEL
 from analysis.surrogates.choice import r2_in_words
 from analysis.surrogates.encoding import Array, Column, Encoding
+from study.kinds.samplers import SAMPLERS
 
 MIN_TRIALS = 16
 TRIALS_PER_PARAMETER = 4
 SMALL = 0.05  # the share below which a parameter is not worth searching
 LEAST_GROWTH = 1.1  # times the trials: a smaller growth is not worth mentioning
-ADAPTIVE = frozenset({"tpe", "gp", "cmaes", "nsga2"})  # samplers that follow the scores
+ADAPTIVE = {name for name, kind in SAMPLERS.items() if kind.learns} | {"cmaes", "nsga2"}
+"""Samplers that follow the scores: ours, and those of Optuna that a study file cannot name."""
 MIN_R2 = 0.1  # below it the surrogate predicts held-out trials hardly better than their mean
 
 

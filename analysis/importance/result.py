@@ -37,7 +37,7 @@ class ParameterImportance:
     """One main effect: its share, 95 % interval and verdict.
 
     `p` tests whether the parameter has an effect of its own, adjusted for the number of parameters;
-    `significant` means that it is 0.05 or less.
+    `significant` means that it is LEVEL or less.
     """
 
     name: str

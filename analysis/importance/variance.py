@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.comparison.permutation import LEVEL
 from analysis.importance.grid import SeedNoise, grid_shares
 from analysis.importance.question import Points, Question
 from analysis.importance.refits import (
@@ -37,6 +36,7 @@ from analysis.importance.result import (
 )
 from analysis.importance.verdict import Verdict, per_configuration, verdict_on
 from analysis.parallel import each
+from analysis.significance import LEVEL
 from analysis.studies.trial_values import POLICIES, Pruned, clipped, with_pruned
 from analysis.surrogates.choice import FOLDS, choose, fit, thinned
 from analysis.surrogates.encoding import Array, Encoding, encode

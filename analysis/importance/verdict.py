@@ -27,9 +27,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.comparison.permutation import LEVEL
 from analysis.importance.design import Design, features_of
 from analysis.parallel import each
+from analysis.significance import LEVEL
 from analysis.surrogates.choice import Blind, blind_to
 from analysis.surrogates.encoding import Array, Column, Encoding
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.comparison.permutation import LEVEL
+from analysis.significance import LEVEL
 from analysis.surrogates.encoding import Array, Column
 
 EDGE = 0.1  # the part of a continuous range that counts as its end

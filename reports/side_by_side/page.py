@@ -10,6 +10,7 @@ from analysis.comparison.between_studies import compare_studies, differences, st
 from analysis.comparison.contrast import Contrast, contrast_table, corrected
 from analysis.document import Cell, Prose, Table
 from analysis.plots import side_by_side as beside
+from analysis.significance import LEVEL
 from analysis.studies.study_data import StudyData
 from analysis.wording import (
     counted,
@@ -138,7 +139,7 @@ def _best_section(named: Named, duels: Mapping[str, Contrast], refusals: Sequenc
         "best",
         "Best against best",
         f"Each study's best trial.{gains} If studies were scored on the same examples, their best "
-        "trials are compared too: a difference is clear if p is below 0.05.",
+        f"trials are compared too: a difference is clear if p is below {LEVEL}.",
         tuple(parts),
     )
 

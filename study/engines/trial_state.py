@@ -18,9 +18,8 @@ from study.tasks.base import Batch, Example, Task
 from study.trials import TrialConfig
 
 SIGN_OF_LIFE_SECONDS = 1.0
-GROUP = 4  # examples that are collated together; a task's random draws may depend on it
 """An engine that has nothing to report says after so long how far it is."""
-
+GROUP = 4  # examples that are collated together; a task's random draws may depend on it
 
 STATE = ("step", "tokens", "train_seconds", "evaluation_seconds", "losses", "_recent", "_order")
 """What a training counts and draws, beside its generator, weights and moments."""

@@ -10,6 +10,8 @@ from analysis import parallel
 from analysis.parallel import each, every_core
 from analysis.studies.load import importances_of, load
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:

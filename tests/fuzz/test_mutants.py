@@ -12,7 +12,7 @@ from study.errors import InputError
 from tests.fuzz.command import HangError
 from tests.fuzz.mutants import KINDS, main, try_mutants
 
-pytestmark = pytest.mark.usefixtures("quiet_optuna")
+pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("quiet_optuna")]
 
 
 AT_ONCE = ("database", "command-line")

@@ -25,6 +25,8 @@ from reports.sections.samples import chosen
 from study.errors import InputError
 from tests.synthetic import Shape, write_foreign_study, write_study
 
+pytestmark = pytest.mark.whole
+
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -146,7 +148,6 @@ def test_the_surface_is_drawn_and_said_in_words(page: Page) -> None:
     assert "best at alpha" in figures[0].alt
 
 
-@pytest.mark.whole
 def test_the_page_says_what_importances_rest_on(page: Page, document: str) -> None:
     """Trials, sampler, sample, surrogates, stability, pruned trials, and what was left out."""
     (section,) = [s for s in page.sections if s.identifier == "importance"]
@@ -165,7 +166,6 @@ def test_a_large_effect_of_pruned_trials_is_a_caution(results: Results) -> None:
     assert any("between 0.30 and 0.80" in c for c in said)
 
 
-@pytest.mark.whole
 def test_failures_have_their_reasons(document: str) -> None:
     """In the words of the runner."""
     assert document.count("diverged: the loss was not finite at step 61") == 2
@@ -249,7 +249,6 @@ def test_figures_are_text_with_words_for_those_who_cannot_see(document: str) -> 
         assert not re.search(r"#[0-9a-f]{6}", figure), "a colour that no theme can change"
 
 
-@pytest.mark.whole
 def test_the_same_study_gives_the_same_page(petroleum_run: Path, document: str) -> None:
     """No date of building, no random ids."""
     again = analyse(load(petroleum_run), surrogate="gp", resamples=4)

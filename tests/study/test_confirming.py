@@ -20,6 +20,8 @@ from study.spec.sections import StudySpec
 from study.store import records
 from tests.conftest import RecordingView
 
+pytestmark = pytest.mark.whole
+
 ALONE = EngineChoice("sequential")
 
 
@@ -60,7 +62,6 @@ def confirm(spec: StudySpec, folder: Path, data: StudyData, seeds: int, top: int
     return len(view.outcomes)
 
 
-@pytest.mark.whole
 def test_the_search_never_sees_the_test_split(searched: tuple[StudySpec, Path]) -> None:
     """What is held out is evaluated to confirm, and for nothing else."""
     assert {row.split for row in load(searched[1]).evaluations} == {"dev", "general"}
@@ -90,7 +91,6 @@ def test_each_model_is_trained_once_a_seed(
     assert found.luck is not None
 
 
-@pytest.mark.whole
 def test_what_is_shared_is_no_cost_of_one_training(
     searched: tuple[StudySpec, Path], folder: Path
 ) -> None:

@@ -13,6 +13,8 @@ from study.runner import run_study
 from study.spec.sections import StudySpec
 from tests.conftest import RecordingView
 
+pytestmark = pytest.mark.whole
+
 POINT = {"epochs": 0.5, "rank": 4, "cutoff_tokens": 12}
 
 
@@ -35,7 +37,6 @@ def study(
     return load(folder)
 
 
-@pytest.mark.whole
 def test_epochs_are_stored_as_the_steps_that_they_were(study: StudyData) -> None:
     """Half an epoch of forty examples at four a step is five steps, in results and settings."""
     assert study.trials["steps"].tolist() == [5, 5, 8]
@@ -43,7 +44,6 @@ def test_epochs_are_stored_as_the_steps_that_they_were(study: StudyData) -> None
     assert [row.config["steps"] for row in rows] == [5, 5, 8]
 
 
-@pytest.mark.whole
 def test_a_replicate_has_its_own_seed(study: StudyData) -> None:
     """The same point twice is two trials, whose training differs."""
     first, second, _ = study.trials.to_dict("records")

@@ -26,6 +26,8 @@ from tests.command_line import Type
 from tests.conftest import RecordingView
 from tests.engine_runs import bench_of
 
+pytestmark = pytest.mark.whole
+
 LENGTHS = """
 def score(outputs, examples):
     return [abs(len(o) - len(e["reference"])) / len(e["source"]) for o, e in zip(outputs, examples)]
@@ -160,7 +162,7 @@ def score(outputs, examples):
 """
 
 
-@pytest.mark.parametrize("engine", ["sequential", pytest.param("packed", marks=pytest.mark.whole)])
+@pytest.mark.parametrize("engine", ["sequential", pytest.param("packed")])
 def test_a_metric_that_fails_costs_only_its_trial(
     make_own: Callable[..., StudySpec], view: RecordingView, tmp_path: Path, engine: str
 ) -> None:

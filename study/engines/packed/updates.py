@@ -1,7 +1,7 @@
 """The optimizers of packed trials: one update of many slots, each with its own rate and decay.
 
 Weights, gradients and moments are matrices (K, P), and an update is a few operations on k of their
-of.  What differs between slots is a column (k, 1), computed on the CPU: the host never waits for
+rows.  What differs between slots is a column (k, 1), computed on the CPU: the host never waits for
 the device.  The arithmetic is that of PyTorch's fused optimizers, in the same order.
 """
 

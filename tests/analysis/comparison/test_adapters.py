@@ -18,6 +18,8 @@ from study.errors import InputError
 from tests.adapter_study import GAMER, METRICS, TWINS, write_adapter_study
 from tests.synthetic import Shape, write_study
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> StudyData:
@@ -108,7 +110,6 @@ def test_a_metric_that_was_not_measured_is_computed_from_the_outputs(tmp_path: P
     assert one.signatures == two.signatures
 
 
-@pytest.mark.whole
 def test_of_many_trials_the_best_are_shown_and_all_are_corrected_for(
     petroleum: StudyData,
 ) -> None:
@@ -123,7 +124,6 @@ def test_of_many_trials_the_best_are_shown_and_all_are_corrected_for(
     assert chosen.family == 2 * 3
 
 
-@pytest.mark.whole
 def test_the_other_split_is_compared_too(petroleum: StudyData) -> None:
     """What adaptation cost on general text."""
     found = against_base(petroleum, ["bleu"], "general", [0])
@@ -140,7 +140,6 @@ def test_the_same_seed_gives_the_same_numbers(study: StudyData) -> None:
     assert one.contrasts != other.contrasts
 
 
-@pytest.mark.whole
 def test_classes_are_compared_and_not_examined(pairs: StudyData) -> None:
     """Outputs that are labels have neither bigrams nor a length."""
     found = against_base(pairs)

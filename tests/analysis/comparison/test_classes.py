@@ -11,6 +11,8 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from analysis import StudyData
 from analysis.comparison.confusion import classes, classes_of, is_classification
 
+pytestmark = pytest.mark.whole
+
 TRUE = ["a"] * 5 + ["b"] * 4 + ["c"] * 3
 SAID = ["a", "a", "a", "b", "c", "b", "b", "a", "b", "c", "a", "a"]
 
@@ -42,7 +44,6 @@ def test_a_class_that_is_never_said_has_no_precision() -> None:
     assert not classes(["a", "a"], ["a", "a"]).is_collapsed  # there is but one
 
 
-@pytest.mark.whole
 def test_stored_outputs_are_counted(pairs: StudyData) -> None:
     """Of every model of a run, the counts are those of its own outputs and give its accuracy."""
     assert is_classification(pairs)

@@ -11,6 +11,8 @@ from analysis import StudyData
 from analysis.comparison.permutation import holm
 from analysis.comparison.sweeps import SweepRow, learnt, sweep_of
 
+pytestmark = pytest.mark.whole
+
 
 def as_sweep(data: StudyData) -> StudyData:
     """The study as if only the learning rate had been searched."""

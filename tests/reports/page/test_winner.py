@@ -30,7 +30,7 @@ from study.metrics import Array
 from tests.stored_trials import add_at_once
 from tests.synthetic import without_waiting
 
-pytestmark = pytest.mark.usefixtures("small_forests")
+pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("small_forests")]
 
 SPACE: Mapping[str, BaseDistribution] = {
     "learning_rate": FloatDistribution(1e-5, 1e-2, log=True),

@@ -29,6 +29,8 @@ from reports.sections.samples import samples_section
 from study.errors import InputError
 from tests.adapter_study import GAMER, write_adapter_study
 
+pytestmark = pytest.mark.whole
+
 SHOWN = ("rouge1", "rouge2", "bleu4", "chrf")
 
 
@@ -88,7 +90,6 @@ def test_the_overview_has_every_adapter_and_metric(section: Section, found: Adap
             assert (cell.mark == "*") == found.of(model.name, metric).clear
 
 
-@pytest.mark.whole
 def test_each_metric_has_bars_and_violins_with_boxes(section: Section) -> None:
     """A loss that is the same for every example has no spread to draw."""
     (figures,) = (part for part in section.parts if isinstance(part, Figures))
@@ -131,7 +132,6 @@ def test_the_section_is_drawn(section: Section) -> None:
     assert "Holm" in document
 
 
-@pytest.mark.whole
 def test_what_has_no_base_has_no_section(petroleum: StudyData) -> None:
     """Nothing to compare, nothing shown."""
     import dataclasses

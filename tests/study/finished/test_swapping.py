@@ -17,6 +17,8 @@ from study.runner import run_study
 from study.spec.sections import StudySpec
 from tests.conftest import RecordingView
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def run(tiny_spec: StudySpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -26,7 +28,6 @@ def run(tiny_spec: StudySpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.whole
 def test_saved_adapters_are_swapped_and_timed(
     tiny_spec: StudySpec, run: Path, tmp_path: Path
 ) -> None:
@@ -47,7 +48,6 @@ def test_saved_adapters_are_swapped_and_timed(
         time_study_swaps(copy, tiny_spec)
 
 
-@pytest.mark.whole
 def test_saved_adapters_answer_a_text_as_their_trials_did(run: Path) -> None:
     """A dev sentence asked again gets the outputs that are stored of the base and every trial."""
     data = load(run)

@@ -18,6 +18,8 @@ from tests.command_line import Type
 from tests.engine_runs import bench_of
 from tests.study.preparing.conftest import MakeStudy
 
+pytestmark = pytest.mark.whole
+
 GIB = 2**30
 
 
@@ -41,7 +43,6 @@ def test_check_says_what_a_study_takes(make_study: MakeStudy, type_: Type, tiny_
     assert all("about" in line for line in lines if line.startswith(("memory", "time", "disk")))
 
 
-@pytest.mark.whole
 def test_check_says_why_trials_would_be_trained_alone(
     make_study: MakeStudy, type_: Type, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,8 @@ from study.store.other_versions import KNOWN_VERSIONS, is_known
 from study.store.storage import database_of, open_for_writing, open_read_only, sqlite_url
 from study.views.base import View
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -118,7 +120,6 @@ def test_a_study_of_another_version_loads_the_same(path: Path, other_version: Pa
     assert other_version.read_bytes() == before
 
 
-@pytest.mark.whole
 def test_a_run_with_another_version_gives_the_same_study(
     make_spec: Callable[..., StudySpec],
     view: View,

@@ -18,6 +18,8 @@ from study.store.storage import close_after_writing, open_for_writing, sqlite_ur
 from study.trials import TrialResult, search_config
 from tests.cheap_runs import assert_whole, look
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture
 def earlier(tmp_path: Path) -> Path:

@@ -24,6 +24,8 @@ from study.store.storage import (
 from study.store.trial_reading import best_ids, counts_by_state, read_trials, trial_ids
 from tests.synthetic import write_foreign_study
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:

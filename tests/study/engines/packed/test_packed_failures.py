@@ -98,6 +98,7 @@ def test_a_trial_that_diverges_fails_alone(bench: Bench, reads_late: bool) -> No
     assert_only_the_bad_one_fails(bench, configs, reason, reads_late)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("reads_late", [False, True])
 @pytest.mark.parametrize("factors", [(torch.nan, 1.0), (0.0, 0.0)])
 def test_rows_without_a_loss_fail_their_trial_alone(

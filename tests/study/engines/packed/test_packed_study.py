@@ -102,6 +102,7 @@ def run_mortal(
     return run
 
 
+@pytest.mark.whole
 def test_a_killed_worker_loses_none_of_its_trials(run_mortal: Any, view: Any) -> None:
     """Each is interrupted and retried from its own seed; the next worker makes smaller passes."""
     trials = run_mortal("advancing")
