@@ -99,6 +99,28 @@ def run(
     no_prune: Annotated[
         bool, typer.Option("--no-prune", help="Train every trial to the end.")
     ] = False,
+    goal: Annotated[
+        Literal["best", "understand"] | None,
+        typer.Option(
+            metavar="GOAL",
+            help="best: find a good configuration soon; understand: learn what matters. "
+            "[default: from the study file]",
+        ),
+    ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TARGET", help="Try the best points of an earlier study first (its database)."
+        ),
+    ] = None,
+    confirm: Annotated[
+        bool | None,
+        typer.Option(
+            "--confirm/--no-confirm",
+            help="Spend the last 6 trials on training the 3 best again, on 2 fresh seeds each. "
+            "[default: with the goal best, if there are held-out examples]",
+        ),
+    ] = None,
     set_: Set = None,
     trust_study: TrustStudy = False,
 ) -> None:
@@ -112,8 +134,11 @@ def run(
 
     Example: `optuna-study run my-study.toml --set training.steps=40`
 
+    Example: `optuna-study run my-study.toml --goal best --start-from runs/earlier`
+
     Example: `optuna-study run runs/my-study`
     """
+    from study.kinds.goals import of_goal
     from study.runner import run_study
     from study.spec.files import changed_keys, is_run_folder, load_spec, stored_spec
     from study.views.terminal import make_view
@@ -123,9 +148,12 @@ def run(
         "search.space": space,
         "seed": seed,
         "search.timeout_seconds": timeout,
-        "search.pruner": "none" if no_prune else None,
-        **changed_keys(set_ or []),
+        **(of_goal(goal) if goal is not None else {}),
+        "search.confirm": False if storage is not None and confirm is None else confirm,
     }
+    if no_prune:
+        overrides["search.pruner"] = "none"
+    overrides |= changed_keys(set_ or [])
     if is_run_folder(spec):
         if out is not None:
             raise InputError(f"--out: {spec} is continued where it is; leave out --out")
@@ -134,13 +162,59 @@ def run(
         out = Path(spec)
     else:
         study = load_spec(spec, overrides)
+    if start_from is not None:
+        study = _started_from(study, start_from)
     choice = _engine_choice(engine, slots, workers, ray, devices)
     with _stop_message():
         folder = out or Path("runs") / study.name
         view = make_view(study, messages())
         finished = run_study(study, folder, view, storage=storage, choice=choice)
+        if study.search.confirm and not finished.stopped_early:
+            _test_the_best(study, finished, storage, choice)
         is_reported = _conclude(finished, storage)
     _exit(is_reported)
+
+
+def _started_from(study: Any, target: str) -> Any:
+    """Return the study with the best points of an earlier one enqueued."""
+    from study.searching.earlier import earlier_points, started_from
+
+    earlier = load_run(target)
+    ranked = [trial.params for trial in earlier.ranked()]
+    points, outside = earlier_points(ranked, study.search.search_space)
+    if not points:
+        raise InputError(
+            f"--start-from: {target}: none of its {len(ranked)} complete trials lies in this "
+            f"study's space; its parameters are {', '.join(sorted(earlier.distributions))}"
+        )
+    messages().print(started_from(points, outside, target), markup=False, highlight=False)
+    enqueue = (*study.search.enqueue, *points)
+    search = study.search.model_copy(update={"enqueue": enqueue, "start": "none"})
+    return study.model_copy(update={"search": search})
+
+
+def _test_the_best(
+    study: Any, finished: StudyRun, storage: str | None, choice: EngineChoice
+) -> None:
+    """Train the best trials again on fresh seeds, within the budget; say why if that cannot be."""
+    from study.confirming import chosen_trials, confirm_study
+    from study.spec.search import CONFIRMED, CONFIRMING_SEEDS
+    from study.views.terminal import make_view
+
+    data = _in_folder(str(finished.folder), storage, finished.name)
+    try:
+        confirm_study(
+            study,
+            finished.folder,
+            make_view(study, messages()),
+            chosen_trials(data.ranked(), CONFIRMED, ()),
+            seeds=CONFIRMING_SEEDS,
+            storage=storage,
+            choice=choice,
+        )
+    except InputError as error:
+        text = f"The best trials were not tested again: {error}"
+        messages().print(text, markup=False, highlight=False)
 
 
 def confirm(
@@ -399,6 +473,7 @@ def _conclude(finished: StudyRun, storage: str | None) -> bool:
     from reports.build import page_of
     from reports.importance_document import importance_document
     from reports.results import analyse
+    from reports.sections.confirmation import confirmation_document
     from reports.study_document import study_document
 
     place = finished.storage if storage else None
@@ -414,6 +489,11 @@ def _conclude(finished: StudyRun, storage: str | None) -> bool:
         console.print()
         document = importance_document(analysed.importance, analysed.confounding, analysed.capacity)
         print_document(document)
+    if analysed is not None and analysed.importance is None and analysed.importance_problem:
+        messages().print(analysed.importance_problem, markup=False, highlight=False)
+    if analysed is not None and analysed.confirmation is not None:
+        console.print()
+        print_document(confirmation_document(analysed.confirmation))
     adapter = _best_adapter(finished.folder, data)
     if adapter is not None:
         console.print()
