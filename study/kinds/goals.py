@@ -8,6 +8,10 @@ from typing import Annotated
 
 from study.kinds.table_names import NameIn
 
+DRAWN = "optuna_study:drawn"
+"""The system attribute of a trial whose point was drawn without a model by a sampler that has one.
+"""
+
 
 @dataclass(frozen=True)
 class Goal:

@@ -26,14 +26,13 @@ from optuna.trial import FrozenTrial, TrialState
 from typing_extensions import override
 
 from search_spaces.unit_cube import from_unit
+from study.kinds.goals import DRAWN
 from study.kinds.metrics import Array
 from study.searching.coordinates import Coordinates
 from study.searching.gaussian_process import Process, fit_process
 from study.searching.sobol import sobol_point
 from study.seeds import derive_seed
 
-DRAWN = "optuna_study:drawn"
-"""The system attribute of a trial whose point came from the Sobol sequence."""
 FAILURE = "failure"
 """The user attribute with the reason why a training failed by itself."""
 

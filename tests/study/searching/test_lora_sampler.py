@@ -23,9 +23,10 @@ from optuna.testing.pytest_samplers import (
 )
 from optuna.trial import TrialState, create_trial
 
+from study.kinds.goals import DRAWN
 from study.searching.coordinates import Coordinates
 from study.searching.gaussian_process import fit_process
-from study.searching.lora_sampler import DRAWN, LoraSampler, results_of
+from study.searching.lora_sampler import LoraSampler, results_of
 
 SPACE: dict[str, BaseDistribution] = {
     "learning_rate": FloatDistribution(1e-5, 1e-1, log=True),
