@@ -15,8 +15,10 @@ import pytest
 from filelock import FileLock
 
 from analysis import load
+from optuna_study.cli import running
 from study.bases.cache import cached
 from study.errors import InputError, did_you_mean
+from study.kinds.goals import of_goal
 from study.spec.files import changed_keys, load_spec, stored_spec
 from study.store.ledger import open_ledger
 from study.store.storage import sqlite_url
@@ -212,3 +214,26 @@ def test_a_folder_whose_name_is_not_utf_8_is_read(run: Path, tmp_path: Path) -> 
     odd = tmp_path / os.fsdecode(b"r\xffn")
     run.rename(odd)
     assert load(odd).name == "petroleum"
+
+
+def test_a_study_starts_from_an_earlier_one(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The eight best points that fit are enqueued in place of the ladder, and one line says so."""
+    spec = load_spec("petroleum", of_goal("best"))
+    started = running._started_from(spec, str(run))
+    searched = set(spec.search.search_space.distributions)
+    best = [{k: t.params[k] for k in searched} for t in load(run).ranked()[:8]]
+    assert list(started.search.enqueue) == best
+    assert started.starts == ()
+    assert "starting from the 8 best points of" in capsys.readouterr().err
+    space = {"loraplus_lr_ratio": {"low": 1.0, "high": 16.0}}
+    other = load_spec("petroleum", {"search.space": "none", "search.parameters": space})
+    with pytest.raises(InputError, match=r"--start-from: .*: none of its .* lies in this study's"):
+        running._started_from(other, str(run))
+
+
+def test_the_goal_of_the_command_line_replaces_the_files() -> None:
+    """`--goal best` brings its sampler and ladder to a file that names another sampler."""
+    best = load_spec("petroleum", of_goal("best")).search
+    assert (best.goal, best.sampler, best.start, best.confirm) == ("best", "lora", "ladder", True)
+    understood = load_spec("petroleum", of_goal("understand")).search
+    assert (understood.sampler, understood.start, understood.confirm) == ("sobol", "none", False)

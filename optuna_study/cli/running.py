@@ -187,7 +187,8 @@ def _started_from(study: Any, target: str) -> Any:
             f"--start-from: {target}: none of its {len(ranked)} complete trials lies in this "
             f"study's space; its parameters are {', '.join(sorted(earlier.distributions))}"
         )
-    messages().print(started_from(points, outside, target), markup=False, highlight=False)
+    said = started_from(points, outside, target)
+    messages().print(said, markup=False, highlight=False, soft_wrap=True)
     enqueue = (*study.search.enqueue, *points)
     search = study.search.model_copy(update={"enqueue": enqueue, "start": "none"})
     return study.model_copy(update={"search": search})

@@ -37,7 +37,6 @@ FAILURE = "failure"
 """The user attribute with the reason why a training failed by itself."""
 
 EXPLORE = 0.25
-STARTUP = 8  # trials, in training or ended, before the first model
 LEAST_RESULTS = 4  # results before the first model
 LEAST_FOR_REPORTS = 5  # finished trials before reports are regressed on final values
 MOST_TRIALS = 200  # more are thinned to the best and the latest
@@ -92,13 +91,19 @@ class LoraSampler(BaseSampler):
         explores = bool(rng.random() < self._explore)
         trials = study.get_trials(deepcopy=False)
         known = None if explores else results_of(study.directions, trials, search_space, rng)
-        running = _points(trials, search_space, (TrialState.RUNNING,), trial.number)
-        if known is None or len(known.points) + len(running) < STARTUP:
+        if known is None:
             study._storage.set_trial_system_attr(trial._trial_id, DRAWN, True)
             units = sobol_point(len(search_space), self._seed, index)
             return _values(search_space, units, sorted(search_space))
         coordinates = Coordinates.of(search_space)
         process = known.fitted(coordinates)
+        running = [
+            t.params
+            for t in trials
+            if t.state == TrialState.RUNNING
+            and t.number != trial.number
+            and _lies_in(t.params, search_space)
+        ]
         units = _candidates(process, rng)
         best = int(np.argmax(process.improvement(units, coordinates.units(running))))
         return _values(search_space, units[best], list(search_space))
@@ -205,19 +210,6 @@ def _expected(
     scatter = float(((y - slope * x) ** 2).sum() + 0.5 * ends.var()) / (len(ends) + 2)
     value = sign * trial.intermediate_values[step]
     return float(ends.mean() + slope * (value - reports.mean())), scatter
-
-
-def _points(
-    trials: Sequence[FrozenTrial],
-    space: Mapping[str, BaseDistribution],
-    states: Sequence[TrialState],
-    but: int,
-) -> list[Mapping[str, Any]]:
-    return [
-        t.params
-        for t in trials
-        if t.state in states and t.number != but and t.params and _lies_in(t.params, space)
-    ]
 
 
 def _lies_in(point: Mapping[str, Any], space: Mapping[str, BaseDistribution]) -> bool:
