@@ -37,10 +37,10 @@ def drawn_only(data: StudyData, target: Target) -> tuple[Target, str]:
     kept = [i for i, trial in enumerate(target.trials) if is_drawn(trial)]
     if len(kept) < goal.needs_drawn:
         raise InputError(
-            f"importances: this study searched for the best configuration, and only {len(kept)} of "
-            f"its {len(target.trials)} trials were drawn without a model, of which "
-            f"{goal.needs_drawn} are needed; run a study with --goal understand to learn what "
-            "matters"
+            f"{data.name}: searched for the best configuration, and only {len(kept)} of its "
+            f"{len(data.complete)} complete trials were drawn without a model or a list; "
+            f"importances need {goal.needs_drawn}; run a study with --goal understand to learn "
+            "what matters"
         )
     found = replace(
         target,

@@ -42,6 +42,7 @@ from study.errors import InputError
 if TYPE_CHECKING:
     from study.engines.engine_choice import EngineChoice
     from study.runner import StudyRun
+    from study.spec.search import SearchSpec
 
 STOPPED = 130  # the status of a command that Ctrl-C or SIGTERM stopped, as in shells
 MOST_EPOCHS = 1_000_000
@@ -171,7 +172,7 @@ def run(
         finished = run_study(study, folder, view, storage=storage, choice=choice)
         if study.search.confirm and not finished.stopped_early:
             _test_the_best(study, finished, storage, choice)
-        is_reported = _conclude(finished, storage)
+        is_reported = _conclude(finished, storage, study.search)
     _exit(is_reported)
 
 
@@ -215,7 +216,7 @@ def _test_the_best(
         )
     except InputError as error:
         text = f"The best trials were not tested again: {error}"
-        messages().print(text, markup=False, highlight=False)
+        messages().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def confirm(
@@ -466,7 +467,7 @@ def _devices(text: str | None, ray: str | None) -> tuple[str, ...]:
     return names
 
 
-def _conclude(finished: StudyRun, storage: str | None) -> bool:
+def _conclude(finished: StudyRun, storage: str | None, search: SearchSpec) -> bool:
     """Print the results, then write the report; return whether all of it worked.
 
     The trials are printed before anything is computed from them.
@@ -490,9 +491,10 @@ def _conclude(finished: StudyRun, storage: str | None) -> bool:
         console.print()
         document = importance_document(analysed.importance, analysed.confounding, analysed.capacity)
         print_document(document)
-    if analysed is not None and analysed.importance is None and analysed.importance_problem:
-        messages().print(analysed.importance_problem, markup=False, highlight=False)
-    if analysed is not None and analysed.confirmation is not None:
+    if analysed is not None and search.purpose.needs_drawn and analysed.importance_problem:
+        problem = analysed.importance_problem
+        messages().print(problem, markup=False, highlight=False, soft_wrap=True)
+    if analysed is not None and search.confirm and analysed.confirmation is not None:
         console.print()
         print_document(confirmation_document(analysed.confirmation))
     adapter = _best_adapter(finished.folder, data)
