@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,6 +129,7 @@ def _plain(value: Any) -> Any:
 
 def smoothed(places: Array, finals: Array) -> Array:
     """Return the scores without the luck of single seeds, where they are not far below the best."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
@@ -138,7 +140,9 @@ def smoothed(places: Array, finals: Array) -> Array:
         kernel + WhiteKernel(0.05, (1e-3, 1)), normalize_y=True, random_state=0
     )
     found = finals.copy()
-    found[kept] = process.fit(places[kept], finals[kept]).predict(places[kept])
+    with warnings.catch_warnings():  # a coordinate without effect has the longest length
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found[kept] = process.fit(places[kept], finals[kept]).predict(places[kept])
     return found
 
 
