@@ -139,6 +139,7 @@ def run(
 
     Example: `optuna-study run runs/my-study`
     """
+    from reports.shell import argument, command_line, option
     from study.kinds.goals import of_goal
     from study.runner import run_study
     from study.spec.files import changed_keys, is_run_folder, load_spec, stored_spec
@@ -150,7 +151,7 @@ def run(
         "seed": seed,
         "search.timeout_seconds": timeout,
         **(of_goal(goal) if goal is not None else {}),
-        "search.confirm": False if storage is not None and confirm is None else confirm,
+        "search.confirm": confirm,
     }
     if no_prune:
         overrides["search.pruner"] = "none"
@@ -171,7 +172,13 @@ def run(
         view = make_view(study, messages())
         finished = run_study(study, folder, view, storage=storage, choice=choice)
         if study.search.confirm and not finished.stopped_early:
-            _test_the_best(study, finished, storage, choice)
+            if storage is None or confirm:
+                _test_the_best(study, finished, storage, choice)
+            else:  # other runs may share the study, and all would confirm
+                again = ["optuna-study", "confirm", argument(str(folder)), "--seeds", "2"]
+                command = command_line([*again, *option("--storage", storage)])
+                text = f"To test the best trials on fresh seeds: {command}"
+                messages().print(text, markup=False, highlight=False, soft_wrap=True)
         is_reported = _conclude(finished, storage, study.search)
     _exit(is_reported)
 

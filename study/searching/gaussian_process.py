@@ -121,32 +121,32 @@ def fit_process(coordinates: Coordinates, units: Array, values: Array, extra: Ar
     """
     values = _raised(values)
     process = Process(coordinates, units, values, extra, ())
-    targets = (values - process.centre) / process.unit
-    noise = extra / process.unit**2
     exponents = EXPONENTS if coordinates.rank is not None else EXPONENTS[:1]
-    found: list[Setting] = []
-    for exponent in exponents:
-        places = coordinates.places(units, exponent)
-        distances = _distances(places, places)
-        for length, own in product(LENGTHS, NOISES):
-            covariance = _matern_of(distances / length)
-            covariance[np.diag_indices(len(values))] += own + noise + JITTER
-            found.append(_fitted(length, own, exponent, covariance, targets))
-    found.sort(key=lambda setting: -setting.log_posterior)
-    return Process(coordinates, units, values, extra, tuple(found[:KEPT]))
+    tried = list(product(exponents, LENGTHS, NOISES))  # M settings
+    places = [coordinates.places(units, exponent) for exponent in exponents]
+    scaled = [_distances(at, at) / length for at in places for length in LENGTHS]
+    covariances = np.repeat(_matern_of(np.array(scaled)), len(NOISES), axis=0)  # (M, N, N)
+    noise = np.array([own for _, _, own in tried])[:, None] + extra / process.unit**2 + JITTER
+    diagonal = np.arange(len(values))
+    covariances[:, diagonal, diagonal] += noise
+    targets = (values - process.centre) / process.unit
+    factors = np.linalg.cholesky(covariances)
+    weights = np.linalg.solve(
+        covariances, np.broadcast_to(targets[:, None], (len(tried), len(values), 1))
+    )[..., 0]
+    logs = -0.5 * weights @ targets - np.log(factors[:, diagonal, diagonal]).sum(axis=1)
+    logs += [_log_prior(length, own) for _, length, own in tried]
+    settings = [
+        Setting(length, own, exponent, float(logs[i]), factors[i], weights[i])
+        for i, (exponent, length, own) in enumerate(tried)
+    ]
+    settings.sort(key=lambda setting: -setting.log_posterior)
+    return Process(coordinates, units, values, extra, tuple(settings[:KEPT]))
 
 
-def _fitted(
-    length: float, noise: float, exponent: float, covariance: Array, targets: Array
-) -> Setting:
-    from scipy.linalg import cho_solve, cholesky
-
-    factor = cholesky(covariance, lower=True, check_finite=False)
-    weights = cho_solve((factor, True), targets, check_finite=False)
-    log_posterior = -0.5 * float(targets @ weights) - float(np.log(np.diag(factor)).sum())
-    for value, (median, deviation) in ((length, LENGTH_PRIOR), (noise, NOISE_PRIOR)):
-        log_posterior -= 0.5 * (math.log(value / median) / deviation) ** 2
-    return Setting(length, noise, exponent, log_posterior, factor, weights)
+def _log_prior(length: float, noise: float) -> float:
+    pairs = ((length, LENGTH_PRIOR), (noise, NOISE_PRIOR))
+    return -0.5 * sum((math.log(value / m) / deviation) ** 2 for value, (m, deviation) in pairs)
 
 
 def _raised(values: Array) -> Array:
