@@ -236,9 +236,13 @@ class Search(Source):
                 trial.report(value, progress.step)
         if is_last:
             return False
-        if self._spec.search.purpose.stops_diverged and self._divergence.shows_in(progress):
+        if self._has_diverged(progress):
             return True
         return math.isfinite(value) and trial.should_prune()
+
+    def _has_diverged(self, progress: Progress) -> bool:
+        stops = self._spec.search.purpose.stops_diverged
+        return stops and self._divergence.shows_in(progress)
 
     @override
     def prune(self, progress: Progress, result: TrialResult) -> Outcome:
@@ -246,7 +250,7 @@ class Search(Source):
         assert attempt.trial is not None
         if self._ledger.tell_pruned(attempt.trial, attempt.claim, attempt.config, result):
             reason = f"pruned at step {progress.step}"
-            if self._divergence.shows_in(progress):
+            if self._has_diverged(progress):
                 reason += f": its training loss rose to {progress.recent_loss:.3g}"
             return self._outcome(attempt, "pruned", progress.value, reason)
         return self._outcome(attempt, "interrupted", reason=TAKEN_OVER)

@@ -10,15 +10,19 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
 from analysis import load
 from optuna_study.cli import running
+from study import confirming
 from study.bases.cache import cached
+from study.engines.engine_choice import PACKED
 from study.errors import InputError, did_you_mean
 from study.kinds.goals import of_goal
+from study.runner import StudyRun
 from study.spec.files import changed_keys, load_spec, stored_spec
 from study.store.ledger import open_ledger
 from study.store.storage import sqlite_url
@@ -237,3 +241,21 @@ def test_the_goal_of_the_command_line_replaces_the_files() -> None:
     assert (best.goal, best.sampler, best.start, best.confirm) == ("best", "lora", "ladder", True)
     understood = load_spec("petroleum", of_goal("understand")).search
     assert (understood.sampler, understood.start, understood.confirm) == ("sobol", "none", False)
+
+
+def test_the_three_best_are_tested_again_at_the_end(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are trained on two fresh seeds each; where that cannot be, one line says why."""
+    asked: list[tuple[list[int], int]] = []
+
+    def confirm_study(spec: Any, out: Path, view: Any, candidates: Any, **options: Any) -> bool:
+        asked.append(([candidate.number for candidate in candidates], options["seeds"]))
+        raise InputError("data.test: confirming needs held-out examples, got none")
+
+    monkeypatch.setattr(confirming, "confirm_study", confirm_study)
+    spec = load_spec("petroleum", of_goal("best"))
+    finished = StudyRun(run, sqlite_url(run / "study.db"), "petroleum", stopped_early=False)
+    running._test_the_best(spec, finished, None, PACKED)
+    assert asked == [([trial.number for trial in load(run).ranked()[:3]], 2)]
+    assert "were not tested again: data.test: confirming needs" in capsys.readouterr().err
