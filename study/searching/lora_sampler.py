@@ -37,6 +37,7 @@ FAILURE = "failure"
 """The user attribute with the reason why a training failed by itself."""
 
 EXPLORE = 0.25
+STARTUP = 8  # trials, in training or ended, before the first model: fewer mistake noise for signal
 LEAST_RESULTS = 4  # results before the first model
 LEAST_FOR_REPORTS = 5  # finished trials before reports are regressed on final values
 MOST_TRIALS = 200  # more are thinned to the best and the latest
@@ -91,12 +92,6 @@ class LoraSampler(BaseSampler):
         explores = bool(rng.random() < self._explore)
         trials = study.get_trials(deepcopy=False)
         known = None if explores else results_of(study.directions, trials, search_space, rng)
-        if known is None:
-            study._storage.set_trial_system_attr(trial._trial_id, DRAWN, True)
-            units = sobol_point(len(search_space), self._seed, index)
-            return _values(search_space, units, sorted(search_space))
-        coordinates = Coordinates.of(search_space)
-        process = known.fitted(coordinates)
         running = [
             t.params
             for t in trials
@@ -104,6 +99,12 @@ class LoraSampler(BaseSampler):
             and t.number != trial.number
             and _lies_in(t.params, search_space)
         ]
+        if known is None or len(known.points) + len(running) < STARTUP:
+            study._storage.set_trial_system_attr(trial._trial_id, DRAWN, True)
+            units = sobol_point(len(search_space), self._seed, index)
+            return _values(search_space, units, sorted(search_space))
+        coordinates = Coordinates.of(search_space)
+        process = known.fitted(coordinates)
         units = _candidates(process, rng)
         best = int(np.argmax(process.improvement(units, coordinates.units(running))))
         return _values(search_space, units[best], list(search_space))
