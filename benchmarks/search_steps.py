@@ -13,7 +13,7 @@ and among the `--best` (3) in other tables.  A table is a name in benchmarks/cur
 as benchmarks/search_curves.py writes it, or the prefix of recorded curves:
 
     python benchmarks/search_steps.py --seeds 100
-    python benchmarks/search_steps.py --table PATH/minilm-real-mnli --best 5 --seeds 100
+    python benchmarks/search_steps.py --table PATH/minilm-real-mnli --best 5 --bar 0.424 --seeds 100
     python benchmarks/search_steps.py --table petroleum-wide --method "ladder + lora" --seeds 1000
 """
 
@@ -38,7 +38,7 @@ from optuna.trial import TrialState
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.search_curves import VALUES, table_of
-from study.searching.ladder import ladder
+from study.searching.ladder import GrowingLadder, ladder
 from study.searching.lora_sampler import LoraSampler
 from study.spec.files import load_spec
 
@@ -47,6 +47,8 @@ SHIPPED = Path(__file__).parent / "curves"
 BUDGET = 24  # full trainings
 AFTER = (6, 12, 24)  # full trainings
 WITHIN = {"petroleum-wide": 1.5}  # of the smoothed best; the best three elsewhere
+BARS = {"petroleum-wide": 54.2, "distilbert-mnli-wide": 0.40}
+"""The untrained model's score on dev, 2.5 standard errors of a difference better."""
 MODULES = ("qv", "attention", "attention+ffn")
 NEAREST = 3  # of these one is drawn, so that a start does not depend on one configuration's luck
 NEAR = np.array([0.5, 2.0, 3.0, 3.0, 1.0])  # decades, decades, octaves, tenths of dropout, sets
@@ -79,9 +81,10 @@ class Curves:
     diverged: Array  # (N,) steps after which it had diverged, or infinity
     quality: Array  # (N,) the final score, smoothed where the table asks for it
     good: NDArray[np.bool_]  # (N,)
+    bar: float | None  # from which a score is clearly better than the untrained model's
 
     @classmethod
-    def read(cls, source: str, best: int) -> Curves:
+    def read(cls, source: str, best: int, bar: float | None = None) -> Curves:
         """Read a table."""
         shipped = SHIPPED / f"{source}.csv"
         rows = table_of(str(shipped) if shipped.exists() else source)
@@ -110,6 +113,7 @@ class Curves:
             rows.diverged.astype(float).fillna(math.inf).to_numpy(),
             quality,
             good,
+            BARS.get(name, bar),
         )
 
     @property
@@ -153,23 +157,23 @@ def smoothed(places: Array, finals: Array) -> Array:
 class Method:
     """A way to search: a sampler, how many trials train at once, where it starts, what it drops."""
 
-    sampler: Callable[[int], BaseSampler]
+    sampler: Callable[[int, GrowingLadder | None], BaseSampler]
     slots: int = 1
     halves: bool = False  # successive halving, from the first rung
     shift: float | None = None  # of the ladder, in decades; None without a ladder
     exits: bool = False  # trials that diverge are stopped
 
 
-def _lora(seed: int) -> BaseSampler:
-    return LoraSampler(seed, search_space=SPACE.distributions)
+def _lora(seed: int, growing: GrowingLadder | None) -> BaseSampler:
+    return LoraSampler(seed, search_space=SPACE.distributions, growing=growing)
 
 
-def _tpe(seed: int) -> BaseSampler:
+def _tpe(seed: int, growing: GrowingLadder | None) -> BaseSampler:
     return TPESampler(seed=seed)
 
 
 METHODS: Mapping[str, Method] = {
-    "random": Method(lambda seed: RandomSampler(seed=seed)),
+    "random": Method(lambda seed, growing: RandomSampler(seed=seed)),
     "tpe": Method(_tpe),
     "tpe, packs of 8": Method(_tpe, slots=8),
     "tpe + halving": Method(_tpe, halves=True),
@@ -208,13 +212,15 @@ class Search:
         pruner: BasePruner = NopPruner()
         if self.method.halves:
             pruner = SuccessiveHalvingPruner(self.curves.first_rung, reduction_factor=2)
-        self.study = optuna.create_study(
-            direction="maximize", sampler=self.method.sampler(self.seed), pruner=pruner
-        )
+        shift, growing = self.method.shift, None
+        if shift is not None and self.curves.bar is not None:
+            growing = GrowingLadder(SPACE, {}, self.curves.bar, shift)
+        sampler = self.method.sampler(self.seed, growing)
+        self.study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
         self.luck = np.random.default_rng(self.seed)
         self.starts: list[dict[str, Any]] = []
-        if self.method.shift is not None:
-            self.starts = ladder(SPACE, {}, self.method.shift)
+        if shift is not None:
+            self.starts = ladder(SPACE, {}, shift)
 
     @property
     def left(self) -> int:
@@ -314,10 +320,11 @@ def main() -> None:
     parser.add_argument("--method", action="append", choices=[*METHODS], help="repeatable")
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--best", type=int, default=3, help="the good ones, where not smoothed")
+    parser.add_argument("--bar", type=float, help="what is clearly above the untrained model")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     for source in options.table or sorted(path.stem for path in SHIPPED.glob("*.csv")):
-        curves = Curves.read(source, options.best)
+        curves = Curves.read(source, options.best, options.bar)
         print(
             f"\n{curves.name}: {len(curves.points)} configurations, {int(curves.good.sum())} good; "
             f"{curves.steps} steps each; {options.seeds} seeds\n"

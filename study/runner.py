@@ -191,7 +191,9 @@ class Search(Source):
             config = self._baselines[claim.number]
         else:
             enqueued = claim.number if claim.enqueued else None
-            self._ledger.study.sampler = sampler_for(self._spec, claim.sampled, enqueued)
+            self._ledger.study.sampler = sampler_for(
+                self._spec, claim.sampled, enqueued, self._ledger.bar()
+            )
             trial = self._ledger.ask(claim)
             values = self._spec.search.search_space.suggest(trial)
             config = search_config(self._spec, trial.number, values, claim.number)

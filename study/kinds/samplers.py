@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial
 from search_spaces import SearchSpace
 from search_spaces.unit_cube import from_unit
 from study.kinds.table_names import NameIn
+from study.searching.ladder import GrowingLadder
 from study.searching.lora_sampler import LoraSampler
 from study.searching.sobol import sobol_point
 from study.seeds import derive_seed
@@ -131,6 +132,7 @@ class Draw:
     index: int
     space: SearchSpace
     balanced: tuple[str, ...] = ()
+    growing: GrowingLadder | None = None
 
     @property
     def sampler_seed(self) -> int:
@@ -163,7 +165,7 @@ SAMPLERS: Mapping[str, Sampler] = {
     "tpe": Sampler(lambda draw: optuna.samplers.TPESampler(seed=draw.sampler_seed), learns=True),
     "lora": Sampler(
         lambda draw: LoraSampler(
-            draw.seed, search_space=draw.space.distributions, index=draw.index
+            draw.seed, search_space=draw.space.distributions, index=draw.index, growing=draw.growing
         ),
         learns=True,
     ),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from study.searching.coordinates import PRODUCT, Axis
 LOW, HIGH, RUNGS = 2e-3, 0.2, 8
 WIDEST = ("all-linear", "attention+ffn", "attention", "qv")
 ADAPTER = "lora"
+MOST_GROWTH = 30  # rungs beyond either end
+NEAR = 0.05  # decades by which a rung may miss its product
 STEPS = 65  # positions of a continuous range that are tried
 
 
@@ -113,6 +116,41 @@ def _breadth(modules: Any) -> tuple[int, int]:
     if modules in WIDEST:
         return len(WIDEST) - WIDEST.index(modules), 0
     return 0, str(modules).count(",")
+
+
+@dataclass(frozen=True)
+class GrowingLadder:
+    """A ladder that grows at both ends while no trial is clearly better than the untrained model.
+
+    Then learning has not begun: steps are too small, or so large that they destroy.  A model of the
+    scores would stay where steps are small, since nothing there is worse than the untrained model.
+
+    `bar` is the score, in the objective's own direction, from which a trial is clearly better.
+    """
+
+    space: SearchSpace
+    fixed: Mapping[str, Any]
+    bar: float
+    shift: float = 0.0
+
+    def rung(self, index: int) -> dict[str, Any] | None:
+        """Return the `index`-th rung beyond the ladder, from above and below in turn.
+
+        None if the space has no more.
+        """
+        factor = (HIGH / LOW) ** (1 / (RUNGS - 1))
+        for number in range(1, MOST_GROWTH):
+            for product in (HIGH * factor**number, LOW / factor**number):
+                wanted = product * 10**self.shift
+                point = _point(self.space, self.fixed, wanted)
+                both = {**self.fixed, **point}
+                off = math.log10(both["learning_rate"] * both["alpha"] / wanted)
+                if abs(off) > NEAR:
+                    continue
+                if index == 0:
+                    return point
+                index -= 1
+        return None
 
 
 def ladder_in_words(points: Sequence[Mapping[str, Any]]) -> str:

@@ -30,9 +30,12 @@ from study.kinds.goals import DRAWN
 from study.kinds.metrics import Array
 from study.searching.coordinates import Coordinates
 from study.searching.gaussian_process import Process, fit_process
+from study.searching.ladder import GrowingLadder
 from study.searching.sobol import sobol_point
 from study.seeds import derive_seed
 
+RUNG = "optuna_study:rung"
+"""The system attribute of a trial whose point is a rung that the ladder grew by."""
 FAILURE = "failure"
 """The user attribute with the reason why a training failed by itself."""
 
@@ -55,6 +58,7 @@ class LoraSampler(BaseSampler):
             proposed together and others at random; with it, parameters with conditions are
             proposed too.
         index: The number of the Sobol point, instead of the trial's number.
+        growing: The ladder that the search started on; it goes on until learning has begun.
         explore: The share of Sobol points among the proposals.
     """
 
@@ -64,6 +68,7 @@ class LoraSampler(BaseSampler):
         *,
         search_space: Mapping[str, BaseDistribution] | None = None,
         index: int | None = None,
+        growing: GrowingLadder | None = None,
         explore: float = EXPLORE,
     ) -> None:
         if not 0.0 <= explore <= 1.0:
@@ -72,6 +77,7 @@ class LoraSampler(BaseSampler):
         self._space = None if search_space is None else dict(search_space)
         self._common = IntersectionSearchSpace(include_pruned=True)
         self._index = index
+        self._growing = growing
         self._explore = explore
 
     @override
@@ -103,11 +109,25 @@ class LoraSampler(BaseSampler):
             study._storage.set_trial_system_attr(trial._trial_id, DRAWN, True)
             units = sobol_point(len(search_space), self._seed, index)
             return _values(search_space, units, sorted(search_space))
+        if (rung := self._next_rung(study, trials, known)) is not None:
+            study._storage.set_trial_system_attr(trial._trial_id, RUNG, True)
+            return {name: value for name, value in rung.items() if name in search_space}
         coordinates = Coordinates.of(search_space)
         process = known.fitted(coordinates)
         units = _candidates(process, rng)
         best = int(np.argmax(process.improvement(units, coordinates.units(running))))
         return _values(search_space, units[best], list(search_space))
+
+    def _next_rung(
+        self, study: optuna.Study, trials: Sequence[FrozenTrial], known: Known
+    ) -> dict[str, Any] | None:
+        """Return the ladder's next rung, if no trial is clearly better than the untrained model."""
+        if self._growing is None or len(study.directions) > 1:
+            return None
+        sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
+        if known.values.max() > sign * self._growing.bar:
+            return None
+        return self._growing.rung(sum(RUNG in t.system_attrs for t in trials))
 
     @override
     def sample_independent(

@@ -129,8 +129,12 @@ class StudySpec(Strict):
         """The points of the ladder, if the search starts there."""
         if not STARTS[self.search.start]:
             return ()
-        fixed = {name: self.values_of(name)[0] for name in PRODUCT}
-        return tuple(ladder(self.search.search_space, fixed))
+        return tuple(ladder(self.search.search_space, self.fixed_product))
+
+    @property
+    def fixed_product(self) -> dict[str, Any]:
+        """Learning rate and alpha where the search leaves them as they are."""
+        return {name: self.values_of(name)[0] for name in PRODUCT}
 
     @property
     def task_kind(self) -> TaskKind:
