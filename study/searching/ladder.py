@@ -24,7 +24,7 @@ from study.searching.coordinates import PRODUCT, Axis
 LOW, HIGH, RUNGS = 2e-3, 0.2, 8
 WIDEST = ("all-linear", "attention+ffn", "attention", "qv")
 ADAPTER = "lora"
-MOST_GROWTH = 30  # rungs beyond either end
+MOST_GROWTH = 4  # rungs above the ladder: a decade
 NEAR = 0.05  # decades by which a rung may miss its product
 STEPS = 65  # positions of a continuous range that are tried
 
@@ -120,10 +120,11 @@ def _breadth(modules: Any) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class GrowingLadder:
-    """A ladder that grows at both ends while no trial is clearly better than the untrained model.
+    """A ladder that grows upwards while no trial is clearly better than the untrained model.
 
-    Then learning has not begun: steps are too small, or so large that they destroy.  A model of the
-    scores would stay where steps are small, since nothing there is worse than the untrained model.
+    Then its steps may be too small.  A model of the scores would stay where they are smallest,
+    since nothing there is worse than the untrained model.  Steps that are too large need no such
+    help: they make scores worse, and a model follows that down.
 
     `bar` is the score, in the objective's own direction, from which a trial is clearly better.
     """
@@ -134,23 +135,17 @@ class GrowingLadder:
     shift: float = 0.0
 
     def rung(self, index: int) -> dict[str, Any] | None:
-        """Return the `index`-th rung beyond the ladder, from above and below in turn.
+        """Return the `index`-th rung above the ladder.
 
-        None if the space has no more.
+        None beyond a decade above it, or where the space ends.
         """
-        factor = (HIGH / LOW) ** (1 / (RUNGS - 1))
-        for number in range(1, MOST_GROWTH):
-            for product in (HIGH * factor**number, LOW / factor**number):
-                wanted = product * 10**self.shift
-                point = _point(self.space, self.fixed, wanted)
-                both = {**self.fixed, **point}
-                off = math.log10(both["learning_rate"] * both["alpha"] / wanted)
-                if abs(off) > NEAR:
-                    continue
-                if index == 0:
-                    return point
-                index -= 1
-        return None
+        if index >= MOST_GROWTH:
+            return None
+        wanted = HIGH * 10**self.shift * (HIGH / LOW) ** ((index + 1) / (RUNGS - 1))
+        point = _point(self.space, self.fixed, wanted)
+        both = {**self.fixed, **point}
+        off = math.log10(both["learning_rate"] * both["alpha"] / wanted)
+        return point if abs(off) <= NEAR else None
 
 
 def ladder_in_words(points: Sequence[Mapping[str, Any]]) -> str:
