@@ -37,11 +37,13 @@ if TYPE_CHECKING:
     from optuna_study.public import trade_offs as trade_offs
     from study.engines.engine_choice import EngineChoice as EngineChoice
     from study.errors import InputError as InputError
+    from study.searching.lora_sampler import LoraSampler as LoraSampler
     from study.spec.sections import StudySpec as StudySpec
 
 _HOMES = {
     "EngineChoice": "study.engines.engine_choice",
     "InputError": "study.errors",
+    "LoraSampler": "study.searching.lora_sampler",
     "StudyData": "analysis.studies.study_data",
     "StudySpec": "study.spec.sections",
 }
@@ -49,6 +51,7 @@ _MODULES = {"comparison": "analysis.comparison", "plots": "analysis.plots"}
 __all__ = [
     "EngineChoice",
     "InputError",
+    "LoraSampler",
     "StudyData",
     "StudySpec",
     "answer",

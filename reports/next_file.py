@@ -17,7 +17,7 @@ from study.spec.sections import spec_from_toml
 from study.spec.trust import code_named, in_words, without_code
 from study.spec.writing import comment, toml
 
-OF_THE_SEARCH = ("space", "parameters", "enqueue", "trials")
+OF_THE_SEARCH = ("space", "parameters", "enqueue", "trials", "confirm")
 
 
 def next_name(name: str) -> str:
@@ -52,6 +52,8 @@ def next_file(data: StudyData, proposal: Proposal, trust_study: bool = False) ->
         evaluation.pop("directions", None)
     search = document.pop("search", {})
     search = {key: value for key, value in search.items() if key not in OF_THE_SEARCH}
+    if "goal" in search:  # the best known points are its starts
+        search |= {"start": "none", "sampler": spec.search.sampler}
     search |= {
         "space": NO_SPACE,
         "trials": proposal.trials,

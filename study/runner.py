@@ -27,6 +27,7 @@ from study.loop import Source, drive
 from study.make_sampler import sampler_for
 from study.preparing.preparation import prepare, read_inputs
 from study.run_folder import run_folder
+from study.searching.divergence import Divergence
 from study.spec.sections import StudySpec
 from study.store.claims import Claim
 from study.store.comparable import task_name
@@ -107,7 +108,8 @@ def run_study(
                 name, workers = started.choice.name, started.choice.workers
                 facts = provenance(name, workers, started.base_location, hashes)
                 facts |= {"dtype": started.dtype or spec.base.dtype}
-                ledger.begin(facts | trained_on)
+                if remark := ledger.begin(facts | trained_on):
+                    view.remarked(remark)
                 search = Search(spec, ledger, view, lambda: inputs.count("train"))
                 with view.searching(spec.search.budget, ledger.counted(), workers):
                     drive(started.engine, search, view)
@@ -157,6 +159,7 @@ class Search(Source):
         self._is_waiting = False
         self._is_checked = False
         self.passes: Passes | None = None  # of all workers
+        self._divergence = Divergence()
         seconds = spec.search.timeout_seconds
         self._deadline = math.inf if seconds is None else time.monotonic() + seconds
 
@@ -180,7 +183,9 @@ class Search(Source):
             config = self._baselines[claim.number]
         else:
             enqueued = claim.number if claim.enqueued else None
-            self._ledger.study.sampler = sampler_for(self._spec, claim.sampled, enqueued)
+            self._ledger.study.sampler = sampler_for(
+                self._spec, claim.sampled, enqueued, self._ledger.bar()
+            )
             trial = self._ledger.ask(claim)
             values = self._spec.search.search_space.suggest(trial)
             config = search_config(self._spec, trial.number, values, claim.number)
@@ -217,13 +222,21 @@ class Search(Source):
     def report(self, progress: Progress, *, is_last: bool) -> bool:
         """Report a value to Optuna; its pruner decides if there is only one objective."""
         trial, value = self._attempts[progress.number].trial, progress.value
+        self._divergence.note(progress)
         if trial is None or value is None or len(self._spec.evaluation.objective) > 1:
             return False
-        if not math.isfinite(value):
+        if math.isfinite(value):
+            with suppress(UpdateFinishedTrialError):  # taken over: noticed when telling the trial
+                trial.report(value, progress.step)
+        if is_last:
             return False
-        with suppress(UpdateFinishedTrialError):  # taken over: noticed when telling the trial
-            trial.report(value, progress.step)
-        return not is_last and trial.should_prune()
+        if self._has_diverged(progress):
+            return True
+        return math.isfinite(value) and trial.should_prune()
+
+    def _has_diverged(self, progress: Progress) -> bool:
+        stops = self._spec.search.purpose.stops_diverged
+        return stops and self._divergence.shows_in(progress)
 
     @override
     def prune(self, progress: Progress, result: TrialResult) -> Outcome:
@@ -231,6 +244,8 @@ class Search(Source):
         assert attempt.trial is not None
         if self._ledger.tell_pruned(attempt.trial, attempt.claim, attempt.config, result):
             reason = f"pruned at step {progress.step}"
+            if self._has_diverged(progress):
+                reason += f": its training loss rose to {progress.recent_loss:.3g}"
             return self._outcome(attempt, "pruned", progress.value, reason)
         return self._outcome(attempt, "interrupted", reason=TAKEN_OVER)
 

@@ -123,11 +123,17 @@ def _baseline(seed: int, name: str, parts: Hyperparameters) -> TrialConfig:
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a training; the value has the objective's scale and direction."""
+    """The progress of a training; the value has the objective's scale and direction.
+
+    `first_loss` is the training loss of the first step, which is the untrained model's, and
+    `recent_loss` the mean of the latest ones; both are None where they are not known.
+    """
 
     number: int
     step: int
     value: float | None
+    first_loss: float | None = None
+    recent_loss: float | None = None
 
 
 @dataclass(frozen=True)

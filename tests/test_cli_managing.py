@@ -10,14 +10,20 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from filelock import FileLock
 
 from analysis import load
+from optuna_study.cli import running
+from study import confirming
 from study.bases.cache import cached
+from study.engines.engine_choice import PACKED
 from study.errors import InputError, did_you_mean
+from study.kinds.goals import of_goal
+from study.runner import StudyRun
 from study.spec.files import changed_keys, load_spec, stored_spec
 from study.store.ledger import open_ledger
 from study.store.storage import sqlite_url
@@ -240,3 +246,44 @@ def test_studies_of_one_storage_are_listed_shown_and_continued(
     wrong = type_("run", run, "--storage", url, "--study-name", "another")
     assert "not a run folder of optuna-study" in wrong.err
     assert "a study file names its" in type_("run", "petroleum", "--study-name", "x").err
+
+
+def test_a_study_starts_from_an_earlier_one(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The eight best points that fit are enqueued in place of the ladder, and one line says so."""
+    spec = load_spec("petroleum", of_goal("best"))
+    started = running._started_from(spec, str(run))
+    searched = set(spec.search.search_space.distributions)
+    best = [{k: t.params[k] for k in searched} for t in load(run).ranked()[:8]]
+    assert list(started.search.enqueue) == best
+    assert started.starts == ()
+    assert "starting from the 8 best points of" in capsys.readouterr().err
+    space = {"loraplus_lr_ratio": {"low": 1.0, "high": 16.0}}
+    other = load_spec("petroleum", {"search.space": "none", "search.parameters": space})
+    with pytest.raises(InputError, match=r"--start-from: .*: none of its .* lies in this study's"):
+        running._started_from(other, str(run))
+
+
+def test_the_goal_of_the_command_line_replaces_the_files() -> None:
+    """`--goal best` brings its sampler and ladder to a file that names another sampler."""
+    best = load_spec("petroleum", of_goal("best")).search
+    assert (best.goal, best.sampler, best.start, best.confirm) == ("best", "lora", "ladder", True)
+    understood = load_spec("petroleum", of_goal("understand")).search
+    assert (understood.sampler, understood.start, understood.confirm) == ("sobol", "none", False)
+
+
+def test_the_three_best_are_tested_again_at_the_end(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are trained on two fresh seeds each; where that cannot be, one line says why."""
+    asked: list[tuple[list[int], int]] = []
+
+    def confirm_study(spec: Any, out: Path, view: Any, candidates: Any, **options: Any) -> bool:
+        asked.append(([candidate.number for candidate in candidates], options["seeds"]))
+        raise InputError("data.test: confirming needs held-out examples, got none")
+
+    monkeypatch.setattr(confirming, "confirm_study", confirm_study)
+    spec = load_spec("petroleum", of_goal("best"))
+    finished = StudyRun(run, sqlite_url(run / "study.db"), "petroleum", stopped_early=False)
+    running._test_the_best(spec, finished, None, PACKED)
+    assert asked == [([trial.number for trial in load(run).ranked()[:3]], 2)]
+    assert "were not tested again: data.test: confirming needs" in capsys.readouterr().err

@@ -57,6 +57,14 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
         "search.space: neither a shipped space nor a file",
     ),
     "a file as folder": (("run", "--out", "file"), "file: must be a folder, got a plain file"),
+    "an earlier study that is none": (
+        ("run", "--start-from", "nothing"),
+        "nothing: no such file; a target is",
+    ),
+    "too few trials to confirm": (
+        ("run", "--confirm", "--trials", "5"),
+        "petroleum.toml: search.confirm: 6 of the trials are trained again at the end, so trials",
+    ),
     "a storage that is none": (("run", "--storage", "x"), "x: cannot open the storage: "),
     "a database in memory": (("run", "--storage", "sqlite://"), "does not name a file; allow"),
     "a folder as storage": (("run", "--storage", "sqlite:///."), ".: cannot read the file: Is a"),

@@ -61,11 +61,13 @@ def answer(
 
 def points_of(data: StudyData, question: Question) -> Points:
     """Return a study's trials as plain points, with the value that the question is about."""
+    from analysis.studies.drawn import drawn_only
     from analysis.studies.targets import sampler_of, target_of
     from analysis.surrogates.encoding import common_distributions
     from analysis.surrogates.original import NOT_INSTALLED, is_installed
 
     target = target_of(data, question.objective, question.direction)
+    target, drawn = drawn_only(data, target)
     if question.policy != "drop" and target.name not in data.objectives:
         raise InputError(
             f"pruned: {question.policy!r} needs reports of {target.name}, but the trials report "
@@ -79,7 +81,7 @@ def points_of(data: StudyData, question: Question) -> Points:
     if by_hand == 1:
         enqueued = "1 trial was enqueued by hand and is left out: its point was chosen"
     remarks = [f"{enqueued}, not sampled"] if by_hand else []
-    remarks += [data.sampled] if data.sampled else []
+    remarks += [remark for remark in (data.sampled, drawn) if remark]
     common, changes = common_distributions(t.distributions for t in every)
     remarks += changes
     measured = (e.config for e in data.evaluations if (e.role, e.name) == ("baseline", "default"))

@@ -43,6 +43,7 @@ from study.errors import InputError
 if TYPE_CHECKING:
     from study.engines.engine_choice import EngineChoice
     from study.runner import StudyRun
+    from study.spec.search import SearchSpec
 
 STOPPED = 130  # the status of a command that Ctrl-C or SIGTERM stopped, as in shells
 MOST_EPOCHS = 1_000_000
@@ -100,6 +101,28 @@ def run(
     no_prune: Annotated[
         bool, typer.Option("--no-prune", help="Train every trial to the end.")
     ] = False,
+    goal: Annotated[
+        Literal["best", "understand"] | None,
+        typer.Option(
+            metavar="GOAL",
+            help="best: find a good configuration soon; understand: learn what matters. "
+            "[default: from the study file]",
+        ),
+    ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TARGET", help="Try the best points of an earlier study first (its database)."
+        ),
+    ] = None,
+    confirm: Annotated[
+        bool | None,
+        typer.Option(
+            "--confirm/--no-confirm",
+            help="Spend the last 6 trials on training the 3 best again, on 2 fresh seeds each. "
+            "[default: with the goal best, if there are held-out examples]",
+        ),
+    ] = None,
     study_name: StudyName = None,
     set_: Set = None,
     task: OwnTask = None,
@@ -115,8 +138,12 @@ def run(
 
     Example: `optuna-study run my-study.toml --set training.steps=40`
 
+    Example: `optuna-study run my-study.toml --goal best --start-from runs/earlier`
+
     Example: `optuna-study run runs/my-study`
     """
+    from reports.shell import argument, command_line, option
+    from study.kinds.goals import of_goal
     from study.runner import run_study
     from study.spec.files import changed_keys, is_run_folder, load_spec, stored_spec
     from study.views.terminal import make_view
@@ -126,9 +153,12 @@ def run(
         "search.space": space,
         "seed": seed,
         "search.timeout_seconds": timeout,
-        "search.pruner": "none" if no_prune else None,
-        **changed_keys(set_ or []),
+        **(of_goal(goal) if goal is not None else {}),
+        "search.confirm": confirm,
     }
+    if no_prune:
+        overrides["search.pruner"] = "none"
+    overrides |= changed_keys(set_ or [])
     if is_run_folder(spec):
         if out is not None:
             raise InputError(f"--out: {spec} is continued where it is; leave out --out")
@@ -141,13 +171,66 @@ def run(
         raise InputError("--study-name: chooses the study of a run folder; a study file names its")
     else:
         study = load_spec(spec, overrides, task)
+    if start_from is not None:
+        study = _started_from(study, start_from)
     choice = _engine_choice(engine, slots, workers, ray, devices)
     with _stop_message():
         folder = out or Path("runs") / study.name
         view = make_view(study, messages())
         finished = run_study(study, folder, view, storage=storage, choice=choice)
-        is_reported = _conclude(finished, storage)
+        if study.search.confirm and not finished.stopped_early:
+            if storage is None or confirm:
+                _test_the_best(study, finished, storage, choice)
+            else:  # other runs may share the study, and all would confirm
+                again = ["optuna-study", "confirm", argument(str(folder)), "--seeds", "2"]
+                command = command_line([*again, *option("--storage", storage)])
+                text = f"To test the best trials on fresh seeds: {command}"
+                messages().print(text, markup=False, highlight=False, soft_wrap=True)
+        is_reported = _conclude(finished, storage, study.search)
     _exit(is_reported)
+
+
+def _started_from(study: Any, target: str) -> Any:
+    """Return the study with the best points of an earlier one enqueued."""
+    from study.searching.earlier import earlier_points, started_from
+
+    earlier = load_run(target)
+    ranked = [trial.params for trial in earlier.ranked()]
+    points, outside = earlier_points(ranked, study.search.search_space)
+    if not points:
+        raise InputError(
+            f"--start-from: {target}: none of its {len(ranked)} complete trials lies in this "
+            f"study's space; its parameters are {', '.join(sorted(earlier.distributions))}"
+        )
+    said = started_from(points, outside, target)
+    messages().print(said, markup=False, highlight=False, soft_wrap=True)
+    enqueue = (*study.search.enqueue, *points)
+    search = study.search.model_copy(update={"enqueue": enqueue, "start": "none"})
+    return study.model_copy(update={"search": search})
+
+
+def _test_the_best(
+    study: Any, finished: StudyRun, storage: str | None, choice: EngineChoice
+) -> None:
+    """Train the best trials again on fresh seeds, within the budget; say why if that cannot be."""
+    from study.confirming import chosen_trials, confirm_study
+    from study.spec.search import CONFIRMED, CONFIRMING_SEEDS
+    from study.views.terminal import make_view
+
+    data = _in_folder(str(finished.folder), storage, finished.name)
+    try:
+        confirm_study(
+            study,
+            finished.folder,
+            make_view(study, messages()),
+            chosen_trials(data.ranked(), CONFIRMED, ()),
+            seeds=CONFIRMING_SEEDS,
+            storage=storage,
+            choice=choice,
+        )
+    except InputError as error:
+        text = f"The best trials were not tested again: {error}"
+        messages().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def confirm(
@@ -412,7 +495,7 @@ def _devices(text: str | None, ray: str | None) -> tuple[str, ...]:
     return names
 
 
-def _conclude(finished: StudyRun, storage: str | None) -> bool:
+def _conclude(finished: StudyRun, storage: str | None, search: SearchSpec) -> bool:
     """Print the results, then write the report; return whether all of it worked.
 
     The trials are printed before anything is computed from them.
@@ -420,6 +503,7 @@ def _conclude(finished: StudyRun, storage: str | None) -> bool:
     from reports.build import page_of
     from reports.importance_document import importance_document
     from reports.results import analyse
+    from reports.sections.confirmation import confirmation_document
     from reports.study_document import study_document
 
     place = finished.storage if storage else None
@@ -435,6 +519,12 @@ def _conclude(finished: StudyRun, storage: str | None) -> bool:
         console.print()
         document = importance_document(analysed.importance, analysed.confounding, analysed.capacity)
         print_document(document)
+    if analysed is not None and search.purpose.needs_drawn and analysed.importance_problem:
+        problem = analysed.importance_problem
+        messages().print(problem, markup=False, highlight=False, soft_wrap=True)
+    if analysed is not None and search.confirm and analysed.confirmation is not None:
+        console.print()
+        print_document(confirmation_document(analysed.confirmation))
     adapter = _best_adapter(finished.folder, data)
     if adapter is not None:
         console.print()

@@ -6,6 +6,7 @@ from functools import partial
 
 from analysis.comparison.confirmation import Confirmation, Luck
 from analysis.comparison.contrast import Contrast
+from analysis.comparison.tied import best_retrained
 from analysis.document import (
     Cell,
     Document,
@@ -101,12 +102,30 @@ def verdict(found: Confirmation, method: str = "lora") -> tuple[str, ...]:
     said = [headline(found, method), *_against(found, method)]
     if found.luck is not None:
         said.append(luck(found.luck, label))
+    if tied := tie(found):
+        said.append(tied)
     if seeds < FEW_SEEDS:
         said.append(
             f"{seeds} seed{'s' * (seeds != 1)} cannot show how much trainings vary: use at least "
             f"{FEW_SEEDS}."
         )
     return tuple(said)
+
+
+def tie(found: Confirmation) -> str:
+    """Which of the retrained trials is the winner, or which are tied; empty for a single trial."""
+    best = best_retrained(found)
+    if best is None:
+        return ""
+    first, others = best
+    mean = f"{metric_label(found.metric)} {number(float(first.scores.mean()))}"
+    head = f"Of the retrained trials, {first.name} has the best mean, {mean}"
+    if not others:
+        return f"{head}, and is clearly better than the others: it is the winner."
+    return (
+        f"{head}, but it is not clearly better than {listing(other.name for other in others)}: "
+        f"they are tied, and {len(first.seeds)} seeds each cannot say which is best."
+    )
 
 
 def _against(found: Confirmation, method: str) -> list[str]:

@@ -169,7 +169,7 @@ class SequentialEngine:
         if not training.is_done:
             (value,) = self._examiner.report([training.config])
             training.evaluation_seconds += time.perf_counter() - started
-            return [Progress(trial.number, training.step, value)]
+            return [training.progress(value)]
         (splits,) = self._examiner.splits([training.config])
         training.evaluation_seconds += time.perf_counter() - started
         result = trial.result(splits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from study.kinds.optimizers import OPTIMIZERS
 from study.seeds import derive_seed
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch, Example, Task
-from study.trials import TrialConfig
+from study.trials import Progress, TrialConfig
 
 SIGN_OF_LIFE_SECONDS = 1.0
 """An engine that has nothing to report says after so long how far it is."""
@@ -24,6 +25,7 @@ GROUP = 4  # examples that are collated together; a task's random draws may depe
 STATE = ("step", "tokens", "train_seconds", "evaluation_seconds", "losses", "_recent", "_order")
 """What a training counts and draws, beside its generator, weights and moments."""
 MOMENTS = "moments."
+LATEST = 10  # steps whose mean loss tells whether a training has diverged
 
 
 class Training:
@@ -41,6 +43,8 @@ class Training:
         self.losses: tuple[tuple[int, float], ...] = ()
         self._batch_tokens = 0
         self._recent: list[float] = []
+        self._latest: deque[float] = deque(maxlen=LATEST)
+        self.first_loss: float | None = None
         self._report_every = spec.training.report_every
         self._task = task
         self._generator = torch.Generator().manual_seed(derive_seed(config.seed, "data"))
@@ -58,6 +62,12 @@ class Training:
     def is_due(self) -> bool:
         """Return whether it has something to report."""
         return bool(self.failure) or self.is_done or self.step % self._report_every == 0
+
+    def progress(self, value: float | None) -> Progress:
+        """Return a report of the objective, with the training losses so far."""
+        is_full = len(self._latest) == LATEST
+        recent = sum(self._latest) / LATEST if is_full else None
+        return Progress(self.config.number, self.step, value, self.first_loss, recent)
 
     # ------------------------------------------------------------ the data
 
@@ -110,6 +120,9 @@ class Training:
             self.failure = f"the training loss became {loss} at step {self.step}"
             return False
         self._recent.append(loss)
+        self._latest.append(loss)
+        if self.step == 1:
+            self.first_loss = loss
         if self.is_due:
             self.losses += ((self.step, sum(self._recent) / len(self._recent)),)
             self._recent = []

@@ -24,6 +24,9 @@ from optuna.trial import FrozenTrial
 from search_spaces import SearchSpace
 from search_spaces.unit_cube import from_unit
 from study.kinds.table_names import NameIn
+from study.searching.ladder import GrowingLadder
+from study.searching.lora_sampler import LoraSampler
+from study.searching.sobol import sobol_point
 from study.seeds import derive_seed
 
 
@@ -94,17 +97,8 @@ class SobolPoints:
 
     def value(self, index: int, name: str, distribution: BaseDistribution) -> Any:
         """Return one coordinate of point `index`; the parameters' order does not matter."""
-        from scipy.stats import qmc
-
         names = sorted(self.space.distributions)
-        sequence = qmc.Sobol(len(names), rng=np.random.default_rng(derive_seed(self.seed, "sobol")))
-        if index:  # scipy refuses to skip zero points
-            sequence.fast_forward(index)
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", UserWarning
-            )  # scipy warns that one point is not a balanced block
-            unit = sequence.random(1)[0, names.index(name)]
+        unit = sobol_point(len(names), self.seed, index)[names.index(name)]
         return from_unit(distribution, float(unit))
 
 
@@ -138,6 +132,7 @@ class Draw:
     index: int
     space: SearchSpace
     balanced: tuple[str, ...] = ()
+    growing: GrowingLadder | None = None
 
     @property
     def sampler_seed(self) -> int:
@@ -168,6 +163,12 @@ SAMPLERS: Mapping[str, Sampler] = {
     ),
     "sobol": Sampler(lambda draw: PointSampler(SobolPoints(draw.seed, draw.space), draw.index)),
     "tpe": Sampler(lambda draw: optuna.samplers.TPESampler(seed=draw.sampler_seed), learns=True),
+    "lora": Sampler(
+        lambda draw: LoraSampler(
+            draw.seed, search_space=draw.space.distributions, index=draw.index, growing=draw.growing
+        ),
+        learns=True,
+    ),
     "gp": Sampler(_gp, learns=True),
     "grid": Sampler(
         lambda draw: PointSampler(GridPoints(draw.seed, draw.space), draw.index), needs_grid=True

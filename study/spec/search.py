@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, StrictBool, ValidationError, model_validator
 
 from search_spaces import Parameter, SearchSpace
 from search_spaces.parameter import Scalar
 from search_spaces.unit_cube import in_words, level_count
 from study.errors import did_you_mean
+from study.kinds.goals import GOALS, STARTS, Goal, GoalName, StartName
 from study.kinds.samplers import SAMPLERS, PrunerName, SamplerName
 from study.kinds.table_names import names_where
 from study.spec.hyperparameters import Positive, Strict, field_of, is_choice, is_integer, searchable
 from study.spec.problems import meant_by, rule_of
 
 MAX_GRID_POINTS = 100_000
+CONFIRMED, CONFIRMING_SEEDS = 3, 2
+"""The best trials that a search with `confirm` trains again at its end, and on how many seeds."""
+CONFIRMATIONS = CONFIRMED * CONFIRMING_SEEDS
+LEAST_TO_CONFIRM = CONFIRMATIONS + CONFIRMED
 NO_SPACE = "none"
 """The name of a space without parameters: only those of the study file are searched."""
 
@@ -23,14 +29,47 @@ NO_SPACE = "none"
 class SearchSpec(Strict):
     """Where, how and how long to search."""
 
+    goal: GoalName = "understand"
     space: str | None = None
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     enqueue: tuple[dict[str, Scalar], ...] = ()
+    start: StartName = "none"
     sampler: SamplerName = "tpe"
     pruner: PrunerName = "none"
     trials: Positive = 64
     timeout_seconds: Annotated[float, Field(strict=True, gt=0)] | None = None
     keep_adapters: Positive = 3
+    confirm: StrictBool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_goal_defaults(cls, data: Any) -> Any:
+        """Fill in what the goal asks for; a file without a goal keeps the older defaults."""
+        goal = data.get("goal") if isinstance(data, Mapping) else None
+        if not isinstance(goal, str) or goal not in GOALS:
+            return data
+        filled = {"sampler": GOALS[goal].sampler, "start": GOALS[goal].start, **data}
+        if filled["sampler"] in names_where(SAMPLERS, lambda kind: kind.needs_grid):
+            filled["start"] = data.get("start", "none")
+        return filled
+
+    @model_validator(mode="after")
+    def _check_start(self) -> Self:
+        if STARTS[self.start] and SAMPLERS[self.sampler].needs_grid:
+            raise ValueError(
+                f"start: {self.sampler} takes every point of the space once, so there is nothing "
+                f"to start from, got {self.start!r}; allowed: 'none'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_confirm(self) -> Self:
+        if self.confirm and self.trials < LEAST_TO_CONFIRM:
+            raise ValueError(
+                f"confirm: {CONFIRMATIONS} of the trials are trained again at the end, so trials "
+                f"must be at least {LEAST_TO_CONFIRM}, got {self.trials}; set confirm = false"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_parameters(self) -> Self:
@@ -139,12 +178,21 @@ class SearchSpec(Strict):
         return SAMPLERS[self.sampler].learns
 
     @property
+    def purpose(self) -> Goal:
+        """The goal's row in GOALS."""
+        return GOALS[self.goal]
+
+    @property
     def budget(self) -> int:
-        """The number of trials to run; a grid has at most its points and the enqueued ones."""
+        """The number of trials to run; a grid has at most its points and the enqueued ones.
+
+        What is trained again at the end counts towards `trials` too.
+        """
+        trials = self.trials - CONFIRMATIONS * self.confirm
         if not SAMPLERS[self.sampler].needs_grid:
-            return self.trials
-        points = self.search_space.grid_size() or self.trials
-        return min(self.trials, points + len(self.enqueue))
+            return trials
+        points = self.search_space.grid_size() or trials
+        return min(trials, points + len(self.enqueue))
 
     @property
     def search_space(self) -> SearchSpace:

@@ -13,12 +13,15 @@ import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from study.errors import refusing
+from study.kinds.goals import GOALS, STARTS
 from study.kinds.language_names import translation_instruction
 from study.kinds.methods import METHODS
 from study.kinds.metrics import METRICS
 from study.kinds.samplers import PRUNERS
 from study.kinds.table_names import names_where
 from study.kinds.tasks import TASKS, TaskKind, TaskName
+from study.searching.coordinates import PRODUCT
+from study.searching.ladder import ladder
 from study.spec.base_and_data import (
     BaseModelSpec,
     DataSpec,
@@ -43,6 +46,7 @@ from study.spec.search import NO_SPACE, SearchSpec, names_in
 from study.spec.toml_text import parse_toml
 
 REPORTS = 4  # of a short training, by default
+LEAST_BY_DEFAULT = 24  # trials, of which at most a quarter confirm the winner
 
 
 class StudySpec(Strict):
@@ -105,6 +109,34 @@ class StudySpec(Strict):
             return data
         often = min(TrainingSpec().report_every, max(1, steps // REPORTS))
         return {**data, "training": {**training, "report_every": often}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_confirm(cls, data: Any) -> Any:
+        """Confirm where the goal asks for it, there are held-out examples, and it costs little."""
+        search = data.get("search") if isinstance(data, Mapping) else None
+        if not isinstance(search, Mapping) or "confirm" in search:
+            return data
+        goal, trials = search.get("goal"), search.get("trials", SearchSpec().trials)
+        if not isinstance(goal, str) or goal not in GOALS or not GOALS[goal].confirms:
+            return data
+        corpus = data.get("data", {})
+        of_its_own = isinstance(corpus, Mapping) and corpus.get("train") is not None
+        is_tested = not of_its_own or corpus.get("test") is not None
+        wanted = is_tested and type(trials) is int and trials >= LEAST_BY_DEFAULT
+        return {**data, "search": {**search, "confirm": wanted}}
+
+    @property
+    def starts(self) -> tuple[dict[str, Any], ...]:
+        """The points of the ladder, if the search starts there."""
+        if not STARTS[self.search.start]:
+            return ()
+        return tuple(ladder(self.search.search_space, self.fixed_product))
+
+    @property
+    def fixed_product(self) -> dict[str, Any]:
+        """Learning rate and alpha where the search leaves them as they are."""
+        return {name: self.values_of(name)[0] for name in PRODUCT}
 
     @property
     def task_kind(self) -> TaskKind:

@@ -61,9 +61,9 @@ def set_search(draft: Draft, config: Any, kind: TaskKind) -> list[str]:
     draft.set("search", "space", NO_SPACE, "only the parameters below")
     draft.set(
         "search",
-        "sampler",
-        "tpe",
-        "finds good trials soon; 'random' gives unbiased importances of the parameters",
+        "goal",
+        "best",
+        "finds a good configuration soon; 'understand' gives importances of the parameters",
     )
     width = width_of(config)
     draft.set_all(

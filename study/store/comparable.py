@@ -10,6 +10,9 @@ from study.spec.base_and_data import SPLITS
 from study.spec.sections import StudySpec
 
 MAY_CHANGE = {
+    ("search", "goal"),
+    ("search", "start"),
+    ("search", "confirm"),
     ("search", "trials"),
     ("search", "timeout_seconds"),
     ("search", "sampler"),

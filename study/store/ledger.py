@@ -23,7 +23,11 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import DBAPIError
 
 from study.errors import InputError, reason_of
+from study.kinds.goals import STARTS
 from study.make_sampler import pruner_for
+from study.metrics import split_and_metric
+from study.searching.ladder import ladder_in_words
+from study.searching.untrained import clearly_better
 from study.spec.sections import StudySpec, spec_from_toml
 from study.store import records, recovery, run_queries, schema
 from study.store.claims import Claim, Claims
@@ -129,6 +133,7 @@ class Ledger:
         self._kept = KeptAdapters(self._database, self._id, spec, out)
         self._parent = Parent(self._database, out)
         self._recovered_at = -math.inf
+        self._bar: float | None = None
         self._examples_known = set(records.read_examples(self._database, self._id))
 
     @property
@@ -174,10 +179,11 @@ class Ledger:
         base = self._spec.base.model_copy(update={"dtype": dtype})
         self._spec = self._spec.model_copy(update={"base": base})
 
-    def begin(self, provenance: Mapping[str, Any]) -> None:
+    def begin(self, provenance: Mapping[str, Any]) -> str:
         """Record how the study is run, and join the runs that share it.
 
-        The stored study names the dtype that the machine chose.
+        The stored study names the dtype that the machine chose.  Returns a line about where the
+        search starts, if it begins now and not at the sampler's points.
         """
         self._settle(provenance.get("dtype", self._spec.base.dtype))
         text = self._spec.to_toml()
@@ -188,11 +194,14 @@ class Ledger:
         self._describe()
         self._parent.begin()
         self._claims.open_baselines([config.number for config in self.missing_baselines()])
-        self._claims.enqueue(self._spec.search.enqueue)
+        is_new = self._claims.is_empty() and STARTS[self._spec.search.start]
+        starts = self._spec.starts if is_new else ()
+        self._claims.enqueue([*self._spec.search.enqueue, *starts])
         for trial_id in run_queries.waiting(self._database, self._id):
             waiting = self.study._storage.get_trial(trial_id)
             point = waiting.system_attrs.get("fixed_params", {})
             self._claims.enqueue_waiting(trial_id, point)
+        return ladder_in_words(starts) if is_new else ""
 
     def record_facts(self, facts: Mapping[str, Any]) -> None:
         """Add to what is recorded of how the study is run."""
@@ -227,6 +236,22 @@ class Ledger:
         rows = records.read_evaluations(self._database, self._id, role="baseline")
         evaluated = {row.name for row in rows}
         return [config for config in baseline_configs(self._spec) if config.name not in evaluated]
+
+    def bar(self) -> float | None:
+        """Return the score from which a trial is clearly better than the untrained base.
+
+        None with several objectives, with a cost as objective, or before the base is evaluated.
+        """
+        objectives = self._spec.evaluation.objective
+        if self._bar is None and len(objectives) == 1 and STARTS[self._spec.search.start]:
+            split, metric = split_and_metric(objectives[0])
+            rows = records.read_evaluations(self._database, self._id, role="baseline")
+            for row in rows:
+                if (row.name, row.split) == ("base", split):
+                    with suppress(KeyError):  # a cost has no statistics
+                        found = records.read_statistics(self._database, row.evaluation_id, metric)
+                        self._bar = clearly_better(found, self._spec.evaluation.directions[0])
+        return self._bar
 
     def is_finished(self) -> bool:
         """Return whether nothing is left to train."""

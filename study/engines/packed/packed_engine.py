@@ -266,8 +266,7 @@ class PackedEngine:
         splits = self._evaluated(ended, self._examiner.splits)
         events: list[Event] = []
         for slot, value in values.items():
-            training = self._trials[slot]
-            events.append(Progress(training.config.number, training.step, value))
+            events.append(self._trials[slot].progress(value))
         for slot in due:
             if slot not in values:
                 events += self._ended(slot, splits.get(slot, {}))

@@ -12,7 +12,8 @@ from analysis.comparison.confirmation import (
     interval_and_test,
     shared_variance,
 )
-from reports.sections.confirmation import confirmation_document, cost, headline, verdict
+from analysis.comparison.tied import best_retrained
+from reports.sections.confirmation import confirmation_document, cost, headline, tie, verdict
 from study.metrics import Statistics
 
 N, SEEDS = 120, 5
@@ -205,3 +206,24 @@ def test_the_table_fits_a_terminal() -> None:
     assert max(map(len, written.splitlines())) <= 80
     assert "trial 7" in written
     json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_the_best_retrained_trial_is_the_winner_or_tied() -> None:
+    """A clear lead names a winner, equal trials are tied, and the lead of the search counts not."""
+    rng = np.random.default_rng(0)
+    difficulty = 0.3 * rng.standard_normal(N)
+    weak, strong, equal = (
+        model(name, quality, rng, difficulty)
+        for name, quality in (("trial 7", 0.5), ("trial 3", 0.8), ("trial 5", 0.8))
+    )
+    best = best_retrained(confirmation_among("accuracy", weak, [strong]))
+    assert best is not None
+    assert (best[0].name, best[1]) == ("trial 3", ())
+    found = confirmation_among("accuracy", weak, [strong, equal])
+    best = best_retrained(found)
+    assert best is not None
+    assert {best[0].name, *(other.name for other in best[1])} == {"trial 3", "trial 5"}
+    assert f"they are tied, and {SEEDS} seeds each cannot say which is best" in tie(found)
+    alone = confirmation_among("accuracy", weak, [model("default", 0.5, rng, difficulty)])
+    assert best_retrained(alone) is None
+    assert tie(alone) == ""

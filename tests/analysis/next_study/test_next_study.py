@@ -345,6 +345,19 @@ def test_defaults_that_depend_on_the_data_stay(
     assert (after.base, after.data) == (before.base, before.data)
 
 
+def test_the_next_file_keeps_goal_and_sampler(petroleum: StudyData) -> None:
+    """A sampler that a study chose stays, and its best points replace the ladder."""
+    import tomllib
+
+    parameters = {"alpha": {"choices": [8, 16]}, "learning_rate": {"low": 1e-4, "high": 1e-3}}
+    search = {"goal": "best", "sampler": "tpe", "parameters": parameters}
+    before = parse_spec({"name": "own", "search": search}, "own.toml")
+    study = replace(petroleum, name="own", spec_text=before.to_toml())
+    document = tomllib.loads(next_file(study, proposal(petroleum)))
+    after = parse_spec(document, "next.toml").search
+    assert (after.goal, after.sampler, after.start) == ("best", "tpe", "none")
+
+
 def test_what_is_judged_by_one_of_several_objectives_says_so() -> None:
     """A second objective may want the other end: the file and the sentences name the first."""
     one = study_of({"dropout": DROPOUT}, lambda p: p["dropout"], trials=20)

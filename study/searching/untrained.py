@@ -1,0 +1,29 @@
+"""From which score on a trial is clearly better than the untrained model."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from study.metrics import Statistics
+
+ERRORS = 2.5  # standard errors of a difference
+RESAMPLES = 200
+
+
+def clearly_better(untrained: Statistics, direction: str) -> float:
+    """Return the untrained model's score, 2.5 standard errors of a difference better.
+
+    The error comes from resampled examples.  A difference of two models that agree on no example
+    varies √2 times as much as one score; most models agree on some, so this is cautious.
+    """
+    rng = np.random.default_rng(0)
+    count = len(untrained.values)
+    drawn = [
+        untrained.row.score(untrained.values[rng.integers(count, size=count)])
+        for _ in range(RESAMPLES)
+    ]
+    sign = 1.0 if direction == "maximize" else -1.0
+    error = float(np.std(drawn)) * math.sqrt(2.0)
+    return untrained.score + sign * ERRORS * error
