@@ -38,7 +38,6 @@ def of_goal(name: str) -> dict[str, str]:
         "search.goal": name,
         "search.sampler": goal.sampler,
         "search.start": goal.start,
-        "search.pruner": "none",
     }
 
 
