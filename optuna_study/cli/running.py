@@ -156,7 +156,7 @@ def run(
         **(of_goal(goal) if goal is not None else {}),
         "search.confirm": confirm,
     }
-    if no_prune:
+    if no_prune or goal is not None:
         overrides["search.pruner"] = "none"
     overrides |= changed_keys(set_ or [])
     if is_run_folder(spec):

@@ -38,11 +38,10 @@ def of_goal(name: str) -> dict[str, str]:
         "search.goal": name,
         "search.sampler": goal.sampler,
         "search.start": goal.start,
-        "search.pruner": "none",
     }
 
 
-STARTS: Mapping[str, bool] = {"none": False, "ladder": True}
+STARTS: Mapping[str, bool] = dict(none=False, ladder=True)  # noqa: C408 - not a pruner's name
 """Where a search starts -> whether that is the ladder of study/searching/ladder.py."""
 
 GoalName = Annotated[str, NameIn(GOALS)]
