@@ -45,7 +45,7 @@ from study.trials import (
     baseline_configs,
     search_config,
 )
-from study.views.base import QUIET, Outcome, View
+from study.views.base import QUIET, Outcome, Planned, View
 
 TAKEN_OVER = "it was silent for too long, and another run took it over"
 
@@ -109,7 +109,8 @@ def run_study(
                 facts |= {"dtype": started.dtype or spec.base.dtype}
                 ledger.begin(facts | trained_on)
                 search = Search(spec, ledger, view, lambda: inputs.count("train"))
-                with view.searching(spec.search.budget, ledger.counted(), workers):
+                planned = Planned(spec.search.budget, ledger.counted(), workers)
+                with view.searching(planned):
                     drive(started.engine, search, view)
                 if search.passes is not None:
                     ledger.record_facts({"passes": search.passes.facts()})
