@@ -38,7 +38,7 @@ from study.trials import (
     baseline_configs,
     search_config,
 )
-from study.views.base import Outcome, View
+from study.views.base import Outcome, Planned, View
 
 FIRST_NUMBER = -100
 """Confirmations are not Optuna trials; in an engine their numbers start here and go down."""
@@ -92,8 +92,9 @@ def confirm_study(
         with started_engine(spec, choice, task, view, inputs) as started:
             is_shared = started.choice != started.choice.one_at_a_time()
             source = Confirmation(spec, ledger, pending, SHARED_COSTS if is_shared else ())
-            total, done, workers = len(wanted), len(wanted) - len(pending), started.choice.workers
-            with view.searching(total, done, workers, "trainings"):
+            done = len(wanted) - len(pending)
+            planned = Planned(len(wanted), done, started.choice.workers, "trainings")
+            with view.searching(planned):
                 drive(started.engine, source, view)
             return source.is_complete
 

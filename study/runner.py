@@ -46,7 +46,7 @@ from study.trials import (
     baseline_configs,
     search_config,
 )
-from study.views.base import QUIET, Outcome, View
+from study.views.base import QUIET, Outcome, Planned, View
 
 TAKEN_OVER = "it was silent for too long, and another run took it over"
 
@@ -111,7 +111,8 @@ def run_study(
                 if remark := ledger.begin(facts | trained_on):
                     view.remarked(remark)
                 search = Search(spec, ledger, view, lambda: inputs.count("train"))
-                with view.searching(spec.search.budget, ledger.counted(), workers):
+                planned = Planned(spec.search.budget, ledger.counted(), workers)
+                with view.searching(planned):
                     drive(started.engine, search, view)
                 if search.passes is not None:
                     ledger.record_facts({"passes": search.passes.facts()})

@@ -13,7 +13,7 @@ import pytest
 from typing_extensions import override
 
 from study.trials import TrialConfig
-from study.views.base import Outcome, View
+from study.views.base import Outcome, Planned, View
 from tests.command_line import finished, type_
 from tests.fixtures import pairs, petroleum, petroleum_run, quiet_optuna, small_disk
 from tests.quick_pages import one_figure, small_forests
@@ -141,10 +141,8 @@ class RecordingView(View):
 
     @override
     @contextmanager
-    def searching(
-        self, total: int, done: int, workers: int, what: str = "trials"
-    ) -> Iterator[None]:
-        self.total, self.done, self.what = total, done, what
+    def searching(self, planned: Planned) -> Iterator[None]:
+        self.planned = planned
         yield
 
     @override

@@ -193,19 +193,21 @@ log = true
 low = 0.0
 high = 1.0
 """
+OVER_BASE = """
+[base]
+model = "{base}"
+dtype = "%s"
+
+[data]
+train = "{folder}/train.%s"
+dev = "{folder}/dev.%s"
+"""
 PAIR_STUDY = f"""
 task = "classification"
 seed = 7
-
-[base]
-model = "{{folder}}/base"
-
-[data]
-train = "{{folder}}/train.jsonl"
-dev = "{{folder}}/dev.jsonl"
-
+{OVER_BASE % ("auto", "jsonl", "jsonl")}
 [distillation]
-teacher = "{{folder}}/teacher"
+teacher = "{{teacher}}"
 
 [evaluation]
 report_examples = 8
@@ -213,48 +215,24 @@ report_examples = 8
 SCORED_STUDY = f"""
 task = "regression"
 seed = 7
-
-[base]
-model = "{{base}}"
-
-[data]
-train = "{{folder}}/train.jsonl"
-dev = "{{folder}}/dev.jsonl"
-
+{OVER_BASE % ("auto", "jsonl", "jsonl")}
 [evaluation]
 report_examples = 8
 {LITTLE_TRAINING}{THREE_TRIALS}"""
-TEXT_OVER_BASE = """
-[base]
-model = "{base}"
-dtype = "%s"
-
-[data]
-train = "{text}/train.tsv"
-dev = "{text}/dev.tsv"
-"""
 STUDY = f"""
 seed = 7
-{TEXT_OVER_BASE % "auto"}general = "{{text}}/general.tsv"
+{OVER_BASE % ("auto", "tsv", "tsv")}general = "{{folder}}/general.tsv"
 {LITTLE_TRAINING}{SHORT_TEXTS}{NARROW}"""
 LLAMA_STUDY = f"""
 task = "causal_translation"
 seed = 7
-{TEXT_OVER_BASE % "float64"}source_language = "eng_Latn"
+{OVER_BASE % ("float64", "tsv", "tsv")}source_language = "eng_Latn"
 target_language = "fra_Latn"
 {LITTLE_TRAINING}{SHORT_TEXTS}{NARROW}"""
 MASKED_STUDY = f"""
 task = "masked_diffusion"
 seed = 7
-
-[base]
-model = "{{folder}}/base"
-dtype = "float64"
-
-[data]
-train = "{{folder}}/train.tsv"
-dev = "{{folder}}/dev.tsv"
-
+{OVER_BASE % ("float64", "tsv", "tsv")}
 [diffusion]
 length = 8
 steps = 4
@@ -281,14 +259,18 @@ def make_spec(
     tiny_base: Path, parallel_text: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> MakeSpec:
     """Return a function that makes a tiny study's spec, changed by dotted keys."""
-    text = STUDY.format(base=tiny_base, text=parallel_text)
+    text = STUDY.format(base=tiny_base, folder=parallel_text)
     return spec_maker(tmp_path_factory.mktemp("specs"), "tiny", text)
 
 
 @pytest.fixture(scope="session")
 def make_pair_spec(tiny_classifiers: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeSpec:
     """Return a function that makes a tiny classification study's spec, changed by dotted keys."""
-    text = PAIR_STUDY.format(folder=tiny_classifiers)
+    text = PAIR_STUDY.format(
+        base=tiny_classifiers / "base",
+        folder=tiny_classifiers,
+        teacher=tiny_classifiers / "teacher",
+    )
     return spec_maker(tmp_path_factory.mktemp("pair-specs"), "pairs", text)
 
 
@@ -311,7 +293,7 @@ def make_llama_spec(
     tiny_llamas: Path, parallel_text: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> MakeSpec:
     """Return a function that makes a tiny distillation study's spec, changed by dotted keys."""
-    text = LLAMA_STUDY.format(base=tiny_llamas / "base", text=parallel_text)
+    text = LLAMA_STUDY.format(base=tiny_llamas / "base", folder=parallel_text)
     text += f'\n[distillation]\nteacher = "{tiny_llamas}/teacher"\n'
     return spec_maker(tmp_path_factory.mktemp("llama-specs"), "tiny-llama", text)
 
@@ -319,7 +301,7 @@ def make_llama_spec(
 @pytest.fixture(scope="session")
 def make_masked_spec(tiny_masked: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeSpec:
     """Return a function that makes a tiny masked-diffusion study's spec, changed by dotted keys."""
-    text = MASKED_STUDY.format(folder=tiny_masked)
+    text = MASKED_STUDY.format(base=tiny_masked / "base", folder=tiny_masked)
     return spec_maker(tmp_path_factory.mktemp("masked-specs"), "tiny-masked", text)
 
 

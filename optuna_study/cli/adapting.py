@@ -15,7 +15,7 @@ from optuna_study.cli.console import (
     progress_bar,
     results,
 )
-from optuna_study.cli.options import Storage, StudyName, Target, TrustStudy
+from optuna_study.cli.options import Storage, StudyName, Target, Trial, TrustStudy
 from study.errors import InputError
 
 
@@ -62,9 +62,7 @@ def export(
     target: Annotated[
         str, typer.Argument(metavar="TARGET", help="A run folder with saved adapters.")
     ],
-    trial: Annotated[
-        int | None, typer.Option(metavar="NUMBER", help="The trial. [default: the best]")
-    ] = None,
+    trial: Trial = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="New folder. [default: TARGET/export/trial-NUMBER]"),

@@ -18,6 +18,7 @@ Storage = Annotated[
     str | None,
     typer.Option(metavar="URL", help="Storage of the study. [default: TARGET/study.db]"),
 ]
+Trial = Annotated[int | None, typer.Option(metavar="NUMBER", help="The trial. [default: the best]")]
 Set = Annotated[
     list[str] | None,
     typer.Option(

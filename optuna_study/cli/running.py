@@ -35,6 +35,7 @@ from optuna_study.cli.options import (
     Storage,
     StudyName,
     Test,
+    Trial,
     TrustStudy,
     Workers,
 )
@@ -292,9 +293,7 @@ def confirm(
 
 def train(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="The run folder of a study.")],
-    trial: Annotated[
-        int | None, typer.Option(metavar="NUMBER", help="The trial. [default: the best]")
-    ] = None,
+    trial: Trial = None,
     epochs: Annotated[
         float | None,
         typer.Option(metavar="E", help="Passes over the examples. [default: as the trial]"),

@@ -35,7 +35,7 @@ from study.store.folders import check_own, write_whole
 from study.store.saved_adapters import save_adapter, trial_name
 from study.tasks import make_task
 from study.trials import Finished, Interrupted, TrialConfig, TrialResult, search_config
-from study.views.base import Outcome, View
+from study.views.base import Outcome, Planned, View
 
 ALONE = EngineChoice("sequential")
 FOLDER = "trained"
@@ -194,7 +194,7 @@ def _trained(
         view.remarked(f"going on from {file}")
     source = _One(config, spec.evaluation.objective[0])
     resumable = ResumableEngine(engine, file, identity)
-    with closing(resumable), view.searching(1, 0, 1, "training"):
+    with closing(resumable), view.searching(Planned(1, 0, 1, "training")):
         drive(resumable, source, view)
     return source.result
 

@@ -147,6 +147,26 @@ def _rouge(kind: str, label: str) -> Metric:
     return Metric(kind, label, _MEAN, scores, extra="rouge", of_words=of_words, needs_spaces=True)
 
 
+def _correlation(
+    name: str,
+    label: str,
+    aggregate: Callable[..., Any],
+    whole: Callable[..., Any] | None = None,
+) -> Metric:
+    """Return the row of a correlation of numbers, which an example alone does not have."""
+    return Metric(
+        name,
+        label,
+        aggregate,
+        _in(f"numbers:{name}"),
+        aggregate_one=_in(f"numbers:{name}_each"),
+        whole=whole,
+        of_corpus=True,
+        outputs="any",
+        reads_references=True,
+    )
+
+
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -206,26 +226,9 @@ METRICS: Mapping[str, Metric] = {
             outputs="any",
             reads_references=True,
         ),
-        Metric(
-            "pearson",
-            "Pearson's r",
-            _in("numbers:pearson_scores"),
-            _in("numbers:pearson"),
-            aggregate_one=_in("numbers:pearson_each"),
-            of_corpus=True,
-            outputs="any",
-            reads_references=True,
-        ),
-        Metric(
-            "spearman",
-            "Spearman's ρ",
-            _in("numbers:no_sum"),
-            _in("numbers:spearman"),
-            aggregate_one=_in("numbers:spearman_each"),
-            of_corpus=True,
-            whole=_in("numbers:spearman_scores"),
-            outputs="any",
-            reads_references=True,
+        _correlation("pearson", "Pearson's r", _in("numbers:pearson_scores")),
+        _correlation(
+            "spearman", "Spearman's ρ", _in("numbers:no_sum"), _in("numbers:spearman_scores")
         ),
         Metric(
             "perplexity",

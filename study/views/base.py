@@ -22,6 +22,16 @@ class Outcome:
     further: Mapping[str, float] = field(default_factory=dict)  # the other objectives' values
 
 
+@dataclass(frozen=True)
+class Planned:
+    """How many trainings a command wants, how many of them count already, and what they are."""
+
+    total: int
+    done: int
+    workers: int
+    what: str = "trials"
+
+
 class View:
     """Receives events in order and shows nothing.  Subclasses override what they show.
 
@@ -34,10 +44,8 @@ class View:
     def remarked(self, line: str) -> None:
         """Show a remark about the data or the training."""
 
-    def searching(
-        self, total: int, done: int, workers: int, what: str = "trials"
-    ) -> AbstractContextManager[None]:
-        """Enclose the training; `done` of `total` trials (or other `what`) count already."""
+    def searching(self, planned: Planned) -> AbstractContextManager[None]:
+        """Enclose the trainings."""
         return nullcontext()
 
     def started(self, config: TrialConfig) -> None:

@@ -12,7 +12,7 @@ from typing_extensions import override
 from study.metrics import metric_label, split_and_metric
 from study.spec.sections import StudySpec
 from study.trials import TrialConfig
-from study.views.base import Outcome, View
+from study.views.base import Outcome, Planned, View
 
 BASE_TRAINING_SHARE = 0.25  # share of the base's training between two lines
 
@@ -42,12 +42,11 @@ class PlainView(View):
 
     @override
     @contextmanager
-    def searching(
-        self, total: int, done: int, workers: int, what: str = "trials"
-    ) -> Iterator[None]:
-        self._tally = Tally(self._spec, total, done)
-        resumed = f", {done} already done" if done else ""
-        self.remarked(f"{self._spec.name}: {total} {what}{resumed}; workers: {workers}")
+    def searching(self, planned: Planned) -> Iterator[None]:
+        self._tally = Tally(self._spec, planned)
+        resumed = f", {planned.done} already done" if planned.done else ""
+        wanted = f"{planned.total} {planned.what}{resumed}; workers: {planned.workers}"
+        self.remarked(f"{self._spec.name}: {wanted}")
         yield
 
     @override
@@ -73,11 +72,11 @@ class PlainView(View):
 class Tally:
     """Counts trainings, keeps the best, and estimates the remaining time."""
 
-    def __init__(self, spec: StudySpec, total: int, done: int) -> None:
-        self.total = total
-        self.done = done
+    def __init__(self, spec: StudySpec, planned: Planned) -> None:
+        self.total = planned.total
+        self.done = planned.done
         self.best: Outcome | None = None
-        self._done_before = done
+        self._done_before = planned.done
         self._started = time.monotonic()
         self._maximize = spec.evaluation.directions[0] == "maximize"
 

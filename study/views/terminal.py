@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from study.spec.sections import StudySpec
 from study.trials import TrialConfig
-from study.views.base import Outcome, View
+from study.views.base import Outcome, Planned, View
 from study.views.plain import PlainView, Tally, describe, ending, objective_label
 
 MOST_BARS = 8
@@ -53,13 +53,14 @@ class LiveView(View):
 
     @override
     @contextmanager
-    def searching(
-        self, total: int, done: int, workers: int, what: str = "trials"
-    ) -> Iterator[None]:
-        self._tally = Tally(self._spec, total, done)
+    def searching(self, planned: Planned) -> Iterator[None]:
+        self._tally = Tally(self._spec, planned)
         self._bars = _bars(self._console)
         self._whole = self._bars.add_task(
-            f"[bold]{escape(self._spec.name)}", total=total, completed=done, text=""
+            f"[bold]{escape(self._spec.name)}",
+            total=planned.total,
+            completed=planned.done,
+            text="",
         )
         with self._bars:
             yield

@@ -99,7 +99,7 @@ def test_what_is_shared_is_no_cost_of_one_training(
     chosen = chosen_trials(data.ranked(), 1, ())
     packed, view = EngineChoice("packed", slots=2), RecordingView()
     assert confirm_study(spec, folder, view, chosen, seeds=2, choice=packed)
-    assert (view.total, view.done, view.what) == (5, 0, "trainings")
+    assert (view.planned.total, view.planned.done, view.planned.what) == (5, 0, "trainings")
     found = confirmation_of(load(folder))
     assert found is not None
     assert set(found.winner.cost) == {"trainable_parameters"}
@@ -107,7 +107,7 @@ def test_what_is_shared_is_no_cost_of_one_training(
     assert check["verdict"].startswith("packs; losses and gradients equal PEFT's within ")
     other = chosen_trials(data.ranked(), 2, ())[1:]
     assert confirm_study(spec, folder, view, other, seeds=2, choice=ALONE)
-    assert (view.total, view.done) == (5, 3)  # base and default are trained already
+    assert (view.planned.total, view.planned.done) == (5, 3)  # base and default are trained already
     found = confirmation_of(load(folder))
     assert found is not None
     by_name = {model.name: model for model in found.others}

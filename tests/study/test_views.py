@@ -10,7 +10,7 @@ from rich.console import Console
 from study.spec.files import load_spec
 from study.trials import baseline_configs, search_config
 from study.views import plain
-from study.views.base import Outcome, View
+from study.views.base import Outcome, Planned, View
 from study.views.plain import PlainView, clock
 from study.views.terminal import LiveView, make_view
 
@@ -27,7 +27,7 @@ def shown(is_terminal: bool) -> tuple[View, str]:
     values = {"rank": 8, "alpha": 64.0, "learning_rate": 3e-4}
     configs = [search_config(SPEC, number, values, number) for number in range(10)]
     base = baseline_configs(SPEC)[0]
-    with view.searching(20, 2, workers=1):
+    with view.searching(Planned(20, 2, workers=1)):
         for config in (base, *configs):
             view.started(config)
         view.progressed(configs[1], 30, 41.5)
@@ -63,7 +63,7 @@ def test_a_log_gets_reports_and_signs_of_life_at_a_sensible_rate(
     written = io.StringIO()
     view = make_view(SPEC, Console(file=written, force_terminal=False, width=100))
     configs = [search_config(SPEC, number, {"rank": 8}, number) for number in range(2)]
-    with view.searching(20, 0, workers=1):
+    with view.searching(Planned(20, 0, workers=1)):
         for second in range(200):
             now = float(second)
             for config in configs:
@@ -101,7 +101,7 @@ def test_every_objective_is_told(is_terminal: bool) -> None:
     written = io.StringIO()
     view = make_view(SPEC, Console(file=written, force_terminal=is_terminal, width=100))
     config = search_config(SPEC, 0, {"rank": 8, "alpha": 64.0, "learning_rate": 3e-4}, 0)
-    with view.searching(2, 0, workers=1):
+    with view.searching(Planned(2, 0, workers=1)):
         view.started(config)
         view.ended(
             Outcome(config, "complete", "bleu", 50.0, further={"trainable_parameters": 24_576})

@@ -62,63 +62,77 @@ def test_json_is_one_document(type_: Type) -> None:
     assert report["system"] == "be brief"
 
 
-BAD = {
-    "no such file": (("none.jsonl",), "none.jsonl: cannot read the file: No such file"),
-    "one record": (("same.jsonl",), "records: 1 distinct input is left; needed:"),
+BAD: dict[str, tuple[tuple[Any, ...], str]] = {
     "a column that is not there": (
-        ("records.jsonl", "--output-column", "answer"),
+        ("--output-column", "answer"),
         "records.jsonl: line 1: no field 'answer', got 'input', 'output', 'template_name'",
     ),
     "two columns": (
-        ("records.jsonl", "--input-column", "input", "--input-column", "context"),
+        ("--input-column", "input", "--input-column", "context"),
         "records.jsonl: line 1: no field 'context', got",
     ),
-    "a share": (
-        ("records.jsonl", "--dev", 1.5),
-        "dev: must be a share above 0 and below 1, got 1.5",
-    ),
+    "a share": (("--dev", 1.5), "dev: must be a share above 0 and below 1, got 1.5"),
     "two samples": (
-        ("records.jsonl", "--sample", 9, "--per-template", 9),
+        ("--sample", 9, "--per-template", 9),
         "sample, per_template: only one is allowed, got both",
     ),
     "tokens without a tokenizer": (
-        ("records.jsonl", "--max-tokens", 9),
+        ("--max-tokens", 9),
         "max_tokens: needs a tokenizer, got none",
     ),
     "no tokenizer there": (
-        ("records.jsonl", "--tokenizer", "./nowhere"),
+        ("--tokenizer", "./nowhere"),
         "--tokenizer: no such folder, got './nowhere'",
     ),
     "no encoder there": (
-        ("records.jsonl", "--encoder", "./nowhere"),
+        ("--encoder", "./nowhere"),
         "--encoder: no such folder, got './nowhere'",
     ),
     "a limit for nobody": (
-        ("records.jsonl", "--max-characters", 3),
+        ("--max-characters", 3),
         "records: none of 120 is usable: 120 over 3 characters",
     ),
     "a system message in Latin-1": (
-        ("records.jsonl", "--system", "caf\udce9"),
+        ("--system", "caf\udce9"),
         r"system: must be Unicode text, got 'caf\udce9'",
     ),
     "the working folder": (
-        ("records.jsonl", "--out", "."),
+        ("--out", "."),
         "--out: . is the working folder; name a new or empty folder",
     ),
 }
 
 
+def refusal(type_: Type, folder: Path, records: str, *options: Any) -> str:
+    """Return the one line of a refusal, which prints nothing else and leaves no folder behind."""
+    before = sorted(folder.rglob("*"))
+    out = () if "--out" in options else ("--out", "curated")
+    ran = type_("curate", records, *options, *out)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
+    return str(ran.err)
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_a_mistake_is_one_line(type_: Type, name: str, tmp_path: Path) -> None:
-    """Status 2, one line, nothing on standard output, and no folder left behind."""
-    arguments, line = BAD[name]
-    before = sorted(tmp_path.rglob("*"))
-    out = () if "--out" in arguments else ("--out", "curated")
-    ran = type_("curate", *arguments, *out)
-    assert (ran.status, ran.out) == (2, "")
-    assert ran.err.startswith(line)
-    assert ran.err.count("\n") == 1
-    assert sorted(tmp_path.rglob("*")) == before
+    """Status 2 and one line for every option that does not suit the records."""
+    options, line = BAD[name]
+    assert refusal(type_, tmp_path, "records.jsonl", *options).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("records", "line"),
+    [
+        ("none.jsonl", "none.jsonl: cannot read the file: No such file"),
+        ("same.jsonl", "records: 1 distinct input is left; needed:"),
+    ],
+)
+def test_records_of_no_use_are_one_line(
+    type_: Type, tmp_path: Path, records: str, line: str
+) -> None:
+    """No file, and a file of one record, are refused in the same way."""
+    assert refusal(type_, tmp_path, records).startswith(line)
 
 
 def test_the_python_that_the_docs_show(type_: Type, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,47 +52,32 @@ def test_a_trial_trains_about_three_epochs(examples: int, steps: int) -> None:
     assert pace_of(examples, 128).steps == steps
 
 
+def measured(step: float | None, trial: float | None) -> dict[str, Any]:
+    """The cost of a study for two workers, of so many seconds per step and per trial."""
+    return {
+        "seconds_per_step": step,
+        "seconds_per_trial": trial,
+        "seconds_to_start": 0.0,
+        "memory": {"workers": 2},
+    }
+
+
 def test_a_study_is_made_to_fit_a_night() -> None:
     """Steps are lowered before trials, to their least; what fits stays as it is."""
-    memory = {"workers": 2}
     pace = pace_of(100_000, 128)
-    quick = {
-        "seconds_per_step": 0.1,
-        "seconds_per_trial": 31.0,
-        "seconds_to_start": 0.0,
-        "memory": memory,
-    }
-    kept, hours = within_a_night(pace, quick)
+    kept, hours = within_a_night(pace, measured(0.1, 31.0))
     assert kept == pace
     assert hours == pytest.approx(26 * 31 / 2 / 3600)
-    slow = {
-        "seconds_per_step": 20.0,
-        "seconds_per_trial": 6010.0,
-        "seconds_to_start": 0.0,
-        "memory": memory,
-    }
-    lower, hours = within_a_night(pace, slow)
+    lower, hours = within_a_night(pace, measured(20.0, 6010.0))
     assert lower.trials == pace.trials
     assert FEWEST_STEPS < lower.steps < pace.steps
     assert hours is not None
     assert hours <= LONGEST_HOURS
-    hopeless = {
-        "seconds_per_step": 900.0,
-        "seconds_per_trial": 3e5,
-        "seconds_to_start": 0.0,
-        "memory": memory,
-    }
-    least, hours = within_a_night(pace, hopeless)
+    least, hours = within_a_night(pace, measured(900.0, 3e5))
     assert (least.steps, least.trials) == (FEWEST_STEPS, FEWEST_TRIALS)
     assert hours is not None
     assert hours > LONGEST_HOURS
-    unknown = {
-        "seconds_per_step": None,
-        "seconds_per_trial": None,
-        "seconds_to_start": 0.0,
-        "memory": memory,
-    }
-    assert within_a_night(pace, unknown) == (pace, None)
+    assert within_a_night(pace, measured(None, None)) == (pace, None)
 
 
 @pytest.mark.parametrize(

@@ -166,25 +166,33 @@ def reordered(folder: Path, to: Path, order: list[int], names: list[str]) -> Pat
 ROTATED = ["Contradiction", "ENTAILMENT", "neutral"]
 
 
+InTwoOrders = Callable[[str, Callable[[Any, Any, Any], Any]], tuple[Any, Any]]
+
+
 @pytest.fixture
-def in_two_orders(
-    make_pair_spec: MakeSpec, tiny_classifiers: Path, tmp_path: Path
-) -> Callable[[str], list[StudySpec]]:
-    """Return a function that makes studies over the teacher, and over a copy of another order."""
+def in_two_orders(make_pair_spec: MakeSpec, tiny_classifiers: Path, tmp_path: Path) -> InTwoOrders:
+    """Return a function that asks two studies for one thing of (task, model, batch).
+
+    One is over the teacher, the other over a copy whose outputs have another order.
+    """
     model = tiny_classifiers / "teacher"
     models = (model, reordered(model, tmp_path / "t", [2, 0, 1], ROTATED))
-    return lambda key: [make_pair_spec({**DOUBLE, key: str(model)}) for model in models]
+
+    def asked(key: str, ask: Callable[[Any, Any, Any], Any]) -> tuple[Any, Any]:
+        specs = [make_pair_spec({**DOUBLE, key: str(model)}) for model in models]
+        made = [(spec, *task_of(spec)) for spec in specs]
+        one, other = (ask(task, base.model, batch_of(task, spec, 20)) for spec, task, base in made)
+        return one, other
+
+    return asked
 
 
-def test_a_teachers_own_order_of_labels_changes_nothing(
-    in_two_orders: Callable[[str], list[StudySpec]],
-) -> None:
+def test_a_teachers_own_order_of_labels_changes_nothing(in_two_orders: InTwoOrders) -> None:
     """A teacher whose configuration names its outputs in another order says the same."""
-    losses = []
-    for spec in in_two_orders("distillation.teacher"):
-        task, base = task_of(spec)
-        losses.append(task.loss(base.model, batch_of(task, spec)))
-    torch.testing.assert_close(losses[0], losses[1], rtol=1e-9, atol=0)
+    one, other = in_two_orders(
+        "distillation.teacher", lambda task, model, batch: task.loss(model, batch)
+    )
+    torch.testing.assert_close(one, other, rtol=1e-9, atol=0)
 
 
 def test_a_teacher_that_names_nothing_needs_the_study_files_names(
@@ -205,16 +213,11 @@ def test_a_teacher_that_names_nothing_needs_the_study_files_names(
     torch.testing.assert_close(first, second, rtol=1e-9, atol=0)
 
 
-def test_a_student_that_is_a_classifier_keeps_its_order(
-    in_two_orders: Callable[[str], list[StudySpec]],
-) -> None:
+def test_a_student_that_is_a_classifier_keeps_its_order(in_two_orders: InTwoOrders) -> None:
     """Predictions are names: the model's order of outputs is read from its configuration."""
-    outputs = []
-    for spec in in_two_orders("base.model"):
-        task, model = task_of(spec)
-        outputs.append(task.predict(model.model, batch_of(task, spec, 20)))
-    assert outputs[0] == outputs[1]
-    assert set(outputs[0]) <= {"entailment", "neutral", "contradiction"}
+    one, other = in_two_orders("base.model", lambda task, model, batch: task.predict(model, batch))
+    assert one == other
+    assert set(one) <= {"entailment", "neutral", "contradiction"}
 
 
 def test_labels_that_the_model_has_not(

@@ -95,27 +95,20 @@ def so_many(examples: int) -> settings:
         deadline=None,
         derandomize=True,
         database=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+        suppress_health_check=[HealthCheck.too_slow],
     )
 
 
-@so_many(3)
-@drawn_packings
-def test_a_packing_gives_every_trial_its_own_result(
-    bench: Bench, drawn: Drawn, slots: int, tokens_per_pass: int
-) -> None:
+@pytest.mark.parametrize("examples", [3, pytest.param(8, marks=pytest.mark.whole)])
+def test_a_packing_gives_every_trial_its_own_result(bench: Bench, examples: int) -> None:
     """Trials that begin, end and are stopped at any time leave the others as they are alone."""
-    assert_each_as_alone(bench, drawn, slots, tokens_per_pass)
 
+    @so_many(examples)
+    @drawn_packings
+    def check(drawn: Drawn, slots: int, tokens_per_pass: int) -> None:
+        assert_each_as_alone(bench, drawn, slots, tokens_per_pass)
 
-@pytest.mark.whole
-@so_many(8)
-@drawn_packings
-def test_every_packing_gives_every_trial_its_own_result(
-    bench: Bench, drawn: Drawn, slots: int, tokens_per_pass: int
-) -> None:
-    """The same for many packings."""
-    assert_each_as_alone(bench, drawn, slots, tokens_per_pass)
+    check()
 
 
 def assert_each_as_alone(bench: Bench, drawn: Drawn, slots: int, tokens_per_pass: int) -> None:
