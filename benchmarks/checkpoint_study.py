@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ ANSWER = 0.4  # of a conversation's tokens
 ROWS = {"train": 64, "dev": 8}
 
 STUDY = """
-name = "checkpoint"
+name = "{name}"
 task = "{task}"
 
 [base]
@@ -45,32 +46,51 @@ dtype = "{dtype}"
 [data]
 train = "{folder}/train.{ending}"
 dev = "{folder}/dev.{ending}"
-max_tokens = {tokens}
 {data}
 
 [method]
 target_modules = "all-linear"
-rank = 16
-dropout = 0.1
 {method}
 
 [training]
 steps = {steps}
 batch_size = {batch_size}
-report_every = {steps}
+report_every = {report_every}
+{training}
 
 [evaluation]
-objective = "loss"
-metrics = ["loss"{metrics}]
+{evaluation}
 
 [search]
 space = "none"
 sampler = "random"
-trials = 64
+trials = {trials}
 
 [search.parameters.learning_rate]
-choices = [1e-4, 2e-4]
+choices = {rates}
 """
+
+
+def study_over(
+    folder: Path,
+    name: str,
+    *,
+    trials: int,
+    rates: Sequence[float],
+    ending: str,
+    dtype: str = "auto",
+    method: str = "",
+    training: str = "",
+    **values: Any,
+) -> StudySpec:
+    """Return a study over a checkpoint, with the texts that the folder holds.
+
+    `values` are task, base, steps, batch_size, report_every, and the lines of data and evaluation.
+    """
+    shaped = {"method": method, "training": training, "trials": trials, "rates": list(rates)}
+    text = STUDY.format(folder=folder, name=name, ending=ending, dtype=dtype, **shaped, **values)
+    (folder / "study.toml").write_text(text, encoding="utf-8")
+    return load_spec(folder / "study.toml")
 
 
 def checkpoint_study(
@@ -95,21 +115,24 @@ def checkpoint_study(
     for split, rows in ROWS.items():
         write = _write_chats if is_chat else _write_pairs
         write(folder / split, rows, tokens, draw)
-    values = {
-        "base": base,
-        "task": task,
-        "tokens": tokens,
-        "batch_size": batch_size,
-        "steps": steps,
-        "dtype": dtype,
-        "folder": folder,
-        "ending": "jsonl" if is_chat else "tsv",
-        "data": template,
-        "method": f'name = "qlora"\nquantization_bits = {bits}' if bits else "",
-        "metrics": "" if is_chat else ', "accuracy"',
-    }
-    (folder / "study.toml").write_text(STUDY.format(**values), encoding="utf-8")
-    return load_spec(folder / "study.toml")
+    quantized = f'name = "qlora"\nquantization_bits = {bits}' if bits else ""
+    metrics = '["loss"]' if is_chat else '["loss", "accuracy"]'
+    return study_over(
+        folder,
+        "checkpoint",
+        trials=64,
+        rates=(1e-4, 2e-4),
+        ending="jsonl" if is_chat else "tsv",
+        dtype=dtype,
+        method=f"rank = 16\ndropout = 0.1\n{quantized}",
+        task=task,
+        base=base,
+        steps=steps,
+        batch_size=batch_size,
+        report_every=steps,
+        data=f"max_tokens = {tokens}\n{template}",
+        evaluation=f'objective = "loss"\nmetrics = {metrics}',
+    )
 
 
 def _write_chats(file: Path, rows: int, tokens: int, draw: random.Random) -> None:

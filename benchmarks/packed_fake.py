@@ -118,9 +118,9 @@ def llama(layers: int) -> nn.Module:
     return LlamaModel._from_config(config, **LIKE_A_GPU)
 
 
-def nllb(layers: int) -> nn.Module:
-    """Return encoder and decoder of NLLB-200-distilled-600M, with so many blocks each."""
-    config = M2M100Config(
+def nllb_600m(layers: int = 12, **more: Any) -> M2M100Config:
+    """Return the sizes of NLLB-200-distilled-600M, with so many blocks in encoder and decoder."""
+    return M2M100Config(
         vocab_size=256206,
         d_model=1024,
         encoder_layers=layers,
@@ -129,11 +129,14 @@ def nllb(layers: int) -> nn.Module:
         decoder_ffn_dim=4096,
         encoder_attention_heads=16,
         decoder_attention_heads=16,
-        dropout=0.0,
-        attention_dropout=0.0,
-        encoder_layerdrop=0.0,
-        decoder_layerdrop=0.0,
+        **more,
     )
+
+
+def nllb(layers: int) -> nn.Module:
+    """Return encoder and decoder of NLLB-200-distilled-600M, without dropout."""
+    still = ("dropout", "attention_dropout", "encoder_layerdrop", "decoder_layerdrop")
+    config = nllb_600m(layers, **dict.fromkeys(still, 0.0))
     return M2M100Model._from_config(config, **LIKE_A_GPU)
 
 

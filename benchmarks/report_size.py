@@ -22,7 +22,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
+from synthetic_trials import synthetic_trial
 
 from analysis.parallel import every_core
 from reports import build_report
@@ -53,7 +53,6 @@ SPACE: dict[str, BaseDistribution] = {
 SPLITS, RATES = ("dev", "general"), (0.35, 0.5, 0.6, 0.7, 0.8, 0.9)
 WORDS = ("le", "puits", "boue", "atteint", "traverse", "réservoir", "sous", "la", "mer", "piège")
 SPEC = 'name = "{name}"\ntask = "translation"\n[base]\nmodel = "embedded"\n[search]\ntrials = {n}\n'
-START = datetime(2026, 11, 20, 9)
 
 
 @dataclass(frozen=True)
@@ -169,22 +168,7 @@ def trial(number: int, models: dict[float, list[Evaluation]]) -> FrozenTrial:
     attributes |= {"trainable_parameters": 3072 * params["rank"], "peak_memory_bytes": 412_000_000}
     if state == TrialState.COMPLETE:
         attributes |= dev.scores | {f"general_{m}": s for m, s in general.scores.items()}
-    if state == TrialState.FAIL:
-        attributes["failure"] = "diverged: the loss was not finite at step 61"
-    start = START + timedelta(seconds=2 * number)
-    return FrozenTrial(
-        number=number,
-        trial_id=number,
-        state=state,
-        value=None if state == TrialState.FAIL else value,
-        datetime_start=start,
-        datetime_complete=start + timedelta(seconds=1.9),
-        params=params,
-        distributions=SPACE,
-        user_attrs=attributes,
-        system_attrs={},
-        intermediate_values={step: value * (step / 120) ** 0.4 for step in (30, 60, 90, 120)},
-    )
+    return synthetic_trial(number, state, value, params, SPACE, attributes)
 
 
 def write_models(

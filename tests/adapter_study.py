@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,13 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from benchmarks.synthetic_trials import synthetic_trial
 from study.metrics import LOSS_SIGNATURE, Statistics, text_scores
 from study.store import records, schema
 from study.store.records import Evaluation, Examples
 from study.store.storage import close_after_writing, open_for_writing, sqlite_url
 from tests.stored_trials import add_at_once
-from tests.synthetic import SPACE, START, examples, provenance, without_waiting
+from tests.synthetic import SPACE, examples, provenance, without_waiting
 
 METRICS = ("rouge1", "rouge2", "rougeL", "bleu1", "bleu4", "chrf", "meteor")
 RANKS = (8, 8, 16, 16, 8, 16, 8, 8, 16)
@@ -103,17 +103,12 @@ def _evaluation(number: int | None, texts: Examples, metrics: Sequence[str]) -> 
 def _trial(evaluation: Evaluation, objective: str) -> FrozenTrial:
     number = evaluation.trial_number
     assert number is not None
-    start = START + timedelta(seconds=2 * number)
-    return FrozenTrial(
-        number=number,
-        state=TrialState.COMPLETE,
-        value=evaluation.scores[objective],
-        datetime_start=start,
-        datetime_complete=start + timedelta(seconds=1.9),
-        params=params_of(number),
-        distributions={**SPACE, "alpha": optuna.distributions.IntDistribution(1, 256)},
-        user_attrs={"seed": evaluation.seed, "enqueued": True, **evaluation.scores},
-        system_attrs={},
-        intermediate_values={},
-        trial_id=number,
+    return synthetic_trial(
+        number,
+        TrialState.COMPLETE,
+        evaluation.scores[objective],
+        params_of(number),
+        {**SPACE, "alpha": optuna.distributions.IntDistribution(1, 256)},
+        {"seed": evaluation.seed, "enqueued": True, **evaluation.scores},
+        steps=(),
     )

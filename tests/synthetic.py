@@ -12,7 +12,6 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from benchmarks.synthetic_trials import STEPS, synthetic_trial
 from search_spaces import shipped_spaces
 from search_spaces.unit_cube import from_unit
 from study.metrics import LOSS_SIGNATURE, Statistics, text_statistics
@@ -46,8 +46,6 @@ SPACE: dict[str, BaseDistribution] = {
     "target_modules": CategoricalDistribution(["attention"]),
 }
 DEFAULT = {"alpha": 8, "rank": 8, "learning_rate": 3e-4, "dropout": 0.0, "target_modules": "qv"}
-STEPS = (30, 60, 90, 120)
-START = datetime(2026, 11, 20, 9, 0, 0)
 
 SUBJECTS = {"the well": "le puits", "the drill bit": "le trépan", "the mud": "la boue"}
 VERBS = {"reaches": "atteint", "crosses": "traverse", "damages": "endommage", "fills": "remplit"}
@@ -216,24 +214,8 @@ def _trial(number: int, state: str, params: dict[str, Any], made: list[Evaluatio
         attributes |= {"peak_memory_bytes": 412_000_000}
     if state == "enqueued":
         attributes["enqueued"] = True
-    if state == "fail":
-        attributes["failure"] = "diverged: the loss was not finite at step 61"
-    start = START + timedelta(seconds=2 * number)
-    return FrozenTrial(
-        number=number,
-        state={"fail": TrialState.FAIL, "pruned": TrialState.PRUNED}.get(
-            state, TrialState.COMPLETE
-        ),
-        value=None if state == "fail" else level,
-        datetime_start=start,
-        datetime_complete=start + timedelta(seconds=1.9),
-        params=params,
-        distributions=SPACE,
-        user_attrs=attributes,
-        system_attrs={},
-        intermediate_values={step: level * (step / 120) ** 0.4 for step in steps},
-        trial_id=number,
-    )
+    ended = {"fail": TrialState.FAIL, "pruned": TrialState.PRUNED}.get(state, TrialState.COMPLETE)
+    return synthetic_trial(number, ended, level, params, SPACE, attributes, steps)
 
 
 def provenance() -> dict[str, Any]:

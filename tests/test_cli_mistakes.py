@@ -90,30 +90,36 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
         ("base", "text.tsv", "--out", "file"),
         "file: exists already; name a new folder",
     ),
-    "no such column": (
-        ("base", "text.tsv", "--out", "b", "--source-column", "en"),
-        "text.tsv: line 1: no column 'en' in the header, got 'source', 'target'",
-    ),
-    "one column for both": (
-        ("base", "text.tsv", "--out", "b", "--source-column", "target"),
-        "target_column: must differ from source_column, got 'target'",
-    ),
-    "a width of no heads": (
-        ("base", "text.tsv", "--out", "b", "--width", "30"),
-        "--width: must be a multiple of 4, got 30",
-    ),
-    "a width of no rotary heads": (
-        ("base", "text.tsv", "--out", "b", "--architecture", "llama", "--width", "20"),
-        "--width: must be a multiple of 8, got 20",
-    ),
-    "an unknown architecture": (
-        ("base", "text.tsv", "--out", "b", "--architecture", "bert"),
-        "--architecture: must be one of nllb, llama, eurobert, got 'bert'",
-    ),
     "a folder that cannot be made": (
         ("base", "text.tsv", "--out", "file/b", "--steps", "1"),
         "file/b: cannot write the base: ",
     ),
+}
+
+
+WRONG_BASES: dict[str, tuple[tuple[str, ...], str]] = {
+    "no such column": (
+        ("--source-column", "en"),
+        "text.tsv: line 1: no column 'en' in the header, got 'source', 'target'",
+    ),
+    "one column for both": (
+        ("--source-column", "target"),
+        "target_column: must differ from source_column, got 'target'",
+    ),
+    "a width of no heads": (("--width", "30"), "--width: must be a multiple of 4, got 30"),
+    "a width of no rotary heads": (
+        ("--architecture", "llama", "--width", "20"),
+        "--width: must be a multiple of 8, got 20",
+    ),
+    "an unknown architecture": (
+        ("--architecture", "bert"),
+        "--architecture: must be one of nllb, llama, eurobert, got 'bert'",
+    ),
+}
+"""Options of `base text.tsv --out b`."""
+WRONG |= {
+    name: (("base", "text.tsv", "--out", "b", *options), line)
+    for name, (options, line) in WRONG_BASES.items()
 }
 
 

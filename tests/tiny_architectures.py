@@ -15,11 +15,11 @@ _HIDDEN: dict[str, Any] = {
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
 }
-_LLAMA: dict[str, Any] = {**_HIDDEN, "num_key_value_heads": 1, "head_dim": 8}
-_GEMMA = {**_LLAMA, "final_logit_softcapping": 3.0, "query_pre_attn_scalar": 8}
+LLAMA: dict[str, Any] = {**_HIDDEN, "num_key_value_heads": 1, "head_dim": 8}
+_GEMMA = {**LLAMA, "final_logit_softcapping": 3.0, "query_pre_attn_scalar": 8}
 _GPT: dict[str, Any] = {"n_embd": 16, "n_layer": 2, "n_head": 2}
 _MIXTURE: dict[str, Any] = {
-    **_LLAMA,
+    **LLAMA,
     "num_experts": 2,
     "num_local_experts": 2,
     "num_experts_per_tok": 1,
@@ -44,12 +44,12 @@ TINY: dict[str, tuple[str, dict[str, Any]]] = {
     "opt": (_CAUSAL, {**_HIDDEN, "ffn_dim": 32, "word_embed_proj_dim": 16}),
     "gemma2": (_CAUSAL, _GEMMA),
     "gemma3_text": (_CAUSAL, _GEMMA),
-    "cohere": (_CAUSAL, {**_LLAMA, "logit_scale": 0.25}),
-    "granite": (_CAUSAL, {**_LLAMA, "logits_scaling": 4.0, "embedding_multiplier": 3.0}),
-    "llama": (_CAUSAL, _LLAMA),
-    "mistral": (_CAUSAL, _LLAMA),
-    "qwen2": (_CAUSAL, _LLAMA),
-    "qwen3": (_CAUSAL, _LLAMA),
+    "cohere": (_CAUSAL, {**LLAMA, "logit_scale": 0.25}),
+    "granite": (_CAUSAL, {**LLAMA, "logits_scaling": 4.0, "embedding_multiplier": 3.0}),
+    "llama": (_CAUSAL, LLAMA),
+    "mistral": (_CAUSAL, LLAMA),
+    "qwen2": (_CAUSAL, LLAMA),
+    "qwen3": (_CAUSAL, LLAMA),
     "qwen3_moe": (_CAUSAL, _MIXTURE),
     "mixtral": (_CAUSAL, _MIXTURE),
     "gpt_oss": (_CAUSAL, _MIXTURE),
@@ -68,7 +68,7 @@ TINY: dict[str, tuple[str, dict[str, Any]]] = {
     "albert": (_CLASSES, {**_HIDDEN, "embedding_size": 8}),
     "distilbert": (_CLASSES, {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32}),
     "modernbert": (_CLASSES, _HIDDEN),
-    "eurobert": (_MASKED, _LLAMA),
+    "eurobert": (_MASKED, LLAMA),
     "t5": (_SEQ2SEQ, _T5),
     "mt5": (_SEQ2SEQ, _T5),
     **dict.fromkeys(("bart", "mbart", "m2m_100", "marian", "pegasus"), (_SEQ2SEQ, _BART)),

@@ -193,46 +193,41 @@ log = true
 low = 0.0
 high = 1.0
 """
-OVER_BASE = """
+
+
+def head(task: str, dtype: str, ending: str) -> str:
+    """Return how a study begins: over `{base}`, with the texts that `{folder}` holds."""
+    return f"""
+task = "{task}"
+seed = 7
+
 [base]
-model = "{base}"
-dtype = "%s"
+model = "{{base}}"
+dtype = "{dtype}"
 
 [data]
-train = "{folder}/train.%s"
-dev = "{folder}/dev.%s"
+train = "{{folder}}/train.{ending}"
+dev = "{{folder}}/dev.{ending}"
 """
-PAIR_STUDY = f"""
-task = "classification"
-seed = 7
-{OVER_BASE % ("auto", "jsonl", "jsonl")}
+
+
+PAIR_STUDY = f"""{head("classification", "auto", "jsonl")}
 [distillation]
 teacher = "{{teacher}}"
 
 [evaluation]
 report_examples = 8
 {LITTLE_TRAINING}{THREE_TRIALS}{DISTILLATION}"""
-SCORED_STUDY = f"""
-task = "regression"
-seed = 7
-{OVER_BASE % ("auto", "jsonl", "jsonl")}
+SCORED_STUDY = f"""{head("regression", "auto", "jsonl")}
 [evaluation]
 report_examples = 8
 {LITTLE_TRAINING}{THREE_TRIALS}"""
-STUDY = f"""
-seed = 7
-{OVER_BASE % ("auto", "tsv", "tsv")}general = "{{folder}}/general.tsv"
+STUDY = f"""{head("translation", "auto", "tsv")}general = "{{folder}}/general.tsv"
 {LITTLE_TRAINING}{SHORT_TEXTS}{NARROW}"""
-LLAMA_STUDY = f"""
-task = "causal_translation"
-seed = 7
-{OVER_BASE % ("float64", "tsv", "tsv")}source_language = "eng_Latn"
+LLAMA_STUDY = f"""{head("causal_translation", "float64", "tsv")}source_language = "eng_Latn"
 target_language = "fra_Latn"
 {LITTLE_TRAINING}{SHORT_TEXTS}{NARROW}"""
-MASKED_STUDY = f"""
-task = "masked_diffusion"
-seed = 7
-{OVER_BASE % ("float64", "tsv", "tsv")}
+MASKED_STUDY = f"""{head("masked_diffusion", "float64", "tsv")}
 [diffusion]
 length = 8
 steps = 4

@@ -112,19 +112,16 @@ class EvaluationSpec(Strict):
         return self
 
     @model_validator(mode="after")
-    def _check_encoder(self) -> Self:
-        for metric in self.metrics:
-            if self.row(metric).embeds and self.encoder is None:
-                raise ValueError(
-                    f"encoder: {metric!r} needs a sentence-transformers model, got none"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _check_regex(self) -> Self:
-        for metric in self.metrics:
-            if self.row(metric).by_pattern and self.regex is None:
-                raise ValueError(f"regex.pattern: {metric!r} needs a pattern, got none")
+    def _check_needs(self) -> Self:
+        """Refuse a metric without what it scores with."""
+        embedding = [m for m in self.metrics if self.row(m).embeds]
+        matching = [m for m in self.metrics if self.row(m).by_pattern]
+        for key, metrics, needed, given in (
+            ("encoder", embedding, "a sentence-transformers model", self.encoder),
+            ("regex.pattern", matching, "a pattern", self.regex),
+        ):
+            if metrics and given is None:
+                raise ValueError(f"{key}: {metrics[0]!r} needs {needed}, got none")
         return self
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.command import command
+from tests.fuzz.command import Ran, command
 
 pytestmark = pytest.mark.whole
 
@@ -21,33 +21,34 @@ SPACES = (
 )
 
 
+RANKS = "[parameters.rank]\nlow = 1\nhigh = 64\n"
+
+
+def shown(folder: Path, results: str, space: str = RANKS) -> Ran:
+    """Show a table of results in a space declared beside it."""
+    (folder / "results.csv").write_text(results)
+    (folder / "space.toml").write_text(space)
+    told = ("--space", folder / "space.toml", "--objective", "accuracy")
+    return command("show", folder / "results.csv", *told)
+
+
 @pytest.mark.parametrize("space", SPACES)
 def test_spaces_that_are_none(tmp_path: Path, space: str) -> None:
     """A declared space that is none is one line."""
-    (tmp_path / "results.csv").write_text("rank,accuracy\n1,0.5\n")
-    (tmp_path / "space.toml").write_text(space)
-    told = ("--space", tmp_path / "space.toml", "--objective", "accuracy")
-    ran = command("show", tmp_path / "results.csv", *told)
+    ran = shown(tmp_path, "rank,accuracy\n1,0.5\n", space)
     assert (ran.status, len(ran.err.splitlines())) == (2, 1)
 
 
 def test_a_cell_longer_than_csv_reads(tmp_path: Path) -> None:
     """A field of a million characters is refused with the reader's own reason."""
-    (tmp_path / "results.csv").write_text("rank,accuracy\n1," + "0" * 1_000_000 + "\n")
-    (tmp_path / "space.toml").write_text("[parameters.rank]\nlow = 1\nhigh = 64\n")
-    told = ("--space", tmp_path / "space.toml", "--objective", "accuracy")
-    ran = command("show", tmp_path / "results.csv", *told)
+    ran = shown(tmp_path, "rank,accuracy\n1," + "0" * 1_000_000 + "\n")
     assert (ran.status, len(ran.err.splitlines())) == (2, 1)
 
 
 def test_digits_of_other_scripts_and_of_thousands_are_no_crash(tmp_path: Path) -> None:
     """What Python calls decimal, or takes too long to read, is a value or a line."""
     assert sys.get_int_max_str_digits() < 5000
-    (tmp_path / "space.toml").write_text("[parameters.rank]\nlow = 1\nhigh = 64\n")
-    told = ("--space", tmp_path / "space.toml", "--objective", "accuracy")
     for cell in ("٣", "²", "9" * 5000, "1_0", "0x10"):
-        (tmp_path / "results.csv").write_text(f"rank,accuracy,note\n{cell},0.5,{cell}\n")
-        ran = command("show", tmp_path / "results.csv", *told)
+        ran = shown(tmp_path, f"rank,accuracy,note\n{cell},0.5,{cell}\n")
         assert ran.status in (0, 2)
-        (tmp_path / "results.csv").write_text(f"rank,accuracy,note\n3,0.5,{cell}\n")
-        assert command("show", tmp_path / "results.csv", *told).status == 0
+        assert shown(tmp_path, f"rank,accuracy,note\n3,0.5,{cell}\n").status == 0

@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.checkpoint_study import study_over
 from study.data.embedded import CorpusRecipe, Pair, pair_corpus, petroleum_corpus
 from study.engines.engine_choice import EngineChoice
 from study.finished.export import export_trial
 from study.seeds import derive_seed
-from study.spec.files import load_spec
 from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter, trial_name
 from study.trials import TrialConfig, TrialResult, search_config
@@ -41,45 +41,18 @@ pytestmark = [
 
 STOP = "<end_of_turn>"
 
-STUDY = """
-name = "real"
-task = "{task}"
-
-[base]
-model = "{base}"
-
-[data]
-train = "{folder}/train.{suffix}"
-dev = "{folder}/dev.{suffix}"
-{data}
-
-[method]
-target_modules = "all-linear"
-
-[training]
-steps = {steps}
-batch_size = {batch_size}
-report_every = {report_every}
-warmup_fraction = 0.0
-
-[evaluation]
-{evaluation}
-
-[search]
-space = "none"
-sampler = "random"
-trials = 2
-
-[search.parameters.learning_rate]
-choices = [5e-4, 2e-3]
-"""
-
 
 def study_of(folder: Path, suffix: str = "tsv", **values: Any) -> StudySpec:
     """Return a study over a real base."""
-    text = STUDY.format(folder=folder, suffix=suffix, **values)
-    (folder / "study.toml").write_text(text, encoding="utf-8")
-    return load_spec(folder / "study.toml")
+    return study_over(
+        folder,
+        "real",
+        trials=2,
+        rates=(5e-4, 2e-3),
+        ending=suffix,
+        training="warmup_fraction = 0.0",
+        **values,
+    )
 
 
 def points(spec: StudySpec) -> list[TrialConfig]:

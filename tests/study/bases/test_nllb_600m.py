@@ -11,24 +11,16 @@ from study.preparing.trial_cost import trial_cost
 from study.runner import run_study
 from study.spec.files import load_spec
 
-LAYERS, WIDTH, VOCABULARY = 12, 1024, 256_206
-
 
 @pytest.fixture(scope="module")
 def full_size(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
     """Write NLLB-200-distilled-600M's architecture with random weights in Hugging Face format."""
-    from transformers import AutoTokenizer, M2M100Config, M2M100ForConditionalGeneration
+    from transformers import AutoTokenizer, M2M100ForConditionalGeneration
+
+    from benchmarks.packed_fake import nllb_600m
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_base)
-    config = M2M100Config(
-        vocab_size=VOCABULARY,
-        d_model=WIDTH,
-        encoder_layers=LAYERS,
-        decoder_layers=LAYERS,
-        encoder_attention_heads=16,
-        decoder_attention_heads=16,
-        encoder_ffn_dim=4096,
-        decoder_ffn_dim=4096,
+    config = nllb_600m(
         scale_embedding=True,
         decoder_start_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

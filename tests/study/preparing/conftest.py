@@ -88,15 +88,13 @@ def chat_model(tmp_path: Path) -> Callable[..., Path]:
     def save(template: str = PLAIN, pad: str | None = "<pad>", end: str | None = "<end>") -> Path:
         from transformers import LlamaConfig, LlamaForCausalLM
 
+        from tests.tiny_architectures import LLAMA
+
         tokenizer = tiny_tokenizer(bos_token="<bos>", eos_token=end, pad_token=pad)
         tokenizer.chat_template = template  # type: ignore[attr-defined]
         config = LlamaConfig(
             vocab_size=len(tokenizer),  # type: ignore[arg-type]
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=2,
+            **LLAMA,
             max_position_embeddings=256,
             eos_token_id=None if end is None else 2,
             pad_token_id=None if pad is None else 0,
