@@ -21,7 +21,10 @@ STATES = {"fail": "failed", "stopped": "stopped with their run"}
 SPLITS = ("dev", "general", "test")
 NO_NAMES = frozenset({"", "None", "True", "False", "NA", "N/A", "null"})
 """Texts that a reader takes for something else than a name."""
-UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff"
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # these turn what follows around
+)
 THIN = "\u202f"  # a narrow space that does not break
 
 

@@ -9,7 +9,9 @@ covers the grid.
 
 Where the score falls off a cliff, such as a learning rate beyond which training diverges, a few
 trials at its edge would decide p: intervals then cover the truth in half of the studies only.  So a
-cliff is looked for, and where there is one no p is given.
+cliff is looked for, and where there is one no p is given.  Nor is one given where the trials
+contradict a curve of the product, such as where α does nothing, or where α and rank hardly varied
+independently.
 
 Studies are pooled by adding up their log-likelihoods: each has its own curve, all have one p.
 """
@@ -32,6 +34,9 @@ PENALTIES = np.logspace(-3, 6, 19)  # variance of the curve over that of the noi
 NAMED = {0.0: "0 (the product alone)", 0.5: "½ (rsLoRA)", 1.0: "1 (LoRA)"}
 MIN_TRIALS = 20
 CLEAR = 3.0  # log-likelihood by which a cliff must be better
+CONTRADICTED = 0.01  # the level at which learning rate and α must differ in effect
+TIED = 0.95  # the correlation of log α and log rank from which they are one parameter
+CLIFF = "the score falls off a cliff along learning rate · α; search below the cliff"
 CLIPPED = 4.0  # quartile ranges beyond the quartiles; diverged trials count as that
 
 
@@ -39,14 +44,14 @@ CLIPPED = 4.0  # quartile ranges beyond the quartiles; diverged trials count as 
 class Exponent:
     """The power of the rank with its 95 % interval.
 
-    `log_likelihood` (P,) is over POWERS, for pooling studies.  With a cliff the interval is the
-    whole grid and excludes nothing.
+    `log_likelihood` (P,) is over POWERS, for pooling studies.  Where the trials do not tell it, for
+    the reason `unknown`, the interval is the whole grid and excludes nothing.
     """
 
     power: float
     ci: tuple[float, float]
     log_likelihood: Array = field(repr=False, metadata={"json": False})
-    has_cliff: bool = False
+    unknown: str = ""
 
     @property
     def excluded(self) -> tuple[float, ...]:
@@ -56,10 +61,10 @@ class Exponent:
     @property
     def sentence(self) -> str:
         """The estimate and what it excludes, in words."""
-        if self.has_cliff:
+        if self.unknown:
             return (
-                "The score falls off a cliff along learning rate · α, so the trials do not tell by "
-                "which power of the rank it shrinks; search below the cliff"
+                "The trials do not tell by which power of the rank learning rate · α shrinks: "
+                f"{self.unknown}"
             )
         out = listing(NAMED[p] for p in self.excluded)
         said = f"excludes {out}" if self.excluded else "excludes none of 0, ½ and 1"
@@ -91,15 +96,57 @@ def exponent_of(
     ]
     low, high = np.quantile(values, [0.25, 0.75])
     reach = CLIPPED * (high - low) if high > low else np.inf
+    if "alpha" in roles:
+        tied = np.corrcoef(logs[roles["alpha"]], logs[roles["rank"]])[0, 1]
+        if abs(tied) > TIED:
+            return _unknown("α and rank hardly varied independently")
     product = np.sum([logs[name] for name in factors], axis=0)
     score = np.clip(values, low - reach, high + reach)
     beside = np.column_stack([np.ones(len(values)), *others])[:, : max(len(values) // 5, 1)]
     found = [_log_likelihood(product - p * logs[roles["rank"]], beside, score) for p in POWERS]
     smooth, cliff = np.array(found).T
     if cliff.max() > smooth.max() + CLEAR:
-        ends = (float(POWERS[0]), float(POWERS[-1]))
-        return Exponent(float(np.mean(ends)), ends, np.zeros(len(POWERS)), has_cliff=True)
+        return _unknown(CLIFF)
+    rank = logs[roles["rank"]]
+    best = product - POWERS[smooth.argmax()] * rank
+    both = [logs[name] for name in factors]
+    if len(both) == 2 and _contradicted(best, both, rank, beside, score):
+        return _unknown("learning rate and α do not act through their product alone")
     return _exponent(smooth)
+
+
+def _unknown(reason: str) -> Exponent:
+    ends = (float(POWERS[0]), float(POWERS[-1]))
+    return Exponent(float(np.mean(ends)), ends, np.zeros(len(POWERS)), reason)
+
+
+def _contradicted(
+    place: Array, factors: Sequence[Array], rank: Array, beside: Array, score: Array
+) -> bool:
+    """Return whether curves of rank and factors apart fit better than one of their product.
+
+    By Schwarz's criterion (1978), and by an F-test of a factor's own effect beside the product's.
+    """
+    from scipy.stats import f
+
+    def left(*curves: Array) -> tuple[float, int]:
+        q, r = np.linalg.qr(np.column_stack([beside, *curves]))
+        q = q[:, np.abs(np.diag(r)) > 1e-9]
+        rest = score - q @ (q.T @ score)
+        return max(float(rest @ rest), 1e-300), len(score) - q.shape[1]
+
+    z, own, other, r = (((x - x.mean()) / (x.std() or 1.0)) for x in (place, *factors, rank))
+    curve = [z**k for k in range(1, 5)]
+    together, freedom = left(*curve)
+    apart, other_freedom = left(*(x**k for x in (own, other) for k in range(1, 5)), r, r**2)
+    price = (freedom - other_freedom) * np.log(len(score))
+    if other_freedom > 0 and len(score) * np.log(together / apart) > price + 2 * CLEAR:
+        return True
+    with_it, rest = left(*curve, own, own**2, own * z, own * z**2, own**2 * z)
+    if rest < 1 or freedom <= rest:
+        return False
+    ratio = ((together - with_it) / (freedom - rest)) / (with_it / rest)
+    return bool(f.sf(ratio, freedom - rest, rest) < CONTRADICTED)
 
 
 def pooled(exponents: Sequence[Exponent]) -> Exponent:

@@ -181,7 +181,7 @@ def _decomposed(
     parameters = parameter_importances(whole, shares, verdict, refits, seed, scale)
     pairs = interaction_importances(encoding.names, shares, refits)
     held_out = choice.held_out_r2[choice.name]
-    uniformity = uniformity_of(encoding)
+    uniformity = uniformity_of(per_configuration(encoding, target)[0])
     follows = known.sampler in ADAPTIVE and not uniformity.is_uniform
     reasons = doubts(len(target), len(columns), held_out, known.sampler if follows else None)
     remarks = [*known.remarks, *([choice.remark] if choice.remark else [])]

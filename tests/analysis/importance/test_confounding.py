@@ -151,10 +151,26 @@ def test_noise_and_a_cliff_exclude_no_exponent() -> None:
     place = np.array([math.log10(p["learning_rate"] * p["alpha"]) for p in points])
     cliff = exponent_of(encoding, np.where(place > -1, -5.0, place) + 0.1 * noise, points, ROLES)
     assert cliff is not None
-    assert cliff.has_cliff
+    assert "falls off a cliff" in cliff.unknown
     assert cliff.excluded == ()
     assert "cliff" in cliff.sentence
     assert exponent_of(encoding, noise, points, {"alpha": "alpha"}) is None
+
+
+def test_without_an_effect_of_the_product_there_is_no_exponent() -> None:
+    """Where α does nothing, or is tied to the rank, no power of the rank is named."""
+    points = draw(100)
+    noise = 0.05 * np.random.default_rng(2).normal(size=100)
+    values = [-((math.log10(p["learning_rate"]) + 3) ** 2) for p in points] + noise
+    idle = exponent_of(Fits.of(points, values, WIDE).encoding, values, points, ROLES)
+    assert idle is not None
+    assert "do not act through their product" in idle.sentence
+    tied = [{**p, "alpha": 2.0 * p["rank"]} for p in points]
+    values = [-((math.log10(p["learning_rate"]) + 3) ** 2) for p in tied] + noise
+    same = exponent_of(Fits.of(tied, values, WIDE).encoding, values, tied, ROLES)
+    assert same is not None
+    assert "hardly varied independently" in same.sentence
+    assert (idle.excluded, same.excluded) == ((), ())
 
 
 def test_nothing_to_confound() -> None:
