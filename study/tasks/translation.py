@@ -43,8 +43,9 @@ class TranslationTask:
         )
         self._pad = padding_token(base)
         self._ids: dict[Pair, tuple[Tensor, Tensor]] = {}
-        with refusing_base(base, "fails on the first training pair; choose another base"):
-            self._check_shift(base.model, corpus.train[0])
+        if corpus.train:  # a corpus to translate has none
+            with refusing_base(base, "fails on the first training pair; choose another base"):
+                self._check_shift(base.model, corpus.train[0])
 
     @torch.no_grad()
     def _check_shift(self, model: Any, pair: Pair) -> None:

@@ -96,7 +96,7 @@ def make_exact_chat_spec(make_chat_spec: MakeSpec) -> Iterator[MakeSpec]:
 
 def _llama_specs(folder: Path, text: Path, is_tied: bool) -> Iterator[MakeSpec]:
     base = _llama(folder / "base", text, is_tied)
-    make = spec_maker(folder, "llama", LLAMA_STUDY.format(base=base, text=text))
+    make = spec_maker(folder, "llama", LLAMA_STUDY.format(base=base, folder=text))
     wide = {"search.space": "lora-wide", "evaluation.objective": "loss"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("transformers.models.llama.modeling_llama.LlamaRMSNorm.forward", _norm)
