@@ -56,7 +56,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The default tests: no network, tiny models, about three minutes on two cores."""
+    """The default tests: no network, tiny models, under three minutes on two cores."""
     _install(session)
     session.run("pytest", *BY_FILE, *session.posargs, env=QUIET)
 
