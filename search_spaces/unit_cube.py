@@ -28,6 +28,14 @@ def in_words(distribution: BaseDistribution) -> str:
     return f"{distribution.low:g} to {distribution.high:g}{step}"
 
 
+def holds(distribution: BaseDistribution, value: Any) -> bool:
+    """Return whether a distribution allows an external value, of whatever type."""
+    try:
+        return bool(distribution._contains(distribution.to_internal_repr(value)))
+    except (TypeError, ValueError):
+        return False
+
+
 def level_count(distribution: BaseDistribution) -> int | None:
     """Return the number of levels of a discrete distribution; None for a continuous one."""
     if isinstance(distribution, CategoricalDistribution):

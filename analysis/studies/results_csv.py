@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData
 from analysis.wording import choice as written
-from search_spaces.unit_cube import in_words
+from search_spaces.unit_cube import holds, in_words
 from study.errors import InputError, refusing
 from study.spec.toml_text import parse_toml
 from study.store.folders import check_regular
@@ -187,7 +187,7 @@ def _value(name: str, cell: str, distribution: BaseDistribution) -> Any:
     value = _number(name, text)
     if isinstance(distribution, IntDistribution) and value.is_integer():
         value = int(value)
-    if not distribution._contains(distribution.to_internal_repr(value)):
+    if not holds(distribution, value):
         raise ValueError(f"{name}: {text} is out of range; allowed: {in_words(distribution)}")
     return value
 

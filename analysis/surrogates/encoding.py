@@ -23,7 +23,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from search_spaces.unit_cube import from_unit, in_words, level_count, to_unit
+from search_spaces.unit_cube import from_unit, holds, in_words, level_count, to_unit
 from study.store.from_other_programs import silent_about_choices
 
 Array = NDArray[np.float64]
@@ -66,7 +66,7 @@ class Column:
 
     def to_unit(self, value: Any) -> float:
         """Return the position of an external value; raise ValueError for one out of range."""
-        if not _contains(self.distribution, value):
+        if not holds(self.distribution, value):
             raise ValueError(
                 f"parameter {self.name!r}: the trials hold {value!r}, which is not in "
                 f"{self.distribution}: was this name used with different distributions?"
@@ -84,7 +84,7 @@ class Column:
 
     def holds(self, value: Any) -> bool:
         """Whether a value lies in the parameter's range."""
-        return _contains(self.distribution, value)
+        return holds(self.distribution, value)
 
     @property
     def middle(self) -> Any:
@@ -370,16 +370,9 @@ def _is_choice(one: Any, other: Any) -> bool:
 
 def _joined(one: CategoricalDistribution, other: CategoricalDistribution) -> BaseDistribution:
     """Return the choices of both, each once, in their order."""
-    more = (choice for choice in other.choices if not _contains(one, choice))
+    more = (choice for choice in other.choices if not holds(one, choice))
     with silent_about_choices():
         return CategoricalDistribution((*one.choices, *more))
-
-
-def _contains(distribution: BaseDistribution, value: Any) -> bool:
-    try:
-        return bool(distribution._contains(distribution.to_internal_repr(value)))
-    except (TypeError, ValueError):
-        return False
 
 
 def _why_excluded(column: Column, unit: Array) -> str | None:

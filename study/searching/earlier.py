@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from optuna.distributions import BaseDistribution
-
 from search_spaces import SearchSpace
+from search_spaces.unit_cube import holds
 
 MOST = 8
 
@@ -42,22 +41,11 @@ def _within(earlier: Mapping[str, Any], space: SearchSpace) -> dict[str, Any] | 
     for name, distribution in space.distributions.items():
         if name not in earlier or not space.is_active(name, point):
             continue
-        value = _own_value(distribution, earlier[name])
-        if value is None:
+        if not holds(distribution, earlier[name]):
             return None
-        point[name] = value
+        internal = distribution.to_internal_repr(earlier[name])
+        point[name] = distribution.to_external_repr(internal)  # in the type that this space has
     return point or None
-
-
-def _own_value(distribution: BaseDistribution, value: Any) -> Any:
-    """Return the value in the type that the space gives it; None if the space does not hold it."""
-    try:
-        internal = distribution.to_internal_repr(value)
-    except (ValueError, TypeError):
-        return None
-    if not distribution._contains(internal):
-        return None
-    return distribution.to_external_repr(internal)
 
 
 def started_from(points: Sequence[Mapping[str, Any]], outside: int, target: str) -> str:

@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.search_space import IntersectionSearchSpace
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from typing_extensions import override
 
-from search_spaces.unit_cube import from_unit
+from search_spaces.unit_cube import from_unit, holds
 from study.kinds.goals import DRAWN
 from study.kinds.metrics import Array
 from study.searching.coordinates import Coordinates
@@ -236,13 +236,7 @@ def _expected(
 def _lies_in(point: Mapping[str, Any], space: Mapping[str, BaseDistribution]) -> bool:
     """Return whether a point has parameters of the space, with values that it allows."""
     shared = [name for name in point if name in space]
-    return bool(shared) and all(_allows(space[name], point[name]) for name in shared)
-
-
-def _allows(distribution: BaseDistribution, value: Any) -> bool:
-    if isinstance(distribution, CategoricalDistribution):
-        return value in distribution.choices
-    return bool(distribution._contains(distribution.to_internal_repr(value)))
+    return bool(shared) and all(holds(space[name], point[name]) for name in shared)
 
 
 # ---------------------------------------------------------------- what to try

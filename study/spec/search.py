@@ -9,7 +9,7 @@ from pydantic import Field, StrictBool, ValidationError, model_validator
 
 from search_spaces import Parameter, SearchSpace
 from search_spaces.parameter import Scalar
-from search_spaces.unit_cube import in_words, level_count
+from search_spaces.unit_cube import holds, in_words, level_count
 from study.errors import did_you_mean
 from study.kinds.goals import GOALS, STARTS, Goal, GoalName, StartName
 from study.kinds.samplers import SAMPLERS, PrunerName, SamplerName
@@ -115,7 +115,7 @@ class SearchSpec(Strict):
             raise ValueError(f"{where}: {other!r} has a fixed value; remove the condition")
         for value in allowed:
             check_value(f"{where}.{other}", other, value)
-            if not _contains(distribution, value):
+            if not holds(distribution, value):
                 raise ValueError(
                     f"{where}.{other}: outside the search space, got {value!r}; "
                     f"allowed: {in_words(distribution)}"
@@ -147,7 +147,7 @@ class SearchSpec(Strict):
                         f"allowed: {names_in(distributions)}"
                     )
                 check_value(where, name, value)
-                if not _contains(distributions[name], value):
+                if not holds(distributions[name], value):
                     allowed = in_words(distributions[name])
                     raise ValueError(
                         f"{where}: outside the search space, got {value!r}; allowed: {allowed}"
@@ -225,13 +225,6 @@ def check_value(where: str, name: str, value: Any) -> None:
         rules = [rule_of(problem) for problem in error.errors() if problem["loc"][:1] == (field,)]
         if rules:  # other problems: fields that the section requires but this check leaves out
             raise ValueError(f"{where}: {rules[0]}, got {value!r}") from None
-
-
-def _contains(distribution: Any, value: Any) -> bool:
-    try:
-        return bool(distribution._contains(distribution.to_internal_repr(value)))
-    except ValueError:
-        return False
 
 
 def names_in(names: Any) -> str:

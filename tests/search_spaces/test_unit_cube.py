@@ -12,7 +12,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from search_spaces.unit_cube import from_unit, level_count, to_unit
+from search_spaces.unit_cube import from_unit, holds, level_count, to_unit
 
 DISTRIBUTIONS = [
     FloatDistribution(-1.0, 3.0),
@@ -34,7 +34,7 @@ def test_there_and_back(distribution: BaseDistribution, unit: float) -> None:
     position = to_unit(distribution, value)
     assert 0.0 <= position <= 1.0
     assert from_unit(distribution, min(position, 1 - 1e-12)) == pytest.approx(value)
-    assert distribution._contains(distribution.to_internal_repr(value))
+    assert holds(distribution, value)
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=str)
@@ -67,3 +67,12 @@ def test_level_counts() -> None:
     """Discrete distributions count their levels, continuous ones have none."""
     counts = [level_count(d) for d in DISTRIBUTIONS]
     assert counts == [None, None, 4, None, 9, 8, 300, 4]
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=str)
+@pytest.mark.parametrize("value", ["a word", 1e9, float("nan"), ["a", "list"]])
+def test_no_distribution_holds_what_it_does_not_allow(
+    distribution: BaseDistribution, value: object
+) -> None:
+    """Values outside it, and of a type that it does not know, are no error."""
+    assert not holds(distribution, value)

@@ -128,6 +128,22 @@ def test_parameters_with_conditions_are_proposed() -> None:
     assert {len(trial.params) for trial in study.trials} == {2, 3}
 
 
+def test_a_value_of_another_kind_is_left_out() -> None:
+    """A study whose earlier trials had words where the space has numbers goes on."""
+    study = optuna.create_study(sampler=LoraSampler(0, search_space=SPACE))
+    words = CategoricalDistribution(("auto", "slow"))
+    for _ in range(4):
+        study.add_trial(
+            create_trial(
+                params={"learning_rate": "auto"},
+                distributions={"learning_rate": words},
+                value=1.0,
+            )
+        )
+    assert set(study.ask(SPACE).params) == set(SPACE)
+    assert results_of(study.directions, study.trials, SPACE, np.random.default_rng(0)) is None
+
+
 def test_foreign_names_have_no_product() -> None:
     """A parameter called alpha that can be zero is an ordinary one, and finding works."""
     space = {"alpha": FloatDistribution(0.0, 1.0), "depth": IntDistribution(1, 9)}
