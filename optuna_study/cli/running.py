@@ -197,13 +197,13 @@ def _started_from(study: Any, target: str) -> Any:
 
     earlier = load_run(target)
     ranked = [trial.params for trial in earlier.ranked()]
-    points, outside = earlier_points(ranked, study.search.search_space)
+    points, better = earlier_points(ranked, study.search.search_space)
     if not points:
         raise InputError(
             f"--start-from: {target}: none of its {len(ranked)} complete trials lies in this "
             f"study's space; its parameters are {', '.join(sorted(earlier.distributions))}"
         )
-    said = started_from(points, outside, target)
+    said = started_from(points, better, target)
     messages().print(said, markup=False, highlight=False, soft_wrap=True)
     enqueue = (*study.search.enqueue, *points)
     search = study.search.model_copy(update={"enqueue": enqueue, "start": "none"})

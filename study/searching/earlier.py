@@ -15,24 +15,25 @@ MOST = 8
 
 
 def earlier_points(
-    ranked: Iterable[Mapping[str, Any]], space: SearchSpace, most: int = MOST
+    ranked: Iterable[Mapping[str, Any]], space: SearchSpace
 ) -> tuple[list[dict[str, Any]], int]:
     """Return the best different points of an earlier study, and how many better ones do not fit.
 
-    `ranked` are its points, best first.  Parameters that this space lacks are left out; those that
-    the earlier study lacked are left to the sampler.
+    `ranked` are its points, best first; better ones come before the last that is taken.  Parameters
+    that this space lacks are left out; those that the earlier study lacked are left to the sampler.
     """
     points: list[dict[str, Any]] = []
-    outside = 0
+    outside = better = 0
     for earlier in ranked:
-        if len(points) == most:
+        if len(points) == MOST:
             break
         point = _within(earlier, space)
         if point is None:
             outside += 1
         elif point not in points:
             points.append(point)
-    return points, outside
+            better = outside
+    return points, better
 
 
 def _within(earlier: Mapping[str, Any], space: SearchSpace) -> dict[str, Any] | None:
@@ -48,7 +49,9 @@ def _within(earlier: Mapping[str, Any], space: SearchSpace) -> dict[str, Any] | 
     return point or None
 
 
-def started_from(points: Sequence[Mapping[str, Any]], outside: int, target: str) -> str:
+def started_from(points: Sequence[Mapping[str, Any]], better: int, target: str) -> str:
     """Return one line about what was taken over."""
-    line = f"starting from the {len(points)} best points of {target}, marked as enqueued"
-    return f"{line}; {outside} better ones lie outside this study's space" if outside else line
+    best = "best point" if len(points) == 1 else f"{len(points)} best points"
+    left = "1 better one lies" if better == 1 else f"{better} better ones lie"
+    line = f"starting from the {best} of {target}, marked as enqueued"
+    return f"{line}; {left} outside this study's space" if better else line

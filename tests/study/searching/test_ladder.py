@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from search_spaces import SearchSpace
-from study.searching.earlier import earlier_points
+from study.searching.earlier import earlier_points, started_from
 from study.searching.ladder import HIGH, LOW, RUNGS, ladder
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec, parse_spec
@@ -171,3 +171,15 @@ def test_no_more_than_eight_are_taken() -> None:
     points, outside = earlier_points(ranked, space)
     assert points == ranked[:8]
     assert outside == 0
+
+
+def test_worse_points_outside_are_not_called_better() -> None:
+    """Only those that come before the last point taken over are, and one is not many."""
+    space = space_of({"learning_rate": RATE})
+    ranked = [{"learning_rate": rate} for rate in (1.0, 0.01, 2.0, 3.0)]
+    points, better = earlier_points(ranked, space)
+    assert (points, better) == ([{"learning_rate": 0.01}], 1)
+    assert started_from(points, better, "runs/a") == (
+        "starting from the best point of runs/a, marked as enqueued; 1 better one lies outside "
+        "this study's space"
+    )
