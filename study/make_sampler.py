@@ -23,10 +23,9 @@ def sampler_for(
     search = spec.search
     if enqueued is not None and not search.learns:
         return PointSampler(RandomPoints(derive_seed(spec.seed, "enqueued")), enqueued)
-    growing = None
-    if bar is not None and spec.starts:
-        growing = GrowingLadder(search.search_space, spec.fixed_product, bar)
-    draw = Draw(spec.seed, index, search.search_space, search.balanced, growing)
+    space = search.search_space
+    growing = None if bar is None else GrowingLadder(space, spec.fixed_product, bar)
+    draw = Draw(spec.seed, index, space, search.balanced, growing)
     return SAMPLERS[search.sampler].make(draw)
 
 

@@ -19,7 +19,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from search_spaces import SearchSpace
 from search_spaces.unit_cube import from_unit, level_count
-from study.searching.coordinates import PRODUCT, Axis
+from study.searching.coordinates import PRODUCT
 
 LOW, HIGH, RUNGS = 2e-3, 0.2, 8
 WIDEST = ("all-linear", "attention+ffn", "attention", "qv")
@@ -37,12 +37,7 @@ def ladder(
     `fixed` holds the values of those that the space does not search.  A rung outside the space is
     moved to its edge; rungs that fall together are one.  `shift` moves the ladder by decades.
     """
-    searched = [
-        name
-        for name in PRODUCT
-        if name in space.distributions and Axis(name, space.distributions[name]).is_positive
-    ]
-    if not searched:
+    if not _searched(space):
         return []
     rungs = np.logspace(math.log10(LOW) + shift, math.log10(HIGH) + shift, RUNGS)
     points: list[dict[str, Any]] = []
@@ -53,9 +48,13 @@ def ladder(
     return points
 
 
+def _searched(space: SearchSpace) -> list[str]:
+    return [name for name in PRODUCT if name in space.distributions]
+
+
 def _point(space: SearchSpace, fixed: Mapping[str, Any], product: float) -> dict[str, Any]:
     """Return the point of the space with this product, or with the nearest to it."""
-    searched = [name for name in PRODUCT if name in space.distributions]
+    searched = _searched(space)
     rate, alpha = min(
         (
             (rate, alpha)
@@ -137,9 +136,9 @@ class GrowingLadder:
     def rung(self, index: int) -> dict[str, Any] | None:
         """Return the `index`-th rung above the ladder.
 
-        None beyond a decade above it, or where the space ends.
+        None beyond a decade above it, where the space ends, or if it has no ladder.
         """
-        if index >= MOST_GROWTH:
+        if index >= MOST_GROWTH or not _searched(self.space):
             return None
         wanted = HIGH * 10**self.shift * (HIGH / LOW) ** ((index + 1) / (RUNGS - 1))
         point = _point(self.space, self.fixed, wanted)

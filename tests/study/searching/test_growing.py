@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution
 
 from search_spaces import SearchSpace
 from study.metrics import Statistics
@@ -44,6 +45,13 @@ def test_the_space_ends_the_ladder() -> None:
     assert GrowingLadder(space, {}, bar=1.0).rung(0) is None
     low = GrowingLadder(space, {}, bar=1.0, shift=-1.0)
     assert [low.rung(i) is not None for i in range(4)] == [True, True, False, False]
+
+
+def test_without_a_ladder_there_is_no_rung_above() -> None:
+    """A space that searches neither learning rate nor alpha cannot raise their product."""
+    space = SearchSpace({"rank": CategoricalDistribution((4, 8))}, {})
+    fixed = {"learning_rate": HIGH * (HIGH / LOW) ** (1 / 7), "alpha": 1.0}  # that of a first rung
+    assert GrowingLadder(space, fixed, bar=1.0).rung(0) is None
 
 
 @pytest.mark.parametrize(("scores", "grows"), [([0.5] * 8, True), ([0.5] * 7 + [0.9], False)])
