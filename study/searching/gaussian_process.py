@@ -10,7 +10,7 @@ parameter and integrates effects, which takes fifty times as long for each propo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -102,14 +102,14 @@ class Process:
 
         at, length = self.coordinates.places(units, setting.exponent), setting.length
         known = self.coordinates.places(self.units, setting.exponent)
-        mean = _matern(at, known, length) @ setting.weights
-        factor = setting.factor
+        cross, factor = _matern(at, known, length), setting.factor
+        mean = cross @ setting.weights
         if len(running):
             both = np.vstack([known, self.coordinates.places(running, setting.exponent)])
             noise = np.concatenate([self.extra / self.unit**2, np.zeros(len(running))])
             covariance = _matern(both, both, length) + np.diag(noise + setting.noise + JITTER)
-            known, factor = both, cholesky(covariance, lower=True)
-        reduced = solve_triangular(factor, _matern(at, known, length).T, lower=True)
+            cross, factor = _matern(at, both, length), cholesky(covariance, lower=True)
+        reduced = solve_triangular(factor, cross.T, lower=True)
         return mean, np.sqrt(np.maximum(1.0 - (reduced**2).sum(axis=0), 1e-6))
 
 
@@ -141,7 +141,7 @@ def fit_process(coordinates: Coordinates, units: Array, values: Array, extra: Ar
         for i, (exponent, length, own) in enumerate(tried)
     ]
     settings.sort(key=lambda setting: -setting.log_posterior)
-    return Process(coordinates, units, values, extra, tuple(settings[:KEPT]))
+    return replace(process, settings=tuple(settings[:KEPT]))
 
 
 def _log_prior(length: float, noise: float) -> float:

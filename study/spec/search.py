@@ -45,13 +45,13 @@ class SearchSpec(Strict):
     @classmethod
     def _fill_goal_defaults(cls, data: Any) -> Any:
         """Fill in what the goal asks for; a file without a goal keeps the older defaults."""
-        goal = data.get("goal") if isinstance(data, Mapping) else None
-        if not isinstance(goal, str) or goal not in GOALS:
+        name = data.get("goal") if isinstance(data, Mapping) else None
+        if not isinstance(name, str) or name not in GOALS:
             return data
-        filled = {"sampler": GOALS[goal].sampler, "start": GOALS[goal].start, **data}
-        if filled["sampler"] in names_where(SAMPLERS, lambda kind: kind.needs_grid):
-            filled["start"] = data.get("start", "none")
-        return filled
+        goal, grids = GOALS[name], names_where(SAMPLERS, lambda kind: kind.needs_grid)
+        sampler = data.get("sampler", goal.sampler)
+        start = "none" if sampler in grids else goal.start
+        return {"sampler": sampler, "start": start, **data}
 
     @model_validator(mode="after")
     def _check_start(self) -> Self:
