@@ -26,7 +26,7 @@ from search_spaces.unit_cube import from_unit
 from study.kinds.table_names import NameIn
 from study.searching.ladder import GrowingLadder
 from study.searching.lora_sampler import LoraSampler
-from study.searching.sobol import sobol_point
+from study.searching.points import random_value, sobol_point
 from study.seeds import derive_seed
 
 
@@ -78,8 +78,7 @@ class RandomPoints:
         """Draw from (seed, index, name)."""
         if name in self.balanced and isinstance(distribution, CategoricalDistribution):
             return self._turn(index, name, distribution.choices)
-        unit = np.random.default_rng(derive_seed(self.seed, index, name)).random()
-        return from_unit(distribution, float(unit))
+        return random_value(self.seed, index, name, distribution)
 
     def _turn(self, index: int, name: str, choices: Sequence[Any]) -> Any:
         """Return a choice; each round uses every choice once, in its own random order."""

@@ -31,7 +31,7 @@ from study.kinds.metrics import Array
 from study.searching.coordinates import Coordinates
 from study.searching.gaussian_process import Process, fit_process
 from study.searching.ladder import GrowingLadder
-from study.searching.sobol import sobol_point
+from study.searching.points import random_value, sobol_point
 from study.seeds import derive_seed
 
 RUNG = "optuna_study:rung"
@@ -93,7 +93,7 @@ class LoraSampler(BaseSampler):
     ) -> dict[str, Any]:
         if not search_space:
             return {}
-        index = trial.number if self._index is None else self._index
+        index = self._index_of(trial)
         rng = np.random.default_rng(derive_seed(self._seed, index, "proposal"))
         explores = bool(rng.random() < self._explore)
         trials = study.get_trials(deepcopy=False)
@@ -137,9 +137,10 @@ class LoraSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        index = trial.number if self._index is None else self._index
-        rng = np.random.default_rng(derive_seed(self._seed, index, param_name))
-        return from_unit(param_distribution, float(rng.random()))
+        return random_value(self._seed, self._index_of(trial), param_name, param_distribution)
+
+    def _index_of(self, trial: FrozenTrial) -> int:
+        return trial.number if self._index is None else self._index
 
 
 # ---------------------------------------------------------------- what is known

@@ -1,11 +1,14 @@
-"""One point of a scrambled Sobol sequence."""
+"""What a seed and a number alone decide: a Sobol point, or a parameter's random value."""
 
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
+from optuna.distributions import BaseDistribution
 
+from search_spaces.unit_cube import from_unit
 from study.kinds.metrics import Array
 from study.seeds import derive_seed
 
@@ -22,3 +25,9 @@ def sobol_point(dimensions: int, seed: int, index: int) -> Array:
             "ignore", UserWarning
         )  # scipy warns that one point is not a balanced block
         return np.asarray(sequence.random(1)[0])
+
+
+def random_value(seed: int, index: int, name: str, distribution: BaseDistribution) -> Any:
+    """Return a parameter's value in the `index`-th random point, uniform on its own scale."""
+    unit = np.random.default_rng(derive_seed(seed, index, name)).random()
+    return from_unit(distribution, float(unit))
