@@ -9,7 +9,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from optuna_study.cli.adapting import comet, export
-from optuna_study.cli.console import open_what_is_closed, write_what_the_encoding_lacks
+from optuna_study.cli.console import (
+    STOPPED,
+    open_what_is_closed,
+    write_what_the_encoding_lacks,
+)
 from optuna_study.cli.managing import delete, list_, rename
 from optuna_study.cli.preparing import base, check, curate, init
 from optuna_study.cli.reading import compare, importance, next_, report, show
@@ -66,7 +70,7 @@ def main() -> None:
     except InputError as error:
         _exit_with(error)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(STOPPED)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:  # no space left or no permission: a traceback would not help

@@ -45,6 +45,8 @@ IN_ASCII = {
     "’": "'",
 }
 """The signs of our own texts, for a terminal or file that cannot hold them."""
+STOPPED = 130
+"""The status of a command that Ctrl-C or SIGTERM stopped, as in shells."""
 
 
 def open_what_is_closed() -> None:
@@ -125,6 +127,11 @@ def print_opening(exported: Any) -> None:
 def messages() -> Console:
     """Return the console of standard error."""
     return Console(stderr=True)
+
+
+def say(text: str) -> None:
+    """Write a line to standard error without markup, which a path may resemble."""
+    messages().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(document: Any) -> None:

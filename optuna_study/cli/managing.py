@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optuna_study.cli.console import load, messages, print_json, print_line, results
+from optuna_study.cli.console import load, print_json, print_line, results, say
 from optuna_study.cli.options import AsJson
 from study.errors import InputError
 
@@ -55,7 +55,7 @@ def list_(
         console.print() if target is None else None
         console.print(_runs_document(found).to_rich())
     elif target is not None:
-        messages().print(f"{target}: contains no run folders", markup=False, highlight=False)
+        say(f"{target}: contains no run folders")
 
 
 def _runs(target: str | None) -> list[dict[str, Any]]:

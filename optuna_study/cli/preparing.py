@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optuna_study.cli.console import messages, print_json, print_line, progress_bar, results
+from optuna_study.cli.console import messages, print_json, print_line, progress_bar, results, say
 from optuna_study.cli.options import AsJson, Set
 from study.errors import InputError
 
@@ -170,7 +170,7 @@ def init(
             lambda step, total, loss: progress(step, total),
         )
     for line in first.lines:
-        messages().print(line, markup=False, highlight=False, soft_wrap=True)
+        say(line)
     write_new(out, first.text)
     print_line("study", out)
 

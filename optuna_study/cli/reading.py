@@ -14,12 +14,12 @@ from optuna_study.cli.console import (
     PageFailures,
     load,
     load_run,
-    messages,
     print_document,
     print_json,
     print_line,
     progress_bar,
     results,
+    say,
 )
 from optuna_study.cli.options import (
     STUDY_LOCATIONS,
@@ -376,8 +376,7 @@ def _show_swaps(target: str, spec_text: str | None, trust_study: bool) -> None:
 
     spec = stored_spec(spec_text, target, scores=False, trust_study=trust_study)
     swaps = time_study_swaps(Path(target), spec)
-    text = swap_text(swaps.folders, swaps.loading, swaps.further, swaps.swap)
-    messages().print(text, markup=False, highlight=False, soft_wrap=True)
+    say(swap_text(swaps.folders, swaps.loading, swaps.further, swaps.swap))
 
 
 def _numbers(trials: str | None) -> list[int]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from optuna_study.cli.console import (
+    STOPPED,
     PageFailures,
     load,
     load_run,
@@ -22,6 +23,7 @@ from optuna_study.cli.console import (
     print_opening,
     progress_bar,
     results,
+    say,
 )
 from optuna_study.cli.killed import said_if_killed
 from optuna_study.cli.options import (
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
     from study.runner import StudyRun
     from study.spec.search import SearchSpec
 
-STOPPED = 130  # the status of a command that Ctrl-C or SIGTERM stopped, as in shells
 MOST_EPOCHS = 1_000_000
 MOST_WORKERS = 1024  # processes per command
 MOST_SLOTS = 1024  # trials per process
@@ -147,6 +148,7 @@ def run(
     from study.kinds.goals import of_goal
     from study.runner import run_study
     from study.spec.files import changed_keys, is_run_folder, load_spec, stored_spec
+    from study.spec.search import CONFIRMING_SEEDS
     from study.views.terminal import make_view
 
     overrides = {
@@ -183,10 +185,10 @@ def run(
             if storage is None or confirm:
                 _test_the_best(study, finished, storage, choice)
             else:  # other runs may share the study, and all would confirm
-                again = ["optuna-study", "confirm", argument(str(folder)), "--seeds", "2"]
-                command = command_line([*again, *option("--storage", storage)])
-                text = f"To test the best trials on fresh seeds: {command}"
-                messages().print(text, markup=False, highlight=False, soft_wrap=True)
+                again = ["optuna-study", "confirm", argument(str(folder))]
+                seeds = option("--seeds", CONFIRMING_SEEDS)
+                command = command_line([*again, *seeds, *option("--storage", storage)])
+                say(f"To test the best trials on fresh seeds: {command}")
         is_reported = _conclude(finished, storage, study.search)
     _exit(is_reported)
 
@@ -203,8 +205,7 @@ def _started_from(study: Any, target: str) -> Any:
             f"--start-from: {target}: none of its {len(ranked)} complete trials lies in this "
             f"study's space; its parameters are {', '.join(sorted(earlier.distributions))}"
         )
-    said = started_from(points, better, target)
-    messages().print(said, markup=False, highlight=False, soft_wrap=True)
+    say(started_from(points, better, target))
     enqueue = (*study.search.enqueue, *points)
     search = study.search.model_copy(update={"enqueue": enqueue, "start": "none"})
     return study.model_copy(update={"search": search})
@@ -230,8 +231,7 @@ def _test_the_best(
             choice=choice,
         )
     except InputError as error:
-        text = f"The best trials were not tested again: {error}"
-        messages().print(text, markup=False, highlight=False, soft_wrap=True)
+        say(f"The best trials were not tested again: {error}")
 
 
 def confirm(
@@ -519,8 +519,7 @@ def _conclude(finished: StudyRun, storage: str | None, search: SearchSpec) -> bo
         document = importance_document(analysed.importance, analysed.confounding, analysed.capacity)
         print_document(document)
     if analysed is not None and search.purpose.needs_drawn and analysed.importance_problem:
-        problem = analysed.importance_problem
-        messages().print(problem, markup=False, highlight=False, soft_wrap=True)
+        say(analysed.importance_problem)
     if analysed is not None and search.confirm and analysed.confirmation is not None:
         console.print()
         print_document(confirmation_document(analysed.confirmation))
