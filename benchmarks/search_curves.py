@@ -29,8 +29,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from study.searching.divergence import FIRST_STEP, LATEST, TIMES
+
 VALUES = ("learning_rate", "alpha", "rank", "dropout", "target_modules")
-TIMES, MEAN_OF, FIRST_STEP = 3.0, 10, 20  # study/runner.py: when a training has diverged
 
 
 def main() -> None:
@@ -77,7 +78,7 @@ def of_curves(prefix: str) -> Iterable[dict[str, Any]]:
 
 
 def of_study(folder: str) -> Iterable[dict[str, Any]]:
-    """Yield the rows of a study's sampled trials; what diverged shows only at its reports."""
+    """Yield the rows of a study's sampled trials, without the step at which they diverged."""
     from analysis import load
     from analysis.studies.trial_values import is_enqueued
 
@@ -101,7 +102,7 @@ def diverged_at(losses: Sequence[float], base: float) -> int | None:
     """Return the first step at which the mean of ten losses is above three times the base's."""
     filled = np.where(np.isfinite(losses), losses, math.inf)
     for step in range(FIRST_STEP, len(filled) + 1):
-        if filled[step - MEAN_OF : step].mean() > TIMES * base:
+        if filled[step - LATEST : step].mean() > TIMES * base:
             return step
     return None
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from study.engines.schedules import learning_rate_factor
 from study.kinds.measurements import MEASUREMENTS
 from study.kinds.optimizers import OPTIMIZERS
+from study.searching.divergence import LATEST
 from study.seeds import derive_seed
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch, Example, Task
@@ -25,7 +26,6 @@ GROUP = 4  # examples that are collated together; a task's random draws may depe
 STATE = ("step", "tokens", "train_seconds", "evaluation_seconds", "losses", "_recent", "_order")
 """What a training counts and draws, beside its generator, weights and moments."""
 MOMENTS = "moments."
-LATEST = 10  # steps whose mean loss tells whether a training has diverged
 
 
 class Training:

@@ -7,6 +7,7 @@ import statistics
 from study.trials import Progress
 
 TIMES = 3.0  # the untrained model's loss
+LATEST = 10  # steps whose mean loss is compared with it
 FIRST_STEP = 20  # a warm-up may raise the loss for a while
 LEAST_LOSSES = 3  # of untrained models: one batch alone may be an easy one
 
