@@ -70,6 +70,8 @@ def run_study(
 ) -> StudyRun:
     """Run a study, or continue it where it stopped.
 
+    With `search.confirm`, the last six trials are left to `confirm(run.folder, seeds=2)`.
+
     Args:
         study: A study file, the name of a shipped study, or the result of `load_spec`.
         out: The run folder, for `study.db`, `spec.toml` and `adapters/`; `runs/NAME` by default.

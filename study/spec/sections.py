@@ -22,11 +22,7 @@ from study.kinds.table_names import names_where
 from study.kinds.tasks import TASKS, TaskKind, TaskName
 from study.searching.coordinates import PRODUCT
 from study.searching.ladder import ladder
-from study.spec.base_and_data import (
-    BaseModelSpec,
-    DataSpec,
-    Seed,
-)
+from study.spec.base_and_data import BaseModelSpec, DataSpec, Seed
 from study.spec.diffusion import DiffusionSpec
 from study.spec.evaluation import EvaluationSpec
 from study.spec.hyperparameters import (
@@ -42,11 +38,11 @@ from study.spec.hyperparameters import (
 from study.spec.init_adapter import FIXED
 from study.spec.own_task import OwnTaskSpec
 from study.spec.problems import problems_of
-from study.spec.search import NO_SPACE, SearchSpec, names_in
+from study.spec.search import CONFIRMATIONS, NO_SPACE, SearchSpec, names_in
 from study.spec.toml_text import parse_toml
 
 REPORTS = 4  # of a short training, by default
-LEAST_BY_DEFAULT = 24  # trials, of which at most a quarter confirm the winner
+LEAST_BY_DEFAULT = 4 * CONFIRMATIONS  # trials, of which at most a quarter confirm the winner
 
 
 class StudySpec(Strict):
