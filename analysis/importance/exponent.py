@@ -84,33 +84,28 @@ def exponent_of(
 
     `roles` maps alpha, rank and learning_rate to the parameters that varied.
     """
-    factors = [roles[r] for r in ("alpha", "learning_rate") if r in roles]
-    if "rank" not in roles or not factors or len(values) < MIN_TRIALS:
+    acting = [role for role in ("alpha", "learning_rate") if role in roles]
+    if "rank" not in roles or not acting or len(values) < MIN_TRIALS:
         return None
-    logs = {n: np.log([float(p[n]) for p in points]) for n in (*factors, roles["rank"])}
-    known = {*factors, roles["rank"]}
+    rank, *factors = (np.log([float(p[roles[r]]) for p in points]) for r in ("rank", *acting))
+    if "alpha" in roles and abs(np.corrcoef(factors[0], rank)[0, 1]) > TIED:
+        return _unknown("α and rank hardly varied independently")
     others = [
         features_of(column, unit)
         for column, unit in zip(encoding.columns, encoding.units.T, strict=True)
-        if column.name not in known
+        if column.name not in roles.values()
     ]
+    beside = few_columns(len(values), others)
     low, high = np.quantile(values, [0.25, 0.75])
     reach = CLIPPED * (high - low) if high > low else np.inf
-    if "alpha" in roles:
-        tied = np.corrcoef(logs[roles["alpha"]], logs[roles["rank"]])[0, 1]
-        if abs(tied) > TIED:
-            return _unknown("α and rank hardly varied independently")
-    product = np.sum([logs[name] for name in factors], axis=0)
     score = np.clip(values, low - reach, high + reach)
-    beside = few_columns(len(values), others)
-    found = [_log_likelihood(product - p * logs[roles["rank"]], beside, score) for p in POWERS]
+    product = np.sum(factors, axis=0)
+    found = [_log_likelihood(product - p * rank, beside, score) for p in POWERS]
     smooth, cliff = np.array(found).T
     if cliff.max() > smooth.max() + CLEAR:
         return _unknown(CLIFF)
-    rank = logs[roles["rank"]]
     best = product - POWERS[smooth.argmax()] * rank
-    both = [logs[name] for name in factors]
-    if len(both) == 2 and _contradicted(best, both, rank, beside, score):
+    if len(factors) == 2 and _contradicted(best, factors, rank, beside, score):
         return _unknown("learning rate and α do not act through their product alone")
     return _exponent(smooth)
 
@@ -126,6 +121,8 @@ def _contradicted(
     """Return whether curves of rank and factors apart fit better than one of their product.
 
     By Schwarz's criterion (1978), and by an F-test of a factor's own effect beside the product's.
+    Each misses what the other finds: of simulated studies the F-test misses a sixth where α does
+    nothing, the criterion a third where α acts beside the product too.
     """
     from scipy.stats import f
 
