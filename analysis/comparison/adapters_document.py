@@ -80,13 +80,14 @@ class Adapters(Displayed):
         """The contrast of one adapter and metric."""
         return next(c for c in self.contrasts if (c.a.name, c.metric) == (adapter, metric))
 
-    def spread(self, model: str, metric: str) -> tuple[float, float]:
-        """The mean and standard deviation of a model's examples, each scored alone.
+    def scores_examples(self, metric: str) -> bool:
+        """Whether each example has a score of its own: macro F1, for one, has only the corpus's."""
+        return not metric_of(metric, self.signatures.get(metric, "")).of_corpus
 
-        NaN for a metric such as macro F1, which no example has alone.
-        """
+    def spread(self, model: str, metric: str) -> tuple[float, float]:
+        """The mean and standard deviation of a model's examples, each scored alone; else NaN."""
         scores = self.examples[model, metric]
-        if metric_of(metric, self.signatures.get(metric, "")).of_corpus:
+        if not self.scores_examples(metric):
             return math.nan, math.nan
         scores = scores[np.isfinite(scores)]
         return float(scores.mean()), float(scores.std(ddof=1)) if len(scores) > 1 else 0.0

@@ -27,6 +27,7 @@ DOUBT = 0.1  # the chance of taking an independent parameter for a dependent one
 MAX_PARTNERS = 4  # that a redraw takes into account, the strongest
 NEAR = 10  # neighbouring trials at least, from which a deviation is drawn
 NEAREST_BY = 2  # the partners that say which trials are neighbours
+COLUMN_EACH = 5  # trials that a column of a regression needs
 TIED = 0.5  # a correlation from which two parameters' effects are hard to tell apart
 
 
@@ -37,14 +38,19 @@ class Design:
     encoding: Encoding
 
     @cached_property
+    def features(self) -> list[Array]:
+        """The curves (N, Q) along each of D parameters."""
+        units = self.encoding.units
+        return [features_of(c, u) for c, u in zip(self.encoding.columns, units.T, strict=True)]
+
+    @cached_property
     def correlations(self) -> Array:
         """The largest correlation of any curve of one parameter with any of another, (D, D)."""
-        features = [features_of(c, u) for c, u in self._columns]
-        width = len(features)
+        width = len(self.features)
         found = np.zeros((width, width))
         for j, k in combinations(range(width), 2):
-            if features[j].size and features[k].size:
-                found[j, k] = found[k, j] = np.abs(features[j].T @ features[k]).max()
+            if self.features[j].size and self.features[k].size:
+                found[j, k] = found[k, j] = np.abs(self.features[j].T @ self.features[k]).max()
         return found
 
     def partners(self, column: int) -> list[int]:
@@ -52,7 +58,7 @@ class Design:
         from scipy.special import ndtri
 
         strength = self.correlations[column]
-        width = [features_of(c, u).shape[1] for c, u in self._columns]
+        width = [curves.shape[1] for curves in self.features]
         tests = max(width[column] * (sum(width) - width[column]), 1)
         detected = -ndtri(DOUBT / 2 / tests) / np.sqrt(len(self.encoding.units))
         clear = np.flatnonzero(strength > detected)
@@ -78,19 +84,13 @@ class Design:
         chosen = _one_of_each(near, count, rng)  # (count, N) positions of trials
         if here.is_categorical:
             return np.asarray(own[chosen])
-        curves = [features_of(*self._columns[k], waves=True) for k in partners]
-        known = np.column_stack([np.ones(len(own)), *curves])
-        known = known[:, : max(len(own) // 5, 1)]
-        expected = known @ np.linalg.lstsq(known, own, rcond=None)[0]
-        drawn = np.clip(expected + (own - expected)[chosen], 0.0, 1.0)
+        curves = [features_of(self.encoding.columns[k], units[:, k], waves=True) for k in partners]
+        left = without(orthonormal(few_columns(len(own), curves)), own)
+        drawn = np.clip(own - left + left[chosen], 0.0, 1.0)
         if here.positions is None:
             return np.asarray(drawn)
         edges = (here.positions[1:] + here.positions[:-1]) / 2
         return np.asarray(here.positions[np.searchsorted(edges, drawn)])
-
-    @property
-    def _columns(self) -> list[tuple[Column, Array]]:
-        return list(zip(self.encoding.columns, self.encoding.units.T, strict=True))
 
     def _neighbours(self, partners: Sequence[int]) -> Any:
         """Return a mask (N, N) of the trials whose partners have nearly the same values.
@@ -118,8 +118,25 @@ def features_of(column: Column, unit: Array, waves: bool = False) -> Array:
     else:
         place = 2 * unit - 1
         raw = np.stack([place**k for k in range(1, min(4 if waves else 2, len(levels) - 1) + 1)], 1)
-    basis, triangle = np.linalg.qr(np.column_stack([np.ones(len(unit)), raw]))
-    return np.asarray(basis[:, 1:][:, np.abs(np.diag(triangle)[1:]) > 1e-9])
+    return orthonormal(np.column_stack([np.ones(len(unit)), raw]))[:, 1:]
+
+
+def few_columns(count: int, curves: Sequence[Array]) -> Array:
+    """Return a constant and as many columns of curves (N, Q) as N trials can bear: a fifth of N."""
+    return np.column_stack([np.ones(count), *curves])[:, : max(count // COLUMN_EACH, 1)]
+
+
+def orthonormal(columns: Array) -> Array:
+    """Return orthonormal columns that span the given ones (N, Q), fewer where some add nothing."""
+    basis, triangle = np.linalg.qr(columns)
+    adds = np.abs(np.diag(triangle)) > 1e-9
+    # the place of a column that adds nothing holds an arbitrary direction, which later ones lack
+    return np.asarray(basis if adds.all() else np.linalg.qr(columns[:, np.flatnonzero(adds)])[0])
+
+
+def without(basis: Array, numbers: Array) -> Array:
+    """Return what a regression on orthonormal columns leaves of (N, ...) numbers."""
+    return np.asarray(numbers - basis @ (basis.T @ numbers))
 
 
 def _one_of_each(near: Any, count: int, rng: np.random.Generator) -> Any:

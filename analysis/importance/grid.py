@@ -44,8 +44,8 @@ class SeedNoise:
         """Return its share of a trial's whole variance, with a 95 % interval."""
         from scipy.stats import chi2
 
-        quantiles = chi2.ppf([0.975, 0.5, 0.025], self.freedom)
-        least, _, most = (self.variance * self.freedom / q for q in quantiles)
+        quantiles = chi2.ppf([0.975, 0.025], self.freedom)
+        least, most = (self.variance * self.freedom / q for q in quantiles)
         rest = max(reproducible, 0.0)
         low, share, high = (v / (v + rest) if v > 0 else 0.0 for v in (least, self.variance, most))
         return share, (low, high)

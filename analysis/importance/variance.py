@@ -27,7 +27,13 @@ from analysis.importance.refits import (
     refit_often,
     subset_importances,
 )
-from analysis.importance.reliability import ADAPTIVE, doubts, rank_stability, uniformity_of
+from analysis.importance.reliability import (
+    ADAPTIVE,
+    Uniformity,
+    doubts,
+    rank_stability,
+    uniformity_of,
+)
 from analysis.importance.result import (
     Importances,
     InteractionImportance,
@@ -153,50 +159,36 @@ def _decomposed(
     subsets = [_places(encoding, names) for names in question.subsets]
     is_original = question.evaluator == "fanova-original"
     wanted = "forest" if is_original else question.surrogate  # ours predicts for the original
+    is_grid = encoding.is_complete_grid and not is_original and wanted != "gp"
+    resamples = 0 if is_grid else question.resamples
     folds = FOLDS * (2 if wanted == "auto" else 1)
-    ticker = Ticker(question.resamples + folds + len(columns), progress)
+    ticker = Ticker(resamples + folds + len(columns), progress)
     choice = choose(wanted, encoding, target, seed, ticker)
     kind = "original" if is_original else choice.name
     whole = fit(kind, encoding, target, seed)
-    alone = whole.shares(pairs=False)
     some, values = thinned(encoding, target, seed)
     verdict = verdict_on(some, values, seed, tick=ticker)
-    is_grid = kind == "forest" and encoding.is_complete_grid
-    resamples = 0 if is_grid else question.resamples
     refits = refit_often(whole, encoding, target, seed, resamples, ticker, subsets)
-    ticker.total -= question.resamples - resamples
     larger = subset_importances(whole, subsets, refits)
-    fitted = {question.policy: alone} if question.quantile is None else {}
-    policies = _by_policy(given, kind, seed, fitted) if given.pruned else {}
     shares, scale = whole.shares(), 1.0
+    fitted = {question.policy: shares} if question.quantile is None else {}
+    policies = _by_policy(given, kind, seed, fitted) if given.pruned else {}
     noise = SeedNoise.of(encoding, target)
+    once, means = per_configuration(encoding, target)
     if is_grid:
-        shares, refits = grid_shares(*per_configuration(encoding, target), noise, seed)
+        shares, refits = grid_shares(once, means, noise, seed)
     elif noise is not None:
         kept = noise.variance / noise.repeats if kind == "forest" else noise.variance
         scale = shares.variance / max(shares.variance - kept, 0.1 * shares.variance)
-    reproducible = shares.variance / scale
-    if scale != 1.0:
         shares, refits = shares.times(scale), refits.times(scale)
+    seed_noise, noise_ci = (None, None) if noise is None else noise.share_of(shares.variance)
     parameters = parameter_importances(whole, shares, verdict, refits, seed, scale)
     pairs = interaction_importances(encoding.names, shares, refits)
     held_out = choice.held_out_r2[choice.name]
-    uniformity = uniformity_of(per_configuration(encoding, target)[0])
+    uniformity = uniformity_of(once)
     follows = known.sampler in ADAPTIVE and not uniformity.is_uniform
     reasons = doubts(len(target), len(columns), held_out, known.sampler if follows else None)
-    remarks = [*known.remarks, *([choice.remark] if choice.remark else [])]
-    if not uniformity.is_uniform:
-        remarks.append(
-            f"the trials are not a uniform sample: shares are of the whole search space, so they "
-            f"rest on guesses where there are few trials ({uniformity.parameter} deviates by "
-            f"{uniformity.distance:.2f})"
-        )
-    remarks += [
-        f"{p.name} acts together with other parameters; no effect of its own is beyond chance"
-        for p, acts in zip(parameters, verdict.only_jointly, strict=True)
-        if acts
-    ]
-    remarks += _tied_in_words(encoding.names, shares, verdict)
+    said = _found_in_words(encoding.names, uniformity, shares, verdict)
     explained = shares.main.sum() + sum(pair.importance for pair in pairs)
     return replace(
         known,
@@ -209,9 +201,9 @@ def _decomposed(
         unexplained=float(np.clip(1.0 - explained, 0.0, 1.0)),
         marginals=marginals(whole, refits),
         noise=shares.noise / scale if isinstance(whole, GaussianProcessSurrogate) else None,
-        seed_noise=None if noise is None else noise.share_of(reproducible)[0],
-        seed_noise_ci=None if noise is None else noise.share_of(reproducible)[1],
-        remarks=tuple(remarks),
+        seed_noise=seed_noise,
+        seed_noise_ci=noise_ci,
+        remarks=(*known.remarks, *filter(None, [choice.remark]), *said),
         surrogates=choice.held_out_r2,
         stability=rank_stability(shares.main, refits.main) if resamples else {},
         sample={**asdict(uniformity), "is_uniform": uniformity.is_uniform},
@@ -219,8 +211,20 @@ def _decomposed(
     )
 
 
-def _tied_in_words(names: Sequence[str], shares: Shares, verdict: Verdict) -> Iterator[str]:
-    """Say which parameters' effects the trials cannot tell apart, and what they hold together."""
+def _found_in_words(
+    names: Sequence[str], sample: Uniformity, shares: Shares, verdict: Verdict
+) -> Iterator[str]:
+    """Say where the sample is uneven, and which parameters act together or cannot be told apart."""
+    if not sample.is_uniform:
+        yield (
+            f"the trials are not a uniform sample: shares are of the whole search space, so they "
+            f"rest on guesses where there are few trials ({sample.parameter} deviates by "
+            f"{sample.distance:.2f})"
+        )
+    for j in np.flatnonzero(verdict.only_jointly):
+        yield (
+            f"{names[j]} acts together with other parameters; no effect of its own is beyond chance"
+        )
     for j, k, p in verdict.tied:
         if verdict.significant[j] and verdict.significant[k]:
             continue

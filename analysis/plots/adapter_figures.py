@@ -15,7 +15,7 @@ from analysis.comparison.confirmation import Confirmation
 from analysis.plots.bars_and_violins import Bar, Group, distributions, interval_bars, with_violins
 from analysis.plots.palette import (
     BEST,
-    CHANCE,
+    FLAGGED,
     INK,
     TRIAL,
     VIOLIN,
@@ -116,7 +116,7 @@ def _colour(found: Adapters, model: ComparedModel, best: str, other: str = TRIAL
     if not isinstance(model.who, int):
         return colour_of(model.name)
     if model.name in flagged_names(found):
-        return CHANCE
+        return FLAGGED
     return BEST if model.name == best else other
 
 

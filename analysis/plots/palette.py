@@ -32,7 +32,7 @@ LIGHT = {
     "best": "#c65200",
     "default": "#00855f",
     "base": "#7d868f",
-    "chance": "#a8457f",
+    "flagged": "#a8457f",
     "pair": "#3d9bd6",
     "plain": "#946c00",
     "teacher": "#6b4fbb",
@@ -51,7 +51,7 @@ DARK = {
     "best": "#ff9250",
     "default": "#3fcb9e",
     "base": "#98a3ae",
-    "chance": "#e08bc0",
+    "flagged": "#e08bc0",
     "pair": "#a6d8f7",
     "plain": "#e0b23c",
     "teacher": "#b7a3f2",
@@ -63,7 +63,7 @@ PRINT = LIGHT | {"ink": "#000000", "muted": "#444444", "grid": "#cccccc"}
 
 INK, MUTED, GRID, PAPER = (LIGHT[name] for name in ("ink", "muted", "grid", "paper"))
 TRIAL, BEST, DEFAULT, BASE = (LIGHT[name] for name in ("trial", "best", "default", "base"))
-CHANCE, PAIR, PLAIN, VIOLIN = (LIGHT[name] for name in ("chance", "pair", "plain", "violin"))
+FLAGGED, PAIR, PLAIN, VIOLIN = (LIGHT[name] for name in ("flagged", "pair", "plain", "violin"))
 
 ON_LINES = {"fc": PAPER, "ec": "none", "alpha": 0.85, "pad": 0.6}  # behind text that lines cross
 

@@ -17,8 +17,8 @@ from analysis.plots.bars_and_violins import Bar, Group, distributions, interval_
 from analysis.plots.palette import (
     BASE,
     BEST,
-    CHANCE,
     DEFAULT,
+    FLAGGED,
     PLAIN,
     TRIAL,
     in_house_style,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from analysis.importance.variance import Importances, Marginal
 
-COLOURS = (TRIAL, BEST, DEFAULT, CHANCE, PLAIN, BASE)
+COLOURS = (TRIAL, BEST, DEFAULT, FLAGGED, PLAIN, BASE)
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 MAX_BARS = 10
 

@@ -14,7 +14,15 @@ import numpy as np
 from analysis.display import own_names
 from analysis.importance.confounding import factors, roles_in
 from analysis.plots import marks
-from analysis.plots.palette import CHANCE, INK, MUTED, TRIAL, in_house_style, legend_above, new_axes
+from analysis.plots.palette import (
+    FLAGGED,
+    INK,
+    MUTED,
+    TRIAL,
+    in_house_style,
+    legend_above,
+    new_axes,
+)
 from analysis.plots.slices import MAX_LEVELS
 from analysis.studies.study_data import MAXIMIZE, StudyData, is_enqueued
 from analysis.surrogates.encoding import all_numbers
@@ -101,7 +109,7 @@ def _lines_of_equal_product(
     steps = np.arange(np.ceil(ends[0] / PRODUCTS), np.floor(ends[1] / PRODUCTS) + 1) * PRODUCTS
     label: str | None = "equal learning rate · α / r" + (f", r = {rank:g}" if ranks else "")
     for product in 10.0**steps:
-        ax.plot(x, product * rank / x, color=CHANCE, ls=(0, (4, 3)), lw=0.9, label=label)
+        ax.plot(x, product * rank / x, color=FLAGGED, ls=(0, (4, 3)), lw=0.9, label=label)
         label = None
     ax.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))
 

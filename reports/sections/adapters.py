@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 from analysis.comparison.adapters import Adapters
@@ -72,8 +71,8 @@ def _figures(found: Adapters, best: str) -> list[Figure]:
         )
         alt = f"{name} with 95 % intervals: {scores}."
         figures.append(Figure(f"bars-{metric}", bars, alt, f"{name}: corpus scores", size))
-        is_of_examples = not math.isnan(found.spread(found.base.name, metric)[0])
-        if is_of_examples and any(has_spread(found.examples[m.name, metric]) for m in models):
+        examples = [found.examples[m.name, metric] for m in models]
+        if found.scores_examples(metric) and any(map(has_spread, examples)):
             spread = partial(plot_adapter_distributions, found, metric, best=best)
             alt = f"Violins and boxes of the {name} per example, base first."
             figures.append(Figure(f"violins-{metric}", spread, alt, f"{name} per example", size))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from analysis.importance.design import Design
+from analysis.importance.design import Design, orthonormal, without
 from analysis.importance.reliability import doubts, intervals, rank_stability, uniformity_of
 from analysis.importance.verdict import Verdict, per_configuration, verdict_on
 from analysis.surrogates.encoding import Array, Encoding, make_column
@@ -134,6 +134,14 @@ def test_the_sampler_s_dependence_is_seen_and_independence_is_not_doubted() -> N
     assert Design(tied_studies("multiple of the rank", 0)[0]).partners(1) == [0]
     units = np.random.default_rng(0).random((80, 3))
     assert [Design(Encoding(COLUMNS, units, {}, {})).partners(j) for j in range(3)] == [[]] * 3
+
+
+def test_a_column_that_adds_nothing_does_not_hide_the_next() -> None:
+    """Where a column repeats an earlier one, as the square of two levels does, the rest counts."""
+    x, y = np.random.default_rng(0).normal(size=(2, 20))
+    basis = orthonormal(np.column_stack([np.ones(20), x, 2 * x + 3, y]))
+    assert basis.shape == (20, 3)
+    assert np.abs(without(basis, y)).max() < 1e-9
 
 
 def test_a_redraw_stays_in_what_could_have_been_drawn() -> None:

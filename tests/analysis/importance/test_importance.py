@@ -237,7 +237,7 @@ GRID: dict[str, BaseDistribution] = {
 }
 
 
-def on_the_grid(seeds: int, noise: float, seed: int = 0) -> Importances:
+def on_the_grid(seeds: int, noise: float, seed: int = 0, **options: Any) -> Importances:
     """Return the analysis of a complete grid, each cell `seeds` times, driven by α and little r."""
     rng = np.random.default_rng(seed)
     cells = [{"alpha": a, "rank": r} for a in (8, 16, 32) for r in (4, 8, 16, 32)]
@@ -246,17 +246,20 @@ def on_the_grid(seeds: int, noise: float, seed: int = 0) -> Importances:
         for p in cells
         for _ in range(seeds)
     ]  # variances 2 / 3 and 5 / 16
-    return importances([p for p in cells for _ in range(seeds)], values, GRID, resamples=3)
+    points = [p for p in cells for _ in range(seeds)]
+    return importances(points, values, GRID, resamples=3, **options)
 
 
 def test_a_grid_without_repeats_is_exact_for_its_values() -> None:
-    """The shares are sums over the cells, so no interval surrounds them."""
-    found = on_the_grid(seeds=1, noise=0.0)
+    """The shares are sums over the cells: no interval surrounds them, and nothing is refitted."""
+    heard: list[tuple[int, int]] = []
+    found = on_the_grid(1, 0.0, progress=lambda done, total: heard.append((done, total)))
     alpha = found.parameters[0]
     assert alpha.importance == pytest.approx((2 / 3) / (2 / 3 + 5 / 16), abs=1e-6)
     assert alpha.ci == pytest.approx((alpha.importance, alpha.importance))
     assert found.seed_noise is None
     assert not found.stability
+    assert heard[-1][0] == heard[-1][1]
 
 
 def test_repeats_of_a_grid_have_a_row_for_the_seed_noise() -> None:
