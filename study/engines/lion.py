@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from study.kinds.optimizers import LION_BETAS
+
 
 class Lion(torch.optim.Optimizer):
     """Moves every weight by the learning rate, in the direction of its momentum's sign.
@@ -32,7 +34,7 @@ class Lion(torch.optim.Optimizer):
         state = self.state[weight]
         if not state:
             state["momentum"] = torch.zeros_like(weight)
-        momentum = state["momentum"]
+        momentum, (beta_1, beta_2) = state["momentum"], LION_BETAS
         weight.mul_(1 - rate * decay)
-        weight.add_(momentum.lerp(grad, 0.1).sign(), alpha=-rate)
-        momentum.lerp_(grad, 0.01)
+        weight.add_(momentum.lerp(grad, 1 - beta_1).sign(), alpha=-rate)
+        momentum.lerp_(grad, 1 - beta_2)
