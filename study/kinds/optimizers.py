@@ -19,7 +19,7 @@ Groups = list[dict[str, Any]]
 
 ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # of AdamW too
 MOMENTUM = 0.9  # of SGD
-LION_BETAS = (0.9, 0.99)
+LION_BETAS = (0.9, 0.99)  # its authors'
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _lion(groups: Groups, rate: float, decay: float) -> torch.optim.Optimizer:
     """Chen et al. 2023 (arXiv:2302.06675)."""
     from study.engines.lion import Lion
 
-    return Lion(groups, lr=rate, weight_decay=decay)
+    return Lion(groups, lr=rate, betas=LION_BETAS, weight_decay=decay)
 
 
 def _adafactor(groups: Groups, rate: float, decay: float) -> torch.optim.Optimizer:
