@@ -46,7 +46,7 @@ from study.engines.pass_size import memory_beside_base
 from study.engines.passes import TokenBudget
 from study.engines.sequential import SequentialEngine
 from study.hardware import device_kind
-from study.peft_methods.adapters import linear_shape
+from study.peft_methods.layers import linear_shape
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch

@@ -30,14 +30,8 @@ from study.engines.memory import is_out_of_memory
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.batch_rows import Rows
 from study.errors import InputError, reason_of
-from study.peft_methods.adapters import (
-    PREFIX,
-    Adapter,
-    attach_adapter,
-    linear_shape,
-    lost_by_peft,
-)
-from study.peft_methods.layers import is_quantized
+from study.peft_methods.adapters import PREFIX, Adapter, attach_adapter, lost_by_peft
+from study.peft_methods.layers import is_quantized, linear_shape
 from study.tasks.base import Batch, Example, Task, stacked
 from study.tasks.decoding import why_row_by_row
 from study.tasks.token_logits import (
