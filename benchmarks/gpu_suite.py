@@ -38,15 +38,15 @@ from transformers import (
 
 from benchmarks.packed_fake import counted
 from study.bases.load import BaseModel
+from study.engines.build import packed_over
 from study.engines.engine_choice import EngineChoice
 from study.engines.memory import PeakMemory, release_memory
 from study.engines.packed.packed_engine import PackedEngine
-from study.engines.packed.slot_count import slot_bytes
-from study.engines.pass_size import measure_passes, memory_beside_base
+from study.engines.pass_size import memory_beside_base
 from study.engines.passes import TokenBudget
 from study.engines.sequential import SequentialEngine
 from study.hardware import device_kind
-from study.peft_methods.adapters import linear_shape
+from study.peft_methods.layers import linear_shape
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch
@@ -180,9 +180,8 @@ def packed(
     """Yield an engine that trains all trials at once, in passes as large as memory allows."""
     methods = [config.method for config in configs if config.method is not None]
     budget = TokenBudget()
-    free = memory_beside_base(base, EngineChoice()) - len(configs) * slot_bytes(base, methods)
-    with closing(PackedEngine(spec, base, task, methods, len(configs), budget)) as engine:
-        measure_passes(budget, engine.rehearse, spec, base, task, free, slots=len(configs))
+    free = memory_beside_base(base, EngineChoice())
+    with closing(packed_over(spec, base, task, methods, len(configs), budget, free)) as engine:
         for config in configs:
             engine.start(config)
         yield engine, budget

@@ -23,21 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from checkpoint_study import checkpoint_study
+from checkpoint_study import ANSWER, checkpoint_study
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from study.bases.load import BaseModel
 from study.data.corpora import corpus_of
-from study.engines.build import working_base
+from study.engines.build import packed_over, working_base
 from study.engines.engine_choice import EngineChoice
-from study.engines.packed.packed_engine import PackedEngine
-from study.engines.packed.slot_count import slot_bytes
-from study.engines.pass_size import (
-    collated,
-    largest_trial,
-    measure_passes,
-    memory_beside_base,
-)
+from study.engines.pass_size import collated, largest_trial, memory_beside_base
 from study.engines.passes import TokenBudget
 from study.engines.process_settings import be_one_quiet_thread
 from study.hardware import device_kind
@@ -46,8 +39,6 @@ from study.tasks import make_task
 from study.tasks.base import Batch, Task
 from study.tasks.losses import IGNORED
 from study.trials import TrialConfig
-
-ANSWERS = 0.4
 
 
 @dataclass(frozen=True)
@@ -118,7 +109,7 @@ class PlainLoop:
         """Return the answer's tokens where they are predicted: the last two fifths of a row."""
         ids = batch.inputs["input_ids"]
         labels = torch.full_like(ids, IGNORED)
-        first = round(ids.shape[1] * (1 - ANSWERS))
+        first = round(ids.shape[1] * (1 - ANSWER))
         labels[:, first - 1 : -1] = ids[:, first:]
         return labels
 
@@ -160,9 +151,8 @@ def packed_round(
     """Train `slots` trials together."""
     assert config.method is not None
     budget, methods = TokenBudget(), [config.method]
-    with closing(PackedEngine(spec, base, task, methods, slots, budget)) as packed:
-        free = memory_beside_base(base, EngineChoice()) - slots * slot_bytes(base, methods)
-        measure_passes(budget, packed.rehearse, spec, base, task, free, slots=slots)
+    free = memory_beside_base(base, EngineChoice())
+    with closing(packed_over(spec, base, task, methods, slots, budget, free)) as packed:
         budget.training = tokens or budget.training
         for number in range(slots):
             packed.start(replace(config, number=number, seed=number))

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import weakref
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -174,7 +173,12 @@ def counted(
         counter = Counting()
         again = recomputed_blocks(model, recomputes)
         blocks = patch.dict(BLOCK_BYTES, cpu=BLOCK_BYTES["cuda"])
-        on_gpu = patch.multiple(linear, dropped=_dropped, dropped_and_added=_dropped_and_added)
+        # on a GPU each is one operation, of which PyTorch's compiler makes a kernel
+        on_gpu = patch.multiple(
+            linear,
+            dropped=torch.ops.optuna_study.dropped,
+            dropped_and_added=torch.ops.optuna_study.dropped_and_added,
+        )
         with counter, again, blocks, on_gpu:
             bank.lay_out([Rows(slot, rows, 0, 1) for slot in range(slots)])
             states = model(**inputs).last_hidden_state
@@ -189,16 +193,6 @@ def counted(
     operations = sum(counter.operations.values())
     in_update = operations - in_passes
     return Counted(operations, in_update, counter.syncs, counter.peak, slots * rows * tokens)
-
-
-def _dropped(xs: Sequence[Tensor], keys: Tensor, limits: Tensor) -> list[Tensor]:
-    """Drop by the one operation that PyTorch's compiler makes a kernel of."""
-    return [torch.ops.optuna_study.dropped(x, keys, limits) for x in xs]
-
-
-def _dropped_and_added(*tensors: Tensor) -> Tensor:
-    left: Tensor = torch.ops.optuna_study.dropped_and_added(*tensors)
-    return left
 
 
 def main() -> None:

@@ -28,12 +28,11 @@ from study.bases.building import Miniature
 from study.bases.load import BaseModel, load_base, locate_base
 from study.bases.translator import TranslatorRecipe
 from study.data.corpora import corpus_of
-from study.engines.build import working_base
+from study.engines.build import packed_over, working_base
 from study.engines.engine_choice import EngineChoice
 from study.engines.memory import PeakMemory
 from study.engines.packed.packed_engine import PackedEngine
-from study.engines.packed.slot_count import slot_bytes
-from study.engines.pass_size import largest_trial, measure_passes, memory_beside_base
+from study.engines.pass_size import largest_trial, memory_beside_base
 from study.engines.passes import TokenBudget
 from study.engines.process_settings import be_one_quiet_thread
 from study.peft_methods.targets import targeted_modules
@@ -114,9 +113,7 @@ def _of_study(study: str, slots: int) -> str:
     config = largest_trial(spec)
     assert config.method is not None
     budget = TokenBudget()
-    engine = PackedEngine(spec, base, task, [config.method], slots, budget)
-    free -= slots * slot_bytes(base, [config.method])
-    measure_passes(budget, engine.rehearse, spec, base, task, free, slots=slots)
+    engine = packed_over(spec, base, task, [config.method], slots, budget, free)
     for number in range(slots):
         engine.start(replace(config, number=number, seed=number))
     memory = PeakMemory()

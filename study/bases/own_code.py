@@ -8,18 +8,22 @@ from contextlib import contextmanager
 from typing import Any
 
 from study.bases.load import BaseModel
-from study.errors import InputError
+from study.errors import InputError, reason_of
 
 
 @contextmanager
 def refusing_base(
-    base: BaseModel, does: str, spared: Callable[[Exception], bool] = lambda _: False
+    base: BaseModel,
+    fails: str,
+    instead: str = "another base",
+    spared: Callable[[Exception], bool] = lambda _: False,
 ) -> Iterator[None]:
     """Refuse in one line what fails in the base's own code.
 
     Args:
         base: The base.
-        does: What fails and what to choose instead, as "fails on the data; choose another base".
+        fails: What it does, such as "fails on the data".
+        instead: What to choose.
         spared: Whether an error is to be passed on, such as one of memory.
 
     Raises:
@@ -30,16 +34,10 @@ def refusing_base(
     except Exception as error:  # whatever the model's code makes of its inputs
         if isinstance(error, InputError) or spared(error) or not _fails_inside(base.model, error):
             raise
-        what, _, instead = does.partition("; ")
         raise InputError(
-            f"base.model: this {base.model_type!r} model {what}, got {in_one_line(error)}; "
-            f"{instead}"
+            f"base.model: this {base.model_type!r} model {fails}, got {reason_of(error)}; "
+            f"choose {instead}"
         ) from error
-
-
-def in_one_line(error: Exception) -> str:
-    """Return what an error of a library says, on one line."""
-    return " ".join(str(error).split())[:200]
 
 
 def _fails_inside(model: Any, error: BaseException) -> bool:

@@ -80,14 +80,28 @@ def engine_over(
         measure_passes(budget, sequential.rehearse, spec, base, task, free, share)
         sequential.first_events = [Checked(check)]
         return sequential
-    per_slot = slot_bytes(base, methods)
-    slots = choice.slots or fitting_slots(spec, choice.workers, per_slot, free)
-    packed = PackedEngine(spec, base, task, methods, slots, budget)
-    budget.can_recompute = _recomputing_check(spec, base, task, packed.set_aside)
-    free -= slots * per_slot
-    measure_passes(budget, packed.rehearse, spec, base, task, free, share, slots)
+    slots = choice.slots or fitting_slots(spec, choice.workers, slot_bytes(base, methods), free)
+    packed = packed_over(spec, base, task, methods, slots, budget, free, share)
     why_not = partial(_why_not_in, packed, base)
     return MixedEngine(packed, sequential, why_not, [Checked(check)])
+
+
+def packed_over(
+    spec: StudySpec,
+    base: BaseModel,
+    task: Task,
+    methods: Sequence[MethodSpec],
+    slots: int,
+    budget: TokenBudget,
+    free_bytes: float,
+    share: float = 1.0,
+) -> PackedEngine:
+    """Return an engine of some slots, in passes as large as the bytes beside the base allow."""
+    packed = PackedEngine(spec, base, task, methods, slots, budget)
+    budget.can_recompute = _recomputing_check(spec, base, task, packed.set_aside)
+    free_bytes -= slots * slot_bytes(base, methods)
+    measure_passes(budget, packed.rehearse, spec, base, task, free_bytes, share, slots)
+    return packed
 
 
 def _recomputing_check(

@@ -181,11 +181,11 @@ def dropped_and_added(
     return compute(x, grad, total, keys, limits)
 
 
-def dropped(xs: Sequence[Tensor], keys: Tensor, limits: Tensor) -> list[Tensor]:
-    """Return each x (R, T, D) with zeros where rows with keys (R, 2) and limits (R,) drop it."""
-    if xs[0].device.type == "cuda":
-        return [_dropped_on_gpu(x, keys, limits) for x in xs]
-    return _dropped(xs, keys, limits)
+def dropped(x: Tensor, keys: Tensor, limits: Tensor) -> Tensor:
+    """Return x (R, T, D) with zeros where rows with keys (R, 2) and limits (R,) drop it."""
+    if x.device.type == "cuda":
+        return _dropped_on_gpu(x, keys, limits)
+    return _dropped([x], keys, limits)[0]
 
 
 class SeededDropout(nn.Module):
@@ -217,9 +217,9 @@ class _Dropped(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, keys: Tensor, limits: Tensor) -> Tensor:
         """Return x (R, T, D) without what is dropped."""
         ctx.save_for_backward(keys, limits)
-        return dropped([x], keys, limits)[0]
+        return dropped(x, keys, limits)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         """Return the gradient of x."""
-        return dropped([grads[0]], *ctx.saved_tensors)[0], None, None
+        return dropped(grads[0], *ctx.saved_tensors), None, None

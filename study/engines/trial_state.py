@@ -134,7 +134,6 @@ class Training:
         for group, rate in zip(self._optimizer.param_groups, self.rates(), strict=True):
             group["lr"] = rate
         self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=False)
 
     # ------------------------------------------------------------ stopping and going on
 

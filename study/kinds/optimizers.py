@@ -17,6 +17,10 @@ if TYPE_CHECKING:  # reading a study file must not load torch
 
 Groups = list[dict[str, Any]]
 
+ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # of AdamW too
+MOMENTUM = 0.9  # of SGD
+LION_BETAS = (0.9, 0.99)  # its authors'
+
 
 @dataclass(frozen=True)
 class Optimizer:
@@ -36,28 +40,32 @@ def _adamw(groups: Groups, rate: float, decay: float) -> torch.optim.Optimizer:
     """Decoupled weight decay: Loshchilov & Hutter 2019 (arXiv:1711.05101)."""
     import torch
 
-    return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
+    return torch.optim.AdamW(
+        groups, lr=rate, betas=ADAM_BETAS, eps=ADAM_EPSILON, weight_decay=decay, fused=True
+    )
 
 
 def _adam(groups: Groups, rate: float, decay: float) -> torch.optim.Optimizer:
     """Kingma & Ba 2015 (arXiv:1412.6980); weight decay is added to the gradient."""
     import torch
 
-    return torch.optim.Adam(groups, lr=rate, weight_decay=decay, fused=True)
+    return torch.optim.Adam(
+        groups, lr=rate, betas=ADAM_BETAS, eps=ADAM_EPSILON, weight_decay=decay, fused=True
+    )
 
 
 def _sgd(groups: Groups, rate: float, decay: float) -> torch.optim.Optimizer:
-    """With momentum 0.9; weight decay is added to the gradient."""
+    """With momentum; weight decay is added to the gradient."""
     import torch
 
-    return torch.optim.SGD(groups, lr=rate, momentum=0.9, weight_decay=decay)
+    return torch.optim.SGD(groups, lr=rate, momentum=MOMENTUM, weight_decay=decay)
 
 
 def _lion(groups: Groups, rate: float, decay: float) -> torch.optim.Optimizer:
     """Chen et al. 2023 (arXiv:2302.06675)."""
     from study.engines.lion import Lion
 
-    return Lion(groups, lr=rate, weight_decay=decay)
+    return Lion(groups, lr=rate, betas=LION_BETAS, weight_decay=decay)
 
 
 def _adafactor(groups: Groups, rate: float, decay: float) -> torch.optim.Optimizer:

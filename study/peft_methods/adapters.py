@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from study.bases.load import BaseModel, draw_fresh
 from study.data.chat import stop_id
@@ -22,7 +21,7 @@ from study.kinds.methods import INITIAL_WEIGHTS, METHODS
 from study.kinds.table_names import imported
 from study.peft_methods.configs import name_loader, peft_config
 from study.peft_methods.init_adapter import stored_pairs
-from study.peft_methods.layers import quantized_bits, shortest_suffixes
+from study.peft_methods.layers import is_transposed, quantized_bits, shortest_suffixes
 from study.seeds import derive_seed
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
@@ -135,25 +134,10 @@ def _take_out(layer: Any, A0: Tensor, B0: Tensor, scale: float) -> None:
     linear.weight.data = residual.T.contiguous() if is_transposed(linear) else residual
 
 
-def is_transposed(module: nn.Module) -> bool:
-    """Return whether a module is transformers' `Conv1D`, a linear layer with weight (D_in, D_out).
-
-    GPT-2 is made of them.
-    """
-    return type(module) is Conv1D
-
-
 def weight_matrix(module: Any) -> Tensor:
     """Return a linear layer's weight as (D_out, D_in), sharing its memory."""
     weight: Tensor = module.weight
     return weight.T if is_transposed(module) else weight
-
-
-def linear_shape(module: Any) -> tuple[int, int]:
-    """Return a linear layer's D_out and D_in, whatever its weight is stored as."""
-    if is_transposed(module):
-        return module.weight.shape[1], module.weight.shape[0]
-    return module.out_features, module.in_features
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from study.bases.load import BaseModel
 from study.errors import InputError, refusing
-from study.peft_methods.targets import check_lora, targeted_modules, weight_shape
+from study.peft_methods.layers import linear_shape
+from study.peft_methods.targets import check_lora, targeted_modules
 from study.spec.hyperparameters import MethodSpec
 from study.spec.init_adapter import PREFIX, WEIGHTS
 from study.spec.sections import StudySpec
@@ -66,7 +67,7 @@ def _read(base: BaseModel, method: MethodSpec) -> dict[str, tuple[Tensor, Tensor
     pairs = {}
     for name, module in modules.items():
         A, B = (tensors[f"{PREFIX}{name}.lora_{x}.weight"] for x in "AB")
-        rows, columns = weight_shape(module)
+        rows, columns = linear_shape(module)
         if A.shape != (method.rank, columns) or B.shape != (rows, method.rank):
             raise InputError(
                 f"{KEY}: {path}: {name}: must be ({method.rank}, {columns}) and "

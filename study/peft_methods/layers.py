@@ -36,6 +36,21 @@ def linear_layers(model: Any) -> dict[str, nn.Module]:
     }
 
 
+def is_transposed(module: nn.Module) -> bool:
+    """Return whether a module is transformers' `Conv1D`, a linear layer with weight (D_in, D_out).
+
+    GPT-2 is made of them.
+    """
+    return type(module) is Conv1D
+
+
+def linear_shape(module: Any) -> tuple[int, int]:
+    """Return a linear layer's D_out and D_in, whatever its weight is stored as."""
+    if is_transposed(module):
+        return module.weight.shape[1], module.weight.shape[0]
+    return module.out_features, module.in_features
+
+
 def mixture_weights(model: Any) -> dict[str, Tensor]:
     """Return the weights of experts (E, D, D') and routers (E, D) that are no linear layers.
 

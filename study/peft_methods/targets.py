@@ -276,14 +276,6 @@ def _convert_mixture(config: Any, model: Any) -> None:
         ) from None
 
 
-def weight_shape(module: Any) -> tuple[int, int]:
-    """Return D_out and D_in of a linear layer, `Conv1D` included."""
-    from transformers.pytorch_utils import Conv1D
-
-    rows, columns = module.weight.shape
-    return (columns, rows) if type(module) is Conv1D else (rows, columns)
-
-
 def targeted_modules(base: BaseModel, named: str) -> dict[str, Any]:
     """Return the layers that PEFT would adapt, by name; `named` is as in the study file."""
     return {name: base.model.get_submodule(name) for name in find_targets(base, named).modules}

@@ -70,7 +70,7 @@ class MaskedDiffusionTask:
                 for pair in pairs
             ]
         longest = self._check_lengths(base)
-        with refusing_base(base, "fails on a short text; choose another base"):
+        with refusing_base(base, "fails on a short text"):
             hides = hides_padding(base.model, form.mask, form.end)
         width = 0 if hides else longest
         ends = tuple(form.ends)

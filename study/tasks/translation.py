@@ -44,7 +44,7 @@ class TranslationTask:
         self._pad = padding_token(base)
         self._ids: dict[Pair, tuple[Tensor, Tensor]] = {}
         if corpus.train:  # a corpus to translate has none
-            with refusing_base(base, "fails on the first training pair; choose another base"):
+            with refusing_base(base, "fails on the first training pair"):
                 self._check_shift(base.model, corpus.train[0])
 
     @torch.no_grad()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from study.bases.load import BaseModel
-from study.bases.own_code import in_one_line, refusing_base
+from study.bases.own_code import refusing_base
 from study.engines.checking.differences import (
     described,
     difference_of,
@@ -29,15 +29,9 @@ from study.engines.checking.slots import LOOKED_AT, SEED, Slot, method_of
 from study.engines.memory import is_out_of_memory
 from study.engines.packed.bank import AdapterBank
 from study.engines.packed.batch_rows import Rows
-from study.errors import InputError
-from study.peft_methods.adapters import (
-    PREFIX,
-    Adapter,
-    attach_adapter,
-    linear_shape,
-    lost_by_peft,
-)
-from study.peft_methods.layers import is_quantized
+from study.errors import InputError, reason_of
+from study.peft_methods.adapters import PREFIX, Adapter, attach_adapter, lost_by_peft
+from study.peft_methods.layers import is_quantized, linear_shape
 from study.tasks.base import Batch, Example, Task, stacked
 from study.tasks.decoding import why_row_by_row
 from study.tasks.token_logits import (
@@ -95,8 +89,8 @@ class Comparisons:
 
     def _of_the_base(self) -> AbstractContextManager[None]:
         dtype = str(self._base.model.dtype).removeprefix("torch.")
-        does = f"fails on the data in {dtype}; choose another base.dtype or another base"
-        return refusing_base(self._base, does, is_out_of_memory)
+        instead = "another base.dtype or another base"
+        return refusing_base(self._base, f"fails on the data in {dtype}", instead, is_out_of_memory)
 
     @torch.no_grad()
     def of_logits(self) -> str | None:
@@ -113,7 +107,7 @@ class Comparisons:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            return f"the untrained base fails: {in_one_line(error)}"
+            return f"the untrained base fails: {reason_of(error)}"
         if proof_of(self._base.model) is None:
             return None  # no shortcut: it is not a task of tokens
         with whole_logits():
@@ -183,7 +177,7 @@ class Comparisons:
         try:
             return why_row_by_row(self._base.model, ids, prompts, pad)
         except Exception as error:  # whatever the model's code makes of a cache
-            reason = f"{type(error).__name__}: {in_one_line(error)}"
+            reason = f"{type(error).__name__}: {reason_of(error)}"
             raise InputError(
                 f"evaluation.metrics: this {self._base.model_type!r} model cannot generate, got "
                 f"{reason}; allowed: loss, which needs no outputs"
@@ -223,11 +217,9 @@ class Comparisons:
                 )
 
     def _with_adapters(self, slot: Slot) -> AbstractContextManager[None]:
-        does = (
-            f"fails with PEFT's adapters on {method_of(slot).target_modules!r}; choose another "
-            "method.target_modules or another base"
-        )
-        return refusing_base(self._base, does, is_out_of_memory)
+        fails = f"fails with PEFT's adapters on {method_of(slot).target_modules!r}"
+        instead = "another method.target_modules or another base"
+        return refusing_base(self._base, fails, instead, is_out_of_memory)
 
     @torch.enable_grad()
     def _must_learn(self, adapter: Adapter, batch: Batch) -> None:
@@ -253,7 +245,7 @@ class Comparisons:
             module = innermost_entered(
                 self._base.model, lambda: (self._packed_loss(bank), self._packed_loss(bank, step=0))
             )
-            return f"{module} fails when packed: {in_one_line(error)}"
+            return f"{module} fails when packed: {reason_of(error)}"
 
     @torch.no_grad()
     def _of_fresh(self, bank: AdapterBank) -> str | None:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from study.peft_methods.adapters import PREFIX, is_transposed
+from study.peft_methods.adapters import PREFIX
+from study.peft_methods.layers import is_transposed
 from study.tasks.token_logits import MOST, ROUNDING
 from study.trials import Compared
 

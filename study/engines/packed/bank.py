@@ -38,10 +38,10 @@ from study.peft_methods.adapters import (
     adapter_files,
     initial_a,
     initial_pair,
-    linear_shape,
     token_layer,
 )
 from study.peft_methods.init_adapter import stored_pairs
+from study.peft_methods.layers import linear_shape
 from study.peft_methods.targets import targeted_modules
 from study.seeds import derive_seed
 from study.spec.hyperparameters import MethodSpec

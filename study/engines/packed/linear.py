@@ -74,8 +74,7 @@ class LoraRun:
         """Return x (k, n, D) without what dropout takes, unscaled; `keys` are of all rows."""
         if self.limits is None or keys is None:
             return x
-        (left,) = dropped([self._by_row(x, positions)], self._own(keys), self.limits)
-        return left.view(x.shape)
+        return dropped(self._by_row(x, positions), self._own(keys), self.limits).view(x.shape)
 
     def drop_and_add(
         self, x: Tensor, grad: Tensor, total: Tensor, keys: Tensor, positions: int

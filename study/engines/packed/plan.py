@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from study.bases.load import BaseModel
 from study.engines.packed.linear import MatrixPairs
-from study.peft_methods.adapters import linear_shape, token_layer
+from study.peft_methods.adapters import token_layer
+from study.peft_methods.layers import linear_shape
 from study.peft_methods.targets import targeted_modules
 
 Key = tuple[str, str]  # module and weight

@@ -15,13 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from study.kinds.optimizers import OPTIMIZERS
+from study.kinds.optimizers import ADAM_BETAS, ADAM_EPSILON, LION_BETAS, MOMENTUM, OPTIMIZERS
 from study.kinds.table_names import imported
 
 Column = NDArray[np.float64]
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # of Adam
-MOMENTUM = 0.9  # of SGD
-LION_1, LION_2 = 0.9, 0.99
 BLOCK_BYTES = {"cpu": 2**20, "cuda": 2**31}
 """The weights that are updated at once, with as much memory beside them.  A CPU's fit its cache."""
 
@@ -104,16 +101,15 @@ class SlotOptimizers:
     @torch.no_grad()
     def make(self, block: Sequence[Move]) -> None:
         """Move the weights of a block's slots by their gradients, which are used up."""
-        kind = OPTIMIZERS[block[0].optimizer]
-        update: Update = imported(kind.packed)
-        decay, step = (np.array([getattr(m, name) for m in block]) for name in ("decay", "step"))
-        rates = [np.array([getattr(m, name) for m in block]) for name in ("rate", "rate_of_b")]
+        update: Update = imported(OPTIMIZERS[block[0].optimizer].packed)
+        of_slots = [(move.rate, move.rate_of_b, move.decay, float(move.step)) for move in block]
+        rate, rate_of_b, decay, step = np.array(of_slots).T
         slots = slice(block[0].slot, block[-1].slot + 1)
-        if (rates[0] == rates[1]).all():
-            update(self._parts_of(slots, slice(None)), Scales(rates[0], decay, step))
+        if (rate == rate_of_b).all():
+            update(self._parts_of(slots, slice(None)), Scales(rate, decay, step))
             return
-        for columns, rate in zip(self._parts, rates, strict=True):
-            update(self._parts_of(slots, columns), Scales(rate, decay, step))
+        for columns, own in zip(self._parts, (rate, rate_of_b), strict=True):
+            update(self._parts_of(slots, columns), Scales(own, decay, step))
 
     def _parts_of(self, slots: slice, columns: slice) -> Matrices:
         matrices = (self._weights, self._grads, *self.moments)
@@ -143,15 +139,15 @@ def _decay_gradients(of: Matrices, scales: Scales) -> None:
 
 
 def _adam(of: Matrices, scales: Scales) -> None:
-    mean, square = of.moments[:2]
-    mean.lerp_(of.grads, 1 - BETA_1)
-    square.mul_(BETA_2).addcmul_(of.grads, of.grads, value=1 - BETA_2)
+    (mean, square), (beta_1, beta_2) = of.moments[:2], ADAM_BETAS
+    mean.lerp_(of.grads, 1 - beta_1)
+    square.mul_(beta_2).addcmul_(of.grads, of.grads, value=1 - beta_2)
     size, root = beside(
         of.weights,
-        -scales.rate / (1 - BETA_1**scales.step),
-        np.sqrt(1 - BETA_2**scales.step),
+        -scales.rate / (1 - beta_1**scales.step),
+        np.sqrt(1 - beta_2**scales.step),
     )
-    spread = square.sqrt().div_(root).add_(EPSILON)
+    spread = square.sqrt().div_(root).add_(ADAM_EPSILON)
     of.weights.addcdiv_(torch.mul(mean, size, out=of.grads), spread)
 
 
@@ -164,8 +160,8 @@ def sgd(of: Matrices, scales: Scales) -> None:
 
 def lion(of: Matrices, scales: Scales) -> None:
     """As `study.engines.lion`."""
-    momentum = of.moments[0]
+    momentum, (beta_1, beta_2) = of.moments[0], LION_BETAS
     kept, size = beside(of.weights, 1 - scales.rate * scales.decay, -scales.rate)
-    sign = momentum.lerp(of.grads, 1 - LION_1).sign_()
+    sign = momentum.lerp(of.grads, 1 - beta_1).sign_()
     of.weights.mul_(kept).addcmul_(sign, size)
-    momentum.lerp_(of.grads, 1 - LION_2)
+    momentum.lerp_(of.grads, 1 - beta_2)

@@ -121,7 +121,7 @@ def test_elements_that_hash_their_own_word_are_dropped_alike() -> None:
     keys, x = row_keys(5, 3, range(6)), torch.rand(6, 9, 10)
     by_row = limits([0.0, 0.1, 0.3, 0.5, 0.7, 0.999])
     found = dropped_by_element(x, keys, by_row, dropout._table(9 * 3, keys))
-    assert torch.equal(found, dropped([x], keys, by_row)[0])
+    assert torch.equal(found, dropped(x, keys, by_row))
     assert torch.equal(found[0], x[0])
     grad, total = torch.rand(6, 9, 10), torch.rand(6, 9, 10)
     ours, theirs = total.clone(), total.clone()
@@ -129,7 +129,7 @@ def test_elements_that_hash_their_own_word_are_dropped_alike() -> None:
     assert torch.equal(read, dropped_and_added(x, grad, theirs, keys, by_row))
     assert torch.equal(read, found)
     assert torch.equal(ours, theirs)
-    assert torch.equal(ours, total + dropped([grad], keys, by_row)[0])
+    assert torch.equal(ours, total + dropped(grad, keys, by_row))
 
 
 @pytest.mark.slow
@@ -139,7 +139,7 @@ def test_the_compiled_hash_is_the_same() -> None:
     keys, x, by_row = row_keys(5, 3, range(6)), torch.rand(6, 9, 12), limits([0.3] * 6)
     compiled = torch.compile(dropped_by_element, dynamic=True)
     table = dropout._table(9 * 3, keys)
-    assert torch.equal(compiled(x, keys, by_row, table), dropped([x], keys, by_row)[0])
+    assert torch.equal(compiled(x, keys, by_row, table), dropped(x, keys, by_row))
     ours, theirs, grad = torch.ones_like(x), torch.ones_like(x), torch.rand_like(x)
     both = torch.compile(both_by_element, dynamic=True)(x, grad, ours, keys, by_row, table)
     assert torch.equal(both, dropped_and_added(x, grad, theirs, keys, by_row))

@@ -57,7 +57,7 @@ def test_packed_slots_move_as_pytorch_moves_each(
 def test_lion_moves_as_its_paper_says() -> None:
     """Decay, then a step by the sign of 0.9 m + 0.1 g, then m = 0.99 m + 0.01 g."""
     weight = torch.nn.Parameter(torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64))
-    optimizer = Lion([weight], lr=0.1, weight_decay=0.5)
+    optimizer = Lion([weight], lr=0.1, betas=(0.9, 0.99), weight_decay=0.5)
     expected, momentum = weight.detach().clone(), torch.zeros(3, dtype=torch.float64)
     for step in range(20):
         gradient = torch.tensor([1.0, -0.5, 2.0 - step], dtype=torch.float64)
