@@ -71,7 +71,8 @@ def started_engine(
                 with closing(make_engine(spec, location, task, choice)) as engine:
                     yield StartedEngine(engine, location, choice, dtype)
             else:
-                pool.load(spec, location, task, choice)
+                # workers make a file's task themselves: they do not know its class by name
+                pool.load(spec, location, task if spec.own_task is None else None, choice)
                 pool.wait_for_the_first()
                 yield StartedEngine(pool, location, choice, dtype)
 
