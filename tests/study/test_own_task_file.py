@@ -137,6 +137,17 @@ def test_a_task_that_cannot_be_used_is_refused_in_one_line(
     assert str(code) in str(caught.value)
 
 
+def test_a_file_that_changes_after_it_was_read_is_refused(
+    tmp_path: Path, tiny_base: Path, parallel_text: Path
+) -> None:
+    """What is recorded is what trains: a worker that starts later finds the same file."""
+    spec = load_spec(write_files(tmp_path, tiny_base, parallel_text))
+    with (tmp_path / "restore.py").open("a") as code:
+        code.write("\n# changed\n")
+    with pytest.raises(InputError, match=r"^task: .*restore\.py: its content changed since the"):
+        own_task(spec)
+
+
 def test_a_changed_file_does_not_continue_a_study(
     run: tuple[Path, Path], tmp_path: Path, tiny_base: Path, parallel_text: Path
 ) -> None:
