@@ -76,20 +76,19 @@ def confirm_study(
         spec = spec.model_copy(update={"own_task": None})  # the object wins
     inputs = read_inputs(spec, task)
     inputs.faults.refuse()
-    task = inputs.task
     if not inputs.count("test"):
         raise InputError(
             "data.test: confirming needs held-out examples, got none; name a file with --test"
         )
     url = storage or sqlite_url(out / DATABASE_NAME)
     with run_folder(out, exclusive=True), open_ledger(url, spec, out, view.remarked) as ledger:
-        ledger.check_task(task_name(task))
+        ledger.check_task(task_name(inputs.task))
         wanted = confirmation_configs(spec, candidates, seeds, inputs.count("train"))
         pending = ledger.unconfirmed(wanted)
         if not pending:
             view.remarked(f"all {len(wanted)} trainings are already done; nothing to train")
             return True
-        with started_engine(spec, choice, task, view, inputs) as started:
+        with started_engine(spec, choice, view, inputs) as started:
             is_shared = started.choice != started.choice.one_at_a_time()
             source = Confirmation(spec, ledger, pending, SHARED_COSTS if is_shared else ())
             done = len(wanted) - len(pending)

@@ -90,21 +90,20 @@ def run_study(
     if task is not None and spec.own_task is not None:
         spec = spec.model_copy(update={"own_task": None})  # the object wins
     inputs = read_inputs(spec, task)
-    task = inputs.task
     if inputs.faults.problems:
-        prepare(spec, inputs, view.base_training, task)  # raises, with the base's faults as well
+        prepare(spec, inputs, view.base_training)  # raises, with the base's faults as well
     url = storage or sqlite_url(out / DATABASE_NAME)
     choice = _choice_for_objectives(spec, choice, view)
     with run_folder(out, exclusive=not is_shared(url)):
         corpus = inputs.corpus
         hashes = {} if corpus is None else corpus.hashes()
-        trained_on = {"data_sha256": hashes, "own_task": task_name(task)}
+        trained_on = {"data_sha256": hashes, "own_task": task_name(inputs.task)}
         with open_ledger(url, spec, out, view.remarked) as ledger:
             ledger.check_resumable(trained_on)
             if ledger.is_finished():
                 return StudyRun(out, url, spec.name, stopped_early=False)
             spec = ledger.with_its_dtype()
-            with started_engine(spec, choice, task, view, inputs) as started:
+            with started_engine(spec, choice, view, inputs) as started:
                 name, workers = started.choice.name, started.choice.workers
                 facts = provenance(name, workers, started.base_location, hashes)
                 facts |= {"dtype": started.dtype or spec.base.dtype}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from study.data.embedded import CorpusRecipe, Pair, instruction_corpus, petroleum_corpus
+from study.data.embedded.corpus import NO_BASE
 from study.data.embedded.instruction_corpus import SIZES
 from study.data.origins import origins_of, rows_of, text_field
 from study.data.splitting import split_off
@@ -74,10 +75,6 @@ def load_corpus(data: DataSpec) -> Corpus[Pair]:
         )
     splits = read["train"], read["dev"], read.get("general", ()), read.get("test", ())
     return Corpus(*splits, remarks=tuple(remarks))
-
-
-NO_BASE = {"base_general": 0, "base_lay": 0, "base_expert": 0}
-"""The sizes of an embedded corpus's last splits, which change none of the splits before."""
 
 
 def load_instructions(data: DataSpec) -> Corpus[Pair]:

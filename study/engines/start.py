@@ -17,7 +17,6 @@ from study.engines.pool.pool import PoolEngine
 from study.engines.process_settings import be_one_quiet_thread
 from study.preparing.preparation import Inputs, Prepared, prepare
 from study.spec.sections import StudySpec
-from study.tasks.base import Task
 from study.views.base import View
 
 BEFORE_THE_FIRST_TRIAL = (
@@ -40,7 +39,7 @@ class StartedEngine:
 
 @contextmanager
 def started_engine(
-    spec: StudySpec, choice: EngineChoice, task: Task | None, view: View, inputs: Inputs
+    spec: StudySpec, choice: EngineChoice, view: View, inputs: Inputs
 ) -> Iterator[StartedEngine]:
     """Prepare the study, yield an engine that is ready to train, and close it at the end.
 
@@ -56,7 +55,7 @@ def started_engine(
         be_one_quiet_thread()
         pool = pool_of(make_engine, choice)
         with closing(pool) if pool is not None else nullcontext():
-            prepared = prepare(spec, inputs, view.base_training, task)
+            prepared = prepare(spec, inputs, view.base_training)
             for remark in prepared.remarks:
                 view.remarked(remark)
             workers = choice.workers_per_machine
@@ -68,9 +67,11 @@ def started_engine(
                 choice = _as_memory_allows(spec, prepared, choice, view.remarked)
                 pool.keep(choice.workers)
             if pool is None:
-                with closing(make_engine(spec, location, task, choice)) as engine:
+                with closing(make_engine(spec, location, inputs.task, choice)) as engine:
                     yield StartedEngine(engine, location, choice, dtype)
             else:
+                # workers make a file's task themselves: they do not know its class by name
+                task = inputs.task if spec.own_task is None else None
                 pool.load(spec, location, task, choice)
                 pool.wait_for_the_first()
                 yield StartedEngine(pool, location, choice, dtype)

@@ -209,7 +209,7 @@ def checked(
     Raises:
         InputError: with every problem.
     """
-    prepared = prepare(spec, inputs, progress, inputs.task)
+    prepared = prepare(spec, inputs, progress)
     cost = cost_of(spec, inputs, prepared)
     with on_devices(EngineChoice(workers=AS_MANY_AS_FIT)) as choice:
         workers = choice.workers

@@ -70,12 +70,7 @@ def read_inputs(spec: StudySpec, task: Task | None = None, *, quick: bool = Fals
     return Inputs(corpus, faults, task)
 
 
-def prepare(
-    spec: StudySpec,
-    inputs: Inputs,
-    progress: StepCallback | None = None,
-    task: Task | None = None,
-) -> Prepared:
+def prepare(spec: StudySpec, inputs: Inputs, progress: StepCallback | None = None) -> Prepared:
     """Locate or build the base and the teacher, and check all that a study names against them.
 
     Raises:
@@ -88,7 +83,7 @@ def prepare(
     from study.peft_methods.targets import check_methods
 
     be_one_quiet_thread()
-    faults, corpus = inputs.faults, inputs.corpus
+    faults, corpus, task = inputs.faults, inputs.corpus, inputs.task
     location, base = "", None
     with faults.collected():
         check_quantized_methods(spec)

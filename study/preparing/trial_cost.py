@@ -7,7 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from study.data.embedded import SentencePair
-from study.data.readers import skipped_remarks
+from study.data.readers import Corpus, skipped_remarks
 from study.kinds.methods import METHODS
 from study.metrics.needs import metric_remarks
 from study.preparing.preparation import Inputs, Prepared, prepare, read_inputs
@@ -38,7 +38,7 @@ def quick_cost(spec: StudySpec, inputs: Inputs) -> dict[str, Any]:
     inputs.faults.refuse()
     remarks = [f"data: {line}" for line in skipped_remarks(inputs.corpus)] if inputs.corpus else []
     remarks += [f"metrics: {line}" for line in metric_remarks(spec.evaluation)]
-    lines = [data_line(inputs), *map(_named, remarks), _search_line(spec, inputs)]
+    lines = [_data_line(inputs), *map(_named, remarks), _search_line(spec, inputs)]
     return {"trials": spec.search.budget, "lines": lines}
 
 
@@ -54,7 +54,7 @@ def cost_of(spec: StudySpec, inputs: Inputs, prepared: Prepared) -> dict[str, An
     counts = {name: _size(counted, method) for name, method in extreme_methods(spec).items()}
     frozen = ", frozen" if spec.trains_adapters else ""
     lines = [
-        data_line(inputs),
+        _data_line(inputs),
         *map(_named, prepared.remarks),
         f"base     {base:,} parameters{frozen}",
         *(f"modules  {line}" for line in target_lines(skeleton, spec)),
@@ -95,12 +95,15 @@ def _steps(spec: StudySpec, examples: int) -> str:
     return f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
 
 
-def data_line(inputs: Inputs) -> str:
+def _data_line(inputs: Inputs) -> str:
+    if inputs.corpus is not None:
+        return data_line(inputs.corpus)
+    counts = ((inputs.count(split), split) for split in SPLITS)
+    return f"data     {', '.join(f'{n:,} {split}' for n, split in counts if n)} examples"
+
+
+def data_line(corpus: Corpus[Any]) -> str:
     """Return the sizes of the splits, and how many dev sources also occur in train."""
-    corpus = inputs.corpus
-    if corpus is None:
-        counts = ((inputs.count(split), split) for split in SPLITS)
-        return f"data     {', '.join(f'{n:,} {split}' for n, split in counts if n)} examples"
     seen = {_first(example) for example in corpus.train}
     shared = sum(_first(example) in seen for example in corpus.dev)
     sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in SPLITS if corpus.split(s))

@@ -15,11 +15,21 @@ from study.store.folders import check_regular
 FAILURES = (Exception, SystemExit)  # what the user's code may raise; it must not end the study
 
 
-def sha256_of(path: Path, key: str) -> str:
-    """Return a file's digest; an InputError begins with `key`, which names the file."""
+def sha256_of(path: Path, key: str, before: str | None = None) -> str:
+    """Return a file's digest; an InputError begins with `key`, which names the file.
+
+    Raises:
+        InputError: the file cannot be read, or its digest differs from `before`, the study's.
+    """
     with refusing(f"{key}: {path}: cannot read the file", OSError, ValueError):
         check_regular(path, f"{key}: {path}")
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if before not in (None, digest):
+        raise InputError(
+            f"{key}: {path}: its content changed since the study began "
+            f"(SHA-256 was {before}, now {digest})"
+        )
+    return digest
 
 
 @lru_cache(maxsize=64)

@@ -51,13 +51,7 @@ class OwnTaskSpec(Strict):
         Raises:
             InputError: the file is missing, has changed, cannot be imported, or lacks the name.
         """
-        digest = sha256_of(self.path, KEY)
-        if self.sha256 not in ("", digest):
-            raise InputError(
-                f"{KEY}: {self.path}: its content changed since the study began "
-                f"(SHA-256 was {self.sha256}, now {digest})"
-            )
-        module = imported_file(self.path, digest, KEY)
+        module = imported_file(self.path, sha256_of(self.path, KEY, self.sha256 or None), KEY)
         found = getattr(module, self.class_name, None)
         if not callable(found):
             raise InputError(f"{KEY}: {self.path}: has no class {self.class_name!r}")

@@ -17,11 +17,11 @@ from study.data.languages import language_ids
 from study.data.origins import is_saved
 from study.data.readers import Corpus, skipped_remarks
 from study.data.remarks import length_limit, positions_of, token_counts
-from study.errors import Faults, InputError, refusing
+from study.errors import InputError, refusing
 from study.kinds.language_names import LANGUAGES, language_of, translation_instruction
 from study.kinds.tasks import TASKS, TaskKind
 from study.preparing.estimate import checked
-from study.preparing.preparation import Inputs, StepCallback, prepare, read_inputs
+from study.preparing.preparation import StepCallback, prepare, read_inputs
 from study.preparing.trial_cost import cost_of, data_line
 from study.spec.base_and_data import BaseModelSpec
 from study.spec.files import spec_of_text
@@ -90,9 +90,9 @@ def first_study(order: Order, progress: StepCallback | None = None) -> FirstStud
         said += _set_template(draft, tokenizer)
     if found.shape == "pairs" and not kind.diffuses:
         said += _set_languages(draft, kind, found, tokenizer)
-    spec, corpus = _read(draft, order)
+    spec, corpus = _read(draft, order, kind)
     said += [f"data     {line}" for line in (*skipped_remarks(corpus), *corpus.remarks)]
-    said.append(data_line(Inputs(corpus, Faults())))
+    said.append(data_line(corpus))
     lengths = _lengths(draft, spec, corpus, tokenizer, config)
     said.append(f"lengths  {lengths.in_words()}; longer than {lengths.cut:,}: {_cut(spec)}")
     said += set_search(draft, config, kind)
@@ -298,19 +298,20 @@ def _code(language: str, known: Any) -> str:
 # ---------------------------------------------------------------- lengths
 
 
-def _read(draft: Draft, order: Order) -> tuple[StudySpec, Corpus[Any]]:
+def _read(draft: Draft, order: Order, kind: TaskKind) -> tuple[StudySpec, Corpus[Any]]:
     """Return the study so far and its data, as long as the model reads them."""
+
+    def so_far() -> StudySpec:
+        text = draft.text()
+        if kind.reads_conversations:
+            text = text.replace("[data]\n", '[data]\ntoo_long = "cut"\n')
+        return spec_of_text(text, order.out)
+
     draft.set("data", "max_tokens", LENGTHS[-1])
-    is_chat = TASKS[spec_of_text(draft.text(), order.out).task].reads_conversations
-    text = (
-        draft.text().replace("[data]\n", '[data]\ntoo_long = "cut"\n') if is_chat else draft.text()
-    )
-    spec = spec_of_text(text, order.out)
-    few = spec.data.dev_share is not None and len(read_corpus(spec).train) < FEW_EXAMPLES
-    if few:
+    spec = so_far()
+    if spec.data.dev_share is not None and len(read_corpus(spec).train) < FEW_EXAMPLES:
         draft.set("data", "dev_share", SHARE_OF_FEW)
-        text = text.replace(f"dev_share = {SHARE}", f"dev_share = {SHARE_OF_FEW}")
-        spec = spec_of_text(text, order.out)
+        spec = so_far()
     inputs = read_inputs(spec)
     inputs.faults.refuse()
     assert inputs.corpus is not None

@@ -215,7 +215,7 @@ def _as_answers(rows: Rows, wishes: Wishes) -> Recognised | None:
     if asked is None or answer is None:
         return None
     keys = {"source_column": asked, "target_column": answer}
-    other = next((n for n in rows[0] if n in QUESTIONS and n != asked), None)
+    other = next((n for n in rows[0] if n.lower() in QUESTIONS and n != asked), None)
     remarks: tuple[str, ...] = ()
     if other is not None and any(str(row.get(other) or "").strip() for row in rows):
         remarks = (f"the column {other!r} is not read; join it with {asked!r} if it matters",)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from study.kinds.tasks import TaskKind
 from study.preparing.estimate import size, span
 from study.spec.search import NO_SPACE
 from study.spec.sections import StudySpec
+from study.spec.writing import toml
 from study.starting.choosing import (
     ALPHA,
     EPOCHS,
@@ -121,10 +121,8 @@ def set_evaluation(draft: Draft, spec: StudySpec, corpus: Corpus[Any], tokenizer
             f"references have {longest.in_words()}; generation stops there at the latest",
         )
     if kind.reads_conversations:
-        draft.hint(
-            "evaluation",
-            f'metrics = [{", ".join(map(json.dumps, metrics))}, "chrf"]   # also generates answers',
-        )
+        also = toml({"metrics": [*metrics, "chrf"]}).rstrip()
+        draft.hint("evaluation", f"{also}   # also generates answers")
     return [f"metric   {objective}{': ' + reason if reason else ''}"]
 
 

@@ -307,6 +307,7 @@ def _open_url(url: str) -> BaseStorage:
         )
         # a reader queries rarely: no connection stays open
         how = {"connect_args": arguments, "poolclass": sqlalchemy.NullPool}
+        # not Optuna's engine: its storage would write the schema version that it misses
         database = sqlalchemy.create_engine(_verbatim(url), **how)
         tables = set(sqlalchemy.inspect(database).get_table_names())
     except _opening_errors() as error:

@@ -15,18 +15,7 @@ from tests.fuzz.mutants import KINDS, main, try_mutants
 pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("quiet_optuna")]
 
 
-AT_ONCE = ("database", "command-line")
-"""Kinds that the default tests mutate; `nox -s whole` mutates the others."""
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name in AT_ONCE else pytest.mark.whole)
-        for name, kind in KINDS.items()
-        if kind.default
-    ],
-)
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.default])
 def test_mutants(tmp_path: Path, name: str) -> None:
     """Some are accepted and some refused, with no traceback and none that hangs."""
     least, most = KINDS[name].shares

@@ -90,7 +90,6 @@ def test_each_question_has_one_verdict(results: Results) -> None:
     assert all(c in results.all_comparisons for c in results.comparisons)
 
 
-@pytest.mark.whole
 def test_several_studies_are_one_family(petroleum: StudyData, tmp_path: Path) -> None:
     """On a page of three studies the first is tested twice, and both p-values are corrected."""
     others = [

@@ -162,7 +162,7 @@ def score(outputs, examples):
 """
 
 
-@pytest.mark.parametrize("engine", ["sequential", pytest.param("packed")])
+@pytest.mark.parametrize("engine", ["sequential", "packed"])
 def test_a_metric_that_fails_costs_only_its_trial(
     make_own: Callable[..., StudySpec], view: RecordingView, tmp_path: Path, engine: str
 ) -> None:

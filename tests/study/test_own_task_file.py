@@ -16,6 +16,7 @@ from study.runner import run_study
 from study.spec.files import load_spec, stored_spec
 from study.tasks.own import own_task
 from tests.command_line import Type
+from tests.warm_workers import forked_workers
 
 PAGE = Path(__file__).parents[2] / "docs" / "own-task.md"
 STUDY = """
@@ -58,6 +59,17 @@ def test_a_study_file_names_a_task_of_ones_own(run: tuple[Path, Path]) -> None:
     assert data.spec["task"] == "translation"
     assert data.spec["own_task"]["name"] == "restore.py:RestoringTask"
     assert data.examples["dev"].sources[0] == data.examples["dev"].sources[0].lower()
+
+
+@pytest.mark.whole
+def test_several_workers_train_a_task_of_ones_own(
+    tiny_base: Path, parallel_text: Path, tmp_path: Path
+) -> None:
+    """Each makes it from the file, whose class another process cannot find by name."""
+    file = write_files(tmp_path, tiny_base, parallel_text)
+    with forked_workers():
+        run_study(load_spec(file), tmp_path / "run", choice=EngineChoice(workers=2))
+    assert load(tmp_path / "run").counts == {"complete": 1}
 
 
 def test_a_stored_study_does_not_decide_which_task_is_run(
@@ -123,6 +135,17 @@ def test_a_task_that_cannot_be_used_is_refused_in_one_line(
         read_inputs(load_spec(file)).faults.refuse()
     assert len(caught.value.problems) == 1
     assert str(code) in str(caught.value)
+
+
+def test_a_file_that_changes_after_it_was_read_is_refused(
+    tmp_path: Path, tiny_base: Path, parallel_text: Path
+) -> None:
+    """What is recorded is what trains: a worker that starts later finds the same file."""
+    spec = load_spec(write_files(tmp_path, tiny_base, parallel_text))
+    with (tmp_path / "restore.py").open("a") as code:
+        code.write("\n# changed\n")
+    with pytest.raises(InputError, match=r"^task: .*restore\.py: its content changed since the"):
+        own_task(spec)
 
 
 def test_a_changed_file_does_not_continue_a_study(

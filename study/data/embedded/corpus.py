@@ -67,6 +67,10 @@ class SplitSizes:
     base_expert: int = 1_900  # a trade's text in its own words
 
 
+NO_BASE = {"base_general": 0, "base_lay": 0, "base_expert": 0}
+"""The sizes of an embedded corpus's last splits, which change none of the splits before."""
+
+
 @dataclass(frozen=True)
 class CorpusRecipe(SplitSizes):
     """Sizes and difficulty; tuned on seeds 100 to 104 (docs/experiments.md), then fixed."""

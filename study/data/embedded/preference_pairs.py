@@ -11,7 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from study.data.embedded.corpus import CorpusRecipe, EmbeddedSplits, Pair, petroleum_corpus
+from study.data.embedded.corpus import (
+    NO_BASE,
+    CorpusRecipe,
+    EmbeddedSplits,
+    Pair,
+    petroleum_corpus,
+)
 from study.data.embedded.grammar import Grammar
 from study.data.embedded.vocabulary import lay_vocabulary, petroleum_vocabulary
 
@@ -28,7 +34,7 @@ class Preference:
 @cache
 def preference_corpus(seed: int = 0) -> EmbeddedSplits[Preference]:
     """Return the sentences of `petroleum_corpus` that an outsider would translate otherwise."""
-    recipe = CorpusRecipe(base_general=0, base_lay=0, base_expert=0)
+    recipe = CorpusRecipe(**NO_BASE)
     corpus = petroleum_corpus(seed, recipe)
 
     def preferences(split: str, pairs: Sequence[Pair]) -> tuple[Preference, ...]:

@@ -112,7 +112,7 @@ def assert_inside(page: Page, key: str) -> set[str]:
     [
         ("both", "maximize"),
         ("one winner", "minimize"),
-        pytest.param("equal winners", "maximize", marks=pytest.mark.whole),
+        ("equal winners", "maximize"),
         *(
             pytest.param(case, "maximize", marks=pytest.mark.slow)
             for case in FAR_OFF
@@ -136,8 +136,8 @@ def test_the_best_is_inside_every_axis(tmp_path: Path, case: str, direction: str
 @pytest.mark.parametrize(
     ("far_off", "direction"),
     [
-        pytest.param(-3.0, "minimize", marks=pytest.mark.whole),
-        pytest.param(3.0, "maximize", marks=pytest.mark.whole),
+        (-3.0, "minimize"),
+        (3.0, "maximize"),
         pytest.param(-3.0, "maximize", marks=pytest.mark.slow),
         pytest.param(3.0, "minimize", marks=pytest.mark.slow),
     ],
@@ -165,7 +165,6 @@ def test_losers_leave_the_axis_and_winners_do_not(tmp_path: Path) -> None:
     assert "2 points beyond the axis" in [text.get_text() for text in ax.texts]
 
 
-@pytest.mark.whole
 @pytest.mark.parametrize(
     "direction", ["minimize", pytest.param("maximize", marks=pytest.mark.slow)]
 )
@@ -239,7 +238,6 @@ def test_the_best_of_a_sampled_study_is_in_its_figures(
     assert len(data.drawn) == len(data.frozen_trials) + 1
 
 
-@pytest.mark.whole
 @pytest.mark.parametrize("others", [(), (80.0,)])
 def test_infinite_values_have_a_page(tmp_path: Path, others: tuple[float, ...]) -> None:
     """Nothing can be drawn of them, and nothing fails."""

@@ -15,6 +15,7 @@ from study.data.embedded import (
     petroleum_corpus,
     preference_corpus,
 )
+from study.data.embedded.corpus import NO_BASE
 from study.data.embedded.vocabulary import (
     general_vocabulary,
     lay_vocabulary,
@@ -33,7 +34,6 @@ from study.data.embedded.words import (
     present,
 )
 from study.data.preferences import load_preferences
-from study.data.readers import NO_BASE
 from study.spec.base_and_data import DataSpec
 
 SPLITS = ("train", "dev", "test", "general", "base_train")

@@ -22,5 +22,5 @@ def test_a_large_base_is_said_to_take_its_time(
     monkeypatch.setattr(start, "SMALL", largest_small)
     view = RecordingView()
     choice = EngineChoice("sequential", workers=1)
-    with start.started_engine(tiny_spec, choice, None, view, read_inputs(tiny_spec)):
+    with start.started_engine(tiny_spec, choice, view, read_inputs(tiny_spec)):
         assert (start.BEFORE_THE_FIRST_TRIAL in view.remarks) == (largest_small == 0)

@@ -73,6 +73,15 @@ def test_a_training_is_exported_with_its_scores(spec: StudySpec, tmp_path: Path)
         train(spec, tmp_path)
 
 
+def assert_equal(whole: Trained, again: Trained) -> None:
+    """Hold two trainings against each other: their scores, and every weight bit for bit."""
+    assert again.scores == whole.scores
+    (name,) = (p.name for p in whole.exported.folder.glob("*.safetensors"))
+    one, other = (load_file(done.exported.folder / name) for done in (whole, again))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -93,11 +102,7 @@ def test_an_interrupted_training_goes_on_exactly(
     again = train(spec, tmp_path / "twice", values=values, view=view)
     assert [step for _, step, _ in view.progress] == [6, 8]
     assert any(line.startswith("going on from ") for line in view.remarks)
-    assert again.scores == whole.scores
-    (name,) = (p.name for p in whole.exported.folder.glob("*.safetensors"))
-    one, other = (load_file(done.exported.folder / name) for done in (whole, again))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert_equal(whole, again)
 
 
 def killed(spec: StudySpec, run: Path, at: int) -> None:
@@ -126,10 +131,7 @@ def test_a_killed_training_goes_on_exactly(spec: StudySpec, tmp_path: Path) -> N
     view = RecordingView()
     again = train(spec, often, view=view)
     assert [step for _, step, _ in view.progress] == [8]
-    assert again.scores == whole.scores
-    one, other = (load_file(done.exported.folder / WEIGHTS) for done in (whole, again))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert_equal(whole, again)
 
 
 @pytest.mark.whole

@@ -13,6 +13,7 @@ import pytest
 
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec
+from study.starting.recognising import Wishes, recognised
 from tests.chat_fixtures import tiny_chat
 from tests.command_line import Type
 from tests.study.bases.test_remote_code import write_checkpoint
@@ -255,6 +256,18 @@ def test_texts_on_both_sides_are_said(type_: Type, tiny_classifiers: Path, tmp_p
     wrote = type_("init", "--quick", "--model", tiny_classifiers / "base", *files)
     assert "; 1 dev sources also occur in train, which inflates scores" in wrote.err
     assert "the text could also be" not in wrote.err  # the subject is the same in every row
+
+
+@pytest.mark.parametrize("spelling", [str.lower, str.title])
+def test_a_second_column_of_questions_is_named(spelling: Callable[[str], str]) -> None:
+    """Only one is read, so a line names the other, however the columns are spelled."""
+    row = {"instruction": "Why does it fall?", "input": "A stone.", "response": "It is heavy."}
+    found = recognised([{spelling(name): text for name, text in row.items()}] * 3, Wishes(), "")
+    question, left = spelling("instruction"), spelling("input")
+    assert found.keys["source_column"] == question
+    assert found.remarks == (
+        f"the column {left!r} is not read; join it with {question!r} if it matters",
+    )
 
 
 def test_a_training_may_be_made_shorter_on_the_command_line(
