@@ -112,8 +112,12 @@ def _variance(cells: Array, weights: list[Array], kept: tuple[int, ...]) -> Arra
 def _debiased(
     parts: tuple[Array, Array, Array], added: list[Array], times: float
 ) -> tuple[Array, Array, Array]:
-    """Return shares of what is left when the noise's own parts are subtracted, and that."""
+    """Return shares of what is left when the noise's own parts are subtracted, and that.
+
+    A part below zero counts as none; the whole is at least what its parts sum to.
+    """
     main, pairs, total = (p - times * a for p, a in zip(parts, added, strict=True))
-    total = np.maximum(total, 1e-12 * np.maximum(parts[2], np.finfo(float).tiny))
-    main = np.clip(main / total[:, None], 0.0, 1.0)
-    return main, np.clip(pairs / total[:, None, None], 0.0, 1.0), total
+    main, pairs = np.maximum(main, 0.0), np.maximum(pairs, 0.0)
+    least = 1e-12 * np.maximum(parts[2], np.finfo(float).tiny)
+    total = np.maximum.reduce([total, least, main.sum(axis=1) + pairs.sum(axis=(1, 2)) / 2])
+    return main / total[:, None], pairs / total[:, None, None], total

@@ -62,6 +62,8 @@ __all__ = [
     "variance",
 ]
 
+LEAST_REPRODUCIBLE = 0.1  # of a surrogate's variance, whatever the repeats vary by
+
 
 @dataclass
 class Ticker:
@@ -179,7 +181,8 @@ def _decomposed(
         shares, refits = grid_shares(once, means, noise, seed)
     elif noise is not None:
         kept = noise.variance / noise.repeats if kind == "forest" else noise.variance
-        scale = shares.variance / max(shares.variance - kept, 0.1 * shares.variance)
+        least = max(LEAST_REPRODUCIBLE, shares.explained)  # the whole is no less than its parts
+        scale = 1.0 / max(1.0 - kept / shares.variance, least)
         shares, refits = shares.times(scale), refits.times(scale)
     seed_noise, noise_ci = (None, None) if noise is None else noise.share_of(shares.variance)
     parameters = parameter_importances(whole, shares, verdict, refits, seed, scale)
@@ -189,7 +192,6 @@ def _decomposed(
     follows = known.sampler in ADAPTIVE and not uniformity.is_uniform
     reasons = doubts(len(target), len(columns), held_out, known.sampler if follows else None)
     said = _found_in_words(encoding.names, uniformity, shares, verdict)
-    explained = shares.main.sum() + sum(pair.importance for pair in pairs)
     return replace(
         known,
         surrogate=whole.name,
@@ -198,7 +200,7 @@ def _decomposed(
         held_out_r2=held_out,
         parameters=tuple(sorted(parameters, key=lambda p: -p.importance)),
         interactions=tuple(sorted([*pairs, *larger], key=lambda i: -i.importance)),
-        unexplained=float(np.clip(1.0 - explained, 0.0, 1.0)),
+        unexplained=float(np.clip(1.0 - shares.explained, 0.0, 1.0)),
         marginals=marginals(whole, refits),
         noise=shares.noise / scale if isinstance(whole, GaussianProcessSurrogate) else None,
         seed_noise=seed_noise,
@@ -221,7 +223,7 @@ def _found_in_words(
             f"rest on guesses where there are few trials ({sample.parameter} deviates by "
             f"{sample.distance:.2f})"
         )
-    for j in np.flatnonzero(verdict.only_jointly):
+    for j in np.flatnonzero(verdict.only_jointly).tolist():
         yield (
             f"{names[j]} acts together with other parameters; no effect of its own is beyond chance"
         )

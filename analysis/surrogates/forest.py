@@ -38,6 +38,11 @@ class Shares:
     noise: float
     variance: float
 
+    @property
+    def explained(self) -> float:
+        """What main effects and pairs sum to."""
+        return float(self.main.sum() + self.pairs.sum() / 2)
+
     def times(self, factor: float) -> Shares:
         """Return these as shares of a part of the variance, the total divided by `factor`."""
         main = np.clip(self.main * factor, 0.0, 1.0)

@@ -184,7 +184,8 @@ def dropped_and_added(
 def dropped(x: Tensor, keys: Tensor, limits: Tensor) -> Tensor:
     """Return x (R, T, D) with zeros where rows with keys (R, 2) and limits (R,) drop it."""
     if x.device.type == "cuda":
-        return _dropped_on_gpu(x, keys, limits)
+        read: Tensor = _dropped_on_gpu(x, keys, limits)
+        return read
     return _dropped([x], keys, limits)[0]
 
 

@@ -401,3 +401,29 @@ def test_any_small_study_has_a_finite_document(count: int, seed: int, kinds: int
         assert 0.0 <= low <= parameter.importance <= high <= 1.0
     assert sum(p.importance for p in result.parameters) <= 1.0 + 1e-9
     assert result.parameters or (result.reasons and not result.reliable)
+
+
+def test_shares_of_reproducible_variance_sum_to_one_at_most() -> None:
+    """Two trials of one configuration that differ widely leave the parts within the whole."""
+    cells = [(16, 16), (128, 16), (4, 16), (1, 8), (128, 8), (2, 8), (256, 8), (1, 8)]
+    points = [{"alpha": alpha, "rank": rank} for alpha, rank in cells]
+    values = [0.0, -0.3, -0.8, -0.3, 0.0, -0.3, 1.3, 1.0]
+    space = {name: SPACE[name] for name in ("alpha", "rank")}
+    for surrogate in ("forest", "gp"):
+        result = importances(points, values, space, resamples=2, surrogate=surrogate)
+        assert result.seed_noise is not None
+        assert result.seed_noise > 0.5
+        parts = [p.importance for p in (*result.parameters, *result.interactions)]
+        assert sum(parts) <= 1.0 + 1e-9
+
+
+def test_a_noisy_grid_s_shares_sum_to_one_at_most() -> None:
+    """Parts that fall below zero without the noise's own do not push the others above the whole."""
+    rng = np.random.default_rng(0)
+    space = {name: SPACE[name] for name in ("alpha", "rank")}
+    cells = [{"alpha": 2**i, "rank": rank} for i in range(9) for rank in (8, 16)]
+    for _ in range(8):
+        values = rng.normal(size=2 * len(cells))
+        result = importances(cells * 2, values, space, resamples=2)
+        parts = [p.importance for p in (*result.parameters, *result.interactions)]
+        assert sum(parts) <= 1.0 + 1e-9
