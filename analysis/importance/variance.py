@@ -161,7 +161,7 @@ def _decomposed(
     subsets = [_places(encoding, names) for names in question.subsets]
     is_original = question.evaluator == "fanova-original"
     wanted = "forest" if is_original else question.surrogate  # ours predicts for the original
-    is_grid = encoding.is_complete_grid and not is_original and wanted != "gp"
+    is_grid = encoding.is_complete_grid and not is_original and wanted in ("auto", "forest")
     resamples = 0 if is_grid else question.resamples
     folds = FOLDS * (2 if wanted == "auto" else 1)
     ticker = Ticker(resamples + folds + len(columns), progress)
