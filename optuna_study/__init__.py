@@ -6,6 +6,7 @@
     study = load("runs/petroleum")            # any Optuna study
     importances(study)                        # which parameters mattered, and how certain that is
     plots.plot_slices(study)                  # every figure of the report
+    tuning(study).sentences                   # what tuning each of them gains over the default
     compare(study, "runs/petroleum-wide")     # test the best trials of two studies
     confirm("runs/petroleum", seeds=5)        # retrain the winner on fresh seeds
     report(study, "page.html")                # one page that needs no network
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from analysis import comparison as comparison
     from analysis import plots as plots
+    from analysis.importance.optuna_evaluator import ImportanceEvaluator as ImportanceEvaluator
     from analysis.studies.study_data import StudyData as StudyData
     from optuna_study.public import answer as answer
     from optuna_study.public import compare as compare
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from optuna_study.public import surface as surface
     from optuna_study.public import target_names as target_names
     from optuna_study.public import trade_offs as trade_offs
+    from optuna_study.public import tuning as tuning
     from study.engines.engine_choice import EngineChoice as EngineChoice
     from study.errors import InputError as InputError
     from study.searching.lora_sampler import LoraSampler as LoraSampler
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "EngineChoice": "study.engines.engine_choice",
+    "ImportanceEvaluator": "analysis.importance.optuna_evaluator",
     "InputError": "study.errors",
     "LoraSampler": "study.searching.lora_sampler",
     "StudyData": "analysis.studies.study_data",
@@ -50,6 +54,7 @@ _HOMES = {
 _MODULES = {"comparison": "analysis.comparison", "plots": "analysis.plots"}
 __all__ = [
     "EngineChoice",
+    "ImportanceEvaluator",
     "InputError",
     "LoraSampler",
     "StudyData",
@@ -69,6 +74,7 @@ __all__ = [
     "surface",
     "target_names",
     "trade_offs",
+    "tuning",
 ]
 
 

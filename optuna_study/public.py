@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from analysis.importance.confounding import Confounding
     from analysis.importance.other_questions import Answer
     from analysis.importance.result import Importances
+    from analysis.importance.tuning import Tuning
     from analysis.plots.trade_offs import TradeOff
     from analysis.studies.study_data import StudyData
     from analysis.surrogates.fits import Surface
@@ -296,6 +297,39 @@ def importances(
         quantile=best,
         subsets=subsets,
     )
+
+
+def tuning(
+    study: Study,
+    objective: str | None = None,
+    *,
+    direction: Direction | None = None,
+    margin: float | None = None,
+    seed: int = 0,
+) -> Tuning:
+    """Compute what tuning each parameter gains over the default, and where the score is flat.
+
+    Args:
+        study: A study, or where to read it.
+        objective: The value to gain in; the first objective by default.
+        direction: Whether to maximize or minimize it, if the study does not define that.
+        margin: How much less than the best is good enough, in the objective's units; by default
+            the noise of one trial.
+        seed: The seed of the posterior's draws.
+
+    Returns:
+        The gain of the best value of each parameter alone, and of all, with intervals; the ranges
+        of values that are good enough. `sentences` says the gains in words.
+
+    Raises:
+        InputError: There are too few trials for an answer.
+
+    Example:
+        >>> tuning("runs/petroleum").sentences  # doctest: +SKIP
+    """
+    from analysis.importance.answers import tuning_of
+
+    return tuning_of(_read(study), objective, seed, direction=direction, margin=margin)
 
 
 def answer(

@@ -171,7 +171,7 @@ def test_the_way_to_the_best_starts_at_the_default_lora(type_: Type, run: Path) 
     assert first["name"] == "alpha"
     assert first["before"] == 8
     assert first["gain"] > 5
-    assert "the path starts at the default LoRA" in found["remarks"]
+    assert "gains are over the default LoRA" in found["remarks"]
 
 
 def test_the_best_fraction_can_be_chosen(type_: Type, run: Path) -> None:

@@ -19,8 +19,9 @@ from study.errors import InputError
 
 if TYPE_CHECKING:
     from analysis.importance.confounding import Confounding
-    from analysis.importance.other_questions import Answer
+    from analysis.importance.other_questions import Answer, FittedSurrogate
     from analysis.importance.result import Importances
+    from analysis.importance.tuning import Tuning
     from analysis.studies.targets import Target
     from analysis.surrogates.fits import Fits, Surface
 
@@ -29,10 +30,10 @@ def answer(
     question: Question,
     target: StudyData | Points,
     progress: Callable[[int, int], None] | None = None,
-) -> Importances | Answer:
+) -> Importances | Answer | Tuning:
     """Return the answer from the trials that were sampled, not enqueued by hand.
 
-    The path of `gain` starts at the study's default LoRA if that was measured, otherwise in the
+    `gain` and `tuning` start at the study's default LoRA if that was measured, otherwise in the
     middle of the search space.  `progress` gets (done, total).  Raises InputError for a study, and
     ValueError for plain points: no such number, too few trials, or an evaluator that is not
     installed.
@@ -49,6 +50,8 @@ def answer(
     if question.kind == "best":
         quantile = DEFAULT_QUANTILE if question.quantile is None else question.quantile
         found = others.ped_anova(target, quantile)
+    elif question.kind == "tuning":
+        return _tuning(question, target, others.fitted_surrogate(target, "gp", question.seed))
     else:
         fitted = others.fitted_surrogate(target, question.surrogate, question.seed)
         if question.kind == "local":
@@ -57,6 +60,15 @@ def answer(
             start, words = others.starting_point(target.default, fitted.encoding.columns)
             found = others.gain(fitted, start, target.best, words)
     return replace(found, objective=target.objective, direction=target.direction)
+
+
+def _tuning(question: Question, given: Points, fitted: FittedSurrogate) -> Tuning:
+    from analysis.importance.other_questions import starting_point
+    from analysis.importance.tuning import tuning
+
+    start, words = starting_point(given.default, fitted.encoding.columns)
+    goal = (given.objective, given.direction)
+    return tuning(fitted, start, question.margin, question.seed, *goal, remarks=words)
 
 
 def points_of(data: StudyData, question: Question) -> Points:
@@ -157,9 +169,9 @@ def importances_of(
         evaluator,
         policy,
         quantile,
-        tuple(map(tuple, subsets)),
-        resamples,
-        seed,
+        subsets=tuple(map(tuple, subsets)),
+        resamples=resamples,
+        seed=seed,
     )
     found = answer(question, data, progress)
     assert isinstance(found, Importances)
@@ -185,6 +197,34 @@ def answer_of(
     found = answer(whole, data)
     assert isinstance(found, Answer)
     return found
+
+
+def tuning_of(
+    data: StudyData,
+    objective: str | None = None,
+    seed: int = 0,
+    *,
+    direction: str | None = None,
+    margin: float | None = None,
+    fits: Fits | None = None,
+) -> Tuning:
+    """What tuning each parameter gains over the default, and where the score is flat.
+
+    `fits` are those of `fits_of`, if at hand.
+    """
+    from analysis.importance.other_questions import FittedSurrogate
+    from analysis.importance.tuning import Tuning
+
+    question = Question("tuning", objective, direction, margin=margin, seed=seed)
+    if fits is None:
+        found = answer(question, data)
+        assert isinstance(found, Tuning)
+        return found
+    with _one_line_of(data):
+        given = points_of(data, question)
+        sign = 1.0 if given.direction == MAXIMIZE else -1.0
+        known = (fits.encoding, fits.whole, fits.points, fits.target, sign, fits.held_out_r2)
+        return _tuning(question, given, FittedSurrogate(*known))
 
 
 def fits_of(

@@ -6,6 +6,7 @@ or elsewhere as plain points and values.  `answers.answer` brings the two togeth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 ALLOWED = {
-    "kind": ("variance", "best", "gain", "local"),
+    "kind": ("variance", "best", "gain", "local", "tuning"),
     "surrogate": ("auto", "gp", "forest"),
     "evaluator": ("fanova", "fanova-original"),
     "policy": POLICIES,
@@ -32,6 +33,7 @@ ONLY_WITH = {
     "subsets": ("variance",),
     "evaluator": ("variance",),
     "quantile": ("variance", "best"),
+    "margin": ("tuning",),
 }
 DEFAULT_QUANTILE = 0.1  # for `best`, where none is given
 
@@ -50,14 +52,16 @@ class Question:
 
     `kind` is the question: `variance` (where does it come from? fANOVA), `best` (what leads into
     the best fraction? PED-ANOVA), `gain` (which changes produced the gain over the default?
-    ablation path) or `local` (what still matters around the best?).  `objective` is any of
+    ablation path), `local` (what still matters around the best?) or `tuning` (what does tuning each
+    parameter gain over the default?).  `objective` is any of
     `target_names(study)`, the first for None; `direction` is needed only where the study does not
     state it.
 
     `policy` says how pruned trials count.  `quantile` asks about the best configurations only:
-    values worse than that quantile count as the quantile itself.  `subsets` names groups of three
-    or more parameters whose joint effect is wanted.  `evaluator` `fanova-original` takes shares
-    from the package of the method's authors, where that is installed.
+    values worse than that quantile count as the quantile itself.  `margin` is how much less than
+    the best is good enough, in the objective's units; None is one trial's noise.  `subsets` names
+    groups of three or more parameters whose joint effect is wanted.  `evaluator` `fanova-original`
+    takes shares from the package of the method's authors, where that is installed.
     """
 
     kind: str = "variance"
@@ -67,6 +71,7 @@ class Question:
     evaluator: str = "fanova"
     policy: str = "drop"
     quantile: float | None = None
+    margin: float | None = None
     subsets: tuple[tuple[str, ...], ...] = ()
     resamples: int = 100
     seed: int = 0
@@ -80,6 +85,8 @@ class Question:
                 raise QuestionError(field, f"must be one of {', '.join(allowed)}, got {got!r}")
         if self.quantile is not None and not 0 < self.quantile < 1:
             raise QuestionError("quantile", f"must be between 0 and 1, got {self.quantile:g}")
+        if self.margin is not None and not 0 <= self.margin < math.inf:
+            raise QuestionError("margin", f"must be zero or more, got {self.margin:g}")
         for field, kinds in ONLY_WITH.items():
             default = Question.__dataclass_fields__[field].default
             if getattr(self, field) != default and self.kind not in kinds:

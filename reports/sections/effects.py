@@ -69,6 +69,21 @@ def _interactions(result: Importances, index: int) -> Figure:
     )
 
 
+def tuning_section(results: Results) -> Section | None:
+    """What tuning is worth over the default, and which values are good enough."""
+    found = results.tuning
+    if found is None:
+        return None
+    return Section(
+        "tuning",
+        "What tuning is worth",
+        "The gain of the best value of each parameter over the default, all others left at their "
+        "defaults. Unlike a share of the variance, a gain is in units of the score and hardly "
+        "depends on how widely the parameter was searched.",
+        found.document().parts,
+    )
+
+
 def level_section(results: Results) -> Section | None:
     """A violin of the score for each level of every discrete parameter that varied."""
     data = results.data

@@ -103,7 +103,7 @@ def test_a_way_has_its_steps(petroleum: StudyData) -> None:
     """What each change from the default is worth, and from where to where it goes."""
     text = _shown(answer_of(petroleum, "gain", surrogate="gp").document())
     assert "Gain in BLEU" in text
-    assert "the path starts at the default LoRA" in text
+    assert "gains are over the default LoRA" in text
 
 
 def test_comparisons_fit_as_well(petroleum: StudyData) -> None:
