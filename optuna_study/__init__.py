@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from optuna_study.public import compare as compare
     from optuna_study.public import confirm as confirm
     from optuna_study.public import confounding as confounding
+    from optuna_study.public import front as front
     from optuna_study.public import importances as importances
     from optuna_study.public import load as load
     from optuna_study.public import load_adapters as load_adapters
@@ -64,6 +65,7 @@ __all__ = [
     "comparison",
     "confirm",
     "confounding",
+    "front",
     "importances",
     "load",
     "load_adapters",

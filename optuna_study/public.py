@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from analysis.comparison.confirmation import Confirmation
     from analysis.comparison.contrast import Contrast
     from analysis.importance.confounding import Confounding
+    from analysis.importance.front import Front
     from analysis.importance.other_questions import Answer
     from analysis.importance.result import Importances
     from analysis.importance.tuning import Tuning
@@ -297,6 +298,40 @@ def importances(
         quantile=best,
         subsets=subsets,
     )
+
+
+def front(
+    study: Study,
+    objective: str | None = None,
+    against: str | None = None,
+    *,
+    surrogate: str = "auto",
+    seed: int = 0,
+    progress: Counted | None = None,
+) -> Front:
+    """Compute what matters between two values, from the first alone to the second alone.
+
+    Args:
+        study: A study, or where to read it.
+        objective: The first value: any of `target_names(study)`; the first objective by default.
+        against: The second value, such as `general_bleu` for what is forgotten; the last objective
+            by default.
+        surrogate: `auto`, `gp` or `forest`.
+        seed: The seed of the permutations.
+        progress: Called with (done, total) from time to time.
+
+    Returns:
+        The importances of five weighted sums of both values.
+
+    Raises:
+        InputError: The study has no such value, or only one objective and no `against`.
+
+    Example:
+        >>> front("runs/petroleum", "bleu", "general_bleu")  # doctest: +SKIP
+    """
+    from analysis.importance.answers import front_of
+
+    return front_of(_read(study), objective, against, seed, surrogate=surrogate, progress=progress)
 
 
 def tuning(

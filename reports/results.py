@@ -16,8 +16,9 @@ from analysis.comparison.within_study import (
     headline_metric,
     scores_in,
 )
-from analysis.importance.answers import fits_of, tuning_of
+from analysis.importance.answers import fits_of, front_of, tuning_of
 from analysis.importance.confounding import Confounding
+from analysis.importance.front import Front
 from analysis.importance.tuning import Tuning
 from analysis.importance.variance import Importances
 from analysis.next_study.proposal import Proposal, propose
@@ -39,6 +40,7 @@ class Results:
     importance_problem: str  # why there are none
     confounding: Confounding | None  # joint effects, for the first objective
     capacity: Confounding | None  # whether rank and modules act through their size
+    front: Front | None  # what matters between the two objectives of a study with two
     tuning: Tuning | None  # what tuning gains over the default, by the first objective
     surface: Surface | None  # the first objective over alpha and learning rate
     confirmation: Confirmation | None  # the best trial tested on fresh seeds
@@ -96,6 +98,7 @@ def analyse(
         importance_problem=problem,
         confounding=product,
         capacity=capacity_of(data, fits=fits) if fits else None,
+        front=front_of(data, seed=seed) if is_reliable and len(data.objectives) == 2 else None,
         tuning=tuning_of(data, seed=seed, fits=fits) if fits else None,
         surface=surface_of(data, fits=fits) if fits else None,
         confirmation=confirmation_of(data, seed=seed),

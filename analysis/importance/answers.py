@@ -19,6 +19,7 @@ from study.errors import InputError
 
 if TYPE_CHECKING:
     from analysis.importance.confounding import Confounding
+    from analysis.importance.front import Front
     from analysis.importance.other_questions import Answer, FittedSurrogate
     from analysis.importance.result import Importances
     from analysis.importance.tuning import Tuning
@@ -30,7 +31,7 @@ def answer(
     question: Question,
     target: StudyData | Points,
     progress: Callable[[int, int], None] | None = None,
-) -> Importances | Answer | Tuning:
+) -> Importances | Answer | Tuning | Front:
     """Return the answer from the trials that were sampled, not enqueued by hand.
 
     `gain` and `tuning` start at the study's default LoRA if that was measured, otherwise in the
@@ -40,7 +41,11 @@ def answer(
     """
     if isinstance(target, StudyData):
         with _one_line_of(target):
+            if question.kind == "front":
+                return _front(question, target, progress)
             return answer(question, points_of(target, question), progress)
+    if question.kind == "front":
+        raise ValueError("kind: front needs a study, which holds both values")
     if question.kind == "variance":
         from analysis.importance.variance import variance
 
@@ -60,6 +65,20 @@ def answer(
             start, words = others.starting_point(target.default, fitted.encoding.columns)
             found = others.gain(fitted, start, target.best, words)
     return replace(found, objective=target.objective, direction=target.direction)
+
+
+def _front(
+    question: Question, data: StudyData, progress: Callable[[int, int], None] | None
+) -> Front:
+    from analysis.importance.front import front
+
+    names = [question.objective or data.objective, question.against or data.objectives[-1]]
+    if names[0] == names[1]:
+        raise InputError(
+            f"against: must name a second value beside {names[0]}, such as another metric"
+        )
+    one, other = (points_of(data, replace(question, objective=name)) for name in names)
+    return front(one, other, question, progress)
 
 
 def _tuning(question: Question, given: Points, fitted: FittedSurrogate) -> Tuning:
@@ -165,10 +184,10 @@ def importances_of(
         "variance",
         objective,
         direction,
-        surrogate,
-        evaluator,
-        policy,
-        quantile,
+        surrogate=surrogate,
+        evaluator=evaluator,
+        policy=policy,
+        quantile=quantile,
         subsets=tuple(map(tuple, subsets)),
         resamples=resamples,
         seed=seed,
@@ -188,12 +207,13 @@ def answer_of(
     direction: str | None = None,
     quantile: float | None = None,
 ) -> Answer:
-    """The answer to `best`, `gain` or `local`; `variance` is answered by `importances_of`."""
+    """The answer to `best`, `gain` or `local`; the other questions have functions of their own."""
     from analysis.importance.other_questions import Answer
 
-    whole = Question(question, objective, direction, surrogate, quantile=quantile, seed=seed)
-    if whole.kind == "variance":
-        raise QuestionError("kind", "must be one of best, gain, local, got 'variance'")
+    options: dict[str, Any] = {"surrogate": surrogate, "quantile": quantile, "seed": seed}
+    whole = Question(question, objective, direction, **options)
+    if whole.kind not in (allowed := ("best", "gain", "local")):
+        raise QuestionError("kind", f"must be one of {', '.join(allowed)}, got {whole.kind!r}")
     found = answer(whole, data)
     assert isinstance(found, Answer)
     return found
@@ -225,6 +245,26 @@ def tuning_of(
         sign = 1.0 if given.direction == MAXIMIZE else -1.0
         known = (fits.encoding, fits.whole, fits.points, fits.target, sign, fits.held_out_r2)
         return _tuning(question, given, FittedSurrogate(*known))
+
+
+def front_of(
+    data: StudyData,
+    objective: str | None = None,
+    against: str | None = None,
+    seed: int = 0,
+    *,
+    surrogate: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> Front:
+    """What matters between two values: the study's objectives, or any of `target_names`."""
+    from analysis.importance.front import Front
+
+    question = Question(
+        "front", objective, against=against, surrogate=surrogate, resamples=0, seed=seed
+    )
+    found = answer(question, data, progress)
+    assert isinstance(found, Front)
+    return found
 
 
 def fits_of(

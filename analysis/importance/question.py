@@ -22,16 +22,17 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 ALLOWED = {
-    "kind": ("variance", "best", "gain", "local", "tuning"),
+    "kind": ("variance", "best", "gain", "local", "tuning", "front"),
     "surrogate": ("auto", "gp", "forest"),
     "evaluator": ("fanova", "fanova-original"),
     "policy": POLICIES,
     "direction": ("maximize", "minimize"),
 }
 ONLY_WITH = {
+    "against": ("front",),
     "policy": ("variance",),
     "subsets": ("variance",),
-    "evaluator": ("variance",),
+    "evaluator": ("variance", "front"),
     "quantile": ("variance", "best"),
     "margin": ("tuning",),
 }
@@ -52,10 +53,10 @@ class Question:
 
     `kind` is the question: `variance` (where does it come from? fANOVA), `best` (what leads into
     the best fraction? PED-ANOVA), `gain` (which changes produced the gain over the default?
-    ablation path), `local` (what still matters around the best?) or `tuning` (what does tuning each
-    parameter gain over the default?).  `objective` is any of
-    `target_names(study)`, the first for None; `direction` is needed only where the study does not
-    state it.
+    ablation path), `local` (what still matters around the best?), `tuning` (what does tuning each
+    parameter gain over the default?) or `front` (what matters between two values?).  `objective`
+    is any of `target_names(study)`, the first for None, and `against` the second value of `front`,
+    the last objective for None; `direction` is needed only where the study does not state it.
 
     `policy` says how pruned trials count.  `quantile` asks about the best configurations only:
     values worse than that quantile count as the quantile itself.  `margin` is how much less than
@@ -67,6 +68,7 @@ class Question:
     kind: str = "variance"
     objective: str | None = None
     direction: str | None = None
+    against: str | None = None
     surrogate: str = "auto"
     evaluator: str = "fanova"
     policy: str = "drop"

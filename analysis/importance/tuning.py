@@ -34,7 +34,8 @@ DRAWS = 1000  # of the posterior
 CANDIDATES = 2048  # configurations among which the best, and the flat ones, are looked for
 LEADERS = 192  # of them that may be the best
 SWEEPS = 12  # over the parameters, at most, to climb from the best of them
-WIDENED = 1.25  # the posterior's standard deviation: lengths and noise of the process are estimates
+WIDENED, FEW = 1.2, 10  # the posterior's deviation is widened by 1.2 + 10 / trials, since lengths,
+# scales and noise of the process are estimates (`benchmarks/tuning_worth.py`)
 MOSTLY = 0.9  # of the configurations with a product must be good enough
 BINS = 40  # of a product, with equally many configurations in each
 EDGE = 0.025  # of the draws on each side of an interval
@@ -229,7 +230,8 @@ def _gain(
     mean = fitted.sign * mean
     best = int(mean.argmax())
     eigenvalue, direction = np.linalg.eigh(covariance)
-    spread = WIDENED * direction * np.sqrt(np.maximum(eigenvalue, 0.0))
+    widened = WIDENED + FEW / len(fitted.values)
+    spread = widened * direction * np.sqrt(np.maximum(eigenvalue, 0.0))
     drawn = mean[:, None] + spread @ rng.normal(size=(len(mean), DRAWS))
     low = float(np.quantile(drawn[best] - drawn[0], EDGE))
     high = float(np.quantile(drawn.max(axis=0) - drawn[0], 1 - EDGE))

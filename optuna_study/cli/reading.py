@@ -114,9 +114,17 @@ def importance(
             help="variance: which parameters cause the variance (fANOVA); best: which decide if "
             "a trial is among the best (PED-ANOVA); gain: which changes produced the gain over the "
             "default (ablation path); local: which still matter near the best trial; tuning: what "
-            "tuning each parameter gains over the default, and where the score is flat.",
+            "tuning each parameter gains over the default, and where the score is flat; front: "
+            "which matter between two values.",
         ),
     ] = "variance",
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --question front: the second value. [default: the second objective]",
+        ),
+    ] = None,
     best: Annotated[
         float | None,
         typer.Option(
@@ -172,6 +180,7 @@ def importance(
         question=question,
         objective=objective,
         direction=direction,
+        against=against,
         best=best,
         margin=margin,
         surrogate=surrogate,

@@ -26,6 +26,8 @@ def importance_section(results: Results) -> Section | None:
     parts: list[PagePart] = []
     for index, result in enumerate(shown):
         parts += _importance_parts(result, index)
+    if results.front is not None:
+        parts += results.front.document().parts
     return Section(
         "importance",
         "What mattered",
