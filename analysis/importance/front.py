@@ -20,6 +20,7 @@ from analysis.importance.result import Importances
 from analysis.importance.variance import variance
 from analysis.wording import label_of, listing
 
+RESAMPLES = 20  # at most, for the intervals at each weight
 WEIGHTS = (1.0, 0.75, 0.5, 0.25, 0.0)  # of the first value
 
 
@@ -91,7 +92,8 @@ def front(
         if spread == 0:
             raise ValueError(f"{given.objective}: its values do not vary in trials that have both")
     scaled = values / deviation[:, None]
-    asked = replace(question, kind="variance", objective=None, against=None)
+    few = min(question.resamples, RESAMPLES)
+    asked = replace(question, kind="variance", objective=None, against=None, resamples=few)
 
     def at(place: int, weight: float) -> Importances:
         mixed = weight * scaled[0] + (1 - weight) * scaled[1]
