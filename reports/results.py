@@ -18,6 +18,7 @@ from analysis.comparison.within_study import (
 )
 from analysis.importance.answers import fits_of
 from analysis.importance.confounding import Confounding
+from analysis.importance.refits import refits_for
 from analysis.importance.variance import Importances
 from analysis.next_study.proposal import Proposal, propose
 from analysis.plots.trade_offs import TradeOff, trade_offs
@@ -25,8 +26,6 @@ from analysis.studies.load import StudyData, capacity_of, confounding_of, import
 from analysis.surrogates.fits import Surface
 from study.errors import InputError
 from study.metrics import Array
-
-FITTED_TRIALS = 20_000  # over all refits
 
 
 @dataclass(frozen=True)
@@ -108,11 +107,6 @@ def analyse(
         trade_offs=tuple(trade_offs(data)),
         surrogate=surrogate,
     )
-
-
-def refits_for(trials: int) -> int:
-    """Return the number of refits for the intervals of a study of this many trials."""
-    return min(max(FITTED_TRIALS // max(trials, 1), 20), 100)
 
 
 def _adapters(data: StudyData, split: str, seed: int) -> Adapters | None:

@@ -36,19 +36,27 @@ def intervals(estimate: Array, resampled: Array, kept: float) -> tuple[Array, Ar
     duplicates, which a Gaussian process takes for proof of noiseless values.  The refits' spread
     times √(kept / (1 - kept)) is that of the estimate (the delete-d jackknife of Shao, Wu 1989); it
     is placed around the estimate, since refits on fewer trials are systematically more cautious.
+    NaN stands for what a refit left out; few refits make the interval wider (Student's t).
     """
-    spread = 1.96 * np.sqrt(kept / (1.0 - kept)) * resampled.std(axis=0)
+    from scipy.stats import t
+
+    seen = np.sum(~np.isnan(resampled), axis=0)
+    mean = np.nansum(resampled, axis=0) / np.maximum(seen, 1)
+    deviation = np.sqrt(np.nansum((resampled - mean) ** 2, axis=0) / np.maximum(seen - 1, 1))
+    times = t.ppf(0.975, np.maximum(seen - 1, 1))
+    spread = times * np.sqrt(kept / (1.0 - kept)) * deviation
     return np.clip(estimate - spread, 0.0, 1.0), np.clip(estimate + spread, 0.0, 1.0)
 
 
 def rank_stability(estimate: Array, resampled: Array) -> dict[str, float]:
     """Return how often refits (B, D) agree on the first parameter, and on each pair's order."""
-    first = float(np.mean(resampled.argmax(axis=1) == estimate.argmax()))
+    first = float(np.mean(np.nanargmax(resampled, axis=1) == estimate.argmax()))
     j, k = np.triu_indices(len(estimate), 1)
     if len(j) == 0:
         return {"first": first, "order": 1.0}
-    order = np.sign(resampled[:, j] - resampled[:, k]) == np.sign(estimate[j] - estimate[k])
-    return {"first": first, "order": float(order.mean())}
+    apart = resampled[:, j] - resampled[:, k]
+    order = np.sign(apart) == np.sign(estimate[j] - estimate[k])
+    return {"first": first, "order": float(order[~np.isnan(apart)].mean())}
 
 
 @dataclass(frozen=True)

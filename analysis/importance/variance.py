@@ -25,7 +25,9 @@ from analysis.importance.refits import (
     marginals,
     parameter_importances,
     refit_often,
+    refits_for,
     subset_importances,
+    taken_in_turn,
 )
 from analysis.importance.reliability import (
     ADAPTIVE,
@@ -162,7 +164,7 @@ def _decomposed(
     is_original = question.evaluator == "fanova-original"
     wanted = "forest" if is_original else question.surrogate  # ours predicts for the original
     is_grid = encoding.is_complete_grid and not is_original and wanted != "gp"
-    resamples = 0 if is_grid else question.resamples
+    resamples = 0 if is_grid else min(question.resamples, refits_for(len(target)))
     folds = FOLDS * (2 if wanted == "auto" else 1)
     ticker = Ticker(resamples + folds + len(columns), progress)
     choice = choose(wanted, encoding, target, seed, ticker)
@@ -170,9 +172,9 @@ def _decomposed(
     whole = fit(kind, encoding, target, seed)
     some, values = thinned(encoding, target, seed)
     verdict = verdict_on(some, values, seed, tick=ticker)
-    refits = refit_often(whole, encoding, target, seed, resamples, ticker, subsets)
-    larger = subset_importances(whole, subsets, refits)
     shares, scale = whole.shares(), 1.0
+    refits = refit_often(whole, shares, encoding, target, seed, resamples, ticker, subsets)
+    larger = subset_importances(whole, subsets, refits)
     fitted = {question.policy: shares} if question.quantile is None else {}
     policies = _by_policy(given, kind, seed, fitted) if given.pruned else {}
     noise = SeedNoise.of(encoding, target)
@@ -192,6 +194,7 @@ def _decomposed(
     follows = known.sampler in ADAPTIVE and not uniformity.is_uniform
     reasons = doubts(len(target), len(columns), held_out, known.sampler if follows else None)
     said = _found_in_words(encoding.names, uniformity, shares, verdict)
+    remarks = choice.remark, taken_in_turn(len(columns)) if resamples else ""
     return replace(
         known,
         surrogate=whole.name,
@@ -205,7 +208,7 @@ def _decomposed(
         noise=shares.noise / scale if isinstance(whole, GaussianProcessSurrogate) else None,
         seed_noise=seed_noise,
         seed_noise_ci=noise_ci,
-        remarks=(*known.remarks, *filter(None, [choice.remark]), *said),
+        remarks=(*known.remarks, *filter(None, remarks), *said),
         surrogates=choice.held_out_r2,
         stability=rank_stability(shares.main, refits.main) if resamples else {},
         sample={**asdict(uniformity), "is_uniform": uniformity.is_uniform},

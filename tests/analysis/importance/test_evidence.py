@@ -168,10 +168,10 @@ def test_repeats_are_permuted_as_one_configuration() -> None:
 
 def test_intervals_hold_the_estimate_and_stay_between_zero_and_one() -> None:
     """The spread of half-samples is the estimate's own, placed around it."""
-    refits = np.array([[0.4, 0.0], [0.6, 0.1], [0.5, 0.0]])
+    refits = np.tile([[0.4, 0.0], [0.6, 0.1], [0.5, 0.0]], (40, 1))
     low, high = intervals(np.array([0.55, 0.01]), refits, kept=0.5)
     assert np.all((low >= 0) & (high <= 1))
-    assert (high - low)[0] == pytest.approx(2 * 1.96 * refits[:, 0].std())
+    assert (high - low)[0] == pytest.approx(2 * 1.96 * refits[:, 0].std(), rel=0.02)
 
 
 def test_half_samples_have_the_spread_of_the_estimate() -> None:
