@@ -30,10 +30,11 @@ from analysis.importance.refits import (
     taken_in_turn,
 )
 from analysis.importance.reliability import (
-    ADAPTIVE,
     Uniformity,
+    coverage_of,
     doubts,
     rank_stability,
+    sampling_doubts,
     uniformity_of,
 )
 from analysis.importance.result import (
@@ -47,7 +48,7 @@ from analysis.parallel import each
 from analysis.significance import LEVEL
 from analysis.studies.trial_values import POLICIES, Pruned, clipped, with_pruned
 from analysis.surrogates.choice import FOLDS, choose, fit, thinned
-from analysis.surrogates.encoding import Array, Encoding, encode
+from analysis.surrogates.encoding import Array, Encoding, encode, ranges_that_differ
 from analysis.surrogates.forest import Shares
 from analysis.surrogates.gaussian_process import GaussianProcessSurrogate
 from analysis.wording import label_of, share
@@ -114,6 +115,9 @@ def variance(
         given.points, given.measured, given.pruned, question.policy, given.direction
     )
     encoding = encode(used, given.distributions, question.seed)
+    if given.ranges and len(used) == np.isfinite(given.measured).sum():  # no pruned trial is used
+        own = [r for r, ok in zip(given.ranges, np.isfinite(given.measured), strict=True) if ok]
+        encoding = replace(encoding, ranges=ranges_that_differ(encoding.columns, own))
     counts = {"complete": len(given.points), "pruned": len(given.pruned), "failed": 0}
     counts |= given.counts or {}
     remarks = _remarks(encoding, not_finite, counts["pruned"], question.policy)
@@ -191,8 +195,12 @@ def _decomposed(
     pairs = interaction_importances(encoding.names, shares, refits)
     held_out = choice.held_out_r2[choice.name]
     uniformity = uniformity_of(once)
-    follows = known.sampler in ADAPTIVE and not uniformity.is_uniform
-    reasons = doubts(len(target), len(columns), held_out, known.sampler if follows else None)
+    reasons = [
+        *doubts(len(target), len(columns), held_out),
+        *sampling_doubts(
+            known.sampler, uniformity, coverage_of(once), encoding.excluded, len(given.pruned)
+        ),
+    ]
     said = _found_in_words(encoding.names, uniformity, shares, verdict)
     remarks = choice.remark, taken_in_turn(len(columns)) if resamples else ""
     return replace(

@@ -107,11 +107,11 @@ def verdict_on(
     few = order[: JOINT_PERMUTATIONS + 1]
 
     def statistics(j: int) -> tuple[Array, Array]:
-        partners, unit = partners_of[j], units[:, j]
-        left = blind[models[j]]
-        residuals = left.for_a_dependent if partners else left.residuals
+        unit, left = units[:, j], blind[models[j]]
+        depends = bool(partners_of[j]) or design.has_exact_ranges(j)
+        residuals = left.for_a_dependent if depends else left.residuals
         centred = residuals - residuals.mean()
-        if not partners:
+        if not depends:
             joint = _modulation(left, features_of(columns[j], unit, waves=True), few)
             return _largest(_permuted(shapes[j], unit, centred, order), shapes[j]), joint
         rng = np.random.default_rng([seed, 10, j])
@@ -132,7 +132,8 @@ def per_configuration(encoding: Encoding, values: Array) -> tuple[Encoding, Arra
     group = encoding.configurations
     _, first = np.unique(group, return_index=True)
     means = np.bincount(group, values) / np.bincount(group)
-    return replace(encoding, units=encoding.units[first]), means
+    ranges = {name: rows[first] for name, rows in encoding.ranges.items()}
+    return replace(encoding, units=encoding.units[first], ranges=ranges), means
 
 
 # ---------------------------------------------------------------- the curves
