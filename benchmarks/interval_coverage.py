@@ -45,6 +45,7 @@ class Component:
     estimate: float
     low: float
     high: float
+    unexplained: float
 
     @property
     def is_held(self) -> bool:
@@ -64,7 +65,17 @@ def components(number: int, trials: int, seed: int) -> list[Component]:
     r2, surrogate = found.held_out_r2, found.surrogate
     return [
         Component(
-            trials, number, family, surrogate, r2, found.reliable, len(n), truth, share, *interval
+            trials,
+            number,
+            family,
+            surrogate,
+            r2,
+            found.reliable,
+            len(n),
+            truth,
+            share,
+            *interval,
+            found.unexplained,
         )
         for n, truth in study.truth.items()
         if truth >= LEAST and n in shares

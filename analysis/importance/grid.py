@@ -27,10 +27,13 @@ class SeedNoise:
     variance: float
     freedom: int
     repeats: float
+    p: float = 0.0  # of configurations that differ as much although only repeats do (F-test)
 
     @classmethod
     def of(cls, encoding: Encoding, values: Array) -> SeedNoise | None:
         """Return the pooled variance within configurations; None where none was repeated."""
+        from scipy.stats import f
+
         group = encoding.configurations
         count = np.bincount(group)
         freedom = len(values) - len(count)
@@ -38,7 +41,9 @@ class SeedNoise:
             return None
         means = np.bincount(group, values) / count
         within = float(((values - means[group]) ** 2).sum()) / freedom
-        return cls(within, freedom, len(values) / len(count))
+        between = float(count @ (means - values.mean()) ** 2) / max(len(count) - 1, 1)
+        p = float(f.sf(between / within, max(len(count) - 1, 1), freedom)) if within > 0 else 0.0
+        return cls(within, freedom, len(values) / len(count), p)
 
     def share_of(self, reproducible: float) -> tuple[float, tuple[float, float]]:
         """Return its share of a trial's whole variance, with a 95 % interval."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,10 @@ from analysis.surrogates.choice import r2_in_words
 from analysis.surrogates.encoding import HARDLY_VARIED, Array, Column, Encoding
 from analysis.wording import listing, percent, setting
 from study.kinds.samplers import SAMPLERS
+
+if TYPE_CHECKING:
+    from analysis.importance.grid import SeedNoise
+    from analysis.importance.verdict import Verdict
 
 MIN_TRIALS = 16
 TRIALS_PER_PARAMETER = 4
@@ -212,6 +216,26 @@ def doubts(trials: int, parameters: int, held_out_r2: float) -> list[str]:
             "needed)"
         )
     return reasons
+
+
+def noise_doubts(verdict: Verdict, noise: SeedNoise | None, is_grid: bool) -> list[str]:
+    """Return why the values may be nothing but noise.
+
+    The shares of a grid are exact for its values, so neither their intervals nor a held-out R² that
+    is high by chance would show it.
+    """
+    if noise is not None and noise.p > LEVEL:
+        return [
+            f"configurations differ no more than repeats of one do (p = {noise.p:.2f}), so the "
+            "values may be nothing but seed noise"
+        ]
+    acts = verdict.significant.any() or verdict.only_jointly.any()
+    if is_grid and not acts and not any(p <= LEVEL for *_, p in verdict.tied):
+        return [
+            "no effect is beyond chance: the shares describe these values, which may be nothing "
+            "but noise"
+        ]
+    return []
 
 
 def is_open(effect: ParameterImportance) -> bool:

@@ -33,6 +33,7 @@ from analysis.importance.reliability import (
     Uniformity,
     coverage_of,
     doubts,
+    noise_doubts,
     rank_stability,
     sampling_doubts,
     uniformity_of,
@@ -200,12 +201,13 @@ def _decomposed(
         *sampling_doubts(
             known.sampler, uniformity, coverage_of(once), encoding.excluded, len(given.pruned)
         ),
+        *noise_doubts(verdict, noise, is_grid),
     ]
     said = _found_in_words(encoding.names, uniformity, shares, verdict)
     remarks = choice.remark, taken_in_turn(len(columns)) if resamples else ""
     return replace(
         known,
-        surrogate=whole.name,
+        surrogate="grid" if is_grid else whole.name,
         reliable=not reasons,
         reasons=tuple(reasons),
         held_out_r2=held_out,
