@@ -28,6 +28,7 @@ from analysis.surrogates.gaussian_process import GaussianProcessSurrogate
 DRAWS = 500  # of a Gaussian process's posterior
 FITTED_TRIALS = 20_000  # over all refits
 LEAST_REFITS, MOST_REFITS = 30, 100
+CHI2_OF_A_PAIR = 9.49  # the 95 % point of χ² with four degrees of freedom
 ALL_AT_ONCE = 12  # parameters in one refit; with more, some are left out
 STRONGEST = 6  # parameters in every refit
 TIMES_EACH = 10  # refits that each parameter is in, at least
@@ -181,10 +182,15 @@ def _interval(estimate: Array, refits: Array, kept: float) -> tuple[Array, Array
 
 
 def interaction_importances(
-    names: Sequence[str], shares: Shares, refits: Refits
+    names: Sequence[str], shares: Shares, refits: Refits, resolved: float = 0.0
 ) -> list[InteractionImportance]:
-    """Return every pair's effect beyond its two parameters, with intervals."""
+    """Return every pair's effect beyond its two parameters, with intervals.
+
+    No interval is narrower than `resolved` on either side: see `resolution_of_a_pair`.
+    """
     low, high = _interval(shares.pairs, refits.pairs, refits.kept)
+    low = np.minimum(low, np.maximum(shares.pairs - resolved, 0.0))
+    high = np.maximum(high, np.minimum(shares.pairs + resolved, 1.0))
     strongest = [j for j in range(len(names)) if not np.isnan(refits.main[:, j]).any()]
     return [
         InteractionImportance(
@@ -195,6 +201,17 @@ def interaction_importances(
         for j, k in combinations(range(len(names)), 2)
         if shares.pairs[j, k] > 0 or {j, k} <= {*strongest}
     ]
+
+
+def resolution_of_a_pair(held_out_r2: float, count: int) -> float:
+    """Return the share of a pair that N trials can tell from none, 0 to 1.
+
+    A surrogate that misses a pair misses it in its refits too, so their spread does not show it.  A
+    regression on the pair's four products of line and parabola, added to a model that leaves
+    1 - R² of the variance, explains χ² (1 - R²) / N of it by chance; this is the 95 % point.
+    """
+    left = 1.0 - float(np.clip(held_out_r2, 0.0, 1.0))
+    return min(CHI2_OF_A_PAIR * left / max(count, 1), 1.0)
 
 
 def subset_importances(

@@ -208,7 +208,7 @@ class Importances(Displayed):
 
     def interval_cell(self, ci: tuple[float, float] | None) -> Cell:
         """An interval; `exact` for a sum over the values of a grid, which no refit varies."""
-        if self.surrogate == GRID and ci is not None and ci[0] == ci[1]:
+        if self.surrogate == GRID and ci is not None and ci[1] - ci[0] < 1e-6:
             return Cell("exact")
         return interval_cell(ci, share)
 

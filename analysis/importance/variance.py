@@ -26,6 +26,7 @@ from analysis.importance.refits import (
     parameter_importances,
     refit_often,
     refits_for,
+    resolution_of_a_pair,
     subset_importances,
     taken_in_turn,
 )
@@ -193,8 +194,9 @@ def _decomposed(
         shares, refits = shares.times(scale), refits.times(scale)
     seed_noise, noise_ci = (None, None) if noise is None else noise.share_of(shares.variance)
     parameters = parameter_importances(whole, shares, verdict, refits, seed, scale)
-    pairs = interaction_importances(encoding.names, shares, refits)
     held_out = choice.held_out_r2[choice.name]
+    resolved = 0.0 if is_grid else resolution_of_a_pair(held_out, len(means))
+    pairs = interaction_importances(encoding.names, shares, refits, resolved)
     uniformity = uniformity_of(once)
     reasons = [
         *doubts(len(target), len(columns), held_out),
