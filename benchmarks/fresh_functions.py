@@ -142,11 +142,26 @@ class FreshStudy:
             space["x0"] = CategoricalDistribution(list("abcde"))
         return space
 
+    @property
+    def first(self) -> str:
+        """The parameter with the largest main effect."""
+        return max(self.names, key=lambda name: self.truth[name,])
+
+    @property
+    def lead(self) -> float:
+        """By how much its share is larger than the next."""
+        *_, second, first = sorted(self.truth[name,] for name in self.names)
+        return first - second
+
+    def measured(self, units: Array, rng: np.random.Generator) -> Array:
+        """Return noisy values (N,) at (N, D) positions."""
+        deviation = np.sqrt(self._grid.var() * self.noise / (1 - self.noise))
+        return self.function(units[:, :ACTING]) + deviation * rng.normal(size=len(units))
+
     def trials(self, count: int, rng: np.random.Generator) -> tuple[list[dict[str, Any]], Array]:
         """Return random points and their noisy values (N,)."""
         units = rng.random((count, self.width))
-        deviation = np.sqrt(self._grid.var() * self.noise / (1 - self.noise))
-        values = self.function(units[:, :ACTING]) + deviation * rng.normal(size=count)
+        values = self.measured(units, rng)
         columns = [make_column(n, d) for n, d in self.distributions.items()]
         placed = [c.at_quantiles(units[:, j])[1].tolist() for j, c in enumerate(columns)]
         return [

@@ -28,7 +28,6 @@ from analysis.surrogates.gaussian_process import GaussianProcessSurrogate
 DRAWS = 500  # of a Gaussian process's posterior
 FITTED_TRIALS = 20_000  # over all refits
 LEAST_REFITS, MOST_REFITS = 30, 100
-CHI2_OF_A_PAIR = 9.49  # the 95 % point of χ² with four degrees of freedom
 ALL_AT_ONCE = 12  # parameters in one refit; with more, some are left out
 STRONGEST = 6  # parameters in every refit
 TIMES_EACH = 10  # refits that each parameter is in, at least
@@ -182,11 +181,11 @@ def _interval(estimate: Array, refits: Array, kept: float) -> tuple[Array, Array
 
 
 def interaction_importances(
-    names: Sequence[str], shares: Shares, refits: Refits, resolved: float = 0.0
+    names: Sequence[str], shares: Shares, refits: Refits, resolved: Array | float = 0.0
 ) -> list[InteractionImportance]:
     """Return every pair's effect beyond its two parameters, with intervals.
 
-    No interval is narrower than `resolved` on either side: see `resolution_of_a_pair`.
+    No interval is narrower than `resolved` on either side: see `resolution_of_pairs`.
     """
     low, high = _interval(shares.pairs, refits.pairs, refits.kept)
     low = np.minimum(low, np.maximum(shares.pairs - resolved, 0.0))
@@ -203,15 +202,24 @@ def interaction_importances(
     ]
 
 
-def resolution_of_a_pair(held_out_r2: float, count: int) -> float:
-    """Return the share of a pair that N trials can tell from none, 0 to 1.
+def resolution_of_pairs(columns: Sequence[Column], held_out_r2: float, count: int) -> Array:
+    """Return the share of each pair that N trials can tell from none, (D, D).
 
     A surrogate that misses a pair misses it in its refits too, so their spread does not show it.  A
-    regression on the pair's four products of line and parabola, added to a model that leaves
-    1 - R² of the variance, explains χ² (1 - R²) / N of it by chance; this is the 95 % point.
+    regression on the pair's K products of line and parabola, or of categories, added to a model
+    that leaves 1 - R² of the variance, explains χ² (1 - R²) / N of it by chance; this is the 95 %
+    point.
     """
+    from scipy.stats import chi2
+
     left = 1.0 - float(np.clip(held_out_r2, 0.0, 1.0))
-    return min(CHI2_OF_A_PAIR * left / max(count, 1), 1.0)
+    levels = [c.positions for c in columns]
+    most = [2 if c.ordered else len(c.values) - 1 for c in columns]
+    curves = np.array(
+        [m if at is None else min(m, len(at) - 1) for m, at in zip(most, levels, strict=True)]
+    )
+    freedom = np.maximum(np.outer(curves, curves), 1)
+    return np.minimum(chi2.ppf(0.95, freedom) * left / max(count, 1), 1.0)
 
 
 def subset_importances(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +21,6 @@ from analysis.surrogates.choice import r2_in_words
 from analysis.surrogates.encoding import HARDLY_VARIED, Array, Column, Encoding
 from analysis.wording import listing, percent, setting
 from study.kinds.samplers import SAMPLERS
-
-if TYPE_CHECKING:
-    from analysis.importance.grid import SeedNoise
-    from analysis.importance.verdict import Verdict
 
 MIN_TRIALS = 16
 TRIALS_PER_PARAMETER = 4
@@ -36,6 +32,7 @@ LEAST_COVERED = 0.75  # of a parameter's range, where the trials are not a unifo
 CELL = 10  # trials that a cell of a range would have
 MOST = 0.8  # of the trials, to say where they are
 MIN_R2 = 0.1  # below it the surrogate predicts held-out trials hardly better than their mean
+MIN_R2_OF_A_FOREST = 0.4  # below it its intervals held the truth too rarely (interval_coverage)
 
 
 def intervals(estimate: Array, resampled: Array, kept: float) -> tuple[Array, Array]:
@@ -200,7 +197,7 @@ def sampling_doubts(
     return reasons
 
 
-def doubts(trials: int, parameters: int, held_out_r2: float) -> list[str]:
+def doubts(trials: int, parameters: int, held_out_r2: float, least_r2: float = MIN_R2) -> list[str]:
     """Return the reasons why importances are unreliable; empty where they are reliable."""
     reasons = []
     needed = max(MIN_TRIALS, TRIALS_PER_PARAMETER * parameters)
@@ -209,33 +206,13 @@ def doubts(trials: int, parameters: int, held_out_r2: float) -> list[str]:
             f"{trials} trials are too few for {parameters} parameter{'s' * (parameters != 1)} "
             f"(at least {needed} are needed)"
         )
-    if not held_out_r2 >= MIN_R2:  # so that NaN counts as unreliable
-        shown = r2_in_words(min(held_out_r2, MIN_R2 - 0.01))  # below the limit when rounded too
+    if not held_out_r2 >= least_r2:  # so that NaN counts as unreliable
+        shown = r2_in_words(min(held_out_r2, least_r2 - 0.01))  # below the limit when rounded too
         reasons.append(
-            f"the surrogate cannot predict held-out trials (R² {shown}, at least {MIN_R2} is "
+            f"the surrogate cannot predict held-out trials (R² {shown}, at least {least_r2} is "
             "needed)"
         )
     return reasons
-
-
-def noise_doubts(verdict: Verdict, noise: SeedNoise | None, is_grid: bool) -> list[str]:
-    """Return why the values may be nothing but noise.
-
-    The shares of a grid are exact for its values, so neither their intervals nor a held-out R² that
-    is high by chance would show it.
-    """
-    if noise is not None and noise.p > LEVEL:
-        return [
-            f"configurations differ no more than repeats of one do (p = {noise.p:.2f}), so the "
-            "values may be nothing but seed noise"
-        ]
-    acts = verdict.significant.any() or verdict.only_jointly.any()
-    if is_grid and not acts and not any(p <= LEVEL for *_, p in verdict.tied):
-        return [
-            "no effect is beyond chance: the shares describe these values, which may be nothing "
-            "but noise"
-        ]
-    return []
 
 
 def is_open(effect: ParameterImportance) -> bool:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.importance.grid import SeedNoise, grid_shares
+from analysis.importance.grid import SeedNoise, grid_shares, noise_doubts
 from analysis.importance.question import Points, Question
 from analysis.importance.refits import (
     interaction_importances,
@@ -26,15 +26,16 @@ from analysis.importance.refits import (
     parameter_importances,
     refit_often,
     refits_for,
-    resolution_of_a_pair,
+    resolution_of_pairs,
     subset_importances,
     taken_in_turn,
 )
 from analysis.importance.reliability import (
+    MIN_R2,
+    MIN_R2_OF_A_FOREST,
     Uniformity,
     coverage_of,
     doubts,
-    noise_doubts,
     rank_stability,
     sampling_doubts,
     uniformity_of,
@@ -195,11 +196,16 @@ def _decomposed(
     seed_noise, noise_ci = (None, None) if noise is None else noise.share_of(shares.variance)
     parameters = parameter_importances(whole, shares, verdict, refits, seed, scale)
     held_out = choice.held_out_r2[choice.name]
-    resolved = 0.0 if is_grid else resolution_of_a_pair(held_out, len(means))
+    resolved = 0.0 if is_grid else resolution_of_pairs(columns, held_out, len(means))
     pairs = interaction_importances(encoding.names, shares, refits, resolved)
     uniformity = uniformity_of(once)
     reasons = [
-        *doubts(len(target), len(columns), held_out),
+        *doubts(
+            len(target),
+            len(columns),
+            held_out,
+            MIN_R2_OF_A_FOREST if kind == "forest" and not is_grid else MIN_R2,
+        ),
         *sampling_doubts(
             known.sampler, uniformity, coverage_of(once), encoding.excluded, len(given.pruned)
         ),

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from analysis.importance.grid import SeedNoise, grid_shares
+from analysis.importance.grid import SeedNoise, grid_shares, noise_doubts
 from analysis.importance.refits import (
     Refits,
     _taking_turns,
     interaction_importances,
-    resolution_of_a_pair,
+    resolution_of_pairs,
 )
-from analysis.importance.reliability import intervals, noise_doubts
+from analysis.importance.reliability import intervals
 from analysis.importance.variance import Importances, importances
 from analysis.importance.verdict import Verdict, per_configuration
 from analysis.surrogates.encoding import Encoding, make_column
@@ -310,11 +310,15 @@ def test_no_interval_of_a_pair_is_narrower_than_trials_can_tell() -> None:
     """A pair that the surrogate misses in every refit may still be there."""
     shares = Shares(np.array([0.5, 0.3]), np.zeros((2, 2)), 0.2, 1.0)
     refits = Refits(0.5, np.full((9, 2), 0.4), np.zeros((9, 2, 2)), [])
-    resolved = resolution_of_a_pair(0.5, 60)
-    assert resolved == pytest.approx(9.49 * 0.5 / 60)
+    ordered = [make_column(name, FloatDistribution(0, 1)) for name in "ab"]
+    resolved = resolution_of_pairs(ordered, 0.5, 60)
+    assert resolved[0, 1] == pytest.approx(9.49 * 0.5 / 60, rel=1e-3)  # χ² of four curves
     (pair,) = interaction_importances("ab", shares, refits, resolved)
-    assert pair.ci == (0.0, pytest.approx(resolved))
-    assert resolution_of_a_pair(-3.0, 60) == pytest.approx(9.49 / 60)
+    assert pair.ci == (0.0, pytest.approx(resolved[0, 1]))
+    five = make_column("c", CategoricalDistribution(list("vwxyz")))
+    assert resolution_of_pairs([ordered[0], five], -3.0, 60)[0, 1] == pytest.approx(
+        15.51 / 60, rel=1e-3
+    )
 
 
 def test_repeats_of_a_grid_have_a_row_for_the_seed_noise() -> None:
