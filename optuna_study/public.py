@@ -1,7 +1,8 @@
 """The functions for scripts and notebooks: `from optuna_study import load, importances, …`.
 
-An argument `study` accepts the result of `load` or anything that `load` reads: a run folder, a
-database file or a storage URL.  A user's mistake raises `InputError`, with one line per problem.
+An argument `study` accepts the result of `load`, a study of Optuna, or anything that `load` reads:
+a run folder, a database file or a storage URL.  A user's mistake raises `InputError`, with one line
+per problem.
 Functions import what they need when called, so only training has to wait for torch.
 """
 
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
+    import optuna
     from optuna.distributions import BaseDistribution
 
     from analysis.comparison.adapters import Adapters
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from study.tasks.base import Task
     from study.views.base import View
 
-    Study = StudyData | str | Path
+    Study = StudyData | optuna.Study | str | Path
     Direction = Literal["maximize", "minimize"]
     Counted = Callable[[int, int], None]
 
@@ -619,4 +621,17 @@ def report(
 def _read(study: Study) -> StudyData:
     from analysis.studies.study_data import StudyData
 
-    return study if isinstance(study, StudyData) else load(study)
+    if isinstance(study, StudyData):
+        return study
+    if isinstance(study, (str, Path)):
+        return load(study)
+    import optuna
+
+    if not isinstance(study, optuna.Study):
+        raise TypeError(
+            "study: must be a study of `load`, an Optuna study, or where to read one (a run "
+            f"folder, file or URL), got {type(study).__name__}"
+        )
+    from analysis.studies.load import of_optuna
+
+    return of_optuna(study)

@@ -19,6 +19,7 @@ from analysis.comparison.within_study import (
 from analysis.importance.answers import fits_of, front_of, tuning_of
 from analysis.importance.confounding import Confounding
 from analysis.importance.front import Front
+from analysis.importance.refits import refits_for
 from analysis.importance.tuning import Tuning
 from analysis.importance.variance import Importances
 from analysis.next_study.proposal import Proposal, propose
@@ -27,8 +28,6 @@ from analysis.studies.load import StudyData, capacity_of, confounding_of, import
 from analysis.surrogates.fits import Surface
 from study.errors import InputError
 from study.metrics import Array
-
-FITTED_TRIALS = 20_000  # over all refits
 
 
 @dataclass(frozen=True)
@@ -114,11 +113,6 @@ def analyse(
         trade_offs=tuple(trade_offs(data)),
         surrogate=surrogate,
     )
-
-
-def refits_for(trials: int) -> int:
-    """Return the number of refits for the intervals of a study of this many trials."""
-    return min(max(FITTED_TRIALS // max(trials, 1), 20), 100)
 
 
 def _adapters(data: StudyData, split: str, seed: int) -> Adapters | None:

@@ -133,6 +133,7 @@ def points_of(data: StudyData, question: Question) -> Points:
         default=next(measured, None),
         sampler=sampler_of(data),
         remarks=tuple(remarks),
+        ranges=[t.distributions for t in target.trials] if changes else (),
     )
 
 

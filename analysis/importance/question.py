@@ -111,6 +111,7 @@ class Points:
     `points` and `values` hold one entry per COMPLETE trial whose point was sampled; values may be
     NaN.  `pruned` holds each PRUNED trial's point and last report, `counts` the trials by state.
     `best` is the best configuration, enqueued ones included, `default` the one it is compared with.
+    `ranges` holds each point's own distributions, where they differed between trials.
     """
 
     points: Sequence[Mapping[str, Any]]
@@ -125,6 +126,7 @@ class Points:
     default: Mapping[str, Any] | None = None
     sampler: str | None = None
     remarks: tuple[str, ...] = ()
+    ranges: Sequence[Mapping[str, BaseDistribution]] = ()
 
     def __post_init__(self) -> None:
         """Raise ValueError where points and values do not match."""

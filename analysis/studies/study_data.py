@@ -216,11 +216,14 @@ class StudyData(Displayed):
         return self.objectives.index(objective)
 
     def ranked(self, objective: str | None = None) -> list[FrozenTrial]:
-        """The COMPLETE trials that satisfy their constraints, best first by one objective."""
+        """The COMPLETE trials that satisfy their constraints, best first by one objective.
+
+        A value that is not finite is no score: such a training diverged.
+        """
         sign = -1.0 if self.directions[self.index_of(objective)] == MAXIMIZE else 1.0
         known = {t.number: t for t in (*self.complete, *self.leaders)}
         feasible = [t for t in known.values() if all(c <= 0 for c in t.constraints.values())]
-        ranked = [t for t in feasible if not math.isnan(self.value(t, objective))]
+        ranked = [t for t in feasible if math.isfinite(self.value(t, objective))]
         return sorted(ranked, key=lambda t: (sign * self.value(t, objective), t.number))
 
     @cached_property
