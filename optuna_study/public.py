@@ -603,13 +603,15 @@ def report(
     Example:
         >>> report("runs/petroleum", "page.html")  # doctest: +SKIP
     """
-    from analysis.studies.study_data import StudyData
     from reports.build import report_page
     from reports.page.render import render, write
 
-    studies = [study] if isinstance(study, (StudyData, str, Path)) else study
+    if isinstance(study, Sequence) and not isinstance(study, str):
+        studies = [_read(item) for item in study]
+    else:
+        studies = [_read(study)]
     page = report_page(
-        [_read(item) for item in studies],
+        studies,
         surrogate=surrogate,
         resamples=resamples,
         seed=seed,

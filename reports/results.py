@@ -39,8 +39,6 @@ class Results:
     importance_problem: str  # why there are none
     confounding: Confounding | None  # joint effects, for the first objective
     capacity: Confounding | None  # whether rank and modules act through their size
-    front: Front | None  # what matters between the two objectives of a study with two
-    tuning: Tuning | None  # what tuning gains over the default, by the first objective
     surface: Surface | None  # the first objective over alpha and learning rate
     confirmation: Confirmation | None  # the best trial tested on fresh seeds
     proposal: Proposal | None  # what to search next; None where this program did not run the study
@@ -53,6 +51,8 @@ class Results:
     distillation: Distillation | None = None  # None where the study has no teacher
     sweep: Sweep | None = None  # None unless a single parameter has few levels
     trade_offs: tuple[TradeOff, ...] = ()  # each objective against each cost that differs
+    front: Front | None = None  # what matters between the two objectives of a study with two
+    tuning: Tuning | None = None  # what tuning gains over the default, by the first objective
     surrogate: str = "auto"  # as requested
 
     @property

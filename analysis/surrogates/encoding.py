@@ -83,12 +83,6 @@ class Column:
             return next(i for i, v in enumerate(self.values) if _is_choice(v, value))
         return int(np.abs(self.positions - self.to_unit(value)).argmin())
 
-    def value_at(self, unit: float) -> Any:
-        """Return the external value at a position, of the nearest level where there are levels."""
-        if self.positions is None:
-            return from_unit(self.distribution, float(unit))
-        return self.values[int(np.abs(self.positions - unit).argmin())]
-
     def holds(self, value: Any) -> bool:
         """Whether a value lies in the parameter's range."""
         return holds(self.distribution, value)
