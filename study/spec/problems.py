@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, get_args, get_origin
 
@@ -65,6 +65,27 @@ def problems_of(error: ValidationError, where: str, model: type[BaseModel]) -> I
     places = groupby(error.errors(include_url=False), key=_location)
     found = [part for _, problems in places for part in _parts(_one_of(list(problems)))]
     return InputError(list(dict.fromkeys(_line(part, where, model) for part in found)))
+
+
+KEPT = ("task", "own_task", "base", "data")
+"""Without a value of theirs, a study would be another one, with other faults."""
+
+
+def without_faulty(document: Mapping[str, Any], problems: Iterable[Any]) -> dict[str, Any]:
+    """Return a document without the values that problems name, where the others do not need them.
+
+    A whole section stays, and so does a parameter of the search.
+    """
+    rest = {key: {**part} if isinstance(part, dict) else part for key, part in document.items()}
+    for problem in problems:
+        section, *keys = problem["loc"] or ("",)
+        if section in KEPT or keys[:1] == ["parameters"]:
+            continue
+        if keys and isinstance(rest[section], dict):
+            rest[section].pop(keys[0], None)
+        elif problem["type"] == "extra_forbidden" or section in ("name", "seed"):
+            rest.pop(section, None)
+    return rest
 
 
 def _parts(problem: Any) -> list[Any]:
