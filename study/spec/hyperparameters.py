@@ -43,6 +43,15 @@ def rule_of_sound(check: Rule) -> Rule:
     return check
 
 
+Row = TypeVar("Row")
+
+
+def row_named(data: Any, key: str, table: Mapping[str, Row]) -> Row | None:
+    """Return the row of a table that a section names before it is checked, if it names one."""
+    name = data.get(key) if isinstance(data, Mapping) else None
+    return table.get(name) if isinstance(name, str) else None
+
+
 class Strict(BaseModel):
     """A frozen part of a study file; unknown keys are errors."""
 
@@ -90,10 +99,9 @@ class MethodSpec(Strict):
     @classmethod
     def _apply_the_name(cls, data: Any) -> Any:
         """Set the values that the method's name implies; refuse values that contradict it."""
-        name = data.get("name") if isinstance(data, Mapping) else None
-        if not isinstance(name, str) or name not in METHODS:
+        if (kind := row_named(data, "name", METHODS)) is None:
             return data
-        decided = METHODS[name].decides
+        decided, name = kind.decides, data["name"]
         for key, value in decided.items():
             if data.get(key, value) != value:
                 raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, ValidationError, model_validator
@@ -20,6 +20,7 @@ from study.spec.hyperparameters import (
     field_of,
     is_choice,
     is_integer,
+    row_named,
     rule,
     rule_of_sound,
     searchable,
@@ -54,10 +55,9 @@ class SearchSpec(Strict):
     @classmethod
     def _fill_goal_defaults(cls, data: Any) -> Any:
         """Fill in what the goal asks for; a file without a goal keeps the older defaults."""
-        name = data.get("goal") if isinstance(data, Mapping) else None
-        if not isinstance(name, str) or name not in GOALS:
+        if (goal := row_named(data, "goal", GOALS)) is None:
             return data
-        goal, grids = GOALS[name], names_where(SAMPLERS, lambda kind: kind.needs_grid)
+        grids = names_where(SAMPLERS, lambda kind: kind.needs_grid)
         sampler = data.get("sampler", goal.sampler)
         start = "none" if sampler in grids else goal.start
         return {"sampler": sampler, "start": start, **data}

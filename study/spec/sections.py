@@ -32,6 +32,7 @@ from study.spec.hyperparameters import (
     Strict,
     TrainingSpec,
     field_of,
+    row_named,
     rule,
     searchable,
     with_values,
@@ -66,10 +67,9 @@ class StudySpec(Strict):
     @classmethod
     def _fill_task_defaults(cls, data: Any) -> Any:
         """Fill in the task's defaults, such as accuracy for classification."""
-        task = data.get("task") if isinstance(data, Mapping) else None
-        if not isinstance(task, str) or task not in TASKS:
+        if (task := row_named(data, "task", TASKS)) is None:
             return data
-        for section, defaults in TASKS[task].defaults.items():
+        for section, defaults in task.defaults.items():
             given = data.get(section, {})
             if isinstance(given, Mapping):
                 data = {**data, section: {**defaults, **given}}
@@ -79,10 +79,9 @@ class StudySpec(Strict):
     @classmethod
     def _fill_instruction(cls, data: Any) -> Any:
         """Name the languages that the file declares, if its task asks a chat model to translate."""
-        given, task = (data.get("data"), data.get("task")) if isinstance(data, Mapping) else (0, 0)
-        if not isinstance(given, Mapping) or not isinstance(task, str) or task not in TASKS:
-            return data
-        if not TASKS[task].instructs or "instruction" in given:
+        task = row_named(data, "task", TASKS)
+        given = data.get("data") if task is not None and task.instructs else None
+        if not isinstance(given, Mapping) or "instruction" in given:
             return data
         source, target = given.get("source_language"), given.get("target_language")
         written = None
@@ -114,8 +113,8 @@ class StudySpec(Strict):
         search = data.get("search") if isinstance(data, Mapping) else None
         if not isinstance(search, Mapping) or "confirm" in search:
             return data
-        goal, trials = search.get("goal"), search.get("trials", SearchSpec().trials)
-        if not isinstance(goal, str) or goal not in GOALS or not GOALS[goal].confirms:
+        goal, trials = row_named(search, "goal", GOALS), search.get("trials", SearchSpec().trials)
+        if goal is None or not goal.confirms:
             return data
         corpus = data.get("data", {})
         of_its_own = isinstance(corpus, Mapping) and corpus.get("train") is not None
