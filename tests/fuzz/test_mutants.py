@@ -32,7 +32,7 @@ def test_thousands_of_mutants(tmp_path: Path, name: str) -> None:
 
 
 def test_a_hundred_more_of_each_are_tried_slowly() -> None:
-    """Every source of mutants has at least a hundred more in `nox -s slow` than in every session."""
+    """Every source has at least a hundred more mutants in `nox -s slow` than in each session."""
     tried: defaultdict[str, list[int]] = defaultdict(list)
     for kind in KINDS.values():
         tried[kind.source.seed].append(len(kind.slow) - len(kind.default))
