@@ -165,7 +165,7 @@ class PageFailures:
         from reports.shell import command_line
 
         self._out = out
-        self.log = out.with_name("report-error.log")
+        self.log = out.parent / "report-error.log"  # "." has no name
         command = command_line(["optuna-study", "report", *report_arguments])
         self._retry = f"; to retry: {command}" if report_arguments else ""
         self._tracebacks: list[str] = []

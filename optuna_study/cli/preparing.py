@@ -96,10 +96,10 @@ def _power(study: StudySpec) -> dict[str, Any]:
 
 
 def _checked(spec: str, changes: list[str], quick: bool) -> tuple[StudySpec, dict[str, Any]]:
-    from study.preparing.preparation import read_inputs
-    from study.spec.files import changed_keys, load_spec
+    from study.preparing.preparation import read_inputs, sound_spec
+    from study.spec.files import changed_keys
 
-    study = load_spec(spec, changed_keys(changes))
+    study = sound_spec(spec, changed_keys(changes), quick=quick)
     inputs = read_inputs(study, quick=quick)
     if quick:
         from study.preparing.trial_cost import quick_cost

@@ -146,8 +146,9 @@ def run(
     """
     from reports.shell import argument, command_line, option
     from study.kinds.goals import of_goal
+    from study.preparing.preparation import sound_spec
     from study.runner import run_study
-    from study.spec.files import changed_keys, is_run_folder, load_spec, stored_spec
+    from study.spec.files import changed_keys, is_run_folder, stored_spec
     from study.spec.search import CONFIRMING_SEEDS
     from study.views.terminal import make_view
 
@@ -173,7 +174,7 @@ def run(
     elif study_name is not None:
         raise InputError("--study-name: chooses the study of a run folder; a study file names its")
     else:
-        study = load_spec(spec, overrides, task)
+        study = sound_spec(spec, overrides, task)
     if start_from is not None:
         study = _started_from(study, start_from)
     choice = _engine_choice(engine, slots, workers, ray, devices)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from study.data.origins import has_dev, origins_of, place_of_columns, rows_of
+from study.data.origins import check_unicode, has_dev, origins_of, place_of_columns, rows_of
 from study.data.readers import Corpus
 from study.data.splitting import split_off
 from study.errors import Faults, InputError, reason_of, refusing
@@ -172,7 +172,7 @@ def conversation_of(
         text = row[form.columns[0]]
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"{where}: {form.columns[0]}: must be text, got {text!r:.60}")
-        return Conversation("", text=_unicode(text, where), where=where)
+        return Conversation("", text=check_unicode(text, f"{where}:"), where=where)
     try:
         found, tools = list(form.turns(row)), listed(row.get("tools") or [], "tools")
     except InputError as error:  # which names the column
@@ -180,7 +180,7 @@ def conversation_of(
     turns = [_turn(turn, f"{where}: turn {n}") for n, turn in enumerate(found, 1)]
     system = row.get("system") or instruction
     if isinstance(system, str) and system and "system" not in [turn["role"] for turn in turns]:
-        turns.insert(0, {"role": "system", "content": _unicode(system, where)})
+        turns.insert(0, {"role": "system", "content": check_unicode(system, f"{where}:")})
     answers = [n for n, turn in enumerate(turns) if turn["role"] == "assistant"]
     if not answers or answers[0] == 0:
         roles = ", ".join(turn["role"] for turn in turns[:6]) or "no turns"
@@ -211,17 +211,11 @@ def _turn(given: Any, where: str) -> Turn:
         raise InputError(f"{where}: the assistant's turn is empty; allowed: text, or tool_calls")
     if given.get("weight") == 0:
         further["weight"] = 0
-    return {"role": ROLES[role], "content": _unicode(content, where), **further}
+    return {"role": ROLES[role], "content": check_unicode(content, f"{where}:"), **further}
 
 
 def _is_text(part: Any) -> bool:
     return isinstance(part, Mapping) and isinstance(part.get("text"), str)
-
-
-def _unicode(text: str, where: str) -> str:
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InputError(f"{where}: contains half a surrogate pair; must be Unicode text")
-    return text
 
 
 # ---------------------------------------------------------------- splits

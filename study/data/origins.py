@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -26,6 +27,8 @@ SAVED = ("dataset_dict.json", "state.json")  # one of them is in a folder saved 
 FILE_TYPES = ".tsv, .csv, .jsonl, .json, .parquet, or a folder saved by datasets"
 WHOLE = "all rows"  # the name of the one table of a folder without splits
 BATCH_ROWS = 1000
+UNPACKED, TIMES = 2**28, 200  # the most bytes that a packed file's rows may have: of any, per byte
+ROW = 100  # bytes that a row takes at least
 BOM = b"\xef\xbb\xbf"
 HUB_SPLITS = {"train": ("train",), "dev": ("validation", "validation_matched", "dev", "test")}
 FEWEST_LINES = 1000  # the share of broken lines refers to at least this many
@@ -99,6 +102,16 @@ def text_field(row: Mapping[str, Any], name: str, where: str) -> str:
     if not isinstance(value, str):
         raise InputError(f"{where}: {name}: must be text, got {value!r:.60}")
     return value
+
+
+HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+
+
+def check_unicode(text: str, what: str) -> str:
+    """Return a text; raise InputError, which begins with `what`, if UTF-8 cannot write it."""
+    if HALF_A_PAIR.search(text):
+        raise InputError(f"{what} contains half a surrogate pair; must be Unicode text")
+    return text
 
 
 # ---------------------------------------------------------------- files
@@ -229,12 +242,33 @@ def _of_parquet(path: Path) -> Iterator[Row]:
     from pyarrow import parquet  # type: ignore[import-untyped]
 
     with refusing(f"{path}: not a Parquet file"):
-        number = 0
+        number, unpacked, most = 0, 0, max(UNPACKED, TIMES * path.stat().st_size)
         with parquet.ParquetFile(path) as file:
+            declared = file.metadata
+            groups = (declared.row_group(i) for i in range(declared.num_row_groups))
+            _check_unpacked(path, sum(group.total_byte_size for group in groups), most)
             for batch in file.iter_batches(BATCH_ROWS):
+                unpacked += sum(map(_unpacked, batch.columns)) + ROW * batch.num_rows
+                _check_unpacked(path, unpacked, most)
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path}: row {number}", row
+
+
+def _unpacked(column: Any) -> int:
+    """Return the bytes of a column's values, where texts that repeat may be stored once."""
+    from pyarrow import compute, types  # type: ignore[import-untyped]
+
+    if not (types.is_dictionary(column.type) and types.is_string(column.type.value_type)):
+        return int(column.nbytes)
+    lengths = compute.binary_length(column.dictionary)
+    return compute.sum(compute.cast(lengths.take(column.indices), "int64")).as_py() or 0
+
+
+def _check_unpacked(path: Path, size: int, most: int) -> None:
+    if size > most:
+        own = path.stat().st_size
+        raise InputError(f"{path}: {own:,} bytes that unpack to more than {most:,}, the limit")
 
 
 # ---------------------------------------------------------------- datasets

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from study.data.embedded import CorpusRecipe, Pair, instruction_corpus, petroleum_corpus
 from study.data.embedded.corpus import NO_BASE
 from study.data.embedded.instruction_corpus import SIZES
-from study.data.origins import origins_of, rows_of, text_field
+from study.data.origins import check_unicode, origins_of, rows_of, text_field
 from study.data.splitting import split_off
 from study.errors import Faults, InputError
 from study.spec.base_and_data import SPLITS, DataSpec
@@ -114,10 +114,7 @@ def _pair(row: Mapping[str, Any], columns: tuple[str, str], where: str) -> Pair:
     for side, value in (("source", source), ("target", target)):
         if not value.strip():
             raise InputError(f"{where}: the {side} is empty")
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise InputError(
-                f"{where}: the {side} contains half a surrogate pair; must be Unicode text"
-            )
+        check_unicode(value, f"{where}: the {side}")
     return Pair(source, target)
 
 

@@ -7,7 +7,7 @@ all faults that do not depend on each other at once.  The task is built over a s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from study.data.readers import Corpus
 from study.errors import Faults, InputError
 from study.metrics.needs import check_metrics, metric_remarks
 from study.spec.base_and_data import SPLITS
+from study.spec.files import load_spec
 from study.spec.sections import StudySpec
 
 if TYPE_CHECKING:
@@ -49,6 +50,30 @@ class Prepared:
     skeleton: BaseModel  # modules, tokenizer and configuration, but no weights
     remarks: tuple[str, ...]  # on metrics, data and base
     task: Task | None  # over the skeleton
+
+
+def sound_spec(
+    target: str,
+    overrides: Mapping[str, Any] | None = None,
+    own_task: str | None = None,
+    *,
+    quick: bool = False,
+) -> StudySpec:
+    """Read a study file; one with faults is refused with those of its data and base as well.
+
+    The arguments are those of `load_spec`; if `quick`, no base is looked at.  The embedded base and
+    data have no faults.
+    """
+    faults = Faults()
+    with faults.collected():
+        spec = load_spec(target, overrides, own_task, faults)
+        if faults.problems and (spec.base.model, spec.data.origin) != ("embedded", "embedded"):
+            inputs = read_inputs(spec, quick=quick)
+            if not quick:
+                prepare(spec, inputs)
+            inputs.faults.refuse()
+    faults.refuse()
+    return spec
 
 
 def read_inputs(spec: StudySpec, task: Task | None = None, *, quick: bool = False) -> Inputs:

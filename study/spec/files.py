@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces import shipped_spaces
-from study.errors import InputError, did_you_mean, refusing
+from study.errors import Faults, InputError, did_you_mean, refusing
 from study.kinds.chat_templates import CHAT_TEMPLATES, is_template
 from study.metrics.own import file_hashes
 from study.metrics.scripts import tokenizer_for
@@ -38,7 +38,10 @@ def presets() -> dict[str, Path]:
 
 
 def load_spec(
-    target: str | Path, overrides: Mapping[str, Any] | None = None, own_task: str | None = None
+    target: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    own_task: str | None = None,
+    faults: Faults | None = None,
 ) -> StudySpec:
     """Read a preset by name or a study file by path.
 
@@ -47,6 +50,8 @@ def load_spec(
     `overrides` maps dotted keys to the command line's values (`{"search.trials": 10}`); None keeps
     the file's value.  Paths in a file are relative to the folder of that file; paths on the command
     line and in a preset are relative to the working folder.
+
+    With `faults`, problems that leave a study to look at are collected there, as by `parse_spec`.
 
     Raises:
         InputError: one line per problem.
@@ -57,7 +62,7 @@ def load_spec(
     document, folder = read_toml(path), Path.cwd() if is_preset else path.parent
     if own_task is not None:
         put_own_task(document, own_task, Path.cwd(), "--task")
-    return _spec(document, path, where, folder, overrides)
+    return _spec(document, path, where, folder, overrides, faults)
 
 
 def spec_of_text(text: str, path: Path) -> StudySpec:
@@ -71,6 +76,7 @@ def _spec(
     where: str,
     folder: Path,
     overrides: Mapping[str, Any] | None,
+    faults: Faults | None = None,
 ) -> StudySpec:
     """Resolve what a file names, and validate it; `folder` is where relative paths begin."""
     if not {*document} - {"name"}:
@@ -86,7 +92,7 @@ def _spec(
     _resolve_tokenizer(document)
     _resolve_template(document, path.parent, where)
     document.setdefault("name", path.stem)
-    return _with_metric_files(parse_spec(document, where), folder)
+    return _with_metric_files(parse_spec(document, where, faults), folder)
 
 
 def stored_spec(
@@ -123,6 +129,8 @@ def stored_spec(
         put_own_task(document, own_task, Path.cwd(), "--task")
     if test is not None:
         document.setdefault("data", {})["test"] = str(test.resolve())
+    if overrides and overrides.get("search.goal") is not None:
+        document["search"].pop("confirm", None)  # the goal of now says whether
     _override(document, overrides, target)
     if overrides and overrides.get("search.space") is not None:
         document["search"].pop("parameters", None)

@@ -12,6 +12,7 @@ from datasets import Dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from study.data import origins
 from study.data.embedded import Pair
 from study.data.origins import MAX_LINE_CHARACTERS
 from study.data.readers import Corpus, load_corpus, read_pairs
@@ -189,6 +190,28 @@ def test_other_bad_files_are_one_line(tmp_path: Path, name: str) -> None:
     file, content, expected = BAD_OTHERS[name]
     path = write(tmp_path, content.encode("utf-8", "surrogateescape"), file)
     assert problem(path).startswith(expected)
+
+
+@pytest.mark.parametrize("stored", ["once", "as they are"])
+def test_a_bomb_in_a_parquet_file_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: str
+) -> None:
+    """A small file whose rows would fill the memory is one line, after a part of them."""
+    import pyarrow
+    from pyarrow import parquet
+
+    texts = pyarrow.DictionaryArray.from_arrays(
+        pyarrow.array([0] * 20_000, pyarrow.int8()), pyarrow.array(["x" * 1000])
+    )
+    column = texts if stored == "once" else texts.dictionary_decode()
+    path = tmp_path / "bomb.parquet"
+    parquet.write_table(pyarrow.table({"source": column, "target": column}), path)
+    assert path.stat().st_size < 20_000
+    monkeypatch.setattr(origins, "UNPACKED", 10_000_000)
+    with pytest.raises(
+        InputError, match=r"bomb.parquet: .* bytes that unpack to more than 10,000,000"
+    ):
+        load_corpus(DataSpec(train=path, dev=path))
 
 
 def test_a_missing_parquet_file(tmp_path: Path) -> None:
