@@ -58,6 +58,10 @@ class Faults:
         """The problems so far."""
         return [*self._problems]
 
+    def add(self, problem: str) -> None:
+        """Keep a problem."""
+        self._problems |= dict.fromkeys(InputError(problem).problems)
+
     @contextmanager
     def collected(self) -> Iterator[None]:
         """Keep the problems of an InputError instead of raising it."""

@@ -64,9 +64,9 @@ def check(
 
 def _checked(spec: str, changes: list[str], quick: bool) -> tuple[StudySpec, dict[str, Any]]:
     from study.preparing.preparation import read_inputs
-    from study.spec.files import changed_keys, load_spec
+    from study.spec.files import load_spec
 
-    study = load_spec(spec, changed_keys(changes))
+    study = load_spec(spec, changes=changes, remark=say)
     inputs = read_inputs(study, quick=quick)
     if quick:
         from study.preparing.trial_cost import quick_cost

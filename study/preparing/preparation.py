@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.data.corpora import corpus_of, read_corpus
 from study.data.readers import Corpus
+from study.data.rendering import check_stored_template
 from study.errors import Faults, InputError
 from study.metrics.needs import check_metrics, metric_remarks
 from study.spec.base_and_data import SPLITS
@@ -54,7 +56,8 @@ class Prepared:
 def read_inputs(spec: StudySpec, task: Task | None = None, *, quick: bool = False) -> Inputs:
     """Read the data or make the study's own task, and look for what the metrics need.
 
-    If `quick`, the data are only read: no tokenizer writes them, and torch is not imported.
+    If `quick`, data and chat template are only read: no tokenizer writes the data, and torch is not
+    imported.
     """
     faults, corpus = Faults(), None
     with faults.collected():
@@ -67,6 +70,11 @@ def read_inputs(spec: StudySpec, task: Task | None = None, *, quick: bool = Fals
     elif task is None:
         with faults.collected():
             corpus = read_corpus(spec) if quick else corpus_of(spec)
+        folder = Path(spec.base.model)
+        needs_template = spec.task_kind.reads_conversations and spec.data.chat_template is None
+        if quick and needs_template and folder.is_dir():
+            with faults.collected():
+                check_stored_template(folder)
     return Inputs(corpus, faults, task)
 
 

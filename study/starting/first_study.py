@@ -26,6 +26,7 @@ from study.preparing.trial_cost import cost_of, data_line
 from study.spec.base_and_data import BaseModelSpec
 from study.spec.files import spec_of_text
 from study.spec.sections import StudySpec
+from study.spec.writing import toml
 from study.starting.choosing import (
     FEW_EXAMPLES,
     KEPT_WHOLE,
@@ -237,6 +238,9 @@ def _set_data(draft: Draft, order: Order, data: Path | str, found: Recognised) -
         if (file := getattr(order, split)) is not None:
             draft.set("data", split, _path(str(file), order.out))
     draft.set_all("data", found.keys, "; ".join(["the columns that are read", *found.remarks]))
+    if found.second_text is not None:
+        second = toml({"second_text_column": found.second_text}).rstrip()
+        draft.hint("data", f"{second}   # reads this column too, as the second text of a pair")
     if order.dev is None and isinstance(data, Path):
         draft.set(
             "data",

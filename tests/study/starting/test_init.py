@@ -11,11 +11,15 @@ from typing import Any
 
 import pytest
 
+from study.data.corpora import corpus_of
+from study.peft_methods.adapters import token_to_train
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec
 from study.starting.recognising import Wishes, recognised
+from study.tasks import make_task
 from tests.chat_fixtures import tiny_chat
 from tests.command_line import Type
+from tests.engine_runs import skeleton_of
 from tests.study.bases.test_remote_code import write_checkpoint
 from tests.tiny_studies import pairs_of
 
@@ -166,6 +170,46 @@ def test_a_chat_model_is_asked_for_the_direction_of_the_pairs(
     rows = [{"source": p.target, "target": p.source} for p in pairs_of(parallel_text / "train.tsv")]
     spec = init(tiny_llamas / "base", table(tmp_path / "back.tsv", rows))
     assert spec.data.instruction == "Translate from French into English."
+
+
+def test_a_chat_model_ends_translations_as_its_template_does(
+    init: Init, tiny_chat: Path, tmp_path: Path
+) -> None:
+    """Its vocabulary has neither a stop token of ours nor a reserved one; none is trained."""
+    base = shutil.copytree(tiny_chat / "base", tmp_path / "base")
+    text = (base / "tokenizer.json").read_text(encoding="utf-8")
+    (base / "tokenizer.json").write_text(text.replace("reserved_special", "other_special"))
+    settings = (base / "tokenizer_config.json").read_text(encoding="utf-8")
+    (base / "tokenizer_config.json").write_text(
+        settings.replace("reserved_special", "other_special")
+    )
+    rows = [{"fr": f"Le puits {n} est dans la ville.", "en": "The well is."} for n in range(24)]
+    spec = init(base, table(tmp_path / "back.tsv", rows))
+    assert spec.task_kind.instructs
+    assert spec.data.stop_token is None
+    base_model = skeleton_of(spec)
+    task: Any = make_task(spec, base_model, corpus_of(spec))
+    assert token_to_train(base_model, spec) is None
+    end = base_model.tokenizer.convert_tokens_to_ids("<|eot_id|>")
+    assert end in task._ends
+    assert all(dialogue.answer[-1] == end for dialogue in task._dialogues.values())
+
+
+def test_a_spreadsheets_tickets_are_read_and_explained(
+    init: Init, type_: Type, tiny_classifiers: Path, tmp_path: Path
+) -> None:
+    """Semicolons, columns left out and the second column of texts: a line each, and a hint."""
+    rows = [{**ticket, "subject": f"Order {ticket['id']}"} for ticket in TICKETS]
+    path = tmp_path / "tickets.csv"
+    path.write_text(table(path, rows).read_text().replace(", it", " it").replace(",", ";"))
+    spec = init(tiny_classifiers / "base", path)
+    assert (spec.data.text_column, spec.data.label_column) == ("body", "queue")
+    out = tmp_path / "study.toml"
+    assert '# second_text_column = "subject"' in out.read_text(encoding="utf-8")
+    said = type_("check", out, "--quick").out
+    assert "tickets.csv: fields separated by semicolons" in said
+    assert "columns of tickets.csv that are not read: 'id', 'subject'" in said
+    assert "data.second_text_column = 'subject'" in said
 
 
 @pytest.mark.whole
