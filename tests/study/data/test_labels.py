@@ -53,22 +53,6 @@ def problems(folder: Path, *labels: Any, **data: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("column", ["text", "sentence"])
-@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=30))
-def test_shares_of_a_whole_sum_to_the_whole(counts: list[int]) -> None:
-    """By largest remainders, in whole per cent; below 1 counts as 0, and none as 0."""
-    shares = whole_percent(counts)
-    numbers = [0 if share == "< 1 %" else int(share.removesuffix(" %")) for share in shares]
-    assert sum(numbers) == (100 if any(counts) else 0)
-    for number, share, count in zip(numbers, shares, counts, strict=True):
-        assert abs(number - 100 * count / max(sum(counts), 1)) < 1
-        assert (share == "0 %") == (count == 0)
-
-
-def test_thirds_are_a_hundred_per_cent() -> None:
-    """Rounded one by one they would sum to 99."""
-    assert whole_percent([1, 1, 1]) == ["34 %", "33 %", "33 %"]
-
-
 def test_single_texts_are_known_by_their_columns(column: str, tmp_path: Path) -> None:
     """`text` or `sentence` beside `label` need no names; further columns do not matter."""
     rows = [{"id": 1, column: " a ", "label": "x"}, {"id": 2, column: "b", "label": "y"}]
@@ -249,3 +233,19 @@ def test_labels_that_are_no_numbers(labels: list[Any], line: str, tmp_path: Path
     with pytest.raises(InputError) as refused:
         load_scored_texts(spec_of(tmp_path, labelled(labels)))
     assert any(line in problem for problem in refused.value.problems)
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=30))
+def test_shares_of_a_whole_sum_to_the_whole(counts: list[int]) -> None:
+    """By largest remainders, in whole per cent; below 1 counts as 0, and none as 0."""
+    shares = whole_percent(counts)
+    numbers = [0 if share == "< 1 %" else int(share.removesuffix(" %")) for share in shares]
+    assert sum(numbers) == (100 if any(counts) else 0)
+    for number, share, count in zip(numbers, shares, counts, strict=True):
+        assert abs(number - 100 * count / max(sum(counts), 1)) < 1
+        assert (share == "0 %") == (count == 0)
+
+
+def test_thirds_are_a_hundred_per_cent() -> None:
+    """Rounded one by one they would sum to 99."""
+    assert whole_percent([1, 1, 1]) == ["34 %", "33 %", "33 %"]
