@@ -222,8 +222,10 @@ def _of_table(
             continue
         broken += 1
         if not broken_share:
-            with faults.collected() if faults else nullcontext():
-                raise InputError(f"{where}: {len(fields)} fields; the header has {len(columns)}")
+            fault = f"{where}: {len(fields)} fields; the header has {len(columns)}"
+            if faults is None:
+                raise InputError(fault)
+            faults.add(fault)
             continue
         if broken > max(1, broken_share * max(rows, FEWEST_LINES)):
             raise InputError(

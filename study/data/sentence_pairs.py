@@ -219,18 +219,15 @@ def _raw(
             skipped["broken lines"] += 1
             continue
         layout = layout or _layout(list(row), data, layouts, place_of_columns(where, place))
-        read = None
         with faults.collected():
             read = _row(row, layout, place, label_of)
-        if read is None:
-            continue
-        if not read.label:
-            skipped["rows without a label"] += 1
-        elif not read.first or (not read.second and layout.second):
-            skipped[f"rows with an empty {'sentence' if layout.second else 'text'}"] += 1
-        else:
-            count += 1
-            yield read
+            if not read.label:
+                skipped["rows without a label"] += 1
+            elif not read.first or (not read.second and layout.second):
+                skipped[f"rows with an empty {'sentence' if layout.second else 'text'}"] += 1
+            else:
+                count += 1
+                yield read
     faults.refuse(where)
     if not count:
         unit = "pairs" if layout is None or layout.second else "texts"

@@ -37,6 +37,10 @@ FOLDER_OR_NAME = (
 )
 
 
+def unsaid(line: str) -> None:
+    """Take a line that nobody reads."""
+
+
 def presets() -> dict[str, Path]:
     """Return the shipped studies: name -> file."""
     files = (Path(__file__).parent / "presets").glob("*.toml")
@@ -49,7 +53,7 @@ def load_spec(
     own_task: str | None = None,
     *,
     changes: Sequence[str] = (),
-    remark: Callable[[str], None] = str,
+    remark: Callable[[str], None] = unsaid,
 ) -> StudySpec:
     """Read a preset by name or a study file by path.
 
@@ -89,7 +93,7 @@ def _spec(
     where: str,
     folder: Path,
     overrides: Mapping[str, Any] | None,
-    remark: Callable[[str], None] = str,
+    remark: Callable[[str], None] = unsaid,
 ) -> StudySpec:
     """Resolve what a file names, and validate it; `folder` is where relative paths begin."""
     if not {*document} - {"name"}:
@@ -118,7 +122,7 @@ def stored_spec(
     overrides: Mapping[str, Any] | None = None,
     own_task: str | None = None,
     changes: Sequence[str] = (),
-    remark: Callable[[str], None] = str,
+    remark: Callable[[str], None] = unsaid,
 ) -> StudySpec:
     """Return the study in a run folder, with `test` as its test split if given.
 
@@ -258,7 +262,7 @@ def _override(
     document: dict[str, Any],
     overrides: Mapping[str, Any] | None,
     where: str,
-    remark: Callable[[str], None] = str,
+    remark: Callable[[str], None] = unsaid,
 ) -> None:
     """Set dotted keys; None keeps the file's value, paths are relative to the working folder.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from study.bases.load import load_tokenizer, located, model_class
+from study.data.chat import ChatFormat
 from study.data.corpora import read_corpus
 from study.data.instructions import LLADA_MASK
 from study.data.languages import language_ids
@@ -288,7 +289,22 @@ def _set_languages(draft: Draft, kind: TaskKind, found: Recognised, tokenizer: A
     else:
         keys = dict(zip(("source_language", "target_language"), codes, strict=True))
         draft.set_all("data", keys, why)
+        if kind.instructs and not _takes_a_system_message(tokenizer):
+            none = (
+                "the model's chat template takes no system message, so none asks for a translation"
+            )
+            draft.set("data", "instruction", "", none)
+            return [f"language {names}; {none}"]
     return [f"language {names}"]
+
+
+def _takes_a_system_message(tokenizer: Any) -> bool:
+    """Say whether a tokenizer's chat template writes an instruction."""
+    try:
+        ChatFormat(tokenizer, "Translate.", None, OVERHEAD)
+    except InputError:
+        return False
+    return True
 
 
 def _code(language: str, known: Any) -> str:
