@@ -15,6 +15,7 @@ from study.spec.base_and_data import DataSpec
 Rows = Sequence[Mapping[str, Any]]
 SAMPLED_ROWS = 300
 MOST_CLASSES = 60
+FEW_WORDS = 3  # per value: names of classes have fewer
 SHOWN = 12  # columns in a line
 
 
@@ -40,7 +41,7 @@ def file_remarks(data: DataSpec, read: Sequence[str], *, one_text: bool) -> list
     shown = ", ".join(repr(name[:40]) for name in rest[:SHOWN])
     more = f" and {len(rest) - SHOWN:,} more" if len(rest) > SHOWN else ""
     remarks.append(f"columns of {data.train.name} that are not read: {shown}{more}")
-    other = next((name for name in rest if one_text and holds_texts(rows, name)), None)
+    other = second_text(rows, rest) if one_text else None
     if other is not None:
         remarks.append(
             f"{other!r} holds texts too; to read both, set data.text_column = {read[0]!r} and "
@@ -67,6 +68,24 @@ def holds_texts(rows: Rows, name: str) -> bool:
     """Say whether a column holds texts that differ from row to row."""
     differ = len({str(row.get(name)) for row in rows}) > 1
     return differ and is_text(rows, name) and not is_few(rows, name)
+
+
+def second_text(rows: Rows, names: Sequence[str]) -> str | None:
+    """Return the column, of these, that probably holds texts of several words; the longest one."""
+
+    def words(name: str) -> float:
+        values = [str(row.get(name) or "") for row in rows]
+        # a sign of a script without spaces counts as half a word
+        counts = (len(v.split()) + sum(sign >= "\u2e80" for sign in v) / 2 for v in values)
+        return sum(counts) / len(values)
+
+    fitting = {
+        name: words(name)
+        for name in names
+        if is_text(rows, name) and len({str(row.get(name)) for row in rows}) > 1
+    }
+    likely = [name for name, n in fitting.items() if n >= (FEW_WORDS if is_few(rows, name) else 2)]
+    return max(likely, key=lambda name: fitting[name], default=None)
 
 
 def is_text(rows: Rows, name: str) -> bool:

@@ -110,6 +110,8 @@ def prepare(spec: StudySpec, inputs: Inputs, progress: StepCallback | None = Non
         if corpus is not None:
             lines, task = _over_the_corpus(spec, base, corpus, faults)
             remarks += lines
+        if corpus is not None and not faults.problems:
+            remarks += end_remarks(spec, location, base, corpus)
         if task is not None and not faults.problems:
             with faults.collected():
                 remarks += vocabulary_remarks(spec, base, task)
@@ -139,6 +141,23 @@ def _over_the_corpus(
     with faults.collected():
         task = make_task(spec, base, corpus)
     return remarks, task
+
+
+def end_remarks(spec: StudySpec, location: str, base: BaseModel, corpus: Corpus[Any]) -> list[str]:
+    """Return one line if answers end with a token that the base never learnt."""
+    from study.bases.untrained_tokens import looks_untrained
+
+    if not spec.task_kind.reads_conversations or spec.data.stop_token is not None:
+        return []
+    end = corpus.train[0].rows[0].end
+    if not looks_untrained(location, end):
+        return []
+    token = base.tokenizer.convert_ids_to_tokens(end)
+    return [
+        f"template: {token!r} ends an answer, but many tokens have nearly its weights in this "
+        "base, so answers may not stop; set data.chat_template = 'plain', or data.stop_token = "
+        f"{token!r} to train it"
+    ]
 
 
 def vocabulary_remarks(spec: StudySpec, base: BaseModel, task: Task) -> list[str]:

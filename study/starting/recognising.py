@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from study.data.columns import holds_texts, is_few, is_text, number_of
+from study.data.columns import holds_texts, is_few, is_text, number_of, second_text
 from study.data.conversations import FORMATS
 from study.data.labels import WHOLE, label_text
 from study.data.origins import rows_of
@@ -174,7 +174,7 @@ def _as_labelled(rows: Rows, wishes: Wishes) -> Recognised | None:
         )
         if others
     ]
-    other = next((n for n in rows[0] if n not in (text, label) and holds_texts(rows, n)), None)
+    other = second_text(rows, [name for name in rows[0] if name not in (text, label)])
     keys = {"text_column": text, "label_column": label}
     numeric = _are_quantities(rows, label)
     found = f"texts ({text}) with {label}"

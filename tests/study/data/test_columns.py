@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from study.data.columns import file_remarks
+from study.data.columns import file_remarks, second_text
 from study.data.origins import rows_of, separator_of
 from study.spec.base_and_data import DataSpec
 
@@ -63,6 +63,24 @@ def test_columns_that_are_left_out_are_named(tmp_path: Path) -> None:
     assert file_remarks(data, ("body", "queue"), one_text=True) == [named, hint]
     assert file_remarks(data, ("body", "queue"), one_text=False) == [named]
     assert file_remarks(data, tuple(TICKETS[0]), one_text=True) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "is_second"),
+    [
+        ([f"T{n}" for n in range(30)], False),  # numbers of tickets
+        (["Technical Support", "Billing"] * 15, False),  # names of classes
+        (["I was charged twice", "My box is late", "Where is it now"] * 10, True),
+        ([f"Order {n}" for n in range(30)], True),
+        ([f"订单在哪里{n}" for n in range(30)], True),
+        (["the same words everywhere"] * 30, False),
+        ([str(n) for n in range(30)], False),
+    ],
+)
+def test_a_second_text_has_several_words(values: list[str], is_second: bool) -> None:
+    """Neither what identifies a row nor the name of a class is a text to read."""
+    rows = [{"x": value} for value in values]
+    assert second_text(rows, ["x"]) == ("x" if is_second else None)
 
 
 def test_a_nested_column_counts_as_read(tmp_path: Path) -> None:

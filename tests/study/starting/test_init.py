@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from study.data.corpora import corpus_of
 from study.peft_methods.adapters import token_to_train
+from study.preparing.preparation import end_remarks
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec
 from study.starting.recognising import Wishes, recognised
@@ -281,6 +283,32 @@ def test_pairs_for_a_decoder_without_a_template_become_answers(
     assert spec.data.instruction == "Translate from French into English."
     assert (spec.data.source_column, spec.data.target_column) == ("fr", "en")
     assert spec.data.chat_template == "llama3"
+
+
+def test_a_template_whose_tokens_the_base_never_learnt_is_not_chosen(
+    init: Init, type_: Type, tiny_chat: Path, tmp_path: Path
+) -> None:
+    """The plain one is, which ends answers with the end of a text; `check` says so too."""
+    base = without_template(tiny_chat / "base", tmp_path / "base")
+    weights = load_file(base / "model.safetensors")
+    tokens = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    like_others = weights["model.embed_tokens.weight"]
+    like_others[-30:] = like_others[tokens["<|eot_id|>"]]
+    save_file(weights, base / "model.safetensors", {"format": "pt"})
+    settings = json.loads((base / "tokenizer_config.json").read_text(encoding="utf-8"))
+    settings["eos_token"] = "<|end_of_text|>"
+    (base / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    data = jsonl(tmp_path / "chat.jsonl", CHATS["messages"])
+    assert init(base, data).data.chat_template == "plain"
+    (remark,) = end_remarks_of(tmp_path / "study.toml", "llama3")
+    assert "'<|eot_id|>' ends an answer, but many tokens have nearly its weights" in remark
+    assert end_remarks_of(tmp_path / "study.toml", "plain") == []
+
+
+def end_remarks_of(study: Path, template: str) -> list[str]:
+    """What `check` says about the end of answers under a template."""
+    spec = load_spec(study, {"data.chat_template": template})
+    return end_remarks(spec, spec.base.model, skeleton_of(spec), corpus_of(spec))
 
 
 def without_template(base: Path, copy: Path) -> Path:
