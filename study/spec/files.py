@@ -165,19 +165,22 @@ def is_run_folder(target: str) -> bool:
     return target not in presets() and os.path.isdir(target)
 
 
-def changed_keys(changes: Sequence[str], faults: Faults) -> dict[str, Any]:
+def changed_keys(changes: Sequence[str], faults: Faults | None = None) -> dict[str, Any]:
     """Return `KEY=VALUE` changes of the command line as dotted keys and values.
 
     A value is read as TOML, and as plain text where it is none.  Paths are relative to the working
-    folder.  A change without a key or value becomes one of the faults.
+    folder.  A change without a key or value becomes one of the faults; without these it is raised
+    as InputError.
     """
     changed: dict[str, Any] = {}
     for change in changes:
         key, equals, text = change.partition("=")
         key = key.strip()
         if not (equals and all(key.split("."))):
-            rule = "must be KEY=VALUE, e.g. training.steps=40"
-            faults.add(f"--set: {rule}, got {change[:60]!r}")
+            fault = f"--set: must be KEY=VALUE, e.g. training.steps=40, got {change[:60]!r}"
+            if faults is None:
+                raise InputError(fault)
+            faults.add(fault)
             continue
         try:
             value = parse_toml(f"value = {text}")["value"]
