@@ -107,9 +107,16 @@ def _spec(
     resolve_init_adapter(document, folder, where)
     _resolve_space(document, path.parent, where)
     _resolve_tokenizer(document)
-    _resolve_template(document, path.parent, where)
+    faults = Faults()
+    with faults.collected():
+        _resolve_template(document, path.parent, where)
+    if faults.problems:  # the other sections may be wrong, too
+        del document["data"]["chat_template"]
     document.setdefault("name", path.stem)
-    return _with_metric_files(parse_spec(document, where), folder)
+    with faults.collected():
+        spec = parse_spec(document, where)
+    faults.refuse()
+    return _with_metric_files(spec, folder)
 
 
 def stored_spec(

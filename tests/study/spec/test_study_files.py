@@ -118,12 +118,16 @@ def test_epochs_of_the_command_line_replace_steps(tmp_path: Path) -> None:
 
 
 def test_a_wrong_change_hides_no_fault_of_the_file(tmp_path: Path) -> None:
-    """The change, another change's value and a key of the file: three lines at once."""
-    path = write(tmp_path, 'task = "translation"\nsede = 3\n')
+    """The change, another change's value, a template and a key of the file: four lines at once."""
+    write(tmp_path, "{% for %}", "bad.jinja")
+    text = '[data]\ntrain = "t.jsonl"\nchat_template = "bad.jinja"\n'
+    path = write(tmp_path, f'task = "sft"\nsede = 3\n[base]\nmodel = "m"\n{text}')
     with pytest.raises(InputError) as refused:
         load_spec(path, changes=["nonsense", "search.trials=0"])
     first, *others = refused.value.problems
     assert first == "--set: must be KEY=VALUE, e.g. training.steps=40, got 'nonsense'"
+    assert len(others) == 3
+    assert any("bad.jinja: must be a Jinja template" in line for line in others)
     assert any("sede: unknown key" in line for line in others)
     assert any("search.trials: must be" in line for line in others)
 
