@@ -97,9 +97,8 @@ def _power(study: StudySpec) -> dict[str, Any]:
 
 def _checked(spec: str, changes: list[str], quick: bool) -> tuple[StudySpec, dict[str, Any]]:
     from study.preparing.preparation import read_inputs, sound_spec
-    from study.spec.files import changed_keys
 
-    study = sound_spec(spec, changed_keys(changes), quick=quick)
+    study = sound_spec(spec, changes=changes, remark=say, quick=quick)
     inputs = read_inputs(study, quick=quick)
     if quick:
         from study.preparing.trial_cost import quick_cost

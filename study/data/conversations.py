@@ -16,7 +16,7 @@ from study.data.origins import check_unicode, has_dev, origins_of, place_of_colu
 from study.data.readers import Corpus
 from study.data.splitting import split_off
 from study.errors import Faults, InputError, reason_of, refusing
-from study.spec.base_and_data import DataSpec
+from study.spec.base_and_data import DEV_SHARE, DataSpec
 
 ROLES: Mapping[str, str] = {
     **{name: name for name in ("system", "developer", "user", "assistant", "tool")},
@@ -43,6 +43,10 @@ class Conversational(Protocol):
     @property
     def turns_after(self) -> int:
         """The turns after the last answer, which are left out."""
+
+    @property
+    def where(self) -> str:
+        """The place that it was read from."""
 
 
 Read = TypeVar("Read", bound=Conversational)
@@ -91,6 +95,7 @@ class Format:
     columns: tuple[str, ...]
     turns: Callable[[Mapping[str, Any]], Sequence[Any]] | None  # None: a plain text
     is_own: bool = False  # named by the study file
+    also: tuple[str, ...] = ("system", "tools")  # columns that are read if they are there
 
 
 TEXT_OR_TURNS = "text or a list of turns"
@@ -130,8 +135,13 @@ FORMATS = (
         "ShareGPT", ("conversations",), lambda row: listed(row["conversations"], "conversations")
     ),
     Format("prompt, completion", ("prompt", "completion"), question("prompt", "completion")),
-    Format("Alpaca", ("instruction", "output"), question("instruction", "input", "output")),
-    Format("text", ("text",), None),
+    Format(
+        "Alpaca",
+        ("instruction", "output"),
+        question("instruction", "input", "output"),
+        also=("input", "system", "tools"),
+    ),
+    Format("text", ("text",), None, also=()),
 )
 
 
@@ -243,22 +253,29 @@ def loaded(
     if isinstance(origins["train"], str) and not has_dev(origins["train"], data.subset):
         del origins["dev"]
     remarks: list[str] = []
-    found = {
-        split: _read(origin, data, split, remarks, formats, read, unit)
-        for split, origin in origins.items()
-    }
+    found, faults, columns = dict[str, tuple[Read, ...]](), Faults(), tuple[str, ...]()
+    for split, origin in origins.items():
+        with faults.collected():
+            found[split], form = _read(origin, data, split, remarks, formats, read, unit)
+            columns = columns or (*form.columns, *form.also)
+    faults.refuse()
+    places: tuple[tuple[str, str], ...] = ()
     if "dev" not in found:
-        found["train"], found["dev"], remark = split_off(
+        split_up = split_off(
             found["train"],
-            data.dev_share or 0.1,
+            data.dev_share or DEV_SHARE,
             data.seed,
             prompt=lambda row: row.prompt,
+            places=[row.where for row in found["train"]],
             called=(unit, "prompt"),
         )
-        remarks.append(remark)
+        found["train"], found["dev"], places = split_up.train, split_up.dev, split_up.places
+        remarks.append(split_up.remark)
+    elif data.train is None and data.dev_share not in (None, DEV_SHARE):
+        remarks.append(f"data.dev_share = {data.dev_share} is not used: the dataset has a dev set")
     general, test = found.get("general", ()), found.get("test", ())
     splits = found["train"], found["dev"], general, test
-    return Corpus(*splits, remarks=tuple(remarks), unit=unit)
+    return Corpus(*splits, remarks=tuple(remarks), unit=unit, columns=columns, places=places)
 
 
 def _read(
@@ -269,7 +286,7 @@ def _read(
     formats: Sequence[Format],
     read: ReadRow[Read],
     unit: str,
-) -> tuple[Read, ...]:
+) -> tuple[tuple[Read, ...], Format]:
     faults = Faults()
     where, rows = rows_of(origin, split, subset=data.subset, faults=faults)
     form: Format | None = None
@@ -289,4 +306,4 @@ def _read(
         remarks.append(f"{unit} with equal answers left out: {same:,}")
     if later := sum(example.turns_after > 0 for example in kept):
         remarks.append(f"{unit} whose turns after the last answer are left out: {later:,}")
-    return kept
+    return kept, form

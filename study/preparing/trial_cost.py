@@ -36,7 +36,11 @@ def quick_cost(spec: StudySpec, inputs: Inputs) -> dict[str, Any]:
         InputError: with every problem of data and metrics.
     """
     inputs.faults.refuse()
-    remarks = [f"data: {line}" for line in skipped_remarks(inputs.corpus)] if inputs.corpus else []
+    corpus = inputs.corpus
+    found = (*skipped_remarks(corpus), *corpus.remarks) if corpus else ()
+    remarks = [f"data: {line}" for line in found]
+    if spec.task_kind.reads_conversations:
+        remarks.append("template: read, not applied; `check` without --quick applies it")
     remarks += [f"metrics: {line}" for line in metric_remarks(spec.evaluation)]
     lines = [_data_line(inputs), *map(_named, remarks), *_search_lines(spec, inputs)]
     return {"trials": spec.search.budget, "lines": lines}

@@ -9,13 +9,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictBool, field_validator, model_validator
 
 from study.errors import did_you_mean
-from study.kinds.chat_templates import CHAT_TEMPLATES, is_template
+from study.kinds.chat_templates import CHAT_TEMPLATES, is_template, template_fault
 from study.spec.hyperparameters import MOST, Strict, rule
 from study.spec.search import names_in
 
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 INSTRUCTION = "Translate from English into French."
 STOP_TOKEN = "<|end_of_translation|>"
+DEV_SHARE = 0.1
+"""The share of the training rows that becomes the dev set, where a task needs none to be named."""
 SPLITS = ("train", "dev", "general", "test")
 
 
@@ -56,7 +58,7 @@ class DataSpec(Strict):
     max_tokens: Annotated[int, Field(ge=4, le=MOST, strict=True)] = 128
     too_long: Literal["truncate", "refuse", "drop"] = "truncate"
     instruction: str = INSTRUCTION
-    stop_token: Annotated[str, Field(min_length=1)] | None = STOP_TOKEN
+    stop_token: Annotated[str, Field(min_length=1)] | None = STOP_TOKEN  # None: the model's own end
     train_on: Literal["assistant", "last", "all"] | None = None
     chat_template: str | None = Field(default=None, repr=False)  # perhaps a whole file
     dev_share: Annotated[float, Field(gt=0, le=0.5)] | None = None
@@ -71,7 +73,11 @@ class DataSpec(Strict):
     @field_validator("chat_template")
     @classmethod
     def _check_template(cls, value: str | None) -> str | None:
-        if value is None or value in CHAT_TEMPLATES or is_template(value):
+        if value is None or value in CHAT_TEMPLATES:
+            return value
+        if is_template(value):
+            if fault := template_fault(value):
+                raise ValueError(f"{fault}; got {value[:60]!r}")
             return value
         raise ValueError(
             f"must be a file, a template or a shipped name, got {value[:60]!r}"
@@ -92,6 +98,12 @@ class DataSpec(Strict):
 
     @rule
     def _check_origin(self) -> Iterator[str]:
+        if self.dev_share is not None and (self.dev is not None or self.origin == "embedded"):
+            other = "without data.train" if self.dev is None else f"beside dev = {str(self.dev)!r}"
+            yield (
+                f"dev_share: takes the dev set from data.train, got {self.dev_share} {other}; "
+                "leave it out, or leave out dev"
+            )
         if self.train is None and self.dev is None:
             for split in ("general", "test") if self.corpus in (None, "embedded") else ():
                 if (file := getattr(self, split)) is not None:

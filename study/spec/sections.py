@@ -22,7 +22,7 @@ from study.kinds.table_names import names_where
 from study.kinds.tasks import TASKS, TaskKind, TaskName
 from study.searching.coordinates import PRODUCT
 from study.searching.ladder import ladder
-from study.spec.base_and_data import INSTRUCTION, BaseModelSpec, DataSpec, Seed
+from study.spec.base_and_data import DEV_SHARE, INSTRUCTION, BaseModelSpec, DataSpec, Seed
 from study.spec.diffusion import DiffusionSpec
 from study.spec.evaluation import EvaluationSpec
 from study.spec.hyperparameters import (
@@ -88,6 +88,36 @@ class StudySpec(Strict):
         if isinstance(source, str) and isinstance(target, str):
             written = translation_instruction(source, target)
         return data if written is None else {**data, "data": {**given, "instruction": written}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_stop_token(cls, data: Any) -> Any:
+        """Let a chat model of your own end its answers as it does anyway, unless told otherwise.
+
+        The miniature has no chat format of its own; a token is trained to end its translations.
+        """
+        if not isinstance(data, Mapping):
+            return data
+        given, task = data.get("data", {}), data.get("task")
+        if not isinstance(given, Mapping) or not isinstance(task, str) or task not in TASKS:
+            return data
+        base = data.get("base")
+        model = base.get("model", "embedded") if isinstance(base, Mapping) else "embedded"
+        if not TASKS[task].instructs or "stop_token" in given or model == "embedded":
+            return data
+        return {**data, "data": {**given, "stop_token": None}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_dev_share(cls, data: Any) -> Any:
+        """Take the dev set out of the training rows, where a task of conversations has no other."""
+        given, task = (data.get("data"), data.get("task")) if isinstance(data, Mapping) else (0, 0)
+        if not isinstance(given, Mapping) or not isinstance(task, str) or task not in TASKS:
+            return data
+        is_whole = given.get("train", given.get("corpus", "embedded")) == "embedded"
+        if not TASKS[task].reads_conversations or is_whole or "dev" in given:
+            return data
+        return {**data, "data": {"dev_share": DEV_SHARE, **given}}
 
     @model_validator(mode="before")
     @classmethod
@@ -196,13 +226,13 @@ class StudySpec(Strict):
                     f"data.{key}: {value!r:.60} works only with {allowed}, got the task "
                     f"{self.task!r}"
                 )
-        is_asked = self.data.dev_share is not None and not self.task_kind.reads_conversations
-        if is_asked and (self.data.train is None or self.data.dev is not None):
+        share, kind = self.data.dev_share, self.task_kind
+        if share is not None and self.data.train is None and not kind.reads_conversations:
             yield (
-                f"data.dev_share: takes the dev set from data.train, got {self.data.dev_share} "
-                "without train or beside dev; leave it out, or leave out dev"
+                f"data.dev_share: takes the dev set from data.train, got {share} without train; "
+                "leave it out"
             )
-        if self.data.stop_token is None and not self.task_kind.reads_conversations:
+        if self.data.stop_token is None and not (kind.reads_conversations or kind.instructs):
             yield "data.stop_token: must be the name of a token, got none"
 
     @property
@@ -517,4 +547,12 @@ def spec_from_toml(content: str, where: str) -> StudySpec:
     """Read a resolved study file written by `to_toml`; InputError if it is invalid."""
     with refusing(f"{where}: the stored study file is not valid TOML", ValueError, RecursionError):
         document = parse_toml(content)
-    return parse_spec(document, where)
+    return parse_spec(without_unused(document), where)
+
+
+def without_unused(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored study without a share that it never took: earlier versions stored it so."""
+    data = document.get("data")
+    if isinstance(data, dict) and ("dev" in data or data.get("corpus") == "embedded"):
+        data.pop("dev_share", None)
+    return document

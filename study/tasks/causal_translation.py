@@ -38,15 +38,14 @@ from study.trials import TrialConfig
 
 
 class CausalTranslationTask:
-    """Instruction and source in, translation and stop token out."""
+    """Instruction and source in, translation and the token that ends it out."""
 
     def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus[Pair]) -> None:
         self._evaluation = spec.evaluation
         self._tokenizer = base.tokenizer
         self._corpus = corpus
-        stop = spec.data.stop_token
-        assert stop is not None, "the study file was checked for this"
-        form = ChatFormat(base.tokenizer, spec.data.instruction, stop, spec.data.max_tokens)
+        data = spec.data
+        form = ChatFormat(base.tokenizer, data.instruction, data.stop_token, data.max_tokens)
         self._pad = padding_token(base, form.stop)
         self._ends = end_ids(base, form.stop)
         base.model.generation_config.eos_token_id = self._ends  # a merged model stops there too

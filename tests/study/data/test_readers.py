@@ -269,7 +269,7 @@ def test_any_bytes_are_pairs_or_one_line(
     except InputError as refused:
         pairs, lines = (), refused.problems
     assert all(pair.source.strip() and pair.target.strip() for pair in pairs)
-    assert bool(pairs) != (len(lines) == 1)
+    assert bool(pairs) != bool(lines)
     assert all(line.isprintable() for line in lines)
 
 
@@ -364,10 +364,29 @@ def test_hub_datasets_that_will_not_do(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("own_cache")
 def test_a_folder_without_data(tmp_path: Path) -> None:
-    """An empty folder is no dataset, in one line."""
+    """A folder that is no dataset is one line: what it must be, and what is in it."""
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"^data\.corpus: cannot load '.*empty'"):
+    rule = r"^data\.corpus: .*empty: must be a dataset in a folder, .*got an empty folder; or name"
+    with pytest.raises(InputError, match=rule):
         load_corpus(DataSpec(corpus=str(tmp_path / "empty")))
+    write(tmp_path, "not data", "notes.md")
+    rule = "no file, and not saved by datasets, .* got a folder with empty, notes.md; allowed"
+    with pytest.raises(InputError, match=rule):
+        read_pairs(tmp_path, COLUMNS)
+
+
+def test_every_faulty_row_is_said(tmp_path: Path) -> None:
+    """A line that is no JSON or has too many fields does not hide what is wrong with others."""
+    good = '{"source": "a", "target": "b"}'
+    jsonl = write(
+        tmp_path, f'{good}\n{{"source": \n{good}\n{{"source": "", "target": "b"}}\n', "a.jsonl"
+    )
+    tsv = write(tmp_path, "source\ttarget\na\tb\tc\n\tb\na\tb\n")
+    for path, rules in ((jsonl, ("2: not JSON", "4: the source")), (tsv, ("2: 3 f", "3: the sou"))):
+        with pytest.raises(InputError) as refused:
+            read_pairs(path, COLUMNS)
+        for line, rule in zip(refused.value.problems, rules, strict=True):
+            assert line.startswith(f"{path}: line {rule}")
 
 
 def test_a_hub_dataset_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,6 +141,22 @@ def test_a_study_without_a_base_hears_what_the_miniature_lacks(
 
 
 @pytest.mark.whole
+@pytest.mark.parametrize("template", [PLAIN, NO_SYSTEM])
+def test_init_writes_what_a_chat_model_takes(
+    make_study: MakeStudy, type_: Type, chat_model: Callable[..., Path], template: str
+) -> None:
+    """Its own end of an answer, and no instruction where its template takes no system message."""
+    data = make_study("m").parent / "train.tsv"
+    languages = ("--source-language", "en", "--target-language", "fr")
+    model = chat_model(template)
+    ran = type_("init", "--quick", "--model", model, "--data", data, *languages)
+    assert ran.status == 0, ran.err
+    assert type_("check", "study.toml").status == 0
+    instruction = load_spec("study.toml").data.instruction
+    assert instruction == ("" if template == NO_SYSTEM else "Translate from English into French.")
+
+
+@pytest.mark.whole
 def test_a_template_without_a_system_role_runs_without_an_instruction(
     make_study: MakeStudy, type_: Type, chat_model: Callable[..., Path]
 ) -> None:
