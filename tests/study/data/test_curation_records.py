@@ -116,7 +116,7 @@ def test_other_mistakes_about_the_records(tmp_path: Path) -> None:
         (table, "template_name", None): "unknown file type, got '.csv'; allowed: .jsonl",
         (origin, "templat", None): "no record has a template column 'templat'",
         (origin, "template_name", "x"): "applies only to a hub dataset, got 'x' for the file",
-        (str(tmp_path / "empty"), "template_name", None): "records: cannot load",
+        (str(tmp_path / "empty"), "template_name", None): "must be a dataset in a folder",
     }
     for (place, template, subset), expected in wrong.items():
         with pytest.raises(InputError) as refused:
