@@ -8,6 +8,7 @@ that they were chosen from.  Adapters that differ only in their seed show the ef
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -70,10 +71,12 @@ def against_base(
         scores |= {(score.name, score.metric): score for score in of_models}
         contrasts += against
         noise += between
+    first = next(iter(found.values()))[0]
     return Adapters(
         study=data.name,
         split=split,
-        n_examples=len(next(iter(found.values()))[0].values),
+        n_examples=len(first.values),
+        effective=first.effective,
         metrics=tuple(found),
         base=models[0],
         adapters=tuple(models[1:]),
@@ -153,7 +156,7 @@ def _statistics(data: StudyData, row: EvaluationRow, metric: str) -> Statistics:
     """The stored statistics of a metric, or those of the stored outputs."""
     assert data.database is not None
     try:
-        return records.read_statistics(data.database, row.evaluation_id, metric)
+        return data.statistics_of(row, metric)
     except KeyError:
         try:
             outputs = records.read_outputs(data.database, row.evaluation_id)
@@ -163,7 +166,8 @@ def _statistics(data: StudyData, row: EvaluationRow, metric: str) -> Statistics:
                 f"{', '.join(data.metrics)}"
             ) from None
         targets = data.examples[row.split].targets
-        return text_statistics(metric, outputs, targets, data.text_options)
+        found = text_statistics(metric, outputs, targets, data.text_options)
+        return replace(found, clusters=data.clusters(row.split, len(outputs)))
 
 
 # ---------------------------------------------------------------- seeds and outputs
@@ -213,7 +217,8 @@ def _examined(
         }
         for model in models[1:]
     }
-    return examine(outputs, data.examples[split].targets, gains, seed=seed)
+    targets = data.examples[split].targets
+    return examine(outputs, targets, gains, clusters=data.clusters(split, len(targets)), seed=seed)
 
 
 def __dir__() -> list[str]:

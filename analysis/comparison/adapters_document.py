@@ -28,7 +28,15 @@ from analysis.document import (
     probability_cell,
 )
 from analysis.significance import LEVEL
-from analysis.wording import alike, alike_signed, interval, listing, number, percent
+from analysis.wording import (
+    alike,
+    alike_signed,
+    count_of_examples,
+    interval,
+    listing,
+    number,
+    percent,
+)
 from study.kinds.metrics import metric_of
 from study.metrics import Array, metric_label
 from study.store.folders import write_whole
@@ -64,6 +72,7 @@ class Adapters(Displayed):
     study: str
     split: str
     n_examples: int
+    effective: int  # at least so many independent examples say as much
     metrics: tuple[str, ...]
     base: ComparedModel
     adapters: tuple[ComparedModel, ...]
@@ -75,6 +84,11 @@ class Adapters(Displayed):
     left_out: int  # adapters that scored less and are not shown
     signatures: Mapping[str, str]
     examples: Mapping[tuple[str, str], Array]  # (model, metric) -> (N,)
+
+    @property
+    def in_words(self) -> str:
+        """The number of examples, with the effective one where that is smaller."""
+        return count_of_examples(self.n_examples, self.effective)
 
     def of(self, adapter: str, metric: str) -> Contrast:
         """The contrast of one adapter and metric."""
@@ -106,7 +120,7 @@ def comparison_document(found: Adapters, metrics: Sequence[str] = ()) -> Documen
     count = len(found.adapters)
     title = (
         f"{found.study}: the base against {count} adapter{'s' * (count > 1)} on "
-        f"{found.n_examples} {found.split} examples"
+        f"{found.in_words} {found.split} examples"
     )
     tests = f"{STAR} p < {LEVEL}, corrected for {found.family} test{'s' * (found.family != 1)}"
     parts: list[Part] = [Prose((tests,))]
@@ -275,6 +289,7 @@ def adapters_json(found: Adapters) -> dict[str, Any]:
         "study": found.study,
         "split": found.split,
         "n_examples": found.n_examples,
+        "effective_examples": found.effective,
         "metrics": found.metrics,
         "signatures": found.signatures,
         "family": found.family,

@@ -18,6 +18,7 @@ import numpy as np
 from analysis.comparison.bootstrap import Interval, interval_of
 from analysis.comparison.output_features import OutputFeatures, Texts
 from study.metrics import METRICS, Array
+from study.metrics.clusters import Clusters
 
 RESAMPLES = 2000
 CONFIDENCE = 0.99
@@ -81,6 +82,7 @@ def examine(
     references: Sequence[str],
     gains: Mapping[str, Mapping[str, float]] | None = None,
     *,
+    clusters: Clusters | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Examined:
@@ -90,10 +92,12 @@ def examine(
         outputs: model -> N outputs.
         references: N references.
         gains: adapter -> metric -> points; ROUGE-1 is tested here.
+        clusters: which of the N examples belong together.
         resamples: how many resamples the intervals use.
         seed: the seed of the resampling.
     """
-    drawn = _weights(len(references), resamples, seed)
+    drawn = _weights(len(references) if clusters is None else clusters.count, resamples, seed)
+    drawn = drawn if clusters is None else drawn[:, clusters.of_example]
     wanted = Texts(references, references, drawn)
     texts = {name: Texts(own, references, drawn) for name, own in outputs.items()}
     (_, base), *adapters = texts.items()

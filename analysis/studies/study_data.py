@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from analysis.studies.trial_values import is_enqueued, seconds_of, state_of
 from analysis.wording import configuration, counted, number
 from study.errors import InputError, did_you_mean
 from study.metrics import Metric, Statistics, TextOptions, is_known, metric_of
+from study.metrics.clusters import Clusters, clusters_of
 from study.spec.toml_text import parse_toml
 from study.store import records
 from study.store.records import EvaluationRow, Examples, ScoreRow
@@ -43,6 +44,8 @@ INNER |= {
     "is_one_of_several",
     "has_ended",
     "stored_in_folder",
+    "clusters",
+    "statistics_of",
     "text_options",
     "drawn",
     "is_ours",
@@ -291,9 +294,26 @@ class StudyData(Displayed):
         seed: int | None = None,
     ) -> Statistics:
         """The per-example statistics (N, S) of one metric; LookupError if they are not stored."""
-        row = self.evaluation(who, split, role=role, seed=seed)
+        return self.statistics_of(self.evaluation(who, split, role=role, seed=seed), metric)
+
+    def statistics_of(self, row: EvaluationRow, metric: str) -> Statistics:
+        """The statistics (N, S) of one evaluation; KeyError if it does not have this metric."""
         assert self.database is not None
-        return records.read_statistics(self.database, row.evaluation_id, metric)
+        found = records.read_statistics(self.database, row.evaluation_id, metric)
+        return replace(found, clusters=self.clusters(row.split, len(found.values)))
+
+    def clusters(self, split: str, count: int) -> Clusters | None:
+        """Which of a split's N examples belong together; None where each stands alone."""
+        texts = self.examples.get(split)
+        if texts is None or len(texts.sources) != count:
+            return None
+        if split not in self._clusters:
+            self._clusters[split] = clusters_of(texts.sources, texts.targets, texts.groups)
+        return self._clusters[split]
+
+    @cached_property
+    def _clusters(self) -> dict[str, Clusters | None]:
+        return {}
 
     def score(self, who: Who, metric: str, split: str = "dev") -> float | None:
         """One stored corpus score; None if it is not stored.

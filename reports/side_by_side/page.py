@@ -89,7 +89,7 @@ def _answer(named: Named, duels: Mapping[str, Contrast]) -> list[str]:
     first = next(iter(named))
     said = [f"{label}: {answer(results)[0]}" for label, results in named.items()]
     for label, c in duels.items():
-        metric, where = metric_label(c.metric), f"On the same {c.n} examples, the best of"
+        metric, where = metric_label(c.metric), f"On the same {c.examples} examples, the best of"
         span = f"95 % interval of the difference {interval(c.interval)}"
         if not c.clear:
             said.append(

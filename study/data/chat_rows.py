@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
@@ -49,6 +49,7 @@ class ChatExample:
     tokens: int = field(compare=False, default=0)  # of the whole conversation: more if it was cut
     end: int = field(compare=False, default=-1)  # the token that ends an answer
     trained_text: str = field(compare=False, default="", repr=False)  # what the loss is of
+    group: str = field(compare=False, default="")  # what it belongs to, such as a document
 
     @property
     def is_trained(self) -> bool:
@@ -132,7 +133,10 @@ def prepared(
         written = []
         for conversation in corpus.split(split):
             with faults.collected():
-                written.append(write(form, conversation, cut))
+                row = write(form, conversation, cut)
+                if conversation.group:
+                    row = replace(row, group=conversation.group)  # type: ignore[type-var]
+                written.append(row)
         faults.refuse(f"data.{split}")
         splits[split], lost = _fitting(written, limit, spec.data, split, corpus.unit)
         remarks += lost

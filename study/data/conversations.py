@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from study.data.origins import has_dev, origins_of, place_of_columns, rows_of
+from study.data.origins import group_of, has_dev, origins_of, place_of_columns, rows_of
 from study.data.readers import Corpus
 from study.data.splitting import split_off
 from study.errors import Faults, InputError, reason_of, refusing
@@ -44,6 +44,10 @@ class Conversational(Protocol):
     def turns_after(self) -> int:
         """The turns after the last answer, which are left out."""
 
+    @property
+    def group(self) -> str:
+        """What it belongs to, such as a document; empty where nothing says so."""
+
 
 Read = TypeVar("Read", bound=Conversational)
 Turn = dict[str, Any]
@@ -59,6 +63,7 @@ class Conversation:
     text: str = ""
     where: str = field(default="", compare=False)
     turns_after: int = field(default=0, compare=False)  # the last answer; they are left out
+    group: str = field(default="", compare=False)  # what it belongs to, such as a document
 
     @property
     def turns(self) -> list[Turn]:
@@ -258,8 +263,8 @@ def loaded(
             found["train"],
             data.dev_share or 0.1,
             data.seed,
-            prompt=lambda row: row.prompt,
-            called=(unit, "prompt"),
+            prompt=lambda row: row.group or row.prompt,
+            called=(unit, data.group or "prompt"),
         )
         remarks.append(remark)
     general, test = found.get("general", ()), found.get("test", ())
@@ -283,7 +288,10 @@ def _read(
     for place, row in rows:
         form = form or _format(row, formats, place_of_columns(where, place), unit)
         with faults.collected():
-            examples.append(read(row, form, data.instruction, place))
+            found = read(row, form, data.instruction, place)
+            if found is not None and data.group is not None:
+                found = replace(found, group=group_of(row, data, place))  # type: ignore[type-var]
+            examples.append(found)
     faults.refuse(where)
     if form is None:
         raise InputError(f"{where}: contains no {unit}; allowed: at least one")

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from study.data.embedded import CorpusRecipe, Pair, instruction_corpus, petroleum_corpus
 from study.data.embedded.corpus import NO_BASE
 from study.data.embedded.instruction_corpus import SIZES
-from study.data.origins import origins_of, rows_of, text_field
+from study.data.origins import group_of, origins_of, rows_of, text_field
 from study.data.splitting import split_off
 from study.errors import Faults, InputError
 from study.spec.base_and_data import SPLITS, DataSpec
@@ -70,8 +70,8 @@ def load_corpus(data: DataSpec) -> Corpus[Pair]:
             read["train"],
             data.dev_share or 0.1,
             data.seed,
-            prompt=lambda pair: pair.source,
-            called=("pairs", "source"),
+            prompt=lambda pair: pair.group or pair.source,
+            called=("pairs", data.group or "source"),
         )
     splits = read["train"], read["dev"], read.get("general", ()), read.get("test", ())
     return Corpus(*splits, remarks=tuple(remarks))
@@ -103,7 +103,9 @@ def read_pairs(origin: Path | str, data: DataSpec, split: str = "train") -> tupl
     """Read the pairs of a TSV file (with a header line), a JSONL file, or a split of a dataset."""
     columns = (data.source_column, data.target_column)
     where, rows = rows_of(origin, split, subset=data.subset, columns=columns)
-    pairs = tuple(_pair(row, columns, place) for place, row in rows)
+    pairs = tuple(
+        replace(_pair(row, columns, place), group=group_of(row, data, place)) for place, row in rows
+    )
     if not pairs:
         raise InputError(f"{where}: contains no pairs; allowed: at least one")
     return pairs

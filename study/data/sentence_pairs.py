@@ -23,7 +23,7 @@ from study.data.labels import (
     number_remarks,
     number_text,
 )
-from study.data.origins import Row, origins_of, place_of_columns, rows_of
+from study.data.origins import Row, group_of, origins_of, place_of_columns, rows_of
 from study.data.readers import Corpus
 from study.data.splitting import split_off
 from study.errors import Faults, InputError
@@ -119,7 +119,7 @@ def _corpus(
     """Return the rows with their labels as examples."""
     read = {
         split: tuple(
-            SentencePair(row.first, row.second, str(label))
+            SentencePair(row.first, row.second, str(label), row.group)
             for row, label in zip(rows, labels[split], strict=True)
         )
         for split, rows in raw.items()
@@ -148,6 +148,7 @@ class _Raw:
     second: str
     label: str
     layout: Layout
+    group: str = ""
 
 
 LabelOf = Callable[[str, Layout, str], str]
@@ -184,9 +185,9 @@ def _read(
         raw["train"],
         data.dev_share or 0.1,
         data.seed,
-        prompt=lambda row: f"{row.first}\t{row.second}",
+        prompt=lambda row: row.group or f"{row.first}\t{row.second}",
         label=lambda row: row.label.strip() if by_class else None,
-        called=("rows", "text"),
+        called=("rows", data.group or "text"),
     )
     return raw, [remark]
 
@@ -213,7 +214,7 @@ def _raw(
             skipped[f"rows with an empty {'sentence' if layout.second else 'text'}"] += 1
         else:
             count += 1
-            yield read
+            yield replace(read, group=group_of(row, data, place))
     if not count:
         unit = "pairs" if layout is None or layout.second else "texts"
         raise InputError(f"{where}: contains no labelled {unit}; allowed: at least one")

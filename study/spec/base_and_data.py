@@ -50,6 +50,7 @@ class DataSpec(Strict):
     text_column: Annotated[str, Field(min_length=1)] | None = None
     second_text_column: Annotated[str, Field(min_length=1)] | None = None
     label_column: str | None = None
+    group: Annotated[str, Field(min_length=1)] | None = None
     labels: tuple[str, ...] = ()
     source_language: str = "eng_Latn"
     target_language: str = "fra_Latn"
@@ -93,6 +94,21 @@ class DataSpec(Strict):
             raise ValueError(
                 f"second_text_column: must differ from text_column, got {self.text_column!r}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_group(self) -> Self:
+        if self.group is None:
+            return self
+        if self.origin == "embedded":
+            raise ValueError(
+                f"group: the embedded corpus has no columns, got {self.group!r}; remove it, or "
+                "give files or a dataset"
+            )
+        columns = ("source_column", "target_column", "text_column", "label_column")
+        for column in columns:
+            if self.group == getattr(self, column):
+                raise ValueError(f"group: must differ from {column}, got {self.group!r}")
         return self
 
     @model_validator(mode="after")

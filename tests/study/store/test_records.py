@@ -169,7 +169,7 @@ def test_optunas_tables_stay_untouched(tmp_path: Path) -> None:
     after = {t: sqlalchemy.inspect(database).get_columns(t) for t in _tables(database)}
     ours = {t for t in after if t.startswith("run_")}
     assert str({t: c for t, c in after.items() if t not in ours}) == str(before)
-    assert len(ours) == 8
+    assert len(ours) == 9
     assert optuna.load_study(study_name="x", storage=url).best_value == 1.0
 
 
