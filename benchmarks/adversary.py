@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
+from adversary_comparisons import COMPARISONS
+from adversary_gaming import GAMING
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from analysis.comparison.confirmation import Retrained, confirmation_among
@@ -298,6 +300,7 @@ def table(permutations: int) -> list[Line]:
         Line("coverage: first share of a grid × 3 seeds", grid_holds, 0.93, False),
         Line("coverage: exponent of the rank, smooth", exponent_holds, 0.93, False),
         Line("false: confirm, two seeds of two equal models", two_seeds_called_different, FALSE),
+        *(Line(*asked) for asked in (*COMPARISONS, *GAMING)),
     ]
 
 

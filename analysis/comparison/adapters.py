@@ -217,8 +217,15 @@ def _examined(
         }
         for model in models[1:]
     }
-    targets = data.examples[split].targets
-    return examine(outputs, targets, gains, clusters=data.clusters(split, len(targets)), seed=seed)
+    texts = data.examples[split]
+    return examine(
+        outputs,
+        texts.targets,
+        gains,
+        sources=texts.sources,
+        clusters=data.clusters(split, len(texts.targets)),
+        seed=seed,
+    )
 
 
 def __dir__() -> list[str]:

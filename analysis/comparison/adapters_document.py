@@ -46,6 +46,10 @@ NO_FLAG = (
     "No sign of metric gaming: bigram overlap rises with word overlap, and length, repetition and "
     "vocabulary stay within bounds."
 )
+TOO_SHORT = (
+    "No adapter's outputs are empty, constant or endless. The references are too short to tell "
+    "metric gaming by bigrams, length, repetition or vocabulary."
+)
 
 
 @dataclass(frozen=True)
@@ -139,9 +143,10 @@ def flags(found: Adapters) -> tuple[Prose, ...]:
     if found.examined is None:
         return ()
     if flagged := found.examined.flagged:
-        lines = tuple(f"Metric gaming: {v.adapter} {v.words}." for v in flagged)
+        lines = tuple(f"{v.title}: {v.adapter} {v.words}." for v in flagged)
         return (Prose(lines, "warning"),)
-    return (Prose((NO_FLAG,)),) if any(v.gains for v in found.examined.verdicts) else ()
+    said = NO_FLAG if found.examined.judges_words else TOO_SHORT
+    return (Prose((said,)),) if any(v.gains for v in found.examined.verdicts) else ()
 
 
 def cautions(found: Adapters, metric: str) -> tuple[str, ...]:
@@ -311,7 +316,7 @@ def adapters_json(found: Adapters) -> dict[str, Any]:
                     "flagged": v.flagged,
                     "reason": v.words,
                     "gains": v.gains,
-                    "symptoms": v.symptoms,
+                    "symptoms": (*v.symptoms, *v.degenerate),
                 }
                 for v in found.examined.verdicts
             ],
