@@ -152,6 +152,12 @@ def flags(found: Adapters) -> tuple[Prose, ...]:
 def cautions(found: Adapters, metric: str) -> tuple[str, ...]:
     """The seed noise by one metric, and what to know before using the table."""
     said = [_noise(n) for n in found.noise if n.metric == metric]
+    if found.effective < found.n_examples:
+        said.append(
+            "Examples that belong together (a `data.group`, or equal sources) are resampled "
+            f"and exchanged together: these {found.n_examples} say at least as much as "
+            f"{found.effective} independent ones."
+        )
     if found.left_out:
         said.append(
             f"{found.left_out} trials with lower scores are not shown. The scores of the best of "

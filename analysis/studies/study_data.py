@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from analysis.display import Displayed
 from analysis.document import Document, Facts
 from analysis.studies.trial_values import is_enqueued, seconds_of, state_of
-from analysis.wording import configuration, counted, number
+from analysis.wording import configuration, counted, label_of, number
 from study.errors import InputError, did_you_mean
 from study.metrics import Metric, Statistics, TextOptions, is_known, metric_of
 from study.metrics.clusters import Clusters, clusters_of
@@ -44,6 +44,7 @@ INNER |= {
     "is_one_of_several",
     "has_ended",
     "stored_in_folder",
+    "best_in_words",
     "clusters",
     "statistics_of",
     "text_options",
@@ -213,6 +214,11 @@ class StudyData(Displayed):
         """The best value of the first objective; None where no trial is COMPLETE."""
         return None if self.best_trial is None else self.value(self.best_trial)
 
+    @property
+    def best_in_words(self) -> str:
+        """What `best_trial` is: "best", or where there are several objectives "best by BLEU"."""
+        return "best" if len(self.objectives) == 1 else f"best by {label_of(self.objective)}"
+
     @cached_property
     def pareto_trials(self) -> list[FrozenTrial]:
         """The trials that no other trial beats in every objective, best by the first one first."""
@@ -373,7 +379,7 @@ class StudyData(Displayed):
         }
         if (best := self.best_trial) is not None:
             given = f" with {configuration(best.params)}" if best.params else ""
-            facts["best"] = f"trial {best.number}: {number(self.value(best))}{given}"
+            facts[self.best_in_words] = f"trial {best.number}: {number(self.value(best))}{given}"
         for name in self.baselines:
             if (score := self.score(name, self.objective)) is not None:
                 facts[name] = number(score)
