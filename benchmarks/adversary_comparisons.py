@@ -171,7 +171,7 @@ COMPARISONS: tuple[tuple[str, Says, float, bool], ...] = (
     ),
     (f"false: picked: {EQUALS}", best_of_equals(as_picked), 0.065, True),
     (f"(not allowing for the pick, picked: {EQUALS})", best_of_equals(as_chosen), 1, True),
-    (f"power: picked: {BETTER}", best_of_different(as_picked), 0.6, False),
+    (f"power: picked: {BETTER}", best_of_different(as_picked), 0.4, False),
     (f"(by halves, picked: {BETTER})", best_of_different(by_halves), 0, False),
     (f"(not allowing for the pick, picked: {BETTER})", best_of_different(as_chosen), 0, False),
 )

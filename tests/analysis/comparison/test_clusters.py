@@ -8,15 +8,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis import StudyData
+from analysis.comparison.adapters import against_base
 from analysis.comparison.confirmation import Retrained, confirmation_among
 from analysis.comparison.contrast import Contrast, compare, contrasts_document
 from analysis.comparison.gaming import examine
+from analysis.comparison.within_study import compare_trials
 from study.metrics import Statistics
 from study.metrics.clusters import Clusters
 
 RNG = np.random.default_rng(3)
-ONE, OTHER = RNG.random(16), RNG.random(16) - 0.1
-FOUR = Clusters(np.tile(np.arange(16), 4))
+ONE, OTHER = RNG.random(8), RNG.random(8) - 0.1
+FOUR = Clusters(np.tile(np.arange(8), 4))
 
 
 def accuracy(scores: np.ndarray, clusters: Clusters | None = None) -> Statistics:
@@ -27,7 +30,7 @@ def accuracy(scores: np.ndarray, clusters: Clusters | None = None) -> Statistics
 
 def spearman(scores: np.ndarray, clusters: Clusters | None = None) -> Statistics:
     """Return numbers beside their references, which a rank correlation needs as they are."""
-    references = np.tile(np.arange(16.0), len(scores) // 16)
+    references = np.tile(np.arange(8.0), len(scores) // 8)
     values = np.stack([scores, references], axis=1)
     return Statistics("spearman", values, "spearman|ties:mean", clusters)
 
@@ -40,7 +43,7 @@ def test_four_copies_say_no_more_than_one(scored: Callable[..., Statistics]) -> 
     again = compare(*four, resamples=300)
     assert again.interval == pytest.approx(once.interval)
     assert again.p == once.p
-    assert (again.n, again.effective) == (64, 16)
+    assert (again.n, again.effective) == (32, 8)
 
 
 def test_copies_taken_for_examples_would_be_too_sure() -> None:
@@ -53,7 +56,7 @@ def test_copies_taken_for_examples_would_be_too_sure() -> None:
 
 
 def test_a_confirmation_counts_clusters() -> None:
-    """Two seeds on each example four times are as sure as on each once, and say 16 of 64."""
+    """Two seeds on each example four times are as sure as on each once, and say 8 of 32."""
 
     def confirmed(copies: int, clusters: Clusters | None) -> Contrast:
         models = [
@@ -73,15 +76,27 @@ def test_a_confirmation_counts_clusters() -> None:
     once, again = confirmed(1, None), confirmed(4, FOUR)
     assert again.interval == pytest.approx(once.interval)
     assert again.p == pytest.approx(once.p)
-    assert (again.n, again.effective) == (64, 16)
+    assert (again.n, again.effective) == (32, 8)
 
 
 def test_the_number_of_examples_comes_with_the_effective_one() -> None:
     """A table says both, and only the number where examples stand alone."""
     found = compare(accuracy(np.tile(ONE, 4), FOUR), accuracy(np.tile(OTHER, 4)), resamples=50)
-    assert "on 64 (effectively 16) dev examples" in str(contrasts_document([found]))
+    assert "on 32 (effectively 8) dev examples" in str(contrasts_document([found]))
     alone = compare(accuracy(ONE), accuracy(OTHER), resamples=50)
-    assert "on 16 dev examples" in str(contrasts_document([alone]))
+    assert "on 8 dev examples" in str(contrasts_document([alone]))
+
+
+def test_a_studys_statistics_know_their_clusters(petroleum: StudyData) -> None:
+    """Groups that are stored with the examples reach every test; other splits are as they were."""
+    dev = petroleum.examples["dev"]
+    pages = tuple(f"page {i // 6}" for i in range(len(dev.sources)))
+    grouped = replace(petroleum, examples={**petroleum.examples, "dev": replace(dev, groups=pages)})
+    count = len(set(pages))
+    assert compare_trials(grouped, "default", "base").effective == count
+    assert against_base(grouped, ["bleu"]).effective == count
+    assert compare_trials(grouped, "default", "base", split="general").effective == 0
+    assert compare_trials(petroleum, "default", "base").effective == 0
 
 
 def test_flags_of_gaming_resample_clusters() -> None:

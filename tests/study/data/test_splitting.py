@@ -14,6 +14,7 @@ from study.data.preferences import load_preferences
 from study.data.readers import load_corpus
 from study.data.sentence_pairs import load_scored_texts, load_sentence_pairs
 from study.errors import InputError
+from study.preparing.trial_cost import data_line
 from study.spec.base_and_data import DataSpec
 from study.spec.sections import parse_spec
 
@@ -79,6 +80,7 @@ def test_a_group_stays_on_one_side(tmp_path: Path) -> None:
     assert not {pair.group for pair in corpus.train} & {pair.group for pair in corpus.dev}
     assert {pair.group for pair in corpus.dev} < {str(n) for n in range(12)}
     assert "drawn by page, so that no page is on both sides" in corpus.remarks[0]
+    assert data_line(corpus) == "data     50 train, 10 (effectively 2) dev pairs"
 
 
 @pytest.mark.parametrize(
