@@ -2,7 +2,8 @@
 
 Each adapter is compared with the untrained base on the same examples, and Holm's method corrects
 the p-values over adapters × metrics.  Where adapters were chosen by their scores, the family is all
-that they were chosen from.  Adapters that differ only in their seed show the effect of the seed.
+that they were chosen from, pruned trials included.  Adapters that differ only in their seed show
+the effect of the seed.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ def against_base(
     rows = evaluated(data, split)
     models, left_out = compared_models(data, rows, trials, split)
     found = _all_statistics(data, [rows[model.who] for model in models], metrics)
-    family = (len(models) - 1 + left_out) * len(found)
+    tried = data.counts.get("complete", 0) + data.counts.get("pruned", 0)
+    unread = 0 if trials else max(tried - sum(isinstance(who, int) for who in rows), 0)
+    family = (len(models) - 1 + left_out + unread) * len(found)
     names = [model.name for model in models]
 
     def tested(metric: str) -> tuple[tuple[Score, ...], list[Contrast], list[SeedNoise]]:

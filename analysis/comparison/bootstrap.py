@@ -68,7 +68,13 @@ def _scores(statistics: Statistics, weights: Array, drawn: np.ndarray[Any, Any])
         return row.aggregate(weights @ statistics.units)
     if clusters is None:
         return row.whole(statistics.values[drawn])
-    return np.array([row.whole(statistics.values[clusters.rows(one)]) for one in drawn])
+    rows = [clusters.rows(one) for one in drawn]
+    sizes = np.array(list(map(len, rows)))
+    scores = np.empty(len(rows))
+    for size in np.unique(sizes):  # resamples of one size at once
+        of_size = np.flatnonzero(sizes == size)
+        scores[of_size] = row.whole(statistics.values[np.stack([rows[i] for i in of_size])])
+    return scores
 
 
 def interval_of(values: Array, confidence: float = CONFIDENCE) -> Interval:
