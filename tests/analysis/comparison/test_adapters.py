@@ -121,7 +121,8 @@ def test_of_many_trials_the_best_are_shown_and_all_are_corrected_for(
     best = sorted(t.number for t in petroleum.ranked()[:5])
     assert [m.who for m in found.adapters] == ["default", *best]
     assert found.left_out == 64 - 5
-    assert found.family == 65 * 3
+    assert petroleum.counts["pruned"] == 3
+    assert found.family == (65 + 3) * 3
     chosen = against_base(petroleum, trials=[3, 0])
     assert [m.who for m in chosen.adapters] == [3, 0]
     assert chosen.family == 2 * 3
