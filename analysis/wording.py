@@ -113,6 +113,11 @@ def probability(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def count_of_examples(n: int, effective: int = 0) -> str:
+    """Return "400", or where examples belong together "400 (effectively 100)"."""
+    return f"{n} (effectively {effective})" if 0 < effective < n else str(n)
+
+
 def counted(counts: Mapping[str, int]) -> str:
     """Trials by state in words."""
     return ", ".join(f"{number(n)} {STATES.get(state, state)}" for state, n in counts.items())

@@ -24,6 +24,8 @@ from time import perf_counter
 
 import numpy as np
 import optuna
+from adversary_comparisons import COMPARISONS
+from adversary_gaming import GAMING
 from fresh_functions import FAMILIES, FreshStudy
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
@@ -357,6 +359,7 @@ def table(permutations: int) -> list[Line]:
         Line("coverage: first share of a grid × 3 seeds", grid_holds, 0.93, False),
         Line("coverage: exponent of the rank, smooth", exponent_holds, 0.93, False),
         Line("false: confirm, two seeds of two equal models", two_seeds_called_different, FALSE),
+        *(Line(*asked) for asked in (*COMPARISONS, *GAMING)),
     ]
 
 

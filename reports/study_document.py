@@ -83,7 +83,8 @@ def _baselines(data: StudyData) -> Table:
             if any(score is not None for score in scores):
                 heading = label_of(metric) if split == "dev" else f"{split} {label_of(metric)}"
                 columns[heading] = scores
-    return columns_table("Best trial and baselines", columns)
+    by = data.best_in_words.removeprefix("best")
+    return columns_table(f"Best trial{by} and baselines", columns)
 
 
 def baseline_notes(data: StudyData) -> tuple[str, ...]:

@@ -141,13 +141,15 @@ class SplitResult:
     """One model on one split: statistics (N, S) by metric, N outputs and their texts.
 
     No outputs where none were generated, since nothing scores them.  `details` are numbers beside
-    the scores, such as a teacher's scores on whole texts.
+    the scores, such as a teacher's scores on whole texts; `groups` (N,) are what they belong
+    to, or empty.
     """
 
     statistics: Mapping[str, Statistics] = field(repr=False)
     outputs: tuple[str, ...] = field(repr=False)
     texts: tuple[tuple[str, str], ...] = field(repr=False)  # N pairs of source and reference
     details: Mapping[str, float] = field(default_factory=dict)
+    groups: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def scores(self) -> dict[str, float]:

@@ -2,12 +2,14 @@
 
 Each adapter is compared with the untrained base on the same examples, and Holm's method corrects
 the p-values over adapters × metrics.  Where adapters were chosen by their scores, the family is all
-that they were chosen from.  Adapters that differ only in their seed show the effect of the seed.
+that they were chosen from, pruned trials included.  Adapters that differ only in their seed show
+the effect of the seed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -55,7 +57,9 @@ def against_base(
     rows = evaluated(data, split)
     models, left_out = compared_models(data, rows, trials, split)
     found = _all_statistics(data, [rows[model.who] for model in models], metrics)
-    family = (len(models) - 1 + left_out) * len(found)
+    tried = data.counts.get("complete", 0) + data.counts.get("pruned", 0)
+    unread = 0 if trials else max(tried - sum(isinstance(who, int) for who in rows), 0)
+    family = (len(models) - 1 + left_out + unread) * len(found)
     names = [model.name for model in models]
 
     def tested(metric: str) -> tuple[tuple[Score, ...], list[Contrast], list[SeedNoise]]:
@@ -70,10 +74,12 @@ def against_base(
         scores |= {(score.name, score.metric): score for score in of_models}
         contrasts += against
         noise += between
+    first = next(iter(found.values()))[0]
     return Adapters(
         study=data.name,
         split=split,
-        n_examples=len(next(iter(found.values()))[0].values),
+        n_examples=len(first.values),
+        effective=first.effective,
         metrics=tuple(found),
         base=models[0],
         adapters=tuple(models[1:]),
@@ -153,7 +159,7 @@ def _statistics(data: StudyData, row: EvaluationRow, metric: str) -> Statistics:
     """The stored statistics of a metric, or those of the stored outputs."""
     assert data.database is not None
     try:
-        return records.read_statistics(data.database, row.evaluation_id, metric)
+        return data.statistics_of(row, metric)
     except KeyError:
         try:
             outputs = records.read_outputs(data.database, row.evaluation_id)
@@ -163,7 +169,8 @@ def _statistics(data: StudyData, row: EvaluationRow, metric: str) -> Statistics:
                 f"{', '.join(data.metrics)}"
             ) from None
         targets = data.examples[row.split].targets
-        return text_statistics(metric, outputs, targets, data.text_options)
+        found = text_statistics(metric, outputs, targets, data.text_options)
+        return replace(found, clusters=data.clusters(row.split, len(outputs)))
 
 
 # ---------------------------------------------------------------- seeds and outputs
@@ -213,7 +220,15 @@ def _examined(
         }
         for model in models[1:]
     }
-    return examine(outputs, data.examples[split].targets, gains, seed=seed)
+    texts = data.examples[split]
+    return examine(
+        outputs,
+        texts.targets,
+        gains,
+        sources=texts.sources,
+        clusters=data.clusters(split, len(texts.targets)),
+        seed=seed,
+    )
 
 
 def __dir__() -> list[str]:

@@ -28,7 +28,15 @@ from analysis.document import (
     probability_cell,
 )
 from analysis.significance import LEVEL
-from analysis.wording import alike, alike_signed, interval, listing, number, percent
+from analysis.wording import (
+    alike,
+    alike_signed,
+    count_of_examples,
+    interval,
+    listing,
+    number,
+    percent,
+)
 from study.kinds.metrics import metric_of
 from study.metrics import Array, metric_label
 from study.store.folders import write_whole
@@ -37,6 +45,10 @@ STAR = "*"
 NO_FLAG = (
     "No sign of metric gaming: bigram overlap rises with word overlap, and length, repetition and "
     "vocabulary stay within bounds."
+)
+TOO_SHORT = (
+    "No adapter's outputs are empty, constant or endless. The references are too short to tell "
+    "metric gaming by bigrams, length, repetition or vocabulary."
 )
 
 
@@ -64,6 +76,7 @@ class Adapters(Displayed):
     study: str
     split: str
     n_examples: int
+    effective: int  # at least so many independent examples say as much
     metrics: tuple[str, ...]
     base: ComparedModel
     adapters: tuple[ComparedModel, ...]
@@ -75,6 +88,11 @@ class Adapters(Displayed):
     left_out: int  # adapters that scored less and are not shown
     signatures: Mapping[str, str]
     examples: Mapping[tuple[str, str], Array]  # (model, metric) -> (N,)
+
+    @property
+    def in_words(self) -> str:
+        """The number of examples, with the effective one where that is smaller."""
+        return count_of_examples(self.n_examples, self.effective)
 
     def of(self, adapter: str, metric: str) -> Contrast:
         """The contrast of one adapter and metric."""
@@ -106,7 +124,7 @@ def comparison_document(found: Adapters, metrics: Sequence[str] = ()) -> Documen
     count = len(found.adapters)
     title = (
         f"{found.study}: the base against {count} adapter{'s' * (count > 1)} on "
-        f"{found.n_examples} {found.split} examples"
+        f"{found.in_words} {found.split} examples"
     )
     tests = f"{STAR} p < {LEVEL}, corrected for {found.family} test{'s' * (found.family != 1)}"
     parts: list[Part] = [Prose((tests,))]
@@ -125,14 +143,21 @@ def flags(found: Adapters) -> tuple[Prose, ...]:
     if found.examined is None:
         return ()
     if flagged := found.examined.flagged:
-        lines = tuple(f"Metric gaming: {v.adapter} {v.words}." for v in flagged)
+        lines = tuple(f"{v.title}: {v.adapter} {v.words}." for v in flagged)
         return (Prose(lines, "warning"),)
-    return (Prose((NO_FLAG,)),) if any(v.gains for v in found.examined.verdicts) else ()
+    said = NO_FLAG if found.examined.judges_words else TOO_SHORT
+    return (Prose((said,)),) if any(v.gains for v in found.examined.verdicts) else ()
 
 
 def cautions(found: Adapters, metric: str) -> tuple[str, ...]:
     """The seed noise by one metric, and what to know before using the table."""
     said = [_noise(n) for n in found.noise if n.metric == metric]
+    if found.effective < found.n_examples:
+        said.append(
+            "Examples that belong together (a `data.group`, or equal sources) are resampled "
+            f"and exchanged together: these {found.n_examples} say at least as much as "
+            f"{found.effective} independent ones."
+        )
     if found.left_out:
         said.append(
             f"{found.left_out} trials with lower scores are not shown. The scores of the best of "
@@ -275,6 +300,7 @@ def adapters_json(found: Adapters) -> dict[str, Any]:
         "study": found.study,
         "split": found.split,
         "n_examples": found.n_examples,
+        "effective_examples": found.effective,
         "metrics": found.metrics,
         "signatures": found.signatures,
         "family": found.family,
@@ -296,7 +322,7 @@ def adapters_json(found: Adapters) -> dict[str, Any]:
                     "flagged": v.flagged,
                     "reason": v.words,
                     "gains": v.gains,
-                    "symptoms": v.symptoms,
+                    "symptoms": (*v.symptoms, *v.degenerate),
                 }
                 for v in found.examined.verdicts
             ],

@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from analysis.comparison.contrast import Contrast, compare
+from analysis.comparison.picked import allowing_for_pick, field_of
 from analysis.comparison.within_study import headline_metric
 from study.errors import InputError
 
@@ -38,6 +39,8 @@ def compare_studies(
 ) -> Contrast:
     """The best trials of two studies on the same examples, under names that tell them apart.
 
+    The better one was picked from all trials of its study, and the test allows for that.
+
     Raises InputError where they were not scored on the same examples by the same metric.
     """
     labels = study_labels([one, other])
@@ -51,15 +54,12 @@ def compare_studies(
     if one.examples.get(split) != other.examples.get(split):
         raise InputError(f"{both}: must share their {split} examples, but these differ")
     try:
-        return compare(
-            one.statistics("best", name, split),
-            other.statistics("best", name, split),
-            names=(labels[0], labels[1]),
-            split=split,
-            seed=seed,
-        )
+        pair = one.statistics("best", name, split), other.statistics("best", name, split)
+        found = compare(*pair, names=(labels[0], labels[1]), split=split, seed=seed)
     except (LookupError, ValueError) as error:
         raise InputError(f"{both}: {error}") from error
+    fields = field_of(one, "best", name, split), field_of(other, "best", name, split)
+    return allowing_for_pick(found, pair, fields, seed=seed)
 
 
 def differences(studies: Sequence[StudyData]) -> dict[str, tuple[Any, ...]]:

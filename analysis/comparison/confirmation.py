@@ -23,6 +23,7 @@ from analysis.comparison.contrast import Contrast, Score, corrected
 from analysis.comparison.within_study import headline_metric
 from analysis.significance import LEVEL
 from analysis.studies.study_data import StudyData
+from analysis.wording import count_of_examples
 from study.kinds.measurements import COSTS
 from study.metrics import Array, Statistics
 from study.store.records import EvaluationRow
@@ -75,6 +76,12 @@ class Confirmation:
     tested: tuple[Contrast, ...]  # the winner, a, against each other model, b
     luck: Luck | None
     n_examples: int
+    effective: int = 0  # at least so many independent examples say as much; 0: as many
+
+    @property
+    def examples(self) -> str:
+        """The number of test examples, with the effective one where that is smaller."""
+        return count_of_examples(self.n_examples, self.effective)
 
     def to_json(self) -> dict[str, Any]:
         """Return the document that `optuna-study confirm --json` prints."""
@@ -82,6 +89,7 @@ class Confirmation:
             "metric": self.metric,
             "split": TEST,
             "n_examples": self.n_examples,
+            "effective_examples": self.effective or self.n_examples,
             "winner": self.winner.name,
             "models": [
                 {
@@ -137,8 +145,11 @@ def confirmation_among(
     """Return the winner tested against every model that was trained on some of its seeds."""
     others = tuple(m for m in models if _paired(winner, m))
     tested = corrected([_contrast(winner, other, seed) for other in others])
-    n = len(winner.test[0].values)
-    return Confirmation(metric, winner, others, tuple(tested), _luck(winner), n)
+    first = winner.test[0]
+    n = len(first.values)
+    return Confirmation(
+        metric, winner, others, tuple(tested), _luck(winner), n, min(n, first.effective)
+    )
 
 
 # ---------------------------------------------------------------- reading
@@ -183,7 +194,7 @@ def _contrast(winner: Retrained, other: Retrained, seed: int) -> Contrast:
     """Test the winner against one other model, on the seeds that both were trained on."""
     pairs = _paired(winner, other)
     drawn = resampled_scores([s for pair in pairs for s in pair], RESAMPLES, seed)  # (2S, R)
-    first, n = pairs[0][0], len(pairs[0][0].values)
+    first, n = pairs[0][0], len(pairs[0][0].units)
     values = np.array([[statistics.score for statistics in pair] for pair in pairs])  # (S, 2)
     of_winner, of_other = drawn[0::2], drawn[1::2]  # (S, R) each
     difference, interval, p = _mean_over_seeds(values[:, 0] - values[:, 1], of_winner - of_other, n)
@@ -193,13 +204,25 @@ def _contrast(winner: Retrained, other: Retrained, seed: int) -> Contrast:
             (winner, other), values.T, (of_winner, of_other), strict=True
         )
     )
-    return Contrast(a, b, n, difference, interval, p, p, first.signature, seeds=len(pairs))
+    return Contrast(
+        a,
+        b,
+        len(first.values),
+        difference,
+        interval,
+        p,
+        p,
+        first.signature,
+        seeds=len(pairs),
+        effective=first.effective,
+    )
 
 
 def _mean_over_seeds(values: Array, drawn: Array, n: int) -> tuple[float, Interval, float]:
     """The mean of S values, its interval, and its p-value against 0.
 
-    `drawn` (S, R) are the values on resamples of the N examples, the same for all seeds.
+    `drawn` (S, R) are the values on resamples of the N independent units, the same for all seeds:
+    of the examples, or of the clusters of those that belong together.
     """
     mean, seeds = float(values.mean()), len(values)
     by_seeds = float(values.var(ddof=1)) / seeds if seeds > 1 else 0.0

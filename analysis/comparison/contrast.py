@@ -13,12 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from analysis.comparison.bootstrap import RESAMPLES, Interval, interval_of, resampled_scores
+from analysis.comparison.bootstrap import (
+    RESAMPLES,
+    Interval,
+    interval_of,
+    resampled_scores,
+    shared_clusters,
+)
 from analysis.comparison.permutation import exchange_p_values, exchanges_for, holm
 from analysis.display import Displayed
 from analysis.document import (
     Cell,
     Document,
+    Prose,
     Table,
     cell,
     difference_cell,
@@ -26,7 +33,7 @@ from analysis.document import (
     probability_cell,
 )
 from analysis.significance import LEVEL
-from analysis.wording import alike, alike_signed
+from analysis.wording import alike, alike_signed, count_of_examples
 from study.metrics import Array, Metric, Statistics, metric_label, metric_of
 
 Question = tuple[str, str, str, str]
@@ -62,6 +69,8 @@ class Contrast(Displayed):
     signature: str
     p_is_bound: bool = False  # no exchange reached the difference: both p-values are upper bounds
     seeds: int = 1  # trainings of each model, paired by seed
+    effective: int = 0  # at least so many independent examples say as much; 0: as many as `n`
+    picked_from: int = 0  # the better was chosen among so many on these examples; p allows for it
 
     @property
     def metric(self) -> str:
@@ -100,6 +109,11 @@ class Contrast(Displayed):
         return 100 * (self.a.score / self.b.score - 1) if self.b.score else None
 
     @property
+    def examples(self) -> str:
+        """The number of examples in words, with the effective one where that is smaller."""
+        return count_of_examples(self.n, self.effective)
+
+    @property
     def clear(self) -> bool:
         """Whether the two differ after correction for the family."""
         return self.p_adjusted < LEVEL
@@ -124,6 +138,8 @@ class Contrast(Displayed):
             "ci": list(self.interval),
             "p_value": self.p,
             "n_examples": self.n,
+            "effective_examples": self.effective or self.n,
+            "picked_from": self.picked_from,
             "signature": self.signature,
         }
 
@@ -145,6 +161,8 @@ class Resampled:
     ) -> None:
         self._statistics, self._seed = statistics, seed
         self._drawn = resampled_scores(statistics, resamples, seed)  # (M, R)
+        clusters = shared_clusters(statistics)
+        self._effective = 0 if clusters is None else clusters.effective
         self.scores = tuple(
             Score(name, s.metric, split, s.score, interval_of(row))
             for name, s, row in zip(names, statistics, self._drawn, strict=True)
@@ -178,6 +196,7 @@ class Resampled:
                 self.scores[a],
                 self.scores[b],
                 n=len(self._statistics[a].values),
+                effective=self._effective,
                 difference=self.gap(a, b),
                 interval=self.interval(a, b),
                 p=p,
@@ -228,13 +247,28 @@ def compare(
 
 
 METHOD = "intervals from the paired bootstrap, p-values from random exchanges of pairs"
+PICKED = (
+    "The better model is the best of {count} trials by these very examples: its p-value and its "
+    "interval allow for that. The clean test is `optuna-study confirm`: fresh seeds and new "
+    "examples."
+)
 
 
 def contrasts_document(contrasts: Sequence[Contrast]) -> Document:
     """Several tests by one metric on the same examples."""
     first = contrasts[0]
-    title = f"{metric_label(first.metric)} on {first.n} {first.split} examples"
-    return Document(title, (contrast_table(METHOD, contrasts),))
+    title = f"{metric_label(first.metric)} on {first.examples} {first.split} examples"
+    return Document(title, (contrast_table(METHOD, contrasts), *_prose(picked_note(contrasts))))
+
+
+def picked_note(contrasts: Sequence[Contrast]) -> str:
+    """What to know where a model was picked by the examples that it is tested on, else nothing."""
+    counts = [c.picked_from for c in contrasts if c.picked_from]
+    return PICKED.format(count=max(counts)) if counts else ""
+
+
+def _prose(note: str) -> tuple[Prose, ...]:
+    return (Prose((note,)),) if note else ()
 
 
 def contrast_table(caption: str, contrasts: Sequence[Contrast]) -> Table:
@@ -248,7 +282,7 @@ def contrast_table(caption: str, contrasts: Sequence[Contrast]) -> Table:
     rows = tuple(
         (
             Cell(metric_label(c.metric)),
-            Cell(f"{c.n} {c.split}"),
+            Cell(f"{c.examples} {c.split}"),
             Cell(c.a.name),
             cell(c.a.score, scores_of[c.metric]),
             Cell(c.b.name),

@@ -6,6 +6,11 @@ bigram overlap follow, and do length, repetition and vocabulary stay as close to
 the base's are?  Each is compared with the base on resampled examples.  A change is a symptom where
 it exceeds its tolerance and its 99 % interval excludes zero.  A change toward the references is
 never a symptom.
+
+Words say nothing of answers that have hardly any, such as labels, numbers and names: these four are
+judged on examples whose reference has at least FEWEST_WORDS words, and not at all where there are
+fewer than FEWEST_EXAMPLES of these.  Outputs that answer nothing (`degenerate`) are flagged
+everywhere, with a gain or without.
 """
 
 from __future__ import annotations
@@ -16,10 +21,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.comparison.bootstrap import Interval, interval_of
+from analysis.comparison.degenerate import Kind, degenerate
 from analysis.comparison.output_features import OutputFeatures, Texts
+from analysis.wording import listing
 from study.metrics import METRICS, Array
+from study.metrics.clusters import Clusters
+from study.metrics.rouge import words
 
 RESAMPLES = 2000
+FEWEST_WORDS, FEWEST_EXAMPLES = 6, 20  # of a reference, and such references
 CONFIDENCE = 0.99
 FOLLOWS = 0.1  # the least gain in ROUGE-2, as a part of that in ROUGE-1
 LENGTH = 1.5  # how many times longer or shorter than the references
@@ -32,7 +42,7 @@ TESTED_HERE = "ROUGE-1"
 class Symptom:
     """One thing that went wrong: by how much, its 99 % interval, and a description."""
 
-    name: str  # bigrams, length, repetition, vocabulary
+    name: str  # bigrams, length, repetition, vocabulary; empty, constant, endless, copied
     amount: float  # positive is worse; the logarithm of a ratio for length and vocabulary
     ci: Interval
     words: str
@@ -45,20 +55,28 @@ class Verdict:
     adapter: str
     gains: Mapping[str, float]  # metric -> points
     symptoms: tuple[Symptom, ...]
+    degenerate: tuple[Symptom, ...] = ()  # outputs that answer nothing
 
     @property
     def flagged(self) -> bool:
-        """Whether word overlap rose while the outputs got worse in some other way."""
-        return bool(self.gains and self.symptoms)
+        """Whether word overlap rose while the outputs got worse, or they answer nothing."""
+        return bool(self.degenerate or (self.gains and self.symptoms))
+
+    @property
+    def title(self) -> str:
+        """What the flag is called."""
+        return "Metric gaming" if self.gains else "Degenerate outputs"
 
     @property
     def words(self) -> str:
         """The reason for the flag; empty where there is none."""
         if not self.flagged:
             return ""
+        said = [s.words for s in (*self.degenerate, *(self.symptoms if self.gains else ()))]
+        listed = listing(said)
+        if not self.gains:
+            return f"gives no answers: {listed}"
         name, points = next(iter(self.gains.items()))
-        *most, last = [symptom.words for symptom in self.symptoms]
-        listed = f"{', '.join(most)} and {last}" if most else last
         return f"gains {points:.1f} {name} while {listed}"
 
 
@@ -69,10 +87,11 @@ class Examined:
     features: Mapping[str, OutputFeatures]
     references: OutputFeatures
     verdicts: tuple[Verdict, ...]
+    judges_words: bool = True  # whether enough references are long enough
 
     @property
     def flagged(self) -> tuple[Verdict, ...]:
-        """The adapters that game their metric."""
+        """The adapters that game their metric, or whose outputs answer nothing."""
         return tuple(verdict for verdict in self.verdicts if verdict.flagged)
 
 
@@ -81,6 +100,8 @@ def examine(
     references: Sequence[str],
     gains: Mapping[str, Mapping[str, float]] | None = None,
     *,
+    sources: Sequence[str] = (),
+    clusters: Clusters | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Examined:
@@ -90,13 +111,24 @@ def examine(
         outputs: model -> N outputs.
         references: N references.
         gains: adapter -> metric -> points; ROUGE-1 is tested here.
+        sources: N sources; without them copies are not found.
+        clusters: which of the N examples belong together.
         resamples: how many resamples the intervals use.
         seed: the seed of the resampling.
     """
-    drawn = _weights(len(references), resamples, seed)
+    drawn = _weights(len(references) if clusters is None else clusters.count, resamples, seed)
+    drawn = drawn if clusters is None else drawn[:, clusters.of_example]
     wanted = Texts(references, references, drawn)
     texts = {name: Texts(own, references, drawn) for name, own in outputs.items()}
-    (_, base), *adapters = texts.items()
+    long = [i for i, text in enumerate(references) if len(words(text)) >= FEWEST_WORDS]
+    judged = texts
+    if len(long) < len(references):  # the others say nothing of bigrams and the like
+        judged = {name: _part(own, references, drawn, long) for name, own in outputs.items()}
+        wanted_long = _part(references, references, drawn, long)
+    else:
+        wanted_long = wanted
+    (first, base), *adapters = texts.items()
+    of_base = {kind.name: kind for kind in degenerate(outputs[first], references, sources)}
     verdicts = []
     for name, adapter in adapters:
         known = {
@@ -104,10 +136,31 @@ def examine(
             for m, g in (gains or {}).get(name, {}).items()
             if m in METRICS and METRICS[m].of_words
         }
-        change = Change(base, adapter, wanted)
-        verdicts.append(Verdict(name, _gains(change, known), change.symptoms()))
+        gained = _gains(Change(base, adapter, wanted), known)
+        change = Change(judged[first], judged[name], wanted_long)
+        symptoms = change.symptoms() if len(long) >= FEWEST_EXAMPLES else ()
+        kinds = degenerate(outputs[name], references, sources)
+        answers = [_nothing(kind, of_base[kind.name], drawn, bool(gained)) for kind in kinds]
+        verdicts.append(Verdict(name, gained, symptoms, tuple(filter(None, answers))))
     features = {name: own.features for name, own in texts.items()}
-    return Examined(features, wanted.features, tuple(verdicts))
+    judges_words = len(long) >= FEWEST_EXAMPLES
+    return Examined(features, wanted.features, tuple(verdicts), judges_words)
+
+
+def _part(outputs: Sequence[str], references: Sequence[str], drawn: Array, of: list[int]) -> Texts:
+    return Texts([outputs[i] for i in of], [references[i] for i in of], drawn[:, of])
+
+
+def _nothing(kind: Kind, of_base: Kind, drawn: Array, is_gain: bool) -> Symptom | None:
+    """Outputs of one kind beyond what is tolerated, more often than the base's or with a gain."""
+    share, before = float(kind.is_so.mean()), float(of_base.is_so.mean())
+    total = np.maximum(drawn.sum(axis=1), 1)
+    shares, befores = drawn @ kind.is_so / total, drawn @ of_base.is_so / total
+    said = f"{kind.words.format(100 * share)} (base: {100 * before:.0f} %)"
+    more = _sure(kind.name, share - before, shares - befores, kind.tolerated, said)
+    if share < before or (more is None and not is_gain):
+        return None
+    return _sure(kind.name, share - kind.tolerated, shares - kind.tolerated, 0.0, said)
 
 
 def _weights(n: int, resamples: int, seed: int) -> Array:

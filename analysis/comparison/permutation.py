@@ -1,10 +1,11 @@
 """Paired tests of many models at once: approximate randomisation, and Holm's correction.
 
 If adapting changed nothing, each of an example's two outputs could equally have come from the other
-model.  So outputs are exchanged at random, example by example, and the p-value is how often the
-difference is then at least as large as observed (Riezler and Maxwell, 2005, "On some pitfalls in
-automatic evaluation and significance testing for MT"; sacreBLEU's `--paired-ar`).  Unlike the
-bootstrap's p-value, this one is exact for any number of examples.
+model.  So outputs are exchanged at random, example by example, and where examples belong together
+cluster by cluster; the p-value is how often the difference is then at least as large as observed
+(Riezler and Maxwell, 2005, "On some pitfalls in automatic evaluation and significance testing for
+MT"; sacreBLEU's `--paired-ar`).  Unlike the bootstrap's p-value, this one is exact for any number
+of examples.
 
 A difference that no drawn exchange reaches can be far rarer than one in that number of exchanges.
 Exchanges change a mean by a sum of independent signs, so the chance of a difference of z standard
@@ -15,9 +16,11 @@ that is approximate.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from analysis.comparison.bootstrap import shared_clusters
 from analysis.significance import LEVEL
 from study.metrics import Array, Statistics
 
@@ -46,7 +49,9 @@ def exchange_p_values(
         return np.empty(0)
     observed = np.array([abs(a.score - b.score) for a, b in pairs])
     rng = np.random.default_rng([seed, 6])
-    n = len(pairs[0][1].values)
+    clusters = shared_clusters([s for pair in pairs for s in pair])
+    pairs = [(replace(a, clusters=clusters), replace(b, clusters=clusters)) for a, b in pairs]
+    n = len(pairs[0][1].values) if clusters is None else clusters.count
     step = max(CHUNK // max(n, 1), 1)
     reached, squares = np.zeros(len(pairs)), np.zeros(len(pairs))
     for start in range(0, exchanges, step):
@@ -64,18 +69,20 @@ def exchange_p_values(
 def _exchanged(
     swapped: Array, other: Statistics, base: Statistics, observed: float
 ) -> tuple[int, float]:
-    """How many exchanges (R, N) differ as much as observed, up to rounding; their squares' sum.
+    """How many exchanges (R, C) differ as much as observed, up to rounding; their squares' sum.
 
     An exchange without a score, such as a correlation of equal outputs, counts as reaching it.
     """
     row = base.row
     if row.whole is not None:
-        is_swapped = swapped[:, :, None] > 0
+        clusters = base.clusters
+        by_example = swapped if clusters is None else swapped[:, clusters.of_example]
+        is_swapped = by_example[:, :, None] > 0
         kept = np.where(is_swapped, base.values, other.values)  # (R, N, S)
         given = np.where(is_swapped, other.values, base.values)
         found = np.abs(row.whole(kept) - row.whole(given))
     else:
-        difference = other.values - base.values  # (N, S)
+        difference = other.units - base.units  # (C, S)
         moved = swapped @ difference  # (R, S)
         own = base.values.sum(axis=0)
         of_other = row.aggregate(own + difference.sum(axis=0) - moved)

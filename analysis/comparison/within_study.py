@@ -17,6 +17,7 @@ from analysis.comparison.contrast import (
     compare,
     corrected,
 )
+from analysis.comparison.picked import Field, allowing_for_pick, field_of
 from analysis.parallel import each
 from study.metrics import Array, Statistics
 
@@ -48,19 +49,18 @@ def compare_trials(
 ) -> Contrast:
     """Compare two models of one study: trial numbers, baseline names or "best".
 
+    On the examples that the search picked by, a trial that is better was picked from all trials.
+
     Raises LookupError where the study stores no statistics of one of them.
     """
     name = metric or headline_metric(data)
     if name is None:
         raise LookupError(f"study {data.name!r} stores no per-example statistics")
-    return compare(
-        data.statistics(a, name, split),
-        data.statistics(b, name, split),
-        names=(label_of_model(data, a), label_of_model(data, b)),
-        split=split,
-        resamples=resamples,
-        seed=seed,
-    )
+    pair = data.statistics(a, name, split), data.statistics(b, name, split)
+    names = label_of_model(data, a), label_of_model(data, b)
+    found = compare(*pair, names=names, split=split, resamples=resamples, seed=seed)
+    fields = field_of(data, a, name, split), field_of(data, b, name, split)
+    return allowing_for_pick(found, pair, fields, seed=seed)
 
 
 def against_baselines(
@@ -109,6 +109,7 @@ def _against_baselines(
     """
     best = label_of_model(data, "best")
     questions: list[Question] = []
+    fields: dict[str, Field | None] = {}
     pairs_by_size: dict[int, list[tuple[Statistics, str, Statistics]]] = {}
     for metric in metrics:
         scored = {}
@@ -121,6 +122,8 @@ def _against_baselines(
             if comparable([own, other]):
                 questions.append((best, baseline, metric, split))
                 if questions[-1] not in known:
+                    if metric not in fields:
+                        fields[metric] = field_of(data, "best", metric, split)
                     pairs_by_size.setdefault(len(own.values), []).append((own, baseline, other))
     found = dict(known)
     for pairs in pairs_by_size.values():
@@ -128,7 +131,10 @@ def _against_baselines(
         statistics = [s for own, _, other in pairs for s in (own, other)]
         models = Resampled(names, statistics, split, seed=seed)
         contrasts = models.contrasts([(2 * i, 2 * i + 1) for i in range(len(pairs))], family)
-        found |= {c.question: c for c in contrasts}
+        found |= {
+            c.question: allowing_for_pick(c, (own, other), (fields[c.metric], None), family, seed)
+            for c, (own, _, other) in zip(contrasts, pairs, strict=True)
+        }
     return [found[question] for question in questions]
 
 

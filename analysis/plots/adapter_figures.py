@@ -44,7 +44,7 @@ def plot_adapter_bars(found: Adapters, metric: str, ax: Axes | None = None, best
     interval_bars(ax, bars, _names(found))
     ax.axvline(bars[0].value, color=INK, lw=0.7, ls=":")
     ax.margins(x=0.14)
-    ax.set_xlabel(f"{metric_label(metric)} on {found.n_examples} examples")
+    ax.set_xlabel(f"{metric_label(metric)} on {found.in_words} examples")
     return ax
 
 

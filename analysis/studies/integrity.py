@@ -51,10 +51,12 @@ def _problem(data: StudyData) -> str:
     if not _match(data.evaluations, EVALUATION_TYPES) or not _match(data.score_rows, SCORE_TYPES):
         return "an evaluation with a value of the wrong type"
     for split, texts_of in data.examples.items():
-        if not _are([split, *texts_of.sources, *texts_of.targets], str):
+        if not _are([split, *texts_of.sources, *texts_of.targets, *texts_of.groups], str):
             return "an example that is not text"
         if len(texts_of.sources) != len(texts_of.targets):
             return f"{len(texts_of.sources)} sources and {len(texts_of.targets)} references"
+        if texts_of.groups and len(texts_of.groups) != len(texts_of.sources):
+            return f"{len(texts_of.sources)} sources in {len(texts_of.groups)} groups"
     sections = (data.spec or {}).values()
     flat = [s for s in sections if not isinstance(s, (Mapping, str, int, float))]
     return "a study file without its sections" if flat else ""

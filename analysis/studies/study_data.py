@@ -21,9 +21,10 @@ from optuna.trial import FrozenTrial, TrialState
 from analysis.display import Displayed
 from analysis.document import Document, Facts
 from analysis.studies.trial_values import is_enqueued, seconds_of, state_of
-from analysis.wording import configuration, counted, number
+from analysis.wording import configuration, counted, label_of, number
 from study.errors import InputError, did_you_mean
 from study.metrics import Metric, Statistics, TextOptions, is_known, metric_of
+from study.metrics.clusters import Clusters, clusters_of
 from study.spec.toml_text import parse_toml
 from study.store import records
 from study.store.records import EvaluationRow, Examples, ScoreRow
@@ -43,6 +44,9 @@ INNER |= {
     "is_one_of_several",
     "has_ended",
     "stored_in_folder",
+    "best_in_words",
+    "clusters",
+    "statistics_of",
     "text_options",
     "drawn",
     "is_ours",
@@ -241,6 +245,11 @@ class StudyData(Displayed):
         """The best value of the first objective; None where no trial is COMPLETE."""
         return None if self.best_trial is None else self.value(self.best_trial)
 
+    @property
+    def best_in_words(self) -> str:
+        """What `best_trial` is: "best", or where there are several objectives "best by BLEU"."""
+        return "best" if len(self.objectives) == 1 else f"best by {label_of(self.objective)}"
+
     @cached_property
     def pareto_trials(self) -> list[FrozenTrial]:
         """The trials that no other trial beats in every objective, best by the first one first."""
@@ -322,9 +331,26 @@ class StudyData(Displayed):
         seed: int | None = None,
     ) -> Statistics:
         """The per-example statistics (N, S) of one metric; LookupError if they are not stored."""
-        row = self.evaluation(who, split, role=role, seed=seed)
+        return self.statistics_of(self.evaluation(who, split, role=role, seed=seed), metric)
+
+    def statistics_of(self, row: EvaluationRow, metric: str) -> Statistics:
+        """The statistics (N, S) of one evaluation; KeyError if it does not have this metric."""
         assert self.database is not None
-        return records.read_statistics(self.database, row.evaluation_id, metric)
+        found = records.read_statistics(self.database, row.evaluation_id, metric)
+        return replace(found, clusters=self.clusters(row.split, len(found.values)))
+
+    def clusters(self, split: str, count: int) -> Clusters | None:
+        """Which of a split's N examples belong together; None where each stands alone."""
+        texts = self.examples.get(split)
+        if texts is None or len(texts.sources) != count:
+            return None
+        if split not in self._clusters:
+            self._clusters[split] = clusters_of(texts.sources, texts.targets, texts.groups)
+        return self._clusters[split]
+
+    @cached_property
+    def _clusters(self) -> dict[str, Clusters | None]:
+        return {}
 
     def score(self, who: Who, metric: str, split: str = "dev") -> float | None:
         """One stored corpus score; None if it is not stored.
@@ -384,7 +410,7 @@ class StudyData(Displayed):
         }
         if (best := self.best_trial) is not None:
             given = f" with {configuration(best.params)}" if best.params else ""
-            facts["best"] = f"trial {best.number}: {number(self.value(best))}{given}"
+            facts[self.best_in_words] = f"trial {best.number}: {number(self.value(best))}{given}"
         for name in self.baselines:
             if (score := self.score(name, self.objective)) is not None:
                 facts[name] = number(score)

@@ -48,7 +48,7 @@ def adapters_section(results: Results) -> Section | None:
         else ""
     )
     reading = (
-        f"Each adapter is compared with the untrained base on the same {found.n_examples} "
+        f"Each adapter is compared with the untrained base on the same {found.in_words} "
         f"{found.split} examples. A star means p < 0.05 after Holm's correction for all "
         f"{found.family} tests, which keeps the chance of even one false star below 5 %. The 95 % "
         "intervals come from resampling the examples. The dotted line at the corpus scores is the "

@@ -78,7 +78,7 @@ def _gain(results: Results) -> str:
         return ""
     first = results.comparisons[0]
     said = listing(_one_gain(c, results.method) for c in results.comparisons)
-    return f"On the same {first.n} examples its {metric_label(first.metric)} is {said}."
+    return f"On the same {first.examples} examples its {metric_label(first.metric)} is {said}."
 
 
 def _one_gain(comparison: Contrast, method: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from analysis.comparison.contrast import contrast_table
+from analysis.comparison.contrast import contrast_table, picked_note
 from analysis.document import Prose
 from analysis.plots import study_figures
 from analysis.wording import configuration, label_of, number
@@ -50,7 +50,9 @@ def baseline_section(results: Results) -> Section | None:
                 "Scores per dev example",
             )
         )
-    notes = baseline_notes(results.data)
+    by = results.data.best_in_words.removeprefix("best")
+    picked = picked_note(results.all_comparisons)
+    notes = (*baseline_notes(results.data), *([picked] if picked else []))
     named = {note.partition(":")[0] for note in notes}
     plain = [
         f"{e.name}: {configuration(e.config)}."
@@ -64,11 +66,12 @@ def baseline_section(results: Results) -> Section | None:
         "Intervals come from resampling the examples, the same ones for every model. A difference "
         "is clear if its p-value is below 0.05 after Holm's correction. Tests against the base on "
         'dev examples are corrected for all adapters and metrics, as under "Base against adapted"; '
-        "the others are corrected for each other. The dev examples selected the best trial; the "
-        "general examples show what adapting cost elsewhere.",
+        "the others are corrected for each other, and on dev examples, which selected the best "
+        "trial, for its having been the best of all. The general examples show what adapting cost "
+        "elsewhere.",
         (
             Figures(tuple(figures)),
-            contrast_table("Best trial against the baselines", results.all_comparisons),
+            contrast_table(f"Best trial{by} against the baselines", results.all_comparisons),
             *([Prose((*notes, *plain))] if notes or plain else []),
         ),
     )

@@ -86,7 +86,7 @@ def headline(found: Confirmation, method: str = "lora") -> str:
     where = f"trained again on {len(found.winner.seeds)} fresh seeds, {found.winner.name} is"
     if tested is None:
         return ""
-    than = f"{_named(tested, method)} on {found.n_examples} held-out examples"
+    than = f"{_named(tested, method)} on {found.examples} held-out examples"
     if not tested.clear:
         return f"Not confirmed: {where} not clearly different from {than} ({_with_sign(tested)})."
     way = f"{number(abs(tested.gain))} {'better' if tested.gain > 0 else 'worse'}"

@@ -39,7 +39,7 @@ def verdict(found: Distillation) -> str:
     scores = f"{label_of(c.metric)} {number(c.a.score)} with the teacher and {number(c.b.score)}"
     said = (
         f"The default training reaches {scores} without: a difference of {signed(c.difference)} "
-        f"(95 % interval {interval(c.interval)}, {c.n} examples)."
+        f"(95 % interval {interval(c.interval)}, {c.examples} examples)."
     )
     if not c.clear:
         return said + " On these examples distillation makes no clear difference."

@@ -50,8 +50,10 @@ def to_use(results: Results, identifier: str = "to-use", study: str = "") -> Key
         )
     count = len(data.complete)
     note = f"trial {best.number}, " + (
-        f"best of {count} finished" if count > 1 else "the only one finished"
+        f"{data.best_in_words} of {count} finished" if count > 1 else "the only one finished"
     )
+    if len(data.objectives) > 1:
+        note += f"; {len(data.pareto_trials)} on the Pareto front"
     return KeyFigure(number(data.value(best)), label, note, figure)
 
 

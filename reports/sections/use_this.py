@@ -59,7 +59,8 @@ def _what(data: StudyData, best: FrozenTrial, saved: Path | None) -> str:
     if saved is not None:
         return f"Trial {best.number} is saved in `{_shown(saved)}`."
     where = " The adapters are in the run folder of the machine that trained them." * data.is_ours
-    return f"Trial {best.number} is the best; train with its parameters to get its model.{where}"
+    which = f"Trial {best.number} is the {data.best_in_words}"
+    return f"{which}; train with its parameters to get its model.{where}"
 
 
 def _shown(path: Path) -> str:

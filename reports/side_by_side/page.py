@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from analysis.comparison.between_studies import compare_studies, differences, study_labels
-from analysis.comparison.contrast import Contrast, contrast_table, corrected
+from analysis.comparison.contrast import Contrast, contrast_table, corrected, picked_note
 from analysis.document import Cell, Prose, Table
 from analysis.plots import side_by_side as beside
 from analysis.significance import LEVEL
@@ -89,7 +89,7 @@ def _answer(named: Named, duels: Mapping[str, Contrast]) -> list[str]:
     first = next(iter(named))
     said = [f"{label}: {answer(results)[0]}" for label, results in named.items()]
     for label, c in duels.items():
-        metric, where = metric_label(c.metric), f"On the same {c.n} examples, the best of"
+        metric, where = metric_label(c.metric), f"On the same {c.examples} examples, the best of"
         span = f"95 % interval of the difference {interval(c.interval)}"
         if not c.clear:
             said.append(
@@ -131,6 +131,7 @@ def _best_section(named: Named, duels: Mapping[str, Contrast], refusals: Sequenc
     if duels:
         caption = f"The best of {next(iter(named))} against the others"
         parts.append(contrast_table(caption, list(duels.values())))
+        parts += [Prose((note,)) for note in filter(None, [picked_note(list(duels.values()))])]
     if refusals:
         parts.append(Prose(tuple(refusals), "warning"))
     known = any(r.comparisons for r in named.values())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
@@ -48,6 +48,7 @@ class ChatExample:
     tokens: int = field(compare=False, default=0)  # of the whole conversation: more if it was cut
     end: int = field(compare=False, default=-1)  # the token that ends an answer
     trained_text: str = field(compare=False, default="", repr=False)  # what the loss is of
+    group: str = field(compare=False, default="")  # what it belongs to, such as a document
 
     @property
     def is_trained(self) -> bool:
@@ -129,7 +130,10 @@ def prepared(
         for conversation in corpus.split(split):
             with faults.collected():
                 try:
-                    written.append(write(form, conversation, cut))
+                    row = write(form, conversation, cut)
+                    if conversation.group:
+                        row = replace(row, group=conversation.group)  # type: ignore[type-var]
+                    written.append(row)
                 except TemplateError as error:
                     refused.setdefault(error.rule, []).append(error)
         for rule, (first, *more) in refused.items():

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from study.data.origins import check_unicode, has_dev, origins_of, place_of_columns, rows_of
+from study.data.origins import (
+    check_unicode,
+    group_of,
+    has_dev,
+    origins_of,
+    place_of_columns,
+    rows_of,
+)
 from study.data.readers import Corpus
 from study.data.splitting import split_off
 from study.errors import Faults, InputError, reason_of, refusing
@@ -48,6 +55,10 @@ class Conversational(Protocol):
     def where(self) -> str:
         """The place that it was read from."""
 
+    @property
+    def group(self) -> str:
+        """What it belongs to, such as a document; empty where nothing says so."""
+
 
 Read = TypeVar("Read", bound=Conversational)
 Turn = dict[str, Any]
@@ -63,6 +74,7 @@ class Conversation:
     text: str = ""
     where: str = field(default="", compare=False)
     turns_after: int = field(default=0, compare=False)  # the last answer; they are left out
+    group: str = field(default="", compare=False)  # what it belongs to, such as a document
 
     @property
     def turns(self) -> list[Turn]:
@@ -265,9 +277,9 @@ def loaded(
             found["train"],
             data.dev_share or DEV_SHARE,
             data.seed,
-            prompt=lambda row: row.prompt,
+            prompt=lambda row: row.group or row.prompt,
             places=[row.where for row in found["train"]],
-            called=(unit, "prompt"),
+            called=(unit, data.group or "prompt"),
         )
         found["train"], found["dev"], places = split_up.train, split_up.dev, split_up.places
         remarks.append(split_up.remark)
@@ -294,7 +306,10 @@ def _read(
     for place, row in rows:
         form = form or _format(row, formats, place_of_columns(where, place), unit)
         with faults.collected():
-            examples.append(read(row, form, data.instruction, place))
+            found = read(row, form, data.instruction, place)
+            if found is not None and data.group is not None:
+                found = replace(found, group=group_of(row, data, place))  # type: ignore[type-var]
+            examples.append(found)
     faults.refuse(where)
     if form is None:
         raise InputError(f"{where}: contains no {unit}; allowed: at least one")

@@ -140,6 +140,21 @@ def check_unicode(text: str, what: str) -> str:
     return text
 
 
+def group_of(row: Mapping[str, Any], data: DataSpec, where: str) -> str:
+    """Return what a row belongs to: the value in `data.group`, empty if the study names none.
+
+    Raises:
+        InputError: the row has no such field, or neither text nor a number in it.
+    """
+    if data.group is None:
+        return ""
+    value = row.get(data.group)
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)) or value in ("", None):
+        got = f"got {value!r:.60}" if data.group in row else f"got {', '.join(map(repr, row))[:80]}"
+        raise InputError(f"{where}: data.group: {data.group}: must be text or a number, {got}")
+    return str(value)
+
+
 # ---------------------------------------------------------------- files
 
 

@@ -21,6 +21,7 @@ class PreferenceExample:
     conversation: str  # with both answers, as JSON
     chosen: ChatExample = field(compare=False, repr=False)
     rejected: ChatExample = field(compare=False, repr=False)
+    group: str = field(compare=False, default="")
 
     @property
     def tokens(self) -> int:

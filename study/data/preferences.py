@@ -30,6 +30,7 @@ class PreferencePair:
 
     chosen: Conversation
     rejected: Conversation
+    group: str = ""  # what it belongs to, such as a document
 
     @property
     def prompt(self) -> str:

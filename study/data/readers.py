@@ -15,7 +15,14 @@ from typing import Any, Generic, TypeVar
 from study.data.embedded import CorpusRecipe, Pair, instruction_corpus, petroleum_corpus
 from study.data.embedded.corpus import NO_BASE
 from study.data.embedded.instruction_corpus import SIZES
-from study.data.origins import check_field, check_unicode, origins_of, rows_of, text_field
+from study.data.origins import (
+    check_field,
+    check_unicode,
+    group_of,
+    origins_of,
+    rows_of,
+    text_field,
+)
 from study.data.splitting import split_off
 from study.errors import Faults, InputError
 from study.spec.base_and_data import DEV_SHARE, SPLITS, DataSpec
@@ -74,9 +81,9 @@ def load_corpus(data: DataSpec) -> Corpus[Pair]:
         read["train"],
         data.dev_share or DEV_SHARE,
         data.seed,
-        prompt=lambda pair: pair.source,
+        prompt=lambda pair: pair.group or pair.source,
         places=where,
-        called=("pairs", "source"),
+        called=("pairs", data.group or "source"),
     )
     return Corpus(
         split_up.train,
@@ -126,7 +133,8 @@ def read_pairs(
         for name in columns if number == 0 else ():
             check_field(row, name, place)
         with faults.collected():
-            pairs.append(_pair(row, columns, place))
+            pair = _pair(row, columns, place)
+            pairs.append(replace(pair, group=group_of(row, data, place)))
             if places is not None:
                 places.append(place)
     faults.refuse(where)

@@ -23,7 +23,7 @@ from study.data.labels import (
     number_remarks,
     number_text,
 )
-from study.data.origins import Row, origins_of, place_of_columns, rows_of
+from study.data.origins import Row, group_of, origins_of, place_of_columns, rows_of
 from study.data.readers import Corpus
 from study.data.splitting import split_off
 from study.errors import Faults, InputError
@@ -121,7 +121,7 @@ def _corpus(
     """Return the rows with their labels as examples."""
     read = {
         split: tuple(
-            SentencePair(row.first, row.second, str(label))
+            SentencePair(row.first, row.second, str(label), row.group)
             for row, label in zip(rows, labels[split], strict=True)
         )
         for split, rows in raw.items()
@@ -151,6 +151,7 @@ class _Raw:
     second: str
     label: str
     layout: Layout
+    group: str = ""
 
 
 LabelOf = Callable[[str, Layout, str], str]
@@ -193,10 +194,10 @@ def _read(
         raw["train"],
         data.dev_share or DEV_SHARE,
         data.seed,
-        prompt=lambda row: f"{row.first}\t{row.second}",
+        prompt=lambda row: row.group or f"{row.first}\t{row.second}",
         places=[row.where for row in raw["train"]],
         label=lambda row: row.label.strip() if by_class else None,
-        called=("rows", "text"),
+        called=("rows", data.group or "text"),
     )
     raw["train"], raw["dev"] = split_up.train, split_up.dev
     return raw, [split_up.remark], split_up.places
@@ -227,7 +228,7 @@ def _raw(
                 skipped[f"rows with an empty {'sentence' if layout.second else 'text'}"] += 1
             else:
                 count += 1
-                yield read
+                yield replace(read, group=group_of(row, data, place))
     faults.refuse(where)
     if not count:
         unit = "pairs" if layout is None or layout.second else "texts"

@@ -236,7 +236,9 @@ class Examiner:
             statistics[LOSS] = Statistics(LOSS, losses[:, :2], signature)
             of = getattr(self.task, "loss_text", lambda example: self.task.texts(example)[1])
             statistics |= _of_loss(wanted, losses, signature, list(map(of, examples)))
-        return SplitResult(statistics, tuple(outputs or ()), texts)
+        groups = tuple(getattr(example, "group", "") for example in examples)
+        groups = groups if any(groups) else ()
+        return SplitResult(statistics, tuple(outputs or ()), texts, groups=groups)
 
     @property
     def _rows_of_a_group(self) -> int:

@@ -10,7 +10,7 @@ libraries that they come from.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from study.kinds.metrics import (
     LOSS,
@@ -23,6 +23,7 @@ from study.kinds.metrics import (
     metric_label,
     metric_of,
 )
+from study.metrics.clusters import Clusters
 
 __all__ = [
     "LOSS",
@@ -54,6 +55,7 @@ class Statistics:
     metric: str
     values: Array  # (N, S)
     signature: str
+    clusters: Clusters | None = field(default=None, repr=False)  # where examples belong together
 
     @property
     def row(self) -> Metric:
@@ -64,6 +66,16 @@ class Statistics:
     def score(self) -> float:
         """The corpus score over all N examples."""
         return self.row.score(self.values)
+
+    @property
+    def units(self) -> Array:
+        """The statistics of what is independent: of the C clusters, else of the N examples."""
+        return self.values if self.clusters is None else self.clusters.sums(self.values)
+
+    @property
+    def effective(self) -> int:
+        """At least so many independent examples say as much as these."""
+        return len(self.values) if self.clusters is None else self.clusters.effective
 
     def example_scores(self) -> Array:
         """Score every example alone; shape (N,)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from study.data.embedded import SentencePair
 from study.data.readers import Corpus, skipped_remarks
 from study.kinds.methods import METHODS
+from study.metrics.clusters import clusters_of
 from study.metrics.needs import metric_remarks
 from study.preparing.preparation import Inputs, Prepared, prepare, read_inputs
 from study.spec.base_and_data import SPLITS
@@ -115,12 +117,26 @@ def _data_line(inputs: Inputs) -> str:
 
 
 def data_line(corpus: Corpus[Any]) -> str:
-    """Return the sizes of the splits, and how many dev sources also occur in train."""
+    """Return the sizes of the splits, and how many dev sources also occur in train.
+
+    Of evaluated splits whose examples belong together, the effective size as well.
+    """
     seen = {_first(example) for example in corpus.train}
     shared = sum(_first(example) in seen for example in corpus.dev)
-    sizes = ", ".join(f"{len(corpus.split(s)):,} {s}" for s in SPLITS if corpus.split(s))
+    sizes = ", ".join(
+        f"{len(corpus.split(s)):,}{_effectively(corpus.split(s)) if s != 'train' else ''} {s}"
+        for s in SPLITS
+        if corpus.split(s)
+    )
     warning = f"; {shared} dev sources also occur in train, which inflates scores" if shared else ""
     return f"data     {sizes} {corpus.unit}{'' if corpus.shown else warning}"
+
+
+def _effectively(examples: Sequence[Any]) -> str:
+    answers = [str(getattr(e, "target", getattr(e, "label", ""))) for e in examples]
+    groups = [e.group for e in examples if e.group]
+    found = clusters_of([str(_first(e)) for e in examples], answers, groups)
+    return f" (effectively {found.effective:,})" if found else ""
 
 
 def _first(example: Any) -> Any:

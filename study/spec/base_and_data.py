@@ -52,6 +52,7 @@ class DataSpec(Strict):
     text_column: Annotated[str, Field(min_length=1)] | None = None
     second_text_column: Annotated[str, Field(min_length=1)] | None = None
     label_column: str | None = None
+    group: Annotated[str, Field(min_length=1)] | None = None
     labels: tuple[str, ...] = ()
     source_language: str = "eng_Latn"
     target_language: str = "fra_Latn"
@@ -95,6 +96,19 @@ class DataSpec(Strict):
             )
         if self.text_column is not None and self.second_text_column == self.text_column:
             yield f"second_text_column: must differ from text_column, got {self.text_column!r}"
+
+    @rule
+    def _check_group(self) -> Iterator[str]:
+        if self.group is None:
+            return
+        if self.origin == "embedded":
+            yield (
+                f"group: the embedded corpus has no columns, got {self.group!r}; remove it, or "
+                "give files or a dataset"
+            )
+        for column in ("source_column", "target_column", "text_column", "label_column"):
+            if self.group == getattr(self, column):
+                yield f"group: must differ from {column}, got {self.group!r}"
 
     @rule
     def _check_origin(self) -> Iterator[str]:

@@ -425,7 +425,7 @@ class Ledger:
         for split, split_result in result.splits.items():
             if split not in self._examples_known:
                 sources, targets = zip(*split_result.texts, strict=True)
-                examples = records.Examples(sources, targets)
+                examples = records.Examples(sources, targets, split_result.groups)
                 records.write_examples(self._database, self._id, split, examples)
                 self._examples_known.add(split)
         number = config.number if config.role == "search" else config.repeats

@@ -28,6 +28,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     delete,
+    inspect,
     or_,
     select,
     true,
@@ -96,6 +97,7 @@ class Examples:
 
     sources: tuple[str, ...]
     targets: tuple[str, ...]
+    groups: tuple[str, ...] = ()  # what each belongs to; empty where nothing says so
 
 
 # ---------------------------------------------------------------- writing
@@ -139,8 +141,14 @@ def add_facts(database: Engine, study_id: int, facts: Mapping[str, Any]) -> None
 
 @outlasting
 def write_examples(database: Engine, study_id: int, split: str, examples: Examples) -> None:
-    """Record the texts of one split, once."""
+    """Record the texts of one split, and what they belong to, once."""
     with database.begin() as connection:
+        if examples.groups:
+            connection.execute(
+                schema.insert_or(connection, schema.groups)
+                .values(study_id=study_id, split=split, groups=_pack_texts(examples.groups))
+                .on_conflict_do_nothing()
+            )
         connection.execute(
             schema.insert_or(connection, schema.examples)
             .values(
@@ -259,7 +267,19 @@ def read_examples(database: Engine, study_id: int) -> dict[str, Examples]:
     examples = schema.examples.c
     columns = select(examples.split, examples.sources, examples.targets)
     rows = _all(database, columns.where(examples.study_id == study_id))
-    return {split: Examples(_unpack_texts(s), _unpack_texts(t)) for split, s, t in rows}
+    groups = _read_groups(database, study_id)
+    return {
+        split: Examples(_unpack_texts(s), _unpack_texts(t), groups.get(split, ()))
+        for split, s, t in rows
+    }
+
+
+def _read_groups(database: Engine, study_id: int) -> dict[str, tuple[str, ...]]:
+    if not inspect(database).has_table(schema.groups.name):  # before version 3
+        return {}
+    groups = schema.groups.c
+    rows = _all(database, select(groups.split, groups.groups).where(groups.study_id == study_id))
+    return {split: _unpack_texts(packed) for split, packed in rows}
 
 
 def read_evaluations(

@@ -4,6 +4,7 @@ Version history:
     1  2026-11  First version.
     2  2026-11  run_parents and run_claims: several runs share one budget.  A study of version 1
                 gets claims for its trials when it is next run.
+    3  2026-11  run_groups: what each example belongs to.
 
 The types suit SQLite and PostgreSQL.  Optuna's studies.study_id is the key to everything here.
 """
@@ -36,8 +37,8 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from study.errors import InputError
 
-VERSION = 2
-READABLE = (1, VERSION)  # version 2 added tables that readers do not need
+VERSION = 3
+READABLE = (1, 2, VERSION)  # versions 2 and 3 added tables that readers do without
 CREATION_LOCK = 0x6F70_7475_6E61  # a number that only this program locks: "optuna"
 
 metadata = MetaData()
@@ -76,6 +77,16 @@ examples = Table(
     _needed("n_examples", Integer),
     _needed("sources", LargeBinary),  # zlib-compressed JSON list of n_examples strings
     _needed("targets", LargeBinary),  # the references, in the same form
+)
+
+# What each evaluated text belongs to, such as a document; only where the study says so.
+# Databases before version 3 lack this table.
+groups = Table(
+    "run_groups",
+    metadata,
+    _key("study_id", Integer),
+    _key("split", Text),
+    _needed("groups", LargeBinary),  # zlib-compressed JSON list of n_examples strings
 )
 
 evaluations = Table(  # one row per evaluation of one model on one split

@@ -32,8 +32,8 @@ STUDY = {
     "best": "number values params enqueued",
 }
 COMPARISON = {
-    "": "study split n_examples metrics signatures family left_out adapters scores seed_noise "
-    "gaming",
+    "": "study split n_examples effective_examples metrics signatures family left_out adapters "
+    "scores seed_noise gaming",
     "adapters": "name seed config same_as",
     "scores": "model configuration metric split n_examples score score_low score_high mean sd "
     "difference ci_low ci_high percent p p_holm family flag",

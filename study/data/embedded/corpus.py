@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from study.data.embedded.grammar import Grammar
@@ -33,6 +33,7 @@ class Pair:
 
     source: str
     target: str
+    group: str = field(default="", compare=False)  # what it belongs to, such as a document
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from study.data.embedded.entailment import entailment_pairs
 from study.data.embedded.paraphrase import paraphrase_pairs
@@ -33,6 +33,7 @@ class SentencePair:
     first: str
     second: str
     label: str
+    group: str = field(default="", compare=False)  # what it belongs to, such as a document
 
     @property
     def texts(self) -> tuple[str, ...]:

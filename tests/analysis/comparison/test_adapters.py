@@ -12,6 +12,7 @@ import pytest
 from analysis import StudyData, load
 from analysis.comparison.adapters import Adapters, against_base
 from analysis.comparison.adapters_document import adapter_rows, full_table
+from analysis.comparison.contrast import compare
 from analysis.comparison.permutation import holm
 from analysis.comparison.within_study import compare_trials
 from study.errors import InputError
@@ -68,9 +69,11 @@ def test_a_metric_of_the_whole_corpus_has_no_mean_per_example(found: Adapters) -
 
 
 def test_intervals_are_those_of_a_paired_comparison(study: StudyData, found: Adapters) -> None:
-    """One adapter alone gets the interval that it gets among others."""
-    alone = compare_trials(study, 2, "base", "chrf")
+    """One adapter alone gets the interval that it gets among others, a wider one as picked."""
+    alone = compare(study.statistics(2, "chrf"), study.statistics("base", "chrf"))
     assert found.of("trial 2", "chrf").interval == pytest.approx(alone.interval)
+    picked = compare_trials(study, 2, "base", "chrf")
+    assert picked.interval[0] < alone.interval[0] < alone.interval[1] < picked.interval[1]
 
 
 def test_p_values_are_corrected_over_adapters_and_metrics(found: Adapters) -> None:
@@ -118,7 +121,8 @@ def test_of_many_trials_the_best_are_shown_and_all_are_corrected_for(
     best = sorted(t.number for t in petroleum.ranked()[:5])
     assert [m.who for m in found.adapters] == ["default", *best]
     assert found.left_out == 64 - 5
-    assert found.family == 65 * 3
+    assert petroleum.counts["pruned"] == 3
+    assert found.family == (65 + 3) * 3
     chosen = against_base(petroleum, trials=[3, 0])
     assert [m.who for m in chosen.adapters] == [3, 0]
     assert chosen.family == 2 * 3

@@ -202,7 +202,7 @@ def test_what_is_tested_already_is_not_tested_again(petroleum: StudyData) -> Non
     assert [c.p_adjusted for c in others] == pytest.approx(list(holm([c.p for c in others])))
     alone = {c.question: c for c in best_against_baselines(petroleum)}
     assert list(alone) == [c.question for c in found]
-    assert all(alone[c.question].interval == pytest.approx(c.interval) for c in found)
+    assert all(alone[c.question].interval == pytest.approx(c.interval) for c in others)
 
 
 def test_models_tested_together_have_the_intervals_that_they_have_alone() -> None:

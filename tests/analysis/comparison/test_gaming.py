@@ -108,9 +108,44 @@ def test_one_answer_for_everything_is_a_vocabulary_collapse() -> None:
 
 def test_symptoms_without_a_gain_are_no_gaming() -> None:
     """An adapter that is simply worse is not called a cheat."""
-    found = _verdict(_honest(0.5, 0), ["w1 w1 w1 w1 w1"] * len(REFERENCES))
+    found = _verdict(_honest(0.5, 0), [f"w1 w1 w1 w1 w{i}" for i in range(len(REFERENCES))])
     assert found.symptoms
     assert not found.flagged
+
+
+TOWNS = ["Bergen", "Oslo", "Stavanger", "Hamar"]
+TOWN = [TOWNS[i % 4] for i in range(40)]
+ASKED = [f"where is the well number {i} of the field" for i in range(40)]
+DEGENERATE = {
+    "empty": [""] * 40,
+    "constant": ["Oslo"] * 40,
+    "endless": [f"{town} " * 30 for town in TOWN],
+    "copied": ASKED,
+}
+
+
+@pytest.mark.parametrize("kind", DEGENERATE)
+def test_outputs_that_answer_nothing_are_flagged_without_a_gain(kind: str) -> None:
+    """Empty, constant, endless and copied outputs are named, with the base's share."""
+    base = [f"it is {town}" for town in TOWN]
+    found = examine({"base": base, "it": DEGENERATE[kind]}, TOWN, sources=ASKED, resamples=200)
+    (verdict,) = found.flagged
+    assert kind in [symptom.name for symptom in verdict.degenerate]
+    assert "100 % of" in verdict.words
+    assert "(base: 0 %)" in verdict.words
+
+
+def test_right_answers_of_one_word_are_not_flagged() -> None:
+    """Labels, names and copied code have no bigrams to follow, and few words to choose from."""
+    base = ["I do not know where that is, sorry"] * 40
+    found = examine({"base": base, "it": TOWN}, TOWN, sources=ASKED, resamples=200)
+    assert found.verdicts[0].gains
+    assert not found.flagged
+    assert not found.judges_words
+    code = [f"x{i} = read(well_{i}) + offset * {i}" for i in range(40)]
+    copied = examine({"base": base, "it": code}, code, sources=code, resamples=200)
+    assert not copied.flagged
+    assert copied.judges_words
 
 
 def test_looks_are_those_of_rouge_and_counts() -> None:

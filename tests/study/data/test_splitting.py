@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from study.data.conversations import load_conversations
 from study.data.embedded import Pair
+from study.data.preferences import load_preferences
 from study.data.readers import load_corpus
 from study.data.sentence_pairs import load_scored_texts, load_sentence_pairs
 from study.data.splitting import split_tsv
 from study.errors import InputError
+from study.preparing.trial_cost import data_line
 from study.spec.base_and_data import DataSpec
 from study.spec.sections import parse_spec
 
@@ -78,3 +81,52 @@ def test_a_missing_dev_set_names_both_ways_out() -> None:
     """The line about a lone train file names dev and dev_share."""
     with pytest.raises(InputError, match="or give dev_share, the share of train to take"):
         parse_spec({"name": "x", "data": {"train": "a.tsv"}}, "x.toml")
+
+
+GROUPED = [{"source": f"s{n}", "target": f"t{n}", "page": n // 5} for n in range(60)]
+
+
+def test_a_group_stays_on_one_side(tmp_path: Path) -> None:
+    """Rows of one page are all drawn or all left, and the line says by what it was drawn."""
+    given = data(tmp_path, GROUPED).model_copy(update={"group": "page"})
+    corpus = load_corpus(given)
+    assert len(corpus.dev) == 10
+    assert not {pair.group for pair in corpus.train} & {pair.group for pair in corpus.dev}
+    assert {pair.group for pair in corpus.dev} < {str(n) for n in range(12)}
+    assert "drawn by page, so that no page is on both sides" in corpus.remarks[0]
+    assert data_line(corpus) == "data     50 train, 10 (effectively 2) dev pairs"
+
+
+@pytest.mark.parametrize(
+    ("load", "row"),
+    [
+        (load_corpus, {"source": "s", "target": "t"}),
+        (load_sentence_pairs, {"text": "s", "label": "a"}),
+        (load_conversations, {"prompt": "s", "completion": "t"}),
+        (load_preferences, {"prompt": "s", "chosen": "t", "rejected": "u"}),
+    ],
+)
+def test_every_reader_reads_groups(tmp_path: Path, load: Any, row: dict[str, str]) -> None:
+    """An example has its group in every format, and a row without one is refused."""
+    first = next(iter(row))
+    rows = [{**row, first: f"text {n}", "page": f"p{n // 4}"} for n in range(20)]
+    if "label" in row:
+        rows = [{**r, "label": "ab"[n % 2]} for n, r in enumerate(rows)]
+    corpus = load(data(tmp_path, rows).model_copy(update={"group": "page"}))
+    assert {e.group for e in (*corpus.train, *corpus.dev)} == {f"p{n}" for n in range(5)}
+    del rows[3]["page"]
+    with pytest.raises(InputError, match=r"data\.group: page: must be text or a number, got"):
+        load(data(tmp_path, rows).model_copy(update={"group": "page"}))
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"corpus": "embedded"}, "group: the embedded corpus has no columns, got 'page'"),
+        ({"train": "a.tsv", "dev": "b.tsv", "source_column": "page"}, "must differ from source_c"),
+    ],
+)
+def test_a_group_that_means_nothing_is_refused(given: dict[str, str], problem: str) -> None:
+    """The embedded corpus has no columns, and a text is no group."""
+    with pytest.raises(InputError, match=problem):
+        parse_spec({"name": "x", "data": {**given, "group": "page"}}, "x.toml")

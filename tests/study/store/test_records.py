@@ -130,6 +130,18 @@ def test_examples_are_written_once(database: Engine) -> None:
     assert records.read_examples(database, STUDY + 1) == {"dev": Examples((), ())}
 
 
+def test_groups_are_kept_beside_the_examples(database: Engine) -> None:
+    """What each example belongs to is read again; a database before version 3 has none."""
+    grouped = Examples(("a", "b"), ("c", "d"), ("page 1", "page 1"))
+    records.write_examples(database, STUDY, "dev", grouped)
+    records.write_examples(database, STUDY, "general", Examples(("a",), ("c",)))
+    assert records.read_examples(database, STUDY)["dev"] == grouped
+    assert records.read_examples(database, STUDY)["general"].groups == ()
+    with database.begin() as connection:
+        connection.execute(text("DROP TABLE run_groups"))
+    assert records.read_examples(database, STUDY)["dev"] == Examples(("a", "b"), ("c", "d"))
+
+
 def test_how_a_study_is_run(database: Engine) -> None:
     """A resumed study replaces its file and provenance and keeps its date."""
     assert records.read_spec(database, STUDY) is None
@@ -169,7 +181,7 @@ def test_optunas_tables_stay_untouched(tmp_path: Path) -> None:
     after = {t: sqlalchemy.inspect(database).get_columns(t) for t in _tables(database)}
     ours = {t for t in after if t.startswith("run_")}
     assert str({t: c for t, c in after.items() if t not in ours}) == str(before)
-    assert len(ours) == 8
+    assert len(ours) == 9
     assert optuna.load_study(study_name="x", storage=url).best_value == 1.0
 
 

@@ -125,12 +125,12 @@ def test_tables_of_a_later_version_are_refused_by_a_run(tmp_path: Path) -> None:
     run_cheaply(cheap_spec(1), tmp_path, None, 0.0)
     database = sqlalchemy.create_engine(sqlite_url(tmp_path / "study.db"))
     with database.begin() as connection:
-        connection.execute(text("UPDATE run_schema SET version = 3"))
+        connection.execute(text("UPDATE run_schema SET version = 4"))
     database.dispose()
-    with pytest.raises(InputError, match="schema version 3; this program reads and writes"):
+    with pytest.raises(InputError, match="schema version 4; this program reads and writes"):
         run_cheaply(cheap_spec(2), tmp_path, None, 0.0)
     with database.connect() as connection:
-        assert connection.execute(text("SELECT version FROM run_schema")).scalar() == 3
+        assert connection.execute(text("SELECT version FROM run_schema")).scalar() == 4
     database.dispose()
 
 

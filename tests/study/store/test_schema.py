@@ -8,7 +8,7 @@ from sqlalchemy.schema import CreateTable
 
 from study.store import schema
 
-VERSION_2 = {
+VERSION_3 = {
     "run_schema": ["version INTEGER NOT NULL"],
     "run_studies": [
         "study_id INTEGER KEY",
@@ -22,6 +22,11 @@ VERSION_2 = {
         "n_examples INTEGER NOT NULL",
         "sources BLOB NOT NULL",
         "targets BLOB NOT NULL",
+    ],
+    "run_groups": [
+        "study_id INTEGER NOT NULL KEY",
+        "split TEXT NOT NULL KEY",
+        "groups BLOB NOT NULL",
     ],
     "run_evaluations": [
         "evaluation_id TEXT KEY",
@@ -69,14 +74,14 @@ VERSION_2 = {
 
 
 def test_the_layout_is_that_of_its_version() -> None:
-    """SQLite shows exactly the columns, keys and indexes of version 2."""
+    """SQLite shows exactly the columns, keys and indexes of version 3."""
     database = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.pool.StaticPool)
     schema.create_tables(database)
     with database.connect() as connection:
         found = {name: _layout(connection, name) for name in schema.metadata.tables}
     database.dispose()
-    assert schema.VERSION == 2
-    assert found == VERSION_2
+    assert schema.VERSION == 3
+    assert found == VERSION_3
 
 
 def _layout(connection: sqlalchemy.Connection, name: str) -> list[str]:
@@ -96,6 +101,6 @@ def test_postgresql_has_the_same_layout() -> None:
     """PostgreSQL gets the same columns, BYTEA for BLOB, and fills in no key by itself."""
     for table in schema.metadata.tables.values():
         made = str(CreateTable(table).compile(dialect=postgresql.dialect()))
-        columns = [line for line in VERSION_2[table.name] if "(" not in line]
+        columns = [line for line in VERSION_3[table.name] if "(" not in line]
         wanted = [line.replace(" KEY", "").replace("BLOB", "BYTEA") for line in columns]
         assert [line.strip(", \t") for line in made.splitlines()[2 : 2 + len(wanted)]] == wanted
