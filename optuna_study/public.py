@@ -534,11 +534,10 @@ def report(
     Example:
         >>> report("runs/petroleum", "page.html")  # doctest: +SKIP
     """
-    from analysis.studies.study_data import StudyData
     from reports.build import report_page
     from reports.page.render import render, write
 
-    studies = [study] if isinstance(study, (StudyData, str, Path)) else study
+    studies = study if isinstance(study, Sequence) and not isinstance(study, str) else [study]
     page = report_page(
         [_read(item) for item in studies],
         surrogate=surrogate,

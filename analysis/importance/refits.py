@@ -219,7 +219,7 @@ def resolution_of_pairs(columns: Sequence[Column], held_out_r2: float, count: in
         [m if at is None else min(m, len(at) - 1) for m, at in zip(most, levels, strict=True)]
     )
     freedom = np.maximum(np.outer(curves, curves), 1)
-    return np.minimum(chi2.ppf(0.95, freedom) * left / max(count, 1), 1.0)
+    return np.asarray(np.minimum(chi2.ppf(0.95, freedom) * left / max(count, 1), 1.0))
 
 
 def subset_importances(
