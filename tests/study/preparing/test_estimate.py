@@ -23,6 +23,17 @@ pytestmark = pytest.mark.whole
 GIB = 2**30
 
 
+def test_check_warns_that_an_adaptive_sampler_leaves_no_sample(
+    make_study: MakeStudy, type_: Type, tiny_base: Path
+) -> None:
+    """Before the study, while the sampler can still be changed; a random one is not warned of."""
+    path = make_study(tiny_base, more="[search.parameters.rank]\nchoices = [2, 4]")
+    assert "follows the scores" not in type_("check", path, "--quick").out
+    path.write_text(path.read_text().replace('sampler = "random"', 'sampler = "tpe"'))
+    said = " ".join(type_("check", path, "--quick").out.split())
+    assert "tpe follows the scores, so importances will not be reliable" in said
+
+
 def test_check_says_what_a_study_takes(make_study: MakeStudy, type_: Type, tiny_base: Path) -> None:
     """The measured figures are there, in JSON and in lines that fit a terminal."""
     cost = json.loads(type_("check", make_study(tiny_base), "--json").out)["cost"]
