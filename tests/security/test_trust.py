@@ -169,7 +169,7 @@ DATA_KEYS = {
     *("name", "base.model", "base.revision", "distillation.teacher", "distillation.revision"),
     *(f"data.{split}" for split in ("corpus", "subset", "train", "dev", "general", "test")),
     *("data.source_column", "data.target_column", "data.label_column", "data.labels"),
-    *("data.text_column", "data.second_text_column"),
+    *("data.text_column", "data.second_text_column", "data.group"),
     *("data.source_language", "data.target_language", "data.instruction", "data.stop_token"),
     "data.chat_template",  # its text, which transformers runs in a sandbox: tests/study/data
     *("evaluation.objective", "evaluation.encoder", "evaluation.minimize"),
