@@ -13,7 +13,8 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -23,7 +24,7 @@ from typing_extensions import override
 from study.engines.engine_choice import PACKED, EngineChoice
 from study.engines.start import started_engine
 from study.kinds.measurements import SHARED_COSTS
-from study.loop import Source, drive
+from study.loop import Source, Verdict, drive
 from study.make_sampler import sampler_for
 from study.preparing.preparation import prepare, read_inputs
 from study.run_folder import run_folder
@@ -33,6 +34,7 @@ from study.store.claims import Claim
 from study.store.comparable import task_name
 from study.store.ledger import Ledger, open_ledger
 from study.store.provenance import provenance
+from study.store.saved_states import SavedState, SavedStates, identity_of, state_name
 from study.store.storage import DATABASE_NAME, is_shared, sqlite_url
 from study.tasks.base import Task
 from study.trials import (
@@ -48,6 +50,7 @@ from study.trials import (
 )
 from study.views.base import QUIET, Outcome, Planned, View
 
+REPORTS = "reports"
 TAKEN_OVER = "it was silent for too long, and another run took it over"
 
 
@@ -109,13 +112,17 @@ def run_study(
                 facts |= {"dtype": started.dtype or spec.base.dtype}
                 if remark := ledger.begin(facts | trained_on):
                     view.remarked(remark)
-                search = Search(spec, ledger, view, lambda: inputs.count("train"))
+                settled = ledger.with_its_dtype()
+                states = RunStates(SavedStates(out), partial(identity_of, settled, hashes))
+                search = Search(spec, ledger, view, lambda: inputs.count("train"), states)
                 planned = Planned(spec.search.budget, ledger.counted(), workers)
                 with view.searching(planned):
                     drive(started.engine, search, view)
                 if search.passes is not None:
                     ledger.record_facts({"passes": search.passes.facts()})
                 ledger.keep_the_best()
+                if ledger.is_finished():
+                    states.files.remove_all()
                 stopped_early = ledger.counted() < spec.search.budget
     return StudyRun(out, url, spec.name, stopped_early)
 
@@ -141,18 +148,53 @@ class Attempt:
     config: TrialConfig
     claim: Claim  # the unit of the budget that it uses
     trial: optuna.Trial | None  # None for a baseline
+    saved: SavedState | None = None  # what it goes on from
+    reports: dict[int, float] = field(
+        default_factory=dict
+    )  # step -> value, of earlier attempts too
+
+    @property
+    def name(self) -> str:
+        """Under which its state is saved."""
+        return state_name(self.config, self.claim.number)
+
+
+@dataclass(frozen=True)
+class RunStates:
+    """The saved states of a run's trainings, and what tells their settings apart."""
+
+    files: SavedStates
+    identity: Callable[[TrialConfig], str]
+
+    def of(self, config: TrialConfig, claim: Claim) -> SavedState | None:
+        """Return the state of an earlier attempt, if there is one."""
+        if not config.is_trained:
+            return None
+        return self.files.find(state_name(config, claim.number), self.identity(config))
+
+    def save(self, attempt: Attempt, state: bytes) -> None:
+        """Save the state of an attempt at its report."""
+        reports = sorted(attempt.reports.items())
+        identity = self.identity(attempt.config)
+        self.files.save(attempt.name, SavedState(state, identity, {REPORTS: reports}))
 
 
 class Search(Source):
     """The trials and baselines of a study that this run gets to train."""
 
     def __init__(
-        self, spec: StudySpec, ledger: Ledger, view: View, epoch: Callable[[], int]
+        self,
+        spec: StudySpec,
+        ledger: Ledger,
+        view: View,
+        epoch: Callable[[], int],
+        states: RunStates,
     ) -> None:
         self._spec = spec
         self._ledger = ledger
         self._view = view
         self._epoch = epoch
+        self._states = states
         self._objective = spec.evaluation.objective[0]
         self._baselines = {config.number: config for config in baseline_configs(spec)}
         self._attempts: dict[int, Attempt] = {}  # by config.number
@@ -191,7 +233,30 @@ class Search(Source):
             config = search_config(self._spec, trial.number, values, claim.number)
         if config.training.epochs is not None:
             config = replace(config, training=config.training.counted(self._epoch()))
-        return Attempt(config, claim, trial)
+        attempt = Attempt(config, claim, trial, self._states.of(config, claim))
+        self._repeat_reports(attempt)
+        return attempt
+
+    def _repeat_reports(self, attempt: Attempt) -> None:
+        """Report to Optuna what a training reported before it was interrupted."""
+        if attempt.saved is None:
+            return
+        for step, value in attempt.saved.notes.get(REPORTS, []):
+            self._note(attempt, int(step), float(value))
+
+    def _note(self, attempt: Attempt, step: int, value: float) -> None:
+        """Report a value to Optuna, once."""
+        is_single = len(self._spec.evaluation.objective) == 1
+        if attempt.trial is None or not is_single or step in attempt.reports:
+            return
+        attempt.reports[step] = value
+        with suppress(UpdateFinishedTrialError):  # taken over: noticed when telling the trial
+            attempt.trial.report(value, step)
+
+    @override
+    def state_of(self, config: TrialConfig) -> bytes | None:
+        saved = self._attempts[config.number].saved
+        return None if saved is None else saved.state
 
     @override
     def waits(self) -> bool:
@@ -219,20 +284,28 @@ class Search(Source):
         self.passes = passes if self.passes is None else passes.after(self.passes)
 
     @override
-    def report(self, progress: Progress, *, is_last: bool) -> bool:
+    def report(self, progress: Progress, *, is_last: bool) -> Verdict:
         """Report a value to Optuna; its pruner decides if there is only one objective."""
-        trial, value = self._attempts[progress.number].trial, progress.value
+        attempt, value = self._attempts[progress.number], progress.value
+        trial = attempt.trial
         self._divergence.note(progress)
         if trial is None or value is None or len(self._spec.evaluation.objective) > 1:
-            return False
+            return Verdict.GO_ON
         if math.isfinite(value):
-            with suppress(UpdateFinishedTrialError):  # taken over: noticed when telling the trial
-                trial.report(value, progress.step)
+            self._note(attempt, progress.step, value)
         if is_last:
-            return False
-        if self._has_diverged(progress):
-            return True
-        return math.isfinite(value) and trial.should_prune()
+            return Verdict.GO_ON
+        prunes = self._has_diverged(progress) or (math.isfinite(value) and trial.should_prune())
+        return Verdict.PRUNE if prunes else Verdict.GO_ON
+
+    @property
+    @override
+    def keeps_states(self) -> bool:
+        return True
+
+    @override
+    def keep(self, progress: Progress, state: bytes) -> None:
+        self._states.save(self._attempts[progress.number], state)
 
     def _has_diverged(self, progress: Progress) -> bool:
         stops = self._spec.search.purpose.stops_diverged
@@ -242,6 +315,7 @@ class Search(Source):
     def prune(self, progress: Progress, result: TrialResult) -> Outcome:
         attempt = self._attempts.pop(progress.number)
         assert attempt.trial is not None
+        self._states.files.remove(attempt.name)
         if self._ledger.tell_pruned(attempt.trial, attempt.claim, attempt.config, result):
             reason = f"pruned at step {progress.step}"
             if self._has_diverged(progress):
@@ -252,6 +326,7 @@ class Search(Source):
     @override
     def finish(self, finished: Finished) -> Outcome:
         attempt = self._attempts.pop(finished.number)
+        self._states.files.remove(attempt.name)
         config, claim, trial = attempt.config, attempt.claim, attempt.trial
         result: TrialResult | None = finished.result
         if trial is None:

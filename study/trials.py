@@ -125,7 +125,8 @@ def _baseline(seed: int, name: str, parts: Hyperparameters) -> TrialConfig:
 class Progress:
     """The progress of a training; the value has the objective's scale and direction.
 
-    `first_loss` is the training loss of the first step, which is the untrained model's, and
+    `is_report` says that it comes at a report, with or without a value, where a training may be put
+    aside.  `first_loss` is the training loss of the first step, which is the untrained model's, and
     `recent_loss` the mean of the latest ones; both are None where they are not known.
     """
 
@@ -134,6 +135,7 @@ class Progress:
     value: float | None
     first_loss: float | None = None
     recent_loss: float | None = None
+    is_report: bool = False
 
 
 @dataclass(frozen=True)
