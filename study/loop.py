@@ -34,6 +34,7 @@ class Verdict(Enum):
     """What becomes of a training after its report."""
 
     GO_ON = auto()
+    PAUSE = auto()
     PRUNE = auto()
 
 
@@ -70,6 +71,14 @@ class Source(ABC):
     def keep(self, progress: Progress, state: bytes) -> None:  # noqa: B027 - most do not
         """Take the state of a training that goes on after its report."""
 
+    def pause(self, progress: Progress, result: TrialResult, state: bytes | None) -> None:
+        """Take a training that is put aside, with its costs so far and its state."""
+        raise NotImplementedError
+
+    def settle(self) -> Sequence[Outcome]:
+        """End what is put aside, since nothing is running and nothing can start."""
+        return ()
+
     def prune(self, progress: Progress, result: TrialResult) -> Outcome:
         """Take the partial result of a training that was pruned."""
         raise NotImplementedError
@@ -100,7 +109,10 @@ def drive(engine: Engine, source: Source, view: View) -> None:
                     with interruptible():
                         events = engine.advance()
                     _pass_on(events, running, engine, source, view)
-                elif source.waits():
+                    continue
+                for outcome in source.settle():
+                    view.ended(outcome)
+                if source.waits():
                     with interruptible():
                         time.sleep(POLL_SECONDS)
                 else:
@@ -158,6 +170,10 @@ def _judge(
         result = engine.stop(number)
         del running[number]
         view.ended(source.prune(progress, result))
+    elif verdict is Verdict.PAUSE:
+        state = engine.state(number)
+        source.pause(progress, engine.stop(number), state)
+        view.paused(running.pop(number))
     elif progress.is_report and source.keeps_states:
         state = engine.state(number)
         if state is not None:

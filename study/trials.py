@@ -126,8 +126,9 @@ class Progress:
     """The progress of a training; the value has the objective's scale and direction.
 
     `is_report` says that it comes at a report, with or without a value, where a training may be put
-    aside.  `first_loss` is the training loss of the first step, which is the untrained model's, and
-    `recent_loss` the mean of the latest ones; both are None where they are not known.
+    aside; `statistics` are what its value was computed from.  `first_loss` is the training loss of
+    the first step, which is the untrained model's, and `recent_loss` the mean of the latest ones;
+    both are None where they are not known.
     """
 
     number: int
@@ -136,6 +137,7 @@ class Progress:
     first_loss: float | None = None
     recent_loss: float | None = None
     is_report: bool = False
+    statistics: Statistics | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

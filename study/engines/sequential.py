@@ -175,9 +175,9 @@ class SequentialEngine:
             return [Progress(trial.number, training.step, None)]
         started = time.perf_counter()
         if not training.is_done:
-            (value,) = self._examiner.report([training.config])
+            (found,) = self._examiner.report([training.config])
             training.evaluation_seconds += time.perf_counter() - started
-            return [training.progress(value)]
+            return [training.progress(found)]
         (splits,) = self._examiner.splits([training.config])
         training.evaluation_seconds += time.perf_counter() - started
         result = trial.result(splits)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from study.engines.schedules import learning_rate_factor
 from study.kinds.measurements import MEASUREMENTS
 from study.kinds.optimizers import OPTIMIZERS
+from study.metrics import Statistics
 from study.searching.divergence import LATEST
 from study.seeds import derive_seed
 from study.spec.sections import StudySpec
@@ -64,12 +65,17 @@ class Training:
         """Return whether it has something to report."""
         return bool(self.failure) or self.is_done or self.step % self._report_every == 0
 
-    def progress(self, value: float | None) -> Progress:
+    def progress(self, found: Statistics | None) -> Progress:
         """Return a report of the objective, with the training losses so far."""
         is_full = len(self._latest) == LATEST
-        recent = sum(self._latest) / LATEST if is_full else None
         return Progress(
-            self.config.number, self.step, value, self.first_loss, recent, is_report=True
+            self.config.number,
+            self.step,
+            None if found is None else found.score,
+            self.first_loss,
+            sum(self._latest) / LATEST if is_full else None,
+            is_report=True,
+            statistics=found,
         )
 
     # ------------------------------------------------------------ the data

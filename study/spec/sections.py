@@ -15,9 +15,11 @@ from pydantic import Field, ValidationError, model_validator
 from study.errors import refusing
 from study.kinds.goals import GOALS, STARTS
 from study.kinds.language_names import translation_instruction
+from study.kinds.measurements import COSTS
 from study.kinds.methods import METHODS
 from study.kinds.metrics import METRICS
 from study.kinds.samplers import PRUNERS
+from study.kinds.schedules import SCHEDULES
 from study.kinds.table_names import names_where
 from study.kinds.tasks import TASKS, TaskKind, TaskName
 from study.searching.coordinates import PRODUCT
@@ -292,6 +294,14 @@ class StudySpec(Strict):
             raise ValueError(
                 f"search.pruner: pruning needs a single objective, got {self.search.pruner!r}; "
                 f"allowed: {allowed!r}"
+            )
+        objectives = self.evaluation.objective
+        reports = len(objectives) == 1 and objectives[0] not in COSTS
+        if SCHEDULES[self.search.schedule].pauses and not reports:
+            got = objectives[0] if len(objectives) == 1 else f"{len(objectives)} objectives"
+            raise ValueError(
+                f"search.schedule: {self.search.schedule} compares reports of one score, got "
+                f"{got}; allowed: 'none'"
             )
         most = self.most_steps
         if most is not None and self.training.report_every > most:

@@ -296,8 +296,8 @@ class PackedEngine:
         values = self._evaluated(going, self._examiner.report)
         splits = self._evaluated(ended, self._examiner.splits)
         events: list[Event] = []
-        for slot, value in values.items():
-            events.append(self._trials[slot].progress(value))
+        for slot, found in values.items():
+            events.append(self._trials[slot].progress(found))
         for slot in due:
             if slot not in values:
                 events += self._ended(slot, splits.get(slot, {}))
