@@ -38,8 +38,8 @@ from optuna.trial import TrialState
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.search_curves import VALUES, table_of
-from study.kinds.schedules import SCHEDULES, Schedule
-from study.searching.brackets import RUNGS, Arrival, Brackets
+from study.kinds.schedules import RUNGS, SCHEDULES, Schedule
+from study.searching.brackets import Arrival, Brackets
 from study.searching.ladder import GrowingLadder, ladder
 from study.searching.lora_sampler import LoraSampler
 from study.spec.files import load_spec

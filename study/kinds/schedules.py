@@ -8,6 +8,9 @@ from typing import Annotated
 
 from study.kinds.table_names import NameIn
 
+RUNGS = "rungs"
+"""The user attribute of a trial with what was decided at its rungs."""
+
 
 @dataclass(frozen=True)
 class Schedule:

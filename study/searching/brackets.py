@@ -14,10 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from study.kinds.schedules import Schedule
-
-RUNGS = "rungs"
-"""The user attribute of a trial with what was decided at its rungs."""
+from study.kinds.schedules import RUNGS, Schedule
 
 
 def is_paused(attributes: Mapping[str, Any]) -> bool:

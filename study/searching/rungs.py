@@ -14,9 +14,9 @@ from typing import Any
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 
-from study.kinds.schedules import SCHEDULES
+from study.kinds.schedules import RUNGS, SCHEDULES
 from study.metrics import Statistics
-from study.searching.brackets import RUNGS, Arrival, Brackets, Decision
+from study.searching.brackets import Arrival, Brackets, Decision
 from study.searching.untrained import is_clearly_better
 from study.spec.sections import StudySpec
 from study.trials import Progress, TrialConfig

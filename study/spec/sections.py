@@ -44,7 +44,14 @@ from study.spec.search import CONFIRMATIONS, NO_SPACE, SearchSpec, names_in
 from study.spec.toml_text import parse_toml
 
 REPORTS = 4  # of a short training, by default
+SCHEDULE_REPORTS = 6  # the same with a schedule: its first rung is at a sixth
 LEAST_BY_DEFAULT = 4 * CONFIRMATIONS  # trials, of which at most a quarter confirm the winner
+
+
+def _pauses(search: Any) -> bool:
+    """Return whether a `[search]` section, not yet checked, names a schedule that pauses trials."""
+    named = search.get("schedule") if isinstance(search, Mapping) else None
+    return isinstance(named, str) and named in SCHEDULES and SCHEDULES[named].pauses
 
 
 class StudySpec(Strict):
@@ -105,7 +112,8 @@ class StudySpec(Strict):
         steps = training.get("steps", TrainingSpec().steps)
         if "epochs" in (*training, *searched) or "steps" in searched or type(steps) is not int:
             return data
-        often = min(TrainingSpec().report_every, max(1, steps // REPORTS))
+        reports = SCHEDULE_REPORTS if _pauses(search) else REPORTS
+        often = min(TrainingSpec().report_every, max(1, steps // reports))
         return {**data, "training": {**training, "report_every": often}}
 
     @model_validator(mode="before")
@@ -303,7 +311,13 @@ class StudySpec(Strict):
                 f"search.schedule: {self.search.schedule} compares reports of one score, got "
                 f"{got}; allowed: 'none'"
             )
-        most = self.most_steps
+        most, every = self.most_steps, self.training.report_every
+        schedule = SCHEDULES[self.search.schedule]
+        if schedule.pauses and most is not None and not schedule.steps(most, every):
+            raise ValueError(
+                f"search.schedule: {self.search.schedule} compares trials at reports before their "
+                f"end, got training.report_every = {every} for {most} steps; report more often"
+            )
         if most is not None and self.training.report_every > most:
             raise ValueError(
                 f"training.report_every: must be at most training.steps = {most}, "

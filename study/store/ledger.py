@@ -25,9 +25,9 @@ from sqlalchemy.exc import DBAPIError
 
 from study.errors import InputError, reason_of
 from study.kinds.goals import STARTS
+from study.kinds.schedules import RUNGS
 from study.make_sampler import pruner_for
 from study.metrics import Statistics, split_and_metric
-from study.searching.brackets import RUNGS
 from study.searching.ladder import ladder_in_words
 from study.searching.untrained import clearly_better
 from study.spec.sections import StudySpec, spec_from_toml
