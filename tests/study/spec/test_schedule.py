@@ -51,7 +51,8 @@ def test_a_first_rung_is_at_a_sixth(steps: int, often: int) -> None:
         ),
         (
             {"search": {"schedule": "brackets"}},
-            "search.schedule: must be 'none', 'bracket' or 'careful', got 'brackets'; did you mean bracket?",
+            "search.schedule: must be 'none', 'bracket' or 'careful', got 'brackets'; "
+            "did you mean bracket?",
         ),
     ],
 )
