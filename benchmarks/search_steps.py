@@ -13,7 +13,7 @@ and among the `--best` (3) in other tables.  A table is a name in benchmarks/cur
 as benchmarks/search_curves.py writes it, or the prefix of recorded curves:
 
     python benchmarks/search_steps.py --seeds 100
-    python benchmarks/search_steps.py --table PATH/minilm-real-mnli --best 5 --bar 0.424 --gate 0.46
+    python benchmarks/search_steps.py --table PATH/minilm-real-mnli --best 5 --bar 0.424 --gate 0.51
     python benchmarks/search_steps.py --table petroleum-wide --method "ladder + lora" --seeds 1000
 """
 
@@ -51,8 +51,8 @@ AFTER = (6, 12, 24)  # full trainings
 WITHIN = {"petroleum-wide": 1.5}  # of the smoothed best; the best three elsewhere
 BARS = {"petroleum-wide": 54.2, "distilbert-mnli-wide": 0.40}
 """The untrained model's score on dev, 2.5 standard errors of a difference better."""
-GATES = {"petroleum-wide": 54.8, "distilbert-mnli-wide": 0.434}
-"""The same on a report's examples; of a paired difference."""
+GATES = {"petroleum-wide": 59.0, "distilbert-mnli-wide": 0.473}
+"""The same on a report's 48 and 160 examples, of a paired difference: 3.7 BLEU and 0.053."""
 MODULES = ("qv", "attention", "attention+ffn")
 NEAREST = 3  # of these one is drawn, so that a start does not depend on one configuration's luck
 NEAR = np.array([0.5, 2.0, 3.0, 3.0, 1.0])  # decades, decades, octaves, tenths of dropout, sets

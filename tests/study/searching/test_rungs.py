@@ -140,3 +140,24 @@ def test_a_stopped_study_goes_on_with_what_was_put_aside(
     run_study(eight, out, choice=choice)
     assert_same(out, whole)
     assert not (out / FOLDER).exists()
+
+
+@pytest.mark.slow  # worker processes that import torch
+@pytest.mark.usefixtures("open_gate")
+def test_workers_share_the_brackets_of_a_run(spec: StudySpec, tmp_path: Path) -> None:
+    """Put aside in one worker and taken up in another, a trial ends as if it never stopped."""
+    done = run_study(spec, tmp_path / "run", choice=EngineChoice(slots=2, workers=2))
+    plain = spec.model_copy(update={"search": spec.search.model_copy(update={"schedule": "none"})})
+    whole = by_claim(run_study(plain, tmp_path / "plain", choice=ALONE).folder)
+    trials = by_claim(done.folder)
+    complete = [n for n, t in trials.items() if t.state == TrialState.COMPLETE]
+    pruned = [n for n, t in trials.items() if t.state == TrialState.PRUNED]
+    assert sorted([*complete, *pruned]) == list(range(10))
+    assert complete
+    assert len(pruned) >= 6
+    for claim, trial in trials.items():
+        reports = {s: whole[claim].intermediate_values[s] for s in trial.intermediate_values}
+        assert trial.intermediate_values == pytest.approx(reports, rel=1e-9)
+    for claim in complete:
+        assert trials[claim].value == pytest.approx(whole[claim].value, rel=1e-9)
+    assert not (done.folder / FOLDER).exists()
