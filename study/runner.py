@@ -134,7 +134,7 @@ def run_study(
 
 
 def trial_reports(trial: optuna.Trial) -> dict[int, float]:
-    """Return what a trial has reported: nothing, unless an earlier run had put it aside."""
+    """Return what a trial has reported: something, if an earlier run had put it aside."""
     return dict(trial.study._storage.get_trial(trial._trial_id).intermediate_values)
 
 
@@ -178,9 +178,10 @@ class RunStates:
 
     def of(self, config: TrialConfig, claim: Claim) -> SavedState | None:
         """Return the state of an earlier attempt, or of one that was put aside."""
-        if not config.is_trained:
+        name = state_name(config, claim.number)
+        if not config.is_trained or not self.files.has(name):
             return None
-        return self.files.find(state_name(config, claim.number), self.identity(config))
+        return self.files.find(name, self.identity(config))
 
     def save(self, attempt: Attempt, state: bytes, step: int) -> None:
         """Save the state of an attempt at its report."""
@@ -277,7 +278,7 @@ class Search(Source):
             config = search_config(self._spec, trial.number, values, claim.number)
         if config.training.epochs is not None:
             config = replace(config, training=config.training.counted(self._epoch()))
-        known = {} if trial is None else trial_reports(trial)
+        known = {} if trial is None or claim.waiting is None else trial_reports(trial)
         return Attempt(config, claim, trial, known)
 
     def _waits_at_rung(self, attempt: Attempt) -> bool:

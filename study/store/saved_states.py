@@ -54,6 +54,10 @@ class SavedStates:
         check_own(self._folder, "folder")
         write_state(self._file(name), saved)
 
+    def has(self, name: str) -> bool:
+        """Return whether there is a state of this name, whatever it is worth."""
+        return self._file(name).exists()
+
     def find(self, name: str, identity: str) -> SavedState | None:
         """Return a training's state; None if there is none of these settings that can be read."""
         with suppress(ValueError, KeyError, OSError):

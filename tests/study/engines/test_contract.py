@@ -272,6 +272,7 @@ def test_all_trials_of_a_case_can_be_put_aside(
         assert_same_result(result, alone[number])
 
 
+@pytest.mark.whole
 def test_a_state_that_is_not_the_trials_is_not_used(
     engine: Engine, configs: list[TrialConfig], alone: dict[int, TrialResult]
 ) -> None:
