@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from analysis.importance.answers import answer_of as answer_of
     from analysis.importance.answers import capacity_of as capacity_of
     from analysis.importance.answers import confounding_of as confounding_of
+    from analysis.importance.answers import front_of as front_of
     from analysis.importance.answers import importances_of as importances_of
     from analysis.importance.answers import surface_of as surface_of
+    from analysis.importance.answers import tuning_of as tuning_of
     from analysis.importance.question import Question as Question
     from analysis.plots import side_by_side as side_by_side
     from analysis.plots import trade_offs as trade_offs

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -76,8 +77,20 @@ def each(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[
         except BrokenProcessPool:
             yield from map(function, items[done:])
         except BaseException:  # interrupted: nobody needs what the children compute
-            end_children()
+            with _no_threads_tracebacks():  # the pool's own thread misses its children
+                end_children()
+                pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+@contextmanager
+def _no_threads_tracebacks() -> Iterator[None]:
+    """Keep threads from printing what ends them."""
+    known, threading.excepthook = threading.excepthook, lambda _: None
+    try:
+        yield
+    finally:
+        threading.excepthook = known
 
 
 def _begin(parent: int, function: Callable[[Any], Any], items: Sequence[Any]) -> None:

@@ -25,6 +25,7 @@ UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff"
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # these turn what follows around
 )
+LONGEST_NAME = 48
 THIN = "\u202f"  # a narrow space that does not break
 
 
@@ -198,6 +199,15 @@ def shortened(text: Any, width: int = 24) -> str:
     """A label cut to a width, with an ellipsis."""
     line = " ".join(printable(text).split())
     return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def named(parameter: str) -> str:
+    """A parameter's name for a table: a blank one in quotes, a long one cut in the middle."""
+    if not parameter.strip():
+        return repr(parameter)
+    half = LONGEST_NAME // 2
+    is_long = len(parameter) > LONGEST_NAME
+    return f"{parameter[:half]}…{parameter[-half:]}" if is_long else parameter
 
 
 def printable(text: Any) -> str:

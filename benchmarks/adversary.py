@@ -18,15 +18,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import product as product_of
 from time import perf_counter
 
 import numpy as np
+import optuna
+from fresh_functions import FAMILIES, FreshStudy
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from analysis.comparison.confirmation import Retrained, confirmation_among
 from analysis.importance.exponent import exponent_of
 from analysis.importance.grid import SeedNoise, grid_shares
+from analysis.importance.question import Points, Question
 from analysis.importance.reliability import intervals
+from analysis.importance.variance import importances, variance
 from analysis.importance.verdict import Verdict, per_configuration, verdict_on
 from analysis.parallel import one_blas_thread
 from analysis.surrogates.encoding import Array, Column, Encoding, make_column
@@ -40,6 +46,8 @@ SHAPES: dict[str, Callable[[Array], Array]] = {
     "two periods": lambda u: np.cos(4 * np.pi * u),
 }
 POWERS = {"line": 0.93, "U-shape": 0.90, "step at 0.9": 0.80, "two periods": 0.45}
+CONTINUOUS = [name for name in FAMILIES if name != "choices"]
+HAS_CMAES = find_spec("cmaes") is not None  # which Optuna's sampler needs
 FALSE = 0.065  # at most this share of false alarms
 
 
@@ -230,6 +238,49 @@ def two_seeds_called_different(rng: np.random.Generator, seed: int) -> bool:
     return tested.clear
 
 
+def adaptive_is_wrong(name: str) -> Callable[[np.random.Generator, int], bool]:
+    """Return whether a study that Optuna's sampler led is reliable, yet has the wrong first place.
+
+    60 trials; the function's first place is clear, by 0.1 of the variance.  As if nobody knew the
+    sampler, so that only what the trials cover can tell.
+    """
+
+    def says(rng: np.random.Generator, seed: int) -> bool:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        made = (FreshStudy.drawn(str(rng.choice(CONTINUOUS)), rng) for _ in range(1000))
+        function = next(study for study in made if study.lead > 0.1)
+        sampler = getattr(optuna.samplers, name)(seed=seed)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+
+        def objective(trial: optuna.Trial) -> float:
+            unit = [trial.suggest_float(n, 0.0, 1.0) for n in function.names]
+            return function.measured(np.array([unit]), rng)[0]
+
+        study.optimize(objective, n_trials=60)
+        given = Points(
+            [t.params for t in study.trials],
+            [t.value for t in study.trials],
+            function.distributions,
+        )
+        found = variance(Question(resamples=0, seed=seed), given)
+        return found.reliable and found.parameters[0].name != function.first
+
+    return says
+
+
+def grid_of_noise(seeds: int) -> Callable[[np.random.Generator, int], bool]:
+    """Return whether a 4 × 4 × 3 grid of nothing but noise is called reliable."""
+
+    def says(rng: np.random.Generator, seed: int) -> bool:
+        columns = (levels("a", 4), levels("b", 4), levels("c", 3))
+        cells = list(product_of(*(c.values for c in columns))) * seeds
+        points = [dict(zip("abc", cell, strict=True)) for cell in cells]
+        space = {c.name: c.distribution for c in columns}
+        return importances(points, rng.normal(size=len(points)), space, seed=seed).reliable
+
+    return says
+
+
 def exponent_holds(rng: np.random.Generator, seed: int) -> bool:
     """Whether the interval of the rank's power holds the truth, on a smooth curve."""
     count, power = some_size(rng), float(rng.choice([0.0, 0.5, 1.0]))
@@ -295,6 +346,14 @@ def table(permutations: int) -> list[Line]:
         line("power: the partner of the idle α", multiple_of_the_rank, 0, 0.8, False),
         line("power: 20 configurations × 3 seeds", repeated(20, 3), 0, 0.9, False),
         line("power: 20 single trials with the mean's noise", repeated(20, 1), 0, 0.9, False),
+        Line("false: a grid of noise is reliable", grid_of_noise(1), FALSE),
+        Line("false: a grid of noise × 3 seeds is reliable", grid_of_noise(3), FALSE),
+        *(
+            Line(
+                f"false: {name}'s study reliable, first place wrong", adaptive_is_wrong(name), FALSE
+            )
+            for name in ("TPESampler", "GPSampler", *(["CmaEsSampler"] if HAS_CMAES else []))
+        ),
         Line("coverage: first share of a grid × 3 seeds", grid_holds, 0.93, False),
         Line("coverage: exponent of the rank, smooth", exponent_holds, 0.93, False),
         Line("false: confirm, two seeds of two equal models", two_seeds_called_different, FALSE),

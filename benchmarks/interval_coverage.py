@@ -1,10 +1,13 @@
-"""Do the 95 % intervals hold the truth?
+"""Do the 95 % intervals hold the truth, of main effects and of pairs?
 
-    python benchmarks/interval_coverage.py --seeds 3
+    python benchmarks/interval_coverage.py --studies 12        # of each size
+    python benchmarks/interval_coverage.py --trials 60         # of one size
 
-The suite of `importance_suite` at 60 and 100 random trials and three levels of noise, the whole
-evidence with 100 resamples; counted over all parameters, and over those whose true share is above
-0.02, since an interval that starts at zero holds a small share for nothing.
+Functions that nobody tuned on (`fresh_functions`), random trials, the whole evidence.  Counted are
+components with a true share of 0.02 or more, since an interval that starts at zero holds a small
+share for nothing.  Aims: 0.93 on average and 0.88 for the worst family wherever the study is called
+reliable, and at 60 trials at least half of the studies that predict held-out trials (R² of 0.6 or
+more) are.
 """
 
 from __future__ import annotations
@@ -14,53 +17,122 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import numpy as np
-from importance_suite import CASES, NOISE
+from fresh_functions import FAMILIES, FreshStudy
 
 from analysis.importance.variance import importances
+from analysis.parallel import one_blas_thread
+
+SIZES = (30, 60, 100, 200)
+LEAST = 0.02  # the true share from which a component counts
+
+
+@dataclass(frozen=True)
+class Component:
+    """One main effect or pair of a study: was the truth in its interval?"""
+
+    trials: int
+    study: int
+    family: str
+    surrogate: str
+    r2: float
+    is_reliable: bool
+    order: int
+    truth: float
+    estimate: float
+    low: float
+    high: float
+    unexplained: float
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the interval holds the truth, which the grid knows to 0.001."""
+        return self.low - 1e-3 <= self.truth <= self.high + 1e-3
+
+
+def components(number: int, trials: int, seed: int) -> list[Component]:
+    """Return the components of one study."""
+    rng = np.random.default_rng([seed, trials, number])
+    family = list(FAMILIES)[number % len(FAMILIES)]
+    study = FreshStudy.drawn(family, rng)
+    points, values = study.trials(trials, rng)
+    found = importances(points, values, study.distributions, seed=number)
+    shares = {(p.name,): (p.importance, p.ci) for p in found.parameters}
+    shares |= {i.names: (i.importance, i.ci) for i in found.interactions if i.ci is not None}
+    r2, surrogate = found.held_out_r2, found.surrogate
+    return [
+        Component(
+            trials,
+            number,
+            family,
+            surrogate,
+            r2,
+            found.reliable,
+            len(n),
+            truth,
+            share,
+            *interval,
+            found.unexplained,
+        )
+        for n, truth in study.truth.items()
+        if truth >= LEAST and n in shares
+        for share, interval in [shares[n]]
+    ]
+
+
+def line(label: str, every: Iterable[Component]) -> str:
+    """Return coverage and mean width, with the error of the simulation."""
+    some = list(every)
+    if not some:
+        return f"{label}: none"
+    held = float(np.mean([c.is_held for c in some]))
+    width = float(np.mean([c.high - c.low for c in some]))
+    error = (held * (1 - held) / len(some)) ** 0.5
+    below = float(np.mean([c.truth < c.low for c in some]))
+    return (
+        f"{label}: {held:.3f} ± {error:.3f} of {len(some)} (truth below {below:.3f}), "
+        f"width {width:.3f}"
+    )
+
+
+def report(every: list[Component]) -> None:
+    """Print coverage by size, by order and by family."""
+    for size in sorted({c.trials for c in every}):
+        here = [c for c in every if c.trials == size]
+        studies = {c.study: c for c in here}.values()
+        able = [c for c in studies if c.r2 >= 0.6]
+        kept = sum(c.is_reliable for c in able)
+        print(
+            f"\n{size} trials, {len(studies)} studies: {kept} of {len(able)} with R² ≥ 0.6 reliable"
+        )
+        print("  " + line("all", here))
+        reliable = [c for c in here if c.is_reliable]
+        print("  " + line("reliable", reliable))
+        for order, name in ((1, "main effects"), (2, "pairs")):
+            print("    " + line(name, (c for c in reliable if c.order == order)))
+        for name in ("gp", "forest"):
+            print("    " + line(name, (c for c in reliable if c.surrogate == name)))
+    print("\nreliable, by family")
+    for family in FAMILIES:
+        print("  " + line(family, (c for c in every if c.family == family and c.is_reliable)))
 
 
 def main() -> None:
-    """Print coverage and mean width by number of trials and noise, and by surrogate taken."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--surrogate", default="auto")
-    chosen = parser.parse_args()
-    rows: list[tuple[int, float, str, float, bool, float]] = []
-    for count in (60, 100):
-        for noise in NOISE:
-            for case in CASES:
-                for seed in range(chosen.seeds):
-                    points, values, truth = case.trials(count, noise, seed)
-                    result = importances(
-                        points, values, case.distributions, surrogate=chosen.surrogate, seed=seed
-                    )
-                    true = dict(zip(case.distributions, truth, strict=True))
-                    for p in result.parameters:
-                        low, high = p.ci
-                        # the true shares themselves are only known to 0.001
-                        held = low - 1e-3 <= true[p.name] <= high + 1e-3
-                        rows.append(
-                            (count, noise, result.surrogate, true[p.name], held, high - low)
-                        )
-            _print(
-                f"{count} trials, noise {noise:.0%}", [r for r in rows if r[:2] == (count, noise)]
-            )
-    for name in ("gp", "forest"):
-        _print(f"where {name} was taken", [r for r in rows if r[2] == name])
-    _print("all (aim: at least 90 %)", rows)
-
-
-def _print(label: str, rows: list[tuple[int, float, str, float, bool, float]]) -> None:
-    if not rows:
-        return
-    large = [r[4] for r in rows if r[3] > 0.02]
-    print(
-        f"{label}: {np.mean([r[4] for r in rows]):.1%} of {len(rows)} hold the truth, "
-        f"{np.mean(large):.1%} of {len(large)} shares above 0.02; "
-        f"mean width {np.mean([r[5] for r in rows]):.3f}",
-        flush=True,
-    )
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--studies", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--trials", type=int, nargs="*", default=SIZES)
+    given = parser.parse_args()
+    every: list[Component] = []
+    with one_blas_thread():
+        for size in given.trials:
+            for number in range(given.studies):
+                every += components(number, size, given.seed)
+    report(every)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
     study = load("runs/petroleum")            # any Optuna study
     importances(study)                        # which parameters mattered, and how certain that is
     plots.plot_slices(study)                  # every figure of the report
+    tuning(study).sentences                   # what tuning each of them gains over the default
     compare(study, "runs/petroleum-wide")     # test the best trials of two studies
     confirm("runs/petroleum", seeds=5)        # retrain the winner on fresh seeds
     report(study, "page.html")                # one page that needs no network
@@ -21,11 +22,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from analysis import comparison as comparison
     from analysis import plots as plots
+    from analysis.importance.optuna_evaluator import ImportanceEvaluator as ImportanceEvaluator
     from analysis.studies.study_data import StudyData as StudyData
     from optuna_study.public import answer as answer
     from optuna_study.public import compare as compare
     from optuna_study.public import confirm as confirm
     from optuna_study.public import confounding as confounding
+    from optuna_study.public import front as front
     from optuna_study.public import importances as importances
     from optuna_study.public import load as load
     from optuna_study.public import load_adapters as load_adapters
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from optuna_study.public import surface as surface
     from optuna_study.public import target_names as target_names
     from optuna_study.public import trade_offs as trade_offs
+    from optuna_study.public import tuning as tuning
     from study.engines.engine_choice import EngineChoice as EngineChoice
     from study.errors import InputError as InputError
     from study.searching.lora_sampler import LoraSampler as LoraSampler
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "EngineChoice": "study.engines.engine_choice",
+    "ImportanceEvaluator": "analysis.importance.optuna_evaluator",
     "InputError": "study.errors",
     "LoraSampler": "study.searching.lora_sampler",
     "StudyData": "analysis.studies.study_data",
@@ -50,6 +55,7 @@ _HOMES = {
 _MODULES = {"comparison": "analysis.comparison", "plots": "analysis.plots"}
 __all__ = [
     "EngineChoice",
+    "ImportanceEvaluator",
     "InputError",
     "LoraSampler",
     "StudyData",
@@ -59,6 +65,7 @@ __all__ = [
     "comparison",
     "confirm",
     "confounding",
+    "front",
     "importances",
     "load",
     "load_adapters",
@@ -69,6 +76,7 @@ __all__ = [
     "surface",
     "target_names",
     "trade_offs",
+    "tuning",
 ]
 
 

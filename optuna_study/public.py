@@ -1,7 +1,8 @@
 """The functions for scripts and notebooks: `from optuna_study import load, importances, …`.
 
-An argument `study` accepts the result of `load` or anything that `load` reads: a run folder, a
-database file or a storage URL.  A user's mistake raises `InputError`, with one line per problem.
+An argument `study` accepts the result of `load`, a study of Optuna, or anything that `load` reads:
+a run folder, a database file or a storage URL.  A user's mistake raises `InputError`, with one line
+per problem.
 Functions import what they need when called, so only training has to wait for torch.
 """
 
@@ -12,14 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
+    import optuna
     from optuna.distributions import BaseDistribution
 
     from analysis.comparison.adapters import Adapters
     from analysis.comparison.confirmation import Confirmation
     from analysis.comparison.contrast import Contrast
     from analysis.importance.confounding import Confounding
+    from analysis.importance.front import Front
     from analysis.importance.other_questions import Answer
     from analysis.importance.result import Importances
+    from analysis.importance.tuning import Tuning
     from analysis.plots.trade_offs import TradeOff
     from analysis.studies.study_data import StudyData
     from analysis.surrogates.fits import Surface
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
     from study.tasks.base import Task
     from study.views.base import View
 
-    Study = StudyData | str | Path
+    Study = StudyData | optuna.Study | str | Path
     Direction = Literal["maximize", "minimize"]
     Counted = Callable[[int, int], None]
 
@@ -298,6 +302,73 @@ def importances(
     )
 
 
+def front(
+    study: Study,
+    objective: str | None = None,
+    against: str | None = None,
+    *,
+    surrogate: str = "auto",
+    seed: int = 0,
+    progress: Counted | None = None,
+) -> Front:
+    """Compute what matters between two values, from the first alone to the second alone.
+
+    Args:
+        study: A study, or where to read it.
+        objective: The first value: any of `target_names(study)`; the first objective by default.
+        against: The second value, such as `general_bleu` for what is forgotten; the last objective
+            by default.
+        surrogate: `auto`, `gp` or `forest`.
+        seed: The seed of the permutations.
+        progress: Called with (done, total) from time to time.
+
+    Returns:
+        The importances of five weighted sums of both values.
+
+    Raises:
+        InputError: The study has no such value, or only one objective and no `against`.
+
+    Example:
+        >>> front("runs/petroleum", "bleu", "general_bleu")  # doctest: +SKIP
+    """
+    from analysis.importance.answers import front_of
+
+    return front_of(_read(study), objective, against, seed, surrogate=surrogate, progress=progress)
+
+
+def tuning(
+    study: Study,
+    objective: str | None = None,
+    *,
+    direction: Direction | None = None,
+    margin: float | None = None,
+    seed: int = 0,
+) -> Tuning:
+    """Compute what tuning each parameter gains over the default, and where the score is flat.
+
+    Args:
+        study: A study, or where to read it.
+        objective: The value to gain in; the first objective by default.
+        direction: Whether to maximize or minimize it, if the study does not define that.
+        margin: How much less than the best is good enough, in the objective's units; by default
+            the noise of one trial.
+        seed: The seed of the posterior's draws.
+
+    Returns:
+        The gain of the best value of each parameter alone, and of all, with intervals; the ranges
+        of values that are good enough. `sentences` says the gains in words.
+
+    Raises:
+        InputError: There are too few trials for an answer.
+
+    Example:
+        >>> tuning("runs/petroleum").sentences  # doctest: +SKIP
+    """
+    from analysis.importance.answers import tuning_of
+
+    return tuning_of(_read(study), objective, seed, direction=direction, margin=margin)
+
+
 def answer(
     study: Study,
     question: Literal["best", "gain", "local"],
@@ -532,13 +603,15 @@ def report(
     Example:
         >>> report("runs/petroleum", "page.html")  # doctest: +SKIP
     """
-    from analysis.studies.study_data import StudyData
     from reports.build import report_page
     from reports.page.render import render, write
 
-    studies = [study] if isinstance(study, (StudyData, str, Path)) else study
+    if isinstance(study, Sequence) and not isinstance(study, str):
+        studies = [_read(item) for item in study]
+    else:
+        studies = [_read(study)]
     page = report_page(
-        [_read(item) for item in studies],
+        studies,
         surrogate=surrogate,
         resamples=resamples,
         seed=seed,
@@ -550,4 +623,17 @@ def report(
 def _read(study: Study) -> StudyData:
     from analysis.studies.study_data import StudyData
 
-    return study if isinstance(study, StudyData) else load(study)
+    if isinstance(study, StudyData):
+        return study
+    if isinstance(study, (str, Path)):
+        return load(study)
+    import optuna
+
+    if not isinstance(study, optuna.Study):
+        raise TypeError(
+            "study: must be a study of `load`, an Optuna study, or where to read one (a run "
+            f"folder, file or URL), got {type(study).__name__}"
+        )
+    from analysis.studies.load import of_optuna
+
+    return of_optuna(study)

@@ -30,6 +30,7 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     sweep_section,
     distillation_section,
     effects.importance_section,
+    effects.tuning_section,
     products.product_section,
     effects.level_section,
     effects.slice_section,
@@ -96,6 +97,7 @@ def _subtitle(data: StudyData) -> str:
         for part in (
             task,
             f"trials: {counted(data.counts)}" if data.counts else "no trials",
+            data.sampled or "",
             moment(last_end(data.frozen_trials)),
         )
         if part

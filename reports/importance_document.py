@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from analysis.importance.question import Question, QuestionError
+from analysis.importance.reliability import more_trials, undecided
 from analysis.studies.study_data import StudyData
+from analysis.wording import listing
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,4 +62,7 @@ def importance_document(
     facts = {name: e.summary for name, e in effects.items() if e is not None}
     if joint is not None and joint.exponent is not None:
         facts["rank's exponent"] = joint.exponent.sentence
+    if more := more_trials(found):
+        names = f": {listing(undecided(found))}" if undecided(found) else ""
+        facts["undecided"] = f"about {more} more random trials would settle what is open{names}"
     return found.document(facts)

@@ -16,8 +16,11 @@ from analysis.comparison.within_study import (
     headline_metric,
     scores_in,
 )
-from analysis.importance.answers import fits_of
+from analysis.importance.answers import fits_of, front_of, tuning_of
 from analysis.importance.confounding import Confounding
+from analysis.importance.front import Front
+from analysis.importance.refits import refits_for
+from analysis.importance.tuning import Tuning
 from analysis.importance.variance import Importances
 from analysis.next_study.proposal import Proposal, propose
 from analysis.plots.trade_offs import TradeOff, trade_offs
@@ -25,8 +28,6 @@ from analysis.studies.load import StudyData, capacity_of, confounding_of, import
 from analysis.surrogates.fits import Surface
 from study.errors import InputError
 from study.metrics import Array
-
-FITTED_TRIALS = 20_000  # over all refits
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Results:
     distillation: Distillation | None = None  # None where the study has no teacher
     sweep: Sweep | None = None  # None unless a single parameter has few levels
     trade_offs: tuple[TradeOff, ...] = ()  # each objective against each cost that differs
+    front: Front | None = None  # what matters between the two objectives of a study with two
+    tuning: Tuning | None = None  # what tuning gains over the default, by the first objective
     surrogate: str = "auto"  # as requested
 
     @property
@@ -94,6 +97,8 @@ def analyse(
         importance_problem=problem,
         confounding=product,
         capacity=capacity_of(data, fits=fits) if fits else None,
+        front=front_of(data, seed=seed) if is_reliable and len(data.objectives) == 2 else None,
+        tuning=tuning_of(data, seed=seed, fits=fits) if fits else None,
         surface=surface_of(data, fits=fits) if fits else None,
         confirmation=confirmation_of(data, seed=seed),
         proposal=propose(data, found[0], product) if found and data.is_ours else None,
@@ -108,11 +113,6 @@ def analyse(
         trade_offs=tuple(trade_offs(data)),
         surrogate=surrogate,
     )
-
-
-def refits_for(trials: int) -> int:
-    """Return the number of refits for the intervals of a study of this many trials."""
-    return min(max(FITTED_TRIALS // max(trials, 1), 20), 100)
 
 
 def _adapters(data: StudyData, split: str, seed: int) -> Adapters | None:

@@ -118,7 +118,7 @@ def study_json(data: StudyData, top: int = TOP) -> dict[str, Any]:
             for n, way in zip(data.objectives, data.directions, strict=True)
         ],
         "trials": {STATES.get(state, state): count for state, count in data.counts.items()},
-        "sampled": len(data.frozen_trials) if data.sampled else None,
+        "sampled": len(data.frozen_trials) if data.all_counts else None,
         "best": [
             {
                 "number": trial.number,

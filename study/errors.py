@@ -64,7 +64,11 @@ class Faults:
         try:
             yield
         except InputError as error:
-            self._problems |= dict.fromkeys(error.problems)
+            self.add(error)
+
+    def add(self, error: InputError) -> None:
+        """Keep the problems of an error."""
+        self._problems |= dict.fromkeys(error.problems)
 
     def refuse(self, rows_of: str | None = None) -> None:
         """Raise one InputError with all problems, if there are any.

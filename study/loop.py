@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from enum import Enum, auto
 
 from study.engines.base import Engine
+from study.errors import InputError
 from study.signals import stop_signals
 from study.trials import (
     Checked,
@@ -95,7 +96,8 @@ class Source(ABC):
 def drive(engine: Engine, source: Source, view: View) -> None:
     """Train what the source provides until nothing is left, or SIGINT or SIGTERM arrives.
 
-    A signal interrupts what is running, and the source is informed.
+    A signal interrupts what is running, and the source is informed; so does an InputError, which
+    passes on.
     """
     running: dict[int, TrialConfig] = {}
     with stop_signals() as interruptible:
@@ -117,9 +119,11 @@ def drive(engine: Engine, source: Source, view: View) -> None:
                         time.sleep(POLL_SECONDS)
                 else:
                     return
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, InputError) as error:
             for number in list(running):
                 view.ended(source.interrupt(Interrupted(number, "the study was stopped")))
+            if isinstance(error, InputError):
+                raise
 
 
 def _pass_on(

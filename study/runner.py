@@ -21,8 +21,10 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from typing_extensions import override
 
+from study.data.splitting import split_tsv
 from study.engines.engine_choice import PACKED, EngineChoice
 from study.engines.start import started_engine
+from study.errors import InputError
 from study.kinds.measurements import SHARED_COSTS
 from study.kinds.schedules import SCHEDULES
 from study.loop import Source, Verdict, drive
@@ -34,6 +36,7 @@ from study.searching.rungs import Rungs
 from study.spec.sections import StudySpec
 from study.store.claims import Claim
 from study.store.comparable import task_name
+from study.store.folders import SPLIT, write_whole
 from study.store.ledger import Ledger, open_ledger
 from study.store.provenance import provenance
 from study.store.saved_states import SavedState, SavedStates, identity_of, state_name
@@ -83,7 +86,8 @@ def run_study(
 
     Args:
         spec: The study.
-        out: The run folder; it gets `study.db`, `spec.toml` and `adapters/`.
+        out: The run folder; it gets `study.db`, `spec.toml` and `adapters/`, and `split.tsv` if
+            the dev set was taken from the training file.
         view: Shows the progress; nothing by default.
         storage: An Optuna storage URL instead of `out/study.db`.
         choice: The engine, and its worker processes and slots.
@@ -115,6 +119,8 @@ def run_study(
                 facts |= {"dtype": started.dtype or spec.base.dtype}
                 if remark := ledger.begin(facts | trained_on):
                     view.remarked(remark)
+                if corpus is not None and corpus.places:
+                    write_whole(out / SPLIT, split_tsv(corpus.places))
                 settled = ledger.with_its_dtype()
                 states = RunStates(SavedStates(out), partial(identity_of, settled, hashes))
                 rungs = None
@@ -411,6 +417,7 @@ class Search(Source):
         result: TrialResult | None = finished.result
         if trial is None:
             self._ledger.record_baseline(claim, config, finished.result)
+            self._refuse_the_metric(config, finished.result.failure)
         else:
             result = self._ledger.tell_finished(trial, claim, config, finished.result)
         if result is None:
@@ -421,6 +428,18 @@ class Search(Source):
         further = {name: reached[name] for name in self._spec.evaluation.objective[1:]}
         outcome = self._outcome(attempt, "complete", reached[self._objective])
         return replace(outcome, further=further)
+
+    def _refuse_the_metric(self, config: TrialConfig, failure: str | None) -> None:
+        """Refuse a metric of the user's own that fails on the untrained base: trials would, too."""
+        if config.is_trained or failure is None:
+            return
+        for name in self._spec.evaluation.own_metrics:
+            _, found, reason = failure.partition(f"{name}: ")
+            if found:
+                raise InputError(
+                    f"evaluation.metrics: {name}: must score what the {config.name} model writes, "
+                    f"or no trial can be scored, got {reason}"
+                )
 
     @override
     def interrupt(self, interrupted: Interrupted) -> Outcome:

@@ -171,7 +171,40 @@ def test_the_way_to_the_best_starts_at_the_default_lora(type_: Type, run: Path) 
     assert first["name"] == "alpha"
     assert first["before"] == 8
     assert first["gain"] > 5
-    assert "the path starts at the default LoRA" in found["remarks"]
+    assert "gains are over the default LoRA" in found["remarks"]
+
+
+def test_what_tuning_gains_is_in_units_of_the_score(type_: Type, run: Path) -> None:
+    """Each parameter's gain over the default LoRA has an interval; the margin is the one given."""
+    found = asked(type_, run, "--question", "tuning", "--margin", "1.5")
+    gains = {gain["name"]: gain for gain in found["gains"]}
+    assert gains["alpha"]["default"] == 8
+    low, high = gains["alpha"]["ci"]
+    assert 0 < low <= gains["alpha"]["gain"] <= high
+    assert found["margin"] == 1.5
+    shown = type_("importance", run, "--question", "tuning").out
+    assert "Gain in BLEU over the default" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_the_front_leads_from_one_value_to_another(type_: Type, run: Path) -> None:
+    """A second value is named with --against where the study has one objective."""
+    found = asked(type_, run, "--question", "front", "--against", "chrf", *FEW)
+    assert found["objectives"] == ["bleu", "chrf"]
+    assert [one["objective"] for one in found["importances"]][::4] == ["bleu", "chrf"]
+    refused = type_("importance", run, "--question", "front")
+    assert refused.status == 2
+    assert "against: must name a second value beside bleu" in refused.err
+
+
+def test_a_region_has_its_own_trials_and_search_space(type_: Type, run: Path) -> None:
+    """`--where` cuts both, and what is no region is refused in one line."""
+    found = asked(type_, run, "--where", "alpha >= 16", *FEW)
+    assert 0 < found["trials"]["used"] < 50
+    assert any("where alpha >= 16" in remark for remark in found["remarks"])
+    refused = type_("importance", run, "--where", "alpha >= lora")
+    assert refused.status == 2
+    assert "where: 'alpha >= lora': write a text in quotes" in refused.err
 
 
 def test_the_best_fraction_can_be_chosen(type_: Type, run: Path) -> None:

@@ -271,6 +271,20 @@ def test_the_goal_of_the_command_line_replaces_the_files() -> None:
     assert (understood.sampler, understood.start, understood.confirm) == ("sobol", "none", False)
 
 
+def test_a_run_that_is_continued_for_the_best_confirms(run: Path) -> None:
+    """`--goal best` decides anew whether to confirm, whatever the run folder stored for a default.
+
+    `--no-confirm` keeps its word.
+    """
+    stored = load(run).spec_text
+    assert stored is not None
+    assert not stored_spec(stored, str(run)).search.confirm
+    changes = {**of_goal("best"), "search.trials": 64}
+    assert stored_spec(stored, str(run), overrides=changes).search.confirm
+    changes["search.confirm"] = False
+    assert not stored_spec(stored, str(run), overrides=changes).search.confirm
+
+
 def test_the_three_best_are_tested_again_at_the_end(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

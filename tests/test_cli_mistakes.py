@@ -226,6 +226,9 @@ def test_a_report_that_cannot_be_written(type_: Type, tmp_path: Path) -> None:
     assert ran.status == 2
     (line,) = ran.problems
     assert "page.html" in line
+    for nameless in ("", ".", "/"):
+        (line,) = type_("report", thin, "--out", nameless).problems
+        assert line.endswith("cannot write the report: a folder is there; choose another --out")
 
 
 def test_a_damaged_database_is_one_line(type_: Type, tmp_path: Path, finished: Path) -> None:

@@ -226,6 +226,7 @@ STUDY = f"""{head("translation", "auto", "tsv")}general = "{{folder}}/general.ts
 {LITTLE_TRAINING}{SHORT_TEXTS}{NARROW}"""
 LLAMA_STUDY = f"""{head("causal_translation", "float64", "tsv")}source_language = "eng_Latn"
 target_language = "fra_Latn"
+stop_token = "<|end_of_translation|>"
 {LITTLE_TRAINING}{SHORT_TEXTS}{NARROW}"""
 MASKED_STUDY = f"""{head("masked_diffusion", "float64", "tsv")}
 [diffusion]

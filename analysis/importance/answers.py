@@ -19,8 +19,10 @@ from study.errors import InputError
 
 if TYPE_CHECKING:
     from analysis.importance.confounding import Confounding
-    from analysis.importance.other_questions import Answer
+    from analysis.importance.front import Front
+    from analysis.importance.other_questions import Answer, FittedSurrogate
     from analysis.importance.result import Importances
+    from analysis.importance.tuning import Tuning
     from analysis.studies.targets import Target
     from analysis.surrogates.fits import Fits, Surface
 
@@ -29,17 +31,21 @@ def answer(
     question: Question,
     target: StudyData | Points,
     progress: Callable[[int, int], None] | None = None,
-) -> Importances | Answer:
+) -> Importances | Answer | Tuning | Front:
     """Return the answer from the trials that were sampled, not enqueued by hand.
 
-    The path of `gain` starts at the study's default LoRA if that was measured, otherwise in the
+    `gain` and `tuning` start at the study's default LoRA if that was measured, otherwise in the
     middle of the search space.  `progress` gets (done, total).  Raises InputError for a study, and
     ValueError for plain points: no such number, too few trials, or an evaluator that is not
     installed.
     """
     if isinstance(target, StudyData):
         with _one_line_of(target):
+            if question.kind == "front":
+                return _front(question, target, progress)
             return answer(question, points_of(target, question), progress)
+    if question.kind == "front":
+        raise ValueError("kind: front needs a study, which holds both values")
     if question.kind == "variance":
         from analysis.importance.variance import variance
 
@@ -49,6 +55,8 @@ def answer(
     if question.kind == "best":
         quantile = DEFAULT_QUANTILE if question.quantile is None else question.quantile
         found = others.ped_anova(target, quantile)
+    elif question.kind == "tuning":
+        return _tuning(question, target, others.fitted_surrogate(target, "gp", question.seed))
     else:
         fitted = others.fitted_surrogate(target, question.surrogate, question.seed)
         if question.kind == "local":
@@ -57,6 +65,29 @@ def answer(
             start, words = others.starting_point(target.default, fitted.encoding.columns)
             found = others.gain(fitted, start, target.best, words)
     return replace(found, objective=target.objective, direction=target.direction)
+
+
+def _front(
+    question: Question, data: StudyData, progress: Callable[[int, int], None] | None
+) -> Front:
+    from analysis.importance.front import front
+
+    names = [question.objective or data.objective, question.against or data.objectives[-1]]
+    if names[0] == names[1]:
+        raise InputError(
+            f"against: must name a second value beside {names[0]}, such as another metric"
+        )
+    one, other = (points_of(data, replace(question, objective=name)) for name in names)
+    return front(one, other, question, progress)
+
+
+def _tuning(question: Question, given: Points, fitted: FittedSurrogate) -> Tuning:
+    from analysis.importance.other_questions import starting_point
+    from analysis.importance.tuning import tuning
+
+    start, words = starting_point(given.default, fitted.encoding.columns)
+    goal = (given.objective, given.direction)
+    return tuning(fitted, start, question.margin, question.seed, *goal, remarks=words)
 
 
 def points_of(data: StudyData, question: Question) -> Points:
@@ -102,6 +133,7 @@ def points_of(data: StudyData, question: Question) -> Points:
         default=next(measured, None),
         sampler=sampler_of(data),
         remarks=tuple(remarks),
+        ranges=[t.distributions for t in target.trials] if changes else (),
     )
 
 
@@ -153,13 +185,13 @@ def importances_of(
         "variance",
         objective,
         direction,
-        surrogate,
-        evaluator,
-        policy,
-        quantile,
-        tuple(map(tuple, subsets)),
-        resamples,
-        seed,
+        surrogate=surrogate,
+        evaluator=evaluator,
+        policy=policy,
+        quantile=quantile,
+        subsets=tuple(map(tuple, subsets)),
+        resamples=resamples,
+        seed=seed,
     )
     found = answer(question, data, progress)
     assert isinstance(found, Importances)
@@ -176,14 +208,63 @@ def answer_of(
     direction: str | None = None,
     quantile: float | None = None,
 ) -> Answer:
-    """The answer to `best`, `gain` or `local`; `variance` is answered by `importances_of`."""
+    """The answer to `best`, `gain` or `local`; the other questions have functions of their own."""
     from analysis.importance.other_questions import Answer
 
-    whole = Question(question, objective, direction, surrogate, quantile=quantile, seed=seed)
-    if whole.kind == "variance":
-        raise QuestionError("kind", "must be one of best, gain, local, got 'variance'")
+    options: dict[str, Any] = {"surrogate": surrogate, "quantile": quantile, "seed": seed}
+    whole = Question(question, objective, direction, **options)
+    if whole.kind not in (allowed := ("best", "gain", "local")):
+        raise QuestionError("kind", f"must be one of {', '.join(allowed)}, got {whole.kind!r}")
     found = answer(whole, data)
     assert isinstance(found, Answer)
+    return found
+
+
+def tuning_of(
+    data: StudyData,
+    objective: str | None = None,
+    seed: int = 0,
+    *,
+    direction: str | None = None,
+    margin: float | None = None,
+    fits: Fits | None = None,
+) -> Tuning:
+    """What tuning each parameter gains over the default, and where the score is flat.
+
+    `fits` are those of `fits_of`, if at hand.
+    """
+    from analysis.importance.other_questions import FittedSurrogate
+    from analysis.importance.tuning import Tuning
+
+    question = Question("tuning", objective, direction, margin=margin, seed=seed)
+    if fits is None:
+        found = answer(question, data)
+        assert isinstance(found, Tuning)
+        return found
+    with _one_line_of(data):
+        given = points_of(data, question)
+        sign = 1.0 if given.direction == MAXIMIZE else -1.0
+        known = (fits.encoding, fits.whole, fits.points, fits.target, sign, fits.held_out_r2)
+        return _tuning(question, given, FittedSurrogate(*known))
+
+
+def front_of(
+    data: StudyData,
+    objective: str | None = None,
+    against: str | None = None,
+    seed: int = 0,
+    *,
+    surrogate: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> Front:
+    """What matters between two values: the study's objectives, or any of `target_names`."""
+    from analysis.importance.front import Front
+
+    question = Question(
+        "front", objective, against=against, surrogate=surrogate, resamples=0, seed=seed
+    )
+    found = answer(question, data, progress)
+    assert isinstance(found, Front)
     return found
 
 

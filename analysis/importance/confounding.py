@@ -169,6 +169,15 @@ def _products(roles: Container[str]) -> tuple[Derived, ...]:
     return DERIVED if "rank" in roles else (WITHOUT_RANK,)
 
 
+def products_of(
+    distributions: Mapping[str, BaseDistribution],
+) -> tuple[dict[str, str], tuple[Derived, ...]]:
+    """Return the parameters by role, and the products that can be computed from them."""
+    roles = roles_in(factors(distributions))
+    every = (*DERIVED, WITHOUT_RANK)
+    return roles, tuple(d for d in every if roles.keys() >= set(d.roles))
+
+
 def confounding(fits: Fits) -> Confounding | None:
     """Return how α, rank and learning rate act together in N finished trials.
 

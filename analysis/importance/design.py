@@ -80,6 +80,8 @@ class Design:
         units = self.encoding.units
         own, partners = units[:, column], self.partners(column)
         here = self.encoding.columns[column]
+        if self.has_exact_ranges(column):
+            return _drawn_within(self.encoding.ranges[here.name], here, count, rng)
         near = self._neighbours(partners[:NEAREST_BY])
         chosen = _one_of_each(near, count, rng)  # (count, N) positions of trials
         if here.is_categorical:
@@ -91,6 +93,15 @@ class Design:
             return np.asarray(drawn)
         edges = (here.positions[1:] + here.positions[:-1]) / 2
         return np.asarray(here.positions[np.searchsorted(edges, drawn)])
+
+    def has_exact_ranges(self, column: int) -> bool:
+        """Whether each trial's own range says how a parameter was drawn given the others.
+
+        Not where another such parameter goes with it: its range may depend on this one.
+        """
+        names, ranges = self.encoding.names, self.encoding.ranges
+        others = [k for k in self.partners(column) if names[k] in ranges]
+        return names[column] in ranges and not others
 
     def _neighbours(self, partners: Sequence[int]) -> Any:
         """Return a mask (N, N) of the trials whose partners have nearly the same values.
@@ -137,6 +148,15 @@ def orthonormal(columns: Array) -> Array:
 def without(basis: Array, numbers: Array) -> Array:
     """Return what a regression on orthonormal columns leaves of (N, ...) numbers."""
     return np.asarray(numbers - basis @ (basis.T @ numbers))
+
+
+def _drawn_within(ranges: Array, column: Column, count: int, rng: np.random.Generator) -> Array:
+    """Return positions (count, N) drawn from each trial's own range."""
+    chance = rng.random((count, len(ranges)))
+    if column.positions is None:
+        return np.asarray(ranges[:, 0] + chance * (ranges[:, 1] - ranges[:, 0]))
+    level = np.sum(chance[:, :, None] >= np.cumsum(ranges, axis=1)[None, :, :-1], axis=2)
+    return np.asarray(column.positions[level])
 
 
 def _one_of_each(near: Any, count: int, rng: np.random.Generator) -> Any:

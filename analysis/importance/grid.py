@@ -14,6 +14,8 @@ from itertools import combinations
 import numpy as np
 
 from analysis.importance.refits import Refits
+from analysis.importance.verdict import Verdict
+from analysis.significance import LEVEL
 from analysis.surrogates.encoding import Array, Encoding
 from analysis.surrogates.forest import Shares
 
@@ -27,10 +29,13 @@ class SeedNoise:
     variance: float
     freedom: int
     repeats: float
+    p: float = 0.0  # of configurations that differ as much although only repeats do (F-test)
 
     @classmethod
     def of(cls, encoding: Encoding, values: Array) -> SeedNoise | None:
         """Return the pooled variance within configurations; None where none was repeated."""
+        from scipy.stats import f
+
         group = encoding.configurations
         count = np.bincount(group)
         freedom = len(values) - len(count)
@@ -38,7 +43,9 @@ class SeedNoise:
             return None
         means = np.bincount(group, values) / count
         within = float(((values - means[group]) ** 2).sum()) / freedom
-        return cls(within, freedom, len(values) / len(count))
+        between = float(count @ (means - values.mean()) ** 2) / max(len(count) - 1, 1)
+        p = float(f.sf(between / within, max(len(count) - 1, 1), freedom)) if within > 0 else 0.0
+        return cls(within, freedom, len(values) / len(count), p)
 
     def share_of(self, reproducible: float) -> tuple[float, tuple[float, float]]:
         """Return its share of a trial's whole variance, with a 95 % interval."""
@@ -49,6 +56,26 @@ class SeedNoise:
         rest = max(reproducible, 0.0)
         low, share, high = (v / (v + rest) if v > 0 else 0.0 for v in (least, self.variance, most))
         return share, (low, high)
+
+
+def noise_doubts(verdict: Verdict, noise: SeedNoise | None, is_grid: bool) -> list[str]:
+    """Return why the values may be nothing but noise.
+
+    The shares of a grid are exact for its values, so neither their intervals nor a held-out R² that
+    is high by chance would show it.
+    """
+    if noise is not None and noise.p > LEVEL:
+        return [
+            f"configurations differ no more than repeats of one do (p = {noise.p:.2f}), so the "
+            "values may be nothing but seed noise"
+        ]
+    acts = verdict.significant.any() or verdict.only_jointly.any()
+    if is_grid and not acts and not any(p <= LEVEL for *_, p in verdict.tied):
+        return [
+            "no effect is beyond chance: the shares describe these values, which may be nothing "
+            "but noise"
+        ]
+    return []
 
 
 def grid_shares(

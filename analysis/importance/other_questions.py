@@ -264,8 +264,8 @@ def starting_point(
     columns = {column.name: column for column in parameters}
     given = {n: v for n, v in (default or {}).items() if n in columns and columns[n].holds(v)}
     middle = {name: column.middle for name, column in columns.items() if name not in given}
-    start = "at the default LoRA" if given else "in the middle of the search space"
-    remarks = [f"the path starts {start}"]
+    start = "the default LoRA" if given else "the middle of the search space"
+    remarks = [f"gains are over {start}"]
     if given and middle:
         values = ", ".join(f"{name} {value}" for name, value in middle.items())
         remarks.append(

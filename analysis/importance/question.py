@@ -6,6 +6,7 @@ or elsewhere as plain points and values.  `answers.answer` brings the two togeth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,17 +22,19 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 ALLOWED = {
-    "kind": ("variance", "best", "gain", "local"),
+    "kind": ("variance", "best", "gain", "local", "tuning", "front"),
     "surrogate": ("auto", "gp", "forest"),
     "evaluator": ("fanova", "fanova-original"),
     "policy": POLICIES,
     "direction": ("maximize", "minimize"),
 }
 ONLY_WITH = {
+    "against": ("front",),
     "policy": ("variance",),
     "subsets": ("variance",),
-    "evaluator": ("variance",),
+    "evaluator": ("variance", "front"),
     "quantile": ("variance", "best"),
+    "margin": ("tuning",),
 }
 DEFAULT_QUANTILE = 0.1  # for `best`, where none is given
 
@@ -50,23 +53,27 @@ class Question:
 
     `kind` is the question: `variance` (where does it come from? fANOVA), `best` (what leads into
     the best fraction? PED-ANOVA), `gain` (which changes produced the gain over the default?
-    ablation path) or `local` (what still matters around the best?).  `objective` is any of
-    `target_names(study)`, the first for None; `direction` is needed only where the study does not
-    state it.
+    ablation path), `local` (what still matters around the best?), `tuning` (what does tuning each
+    parameter gain over the default?) or `front` (what matters between two values?).  `objective`
+    is any of `target_names(study)`, the first for None, and `against` the second value of `front`,
+    the last objective for None; `direction` is needed only where the study does not state it.
 
     `policy` says how pruned trials count.  `quantile` asks about the best configurations only:
-    values worse than that quantile count as the quantile itself.  `subsets` names groups of three
-    or more parameters whose joint effect is wanted.  `evaluator` `fanova-original` takes shares
-    from the package of the method's authors, where that is installed.
+    values worse than that quantile count as the quantile itself.  `margin` is how much less than
+    the best is good enough, in the objective's units; None is one trial's noise.  `subsets` names
+    groups of three or more parameters whose joint effect is wanted.  `evaluator` `fanova-original`
+    takes shares from the package of the method's authors, where that is installed.
     """
 
     kind: str = "variance"
     objective: str | None = None
     direction: str | None = None
+    against: str | None = None
     surrogate: str = "auto"
     evaluator: str = "fanova"
     policy: str = "drop"
     quantile: float | None = None
+    margin: float | None = None
     subsets: tuple[tuple[str, ...], ...] = ()
     resamples: int = 100
     seed: int = 0
@@ -80,6 +87,8 @@ class Question:
                 raise QuestionError(field, f"must be one of {', '.join(allowed)}, got {got!r}")
         if self.quantile is not None and not 0 < self.quantile < 1:
             raise QuestionError("quantile", f"must be between 0 and 1, got {self.quantile:g}")
+        if self.margin is not None and not 0 <= self.margin < math.inf:
+            raise QuestionError("margin", f"must be zero or more, got {self.margin:g}")
         for field, kinds in ONLY_WITH.items():
             default = Question.__dataclass_fields__[field].default
             if getattr(self, field) != default and self.kind not in kinds:
@@ -102,6 +111,7 @@ class Points:
     `points` and `values` hold one entry per COMPLETE trial whose point was sampled; values may be
     NaN.  `pruned` holds each PRUNED trial's point and last report, `counts` the trials by state.
     `best` is the best configuration, enqueued ones included, `default` the one it is compared with.
+    `ranges` holds each point's own distributions, where they differed between trials.
     """
 
     points: Sequence[Mapping[str, Any]]
@@ -116,6 +126,7 @@ class Points:
     default: Mapping[str, Any] | None = None
     sampler: str | None = None
     remarks: tuple[str, ...] = ()
+    ranges: Sequence[Mapping[str, BaseDistribution]] = ()
 
     def __post_init__(self) -> None:
         """Raise ValueError where points and values do not match."""

@@ -9,15 +9,17 @@ trials: `benchmarks/more_trials.py`.)
 from __future__ import annotations
 
 import math
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from analysis.importance.result import Importances, ParameterImportance
 from analysis.significance import LEVEL
 from analysis.surrogates.choice import r2_in_words
-from analysis.surrogates.encoding import Array, Column, Encoding
+from analysis.surrogates.encoding import HARDLY_VARIED, Array, Column, Encoding
+from analysis.wording import listing, percent, setting
 from study.kinds.samplers import SAMPLERS
 
 MIN_TRIALS = 16
@@ -26,7 +28,11 @@ SMALL = 0.05  # the share below which a parameter is not worth searching
 LEAST_GROWTH = 1.1  # times the trials: a smaller growth is not worth mentioning
 ADAPTIVE = {name for name, kind in SAMPLERS.items() if kind.learns} | {"cmaes", "nsga2"}
 """Samplers that follow the scores: ours, and those of Optuna that a study file cannot name."""
+LEAST_COVERED = 0.75  # of a parameter's range, where the trials are not a uniform sample
+CELL = 10  # trials that a cell of a range would have
+MOST = 0.8  # of the trials, to say where they are
 MIN_R2 = 0.1  # below it the surrogate predicts held-out trials hardly better than their mean
+MIN_R2_OF_A_FOREST = 0.4  # below it its intervals held the truth too rarely (interval_coverage)
 
 
 def intervals(estimate: Array, resampled: Array, kept: float) -> tuple[Array, Array]:
@@ -36,19 +42,27 @@ def intervals(estimate: Array, resampled: Array, kept: float) -> tuple[Array, Ar
     duplicates, which a Gaussian process takes for proof of noiseless values.  The refits' spread
     times √(kept / (1 - kept)) is that of the estimate (the delete-d jackknife of Shao, Wu 1989); it
     is placed around the estimate, since refits on fewer trials are systematically more cautious.
+    NaN stands for what a refit left out; few refits make the interval wider (Student's t).
     """
-    spread = 1.96 * np.sqrt(kept / (1.0 - kept)) * resampled.std(axis=0)
+    from scipy.stats import t
+
+    seen = np.sum(~np.isnan(resampled), axis=0)
+    mean = np.nansum(resampled, axis=0) / np.maximum(seen, 1)
+    deviation = np.sqrt(np.nansum((resampled - mean) ** 2, axis=0) / np.maximum(seen - 1, 1))
+    times = t.ppf(0.975, np.maximum(seen - 1, 1))
+    spread = times * np.sqrt(kept / (1.0 - kept)) * deviation
     return np.clip(estimate - spread, 0.0, 1.0), np.clip(estimate + spread, 0.0, 1.0)
 
 
 def rank_stability(estimate: Array, resampled: Array) -> dict[str, float]:
     """Return how often refits (B, D) agree on the first parameter, and on each pair's order."""
-    first = float(np.mean(resampled.argmax(axis=1) == estimate.argmax()))
+    first = float(np.mean(np.nanargmax(resampled, axis=1) == estimate.argmax()))
     j, k = np.triu_indices(len(estimate), 1)
     if len(j) == 0:
         return {"first": first, "order": 1.0}
-    order = np.sign(resampled[:, j] - resampled[:, k]) == np.sign(estimate[j] - estimate[k])
-    return {"first": first, "order": float(order.mean())}
+    apart = resampled[:, j] - resampled[:, k]
+    order = np.sign(apart) == np.sign(estimate[j] - estimate[k])
+    return {"first": first, "order": float(order[~np.isnan(apart)].mean())}
 
 
 @dataclass(frozen=True)
@@ -87,6 +101,62 @@ def uniformity_of(encoding: Encoding) -> Uniformity:
     return Uniformity(encoding.names[worst], float(distances[worst]), p, correlation)
 
 
+@dataclass(frozen=True)
+class Coverage:
+    """How much of a parameter's range the trials cover, and where most of them are.
+
+    `parameter` is the one with the smallest `covered` share: of its range, cut into cells, the part
+    in cells that have at least half of the trials that they would have under a uniform sample.
+    `inside` (0 to 1) of the trials have values from `low` to `high`.
+    """
+
+    parameter: str
+    covered: float
+    low: Any
+    high: Any
+    inside: float
+
+    @property
+    def region(self) -> str:
+        """Where most of the trials are, in words."""
+        span = f"= {setting(self.low)}"
+        if self.high != self.low:
+            span = f"between {setting(self.low)} and {setting(self.high)}"
+        return f"{percent(self.inside)} of the trials have {self.parameter} {span}"
+
+
+def coverage_of(encoding: Encoding) -> Coverage:
+    """Measure which part of the space the trials cover, along the parameter covered least."""
+    found = [
+        (_covered(c, unit), j)
+        for j, (c, unit) in enumerate(zip(encoding.columns, encoding.units.T, strict=True))
+    ]
+    covered, worst = min(found)
+    column, unit = encoding.columns[worst], np.sort(encoding.units[:, worst])
+    if column.is_categorical:
+        level, count = np.unique(unit, return_counts=True)
+        low = high = float(level[count.argmax()])
+    else:
+        most = max(int(np.ceil(MOST * len(unit))), 1)
+        start = int(np.argmin(unit[most - 1 :] - unit[: len(unit) - most + 1]))
+        low, high = float(unit[start]), float(unit[start + most - 1])
+    inside = float(np.mean((unit >= low) & (unit <= high)))
+    return Coverage(column.name, covered, column.value_at(low), column.value_at(high), inside)
+
+
+def _covered(column: Column, unit: Array) -> float:
+    """Return the share of a column's range in cells with half of their trials or more."""
+    cells = int(np.clip(len(unit) // CELL, 2, 10))
+    if column.positions is None or column.weights is None:
+        expected = np.full(cells, 1.0 / cells)
+        cell = np.minimum((unit * cells).astype(int), cells - 1)
+    else:
+        expected = column.weights
+        cell = np.abs(unit[:, None] - column.positions).argmin(axis=1)
+    count = np.bincount(cell, minlength=len(expected))
+    return float(expected[count * 2 >= expected * len(unit)].sum())
+
+
 def _distance(column: Column, ordered: Array) -> float:
     count = len(ordered)
     if column.positions is None or column.weights is None:
@@ -96,13 +166,39 @@ def _distance(column: Column, ordered: Array) -> float:
     return float(np.max(np.abs(below - np.cumsum(column.weights))))
 
 
-def doubts(
-    trials: int, parameters: int, held_out_r2: float, followed_by: str | None = None
+def sampling_doubts(
+    sampler: str | None,
+    uniformity: Uniformity,
+    coverage: Coverage,
+    excluded: Mapping[str, str],
+    pruned: int = 0,
 ) -> list[str]:
-    """Return the reasons why importances are unreliable; empty where they are reliable.
+    """Return why the trials are no sample of the whole space, and where they are.
 
-    `followed_by` names a sampler that followed the scores into a part of the search space.
+    A sampler that follows the scores leaves parts out, whatever the rest looks like.  Trials that
+    nothing is known about are judged by what they cover.
     """
+    follows = sampler in ADAPTIVE
+    narrow = coverage.covered < LEAST_COVERED
+    reasons = []
+    if follows and not uniformity.is_uniform:
+        reasons.append(
+            f"{sampler} chose the trials by earlier scores: parts of the search space are left out "
+            f"({coverage.region}), and no test against chance holds"
+        )
+    elif narrow and not uniformity.is_uniform:
+        without = f", without {pruned} pruned trial{'s' * (pruned != 1)}" if pruned else ""
+        reasons.append(
+            f"the trials leave out parts of the search space: {coverage.region}{without}"
+        )
+    crowded = [name for name, why in excluded.items() if why.startswith(HARDLY_VARIED)]
+    if crowded and (follows or reasons):
+        reasons.append(f"{listing(crowded)} hardly varied, and may matter where no trials are")
+    return reasons
+
+
+def doubts(trials: int, parameters: int, held_out_r2: float, least_r2: float = MIN_R2) -> list[str]:
+    """Return the reasons why importances are unreliable; empty where they are reliable."""
     reasons = []
     needed = max(MIN_TRIALS, TRIALS_PER_PARAMETER * parameters)
     if trials < needed:
@@ -110,16 +206,11 @@ def doubts(
             f"{trials} trials are too few for {parameters} parameter{'s' * (parameters != 1)} "
             f"(at least {needed} are needed)"
         )
-    if not held_out_r2 >= MIN_R2:  # so that NaN counts as unreliable
-        shown = r2_in_words(min(held_out_r2, MIN_R2 - 0.01))  # below the limit when rounded too
+    if not held_out_r2 >= least_r2:  # so that NaN counts as unreliable
+        shown = r2_in_words(min(held_out_r2, least_r2 - 0.01))  # below the limit when rounded too
         reasons.append(
-            f"the surrogate cannot predict held-out trials (R² {shown}, at least {MIN_R2} is "
+            f"the surrogate cannot predict held-out trials (R² {shown}, at least {least_r2} is "
             "needed)"
-        )
-    if followed_by:
-        reasons.append(
-            f"{followed_by} chose the trials by earlier scores: parts of the search space are left "
-            "out, and no test against chance holds"
         )
     return reasons
 

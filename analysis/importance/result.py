@@ -20,7 +20,7 @@ from analysis.document import (
     share_cell,
 )
 from analysis.surrogates.encoding import Array
-from analysis.wording import counted, label_of, percent, share
+from analysis.wording import counted, label_of, named, percent, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SMALLEST_PAIR, MAX_PAIRS = 0.01, 3  # for the pairs in tables and figures
 EVALUATORS = {"fanova": "functional ANOVA", "fanova-original": "the authors' fANOVA"}
 SURROGATES = {"gp": "Gaussian process", "forest": "random forest"}
+GRID = "grid"  # where sums over a complete grid need no surrogate
 POLICIES = {"drop": "left out", "last": "last report", "worst": "worst value"}
 STATES = ("complete", "pruned", "failed")
 
@@ -127,6 +128,8 @@ class Importances(Displayed):
     def method(self) -> str:
         """The evaluator and the surrogate in words."""
         evaluator = EVALUATORS.get(self.evaluator, self.evaluator)
+        if self.surrogate == GRID:
+            return f"{evaluator}, sums over a complete grid"
         if self.surrogate not in SURROGATES:
             return evaluator
         return f"{evaluator} on a {SURROGATES[self.surrogate]}"
@@ -178,16 +181,16 @@ class Importances(Displayed):
         nothing = Cell("")
         rows: list[tuple[Cell, ...]] = [
             (
-                Cell(p.name),
+                Cell(named(p.name)),
                 share_cell(p.importance),
-                interval_cell(p.ci, share),
+                self.interval_cell(p.ci),
                 Cell("beyond chance" if p.significant else ""),
             )
             for p in self.parameters
         ]
         for pair in self.pairs:
-            shares = share_cell(pair.importance), interval_cell(pair.ci, share)
-            rows.append((Cell(" × ".join(pair.names)), *shares, nothing))
+            shares = share_cell(pair.importance), self.interval_cell(pair.ci)
+            rows.append((Cell(" × ".join(map(named, pair.names))), *shares, nothing))
         rows.append((Cell("unexplained"), share_cell(self.unexplained), *[nothing] * 2))
         of = f"variance of {label_of(self.objective)}"
         caption = f"Share of the {of}"
@@ -203,13 +206,19 @@ class Importances(Displayed):
             emphasis="strong",
         )
 
+    def interval_cell(self, ci: tuple[float, float] | None) -> Cell:
+        """An interval; `exact` for a sum over the values of a grid, which no refit varies."""
+        if self.surrogate == GRID and ci is not None and ci[1] - ci[0] < 1e-6:
+            return Cell("exact")
+        return interval_cell(ci, share)
+
     def policy_parts(self) -> tuple[Part, ...]:
         """Each parameter's share under every treatment of the pruned trials, if there are any."""
         if not self.policies:
             return ()
         rows = tuple(
             (
-                Cell(p.name),
+                Cell(named(p.name)),
                 *(share_cell(by.get(p.name, math.nan)) for by in self.policies.values()),
             )
             for p in self.parameters

@@ -18,20 +18,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.importance.grid import SeedNoise, grid_shares
+from analysis.importance.grid import SeedNoise, grid_shares, noise_doubts
 from analysis.importance.question import Points, Question
 from analysis.importance.refits import (
     interaction_importances,
     marginals,
     parameter_importances,
     refit_often,
+    refits_for,
+    resolution_of_pairs,
     subset_importances,
+    taken_in_turn,
 )
 from analysis.importance.reliability import (
-    ADAPTIVE,
+    MIN_R2,
+    MIN_R2_OF_A_FOREST,
     Uniformity,
+    coverage_of,
     doubts,
     rank_stability,
+    sampling_doubts,
     uniformity_of,
 )
 from analysis.importance.result import (
@@ -45,7 +51,7 @@ from analysis.parallel import each
 from analysis.significance import LEVEL
 from analysis.studies.trial_values import POLICIES, Pruned, clipped, with_pruned
 from analysis.surrogates.choice import FOLDS, choose, fit, thinned
-from analysis.surrogates.encoding import Array, Encoding, encode
+from analysis.surrogates.encoding import Array, Encoding, encode, ranges_that_differ
 from analysis.surrogates.forest import Shares
 from analysis.surrogates.gaussian_process import GaussianProcessSurrogate
 from analysis.wording import label_of, share
@@ -112,6 +118,9 @@ def variance(
         given.points, given.measured, given.pruned, question.policy, given.direction
     )
     encoding = encode(used, given.distributions, question.seed)
+    if given.ranges and len(used) == np.isfinite(given.measured).sum():  # no pruned trial is used
+        own = [r for r, ok in zip(given.ranges, np.isfinite(given.measured), strict=True) if ok]
+        encoding = replace(encoding, ranges=ranges_that_differ(encoding.columns, own))
     counts = {"complete": len(given.points), "pruned": len(given.pruned), "failed": 0}
     counts |= given.counts or {}
     remarks = _remarks(encoding, not_finite, counts["pruned"], question.policy)
@@ -161,8 +170,8 @@ def _decomposed(
     subsets = [_places(encoding, names) for names in question.subsets]
     is_original = question.evaluator == "fanova-original"
     wanted = "forest" if is_original else question.surrogate  # ours predicts for the original
-    is_grid = encoding.is_complete_grid and not is_original and wanted != "gp"
-    resamples = 0 if is_grid else question.resamples
+    is_grid = encoding.is_complete_grid and not is_original and wanted in ("auto", "forest")
+    resamples = 0 if is_grid else min(question.resamples, refits_for(len(target)))
     folds = FOLDS * (2 if wanted == "auto" else 1)
     ticker = Ticker(resamples + folds + len(columns), progress)
     choice = choose(wanted, encoding, target, seed, ticker)
@@ -170,9 +179,9 @@ def _decomposed(
     whole = fit(kind, encoding, target, seed)
     some, values = thinned(encoding, target, seed)
     verdict = verdict_on(some, values, seed, tick=ticker)
-    refits = refit_often(whole, encoding, target, seed, resamples, ticker, subsets)
-    larger = subset_importances(whole, subsets, refits)
     shares, scale = whole.shares(), 1.0
+    refits = refit_often(whole, shares, encoding, target, seed, resamples, ticker, subsets)
+    larger = subset_importances(whole, subsets, refits)
     fitted = {question.policy: shares} if question.quantile is None else {}
     policies = _by_policy(given, kind, seed, fitted) if given.pruned else {}
     noise = SeedNoise.of(encoding, target)
@@ -186,15 +195,27 @@ def _decomposed(
         shares, refits = shares.times(scale), refits.times(scale)
     seed_noise, noise_ci = (None, None) if noise is None else noise.share_of(shares.variance)
     parameters = parameter_importances(whole, shares, verdict, refits, seed, scale)
-    pairs = interaction_importances(encoding.names, shares, refits)
     held_out = choice.held_out_r2[choice.name]
+    resolved = 0.0 if is_grid else resolution_of_pairs(columns, held_out, len(means))
+    pairs = interaction_importances(encoding.names, shares, refits, resolved)
     uniformity = uniformity_of(once)
-    follows = known.sampler in ADAPTIVE and not uniformity.is_uniform
-    reasons = doubts(len(target), len(columns), held_out, known.sampler if follows else None)
+    reasons = [
+        *doubts(
+            len(target),
+            len(columns),
+            held_out,
+            MIN_R2_OF_A_FOREST if kind == "forest" and not is_grid else MIN_R2,
+        ),
+        *sampling_doubts(
+            known.sampler, uniformity, coverage_of(once), encoding.excluded, len(given.pruned)
+        ),
+        *noise_doubts(verdict, noise, is_grid),
+    ]
     said = _found_in_words(encoding.names, uniformity, shares, verdict)
+    remarks = choice.remark, taken_in_turn(len(columns)) if resamples else ""
     return replace(
         known,
-        surrogate=whole.name,
+        surrogate="grid" if is_grid else whole.name,
         reliable=not reasons,
         reasons=tuple(reasons),
         held_out_r2=held_out,
@@ -205,7 +226,7 @@ def _decomposed(
         noise=shares.noise / scale if isinstance(whole, GaussianProcessSurrogate) else None,
         seed_noise=seed_noise,
         seed_noise_ci=noise_ci,
-        remarks=(*known.remarks, *filter(None, [choice.remark]), *said),
+        remarks=(*known.remarks, *filter(None, remarks), *said),
         surrogates=choice.held_out_r2,
         stability=rank_stability(shares.main, refits.main) if resamples else {},
         sample={**asdict(uniformity), "is_uniform": uniformity.is_uniform},

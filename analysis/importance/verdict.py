@@ -34,6 +34,7 @@ from analysis.surrogates.choice import Blind, blind_to
 from analysis.surrogates.encoding import Array, Column, Encoding
 
 PERMUTATIONS = 999
+JOINT_PERMUTATIONS = 299  # enough for its level, and each is a sum over all pairs of trials
 JOINT_LEVEL = 0.01  # for "acts only together with others", a question of its own
 WAVES = (1.0, 1.0, 0.6, 0.6)  # weights of the cosines
 LEAST_SIDE = 3  # trials on each side of a step
@@ -103,18 +104,20 @@ def verdict_on(
         tick()
     blind = dict(zip(distinct, fitted, strict=True))
 
+    few = order[: JOINT_PERMUTATIONS + 1]
+
     def statistics(j: int) -> tuple[Array, Array]:
-        partners, unit = partners_of[j], units[:, j]
-        left = blind[models[j]]
-        residuals = left.for_a_dependent if partners else left.residuals
+        unit, left = units[:, j], blind[models[j]]
+        depends = bool(partners_of[j]) or design.has_exact_ranges(j)
+        residuals = left.for_a_dependent if depends else left.residuals
         centred = residuals - residuals.mean()
-        if not partners:
-            joint = _modulation(left, features_of(columns[j], unit, waves=True), order)
+        if not depends:
+            joint = _modulation(left, features_of(columns[j], unit, waves=True), few)
             return _largest(_permuted(shapes[j], unit, centred, order), shapes[j]), joint
         rng = np.random.default_rng([seed, 10, j])
         drawn = np.vstack([unit, design.redrawn(j, permutations, rng)])
         return _largest(_redrawn(shapes[j], columns[j], drawn, centred), shapes[j]), np.zeros(
-            len(order)
+            len(few)
         )
 
     own, joint = map(np.array, zip(*each(statistics, range(len(columns))), strict=True))
@@ -129,7 +132,8 @@ def per_configuration(encoding: Encoding, values: Array) -> tuple[Encoding, Arra
     group = encoding.configurations
     _, first = np.unique(group, return_index=True)
     means = np.bincount(group, values) / np.bincount(group)
-    return replace(encoding, units=encoding.units[first]), means
+    ranges = {name: rows[first] for name, rows in encoding.ranges.items()}
+    return replace(encoding, units=encoding.units[first], ranges=ranges), means
 
 
 # ---------------------------------------------------------------- the curves

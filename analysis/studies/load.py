@@ -55,6 +55,25 @@ SAMPLED_TRIALS = 1_000  # drawn at random from a larger study: as many as a Gaus
 BEST_TRIALS = 100  # also read from a larger study, by each objective
 
 
+def of_optuna(study: Any) -> StudyData:
+    """Return a study of Optuna, in memory or not, as it is now."""
+    with silent_about_choices():
+        data = StudyData(
+            name=study.study_name,
+            target=f"the Optuna study {study.study_name!r}",
+            objectives=_objective_names(
+                study.metric_names, study.user_attrs, len(study.directions)
+            ),
+            directions=tuple(
+                MAXIMIZE if d.name == "MAXIMIZE" else MINIMIZE for d in study.directions
+            ),
+            attributes=study.user_attrs,
+            frozen_trials=tuple(map(as_read, study.get_trials(deepcopy=True))),
+        )
+    check_whole(data)
+    return data
+
+
 def load(
     target: str | Path,
     study_name: str | None = None,
@@ -86,7 +105,9 @@ def load(
         data = StudyData(
             name=frozen.study_name,
             target=where,
-            objectives=_objective_names(frozen, len(directions)),
+            objectives=_objective_names(
+                frozen.system_attrs.get("study:metric_names"), frozen.user_attrs, len(directions)
+            ),
             directions=directions,
             attributes=frozen.user_attrs,
             folder=(folder := run_folder_of(str(target))),
@@ -142,12 +163,11 @@ def _choose(studies: Sequence[Any], study_name: str | None, where: str) -> Any:
     return studies[names.index(study_name)]
 
 
-def _objective_names(frozen: Any, count: int) -> tuple[str, ...]:
+def _objective_names(
+    metric_names: Any, attributes: Mapping[str, Any], count: int
+) -> tuple[str, ...]:
     """Optuna's metric names, those this program stored, or numbered names; always distinct."""
-    for names in (
-        frozen.system_attrs.get("study:metric_names"),
-        frozen.user_attrs.get("objectives"),
-    ):
+    for names in (metric_names, attributes.get("objectives")):
         if isinstance(names, list) and len(names) == count == len(set(map(str, names))):
             return tuple(map(str, names))
     return ("value",) if count == 1 else tuple(f"value_{i}" for i in range(count))

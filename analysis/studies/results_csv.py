@@ -7,6 +7,7 @@ an importance is a share of the variance over the whole space.
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis.studies.study_data import MAXIMIZE, MINIMIZE, StudyData
 from analysis.wording import choice as written
+from analysis.wording import listing
 from search_spaces.unit_cube import holds, in_words
 from study.errors import InputError, refusing
 from study.spec.toml_text import parse_toml
@@ -24,6 +26,7 @@ from study.store.folders import check_regular
 from study.store.from_other_programs import usable
 
 MAX_PROBLEMS = 10
+SEPARATORS = (",", ";", "\t")  # a comma also where a file has a single column
 MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "None"})  # read as empty cells
 Row = Mapping[str, str]
 
@@ -74,12 +77,26 @@ def _rows(path: Path) -> list[dict[str, str]]:
         refusing(f"{path}: not a CSV file", csv.Error),
         path.open(encoding="utf-8-sig", newline="") as file,
     ):
-        read = csv.DictReader(file, restval="", restkey="")
-        rows = [
-            {k: v if isinstance(v, str) else "" for k, v in row.items()}
-            for row in read
-            if any(row.values())
-        ]
+        text = file.read()
+        first = text.lstrip().partition("\n")[0]
+        read = csv.reader(io.StringIO(text), delimiter=max(SEPARATORS, key=first.count))
+        lines = [(read.line_num, cells) for cells in read if any(cells)]
+    names = lines[0][1] if lines else []
+    twice = [name for name in dict.fromkeys(names) if name.strip() and names.count(name) > 1]
+    if twice:
+        raise InputError(f"{path}: more than one column is called {listing(twice)}; name each once")
+    rows, problems = [], []
+    for number, cells in lines[1:]:
+        if any(cell.strip() for cell in cells[len(names) :]):
+            problems.append(
+                f"{path}, line {number}: {len(cells)} cells, but {len(names)} column names; quote "
+                "a cell that contains the separator"
+            )
+        else:
+            padded = [*cells, *[""] * len(names)]
+            rows.append(dict(zip(names, padded, strict=False)))
+    if problems:
+        raise InputError(problems[:MAX_PROBLEMS])
     if not rows:
         raise InputError(
             f"{path}: contains no results; needed: a row of names and one row per trial"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +74,7 @@ class StudyData(Displayed):
     folder: Path | None = None  # the run folder on this machine, with its adapters
     is_one_of_several: bool = False  # in its storage
     has_ended: bool = False  # no run of this program works on it any more
+    region: str = ""  # the part of the search space that it was cut to, in words
 
     # ------------------------------------------------------------ the trials
 
@@ -135,12 +136,39 @@ class StudyData(Displayed):
 
     @property
     def sampled(self) -> str | None:
-        """How much of a large study was read; None if all of it was."""
-        if not self.all_counts:
-            return None
+        """How much of a large study was read, or of a region; None if all of it was."""
+        if self.region or not self.all_counts:
+            return self.region or None
         return (
             f"read {len(self.frozen_trials):,} random trials and the best {len(self.leaders):,} of "
             f"{sum(self.all_counts.values()):,}"
+        )
+
+    def where(self, expression: str) -> StudyData:
+        """Return the part of the study in a region, such as `learning_rate < 1e-3 and rank == 8`.
+
+        Its search space is that part too, so shares are of the variance in the region.  Baselines
+        stay.  Raises InputError for an expression that is none, and for a region without trials.
+        """
+        from analysis.studies.region import parsed, within
+
+        conditions = parsed(expression)
+        kept = within(self.frozen_trials, conditions, self.distributions)
+        leaders = within(self.leaders, conditions, self.distributions)
+        if not kept:
+            raise InputError(f"where: {expression} holds for no trial of {self.name}")
+        numbers = {t.number for t in (*kept, *leaders)}
+        rows = [r for r in self.evaluations if r.trial_number in {None, *numbers}]
+        known = {row.evaluation_id for row in rows}
+        scope = f"only {len(kept)} of {len(self.frozen_trials)} trials, where {expression.strip()}"
+        return replace(
+            self,
+            frozen_trials=kept,
+            leaders=leaders,
+            all_counts={},
+            evaluations=tuple(rows),
+            score_rows=tuple(r for r in self.score_rows if r.evaluation_id in known),
+            region="; ".join(filter(None, (self.sampled, scope))),
         )
 
     @cached_property
@@ -188,11 +216,14 @@ class StudyData(Displayed):
         return self.objectives.index(objective)
 
     def ranked(self, objective: str | None = None) -> list[FrozenTrial]:
-        """The COMPLETE trials that satisfy their constraints, best first by one objective."""
+        """The COMPLETE trials that satisfy their constraints, best first by one objective.
+
+        A value that is not finite is no score: such a training diverged.
+        """
         sign = -1.0 if self.directions[self.index_of(objective)] == MAXIMIZE else 1.0
         known = {t.number: t for t in (*self.complete, *self.leaders)}
         feasible = [t for t in known.values() if all(c <= 0 for c in t.constraints.values())]
-        ranked = [t for t in feasible if not math.isnan(self.value(t, objective))]
+        ranked = [t for t in feasible if math.isfinite(self.value(t, objective))]
         return sorted(ranked, key=lambda t: (sign * self.value(t, objective), t.number))
 
     @cached_property

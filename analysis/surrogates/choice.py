@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.parallel import each
 from analysis.surrogates.encoding import Array, Column, Encoding
-from analysis.surrogates.forest import TREES, Shares, fit_forest
+from analysis.surrogates.forest import Shares, fit_forest
 from analysis.surrogates.gaussian_process import (
     MAX_TRIALS,
     GaussianProcessSurrogate,
@@ -21,9 +21,12 @@ from analysis.surrogates.original import OriginalSurrogate, fit_original
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 FOLDS = 5
 REFIT_TREES = 24  # of each refitted forest
-REFIT_ITERATIONS = 15  # of a process that starts from the whole fit
+REFIT_ITERATIONS = 8  # of a process that starts from the whole fit; the spread is that of 15
 REFIT_TRIALS = 256  # a subsample needs no more
 QUICK_TUNING_TRIALS = 150  # of a process that need not be the best
+QUICK_ITERATIONS = 40  # of the same
+HELD_OUT_TREES = 32  # of a forest that only predicts
+HELD_OUT_TRIALS = 2500  # enough to tell the better surrogate
 BLIND_ITERATIONS = 25
 BLIND_GAIN = 0.7
 
@@ -71,24 +74,44 @@ def fit(name: str, encoding: Encoding, values: Array, seed: int = 0) -> Surrogat
     return fit_forest(encoding.units, values, encoding.columns, seed, bootstrap=bootstrap)
 
 
-def refit(whole: Surrogate, encoding: Encoding, values: Array, kept: Any, seed: int) -> Surrogate:
-    """Fit the same kind of surrogate to some of the trials, cheaply."""
+def refit(
+    whole: Surrogate,
+    encoding: Encoding,
+    values: Array,
+    kept: Any,
+    seed: int,
+    parameters: Sequence[int] | None = None,
+) -> Surrogate:
+    """Fit the same kind of surrogate to some of the trials, and of the parameters, cheaply."""
+    every = range(len(encoding.columns))
+    here = list(every if parameters is None else parameters)
+    some = replace(
+        encoding,
+        columns=tuple(encoding.columns[j] for j in here),
+        units=encoding.units[kept][:, here],
+    )
     if isinstance(whole, GaussianProcessSurrogate):
-        return refit_process(whole, encoding, values, kept, seed)
-    units, values = encoding.units[kept], values[kept]
+        return refit_process(whole, encoding, values, kept, seed, here)
     if isinstance(whole, OriginalSurrogate):
-        some = replace(encoding, units=units)
-        return fit_original(some, values, seed, REFIT_TREES)
-    return fit_forest(units, values, encoding.columns, seed, REFIT_TREES)
+        return fit_original(some, values[kept], seed, REFIT_TREES)
+    return fit_forest(some.units, values[kept], some.columns, seed, REFIT_TREES)
 
 
 def refit_process(
-    whole: GaussianProcessSurrogate, encoding: Encoding, values: Array, kept: Any, seed: int
+    whole: GaussianProcessSurrogate,
+    encoding: Encoding,
+    values: Array,
+    kept: Any,
+    seed: int,
+    parameters: Sequence[int] | None = None,
 ) -> GaussianProcessSurrogate:
     """Fit a process to some of the trials, starting from the fit to all of them."""
-    return fit_gaussian_process(
-        encoding.units[kept], values[kept], encoding.columns, whole.theta, REFIT_ITERATIONS, seed
-    )
+    width = len(encoding.columns)
+    here = np.arange(width) if parameters is None else np.array(parameters)
+    start = np.concatenate([whole.theta[here], whole.theta[width + here], whole.theta[-2:]])
+    columns = [encoding.columns[j] for j in here]
+    units = encoding.units[kept][:, here]
+    return fit_gaussian_process(units, values[kept], columns, start, REFIT_ITERATIONS, seed)
 
 
 def choose(
@@ -100,9 +123,8 @@ def choose(
 ) -> Choice:
     """Return the surrogate to use: the one asked for, or the better predictor for `auto`."""
     names = ("gp", "forest") if wanted == "auto" else (wanted,)
-    scores = {}
-    for name in names:
-        scores[name] = held_out_r2(name, encoding, values, seed, tick)
+    some, their_values = thinned(encoding, values, seed, HELD_OUT_TRIALS)
+    scores = {name: held_out_r2(name, some, their_values, seed, tick) for name in names}
     best = max(scores, key=lambda name: scores[name])
     if wanted != "auto":
         return Choice(wanted, scores, None)
@@ -145,7 +167,7 @@ def held_out_r2(
         known, seen = encoding.units[~held], values[~held]
         if name == "gp":
             fitted = fit_gaussian_process(
-                known, seen, encoding.columns, seed=seed, tuning_trials=QUICK_TUNING_TRIALS
+                known, seen, encoding.columns, None, QUICK_ITERATIONS, seed, QUICK_TUNING_TRIALS
             )
             predicted = fitted.predict(encoding.units[held])
         else:
@@ -240,4 +262,4 @@ def thinned(
 def _forest(seed: int) -> Any:
     from sklearn.ensemble import RandomForestRegressor
 
-    return RandomForestRegressor(n_estimators=TREES, random_state=seed, n_jobs=1)
+    return RandomForestRegressor(n_estimators=HELD_OUT_TREES, random_state=seed, n_jobs=1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -36,6 +36,7 @@ CROWDED_LEVEL = 0.9  # the same with levels, some of which samplers favour
 TRIALS_PER_CATEGORY = 3  # on average; with fewer, categories cannot be told apart
 TOO_EVEN = 0.01  # the chance of counts so even: below it, repeats were planned
 MOSTLY_FILLED = 0.8  # of the cells of a grid over ranges, from which it counts as one
+HARDLY_VARIED = "it hardly varied"
 MIN_ACTIVE = 5  # trials in which a conditional parameter must be active
 
 
@@ -93,6 +94,12 @@ class Column:
             return from_unit(self.distribution, 0.5)
         return self.values[int(np.searchsorted(np.cumsum(self.weights), 0.5))]
 
+    def value_at(self, unit: float) -> Any:
+        """Return the external value at a position, the nearest where there are levels."""
+        if self.positions is None:
+            return from_unit(self.distribution, unit)
+        return self.values[int(np.abs(self.positions - unit).argmin())]
+
     def measure_below(self, thresholds: Array) -> Array:
         """Return the share of the parameter's range at or below each threshold, any shape."""
         if self.positions is None or self.weights is None:
@@ -127,13 +134,15 @@ class Encoding:
     """The trials that an importance is based on.
 
     `units` is (N trials, D parameters), `inactive` counts a parameter's missing values, `excluded`
-    says why a parameter has no importance.
+    says why a parameter has no importance.  `ranges` has the parameters whose range differed from
+    trial to trial: its (low, high) positions (N, 2), or the weights of its levels (N, L).
     """
 
     columns: tuple[Column, ...]
     units: Array
     inactive: Mapping[str, int]
     excluded: Mapping[str, str]
+    ranges: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def is_complete_grid(self) -> bool:
@@ -307,6 +316,30 @@ def common_distributions(
     ]
 
 
+def ranges_that_differ(
+    columns: Sequence[Column], trials: Sequence[Mapping[str, BaseDistribution]]
+) -> dict[str, Array]:
+    """Return `Encoding.ranges` from each trial's own distributions, as Optuna stores them.
+
+    A parameter that was inactive in a trial could have had any value.
+    """
+    found = {}
+    for column in columns:
+        used = [trial.get(column.name, column.distribution) for trial in trials]
+        if len(distinct := dict.fromkeys(used)) > 1:
+            row = {d: _allowed(column, d) for d in distinct}
+            found[column.name] = np.array([row[d] for d in used])
+    return found
+
+
+def _allowed(column: Column, distribution: Any) -> Array:
+    """Return a trial's (low, high) positions, or the weights (L,) of its levels."""
+    if column.positions is None or column.weights is None:
+        return np.array([column.to_unit(distribution.low), column.to_unit(distribution.high)])
+    weights = column.weights * [holds(distribution, value) for value in column.values]
+    return np.asarray(weights / weights.sum() if weights.any() else column.weights)
+
+
 def _kind(distribution: BaseDistribution) -> str:
     return "set of choices" if isinstance(distribution, CategoricalDistribution) else "range"
 
@@ -387,10 +420,10 @@ def _why_excluded(column: Column, unit: Array) -> str | None:
     if len(seen) == 1:
         return "all trials have the same value"
     if column.ordered and np.ptp(seen) < NARROW:
-        return f"it hardly varied: the trials span only {np.ptp(seen):.1%} of its range"
+        return f"{HARDLY_VARIED}: the trials span only {np.ptp(seen):.1%} of its range"
     crowded = CROWDED if column.positions is None else CROWDED_LEVEL
     if count.max() >= max(2, crowded * len(active)):
-        return f"it hardly varied: {count.max()} of {len(active)} trials have the same value"
+        return f"{HARDLY_VARIED}: {count.max()} of {len(active)} trials have the same value"
     if column.is_categorical and len(active) < TRIALS_PER_CATEGORY * len(seen):
         return f"{len(active)} trials are too few to tell {len(seen)} categories apart"
     return None

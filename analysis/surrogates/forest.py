@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -23,6 +24,7 @@ import numpy as np
 from analysis.surrogates.encoding import Array, Column
 
 TREES = 64
+MOST_PAIRED = 12  # parameters whose pairs are computed: the time grows as their square
 ROWS_AT_ONCE = 1 << 20  # cells of a pair's grid held in memory at a time
 
 
@@ -82,8 +84,18 @@ class ForestSurrogate:
         """Return the predictions at (M, D) positions, (M,)."""
         return np.asarray(self.forest.predict(units))
 
-    def shares(self, pairs: bool = True) -> Shares:
+    @cached_property
+    def paired(self) -> list[int]:
+        """The parameters whose pairs are computed: those whose splits explain most."""
+        if len(self.columns) <= MOST_PAIRED:
+            return list(range(len(self.columns)))
+        strongest = np.argsort(-self.forest.feature_importances_, kind="stable")
+        return sorted(strongest[:MOST_PAIRED].tolist())
+
+    def shares(self, pairs: bool = True, among: Sequence[int] | None = None) -> Shares:
         """Return the mean over trees of each effect's share of that tree's variance.
+
+        Pairs are those of `paired`, or of some parameters; the others are zero.
 
         A fully grown tree fits the noise too, so the variance includes the noise, mostly in the
         effects of higher order.
@@ -93,7 +105,7 @@ class ForestSurrogate:
         scale = np.where(grown, total, 1.0)
         main = main_effects(self.boxes) / scale
         both = np.zeros((len(self.columns), len(self.columns)))
-        for j, k in combinations(range(len(self.columns)), 2) if pairs else ():
+        for j, k in combinations(self.paired if among is None else among, 2) if pairs else ():
             joint = closed_pair(self.boxes, j, k) / scale - main[j] - main[k]
             both[j, k] = both[k, j] = max(float(joint[grown].mean()) if grown.any() else 0.0, 0.0)
         means = main[:, grown].mean(axis=1) if grown.any() else np.zeros(len(main))

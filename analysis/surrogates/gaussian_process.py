@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from itertools import combinations
 
@@ -116,6 +116,18 @@ class GaussianProcessSurrogate:
     def predict(self, units: Array) -> Array:
         """Return the posterior mean at (M, D) positions, (M,)."""
         return self.marginal_mean(range(len(self.axes)), units)
+
+    def posterior(self, units: Array) -> tuple[Array, Array]:
+        """Return mean (M,) and covariance (M, M) of the noiseless function at (M, D) positions."""
+        from scipy.linalg import solve_triangular
+
+        cross, _ = self._kernel(range(len(self.axes)), units)
+        along = [
+            replace(axis, at=unit).to_trials(unit, length)[0]
+            for axis, unit, length in zip(self.axes, units.T, self.lengths, strict=True)
+        ]
+        known = solve_triangular(self.factor, cross.T, lower=True)
+        return self._mean(cross), self.unit**2 * (self._join(along) - known.T @ known)
 
     def marginal_mean(self, subset: Sequence[int], units: Array) -> Array:
         """Return the mean (M,) of the marginal of a subset at (M, |U|) positions."""

@@ -83,13 +83,15 @@ def load(
     space: str | None = None,
     objective: str | None = None,
     direction: str | None = None,
+    where: str | None = None,
 ) -> Any:
-    """Read a study; imports the analysis only when called."""
+    """Read a study, or its part in a region; imports the analysis only when called."""
     from analysis.studies.load import load
 
-    return load(
+    data = load(
         target, study_name, space=space, objective=objective, direction=direction or "maximize"
     )
+    return data if where is None else data.where(where)
 
 
 def load_run(target: str, study_name: str | None = None) -> Any:
@@ -163,7 +165,7 @@ class PageFailures:
         from reports.shell import command_line
 
         self._out = out
-        self.log = out.with_name("report-error.log")
+        self.log = out.parent / "report-error.log"  # "." has no name
         command = command_line(["optuna-study", "report", *report_arguments])
         self._retry = f"; to retry: {command}" if report_arguments else ""
         self._tracebacks: list[str] = []

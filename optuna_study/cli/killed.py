@@ -9,8 +9,9 @@ from contextlib import contextmanager, suppress
 
 ENDED = b"ended"
 KILLED = (
-    "The run was killed, most likely by the system for memory. Finished trials are kept: repeat "
-    "the command with fewer --workers, a smaller training.batch_size or base.dtype = 'bfloat16'."
+    "The run was killed (signal 9): by the system for memory, or by hand. Finished trials are "
+    "kept: repeat the command; if memory ran out, with fewer --workers, a smaller "
+    "training.batch_size or base.dtype = 'bfloat16'."
 )
 WATCHER = (
     f"import sys\nif sys.stdin.buffer.read() != {ENDED!r}: print(sys.argv[1], file=sys.stderr)"

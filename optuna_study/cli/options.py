@@ -38,6 +38,14 @@ Space = Annotated[
     str | None,
     typer.Option(metavar="SPACE", help="Search space for a CSV file: shipped name or TOML file."),
 ]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EXPR",
+        help="Only the trials in a region of the search space: conditions on single parameters "
+        'joined by `and`, such as "learning_rate < 1e-3 and rank in [8, 16]".',
+    ),
+]
 Direction = Annotated[
     str | None,
     typer.Option(

@@ -28,6 +28,13 @@ def check(
             "--quick", help="Check only the study file, its data and its metrics, in a second."
         ),
     ] = False,
+    power: Annotated[
+        bool,
+        typer.Option(
+            "--power",
+            help="Also say which effects the trials can find, by simulation on the search space.",
+        ),
+    ] = False,
     set_: Set = None,
     as_json: AsJson = False,
 ) -> None:
@@ -40,11 +47,15 @@ def check(
     Example: `optuna-study check my-study.toml`
 
     Example: `optuna-study check my-study.toml --quick`
+
+    Example: `optuna-study check my-study.toml --quick --power`
     """
     from study.spec.shown import shown_toml
 
     try:
         study, cost = _checked(spec, set_ or [], quick)
+        if power:
+            cost |= _power(study)
     except InputError as error:
         if as_json:
             print_json({"problems": error.problems})
@@ -58,15 +69,36 @@ def check(
     console.print()
     for line in cost["lines"]:
         console.print(line, markup=False, highlight=False)
+    if power:
+        print_line("power", cost["power"]["sentence"])
     if cost.get("example"):
         _print_example(cost["example"])
 
 
-def _checked(spec: str, changes: list[str], quick: bool) -> tuple[StudySpec, dict[str, Any]]:
-    from study.preparing.preparation import read_inputs
-    from study.spec.files import changed_keys, load_spec
+def _power(study: StudySpec) -> dict[str, Any]:
+    """Return what the study's trials can find, under `power`; raises InputError for too few."""
+    from dataclasses import asdict
 
-    study = load_spec(spec, changed_keys(changes))
+    from analysis.importance.power import power_of
+    from analysis.parallel import every_core
+
+    trials = study.search.trials
+    if trials is None:
+        raise InputError(
+            "search.trials: must be set for --power, which is about a number of trials"
+        )
+    try:
+        with progress_bar("simulating studies") as progress, every_core():
+            found = power_of(study.search.search_space, trials, progress=progress)
+    except ValueError as error:
+        raise InputError(f"search.{error}") from None
+    return {"power": {**asdict(found), "sentence": found.sentence}}
+
+
+def _checked(spec: str, changes: list[str], quick: bool) -> tuple[StudySpec, dict[str, Any]]:
+    from study.preparing.preparation import read_inputs, sound_spec
+
+    study = sound_spec(spec, changes=changes, remark=say, quick=quick)
     inputs = read_inputs(study, quick=quick)
     if quick:
         from study.preparing.trial_cost import quick_cost

@@ -32,6 +32,7 @@ from optuna_study.cli.options import (
     Surrogate,
     Target,
     TrustStudy,
+    Where,
 )
 from study.errors import InputError
 
@@ -105,19 +106,37 @@ def importance(
             help="maximize or minimize, if the study does not define it. [default: from the study]",
         ),
     ] = None,
+    where: Where = None,
     question: Annotated[
         str,
         typer.Option(
             metavar="QUESTION",
             help="variance: which parameters cause the variance (fANOVA); best: which decide if "
             "a trial is among the best (PED-ANOVA); gain: which changes produced the gain over the "
-            "default (ablation path); local: which still matter near the best trial.",
+            "default (ablation path); local: which still matter near the best trial; tuning: what "
+            "tuning each parameter gains over the default, and where the score is flat; front: "
+            "which matter between two values.",
         ),
     ] = "variance",
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --question front: the second value. [default: the second objective]",
+        ),
+    ] = None,
     best: Annotated[
         float | None,
         typer.Option(
             metavar="FRACTION", help="Analyse only the best fraction of the trials, e.g. 0.1."
+        ),
+    ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="With --question tuning: how much less than the best is good enough, in units of "
+            "the objective. [default: the noise of one trial]",
         ),
     ] = None,
     surrogate: Surrogate = "auto",
@@ -150,7 +169,9 @@ def importance(
 
     Example: `optuna-study importance runs/petroleum --metric general_bleu`
 
-    Example: `optuna-study importance runs/petroleum --question gain`
+    Example: `optuna-study importance runs/petroleum --question tuning`
+
+    Example: `optuna-study importance runs/petroleum --where "learning_rate < 3e-4"`
     """
     from analysis.parallel import every_core
     from reports.importance_document import answered, question_of
@@ -159,7 +180,9 @@ def importance(
         question=question,
         objective=objective,
         direction=direction,
+        against=against,
         best=best,
+        margin=margin,
         surrogate=surrogate,
         evaluator=evaluator,
         pruned=pruned,
@@ -167,7 +190,7 @@ def importance(
         resamples=resamples,
         seed=seed,
     )
-    data = load(target, study_name, space, objective, direction)
+    data = load(target, study_name, space, objective, direction, where)
     with progress_bar("computing importances") as progress, every_core():
         numbers, document = answered(request, data, progress)
     if as_json:
@@ -200,6 +223,7 @@ def report(
     space: Space = None,
     objective: Objective = None,
     direction: Direction = None,
+    where: Where = None,
     surrogate: Surrogate = "auto",
     csv: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Also save every table here, as CSV.")
@@ -233,7 +257,7 @@ def report(
     check_place(place, [*targets, *([str(space)] if space else [])])
     if failures.log.is_dir():
         raise InputError(f"{failures.log}: must be a file, for errors, or nothing; got a folder")
-    studies = [load(target, name, space, objective, direction) for target, name in named]
+    studies = [load(target, name, space, objective, direction, where) for target, name in named]
     failed: dict[str, str] = {}
     with (
         failures.caught(refusals=False),

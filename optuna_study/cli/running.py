@@ -146,8 +146,9 @@ def run(
     """
     from reports.shell import argument, command_line, option
     from study.kinds.goals import of_goal
+    from study.preparing.preparation import sound_spec
     from study.runner import run_study
-    from study.spec.files import changed_keys, is_run_folder, load_spec, stored_spec
+    from study.spec.files import is_run_folder, stored_spec
     from study.spec.search import CONFIRMING_SEEDS
     from study.views.terminal import make_view
 
@@ -161,19 +162,25 @@ def run(
     }
     if no_prune or goal is not None:
         overrides["search.pruner"] = "none"
-    overrides |= changed_keys(set_ or [])
+    changes = set_ or []
     if is_run_folder(spec):
         if out is not None:
             raise InputError(f"--out: {spec} is continued where it is; leave out --out")
         stored = _stored(spec, storage, study_name).spec_text
         study = stored_spec(
-            stored, spec, overrides=overrides, trust_study=trust_study, own_task=task
+            stored,
+            spec,
+            overrides=overrides,
+            trust_study=trust_study,
+            own_task=task,
+            changes=changes,
+            remark=say,
         )
         out = Path(spec)
     elif study_name is not None:
         raise InputError("--study-name: chooses the study of a run folder; a study file names its")
     else:
-        study = load_spec(spec, overrides, task)
+        study = sound_spec(spec, overrides, task, changes=changes, remark=say)
     if start_from is not None:
         study = _started_from(study, start_from)
     choice = _engine_choice(engine, slots, workers, ray, devices)
@@ -533,7 +540,23 @@ def _conclude(finished: StudyRun, storage: str | None, search: SearchSpec) -> bo
             print_line("report", report)
     if finished.stopped_early:
         messages().print("Some trials are missing. Repeat the same command to continue.")
-    return not failures
+    none = None if finished.stopped_early else _why_none_finished(data)
+    if none is not None:
+        say(none)
+    return not failures and none is None
+
+
+def _why_none_finished(data: Any) -> str | None:
+    """Return a line with the first reason where trials failed and none is complete."""
+    from analysis.studies.trial_values import state_of
+
+    failed = [trial for trial in data.frozen_trials if state_of(trial) == "fail"]
+    if data.complete or not failed:
+        return None
+    first = failed[0]
+    recorded = (first.user_attrs.get("failure"), first.system_attrs.get("fail_reason"))
+    reason = next(filter(None, recorded), "no reason recorded")
+    return f"No trial finished: {len(failed):,} failed, the first, trial {first.number}: {reason}"
 
 
 def _best_adapter(folder: Path, data: Any) -> Path | None:

@@ -26,6 +26,8 @@ def importance_section(results: Results) -> Section | None:
     parts: list[PagePart] = []
     for index, result in enumerate(shown):
         parts += _importance_parts(result, index)
+    if results.front is not None:
+        parts += results.front.document().parts
     return Section(
         "importance",
         "What mattered",
@@ -66,6 +68,21 @@ def _interactions(result: Importances, index: int) -> Figure:
         partial(overview.plot_interactions, result),
         f"Shares as a matrix, single parameters on the diagonal, pairs below it; {said}.",
         "Diagonal: each parameter alone. Below it: what pairs add to that.",
+    )
+
+
+def tuning_section(results: Results) -> Section | None:
+    """What tuning is worth over the default, and which values are good enough."""
+    found = results.tuning
+    if found is None:
+        return None
+    return Section(
+        "tuning",
+        "What tuning is worth",
+        "The gain of the best value of each parameter over the default, all others left at their "
+        "defaults. Unlike a share of the variance, a gain is in units of the score and hardly "
+        "depends on how widely the parameter was searched.",
+        found.document().parts,
     )
 
 

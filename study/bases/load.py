@@ -265,22 +265,23 @@ def _tokenizer(location: str, options: Mapping[str, Any]) -> Any:
     return tokenizer
 
 
-def padding_token(base: BaseModel) -> int:
-    """Return the token to pad with: the tokenizer's, else its end token, since padding is masked.
+def padding_token(base: BaseModel, stop: int | None = None) -> int:
+    """Return the token to pad with: the tokenizer's, else `stop`, else its end token.
 
-    A decoder that classifies finds a row's last token by the padding token of its configuration.
+    Llama's tokenizers name none; any token will do, since padding is masked.  Without `stop` it is
+    the configuration's too: a decoder that classifies finds a row's last token by that.
 
     Raises:
-        InputError: the tokenizer has neither.
+        InputError: there is none of these.
     """
-    tokenizer = base.tokenizer
-    token = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    tokens = (base.tokenizer.pad_token_id, stop, base.tokenizer.eos_token_id)
+    token = next((token for token in tokens if token is not None), None)
     if token is None:
         raise InputError(
             f"base.model: {base.name}: its tokenizer has neither a padding nor an end token; set "
             "pad_token in its tokenizer_config.json"
         )
-    if getattr(base.model.config, "pad_token_id", None) is None:
+    if stop is None and getattr(base.model.config, "pad_token_id", None) is None:
         base.model.config.pad_token_id = int(token)
     return int(token)
 

@@ -1,9 +1,10 @@
 """Write examples in a chat model's format, and find the answer in them.
 
 The format is the tokenizer's chat template, or Llama 3's for tokenizers that have its special
-tokens but no template, such as those of Llama's base models.  An answer ends with
-a separate stop token, `<|end_of_translation|>`.  A reserved token of the vocabulary represents it,
-so that the embedding keeps its size and an adapter loads on the original base.
+tokens but no template, such as those of Llama's base models.  An answer ends with the token that
+the template writes there, or with a stop token that the study file names.  If the vocabulary lacks
+that name, a reserved token represents it, so that the embedding keeps its size and an adapter loads
+on the original base.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from study.kinds.chat_templates import LLAMA3_TEMPLATE
 
 RESERVED = re.compile(r"<\|reserved_special_token_\d+\|>")
 HEADER, END_OF_TURN = "<|start_header_id|>", "<|eot_id|>"
+WHITE = " \t\r\n\u2581"  # with SentencePiece's space
 REFUSED = "base.model: its chat template fails"
 DATE = "26 Jul 2024"
 """The date for Llama 3.2's template: its default, since today's date would change results."""
@@ -51,7 +53,7 @@ class ChatFormat:
         self,
         tokenizer: Any,
         instruction: str,
-        stop_token: str,
+        stop_token: str | None,
         max_tokens: int,
         template: str | None = None,
         no_instruction: str = 'set data.instruction = ""',
@@ -62,7 +64,8 @@ class ChatFormat:
             tokenizer: A fast tokenizer of transformers.
             instruction: The text of the system message; empty for none.
             stop_token: A token of the vocabulary; if none has this name, the first reserved token
-                represents it.
+                represents it.  None: the token with which the template ends an answer, else the
+                tokenizer's end of text.
             max_tokens: Source and answer are each cut to this many tokens.
             template: A chat template in place of the tokenizer's.
             no_instruction: What to do if the template refuses a system message, for messages.
@@ -75,7 +78,7 @@ class ChatFormat:
         self._instruction = instruction
         self._no_instruction = no_instruction
         self._max_tokens = max_tokens
-        self.stop = stop_id(tokenizer, stop_token)
+        self.stop = self._own_end() if stop_token is None else stop_id(tokenizer, stop_token)
 
     def dialogue(self, source: str, answer: str, max_tokens: int | None = None) -> Dialogue:
         """Return an example as ids; `max_tokens` lowers the limit for this one.
@@ -96,6 +99,24 @@ class ChatFormat:
         ending = () if answer_is_cut else (self.stop,)
         ids = (*self._ids(answered), *ending)
         return Dialogue(tuple(self._ids(prompt)), ids, source_is_cut or answer_is_cut)
+
+    def _own_end(self) -> int:
+        """Return the token that ends an answer in the template, else the tokenizer's end of text.
+
+        Raises:
+            InputError: there is neither.
+        """
+        prompt, whole = self._written("?"), self._written("?", "!")
+        special = special_ids(self._tokenizer)
+        after = whole.removeprefix(f"{prompt}!") if whole.startswith(f"{prompt}!") else ""
+        ends = [token for token in self._ids(after) if token in special]
+        end = ends[0] if ends else self._tokenizer.eos_token_id
+        if end is None:
+            raise InputError(
+                "data.stop_token: needed, since neither the chat template nor the tokenizer names "
+                "what ends an answer, got none; name a token of the vocabulary"
+            )
+        return int(end)
 
     def _written(self, source: str, answer: str | None = None) -> str:
         messages = [{"role": "user", "content": source}]
@@ -138,6 +159,17 @@ class ChatFormat:
         ends = [end for _, end in encoded["offset_mapping"]]
         is_cut = len(ends) > limit
         return (text[: ends[limit - 1]].rstrip() if is_cut else text), is_cut
+
+
+def special_ids(tokenizer: Any) -> set[int]:
+    """Return the tokens that can end a turn: those beside the text's own pieces.
+
+    White space is none of them, though Gemma's tokenizer adds line ends as tokens; the unknown
+    token may stand for white space.
+    """
+    added = tokenizer.added_tokens_decoder.items()
+    named = {i for i, token in added if token.content.strip(WHITE)}
+    return {*tokenizer.all_special_ids, *named} - {tokenizer.unk_token_id}
 
 
 def template_of(tokenizer: Any) -> str:

@@ -18,17 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.bases.load import load_tokenizer, locate_base
-from study.data.chat import stop_id
+from study.data.chat import special_ids, stop_id
 from study.data.conversations import Conversation, Turn
 from study.data.readers import Corpus
 from study.data.remarks import length_limit
-from study.data.rendering import Template, Written
+from study.data.rendering import NO_TEMPLATE, Template, TemplateError, Written
 from study.errors import Faults, InputError
 from study.kinds.chat_templates import CHAT_TEMPLATES
 from study.spec.base_and_data import SPLITS, DataSpec
 from study.spec.sections import StudySpec
 
-WHITE = " \t\r\n\u2581"  # with SentencePiece's space
 SHOWN_CHARACTERS = 600  # of a stretch of an example, in `check`
 
 
@@ -97,10 +96,7 @@ def set_up(tokenizer: Any, data: DataSpec) -> None:
     if data.chat_template is not None:
         tokenizer.chat_template = CHAT_TEMPLATES.get(data.chat_template, data.chat_template)
     if not tokenizer.chat_template:
-        raise InputError(
-            "base.model: its tokenizer has no chat template, got none; set data.chat_template to a "
-            f"file or one of {', '.join(CHAT_TEMPLATES)}"
-        )
+        raise InputError(NO_TEMPLATE)
     if data.stop_token is not None:
         stop = stop_id(tokenizer, data.stop_token)
         tokenizer.eos_token = tokenizer.convert_ids_to_tokens(stop)
@@ -129,10 +125,16 @@ def prepared(
     splits: dict[str, tuple[Row, ...]] = {}
     faults, remarks = Faults(), list(corpus.remarks)
     for split in SPLITS:
-        written = []
+        written, refused = [], dict[str, list[TemplateError]]()
         for conversation in corpus.split(split):
             with faults.collected():
-                written.append(write(form, conversation, cut))
+                try:
+                    written.append(write(form, conversation, cut))
+                except TemplateError as error:
+                    refused.setdefault(error.rule, []).append(error)
+        for rule, (first, *more) in refused.items():
+            share = f"{1 + len(more):,} of {len(corpus.split(split)):,} {split} {corpus.unit}"
+            faults.add(InputError(f"{rule}{first.got}; so for {share}, the first {first.where}"))
         faults.refuse(f"data.{split}")
         splits[split], lost = _fitting(written, limit, spec.data, split, corpus.unit)
         remarks += lost
@@ -151,6 +153,8 @@ def prepared(
         remarks=tuple(remarks),
         shown=_shown(splits["train"][0], tokenizer) if splits["train"] else (),
         unit=corpus.unit,
+        columns=corpus.columns,
+        places=corpus.places,
     )
 
 
@@ -189,7 +193,7 @@ class ConversationFormat:
         self._tokenizer = tokenizer
         self._train_on = data.train_on or "assistant"
         self._template = Template(tokenizer, data.chat_template)
-        self._special = _special_ids(tokenizer)
+        self._special = special_ids(tokenizer)
 
     def example(self, conversation: Conversation, limit: int | None = None) -> ChatExample:
         """Return a conversation as a row that ends with its last answer.
@@ -212,11 +216,12 @@ class ConversationFormat:
         tokens = spans[-1][1]
         if ends[-1] not in self._special:
             stop = written.spans[-1][1]
-            raise InputError(
-                f"{conversation.where}: turn {answers[-1] + 1}: {self._template.name} must end an "
-                "answer with one special token, so that generation can stop, got "
-                f"{written.text[max(0, stop - 20) : stop]!r}; allowed: another data.chat_template, "
-                f"such as {', '.join(CHAT_TEMPLATES)}"
+            raise TemplateError(
+                f"{conversation.where}: turn {answers[-1] + 1}",
+                f"{self._template.name} must end an answer with one special token, so that "
+                "generation can stop",
+                f", got {written.text[max(0, stop - 20) : stop]!r}; allowed: another "
+                f"data.chat_template, such as {', '.join(CHAT_TEMPLATES)}",
             )
         trained = np.zeros(tokens, dtype=bool)
         for turn, (start, end) in zip(answers, spans, strict=True):
@@ -284,17 +289,6 @@ class ConversationFormat:
             spans.append((first, last))
             tokens.append(int(ids[end - 1]))
         return ids, spans, tokens
-
-
-def _special_ids(tokenizer: Any) -> set[int]:
-    """Return the tokens that can end a turn: those beside the text's own pieces.
-
-    White space is none of them, though Gemma's tokenizer adds line ends as tokens; the unknown
-    token may stand for white space.
-    """
-    added = tokenizer.added_tokens_decoder.items()
-    named = {i for i, token in added if token.content.strip(WHITE)}
-    return {*tokenizer.all_special_ids, *named} - {tokenizer.unk_token_id}
 
 
 def _said(turns: Sequence[Turn], answers: Sequence[int]) -> str:

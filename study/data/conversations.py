@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from study.data.origins import has_dev, origins_of, place_of_columns, rows_of
+from study.data.origins import check_unicode, has_dev, origins_of, place_of_columns, rows_of
 from study.data.readers import Corpus
 from study.data.splitting import split_off
 from study.errors import Faults, InputError, reason_of, refusing
-from study.spec.base_and_data import DataSpec
+from study.spec.base_and_data import DEV_SHARE, DataSpec
 
 ROLES: Mapping[str, str] = {
     **{name: name for name in ("system", "developer", "user", "assistant", "tool")},
@@ -43,6 +43,10 @@ class Conversational(Protocol):
     @property
     def turns_after(self) -> int:
         """The turns after the last answer, which are left out."""
+
+    @property
+    def where(self) -> str:
+        """The place that it was read from."""
 
 
 Read = TypeVar("Read", bound=Conversational)
@@ -91,6 +95,7 @@ class Format:
     columns: tuple[str, ...]
     turns: Callable[[Mapping[str, Any]], Sequence[Any]] | None  # None: a plain text
     is_own: bool = False  # named by the study file
+    also: tuple[str, ...] = ("system", "tools")  # columns that are read if they are there
 
 
 TEXT_OR_TURNS = "text or a list of turns"
@@ -130,8 +135,13 @@ FORMATS = (
         "ShareGPT", ("conversations",), lambda row: listed(row["conversations"], "conversations")
     ),
     Format("prompt, completion", ("prompt", "completion"), question("prompt", "completion")),
-    Format("Alpaca", ("instruction", "output"), question("instruction", "input", "output")),
-    Format("text", ("text",), None),
+    Format(
+        "Alpaca",
+        ("instruction", "output"),
+        question("instruction", "input", "output"),
+        also=("input", "system", "tools"),
+    ),
+    Format("text", ("text",), None, also=()),
 )
 
 
@@ -172,7 +182,7 @@ def conversation_of(
         text = row[form.columns[0]]
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"{where}: {form.columns[0]}: must be text, got {text!r:.60}")
-        return Conversation("", text=_unicode(text, where), where=where)
+        return Conversation("", text=check_unicode(text, f"{where}:"), where=where)
     try:
         found, tools = list(form.turns(row)), listed(row.get("tools") or [], "tools")
     except InputError as error:  # which names the column
@@ -180,7 +190,7 @@ def conversation_of(
     turns = [_turn(turn, f"{where}: turn {n}") for n, turn in enumerate(found, 1)]
     system = row.get("system") or instruction
     if isinstance(system, str) and system and "system" not in [turn["role"] for turn in turns]:
-        turns.insert(0, {"role": "system", "content": _unicode(system, where)})
+        turns.insert(0, {"role": "system", "content": check_unicode(system, f"{where}:")})
     answers = [n for n, turn in enumerate(turns) if turn["role"] == "assistant"]
     if not answers or answers[0] == 0:
         roles = ", ".join(turn["role"] for turn in turns[:6]) or "no turns"
@@ -211,17 +221,11 @@ def _turn(given: Any, where: str) -> Turn:
         raise InputError(f"{where}: the assistant's turn is empty; allowed: text, or tool_calls")
     if given.get("weight") == 0:
         further["weight"] = 0
-    return {"role": ROLES[role], "content": _unicode(content, where), **further}
+    return {"role": ROLES[role], "content": check_unicode(content, f"{where}:"), **further}
 
 
 def _is_text(part: Any) -> bool:
     return isinstance(part, Mapping) and isinstance(part.get("text"), str)
-
-
-def _unicode(text: str, where: str) -> str:
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InputError(f"{where}: contains half a surrogate pair; must be Unicode text")
-    return text
 
 
 # ---------------------------------------------------------------- splits
@@ -249,22 +253,29 @@ def loaded(
     if isinstance(origins["train"], str) and not has_dev(origins["train"], data.subset):
         del origins["dev"]
     remarks: list[str] = []
-    found = {
-        split: _read(origin, data, split, remarks, formats, read, unit)
-        for split, origin in origins.items()
-    }
+    found, faults, columns = dict[str, tuple[Read, ...]](), Faults(), tuple[str, ...]()
+    for split, origin in origins.items():
+        with faults.collected():
+            found[split], form = _read(origin, data, split, remarks, formats, read, unit)
+            columns = columns or (*form.columns, *form.also)
+    faults.refuse()
+    places: tuple[tuple[str, str], ...] = ()
     if "dev" not in found:
-        found["train"], found["dev"], remark = split_off(
+        split_up = split_off(
             found["train"],
-            data.dev_share or 0.1,
+            data.dev_share or DEV_SHARE,
             data.seed,
             prompt=lambda row: row.prompt,
+            places=[row.where for row in found["train"]],
             called=(unit, "prompt"),
         )
-        remarks.append(remark)
+        found["train"], found["dev"], places = split_up.train, split_up.dev, split_up.places
+        remarks.append(split_up.remark)
+    elif data.train is None and data.dev_share not in (None, DEV_SHARE):
+        remarks.append(f"data.dev_share = {data.dev_share} is not used: the dataset has a dev set")
     general, test = found.get("general", ()), found.get("test", ())
     splits = found["train"], found["dev"], general, test
-    return Corpus(*splits, remarks=tuple(remarks), unit=unit)
+    return Corpus(*splits, remarks=tuple(remarks), unit=unit, columns=columns, places=places)
 
 
 def _read(
@@ -275,7 +286,7 @@ def _read(
     formats: Sequence[Format],
     read: ReadRow[Read],
     unit: str,
-) -> tuple[Read, ...]:
+) -> tuple[tuple[Read, ...], Format]:
     faults = Faults()
     where, rows = rows_of(origin, split, subset=data.subset, faults=faults)
     form: Format | None = None
@@ -295,4 +306,4 @@ def _read(
         remarks.append(f"{unit} with equal answers left out: {same:,}")
     if later := sum(example.turns_after > 0 for example in kept):
         remarks.append(f"{unit} whose turns after the last answer are left out: {later:,}")
-    return kept
+    return kept, form

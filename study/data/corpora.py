@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from study.data.columns import file_remarks
 from study.data.conversations import asked
 from study.data.embedded import Pair
 from study.data.readers import Corpus
@@ -18,8 +20,11 @@ def corpus_of(spec: StudySpec) -> Corpus[Any]:
 
 def read_corpus(spec: StudySpec) -> Corpus[Any]:
     """Read the corpus as it is in its files, before a tokenizer writes it; imports no torch."""
-    corpus: Corpus[Any] = imported(spec.task_kind.reader)(spec.data)
-    return corpus
+    kind = spec.task_kind
+    corpus: Corpus[Any] = imported(kind.reader)(spec.data)
+    one_text = kind.reads_labels and corpus.unit == "texts"
+    remarks = file_remarks(spec.data, corpus.columns, one_text=one_text)
+    return replace(corpus, remarks=(*corpus.remarks, *remarks)) if remarks else corpus
 
 
 def corpus_to_answer(spec: StudySpec, text: str) -> Corpus[Any]:

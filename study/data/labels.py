@@ -155,7 +155,8 @@ def _are_fractions(used: set[str]) -> bool:
 def class_remarks(labels: Sequence[str], train: Sequence[str], dev: Sequence[str]) -> list[str]:
     """Return a line with each class's share of train, and one per split with few of a class."""
     counts, in_dev = Counter(train), Counter(dev)
-    shares = [f"{label} {_percent(counts[label] / len(train))}" for label in labels]
+    percent = whole_percent([counts[label] for label in labels])
+    shares = [f"{label} {share}" for label, share in zip(labels, percent, strict=True)]
     more = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
     remarks = [f"{len(labels)} classes: {', '.join(shares[:SHOWN])}{more}"]
     if unseen := [label for label in labels if not counts[label]]:
@@ -167,8 +168,19 @@ def class_remarks(labels: Sequence[str], train: Sequence[str], dev: Sequence[str
     return remarks
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share == 0 or share >= 0.005 else "< 1 %"
+def whole_percent(counts: Sequence[int]) -> list[str]:
+    """Return the shares of a whole in whole per cent that sum to 100, by largest remainders.
+
+    A share that is not 0 but rounds to it is written as below 1.
+    """
+    whole = sum(counts) or 1
+    floors = [100 * count // whole for count in counts]
+    missing = 100 - sum(floors) if any(counts) else 0
+    by_remainder = sorted(range(len(counts)), key=lambda i: (-(100 * counts[i] % whole), i))
+    for index in by_remainder[:missing]:
+        floors[index] += 1
+    shares = zip(floors, counts, strict=True)
+    return [f"{floor} %" if floor or not count else "< 1 %" for floor, count in shares]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,14 @@ MAX_LINE_CHARACTERS = 100_000
 MAX_OBJECT_CHARACTERS = 10_000_000
 """The longest line of a JSONL file: a conversation of a million tokens would fit."""
 SAVED = ("dataset_dict.json", "state.json")  # one of them is in a folder saved by `datasets`
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+"""What may separate the fields of a CSV file; spreadsheets of many languages write semicolons."""
+SNIFFED_ROWS = 1000  # that another separator must split evenly
 FILE_TYPES = ".tsv, .csv, .jsonl, .json, .parquet, or a folder saved by datasets"
 WHOLE = "all rows"  # the name of the one table of a folder without splits
 BATCH_ROWS = 1000
+UNPACKED, TIMES = 2**28, 200  # the most bytes that a packed file's rows may have: of any, per byte
+ROW = 100  # bytes that a row takes at least
 BOM = b"\xef\xbb\xbf"
 HUB_SPLITS = {"train": ("train",), "dev": ("validation", "validation_matched", "dev", "test")}
 FEWEST_LINES = 1000  # the share of broken lines refers to at least this many
@@ -60,8 +67,8 @@ def rows_of(
         broken_share: This share of a TSV or CSV file's lines may have too many or too few fields;
             such a line becomes an empty row.
         key: The option that names the dataset, for messages.
-        faults: Collects the invalid lines of a JSONL file and the invalid rows of a JSON file;
-            without it, the first one is raised.
+        faults: Collects the invalid lines of a table or JSONL file and the invalid rows of a JSON
+            file; without it, the first one is raised.
 
     Raises:
         InputError: there is no such file or dataset; while iterating, a row is invalid.
@@ -72,16 +79,32 @@ def rows_of(
         return _of_dataset(str(origin), split, subset, f"data.{split}", may_be_whole=True)
     match origin.suffix.lower():
         case ".tsv":
-            return str(origin), _of_table(origin, _tsv_records(origin), columns, broken_share)
+            records = _tsv_records(origin)
+            return str(origin), _of_table(origin, records, columns, broken_share, faults)
         case ".csv":
-            return str(origin), _of_table(origin, _csv_records(origin), columns, broken_share)
+            records = _csv_records(origin)
+            return str(origin), _of_table(origin, records, columns, broken_share, faults)
         case ".jsonl":
             return str(origin), _of_jsonl(origin, faults)
         case ".json":
             return str(origin), _of_json(origin, faults)
         case ".parquet":
             return str(origin), _of_parquet(origin)
+    if origin.is_dir():
+        raise InputError(
+            f"{origin}: no file, and not saved by datasets, which writes {' or '.join(SAVED)}, got "
+            f"{_files_in(origin)}; allowed: {FILE_TYPES}"
+        )
     raise InputError(f"{origin}: unknown file type, got {origin.suffix!r}; allowed: {FILE_TYPES}")
+
+
+def _files_in(folder: Path) -> str:
+    """Return the first names in a folder, for a message."""
+    names = sorted(path.name for path in folder.iterdir())
+    if not names:
+        return "an empty folder"
+    more = f" and {len(names) - 6:,} more" if len(names) > 6 else ""
+    return f"a folder with {', '.join(name[:40] for name in names[:6])}{more}"
 
 
 def place_of_columns(where: str, place: str) -> str:
@@ -89,16 +112,32 @@ def place_of_columns(where: str, place: str) -> str:
     return f"{where}: line 1" if where.lower().endswith((".tsv", ".csv")) else place
 
 
-def text_field(row: Mapping[str, Any], name: str, where: str) -> str:
-    """Return a text field, or raise InputError; a dotted name reaches into nested objects."""
+def check_field(row: Mapping[str, Any], name: str, where: str) -> Any:
+    """Return a field, or raise InputError; a dotted name reaches into nested objects."""
     value: Any = row
     for part in [name] if name in row else name.split("."):
         if not isinstance(value, Mapping) or part not in value:
             raise InputError(f"{where}: no field {name!r}, got {', '.join(map(repr, row))[:80]}")
         value = value[part]
+    return value
+
+
+def text_field(row: Mapping[str, Any], name: str, where: str) -> str:
+    """Return a text field, or raise InputError; a dotted name reaches into nested objects."""
+    value = check_field(row, name, where)
     if not isinstance(value, str):
         raise InputError(f"{where}: {name}: must be text, got {value!r:.60}")
     return value
+
+
+HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+
+
+def check_unicode(text: str, what: str) -> str:
+    """Return a text; raise InputError, which begins with `what`, if UTF-8 cannot write it."""
+    if HALF_A_PAIR.search(text):
+        raise InputError(f"{what} contains half a surrogate pair; must be Unicode text")
+    return text
 
 
 # ---------------------------------------------------------------- files
@@ -143,10 +182,31 @@ def _tsv_records(path: Path) -> Iterator[tuple[str, list[str]]]:
         yield where, line.split("\t")
 
 
+def separator_of(path: Path) -> str:
+    """Return what separates the fields of a CSV file.
+
+    It is the comma, unless the header then has one column and another sign splits the header and
+    the first rows evenly.
+    """
+    if len(next(_separated(path, ","), ("", []))[1]) != 1:
+        return ","
+    for sign in [*SEPARATORS][1:]:
+        with suppress(InputError):
+            counts = {len(fields) for _, fields in islice(_separated(path, sign), SNIFFED_ROWS)}
+            if len(counts) == 1 and counts != {1}:
+                return sign
+    return ","
+
+
 def _csv_records(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield (where, fields) of a file in the separators that it has."""
+    yield from _separated(path, separator_of(path))
+
+
+def _separated(path: Path, sign: str) -> Iterator[tuple[str, list[str]]]:
     """Yield (where, fields); a quoted field may contain line ends, and `where` is its last line."""
     lines = (line for _, line in _whole_lines(path, MAX_OBJECT_CHARACTERS))
-    records = csv.reader(lines, strict=True)
+    records = csv.reader(lines, strict=True, delimiter=sign)
     while True:
         with refusing(f"{path}: line {records.line_num + 1}: not CSV", csv.Error):
             fields = next(records, None)
@@ -161,6 +221,7 @@ def _of_table(
     records: Iterator[tuple[str, list[str]]],
     needed: Sequence[str],
     broken_share: float,
+    faults: Faults | None,
 ) -> Iterator[Row]:
     _, columns = next(records, ("", []))
     if not columns:
@@ -174,7 +235,11 @@ def _of_table(
             continue
         broken += 1
         if not broken_share:
-            raise InputError(f"{where}: {len(fields)} fields; the header has {len(columns)}")
+            fault = f"{where}: {len(fields)} fields; the header has {len(columns)}"
+            if faults is None:
+                raise InputError(fault)
+            faults.add(InputError(fault))
+            continue
         if broken > max(1, broken_share * max(rows, FEWEST_LINES)):
             raise InputError(
                 f"{where}: {len(fields)} fields; the header has {len(columns)}, and {broken} of "
@@ -229,12 +294,33 @@ def _of_parquet(path: Path) -> Iterator[Row]:
     from pyarrow import parquet  # type: ignore[import-untyped]
 
     with refusing(f"{path}: not a Parquet file"):
-        number = 0
+        number, unpacked, most = 0, 0, max(UNPACKED, TIMES * path.stat().st_size)
         with parquet.ParquetFile(path) as file:
+            declared = file.metadata
+            groups = (declared.row_group(i) for i in range(declared.num_row_groups))
+            _check_unpacked(path, sum(group.total_byte_size for group in groups), most)
             for batch in file.iter_batches(BATCH_ROWS):
+                unpacked += sum(map(_unpacked, batch.columns)) + ROW * batch.num_rows
+                _check_unpacked(path, unpacked, most)
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path}: row {number}", row
+
+
+def _unpacked(column: Any) -> int:
+    """Return the bytes of a column's values, where texts that repeat may be stored once."""
+    from pyarrow import compute, types
+
+    if not (types.is_dictionary(column.type) and types.is_string(column.type.value_type)):
+        return int(column.nbytes)
+    lengths = compute.binary_length(column.dictionary)
+    return compute.sum(compute.cast(lengths.take(column.indices), "int64")).as_py() or 0
+
+
+def _check_unpacked(path: Path, size: int, most: int) -> None:
+    if size > most:
+        own = path.stat().st_size
+        raise InputError(f"{path}: {own:,} bytes that unpack to more than {most:,}, the limit")
 
 
 # ---------------------------------------------------------------- datasets
@@ -260,13 +346,30 @@ def _splits_of(
         check_reachable(corpus, "dataset", key)
     else:
         check_all_regular(Path(corpus), f"{key}: {corpus}")
-    with refusing(f"{key}: cannot load {corpus!r}"):
+    is_unsaved = Path(corpus).is_dir() and not is_saved(Path(corpus))
+    with (
+        refusing(f"{key}: cannot load {corpus!r}"),
+        _explained(key, Path(corpus)) if is_unsaved else nullcontext(),
+    ):
         if is_saved(Path(corpus)):
             saved = load_from_disk(corpus)
             splits = {WHOLE: saved} if isinstance(saved, Dataset) else dict(saved)
             return list(splits), splits.__getitem__
         names = get_dataset_split_names(corpus, subset)
         return names, lambda name: load_dataset(corpus, subset, split=name)
+
+
+@contextmanager
+def _explained(key: str, folder: Path) -> Iterator[None]:
+    """Say what a folder must be, in place of how a library failed to find data in it."""
+    try:
+        yield
+    except FileNotFoundError:  # DataFilesNotFoundError and EmptyDatasetError of datasets are some
+        raise InputError(
+            f"{key}: {folder}: must be a dataset in a folder, such as files named train.jsonl and "
+            f"validation.jsonl, or a folder saved by datasets, got {_files_in(folder)}; or name "
+            "one file"
+        ) from None
 
 
 def _of_dataset(

@@ -41,6 +41,11 @@ class PreferencePair:
         """The turns after the last answer, which are left out."""
         return self.chosen.turns_after
 
+    @property
+    def where(self) -> str:
+        """The place that it was read from."""
+        return self.chosen.where
+
 
 # ---------------------------------------------------------------- formats
 

@@ -15,10 +15,10 @@ from typing import Any, Generic, TypeVar
 from study.data.embedded import CorpusRecipe, Pair, instruction_corpus, petroleum_corpus
 from study.data.embedded.corpus import NO_BASE
 from study.data.embedded.instruction_corpus import SIZES
-from study.data.origins import origins_of, rows_of, text_field
+from study.data.origins import check_field, check_unicode, origins_of, rows_of, text_field
 from study.data.splitting import split_off
 from study.errors import Faults, InputError
-from study.spec.base_and_data import SPLITS, DataSpec
+from study.spec.base_and_data import DEV_SHARE, SPLITS, DataSpec
 
 E = TypeVar("E")
 
@@ -39,6 +39,8 @@ class Corpus(Generic[E]):
     unit: str = "pairs"  # what an example is called
     remarks: tuple[str, ...] = ()  # what a person should know about the rows, a line each
     shown: tuple[tuple[str, bool], ...] = ()  # an example as the model sees it: text, is trained
+    columns: tuple[str, ...] = field(default=(), compare=False)  # of the files, those read
+    places: tuple[tuple[str, str], ...] = field(default=(), compare=False)  # as `Split` has them
 
     def split(self, name: str) -> tuple[E, ...]:
         """Return the examples of `train`, `dev`, `general` or `test`."""
@@ -59,22 +61,32 @@ def load_corpus(data: DataSpec) -> Corpus[Pair]:
     """Read what `[data]` names; InputError with one line per problem."""
     if data.origin == "embedded":
         return _embedded(data.seed)
-    faults, read = Faults(), {}
+    faults, read, where = Faults(), dict[str, tuple[Pair, ...]](), list[str]()
     for split, origin in origins_of(data).items():
         with faults.collected():
-            read[split] = read_pairs(origin, data, split)
+            read[split] = read_pairs(origin, data, split, where if split == "train" else None)
     faults.refuse()
-    remarks: list[str] = []
-    if "dev" not in read:
-        read["train"], read["dev"], *remarks = split_off(
-            read["train"],
-            data.dev_share or 0.1,
-            data.seed,
-            prompt=lambda pair: pair.source,
-            called=("pairs", "source"),
-        )
-    splits = read["train"], read["dev"], read.get("general", ()), read.get("test", ())
-    return Corpus(*splits, remarks=tuple(remarks))
+    columns = (data.source_column, data.target_column)
+    if "dev" in read:
+        splits = read["train"], read["dev"], read.get("general", ()), read.get("test", ())
+        return Corpus(*splits, columns=columns)
+    split_up = split_off(
+        read["train"],
+        data.dev_share or DEV_SHARE,
+        data.seed,
+        prompt=lambda pair: pair.source,
+        places=where,
+        called=("pairs", "source"),
+    )
+    return Corpus(
+        split_up.train,
+        split_up.dev,
+        read.get("general", ()),
+        read.get("test", ()),
+        remarks=(split_up.remark,),
+        columns=columns,
+        places=split_up.places,
+    )
 
 
 def load_instructions(data: DataSpec) -> Corpus[Pair]:
@@ -99,14 +111,28 @@ def _embedded(seed: int) -> Corpus[Pair]:
     return Corpus(embedded.train, embedded.dev, embedded.general, embedded.test)
 
 
-def read_pairs(origin: Path | str, data: DataSpec, split: str = "train") -> tuple[Pair, ...]:
-    """Read the pairs of a TSV file (with a header line), a JSONL file, or a split of a dataset."""
-    columns = (data.source_column, data.target_column)
-    where, rows = rows_of(origin, split, subset=data.subset, columns=columns)
-    pairs = tuple(_pair(row, columns, place) for place, row in rows)
+def read_pairs(
+    origin: Path | str, data: DataSpec, split: str = "train", places: list[str] | None = None
+) -> tuple[Pair, ...]:
+    """Read the pairs of a file or of a split of a dataset; `places` gets where each was read.
+
+    Raises:
+        InputError: a line per row at fault, and one if the columns are not there.
+    """
+    columns, faults = (data.source_column, data.target_column), Faults()
+    where, rows = rows_of(origin, split, subset=data.subset, columns=columns, faults=faults)
+    pairs = list[Pair]()
+    for number, (place, row) in enumerate(rows):
+        for name in columns if number == 0 else ():
+            check_field(row, name, place)
+        with faults.collected():
+            pairs.append(_pair(row, columns, place))
+            if places is not None:
+                places.append(place)
+    faults.refuse(where)
     if not pairs:
         raise InputError(f"{where}: contains no pairs; allowed: at least one")
-    return pairs
+    return tuple(pairs)
 
 
 def _pair(row: Mapping[str, Any], columns: tuple[str, str], where: str) -> Pair:
@@ -114,10 +140,7 @@ def _pair(row: Mapping[str, Any], columns: tuple[str, str], where: str) -> Pair:
     for side, value in (("source", source), ("target", target)):
         if not value.strip():
             raise InputError(f"{where}: the {side} is empty")
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise InputError(
-                f"{where}: the {side} contains half a surrogate pair; must be Unicode text"
-            )
+        check_unicode(value, f"{where}: the {side}")
     return Pair(source, target)
 
 

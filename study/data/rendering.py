@@ -6,24 +6,71 @@ imports or attributes of Python; here its time and the size of what it writes ar
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from study.data.chat import DATE
 from study.errors import InputError, reason_of, refusing
-from study.kinds.chat_templates import CHAT_TEMPLATES
+from study.kinds.chat_templates import CHAT_TEMPLATES, template_fault
+from study.spec.files import read_text
 
 GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 SECONDS = 20.0
 MOST_CHARACTERS = 20_000_000
 FIXED_DATE = "{% macro strftime_now(format='') %}" + DATE + "{% endmacro %}{{ '' }}"
 """Before a template that asks for the date: a study must not depend on the day it is run."""
+NO_TEMPLATE = (
+    "base.model: its tokenizer has no chat template, got none; set data.chat_template to a "
+    f"file or one of {', '.join(CHAT_TEMPLATES)}"
+)
 Span = tuple[int, int]  # the first character, and the one after the last
+
+
+def check_stored_template(folder: Path) -> None:
+    """Read the chat template in a base's folder, without its tokenizer; nothing of it is run.
+
+    Raises:
+        InputError: there is none, or it is not Jinja.
+    """
+    template = _stored_template(folder)
+    if not template:
+        raise InputError(NO_TEMPLATE)
+    if fault := template_fault(template):
+        raise InputError(f"base.model: {folder}: its chat template: {fault}")
+
+
+def _stored_template(folder: Path) -> str:
+    """Return the template of a tokenizer's files; the default one if there are several."""
+    file, settings = folder / "chat_template.jinja", folder / "tokenizer_config.json"
+    if file.is_file():
+        return read_text(file)
+    if not settings.is_file():
+        return ""
+    with refusing(f"{settings}: not JSON", ValueError, RecursionError):
+        found = json.loads(read_text(settings))
+    found = found.get("chat_template") if isinstance(found, dict) else None
+    if isinstance(found, list):
+        named = {t.get("name"): t.get("template") for t in found if isinstance(t, dict)}
+        found = named.get("default", next(iter(named.values()), None))
+    return found if isinstance(found, str) else ""
+
+
+class TemplateError(InputError):
+    """A template does not write a conversation as it must.
+
+    What it must do is mostly the same for many rows, so `rule` is counted and said once.
+    """
+
+    def __init__(self, where: str, rule: str, got: str) -> None:
+        self.where, self.rule, self.got = where, rule, got
+        super().__init__(f"{where}: {rule}{got}")
 
 
 @dataclass(frozen=True)
@@ -50,18 +97,21 @@ class Template:
         """Return the text of a conversation and the spans of its turns `answers`, in order.
 
         Raises:
-            InputError: the template fails, or writes a turn differently when others follow.
+            TemplateError: the template fails, or writes a turn differently when others follow.
         """
-        with (
-            self._limited(where),
-            refusing(f"{where}: {self.name} cannot write this conversation", reason=_reason),
-        ):
-            template = str(self._tokenizer.get_chat_template(tools=tools))
-            if GENERATION.search(template):
-                return self._marked(template, turns, tools, answers, where)
-            whole, _ = self._rendered(template, turns, tools)
-            spans = [self._span(template, turns, tools, i, whole, where) for i in answers]
-            return Written(whole, tuple(spans))
+        try:
+            with self._limited(where):
+                template = str(self._tokenizer.get_chat_template(tools=tools))
+                if GENERATION.search(template):
+                    return self._marked(template, turns, tools, answers, where)
+                whole, _ = self._rendered(template, turns, tools)
+                spans = [self._span(template, turns, tools, i, whole, where) for i in answers]
+                return Written(whole, tuple(spans))
+        except InputError:
+            raise
+        except Exception as error:  # a template may raise anything
+            rule = f"{self.name} cannot write this conversation: {_reason(error)}"
+            raise TemplateError(where, rule, "") from error
 
     def _marked(
         self, template: str, turns: Sequence[Any], tools: Any, answers: Sequence[int], where: str
@@ -76,9 +126,10 @@ class Template:
                 merged.append((start, stop))
         said = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
         if len(merged) != len(said):
-            raise InputError(
-                f"{where}: {self.name} must mark each answer by one generation block, got "
-                f"{len(merged)} blocks for {len(said)} answers"
+            raise TemplateError(
+                where,
+                f"{self.name} must mark each answer by one generation block",
+                f", got {len(merged)} blocks for {len(said)} answers",
             )
         spans = tuple(merged[said.index(i)] for i in answers)
         return Written(whole, spans, by_blocks=True)
@@ -96,10 +147,11 @@ class Template:
                 pairs = enumerate(zip(text, whole, strict=False))
                 at = next((i for i, (own, other) in pairs if own != other), len(whole))
                 last = " or data.train_on = 'last'" if turn + 1 < len(turns) else ""
-                raise InputError(
-                    f"{where}: turn {turn + 1}: {self.name} must write a turn the same way "
-                    f"whatever follows, got {text[at : at + 40]!r} and in the whole conversation "
-                    f"{whole[at : at + 40]!r}; allowed: another data.chat_template{last}"
+                raise TemplateError(
+                    f"{where}: turn {turn + 1}",
+                    f"{self.name} must write a turn the same way whatever follows",
+                    f", got {text[at : at + 40]!r} and in the whole conversation "
+                    f"{whole[at : at + 40]!r}; allowed: another data.chat_template{last}",
                 )
         return len(asked), len(answered)
 
@@ -138,7 +190,8 @@ class Template:
             return
 
         def stop(*_: Any) -> None:
-            raise InputError(f"{where}: {self.name}: must be done within {SECONDS:g} s, got more")
+            rule = f"{self.name}: must be done within {SECONDS:g} s"
+            raise TemplateError(where, rule, ", got more")
 
         before = signal.signal(signal.SIGALRM, stop)
         signal.setitimer(signal.ITIMER_REAL, SECONDS)

@@ -27,7 +27,7 @@ from study.data.origins import Row, origins_of, place_of_columns, rows_of
 from study.data.readers import Corpus
 from study.data.splitting import split_off
 from study.errors import Faults, InputError
-from study.spec.base_and_data import DataSpec
+from study.spec.base_and_data import DEV_SHARE, DataSpec
 
 NLI = ("entailment", "neutral", "contradiction")
 PARAPHRASE = ("not_duplicate", "duplicate")
@@ -76,7 +76,7 @@ def load_sentence_pairs(data: DataSpec) -> Corpus[SentencePair]:
     if data.origin == "embedded":
         return _embedded(data.subset or "mnli", data.seed)
     skipped: Counter[str] = Counter()
-    raw, split_remarks = _read(data, LAYOUTS, partial(_class_of, data.labels), skipped)
+    raw, split_remarks, places = _read(data, LAYOUTS, partial(_class_of, data.labels), skipped)
     labels, texts, remarks = classes_of(
         {split: [row.label for row in rows] for split, rows in raw.items()},
         data.labels,
@@ -84,20 +84,22 @@ def load_sentence_pairs(data: DataSpec) -> Corpus[SentencePair]:
     )
     faults, named = Faults(), dict[str, list[str]]()
     for split, rows in raw.items():
-        with faults.collected():
-            pairs = zip(rows, texts[split], strict=True)
-            named[split] = [_name(row, label, labels) for row, label in pairs]
-    faults.refuse()
+        named[split] = []
+        for row, label in zip(rows, texts[split], strict=True):
+            with faults.collected():
+                named[split].append(_name(row, label, labels))
+    faults.refuse("data")
     remarks += [*split_remarks, *class_remarks(labels, named["train"], named["dev"])]
-    return _corpus(raw, named, labels, remarks, skipped)
+    return replace(_corpus(raw, named, labels, remarks, skipped), places=places)
 
 
 def load_scored_texts(data: DataSpec) -> Corpus[SentencePair]:
     """Read what `[data]` names, with numbers as labels; InputError with one line per problem."""
     skipped: Counter[str] = Counter()
-    raw, remarks = _read(data, NUMBERED, _number_of, skipped)
+    raw, remarks, places = _read(data, NUMBERED, _number_of, skipped)
     numbers = {split: [row.label for row in rows] for split, rows in raw.items()}
-    return _corpus(raw, numbers, (), [*remarks, *number_remarks(numbers)], skipped)
+    corpus = _corpus(raw, numbers, (), [*remarks, *number_remarks(numbers)], skipped)
+    return replace(corpus, places=places)
 
 
 @cache
@@ -133,6 +135,7 @@ def _corpus(
         skipped=dict(skipped),
         unit="pairs" if read["train"][0].second else "texts",
         remarks=tuple(remarks),
+        columns=raw["train"][0].layout.columns,
     )
 
 
@@ -169,26 +172,34 @@ def _number_of(label: str, layout: Layout, where: str) -> str:
 
 def _read(
     data: DataSpec, layouts: Sequence[Layout], label_of: LabelOf, skipped: Counter[str]
-) -> tuple[dict[str, Sequence[_Raw]], list[str]]:
-    """Return the usable rows of every split and remarks; count other rows by their reason."""
+) -> tuple[dict[str, Sequence[_Raw]], list[str], tuple[tuple[str, str], ...]]:
+    """Return the usable rows of every split, remarks, and the places of a split by `dev_share`.
+
+    Other rows are counted by their reason.
+    """
     faults, raw = Faults(), dict[str, Sequence[_Raw]]()
     for split, origin in origins_of(data).items():
         with faults.collected():
-            rows = rows_of(origin, split, subset=data.subset, broken_share=BROKEN_SHARE)
-            raw[split] = list(_raw(*rows, data, layouts, label_of, skipped))
+            of_split = Faults()
+            where, rows = rows_of(
+                origin, split, subset=data.subset, broken_share=BROKEN_SHARE, faults=of_split
+            )
+            raw[split] = list(_raw(where, rows, data, layouts, label_of, skipped, of_split))
     faults.refuse()
     if "dev" in raw:
-        return raw, []
+        return raw, [], ()
     by_class = layouts is LAYOUTS
-    raw["train"], raw["dev"], remark = split_off(
+    split_up = split_off(
         raw["train"],
-        data.dev_share or 0.1,
+        data.dev_share or DEV_SHARE,
         data.seed,
         prompt=lambda row: f"{row.first}\t{row.second}",
+        places=[row.where for row in raw["train"]],
         label=lambda row: row.label.strip() if by_class else None,
         called=("rows", "text"),
     )
-    return raw, [remark]
+    raw["train"], raw["dev"] = split_up.train, split_up.dev
+    return raw, [split_up.remark], split_up.places
 
 
 def _raw(
@@ -198,7 +209,9 @@ def _raw(
     layouts: Sequence[Layout],
     label_of: LabelOf,
     skipped: Counter[str],
+    faults: Faults,
 ) -> Iterator[_Raw]:
+    """Yield the usable rows; raise InputError with all faults of the others at the end."""
     layout: Layout | None = None
     count = 0
     for place, row in rows:
@@ -206,14 +219,16 @@ def _raw(
             skipped["broken lines"] += 1
             continue
         layout = layout or _layout(list(row), data, layouts, place_of_columns(where, place))
-        read = _row(row, layout, place, label_of)
-        if not read.label:
-            skipped["rows without a label"] += 1
-        elif not read.first or (not read.second and layout.second):
-            skipped[f"rows with an empty {'sentence' if layout.second else 'text'}"] += 1
-        else:
-            count += 1
-            yield read
+        with faults.collected():
+            read = _row(row, layout, place, label_of)
+            if not read.label:
+                skipped["rows without a label"] += 1
+            elif not read.first or (not read.second and layout.second):
+                skipped[f"rows with an empty {'sentence' if layout.second else 'text'}"] += 1
+            else:
+                count += 1
+                yield read
+    faults.refuse(where)
     if not count:
         unit = "pairs" if layout is None or layout.second else "texts"
         raise InputError(f"{where}: contains no labelled {unit}; allowed: at least one")

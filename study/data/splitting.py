@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from study.errors import InputError
 from study.seeds import derive_seed
@@ -13,16 +14,27 @@ LARGEST_DEV = 400
 R = TypeVar("R")
 
 
+@dataclass(frozen=True)
+class Split(Generic[R]):
+    """Training rows of which some are the dev set now."""
+
+    train: tuple[R, ...]
+    dev: tuple[R, ...]
+    remark: str
+    places: tuple[tuple[str, str], ...]  # of every row: where it was read, and `train` or `dev`
+
+
 def split_off(
     rows: Sequence[R],
     share: float,
     seed: int,
     *,
     prompt: Callable[[R], str],
+    places: Sequence[str],
     label: Callable[[R], Hashable] = lambda row: None,
     called: tuple[str, str] = ("conversations", "prompt"),
-) -> tuple[tuple[R, ...], tuple[R, ...], str]:
-    """Return train, dev, and a remark; dev has at most `LARGEST_DEV` rows.
+) -> Split[R]:
+    """Return rows split into train and dev, which has at most `LARGEST_DEV` rows.
 
     Equal prompts stay on one side, and train keeps a row of every label.  The draw depends on the
     prompts and the seed, not on the order of the rows.
@@ -32,6 +44,7 @@ def split_off(
         share: The share of the rows that becomes the dev set.
         seed: The seed of the draw.
         prompt: What train and dev must not share.
+        places: Where each row was read.
         label: The class of a row, for a classification.
         called: What the rows and their prompts are called, for messages.
 
@@ -65,4 +78,12 @@ def split_off(
         f"{len(dev):,} of the train {unit} are the dev set (data.dev_share), drawn by {asked}, so "
         f"that no {asked} is on both sides"
     )
-    return train, dev, remark
+    sides = ("dev" if prompt(row) in chosen else "train" for row in rows)
+    return Split(train, dev, remark, tuple(zip(places, sides, strict=True)))
+
+
+def split_tsv(places: Sequence[tuple[str, str]]) -> str:
+    """Return a table of the lines or rows of the training file, each with its side."""
+    units = [place.rpartition(": ")[2].split(" ", 1) for place, _ in places]
+    lines = [f"{number}\t{side}" for (_, number), (_, side) in zip(units, places, strict=True)]
+    return "\n".join([f"{units[0][0]}\tsplit", *lines, ""])

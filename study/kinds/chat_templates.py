@@ -64,3 +64,31 @@ CHAT_TEMPLATES: Mapping[str, str] = {
 def is_template(text: str) -> bool:
     """Return whether a text is a template itself, not the name of one."""
     return "{{" in text or "{%" in text
+
+
+def template_fault(text: str) -> str | None:
+    """Return why a text is no Jinja template, with the line; None if it is one.
+
+    Nothing of it is run.  The tags are those that transformers' templates may have.
+    """
+    from jinja2 import Environment, TemplateSyntaxError
+    from jinja2.ext import Extension, loopcontrols
+    from jinja2.nodes import Node
+    from jinja2.parser import Parser
+
+    class Generation(Extension):
+        """The block that marks an answer; here only its place matters."""
+
+        tags = {"generation"}  # noqa: RUF012 - jinja2 declares it so
+
+        def parse(self, parser: Parser) -> Node | list[Node]:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    try:
+        Environment(extensions=[Generation, loopcontrols]).parse(text)
+    except (TemplateSyntaxError, RecursionError) as error:
+        line = getattr(error, "lineno", None)
+        reason = "nested too deeply" if line is None else f"line {line} of the template: {error}"
+        return f"must be a Jinja template; {' '.join(reason.split())[:200]}"
+    return None

@@ -48,7 +48,6 @@ CONVERSATIONS: Mapping[str, Any] = {
     "max_tokens": 1024,
     "too_long": "drop",
     "stop_token": None,
-    "dev_share": 0.1,
 }
 """The defaults of `[data]` for tasks that read conversations, which end as their template says."""
 

@@ -7,15 +7,18 @@ all faults that do not depend on each other at once.  The task is built over a s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.data.corpora import corpus_of, read_corpus
 from study.data.readers import Corpus
+from study.data.rendering import check_stored_template
 from study.errors import Faults, InputError
 from study.metrics.needs import check_metrics, metric_remarks
 from study.spec.base_and_data import SPLITS
+from study.spec.files import load_spec, unsaid
 from study.spec.sections import StudySpec
 
 if TYPE_CHECKING:
@@ -51,10 +54,37 @@ class Prepared:
     task: Task | None  # over the skeleton
 
 
+def sound_spec(
+    target: str,
+    overrides: Mapping[str, Any] | None = None,
+    own_task: str | None = None,
+    *,
+    changes: Sequence[str] = (),
+    remark: Callable[[str], None] = unsaid,
+    quick: bool = False,
+) -> StudySpec:
+    """Read a study file; one with faults is refused with those of its data and base as well.
+
+    The arguments are those of `load_spec`; if `quick`, no base is looked at.  The embedded base and
+    data have no faults.
+    """
+    faults = Faults()
+    with faults.collected():
+        spec = load_spec(target, overrides, own_task, faults, changes=changes, remark=remark)
+        if faults.problems and (spec.base.model, spec.data.origin) != ("embedded", "embedded"):
+            inputs = read_inputs(spec, quick=quick)
+            if not quick:
+                prepare(spec, inputs)
+            inputs.faults.refuse()
+    faults.refuse()
+    return spec
+
+
 def read_inputs(spec: StudySpec, task: Task | None = None, *, quick: bool = False) -> Inputs:
     """Read the data or make the study's own task, and look for what the metrics need.
 
-    If `quick`, the data are only read: no tokenizer writes them, and torch is not imported.
+    If `quick`, data and chat template are only read: no tokenizer writes the data, and torch is not
+    imported.
     """
     faults, corpus = Faults(), None
     with faults.collected():
@@ -67,6 +97,11 @@ def read_inputs(spec: StudySpec, task: Task | None = None, *, quick: bool = Fals
     elif task is None:
         with faults.collected():
             corpus = read_corpus(spec) if quick else corpus_of(spec)
+        folder = Path(spec.base.model)
+        needs_template = spec.task_kind.reads_conversations and spec.data.chat_template is None
+        if quick and needs_template and folder.is_dir():
+            with faults.collected():
+                check_stored_template(folder)
     return Inputs(corpus, faults, task)
 
 
@@ -102,6 +137,8 @@ def prepare(spec: StudySpec, inputs: Inputs, progress: StepCallback | None = Non
         if corpus is not None:
             lines, task = _over_the_corpus(spec, base, corpus, faults)
             remarks += lines
+        if corpus is not None and not faults.problems:
+            remarks += end_remarks(spec, location, base, corpus)
         if task is not None and not faults.problems:
             with faults.collected():
                 remarks += vocabulary_remarks(spec, base, task)
@@ -131,6 +168,23 @@ def _over_the_corpus(
     with faults.collected():
         task = make_task(spec, base, corpus)
     return remarks, task
+
+
+def end_remarks(spec: StudySpec, location: str, base: BaseModel, corpus: Corpus[Any]) -> list[str]:
+    """Return one line if answers end with a token that the base never learnt."""
+    from study.bases.untrained_tokens import looks_untrained
+
+    if not spec.task_kind.reads_conversations or spec.data.stop_token is not None:
+        return []
+    end = corpus.train[0].rows[0].end
+    if not looks_untrained(location, end):
+        return []
+    token = base.tokenizer.convert_ids_to_tokens(end)
+    return [
+        f"template: {token!r} ends an answer, but many tokens have nearly its weights in this "
+        "base, so answers may not stop; set data.chat_template = 'plain', or data.stop_token = "
+        f"{token!r} to train it"
+    ]
 
 
 def vocabulary_remarks(spec: StudySpec, base: BaseModel, task: Task) -> list[str]:

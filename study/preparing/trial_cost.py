@@ -36,9 +36,13 @@ def quick_cost(spec: StudySpec, inputs: Inputs) -> dict[str, Any]:
         InputError: with every problem of data and metrics.
     """
     inputs.faults.refuse()
-    remarks = [f"data: {line}" for line in skipped_remarks(inputs.corpus)] if inputs.corpus else []
+    corpus = inputs.corpus
+    found = (*skipped_remarks(corpus), *corpus.remarks) if corpus else ()
+    remarks = [f"data: {line}" for line in found]
+    if spec.task_kind.reads_conversations:
+        remarks.append("template: read, not applied; `check` without --quick applies it")
     remarks += [f"metrics: {line}" for line in metric_remarks(spec.evaluation)]
-    lines = [_data_line(inputs), *map(_named, remarks), _search_line(spec, inputs)]
+    lines = [_data_line(inputs), *map(_named, remarks), *_search_lines(spec, inputs)]
     return {"trials": spec.search.budget, "lines": lines}
 
 
@@ -70,7 +74,7 @@ def cost_of(spec: StudySpec, inputs: Inputs, prepared: Prepared) -> dict[str, An
         "adapters": {n: {"pairs": p, "parameters": c} for n, (p, c) in counts.items()},
         "trials": spec.search.budget,
         "example": [list(stretch) for stretch in corpus.shown] if corpus else [],
-        "lines": [*lines, _search_line(spec, inputs)],
+        "lines": [*lines, *_search_lines(spec, inputs)],
     }
 
 
@@ -80,8 +84,16 @@ def _named(remark: str) -> str:
     return f"{subject:<8} {text}"
 
 
-def _search_line(spec: StudySpec, inputs: Inputs) -> str:
-    return f"search   {spec.search.budget} trials of {_steps(spec, inputs.count('train'))} steps"
+def _search_lines(spec: StudySpec, inputs: Inputs) -> list[str]:
+    """Return trials and steps, and a warning if the sampler will leave no sample of the space."""
+    search = spec.search
+    lines = [f"search   {search.budget} trials of {_steps(spec, inputs.count('train'))} steps"]
+    if search.learns and not search.purpose.needs_drawn and len(search.parameters) > 1:
+        lines.append(
+            f"         {search.sampler} follows the scores, so importances will not be reliable; "
+            'to learn what matters, set search.sampler = "sobol"'
+        )
+    return lines
 
 
 def _steps(spec: StudySpec, examples: int) -> str:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, field_validator, model_validator
 
 from study.errors import did_you_mean
-from study.kinds.chat_templates import CHAT_TEMPLATES, is_template
-from study.spec.hyperparameters import MOST, Strict
+from study.kinds.chat_templates import CHAT_TEMPLATES, is_template, template_fault
+from study.spec.hyperparameters import MOST, Strict, rule
 from study.spec.search import names_in
 
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 INSTRUCTION = "Translate from English into French."
 STOP_TOKEN = "<|end_of_translation|>"
+DEV_SHARE = 0.1
+"""The share of the training rows that becomes the dev set, where a task needs none to be named."""
 SPLITS = ("train", "dev", "general", "test")
 
 
@@ -56,7 +58,7 @@ class DataSpec(Strict):
     max_tokens: Annotated[int, Field(ge=4, le=MOST, strict=True)] = 128
     too_long: Literal["truncate", "refuse", "drop"] = "truncate"
     instruction: str = INSTRUCTION
-    stop_token: Annotated[str, Field(min_length=1)] | None = STOP_TOKEN
+    stop_token: Annotated[str, Field(min_length=1)] | None = STOP_TOKEN  # None: the model's own end
     train_on: Literal["assistant", "last", "all"] | None = None
     chat_template: str | None = Field(default=None, repr=False)  # perhaps a whole file
     dev_share: Annotated[float, Field(gt=0, le=0.5)] | None = None
@@ -71,49 +73,53 @@ class DataSpec(Strict):
     @field_validator("chat_template")
     @classmethod
     def _check_template(cls, value: str | None) -> str | None:
-        if value is None or value in CHAT_TEMPLATES or is_template(value):
+        if value is None or value in CHAT_TEMPLATES:
+            return value
+        if is_template(value):
+            if fault := template_fault(value):
+                raise ValueError(f"{fault}; got {value[:60]!r}")
             return value
         raise ValueError(
             f"must be a file, a template or a shipped name, got {value[:60]!r}"
             f"{did_you_mean(value, CHAT_TEMPLATES)}; shipped: {names_in(CHAT_TEMPLATES)}"
         )
 
-    @model_validator(mode="after")
-    def _check_columns(self) -> Self:
+    @rule
+    def _check_columns(self) -> Iterator[str]:
         if self.source_column == self.target_column:
-            raise ValueError(
-                f"target_column: must differ from source_column, got {self.target_column!r}"
-            )
+            yield f"target_column: must differ from source_column, got {self.target_column!r}"
         if self.second_text_column is not None and self.text_column is None:
-            raise ValueError(
+            yield (
                 f"text_column: needed because second_text_column is {self.second_text_column!r}, "
                 "got none"
             )
         if self.text_column is not None and self.second_text_column == self.text_column:
-            raise ValueError(
-                f"second_text_column: must differ from text_column, got {self.text_column!r}"
-            )
-        return self
+            yield f"second_text_column: must differ from text_column, got {self.text_column!r}"
 
-    @model_validator(mode="after")
-    def _check_origin(self) -> Self:
+    @rule
+    def _check_origin(self) -> Iterator[str]:
+        if self.dev_share is not None and (self.dev is not None or self.origin == "embedded"):
+            other = "without data.train" if self.dev is None else f"beside dev = {str(self.dev)!r}"
+            yield (
+                f"dev_share: takes the dev set from data.train, got {self.dev_share} {other}; "
+                "leave it out, or leave out dev"
+            )
         if self.train is None and self.dev is None:
             for split in ("general", "test") if self.corpus in (None, "embedded") else ():
                 if (file := getattr(self, split)) is not None:
-                    raise ValueError(
+                    yield (
                         f"{split}: the embedded corpus has its own, got {str(file)!r}; "
                         "remove it, or give train and dev"
                     )
-            return self
+            return
         if self.corpus is not None:
-            raise ValueError(f"corpus: give a corpus or files, not both, got {self.corpus!r}")
+            yield f"corpus: give a corpus or files, not both, got {self.corpus!r}"
         if self.train is not None and self.dev is None and self.dev_share is not None:
-            return self
+            return
         if self.train is None or self.dev is None:
             missing, given = ("train", "dev") if self.train is None else ("dev", "train")
             instead = "; or give dev_share, the share of train to take" if missing == "dev" else ""
-            raise ValueError(f"{missing}: needed because {given} is given, got none{instead}")
-        return self
+            yield f"{missing}: needed because {given} is given, got none{instead}"
 
     @property
     def origin(self) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from study.spec.hyperparameters import Positive, Strict
+from study.spec.hyperparameters import Positive, Strict, rule
 
 
 class DiffusionSpec(Strict):
@@ -25,29 +26,25 @@ class DiffusionSpec(Strict):
     eps: Annotated[float, Field(strict=True, gt=0, lt=1)] = 1e-3
     mask_token: Annotated[str, Field(min_length=1)] | None = None
 
-    @model_validator(mode="after")
-    def _check_blocks(self) -> Self:
+    @rule
+    def _check_blocks(self) -> Iterator[str]:
         if self.length % self.block_length:
-            raise ValueError(
-                f"block_length: must divide length = {self.length}, got {self.block_length}"
-            )
-        if self.steps % self.blocks:
-            raise ValueError(
+            yield f"block_length: must divide length = {self.length}, got {self.block_length}"
+        elif self.steps % self.blocks:
+            yield (
                 f"steps: must be a multiple of the {self.blocks} blocks "
                 f"(length / block_length), got {self.steps}"
             )
-        return self
 
-    @model_validator(mode="after")
-    def _check_fixed(self) -> Self:
+    @rule
+    def _check_fixed(self) -> Iterator[str]:
         for position, word in self.fixed.items():
             if not word.strip():
-                raise ValueError(f"fixed: needs a word at position {position}, got {word!r}")
+                yield f"fixed: needs a word at position {position}, got {word!r}"
             if not 0 <= position < self.length:
-                raise ValueError(
+                yield (
                     f"fixed: positions must be 0 to {self.length - 1} (length - 1), got {position}"
                 )
-        return self
 
     @property
     def blocks(self) -> int:

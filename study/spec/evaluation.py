@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -21,7 +21,7 @@ from study.kinds.metrics import (
     own_metric,
 )
 from study.kinds.table_names import names_where
-from study.spec.hyperparameters import MOST_ROWS, Positive, Strict
+from study.spec.hyperparameters import MOST_ROWS, Positive, Strict, rule, rule_of_sound
 from study.spec.scoring import CommandSpec, NumericSpec, RegexSpec, TextSpec, refuse_split_prefix
 from study.spec.search import names_in
 
@@ -79,40 +79,38 @@ class EvaluationSpec(Strict):
         lower = minimize if isinstance(minimize, (list, tuple)) else ()
         return {**data, "directions": [direction_of(o, lower) for o in objective]}
 
-    @model_validator(mode="after")
-    def _check_names(self) -> Self:
-        for metric in self.metrics:
-            allowed = names_where(METRICS, lambda kind: not kind.afterwards)
-            if metric not in (*allowed, *self.own_metrics):
-                rule = (
-                    f"{metric!r} can only be scored after the run"
-                    if metric in METRICS
-                    else f"unknown metric {metric!r}{did_you_mean(metric, METRICS)}"
-                )
-                raise ValueError(
-                    f"metrics: {rule}; allowed: {names_in(allowed)}, or your own as "
-                    "'file.py:function'"
-                )
+    @rule
+    def _check_names(self) -> Iterator[str]:
+        known = names_where(METRICS, lambda kind: not kind.afterwards)
+        unknown = [metric for metric in self.metrics if metric not in (*known, *self.own_metrics)]
+        for metric in unknown:
+            broken = (
+                f"{metric!r} can only be scored after the run"
+                if metric in METRICS
+                else f"unknown metric {metric!r}{did_you_mean(metric, METRICS)}"
+            )
+            yield (
+                f"metrics: {broken}; allowed: {names_in(known)}, or your own as 'file.py:function'"
+            )
+        if unknown:  # an objective may be the metric that was meant
+            return
         allowed = [*self.metrics, *(f"general_{m}" for m in self.metrics), *COSTS]
         if not self.objective:
-            raise ValueError(f"objective: needs at least one; allowed: {names_in(allowed)}")
+            yield f"objective: needs at least one; allowed: {names_in(allowed)}"
         for objective in self.objective:
             if objective not in allowed:
                 meant = did_you_mean(objective, allowed)
-                raise ValueError(
-                    f"objective: got {objective!r}{meant}; allowed: {names_in(allowed)}"
-                )
+                yield f"objective: got {objective!r}{meant}; allowed: {names_in(allowed)}"
         if len(set(self.objective)) < len(self.objective):
-            raise ValueError(f"objective: list each only once, got {', '.join(self.objective)}")
+            yield f"objective: list each only once, got {', '.join(self.objective)}"
         if len(self.directions) != len(self.objective):
-            raise ValueError(
+            yield (
                 f"directions: needs one per objective, got {len(self.directions)} "
                 f"for {len(self.objective)}"
             )
-        return self
 
-    @model_validator(mode="after")
-    def _check_needs(self) -> Self:
+    @rule_of_sound
+    def _check_needs(self) -> Iterator[str]:
         """Refuse a metric without what it scores with."""
         embedding = [m for m in self.metrics if self.row(m).embeds]
         matching = [m for m in self.metrics if self.row(m).by_pattern]
@@ -121,13 +119,12 @@ class EvaluationSpec(Strict):
             ("regex.pattern", matching, "a pattern", self.regex),
         ):
             if metrics and given is None:
-                raise ValueError(f"{key}: {metrics[0]!r} needs {needed}, got none")
-        return self
+                yield f"{key}: {metrics[0]!r} needs {needed}, got none"
 
-    @model_validator(mode="after")
-    def _check_own(self) -> Self:
+    @rule_of_sound
+    def _check_own(self) -> Iterator[str]:
         if self.command is not None and self.command.name not in self.metrics:
-            raise ValueError(
+            yield (
                 f"command.name: must be one of the metrics, got {self.command.name!r}; "
                 f"metrics: {names_in(self.metrics)}"
             )
@@ -135,10 +132,10 @@ class EvaluationSpec(Strict):
             refuse_split_prefix("metrics", metric)
         for objective, way in zip(self.objective, self.directions, strict=True):
             if objective.removeprefix("general_") in self.minimize and way == "maximize":
-                raise ValueError(f"directions: minimize lists {objective!r}, got 'maximize' for it")
+                yield f"directions: minimize lists {objective!r}, got 'maximize' for it"
         for metric in self.minimize:
             if metric not in self.own_metrics:
-                raise ValueError(
+                yield (
                     f"minimize: lists own metrics of which less is better, got {metric!r}; "
                     f"allowed: {names_in(self.own_metrics) or 'none, as metrics lists none'}"
                 )
@@ -148,10 +145,9 @@ class EvaluationSpec(Strict):
                 {other, metric} & {*self.own_metrics}
             ):
                 label = metric_label(metric)
-                raise ValueError(
+                yield (
                     f"metrics: {other!r} and {metric!r} would both be called {label!r}; rename one"
                 )
-        return self
 
     @property
     def own_metrics(self) -> tuple[str, ...]:

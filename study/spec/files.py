@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from search_spaces import shipped_spaces
-from study.errors import InputError, did_you_mean, refusing
-from study.kinds.chat_templates import CHAT_TEMPLATES, is_template
+from study.errors import Faults, InputError, did_you_mean, refusing
+from study.kinds.chat_templates import CHAT_TEMPLATES, is_template, template_fault
 from study.metrics.own import file_hashes
 from study.metrics.scripts import tokenizer_for
 from study.spec.base_and_data import SPLITS, DataSpec
 from study.spec.init_adapter import resolve_init_adapter, without_fixed
 from study.spec.own_task import put_own_task, resolve_own_task
 from study.spec.search import NO_SPACE
-from study.spec.sections import StudySpec, parse_spec, spec_from_toml
+from study.spec.sections import StudySpec, parse_spec, spec_from_toml, without_unused
 from study.spec.toml_text import parse_toml
 from study.spec.trust import refuse_code
 from study.store.folders import check_regular
 
 DEFAULT_SPACE = "lora-wide"
 LARGEST_TEMPLATE = 100_000  # bytes
+INSTEAD_OF = (
+    ("data.dev", "data.dev_share"),
+    ("training.steps", "training.epochs"),
+    ("training.warmup_fraction", "training.warmup_steps"),
+)
+"""Keys of which a study has one; that of the command line replaces the other of the file."""
 FOLDER_OR_NAME = (
     ("base", "model"),
     ("distillation", "teacher"),
     ("data", "corpus"),
     ("evaluation", "encoder"),
 )
+
+
+def unsaid(line: str) -> None:
+    """Take a line that nobody reads."""
 
 
 def presets() -> dict[str, Path]:
@@ -38,18 +48,28 @@ def presets() -> dict[str, Path]:
 
 
 def load_spec(
-    target: str | Path, overrides: Mapping[str, Any] | None = None, own_task: str | None = None
+    target: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    own_task: str | None = None,
+    faults: Faults | None = None,
+    *,
+    changes: Sequence[str] = (),
+    remark: Callable[[str], None] = unsaid,
 ) -> StudySpec:
     """Read a preset by name or a study file by path.
 
     `own_task` is a task of your own, `file.py:Class`, relative to the working folder.
 
     `overrides` maps dotted keys to the command line's values (`{"search.trials": 10}`); None keeps
-    the file's value.  Paths in a file are relative to the folder of that file; paths on the command
-    line and in a preset are relative to the working folder.
+    the file's value.  `changes` are more of them, as `--set` has them: `search.trials=10`.  Paths
+    in a file are relative to the folder of that file; paths on the command line and in a preset are
+    relative to the working folder.  `remark` takes a line for each key of the file that an override
+    puts out of use.
+
+    With `faults`, problems that leave a study to look at are collected there, as by `parse_spec`.
 
     Raises:
-        InputError: one line per problem.
+        InputError: one line per problem, those of the changes included.
     """
     path = _find(target)
     is_preset = path in presets().values()
@@ -57,12 +77,20 @@ def load_spec(
     document, folder = read_toml(path), Path.cwd() if is_preset else path.parent
     if own_task is not None:
         put_own_task(document, own_task, Path.cwd(), "--task")
-    return _spec(document, path, where, folder, overrides)
+    found = Faults() if faults is None else faults
+    wanted = {**(overrides or {}), **changed_keys(changes, found)}
+    spec = _spec(document, path, where, folder, wanted, found, remark)
+    if faults is None:
+        found.refuse()
+    return spec
 
 
 def spec_of_text(text: str, path: Path) -> StudySpec:
     """Return the study that a text would be as the study file `path`; InputError as for a file."""
-    return _spec(parse_toml(text), path, str(path), path.parent, None)
+    faults = Faults()
+    spec = _spec(parse_toml(text), path, str(path), path.parent, None, faults)
+    faults.refuse()
+    return spec
 
 
 def _spec(
@@ -71,22 +99,37 @@ def _spec(
     where: str,
     folder: Path,
     overrides: Mapping[str, Any] | None,
+    faults: Faults,
+    remark: Callable[[str], None] = unsaid,
 ) -> StudySpec:
-    """Resolve what a file names, and validate it; `folder` is where relative paths begin."""
-    if not {*document} - {"name"}:
-        raise InputError(
-            f"{where}: needs base.model and data, got an empty study; `optuna-study init` writes a "
-            "study file for a model and data, and `optuna-study run` alone runs the shipped study"
-        )
-    _resolve_paths(document, folder, where)
-    resolve_own_task(document, folder, where)
-    _override(document, overrides, where)
-    resolve_init_adapter(document, folder, where)
-    _resolve_space(document, path.parent, where)
-    _resolve_tokenizer(document)
-    _resolve_template(document, path.parent, where)
-    document.setdefault("name", path.stem)
-    return _with_metric_files(parse_spec(document, where), folder)
+    """Resolve what a file names, and validate it; `folder` is where relative paths begin.
+
+    Problems that leave a study to look at are kept in `faults`; others are raised with all of them.
+    """
+    try:
+        if not {*document} - {"name"}:
+            raise InputError(
+                f"{where}: needs base.model and data, got an empty study; `optuna-study init` "
+                "writes a study file for a model and data, and `optuna-study run` alone runs the "
+                "shipped study"
+            )
+        _resolve_paths(document, folder, where)
+        resolve_own_task(document, folder, where)
+        _override(document, overrides, where, remark)
+        resolve_init_adapter(document, folder, where)
+        _resolve_space(document, path.parent, where)
+        _resolve_tokenizer(document)
+        known = len(faults.problems)
+        with faults.collected():
+            _resolve_template(document, path.parent, where)
+        if len(faults.problems) > known:  # the other sections may be wrong, too
+            del document["data"]["chat_template"]
+        document.setdefault("name", path.stem)
+        return _with_metric_files(parse_spec(document, where, faults), folder)
+    except InputError as error:
+        faults.add(error)
+        faults.refuse()
+        raise
 
 
 def stored_spec(
@@ -98,10 +141,12 @@ def stored_spec(
     trust_study: bool = False,
     overrides: Mapping[str, Any] | None = None,
     own_task: str | None = None,
+    changes: Sequence[str] = (),
+    remark: Callable[[str], None] = unsaid,
 ) -> StudySpec:
     """Return the study in a run folder, with `test` as its test split if given.
 
-    `overrides` and `own_task` are those of `load_spec`.
+    `overrides`, `own_task`, `changes` and `remark` are those of `load_spec`.
 
     The study comes from a database that anybody may have written, so a study that names code is
     refused unless the caller trusts it.  Code of its metrics does not matter to a caller that
@@ -114,7 +159,7 @@ def stored_spec(
     if content is None or not Path(target).is_dir():
         raise InputError(f"{target}: not a run folder of optuna-study")
     spec_from_toml(content, target)  # raises if the study is invalid
-    document = parse_toml(content)
+    document = without_unused(parse_toml(content))
     if own_task is not None:
         document.pop("own_task", None)  # whatever it is, this one is named here
     if not trust_study:
@@ -123,11 +168,18 @@ def stored_spec(
         put_own_task(document, own_task, Path.cwd(), "--task")
     if test is not None:
         document.setdefault("data", {})["test"] = str(test.resolve())
-    _override(document, overrides, target)
-    if overrides and overrides.get("search.space") is not None:
-        document["search"].pop("parameters", None)
-        _resolve_space(document, Path.cwd(), target)
-    return parse_spec(document, target)
+    if overrides and overrides.get("search.goal") is not None:
+        document["search"].pop("confirm", None)  # the goal of now says whether
+    faults = Faults()
+    wanted = {**(overrides or {}), **changed_keys(changes, faults)}
+    with faults.collected():
+        _override(document, wanted, target, remark)
+        if wanted.get("search.space") is not None:
+            document["search"].pop("parameters", None)
+            _resolve_space(document, Path.cwd(), target)
+        spec = parse_spec(document, target)
+    faults.refuse()
+    return spec
 
 
 def is_run_folder(target: str) -> bool:
@@ -135,20 +187,23 @@ def is_run_folder(target: str) -> bool:
     return target not in presets() and os.path.isdir(target)
 
 
-def changed_keys(changes: Sequence[str]) -> dict[str, Any]:
+def changed_keys(changes: Sequence[str], faults: Faults | None = None) -> dict[str, Any]:
     """Return `KEY=VALUE` changes of the command line as dotted keys and values.
 
     A value is read as TOML, and as plain text where it is none.  Paths are relative to the working
-    folder.  Raises InputError for a change without a key or value.
+    folder.  A change without a key or value becomes one of the faults; without these it is raised
+    as InputError.
     """
     changed: dict[str, Any] = {}
     for change in changes:
         key, equals, text = change.partition("=")
         key = key.strip()
         if not (equals and all(key.split("."))):
-            raise InputError(
-                f"--set: must be KEY=VALUE, e.g. training.steps=40, got {change[:60]!r}"
-            )
+            fault = f"--set: must be KEY=VALUE, e.g. training.steps=40, got {change[:60]!r}"
+            if faults is None:
+                raise InputError(fault)
+            faults.add(InputError(fault))
+            continue
         try:
             value = parse_toml(f"value = {text}")["value"]
         except (ValueError, RecursionError):
@@ -228,18 +283,32 @@ def _with_metric_files(spec: StudySpec, folder: Path) -> StudySpec:
     return spec.model_copy(update={"evaluation": found})
 
 
-def _override(document: dict[str, Any], overrides: Mapping[str, Any] | None, where: str) -> None:
-    """Set dotted keys; None keeps the file's value, paths are relative to the working folder."""
+def _override(
+    document: dict[str, Any],
+    overrides: Mapping[str, Any] | None,
+    where: str,
+    remark: Callable[[str], None] = unsaid,
+) -> None:
+    """Set dotted keys; None keeps the file's value, paths are relative to the working folder.
+
+    A key of which a study has only one replaces the other key of the file.
+    """
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
     splits = {f"data.{split}" for split in SPLITS}
     names = {".".join(names) for names in FOLDER_OR_NAME}
-    for key, value in (overrides or {}).items():
+    for key, value in given.items():
         if isinstance(value, str):
             if key == "search.space":
                 value = _from_here(value)
             elif key in splits or (key in names and value != "embedded" and os.path.isdir(value)):
                 value = os.path.abspath(value)
-        if value is not None:
-            _set(document, key, value, where)
+        _set(document, key, value, where)
+    for pair in INSTEAD_OF:
+        for new, old in (pair, pair[::-1]):
+            section, name = old.split(".")
+            table = document.get(section)
+            if new in given and old not in given and isinstance(table, dict) and name in table:
+                remark(f"{new} of the command line replaces {old} = {table.pop(name)!r} of {where}")
 
 
 def _from_here(space: str) -> str:
@@ -297,6 +366,8 @@ def _resolve_template(document: dict[str, Any], folder: Path, where: str) -> Non
         raise InputError(
             f"{where}: data.chat_template: {path}: must be a Jinja template, got {text[:60]!r}"
         )
+    if fault := template_fault(text):
+        raise InputError(f"{where}: data.chat_template: {path}: {fault}")
     data["chat_template"] = text.removesuffix("\n")
 
 

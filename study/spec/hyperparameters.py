@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, get_args, get_origin
+from collections.abc import Callable, Iterator, Mapping
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    Self,
+    TypeVar,
+    get_args,
+    get_origin,
+)
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 from typing_extensions import override
@@ -18,10 +27,50 @@ Positive = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
 
 
+Rule = Callable[[Any], Iterator[str]]
+RULE, RULE_OF_SOUND = "_rule", "_rule_of_sound"
+
+
+def rule(check: Rule) -> Rule:
+    """Mark a method of a section that yields what is wrong with its values, a line each."""
+    setattr(check, RULE, True)
+    return check
+
+
+def rule_of_sound(check: Rule) -> Rule:
+    """Mark a rule that is asked only where those of `rule` found nothing, since it needs that."""
+    setattr(check, RULE_OF_SOUND, True)
+    return check
+
+
+Row = TypeVar("Row")
+
+
+def row_named(data: Any, key: str, table: Mapping[str, Row]) -> Row | None:
+    """Return the row of a table that a section names before it is checked, if it names one."""
+    name = data.get(key) if isinstance(data, Mapping) else None
+    return table.get(name) if isinstance(name, str) else None
+
+
 class Strict(BaseModel):
     """A frozen part of a study file; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _ask_all_rules(self) -> Self:
+        """Refuse with what all rules find, so that no fault hides another."""
+        if faults := [*self._faults(RULE)] or [*self._faults(RULE_OF_SOUND)]:
+            raise ValueError("\n".join(faults))
+        return self
+
+    def _faults(self, mark: str) -> Iterator[str]:
+        for check in vars(type(self)).values():
+            if hasattr(check, mark):
+                try:
+                    yield from check(self)
+                except ValueError as error:  # of a check that sections share
+                    yield str(error)
 
     @override
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
@@ -50,10 +99,9 @@ class MethodSpec(Strict):
     @classmethod
     def _apply_the_name(cls, data: Any) -> Any:
         """Set the values that the method's name implies; refuse values that contradict it."""
-        name = data.get("name") if isinstance(data, Mapping) else None
-        if not isinstance(name, str) or name not in METHODS:
+        if (kind := row_named(data, "name", METHODS)) is None:
             return data
-        decided = METHODS[name].decides
+        decided, name = kind.decides, data["name"]
         for key, value in decided.items():
             if data.get(key, value) != value:
                 raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, get_args, get_origin
 
@@ -65,6 +65,48 @@ def problems_of(error: ValidationError, where: str, model: type[BaseModel]) -> I
     places = groupby(error.errors(include_url=False), key=_location)
     found = [part for _, problems in places for part in _parts(_one_of(list(problems)))]
     return InputError(list(dict.fromkeys(_line(part, where, model) for part in found)))
+
+
+WHOLE_OR_NOT = ("training", "evaluation")
+"""Sections whose values need each other: with a faulty one, all are the defaults."""
+NEEDED = ("name", "sampler")
+"""Keys of the method and the search that others need."""
+
+
+def without_faulty(document: Mapping[str, Any], problems: Iterable[Any]) -> dict[str, Any]:
+    """Return a document without the values that problems name, where the others do not need them.
+
+    What is left may be judged: it is not the study that was meant, but its other faults are.
+    """
+    rest = copied(document, depth=3)
+    for problem in problems:
+        section, *keys = problem["loc"] or ("",)
+        if section == "search" and keys[:1] == ["parameters"]:
+            continue
+        if problem["type"] == "extra_forbidden":
+            _drop(rest, problem["loc"])
+        elif section in WHOLE_OR_NOT or (section in ("name", "seed") and not keys):
+            rest.pop(section, None)
+        elif section in ("method", "search") and keys and keys[0] not in NEEDED:
+            _drop(rest, (section, keys[0]))
+    return rest
+
+
+def copied(document: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    """Return a document whose tables, down to a depth, are its own."""
+    return {
+        key: copied(part, depth - 1) if depth > 1 and isinstance(part, Mapping) else part
+        for key, part in document.items()
+    }
+
+
+def _drop(document: dict[str, Any], location: Sequence[Any]) -> None:
+    *above, last = location
+    table: Any = document
+    for key in above:
+        table = table.get(key) if isinstance(table, dict) else None
+    if isinstance(table, dict):
+        table.pop(last, None)
 
 
 def _parts(problem: Any) -> list[Any]:

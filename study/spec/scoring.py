@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, field_validator, model_validator
+from pydantic import Field, StrictBool, field_validator
 
 from study.kinds.measurements import MEASUREMENTS
 from study.kinds.metrics import METRICS
-from study.spec.hyperparameters import Strict
+from study.spec.hyperparameters import Strict, rule
 
 SPLIT_PREFIXES = ("dev_", "general_", "test_")
 Number = Annotated[float, Field(strict=True)]
@@ -65,12 +66,11 @@ class CommandSpec(Strict):
     run: Annotated[tuple[str, ...], Field(min_length=1)]
     timeout_seconds: Seconds = 600.0
 
-    @model_validator(mode="after")
-    def _check_name(self) -> Self:
+    @rule
+    def _check_name(self) -> Iterator[str]:
         if self.name in METRICS or self.name in MEASUREMENTS:
-            raise ValueError(f"name: must not be that of a built-in metric, got {self.name!r}")
+            yield f"name: must not be that of a built-in metric, got {self.name!r}"
         refuse_split_prefix("name", self.name)
-        return self
 
 
 def refuse_split_prefix(key: str, name: str) -> None:

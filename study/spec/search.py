@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, ValidationError, model_validator
 
@@ -15,7 +15,17 @@ from study.kinds.goals import GOALS, STARTS, Goal, GoalName, StartName
 from study.kinds.samplers import PRUNERS, SAMPLERS, PrunerName, SamplerName
 from study.kinds.schedules import SCHEDULES, ScheduleName
 from study.kinds.table_names import names_where
-from study.spec.hyperparameters import Positive, Strict, field_of, is_choice, is_integer, searchable
+from study.spec.hyperparameters import (
+    Positive,
+    Strict,
+    field_of,
+    is_choice,
+    is_integer,
+    row_named,
+    rule,
+    rule_of_sound,
+    searchable,
+)
 from study.spec.problems import meant_by, rule_of
 
 MAX_GRID_POINTS = 100_000
@@ -47,53 +57,45 @@ class SearchSpec(Strict):
     @classmethod
     def _fill_goal_defaults(cls, data: Any) -> Any:
         """Fill in what the goal asks for; a file without a goal keeps the older defaults."""
-        name = data.get("goal") if isinstance(data, Mapping) else None
-        if not isinstance(name, str) or name not in GOALS:
+        if (goal := row_named(data, "goal", GOALS)) is None:
             return data
-        goal, grids = GOALS[name], names_where(SAMPLERS, lambda kind: kind.needs_grid)
+        grids = names_where(SAMPLERS, lambda kind: kind.needs_grid)
         sampler = data.get("sampler", goal.sampler)
         start = "none" if sampler in grids else goal.start
         schedule = goal.schedule if data.get("pruner", "none") == "none" else "none"
         return {"sampler": sampler, "start": start, "schedule": schedule, **data}
 
-    @model_validator(mode="after")
-    def _check_start(self) -> Self:
+    @rule
+    def _check_start(self) -> Iterator[str]:
         if STARTS[self.start] and SAMPLERS[self.sampler].needs_grid:
-            raise ValueError(
+            yield (
                 f"start: {self.sampler} takes every point of the space once, so there is nothing "
                 f"to start from, got {self.start!r}; allowed: 'none'"
             )
-        return self
 
-    @model_validator(mode="after")
-    def _check_schedule(self) -> Self:
+    @rule
+    def _check_schedule(self) -> Iterator[str]:
         if SCHEDULES[self.schedule].pauses and PRUNERS[self.pruner].prunes:
-            raise ValueError(
+            yield (
                 f"schedule: {self.schedule} decides itself which trials go on, so pruner must be "
                 f"'none', got {self.pruner!r}"
             )
-        return self
 
-    @model_validator(mode="after")
-    def _check_confirm(self) -> Self:
+    @rule
+    def _check_confirm(self) -> Iterator[str]:
         if self.confirm and self.trials < LEAST_TO_CONFIRM:
-            raise ValueError(
+            yield (
                 f"confirm: {CONFIRMATIONS} of the trials are trained again at the end, so trials "
                 f"must be at least {LEAST_TO_CONFIRM}, got {self.trials}; set confirm = false"
             )
-        return self
 
-    @model_validator(mode="after")
-    def _check_parameters(self) -> Self:
-        faults = []
+    @rule
+    def _check_parameters(self) -> Iterator[str]:
         for name, parameter in self.parameters.items():
             try:
                 self._check_parameter(name, parameter)
             except ValueError as error:
-                faults.append(str(error))
-        if faults:
-            raise ValueError("\n".join(faults))
-        return self
+                yield str(error)
 
     def _check_parameter(self, name: str, parameter: Parameter) -> None:
         if name not in searchable():
@@ -133,56 +135,48 @@ class SearchSpec(Strict):
                     f"allowed: {in_words(distribution)}"
                 )
 
-    @model_validator(mode="after")
-    def _check_balanced(self) -> Self:
+    @rule
+    def _check_balanced(self) -> Iterator[str]:
         for name in () if SAMPLERS[self.sampler].takes_turns else self.balanced:
             allowed = " or ".join(names_where(SAMPLERS, lambda kind: kind.takes_turns))
-            raise ValueError(
-                f"parameters.{name}.balanced: needs the sampler {allowed!r}, got {self.sampler!r}"
-            )
-        return self
+            yield f"parameters.{name}.balanced: needs the sampler {allowed!r}, got {self.sampler!r}"
 
     @property
     def balanced(self) -> tuple[str, ...]:
         """The parameters whose choices take turns."""
         return tuple(name for name, p in self.parameters.items() if p.balanced)
 
-    @model_validator(mode="after")
-    def _check_enqueued(self) -> Self:
+    @rule_of_sound
+    def _check_enqueued(self) -> Iterator[str]:
         distributions = self.search_space.distributions
         for number, point in enumerate(self.enqueue):
             for name, value in point.items():
                 where = f"enqueue[{number}].{name}"
                 if name not in distributions:
-                    raise ValueError(
+                    yield (
                         f"{where}: not a search parameter{did_you_mean(name, distributions)}; "
                         f"allowed: {names_in(distributions)}"
                     )
+                    continue
                 check_value(where, name, value)
                 if not holds(distributions[name], value):
                     allowed = in_words(distributions[name])
-                    raise ValueError(
-                        f"{where}: outside the search space, got {value!r}; allowed: {allowed}"
-                    )
-        return self
+                    yield f"{where}: outside the search space, got {value!r}; allowed: {allowed}"
 
-    @model_validator(mode="after")
-    def _check_grid(self) -> Self:
+    @rule_of_sound
+    def _check_grid(self) -> Iterator[str]:
         if not SAMPLERS[self.sampler].needs_grid:
-            return self
+            return
         space = self.search_space
         size = space.product_size()
         if size is None:
             continuous = [n for n, d in space.distributions.items() if level_count(d) is None]
-            raise ValueError(
+            yield (
                 f"sampler: {self.sampler} needs choices, whole numbers or a step for every "
                 f"parameter, got continuous {names_in(continuous)}"
             )
-        if size > MAX_GRID_POINTS:
-            raise ValueError(
-                f"sampler: {self.sampler} allows at most {MAX_GRID_POINTS:,} points, got {size:,}"
-            )
-        return self
+        elif size > MAX_GRID_POINTS:
+            yield f"sampler: {self.sampler} allows at most {MAX_GRID_POINTS:,} points, got {size:,}"
 
     @property
     def learns(self) -> bool:

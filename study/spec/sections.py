@@ -6,13 +6,13 @@ wrong, it raises one `InputError` with one line per problem.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
-from study.errors import refusing
+from study.errors import Faults, refusing
 from study.kinds.goals import GOALS, STARTS
 from study.kinds.language_names import translation_instruction
 from study.kinds.measurements import COSTS
@@ -24,7 +24,7 @@ from study.kinds.table_names import names_where
 from study.kinds.tasks import TASKS, TaskKind, TaskName
 from study.searching.coordinates import PRODUCT
 from study.searching.ladder import ladder
-from study.spec.base_and_data import BaseModelSpec, DataSpec, Seed
+from study.spec.base_and_data import DEV_SHARE, INSTRUCTION, BaseModelSpec, DataSpec, Seed
 from study.spec.diffusion import DiffusionSpec
 from study.spec.evaluation import EvaluationSpec
 from study.spec.hyperparameters import (
@@ -34,12 +34,14 @@ from study.spec.hyperparameters import (
     Strict,
     TrainingSpec,
     field_of,
+    row_named,
+    rule,
     searchable,
     with_values,
 )
 from study.spec.init_adapter import FIXED
 from study.spec.own_task import OwnTaskSpec
-from study.spec.problems import problems_of
+from study.spec.problems import problems_of, without_faulty
 from study.spec.search import CONFIRMATIONS, NO_SPACE, SearchSpec, names_in
 from study.spec.toml_text import parse_toml
 
@@ -74,10 +76,9 @@ class StudySpec(Strict):
     @classmethod
     def _fill_task_defaults(cls, data: Any) -> Any:
         """Fill in the task's defaults, such as accuracy for classification."""
-        task = data.get("task") if isinstance(data, Mapping) else None
-        if not isinstance(task, str) or task not in TASKS:
+        if (task := row_named(data, "task", TASKS)) is None:
             return data
-        for section, defaults in TASKS[task].defaults.items():
+        for section, defaults in task.defaults.items():
             given = data.get(section, {})
             if isinstance(given, Mapping):
                 data = {**data, section: {**defaults, **given}}
@@ -87,16 +88,45 @@ class StudySpec(Strict):
     @classmethod
     def _fill_instruction(cls, data: Any) -> Any:
         """Name the languages that the file declares, if its task asks a chat model to translate."""
-        given, task = (data.get("data"), data.get("task")) if isinstance(data, Mapping) else (0, 0)
-        if not isinstance(given, Mapping) or not isinstance(task, str) or task not in TASKS:
-            return data
-        if not TASKS[task].instructs or "instruction" in given:
+        task = row_named(data, "task", TASKS)
+        given = data.get("data") if task is not None and task.instructs else None
+        if not isinstance(given, Mapping) or "instruction" in given:
             return data
         source, target = given.get("source_language"), given.get("target_language")
         written = None
         if isinstance(source, str) and isinstance(target, str):
             written = translation_instruction(source, target)
         return data if written is None else {**data, "data": {**given, "instruction": written}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_stop_token(cls, data: Any) -> Any:
+        """Let a chat model of your own end its answers as it does anyway, unless told otherwise.
+
+        The miniature has no chat format of its own; a token is trained to end its translations.
+        """
+        if not isinstance(data, Mapping):
+            return data
+        given, task = data.get("data", {}), data.get("task")
+        if not isinstance(given, Mapping) or not isinstance(task, str) or task not in TASKS:
+            return data
+        base = data.get("base")
+        model = base.get("model", "embedded") if isinstance(base, Mapping) else "embedded"
+        if not TASKS[task].instructs or "stop_token" in given or model == "embedded":
+            return data
+        return {**data, "data": {**given, "stop_token": None}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_dev_share(cls, data: Any) -> Any:
+        """Take the dev set out of the training rows, where a task of conversations has no other."""
+        given, task = (data.get("data"), data.get("task")) if isinstance(data, Mapping) else (0, 0)
+        if not isinstance(given, Mapping) or not isinstance(task, str) or task not in TASKS:
+            return data
+        is_whole = given.get("train", given.get("corpus", "embedded")) == "embedded"
+        if not TASKS[task].reads_conversations or is_whole or "dev" in given:
+            return data
+        return {**data, "data": {"dev_share": DEV_SHARE, **given}}
 
     @model_validator(mode="before")
     @classmethod
@@ -123,8 +153,8 @@ class StudySpec(Strict):
         search = data.get("search") if isinstance(data, Mapping) else None
         if not isinstance(search, Mapping) or "confirm" in search:
             return data
-        goal, trials = search.get("goal"), search.get("trials", SearchSpec().trials)
-        if not isinstance(goal, str) or goal not in GOALS or not GOALS[goal].confirms:
+        goal, trials = row_named(search, "goal", GOALS), search.get("trials", SearchSpec().trials)
+        if goal is None or not goal.confirms:
             return data
         corpus = data.get("data", {})
         of_its_own = isinstance(corpus, Mapping) and corpus.get("train") is not None
@@ -149,74 +179,71 @@ class StudySpec(Strict):
         """The task's row in TASKS."""
         return TASKS[self.task]
 
-    @model_validator(mode="after")
-    def _check_own_data(self) -> Self:
+    @rule
+    def _check_own_data(self) -> Iterator[str]:
         named = {"base.model": self.base.model, "data.train": self.data.origin}
         missing = [key for key, value in named.items() if value == "embedded"]
         if self.task_kind.miniature is None and missing:
-            raise ValueError(
+            yield (
                 f"{missing[0]}: the task {self.task!r} has neither a base nor data embedded; give "
                 f"{' and '.join(missing)}"
             )
-        return self
 
-    @model_validator(mode="after")
-    def _check_labels(self) -> Self:
+    @rule
+    def _check_labels(self) -> Iterator[str]:
         data, kind = self.data, self.task_kind
         if data.text_column is not None and not kind.reads_labels:
             allowed = names_in(names_where(TASKS, lambda kind: kind.reads_labels))
-            raise ValueError(
+            yield (
                 f"data.text_column: works only with {allowed}, got the task {self.task!r}; "
                 "use data.source_column and data.target_column"
             )
         if not kind.reads_labels:
-            return self
+            return
         label = data.label_column or "label"
         texts = ("text_column", "second_text_column", "source_column", "target_column")
         for key in texts:
             if getattr(data, key) == label:
-                raise ValueError(
+                yield (
                     f"data.{key}: {label!r} is the column of the labels, which no model may read; "
                     "set data.text_column to the text's and data.label_column to the labels'"
                 )
         for key in texts[2:] if data.text_column is not None else ():
             if getattr(data, key) != DataSpec.model_fields[key].default:
-                raise ValueError(
+                yield (
                     f"data.{key}: give text_column and second_text_column, or source_column and "
                     f"target_column, got {getattr(data, key)!r} beside text_column"
                 )
         if data.labels and kind.outputs != "classes":
-            raise ValueError(
+            yield (
                 f"data.labels: names classes, but the labels of {self.task!r} are numbers; "
                 "leave it out"
             )
         if self.evaluation.numeric.decimal_comma:
-            raise ValueError(
+            yield (
                 "evaluation.numeric.decimal_comma: is for texts that a model writes, got the task "
                 f"{self.task!r}; leave it out"
             )
-        return self
 
-    @model_validator(mode="after")
-    def _check_conversations(self) -> Self:
+    @rule
+    def _check_conversations(self) -> Iterator[str]:
         given = {key: getattr(self.data, key) for key in ("train_on", "chat_template")}
         given["too_long"] = self.data.too_long if self.data.too_long == "drop" else None
         for key, value in given.items():
             if value is not None and not self.task_kind.reads_conversations:
                 allowed = names_in(names_where(TASKS, lambda kind: kind.reads_conversations))
-                raise ValueError(
+                yield (
                     f"data.{key}: {value!r:.60} works only with {allowed}, got the task "
                     f"{self.task!r}"
                 )
-        is_asked = self.data.dev_share is not None and not self.task_kind.reads_conversations
-        if is_asked and (self.data.train is None or self.data.dev is not None):
-            raise ValueError(
-                f"data.dev_share: takes the dev set from data.train, got {self.data.dev_share} "
-                "without train or beside dev; leave it out, or leave out dev"
+        share, kind = self.data.dev_share, self.task_kind
+        if share is not None and self.data.train is None and not kind.reads_conversations:
+            yield (
+                f"data.dev_share: takes the dev set from data.train, got {share} without train; "
+                "leave it out"
             )
-        if self.data.stop_token is None and not self.task_kind.reads_conversations:
-            raise ValueError("data.stop_token: must be the name of a token, got none")
-        return self
+        if self.data.stop_token is None and not (kind.reads_conversations or kind.instructs):
+            yield "data.stop_token: must be the name of a token, got none"
 
     @property
     def generates(self) -> bool:
@@ -225,15 +252,14 @@ class StudySpec(Strict):
         scored = any(row.reads_outputs for row in rows)
         return scored or self.task_kind.always_generates
 
-    @model_validator(mode="after")
-    def _check_diffusion(self) -> Self:
+    @rule
+    def _check_diffusion(self) -> Iterator[str]:
         if (self.diffusion is None) == self.task_kind.diffuses:
             allowed = names_in(names_where(TASKS, lambda kind: kind.diffuses))
-            raise ValueError(f"diffusion: works only with {allowed}, got the task {self.task!r}")
-        return self
+            yield f"diffusion: works only with {allowed}, got the task {self.task!r}"
 
-    @model_validator(mode="after")
-    def _check_evaluation(self) -> Self:
+    @rule
+    def _check_evaluation(self) -> Iterator[str]:
         of_task = (None, "any", self.task_kind.outputs)
         fitting = names_where(
             METRICS,
@@ -247,37 +273,32 @@ class StudySpec(Strict):
         )
         for metric in self.evaluation.metrics:
             if metric not in (*fitting, *self.evaluation.own_metrics):
-                raise ValueError(
+                yield (
                     f"evaluation.metrics: {metric!r} does not apply to the task {self.task!r}; "
                     f"allowed: {names_in(fitting)}"
                 )
         for objective in self.evaluation.objective:
             if objective.startswith("general_") and not self.measures_forgetting:
-                raise ValueError(
-                    f"evaluation.objective: {objective!r} needs data.general, got none"
-                )
-        return self
+                yield f"evaluation.objective: {objective!r} needs data.general, got none"
 
-    @model_validator(mode="after")
-    def _check_whole_texts(self) -> Self:
+    @rule
+    def _check_whole_texts(self) -> Iterator[str]:
         for metric in self.evaluation.metrics:
             if self.evaluation.row(metric).counts_bytes and self.data.too_long == "truncate":
                 whole = "'refuse'" + " or 'drop'" * self.task_kind.reads_conversations
-                raise ValueError(
+                yield (
                     f"data.too_long: {metric!r} counts the bytes of whole references, so none may "
                     f"be truncated, got {self.data.too_long!r}; allowed: {whole}"
                 )
-        return self
 
-    @model_validator(mode="after")
-    def _check_subset(self) -> Self:
+    @rule
+    def _check_subset(self) -> Iterator[str]:
         allowed = self.task_kind.subsets if self.data.origin == "embedded" else ()
         if allowed and self.data.subset not in (None, *allowed):
-            raise ValueError(
+            yield (
                 f"data.subset: no such embedded corpus, got {self.data.subset!r}; "
                 f"allowed: {names_in(allowed)}"
             )
-        return self
 
     @property
     def measures_forgetting(self) -> bool:
@@ -293,13 +314,13 @@ class StudySpec(Strict):
             return None
         return int(max(self.values_of("steps")))
 
-    @model_validator(mode="after")
-    def _check_search(self) -> Self:
+    @rule
+    def _check_search(self) -> Iterator[str]:
         if not self.search.search_space.distributions:
-            raise ValueError("search: nothing to search; give a space or parameters")
+            yield "search: nothing to search; give a space or parameters"
         if len(self.evaluation.objective) > 1 and PRUNERS[self.search.pruner].prunes:
             allowed = names_in(names_where(PRUNERS, lambda kind: not kind.prunes))
-            raise ValueError(
+            yield (
                 f"search.pruner: pruning needs a single objective, got {self.search.pruner!r}; "
                 f"allowed: {allowed!r}"
             )
@@ -307,77 +328,68 @@ class StudySpec(Strict):
         reports = len(objectives) == 1 and objectives[0] not in COSTS
         if SCHEDULES[self.search.schedule].pauses and not reports:
             got = objectives[0] if len(objectives) == 1 else f"{len(objectives)} objectives"
-            raise ValueError(
+            yield (
                 f"search.schedule: {self.search.schedule} compares reports of one score, got "
                 f"{got}; allowed: 'none'"
             )
         most, every = self.most_steps, self.training.report_every
         schedule = SCHEDULES[self.search.schedule]
         if schedule.pauses and most is not None and not schedule.steps(most, every):
-            raise ValueError(
+            yield (
                 f"search.schedule: {self.search.schedule} compares trials at reports before their "
                 f"end, got training.report_every = {every} for {most} steps; report more often"
             )
         if most is not None and self.training.report_every > most:
-            raise ValueError(
+            yield (
                 f"training.report_every: must be at most training.steps = {most}, "
                 f"got {self.training.report_every}"
             )
-        return self
 
-    @model_validator(mode="after")
-    def _check_length(self) -> Self:
+    @rule
+    def _check_length(self) -> Iterator[str]:
         named = {*self.search.parameters, *self.training.model_fields_set}
         for one, other in (("steps", "epochs"), ("warmup_fraction", "warmup_steps")):
             if {one, other} <= named:
-                raise ValueError(f"training: give {one} or {other}, not both")
-        return self
+                yield f"training: give {one} or {other}, not both"
 
-    @model_validator(mode="after")
-    def _check_cutoff(self) -> Self:
+    @rule
+    def _check_cutoff(self) -> Iterator[str]:
         is_given = self.training.cutoff_tokens or "cutoff_tokens" in self.search.parameters
         if is_given and not self.task_kind.diffuses:
             allowed = names_in(names_where(TASKS, lambda kind: kind.diffuses))
-            raise ValueError(
+            yield (
                 f"training.cutoff_tokens: works only with {allowed}, got the task {self.task!r}; "
                 "use data.max_tokens"
             )
-        return self
 
-    @model_validator(mode="after")
-    def _check_preferences(self) -> Self:
+    @rule
+    def _check_preferences(self) -> Iterator[str]:
         kind = self.task_kind
         if not kind.reads_preferences:
             if self.training.beta is not None or "beta" in self.search.parameters:
                 allowed = names_in(names_where(TASKS, lambda kind: kind.reads_preferences))
-                raise ValueError(
-                    f"training.beta: works only with {allowed}, got the task {self.task!r}"
-                )
-            return self
+                yield f"training.beta: works only with {allowed}, got the task {self.task!r}"
+            return
         if self.data.train_on != "last":
-            raise ValueError(
+            yield (
                 f"data.train_on: pairs differ in the last answer, so it must be 'last', got "
                 f"{self.data.train_on!r}; leave it out"
             )
         for method in self.methods:
             if not METHODS[method].is_adapter or METHODS[method].quantizes:
-                raise ValueError(
+                yield (
                     f"method.name: {method!r} changes the reference, which is the base with its "
                     "adapters off; allowed: methods that leave the base unchanged, such as lora"
                 )
-        return self
 
-    @model_validator(mode="after")
-    def _check_teacher(self) -> Self:
+    @rule
+    def _check_teacher(self) -> Iterator[str]:
         if self.distillation is not None and not self.task_kind.distils:
             allowed = names_in(names_where(TASKS, lambda kind: kind.distils))
-            raise ValueError(f"distillation: works only with {allowed}, got the task {self.task!r}")
+            yield f"distillation: works only with {allowed}, got the task {self.task!r}"
         for name in self.search.parameters:
             if searchable()[name] is DistillationSpec and self.distillation is None:
-                raise ValueError(
-                    f"search.parameters.{name}: needs a teacher; set distillation.teacher"
-                )
-        return self
+                yield f"search.parameters.{name}: needs a teacher; set distillation.teacher"
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -389,48 +401,49 @@ class StudySpec(Strict):
         """Whether any method leaves the base's weights unchanged."""
         return any(METHODS[name].is_adapter for name in self.methods)
 
-    @model_validator(mode="after")
-    def _check_methods(self) -> Self:
+    @property
+    def _fitting_methods(self) -> tuple[str, ...]:
+        model = self.task_kind.model_class
+        return tuple(method for method in self.methods if METHODS[method].fits(model))
+
+    @rule
+    def _check_methods(self) -> Iterator[str]:
         for method in self.methods:
             kind = METHODS[method]
-            if not kind.fits(self.task_kind.model_class):
+            if method not in self._fitting_methods:
                 allowed = [name for name, task in TASKS.items() if kind.fits(task.model_class)]
-                raise ValueError(
+                yield (
                     f"method.name: {method!r} does not support the task {self.task!r}; "
                     f"supported: {', '.join(allowed)}"
                 )
             for key, value in kind.plain_at.items():
                 if self.values_of(key) == (value,):
-                    raise ValueError(
+                    yield (
                         f"method.{key}: {method!r} with {value:g} is the same as 'lora'; "
                         "use another value, or search it"
                     )
-        return self
 
-    @model_validator(mode="after")
-    def _check_init_adapter(self) -> Self:
+    @rule
+    def _check_init_adapter(self) -> Iterator[str]:
         if self.method.init_adapter is None:
-            return self
+            return
         for name in FIXED:
             if name in self.search.parameters:
-                raise ValueError(
+                yield (
                     f"search.parameters.{name}: method.init_adapter fixes it at "
                     f"{getattr(self.method, name)!r}, so it cannot be searched; leave it out"
                 )
         if others := [name for name in self.methods if not METHODS[name].continues]:
             allowed = names_in(names_where(METHODS, lambda kind: kind.continues))
-            raise ValueError(
-                f"method.init_adapter: works only with {allowed}, got the method {others[0]!r}"
-            )
+            yield f"method.init_adapter: works only with {allowed}, got the method {others[0]!r}"
         if self.method.begins_in_weight:
-            raise ValueError(
+            yield (
                 "method.init_lora_weights: must be 'default' with method.init_adapter, got "
                 f"{self.method.init_lora_weights!r}"
             )
-        return self
 
-    @model_validator(mode="after")
-    def _check_method_parameters(self) -> Self:
+    @rule
+    def _check_method_parameters(self) -> Iterator[str]:
         """Refuse to search a parameter that a method lacks: it would seem to have no effect."""
         for name, parameter in self.search.parameters.items():
             if searchable()[name] is not MethodSpec or name == "method":
@@ -438,40 +451,35 @@ class StudySpec(Strict):
             having = [method for method in self.methods if name in METHODS[method].own]
             if having and parameter.value is not None:
                 continue
-            for method in self.methods:
+            for method in self._fitting_methods:
                 if method not in having and self.search.may_hold(name, method):
                     remedy = f"add when = {{ method = {having} }}" if having else "leave it out"
                     if self.search.space not in (None, NO_SPACE):
                         remedy += f", or set search.space = {NO_SPACE!r} to search only your own"
-                    raise ValueError(
-                        f"search.parameters.{name}: the method {method!r} has no {name}; {remedy}"
-                    )
-        return self
+                    yield f"search.parameters.{name}: the method {method!r} has no {name}; {remedy}"
 
-    @model_validator(mode="after")
-    def _check_named_base(self) -> Self:
+    @rule
+    def _check_named_base(self) -> Iterator[str]:
         if self.data.origin != "embedded" and "model" not in self.base.model_fields_set:
-            raise ValueError(
+            yield (
                 "base.model: needed beside data of your own, got none; allowed: a folder, a hub "
                 "name, or 'embedded' for the miniature; `optuna-study init` writes a study file "
                 "for a model and data"
             )
-        return self
 
-    @model_validator(mode="after")
-    def _check_instruction(self) -> Self:
+    @rule
+    def _check_instruction(self) -> Iterator[str]:
         data = self.data
         if not self.task_kind.instructs or data.origin == "embedded":
-            return self
+            return
         if "instruction" not in data.model_fields_set:
             languages = {data.source_language, data.target_language}
             named = {"source_language", "target_language"} <= data.model_fields_set
             why = f"no name is known for {' or '.join(sorted(languages))}" if named else "got none"
-            raise ValueError(
+            yield (
                 f"data.instruction: needed to tell the model what to translate, {why}; give it, or "
                 "data.source_language and data.target_language, such as 'fra_Latn' and 'eng_Latn'"
             )
-        return self
 
     def resolve(self, values: Mapping[str, Any]) -> Hyperparameters:
         """Return a trial's hyperparameters; `values` override fixed ones and the file's."""
@@ -512,16 +520,63 @@ class StudySpec(Strict):
 # ---------------------------------------------------------------- reading
 
 
-def parse_spec(document: Mapping[str, Any], where: str) -> StudySpec:
-    """Validate a resolved document; raises InputError with one line per problem."""
+def parse_spec(document: Mapping[str, Any], where: str, faults: Faults | None = None) -> StudySpec:
+    """Validate a resolved document; raises InputError with one line per problem.
+
+    Faulty values of some keys do not keep the others from being checked.  With `faults`, the
+    problems are collected there instead, if a study is left without these values: it is returned,
+    so that its data and base can be looked at too.
+    """
+    found = Faults()
+    spec, problems = _judged(document, where, found)
+    if spec is None:
+        rest = without_faulty(document, problems)
+        spec, _ = _judged(rest, where, found)
+        if spec is None:
+            spec, _ = _judged(_with_what_is_needed(rest), where, found)
+    if spec is None or faults is None:
+        found.refuse()
+    assert spec is not None
+    if faults is not None:
+        with faults.collected():
+            found.refuse()
+    return spec
+
+
+def _judged(
+    document: Mapping[str, Any], where: str, found: Faults
+) -> tuple[StudySpec | None, Sequence[Any]]:
+    """Return a document's study; or none, and pydantic's problems, which `found` has in words."""
     try:
-        return StudySpec.model_validate(document)
+        return StudySpec.model_validate(document), ()
     except ValidationError as error:
-        raise problems_of(error, where, StudySpec) from None
+        found.add(problems_of(error, where, StudySpec))
+        return None, error.errors(include_url=False)
+
+
+def _with_what_is_needed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in the two keys that data of one's own need, with the values of the shipped studies."""
+    filled = {**document}
+    for section, key, value in (
+        ("base", "model", "embedded"),
+        ("data", "instruction", INSTRUCTION),
+    ):
+        given = filled.get(section, {})
+        if isinstance(given, Mapping):
+            filled[section] = {key: value, **given}
+    return filled
 
 
 def spec_from_toml(content: str, where: str) -> StudySpec:
     """Read a resolved study file written by `to_toml`; InputError if it is invalid."""
     with refusing(f"{where}: the stored study file is not valid TOML", ValueError, RecursionError):
         document = parse_toml(content)
-    return parse_spec(document, where)
+    return parse_spec(without_unused(document), where)
+
+
+def without_unused(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored study without a share that it never took: earlier versions stored it so."""
+    data = document.get("data")
+    if isinstance(data, dict) and ("dev" in data or data.get("corpus") == "embedded"):
+        data.pop("dev_share", None)
+    return document

@@ -39,8 +39,15 @@ def _unread(spec: StudySpec) -> Iterator[tuple[str, str]]:
         yield "data", "instruction"
     if not kind.trains_stop_token:
         yield "data", "stop_token"
-    if kind.reads_preferences or data.text_column is not None or data.origin == "embedded":
-        yield from (("data", f"{side}_column") for side in ("source", "target"))
+    columns = [f"{side}_column" for side in ("source", "target")]
+    are_own = any(getattr(data, key) != type(data).model_fields[key].default for key in columns)
+    if (
+        kind.reads_preferences
+        or data.text_column is not None
+        or data.origin == "embedded"
+        or not (are_own or (kind.outputs == "texts" and not kind.reads_conversations))
+    ):  # conversations and labelled texts are found by the columns of their formats
+        yield from (("data", key) for key in columns)
     rows = [evaluation.row(name) for name in evaluation.metrics]
     if kind.outputs != "texts" or not spec.generates:
         yield from (("evaluation", key) for key in FOR_TEXTS)

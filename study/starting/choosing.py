@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from study.kinds.chat_templates import CHAT_TEMPLATES
-
 FULL_RATE = 5e-5  # of full fine-tuning, at REFERENCE_WIDTH
 TIMES_OF_LORA = 10.0
 REFERENCE_WIDTH = 2000
@@ -40,7 +38,9 @@ SPECIAL_OF = {
     "gemma": ("<start_of_turn>", "<end_of_turn>"),
     "llama3": ("<|start_header_id|>", "<|eot_id|>"),
 }
-"""Shipped chat template -> the tokens that it needs."""
+"""Shipped chat template -> the tokens that it needs; an answer ends with the last."""
+PLAIN = "plain"
+"""The shipped template that needs none."""
 
 
 def width_of(config: Any) -> int:
@@ -75,7 +75,7 @@ def template_for(tokenizer: Any) -> str | None:
         return None
     vocabulary = tokenizer.get_vocab()
     fitting = (name for name, tokens in SPECIAL_OF.items() if {*tokens} <= {*vocabulary})
-    return next(fitting, [*CHAT_TEMPLATES][-1])
+    return next(fitting, PLAIN)
 
 
 @dataclass(frozen=True)

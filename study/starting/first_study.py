@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from study.bases.load import load_tokenizer, located, model_class
+from study.bases.untrained_tokens import looks_untrained
+from study.data.chat import ChatFormat
 from study.data.corpora import read_corpus
 from study.data.instructions import LLADA_MASK
 from study.data.languages import language_ids
@@ -26,11 +28,14 @@ from study.preparing.trial_cost import cost_of, data_line
 from study.spec.base_and_data import BaseModelSpec
 from study.spec.files import spec_of_text
 from study.spec.sections import StudySpec
+from study.spec.writing import toml
 from study.starting.choosing import (
     FEW_EXAMPLES,
     KEPT_WHOLE,
     LENGTHS,
     MEASURED_EXAMPLES,
+    PLAIN,
+    SPECIAL_OF,
     Lengths,
     lengths_of,
     pace_of,
@@ -87,7 +92,7 @@ def first_study(order: Order, progress: StepCallback | None = None) -> FirstStud
         draft.set("base", "trust_remote_code", True, "runs the code that comes with the model")
     _set_data(draft, order, data, found)
     if kind.reads_conversations:
-        said += _set_template(draft, tokenizer)
+        said += _set_template(draft, tokenizer, location)
     if found.shape == "pairs" and not kind.diffuses:
         said += _set_languages(draft, kind, found, tokenizer)
     spec, corpus = _read(draft, order, kind)
@@ -237,6 +242,9 @@ def _set_data(draft: Draft, order: Order, data: Path | str, found: Recognised) -
         if (file := getattr(order, split)) is not None:
             draft.set("data", split, _path(str(file), order.out))
     draft.set_all("data", found.keys, "; ".join(["the columns that are read", *found.remarks]))
+    if found.second_text is not None:
+        second = toml({"second_text_column": found.second_text}).rstrip()
+        draft.hint("data", f"{second}   # reads this column too, as the second text of a pair")
     if order.dev is None and isinstance(data, Path):
         draft.set(
             "data",
@@ -248,10 +256,25 @@ def _set_data(draft: Draft, order: Order, data: Path | str, found: Recognised) -
         draft.hint("data", 'test = "…"   # held-out examples, for `optuna-study confirm`')
 
 
-def _set_template(draft: Draft, tokenizer: Any) -> list[str]:
+def _set_template(draft: Draft, tokenizer: Any, location: str) -> list[str]:
+    """Choose a chat template for a tokenizer without one; return it in words.
+
+    A pretrained base may have the special tokens of its chat models and never have seen them.
+    """
     chosen = template_for(tokenizer)
     if chosen is None:
         return ["template the tokenizer's own"]
+    end = SPECIAL_OF[chosen][-1] if chosen in SPECIAL_OF else None
+    untrained = end is not None and looks_untrained(location, tokenizer.get_vocab()[end])
+    last = tokenizer.eos_token_id  # what `plain` ends answers with
+    if untrained and last is not None and not looks_untrained(location, last):
+        reason = (
+            f"the tokenizer has no chat template, and this base never learnt the tokens of "
+            f"{chosen!r}: answers could not end with {end!r}. This one begins turns with words "
+            f"and ends answers with {tokenizer.eos_token!r}"
+        )
+        draft.set("data", "chat_template", PLAIN, reason)
+        return [f"template {PLAIN}: the tokens of {chosen} look untrained in this base"]
     draft.set(
         "data",
         "chat_template",
@@ -284,7 +307,22 @@ def _set_languages(draft: Draft, kind: TaskKind, found: Recognised, tokenizer: A
     else:
         keys = dict(zip(("source_language", "target_language"), codes, strict=True))
         draft.set_all("data", keys, why)
+        if kind.instructs and not _takes_a_system_message(tokenizer):
+            none = (
+                "the model's chat template takes no system message, so none asks for a translation"
+            )
+            draft.set("data", "instruction", "", none)
+            return [f"language {names}; {none}"]
     return [f"language {names}"]
+
+
+def _takes_a_system_message(tokenizer: Any) -> bool:
+    """Say whether a tokenizer's chat template writes an instruction."""
+    try:
+        ChatFormat(tokenizer, "Translate.", None, OVERHEAD)
+    except InputError:
+        return False
+    return True
 
 
 def _code(language: str, known: Any) -> str:

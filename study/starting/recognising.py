@@ -6,19 +6,19 @@ the first rows hold.  What is recognised is said; what is not is refused in one 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from study.data.columns import holds_texts, is_few, is_text, number_of, second_text
 from study.data.conversations import FORMATS
 from study.data.labels import WHOLE, label_text
 from study.data.origins import rows_of
 from study.data.preferences import FORMATS as PREFERENCES
 from study.data.sentence_pairs import BROKEN_SHARE, LAYOUTS, NUMBERED
-from study.errors import InputError
+from study.errors import Faults, InputError
 from study.kinds.language_names import language_of
 from study.kinds.tasks import TASKS, TaskKind
 from study.starting.languages import spoken
@@ -28,7 +28,6 @@ Shape = Literal["conversations", "answers", "preferences", "labels", "pairs"]
 
 SAMPLED_ROWS = 1000
 MANY_NUMBERS = 20  # different whole numbers: more are a quantity, not classes
-MOST_CLASSES = 60
 LONGEST_LABEL = 60  # characters
 LABELS = (  # names of columns, the likeliest first
     *("label", "labels", "class", "category", "queue", "intent", "topic", "sentiment", "emotion"),
@@ -64,12 +63,15 @@ class Recognised:
     is_numeric: bool = False  # labels that are quantities
     remarks: tuple[str, ...] = ()
     languages: tuple[str, str] | None = None  # ISO 639-3 codes of source and target
+    second_text: str | None = None  # another column of texts, which is not read
 
 
 def first_rows(data: Path | str) -> list[Mapping[str, Any]]:
     """Return the first rows of a file, of a folder saved by `datasets` or of a hub dataset."""
-    where, rows = rows_of(data, key="--data", broken_share=BROKEN_SHARE)
+    faults = Faults()
+    where, rows = rows_of(data, key="--data", broken_share=BROKEN_SHARE, faults=faults)
     read = [row for _, row in islice(rows, SAMPLED_ROWS) if row]
+    faults.refuse(where)
     if not read:
         raise InputError(f"{where}: contains no rows; allowed: at least two")
     return read
@@ -172,16 +174,18 @@ def _as_labelled(rows: Rows, wishes: Wishes) -> Recognised | None:
         )
         if others
     ]
+    other = second_text(rows, [name for name in rows[0] if name not in (text, label)])
     keys = {"text_column": text, "label_column": label}
     numeric = _are_quantities(rows, label)
-    return Recognised("labels", f"texts ({text}) with {label}", keys, numeric, tuple(remarks))
+    found = f"texts ({text}) with {label}"
+    return Recognised("labels", found, keys, numeric, tuple(remarks), second_text=other)
 
 
 def _as_pairs(rows: Rows, wishes: Wishes) -> Recognised | None:
     """Recognise source and target, or two columns that are named after languages."""
     if _as_preferences(rows, wishes):
         return None
-    columns = [name for name in rows[0] if _is_text(rows, name)]
+    columns = [name for name in rows[0] if is_text(rows, name)]
     pair = next((pair for pair in PAIRS if {*pair} <= {*columns}), None)
     by_name = [name for name in columns if language_of(name.rpartition(".")[2])]
     if pair is None and len(by_name) == 2:
@@ -209,7 +213,7 @@ def _as_pairs(rows: Rows, wishes: Wishes) -> Recognised | None:
 
 def _as_answers(rows: Rows, wishes: Wishes) -> Recognised | None:
     """Recognise a question and its answer under other names, as a conversation of two turns."""
-    lower = {name.lower(): name for name in rows[0] if _is_text(rows, name)}
+    lower = {name.lower(): name for name in rows[0] if is_text(rows, name)}
     asked = next((lower[name] for name in QUESTIONS if name in lower), None)
     answer = next((lower[name] for name in ANSWERS if name in lower), None)
     if asked is None or answer is None:
@@ -237,7 +241,7 @@ def _label_columns(rows: Rows) -> list[str]:
     fitting = {name: _label_like(rows, name) for name in rows[0]}
     named = {name.lower(): name for name, fits in fitting.items() if fits}
     by_name = [named[name] for name in LABELS if name in named]
-    few = [name for name in rows[0] if fitting[name] and _is_few(rows, name)]
+    few = [name for name in rows[0] if fitting[name] and is_few(rows, name)]
     return list(dict.fromkeys([*by_name, *(few if not by_name else ())]))
 
 
@@ -247,16 +251,9 @@ def _label_like(rows: Rows, name: str) -> bool:
     return None not in texts and max(len(text or "") for text in texts) <= LONGEST_LABEL
 
 
-def _is_few(rows: Rows, name: str) -> bool:
-    """Say whether the values of a column repeat as those of classes do."""
-    values = [str(row.get(name)) for row in rows]
-    return 1 < len({*values}) <= min(MOST_CLASSES, len(values) / 3)
-
-
 def _text_columns(rows: Rows) -> list[str]:
     """Return the columns of texts, the longest first; a name of TEXTS goes before others."""
-    different = [name for name in rows[0] if len({str(row.get(name)) for row in rows}) > 1]
-    columns = [name for name in different if _is_text(rows, name) and not _is_few(rows, name)]
+    columns = [name for name in rows[0] if holds_texts(rows, name)]
     length = {name: sum(len(str(row.get(name) or "")) for row in rows) for name in columns}
     longest = max(length.values(), default=0)
     named = [n for n in columns if n.lower() in TEXTS and length[n] > longest / 10]
@@ -264,30 +261,14 @@ def _text_columns(rows: Rows) -> list[str]:
     return sorted(named, key=lambda name: -length[name]) or by_length[:1]
 
 
-def _is_text(rows: Rows, name: str) -> bool:
-    """Say whether a column holds texts, most of which are no numbers."""
-    values = [row.get(name) for row in rows]
-    texts = [value for value in values if isinstance(value, str) and value.strip()]
-    numbers = sum(_number(value) is not None for value in texts)
-    return bool(texts) and len(texts) > len(values) / 2 and numbers < len(texts) / 2
-
-
 def _are_quantities(rows: Rows, name: str) -> bool:
     """Say whether labels are numbers of which some are fractions, or very many."""
     labels = {label_text(row.get(name)) or "" for row in rows} - {"", "-"}
-    numbers = {label: _number(label) for label in labels}
+    numbers = {label: number_of(label) for label in labels}
     if not labels or None in numbers.values():
         return False
     whole = all(WHOLE.fullmatch(label) or float(label).is_integer() for label in labels)
     return not whole or len(labels) > MANY_NUMBERS
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def _language(rows: Rows, column: str) -> str | None:

@@ -26,6 +26,7 @@ MAY_CHANGE = {
     ("own_task", "folder"),
     ("own_task", "name"),  # its class is compared, also with one that Python code gave
     *(("data", split) for split in SPLITS),  # only paths; contents are compared
+    ("data", "dev_share"),  # as above
 }
 DTYPE = ("base", "dtype")
 OWN_TASK = ("own_task", "sha256")

@@ -17,7 +17,8 @@ from typing import Literal
 
 from study.errors import InputError, writing
 
-RUN_FILES = (".lock", "spec.toml", "report.html", "report-error.log", "study.db")
+SPLIT = "split.tsv"
+RUN_FILES = (".lock", "spec.toml", SPLIT, "report.html", "report-error.log", "study.db")
 RUN_FOLDERS = ("adapters", "export", "trained", "paused")
 SIDECARS = ("-wal", "-shm", "-journal")
 """Suffixes of the files that SQLite writes beside a database."""

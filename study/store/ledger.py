@@ -156,11 +156,16 @@ class Ledger:
                 )
             return
         self.check_task(now.get("own_task"))
-        check_comparable(spec_from_toml(stored, self._spec.name), self._spec, self._spec.name)
-        before = records.read_provenance(self._database, self._id)
-        check_same_data(before.get("data_sha256", {}), now["data_sha256"], self._spec.name)
+        before = spec_from_toml(stored, self._spec.name)
+        if not records.read_evaluations(self._database, self._id):  # a metric may be mended
+            files = {"metric_files": self._spec.evaluation.metric_files}
+            scored = before.evaluation.model_copy(update=files)
+            before = before.model_copy(update={"evaluation": scored})
+        check_comparable(before, self._spec, self._spec.name)
+        known = records.read_provenance(self._database, self._id)
+        check_same_data(known.get("data_sha256", {}), now["data_sha256"], self._spec.name)
         if max(self._spec.values_of("dropout")) > 0.0:
-            check_same_draws(before.get("draws", 1), DRAWS, self._spec.name)
+            check_same_draws(known.get("draws", 1), DRAWS, self._spec.name)
         with named_damage(self._spec.name, NO_STUDY):
             recovery.adopt(self.study, self._claims)
             self._recover()

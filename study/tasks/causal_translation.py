@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from study.bases.load import BaseModel, load_teacher
+from study.bases.load import BaseModel, load_teacher, padding_token
 from study.data.chat import ChatFormat, Dialogue
 from study.data.embedded import Pair
 from study.data.readers import Corpus
@@ -32,23 +32,21 @@ from study.tasks.teachers import (
     answer_columns,
     end_ids,
     padded_inputs,
-    padding_id,
 )
 from study.tasks.vocabulary.linear_loss import SoftTargets
 from study.trials import TrialConfig
 
 
 class CausalTranslationTask:
-    """Instruction and source in, translation and stop token out."""
+    """Instruction and source in, translation and the token that ends it out."""
 
     def __init__(self, spec: StudySpec, base: BaseModel, corpus: Corpus[Pair]) -> None:
         self._evaluation = spec.evaluation
         self._tokenizer = base.tokenizer
         self._corpus = corpus
-        stop = spec.data.stop_token
-        assert stop is not None, "the study file was checked for this"
-        form = ChatFormat(base.tokenizer, spec.data.instruction, stop, spec.data.max_tokens)
-        self._pad = padding_id(base, form.stop)
+        data = spec.data
+        form = ChatFormat(base.tokenizer, data.instruction, data.stop_token, data.max_tokens)
+        self._pad = padding_token(base, form.stop)
         self._ends = end_ids(base, form.stop)
         base.model.generation_config.eos_token_id = self._ends  # a merged model stops there too
         self._dialogues = _dialogues(form, corpus, positions_of(base.model.config))

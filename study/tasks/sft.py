@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from study.bases.load import BaseModel
+from study.bases.load import BaseModel, padding_token
 from study.data.chat_rows import ChatExample, set_up
 from study.data.readers import Corpus
 from study.data.remarks import positions_of
@@ -25,7 +25,7 @@ from study.spec.sections import StudySpec
 from study.tasks.base import Batch
 from study.tasks.decoding import generated_answers
 from study.tasks.losses import IGNORED, language_model_loss
-from study.tasks.teachers import end_ids, padding_id
+from study.tasks.teachers import end_ids
 from study.trials import TrialConfig
 
 
@@ -44,7 +44,7 @@ class FineTuningTask:
         set_up(base.tokenizer, spec.data)
         self._ends = answer_ends(base, corpus)
         base.model.generation_config.eos_token_id = self._ends
-        self._pad = padding_id(base, self._ends[0])
+        self._pad = padding_token(base, self._ends[0])
         if spec.generates:
             _check_room(corpus, base, spec.evaluation.max_new_tokens)
 

@@ -43,7 +43,7 @@ class TeacherAlone:
         spec, named = self.spec, self.spec.distillation
         if named is not None and named.labels:
             self.base.model.config.id2label = dict(enumerate(named.labels))
-        if spec.task_kind.trains_stop_token:
+        if spec.task_kind.trains_stop_token and spec.data.stop_token is not None:
             changes = {**changes, "stop_token": self.base.tokenizer.eos_token}
         data = spec.data.model_copy(update=changes)
         alone = spec.model_copy(update={"distillation": None, "data": data})

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from study.bases.load import BaseModel
+from study.bases.load import BaseModel, padding_token
 from study.data.chat import Dialogue
 from study.errors import InputError
 from study.tasks.token_logits import (
@@ -41,7 +41,7 @@ class Teacher:
             InputError: the model's logits do not follow from its last hidden states.
         """
         self._model = base.model
-        self._pad = padding_id(base, stop)
+        self._pad = padding_token(base, stop)
         self._stop, self._ends = stop, end_ids(base, stop)
         distinct = sorted(dict.fromkeys(dialogues), key=lambda d: len(d.prompt) + len(d.answer))
         groups = [tuple(distinct[at : at + TOGETHER]) for at in range(0, len(distinct), TOGETHER)]
@@ -88,11 +88,6 @@ def end_ids(base: BaseModel, stop: int) -> list[int]:
     ends = base.model.generation_config.eos_token_id
     tokens = {stop, base.tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
     return sorted(int(token) for token in tokens - {None})
-
-
-def padding_id(base: BaseModel, stop: int) -> int:
-    """Return the padding token; Llama's tokenizers name none."""
-    return stop if base.tokenizer.pad_token_id is None else int(base.tokenizer.pad_token_id)
 
 
 def padded_inputs(dialogues: Sequence[Dialogue], pad: int) -> Tensor:

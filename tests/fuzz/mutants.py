@@ -161,9 +161,9 @@ KINDS = {
     "table": Kind(TABLE, show_table, (0.1, 0.95), range(15), range(2000)),
     "database": Kind(DATABASE, commands("show . --json"), (0.05, 0.95), range(12), NONE),
     "database-read": Kind(DATABASE, read_all, (0.1, 0.95), NONE, range(300)),
-    "no-adapters": Kind(DATABASE, commands("export ."), (0, 0), NONE, range(60)),
+    "no-adapters": Kind(DATABASE, commands("export ."), (0, 0), NONE, range(400, 500)),
     "report": Kind(DATABASE, write_report, (0.2, 0.95), NONE, range(300, 400), ("",), 1),
-    "journal": Kind(JOURNAL, commands("show journal.log"), (0.04, 0.96), range(25), NONE),
+    "journal": Kind(JOURNAL, commands("show journal.log"), (0.04, 0.96), range(25), range(600)),
     "model": Kind(MODEL, load_model, (0.01, 0.99), NONE, range(150), ("base.model: ",), 1),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,14 @@ def test_thousands_of_mutants(tmp_path: Path, name: str) -> None:
     """The same for as many as there is time for."""
     least, most = KINDS[name].shares
     assert least <= try_mutants(name, tmp_path / name, KINDS[name].slow) <= most
+
+
+def test_a_hundred_more_of_each_are_tried_slowly() -> None:
+    """Every source has at least a hundred more mutants in `nox -s slow` than in each session."""
+    tried: defaultdict[str, list[int]] = defaultdict(list)
+    for kind in KINDS.values():
+        tried[kind.source.seed].append(len(kind.slow) - len(kind.default))
+    assert {seed: sum(more) for seed, more in tried.items() if sum(more) < 100} == {}
 
 
 def fail(error: BaseException) -> bool:

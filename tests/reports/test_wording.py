@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analysis.wording import alike, interval, listing, number, probability, setting, signed
+from analysis.wording import alike, interval, listing, named, number, probability, setting, signed
 
 
 @pytest.mark.parametrize(
@@ -89,3 +89,10 @@ def test_a_column_over_decades_loses_no_number() -> None:
 def test_what_somebody_chose_is_written_as_they_would(value: float, text: str) -> None:
     """Zeros only where something was rounded."""
     assert setting(value) == text
+
+
+def test_a_parameter_s_name_fits_a_table() -> None:
+    """A long name keeps both ends, a blank one is visible."""
+    assert named("learning_rate") == "learning_rate"
+    assert named("") == "''"
+    assert named("a" * 60 + "b" * 60) == "a" * 24 + "…" + "b" * 24

@@ -19,7 +19,8 @@ from study.runner import run_study
 from study.spec.sections import StudySpec
 from study.store import records
 from study.store.storage import database_of, open_read_only
-from study.trials import TrialConfig
+from study.trials import Finished, TrialConfig, TrialResult
+from tests.command_line import Type
 from tests.scripted_engine import COST_ONLY, ScriptedEngine, load, scored, table
 
 
@@ -63,6 +64,71 @@ def test_only_the_best_adapters_are_kept(
     best = load(done.folder).best_trial.number
     kept = {p.name for p in (done.folder / "adapters").glob("trial-*")}
     assert kept == {f"trial-{best:05d}"}
+
+
+def test_a_run_keeps_the_split_that_it_drew(
+    make_spec: Callable[..., StudySpec], scripted: Any, tmp_path: Path
+) -> None:
+    """Which line of the training file became dev is a table in the run folder."""
+    scripted(lambda config: [scored(config, 1.0)])
+    spec = make_spec({**COST_ONLY, "data.dev_share": 0.2, "search.trials": 1})
+    run_study(spec, tmp_path / "run")
+    lines = (tmp_path / "run" / "split.tsv").read_text(encoding="utf-8").splitlines()
+    assert lines[:2] == ["line\tsplit", lines[1]]
+    assert lines[1].startswith("2\t")  # after the header
+    sides = [line.split("\t")[1] for line in lines[1:]]
+    assert {*sides} == {"train", "dev"}
+    assert sides.count("dev") == round(0.2 * len(sides))
+
+
+def test_an_own_metric_that_fails_on_the_untrained_base_ends_the_run(
+    make_spec: Callable[..., StudySpec], scripted: Any, tmp_path: Path, view: Any
+) -> None:
+    """No trial is spent on it; once the file is mended the same folder is used."""
+    engine = scripted(
+        lambda config: [
+            Finished(config.number, TrialResult(failure="at step 0: mine.py:score: example 3: no"))
+        ]
+    )
+    metric = tmp_path / "mine.py"
+    metric.write_text("def score(outputs, examples):\n    raise ValueError\n")
+    own = {
+        "evaluation.metrics": ["mine.py:score", "loss"],
+        "evaluation.metric_folder": f"{tmp_path}",
+    }
+    with pytest.raises(
+        InputError, match=r"metrics: mine\.py:score: must score .* got example 3: no"
+    ):
+        run_study(make_spec({**COST_ONLY, **own}), tmp_path / "run", view)
+    assert view.outcomes == []
+    metric.write_text("def score(outputs, examples):\n    return [0.0] * len(outputs)\n")
+    engine.script = lambda config: [scored(config, 1.0)]
+    run_study(make_spec({**COST_ONLY, **own}), tmp_path / "run", view)
+    assert len(load(tmp_path / "run").trials) == 3
+
+
+def test_a_run_without_a_finished_trial_exits_with_1(
+    make_spec: Callable[..., StudySpec],
+    scripted: Any,
+    type_: Type,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One line says so, with the first reason."""
+    monkeypatch.setattr("reports.results.analyse", lambda *_, **__: None)
+    failed = TrialResult(failure="at step 1: the training loss became nan")
+    scripted(
+        lambda config: (
+            [Finished(config.number, failed)] if config.number >= 0 else [scored(config, 1.0)]
+        )
+    )
+    study = tmp_path / "study.toml"
+    study.write_text(make_spec(COST_ONLY).to_toml(), encoding="utf-8")
+    ran = type_("run", study, "--workers", "1", "--out", tmp_path / "run")
+    assert ran.status == 1
+    assert ran.problems[-1] == (
+        "No trial finished: 3 failed, the first, trial 0: at step 1: the training loss became nan"
+    )
 
 
 def test_enqueued_points_are_marked_and_come_first(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.data.origins import Row, rows_of, text_field
+from study.data.origins import Row, check_unicode, rows_of, text_field
 from study.errors import InputError
 
 NO_TEMPLATE = "(none)"
@@ -91,6 +91,5 @@ def _record(number: int, row: Mapping[str, Any], columns: Columns, where: str) -
         raise InputError(f"{where}: {columns.template}: must be text, got {template!r:.60}")
     name = NO_TEMPLATE if template is None else str(template).strip() or NO_TEMPLATE
     record = Record(number, "\n\n".join(part for part in parts if part), target, name)
-    if any("\ud800" <= c <= "\udfff" for c in record.source + record.target + record.template):
-        raise InputError(f"{where}: contains half a surrogate pair; must be Unicode text")
+    check_unicode(record.source + record.target + record.template, f"{where}:")
     return record

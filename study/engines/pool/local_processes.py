@@ -20,8 +20,8 @@ from study.signals import EndsWith, call
 from study.spec.sections import StudySpec
 
 KILLED = (
-    "the system killed a worker, most likely for memory; use fewer --workers, "
-    "a smaller training.batch_size or base.dtype = 'bfloat16'"
+    "a worker was killed (signal 9): by the system for memory, or by hand; if memory ran out, use "
+    "fewer --workers, a smaller training.batch_size or base.dtype = 'bfloat16'"
 )
 _SPAWN = multiprocessing.get_context("spawn")
 

@@ -116,7 +116,7 @@ class RayChannel:
             return Death(f"the connection to {address} was lost", was_killed=False)
         if node not in [entry["NodeID"] for entry in ray.nodes() if entry["Alive"]]:
             return Death(f"{address} left the cluster", was_killed=False)
-        return Death(f"the worker on {address} was killed, most likely for memory", was_killed=True)
+        return Death(f"the worker on {address} was killed, for memory or by hand", was_killed=True)
 
     def _where(self) -> tuple[str, str]:
         try:

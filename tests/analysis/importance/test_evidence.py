@@ -4,12 +4,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from analysis.importance.design import Design, orthonormal, without
-from analysis.importance.reliability import doubts, intervals, rank_stability, uniformity_of
+from analysis.importance.reliability import (
+    coverage_of,
+    doubts,
+    intervals,
+    rank_stability,
+    sampling_doubts,
+    uniformity_of,
+)
 from analysis.importance.verdict import Verdict, per_configuration, verdict_on
-from analysis.surrogates.encoding import Array, Encoding, make_column
+from analysis.surrogates.encoding import Array, Encoding, make_column, ranges_that_differ
 
 COLUMNS = tuple(make_column(name, FloatDistribution(0, 1)) for name in "abc")
 
@@ -153,6 +160,25 @@ def test_a_redraw_stays_in_what_could_have_been_drawn() -> None:
     assert set(multiple.ravel()) == {0.0, 1.0, 2.0}
 
 
+def test_a_redraw_uses_the_ranges_that_the_trials_store() -> None:
+    """A range that depends on the method is drawn from exactly, levels and continuous alike."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(2, size=60)
+    own: list[dict[str, BaseDistribution]] = [
+        {"b": FloatDistribution(0.0, 0.3) if k else FloatDistribution(0.5, 1.0)} for k in kind
+    ]
+    rate = np.where(kind, 0.3 * rng.random(60), 0.5 + 0.5 * rng.random(60))
+    columns = (make_column("a", CategoricalDistribution(["p", "q"])), COLUMNS[1])
+    units = np.stack([(kind + 0.5) / 2, rate], axis=1)
+    encoding = Encoding(columns, units, {}, {}, ranges_that_differ(columns, own))
+    drawn = Design(encoding).redrawn(1, 200, np.random.default_rng(1))
+    assert drawn[:, kind == 1].max() <= 0.3
+    assert drawn[:, kind == 0].min() >= 0.5
+    assert drawn[:, kind == 0].mean() == pytest.approx(0.75, abs=0.01)
+    few = ranges_that_differ(columns, [{"a": CategoricalDistribution(["q"])}, {}])
+    assert few["a"].tolist() == [[0.0, 1.0], [0.5, 0.5]]
+
+
 def test_repeats_are_permuted_as_one_configuration() -> None:
     """Three seeds of a configuration count as one value with the mean's noise."""
     rng = np.random.default_rng(0)
@@ -168,10 +194,10 @@ def test_repeats_are_permuted_as_one_configuration() -> None:
 
 def test_intervals_hold_the_estimate_and_stay_between_zero_and_one() -> None:
     """The spread of half-samples is the estimate's own, placed around it."""
-    refits = np.array([[0.4, 0.0], [0.6, 0.1], [0.5, 0.0]])
+    refits = np.tile([[0.4, 0.0], [0.6, 0.1], [0.5, 0.0]], (40, 1))
     low, high = intervals(np.array([0.55, 0.01]), refits, kept=0.5)
     assert np.all((low >= 0) & (high <= 1))
-    assert (high - low)[0] == pytest.approx(2 * 1.96 * refits[:, 0].std())
+    assert (high - low)[0] == pytest.approx(2 * 1.96 * refits[:, 0].std(), rel=0.02)
 
 
 def test_half_samples_have_the_spread_of_the_estimate() -> None:
@@ -209,4 +235,40 @@ def test_doubts_are_in_words() -> None:
     assert "cannot predict held-out trials (R² −0.10, at least 0.1" in doubts(64, 4, -0.1)[0]
     assert "R² 0.09, at least 0.1" in doubts(64, 4, 0.0999)[0]
     assert doubts(64, 4, float("nan"))
-    assert "tpe chose the trials by earlier scores" in doubts(64, 4, 0.9, "tpe")[0]
+
+
+def crowded_trials(power: float) -> Encoding:
+    """Return 60 trials of three parameters, whose last crowds to its low end."""
+    units = np.random.default_rng(0).random((60, 3))
+    units[:, 2] **= power
+    return Encoding(COLUMNS, units, {}, {})
+
+
+def sampling(encoding: Encoding, sampler: str | None, excluded: dict[str, str]) -> list[str]:
+    """Return the doubts about how trials were chosen."""
+    uniformity, coverage = uniformity_of(encoding), coverage_of(encoding)
+    return sampling_doubts(sampler, uniformity, coverage, excluded)
+
+
+def test_a_sampler_that_follows_the_scores_is_doubted_and_the_region_is_named() -> None:
+    """The reason says where most of the trials are, and what the sampler left aside."""
+    why, hidden = sampling(crowded_trials(4), "tpe", {"d": "it hardly varied: 50 of 60"})
+    assert "tpe chose the trials by earlier scores" in why
+    assert "80 % of the trials have c between" in why
+    assert "d hardly varied, and may matter" in hidden
+
+
+def test_trials_of_unknown_origin_are_judged_by_what_they_cover() -> None:
+    """A crowd leaves out most of a range; a slight slope or a uniform sample does not."""
+    (why,) = sampling(crowded_trials(4), None, {})
+    assert "leave out parts of the search space: 80 % of the trials have c between" in why
+    assert sampling(crowded_trials(1.4), None, {}) == []
+    assert sampling(crowded_trials(1), "tpe", {}) == []
+
+
+def test_what_an_adaptive_sampler_left_aside_is_never_silent() -> None:
+    """A parameter that the sampler hardly varied makes the study unreliable by itself."""
+    excluded = {"d": "it hardly varied: 50 of 60 trials have the same value"}
+    (why,) = sampling(crowded_trials(1), "gp", excluded)
+    assert why.startswith("d hardly varied")
+    assert sampling(crowded_trials(1), "random", excluded) == []

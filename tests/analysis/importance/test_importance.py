@@ -10,11 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from analysis.importance.grid import SeedNoise, grid_shares
+from analysis.importance.grid import SeedNoise, grid_shares, noise_doubts
+from analysis.importance.refits import (
+    Refits,
+    _taking_turns,
+    interaction_importances,
+    resolution_of_pairs,
+)
 from analysis.importance.reliability import intervals
 from analysis.importance.variance import Importances, importances
-from analysis.importance.verdict import per_configuration
+from analysis.importance.verdict import Verdict, per_configuration
 from analysis.surrogates.encoding import Encoding, make_column
+from analysis.surrogates.forest import Shares
 
 SPACE: dict[str, BaseDistribution] = {
     "alpha": CategoricalDistribution([2**i for i in range(9)]),
@@ -259,7 +266,59 @@ def test_a_grid_without_repeats_is_exact_for_its_values() -> None:
     assert alpha.ci == pytest.approx((alpha.importance, alpha.importance))
     assert found.seed_noise is None
     assert not found.stability
+    assert found.share_table().rows[0][2].text == "exact"
+    assert "sums over a complete grid" in found.verdict
+    assert "forest" not in found.verdict
     assert heard[-1][0] == heard[-1][1]
+
+
+def test_a_grid_that_may_be_noise_is_not_reliable() -> None:
+    """Exact shares of noise are no evidence: repeats or the test against chance say so."""
+    nothing, something = Verdict(np.ones(2), np.ones(2)), Verdict(np.array([0.01, 1]), np.ones(2))
+    assert "no effect is beyond chance" in noise_doubts(nothing, None, True)[0]
+    assert noise_doubts(something, None, True) == noise_doubts(nothing, None, False) == []
+    columns = (make_column("alpha", GRID["alpha"]),)
+    encoding = Encoding(columns, np.repeat(columns[0].grid(), 4)[:, None], {}, {})
+    values = np.array([1.0, 2, 3, 4, 2, 1, 4, 3, 4, 3, 1, 2])
+    equal, apart = (SeedNoise.of(encoding, values + 9 * up * encoding.units[:, 0]) for up in (0, 1))
+    assert "may be nothing but seed noise" in noise_doubts(something, equal, False)[0]
+    assert noise_doubts(something, apart, False) == []
+
+
+def test_refits_of_many_parameters_take_turns() -> None:
+    """Every parameter is in ten refits or more, those wanted in all, and none has too many."""
+    turns = _taking_turns(40, [3, 5], 60, np.random.default_rng(0))
+    times = np.bincount(np.concatenate(turns), minlength=40)
+    assert times[[3, 5]].tolist() == [60, 60]
+    assert times.min() >= 10
+    assert max(map(len, turns)) <= 12
+    assert _taking_turns(4, range(4), 2, np.random.default_rng(0)) == [[0, 1, 2, 3]] * 2
+
+
+def test_a_parameter_has_an_interval_from_the_refits_that_it_was_in() -> None:
+    """What a refit left out neither narrows nor widens the interval of the others."""
+    refits = np.random.default_rng(0).random((40, 2))
+    whole = intervals(np.array([0.5, 0.5]), refits, kept=0.5)
+    refits[20:, 1] = np.nan
+    some = intervals(np.array([0.5, 0.5]), refits, kept=0.5)
+    alone = intervals(np.array([0.5]), refits[:20, 1:], kept=0.5)
+    assert some[0][0] == whole[0][0]
+    assert some[1][1] == alone[1][0]
+
+
+def test_no_interval_of_a_pair_is_narrower_than_trials_can_tell() -> None:
+    """A pair that the surrogate misses in every refit may still be there."""
+    shares = Shares(np.array([0.5, 0.3]), np.zeros((2, 2)), 0.2, 1.0)
+    refits = Refits(0.5, np.full((9, 2), 0.4), np.zeros((9, 2, 2)), [])
+    ordered = [make_column(name, FloatDistribution(0, 1)) for name in "ab"]
+    resolved = resolution_of_pairs(ordered, 0.5, 60)
+    assert resolved[0, 1] == pytest.approx(9.49 * 0.5 / 60, rel=1e-3)  # χ² of four curves
+    (pair,) = interaction_importances("ab", shares, refits, resolved)
+    assert pair.ci == (0.0, pytest.approx(resolved[0, 1]))
+    five = make_column("c", CategoricalDistribution(list("vwxyz")))
+    assert resolution_of_pairs([ordered[0], five], -3.0, 60)[0, 1] == pytest.approx(
+        15.51 / 60, rel=1e-3
+    )
 
 
 def test_repeats_of_a_grid_have_a_row_for_the_seed_noise() -> None:

@@ -102,7 +102,10 @@ def test_one_call_answers_every_question() -> None:
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"kind": "why"}, "kind: must be one of variance, best, gain, local, got 'why'"),
+        (
+            {"kind": "why"},
+            "kind: must be one of variance, best, gain, local, tuning, front, got 'why'",
+        ),
         ({"quantile": 1.0}, "quantile: must be between 0 and 1, got 1"),
         ({"kind": "gain", "policy": "last"}, "policy: applies only to the question variance"),
         (

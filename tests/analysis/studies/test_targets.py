@@ -123,6 +123,6 @@ def test_a_way_without_a_default_starts_in_the_middle(tmp_path: Path) -> None:
     """A study of somebody else has no default LoRA."""
     write_foreign_study(f"sqlite:///{tmp_path / 'f.db'}")
     answer = answer_of(load(tmp_path / "f.db"), "gain", surrogate="gp")
-    assert "the path starts in the middle of the search space" in answer.remarks
+    assert "gains are over the middle of the search space" in answer.remarks
     lr = next(step for step in answer.steps if step.name == "lr")
     assert lr.before == pytest.approx(1e-3)

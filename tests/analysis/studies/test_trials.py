@@ -15,6 +15,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+import optuna_study
 from analysis import StudyData, answer_of, importances_of, load
 from analysis.importance.answers import points_of
 from analysis.importance.question import Question
@@ -387,3 +388,38 @@ def test_truth_values_of_a_csv_file_are_read_however_written(tmp_path: Path) -> 
     path = _csv(tmp_path, "rs,f1\ntrue,0.1\nFALSE,0.2\nTrue,0.3\n")
     data = load(path, space={"rs": CategoricalDistribution([True, False])}, objective="f1")
     assert [t.params["rs"] for t in data.complete] == [True, False, True]
+
+
+# ---------------------------------------------------------------- tables and Optuna's own studies
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("x,y,y\n0.1,1,2\n", "more than one column is called y"),
+        ("x,y\n0.1,1,7\n", "line 2: 3 cells, but 2 column names"),
+    ],
+)
+def test_a_table_that_can_be_read_in_two_ways_is_refused(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    """Neither of two columns of one name is taken, and no cell is dropped."""
+    (tmp_path / "runs.csv").write_text(text)
+    with pytest.raises(InputError, match=problem):
+        load(tmp_path / "runs.csv", space={"x": FloatDistribution(0, 1)}, objective="y")
+
+
+def test_a_table_may_be_separated_by_semicolons(tmp_path: Path) -> None:
+    """As many spreadsheets write it; an infinite value is no best trial."""
+    (tmp_path / "runs.csv").write_text("x;y\n0.1;1\n0.2;inf\n0.3;2\n")
+    study = load(tmp_path / "runs.csv", space={"x": FloatDistribution(0, 1)}, objective="y")
+    assert [t.number for t in study.ranked()] == [2, 0]
+
+
+def test_functions_take_a_study_of_optuna() -> None:
+    """In memory too; anything else is a TypeError that says what is allowed."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    assert "value" in optuna_study.target_names(study)
+    with pytest.raises(TypeError, match="must be a study of `load`, an Optuna study"):
+        optuna_study.target_names(3)  # type: ignore[arg-type]

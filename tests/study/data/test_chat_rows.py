@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
 import study.data.rendering
 from study.bases.building import fast_tokenizer
 from study.data.chat_rows import ChatExample, ConversationFormat, _fitting, _shown
 from study.data.conversations import Conversation
-from study.data.rendering import Template
+from study.data.corpora import corpus_of
+from study.data.rendering import Template, check_stored_template
 from study.errors import InputError
-from study.kinds.chat_templates import CHAT_TEMPLATES
+from study.kinds.chat_templates import CHAT_TEMPLATES, template_fault
 from study.spec.base_and_data import DataSpec
-from tests.chat_fixtures import turn
+from study.spec.files import load_spec
+from study.spec.sections import StudySpec
+from tests.chat_fixtures import make_chat_spec, tiny_chat, turn
+
+__all__ = ["make_chat_spec", "tiny_chat"]
 
 SPECIAL = (
     *("<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<start_of_turn>", "<end_of_turn>"),
@@ -183,7 +193,6 @@ def test_an_answer_without_an_end_is_refused(tokenizer: Any) -> None:
 
 
 BROKEN = {
-    "a mistake": ("{% for %}", r"cannot write this conversation: .*\(line 1 of the template\)"),
     "a refusal": (
         "{{ raise_exception('no system message') }}",
         "cannot write this conversation: no system message",
@@ -200,6 +209,51 @@ def test_an_error_of_a_template_is_one_line(tokenizer: Any, name: str) -> None:
     with pytest.raises(InputError, match=expected) as refused:
         row(form(tokenizer, template))
     assert refused.value.problems[0].startswith("here: data.chat_template")
+
+
+def test_a_mistake_in_a_template_is_found_where_it_is_named(tmp_path: Path) -> None:
+    """The study file is refused before data or tokenizer are read, with the template's line."""
+    (tmp_path / "mine.jinja").write_text("{{ bos_token }}\n{% for %}", encoding="utf-8")
+    for value in ("mine.jinja", "{{ bos_token }}{% for %}"):
+        study = tmp_path / "study.toml"
+        document = {"task": "sft", "base": {"model": "m"}, "data": {"train": "t.jsonl"}}
+        document["data"] |= {"chat_template": value}
+        study.write_text(tomli_w.dumps(document), encoding="utf-8")
+        with pytest.raises(InputError) as refused:
+            load_spec(study)
+        (line,) = refused.value.problems
+        assert "data.chat_template: " in line
+        assert f"must be a Jinja template; line {1 + (value == 'mine.jinja')} of the" in line
+    assert all(template_fault(template) is None for template in CHAT_TEMPLATES.values())
+    assert template_fault("{% generation %}a{% break %}{% endgeneration %}") is None
+
+
+@pytest.mark.parametrize("kind", ["a file", "in the settings", "several", "none", "a mistake"])
+def test_the_template_of_a_base_is_read_without_its_tokenizer(tmp_path: Path, kind: str) -> None:
+    """`check --quick` finds a base without a template, and a template that is no Jinja."""
+    named = [{"name": "tools", "template": "{% for %}"}, {"name": "default", "template": "{{ 1 }}"}]
+    found = {"in the settings": "{{ 1 }}", "several": named, "a mistake": "{% for %}"}
+    settings = json.dumps({"chat_template": found.get(kind)})
+    (tmp_path / "tokenizer_config.json").write_text(settings, encoding="utf-8")
+    if kind == "a file":
+        (tmp_path / "chat_template.jinja").write_text("{{ 1 }}", encoding="utf-8")
+    says = {"none": "its tokenizer has no chat template", "a mistake": "must be a Jinja template"}
+    with pytest.raises(InputError, match=says[kind]) if kind in says else nullcontext():
+        check_stored_template(tmp_path)
+
+
+def test_a_template_that_fails_on_many_rows_is_one_line(
+    make_chat_spec: Callable[..., StudySpec],
+) -> None:
+    """The template is named, and how many conversations it refuses, the first of them by line."""
+    refuses = "{{ raise_exception('roles must alternate') }}"
+    with pytest.raises(InputError) as refused:
+        corpus_of(make_chat_spec({"data.chat_template": refuses}))
+    (line,) = refused.value.problems
+    assert line.startswith(
+        "data.chat_template cannot write this conversation: roles must alternate"
+    )
+    assert re.search(r"; so for \d+ of \d+ train conversations, the first .*jsonl: line \d+$", line)
 
 
 def test_time_and_size_of_a_template_are_bounded(

@@ -22,7 +22,9 @@ TURNS = [ASKED, ANSWERED]
 
 def data(train: Path, **others: Any) -> DataSpec:
     """Return a `[data]` section as the task fills it."""
-    values = {"instruction": "", "dev_share": 0.1, "dev": train, **others}
+    values = {"instruction": "", "dev": train, **others}
+    if values["dev"] is None:
+        values["dev_share"] = 0.1
     return DataSpec(train=train, **values)
 
 
@@ -248,7 +250,9 @@ def split_rows(
     rows: tuple[Conversation, ...], share: float, seed: int = 0
 ) -> tuple[tuple[Conversation, ...], tuple[Conversation, ...]]:
     """Split conversations by their prompts."""
-    train, dev, _ = split_off(rows, share, seed, prompt=lambda row: row.prompt)
+    places = [row.where for row in rows]
+    split_up = split_off(rows, share, seed, prompt=lambda row: row.prompt, places=places)
+    train, dev = split_up.train, split_up.dev
     return train, dev
 
 

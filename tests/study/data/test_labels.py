@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from study.data.embedded import SentencePair
+from study.data.labels import whole_percent
 from study.data.readers import Corpus
 from study.data.sentence_pairs import NLI, load_scored_texts, load_sentence_pairs
 from study.errors import InputError
@@ -230,3 +233,19 @@ def test_labels_that_are_no_numbers(labels: list[Any], line: str, tmp_path: Path
     with pytest.raises(InputError) as refused:
         load_scored_texts(spec_of(tmp_path, labelled(labels)))
     assert any(line in problem for problem in refused.value.problems)
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=30))
+def test_shares_of_a_whole_sum_to_the_whole(counts: list[int]) -> None:
+    """By largest remainders, in whole per cent; below 1 counts as 0, and none as 0."""
+    shares = whole_percent(counts)
+    numbers = [0 if share == "< 1 %" else int(share.removesuffix(" %")) for share in shares]
+    assert sum(numbers) == (100 if any(counts) else 0)
+    for number, share, count in zip(numbers, shares, counts, strict=True):
+        assert abs(number - 100 * count / max(sum(counts), 1)) < 1
+        assert (share == "0 %") == (count == 0)
+
+
+def test_thirds_are_a_hundred_per_cent() -> None:
+    """Rounded one by one they would sum to 99."""
+    assert whole_percent([1, 1, 1]) == ["34 %", "33 %", "33 %"]

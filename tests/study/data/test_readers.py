@@ -12,6 +12,7 @@ from datasets import Dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from study.data import origins
 from study.data.embedded import Pair
 from study.data.origins import MAX_LINE_CHARACTERS
 from study.data.readers import Corpus, load_corpus, read_pairs
@@ -191,6 +192,28 @@ def test_other_bad_files_are_one_line(tmp_path: Path, name: str) -> None:
     assert problem(path).startswith(expected)
 
 
+@pytest.mark.parametrize("stored", ["once", "as they are"])
+def test_a_bomb_in_a_parquet_file_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: str
+) -> None:
+    """A small file whose rows would fill the memory is one line, after a part of them."""
+    import pyarrow
+    from pyarrow import parquet
+
+    texts = pyarrow.DictionaryArray.from_arrays(
+        pyarrow.array([0] * 20_000, pyarrow.int8()), pyarrow.array(["x" * 1000])
+    )
+    column = texts if stored == "once" else texts.dictionary_decode()
+    path = tmp_path / "bomb.parquet"
+    parquet.write_table(pyarrow.table({"source": column, "target": column}), path)
+    assert path.stat().st_size < 20_000
+    monkeypatch.setattr(origins, "UNPACKED", 10_000_000)
+    with pytest.raises(
+        InputError, match=r"bomb.parquet: .* bytes that unpack to more than 10,000,000"
+    ):
+        load_corpus(DataSpec(train=path, dev=path))
+
+
 def test_a_missing_parquet_file(tmp_path: Path) -> None:
     """It is refused like any file that cannot be read."""
     assert problem(tmp_path / "none.parquet") == "cannot read the file: no such file"
@@ -246,7 +269,7 @@ def test_any_bytes_are_pairs_or_one_line(
     except InputError as refused:
         pairs, lines = (), refused.problems
     assert all(pair.source.strip() and pair.target.strip() for pair in pairs)
-    assert bool(pairs) != (len(lines) == 1)
+    assert bool(pairs) != bool(lines)
     assert all(line.isprintable() for line in lines)
 
 
@@ -341,10 +364,29 @@ def test_hub_datasets_that_will_not_do(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("own_cache")
 def test_a_folder_without_data(tmp_path: Path) -> None:
-    """An empty folder is no dataset, in one line."""
+    """A folder that is no dataset is one line: what it must be, and what is in it."""
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"^data\.corpus: cannot load '.*empty'"):
+    rule = r"^data\.corpus: .*empty: must be a dataset in a folder, .*got an empty folder; or name"
+    with pytest.raises(InputError, match=rule):
         load_corpus(DataSpec(corpus=str(tmp_path / "empty")))
+    write(tmp_path, "not data", "notes.md")
+    rule = "no file, and not saved by datasets, .* got a folder with empty, notes.md; allowed"
+    with pytest.raises(InputError, match=rule):
+        read_pairs(tmp_path, COLUMNS)
+
+
+def test_every_faulty_row_is_said(tmp_path: Path) -> None:
+    """A line that is no JSON or has too many fields does not hide what is wrong with others."""
+    good = '{"source": "a", "target": "b"}'
+    jsonl = write(
+        tmp_path, f'{good}\n{{"source": \n{good}\n{{"source": "", "target": "b"}}\n', "a.jsonl"
+    )
+    tsv = write(tmp_path, "source\ttarget\na\tb\tc\n\tb\na\tb\n")
+    for path, rules in ((jsonl, ("2: not JSON", "4: the source")), (tsv, ("2: 3 f", "3: the sou"))):
+        with pytest.raises(InputError) as refused:
+            read_pairs(path, COLUMNS)
+        for line, rule in zip(refused.value.problems, rules, strict=True):
+            assert line.startswith(f"{path}: line {rule}")
 
 
 def test_a_hub_dataset_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from study.data.embedded import Pair
 from study.data.readers import load_corpus
 from study.data.sentence_pairs import load_scored_texts, load_sentence_pairs
+from study.data.splitting import split_tsv
 from study.errors import InputError
 from study.spec.base_and_data import DataSpec
 from study.spec.sections import parse_spec
@@ -31,6 +33,18 @@ def test_pairs_are_split_by_source(tmp_path: Path) -> None:
     assert not {pair.source for pair in corpus.train} & {pair.source for pair in corpus.dev}
     (remark,) = corpus.remarks
     assert remark.startswith("12 of the train pairs are the dev set (data.dev_share), drawn by sou")
+
+
+def test_a_split_says_where_each_row_was(tmp_path: Path) -> None:
+    """The table has every row of the file that was read, by its line, and its side."""
+    rows = [{"source": f"s{n % 8}", "target": f"t{n}"} for n in range(20)]
+    corpus = load_corpus(data(tmp_path, rows))
+    header, *lines = split_tsv(corpus.places).splitlines()
+    assert header == "line\tsplit"
+    sides = dict(line.split("\t") for line in lines)
+    assert [int(line) for line in sides] == list(range(1, 21))
+    taken = [Pair(**rows[int(line) - 1]) for line, side in sides.items() if side == "dev"]
+    assert taken == list(corpus.dev)
 
 
 def test_a_split_leaves_every_class_in_train(tmp_path: Path) -> None:

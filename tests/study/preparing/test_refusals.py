@@ -107,6 +107,55 @@ def test_a_template_that_fails(
     assert f"base.model: its chat template fails: {says}" in line
 
 
+def test_a_missing_key_hides_no_fault_of_the_base(
+    make_study: MakeStudy, refused: Refused, chat_model: Callable[..., Path]
+) -> None:
+    """A study without its instruction still hears that the template refuses a system message."""
+    lines = refused(make_study(chat_model(NO_SYSTEM), "causal_translation", 'stop_token = "<end>"'))
+    assert [line.split(": ")[1] for line in lines] == ["data.instruction", "pair 1"]
+    assert lines[1].endswith('it refuses a system message: set data.instruction = ""')
+
+
+def test_a_misspelt_key_hides_no_fault_of_the_data(
+    make_study: MakeStudy, refused: Refused, tiny_base: Path
+) -> None:
+    """Keys, columns and modules that are wrong are said in one go."""
+    more = '[method]\ntarget_modules = "no_proj"\n[evaluation.text]\nignore_cases = true'
+    study = make_study(tiny_base, data='source_column = "from"', more=more)
+    lines = refused(study)
+    assert lines[0].startswith(f"{study}: evaluation.text.ignore_cases: unknown key")
+    assert [line for line in lines if "train.tsv: line 1: no column 'from'" in line]
+    assert [line for line in lines if line.startswith("method.target_modules: 'no_proj'")]
+
+
+@pytest.mark.whole
+def test_a_study_without_a_base_hears_what_the_miniature_lacks(
+    make_study: MakeStudy, refused: Refused
+) -> None:
+    """A forgotten base.model is said first, then the language that the miniature does not know."""
+    study = make_study("embedded", data='source_language = "eng"')
+    study.write_text(study.read_text().replace('model = "embedded"', ""))
+    lines = refused(study)
+    assert lines[0].startswith(f"{study}: base.model: needed beside data of your own")
+    assert lines[1].startswith("data.source_language: must be a language code")
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("template", [PLAIN, NO_SYSTEM])
+def test_init_writes_what_a_chat_model_takes(
+    make_study: MakeStudy, type_: Type, chat_model: Callable[..., Path], template: str
+) -> None:
+    """Its own end of an answer, and no instruction where its template takes no system message."""
+    data = make_study("m").parent / "train.tsv"
+    languages = ("--source-language", "en", "--target-language", "fr")
+    model = chat_model(template)
+    ran = type_("init", "--quick", "--model", model, "--data", data, *languages)
+    assert ran.status == 0, ran.err
+    assert type_("check", "study.toml").status == 0
+    instruction = load_spec("study.toml").data.instruction
+    assert instruction == ("" if template == NO_SYSTEM else "Translate from English into French.")
+
+
 @pytest.mark.whole
 def test_a_template_without_a_system_role_runs_without_an_instruction(
     make_study: MakeStudy, type_: Type, chat_model: Callable[..., Path]

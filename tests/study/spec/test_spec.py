@@ -96,11 +96,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "distillation: works only with causal_translation",
     ),
     "a temperature of zero": (
-        {"distillation": {"teacher": "x", "temperature": 0}},
+        {"task": "classification", "distillation": {"teacher": "x", "temperature": 0}},
         "distillation.temperature: must be above 0, got 0",
     ),
     "a weight beyond one": (
-        {"distillation": {"teacher": "x", "distillation_weight": 1.5}},
+        {
+            "task": "classification",
+            "distillation": {"teacher": "x", "distillation_weight": 1.5},
+        },
         "distillation.distillation_weight: must be at most 1, got 1.5",
     ),
     "words compared in a classification": (
@@ -153,7 +156,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no objective": ({"evaluation": {"objective": []}}, "evaluation.objective: needs at least one"),
     "forgetting without general text": (
-        {"evaluation": {"objective": "general_bleu"}, "data": {"train": "a.tsv", "dev": "b.tsv"}},
+        {
+            "base": {"model": "embedded"},
+            "evaluation": {"objective": "general_bleu"},
+            "data": {"train": "a.tsv", "dev": "b.tsv"},
+        },
         "evaluation.objective: 'general_bleu' needs data.general",
     ),
     "too few directions": (
@@ -294,6 +301,51 @@ def test_several_mistakes_are_several_lines() -> None:
         "training.steps",
         "typo",
     ]
+
+
+def test_no_fault_hides_another() -> None:
+    """A wrong value, and each rule between sections that is broken, are said at once."""
+    data = {"train": "a.tsv", "dev": "b.tsv", "text_column": "text"}
+    wrong = {"training": {"stepz": 5, "cutoff_tokens": 3}, "evaluation": {"num_beams": 0}}
+    found = problems(document(seed=-1, data=data, **wrong))
+    assert {line.split(": ")[1] for line in found} == {
+        "seed",
+        "training.stepz",
+        "evaluation.num_beams",
+        "data.text_column",
+        "training.cutoff_tokens",
+        "base.model",
+    }
+
+
+def test_a_fault_is_not_followed_by_what_it_causes() -> None:
+    """A wrong value does not bring the lines of the default that would stand in its place."""
+    for sections in (
+        {"evaluation": {"metrics": ["regex"], "objective": "regex", "regex": {"pattern": "("}}},
+        {"evaluation": {"metrics": 5, "objective": "loss"}},
+        {"training": {"steps": 0, "report_every": 1000}},
+        {"method": {"name": "prefixx"}, "search": {"parameters": {"rank": {"choices": [1, "2"]}}}},
+    ):
+        found = problems(document(**sections))
+        assert len(found) == sum(len(section) > 0 for section in sections.values()), found
+
+
+def test_rules_of_one_section_are_all_asked() -> None:
+    """Two rules that a section breaks are two lines; what needs a sound section is not asked."""
+    columns = {
+        "source_column": "x",
+        "target_column": "x",
+        "corpus": "a/b",
+        "train": "a",
+        "dev": "b",
+    }
+    assert [line.split(": ")[1] for line in problems(document(data=columns))] == [
+        "data.target_column",
+        "data.corpus",
+    ]
+    diffusing = {"length": 32, "block_length": 64, "fixed": {"40": "x"}}
+    found = problems(document(task="masked_diffusion", diffusion=diffusing))
+    assert [line.split(": ")[1] for line in found] == ["diffusion.block_length", "diffusion.fixed"]
 
 
 def test_a_line_holds_no_line_end_and_no_control_character() -> None:
@@ -453,14 +505,14 @@ def test_a_thousand_documents_are_accepted_or_refused_in_lines(found: dict[str, 
 
 
 def hold_study_or_lines(found: dict[str, Any]) -> None:
-    """Read a document; it is a study, or refused in one line a place."""
+    """Read a document; it is a study, or refused in one line a fault."""
     spec, lines = None, ()
     try:
         spec = parse_spec(found, "x.toml")
     except InputError as refused:
         lines = refused.problems
     assert all(line.startswith("x.toml: ") and line.isprintable() for line in lines)
-    assert len({line.split(": ")[1] for line in lines}) == len(lines)  # one line a place
+    assert len(set(lines)) == len(lines)
     assert (spec is None) == bool(lines)
     if spec is not None:
         again = spec_from_toml(spec.to_toml(), "x.toml")

@@ -6,11 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from search_spaces import shipped_spaces
 from study.errors import InputError
 from study.kinds.methods import METHODS
 from study.spec.files import DEFAULT_SPACE, described, load_spec, presets, read_toml
+from study.spec.sections import spec_from_toml
+from study.spec.toml_text import parse_toml
 
 SPACE = "[parameters.alpha]\nchoices = [8, 16]\n"
 
@@ -75,6 +78,67 @@ def test_the_petroleum_presets_sample_at_random() -> None:
     for name in ("petroleum", "petroleum-wide"):
         search = load_spec(name).search
         assert (search.sampler, search.pruner, search.trials) == ("random", "none", 64)
+
+
+ONE_OF_TWO = {
+    "translation": "",
+    "classification": "",
+    "sft": "",
+    "dpo": "",
+    "causal_translation": 'instruction = ""\n',
+}
+
+
+def split_study(folder: Path, task: str, more: str = "") -> Path:
+    """Write a study whose dev set is a share of its training file."""
+    data = f'[data]\ntrain = "t.jsonl"\ndev_share = 0.2\n{ONE_OF_TWO[task]}{more}'
+    return write(folder, f'task = "{task}"\n[base]\nmodel = "m"\n{data}')
+
+
+@pytest.mark.parametrize("task", ONE_OF_TWO)
+def test_a_dev_file_of_the_command_line_wins_in_every_task(tmp_path: Path, task: str) -> None:
+    """It replaces the file's share, and a line says so; in one file both are refused."""
+    said: list[str] = []
+    path = split_study(tmp_path, task)
+    spec = load_spec(path, changes=[f"data.dev={tmp_path}/dev.jsonl"], remark=said.append)
+    assert (spec.data.dev, spec.data.dev_share) == (tmp_path / "dev.jsonl", None)
+    assert said == [f"data.dev of the command line replaces data.dev_share = 0.2 of {path}"]
+    assert load_spec(path).data.dev_share == 0.2
+    both = split_study(tmp_path, task, 'dev = "dev.jsonl"\n')
+    assert "data.dev_share: takes the dev set from data.train, got 0.2 beside dev" in problem(both)
+    again = load_spec(both, changes=["data.dev_share=0.3"], remark=said.append)
+    assert (again.data.dev, again.data.dev_share) == (None, 0.3)
+
+
+def test_epochs_of_the_command_line_replace_steps(tmp_path: Path) -> None:
+    """`init` writes steps, and a person may want epochs; both on the command line are refused."""
+    path = write(tmp_path, 'task = "translation"\n[training]\nsteps = 30\n')
+    assert load_spec(path, {"training.epochs": 2}).training.epochs == 2
+    assert "give steps or epochs" in problem(path, training__epochs=2, training__steps=3)
+
+
+def test_a_wrong_change_hides_no_fault_of_the_file(tmp_path: Path) -> None:
+    """The change, another change's value, a template and a key of the file: four lines at once."""
+    write(tmp_path, "{% for %}", "bad.jinja")
+    text = '[data]\ntrain = "t.jsonl"\nchat_template = "bad.jinja"\n'
+    path = write(tmp_path, f'task = "sft"\nsede = 3\n[base]\nmodel = "m"\n{text}')
+    with pytest.raises(InputError) as refused:
+        load_spec(path, changes=["nonsense", "search.trials=0"])
+    first, *others = refused.value.problems
+    assert first == "--set: must be KEY=VALUE, e.g. training.steps=40, got 'nonsense'"
+    assert len(others) == 3
+    assert any("bad.jinja: must be a Jinja template" in line for line in others)
+    assert any("sede: unknown key" in line for line in others)
+    assert any("search.trials: must be" in line for line in others)
+
+
+def test_a_study_that_an_earlier_version_stored_is_read() -> None:
+    """It wrote a share beside a dev file, which it never took."""
+    spec = load_spec("petroleum").model_copy(update={"task": "sft"})
+    document = parse_toml(spec.to_toml()) | {"task": "sft", "base": {"model": "m"}}
+    document["data"] = {"train": "t.jsonl", "dev": "d.jsonl", "dev_share": 0.1}
+    document["evaluation"] = {"objective": "loss", "metrics": ["loss"]}
+    assert spec_from_toml(tomli_w.dumps(document), "stored").data.dev_share is None
 
 
 NO_TOML: dict[str, tuple[str | bytes, str]] = {

@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
+from study.data.corpora import corpus_of
+from study.peft_methods.adapters import token_to_train
+from study.preparing.preparation import end_remarks
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec
 from study.starting.recognising import Wishes, recognised
+from study.tasks import make_task
 from tests.chat_fixtures import tiny_chat
 from tests.command_line import Type
+from tests.engine_runs import skeleton_of
 from tests.study.bases.test_remote_code import write_checkpoint
 from tests.tiny_studies import pairs_of
 
@@ -168,6 +174,46 @@ def test_a_chat_model_is_asked_for_the_direction_of_the_pairs(
     assert spec.data.instruction == "Translate from French into English."
 
 
+def test_a_chat_model_ends_translations_as_its_template_does(
+    init: Init, tiny_chat: Path, tmp_path: Path
+) -> None:
+    """Its vocabulary has neither a stop token of ours nor a reserved one; none is trained."""
+    base = shutil.copytree(tiny_chat / "base", tmp_path / "base")
+    text = (base / "tokenizer.json").read_text(encoding="utf-8")
+    (base / "tokenizer.json").write_text(text.replace("reserved_special", "other_special"))
+    settings = (base / "tokenizer_config.json").read_text(encoding="utf-8")
+    (base / "tokenizer_config.json").write_text(
+        settings.replace("reserved_special", "other_special")
+    )
+    rows = [{"fr": f"Le puits {n} est dans la ville.", "en": "The well is."} for n in range(24)]
+    spec = init(base, table(tmp_path / "back.tsv", rows))
+    assert spec.task_kind.instructs
+    assert spec.data.stop_token is None
+    base_model = skeleton_of(spec)
+    task: Any = make_task(spec, base_model, corpus_of(spec))
+    assert token_to_train(base_model, spec) is None
+    end = base_model.tokenizer.convert_tokens_to_ids("<|eot_id|>")
+    assert end in task._ends
+    assert all(dialogue.answer[-1] == end for dialogue in task._dialogues.values())
+
+
+def test_a_spreadsheets_tickets_are_read_and_explained(
+    init: Init, type_: Type, tiny_classifiers: Path, tmp_path: Path
+) -> None:
+    """Semicolons, columns left out and the second column of texts: a line each, and a hint."""
+    rows = [{**ticket, "subject": f"Order {ticket['id']}"} for ticket in TICKETS]
+    path = tmp_path / "tickets.csv"
+    path.write_text(table(path, rows).read_text().replace(", it", " it").replace(",", ";"))
+    spec = init(tiny_classifiers / "base", path)
+    assert (spec.data.text_column, spec.data.label_column) == ("body", "queue")
+    out = tmp_path / "study.toml"
+    assert '# second_text_column = "subject"' in out.read_text(encoding="utf-8")
+    said = type_("check", out, "--quick").out
+    assert "tickets.csv: fields separated by semicolons" in said
+    assert "columns of tickets.csv that are not read: 'id', 'subject'" in said
+    assert "data.second_text_column = 'subject'" in said
+
+
 @pytest.mark.whole
 def test_the_whole_command_measures_and_says_what_it_decided(
     type_: Type, tiny_classifiers: Path, tmp_path: Path
@@ -237,6 +283,32 @@ def test_pairs_for_a_decoder_without_a_template_become_answers(
     assert spec.data.instruction == "Translate from French into English."
     assert (spec.data.source_column, spec.data.target_column) == ("fr", "en")
     assert spec.data.chat_template == "llama3"
+
+
+def test_a_template_whose_tokens_the_base_never_learnt_is_not_chosen(
+    init: Init, type_: Type, tiny_chat: Path, tmp_path: Path
+) -> None:
+    """The plain one is, which ends answers with the end of a text; `check` says so too."""
+    base = without_template(tiny_chat / "base", tmp_path / "base")
+    weights = load_file(base / "model.safetensors")
+    tokens = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    like_others = weights["model.embed_tokens.weight"]
+    like_others[-30:] = like_others[tokens["<|eot_id|>"]]
+    save_file(weights, base / "model.safetensors", {"format": "pt"})
+    settings = json.loads((base / "tokenizer_config.json").read_text(encoding="utf-8"))
+    settings["eos_token"] = "<|end_of_text|>"
+    (base / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    data = jsonl(tmp_path / "chat.jsonl", CHATS["messages"])
+    assert init(base, data).data.chat_template == "plain"
+    (remark,) = end_remarks_of(tmp_path / "study.toml", "llama3")
+    assert "'<|eot_id|>' ends an answer, but many tokens have nearly its weights" in remark
+    assert end_remarks_of(tmp_path / "study.toml", "plain") == []
+
+
+def end_remarks_of(study: Path, template: str) -> list[str]:
+    """What `check` says about the end of answers under a template."""
+    spec = load_spec(study, {"data.chat_template": template})
+    return end_remarks(spec, spec.base.model, skeleton_of(spec), corpus_of(spec))
 
 
 def without_template(base: Path, copy: Path) -> Path:

@@ -1,0 +1,100 @@
+"""What tuning is worth, where the gains are known."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from analysis.importance.answers import answer
+from analysis.importance.question import Points, Question, QuestionError
+from analysis.importance.tuning import Tuning
+
+SPACE: dict[str, BaseDistribution] = {
+    "alpha": CategoricalDistribution([2**i for i in range(9)]),
+    "learning_rate": FloatDistribution(1e-5, 1e-2, log=True),
+    "dropout": FloatDistribution(0.0, 0.3),
+}
+DEFAULT = {"alpha": 8, "learning_rate": 1e-4, "dropout": 0.0}
+BEST = -2.0  # log10 of learning rate · alpha at the optimum
+
+
+def score(point: dict[str, Any]) -> float:
+    """Return a score that falls by 4 a decade squared away from the best product."""
+    return float(50 - 4 * (np.log10(point["alpha"] * point["learning_rate"]) - BEST) ** 2)
+
+
+@cache
+def found(sign: float = 1.0) -> Tuning:
+    """Return the answer for 60 noisy trials."""
+    rng = np.random.default_rng(0)
+    points = [
+        {
+            "alpha": int(2 ** rng.integers(9)),
+            "learning_rate": float(10 ** rng.uniform(-5, -2)),
+            "dropout": float(rng.uniform(0, 0.3)),
+        }
+        for _ in range(60)
+    ]
+    values = [sign * (score(p) + rng.normal(0, 0.3)) for p in points]
+    given = Points(
+        points,
+        values,
+        SPACE,
+        objective="bleu",
+        direction="maximize" if sign > 0 else "minimize",
+        default=DEFAULT,
+    )
+    result = answer(Question("tuning", margin=1.0), given)
+    assert isinstance(result, Tuning)
+    return result
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_gains_over_the_default_are_those_of_the_function(sign: float) -> None:
+    """Either factor alone reaches the optimum; dropout gains nothing, in both directions."""
+    result = found(sign)
+    known = 50 - score(DEFAULT)
+    gains = {g.name: g for g in (*result.gains, result.together)}
+    for name in ("alpha", "learning_rate", ""):
+        assert gains[name].gain == pytest.approx(known, abs=1.0)
+        assert gains[name].ci[0] <= known <= gains[name].ci[1]
+        assert gains[name].is_worth_it
+    assert not gains["dropout"].is_worth_it
+    assert gains["dropout"].ci[1] < 1.5
+    assert result.gains[-1].name == "dropout"
+
+
+def test_sentences_say_gain_and_interval_or_what_it_is_at_most() -> None:
+    """They are what people quote, with the unit."""
+    first, *_, dropout, every = found().sentences
+    assert first.split(":")[0] in ("alpha", "learning_rate")
+    assert " BLEU (" in first
+    assert dropout.startswith("dropout: nothing to gain for certain, at most ")
+    assert every.startswith("all together: +")
+
+
+def test_the_flat_region_is_the_product_within_the_margin() -> None:
+    """Half a decade on each side of the best product loses 1; any dropout is good enough."""
+    result = found()
+    assert result.product is not None
+    assert result.product.name == "learning_rate · alpha"
+    low, high = np.log10([result.product.low, result.product.high])
+    assert (low, high) == pytest.approx((BEST - 0.5, BEST + 0.5), abs=0.25)
+    flat = {r.name: r for r in result.flat}
+    assert flat["dropout"].whole
+    assert flat["alpha"].whole  # the learning rate makes up for it
+    text = result.document().to_text()
+    assert "within 1 BLEU of the best" in text
+    assert "(all)" in text
+
+
+def test_a_margin_belongs_to_tuning_and_is_no_less_than_zero() -> None:
+    """Another question with a margin, or a negative one, is refused."""
+    with pytest.raises(QuestionError, match="applies only to the question tuning"):
+        Question("variance", margin=1.0)
+    with pytest.raises(QuestionError, match="must be zero or more, got -1"):
+        Question("tuning", margin=-1.0)
