@@ -74,7 +74,7 @@ class Empty:
         self.free_slots = slots
         self._numbers: list[int] = []
 
-    def start(self, config: TrialConfig) -> None:
+    def start(self, config: TrialConfig, state: bytes | None = None) -> None:
         """Take a slot."""
         self._numbers.append(config.number)
         self.free_slots -= 1

@@ -61,7 +61,7 @@ class CheapEngine:
         """A few, as of a packed engine."""
         return SLOTS - len(self._trials)
 
-    def start(self, config: TrialConfig) -> None:
+    def start(self, config: TrialConfig, state: bytes | None = None) -> None:
         """Take note of a trial."""
         self._trials[config.number] = config
 
@@ -71,6 +71,10 @@ class CheapEngine:
         number = next(iter(self._trials))
         result = result_of(self._trials.pop(number))
         return [Progress(number, 30, result.metrics()["loss"]), Finished(number, result)]
+
+    def state(self, number: int) -> bytes | None:
+        """Nothing: its trials have no steps."""
+        return None
 
     def stop(self, number: int) -> TrialResult:
         """Never asked for: nothing is pruned."""

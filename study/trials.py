@@ -125,8 +125,10 @@ def _baseline(seed: int, name: str, parts: Hyperparameters) -> TrialConfig:
 class Progress:
     """The progress of a training; the value has the objective's scale and direction.
 
-    `first_loss` is the training loss of the first step, which is the untrained model's, and
-    `recent_loss` the mean of the latest ones; both are None where they are not known.
+    `is_report` says that it comes at a report, with or without a value, where a training may be put
+    aside; `statistics` are what its value was computed from.  `first_loss` is the training loss of
+    the first step, which is the untrained model's, and `recent_loss` the mean of the latest ones;
+    both are None where they are not known.
     """
 
     number: int
@@ -134,6 +136,8 @@ class Progress:
     value: float | None
     first_loss: float | None = None
     recent_loss: float | None = None
+    is_report: bool = False
+    statistics: Statistics | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

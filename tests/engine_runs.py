@@ -75,6 +75,26 @@ def train_all(
     return results, reports
 
 
+def train_in_pieces(engine: Engine, configs: Sequence[TrialConfig]) -> dict[int, TrialResult]:
+    """Put every trial aside at each of its reports, and let it go on after the others."""
+    waiting: list[tuple[TrialConfig, bytes | None]] = [(config, None) for config in configs]
+    by_number = {config.number: config for config in configs}
+    results: dict[int, TrialResult] = {}
+    while len(results) < len(configs):
+        while waiting and engine.free_slots:
+            engine.start(*waiting.pop(0))
+        events = engine.advance()
+        ended = {event.number: event.result for event in events if isinstance(event, Finished)}
+        results |= ended
+        for event in events:
+            if isinstance(event, Progress) and event.is_report and event.number not in ended:
+                state = engine.state(event.number)
+                assert state is not None
+                assert engine.stop(event.number).details["steps"] == event.step
+                waiting.append((by_number[event.number], state))
+    return results
+
+
 @dataclass(frozen=True)
 class Bench:
     """One base and one task that engines take turns with."""

@@ -46,7 +46,7 @@ class MortalEngine:
     def free_slots(self) -> int:
         return self._slots - len(self._trials)
 
-    def start(self, config: TrialConfig) -> None:
+    def start(self, config: TrialConfig, state: bytes | None = None) -> None:
         self._trials.append(config)
 
     def advance(self) -> list[Event]:
@@ -55,6 +55,9 @@ class MortalEngine:
         result = TrialResult(details={"trainable_parameters": 1.0, "slots": self._slots})
         ended, self._trials = self._trials, []
         return [Finished(config.number, result) for config in ended]
+
+    def state(self, number: int) -> bytes | None:
+        return None
 
     def stop(self, number: int) -> TrialResult:
         raise NotImplementedError

@@ -22,7 +22,7 @@ class PatientEngine:
     def free_slots(self) -> int:
         return self._slots - len(self._steps)
 
-    def start(self, config: TrialConfig) -> None:
+    def start(self, config: TrialConfig, state: bytes | None = None) -> None:
         self._steps[config.number] = 0
 
     def advance(self) -> list[Event]:
@@ -33,6 +33,9 @@ class PatientEngine:
         ended = [number for number, step in self._steps.items() if step == STEPS]
         self._steps = {n: step for n, step in self._steps.items() if n not in ended}
         return events + [Finished(number, TrialResult(details=details)) for number in ended]
+
+    def state(self, number: int) -> bytes | None:
+        return None
 
     def stop(self, number: int) -> TrialResult:
         del self._steps[number]

@@ -36,7 +36,7 @@ class ScriptedEngine:
     def free_slots(self) -> int:
         return 1 if self.config is None else 0
 
-    def start(self, config: TrialConfig) -> None:
+    def start(self, config: TrialConfig, state: bytes | None = None) -> None:
         self.config = config
         self.events = self.script(config)
 
@@ -45,6 +45,9 @@ class ScriptedEngine:
         if isinstance(event, (Finished, Interrupted)):
             self.config = None
         return [event]
+
+    def state(self, number: int) -> bytes | None:
+        return None
 
     def stop(self, number: int) -> TrialResult:
         self.stopped.append(number)

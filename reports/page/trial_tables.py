@@ -14,6 +14,7 @@ from analysis.studies.study_data import StudyData, is_enqueued, state_of
 from analysis.studies.trial_values import parameter_columns
 from analysis.wording import SPLITS, STATES, configuration, label_of, setting
 from study.kinds.measurements import MEASUREMENTS
+from study.kinds.schedules import RUNGS
 from study.kinds.table_names import names_where
 from study.metrics import METRICS
 
@@ -96,6 +97,36 @@ def failure_table(data: StudyData) -> Table | None:
         return None
     rows = tuple((cell(t.number), Cell(_reason(t)), Cell(configuration(t.params))) for t in failed)
     return Table("Failed trials", ("trial", "reason", "configuration"), rows, sortable=True)
+
+
+def rung_table(data: StudyData) -> Table | None:
+    """Who came to which rung of a schedule, with which score, and what became of it."""
+    rows = [
+        (cell(trial.number), cell(entry["step"]), cell(entry["score"]), Cell(_decision(entry)))
+        for trial in data.frozen_trials
+        for entry in _rungs(trial)
+    ]
+    if not rows:
+        return None
+    columns = ("trial", "step", label_of(data.objective), "then")
+    return Table("Rungs", columns, tuple(rows), sortable=True)
+
+
+def _rungs(trial: FrozenTrial) -> list[Mapping[str, Any]]:
+    """A trial's rungs; another program's attribute of this name is left out."""
+    found = trial.user_attrs.get(RUNGS)
+    entries = found if isinstance(found, list) else []
+    return [e for e in entries if isinstance(e, dict) and {"step", "score", "goes_on"} <= e.keys()]
+
+
+def _decision(entry: Mapping[str, Any]) -> str:
+    if entry["goes_on"] is None:
+        return "waits for the others"
+    if not entry["goes_on"]:
+        return "put aside"
+    if entry.get("gate") == "closed":
+        return "went on with all, since none was clearly better than the untrained base"
+    return "put aside, later went on" if entry.get("came_back") else "went on"
 
 
 def space_table(data: StudyData) -> Table | None:

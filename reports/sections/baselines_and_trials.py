@@ -12,7 +12,7 @@ from analysis.document import Prose
 from analysis.plots import study_figures
 from analysis.wording import configuration, label_of, number
 from reports.page.parts import Figure, Figures, Section
-from reports.page.trial_tables import failure_table, trial_table
+from reports.page.trial_tables import failure_table, rung_table, trial_table
 from reports.results import Results
 from reports.study_document import baseline_notes
 from study.metrics import scores_classes
@@ -21,6 +21,11 @@ SORTING = "Click a heading to sort by that column; type words or column=value to
 TRIALS_READING = (
     f"The best come first; the best of all is marked. {SORTING} Point at a dot in a figure to see "
     "the row of its trial."
+)
+
+RUNGS_READING = (
+    " At its rungs a trial was compared with others: the best went on, the others were put aside "
+    "and compared again at later rungs."
 )
 
 
@@ -110,12 +115,13 @@ def history_section(results: Results) -> Section | None:
                 "Training losses",
             )
         )
+    rungs = rung_table(data)
     return Section(
         "history",
         "How the search went",
         "Trials from left to right in the order they started; the stepped line is the best value "
-        "so far.",
-        (Figures(tuple(figures)),),
+        "so far." + (RUNGS_READING if rungs else ""),
+        (Figures(tuple(figures)), *([rungs] if rungs else [])),
     )
 
 

@@ -45,7 +45,7 @@ class Examiner:
     lay_out: Callable[[Sequence[TrialConfig], int], None] = _no_layout
     budget: TokenBudget = field(default_factory=TokenBudget)
 
-    def report(self, configs: Sequence[TrialConfig]) -> list[float | None]:
+    def report(self, configs: Sequence[TrialConfig]) -> list[Statistics | None]:
         """Score the first objective on the first examples, for pruner and learning curve."""
         objective = self.spec.evaluation.objective[0]
         if objective in COSTS:
@@ -54,7 +54,7 @@ class Examiner:
         examples = self.task.examples(split)[: self.spec.evaluation.report_examples]
         texts = self.spec.evaluation.row(metric).reads_outputs
         results = self.evaluate(configs, examples, texts=texts, loss=not texts, only=metric)
-        return [result.statistics[metric].score for result in results]
+        return [result.statistics[metric] for result in results]
 
     def splits(self, configs: Sequence[TrialConfig]) -> list[dict[str, SplitResult]]:
         """Evaluate every split with examples; the test split only in a confirmation."""

@@ -26,7 +26,7 @@ class MixedEngine:
         self._packed = packed
         self._sequential = sequential
         self._why_not_packed = why_not_packed
-        self._waiting: list[TrialConfig] = []
+        self._waiting: list[tuple[TrialConfig, bytes | None]] = []
         self._given_reasons: set[str] = set()
         self._notices: list[Event] = [*first_events]
 
@@ -45,13 +45,13 @@ class MixedEngine:
     def _is_sequential(self) -> bool:
         return self._sequential.free_slots == 0
 
-    def start(self, config: TrialConfig) -> None:
+    def start(self, config: TrialConfig, state: bytes | None = None) -> None:
         """Pack the trial, or queue it until the packed ones have ended."""
         reason = self._why_not_packed(config)
         if reason is None:
-            self._packed.start(config)
+            self._packed.start(config, state)
             return
-        self._waiting.append(config)
+        self._waiting.append((config, state))
         if reason not in self._given_reasons:
             self._given_reasons.add(reason)
             self._notices.append(Notice(f"not packed, trained one at a time: {reason}"))
@@ -63,7 +63,7 @@ class MixedEngine:
             return [*notices, *self._packed.advance()]
         if not self._is_sequential:
             self._packed.close()
-            self._sequential.start(self._waiting.pop(0))
+            self._sequential.start(*self._waiting.pop(0))
         events = self._sequential.advance()
         self._return_base()
         return [*notices, *events]
@@ -71,6 +71,10 @@ class MixedEngine:
     def _return_base(self) -> None:
         if not self._is_sequential:
             self._packed.open()
+
+    def state(self, number: int) -> bytes | None:
+        """Return a trial's state from the engine that trains it."""
+        return (self._sequential if self._is_sequential else self._packed).state(number)
 
     def stop(self, number: int) -> TrialResult:
         """Stop a trial in the engine that trains it."""

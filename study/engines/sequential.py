@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from study.bases.load import BaseModel
 from study.engines.evaluation import Examiner
@@ -23,6 +24,7 @@ from study.engines.passes import (
     reads_labels,
 )
 from study.engines.recomputing import recomputed_blocks
+from study.engines.saved_state import take_up, to_bytes
 from study.engines.trial_state import SIGN_OF_LIFE_SECONDS, Training
 from study.errors import MetricError
 from study.peft_methods.attached import Attached, attach
@@ -56,9 +58,15 @@ class SequentialEngine:
         """One, or none while a trial is in it."""
         return 1 if self._trial is None else 0
 
-    def start(self, config: TrialConfig) -> None:
-        """Attach a fresh adapter; training begins with `advance`."""
+    def start(self, config: TrialConfig, state: bytes | None = None) -> None:
+        """Attach an adapter, fresh or as it was; training begins with `advance`."""
         assert self._trial is None, "the sequential engine has one slot"
+        self._begin(config)
+        if state is not None and not self._took_up(state):
+            self._release()
+            self._begin(config)
+
+    def _begin(self, config: TrialConfig) -> None:
         training = Training(config, self._spec, self._task)
         adapter = None
         if config.method is not None:
@@ -167,9 +175,9 @@ class SequentialEngine:
             return [Progress(trial.number, training.step, None)]
         started = time.perf_counter()
         if not training.is_done:
-            (value,) = self._examiner.report([training.config])
+            (found,) = self._examiner.report([training.config])
             training.evaluation_seconds += time.perf_counter() - started
-            return [training.progress(value)]
+            return [training.progress(found)]
         (splits,) = self._examiner.splits([training.config])
         training.evaluation_seconds += time.perf_counter() - started
         result = trial.result(splits)
@@ -178,6 +186,21 @@ class SequentialEngine:
             Finished(trial.number, result),
         ]
 
+    def state(self, number: int) -> bytes | None:
+        """Return all that the trial needs to go on elsewhere."""
+        trial = self._trial
+        assert trial is not None
+        assert trial.number == number
+        if trial.adapter is None:
+            return None
+        trial.training.peak_memory_bytes = trial.memory.peak_bytes()
+        return to_bytes(trial.training, _numbered(trial.adapter))
+
+    def _took_up(self, state: bytes) -> bool:
+        trial = self._trial
+        assert trial is not None
+        return trial.adapter is None or take_up(trial.training, _numbered(trial.adapter), state)
+
     def stop(self, number: int) -> TrialResult:
         """End the trial as it stands."""
         trial = self._trial
@@ -185,13 +208,6 @@ class SequentialEngine:
         assert trial.number == number
         self._release()
         return trial.result()
-
-    @property
-    def running(self) -> tuple[Training, Attached] | None:
-        """The training in the slot and the adapter that it trains; None without one."""
-        if self._trial is None or self._trial.adapter is None:
-            return None
-        return self._trial.training, self._trial.adapter
 
     def close(self) -> None:
         """Restore the layers of the base."""
@@ -203,6 +219,10 @@ class SequentialEngine:
         if self._trial.adapter is not None:
             self._trial.adapter.detach()
         self._trial = None
+
+
+def _numbered(adapter: Attached) -> dict[str, Tensor]:
+    return {str(index): weight for index, weight in enumerate(adapter.weights)}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from study.engines.schedules import learning_rate_factor
 from study.kinds.measurements import MEASUREMENTS
 from study.kinds.optimizers import OPTIMIZERS
+from study.metrics import Statistics
 from study.searching.divergence import LATEST
 from study.seeds import derive_seed
 from study.spec.sections import StudySpec
@@ -23,8 +24,9 @@ SIGN_OF_LIFE_SECONDS = 1.0
 """An engine that has nothing to report says after so long how far it is."""
 GROUP = 4  # examples that are collated together; a task's random draws may depend on it
 
-STATE = ("step", "tokens", "train_seconds", "evaluation_seconds", "losses", "_recent", "_order")
-"""What a training counts and draws, beside its generator, weights and moments."""
+COUNTS = ("step", "tokens")
+AMOUNTS = ("train_seconds", "evaluation_seconds", "peak_memory_bytes")
+"""What a training counts, beside its losses, the order of its data and its optimizer's moments."""
 MOMENTS = "moments."
 
 
@@ -63,11 +65,18 @@ class Training:
         """Return whether it has something to report."""
         return bool(self.failure) or self.is_done or self.step % self._report_every == 0
 
-    def progress(self, value: float | None) -> Progress:
+    def progress(self, found: Statistics | None) -> Progress:
         """Return a report of the objective, with the training losses so far."""
         is_full = len(self._latest) == LATEST
-        recent = sum(self._latest) / LATEST if is_full else None
-        return Progress(self.config.number, self.step, value, self.first_loss, recent)
+        return Progress(
+            self.config.number,
+            self.step,
+            None if found is None else found.score,
+            self.first_loss,
+            sum(self._latest) / LATEST if is_full else None,
+            is_report=True,
+            statistics=found,
+        )
 
     # ------------------------------------------------------------ the data
 
@@ -138,27 +147,52 @@ class Training:
     # ------------------------------------------------------------ stopping and going on
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Return everything but the weights: plain values for JSON, and tensors by name."""
-        assert self._optimizer is not None
-        plain = {name: getattr(self, name) for name in STATE}
+        """Return everything but the weights: plain values for JSON, and tensors by name.
+
+        The moments are those of its own optimizer, if it has one.
+        """
+        plain: dict[str, Any] = {name: getattr(self, name) for name in (*COUNTS, *AMOUNTS)}
+        plain |= {"losses": self.losses, "recent": self._recent, "latest": list(self._latest)}
+        plain |= {"first_loss": self.first_loss, "order": self._order}
         tensors = {"generator": self._generator.get_state()}
-        for index, moments in self._optimizer.state_dict()["state"].items():
-            for name, value in moments.items():
+        moments = {} if self._optimizer is None else self._optimizer.state_dict()["state"]
+        for index, of_weight in moments.items():
+            for name, value in of_weight.items():
                 tensors[f"{MOMENTS}{index}.{name}"] = torch.as_tensor(value)
         return plain, tensors
 
-    def go_on_from(self, plain: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-        """Take back what `state` returned; the next step is the one that would have followed."""
-        assert self._optimizer is not None
-        for name in STATE:
-            setattr(self, name, plain[name])
+    def go_on_from(self, plain: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Take back what `state` returned; the next step is the one that would have followed.
+
+        Raises:
+            ValueError, TypeError, KeyError or RuntimeError: it is not the state of this training.
+        """
+        for name in COUNTS:
+            setattr(self, name, int(plain[name]))
+        for name in AMOUNTS:
+            setattr(self, name, float(plain[name]))
+        if not 0 <= self.step < self.config.training.steps:
+            raise ValueError("the step is not one of the training")
         self.losses = tuple((int(step), float(loss)) for step, loss in plain["losses"])
+        self._recent = [float(loss) for loss in plain["recent"]]
+        self._latest.extend(float(loss) for loss in plain["latest"])
+        first = plain["first_loss"]
+        self.first_loss = None if first is None else float(first)
+        self._order = [int(place) for place in plain["order"]]
+        if not set(self._order) <= set(range(len(self._task.examples("train")))):
+            raise ValueError("the data has other examples")
         self._generator.set_state(tensors["generator"])
+        self._take_moments({k: t for k, t in tensors.items() if k.startswith(MOMENTS)})
+
+    def _take_moments(self, tensors: Mapping[str, Tensor]) -> None:
+        if self._optimizer is None:
+            if tensors:
+                raise ValueError("the moments belong to another engine")
+            return
         moments: dict[int, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
-            if key.startswith(MOMENTS):
-                index, name = key.removeprefix(MOMENTS).split(".", 1)
-                moments.setdefault(int(index), {})[name] = tensor
+            index, name = key.removeprefix(MOMENTS).split(".", 1)
+            moments.setdefault(int(index), {})[name] = tensor
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
@@ -166,7 +200,7 @@ class Training:
 
     def details(self, peak_memory_bytes: float) -> dict[str, float]:
         """Return every measurement; packed trials get their shares of the seconds."""
-        self.peak_memory_bytes = peak_memory_bytes
+        self.peak_memory_bytes = max(self.peak_memory_bytes, peak_memory_bytes)
         return {name: getattr(self, name) for name in MEASUREMENTS}
 
     @property

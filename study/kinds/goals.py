@@ -20,6 +20,7 @@ class Goal:
     sampler: str
     start: str
     confirms: bool = False  # the best trials are trained again at the end
+    schedule: str = "none"
     stops_diverged: bool = False
     needs_drawn: int = 0  # importances need as many trials that no model proposed
 
@@ -38,6 +39,7 @@ def of_goal(name: str) -> dict[str, str]:
         "search.goal": name,
         "search.sampler": goal.sampler,
         "search.start": goal.start,
+        "search.schedule": goal.schedule,
     }
 
 

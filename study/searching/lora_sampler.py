@@ -28,6 +28,7 @@ from typing_extensions import override
 from search_spaces.unit_cube import from_unit, holds
 from study.kinds.goals import DRAWN
 from study.kinds.metrics import Array
+from study.searching.brackets import is_aside
 from study.searching.coordinates import Coordinates
 from study.searching.gaussian_process import Process, fit_process
 from study.searching.ladder import GrowingLadder
@@ -102,6 +103,7 @@ class LoraSampler(BaseSampler):
             t.params
             for t in trials
             if t.state == TrialState.RUNNING
+            and not is_aside(t.user_attrs)
             and t.number != trial.number
             and _lies_in(t.params, search_space)
         ]
@@ -173,18 +175,19 @@ def results_of(
 ) -> Known | None:
     """Return what ended trials tell about a space; None if too few have a final value.
 
-    A pruned trial counts with the final value that its last report lets expect, and one without
-    such a report, or whose training failed, with the worst final value.
+    A trial that was pruned, or put aside at a rung, counts with the final value that its last
+    report lets expect, and one without such a report, or whose training failed, with the worst one.
     """
     signs = np.array([1.0 if d == StudyDirection.MAXIMIZE else -1.0 for d in directions])
     inside = [t for t in trials if _lies_in(t.params, space)]
     complete = [
         t for t in inside if t.state == TrialState.COMPLETE and np.isfinite(t.values or []).all()
     ]
-    if len(complete) < LEAST_RESULTS:
+    aside = [t for t in inside if t.state != TrialState.COMPLETE and is_aside(t.user_attrs)]
+    if not complete or len(complete) + len(aside) < LEAST_RESULTS:
         return None
     finals = _joined(signs * np.array([t.values for t in complete]), rng)
-    left = [t for t in inside if t.state == TrialState.PRUNED]
+    left = aside + [t for t in inside if t.state == TrialState.PRUNED and t not in aside]
     left += [t for t in inside if t.state == TrialState.FAIL and FAILURE in t.user_attrs]
     guesses = [_expected(t, complete, finals, float(signs[0])) for t in left]
     values = [value for value, _ in guesses]
@@ -215,7 +218,8 @@ def _expected(
     equal ranges, since few have finished.
     """
     worst = float(finals.min()), 0.0
-    step = trial.last_step if trial.state == TrialState.PRUNED else None
+    is_known = trial.state == TrialState.PRUNED or is_aside(trial.user_attrs)
+    step = trial.last_step if is_known else None
     if step is None or not math.isfinite(trial.intermediate_values[step]):
         return worst
     pairs = [
@@ -224,13 +228,16 @@ def _expected(
         if math.isfinite(t.intermediate_values.get(step, math.nan))
     ]
     reports, ends = np.array(pairs).reshape(-1, 2).T
+    value = sign * trial.intermediate_values[step]
+    if 0 < len(ends) < LEAST_FOR_REPORTS and is_aside(trial.user_attrs):
+        gap = ends - reports  # what finished trials gained from there; the best ones, so at most
+        return value + float(gap.mean()), float((gap.mean() / 2) ** 2 + gap.var())
     if len(ends) < LEAST_FOR_REPORTS or not reports.std() or not ends.std():
         return worst
     x, y = reports - reports.mean(), ends - ends.mean()
     ridge = 2.0 * reports.std()
     slope = max(float((x @ y + ridge * ends.std()) / (x @ x + ridge * reports.std())), 0.0)
     scatter = float(((y - slope * x) ** 2).sum() + 0.5 * ends.var()) / (len(ends) + 2)
-    value = sign * trial.intermediate_values[step]
     return float(ends.mean() + slope * (value - reports.mean())), scatter
 
 

@@ -1,4 +1,4 @@
-"""From which score on a trial is clearly better than the untrained model."""
+"""Whether a trial is clearly better than the untrained model."""
 
 from __future__ import annotations
 
@@ -27,3 +27,22 @@ def clearly_better(untrained: Statistics, direction: str) -> float:
     sign = 1.0 if direction == "maximize" else -1.0
     error = float(np.std(drawn)) * math.sqrt(2.0)
     return untrained.score + sign * ERRORS * error
+
+
+def is_clearly_better(trained: Statistics, untrained: Statistics, direction: str) -> bool:
+    """Return whether a model is better than the untrained one by 2.5 standard errors.
+
+    Of the paired difference: both are scored on the same resamples of the trained model's examples,
+    which are the first of the untrained one's.
+    """
+    rng = np.random.default_rng(0)
+    count = len(trained.values)
+    before = untrained.values[:count]
+    score = trained.row.score
+    drawn = [
+        score(trained.values[chosen]) - score(before[chosen])
+        for chosen in (rng.integers(count, size=count) for _ in range(RESAMPLES))
+    ]
+    gain = score(trained.values) - score(before)
+    sign = 1.0 if direction == "maximize" else -1.0
+    return bool(sign * gain > ERRORS * float(np.std(drawn)))

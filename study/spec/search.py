@@ -12,7 +12,8 @@ from search_spaces.parameter import Scalar
 from search_spaces.unit_cube import holds, in_words, level_count
 from study.errors import did_you_mean
 from study.kinds.goals import GOALS, STARTS, Goal, GoalName, StartName
-from study.kinds.samplers import SAMPLERS, PrunerName, SamplerName
+from study.kinds.samplers import PRUNERS, SAMPLERS, PrunerName, SamplerName
+from study.kinds.schedules import SCHEDULES, ScheduleName
 from study.kinds.table_names import names_where
 from study.spec.hyperparameters import (
     Positive,
@@ -46,6 +47,7 @@ class SearchSpec(Strict):
     start: StartName = "none"
     sampler: SamplerName = "tpe"
     pruner: PrunerName = "none"
+    schedule: ScheduleName = "none"
     trials: Positive = 64
     timeout_seconds: Annotated[float, Field(strict=True, gt=0)] | None = None
     keep_adapters: Positive = 3
@@ -60,7 +62,8 @@ class SearchSpec(Strict):
         grids = names_where(SAMPLERS, lambda kind: kind.needs_grid)
         sampler = data.get("sampler", goal.sampler)
         start = "none" if sampler in grids else goal.start
-        return {"sampler": sampler, "start": start, **data}
+        schedule = goal.schedule if data.get("pruner", "none") == "none" else "none"
+        return {"sampler": sampler, "start": start, "schedule": schedule, **data}
 
     @rule
     def _check_start(self) -> Iterator[str]:
@@ -68,6 +71,14 @@ class SearchSpec(Strict):
             yield (
                 f"start: {self.sampler} takes every point of the space once, so there is nothing "
                 f"to start from, got {self.start!r}; allowed: 'none'"
+            )
+
+    @rule
+    def _check_schedule(self) -> Iterator[str]:
+        if SCHEDULES[self.schedule].pauses and PRUNERS[self.pruner].prunes:
+            yield (
+                f"schedule: {self.schedule} decides itself which trials go on, so pruner must be "
+                f"'none', got {self.pruner!r}"
             )
 
     @rule

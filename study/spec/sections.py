@@ -15,9 +15,11 @@ from pydantic import Field, ValidationError, model_validator
 from study.errors import Faults, refusing
 from study.kinds.goals import GOALS, STARTS
 from study.kinds.language_names import translation_instruction
+from study.kinds.measurements import COSTS
 from study.kinds.methods import METHODS
 from study.kinds.metrics import METRICS
 from study.kinds.samplers import PRUNERS
+from study.kinds.schedules import SCHEDULES
 from study.kinds.table_names import names_where
 from study.kinds.tasks import TASKS, TaskKind, TaskName
 from study.searching.coordinates import PRODUCT
@@ -44,7 +46,14 @@ from study.spec.search import CONFIRMATIONS, NO_SPACE, SearchSpec, names_in
 from study.spec.toml_text import parse_toml
 
 REPORTS = 4  # of a short training, by default
+SCHEDULE_REPORTS = 6  # the same with a schedule: its first rung is at a sixth
 LEAST_BY_DEFAULT = 4 * CONFIRMATIONS  # trials, of which at most a quarter confirm the winner
+
+
+def _pauses(search: Any) -> bool:
+    """Return whether a `[search]` section, not yet checked, names a schedule that pauses trials."""
+    named = search.get("schedule") if isinstance(search, Mapping) else None
+    return isinstance(named, str) and named in SCHEDULES and SCHEDULES[named].pauses
 
 
 class StudySpec(Strict):
@@ -133,7 +142,8 @@ class StudySpec(Strict):
         steps = training.get("steps", TrainingSpec().steps)
         if "epochs" in (*training, *searched) or "steps" in searched or type(steps) is not int:
             return data
-        often = min(TrainingSpec().report_every, max(1, steps // REPORTS))
+        reports = SCHEDULE_REPORTS if _pauses(search) else REPORTS
+        often = min(TrainingSpec().report_every, max(1, steps // reports))
         return {**data, "training": {**training, "report_every": often}}
 
     @model_validator(mode="before")
@@ -314,7 +324,21 @@ class StudySpec(Strict):
                 f"search.pruner: pruning needs a single objective, got {self.search.pruner!r}; "
                 f"allowed: {allowed!r}"
             )
-        most = self.most_steps
+        objectives = self.evaluation.objective
+        reports = len(objectives) == 1 and objectives[0] not in COSTS
+        if SCHEDULES[self.search.schedule].pauses and not reports:
+            got = objectives[0] if len(objectives) == 1 else f"{len(objectives)} objectives"
+            yield (
+                f"search.schedule: {self.search.schedule} compares reports of one score, got "
+                f"{got}; allowed: 'none'"
+            )
+        most, every = self.most_steps, self.training.report_every
+        schedule = SCHEDULES[self.search.schedule]
+        if schedule.pauses and most is not None and not schedule.steps(most, every):
+            yield (
+                f"search.schedule: {self.search.schedule} compares trials at reports before their "
+                f"end, got training.report_every = {every} for {most} steps; report more often"
+            )
         if most is not None and self.training.report_every > most:
             yield (
                 f"training.report_every: must be at most training.steps = {most}, "

@@ -150,6 +150,10 @@ class Claims:
             origin=func.coalesce(ROWS.origin, origin),
         )
 
+    def offer(self, claim: Claim, trial_id: int) -> bool:
+        """Offer a claim whose trial was put aside, for another run to go on with that trial."""
+        return self._leave(claim, state="open", waiting=trial_id)
+
     @outlasting
     def _leave(self, claim: Claim, **changes: Any) -> bool:
         held = self._update(
@@ -185,6 +189,21 @@ class Claims:
         """The claims that some run holds."""
         with self._database.connect() as connection:
             return self._select(connection, ROWS.state == "held")
+
+    @outlasting
+    def begun(self) -> int:
+        """How many claims to take for all that were begun and not ended; they come first."""
+        with self._database.connect() as connection:
+            rows = self._select(connection, ROWS.state == "open")
+        rows.sort(key=lambda claim: (not claim.is_baseline, abs(claim.number)))
+        begun = [claim.waiting is not None or claim.attempt > 1 for claim in rows]
+        return max((place for place, is_begun in enumerate(begun, 1) if is_begun), default=0)
+
+    @outlasting
+    def offered(self) -> list[Claim]:
+        """The open claims with a trial that was put aside, or waits in Optuna's queue."""
+        with self._database.connect() as connection:
+            return self._select(connection, ROWS.state == "open", ROWS.waiting.is_not(None))
 
     @outlasting
     def held_by_the_dead(self) -> list[Claim]:

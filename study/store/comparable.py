@@ -17,6 +17,7 @@ MAY_CHANGE = {
     ("search", "timeout_seconds"),
     ("search", "sampler"),
     ("search", "pruner"),
+    ("search", "schedule"),
     ("search", "keep_adapters"),
     ("search", "enqueue"),
     ("search", "space"),  # only a name; its parameters are compared

@@ -19,7 +19,7 @@ from study.errors import InputError, writing
 
 SPLIT = "split.tsv"
 RUN_FILES = (".lock", "spec.toml", SPLIT, "report.html", "report-error.log", "study.db")
-RUN_FOLDERS = ("adapters", "export", "trained")
+RUN_FOLDERS = ("adapters", "export", "trained", "paused")
 SIDECARS = ("-wal", "-shm", "-journal")
 """Suffixes of the files that SQLite writes beside a database."""
 TRIAL_FOLDER = re.compile(r"\.?trial-(?P<number>\d{5}|[1-9]\d{5,8})(\.unfinished)?", re.ASCII)

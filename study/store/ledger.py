@@ -18,14 +18,16 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.exc import DBAPIError
 
 from study.errors import InputError, reason_of
 from study.kinds.goals import STARTS
+from study.kinds.schedules import RUNGS
 from study.make_sampler import pruner_for
-from study.metrics import split_and_metric
+from study.metrics import Statistics, split_and_metric
 from study.searching.ladder import ladder_in_words
 from study.searching.untrained import clearly_better
 from study.spec.sections import StudySpec, spec_from_toml
@@ -134,6 +136,7 @@ class Ledger:
         self._parent = Parent(self._database, out)
         self._recovered_at = -math.inf
         self._bar: float | None = None
+        self._untrained: Statistics | None = None
         self._examples_known = set(records.read_examples(self._database, self._id))
 
     @property
@@ -247,16 +250,27 @@ class Ledger:
 
         None with several objectives, with a cost as objective, or before the base is evaluated.
         """
+        if self._bar is None and STARTS[self._spec.search.start]:
+            found = self.untrained()
+            if found is not None:
+                self._bar = clearly_better(found, self._spec.evaluation.directions[0])
+        return self._bar
+
+    def untrained(self) -> Statistics | None:
+        """Return the untrained base's statistics of the objective.
+
+        None with several objectives, with a cost as objective, or before the base is evaluated.
+        """
         objectives = self._spec.evaluation.objective
-        if self._bar is None and len(objectives) == 1 and STARTS[self._spec.search.start]:
+        if self._untrained is None and len(objectives) == 1:
             split, metric = split_and_metric(objectives[0])
-            rows = records.read_evaluations(self._database, self._id, role="baseline")
-            for row in rows:
+            for row in records.read_evaluations(self._database, self._id, role="baseline"):
                 if (row.name, row.split) == ("base", split):
                     with suppress(KeyError):  # a cost has no statistics
-                        found = records.read_statistics(self._database, row.evaluation_id, metric)
-                        self._bar = clearly_better(found, self._spec.evaluation.directions[0])
-        return self._bar
+                        self._untrained = records.read_statistics(
+                            self._database, row.evaluation_id, metric
+                        )
+        return self._untrained
 
     def is_finished(self) -> bool:
         """Return whether nothing is left to train."""
@@ -285,6 +299,17 @@ class Ledger:
         self._claims.close(claim)  # its run was killed between storing and closing it
         return self._take(baselines_only)
 
+    def begun(self) -> int:
+        """Return how many units to take for all that earlier runs had begun and not ended."""
+        return self._claims.begun()
+
+    def rungs_passed(self, trial: optuna.Trial, claim: Claim) -> list[dict[str, Any]]:
+        """Return the rungs that a trial or its last attempt came to."""
+        earlier = self._claims.trial_of(replace(claim, attempt=claim.attempt - 1))
+        ids = [trial._trial_id, *([] if earlier is None else [earlier])]
+        known = (self.study._storage.get_trial(trial_id).user_attrs.get(RUNGS) for trial_id in ids)
+        return next((list(passed) for passed in known if passed), [])
+
     def others_at_work(self) -> int:
         """Return how many trials and baselines of this study other runs hold."""
         others = [claim for claim in self._claims.held() if claim.parent != self._parent.id]
@@ -312,6 +337,9 @@ class Ledger:
         self.study.get_trials(
             deepcopy=False
         )  # fills Optuna's cache, which knows only what it made or read
+        if storage.get_trial(trial_id).state == TrialState.RUNNING:
+            self.study.sampler = RandomSampler()  # it was put aside, and its point is known
+            return optuna.Trial(self.study, trial_id)
         storage.set_trial_system_attr(trial_id, run_queries.CLAIM, claim.key)
         for name, value in attributes.items():
             storage.set_trial_user_attr(trial_id, name, value)

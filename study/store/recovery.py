@@ -16,6 +16,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine
 
+from study.searching.brackets import is_paused
 from study.store import live_runs, run_queries
 from study.store.claims import Claim, Claims
 
@@ -65,7 +66,7 @@ def recover(study: optuna.Study, claims: Claims, database: Engine, folder: Path)
     for claim in claims.held_by_the_dead():
         _settle(study, claims, claim)
     running = run_queries.running(database, study._study_id)
-    held = {claim.key for claim in claims.held()}
+    held = {claim.key for claim in (*claims.held(), *claims.offered())}
     for trial_id, key in running:
         if key not in held:
             _fail(study, optuna.Trial(study, trial_id), ENDED, is_given_up=False)
@@ -82,7 +83,9 @@ def _settle(study: optuna.Study, claims: Claims, claim: Claim) -> None:
     if _current(study, trial_id).state == TrialState.WAITING:
         storage.set_trial_state_values(trial_id, TrialState.RUNNING)
     trial = _current(study, trial_id)
-    if not trial.state.is_finished():
+    if not trial.state.is_finished() and is_paused(trial.user_attrs):
+        claims.offer(claim, trial_id)
+    elif not trial.state.is_finished():
         interrupt(study, claims, optuna.Trial(study, trial_id), claim, ENDED)
     elif counts(trial):
         claims.close(claim)

@@ -54,6 +54,9 @@ class View:
     def progressed(self, config: TrialConfig, step: int, value: float | None) -> None:
         """Show the current step of a training, and its value if it has one."""
 
+    def paused(self, config: TrialConfig) -> None:
+        """Show that a training was put aside; it may start again, or end later."""
+
     def ended(self, outcome: Outcome) -> None:
         """Show how a training ended."""
 

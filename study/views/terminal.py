@@ -91,13 +91,18 @@ class LiveView(View):
             self._bars.update(task, text=f"{self._label} {value:.3g}")
 
     @override
+    def paused(self, config: TrialConfig) -> None:
+        if config.number in self._tasks:  # it ends without a bar if it was put aside
+            self._bars.remove_task(self._tasks.pop(config.number))
+            self._show_the_first()
+
+    @override
     def ended(self, outcome: Outcome) -> None:
         """Remove the bar; baselines, failed and interrupted trainings leave a line.
 
         So do those of several objectives, of which no bar shows the best.
         """
-        self._bars.remove_task(self._tasks.pop(outcome.config.number))
-        self._show_the_first()
+        self.paused(outcome.config)
         self._tally.add(outcome)
         is_told = outcome.state in ("failed", "interrupted") or bool(outcome.further)
         if is_told or outcome.config.role == "baseline":

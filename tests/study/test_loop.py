@@ -10,7 +10,7 @@ import pytest
 from typing_extensions import override
 
 import study.loop
-from study.loop import Source, drive
+from study.loop import Source, Verdict, drive
 from study.spec.files import load_spec
 from study.trials import (
     Event,
@@ -46,9 +46,9 @@ class ListSource(Source):
         return bool(self.numbers)
 
     @override
-    def report(self, progress: Progress, *, is_last: bool) -> bool:
+    def report(self, progress: Progress, *, is_last: bool) -> Verdict:
         self.told.append(("last report" if is_last else "report", progress.number))
-        return not is_last and progress.number in self.pruned
+        return Verdict.PRUNE if progress.number in self.pruned else Verdict.GO_ON
 
     @override
     def prune(self, progress: Progress, result: TrialResult) -> Outcome:
@@ -78,7 +78,7 @@ class TwoReports:
     def free_slots(self) -> int:
         return 2 - len(self.reports)
 
-    def start(self, config: TrialConfig) -> None:
+    def start(self, config: TrialConfig, state: bytes | None = None) -> None:
         assert self.free_slots
         self.reports[config.number] = 0
 
@@ -91,6 +91,9 @@ class TwoReports:
                 del self.reports[number]
                 events.append(Finished(number, TrialResult()))
         return events
+
+    def state(self, number: int) -> bytes | None:
+        return None
 
     def stop(self, number: int) -> TrialResult:
         self.stopped.append(number)

@@ -34,8 +34,10 @@ from study.engines.passes import (
     reads_labels,
 )
 from study.engines.recomputing import recomputed_blocks
+from study.engines.saved_state import take_up, to_bytes
 from study.engines.trial_state import SIGN_OF_LIFE_SECONDS, Training
 from study.errors import MetricError
+from study.kinds.optimizers import OPTIMIZERS
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch, Task, stacked
@@ -98,15 +100,44 @@ class PackedEngine:
         """Return whether any slot holds a trial."""
         return bool(self._trials)
 
-    def start(self, config: TrialConfig) -> None:
-        """Put a trial with a fresh adapter into the first free slot."""
+    def start(self, config: TrialConfig, state: bytes | None = None) -> None:
+        """Put a trial into the first free slot, with a fresh adapter or as it was."""
         slot = next(slot for slot in range(self.slots) if slot not in self._trials)
+        self._begin(slot, config)
+        if state is not None and not self._took_up(slot, state):
+            self._release(slot)
+            self._begin(slot, config)
+
+    def _begin(self, slot: int, config: TrialConfig) -> None:
         training = Training(config, self._examiner.spec, self._task)
         if config.method is not None:
             count = self._bank.attach(slot, config.method, config.seed)
             training.trainable_parameters = count if config.is_trained else 0
             self._optimizers.begin(slot, config.training.optimizer)
         self._trials[slot] = training
+
+    def state(self, number: int) -> bytes | None:
+        """Return all that a trial needs to go on elsewhere."""
+        self._read()
+        slot = self._slot_of(number)
+        training = self._trials[slot]
+        if training.config.method is None:
+            return None
+        training.peak_memory_bytes = self._memory.peak_bytes()
+        return to_bytes(training, self._own(slot))
+
+    def _took_up(self, slot: int, state: bytes) -> bool:
+        training = self._trials[slot]
+        return training.config.method is None or take_up(training, self._own(slot), state)
+
+    def _own(self, slot: int) -> dict[str, Tensor]:
+        """Return a slot's weights and moments by name, sharing memory."""
+        kept = OPTIMIZERS[self._trials[slot].config.training.optimizer].moments
+        own = self._bank.named(slot, self._bank.weights)
+        for number, moments in enumerate(self._optimizers.moments[:kept]):
+            of_slot = self._bank.named(slot, moments)
+            own |= {f"{name}.moment{number}": tensor for name, tensor in of_slot.items()}
+        return own
 
     def stop(self, number: int) -> TrialResult:
         """End a trial as it stands."""
@@ -265,8 +296,8 @@ class PackedEngine:
         values = self._evaluated(going, self._examiner.report)
         splits = self._evaluated(ended, self._examiner.splits)
         events: list[Event] = []
-        for slot, value in values.items():
-            events.append(self._trials[slot].progress(value))
+        for slot, found in values.items():
+            events.append(self._trials[slot].progress(found))
         for slot in due:
             if slot not in values:
                 events += self._ended(slot, splits.get(slot, {}))

@@ -127,9 +127,9 @@ class PoolEngine:
         self._first_ready_at = self._first_ready_at or now
         return max(0.0, self._first_ready_at + PATIENCE_SECONDS - now)
 
-    def start(self, config: TrialConfig) -> None:
+    def start(self, config: TrialConfig, state: bytes | None = None) -> None:
         """Give the trial to the worker with the most free slots."""
-        max(self._workers, key=lambda worker: worker.free_slots).start(config)
+        max(self._workers, key=lambda worker: worker.free_slots).start(config, state)
 
     def advance(self) -> list[Event]:
         """Let every worker train, and return the reports that arrived.
@@ -190,6 +190,17 @@ class PoolEngine:
         lost = sorted(worker.trials)
         return [*notices, *(Interrupted(number, death.reason) for number in lost)]
 
+    def state(self, number: int) -> bytes | None:
+        """Return a trial's state from its worker; None if that died, as `advance` will notice."""
+        worker = next(w for w in self._workers if number in w.trials)
+        assert worker.awaited is None, "a trial's state is read at its report"
+        worker.channel.send("state", (number,))
+        try:
+            state: bytes | None = worker.receive()
+        except EOFError:
+            return None
+        return state
+
     def stop(self, number: int) -> TrialResult:
         """Stop a pruned trial in its worker."""
         worker = next(w for w in self._workers if number in w.trials)
@@ -223,12 +234,12 @@ class WorkerState:
         """How many trials may be sent now."""
         return 0 if self.awaited else self._free_slots
 
-    def start(self, config: TrialConfig) -> None:
+    def start(self, config: TrialConfig, state: bytes | None) -> None:
         """Send a trial; there is no reply."""
         assert self.free_slots
         self.trials.add(config.number)
         self._free_slots -= 1
-        self.channel.send("start", (config,))
+        self.channel.send("start", (config, state))
 
     def request(self, command: Literal["load", "advance"], *arguments: Any) -> None:
         """Send a command whose reply comes later."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,7 +17,15 @@ from study.engines.start import connected_workers, pool_of
 from study.spec.sections import StudySpec
 from study.trials import Notice, Progress, TrialConfig, TrialResult, baseline_configs
 from tests.engine_cases import CASES, Case
-from tests.engine_runs import Bench, Curve, assert_same_result, bench_of, dev_losses, train_all
+from tests.engine_runs import (
+    Bench,
+    Curve,
+    assert_same_result,
+    bench_of,
+    dev_losses,
+    train_all,
+    train_in_pieces,
+)
 from tests.warm_workers import forked_workers
 
 ENGINES = {
@@ -235,6 +244,53 @@ def test_a_stopped_trial_frees_its_slot(
     for config in (second, first):
         results, _ = train_all(engine, [config])
         assert_same_result(results[config.number], alone[config.number])
+
+
+def differs_in_rank(first: TrialConfig, second: TrialConfig) -> bool:
+    """Say whether two trials of one method have weights of different shapes."""
+    one, other = first.method, second.method
+    assert one is not None
+    assert other is not None
+    return one.name == other.name and one.rank != other.rank
+
+
+def test_a_trial_that_was_put_aside_goes_on_exactly(
+    engine: Engine, configs: list[TrialConfig], alone: dict[int, TrialResult]
+) -> None:
+    """Stopped at every report and taken up beside others, a trial ends as if it never stopped."""
+    for number, result in train_in_pieces(engine, configs[1::-1]).items():
+        assert_same_result(result, alone[number])
+        assert np.array(result.losses) == pytest.approx(np.array(alone[number].losses), rel=1e-9)
+
+
+@pytest.mark.whole
+def test_all_trials_of_a_case_can_be_put_aside(
+    engine: Engine, configs: list[TrialConfig], alone: dict[int, TrialResult]
+) -> None:
+    """Every method and optimizer has its whole state in the bytes, whatever slot comes next."""
+    for number, result in train_in_pieces(engine, configs[::-1]).items():
+        assert_same_result(result, alone[number])
+
+
+@pytest.mark.whole
+def test_a_state_that_is_not_the_trials_is_not_used(
+    engine: Engine, configs: list[TrialConfig], alone: dict[int, TrialResult]
+) -> None:
+    """A damaged state, or one of another shape, makes a trial begin anew, to the same end."""
+    first, second = configs[:2]
+    engine.start(second)
+    events = engine.advance()
+    assert any(isinstance(event, Progress) and event.is_report for event in events)
+    other = engine.state(second.number)
+    engine.stop(second.number)
+    assert other is not None
+    useless = [other[: len(other) // 2], b"no state"]
+    if differs_in_rank(first, second):
+        useless.append(other)
+    for state in useless:
+        engine.start(first, state)
+        results, _ = train_all(engine, [], running=1)
+        assert_same_result(results[first.number], alone[first.number])
 
 
 def test_the_untrained_base_is_only_evaluated(engine: Engine, spec: StudySpec) -> None:

@@ -1,0 +1,163 @@
+"""A study with a schedule: who is put aside, who goes on exactly, and what a kill leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from study.engines.engine_choice import EngineChoice
+from study.runner import run_study
+from study.spec.sections import StudySpec
+from study.store.saved_states import FOLDER
+from study.trials import TrialConfig
+from tests.conftest import RecordingView
+from tests.scripted_engine import load
+
+ALONE = EngineChoice("sequential")
+
+
+@pytest.fixture
+def spec(make_spec: Callable[..., StudySpec]) -> StudySpec:
+    """Return ten trials of six steps in brackets of eight, with rungs at steps 1 and 3."""
+    return make_spec(
+        {
+            "base.dtype": "float64",
+            "evaluation.objective": "loss",
+            "training.steps": 6,
+            "training.report_every": 1,
+            "search.sampler": "random",
+            "search.trials": 10,
+            "search.schedule": "bracket",
+        }
+    )
+
+
+@pytest.fixture
+def open_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every trial be clearly better than the untrained base."""
+    monkeypatch.setattr("study.searching.rungs.is_clearly_better", lambda *_: True)
+
+
+def by_claim(out: Path) -> dict[int, FrozenTrial]:
+    """Return the trials that count, by the unit of the budget."""
+    counted = [t for t in load(out).trials if not t.user_attrs.get("interrupted")]
+    return {t.system_attrs["run:claim"][0]: t for t in counted}
+
+
+def decided(trial: FrozenTrial) -> list[tuple[int, bool]]:
+    """Return the rungs that a trial came to, and whether it went on."""
+    return [(entry["step"], entry["goes_on"]) for entry in trial.user_attrs.get("rungs", [])]
+
+
+def assert_same(found: Path, wanted: Path) -> None:
+    """Hold two runs against each other: ends, reports and decisions."""
+    one, other = by_claim(found), by_claim(wanted)
+    assert one.keys() == other.keys()
+    for claim, trial in one.items():
+        assert trial.state == other[claim].state
+        assert trial.value == pytest.approx(other[claim].value, rel=1e-9)
+        assert trial.intermediate_values == pytest.approx(
+            other[claim].intermediate_values, rel=1e-9
+        )
+        assert decided(trial) == decided(other[claim])
+
+
+@pytest.mark.whole
+@pytest.mark.usefixtures("open_gate")
+def test_the_best_go_on_and_the_others_are_pruned_at_the_end(
+    spec: StudySpec, tmp_path: Path, view: RecordingView
+) -> None:
+    """Scores decide at both rungs; what stays aside is told PRUNED with its last report."""
+    done = run_study(spec, tmp_path / "run", view, choice=ALONE)
+    assert not done.stopped_early
+    trials = by_claim(done.folder)
+    first = [trials[n] for n in range(8)]
+    at_one = sorted(first, key=lambda t: t.intermediate_values[1])
+    came_back = [t for t in first if t.user_attrs["rungs"][0].get("came_back")]
+    assert len(came_back) <= 1  # the two of the second bracket have one place
+    assert all(decided(t)[0] == (1, t in (*at_one[:2], *came_back)) for t in first)
+    complete = [t for t in trials.values() if t.state == TrialState.COMPLETE]
+    assert min(at_one[:2], key=lambda t: t.intermediate_values[3]) in complete
+    pruned = [t for t in trials.values() if t.state == TrialState.PRUNED]
+    assert len(complete) + len(pruned) == 10
+    assert all(t.value == t.intermediate_values[decided(t)[-1][0]] for t in pruned)
+    assert all("train_seconds" in t.user_attrs for t in pruned)
+    reasons = {o.reason for o in view.outcomes if o.state == "pruned"}
+    assert "put aside at step 1, where others were better" in reasons
+    assert any(line.startswith("step 1: #") for line in view.remarks)
+    assert not (done.folder / FOLDER).exists()
+    plain = spec.model_copy(update={"search": spec.search.model_copy(update={"schedule": "none"})})
+    whole = by_claim(run_study(plain, tmp_path / "plain", choice=ALONE).folder)
+    for claim, trial in trials.items():
+        if trial.state == TrialState.COMPLETE:
+            assert trial.value == pytest.approx(whole[claim].value, rel=1e-9)
+    packed = run_study(spec, tmp_path / "packed", choice=EngineChoice(slots=5))
+    assert_same(packed.folder, done.folder)
+
+
+@pytest.mark.whole
+def test_all_go_on_while_none_is_better_than_the_base(
+    make_spec: Callable[..., StudySpec], spec: StudySpec, tmp_path: Path, view: RecordingView
+) -> None:
+    """With a closed gate nothing is put aside, and the line says why."""
+    training = spec.training.model_copy(update={"learning_rate": 1e-9})
+    space = spec.search.model_copy(update={"trials": 3})
+    frozen = spec.model_copy(update={"training": training, "search": space})
+    done = run_study(frozen, tmp_path, view, choice=ALONE)
+    trials = by_claim(done.folder).values()
+    assert [t.state for t in trials] == [TrialState.COMPLETE] * 3
+    assert all(e["gate"] == "closed" for t in trials for e in t.user_attrs["rungs"])
+    assert any("all 3 go on, since none is clearly better" in line for line in view.remarks)
+
+
+@pytest.mark.whole
+@pytest.mark.usefixtures("open_gate")
+@pytest.mark.parametrize("choice", [ALONE, EngineChoice(slots=5)], ids=["one at a time", "packed"])
+@pytest.mark.parametrize("loses", [False, True], ids=["state kept", "state lost"])
+def test_a_stopped_study_goes_on_with_what_was_put_aside(
+    choice: EngineChoice, loses: bool, spec: StudySpec, tmp_path: Path
+) -> None:
+    """Stopped in the middle of a bracket, twice, it ends as if nothing had been."""
+    eight = spec.model_copy(update={"search": spec.search.model_copy(update={"trials": 8})})
+    whole = run_study(eight, tmp_path / "whole", choice=ALONE).folder
+    out = tmp_path / "run"
+    for wanted in ((3, 1), (None, 4)):
+        view = RecordingView()
+
+        def stop(config: TrialConfig, step: int, wanted: Any = wanted) -> None:
+            if wanted[0] in (None, config.number) and config.role == "search" and step == wanted[1]:
+                raise KeyboardInterrupt
+
+        view.on_progress = stop
+        run_study(eight, out, view, choice=choice)
+        if loses:
+            for file in (out / FOLDER).glob("*.safetensors"):
+                file.unlink()
+    run_study(eight, out, choice=choice)
+    assert_same(out, whole)
+    assert not (out / FOLDER).exists()
+
+
+@pytest.mark.slow  # worker processes that import torch
+@pytest.mark.usefixtures("open_gate")
+def test_workers_share_the_brackets_of_a_run(spec: StudySpec, tmp_path: Path) -> None:
+    """Put aside in one worker and taken up in another, a trial ends as if it never stopped."""
+    done = run_study(spec, tmp_path / "run", choice=EngineChoice(slots=2, workers=2))
+    plain = spec.model_copy(update={"search": spec.search.model_copy(update={"schedule": "none"})})
+    whole = by_claim(run_study(plain, tmp_path / "plain", choice=ALONE).folder)
+    trials = by_claim(done.folder)
+    complete = [n for n, t in trials.items() if t.state == TrialState.COMPLETE]
+    pruned = [n for n, t in trials.items() if t.state == TrialState.PRUNED]
+    assert sorted([*complete, *pruned]) == list(range(10))
+    assert complete
+    assert len(pruned) >= 6
+    for claim, trial in trials.items():
+        reports = {s: whole[claim].intermediate_values[s] for s in trial.intermediate_values}
+        assert trial.intermediate_values == pytest.approx(reports, rel=1e-9)
+    for claim in complete:
+        assert trials[claim].value == pytest.approx(whole[claim].value, rel=1e-9)
+    assert not (done.folder / FOLDER).exists()
