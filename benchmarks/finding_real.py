@@ -53,26 +53,19 @@ steps = 40
 objective = "accuracy"
 metrics = ["accuracy", "loss"]
 """
-NARROW = """
+SPACE = """
 [search.parameters.learning_rate]
-low = 2e-4
-high = 5e-4
+low = {low}
+high = {high}
 log = true
 [search.parameters.alpha]
-choices = [1, 2, 4, 8, 16, 32, 64, 128, 256]
+choices = {alphas}
 [search.parameters.rank]
-choices = [8, 16]
+choices = {ranks}
 """
-WIDE = """
-[search.parameters.learning_rate]
-low = 1e-5
-high = 1e-1
-log = true
-[search.parameters.alpha]
-choices = [8, 16, 32, 64, 128]
-[search.parameters.rank]
-choices = [4, 8, 16, 32]
-"""
+ALPHAS = [2**i for i in range(9)]
+NARROW = SPACE.format(low=2e-4, high=5e-4, alphas=ALPHAS, ranks=[8, 16])
+WIDE = SPACE.format(low=1e-5, high=1e-1, alphas=ALPHAS[3:8], ranks=[4, 8, 16, 32])
 COMMON = """
 [method]
 target_modules = "all-linear"
