@@ -84,6 +84,8 @@ WRONG: dict[str, Change] = {
     "a negative width": config(d_model=-16),
     "more layers": config(encoder_layers=2),
     "no heads": config(encoder_attention_heads=0),
+    "a million layers": config(encoder_layers=10**6),
+    "endless experts within": config(text_config={"num_experts": 10**400}),
     "no weights": lambda folder: (folder / WEIGHTS).unlink(),
     "a pickle": pickled,
     "a pickle by another name": write(WEIGHTS, b"\x80\x04\x95"),
@@ -105,6 +107,13 @@ WRONG: dict[str, Change] = {
         (folder / WEIGHTS).symlink_to("/nowhere"),
     ),
 }
+
+
+def test_weights_of_another_size_are_called_so(folder: Path) -> None:
+    """Not in the words of the library, which refers to a report above."""
+    config(d_model=64)(folder)
+    with pytest.raises(InputError, match=r"its weights have other shapes than its config\.json"):
+        load_model(folder / "config.json")
 
 
 @pytest.fixture
