@@ -95,6 +95,8 @@ def reason_in_words(error: Exception) -> str:
         return "it has no *.safetensors file; pickled weights are not loaded"
     if "weights_only" in message:
         return "it has pickled weights, which are not loaded"
+    if isinstance(error, KeyError):
+        return f"in its files, {message:.80} is missing or not known"
     if "ignore_mismatched_sizes" in message:
         return "its weights have other shapes than its config.json says"
     sentences = re.split(r"(?<=[.!?;]) ", message)

@@ -257,7 +257,7 @@ def _of_parquet(path: Path) -> Iterator[Row]:
 
 def _unpacked(column: Any) -> int:
     """Return the bytes of a column's values, where texts that repeat may be stored once."""
-    from pyarrow import compute, types  # type: ignore[import-untyped]
+    from pyarrow import compute, types
 
     if not (types.is_dictionary(column.type) and types.is_string(column.type.value_type)):
         return int(column.nbytes)

@@ -109,10 +109,19 @@ WRONG: dict[str, Change] = {
 }
 
 
-def test_weights_of_another_size_are_called_so(folder: Path) -> None:
-    """Not in the words of the library, which refers to a report above."""
-    config(d_model=64)(folder)
-    with pytest.raises(InputError, match=r"its weights have other shapes than its config\.json"):
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (config(d_model=64), r"its weights have other shapes than its config\.json says"),
+        (config(activation_function="os.system"), "'os.system' is missing or not known"),
+    ],
+)
+def test_a_library_is_not_quoted_where_it_says_too_little(
+    folder: Path, change: Change, says: str
+) -> None:
+    """A reference to a report above, or a bare name, is replaced by what is wrong."""
+    change(folder)
+    with pytest.raises(InputError, match=says):
         load_model(folder / "config.json")
 
 
