@@ -262,6 +262,11 @@ def _tokenizer(location: str, options: Mapping[str, Any]) -> Any:
     added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
     if len({*tokenizer.get_vocab()} - {*tokenizer.all_special_tokens, *added}) < FEWEST_PIECES:
         raise ValueError(NO_TOKENIZER)
+    longest = tokenizer.model_max_length
+    if not isinstance(longest, (int, float)) or longest < 1:
+        raise ValueError(
+            f"its tokenizer's model_max_length must be at least 1, got {longest!r:.40}"
+        )
     return tokenizer
 
 

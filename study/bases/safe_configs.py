@@ -1,4 +1,4 @@
-"""What a model's configuration may not name: other weights, kernels, and code of its own.
+"""What a model's configuration may not name: other weights, kernels, code, endless layers.
 
 transformers passes each part of a configuration on to the model that it describes, so every rule
 holds at any depth.
@@ -6,6 +6,7 @@ holds at any depth.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ OTHER_FILES = ("transformers_weights", "configuration_files")
 BUILT_IN = (None, "eager", "sdpa", "grouped_mm", "batched_mm")
 """Implementations of layers that transformers and torch have; it looks on the hub for others."""
 IMPLEMENTATION = ("_implementation", "_implementation_internal")
+PARTS, MOST_PARTS = re.compile(r".*(layers?|experts)"), 10_000
+"""Keys that say how many parts a model has, and the most that are built."""
 NO_KERNEL = "cache_implementation"  # of generation: its names are all transformers' own
 
 
@@ -58,6 +61,18 @@ def refuse_kernels(config: Any, where: str, file: str = "config.json") -> None:
                     f"{where}: {file}: {key}: names the kernel {name!r:.80}, which may be code "
                     f"from the hub; allowed: {allowed}, or no such key"
                 )
+
+
+def refuse_endless(config: Any, where: str) -> None:
+    """Raise InputError where a configuration names more parts than any model has.
+
+    Each is built before the weights are looked at: a million layers take minutes and gigabytes.
+    """
+    for key, value in _entries(config):
+        if PARTS.fullmatch(key) and isinstance(value, int) and value > MOST_PARTS:
+            raise InputError(
+                f"{where}: config.json: {key}: must be at most {MOST_PARTS:,}, got {value!s:.20}"
+            )
 
 
 def refuse_own_code(config: Any, where: str) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from study.bases.safe_configs import refuse_other_files
+from study.bases.safe_configs import refuse_endless, refuse_other_files
 from study.errors import InputError
 from study.store.folders import check_all_regular
 
@@ -54,7 +54,9 @@ def check_model(location: str, where: str, revision: str | None = None) -> None:
             f"{where}: holds an adapter, {ADAPTER_CONFIG}, that would be loaded over the model; "
             "merge it into the weights, or remove it from the folder"
         )
-    refuse_other_files(_read(find("config.json"), where), where)
+    config = _read(find("config.json"), where)
+    refuse_endless(config, where)
+    refuse_other_files(config, where)
     index = find(INDEX)
     shards = [] if index is None else shards_of(index, where)
     if is_folder and find(WEIGHTS) is None:
@@ -93,6 +95,10 @@ def reason_in_words(error: Exception) -> str:
         return "it has no *.safetensors file; pickled weights are not loaded"
     if "weights_only" in message:
         return "it has pickled weights, which are not loaded"
+    if isinstance(error, KeyError):
+        return f"in its files, {message:.80} is missing or not known"
+    if "ignore_mismatched_sizes" in message:
+        return "its weights have other shapes than its config.json says"
     sentences = re.split(r"(?<=[.!?;]) ", message)
     kept = " ".join(sentence for sentence in sentences if not ADVICE.search(sentence))
     return kept[:300] or "it needs code or weights that are not loaded"

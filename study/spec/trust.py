@@ -89,6 +89,10 @@ def _value(document: Mapping[str, Any], key: str) -> Any:
 
 LARGEST = 65_536
 PEFT_TYPES = ("LORA", "IA3", "PREFIX_TUNING")
+TASK_TYPES = (
+    *("SEQ_CLS", "SEQ_2_SEQ_LM", "CAUSAL_LM"),
+    *("TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION"),
+)
 
 
 def _is_text(value: Any) -> bool:
@@ -98,6 +102,10 @@ def _is_text(value: Any) -> bool:
 def _is_names(value: Any) -> bool:
     """Say whether it is a list of names: PEFT takes a single string for a regular expression."""
     return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_rank(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= LARGEST
 
 
 def _is_rows(value: Any) -> bool:
@@ -117,7 +125,8 @@ ADAPTER_KEYS: Mapping[str, Callable[[Any], bool]] = {
     "peft_version": _is_text,
     "base_model_name_or_path": _is_text,  # PEFT reads it only without a base: never here
     "revision": _is_text,
-    "task_type": _is_text,
+    "task_type": lambda value: value in TASK_TYPES,
+    "r": _is_rank,
     "bias": _is_text,
     "target_modules": _is_names,
     "target_parameters": _is_names,

@@ -86,8 +86,13 @@ class Teacher:
 def end_ids(base: BaseModel, stop: int) -> list[int]:
     """Return the tokens that end an answer: the stop token and the model's own end tokens."""
     ends = base.model.generation_config.eos_token_id
-    tokens = {stop, base.tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
-    return sorted(int(token) for token in tokens - {None})
+    own = ends if isinstance(ends, list) else [ends]
+    if not all(isinstance(token, int | None) for token in own):
+        raise InputError(
+            f"base.model: {base.name}: generation_config.json: eos_token_id: must be tokens' "
+            f"numbers, got {ends!r:.60}"
+        )
+    return sorted({stop, base.tokenizer.eos_token_id, *own} - {None})
 
 
 def padded_inputs(dialogues: Sequence[Dialogue], pad: int) -> Tensor:

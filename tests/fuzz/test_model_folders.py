@@ -84,6 +84,8 @@ WRONG: dict[str, Change] = {
     "a negative width": config(d_model=-16),
     "more layers": config(encoder_layers=2),
     "no heads": config(encoder_attention_heads=0),
+    "a million layers": config(encoder_layers=10**6),
+    "endless experts within": config(text_config={"num_experts": 10**400}),
     "no weights": lambda folder: (folder / WEIGHTS).unlink(),
     "a pickle": pickled,
     "a pickle by another name": write(WEIGHTS, b"\x80\x04\x95"),
@@ -105,6 +107,22 @@ WRONG: dict[str, Change] = {
         (folder / WEIGHTS).symlink_to("/nowhere"),
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (config(d_model=64), r"its weights have other shapes than its config\.json says"),
+        (config(activation_function="os.system"), "'os.system' is missing or not known"),
+    ],
+)
+def test_a_library_is_not_quoted_where_it_says_too_little(
+    folder: Path, change: Change, says: str
+) -> None:
+    """A reference to a report above, or a bare name, is replaced by what is wrong."""
+    change(folder)
+    with pytest.raises(InputError, match=says):
+        load_model(folder / "config.json")
 
 
 @pytest.fixture

@@ -56,6 +56,7 @@ NAMING_CODE: dict[str, Any] = {
     "loftq_config": {"loftq_bits": 4},
     "arrow_config": {"top_k": 1},
     "init_lora_weights": "corda",
+    "task_type": "OTHER",
     "rank_pattern": {"(a+)+$": 8},
     "target_modules": "(.*a)+$",
     "target_parameters": "(.*a)+$",

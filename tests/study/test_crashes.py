@@ -156,7 +156,7 @@ def stopped_early(begin: Starter, out: Path, *signals: int) -> Found:
         assert process.pid is not None
         os.kill(process.pid, number)
         time.sleep(0.01)
-    process.join(timeout=60)
+    process.join(timeout=180)  # a hang, not a slow machine
     assert process.exitcode in ((3,) if len(signals) == 1 else (1, 3, 130))
     return look(str(out))
 

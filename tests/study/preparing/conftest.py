@@ -87,6 +87,7 @@ def chat_model(tmp_path: Path) -> Callable[..., Path]:
 
     def save(template: str = PLAIN, pad: str | None = "<pad>", end: str | None = "<end>") -> Path:
         from transformers import LlamaConfig, LlamaForCausalLM
+        from transformers.utils.logging import disable_progress_bar
 
         from tests.tiny_architectures import LLAMA
 
@@ -100,6 +101,7 @@ def chat_model(tmp_path: Path) -> Callable[..., Path]:
             pad_token_id=None if pad is None else 0,
         )
         folder = tmp_path / "chat"
+        disable_progress_bar()  # it would be taken for what the command says
         LlamaForCausalLM(config).save_pretrained(folder)
         tokenizer.save_pretrained(folder)  # type: ignore[attr-defined]
         return folder

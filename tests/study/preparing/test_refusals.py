@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +127,32 @@ def test_a_misspelt_key_hides_no_fault_of_the_data(
     assert lines[0].startswith(f"{study}: evaluation.text.ignore_cases: unknown key")
     assert [line for line in lines if "train.tsv: line 1: no column 'from'" in line]
     assert [line for line in lines if line.startswith("method.target_modules: 'no_proj'")]
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value", "says"),
+    [
+        ("tokenizer_config.json", "model_max_length", "x", "must be at least 1, got 'x'"),
+        ("tokenizer_config.json", "model_max_length", -5, "must be at least 1, got -5"),
+        ("generation_config.json", "eos_token_id", "x", "must be tokens' numbers, got 'x'"),
+    ],
+)
+def test_what_lies_beside_a_model_may_be_wrong(
+    make_study: MakeStudy,
+    refused: Refused,
+    chat_model: Callable[..., Path],
+    file: str,
+    key: str,
+    value: object,
+    says: str,
+) -> None:
+    """A value that no model can use is one line that names it."""
+    model = chat_model()
+    content = json.loads((model / file).read_text())
+    (model / file).write_text(json.dumps({**content, key: value}))
+    (line,) = refused(make_study(model, "causal_translation", STOP))
+    assert key in line
+    assert line.endswith(says)
 
 
 @pytest.mark.whole
