@@ -100,10 +100,10 @@ class Tuning(Displayed):
     direction: str
     gains: tuple[Gain, ...]
     together: Gain
-    default: Mapping[str, Any]
-    margin: float
     flat: tuple[FlatRange, ...]
     product: FlatRange | None
+    margin: float
+    default: Mapping[str, Any]
     reasons: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
@@ -208,10 +208,10 @@ def tuning(
         direction,
         tuple(sorted(gains, key=lambda g: -g.gain)),
         together,
-        dict(default),
-        float(allowed),
         flat,
         widest,
+        float(allowed),
+        dict(default),
         fitted.doubts,
         tuple(said),
     )

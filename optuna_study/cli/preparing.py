@@ -28,6 +28,7 @@ def check(
             "--quick", help="Check only the study file, its data and its metrics, in a second."
         ),
     ] = False,
+    set_: Set = None,
     power: Annotated[
         bool,
         typer.Option(
@@ -35,7 +36,6 @@ def check(
             help="Also say which effects the trials can find, by simulation on the search space.",
         ),
     ] = False,
-    set_: Set = None,
     as_json: AsJson = False,
 ) -> None:
     """Check everything that `run` checks before its first trial, and estimate what it will take.

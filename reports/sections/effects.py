@@ -73,8 +73,7 @@ def _interactions(result: Importances, index: int) -> Figure:
 
 def tuning_section(results: Results) -> Section | None:
     """What tuning is worth over the default, and which values are good enough."""
-    found = results.tuning
-    if found is None:
+    if (found := results.tuning) is None:
         return None
     return Section(
         "tuning",

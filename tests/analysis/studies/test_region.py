@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna import distributions as od
 from optuna.trial import create_trial
 
 from analysis.studies.region import narrowed, parsed
 from analysis.studies.study_data import StudyData
 from study.errors import InputError
 
-SPACE: dict[str, BaseDistribution] = {
-    "rate": FloatDistribution(1e-5, 1e-1, log=True),
-    "method": CategoricalDistribution(["lora", "rslora", "pissa"]),
-    "rank": IntDistribution(4, 64, step=4),
-    "drop": FloatDistribution(0.0, 0.5, step=0.1),
+SPACE: dict[str, od.BaseDistribution] = {
+    "rate": od.FloatDistribution(1e-5, 1e-1, log=True),
+    "method": od.CategoricalDistribution(["lora", "rslora", "pissa"]),
+    "rank": od.IntDistribution(4, 64, step=4),
+    "drop": od.FloatDistribution(0.0, 0.5, step=0.1),
 }
 
 
@@ -46,8 +41,8 @@ def test_trials_and_search_space_are_those_of_the_region() -> None:
     """A share of the variance then means the same, over the smaller space."""
     part = study().where("rate < 1e-3 and method in ['lora', 'pissa']")
     assert [t.number for t in part.complete] == [0, 2, 3, 5]
-    assert part.distributions["rate"] == FloatDistribution(1e-5, 1e-3, log=True)
-    assert part.distributions["method"] == CategoricalDistribution(["lora", "pissa"])
+    assert part.distributions["rate"] == od.FloatDistribution(1e-5, 1e-3, log=True)
+    assert part.distributions["method"] == od.CategoricalDistribution(["lora", "pissa"])
     assert part.distributions["rank"] == SPACE["rank"]
     assert part.sampled == (
         "only 4 of 12 trials, where rate < 1e-3 and method in ['lora', 'pissa']"
@@ -81,7 +76,7 @@ def test_a_range_ends_on_its_levels(expression: str, low: float, high: float) ->
     """A bound between two levels, or a strict one, moves the end to the next level inside."""
     conditions = parsed(expression)
     found = narrowed(SPACE[conditions[0].name], conditions)
-    assert isinstance(found, (FloatDistribution, IntDistribution))
+    assert isinstance(found, (od.FloatDistribution, od.IntDistribution))
     assert (found.low, found.high) == pytest.approx((low, high))
 
 

@@ -9,12 +9,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna import distributions as od
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import (
     BasicSamplerTestCase,
@@ -28,11 +23,11 @@ from study.searching.coordinates import Coordinates
 from study.searching.gaussian_process import fit_process
 from study.searching.lora_sampler import LoraSampler, results_of
 
-SPACE: dict[str, BaseDistribution] = {
-    "learning_rate": FloatDistribution(1e-5, 1e-1, log=True),
-    "alpha": CategoricalDistribution((8, 16, 32, 64, 128)),
-    "rank": CategoricalDistribution((4, 8, 16, 32)),
-    "target_modules": CategoricalDistribution(("qv", "attention")),
+SPACE: dict[str, od.BaseDistribution] = {
+    "learning_rate": od.FloatDistribution(1e-5, 1e-1, log=True),
+    "alpha": od.CategoricalDistribution((8, 16, 32, 64, 128)),
+    "rank": od.CategoricalDistribution((4, 8, 16, 32)),
+    "target_modules": od.CategoricalDistribution(("qv", "attention")),
 }
 
 
@@ -115,7 +110,7 @@ def test_a_running_trial_makes_its_neighbourhood_less_attractive() -> None:
 
 def test_parameters_with_conditions_are_proposed() -> None:
     """With a search space, a conditional parameter is proposed where it is active."""
-    space = {**SPACE, "ratio": FloatDistribution(1.0, 32.0, log=True)}
+    space = {**SPACE, "ratio": od.FloatDistribution(1.0, 32.0, log=True)}
     study = optuna.create_study(sampler=LoraSampler(6, search_space=space))
 
     def objective(trial: optuna.Trial) -> float:
@@ -131,7 +126,7 @@ def test_parameters_with_conditions_are_proposed() -> None:
 def test_a_value_of_another_kind_is_left_out() -> None:
     """A study whose earlier trials had words where the space has numbers goes on."""
     study = optuna.create_study(sampler=LoraSampler(0, search_space=SPACE))
-    words = CategoricalDistribution(("auto", "slow"))
+    words = od.CategoricalDistribution(("auto", "slow"))
     for _ in range(4):
         study.add_trial(
             create_trial(
@@ -146,7 +141,7 @@ def test_a_value_of_another_kind_is_left_out() -> None:
 
 def test_foreign_names_have_no_product() -> None:
     """A parameter called alpha that can be zero is an ordinary one, and finding works."""
-    space = {"alpha": FloatDistribution(0.0, 1.0), "depth": IntDistribution(1, 9)}
+    space = {"alpha": od.FloatDistribution(0.0, 1.0), "depth": od.IntDistribution(1, 9)}
     assert Coordinates.of(space).in_product == ()
     study = optuna.create_study(sampler=LoraSampler(7, search_space=space))
     for _ in range(30):
@@ -157,7 +152,7 @@ def test_foreign_names_have_no_product() -> None:
 
 def test_a_pruned_trial_counts_with_what_its_report_promises() -> None:
     """Its value is regressed on finished trials' reports; without any, it counts as the worst."""
-    rates = FloatDistribution(1e-5, 1e-1, log=True)
+    rates = od.FloatDistribution(1e-5, 1e-1, log=True)
     finished = [
         create_trial(
             params={"learning_rate": 10.0**-i},
