@@ -37,6 +37,6 @@ def one_figure(monkeypatch: pytest.MonkeyPatch) -> None:
 def small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every forest have few trees, and be refitted seldom for a report."""
     monkeypatch.setattr(forest.fit_forest, "__defaults__", (0, 6, True))
-    monkeypatch.setattr(choice, "TREES", 6)
+    monkeypatch.setattr(choice, "HELD_OUT_TREES", 6)
     monkeypatch.setattr(choice, "REFIT_TREES", 3)
     monkeypatch.setattr("reports.results.refits_for", lambda _: 2)

@@ -20,13 +20,13 @@ class Goal:
     sampler: str
     start: str
     confirms: bool = False  # the best trials are trained again at the end
-    schedule: str = "none"
+    schedule: str | None = None  # None: that of the study file
     stops_diverged: bool = False
     needs_drawn: int = 0  # importances need as many trials that no model proposed
 
 
 GOALS: Mapping[str, Goal] = {
-    "understand": Goal(sampler="sobol", start="none"),
+    "understand": Goal(sampler="sobol", start="none", schedule="none"),
     "best": Goal("lora", "ladder", confirms=True, stops_diverged=True, needs_drawn=30),
 }
 """A goal's name in a study file -> what it asks for."""
@@ -35,12 +35,8 @@ GOALS: Mapping[str, Goal] = {
 def of_goal(name: str) -> dict[str, str]:
     """Return the keys of a study file that `run --goal` sets, whatever the file says."""
     goal = GOALS[name]
-    return {
-        "search.goal": name,
-        "search.sampler": goal.sampler,
-        "search.start": goal.start,
-        "search.schedule": goal.schedule,
-    }
+    keys = {"goal": name, "sampler": goal.sampler, "start": goal.start, "schedule": goal.schedule}
+    return {f"search.{key}": value for key, value in keys.items() if value is not None}
 
 
 STARTS: Mapping[str, bool] = dict(none=False, ladder=True)  # noqa: C408 - not a pruner's name

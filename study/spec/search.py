@@ -62,8 +62,7 @@ class SearchSpec(Strict):
         grids = names_where(SAMPLERS, lambda kind: kind.needs_grid)
         sampler = data.get("sampler", goal.sampler)
         start = "none" if sampler in grids else goal.start
-        schedule = goal.schedule if data.get("pruner", "none") == "none" else "none"
-        return {"sampler": sampler, "start": start, "schedule": schedule, **data}
+        return {"sampler": sampler, "start": start, **data}
 
     @rule
     def _check_start(self) -> Iterator[str]:
