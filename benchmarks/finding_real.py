@@ -31,7 +31,7 @@ DEV_ROWS = 96  # of the dev file: generating an answer to each costs as much as 
 TRANSLATION = """
 task = "sft"
 [data]
-chat_template = "gemma"
+chat_template = "plain"
 instruction = "Translate from English into French."
 max_tokens = 64
 [training]
