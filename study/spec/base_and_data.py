@@ -15,6 +15,8 @@ from study.spec.search import names_in
 
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 INSTRUCTION = "Translate from English into French."
+INSTRUCTION_WITHOUT_LANGUAGES = "Translate."
+"""Asked where a study of other data does not name its languages: true in any direction."""
 STOP_TOKEN = "<|end_of_translation|>"
 DEV_SHARE = 0.1
 """The share of the training rows that becomes the dev set, where a task needs none to be named."""

@@ -24,7 +24,13 @@ from study.kinds.table_names import names_where
 from study.kinds.tasks import TASKS, TaskKind, TaskName
 from study.searching.coordinates import PRODUCT
 from study.searching.ladder import ladder
-from study.spec.base_and_data import DEV_SHARE, INSTRUCTION, BaseModelSpec, DataSpec, Seed
+from study.spec.base_and_data import (
+    DEV_SHARE,
+    INSTRUCTION_WITHOUT_LANGUAGES,
+    BaseModelSpec,
+    DataSpec,
+    Seed,
+)
 from study.spec.diffusion import DiffusionSpec
 from study.spec.evaluation import EvaluationSpec
 from study.spec.hyperparameters import (
@@ -87,7 +93,10 @@ class StudySpec(Strict):
     @model_validator(mode="before")
     @classmethod
     def _fill_instruction(cls, data: Any) -> Any:
-        """Name the languages that the file declares, if its task asks a chat model to translate."""
+        """Name the languages that the file declares, if its task asks a chat model to translate.
+
+        The default names those of the embedded corpus; other data may have any.
+        """
         task = row_named(data, "task", TASKS)
         given = data.get("data") if task is not None and task.instructs else None
         if not isinstance(given, Mapping) or "instruction" in given:
@@ -96,6 +105,8 @@ class StudySpec(Strict):
         written = None
         if isinstance(source, str) and isinstance(target, str):
             written = translation_instruction(source, target)
+        if "train" in given or given.get("corpus", "embedded") != "embedded":
+            written = written or INSTRUCTION_WITHOUT_LANGUAGES
         return data if written is None else {**data, "data": {**given, "instruction": written}}
 
     @model_validator(mode="before")
@@ -467,20 +478,6 @@ class StudySpec(Strict):
                 "for a model and data"
             )
 
-    @rule
-    def _check_instruction(self) -> Iterator[str]:
-        data = self.data
-        if not self.task_kind.instructs or data.origin == "embedded":
-            return
-        if "instruction" not in data.model_fields_set:
-            languages = {data.source_language, data.target_language}
-            named = {"source_language", "target_language"} <= data.model_fields_set
-            why = f"no name is known for {' or '.join(sorted(languages))}" if named else "got none"
-            yield (
-                f"data.instruction: needed to tell the model what to translate, {why}; give it, or "
-                "data.source_language and data.target_language, such as 'fra_Latn' and 'eng_Latn'"
-            )
-
     def resolve(self, values: Mapping[str, Any]) -> Hyperparameters:
         """Return a trial's hyperparameters; `values` override fixed ones and the file's."""
         chosen = {**self.search.fixed, **values}
@@ -555,16 +552,12 @@ def _judged(
 
 
 def _with_what_is_needed(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in the two keys that data of one's own need, with the values of the shipped studies."""
-    filled = {**document}
-    for section, key, value in (
-        ("base", "model", "embedded"),
-        ("data", "instruction", INSTRUCTION),
-    ):
-        given = filled.get(section, {})
-        if isinstance(given, Mapping):
-            filled[section] = {key: value, **given}
-    return filled
+    """Fill in the base that data of one's own need, with that of the shipped studies."""
+    given = document.get("base", {})
+    return {
+        **document,
+        "base": {"model": "embedded", **given} if isinstance(given, Mapping) else given,
+    }
 
 
 def spec_from_toml(content: str, where: str) -> StudySpec:

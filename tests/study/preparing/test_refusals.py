@@ -108,13 +108,13 @@ def test_a_template_that_fails(
     assert f"base.model: its chat template fails: {says}" in line
 
 
-def test_a_missing_key_hides_no_fault_of_the_base(
+def test_an_instruction_by_default_is_no_reason_to_fail_later(
     make_study: MakeStudy, refused: Refused, chat_model: Callable[..., Path]
 ) -> None:
-    """A study without its instruction still hears that the template refuses a system message."""
+    """A study without an instruction hears that the template refuses a system message."""
     lines = refused(make_study(chat_model(NO_SYSTEM), "causal_translation", 'stop_token = "<end>"'))
-    assert [line.split(": ")[1] for line in lines] == ["data.instruction", "pair 1"]
-    assert lines[1].endswith('it refuses a system message: set data.instruction = ""')
+    assert [line.split(": ")[1] for line in lines] == ["pair 1"]
+    assert lines[0].endswith('it refuses a system message: set data.instruction = ""')
 
 
 def test_a_misspelt_key_hides_no_fault_of_the_data(
