@@ -1,1 +1,1 @@
-"""The sections of the page, and what stands above them: answer, caution, key figures, commands."""
+"""The sections of the page, and what stands above them: answer, caution, figures, winner."""
