@@ -30,7 +30,6 @@ def build(corpus: Path, out: Path, architecture: str, width: int) -> Path:
     return out
 
 
-@pytest.mark.whole
 def test_the_help_names_every_architecture() -> None:
     """The command line imports no table, so its help names them by hand."""
     signature = inspect.signature(preparing.base, eval_str=True)
@@ -38,6 +37,7 @@ def test_the_help_names_every_architecture() -> None:
     assert re.findall(r"(\w+): ", option.help) == list(ARCHITECTURES)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_models_of_one_corpus_share_their_vocabulary(
     parallel_text: Path, tmp_path: Path, architecture: str
