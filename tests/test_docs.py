@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 import shlex
@@ -68,6 +69,38 @@ def test_links_between_the_pages_lead_somewhere() -> None:
         if not (page.parent / link).exists()
     ]
     assert broken == []
+
+
+NAME = re.compile(r"[./\w*-]*/[./\w*-]*|[\w*-]+\.(?:py|md|toml)\b|(?<![*\w])[A-Za-z_]\w+")
+"""A path, a file's name, or an identifier."""
+PROGRAMS = ("nox", "pip", "python", "optuna-study")
+FOLDERS = ("search_spaces", "study", "analysis", "reports", "optuna_study", "tests", "benchmarks")
+
+
+def named_in(page: Path) -> Iterator[str]:
+    """Yield what a page writes between single back-quotes: names, and the paths of commands."""
+    prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for span in re.findall(r"`([^`]+)`", prose):
+        is_command = span.startswith(("-", *PROGRAMS))
+        yield from (name for name in NAME.findall(span) if not is_command or "/" in name)
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_what_the_recipes_name_is_in_the_code(page: str) -> None:
+    """Every file, class, field and function that a recipe names exists under that name."""
+    inside = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
+    paths = [
+        f"/{path.relative_to(ROOT)}" for path in (*inside, *ROOT.glob("*"), *ROOT.glob(".*/*"))
+    ]
+    code = [path for path in inside if path.suffix in (".py", ".toml") and path != Path(__file__)]
+    code += [ROOT / "noxfile.py", ROOT / "pyproject.toml"]
+    words = {word for path in code for word in re.findall(r"\w+", path.read_text("utf-8"))}
+    lost = [
+        name
+        for name in dict.fromkeys(named_in(ROOT / page))
+        if name not in words and not fnmatch.filter(paths, f"*/{name.strip('/')}")
+    ]
+    assert lost == []
 
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:

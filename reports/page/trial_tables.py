@@ -1,4 +1,4 @@
-"""The tables of the page."""
+"""The table of trials, and those of failures, rungs and the space."""
 
 from __future__ import annotations
 

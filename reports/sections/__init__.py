@@ -1,1 +1,1 @@
-"""The sections of the page, one file each."""
+"""The sections of the page, and what stands above them: answer, caution, figures, winner."""

@@ -19,7 +19,8 @@ from analysis.plots.adapter_figures import (
     plot_adapter_bars,
     plot_adapter_distributions,
 )
-from analysis.wording import number
+from analysis.significance import LEVEL
+from analysis.wording import number, percent
 from reports.page.parts import Figure, Figures, PagePart, Section
 from reports.results import Results
 from study.metrics import metric_label
@@ -49,11 +50,11 @@ def adapters_section(results: Results) -> Section | None:
     )
     reading = (
         f"Each adapter is compared with the untrained base on the same {found.in_words} "
-        f"{found.split} examples. A star means p < 0.05 after Holm's correction for all "
-        f"{found.family} tests, which keeps the chance of even one false star below 5 %. The 95 % "
-        "intervals come from resampling the examples. The dotted line at the corpus scores is the "
-        "base's score. A box shows the middle half of the per-example scores, its line their "
-        f"median and its dot their mean.{letters}"
+        f"{found.split} examples. A star means p < {LEVEL} after Holm's correction for all "
+        f"{found.family} tests, which keeps the chance of even one false star below "
+        f"{percent(LEVEL)}. The 95 % intervals come from resampling the examples. The dotted line "
+        "at the corpus scores is the base's score. A box shows the middle half of the "
+        f"per-example scores, its line their median and its dot their mean.{letters}"
     )
     return Section("adapters", "Base against adapted", reading, parts)
 

@@ -10,6 +10,7 @@ from functools import partial
 from analysis.comparison.contrast import contrast_table, picked_note
 from analysis.document import Prose
 from analysis.plots import study_figures
+from analysis.significance import LEVEL
 from analysis.wording import configuration, label_of, number
 from reports.page.parts import Figure, Figures, Section
 from reports.page.trial_tables import failure_table, rung_table, trial_table
@@ -69,11 +70,11 @@ def baseline_section(results: Results) -> Section | None:
         "baselines",
         "Best against the baselines",
         "Intervals come from resampling the examples, the same ones for every model. A difference "
-        "is clear if its p-value is below 0.05 after Holm's correction. Tests against the base on "
-        'dev examples are corrected for all adapters and metrics, as under "Base against adapted"; '
-        "the others are corrected for each other, and on dev examples, which selected the best "
-        "trial, for its having been the best of all. The general examples show what adapting cost "
-        "elsewhere.",
+        f"is clear if its p-value is below {LEVEL} after Holm's correction. Tests against the base "
+        "on dev examples are corrected for all adapters and metrics, as under "
+        '"Base against adapted"; the others are corrected for each other, and on dev examples, '
+        "which selected the best trial, for its having been the best of all. The general examples "
+        "show what adapting cost elsewhere.",
         (
             Figures(tuple(figures)),
             contrast_table(f"Best trial{by} against the baselines", results.all_comparisons),

@@ -18,6 +18,7 @@ from analysis.document import (
     probability_cell,
 )
 from analysis.plots.adapter_figures import plot_confirmation
+from analysis.significance import LEVEL
 from analysis.wording import alike, alike_signed, baseline, interval, listing, number, signed
 from reports.page.parts import Beside, Figure, Figures, Section
 from reports.results import Results
@@ -44,7 +45,7 @@ def confirmation_section(results: Results) -> Section | None:
         "Confirming the winner",
         "The best configuration of the search and its rivals were trained again on fresh seeds "
         "and scored on examples that the search never saw. A difference is clear if its p-value, "
-        "adjusted for the number of tests, is below 0.05.",
+        f"adjusted for the number of tests, is below {LEVEL}.",
         (Beside((Figures((figure,)),), (words,)), table),
     )
 

@@ -10,8 +10,9 @@ from analysis.document import Facts
 from analysis.importance.variance import Importances
 from analysis.plots import overview, study_figures
 from analysis.plots.slices import Slice, slice_of, varied_parameters
+from analysis.significance import LEVEL
 from analysis.studies.study_data import MAXIMIZE
-from analysis.wording import interval, label_of, number, share
+from analysis.wording import interval, label_of, number, percent, share
 from reports.page.parts import SMALL, Beside, Figure, Figures, PagePart, Section
 from reports.results import Results
 
@@ -33,8 +34,8 @@ def importance_section(results: Results) -> Section | None:
         "What mattered",
         "A bar shows the share of the score's variance over the search space that one parameter "
         "alone accounts for, and the thin line its 95 % interval. A blue bar is beyond chance: in "
-        "a study where no parameter matters, the chance of even one blue bar is 5 %. The rest of "
-        "the variance is interaction or noise.",
+        f"a study where no parameter matters, the chance of even one blue bar is {percent(LEVEL)}. "
+        "The rest of the variance is interaction or noise.",
         tuple(parts),
     )
 

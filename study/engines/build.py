@@ -80,7 +80,8 @@ def engine_over(
         measure_passes(budget, sequential.rehearse, spec, base, task, free, share)
         sequential.first_events = [Checked(check)]
         return sequential
-    slots = choice.slots or fitting_slots(spec, choice.workers, slot_bytes(base, methods), free)
+    per_slot = slot_bytes(spec, base, methods)
+    slots = choice.slots or fitting_slots(spec, choice.workers, per_slot, free)
     packed = packed_over(spec, base, task, methods, slots, budget, free, share)
     why_not = partial(_why_not_in, packed, base)
     return MixedEngine(packed, sequential, why_not, [Checked(check)])
@@ -99,7 +100,7 @@ def packed_over(
     """Return an engine of some slots, in passes as large as the bytes beside the base allow."""
     packed = PackedEngine(spec, base, task, methods, slots, budget)
     budget.can_recompute = _recomputing_check(spec, base, task, packed.set_aside)
-    free_bytes -= slots * slot_bytes(base, methods)
+    free_bytes -= slots * slot_bytes(spec, base, methods)
     measure_passes(budget, packed.rehearse, spec, base, task, free_bytes, share, slots)
     return packed
 

@@ -1,5 +1,6 @@
-"""Cut the rows of a step into passes over the base by a budget of tokens.
+"""Gradient accumulation: cut the rows of a step into passes over the base by a budget of tokens.
 
+A step has `rows_per_step` rows (`study/spec/hyperparameters.py`), in however many passes.
 A token here is a position, padding included: what a pass needs besides weights grows with them.
 Rows of similar length share a pass, since all are padded to the longest.  Each trial's gradients
 are summed over its passes, so their number and size change no result.

@@ -28,7 +28,7 @@ class Optimizer:
 
     make: Callable[[Groups, float, float], torch.optim.Optimizer]  # groups, rate, weight decay
     packed: str = ""  # package.module:name
-    moments: int = 0  # numbers that packed training keeps for each weight
+    moments: int = 0  # numbers kept for each weight, which memory is counted by
 
     @property
     def packs(self) -> bool:

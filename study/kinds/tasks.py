@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 from study.kinds.table_names import NameIn
 
 Outputs = Literal["texts", "classes", "numbers"]
+Shape = Literal["conversations", "answers", "preferences", "labels", "pairs"]
+"""Answers are conversations of one question and one answer, each in a column of its own."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class TaskKind:
     miniature: str | None  # the embedded base, of study.bases.miniatures.MINIATURES; None: none
     outputs: Outputs = "texts"
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by section
+    shapes: tuple[Shape, ...] = ("pairs",)  # of the data from which `init` proposes it
+    why_objective: str = "on the dev set"  # the comment that `init` writes beside the objective
     subsets: tuple[str, ...] = ()  # the embedded corpora allowed in data.subset
     has_general: bool = True  # whether the embedded corpus has general text, to measure forgetting
     names_languages: bool = (
@@ -78,6 +82,7 @@ TASKS: Mapping[str, TaskKind] = {
         defaults={
             "evaluation": {"objective": "accuracy", "metrics": ["accuracy", "macro_f1", "loss"]}
         },
+        shapes=("labels",),
         subsets=("mnli", "qqp"),
         has_general=False,
         distils=True,
@@ -91,6 +96,8 @@ TASKS: Mapping[str, TaskKind] = {
         defaults={
             "evaluation": {"objective": "mse", "metrics": ["mse", "pearson", "spearman", "loss"]}
         },
+        shapes=("labels",),
+        why_objective="",
         has_general=False,
     ),
     "masked_diffusion": TaskKind(
@@ -99,6 +106,8 @@ TASKS: Mapping[str, TaskKind] = {
         "AutoModelForMaskedLM",
         "eurobert",
         defaults={"data": {"instruction": ""}, "diffusion": {}},
+        shapes=("answers", "pairs"),
+        why_objective="the loss of the answers on the dev set, over the same masks for every trial",
         writes_dialogues=True,
         diffuses=True,
         takes_own_class=True,
@@ -112,6 +121,8 @@ TASKS: Mapping[str, TaskKind] = {
             "data": {**CONVERSATIONS, "train_on": "assistant"},
             "evaluation": {"objective": "loss", "metrics": ["loss"]},
         },
+        shapes=("conversations", "answers"),
+        why_objective="the loss of the answers on the dev set; no answer is generated for it",
         has_general=False,
         reads_conversations=True,
         prepare="study.data.chat_rows:chat_examples",
@@ -131,6 +142,9 @@ TASKS: Mapping[str, TaskKind] = {
                 "metrics": ["preference_accuracy", "preference_margin", "loss"],
             },
         },
+        shapes=("preferences",),
+        why_objective="the share of dev pairs whose chosen answer became likelier; "
+        "the base has 0.5",
         has_general=False,
         reads_conversations=True,
         reads_preferences=True,

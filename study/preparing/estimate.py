@@ -18,7 +18,7 @@ from study.bases.dtypes import with_dtype
 from study.engines.base import Engine
 from study.engines.build import engine_over, why_none_packs, working_base
 from study.engines.engine_choice import AS_MANY_AS_FIT, EngineChoice
-from study.engines.packed.slot_count import most_slots
+from study.engines.packed.slot_count import most_slots, numbers_per_weight
 from study.engines.pass_size import RowBytes, memory_per_worker, row_bytes
 from study.engines.passes import TOKENS_PER_PASS
 from study.engines.pool.devices import on_devices
@@ -47,7 +47,7 @@ FEWEST_EXAMPLES = 4
 BRIEF_WORK = 5e11  # multiplications and additions of a forward pass
 STAGES = 5  # of a measurement, for the progress
 BRIEF_SECONDS = 1.0  # a longer step is not repeated
-OPTIMIZER_BYTES = 16  # per trained parameter: weight, gradient, two moments in float32
+NUMBER_BYTES = 4  # of weights, gradients and moments, in float32
 STATISTIC_BYTES = 64  # per example and metric in the database
 UNITS = (("TB", 2**40), ("GB", 2**30), ("MB", 2**20), ("KB", 2**10))
 TIMES = (("days", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3))
@@ -289,7 +289,8 @@ def _memory(spec: StudySpec, prepared: Prepared, trained: int, workers: int) -> 
     weights = sum(weight.numel() for weight in skeleton.model.parameters()) * number
     row = row_bytes(spec, skeleton, prepared.task)
     available = memory_per_worker(EngineChoice(workers=workers))
-    return Memory(workers, weights, trained * OPTIMIZER_BYTES, row, available)
+    adapter = trained * numbers_per_weight(spec) * NUMBER_BYTES
+    return Memory(workers, weights, adapter, row, available)
 
 
 def _mean_steps(spec: StudySpec, examples: int) -> float:
@@ -374,9 +375,9 @@ def _affordable(parameters: int, tokens: int) -> int:
 
 def _most_rows(spec: StudySpec) -> int:
     """Return the examples of the largest step."""
-    return int(
-        max(spec.values_of("batch_size")) * max(spec.values_of("gradient_accumulation_steps"))
-    )
+    names = ("batch_size", "gradient_accumulation_steps")
+    most = {name: max(spec.values_of(name)) for name in names}
+    return spec.training.model_copy(update=most).rows_per_step
 
 
 def _large_trial(spec: StudySpec, number: int, few: int) -> TrialConfig:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from study.kinds.methods import METHODS
+from study.spec.hyperparameters import TrainingSpec
 
 CUT, HURTS, WHOLE = "cut_examples", "truncation_hurts", "whole_"
 """Details of a teacher's evaluation; `whole_` and a metric's name is its score on whole texts."""
@@ -34,7 +35,7 @@ def default_in_words(values: Mapping[str, Any], searched: Collection[str]) -> st
     parts = [text for key, text in said.items() if key in values and text]
     length = "epochs" if values.get("epochs") else "steps"
     if values.get(length) and values.get("batch_size"):
-        rows = values["batch_size"] * values.get("gradient_accumulation_steps", 1)
+        rows = TrainingSpec.model_construct(**values).rows_per_step
         parts.append(f"{values[length]:g} {length} of batches of {rows}")
     method = METHODS[name]
     whose = f"PEFT's default {method.title}" if method.is_lora else method.title

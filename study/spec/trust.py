@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import InputError, refusing, visible
+from study.kinds.methods import METHODS
 from study.kinds.metrics import OWN_FILE
 from study.store.folders import check_regular
 
@@ -88,11 +89,15 @@ def _value(document: Mapping[str, Any], key: str) -> Any:
 # ---------------------------------------------------------------- adapters
 
 LARGEST = 65_536
-PEFT_TYPES = ("LORA", "IA3", "PREFIX_TUNING")
 TASK_TYPES = (
     *("SEQ_CLS", "SEQ_2_SEQ_LM", "CAUSAL_LM"),
     *("TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION"),
 )
+
+
+def peft_types() -> list[str]:
+    """Return what PEFT calls the methods of METHODS, each once."""
+    return [*dict.fromkeys(row.peft_type for row in METHODS.values() if row.peft_type is not None)]
 
 
 def _is_text(value: Any) -> bool:
@@ -121,7 +126,7 @@ def _loaded_by(auto_class: str) -> dict[str, str]:
 
 
 ADAPTER_KEYS: Mapping[str, Callable[[Any], bool]] = {
-    "peft_type": lambda value: value in PEFT_TYPES,
+    "peft_type": lambda value: value in peft_types(),
     "peft_version": _is_text,
     "base_model_name_or_path": _is_text,  # PEFT reads it only without a base: never here
     "revision": _is_text,

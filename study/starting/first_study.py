@@ -42,7 +42,7 @@ from study.starting.choosing import (
     template_for,
 )
 from study.starting.draft import Draft
-from study.starting.recognising import Recognised, Wishes, first_rows, recognised, shapes_of
+from study.starting.recognising import Recognised, Wishes, first_rows, recognised
 from study.starting.settings import set_budget, set_evaluation, set_pace, set_search
 
 SHARE, SHARE_OF_FEW = 0.1, 0.2  # of train for dev
@@ -164,7 +164,7 @@ def _recognised(
     task = wishes.task or _fitting_task(found, tokenizer, config)
     if wishes.task is None and not TASKS[task].reads_labels and _fills_masks(tokenizer, config):
         task = next(name for name, kind in TASKS.items() if kind.diffuses)
-        if found.shape not in shapes_of(TASKS[task]):
+        if found.shape not in TASKS[task].shapes:
             found = _for_masks(rows, replace(wishes, task=task), found, config, order)
     with refusing(f"--model: {order.model}: does not fit {found.found}", ValueError):
         model_class(order.model, config, base, task)
@@ -195,7 +195,7 @@ def _fitting_task(found: Recognised, tokenizer: Any, config: Any) -> str:
     fitting = {
         name: kind
         for name, kind in TASKS.items()
-        if found.shape in shapes_of(kind) and not kind.diffuses
+        if found.shape in kind.shapes and not kind.diffuses
     }
     if found.shape == "labels":
         fitting = {n: k for n, k in fitting.items() if (k.outputs == "numbers") == found.is_numeric}

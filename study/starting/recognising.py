@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from study.data.columns import holds_texts, is_few, is_text, number_of, second_text
 from study.data.conversations import FORMATS
@@ -20,11 +20,8 @@ from study.data.preferences import FORMATS as PREFERENCES
 from study.data.sentence_pairs import BROKEN_SHARE, LAYOUTS, NUMBERED
 from study.errors import Faults, InputError
 from study.kinds.language_names import language_of
-from study.kinds.tasks import TASKS, TaskKind
+from study.kinds.tasks import TASKS, Shape
 from study.starting.languages import spoken
-
-Shape = Literal["conversations", "answers", "preferences", "labels", "pairs"]
-"""Answers are conversations of one question and one answer, each in a column of its own."""
 
 SAMPLED_ROWS = 1000
 MANY_NUMBERS = 20  # different whole numbers: more are a quantity, not classes
@@ -88,7 +85,7 @@ def recognised(rows: Sequence[Mapping[str, Any]], wishes: Wishes, where: str) ->
     order = (_as_preferences, _as_conversations, _as_labelled, _as_pairs, _as_answers, _as_texts)
     for look in order:
         found = look(flat, wishes)
-        if found is not None and (kind is None or found.shape in shapes_of(kind)):
+        if found is not None and (kind is None or found.shape in kind.shapes):
             return found
     columns = ", ".join(repr(name[:40]) for name in flat[0])
     for_task = f" for the task {wishes.task!r}" if wishes.task is not None else ""
@@ -97,17 +94,6 @@ def recognised(rows: Sequence[Mapping[str, Any]], wishes: Wishes, where: str) ->
         f"{'; '.join(', '.join(form.columns) for form in FORMATS)}; source, target; a text with a "
         "label. Name yours with --text-column and --label-column, or rename them"
     )
-
-
-def shapes_of(kind: TaskKind) -> tuple[Shape, ...]:
-    """Return the shapes of data that a task reads."""
-    if kind.reads_preferences:
-        return ("preferences",)
-    if kind.reads_conversations:
-        return ("conversations", "answers")
-    if kind.diffuses:
-        return ("answers", "pairs")
-    return ("labels",) if kind.reads_labels else ("pairs",)
 
 
 def _flattened(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -106,7 +106,7 @@ def set_evaluation(draft: Draft, spec: StudySpec, corpus: Corpus[Any], tokenizer
     metrics = list(spec.evaluation.metrics)
     if kind.diffuses:
         objective = next(name for name in metrics if spec.evaluation.row(name).is_loss)
-    draft.set("evaluation", "objective", objective, reason or _why(kind))
+    draft.set("evaluation", "objective", objective, reason or kind.why_objective)
     draft.set("evaluation", "metrics", metrics)
     if kind.always_generates and kind.outputs == "texts":
         targets = [sides[-1] for sides in token_counts(corpus.train[:MEASURED_EXAMPLES], tokenizer)]
@@ -147,16 +147,6 @@ def _of_classes(objective: str, counts: Sequence[int] | Any, classes: int) -> tu
         "macro_f1",
         f"the largest of {classes} classes has {times:.0f} times the smallest's examples",
     )
-
-
-def _why(kind: TaskKind) -> str:
-    if kind.reads_preferences:
-        return "the share of dev pairs whose chosen answer became likelier; the base has 0.5"
-    if kind.diffuses:
-        return "the loss of the answers on the dev set, over the same masks for every trial"
-    if kind.reads_conversations:
-        return "the loss of the answers on the dev set; no answer is generated for it"
-    return "" if kind.outputs == "numbers" else "on the dev set"
 
 
 # ---------------------------------------------------------------- pace and budget

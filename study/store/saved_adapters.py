@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from study.errors import InputError, writing
 from study.spec.sections import StudySpec
-from study.spec.trust import PEFT_TYPES, checked_adapter_config
+from study.spec.trust import checked_adapter_config, peft_types
 from study.store import run_queries
 from study.store.folders import TRIAL_FOLDER, check_own
 from study.trials import AdapterFiles
@@ -47,7 +47,7 @@ def peft_type(folder: Path) -> str:
     path = folder / "adapter_config.json"
     kind = checked_adapter_config(path).get("peft_type")
     if not kind:
-        raise InputError(f"{path}: peft_type: missing; allowed: {', '.join(PEFT_TYPES)}")
+        raise InputError(f"{path}: peft_type: missing; allowed: {', '.join(peft_types())}")
     return str(kind)
 
 

@@ -9,12 +9,12 @@ import torch
 
 from study.bases.load import BaseModel
 from study.engines.packed.plan import RowPlan, linears_of, trained_in_full
+from study.kinds.optimizers import OPTIMIZERS
 from study.spec.hyperparameters import MethodSpec
 from study.spec.sections import StudySpec
 from study.trials import baseline_configs
 
 MOST = 64
-STATES = 4  # numbers per weight: itself, its gradient and AdamW's two moments
 SHARE_FOR_STATES = 0.5  # of memory; the rest is for passes
 ROUNDS_OF_ADAPTIVE_SAMPLERS = 4  # benchmarks/parallel_proposals.py
 
@@ -37,14 +37,20 @@ def fitting_slots(spec: StudySpec, workers: int, bytes_per_slot: int, free_bytes
     return in_even_rounds(max(1, min(most_slots(spec, workers), held)), spec, workers)
 
 
-def slot_bytes(base: BaseModel, methods: Iterable[MethodSpec]) -> int:
+def numbers_per_weight(spec: StudySpec) -> int:
+    """Return how many numbers a trained weight takes: itself, its gradient and the most moments."""
+    baselines = {config.training.optimizer for config in baseline_configs(spec)}
+    return 2 + max(OPTIMIZERS[name].moments for name in {*spec.values_of("optimizer"), *baselines})
+
+
+def slot_bytes(spec: StudySpec, base: BaseModel, methods: Iterable[MethodSpec]) -> int:
     """Return the bytes of a slot's weights, gradients and optimizer, for the largest method."""
     methods = list(methods)
     linears = linears_of(base, {method.target_modules for method in methods})
     plan = RowPlan(linears, max(method.rank for method in methods), trained_in_full(base))
     initial = any(method.begins_in_weight for method in methods)  # B₀ and A₀ are kept
     number = torch.promote_types(base.model.dtype, torch.float32).itemsize
-    return max(1, plan.width * (STATES + initial) * number)
+    return max(1, plan.width * (numbers_per_weight(spec) + initial) * number)
 
 
 def in_even_rounds(slots: int, spec: StudySpec, workers: int) -> int:

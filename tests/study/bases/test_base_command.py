@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from pathlib import Path
 
 import pytest
 from transformers import AutoConfig
 
+from optuna_study.cli import preparing
 from study.bases.from_corpus import ARCHITECTURES, BaseOrder, build_from_corpus
 
 
@@ -25,6 +28,13 @@ def build(corpus: Path, out: Path, architecture: str, width: int) -> Path:
     columns = {"source_column": "source", "target_column": "target"}
     build_from_corpus(corpus, out, **columns, order=order, progress=lambda *_: None)
     return out
+
+
+def test_the_help_names_every_architecture() -> None:
+    """The command line imports no table, so its help names them by hand."""
+    signature = inspect.signature(preparing.base, eval_str=True)
+    (option,) = signature.parameters["architecture"].annotation.__metadata__
+    assert re.findall(r"(\w+): ", option.help) == list(ARCHITECTURES)
 
 
 @pytest.mark.whole

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from peft import PeftConfig
 
 from analysis import load
 from study.engines.engine_choice import EngineChoice
@@ -47,6 +48,7 @@ metrics = ["error_rate", "accuracy", "loss"]
 space = "none"
 sampler = "random"
 trials = 4
+keep_adapters = 4
 
 [search.parameters.method]
 choices = ["lora", "norms"]
@@ -80,7 +82,7 @@ def lengths(
 def test_pretend_kinds_make_a_whole_study(
     lengths: StudySpec, view: RecordingView, tmp_path: Path, type_: Type
 ) -> None:
-    """Trained one by one and packed alike, shown and reported: no other file knows the names."""
+    """Trained one by one and packed alike, shown, exported, reported: no other file knows them."""
     values = {}
     for engine in ("sequential", "packed"):
         out = tmp_path / engine
@@ -98,6 +100,11 @@ def test_pretend_kinds_make_a_whole_study(
     assert shown.status == 0
     assert "error_rate" in shown.out
     assert "norms" in shown.out
+    for trial in data.complete:
+        assert type_("export", tmp_path / "packed", "--trial", trial.number).status == 0
+        exported = tmp_path / "packed" / "export" / f"trial-{trial.number:05d}"
+        kind = METHODS[trial.params["method"]].peft_type
+        assert PeftConfig.from_pretrained(str(exported)).peft_type == kind
     assert type_("report", tmp_path / "packed").status == 0
     page = (tmp_path / "packed" / "report.html").read_text(encoding="utf-8")
     assert "errors (%)" in page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,11 @@ from study.engines.packed.slot_count import (
     fitting_slots,
     in_even_rounds,
     most_slots,
+    numbers_per_weight,
     slot_bytes,
 )
+from study.kinds.optimizers import OPTIMIZERS
+from study.kinds.table_names import names_where
 from study.spec.sections import StudySpec
 from study.trials import search_config
 from tests.engine_runs import Bench
@@ -92,13 +96,33 @@ def test_memory_limits_the_slots_before_they_are_allocated(make_spec: MakeSpec) 
     assert fitting_slots(spec, 1, bytes_per_slot=100, free_bytes=10) == 1
 
 
-def test_a_slot_takes_what_the_bank_and_the_optimizer_allocate(bench: Bench) -> None:
-    """Counted before anything is allocated: weights, gradients and two moments of the largest."""
-    config = search_config(bench.spec, 0, {"rank": 32, "target_modules": "attention+ffn"}, 0)
+@pytest.mark.parametrize(
+    ("changes", "numbers"),
+    [
+        ({"training.optimizer": "sgd"}, 3),
+        ({"training.optimizer": "adafactor"}, 2),
+        ({"search.parameters.optimizer": {"choices": ["lion", "adamw", "sgd"]}}, 4),
+    ],
+)
+def test_moments_are_counted_by_the_optimizers_of_the_study(
+    make_spec: MakeSpec, changes: dict[str, Any], numbers: int
+) -> None:
+    """Weight, gradient, and the moments of whichever optimizer keeps most."""
+    assert numbers_per_weight(make_spec(changes)) == numbers
+
+
+@pytest.mark.parametrize("optimizer", names_where(OPTIMIZERS, lambda row: row.packs))
+def test_a_slot_takes_what_the_bank_and_the_optimizer_allocate(
+    bench: Bench, optimizer: str
+) -> None:
+    """Counted before anything is allocated: weights, gradients and moments of the largest."""
+    training = bench.spec.training.model_copy(update={"optimizer": optimizer})
+    spec = bench.spec.model_copy(update={"training": training})
+    config = search_config(spec, 0, {"rank": 32, "target_modules": "attention+ffn"}, 0)
     with closing(bench.packed([config], slots=3)) as engine:
         engine.start(config)
         engine.train_one_step()
         matrices = engine._bank.weights, engine._bank.grads, *engine._optimizers.moments
         per_slot = sum(matrix.nbytes for matrix in matrices) // 3
         assert config.method is not None
-        assert slot_bytes(bench.base, [config.method]) == per_slot
+        assert slot_bytes(spec, bench.base, [config.method]) == per_slot
