@@ -201,11 +201,10 @@ def matern(distance: Array, length: float) -> tuple[Array, Array]:
 
 def matern_mean(positions: Array, length: float) -> tuple[Array, Array]:
     """Return the integral over [0, 1] of `matern` from (M,) positions, and its derivative."""
-    unit = length / math.sqrt(5)
-    apart = np.stack([positions, 1.0 - positions])  # to both ends
-    r = apart / unit
+    unit, count = length / math.sqrt(5), len(positions)
+    r = np.concatenate([positions, 1.0 - positions]) / unit  # to both ends
     decay = np.exp(-r)
     third = r * r / 3
-    integral = unit * (8 / 3 - (8 / 3 + 5 / 3 * r + third) * decay)
-    slope = integral - apart * (1 + r + third) * decay
-    return integral.sum(axis=0), slope.sum(axis=0)
+    integral = 8 / 3 - (8 / 3 + 5 / 3 * r + third) * decay
+    slope = integral - r * (1 + r + third) * decay
+    return unit * (integral[:count] + integral[count:]), unit * (slope[:count] + slope[count:])
