@@ -8,14 +8,12 @@ function here replaces the one that names it in `@or_by_optuna`.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, MetaData, Select, column, inspect, select, table
@@ -27,8 +25,6 @@ from study.store.from_other_programs import as_read, silent_about_choices
 
 ROWS = 5000  # copied at once
 CLAIM = "run:claim"  # the system attribute that says which claim and attempt a trial is
-REVISION = re.compile(r'^revision = "(.+)"$', re.MULTILINE)
-FOLLOWED = re.compile(r'^down_revision = "(.+)"$', re.MULTILINE)
 KNOWN_VERSIONS = {(12, "v3.2.0.a")}
 """The contents of version_info and alembic_version in Optuna 3.2 to 5.0."""
 
@@ -71,8 +67,6 @@ def is_current(where: str, schema_version: int | None, revision: str | None) -> 
     Raises:
         InputError: they are newer, or do not say which schema they have.
     """
-    if schema_version is not None and revision is not None and revision == _newest_revision():
-        return True
     from alembic.script import ScriptDirectory
     from optuna.storages._rdb import models
 
@@ -87,17 +81,6 @@ def is_current(where: str, schema_version: int | None, revision: str | None) -> 
             "pip install -U optuna"
         )
     return bool(revision == known[0])
-
-
-def _newest_revision() -> str | None:
-    """Return the installed Optuna's latest revision, without loading alembic for a quarter second.
-
-    None where the scripts are not written as expected; then alembic reads them.
-    """
-    folder = Path(optuna.storages.__file__).parent / "_rdb" / "alembic" / "versions"
-    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py")))
-    newest = set(REVISION.findall(text)) - set(FOLLOWED.findall(text))
-    return newest.pop() if len(newest) == 1 else None
 
 
 def server_is_current(where: str, server: Engine) -> bool:
