@@ -21,6 +21,7 @@ from analysis.surrogates.encoding import Array
 
 JITTER = 1e-8
 NO_ZERO = 1e-30
+SETTLED = 1e-6  # a step that gains less, of its own size, ends the search: 1e-4 nats of 100
 
 # log-normal priors (mean, standard deviation of the log), and bounds, on standardised values
 LENGTH = (math.log(0.5), 0.8, math.log(0.05), math.log(5.0))
@@ -45,7 +46,7 @@ def most_probable(
         jac=True,
         method="L-BFGS-B",
         bounds=prior[:, 2:],
-        options={"maxiter": iterations},
+        options={"maxiter": iterations, "ftol": SETTLED},
     )
     return np.asarray(found.x)
 
