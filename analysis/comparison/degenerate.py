@@ -44,7 +44,10 @@ def degenerate(
     """Return each kind with the outputs that are of it; copies only where sources are given."""
     pairs = list(zip(outputs, references, strict=True))
     empty = [not said.strip() and bool(wanted.strip()) for said, wanted in pairs]
-    loops = [loop(said) - loop(wanted) > LOOP for said, wanted in pairs]
+    loops = [
+        (own := loop(said)) > LOOP and own - loop(wanted) > LOOP  # most need no reference's
+        for said, wanted in pairs
+    ]
     answer, share = _commonest(outputs)
     usual = _commonest(references)[1]
     is_one = share >= CONSTANT and bool(answer)
@@ -91,7 +94,8 @@ def copies(source: str, output: str, reference: str) -> bool:
     """Whether an output is nearly the source, or a line of it, and the reference is not."""
     lines = [line.partition(": ")[2] or line for line in source.splitlines()[-LINES:]]
     given = [of for text in dict.fromkeys((source, *lines)) if (of := words(text))]
-    said, wanted = words(output), words(reference)
-    if not said or max((overlap(wanted, of) for of in given), default=1.0) >= APART:
+    said = words(output)
+    if not any(overlap(said, of) >= ALIKE for of in given):
         return False
-    return max(overlap(said, of) for of in given) >= ALIKE
+    wanted = words(reference)
+    return all(overlap(wanted, of) < APART for of in given)

@@ -5,7 +5,6 @@ Computed from the stored outputs and references, in words as ROUGE counts them.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -122,5 +121,12 @@ def bigrams(of_one: Sequence[str]) -> list[tuple[str, str]]:
 
 def overlap(said: Sequence[Any], wanted: Sequence[Any]) -> float:
     """The F-measure of common n-grams, as ROUGE-N has it; 0 where one side has none."""
-    common = (Counter(said) & Counter(wanted)).total()
-    return 2 * common / (len(said) + len(wanted)) if said and wanted else 0.0
+    left: dict[Any, int] = {}
+    for one in wanted:
+        left[one] = left.get(one, 0) + 1
+    common = 0
+    for one in said:
+        if left.get(one, 0):
+            left[one] -= 1
+            common += 1
+    return 2 * common / (len(said) + len(wanted)) if common else 0.0

@@ -11,6 +11,10 @@ A difference that no drawn exchange reaches can be far rarer than one in that nu
 Exchanges change a mean by a sum of independent signs, so the chance of a difference of z standard
 deviations is at most 2 exp(-z²/2) (Hoeffding, 1963); for scores such as BLEU, which are not means,
 that is approximate.
+
+A test ends early where more exchanges could not change what it says: after ENOUGH that reach the
+difference (Besag and Clifford, 1991, "Sequential Monte Carlo p-values"), or if the bound makes it
+improbable, by SELDOM, that any of the others would.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ from study.metrics import Array, Statistics
 
 CHUNK = 4_000_000  # drawn exchanges at a time: bounds the memory for large test sets
 FEWEST, MOST, PER_TEST = 2_000, 100_000, 100
+ENOUGH = 100  # exchanges that reach the difference: p is then known to a tenth of it
+SELDOM = 1e-3
 
 
 def exchanges_for(family: int) -> int:
@@ -53,17 +59,23 @@ def exchange_p_values(
     pairs = [(replace(a, clusters=clusters), replace(b, clusters=clusters)) for a, b in pairs]
     n = len(pairs[0][1].values) if clusters is None else clusters.count
     step = max(CHUNK // max(n, 1), 1)
-    reached, squares = np.zeros(len(pairs)), np.zeros(len(pairs))
+    reached, squares, drawn = np.zeros((3, len(pairs)))
+    bound = np.ones(len(pairs))
+    left = list(range(len(pairs)))
     for start in range(0, exchanges, step):
         size = (min(step, exchanges - start), n)
         swapped = rng.integers(2, size=size, dtype=np.int8).astype(np.float64)
-        tested = zip(pairs, observed, strict=True)
-        found = np.array([_exchanged(swapped, a, b, o) for (a, b), o in tested])
-        reached, squares = reached + found[:, 0], squares + found[:, 1]
-    drawn = (reached + 1) / (exchanges + 1)
-    scale = np.maximum(squares / exchanges, np.finfo(float).tiny)
-    bound = 2 * np.exp(-(observed**2) / (2 * scale))
-    return np.where(reached == 0, np.minimum(drawn, bound), drawn)
+        for k in left:
+            found = _exchanged(swapped, *pairs[k], observed[k])
+            reached[k], squares[k] = reached[k] + found[0], squares[k] + found[1]
+        drawn[left] += size[0]
+        scale = np.maximum(squares / drawn, np.finfo(float).tiny)
+        bound = 2 * np.exp(-(observed**2) / (2 * scale))
+        settled = (reached >= ENOUGH) | ((reached == 0) & (bound <= SELDOM / exchanges))
+        if start + size[0] >= FEWEST and not (left := [k for k in left if not settled[k]]):
+            break
+    simulated = (reached + 1) / (drawn + 1)
+    return np.where(reached == 0, np.minimum(simulated, bound), simulated)
 
 
 def _exchanged(

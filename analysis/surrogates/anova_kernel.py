@@ -6,7 +6,8 @@ A Matérn 5/2 kernel k (for categories: equal or not) less its projection on the
 
 and divided by its mean variance (Durrande, Ginsbourger, Roustant, Carraro 2013): functions drawn
 from it integrate to zero, so products over parameters are the effects of a functional ANOVA.
-Integrals are exact sums over levels, or Gauss-Legendre quadrature over a continuous range.
+Integrals are exact sums over levels.  Over a continuous range m is in closed form, and integrals of
+smooth functions are Gauss-Legendre quadrature.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ import numpy as np
 from analysis.surrogates.encoding import Array, Column
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
-PairKernel = Callable[[float], tuple[Array, Array]]
+Slope = Callable[[Array, float], float]
+PairKernel = Callable[[float], tuple[Array, Slope]]
 NODES, NODE_WEIGHTS = (
     a / 2 + b for a, b in zip(np.polynomial.legendre.leggauss(32), (0.5, 0.0), strict=True)
 )
@@ -102,35 +104,52 @@ class Axis:
         return lost.removed(kernel, here[:, None], there), own
 
     def between_pairs(self, first: Indices, second: Indices) -> PairKernel:
-        """Return a function of the length scale: the kernel of P pairs of trials and its slope.
+        """Return a function of the length scale: the kernel (P,) of pairs of trials and its slope.
 
-        Both are (P,); the slope is the derivative by the logarithm of the length scale.  Levels
-        make few different pairs, so their kernel is a small table to look up.
+        The pairs are a lower triangle by rows.  The slope maps weights (P,) and the weighted sum of
+        the kernel to that sum's derivative by the logarithm of the length scale.
         """
         if self.levels is None:
-            return self._pair_kernel(self.at, first, second)
-        count = len(self.nodes)
-        table = self._pair_kernel(self.nodes, *np.divmod(np.arange(count**2), count))
-        cell = self.levels[first] * count + self.levels[second]
+            return self._packed_kernel(np.abs(self.at[first] - self.at[second]))
+        # levels make few different pairs, so their kernel is a small table to look up
+        cell = self.levels[first] * len(self.nodes) + self.levels[second]
 
-        def looked_up(length: float) -> tuple[Array, Array]:
-            kernel, slope = table(length)
-            return kernel[cell], slope[cell]
+        def looked_up(length: float) -> tuple[Array, Slope]:
+            kernel, slope = self._kernel(self._between_nodes, length)
+            lost = self._projection(length)
+            a, d_a = self._projected(self.nodes, lost, length)
+            kernel = lost.removed(kernel, a[:, None], a)
+            slope = slope - np.outer(d_a, a) - np.outer(a, d_a)
+
+            def along(weights: Array, together: float) -> float:
+                raw = float(np.bincount(cell, weights, slope.size) @ slope.ravel())
+                return (raw - lost.d_variance * together) / lost.variance
+
+            return kernel.ravel()[cell], along
 
         return looked_up
 
-    def _pair_kernel(self, positions: Array, first: Indices, second: Indices) -> PairKernel:
-        distance = np.abs(positions[first] - positions[second])
+    def _packed_kernel(self, distance: Array) -> PairKernel:
+        """Return `between_pairs` of distances; BLAS takes products of a at both ends packed."""
+        from scipy.linalg.blas import dspmv, dspr
 
-        def orthogonal(length: float) -> tuple[Array, Array]:
+        count = len(self.at)
+        own = np.cumsum(np.arange(1, count + 1)) - 1  # the pairs of a trial with itself
+
+        def orthogonal(length: float) -> tuple[Array, Slope]:
             kernel, slope = self._kernel(distance, length)
             lost = self._projection(length)
-            a, d_a = self._projected(positions, lost, length)
-            here, there = a[first], a[second]
-            kernel = lost.removed(kernel, here, there)
-            slope -= d_a[first] * there
-            slope -= here * d_a[second]
-            return kernel, (slope - kernel * lost.d_variance) / lost.variance
+            a, d_a = self._projected(self.at, lost, length)
+            # a lower triangle by rows is an upper one by columns
+            kernel = dspr(count, -1.0, a, kernel, overwrite_ap=1)
+            kernel /= lost.variance
+
+            def along(weights: Array, together: float) -> float:
+                both = dspmv(count, 1.0, weights, a) + weights[own] * a
+                raw = float(weights @ slope - d_a @ both)
+                return (raw - lost.d_variance * together) / lost.variance
+
+            return kernel, along
 
         return orthogonal
 
@@ -139,8 +158,7 @@ class Axis:
         return np.abs(self.nodes[:, None] - self.nodes)
 
     def _projection(self, length: float) -> Projection:
-        kernel, slope = self._kernel(self._between_nodes, length)
-        mean, d_mean = kernel @ self.weights, slope @ self.weights
+        mean, d_mean = self._mean(self.nodes, length)
         whole, d_whole = float(mean @ self.weights), float(d_mean @ self.weights)
         lost = float(self.weights @ mean**2) / whole
         d_lost = 2 * float(self.weights @ (mean * d_mean)) / whole - lost * d_whole / whole
@@ -148,8 +166,14 @@ class Axis:
 
     def _projected(self, positions: Array, lost: Projection, length: float) -> tuple[Array, Array]:
         """Return a and its derivative at (M,) positions."""
+        return lost.of(*self._mean(positions, length))
+
+    def _mean(self, positions: Array, length: float) -> tuple[Array, Array]:
+        """Return m and its derivative by log length at (M,) positions."""
+        if self.levels is None:
+            return matern_mean(positions, length)
         kernel, slope = self._kernel(np.abs(self.nodes[:, None] - positions), length)
-        return lost.of(self.weights @ kernel, self.weights @ slope)
+        return self.weights @ kernel, self.weights @ slope
 
     def _kernel(self, distance: Array, length: float) -> tuple[Array, Array]:
         """Return the kernel and its derivative by log length, of any shape."""
@@ -159,14 +183,28 @@ class Axis:
 
 
 def matern(distance: Array, length: float) -> tuple[Array, Array]:
-    """Return the Matérn 5/2 kernel and its derivative by log length, of any shape."""
-    r = distance * (math.sqrt(5) / length)
-    third = r * r
-    third /= 3
-    kernel = np.exp(-r)
-    r += 1
-    r *= kernel
-    kernel *= third
-    kernel += r
-    third *= r
-    return kernel, third
+    """Return the Matérn 5/2 kernel and its derivative by log length, of any shape.
+
+    With r = √5 · distance / length they are (1 + r + r² / 3) exp(-r) and r² (1 + r) exp(-r) / 3.
+    """
+    line = distance * (-math.sqrt(5) / length)
+    decay = np.exp(line)
+    kernel = line * line
+    kernel *= 1 / 3
+    np.subtract(1.0, line, out=line)
+    slope = kernel * line
+    slope *= decay
+    kernel += line
+    kernel *= decay
+    return kernel, slope
+
+
+def matern_mean(positions: Array, length: float) -> tuple[Array, Array]:
+    """Return the integral over [0, 1] of `matern` from (M,) positions, and its derivative."""
+    unit, count = length / math.sqrt(5), len(positions)
+    r = np.concatenate([positions, 1.0 - positions]) / unit  # to both ends
+    decay = np.exp(-r)
+    third = r * r / 3
+    integral = 8 / 3 - (8 / 3 + 5 / 3 * r + third) * decay
+    slope = integral - r * (1 + r + third) * decay
+    return unit * (integral[:count] + integral[count:]), unit * (slope[:count] + slope[count:])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from analysis.surrogates.anova_kernel import Axis, Indices, PairKernel
 from analysis.surrogates.encoding import Array
 
 JITTER = 1e-8
+NO_ZERO = 1e-30
+SETTLED = 1e-6  # a step that gains less, of its own size, ends the search: 1e-4 nats of 100
 
 # log-normal priors (mean, standard deviation of the log), and bounds, on standardised values
 LENGTH = (math.log(0.5), 0.8, math.log(0.05), math.log(5.0))
@@ -44,7 +46,7 @@ def most_probable(
         jac=True,
         method="L-BFGS-B",
         bounds=prior[:, 2:],
-        options={"maxiter": iterations},
+        options={"maxiter": iterations, "ftol": SETTLED},
     )
     return np.asarray(found.x)
 
@@ -75,19 +77,20 @@ class Posterior:
         scales, mixing, noise = np.exp(theta[count:-2]), math.exp(theta[-2]), math.exp(theta[-1])
         lengths = np.exp(theta[:count])
         kernels = [kernel(length) for kernel, length in zip(self.kernels, lengths, strict=True)]
-        factors = [1.0 + mixing * s * k for s, (k, _) in zip(scales, kernels, strict=True)]
-        others = _products_without(factors)
-        product = others[0] * factors[0]
+        factors = [_factor(mixing * s, k) for s, (k, _) in zip(scales, kernels, strict=True)]
+        product = reduce(np.multiply, factors)
         try:
             fit, pull = self._fit_and_pull(1.0 + product / mixing, noise + JITTER)
         except np.linalg.LinAlgError:
             return math.inf, np.zeros_like(theta)
+        pull_product = pull * product
+        along_mixing = float(pull_product.sum()) / mixing
         gradient = np.empty_like(theta)
-        for j, ((kernel, slope), other) in enumerate(zip(kernels, others, strict=True)):
-            pulled = pull * other
-            gradient[j] = scales[j] * (pulled @ slope)
-            gradient[count + j] = scales[j] * (pulled @ kernel)
-        gradient[-2] = gradient[count:-2].sum() - pull @ product / mixing
+        for j, ((_, slope), factor) in enumerate(zip(kernels, factors, strict=True)):
+            pulled = pull_product / factor  # the product of the other factors, pulled
+            gradient[count + j] = along_mixing - float(pulled.sum()) / mixing
+            gradient[j] = scales[j] * slope(pulled, gradient[count + j] / scales[j])
+        gradient[-2] = gradient[count:-2].sum() - along_mixing
         gradient[-1] = noise * pull[self._own].sum()
         prior = _prior(count)
         off = (theta - prior[:, 0]) / prior[:, 1]
@@ -108,6 +111,7 @@ class Posterior:
 
         A pair of two trials stands for two entries of the matrix.
         """
+        from scipy.linalg.blas import dspr
         from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 
         # a lower triangle by rows is an upper one by columns, which LAPACK takes without a copy
@@ -120,9 +124,7 @@ class Posterior:
         fit = np.log(np.diag(root)).sum()
         weights, _ = dpotrs(root, self.values, lower=0)
         inverse, _ = dpotri(root, lower=0, overwrite_c=1)
-        first, second = self.pairs
-        pull = inverse.T[self._triangle]
-        pull -= weights[first] * weights[second]
+        pull = dspr(len(weights), -1.0, weights, inverse.T[self._triangle], overwrite_ap=1)
         pull[self._own] /= 2
         return float(0.5 * (self.values @ weights) + fit), pull
 
@@ -132,14 +134,9 @@ def _prior(count: int) -> Array:
     return np.array([LENGTH] * count + [SCALE] * count + [MIXING, NOISE])
 
 
-def _products_without(factors: Sequence[Array]) -> Array:
-    """Return for each of D factors (P,) the product of all others, without a division, (D, P)."""
-    result = np.empty((len(factors), len(factors[0])))
-    result[0] = 1.0
-    for j, factor in enumerate(factors[:-1]):
-        np.multiply(result[j], factor, out=result[j + 1])
-    behind = factors[-1].copy()
-    for j in reversed(range(len(factors) - 1)):
-        result[j] *= behind
-        behind *= factors[j]
-    return result
+def _factor(times: float, kernel: Array) -> Array:
+    """Return 1 + times · kernel, in the kernel's place; never zero, since it is divided by."""
+    kernel *= times
+    kernel += 1.0
+    np.copyto(kernel, NO_ZERO, where=kernel == 0.0)
+    return kernel

@@ -25,12 +25,19 @@ def words(text: str) -> list[str]:
     if text.isascii():
         return ASCII_WORD.findall(text.lower())
     folded = unicodedata.normalize("NFC", text.lower())
-    return "".join(c if _is_of_a_word(c) else " " for c in folded).split()
+    return folded.translate(_BETWEEN_WORDS).split()
 
 
-@cache
-def _is_of_a_word(character: str) -> bool:
-    return unicodedata.category(character)[0] in "LMN"
+class _BetweenWords(dict[int, str]):
+    """For `str.translate`: a space for each character that is not of a word, found on first use."""
+
+    def __missing__(self, code: int) -> str:
+        is_of_a_word = unicodedata.category(chr(code))[0] in "LMN"
+        self[code] = chr(code) if is_of_a_word else " "
+        return self[code]
+
+
+_BETWEEN_WORDS = _BetweenWords()
 
 
 class _Words:

@@ -81,6 +81,7 @@ def test_the_page_has_every_section(page: Page) -> None:
     """In the order in which a reader asks."""
     assert [s.identifier for s in page.sections] == [
         "importance",
+        "tuning",
         "product",
         "levels",
         "slices",
@@ -319,6 +320,7 @@ def test_a_foreign_study_of_two_objectives_has_a_page(tmp_path: Path) -> None:
     found = [s.identifier for s in page.sections]
     assert found == [
         "importance",
+        "tuning",
         "levels",
         "slices",
         "parallel",

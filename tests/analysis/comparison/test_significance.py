@@ -80,6 +80,19 @@ def test_large_sets_are_drawn_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None
     assert exchange_p_values([(other, base)], 4000) == pytest.approx(whole, abs=0.03)
 
 
+def test_tests_that_are_settled_end_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their p-values are nearly those of all exchanges, and company changes none of them."""
+    rng = np.random.default_rng(6)
+    base = rng.random(60)
+    pairs = [(_loss(base + rng.normal(by, 0.3, 60)), _loss(base)) for by in (0.03, 0.11, 1.0)]
+    alone = [exchange_p_values([pair], 20_000)[0] for pair in pairs]
+    early = exchange_p_values(pairs, 20_000)
+    assert early == pytest.approx(alone)
+    monkeypatch.setattr("analysis.comparison.permutation.FEWEST", 20_000)
+    assert early == pytest.approx(exchange_p_values(pairs, 20_000), rel=0.3)
+    assert early[2] < 1e-4 < early[1] < early[0]
+
+
 def test_holm_by_hand() -> None:
     """Each by as many as are left, never less than the one before, never above one."""
     assert holm([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
