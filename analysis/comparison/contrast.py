@@ -33,7 +33,7 @@ from analysis.document import (
     probability_cell,
 )
 from analysis.significance import LEVEL
-from analysis.wording import alike, alike_signed, count_of_examples
+from analysis.wording import alike, alike_signed, count_of_examples, interval
 from study.metrics import Array, Metric, Statistics, metric_label, metric_of
 
 Question = tuple[str, str, str, str]
@@ -102,6 +102,11 @@ class Contrast(Displayed):
         """The interval of the gain."""
         low, high = sorted(end * self.row.sign for end in self.interval)
         return low, high
+
+    @property
+    def beyond_zero(self) -> bool:
+        """Whether the interval, which is not corrected for the family, excludes 0."""
+        return self.interval[0] > 0 or self.interval[1] < 0
 
     @property
     def percent(self) -> float | None:
@@ -259,6 +264,22 @@ def contrasts_document(contrasts: Sequence[Contrast]) -> Document:
     first = contrasts[0]
     title = f"{metric_label(first.metric)} on {first.examples} {first.split} examples"
     return Document(title, (contrast_table(METHOD, contrasts), *_prose(picked_note(contrasts))))
+
+
+def judged_interval(contrast: Contrast, *, of_gain: bool = False) -> str:
+    """The interval in words; where the verdict contradicts it, also p and the correction."""
+    ends = interval(contrast.gain_interval if of_gain else contrast.interval)
+    if contrast.clear == contrast.beyond_zero:
+        return ends
+    p = probability_cell(contrast.p_adjusted, contrast.p_is_bound).text
+    if contrast.clear:
+        return f"{ends}; clear: p {p}"
+    if contrast.p < LEVEL:
+        return f"{ends}; not clear once corrected for the number of comparisons: p {p}"
+    if contrast.picked_from:
+        among = f"the choice among {contrast.picked_from} trials"
+        return f"{ends}; not clear once corrected for {among}: p {p}"
+    return f"{ends}; not clear: p {p}"
 
 
 def picked_note(contrasts: Sequence[Contrast]) -> str:

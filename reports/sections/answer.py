@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.comparison.contrast import Contrast
+from analysis.comparison.contrast import Contrast, judged_interval
 from analysis.importance.variance import Importances, ParameterImportance
 from analysis.wording import (
     baseline,
@@ -77,13 +77,26 @@ def _gain(results: Results) -> str:
     if not results.comparisons:
         return ""
     first = results.comparisons[0]
-    said = listing(_one_gain(c, results.method) for c in results.comparisons)
-    return f"On the same {first.examples} examples its {metric_label(first.metric)} is {said}."
+    nothing = [c for c in results.comparisons if _scored_nothing(c)]
+    said = [_one_gain(c, results.method) for c in results.comparisons if c not in nothing]
+    if nothing:
+        those = listing(baseline(c.b.name, results.method) for c in nothing)
+        none = "neither" if len(nothing) == 1 else "none of them"
+        said.insert(0, f"0, like that of {those} ({none} scored anything)")
+    label = metric_label(first.metric)
+    return f"On the same {first.examples} examples its {label} is {listing(said)}."
+
+
+def _scored_nothing(comparison: Contrast) -> bool:
+    """Whether both have the lowest score of a metric of texts: no output had anything right."""
+    row = METRICS.get(comparison.metric)
+    is_of_texts = row is not None and row.outputs == "texts" and row.direction == "maximize"
+    return is_of_texts and comparison.a.score == comparison.b.score == 0
 
 
 def _one_gain(comparison: Contrast, method: str) -> str:
-    than = f"{baseline(comparison.b.name, method)} (95 % interval {interval(comparison.interval)})"
-    if not comparison.clear:
+    than = f"{baseline(comparison.b.name, method)} (95 % interval {judged_interval(comparison)})"
+    if not (comparison.clear or comparison.beyond_zero):
         return f"not clearly different from that of {than}"
     way = "better" if comparison.gain > 0 else "worse"
     return f"{number(abs(comparison.difference))} {way} than that of {than}"
@@ -179,7 +192,7 @@ def _forgetting(results: Results) -> str:
     return (
         f"On general examples the best trial scores {metric_label(c.metric)} "
         f"{number(c.a.score)} and the untrained base {number(c.b.score)}: {change} of "
-        f"{number(abs(c.difference))} (95 % interval of the difference {interval(c.interval)})."
+        f"{number(abs(c.difference))} (95 % interval of the difference {judged_interval(c)})."
     )
 
 

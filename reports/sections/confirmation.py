@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from analysis.comparison.confirmation import Confirmation, Luck
-from analysis.comparison.contrast import Contrast
+from analysis.comparison.contrast import Contrast, judged_interval
 from analysis.comparison.tied import best_retrained
 from analysis.document import (
     Cell,
@@ -93,7 +93,8 @@ def headline(found: Confirmation, method: str = "lora") -> str:
     way = f"{number(abs(tested.gain))} {'better' if tested.gain > 0 else 'worse'}"
     found_so = "Confirmed" if tested.gain > 0 else "Refuted"
     return (
-        f"{found_so}: {where} {way} than {than} (95 % interval {interval(tested.gain_interval)})."
+        f"{found_so}: {where} {way} than {than} "
+        f"(95 % interval {judged_interval(tested, of_gain=True)})."
     )
 
 
@@ -184,8 +185,8 @@ def _named(tested: Contrast, method: str) -> str:
 
 
 def _by(tested: Contrast) -> str:
-    return f"{number(abs(tested.gain))} (95 % interval {interval(tested.gain_interval)})"
+    return f"{number(abs(tested.gain))} (95 % interval {judged_interval(tested, of_gain=True)})"
 
 
 def _with_sign(tested: Contrast) -> str:
-    return f"{signed(tested.gain)}, 95 % interval {interval(tested.gain_interval)}"
+    return f"{signed(tested.gain)}, 95 % interval {judged_interval(tested, of_gain=True)}"

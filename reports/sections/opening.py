@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from analysis.comparison.contrast import judged_interval
 from analysis.plots import overview, study_figures
 from analysis.plots.overview import MAX_RANGES, has_bands
 from analysis.wording import (
@@ -62,7 +63,7 @@ def _gained(results: Results) -> KeyFigure | None:
         return None
     first, *others = results.comparisons
     rest = [f"{signed(c.difference)} against {baseline(c.b.name, results.method)}" for c in others]
-    note = f"95 % interval {interval(first.interval)}" + (f"; {listing(rest)}" if rest else "")
+    note = f"95 % interval {judged_interval(first)}" + (f"; {listing(rest)}" if rest else "")
     figure = Figure(
         "gained",
         partial(overview.plot_gains, results.comparisons),

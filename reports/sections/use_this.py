@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from pprint import pformat
 
 from optuna.trial import FrozenTrial
 
+from analysis.comparison.contrast import Contrast
 from analysis.document import Prose
 from analysis.studies.study_data import StudyData
-from analysis.wording import baseline, listing
+from analysis.wording import alike, baseline, listing
 from reports.page.parts import Code, PagePart
 from reports.results import Results
 from reports.shell import argument, command_line, comment, option
 from study.errors import InputError
 from study.kinds.tasks import TASKS
+from study.metrics import metric_label
 from study.spec.trust import checked_adapter_config, code_named, in_words
 from study.store.folders import check_own
 from study.store.saved_adapters import adapter_folder, trial_name
@@ -76,8 +79,28 @@ def _doubt(results: Results) -> list[str]:
     if better:
         are = "is" if len(better) == 1 else "are"
         return [f"But {listing(better)} {are} clearly better: use that, or search on."]
-    names = " or ".join(baseline(c.b.name, results.method) for c in unclear)
+    ahead = [c for c in unclear if c.gain < 0]
+    said = [_behind(ahead, results.method)] if ahead else []
+    level = [baseline(c.b.name, results.method) for c in unclear if c not in ahead]
+    if not level:
+        return said
+    names = " or ".join(level)
+    if said:
+        return [f"{said[0]} Nor is it clearly better than {names}."]
     return [f"It is not clearly better than {names}: confirm it before you rely on it."]
+
+
+def _behind(ahead: Sequence[Contrast], method: str) -> str:
+    """The baselines with better scores than the winner, though not clearly, with the scores."""
+    first = ahead[0]
+    write = alike([first.a.score, *(c.b.score for c in ahead)])
+    names = listing(f"{baseline(c.b.name, method)} ({write(c.b.score)})" for c in ahead)
+    way = "higher" if first.row.sign > 0 else "lower"
+    return (
+        f"But {names} {'has' if len(ahead) == 1 else 'have'} a {way} {metric_label(first.metric)} "
+        f"than {first.a.name} ({write(first.a.score)}), though not clearly: confirm the trial "
+        "before you rely on it, or search on."
+    )
 
 
 def _loading(data: StudyData, saved: Path) -> str:

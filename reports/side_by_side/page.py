@@ -7,14 +7,19 @@ from functools import partial
 from typing import Any
 
 from analysis.comparison.between_studies import compare_studies, differences, study_labels
-from analysis.comparison.contrast import Contrast, contrast_table, corrected, picked_note
+from analysis.comparison.contrast import (
+    Contrast,
+    contrast_table,
+    corrected,
+    judged_interval,
+    picked_note,
+)
 from analysis.document import Cell, Prose, Table
 from analysis.plots import side_by_side as beside
 from analysis.significance import LEVEL
 from analysis.studies.study_data import StudyData
 from analysis.wording import (
     counted,
-    interval,
     label_of,
     listing,
     number,
@@ -90,7 +95,7 @@ def _answer(named: Named, duels: Mapping[str, Contrast]) -> list[str]:
     said = [f"{label}: {answer(results)[0]}" for label, results in named.items()]
     for label, c in duels.items():
         metric, where = metric_label(c.metric), f"On the same {c.examples} examples, the best of"
-        span = f"95 % interval of the difference {interval(c.interval)}"
+        span = f"95 % interval of the difference {judged_interval(c)}"
         if not c.clear:
             said.append(
                 f"{where} {first} and the best of {label} are not clearly different in {metric} "

@@ -31,6 +31,7 @@ from reports.page.parts import Code, Page
 from reports.page.render import render
 from reports.page.trial_tables import trial_table
 from reports.results import Results
+from reports.sections.answer import answer
 from reports.sections.samples import chosen, first_of_each
 from reports.sections.trade_offs import cost_section
 from reports.sections.use_this import use_this
@@ -101,6 +102,77 @@ def test_the_box_says_that_a_baseline_is_better(run: Path) -> None:
     assert isinstance(lead, Prose)
     assert lead.paragraphs[1].startswith(
         "But the untrained base and default LoRA are clearly better"
+    )
+
+
+def test_the_box_says_that_a_baseline_scores_higher(run: Path) -> None:
+    """A loss that is not clear is no reason to confirm alone: both scores are named."""
+    data = load(run)
+    base, default = against_baselines(data)
+    lost = replace(
+        default,
+        a=replace(default.a, score=50.0),
+        b=replace(default.b, score=60.0),
+        difference=-10.0,
+        p_adjusted=0.2,
+    )
+    (lead, *_) = use_this(_results(data, comparisons=(replace(base, p_adjusted=0.001), lost)))
+    assert isinstance(lead, Prose)
+    assert lead.paragraphs[1].startswith("But default LoRA (60) has a higher BLEU than trial")
+    level = replace(base, difference=1.0, p_adjusted=0.9)
+    (lead, *_) = use_this(_results(data, comparisons=(level, lost)))
+    assert isinstance(lead, Prose)
+    assert "Nor is it clearly better than the untrained base." in lead.paragraphs[1]
+
+
+@pytest.mark.parametrize(
+    ("ends", "p", "adjusted", "picked", "said"),
+    [
+        (
+            (-0.304, -0.074),
+            0.01,
+            0.162,
+            0,
+            "0.190 worse than that of default LoRA (95 % interval −0.304 to −0.074; not clear once "
+            "corrected for the number of comparisons: p 0.162)",
+        ),
+        ((-0.304, -0.074), 0.162, 0.162, 64, "once corrected for the choice among 64 trials: p"),
+        ((-0.304, -0.074), 0.06, 0.06, 0, "(95 % interval −0.304 to −0.074; not clear: p 0.060)"),
+        ((-0.4, 0.02), 0.03, 0.03, 0, "(95 % interval −0.400 to +0.020; clear: p 0.030)"),
+        ((-0.304, -0.074), 0.001, 0.001, 0, "LoRA (95 % interval −0.304 to −0.074)."),
+        ((-0.4, 0.02), 0.2, 0.2, 0, "is not clearly different from that of default LoRA (95 % "),
+    ],
+)
+def test_no_interval_contradicts_its_verdict(
+    run: Path, ends: tuple[float, float], p: float, adjusted: float, picked: int, said: str
+) -> None:
+    """Where p and interval disagree, the headline gives the p that decides and its correction."""
+    data = load(run)
+    found = replace(
+        against_baselines(data)[-1],
+        difference=-0.19,
+        interval=ends,
+        p=p,
+        p_adjusted=adjusted,
+        p_is_bound=False,
+        picked_from=picked,
+    )
+    headline = " ".join(answer(_results(data, comparisons=(found,))))
+    assert said in headline
+    assert ("not clearly different" in headline) == ("not clearly different" in said)
+
+
+def test_scores_of_nothing_are_called_so(run: Path) -> None:
+    """BLEU 0 of both is no tie of two models that work."""
+    data = load(run)
+    zero = [
+        replace(c, a=replace(c.a, score=0.0), b=replace(c.b, score=0.0), difference=0.0)
+        for c in against_baselines(data)
+    ]
+    said = " ".join(answer(_results(data, comparisons=tuple(zero), metric="bleu")))
+    assert (
+        "BLEU is 0, like that of the untrained base and default LoRA (none of them scored anything)"
+        in said
     )
 
 
