@@ -199,7 +199,7 @@ def conversation_of(
         found, tools = list(form.turns(row)), listed(row.get("tools") or [], "tools")
     except InputError as error:  # which names the column
         raise InputError(f"{where}: {reason_of(error)}") from None
-    turns = [_turn(turn, f"{where}: turn {n}") for n, turn in enumerate(found, 1)]
+    turns = [turn_of(turn, f"{where}: turn {n}") for n, turn in enumerate(found, 1)]
     system = row.get("system") or instruction
     if isinstance(system, str) and system and "system" not in [turn["role"] for turn in turns]:
         turns.insert(0, {"role": "system", "content": check_unicode(system, f"{where}:")})
@@ -214,8 +214,12 @@ def conversation_of(
     return Conversation(json.dumps(kept), listed_tools, where=where, turns_after=len(rest))
 
 
-def _turn(given: Any, where: str) -> Turn:
-    """Return a turn with the names that chat templates read."""
+def turn_of(given: Any, where: str) -> Turn:
+    """Return a turn with the names that chat templates read.
+
+    Raises:
+        InputError: it is not a turn, its role is unknown, or it is an empty answer.
+    """
     if not isinstance(given, Mapping):
         raise InputError(f"{where}: must be an object with role and content, got {given!r:.60}")
     role = given.get("role", given.get("from"))
@@ -229,7 +233,7 @@ def _turn(given: Any, where: str) -> Turn:
         content = ""
     if not isinstance(content, str):
         raise InputError(f"{where}: content: must be text, got {content!r:.60}")
-    if ROLES[role] == "assistant" and not content.strip() and "tool_calls" not in further:
+    if ROLES[role] == "assistant" and not (content.strip() or further.get("tool_calls")):
         raise InputError(f"{where}: the assistant's turn is empty; allowed: text, or tool_calls")
     if given.get("weight") == 0:
         further["weight"] = 0

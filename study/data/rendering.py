@@ -97,11 +97,14 @@ class Template:
         """Return the text of a conversation and the spans of its turns `answers`, in order.
 
         Raises:
-            TemplateError: the template fails, or writes a turn differently when others follow.
+            TemplateError: the template fails, writes a turn differently when others follow, or
+                leaves out the tool calls of an answer that has nothing else.
         """
         try:
             with self._limited(where):
                 template = str(self._tokenizer.get_chat_template(tools=tools))
+                for i in answers:
+                    self._check_calls(template, turns[: i + 1], tools, where)
                 if GENERATION.search(template):
                     return self._marked(template, turns, tools, answers, where)
                 whole, _ = self._rendered(template, turns, tools)
@@ -112,6 +115,31 @@ class Template:
         except Exception as error:  # a template may raise anything
             rule = f"{self.name} cannot write this conversation: {_reason(error)}"
             raise TemplateError(where, rule, "") from error
+
+    def _check_calls(self, template: str, turns: Sequence[Any], tools: Any, where: str) -> None:
+        """Refuse a template that leaves out the tool calls of a last turn that has nothing else.
+
+        Nothing but the end of the turn would be trained: the model would learn to say nothing.
+        """
+        *before, calling = turns
+        is_trained = calling.get("weight") != 0
+        if not is_trained or calling["content"].strip() or not calling.get("tool_calls"):
+            return
+        silent = {key: value for key, value in calling.items() if key != "tool_calls"}
+        whole, _ = self._rendered(template, turns, tools)
+        try:
+            without, _ = self._rendered(template, [*before, silent], tools)
+        except InputError:  # it took too long
+            raise
+        except Exception:  # a template that refuses the turn without its calls reads them
+            return
+        if whole == without:
+            raise TemplateError(
+                f"{where}: turn {len(turns)}",
+                f"{self.name} must write the tool calls of an answer without text",
+                ", got a turn without them; allowed: another data.chat_template, which writes "
+                "tool calls",
+            )
 
     def _marked(
         self, template: str, turns: Sequence[Any], tools: Any, answers: Sequence[int], where: str

@@ -192,6 +192,40 @@ def test_an_answer_without_an_end_is_refused(tokenizer: Any) -> None:
         row(form(tokenizer, endless))
 
 
+CALLING = MARKED_WITH_END.replace(
+    "{% generation %}",
+    "{% generation %}{% for c in m.tool_calls or [] %}{{ c.function.name }}.{% endfor %}",
+)
+CALLS = [
+    turn("user", "Why?"),
+    {**turn("assistant", ""), "tool_calls": [{"function": {"name": "So", "arguments": {}}}]},
+    turn("tool", "So."),
+    turn("assistant", "No more."),
+]
+
+
+@pytest.mark.parametrize("template", ["chatml", "plain", MARKED, MARKED_WITH_END])
+def test_tool_calls_that_a_template_leaves_out_are_refused(tokenizer: Any, template: str) -> None:
+    """An answer of nothing but its end would be trained: the line names the turn and the remedy."""
+    with pytest.raises(InputError) as refused:
+        row(form(tokenizer, template), CALLS)
+    (line,) = refused.value.problems
+    assert line.startswith("here: turn 2: data.chat_template")
+    assert "must write the tool calls of an answer without text, got a turn without them" in line
+    assert line.endswith("allowed: another data.chat_template, which writes tool calls")
+
+
+def test_tool_calls_that_a_template_writes_are_trained(tokenizer: Any) -> None:
+    """A call is an answer like any other, and a call that is not trained may be left out."""
+    bare = CALLING.replace("{% generation %}", "").replace("{% endgeneration %}", "")
+    for template in (CALLING, bare):
+        assert stretches(row(form(tokenizer, template), CALLS), tokenizer)[0] == "So.<|im_end|>"
+    untrained = [CALLS[0], {**CALLS[1], "weight": 0}, *CALLS[2:]]
+    for turns, train_on in ((untrained, "assistant"), (CALLS, "last")):
+        example = row(form(tokenizer, "chatml", train_on=train_on), turns)
+        assert stretches(example, tokenizer) == ["Nomore.<|im_end|>"]
+
+
 BROKEN = {
     "a refusal": (
         "{{ raise_exception('no system message') }}",

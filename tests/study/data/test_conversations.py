@@ -186,6 +186,10 @@ FAULTS: dict[str, tuple[Any, str]] = {
         {"messages": [ASKED, turn("assistant", " ")]},
         "turn 2: the assistant's turn is empty",
     ),
+    "an answer of no tool calls": (
+        {"messages": [ASKED, {**turn("assistant", ""), "tool_calls": []}]},
+        "turn 2: the assistant's turn is empty; allowed: text, or tool_calls",
+    ),
     "half a surrogate": (
         {"messages": [turn("user", "\ud83d"), ANSWERED]},
         "turn 1: contains half a surrogate pair; must be Unicode text",
