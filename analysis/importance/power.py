@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
 POWER = 0.8
-STUDIES = 120  # simulated for the power
+STUDIES = 240  # simulated for the power: the first third anywhere, the others where it is 80 %
 SHARES = np.geomspace(0.04, 0.7, 24)  # of the effect, in turn
+NEAR = 1.5  # times the first estimate, and by that much less
+LARGEST = 0.95  # a share that leaves some noise
 PERMUTATIONS = 199
 LEAST = 8  # trials
 TYPICAL, WIDTHS = 0.3, 3  # the share whose interval is simulated, and how often
@@ -70,15 +72,21 @@ def power_of(
     rng = np.random.default_rng([seed, 18])
     pool = drawn(space, POOL * trials, seed)
     total = studies + WIDTHS
-    found, shares = [], np.resize(rng.permutation(SHARES), studies)
+    found: list[bool] = []
+    shares = np.resize(rng.permutation(SHARES), studies)
+    first = studies // 3
 
     def is_found_in(i: int) -> bool:
         return simulated(pool, space, trials, float(shares[i]), [seed, i])
 
-    for done, is_found in enumerate(each(is_found_in, range(studies))):
-        found.append(is_found)
-        if progress is not None:
-            progress(done + 1, total)
+    for part in (range(first), range(first, studies)):
+        for is_found in each(is_found_in, part):
+            found.append(is_found)
+            if progress is not None:
+                progress(len(found), total)
+        if len(found) == first and (about := _share_at(POWER, shares[:first], np.array(found))):
+            around = about * np.geomspace(1 / NEAR, NEAR, studies - first)
+            shares[first:] = np.minimum(around, LARGEST)
     widths = []
     for i in range(WIDTHS):
         points, encoding = _some(pool, space, trials, np.random.default_rng([seed, 19, i]))
