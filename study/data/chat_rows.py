@@ -342,13 +342,18 @@ def _shown(example: Row, tokenizer: Any) -> tuple[tuple[str, bool], ...]:
     stretches: list[tuple[str, bool]] = []
     for row in example.rows:
         stretches += [("\n", False)] if stretches else []
-        stretches += _stretches(row, tokenizer)
+        stretches += stretches_of(row.ids, row.trained, tokenizer)
     return tuple(stretches)
 
 
-def _stretches(example: ChatExample, tokenizer: Any) -> Iterator[tuple[str, bool]]:
-    for is_trained, places in groupby(range(len(example.ids)), lambda i: bool(example.trained[i])):
-        text = tokenizer.decode(example.ids[list(places)].tolist())
+def stretches_of(
+    ids: Sequence[int] | NDArray[np.int32],
+    trained: Sequence[bool] | NDArray[np.bool_],
+    tokenizer: Any,
+) -> Iterator[tuple[str, bool]]:
+    """Yield the tokens of a row (T,) as text, with whether they are trained; long ones are cut."""
+    for is_trained, places in groupby(range(len(ids)), lambda i: bool(trained[i])):
+        text = tokenizer.decode([int(ids[i]) for i in places])
         if len(text) > SHOWN_CHARACTERS:
             half = SHOWN_CHARACTERS // 2
             text = f"{text[:half]} … {text[-half:]}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from study.errors import InputError, did_you_mean
+from study.kinds.language_names import LANGUAGES, language_of
 from study.spec.base_and_data import DataSpec
 
 MOST_SHOWN = 8
@@ -44,3 +45,29 @@ def check_languages(tokenizer: Any, data: DataSpec) -> None:
     ]
     if problems:
         raise InputError(problems)
+
+
+def direction_remarks(data: DataSpec) -> list[str]:
+    """Return one line if columns are named after other languages than the study's.
+
+    Another language may be meant: a tokenizer without Breton may have to take its code of French.
+
+    Raises:
+        InputError: the columns have the study's two languages in the other order.
+    """
+    columns = (data.source_column, data.target_column)
+    read = [language_of(name.rpartition(".")[2]) for name in columns]
+    stated = [language_of(data.source_language), language_of(data.target_language)]
+    if None in read or None in stated or read == stated or read[0] == read[1]:
+        return []
+    names = " into ".join(LANGUAGES[code] for code in stated if code)
+    line = (
+        f"data.source_language, data.target_language: {names}, but the columns are "
+        f"{columns[0]!r} and {columns[1]!r}"
+    )
+    if read != stated[::-1]:
+        return [line]
+    raise InputError(
+        f"{line}; allowed: source_column = {columns[1]!r} and target_column = {columns[0]!r}, or "
+        "the languages in the order of the columns"
+    )

@@ -10,9 +10,10 @@ from typing import Any
 
 from study.bases.load import BaseModel
 from study.data.embedded import Pair, SentencePair
-from study.data.languages import check_languages
+from study.data.languages import check_languages, direction_remarks, language_ids
 from study.data.readers import Corpus, skipped_remarks
 from study.errors import InputError
+from study.kinds.language_names import translation_instruction
 from study.metrics.needs import check_references
 from study.metrics.scripts import word_remarks
 from study.spec.base_and_data import SPLITS, DataSpec
@@ -26,7 +27,8 @@ def data_remarks(spec: StudySpec, corpus: Corpus[Any], base: BaseModel) -> list[
 
     Raises:
         InputError: texts are too long and the study file refuses that, the tokenizer does not
-            know the languages, or a reference is not what a metric reads.
+            know the languages or columns have them in the other order, or a reference is not what
+            a metric reads.
     """
     skipped = [*skipped_remarks(corpus), *corpus.remarks]
     if spec.task_kind.prepare:  # the rows were counted in tokens when they were made
@@ -34,6 +36,8 @@ def data_remarks(spec: StudySpec, corpus: Corpus[Any], base: BaseModel) -> list[
     tokenizer, config = base.tokenizer, base.model.config
     if spec.task_kind.names_languages:
         check_languages(tokenizer, spec.data)
+    if uses_languages(spec, tokenizer):
+        skipped += direction_remarks(spec.data)
     # a dialogue's special tokens belong to its template, not to the texts
     spare = len(tokenizer("")["input_ids"]) if spec.task_kind.writes_dialogues else 0
     remarks = skipped + length_remarks(corpus, tokenizer, config, spec.data, spare)
@@ -43,6 +47,15 @@ def data_remarks(spec: StudySpec, corpus: Corpus[Any], base: BaseModel) -> list[
     if spec.diffusion is not None:
         remarks += answer_remarks(corpus, tokenizer, spec.data, spec.diffusion.length + spare)
     return remarks
+
+
+def uses_languages(spec: StudySpec, tokenizer: Any) -> bool:
+    """Say whether a model is told the languages, by codes or in its instruction."""
+    if spec.task_kind.names_languages:
+        return language_ids(tokenizer) is not None
+    data = spec.data
+    asked = translation_instruction(data.source_language, data.target_language)
+    return spec.task_kind.instructs and data.instruction == asked
 
 
 # ---------------------------------------------------------------- lengths

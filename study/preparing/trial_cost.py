@@ -54,6 +54,9 @@ def cost_of(spec: StudySpec, inputs: Inputs, prepared: Prepared) -> dict[str, An
     from study.peft_methods.targets import target_lines
 
     corpus, skeleton = inputs.corpus, prepared.skeleton
+    shown: Any = corpus.shown if corpus else ()
+    if corpus and not shown and (show := getattr(prepared.task, "shown", None)):
+        shown = show()
     base = sum(p.numel() for p in skeleton.model.parameters())
     stop = token_to_train(skeleton, spec)
     counted = replace(skeleton, trained_tokens=() if stop is None else (stop,))
@@ -75,7 +78,7 @@ def cost_of(spec: StudySpec, inputs: Inputs, prepared: Prepared) -> dict[str, An
         "base_parameters": base,
         "adapters": {n: {"pairs": p, "parameters": c} for n, (p, c) in counts.items()},
         "trials": spec.search.budget,
-        "example": [list(stretch) for stretch in corpus.shown] if corpus else [],
+        "example": [list(stretch) for stretch in shown],
         "lines": [*lines, *_search_lines(spec, inputs)],
     }
 

@@ -301,7 +301,7 @@ def _set_languages(draft: Draft, kind: TaskKind, found: Recognised, tokenizer: A
         )
     codes = [_code(language, known) for language in found.languages]
     names = " into ".join(LANGUAGES[language] for language in found.languages)
-    why = f"{names}, by the names of the columns or by frequent words"
+    why = f"{names}, by your options, the names of the columns or frequent words"
     if kind.reads_conversations:
         draft.set("data", "instruction", translation_instruction(*codes), why)
     else:

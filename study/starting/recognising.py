@@ -19,7 +19,7 @@ from study.data.origins import rows_of
 from study.data.preferences import FORMATS as PREFERENCES
 from study.data.sentence_pairs import BROKEN_SHARE, LAYOUTS, NUMBERED
 from study.errors import Faults, InputError
-from study.kinds.language_names import language_of
+from study.kinds.language_names import LANGUAGES, language_of
 from study.kinds.tasks import TASKS, Shape
 from study.starting.languages import spoken
 
@@ -173,28 +173,80 @@ def _as_pairs(rows: Rows, wishes: Wishes) -> Recognised | None:
         return None
     columns = [name for name in rows[0] if is_text(rows, name)]
     pair = next((pair for pair in PAIRS if {*pair} <= {*columns}), None)
-    by_name = [name for name in columns if language_of(name.rpartition(".")[2])]
-    if pair is None and len(by_name) == 2:
+    by_name = [name for name in columns if _named_language(name)]
+    options = (wishes.source_language, wishes.target_language)
+    stated = [language_of(code) if code else None for code in options]
+    if len(by_name) > 2:  # of several languages, the two that were asked for
+        by_name = [name for code in stated for name in by_name if _named_language(name) == code]
+    if pair is None and len({*by_name}) == len(by_name) == 2:
         pair = (by_name[0], by_name[1])
     if pair is None and wishes.task is not None and len(columns) == 2:
         pair = (columns[0], columns[1])
     if pair is None:
         return None
-    stated = (wishes.source_language, wishes.target_language)
-    guesses = [
-        language_of(code) if code else _language(rows, name)
-        for code, name in zip(stated, pair, strict=True)
-    ]
-    for code, option in zip(stated, ("source", "target"), strict=True):
-        if code and language_of(code) is None:
+    for code, known, option in zip(options, stated, ("source", "target"), strict=True):
+        if code and known is None:
             raise InputError(
                 f"--{option}-language: unknown, got {code!r}; allowed: a code such as fr or "
                 "fra_Latn, or an English name"
             )
+    pair, remarks = _in_order(rows, pair, stated)
     keys = {} if pair == PAIRS[0] else {"source_column": pair[0], "target_column": pair[1]}
-    source, target = guesses
+    source, target = (
+        code or _language(rows, name) for code, name in zip(stated, pair, strict=True)
+    )
     languages = (source, target) if source and target and source != target else None
-    return Recognised("pairs", f"pairs ({', '.join(pair)})", keys, languages=languages)
+    found = f"pairs ({', '.join(pair)})"
+    return Recognised("pairs", found, keys, remarks=remarks, languages=languages)
+
+
+def _in_order(
+    rows: Rows, pair: tuple[str, str], stated: Sequence[str | None]
+) -> tuple[tuple[str, str], tuple[str, ...]]:
+    """Return source and target as the stated languages want them, and what to say about it.
+
+    Names of columns are certain.  Frequent words count only where both columns have them, and
+    refuse nothing, since a language may look like a better known one.
+
+    Raises:
+        InputError: the columns are named after other languages than the stated ones.
+    """
+    read = [_named_language(name) for name in pair]
+    is_named = any(read)
+    if not is_named:
+        read = [_language(rows, name) for name in pair]
+    if not any(stated) or (not is_named and None in read):
+        return pair, ()
+    if _fits(stated, read):
+        return pair, ()
+    if _fits(stated, read[::-1]):
+        how = "their names" if is_named else "frequent words"
+        return (pair[1], pair[0]), (
+            f"source is {pair[1]!r} and target {pair[0]!r}: the languages that you gave, by {how}",
+        )
+    is_all_one = len({*read}) == 1  # as zh_Hans and zh_Hant, which no order can contradict
+    if is_all_one and all(code in (None, read[0]) for code in stated):
+        return pair, ()
+    have = " and ".join(
+        f"{name!r} {'is' if is_named else 'looks'} {LANGUAGES[code]}"
+        for name, code in zip(pair, read, strict=True)
+        if code
+    )
+    wanted = zip(("source", "target"), stated, strict=True)
+    got = ", ".join(f"{LANGUAGES[code]} as the {side}" for side, code in wanted if code)
+    if not is_named:
+        return pair, (f"{have} by frequent words, not {got}: look at the file",)
+    raise InputError(
+        f"--source-language, --target-language: must be those of the columns: {have}, got {got}; "
+        "allowed: these languages, either as the source, or columns with other names"
+    )
+
+
+def _fits(stated: Sequence[str | None], read: Sequence[str | None]) -> bool:
+    """Say whether the languages of source and target are the stated ones, and two."""
+    both = [code or other for code, other in zip(stated, read, strict=True)]
+    agree = all(not code or not r or code == r for code, r in zip(stated, read, strict=True))
+    return agree and (None in both or both[0] != both[1])
 
 
 def _as_answers(rows: Rows, wishes: Wishes) -> Recognised | None:
@@ -260,4 +312,9 @@ def _are_quantities(rows: Rows, name: str) -> bool:
 def _language(rows: Rows, column: str) -> str | None:
     """Return the language of a column by its name, else by its frequent words."""
     texts: Iterable[str] = (str(row.get(column) or "") for row in rows)
-    return language_of(column.rpartition(".")[2]) or spoken(texts)
+    return _named_language(column) or spoken(texts)
+
+
+def _named_language(column: str) -> str | None:
+    """Return the language that a column is named after, as `translation.fr`."""
+    return language_of(column.rpartition(".")[2])

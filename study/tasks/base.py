@@ -98,6 +98,8 @@ class Task(Protocol):
     If the loss is not a plain token mean, the attribute `loss_signature` describes it; if it is of
     another text than the reference, `loss_text` returns that of an example.  A task that
     learns from a teacher keeps it as `teacher` (study/tasks/teacher_alone.py), to be scored itself.
+    A task that writes prompts itself returns the first for `check` from `shown()`, as text with
+    whether it is trained.
     """
 
     def examples(self, split: str) -> Sequence[Example]:

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from study.bases.load import BaseModel, load_teacher, padding_token
 from study.data.chat import ChatFormat, Dialogue
+from study.data.chat_rows import stretches_of
 from study.data.embedded import Pair
 from study.data.readers import Corpus
 from study.data.remarks import positions_of
@@ -65,6 +66,12 @@ class CausalTranslationTask:
     def texts(self, example: Pair) -> tuple[str, str]:
         """Return the source and the reference translation."""
         return example.source, example.target
+
+    def shown(self) -> tuple[tuple[str, bool], ...]:
+        """Return the first training pair as the model sees it: text, and whether it is trained."""
+        first = self._dialogues[self._corpus.train[0]]
+        trained = [False] * len(first.prompt) + [True] * len(first.answer)
+        return tuple(stretches_of(first.prompt + first.answer, trained, self._tokenizer))
 
     def length(self, example: Pair) -> int:
         """Return the number of tokens in the prompt."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from study.data.languages import check_languages, language_ids
+from study.data.languages import check_languages, direction_remarks, language_ids
 from study.errors import InputError
 from study.spec.base_and_data import DataSpec
 
@@ -59,3 +59,15 @@ def test_a_tokenizer_without_languages_accepts_any_code() -> None:
     """They are not used."""
     assert language_ids(SimpleNamespace()) is None
     check_languages(SimpleNamespace(), DataSpec(source_language="whatever"))
+
+
+def test_columns_in_the_other_order_are_refused() -> None:
+    """The study's languages the wrong way round are one line; a third language is a remark."""
+    columns: Any = {"source_column": "fr", "target_column": "translation.en"}
+    with pytest.raises(InputError, match="English into French, but the columns are 'fr' and"):
+        direction_remarks(DataSpec(**columns))
+    right = {"source_language": "fra_Latn", "target_language": "eng_Latn"}
+    assert direction_remarks(DataSpec(**columns, **right)) == []
+    assert direction_remarks(DataSpec()) == []
+    (remark,) = direction_remarks(DataSpec(**columns, source_language="oci", target_language="en"))
+    assert "Occitan into English, but the columns are 'fr' and" in remark

@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from study.data.corpora import corpus_of
-from study.data.remarks import positions_of
+from study.data.remarks import positions_of, uses_languages
 from study.spec.files import load_spec
 from study.tasks import make_task
 from tests.command_line import Ran, Type
@@ -77,6 +77,22 @@ def test_what_depends_on_the_base_is_reported_together(
     assert lines[0].startswith("method.target_modules: 'no_proj' matches no module")
     assert lines[1].startswith("data.source_language: must be a language code")
     assert lines[2].startswith("data.target_language: must be a language code")
+
+
+def test_a_direction_that_the_columns_contradict(
+    make_study: MakeStudy, refused: Refused, tiny_llamas: Path
+) -> None:
+    """A chat model that would be told the wrong direction is refused, but not its own words."""
+    data = 'source_column = "fr"\ntarget_column = "en"\nsource_language = "en"\n'
+    data += 'target_language = "fr"'
+    study = make_study(tiny_llamas / "base", "causal_translation", data)
+    for split in ("train", "dev"):
+        path = study.parent / f"{split}.tsv"
+        path.write_text(path.read_text().replace("source\ttarget", "fr\ten", 1))
+    (line,) = refused(study)
+    assert line.startswith("data.source_language, data.target_language: English into French, but")
+    assert uses_languages(load_spec(study), None)
+    assert not uses_languages(load_spec(study, {"data.instruction": "Translate."}), None)
 
 
 def test_texts_that_the_study_file_refuses_to_cut(

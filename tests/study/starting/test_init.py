@@ -13,6 +13,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from study.data.corpora import corpus_of
+from study.errors import InputError
 from study.peft_methods.adapters import token_to_train
 from study.preparing.preparation import end_remarks
 from study.spec.files import load_spec
@@ -162,6 +163,11 @@ def test_pairs_become_a_translation_in_their_own_direction(
     other = init(tiny_base, table(tmp_path / "back.tsv", rows))
     assert (other.data.source_language, other.data.target_language) == ("fra_Latn", "eng_Latn")
     assert (other.data.source_column, other.data.target_column) == ("fr", "en")
+    (tmp_path / "study.toml").unlink()
+    options = ("--source-language", "en", "--target-language", "fr")
+    asked = init(tiny_base, tmp_path / "back.tsv", *options)
+    assert (asked.data.source_language, asked.data.target_language) == ("eng_Latn", "fra_Latn")
+    assert (asked.data.source_column, asked.data.target_column) == ("en", "fr")
 
 
 @pytest.mark.whole
@@ -409,6 +415,55 @@ def test_what_is_missing_is_one_line(type_: Type, tiny_base: Path, tmp_path: Pat
     data = table(tmp_path / "tickets.csv", TICKETS)
     line = refused(type_, "--model", tmp_path / "none", "--data", data)
     assert line.startswith("--model: no such folder")
+
+
+FRENCH, ENGLISH = "Le puits est dans la ville.", "The well is in the town."
+
+
+@pytest.mark.parametrize("options", [("en", "fr"), ("English", None), (None, "fra_Latn")])
+@pytest.mark.parametrize("columns", [("fr", "en"), ("source", "target")])
+def test_the_stated_languages_choose_the_columns(
+    columns: tuple[str, str], options: tuple[str | None, str | None]
+) -> None:
+    """French before English is read from English into French if that is asked for, and said."""
+    rows = [dict(zip(columns, (FRENCH, ENGLISH), strict=True))] * 9
+    found = recognised(rows, Wishes(None, None, None, *options), "")
+    assert (found.keys["source_column"], found.keys["target_column"]) == columns[::-1]
+    assert found.languages == ("eng", "fra")
+    (remark,) = found.remarks
+    assert remark.startswith(f"source is {columns[1]!r} and target {columns[0]!r}: ")
+
+
+def test_two_of_three_languages_are_chosen() -> None:
+    """A column of a third language is no pair's side, and without a choice there is no pair."""
+    rows = [{"fr": FRENCH, "de": "Der Brunnen ist in der Stadt.", "en": ENGLISH}] * 9
+    found = recognised(rows, Wishes(source_language="en", target_language="fr"), "")
+    assert found.keys == {"source_column": "en", "target_column": "fr"}
+    with pytest.raises(InputError, match="no known columns"):
+        recognised(rows, Wishes(source_language="en"), "")
+
+
+@pytest.mark.parametrize("options", [("de", "fr"), ("fr", "de"), (None, "de"), ("en", "en")])
+def test_languages_that_the_columns_contradict_are_refused(
+    options: tuple[str | None, str | None],
+) -> None:
+    """Names of columns are certain; frequent words are a remark, since they may be wrong."""
+    wishes = Wishes(None, None, None, *options)
+    with pytest.raises(InputError, match="'fr' is French and 'en' is English, got ") as refusal:
+        recognised([{"fr": FRENCH, "en": ENGLISH}] * 9, wishes, "")
+    assert len(refusal.value.problems) == 1
+    found = recognised([{"source": FRENCH, "target": ENGLISH}] * 9, wishes, "")
+    assert found.keys == {}
+    (remark,) = found.remarks
+    assert remark.startswith("'source' looks French and 'target' looks English by frequent words")
+
+
+def test_one_language_for_both_columns_contradicts_nothing() -> None:
+    """Two scripts of Chinese stay in their order."""
+    rows = [{"zh_Hans": "这是一口井", "zh_Hant": "這是一口井"}] * 9
+    found = recognised(rows, Wishes(source_language="zh", target_language="zh"), "")
+    assert found.keys["source_column"] == "zh_Hans"
+    assert found.remarks == ()
 
 
 def test_languages_that_nothing_tells_are_asked_for(

@@ -93,6 +93,18 @@ def test_the_loss_is_transformers_own_on_the_answer(make_llama_spec: MakeSpec) -
     assert losses[:, 1].tolist() == [len(d.answer) for d in asked]
 
 
+def test_check_shows_the_first_pair_as_the_model_reads_it(make_llama_spec: MakeSpec) -> None:
+    """The template around instruction and source is not trained; the answer and its end are."""
+    spec = make_llama_spec()
+    first = load_corpus(spec.data).train[0]
+    (asked, is_asked_trained), (answer, is_trained) = trial_cost(spec)["example"]
+    assert (is_asked_trained, is_trained) == (False, True)
+    assert spec.data.instruction in asked
+    assert first.source in asked
+    assert answer.startswith(first.target)
+    assert len(answer) > len(first.target)
+
+
 def test_distillation_is_the_formula_on_the_teachers_own_logits(make_llama_spec: MakeSpec) -> None:
     """(1 − a)·CE + a·T²·KL by hand, the teacher's ends of turn counted as the stop token."""
     spec = make_llama_spec()
