@@ -9,15 +9,16 @@ the gain is what it is expected to bring.  The interval is from the process's po
 end is about that value, its upper end about the best value that there could be, so "at most" holds
 for every value in the range.
 
-Beside it stands where the score is flat: the values of each parameter from which the others still
-reach the best score less a margin, and the range of learning rate · α / rank^p in which nearly
-every configuration does.
+Beside it stands where the score is flat: the values of each parameter from which another one can
+still reach the best score less a margin, and the range of learning rate · α / rank^p in which
+nearly every configuration does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -143,7 +144,7 @@ class Tuning(Displayed):
             parts.append(
                 Prose(
                     (
-                        "A parameter's values are good enough with the right values of the others; "
+                        "A parameter's values are good enough with the right value of another; "
                         f"{self.product.name} is with almost any: 90 % of the configurations in "
                         "its range are.",
                     )
@@ -182,7 +183,7 @@ def tuning(
     candidates = _candidates(columns, rng)
     seen = np.vstack([candidates, fitted.encoding.units, start])
     score = fitted.sign * fitted.predict(seen)
-    top = _climbed(fitted, columns, seen[score.argmax()])
+    top = _climbed(fitted, process, seen[score.argmax()])
     spread = process.marginal(range(len(columns)), seen)[1]
     leaders = np.vstack([top, seen[np.argsort(-score - 2 * spread)[:LEADERS]]])
     best, value, ci = _gain(fitted, process, start, leaders, rng)
@@ -190,7 +191,11 @@ def tuning(
     together = Gain("", dict(default), configured, value, ci)
     allowed = process.unit * process.noise**0.5 if margin is None else margin
     least = float(fitted.sign * fitted.predict(best[None])[0]) - allowed
-    flat = tuple(_flat(fitted, columns, j, best, least) for j in range(len(columns)))
+    reached = _reached(fitted, process, best)
+    flat = tuple(
+        _flat(column, unit, scores >= least)
+        for column, unit, scores in zip(columns, best, reached, strict=True)
+    )
     good = fitted.sign * fitted.predict(candidates) >= least
     points = [
         {c.name: c.value_at(u) for c, u in zip(columns, row, strict=True)} for row in candidates
@@ -244,35 +249,41 @@ def _candidates(columns: Sequence[Column], rng: np.random.Generator) -> Array:
     return np.stack([c.at_quantiles(rng.random(CANDIDATES))[0] for c in columns], axis=1)
 
 
-def _climbed(
-    fitted: FittedSurrogate, columns: Sequence[Column], unit: Array, fixed: int | None = None
-) -> Array:
-    """Return the position that is best by one parameter at a time, `fixed` left as it is."""
-    here = unit.copy()
+def _climbed(fitted: FittedSurrogate, process: GaussianProcessSurrogate, unit: Array) -> Array:
+    """Return the position that is best by one parameter at a time, from `unit` on."""
+    here, reached = unit.copy(), float(fitted.sign * fitted.predict(unit[None])[0])
+    at = process.factors_at(here)
     for _ in range(SWEEPS):
-        before = here.copy()
-        for j, column in enumerate(columns):
-            if j == fixed:
-                continue
-            along = np.tile(here, (len(column.grid()) + 1, 1))
-            along[1:, j] = column.grid()
-            here = along[int((fitted.sign * fitted.predict(along)).argmax())]
-        if np.array_equal(here, before):
+        before = reached
+        for j, column in enumerate(process.columns):
+            along = fitted.sign * process.plane(at, j)[:, 0]
+            if along.max() > reached:
+                here[j], reached = column.grid()[along.argmax()], float(along.max())
+                at = process.factors_at(here)
+        if reached == before:
             break
     return here
 
 
-def _flat(
-    fitted: FittedSurrogate, columns: Sequence[Column], j: int, best: Array, least: float
-) -> FlatRange:
-    """Return the values of parameter j from which the others reach at least a score."""
-    column, good = columns[j], []
-    for unit in column.grid():
-        here = best.copy()
-        here[j] = unit
-        reached = _climbed(fitted, columns, here, fixed=j)
-        good.append(float(fitted.sign * fitted.predict(reached[None])[0]) >= least)
-    nearest = int(np.abs(column.grid() - best[j]).argmin())
+def _reached(
+    fitted: FittedSurrogate, process: GaussianProcessSurrogate, best: Array
+) -> list[Array]:
+    """Return the best score at each grid value of each parameter, (G,) each.
+
+    The others are as in `best`, but for the one that makes up for most.
+    """
+    at, width = process.factors_at(best), len(process.columns)
+    found = [fitted.sign * process.plane(at, j)[:, 0] for j in range(width)]
+    for j, k in combinations(range(width), 2):
+        plane = fitted.sign * process.plane(at, j, k)
+        found[j] = np.maximum(found[j], plane.max(axis=1))
+        found[k] = np.maximum(found[k], plane.max(axis=0))
+    return found
+
+
+def _flat(column: Column, best: float, good: Any) -> FlatRange:
+    """Return the values of a parameter around its `best` position that are `good` (G,) enough."""
+    nearest = int(np.abs(column.grid() - best).argmin())
     values = column.grid_values()
     if not column.ordered:
         kept = tuple(v for v, ok in zip(values, good, strict=True) if ok) or (values[nearest],)

@@ -142,6 +142,31 @@ class GaussianProcessSurrogate:
         variance = np.maximum(own - np.sum(known**2, axis=0), 0.0)
         return self._mean(cross), self.unit * np.sqrt(variance)
 
+    @cached_property
+    def _on_grids(self) -> list[Array]:
+        """For each parameter the factors (G, N) of the kernel between its grid and the trials."""
+        grids = [column.grid() for column in self.columns]
+        return [self._factors(j, grid) for j, grid in enumerate(grids)]
+
+    def _factors(self, j: int, positions: Array) -> Array:
+        kernel, _ = self.axes[j].to_trials(positions, self.lengths[j])
+        return np.asarray(1.0 + self.mixing * self.scales[j] * kernel)
+
+    def factors_at(self, unit: Array) -> Array:
+        """Return the factors (D, N) of the kernel between a position (D,) and the trials."""
+        return np.vstack([self._factors(j, unit[j : j + 1]) for j in range(len(self.axes))])
+
+    def plane(self, at: Array, j: int, k: int | None = None) -> Array:
+        """Return the mean over the grids of parameters j and k, (G, H), the others as in `at`.
+
+        `at` (D, N) is of `factors_at`; without k the plane is (G, 1).  The kernel is a product, so
+        this is one product of matrices.
+        """
+        rest = np.delete(at, [i for i in (j, k) if i is not None], axis=0).prod(axis=0)
+        across = np.ones((1, len(rest))) if k is None else self._on_grids[k]
+        total = (self._on_grids[j] * (rest * self.weights)) @ across.T / self.mixing
+        return np.asarray(self.centre + self.unit * (self.weights.sum() + total))
+
     def curve(self, column: int) -> Array:
         """Return the marginal mean at `columns[column].grid()`."""
         return self.marginal_mean((column,), self.columns[column].grid()[:, None])

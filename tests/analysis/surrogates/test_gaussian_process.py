@@ -187,3 +187,27 @@ def test_equal_values_and_equal_points_do_not_break_it() -> None:
     for values in (np.ones(20), units[:, 0]):
         shares = fit_gaussian_process(units, values, CONTINUOUS[:2]).shares()
         assert np.all(np.isfinite(shares.main))
+
+
+def test_a_plane_is_the_mean_over_two_grids(fitted: GaussianProcessSurrogate) -> None:
+    """One product of matrices gives what single predictions give."""
+    unit = draw(MIXED, 3, 5)[1]
+    first, second = MIXED[0].grid(), MIXED[2].grid()
+    at = fitted.factors_at(unit)
+    points = np.array([[a, unit[1], c] for a in first for c in second])
+    expected = fitted.predict(points).reshape(len(first), len(second))
+    assert fitted.plane(at, 0, 2) == pytest.approx(expected, abs=1e-9)
+    points = np.array([[unit[0], b, unit[2]] for b in MIXED[1].grid()])
+    assert fitted.plane(at, 1)[:, 0] == pytest.approx(fitted.predict(points), abs=1e-9)
+
+
+def test_the_joint_posterior_has_the_mean_and_spread_of_each_point(
+    fitted: GaussianProcessSurrogate,
+) -> None:
+    """Its diagonal is the square of `marginal`'s standard deviation."""
+    units = draw(MIXED, 7, 6)
+    mean, covariance = fitted.posterior(units)
+    alone, deviation = fitted.marginal(range(3), units)
+    assert mean == pytest.approx(alone)
+    assert np.diag(covariance) == pytest.approx(deviation**2, abs=1e-9)
+    assert np.linalg.eigvalsh(covariance).min() > -1e-8
