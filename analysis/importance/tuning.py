@@ -16,7 +16,7 @@ nearly every configuration does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -40,6 +40,7 @@ WIDENED, FEW = 1.2, 10  # the posterior's deviation is widened by 1.2 + 10 / tri
 MOSTLY = 0.9  # of the configurations with a product must be good enough
 BINS = 40  # of a product, with equally many configurations in each
 EDGE = 0.025  # of the draws on each side of an interval
+BEYOND = 0.1  # of the quartile range, and twice the noise: a best further beyond all trials is none
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,10 @@ class Gain:
     def is_worth_it(self) -> bool:
         """Whether the best value is better than the default beyond doubt."""
         return self.ci[0] > 0
+
+    def verdict(self, write: Callable[[float], str]) -> str:
+        """Whether it is worth it, or what it is worth at most."""
+        return "worth tuning" if self.is_worth_it else f"at most {write(float(self.ci[1]))}"
 
     def sentence(self, unit: str) -> str:
         """The gain in words, as people quote it."""
@@ -110,7 +115,9 @@ class Tuning(Displayed):
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """One sentence per parameter, and one for all, as people quote them."""
+        """One sentence per parameter, and one for all, as people quote them; or why not."""
+        if self.reasons:
+            return (f"Not reliable: {'; '.join(self.reasons)}.",)
         unit = label_of(self.objective)
         return tuple(gain.sentence(unit) for gain in (*self.gains, self.together))
 
@@ -119,7 +126,7 @@ class Tuning(Displayed):
         unit = label_of(self.objective)
         parts: list[Part] = []
         if self.reasons:
-            parts.append(Prose((f"Not reliable: {'; '.join(self.reasons)}.",), "warning"))
+            parts.append(Prose(self.sentences, "warning"))
         every = (*self.gains, self.together)
         signed = alike_signed(g.gain for g in every)
         plain = alike([float(end) for g in every for end in g.ci])
@@ -130,17 +137,17 @@ class Tuning(Displayed):
                 Cell(setting(g.best) if g.name else configuration(g.best)),
                 Cell(signed(g.gain), g.gain, numeric=True),
                 interval_cell(g.ci, plain),
-                Cell("worth tuning" if g.is_worth_it else f"at most {plain(float(g.ci[1]))}"),
+                Cell("" if self.reasons else g.verdict(plain)),
             )
             for g in every
         )
         head = ("tuned", "default", "best", "gain", "95 % interval", "verdict")
         parts.append(Table(f"Gain in {unit} over the default", head, rows))
-        ranges = [*self.flat, *([self.product] if self.product else [])]
+        ranges = [] if self.reasons else [*self.flat, *filter(None, [self.product])]
         values = tuple((Cell(r.name), Cell(r.words)) for r in ranges)
         caption = f"Good enough: within {number(self.margin, 2)} {unit} of the best"
-        parts.append(Table(caption, ("parameter", "values"), values))
-        if self.product:
+        parts += [Table(caption, ("parameter", "values"), values)] if values else []
+        if self.product and values:
             parts.append(
                 Prose(
                     (
@@ -191,6 +198,7 @@ def tuning(
     together = Gain("", dict(default), configured, value, ci)
     allowed = process.unit * process.noise**0.5 if margin is None else margin
     least = float(fitted.sign * fitted.predict(best[None])[0]) - allowed
+    reasons = [*fitted.doubts, *_too_good(fitted, process, best)]
     reached = _reached(fitted, process, best)
     flat = tuple(
         _flat(column, unit, scores >= least)
@@ -217,7 +225,7 @@ def tuning(
         widest,
         float(allowed),
         dict(default),
-        fitted.doubts,
+        tuple(reasons),
         tuple(said),
     )
 
@@ -242,6 +250,21 @@ def _gain(
     high = float(np.quantile(drawn.max(axis=0) - drawn[0], 1 - EDGE))
     gain = float(mean[best] - mean[0])
     return units[best], gain, (max(low, 0.0), max(high, gain))
+
+
+def _too_good(
+    fitted: FittedSurrogate, process: GaussianProcessSurrogate, best: Array
+) -> Iterator[str]:
+    """Say where the expected best lies far beyond every trial, as it does beside a cliff."""
+    low, high = np.quantile(fitted.values, [0.25, 0.75])
+    allowed = 2 * process.unit * process.noise**0.5 + BEYOND * (high - low)
+    expected = float(fitted.predict(best[None])[0])
+    seen = float(fitted.sign * (fitted.sign * fitted.values).max())
+    if fitted.sign * (expected - seen) > allowed:
+        yield (
+            f"the expected best, {number(expected)}, lies far beyond the best trial, "
+            f"{number(seen)}: the score falls off a cliff, or few trials are near the best"
+        )
 
 
 def _candidates(columns: Sequence[Column], rng: np.random.Generator) -> Array:

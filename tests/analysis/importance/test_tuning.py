@@ -98,3 +98,24 @@ def test_a_margin_belongs_to_tuning_and_is_no_less_than_zero() -> None:
         Question("variance", margin=1.0)
     with pytest.raises(QuestionError, match="must be zero or more, got -1"):
         Question("tuning", margin=-1.0)
+
+
+def test_a_best_far_beyond_every_trial_is_not_believed() -> None:
+    """Beside a cliff a smooth surrogate overshoots: then nothing is called worth tuning."""
+    rng = np.random.default_rng(1)
+    points = [
+        {"rate": float(10 ** rng.uniform(-5, -1)), "idle": float(rng.random())} for _ in range(100)
+    ]
+    space: dict[str, BaseDistribution] = {
+        "rate": FloatDistribution(1e-5, 0.1, log=True),
+        "idle": FloatDistribution(0, 1),
+    }
+    lost = [
+        1000.0 if p["rate"] > 0.05 else 2 + 0.3 * (np.log10(p["rate"]) + 3) ** 2 for p in points
+    ]
+    found = answer(Question("tuning"), Points(points, lost, space, direction="minimize"))
+    assert isinstance(found, Tuning)
+    assert "lies far beyond the best trial" in found.sentences[0]
+    text = found.document().to_text()
+    assert "Good enough" not in text
+    assert "worth tuning" not in text
