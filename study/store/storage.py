@@ -251,10 +251,10 @@ def open_read_only(target: str) -> BaseStorage:
     if os.path.isdir(path):
         path = path / DATABASE_NAME
     check_regular(path)
-    if not os.path.isfile(path):
+    if not target or not os.path.isfile(path):
         raise InputError(
-            f"{hidden(str(path))}: no such file{_nearby(target)}; a target is a run folder, an "
-            "SQLite or journal file, or a storage URL"
+            f"{hidden(str(path)) if target else repr(target)}: no such file{_nearby(target)}; a "
+            "target is a run folder, an SQLite or journal file, or a storage URL"
         )
     if first_bytes(path) == SQLITE_MAGIC:
         return _open_sqlite(path)

@@ -140,8 +140,10 @@ def test_files_that_are_no_storage(tmp_path: Path, name: str) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_paths_that_no_system_has() -> None:
-    """A name too long or with a NUL is no such file."""
+def test_paths_that_no_system_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name too long, with a NUL or empty is no such file, not the study of the current folder."""
+    write_study(tmp_path / "study.db")
+    monkeypatch.chdir(tmp_path)
     for target in ("a" * 5000, "a\0b", ""):
         assert "no such file" in problem(target)
 
