@@ -42,7 +42,9 @@ from study.tasks.token_logits import (
 )
 from study.trials import Compared
 
-STRENGTH = 0.2  # of the random adapters, relative to the weights
+# Of the random adapters, relative to the weights.  Strong ones show more faults; but beside them
+# some models in bfloat16 amplify rounding until gradients say nothing, and weak ones decide.
+STRENGTHS = (0.2, 0.02)
 
 LOGITS = "the task's loss and the whole forward's"
 PEFT = "fresh adapters of PEFT and the base"
@@ -260,8 +262,19 @@ class Comparisons:
         return described(compared, first_difference(before, after, (0, 1, 1), compared.tolerance))
 
     def _of_random(self, bank: AdapterBank) -> str | None:
+        """Compare strong random adapters, and weak ones if rounding may explain any difference."""
+        reason = self._of_strength(bank, STRENGTHS[0])
+        most = tolerance_of(self._base.model.dtype, float("inf"))
+        strong = [self._compared[what] for what in (LOSSES, GRADIENTS)]
+        if reason and most in [compared.tolerance for compared in strong]:
+            del self._compared[LOSSES], self._compared[GRADIENTS]
+            reason = self._of_strength(bank, STRENGTHS[1])
+        return reason
+
+    def _of_strength(self, bank: AdapterBank, strength: float) -> str | None:
         for slot in self._adapted:
-            randomise(bank, slot, self._base)
+            bank.attach(slot.number, method_of(slot), SEED)
+            randomise(bank, slot, self._base, strength)
         losses = self._packed_loss(bank, step=0)
         torch.autograd.backward(losses.sum())
         for slot in self._adapted:
@@ -337,8 +350,8 @@ def trained_by_name(adapter: Adapter) -> dict[str, nn.Parameter]:
 
 
 @torch.no_grad()
-def randomise(bank: AdapterBank, slot: Slot, base: BaseModel) -> None:
-    """Let a fresh adapter change every layer by STRENGTH, in numbers that the base's dtype has."""
+def randomise(bank: AdapterBank, slot: Slot, base: BaseModel, strength: float) -> None:
+    """Let a fresh adapter change every layer by `strength`, in numbers of the base's dtype."""
     generator = torch.Generator().manual_seed(slot.number)
     method, tensors = method_of(slot), bank.named(slot.number, bank.weights)
     for name, weight in tensors.items():
@@ -351,7 +364,7 @@ def randomise(bank: AdapterBank, slot: Slot, base: BaseModel) -> None:
             size = _root_mean_square(_weight_of(base.model.get_submodule(layer), base.model.dtype))
             size /= method.scale * _root_mean_square(A) * method.rank**0.5
         drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64).to(weight)
-        weight.copy_((weight + STRENGTH * (size or 1.0) * drawn).to(base.model.dtype))
+        weight.copy_((weight + strength * (size or 1.0) * drawn).to(base.model.dtype))
 
 
 def _weight_of(layer: nn.Module, dtype: torch.dtype) -> Tensor:

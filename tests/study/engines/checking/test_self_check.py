@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from analysis.studies.load import load
 from study.engines.build import engine_over, packable_methods
+from study.engines.checking import comparisons
 from study.engines.checking.comparisons import ALONE, FRESH, GRADIENTS, LOGITS, LOSSES, PEFT
 from study.engines.checking.self_check import self_check
 from study.engines.engine_choice import EngineChoice
@@ -157,6 +158,21 @@ def test_rounding_raises_no_alarm(spec: StudySpec, model_type: str, dtype: torch
     assert found.packs
     tokens = set() if model_type in ("albert", "distilbert") else {LOGITS}
     assert {c.what for c in found.compared} == {PEFT, FRESH, ALONE, LOSSES, GRADIENTS} | tokens
+
+
+def test_weak_adapters_decide_where_strong_ones_amplify_rounding(
+    spec: StudySpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradients that are all rounding beside strong random adapters say nothing of packing."""
+    layers = {"num_hidden_layers": 6, "layer_types": ["full_attention"] * 6}
+    base = random_base("gemma3_text", "cpu", dtype=torch.bfloat16, spread=0.05, **layers)
+    bench = Bench(spec, base, Tokens(base.model))  # type: ignore[arg-type]
+    monkeypatch.setattr(comparisons, "STRENGTHS", (2.0, 2.0))
+    assert not checked(bench).packs
+    monkeypatch.setattr(comparisons, "STRENGTHS", (2.0, 0.02))
+    found = checked(bench)
+    assert found.packs
+    assert all(compared.agrees for compared in found.compared)
 
 
 @pytest.mark.parametrize(
