@@ -39,6 +39,7 @@ max_tokens = 64
 [training]
 batch_size = 8
 steps = 40
+report_every = 40
 [evaluation]
 objective = "bleu"
 metrics = ["bleu", "chrf", "loss"]
@@ -51,6 +52,7 @@ target_column = "question2"
 [training]
 batch_size = 8
 steps = 40
+report_every = 40
 [evaluation]
 objective = "accuracy"
 metrics = ["accuracy", "loss"]
