@@ -62,7 +62,7 @@ def answer(
         if question.kind == "local":
             found = others.local_importance(fitted, target.best)
         else:
-            start, words = others.starting_point(target.default, fitted.encoding.columns)
+            start, words = others.starting_point(target.default, fitted)
             found = others.gain(fitted, start, target.best, words)
     return replace(found, objective=target.objective, direction=target.direction)
 
@@ -85,7 +85,7 @@ def _tuning(question: Question, given: Points, fitted: FittedSurrogate) -> Tunin
     from analysis.importance.other_questions import starting_point
     from analysis.importance.tuning import tuning
 
-    start, words = starting_point(given.default, fitted.encoding.columns)
+    start, words = starting_point(given.default, fitted)
     goal = (given.objective, given.direction)
     return tuning(fitted, start, question.margin, question.seed, *goal, remarks=words)
 
@@ -243,9 +243,8 @@ def tuning_of(
         return found
     with _one_line_of(data):
         given = points_of(data, question)
-        sign = 1.0 if given.direction == MAXIMIZE else -1.0
-        known = (fits.encoding, fits.whole, fits.points, fits.target, sign, fits.held_out_r2)
-        return _tuning(question, given, FittedSurrogate(*known))
+        known = FittedSurrogate(fits.encoding, fits.whole, given, fits.held_out_r2)
+        return _tuning(question, given, known)
 
 
 def front_of(

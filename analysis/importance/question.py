@@ -141,6 +141,11 @@ class Points:
         """The values as numbers (N,)."""
         return np.asarray(self.values, dtype=float)
 
+    @property
+    def failed(self) -> int:
+        """How many trials failed."""
+        return (self.counts or {}).get("failed", 0)
+
     def finite(self) -> tuple[list[Mapping[str, Any]], Array]:
         """Return the points whose value is finite, and these values."""
         kept = np.isfinite(self.measured)
