@@ -34,7 +34,15 @@ from analysis.importance.flat_region import (
 from analysis.importance.other_questions import FittedSurrogate
 from analysis.surrogates.encoding import Array, Column
 from analysis.surrogates.gaussian_process import GaussianProcessSurrogate
-from analysis.wording import alike, alike_signed, configuration, label_of, number, setting
+from analysis.wording import (
+    alike,
+    alike_signed,
+    configuration,
+    in_region,
+    label_of,
+    number,
+    setting,
+)
 
 DRAWS = 1000  # of the posterior
 CANDIDATES = 2048  # random configurations among which the best, and the flat ones, are found
@@ -98,6 +106,7 @@ class Tuning(Displayed):
     default: Mapping[str, Any]
     reasons: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    region: str = ""
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -144,7 +153,8 @@ class Tuning(Displayed):
                 )
             )
         parts += [Listing("Remarks", self.remarks)] if self.remarks else []
-        return Document("What is tuning worth, over the default?", tuple(parts))
+        title = f"What is tuning worth, over the default{in_region(self.region)}?"
+        return Document(title, tuple(parts))
 
 
 def tuning(
@@ -152,8 +162,6 @@ def tuning(
     default: Mapping[str, Any],
     margin: float | None = None,
     seed: int = 0,
-    objective: str = "value",
-    direction: str = "maximize",
     remarks: Sequence[str] = (),
 ) -> Tuning:
     """Return what each parameter alone, and all, gain over a default configuration.
@@ -187,8 +195,8 @@ def tuning(
     if margin is None:
         said.append("good enough is the best less one standard deviation of a trial's noise")
     return Tuning(
-        objective,
-        direction,
+        fitted.given.objective,
+        fitted.given.direction,
         tuple(sorted(gains, key=lambda g: -g.gain)),
         together,
         flat_ranges(fitted, process, top, reaching, allowed),
@@ -197,6 +205,7 @@ def tuning(
         dict(default),
         (*fitted.doubts, *_too_good(fitted, process, top)),
         tuple(said),
+        fitted.given.region,
     )
 
 
@@ -216,7 +225,8 @@ def _gain(
     difference, error = process.deviation_from(start, units)
     gain, error = fitted.sign * difference, widening(fitted) * error
     low = gain + NormalDist().inv_cdf(EDGE) * error
-    chosen = int(low.argmax())  # the start has exactly zero
+    gain[0] = low[0] = 0.0  # the start over itself
+    chosen = int(low.argmax())
     leaders = np.argsort(-gain - 2 * error)[:LEADERS]
     mean, covariance = process.posterior(np.vstack([start, units[leaders]]))
     eigenvalue, direction = np.linalg.eigh(covariance)

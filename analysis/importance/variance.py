@@ -56,7 +56,7 @@ from analysis.surrogates.choice import FOLDS, choose, fit, thinned
 from analysis.surrogates.encoding import Array, Encoding, encode, ranges_that_differ
 from analysis.surrogates.forest import Shares
 from analysis.surrogates.gaussian_process import GaussianProcessSurrogate
-from analysis.wording import label_of, share
+from analysis.wording import in_region, label_of, share
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -127,9 +127,11 @@ def variance(
     counts |= given.counts or {}
     remarks = remarks_on(encoding, not_finite, counts["pruned"], question.policy)
     reason = nothing_to_say(target, encoding)
-    where = "over the whole search space"
+    scope = f"where {given.region}" if given.region else "over the whole search space"
     if question.quantile is not None:
-        where = f"among the best {question.quantile:.0%} of the configurations"
+        scope = (
+            f"among the best {question.quantile:.0%} of the configurations{in_region(given.region)}"
+        )
     if question.quantile is not None and not reason:
         target, remark = clipped(target, question.quantile, given.direction)
         remarks.append(remark)
@@ -148,7 +150,8 @@ def variance(
         interactions=(),
         unexplained=1.0,
         excluded=encoding.excluded,
-        question=f"where does the variance of {label_of(given.objective)} come from, {where}?",
+        question=f"where does the variance of {label_of(given.objective)} come from, {scope}?",
+        region=given.region,
         policy=question.policy,
         quantile=question.quantile,
         sampler=given.sampler,

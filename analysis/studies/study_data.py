@@ -78,7 +78,8 @@ class StudyData(Displayed):
     folder: Path | None = None  # the run folder on this machine, with its adapters
     is_one_of_several: bool = False  # in its storage
     has_ended: bool = False  # no run of this program works on it any more
-    region: str = ""  # the part of the search space that it was cut to, in words
+    region: str = ""  # the part of the search space that it was cut to, as an expression
+    kept: str = ""  # how many of its trials lie there, in words
 
     # ------------------------------------------------------------ the trials
 
@@ -141,8 +142,8 @@ class StudyData(Displayed):
     @property
     def sampled(self) -> str | None:
         """How much of a large study was read, or of a region; None if all of it was."""
-        if self.region or not self.all_counts:
-            return self.region or None
+        if self.kept or not self.all_counts:
+            return self.kept or None
         return (
             f"read {len(self.frozen_trials):,} random trials and the best {len(self.leaders):,} of "
             f"{sum(self.all_counts.values()):,}"
@@ -172,7 +173,8 @@ class StudyData(Displayed):
             all_counts={},
             evaluations=tuple(rows),
             score_rows=tuple(r for r in self.score_rows if r.evaluation_id in known),
-            region="; ".join(filter(None, (self.sampled, scope))),
+            region=" and ".join(filter(None, (self.region, expression.strip()))),
+            kept="; ".join(filter(None, (self.sampled, scope))),
         )
 
     @cached_property

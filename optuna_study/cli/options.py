@@ -43,7 +43,8 @@ Where = Annotated[
     typer.Option(
         metavar="EXPR",
         help="Only the trials in a region of the search space: conditions on single parameters "
-        'joined by `and`, such as "learning_rate < 1e-3 and rank in [8, 16]".',
+        'joined by `and`, such as "learning_rate < 1e-3 and rank in [8, 16]". A name with other '
+        "characters stands in quotes: \"'lora-alpha' <= 64\".",
     ),
 ]
 Direction = Annotated[
