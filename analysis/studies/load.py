@@ -27,6 +27,7 @@ from study.store.live_runs import is_any_alive
 from study.store.storage import (
     database_of,
     hidden,
+    left_out,
     named_damage,
     open_read_only,
     run_folder_of,
@@ -115,6 +116,7 @@ def load(
             **(trials := _trials_of(storage, database, frozen._study_id, directions)),
             **_recorded(database, frozen._study_id, trials),
             has_ended=_has_ended(database, folder),
+            incomplete=left_out(storage),
         )
         check_whole(data)
     return data
