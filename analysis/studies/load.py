@@ -65,9 +65,7 @@ def of_optuna(study: Any) -> StudyData:
             objectives=_objective_names(
                 study.metric_names, study.user_attrs, len(study.directions)
             ),
-            directions=tuple(
-                MAXIMIZE if d.name == "MAXIMIZE" else MINIMIZE for d in study.directions
-            ),
+            directions=_ways(study.directions),
             attributes=study.user_attrs,
             frozen_trials=tuple(map(as_read, study.get_trials(deepcopy=True))),
         )
@@ -100,9 +98,7 @@ def load(
         database = database_of(storage)
         studies = storage.get_all_studies()
         frozen = _choose(studies, study_name, where)
-        directions = tuple(
-            MAXIMIZE if d.name == "MAXIMIZE" else MINIMIZE for d in frozen.directions
-        )
+        directions = _ways(frozen.directions)
         data = StudyData(
             name=frozen.study_name,
             target=where,
@@ -120,6 +116,14 @@ def load(
         )
         check_whole(data)
     return data
+
+
+def _ways(directions: Sequence[Any]) -> tuple[str, ...]:
+    """Return Optuna's directions as words; a study may have stored none."""
+    ways = {"MAXIMIZE": MAXIMIZE, "MINIMIZE": MINIMIZE}
+    if any(direction.name not in ways for direction in directions):
+        raise ValueError("an objective without a direction")
+    return tuple(ways[direction.name] for direction in directions)
 
 
 def _has_ended(database: Engine | None, folder: Path | None) -> bool:

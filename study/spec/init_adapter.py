@@ -85,7 +85,8 @@ def adapter_facts(folder: Path, where: str) -> dict[str, Any]:
                 f"{where}: {path}: only plain LoRA can be continued, with {name} = {plain!r}, got "
                 f"{config[name]!r:.60}"
             )
-    rank, alpha = config.get("r"), config.get("lora_alpha")
+    rank: Any = config.get("r")
+    alpha: Any = config.get("lora_alpha")
     if not _is_positive(rank, int) or not _is_positive(alpha, (int, float)):
         got = f"{rank!r:.60}, {alpha!r:.60}"
         raise InputError(f"{where}: {path}: r and lora_alpha must be positive numbers, got {got}")
