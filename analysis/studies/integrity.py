@@ -55,6 +55,8 @@ def _problem(data: StudyData) -> str:
             return f"trial {trial.number}: its value count differs from the objectives'"
     if not _match(data.evaluations, EVALUATION_TYPES) or not _match(data.score_rows, SCORE_TYPES):
         return "an evaluation with a value of the wrong type"
+    if not _are((row.config.get("method") for row in data.evaluations), (str, type(None))):
+        return "an evaluation whose method is not text"
     for split, texts_of in data.examples.items():
         if not _are([split, *texts_of.sources, *texts_of.targets, *texts_of.groups], str):
             return "an example that is not text"
@@ -70,8 +72,9 @@ def _problem(data: StudyData) -> str:
 def _is_finite(distribution: BaseDistribution) -> bool:
     if isinstance(distribution, IntDistribution):
         return max(abs(distribution.low), abs(distribution.high)) <= 2**63
-    is_range = isinstance(distribution, FloatDistribution)
-    return not is_range or math.isfinite(distribution.high - distribution.low)
+    if isinstance(distribution, FloatDistribution):
+        return math.isfinite(distribution.high - distribution.low)
+    return True
 
 
 def _match(rows: Sequence[Any], types: Sequence[Any]) -> bool:

@@ -60,6 +60,7 @@ WRONG_VALUES = {
     ),
     "a score of text": "UPDATE run_scores SET score = 'high'",
     "a configuration that is a list": "UPDATE run_evaluations SET config = '[]'",
+    "a method that is a list": "UPDATE run_evaluations SET config = '{\"method\": [1]}'",
     "details that are none": "UPDATE run_evaluations SET details = 'x'",
     "a seed of text": "UPDATE run_evaluations SET seed = 'x'",
     "no schema version": "DELETE FROM run_schema",
