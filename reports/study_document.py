@@ -120,6 +120,7 @@ def study_json(data: StudyData, top: int = TOP) -> dict[str, Any]:
         ],
         "trials": {STATES.get(state, state): count for state, count in data.counts.items()},
         "sampled": len(data.frozen_trials) if data.all_counts else None,
+        "incomplete": data.incomplete or None,
         "best": [
             {
                 "number": trial.number,

@@ -80,6 +80,7 @@ class StudyData(Displayed):
     has_ended: bool = False  # no run of this program works on it any more
     region: str = ""  # the part of the search space that it was cut to, as an expression
     kept: str = ""  # how many of its trials lie there, in words
+    incomplete: str = ""  # what of the storage could not be read, in words
 
     # ------------------------------------------------------------ the trials
 
@@ -141,9 +142,9 @@ class StudyData(Displayed):
 
     @property
     def sampled(self) -> str | None:
-        """How much of a large study was read, or of a region; None if all of it was."""
+        """How much was read of a large or incomplete study, or of a region; None if all was."""
         if self.kept or not self.all_counts:
-            return self.kept or None
+            return self.kept or self.incomplete or None
         return (
             f"read {len(self.frozen_trials):,} random trials and the best {len(self.leaders):,} of "
             f"{sum(self.all_counts.values()):,}"

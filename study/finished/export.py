@@ -22,7 +22,13 @@ from torch import Tensor
 
 from study.bases.load import BaseModel, load_base, load_tokenizer, locate_base, names_of
 from study.bases.safe_configs import refuse_kernels, refuse_own_code
-from study.bases.safe_weights import ADAPTER_WEIGHTS, check_adapter, check_model, reason_in_words
+from study.bases.safe_weights import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    check_adapter,
+    check_model,
+    reason_in_words,
+)
 from study.data.corpora import corpus_of
 from study.data.readers import Corpus
 from study.engines.memory import release_memory
@@ -91,7 +97,7 @@ def export_trial(
         InputError: there is no such adapter, it cannot be merged, or the folder exists.
     """
     source = _adapter(run, number, trusted=trust_study or spec.base.trust_remote_code)
-    is_adapter = (source / "adapter_config.json").is_file()  # otherwise it was full fine-tuning
+    is_adapter = (source / ADAPTER_CONFIG).is_file()  # otherwise it was full fine-tuning
     merge = merge and is_adapter
     if merge:
         _check_mergeable(source)
@@ -122,13 +128,17 @@ def export_adapter(source: Path, spec: StudySpec, out: Path, merge: bool = False
 
 
 def _write_adapter(spec: StudySpec, corpus: Corpus[Any], source: Path, out: Path) -> str:
-    """Copy what was trained beside the base's tokenizer; return the arguments to load it with."""
+    """Copy what was trained beside the base's tokenizer; return the arguments to load it with.
+
+    An adapter is attached to the base first, since files of any weights could be copied.
+    """
     base = _base_with_tokenizer(spec, corpus, out)
     for file in _saved_files(source):
         shutil.copy(file, out)
-    if not (source / "adapter_config.json").is_file():
+    if not (source / ADAPTER_CONFIG).is_file():
         return ""
-    _name_base(out / "adapter_config.json", locate_base(spec))
+    attached(base.model, source)
+    _name_base(out / ADAPTER_CONFIG, locate_base(spec))
     if arguments := _head_arguments(spec, base):
         page = README.format(base=base.name, arguments=arguments)
         (out / "README.md").write_text(page, encoding="utf-8")
@@ -197,7 +207,7 @@ def _adapter(run: Path, number: int, *, trusted: bool) -> Path:
 
 def _saved_files(folder: Path) -> list[Path]:
     """Return the files that a run saves; others could replace the base's tokenizer."""
-    config = "adapter_config.json" if (folder / "adapter_config.json").is_file() else "config.json"
+    config = ADAPTER_CONFIG if (folder / ADAPTER_CONFIG).is_file() else "config.json"
     return [folder / config, *folder.glob("*.safetensors")]
 
 
@@ -211,7 +221,7 @@ def check_is_ours(run: Path, folder: Path, *, trusted: bool = False) -> None:
         raise InputError(f"{folder}: contains a link; allowed: files and folders")
     if not all(path.is_dir() or path.is_file() for path in paths):
         raise InputError(f"{folder}: contains a pipe, socket or device; allowed: files and folders")
-    if (folder / "adapter_config.json").is_file():
+    if (folder / ADAPTER_CONFIG).is_file():
         check_adapter(folder)
         peft_type(folder)
         _check_readable(folder / ADAPTER_WEIGHTS, folder, with_weights=True)
@@ -232,8 +242,16 @@ def _check_readable(file: Path, where: Path, *, with_weights: bool = False) -> N
         refusing(f"{where}: {file.name}: cannot read the weights", reason=reason_in_words),
         safe_open(file, framework="pt") as tensors,
     ):
-        for name in tensors.keys() if with_weights else ():
-            if not torch.isfinite(tensors.get_tensor(name)).all():
+        if not (names := tensors.keys()):
+            raise InputError(f"{where}: {file.name}: holds no weights")
+        for name in names if with_weights else ():
+            weights = tensors.get_tensor(name)
+            if not weights.is_floating_point():
+                raise InputError(
+                    f"{where}: {file.name}: {name:.80}: must be floating-point numbers, got "
+                    f"{weights.dtype}"
+                )
+            if not torch.isfinite(weights.float()).all():
                 raise InputError(f"{where}: {file.name}: {name:.80}: holds NaN or infinity")
 
 
@@ -293,9 +311,9 @@ def attached(model: Any, folder: Path) -> Any:
     """Return a base as a PEFT model with a saved adapter, or a PEFT model with a further one.
 
     Raises:
-        InputError: PEFT cannot load the adapter.
+        InputError: PEFT cannot load the adapter, or its file holds weights of other modules.
     """
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
 
     with (
         refusing(f"{folder}: cannot load the adapter", reason=reason_in_words),
@@ -303,10 +321,15 @@ def attached(model: Any, folder: Path) -> Any:
     ):
         warnings.filterwarnings("error", "Found missing adapter keys")
         if not isinstance(model, PeftModel):
-            return PeftModel.from_pretrained(model, folder, adapter_name=folder.name)
-        missing = model.load_adapter(folder, adapter_name=folder.name).missing_keys
-        if missing:
+            model = PeftModel.from_pretrained(model, folder, adapter_name=folder.name)
+        elif missing := model.load_adapter(folder, adapter_name=folder.name).missing_keys:
             raise ValueError(f"Found missing adapter keys while loading the checkpoint: {missing}")
+        options = {"adapter_name": folder.name, "save_embedding_layers": False}
+        known = get_peft_model_state_dict(model, **options).keys()
+        with safe_open(folder / ADAPTER_WEIGHTS, framework="pt") as file:
+            others = sorted(file.keys() - known)
+        if others:  # PEFT would leave them out, or put them into the base
+            raise ValueError(f"{ADAPTER_CONFIG} names no modules for the weights {others[0]:.80}")
         return model
 
 
