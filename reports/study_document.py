@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from analysis.comparison.constant import constant_name, constant_scores
 from analysis.comparison.sweeps import sweep_of
+from analysis.comparison.within_study import label_of_model
 from analysis.display import as_json
 from analysis.document import WIDTH, Document, Listing, Part, Prose, Table, columns_table
 from analysis.studies.study_data import StudyData, is_enqueued, state_of
@@ -76,11 +78,15 @@ def _trials(data: StudyData, trials: Sequence[FrozenTrial]) -> Table:
 def _baselines(data: StudyData) -> Table:
     """The scores of the best trial and the baselines on every split and metric."""
     assert data.best_trial is not None
-    columns: dict[str, list[Any]] = {"": [*data.baselines, f"trial {data.best_trial.number}"]}
+    constant = constant_scores(data)
+    first = [constant_name(data)] if constant else []
+    columns: dict[str, list[Any]] = {"": [*first, *data.baselines, label_of_model(data, "best")]}
     for split in data.splits:
         for metric in data.metrics:
             scores = [data.score(who, metric, split) for who in (*data.baselines, "best")]
             if any(score is not None for score in scores):
+                if first:
+                    scores.insert(0, constant.get(metric) if split == "dev" else None)
                 heading = label_of(metric) if split == "dev" else f"{split} {label_of(metric)}"
                 columns[heading] = scores
     by = data.best_in_words.removeprefix("best")

@@ -117,6 +117,8 @@ def run_study(
                 name, workers = started.choice.name, started.choice.workers
                 facts = provenance(name, workers, started.base_location, hashes)
                 facts |= {"dtype": started.dtype or spec.base.dtype}
+                if corpus is not None and corpus.labels:
+                    facts |= {"labels": list(corpus.labels)}
                 if remark := ledger.begin(facts | trained_on):
                     view.remarked(remark)
                 if corpus is not None and corpus.places:
