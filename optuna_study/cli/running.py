@@ -147,7 +147,6 @@ def run(
     from reports.shell import argument, command_line, option
     from study.kinds.goals import of_goal
     from study.preparing.preparation import sound_spec
-    from study.runner import run_study
     from study.spec.files import is_run_folder, stored_spec
     from study.spec.search import CONFIRMING_SEEDS
     from study.views.terminal import make_view
@@ -184,6 +183,8 @@ def run(
     if start_from is not None:
         study = _started_from(study, start_from)
     choice = _engine_choice(engine, slots, workers, ray, devices)
+    from study.runner import run_study  # loads torch: a wrong study file is refused before
+
     with _stop_message():
         folder = out or Path("runs") / study.name
         view = make_view(study, messages())
