@@ -8,7 +8,7 @@ from typing import Any
 from study.data.columns import file_remarks
 from study.data.conversations import asked
 from study.data.embedded import Pair
-from study.data.readers import Corpus
+from study.data.readers import Corpus, copy_remarks
 from study.kinds.table_names import imported
 from study.spec.base_and_data import INSTRUCTION_WITHOUT_LANGUAGES
 from study.spec.sections import StudySpec
@@ -25,6 +25,8 @@ def read_corpus(spec: StudySpec) -> Corpus[Any]:
     corpus: Corpus[Any] = imported(kind.reader)(spec.data)
     one_text = kind.reads_labels and corpus.unit == "texts"
     remarks = file_remarks(spec.data, corpus.columns, one_text=one_text)
+    if spec.data.origin != "embedded":
+        remarks += copy_remarks(corpus)
     if spec.data.instruction == INSTRUCTION_WITHOUT_LANGUAGES and kind.instructs:
         remarks.append(
             f"data.instruction = {spec.data.instruction!r}, since the study names no languages "

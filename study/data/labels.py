@@ -161,6 +161,9 @@ def class_remarks(labels: Sequence[str], train: Sequence[str], dev: Sequence[str
     remarks = [f"{len(labels)} classes: {', '.join(shares[:SHOWN])}{more}"]
     if unseen := [label for label in labels if not counts[label]]:
         remarks.append(f"train has no example of {_some(unseen)}")
+    single = sum(counts[label] == 1 for label in labels)
+    if len(labels) > SHOWN and single > len(labels) / 2:
+        remarks.append(f"{single:,} classes have one example in train: are these labels?")
     if missing := [label for label in labels if not in_dev[label]]:
         remarks.append(f"dev has no example of {_some(missing)}")
     if few := [f"{label} {in_dev[label]}" for label in labels if 0 < in_dev[label] < FEW]:
@@ -196,8 +199,8 @@ def number_text(label: str, where: str, column: str) -> str:
     value = _number(label)
     if value is None:
         raise InputError(
-            f"{where}: {column}: must be a number such as 3.5, got {label[:40]!r}; "
-            'allowed: task = "classification" for names'
+            f"{where}: {column}: must be a number such as 3.5, got {label[:40]!r}; correct the "
+            'cell, or empty it to leave the row out; allowed: task = "classification" for names'
         )
     return repr(value)
 

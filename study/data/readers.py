@@ -64,6 +64,30 @@ def skipped_remarks(corpus: Corpus[Any]) -> list[str]:
     return [f"{reason} left out: {count:,}" for reason, count in corpus.skipped.items()]
 
 
+def copy_remarks(corpus: Corpus[Any]) -> list[str]:
+    """Return a line with the exact copies in each split, and one with texts that labels contradict.
+
+    Copies count from the second on.
+    """
+    splits = {name: corpus.split(name) for name in SPLITS}
+    copies = {name: len(rows) - len({*rows}) for name, rows in splits.items()}
+    counted = [
+        f"{count:,} of {len(splits[name]):,} {name}" for name, count in copies.items() if count
+    ]
+    remarks = [f"exact copies of other rows: {', '.join(counted)} {corpus.unit}"] if counted else []
+    if corpus.labels:
+        named: dict[Any, set[str]] = {}
+        for row in dict.fromkeys(row for rows in splits.values() for row in rows):
+            named.setdefault(row.texts, set()).add(row.label)
+        if torn := {texts: labels for texts, labels in named.items() if len(labels) > 1}:
+            texts, labels = next(iter(torn.items()))
+            remarks.append(
+                f"{corpus.unit} with more than one label: {len(torn):,}, first "
+                f"{texts[0]!r:.60} with {', '.join(sorted(labels))}"
+            )
+    return remarks
+
+
 def load_corpus(data: DataSpec) -> Corpus[Pair]:
     """Read what `[data]` names; InputError with one line per problem."""
     if data.origin == "embedded":

@@ -6,6 +6,7 @@ the first rows hold.  What is recognised is said; what is not is refused in one 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,7 +15,7 @@ from typing import Any
 
 from study.data.columns import holds_texts, is_few, is_text, number_of, second_text
 from study.data.conversations import FORMATS
-from study.data.labels import WHOLE, label_text
+from study.data.labels import label_text
 from study.data.origins import rows_of
 from study.data.preferences import FORMATS as PREFERENCES
 from study.data.sentence_pairs import BROKEN_SHARE, LAYOUTS, NUMBERED
@@ -25,6 +26,11 @@ from study.starting.languages import spoken
 
 SAMPLED_ROWS = 1000
 MANY_NUMBERS = 20  # different whole numbers: more are a quantity, not classes
+MOSTLY = 0.9  # of the labels are numbers, where the others are mistakes
+FEWEST_TO_REPEAT = 20  # values among which some should be equal
+DISTINCT = 0.5  # of the values, where a column tells rows apart instead of putting them in classes
+IDENTIFIER = re.compile(r"(?:^|[\W_]|(?<=[a-z]))(?:[iI]d|ID|uuid|[dD]ate|[tT]ime|timestamp)$")
+DATE = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([T ,]+\d{1,2}:\d{2}.*)?|\d{1,2}:\d{2}(:\d{2})?")
 LONGEST_LABEL = 60  # characters
 LABELS = (  # names of columns, the likeliest first
     *("label", "labels", "class", "category", "queue", "intent", "topic", "sentiment", "emotion"),
@@ -279,14 +285,20 @@ def _label_columns(rows: Rows) -> list[str]:
     fitting = {name: _label_like(rows, name) for name in rows[0]}
     named = {name.lower(): name for name, fits in fitting.items() if fits}
     by_name = [named[name] for name in LABELS if name in named]
-    few = [name for name in rows[0] if fitting[name] and is_few(rows, name)]
+    few = [n for n in rows[0] if fitting[n] and is_few(rows, n) and not IDENTIFIER.search(n)]
     return list(dict.fromkeys([*by_name, *(few if not by_name else ())]))
 
 
 def _label_like(rows: Rows, name: str) -> bool:
-    """Say whether all values of a column are numbers or short texts."""
+    """Say whether the values of a column are numbers or short texts that repeat, and no dates."""
     texts = [label_text(row.get(name)) for row in rows]
-    return None not in texts and max(len(text or "") for text in texts) <= LONGEST_LABEL
+    if None in texts or max(len(text or "") for text in texts) > LONGEST_LABEL:
+        return False
+    given = [text.strip() for text in texts if text and text.strip()]
+    if sum(DATE.fullmatch(text) is not None for text in given) > len(given) / 2:
+        return False
+    repeat = len(given) < FEWEST_TO_REPEAT or len({*given}) <= DISTINCT * len(given)
+    return repeat or _are_quantities(rows, name)
 
 
 def _text_columns(rows: Rows) -> list[str]:
@@ -300,13 +312,16 @@ def _text_columns(rows: Rows) -> list[str]:
 
 
 def _are_quantities(rows: Rows, name: str) -> bool:
-    """Say whether labels are numbers of which some are fractions, or very many."""
-    labels = {label_text(row.get(name)) or "" for row in rows} - {"", "-"}
-    numbers = {label: number_of(label) for label in labels}
-    if not labels or None in numbers.values():
+    """Say whether labels are numbers of which some are fractions, or very many.
+
+    A few that are no numbers are mistakes: the reader then names each with its line.
+    """
+    texts = (label_text(row.get(name)) or "" for row in rows)
+    labels = [text.strip() for text in texts if text.strip() not in ("", "-")]
+    numbers = {n for label in labels if (n := number_of(label)) is not None}
+    if not labels or sum(number_of(label) is not None for label in labels) < MOSTLY * len(labels):
         return False
-    whole = all(WHOLE.fullmatch(label) or float(label).is_integer() for label in labels)
-    return not whole or len(labels) > MANY_NUMBERS
+    return not all(n.is_integer() for n in numbers) or len(numbers) > MANY_NUMBERS
 
 
 def _language(rows: Rows, column: str) -> str | None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from study.data.embedded import SentencePair
 from study.data.labels import whole_percent
-from study.data.readers import Corpus
+from study.data.readers import Corpus, copy_remarks
 from study.data.sentence_pairs import NLI, load_scored_texts, load_sentence_pairs
 from study.errors import InputError
 from study.spec.base_and_data import DataSpec
@@ -199,6 +199,22 @@ def test_the_shares_of_the_classes_are_said(tmp_path: Path) -> None:
     assert load_sentence_pairs(spec_of(tmp_path, rows)).remarks[0] == (
         f"3 classes: {NLI[0]} 25 %, {NLI[1]} 25 %, {NLI[2]} 50 %"
     )
+
+
+def test_copies_and_contradictions_are_counted(tmp_path: Path) -> None:
+    """Copies count from the second on, and a text in two classes is shown with both."""
+    rows = [{"text": t, "label": c} for t, c in ("ax", "ax", "ax", "by", "bx", "cy")]
+    corpus = load_sentence_pairs(spec_of(tmp_path, rows, rows[-1:]))
+    copies, torn = copy_remarks(corpus)
+    assert copies == "exact copies of other rows: 2 of 6 train texts"
+    assert torn == "texts with more than one label: 1, first 'b' with x, y"
+    assert copy_remarks(read(tmp_path, ["x", "y"])) == []
+
+
+def test_a_column_of_identifiers_is_said(tmp_path: Path) -> None:
+    """Where most classes have one example, the column is probably another one."""
+    corpus = read(tmp_path, [f"T{n}" for n in range(30)])
+    assert "30 classes have one example in train: are these labels?" in corpus.remarks
 
 
 # ---------------------------------------------------------------- numbers

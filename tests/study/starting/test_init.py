@@ -142,6 +142,45 @@ def test_texts_with_numbers_become_a_regression(
     assert spec.task_kind.outputs == "numbers"
 
 
+def test_a_cell_that_is_no_number_is_named(
+    type_: Type, tiny_classifiers: Path, tmp_path: Path
+) -> None:
+    """It makes no class of every number: its line, its value and what to do are one line."""
+    rows: list[dict[str, object]] = [
+        {"text": f"The pump ran {n} hours.", "label": n / 7} for n in range(30)
+    ]
+    rows[11]["label"] = "n/a"
+    out, data = tmp_path / "study.toml", table(tmp_path / "hours.csv", rows)
+    asked = type_(
+        "init", "--quick", "--model", tiny_classifiers / "base", "--data", data, "--out", out
+    )
+    (line,) = asked.problems
+    assert "hours.csv: line 13: label: must be a number such as 3.5, got 'n/a'; correct" in line
+
+
+IDS = [f"T-{n:04}" for n in range(60)]
+DAYS = [f"2024-03-{1 + n % 9:02}" for n in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("tag", IDS), ("opened", DAYS), ("customer_id", [n % 7 for n in range(60)])],
+)
+def test_dates_and_identifiers_are_no_labels(name: str, values: list[Any]) -> None:
+    """Beside a column that could be one, that one is the label; alone, there is none."""
+    rows = [{name: v, "note": f"Pump {n} leaks at the seal."} for n, v in enumerate(values)]
+    assert recognised_labels([{**row, "team": "ab"[n % 2]} for n, row in enumerate(rows)]) == "team"
+    assert recognised_labels(rows) is None
+
+
+def recognised_labels(rows: list[dict[str, Any]]) -> str | None:
+    """The column that is taken for the labels, if any is."""
+    try:
+        return recognised(rows, Wishes(), "x.csv").keys["label_column"]
+    except InputError:
+        return None
+
+
 def test_known_pairs_of_sentences_become_a_classification(
     init: Init, tiny_classifiers: Path
 ) -> None:
