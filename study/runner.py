@@ -109,7 +109,8 @@ def run_study(
         hashes = {} if corpus is None else corpus.hashes()
         trained_on = {"data_sha256": hashes, "own_task": task_name(inputs.task)}
         with open_ledger(url, spec, out, view.remarked) as ledger:
-            ledger.check_resumable(trained_on)
+            if remark := ledger.check_resumable(trained_on):
+                view.remarked(remark)
             if ledger.is_finished():
                 return StudyRun(out, url, spec.name, stopped_early=False)
             spec = ledger.with_its_dtype()
