@@ -35,6 +35,16 @@ def test_other_separators_are_read_and_said(tmp_path: Path, separator: str, name
     assert said.startswith(f"tickets.csv: fields separated by {name}")
 
 
+def test_a_spreadsheets_own_first_line_says_the_separator(tmp_path: Path) -> None:
+    """`sep=;` is no header; a row of several lines has the place of its first one."""
+    path = tmp_path / "tickets.csv"
+    path.write_text('sep=;\ntext;label\n"a,\nb";x\nc;y\n', encoding="utf-8")
+    assert [*rows_of(path)[1]] == [
+        (f"{path}: line 3", {"text": "a,\nb", "label": "x"}),
+        (f"{path}: line 5", {"text": "c", "label": "y"}),
+    ]
+
+
 @pytest.mark.parametrize(
     "text",
     [
