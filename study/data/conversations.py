@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from study.data.origins import (
+    bad_rows,
     check_unicode,
     group_of,
     has_dev,
     origins_of,
     place_of_columns,
     rows_of,
+    spelled,
 )
 from study.data.readers import Corpus
 from study.data.splitting import split_off
@@ -158,9 +160,9 @@ FORMATS = (
 
 
 def _format(row: Mapping[str, Any], formats: Sequence[Format], where: str, unit: str) -> Format:
-    """Return the first format whose columns the row has."""
+    """Return the first format whose columns the row has, in capitals or not."""
     for form in formats:
-        if set(form.columns) <= set(row):
+        if spelled(row, form.columns):
             return form
     allowed = "; ".join(", ".join(form.columns) for form in formats if not form.is_own)
     own = any(form.is_own for form in formats)
@@ -305,22 +307,27 @@ def _read(
 ) -> tuple[tuple[Read, ...], Format]:
     faults = Faults()
     where, rows = rows_of(origin, split, subset=data.subset, faults=faults)
-    form: Format | None = None
+    form, is_spelled_so = None, True
     examples: list[Read | None] = []
     for place, row in rows:
-        form = form or _format(row, formats, place_of_columns(where, place), unit)
+        if form is None:
+            form = _format(row, formats, place_of_columns(where, place), unit)
+            is_spelled_so = {*form.columns} <= {*row}
+        if not is_spelled_so:
+            row = {name.lower(): value for name, value in row.items()}
         with faults.collected():
             found = read(row, form, data.instruction, place)
             if found is not None and data.group is not None:
                 found = replace(found, group=group_of(row, data, place))  # type: ignore[type-var]
             examples.append(found)
-    faults.refuse(where)
-    if form is None:
+    faulty = bad_rows(faults, where, data)
+    if form is None or not examples:
         raise InputError(f"{where}: contains no {unit}; allowed: at least one")
     kept = tuple(example for example in examples if example is not None)
     name = origin.name if isinstance(origin, Path) else where
     what = unit if form.turns else "texts, all of whose tokens are trained,"
     remarks.append(f"{len(kept):,} {what} ({form.name}) from {name}")
+    remarks += [f"{reason} left out: {count:,}" for reason, count in faulty.items()]
     if same := len(examples) - len(kept):
         remarks.append(f"{unit} with equal answers left out: {same:,}")
     if later := sum(example.turns_after > 0 for example in kept):

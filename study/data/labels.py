@@ -199,8 +199,8 @@ def number_text(label: str, where: str, column: str) -> str:
     value = _number(label)
     if value is None:
         raise InputError(
-            f"{where}: {column}: must be a number such as 3.5, got {label[:40]!r}; correct the "
-            'cell, or empty it to leave the row out; allowed: task = "classification" for names'
+            f"{where}: {column}: must be a number such as 3.5, got {label[:40]!r}; "
+            'allowed: task = "classification" for names'
         )
     return repr(value)
 

@@ -10,7 +10,7 @@ import csv
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from itertools import islice
 from pathlib import Path
@@ -115,6 +115,20 @@ def place_of_columns(where: str, place: str) -> str:
     return f"{where}: line 1" if where.lower().endswith((".tsv", ".csv")) else place
 
 
+def spelled(columns: Iterable[str], wanted: Sequence[str]) -> tuple[str, ...] | None:
+    """Return wanted columns as a file spells them, whatever their case; None if one is missing.
+
+    Those of just this spelling come first; others must be unambiguous.
+    """
+    named: dict[str, list[str]] = {}
+    for name in columns:
+        named.setdefault(name.lower(), []).append(name)
+    found = [(name, named.get(name.lower(), [])) for name in wanted]
+    if any(name not in alike and len(alike) != 1 for name, alike in found):
+        return None
+    return tuple(name if name in alike else alike[0] for name, alike in found)
+
+
 def check_field(row: Mapping[str, Any], name: str, where: str) -> Any:
     """Return a field, or raise InputError; a dotted name reaches into nested objects."""
     value: Any = row
@@ -141,6 +155,25 @@ def check_unicode(text: str, what: str) -> str:
     if HALF_A_PAIR.search(text):
         raise InputError(f"{what} contains half a surrogate pair; must be Unicode text")
     return text
+
+
+def bad_rows(faults: Faults, where: str, data: DataSpec) -> dict[str, int]:
+    """Return the number of faulty rows to leave out, by reason; none if there are none.
+
+    Raises:
+        InputError: with the faults and what to do, unless `data.bad_rows` leaves such rows out.
+    """
+    if data.bad_rows == "drop":
+        first = "".join(faults.problems[:1]).removeprefix(f"{where}: ")
+        return {f"faulty rows (first: {first})": len(faults.problems)} if faults.problems else {}
+    try:
+        faults.refuse(where)
+    except InputError as error:
+        *others, last = error.problems
+        drop = "data.bad_rows = 'drop', for init --drop-bad-rows"
+        cure = f"{last}; correct the rows, or leave them out: {drop}"
+        raise InputError([*others, cure]) from None
+    return {}
 
 
 def group_of(row: Mapping[str, Any], data: DataSpec, where: str) -> str:
@@ -254,7 +287,7 @@ def _csv_records(path: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def _separated(path: Path, sign: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield (where, fields) with the first line of a record, whose quoted fields may have several."""
+    """Yield (where, fields): the first line of a record, whose quoted fields may have several."""
     lines = (line for _, line in _whole_lines(path, MAX_OBJECT_CHARACTERS))
     records = csv.reader(lines, strict=True, delimiter=sign)
     while True:

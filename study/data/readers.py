@@ -16,6 +16,7 @@ from study.data.embedded import CorpusRecipe, Pair, instruction_corpus, petroleu
 from study.data.embedded.corpus import NO_BASE
 from study.data.embedded.instruction_corpus import SIZES
 from study.data.origins import (
+    bad_rows,
     check_field,
     check_unicode,
     group_of,
@@ -93,14 +94,16 @@ def load_corpus(data: DataSpec) -> Corpus[Pair]:
     if data.origin == "embedded":
         return _embedded(data.seed)
     faults, read, where = Faults(), dict[str, tuple[Pair, ...]](), list[str]()
+    skipped = dict[str, int]()
     for split, origin in origins_of(data).items():
         with faults.collected():
-            read[split] = read_pairs(origin, data, split, where if split == "train" else None)
+            places = where if split == "train" else None
+            read[split] = read_pairs(origin, data, split, places, skipped)
     faults.refuse()
     columns = (data.source_column, data.target_column)
     if "dev" in read:
         splits = read["train"], read["dev"], read.get("general", ()), read.get("test", ())
-        return Corpus(*splits, columns=columns)
+        return Corpus(*splits, columns=columns, skipped=skipped)
     split_up = split_off(
         read["train"],
         data.dev_share or DEV_SHARE,
@@ -114,6 +117,7 @@ def load_corpus(data: DataSpec) -> Corpus[Pair]:
         split_up.dev,
         read.get("general", ()),
         read.get("test", ()),
+        skipped=skipped,
         remarks=(split_up.remark,),
         columns=columns,
         places=split_up.places,
@@ -143,9 +147,15 @@ def _embedded(seed: int) -> Corpus[Pair]:
 
 
 def read_pairs(
-    origin: Path | str, data: DataSpec, split: str = "train", places: list[str] | None = None
+    origin: Path | str,
+    data: DataSpec,
+    split: str = "train",
+    places: list[str] | None = None,
+    skipped: dict[str, int] | None = None,
 ) -> tuple[Pair, ...]:
-    """Read the pairs of a file or of a split of a dataset; `places` gets where each was read.
+    """Read the pairs of a file or of a split of a dataset.
+
+    `places` gets where each was read, `skipped` the number of rows left out by reason.
 
     Raises:
         InputError: a line per row at fault, and one if the columns are not there.
@@ -161,7 +171,9 @@ def read_pairs(
             pairs.append(replace(pair, group=group_of(row, data, place)))
             if places is not None:
                 places.append(place)
-    faults.refuse(where)
+    faulty = bad_rows(faults, where, data)
+    if skipped is not None:
+        skipped |= faulty
     if not pairs:
         raise InputError(f"{where}: contains no pairs; allowed: at least one")
     return tuple(pairs)

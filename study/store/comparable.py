@@ -27,6 +27,7 @@ MAY_CHANGE = {
     ("own_task", "name"),  # its class is compared, also with one that Python code gave
     *(("data", split) for split in SPLITS),  # only paths; contents are compared
     ("data", "dev_share"),  # as above
+    ("data", "bad_rows"),
 }
 DTYPE = ("base", "dtype")
 METRIC_FILES = ("evaluation", "metric_files")

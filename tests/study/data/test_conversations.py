@@ -228,7 +228,20 @@ def test_many_faults_are_counted(tmp_path: Path) -> None:
     path = lines(tmp_path / "train.jsonl", {"messages": TURNS}, *([{"messages": 1}] * 30))
     found = problems(path)
     assert len(found) == 21
-    assert found[-1] == f"{path}: 10 more faults of these kinds"
+    cure = "correct the rows, or leave them out: data.bad_rows = 'drop', for init --drop-bad-rows"
+    assert found[-1] == f"{path}: 10 more faults of these kinds; {cure}"
+
+
+def test_faulty_rows_may_be_left_out(tmp_path: Path) -> None:
+    """They are counted and the first is shown; a file with no other rows is refused."""
+    path = lines(tmp_path / "train.jsonl", *([{"messages": TURNS}] * 2), *([{"messages": 1}] * 3))
+    corpus = load_conversations(data(path, bad_rows="drop"))
+    assert [row.turns for row in corpus.train] == [TURNS, TURNS]
+    assert "faulty rows (first: line 3: messages: must be a list of turns, got 1) left out: 3" in (
+        corpus.remarks
+    )
+    with pytest.raises(InputError, match="contains no conversations"):
+        load_conversations(data(lines(path, {"messages": 1}), bad_rows="drop"))
 
 
 def test_columns_of_no_format_are_refused_with_the_formats(tmp_path: Path) -> None:

@@ -62,6 +62,14 @@ def test_single_texts_are_known_by_their_columns(column: str, tmp_path: Path) ->
     assert (corpus.unit, corpus.labels) == ("texts", ("x", "y"))
 
 
+def test_columns_in_capitals_are_known_as_well(tmp_path: Path) -> None:
+    """`Text` and `LABEL` are read as they are; of two spellings neither is taken."""
+    rows = [{"Text": "a", "LABEL": "x"}, {"Text": "b", "LABEL": "y"}]
+    assert load_sentence_pairs(spec_of(tmp_path, rows)).columns == ("Text", "LABEL")
+    with pytest.raises(InputError, match="no columns of texts and labels recognised"):
+        load_sentence_pairs(spec_of(tmp_path, [{**row, "TEXT": "c"} for row in rows]))
+
+
 def test_columns_that_the_study_file_names(tmp_path: Path) -> None:
     """Any columns can be named, for one text or two, and are read before known ones."""
     rows = [
