@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from analysis.comparison.constant import constant_name, constant_scores
@@ -22,6 +23,7 @@ from reports.shell import argument, command_line
 from study.kinds.methods import METHODS
 from study.metrics import metric_label
 from study.spec.baselines import default_in_words, truncation_warning
+from study.store.records import read_outputs
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -101,7 +103,19 @@ def baseline_notes(data: StudyData) -> tuple[str, ...]:
         if (row.role, row.name, row.split) == ("baseline", "default", data.splits[0])
         and row.config.get("method") in METHODS
     ]
-    return (*notes, *filter(None, [teacher_warning(data)]))
+    return (*notes, *filter(None, [teacher_warning(data), empty_outputs(data)]))
+
+
+def empty_outputs(data: StudyData) -> str:
+    """A warning if a model answered every dev example with nothing; otherwise empty."""
+    silent = []
+    for who in (*data.baselines, "best"):
+        with suppress(LookupError):  # not evaluated on dev, or without outputs
+            row = data.evaluation(who)
+            outputs = read_outputs(data.database, row.evaluation_id) if data.database else ()
+            if outputs and not any(output.strip() for output in outputs):
+                silent.append(label_of_model(data, who))
+    return f"Every output on dev is empty: {', '.join(silent)}." if silent else ""
 
 
 def teacher_warning(data: StudyData) -> str:

@@ -441,7 +441,7 @@ class Search(Source):
             if found:
                 raise InputError(
                     f"evaluation.metrics: {name}: must score what the {config.name} model writes, "
-                    f"or no trial can be scored, got {reason}"
+                    f"or no trial can be scored: {reason}"
                 )
 
     @override

@@ -18,7 +18,7 @@ from analysis.wording import (
 from reports.results import Results
 from reports.sections.confirmation import headline
 from reports.sections.distillation import verdict
-from reports.study_document import teacher_warning
+from reports.study_document import empty_outputs, teacher_warning
 from study.metrics import METRICS, metric_label
 
 SMALL_SHARE, SMALLEST = 0.05, 0.005  # of the variance; below the second, two decimals show 0.00
@@ -52,6 +52,7 @@ def caution(results: Results) -> tuple[str, ...]:
         _forgetting(results),
         _luck(results),
         teacher_warning(results.data),
+        empty_outputs(results.data),
     )
     return tuple(sentence for sentence in said if sentence)
 

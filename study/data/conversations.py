@@ -7,8 +7,11 @@ once, a line per row.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -113,13 +116,14 @@ class Format:
 
 
 TEXT_OR_TURNS = "text or a list of turns"
+ROLE = re.compile(r'^\s*\[\s*\{.*"(role|from)"\s*:', re.DOTALL)
 
 
 def question(*names: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
     """Return what makes two turns of a row: the question's columns, then the answer's."""
 
     def turns(row: Mapping[str, Any]) -> Sequence[Any]:
-        *questions, answer = (row.get(name) or "" for name in names)
+        *questions, answer = (_turns_in(row.get(name) or "") for name in names)
         if all(isinstance(part, str) for part in questions):
             asked = "\n\n".join(part for part in questions if part.strip())
             questions = [{"role": "user", "content": asked}]
@@ -143,12 +147,80 @@ def listed(value: Any, column: str, kinds: str = "a list of turns") -> list[Any]
     return value
 
 
+def prompt_and(name: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    """Return what makes turns of a prompt and a side, which may repeat the prompt."""
+
+    def turns(row: Mapping[str, Any]) -> Sequence[Any]:
+        return whole(row, name) or question("prompt", name)(row)
+
+    return turns
+
+
+def whole(row: Mapping[str, Any], name: str) -> list[Turn]:
+    """Return the turns of a side that repeats the prompt; none if it begins after the prompt.
+
+    A system message may be in either of them.
+
+    Raises:
+        InputError: the side has a prompt of its own, which is another.
+    """
+    prompt, side = (_turns_in(value) for value in (row.get("prompt") or "", row[name]))
+    if isinstance(side, str):
+        return []
+    if isinstance(prompt, str):
+        prompt = [{"role": "user", "content": prompt}] if prompt.strip() else []
+    asked, turns = _turns_of(prompt, "prompt"), _turns_of(side, name)
+    before_answer = takewhile(lambda turn: turn["role"] != "assistant", turns)
+    if not any(turn["role"] == "user" for turn in before_answer):
+        return []
+    (system, start), (own, rest) = _without_system(asked), _without_system(turns)
+    begins = _plain(rest[: len(start)]) == _plain(start)
+    if begins and (not system or not own or _plain(system) == _plain(own)):
+        return [*(own or system), *rest]
+    if asked and asked[-1]["role"] == "assistant" and not own:  # the side goes on from there
+        return []
+    raise InputError(
+        f"{name}: must begin with the prompt or after it, got {_shortened(turns)} and the prompt "
+        f"{_shortened(asked)}; allowed: whole conversations that begin with the prompt, or answers"
+    )
+
+
+def _turns_of(value: Any, column: str) -> list[Turn]:
+    """Return the turns that a column holds."""
+    given = enumerate(listed(value, column, TEXT_OR_TURNS), 1)
+    return [turn_of(turn, f"{column}: turn {n}") for n, turn in given]
+
+
+def _without_system(turns: Sequence[Turn]) -> tuple[list[Turn], list[Turn]]:
+    """Return the system messages that turns begin with, and the other turns."""
+    system = list(takewhile(lambda turn: turn["role"] in ("system", "developer"), turns))
+    return system, list(turns[len(system) :])
+
+
+def _plain(turns: Sequence[Turn]) -> list[tuple[str, str]]:
+    """Return what must be equal in two turns for them to be the same."""
+    return [(turn["role"], turn["content"].strip()) for turn in turns]
+
+
+def _shortened(turns: Sequence[Turn]) -> str:
+    """Return the beginning of turns, for messages."""
+    return ", ".join(f"{turn['role']} {turn['content'][:24]!r}" for turn in turns[:2])
+
+
+def _turns_in(value: Any) -> Any:
+    """Return the turns that a text is, as JSON in a CSV file; any other value as it is."""
+    if isinstance(value, str) and value.lstrip().startswith("[") and ROLE.search(value):
+        with suppress(ValueError, RecursionError):
+            return json.loads(value)
+    return value
+
+
 FORMATS = (
     Format("messages", ("messages",), lambda row: listed(row["messages"], "messages")),
     Format(
         "ShareGPT", ("conversations",), lambda row: listed(row["conversations"], "conversations")
     ),
-    Format("prompt, completion", ("prompt", "completion"), question("prompt", "completion")),
+    Format("prompt, completion", ("prompt", "completion"), prompt_and("completion")),
     Format(
         "Alpaca",
         ("instruction", "output"),
@@ -188,10 +260,11 @@ def conversation_of(
         InputError: a column is empty, or its turns are not a conversation.
     """
     for name in form.columns:
-        if row.get(name) is None:
-            raise InputError(
-                f"{where}: no value in field {name!r}, got {', '.join(map(repr, row))[:80]}"
-            )
+        if name not in row:
+            got = ", ".join(map(repr, row))[:80]
+            raise InputError(f"{where}: no field {name!r}, got {got}")
+        if row[name] is None:
+            raise InputError(f"{where}: {name}: must have a value, got null")
     if form.turns is None:
         text = row[form.columns[0]]
         if not isinstance(text, str) or not text.strip():

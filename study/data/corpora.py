@@ -32,6 +32,11 @@ def read_corpus(spec: StudySpec) -> Corpus[Any]:
             f"data.instruction = {spec.data.instruction!r}, since the study names no languages "
             "that are known; data.source_language and data.target_language name them"
         )
+    if kind.reads_conversations and spec.data.instruction:
+        remarks.append(
+            f"data.instruction = {spec.data.instruction!r:.80} is the system message of every "
+            f"one of the {corpus.unit} without its own"
+        )
     return replace(corpus, remarks=(*corpus.remarks, *remarks)) if remarks else corpus
 
 

@@ -115,14 +115,14 @@ def _check_classes(texts: Labels, used: set[str]) -> None:
     problems = []
     for split, labels in texts.items():
         if hidden := labels.count(HIDDEN):
-            all_or_some = "every label is" if hidden == len(labels) else f"{hidden:,} labels are"
+            all_or_some = "every label is" if hidden == len(labels) else _are(hidden)
             problems.append(
                 f"data.{split}: {all_or_some} {HIDDEN}, which stands for a hidden label in GLUE; "
                 f"remove these rows, or list '{HIDDEN}' in data.labels if it is a class"
             )
         if missing := sum(label.lower() == "nan" for label in labels):
             problems.append(
-                f"data.{split}: {missing:,} labels are 'nan', a missing value; remove these rows, "
+                f"data.{split}: {_are(missing)} 'nan', a missing value; remove these rows, "
                 "or list the label in data.labels if it is a class"
             )
     if fractions := sorted(used)[:3] if _are_fractions(used) else []:
@@ -144,6 +144,10 @@ def _check_classes(texts: Labels, used: set[str]) -> None:
         )
     if problems:
         raise InputError(problems)
+
+
+def _are(count: int) -> str:
+    return "1 label is" if count == 1 else f"{count:,} labels are"
 
 
 def _are_fractions(used: set[str]) -> bool:

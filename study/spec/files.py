@@ -23,6 +23,7 @@ from study.spec.trust import refuse_code
 from study.store.folders import check_regular
 
 DEFAULT_SPACE = "lora-wide"
+DATA_SUFFIXES = (".jsonl", ".json", ".tsv", ".csv", ".parquet")
 LARGEST_TEMPLATE = 100_000  # bytes
 INSTEAD_OF = (
     ("data.dev", "data.dev_share"),
@@ -238,6 +239,11 @@ def _find(target: str | Path) -> Path:
     if str(target) in shipped:
         return shipped[str(target)]
     path = Path(target)
+    if os.path.isfile(path) and path.suffix.lower() in DATA_SUFFIXES:
+        raise InputError(
+            f"{target}: must be a study file, got data; `optuna-study init --model MODEL --data "
+            f"{target}` writes a study file for it"
+        )
     if os.path.isfile(path):
         return path
     raise InputError(
@@ -326,7 +332,9 @@ def _fix_searched(
     """
     search = document.get("search", {})
     parameters = search.get("parameters") if isinstance(search, dict) else None
-    for name in searchable() if isinstance(parameters, dict) else ():
+    if not isinstance(parameters, dict):
+        return
+    for name in searchable():
         key = f"{section_of(name)}.{field_of(name)}"
         value = (overrides or {}).get(key)
         if value is not None and name in parameters:

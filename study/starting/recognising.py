@@ -188,7 +188,8 @@ def _as_pairs(rows: Rows, wishes: Wishes) -> Recognised | None:
     if _as_preferences(rows, wishes):
         return None
     columns = [name for name in rows[0] if is_text(rows, name)]
-    pair = next((pair for names in PAIRS if (pair := spelled(columns, names))), None)
+    found = next((pair for names in PAIRS if (pair := spelled(columns, names))), None)
+    pair = (found[0], found[1]) if found else None
     by_name = [name for name in columns if _named_language(name)]
     options = (wishes.source_language, wishes.target_language)
     stated = [language_of(code) if code else None for code in options]
@@ -212,8 +213,8 @@ def _as_pairs(rows: Rows, wishes: Wishes) -> Recognised | None:
         code or _language(rows, name) for code, name in zip(stated, pair, strict=True)
     )
     languages = (source, target) if source and target and source != target else None
-    found = f"pairs ({', '.join(pair)})"
-    return Recognised("pairs", found, keys, remarks=remarks, languages=languages)
+    words = f"pairs ({', '.join(pair)})"
+    return Recognised("pairs", words, keys, remarks=remarks, languages=languages)
 
 
 def _columns(pair: Sequence[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -198,11 +199,23 @@ FAULTS: dict[str, tuple[Any, str]] = {
         {"messages": [ASKED, {**ANSWERED, "weight": 0}]},
         "must train at least one answer, got weight 0 for all of them",
     ),
-    "another format": ({"text": "x"}, "no value in field 'messages', got 'text'"),
+    "another format": ({"text": "x"}, "no field 'messages', got 'text'"),
+    "a null": ({"messages": None}, "messages: must have a value, got null"),
     "a role that is no text": ({"messages": [{"role": [1]}]}, "turn 1: unknown role, got [1]"),
     "tools that are no JSON": ({"messages": TURNS, "tools": "[x"}, "tools: Expecting value"),
     "no object": ([1], "must be a JSON object, got '[1]'"),
 }
+
+
+def test_a_completion_may_repeat_the_prompt(tmp_path: Path) -> None:
+    """It is read once, also where a CSV file holds turns as JSON; a list in a text stays a text."""
+    path = tmp_path / "train.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = [(json.dumps(TURNS[:1]), json.dumps(TURNS)), ("Sort [3, 1].", '["a", 1]')]
+        csv.writer(file).writerows([("prompt", "completion"), *rows])
+    first, second = read(path)
+    assert first == TURNS
+    assert [turn["content"] for turn in second] == ["Sort [3, 1].", '["a", 1]']
 
 
 def problems(path: Path) -> tuple[str, ...]:
