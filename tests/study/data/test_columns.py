@@ -93,6 +93,13 @@ def test_a_second_text_has_several_words(values: list[str], is_second: bool) -> 
     assert second_text(rows, ["x"]) == ("x" if is_second else None)
 
 
+def test_a_column_in_capitals_counts_as_read(tmp_path: Path) -> None:
+    """It is read whatever its case, so it is not among those left out."""
+    path = table(tmp_path / "t.csv", rows=[{"Body": "Hello", "Queue": "a", "id": "1"}])
+    (said,) = file_remarks(DataSpec(train=path, dev=path), ["body", "queue"], one_text=False)
+    assert said == "columns of t.csv that are not read: 'id'"
+
+
 def test_a_nested_column_counts_as_read(tmp_path: Path) -> None:
     """`translation.en` reads the column `translation`."""
     path = tmp_path / "train.jsonl"
