@@ -297,9 +297,10 @@ def turn_of(given: Any, where: str) -> Turn:
     """
     if not isinstance(given, Mapping):
         raise InputError(f"{where}: must be an object with role and content, got {given!r:.60}")
-    role = given.get("role", given.get("from"))
-    if not isinstance(role, str) or role not in ROLES:
-        raise InputError(f"{where}: unknown role, got {role!r:.40}; allowed: {', '.join(ROLES)}")
+    named = given.get("role", given.get("from"))
+    role = named.lower() if isinstance(named, str) else ""
+    if role not in ROLES:
+        raise InputError(f"{where}: unknown role, got {named!r:.40}; allowed: {', '.join(ROLES)}")
     content = given.get("content", given.get("value"))
     further = {key: given[key] for key in FURTHER if given.get(key) is not None}
     if isinstance(content, list) and all(_is_text(part) for part in content):

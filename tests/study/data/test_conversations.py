@@ -79,6 +79,12 @@ def test_each_format_gives_the_same_turns(tmp_path: Path, name: str) -> None:
     assert read(lines(tmp_path / "train.jsonl", row)) == [expected]
 
 
+def test_a_role_may_have_capitals(tmp_path: Path) -> None:
+    """`User` and `Assistant` are what they say."""
+    turns = [{**one, "role": one["role"].title()} for one in TURNS]
+    assert read(lines(tmp_path / "train.jsonl", {"messages": turns})) == [TURNS]
+
+
 def test_a_plain_text_has_no_turns(tmp_path: Path) -> None:
     """`text` is kept as it is, and a line says that all of it is trained."""
     path = lines(tmp_path / "train.jsonl", {"text": "Once."})
