@@ -339,7 +339,7 @@ def _fix_searched(
         value = (overrides or {}).get(key)
         if value is not None and name in parameters:
             del parameters[name]
-            remark(f"{key} = {value!r} of the command line is fixed; {where} searches {name}")
+            remark(f"{key} = {value!r} of the command line replaces the search of {name} in {where}")
 
 
 def _from_here(space: str) -> str:

@@ -126,8 +126,8 @@ def test_a_searched_hyperparameter_of_the_command_line_is_fixed(tmp_path: Path) 
     assert spec.resolve({}).training.learning_rate == 1e-3
     assert "learning_rate" not in spec.search.search_space.distributions
     assert "rank" in spec.search.search_space.distributions
-    fixed = "training.learning_rate = 0.001 of the command line is fixed"
-    assert said == [f"{fixed}; {path} searches learning_rate"]
+    fixed = "training.learning_rate = 0.001 of the command line"
+    assert said == [f"{fixed} replaces the search of learning_rate in {path}"]
     assert "method.rank: must be at least 1" in problem(path, method__rank=0)
 
 
