@@ -121,7 +121,8 @@ class StudyData(Displayed):
 
         if self.spec_text is None or not self.is_ours:
             return TextOptions()
-        return spec_from_toml(self.spec_text, self.name).evaluation.text_options
+        options = spec_from_toml(self.spec_text, self.name).evaluation.text_options
+        return replace(options, labels=tuple(self.provenance.get("labels", ())))
 
     @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:

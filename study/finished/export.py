@@ -37,7 +37,7 @@ from study.errors import InputError, refusing, writing
 from study.kinds.methods import METHODS
 from study.spec.sections import StudySpec
 from study.store.folders import appearing_whole, check_own
-from study.store.saved_adapters import adapter_folder, peft_type, trial_name
+from study.store.saved_adapters import adapter_folder, folder_name, peft_type
 from study.tasks import make_task
 from study.trials import baseline_configs
 
@@ -78,7 +78,7 @@ class Exported:
 def export_trial(
     run: Path,
     spec: StudySpec,
-    number: int,
+    who: int | str,
     out: Path | None = None,
     merge: bool = False,
     trust_study: bool = False,
@@ -88,7 +88,7 @@ def export_trial(
     Args:
         run: The run folder, which holds the adapters.
         spec: The study.
-        number: The trial's number.
+        who: The trial's number, or the name of a baseline.
         out: The folder to write, which must not exist; by default `run/export/trial-00012`.
         merge: Whether to add the adapter's weights to the base's and check the saved result.
         trust_study: Whether a fully trained model may name code of its own.
@@ -96,7 +96,7 @@ def export_trial(
     Raises:
         InputError: there is no such adapter, it cannot be merged, or the folder exists.
     """
-    source = _adapter(run, number, trusted=trust_study or spec.base.trust_remote_code)
+    source = _adapter(run, who, trusted=trust_study or spec.base.trust_remote_code)
     is_adapter = (source / ADAPTER_CONFIG).is_file()  # otherwise it was full fine-tuning
     merge = merge and is_adapter
     if merge:
@@ -192,16 +192,21 @@ def _save_tokenizer(base: BaseModel, folder: Path) -> None:
         base.tokenizer.save_pretrained(folder)
 
 
-def _adapter(run: Path, number: int, *, trusted: bool) -> Path:
-    folder = adapter_folder(run, trial_name(number))
+def _adapter(run: Path, who: int | str, *, trusted: bool) -> Path:
+    folder = adapter_folder(run, folder_name(who))
     if folder.is_dir():
         check_is_ours(run, folder, trusted=trusted)
         return folder
     names = (f.name.removeprefix("trial-") for f in folder.parent.glob("trial-*"))
     kept = sorted(int(name) for name in names if name.isdecimal())
     allowed = ", ".join(map(str, kept)) or "none"
+    if isinstance(who, str):
+        raise InputError(
+            f"{run}: no adapter of the baseline {who!r}; `optuna-study run {run}` trains it if it "
+            f"is missing; trials with an adapter: {allowed}"
+        )
     raise InputError(
-        f"{run}: no adapter of trial {number}; kept: {allowed} (see search.keep_adapters)"
+        f"{run}: no adapter of trial {who}; kept: {allowed} (see search.keep_adapters)"
     )
 
 

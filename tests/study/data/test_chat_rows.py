@@ -372,3 +372,12 @@ def test_examples_are_compared_by_what_they_say(tokenizer: Any) -> None:
     example = row(form(tokenizer, "chatml"))
     assert example == replace(example, ids=example.ids[:3])
     assert example != row(form(tokenizer, "chatml"), TURNS[:3])
+
+
+def test_an_instruction_is_said_to_be_a_system_message(
+    make_chat_spec: Callable[..., StudySpec],
+) -> None:
+    """A person who writes it for pairs would not know otherwise what the model reads."""
+    remarks = corpus_of(make_chat_spec({"data.instruction": "Be brief."})).remarks
+    said = "data.instruction = 'Be brief.' is the system message of every one of the conversations"
+    assert any(line.startswith(said) for line in remarks)
