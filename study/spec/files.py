@@ -339,7 +339,8 @@ def _fix_searched(
         value = (overrides or {}).get(key)
         if value is not None and name in parameters:
             del parameters[name]
-            remark(f"{key} = {value!r} of the command line replaces the search of {name} in {where}")
+            replaced = f"replaces the search of {name} in {where}"
+            remark(f"{key} = {value!r} of the command line {replaced}")
 
 
 def _from_here(space: str) -> str:
