@@ -33,11 +33,16 @@ from analysis.comparison.confirmation import Retrained, confirmation_among
 from analysis.importance.exponent import exponent_of
 from analysis.importance.grid import SeedNoise, grid_shares
 from analysis.importance.question import Points, Question
-from analysis.importance.reliability import intervals
+from analysis.importance.reliability import (
+    coverage_of,
+    intervals,
+    sampling_doubts,
+    uniformity_of,
+)
 from analysis.importance.variance import importances, variance
 from analysis.importance.verdict import Verdict, per_configuration, verdict_on
 from analysis.parallel import one_blas_thread
-from analysis.surrogates.encoding import Array, Column, Encoding, make_column
+from analysis.surrogates.encoding import Array, Column, Encoding, encode, make_column
 from study.metrics import Statistics
 
 GRID = np.linspace(0, 1, 20_001)
@@ -264,6 +269,9 @@ def adaptive_is_wrong(name: str) -> Callable[[np.random.Generator, int], bool]:
             [t.value for t in study.trials],
             function.distributions,
         )
+        trials = encode(given.points, given.distributions, seed)
+        if sampling_doubts(None, uniformity_of(trials), coverage_of(trials), trials.excluded):
+            return False  # not reliable, whatever the rest says, which takes longer
         found = variance(Question(resamples=0, seed=seed), given)
         return found.reliable and found.parameters[0].name != function.first
 
