@@ -273,7 +273,7 @@ def _variance_along(rest: Array, curves: Array, common: float) -> Array:
     squares = rest**2
     mean = np.maximum(squares.mean(axis=1, keepdims=True), np.finfo(float).tiny)
     along = 1.0 + (squares / mean - 1.0) @ curves @ curves.T
-    return common * np.maximum(along, 0.0)
+    return np.asarray(common * np.maximum(along, 0.0))
 
 
 def _modulation(left: Blind, basis: Array, order: np.ndarray[Any, Any]) -> Array:
