@@ -26,6 +26,8 @@ from study.signals import end_children, end_with
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+SELDOM = 50_000  # objects made between two collections of garbage
+
 _processes = ContextVar("processes", default=1)
 _inherited: tuple[Callable[[Any], Any], Sequence[Any]]
 
@@ -35,10 +37,12 @@ def every_core() -> Iterator[None]:
     """Let `each` use one process per core; only for a process that a command has to itself."""
     keep_freed_memory()
     count = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
-    token = _processes.set(count)
+    token, often = _processes.set(count), gc.get_threshold()
+    gc.set_threshold(SELDOM)  # or a twentieth of the time goes into looking through what is loaded
     try:
         yield
     finally:
+        gc.set_threshold(*often)
         _processes.reset(token)
 
 

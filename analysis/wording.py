@@ -91,6 +91,8 @@ def alike_signed(values: Iterable[float]) -> Callable[[float], str]:
     """A writer that gives differences of one kind the same decimals, with their signs."""
     largest = max(map(abs, values), default=0.0)
     places = min(max(decimals(largest), 1), 3)
+    if largest >= 10_000:  # a score that overflowed has no decimals to show
+        return lambda v: ("+" if v >= 0 else "−") + number(abs(float(v)), 3)
 
     def write(v: float) -> str:
         text = f"{abs(v):.{places}f}"
@@ -98,6 +100,11 @@ def alike_signed(values: Iterable[float]) -> Callable[[float], str]:
         return ("+" if v >= 0 else "−") + (number(abs(float(v)), 2) if is_lost else text)
 
     return write
+
+
+def in_region(region: str) -> str:
+    """The region of a search space that an answer is about, to end a title with; "" for all."""
+    return f", where {region}" if region else ""
 
 
 def interval(ci: tuple[float, float], write: Callable[[float], str] | None = None) -> str:

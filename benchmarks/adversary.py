@@ -2,7 +2,8 @@
 
     python benchmarks/adversary.py --studies 300       # the table of docs/evidence.md
     python benchmarks/adversary.py --only corner       # the lines whose name contains a word
-    python benchmarks/adversary.py --quick             # a smoke test: few studies, no claim
+    python benchmarks/adversary.py --list              # the questions alone
+    python benchmarks/adversary.py --quick             # a smoke test: one study each, no claim
 
 Each line is a question with a yes or no per study: was an idle parameter called significant, was an
 effect found, does an interval hold the truth?  Printed are the aim, the figure and its Monte-Carlo
@@ -33,11 +34,16 @@ from analysis.comparison.confirmation import Retrained, confirmation_among
 from analysis.importance.exponent import exponent_of
 from analysis.importance.grid import SeedNoise, grid_shares
 from analysis.importance.question import Points, Question
-from analysis.importance.reliability import intervals
+from analysis.importance.reliability import (
+    coverage_of,
+    intervals,
+    sampling_doubts,
+    uniformity_of,
+)
 from analysis.importance.variance import importances, variance
 from analysis.importance.verdict import Verdict, per_configuration, verdict_on
 from analysis.parallel import one_blas_thread
-from analysis.surrogates.encoding import Array, Column, Encoding, make_column
+from analysis.surrogates.encoding import Array, Column, Encoding, encode, make_column
 from study.metrics import Statistics
 
 GRID = np.linspace(0, 1, 20_001)
@@ -123,12 +129,18 @@ def beside_a_signal(rng: np.random.Generator) -> Study:
     )
 
 
-def shaped(name: str) -> Callable[[np.random.Generator], Study]:
-    """Return 60 trials of six parameters, the first with a share of 0.3."""
+def shaped(name: str, in_trials: bool = False) -> Callable[[np.random.Generator], Study]:
+    """Return 60 trials of six parameters, the first with a share of 0.3.
+
+    That is its share over the whole range; or `in_trials`, however many of them passed a step.
+    """
 
     def study(rng: np.random.Generator) -> Study:
         units = rng.random((60, 6))
-        return Study(continuous(6), units, mixed(standard(SHAPES[name], units[:, 0]), 0.3, rng))
+        effect = standard(SHAPES[name], units[:, 0])
+        if in_trials and np.ptp(effect) > 0:
+            effect = (effect - effect.mean()) / effect.std()
+        return Study(continuous(6), units, mixed(effect, 0.3, rng))
 
     return study
 
@@ -264,6 +276,9 @@ def adaptive_is_wrong(name: str) -> Callable[[np.random.Generator, int], bool]:
             [t.value for t in study.trials],
             function.distributions,
         )
+        trials = encode(given.points, given.distributions, seed)
+        if sampling_doubts(None, uniformity_of(trials), coverage_of(trials), trials.excluded):
+            return False  # not reliable, whatever the rest says, which takes longer
         found = variance(Question(resamples=0, seed=seed), given)
         return found.reliable and found.parameters[0].name != function.first
 
@@ -339,6 +354,9 @@ def table(permutations: int) -> list[Line]:
         line("false: noise, any of six named", noise, slice(None)),
         line("false: beside a signal, any of five named", beside_a_signal, slice(1, None)),
         *power,
+        line(
+            "power: step at 0.9, share .3 in the trials", shaped("step at 0.9", True), 0, 0.8, False
+        ),
         line("false: pure product, either named a main effect", product, slice(0, 2)),
         line("false: only the spread moves", spread, 0),
         line("false: idle, rank correlation .58, n = 200", correlated, 1),
@@ -370,20 +388,24 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=300)
     parser.add_argument("--only", default="")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--list", action="store_true")
     given = parser.parse_args()
-    studies = 3 if given.quick else given.studies
+    studies = 1 if given.quick else given.studies
     print("| question | aim | figure | error | studies | s per study |")
     print("|---|---|---|---|---|---|", flush=True)
     with one_blas_thread():
         for number, line in enumerate(table(99 if given.quick else 499)):
             if given.only in line.name:
+                aim = f"{'≤' if line.is_false_alarm else '≥'} {line.aim:.3f}"
+                if given.list:
+                    print(f"| {line.name} | {aim} | | | | |")
+                    continue
                 started = perf_counter()
                 said = [
                     line.says(np.random.default_rng([given.seed, number, i]), i)
                     for i in range(studies)
                 ]
                 share = float(np.mean(said))
-                aim = f"{'≤' if line.is_false_alarm else '≥'} {line.aim:.3f}"
                 error = (share * (1 - share) / studies) ** 0.5
                 each = (perf_counter() - started) / studies
                 print(

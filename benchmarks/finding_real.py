@@ -11,15 +11,22 @@ but no texts, go to a small database, which `table` reads: anybody can analyse i
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from rich.console import Console
 
 import analysis
 from analysis.importance.answers import answer_of, tuning_of
+from analysis.importance.confounding import Confounding
+from analysis.importance.result import Importances
+from analysis.importance.tuning import Gain, Tuning
 from analysis.studies.load import StudyData
+from analysis.wording import interval, label_of, listing, share
 from study.engines.engine_choice import EngineChoice
 from study.runner import run_study
 from study.spec.files import load_spec
@@ -142,51 +149,117 @@ def run(options: argparse.Namespace) -> None:
 
 
 def table(studies: list[StudyData]) -> None:
-    """Print each study's importances by four methods, the exponent and what tuning is worth."""
-    for data in studies:
-        _print_scores(data)
-        _print_importances(data)
-        if (joint := analysis.confounding_of(data)) is not None:
-            print(f"\n{joint.summary}.")
-            if joint.exponent is not None:
-                print(f"{joint.exponent.sentence}.")
-        worth = tuning_of(data)
-        print()
-        print("\n".join(worth.sentences))
-        flat = [*worth.flat, *([worth.product] if worth.product else [])]
-        print(
-            f"Within {worth.margin:.2f} of the best: "
-            + "; ".join(f"{r.name} {r.words}" for r in flat)
+    """Print the studies side by side: scores, parameters, products, and what to tune."""
+    found = [Finding.of(data) for data in studies]
+    places = ("worst", "quarter", "median", "three quarters", "best")
+    _print_table(("study", "trials", "score", *places), [f.scores for f in found])
+    methods = ("Optuna's fANOVA", "PED-ANOVA", "ours", "gain from tuning it alone", "good enough")
+    _print_table(("study", "parameter", *methods), [row for f in found for row in f.parameters])
+    print("\nIntervals are of 95 %; n.s.: chance alone could give that share.")
+    joint = ("learning rate, α, rank together", "best column", "p of lr · α / rank^p", "flat range")
+    _print_table(("study", *joint), [f.product for f in found])
+    for one in found:
+        print("\n" + "\n".join(one.sentences))
+
+
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    print(f"\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """All that is said of one study."""
+
+    data: StudyData
+    optunas: Mapping[str, float]
+    best: Mapping[str, float]
+    ours: Importances
+    joint: Confounding | None
+    worth: Tuning
+
+    @classmethod
+    def of(cls, data: StudyData) -> Finding:
+        """Compute it; Optuna's normalised fANOVA is how the 0.97 was computed."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(direction="maximize")  # shares are the same either way
+        study.add_trials(list(data.complete))
+        return cls(
+            data,
+            get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0)),
+            answer_of(data, "best").shares,
+            analysis.importances_of(data),
+            analysis.confounding_of(data),
+            tuning_of(data),
+        )
+
+    @property
+    def scores(self) -> list[str]:
+        """Quantiles of the scores, the worst first."""
+        values = [self.data.value(trial) for trial in self.data.complete]
+        spots = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
+        if self.data.direction != "maximize":
+            spots = spots[::-1]
+        name = label_of(self.data.objective)
+        return [self.data.name, str(len(values)), name, *(f"{v:.3g}" for v in spots)]
+
+    @property
+    def parameters(self) -> list[list[str]]:
+        """A row per parameter, the one with our largest share first."""
+        gains = {g.name: g for g in self.worth.gains}
+        flat = {r.name: r.words for r in self.worth.flat}
+        return [
+            [
+                self.data.name,
+                p.name,
+                f"{self.optunas.get(p.name, 0.0):.2f}",
+                f"{self.best.get(p.name, 0.0):.2f}",
+                f"{p.importance:.2f} ({interval(p.ci, share)}){'' if p.significant else ' n.s.'}",
+                _gain(gains[p.name]) if p.name in gains else "",
+                flat.get(p.name, ""),
+            ]
+            for p in self.ours.parameters
+        ]
+
+    @property
+    def product(self) -> list[str]:
+        """The joint share, the exponent of the rank, and the product that is flat."""
+        flat = self.worth.product
+        said = f"{flat.name}: {flat.words}" if flat else "none"
+        if self.joint is None:
+            return [self.data.name, "–", "–", "–", said]
+        column, p = self.joint.best, self.joint.exponent
+        return [
+            self.data.name,
+            f"{share(self.joint.joint)} ({interval(self.joint.joint_ci, share)})",
+            f"{column.formula} explains {share(column.explained)}",
+            "unknown" if p is None or p.unknown else f"{share(p.power)} ({interval(p.ci, share)})",
+            said,
+        ]
+
+    @property
+    def sentences(self) -> Iterator[str]:
+        """What to tune, what not, and how sure that is."""
+        worth, unit = self.worth, label_of(self.data.objective)
+        yield f"**{self.data.name}**: gains are over the default, in {unit}.\n"
+        if worth.reasons or not self.ours.reliable:
+            reasons = dict.fromkeys((*worth.reasons, *self.ours.reasons))
+            yield f"- Not reliable: {'; '.join(reasons)}."
+        sure = [g for g in worth.gains if g.is_worth_it]
+        yield f"- Tune {listing([g.name for g in sure]) if sure else 'nothing for certain'}."
+        rest = [f"{g.name} (at most {g.ci[1]:.2g})" for g in worth.gains if not g.is_worth_it]
+        if rest:
+            yield f"- Leave {listing(rest)}."
+        yield (
+            f"- All together: {_gain(worth.together)}. Good enough is within {worth.margin:.2g} of "
+            f"the best. {self.ours.surrogate}, held-out R² {self.ours.held_out_r2:.2f}."
         )
 
 
-def _print_scores(data: StudyData) -> None:
-    values = sorted(data.value(trial) for trial in data.complete)
-    print(f"\n### {data.name}: {len(values)} trials, {data.objective}\n")
-    print("| worst | quarter | median | three quarters | best |")
-    print("|---|---|---|---|---|")
-    places = (0, len(values) // 4, len(values) // 2, 3 * len(values) // 4, -1)
-    print("| " + " | ".join(f"{values[i]:.3g}" for i in places) + " |")
-
-
-def _print_importances(data: StudyData) -> None:
-    """Optuna's normalised fANOVA is how the 0.97 was computed."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize")  # shares are the same either way
-    study.add_trials(list(data.complete))
-    optunas = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
-    best = answer_of(data, "best").shares
-    ours = analysis.importances_of(data)
-    print("\n| parameter | Optuna's fANOVA | PED-ANOVA | ours | 95 % interval | beyond chance |")
-    print("|---|---|---|---|---|---|")
-    for p in ours.parameters:
-        print(
-            f"| {p.name} | {optunas.get(p.name, 0.0):.2f} | {best.get(p.name, 0.0):.2f} "
-            f"| {p.importance:.2f} | {p.ci[0]:.2f} to {p.ci[1]:.2f} "
-            f"| {'yes' if p.significant else 'no'} |"
-        )
-    said = "reliable" if ours.reliable else f"not reliable: {'; '.join(ours.reasons)}"
-    print(f"\n{ours.surrogate}, held-out R² {ours.held_out_r2:.2f}; {said}")
+def _gain(gain: Gain) -> str:
+    low, high = (f"{end:.2g}" for end in gain.ci)
+    return f"+{gain.gain:.2g} ({low} to {high})" if gain.is_worth_it else f"at most {high}"
 
 
 if __name__ == "__main__":

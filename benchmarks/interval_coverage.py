@@ -2,6 +2,7 @@
 
     python benchmarks/interval_coverage.py --studies 12        # of each size
     python benchmarks/interval_coverage.py --trials 60         # of one size
+    python benchmarks/interval_coverage.py --family friedman   # of one family
 
 Functions that nobody tuned on (`fresh_functions`), random trials, the whole evidence.  Counted are
 components with a true share of 0.02 or more, since an interval that starts at zero holds a small
@@ -53,10 +54,10 @@ class Component:
         return self.low - 1e-3 <= self.truth <= self.high + 1e-3
 
 
-def components(number: int, trials: int, seed: int) -> list[Component]:
-    """Return the components of one study."""
+def components(number: int, trials: int, seed: int, families: list[str]) -> list[Component]:
+    """Return the components of one study; studies take families in turn."""
     rng = np.random.default_rng([seed, trials, number])
-    family = list(FAMILIES)[number % len(FAMILIES)]
+    family = families[number % len(families)]
     study = FreshStudy.drawn(family, rng)
     points, values = study.trials(trials, rng)
     found = importances(points, values, study.distributions, seed=number)
@@ -126,12 +127,13 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--trials", type=int, nargs="*", default=SIZES)
+    parser.add_argument("--family", choices=FAMILIES, nargs="*", default=list(FAMILIES))
     given = parser.parse_args()
     every: list[Component] = []
     with one_blas_thread():
         for size in given.trials:
             for number in range(given.studies):
-                every += components(number, size, given.seed)
+                every += components(number, size, given.seed, given.family)
     report(every)
 
 

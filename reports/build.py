@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.studies.load import StudyData, load
 from analysis.studies.trial_values import last_end
-from analysis.wording import counted, moment
+from analysis.wording import counted, in_region, moment
 from reports.page.parts import FOOTER, Page, Section
 from reports.page.render import render, write
 from reports.results import Results, analyse
@@ -79,7 +79,7 @@ def page_of(results: Results) -> Page:
     """Return the page as plain data, without the sections that do not apply."""
     found = (section(results) for section in SECTIONS)
     return Page(
-        title=results.data.name,
+        title=results.data.name + in_region(results.data.region),
         subtitle=_subtitle(results.data),
         answer=answer.answer(results),
         caution=answer.caution(results),

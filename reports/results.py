@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from analysis.comparison.adapters import Adapters, against_base
+from analysis.comparison.adapters import Adapters, all_adapters
 from analysis.comparison.confirmation import Confirmation, confirmation_of
 from analysis.comparison.contrast import Contrast, Score
 from analysis.comparison.distillation import Distillation, distillation_of
@@ -82,7 +82,7 @@ def analyse(
     resamples = refits_for(len(data.complete)) if resamples is None else resamples
     found, problem = _importances(data, surrogate, seed, resamples, progress)
     first = data.splits[0] if data.splits else ""
-    adapters = _adapters(data, first, seed)
+    adapters = all_adapters(data, seed)
     # one question has one p-value: tests of the adapters' family are reused
     known = adapters.contrasts if adapters is not None else ()
     compared = best_against_baselines(data, known, seed=seed)
@@ -113,13 +113,6 @@ def analyse(
         trade_offs=tuple(trade_offs(data)),
         surrogate=surrogate,
     )
-
-
-def _adapters(data: StudyData, split: str, seed: int) -> Adapters | None:
-    try:
-        return against_base(data, split=split, seed=seed)
-    except InputError:
-        return None  # no base, no adapter, or no per-example scores
 
 
 def _importances(

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from analysis.comparison.constant import constant_name, constant_scores
 from analysis.comparison.sweeps import sweep_of
+from analysis.comparison.within_study import label_of_model
 from analysis.display import as_json
 from analysis.document import WIDTH, Document, Listing, Part, Prose, Table, columns_table
 from analysis.studies.study_data import StudyData, is_enqueued, state_of
@@ -20,6 +23,7 @@ from reports.shell import argument, command_line
 from study.kinds.methods import METHODS
 from study.metrics import metric_label
 from study.spec.baselines import default_in_words, truncation_warning
+from study.store.records import read_outputs
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -76,11 +80,15 @@ def _trials(data: StudyData, trials: Sequence[FrozenTrial]) -> Table:
 def _baselines(data: StudyData) -> Table:
     """The scores of the best trial and the baselines on every split and metric."""
     assert data.best_trial is not None
-    columns: dict[str, list[Any]] = {"": [*data.baselines, f"trial {data.best_trial.number}"]}
+    constant = constant_scores(data)
+    first = [constant_name(data)] if constant else []
+    columns: dict[str, list[Any]] = {"": [*first, *data.baselines, label_of_model(data, "best")]}
     for split in data.splits:
         for metric in data.metrics:
             scores = [data.score(who, metric, split) for who in (*data.baselines, "best")]
             if any(score is not None for score in scores):
+                if first:
+                    scores.insert(0, constant.get(metric) if split == "dev" else None)
                 heading = label_of(metric) if split == "dev" else f"{split} {label_of(metric)}"
                 columns[heading] = scores
     by = data.best_in_words.removeprefix("best")
@@ -95,7 +103,19 @@ def baseline_notes(data: StudyData) -> tuple[str, ...]:
         if (row.role, row.name, row.split) == ("baseline", "default", data.splits[0])
         and row.config.get("method") in METHODS
     ]
-    return (*notes, *filter(None, [teacher_warning(data)]))
+    return (*notes, *filter(None, [teacher_warning(data), empty_outputs(data)]))
+
+
+def empty_outputs(data: StudyData) -> str:
+    """A warning if a model answered every dev example with nothing; otherwise empty."""
+    silent = []
+    for who in (*data.baselines, "best"):
+        with suppress(LookupError):  # not evaluated on dev, or without outputs
+            row = data.evaluation(who)
+            outputs = read_outputs(data.database, row.evaluation_id) if data.database else ()
+            if outputs and not any(output.strip() for output in outputs):
+                silent.append(label_of_model(data, who))
+    return f"Every output on dev is empty: {', '.join(silent)}." if silent else ""
 
 
 def teacher_warning(data: StudyData) -> str:
@@ -120,6 +140,7 @@ def study_json(data: StudyData, top: int = TOP) -> dict[str, Any]:
         ],
         "trials": {STATES.get(state, state): count for state, count in data.counts.items()},
         "sampled": len(data.frozen_trials) if data.all_counts else None,
+        "incomplete": data.incomplete or None,
         "best": [
             {
                 "number": trial.number,

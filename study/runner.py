@@ -109,7 +109,8 @@ def run_study(
         hashes = {} if corpus is None else corpus.hashes()
         trained_on = {"data_sha256": hashes, "own_task": task_name(inputs.task)}
         with open_ledger(url, spec, out, view.remarked) as ledger:
-            ledger.check_resumable(trained_on)
+            if remark := ledger.check_resumable(trained_on):
+                view.remarked(remark)
             if ledger.is_finished():
                 return StudyRun(out, url, spec.name, stopped_early=False)
             spec = ledger.with_its_dtype()
@@ -117,6 +118,8 @@ def run_study(
                 name, workers = started.choice.name, started.choice.workers
                 facts = provenance(name, workers, started.base_location, hashes)
                 facts |= {"dtype": started.dtype or spec.base.dtype}
+                if corpus is not None and corpus.labels:
+                    facts |= {"labels": list(corpus.labels)}
                 if remark := ledger.begin(facts | trained_on):
                     view.remarked(remark)
                 if corpus is not None and corpus.places:
@@ -438,7 +441,7 @@ class Search(Source):
             if found:
                 raise InputError(
                     f"evaluation.metrics: {name}: must score what the {config.name} model writes, "
-                    f"or no trial can be scored, got {reason}"
+                    f"or no trial can be scored: {reason}"
                 )
 
     @override

@@ -22,6 +22,7 @@ from study.spec.sections import StudySpec
 Role = Literal["search", "baseline", "confirm"]
 TEACHER = "teacher"
 BASELINES = {"base": -1, "default": -2, "plain": -3, TEACHER: -4}
+TRAINED_BASELINES = ("default", "plain")
 """Baselines are not Optuna trials; in an engine they have these numbers."""
 
 
@@ -81,24 +82,34 @@ def search_config(
     return TrialConfig(number, seed, training, method, distillation=distillation)
 
 
-def baseline_configs(spec: StudySpec) -> list[TrialConfig]:
-    """Return the untrained base, the default LoRA and, with a teacher, two baselines more.
+def called(number: int) -> int | str:
+    """Return a trial's number, or the name of the baseline that has it."""
+    return next((name for name, of_name in BASELINES.items() if of_name == number), number)
 
-    The default LoRA is PEFT's own, r 8, alpha 8 and no dropout, where the search varies these;
-    what the study file fixes holds for it too, as does the middle of a searched learning rate,
-    step or epoch range.  It adapts the modules that `[method]` names, otherwise the model's default
-    ones.  In a study of full fine-tuning only, the default is full fine-tuning.
 
-    With a teacher there is `plain`, the default with the same seed but without the teacher's part
-    in the loss: the difference between the two is the effect of distillation.  `teacher` is the
-    teacher's own score.
+def default_values(spec: StudySpec) -> dict[str, Any]:
+    """Return what the default LoRA has in place of the values that the search varies.
+
+    They are PEFT's own, r 8, alpha 8 and no dropout, and the middle of a searched learning rate,
+    step or epoch range; what the study file fixes holds for it too.  It adapts the modules that
+    `[method]` names, otherwise the model's default ones.  In a study of full fine-tuning only, the
+    default is full fine-tuning.
     """
     middle = spec.search.search_space.middle()
     pefts = MethodSpec(target_modules=spec.method.target_modules)  # its defaults are PEFT's
     default: dict[str, Any] = {n: getattr(pefts, n) for n in middle if hasattr(pefts, n)}
     default |= {"method": "lora"} if spec.trains_adapters else {}
-    default |= {k: middle[k] for k in ("learning_rate", "steps", "epochs") if k in middle}
-    parts = spec.resolve(default)
+    return default | {k: middle[k] for k in ("learning_rate", "steps", "epochs") if k in middle}
+
+
+def baseline_configs(spec: StudySpec) -> list[TrialConfig]:
+    """Return the untrained base, the default LoRA and, with a teacher, two baselines more.
+
+    With a teacher there is `plain`, the default with the same seed but without the teacher's part
+    in the loss: the difference between the two is the effect of distillation.  `teacher` is the
+    teacher's own score.
+    """
+    parts = spec.resolve(default_values(spec))
     untrained = Hyperparameters(None, parts.training, None)
     begun = untrained
     if spec.method.init_adapter is not None:

@@ -202,6 +202,9 @@ def test_a_region_has_its_own_trials_and_search_space(type_: Type, run: Path) ->
     found = asked(type_, run, "--where", "alpha >= 16", *FEW)
     assert 0 < found["trials"]["used"] < 50
     assert any("where alpha >= 16" in remark for remark in found["remarks"])
+    assert found["question"].endswith("come from, where alpha >= 16?")
+    shown = type_("importance", run, "--where", "alpha >= 16", "--question", "tuning").out
+    assert shown.startswith("What is tuning worth, over the default, where alpha >= 16?")
     refused = type_("importance", run, "--where", "alpha >= lora")
     assert refused.status == 2
     assert "where: 'alpha >= lora': write a text in quotes" in refused.err

@@ -35,6 +35,14 @@ def test_usage_errors(type_: Type) -> None:
 
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "an unknown study": (("run", "petrolum"), "petrolum: no such study file or shipped study; did"),
+    "data for a study file": (
+        ("check", "text.tsv"),
+        "text.tsv: must be a study file, got data; `optuna-study init --model MODEL --data text",
+    ),
+    "a file for a folder of tables": (
+        ("report", "one", "--csv", "t.csv"),
+        "--csv: makes a folder of files, got t.csv; name a folder",
+    ),
     "no trials": (("run", "--trials", "0"), "petroleum.toml: search.trials: must be"),
     "a negative seed": (("run", "--seed", "-1"), "petroleum.toml: seed: must be at least"),
     "a huge seed": (("run", "--seed", str(2**31)), "petroleum.toml: seed: must be below"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -58,3 +60,18 @@ def test_every_test_is_run_by_one_of_three_sessions(marks: set[str]) -> None:
         chosen.append(arguments[arguments.index("-m") + 1])
     runs = [Expression.compile(text).evaluate(lambda mark: mark in marks) for text in chosen]
     assert runs == [not marks, marks == {"whole"}, "slow" in marks]
+
+
+@pytest.mark.whole
+def test_what_slow_leaves_out_by_name_is_run_by_ray() -> None:
+    """`slow` passes over names that end in "ray]"; each of them is in a file that `ray` runs."""
+    slow, ray = sessions_pytest("slow"), sessions_pytest("ray")
+    left_out = slow[slow.index("-k") + 1].removeprefix("not ")
+    others = [option for option in slow if option.startswith("--ignore=")]
+    collecting = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "slow"]
+    done = subprocess.run(
+        [*collecting, "-k", left_out, *others], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    names = [line for line in done.stdout.splitlines() if "::" in line]
+    assert names
+    assert [name for name in names if name.split("::")[0] not in ray or "ray" not in name] == []

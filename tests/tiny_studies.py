@@ -305,3 +305,14 @@ def make_masked_spec(tiny_masked: Path, tmp_path_factory: pytest.TempPathFactory
 def tiny_spec(make_spec: MakeSpec) -> StudySpec:
     """Return the tiny study's spec."""
     return make_spec()
+
+
+def adapter_weights(spec: StudySpec, *modules: str) -> dict[str, Any]:
+    """Return what PEFT would save of a LoRA of rank 4 on a study's base, by name."""
+    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+
+    from study.bases.load import load_base, locate_base
+
+    base = load_base(locate_base(spec), spec.base, spec.task)
+    model = get_peft_model(base.model, LoraConfig(r=4, target_modules=list(modules)))
+    return {name: tensor.contiguous() for name, tensor in get_peft_model_state_dict(model).items()}

@@ -19,6 +19,11 @@ from analysis.comparison.bootstrap import RESAMPLES
 from analysis.comparison.compared_models import BASE, ComparedModel, compared_models, evaluated
 from analysis.comparison.contrast import Contrast, Resampled, Score, comparable, corrected
 from analysis.comparison.gaming import Examined, examine
+from analysis.comparison.within_study import (
+    best_against_baselines,
+    headline_metric,
+    scores_in,
+)
 from analysis.display import own_names
 from analysis.parallel import each
 from study.errors import InputError
@@ -96,6 +101,36 @@ def against_base(
             for name, one in zip(names, statistics, strict=True)
         },
     )
+
+
+def all_adapters(data: StudyData, seed: int = 0) -> Adapters | None:
+    """`against_base` on the study's first split; None where there is nothing to compare."""
+    try:
+        return against_base(data, split=data.splits[0] if data.splits else "", seed=seed)
+    except InputError:  # no base, no adapter, or no per-example scores
+        return None
+
+
+def against_baselines(
+    data: StudyData, metric: str | None = None, split: str = "dev", *, seed: int = 0
+) -> list[Contrast]:
+    """The best trial against every stored baseline, with the p-values that the page shows.
+
+    Empty where there is nothing to compare.
+    """
+    place = (metric or headline_metric(data), split)
+    return [c for c in _as_on_the_page(data, seed) if (c.metric, c.split) == place]
+
+
+def model_scores(data: StudyData, metric: str | None = None, *, seed: int = 0) -> list[Score]:
+    """The baselines' and the best trial's scores on every split, with bootstrap intervals."""
+    name = metric or headline_metric(data)
+    return scores_in([c for c in _as_on_the_page(data, seed) if c.metric == name])
+
+
+def _as_on_the_page(data: StudyData, seed: int) -> list[Contrast]:
+    adapters = all_adapters(data, seed)
+    return best_against_baselines(data, adapters.contrasts if adapters else (), seed=seed)
 
 
 # ---------------------------------------------------------------- which metrics

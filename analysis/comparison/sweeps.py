@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from analysis.comparison.compared_models import BASE
 from analysis.comparison.confusion import classes_of, is_classification
+from analysis.comparison.constant import constant_answer, constant_statistics
 from analysis.comparison.contrast import Contrast, Resampled, comparable, corrected
 from analysis.comparison.within_study import headline_metric
 from analysis.wording import choice
-from study.metrics import Statistics, text_statistics
 
 if TYPE_CHECKING:
     from analysis.studies.study_data import StudyData, Who
@@ -58,12 +56,9 @@ def sweep_of(data: StudyData, seed: int = 0, known: Sequence[Contrast] = ()) -> 
 
     level = make_column(parameter, data.distributions[parameter]).to_unit
     trials.sort(key=lambda t: level(t.params[parameter]), reverse=True)
-    nothing = _learns_nothing(data)
+    nothing, contrasts = _against_nothing(data, [t.number for t in trials], metric, seed)
     answered = {c.question: c for c in known}
-    against = {
-        c.a.name: answered.get(c.question, c)
-        for c in _against_nothing(data, [t.number for t in trials], metric, nothing, seed)
-    }
+    against = {c.a.name: answered.get(c.question, c) for c in contrasts}
 
     def row(who: Who, name: str, value: Any) -> SweepRow:
         scores = {m: score for m in data.metrics if (score := data.score(who, m)) is not None}
@@ -75,44 +70,29 @@ def sweep_of(data: StudyData, seed: int = 0, known: Sequence[Contrast] = ()) -> 
     return Sweep(parameter, data.metrics, in_words, tuple(rows))
 
 
-def _learns_nothing(data: StudyData) -> str:
-    """The untrained base; for a classifier, the constant answer of the most frequent class."""
-    return f"always answering {_majority(data)}" if is_classification(data) else BASE
-
-
 def _against_nothing(
-    data: StudyData, trials: Sequence[int], metric: str, nothing: str, seed: int
-) -> list[Contrast]:
-    """Every trial scored by the metric against the model that learned nothing."""
+    data: StudyData, trials: Sequence[int], metric: str, seed: int
+) -> tuple[str, list[Contrast]]:
+    """The model that learned nothing, and every trial scored by the metric against it.
+
+    It answers every example alike, or is the untrained base where no such answer has a score.
+    """
     statistics = {}
     for number in trials:
         with suppress(LookupError):
             statistics[f"trial {number}"] = data.statistics(number, metric)
+    constant = constant_statistics(data, metric)
+    nothing = BASE if constant is None else f"always answering {constant_answer(data)}"
     try:
-        reference = (
-            _majority_statistics(data, metric)
-            if is_classification(data)
-            else data.statistics(BASE, metric)
-        )
-    except (LookupError, ValueError):  # no base, or a metric that needs more than texts
-        return []
+        reference = constant or data.statistics(BASE, metric)
+    except LookupError:  # no base
+        return nothing, []
     alike = [name for name, s in statistics.items() if comparable([reference, s])]
     models = Resampled(
         [nothing, *alike], [reference, *(statistics[name] for name in alike)], seed=seed
     )
-    return corrected(models.contrasts([(place, 0) for place in range(1, len(alike) + 1)]))
-
-
-def _majority(data: StudyData) -> str:
-    labels, counts = np.unique(data.examples["dev"].targets, return_counts=True)
-    return str(labels[counts.argmax()])
-
-
-def _majority_statistics(data: StudyData, metric: str) -> Statistics:
-    """The score of always answering the most frequent class, under the study's signature."""
-    targets = data.examples["dev"].targets
-    found = text_statistics(metric, [_majority(data)] * len(targets), targets)
-    return replace(found, signature=data.statistics("best", metric).signature)
+    pairs = [(place, 0) for place in range(1, len(alike) + 1)]
+    return nothing, corrected(models.contrasts(pairs))
 
 
 def _remark(data: StudyData, who: Who) -> str:

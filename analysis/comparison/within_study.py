@@ -63,17 +63,6 @@ def compare_trials(
     return allowing_for_pick(found, pair, fields, seed=seed)
 
 
-def against_baselines(
-    data: StudyData, metric: str | None = None, split: str = "dev", *, seed: int = 0
-) -> list[Contrast]:
-    """The best trial against every stored baseline, corrected for their number.
-
-    Empty where there is nothing to compare.
-    """
-    name = metric or headline_metric(data)
-    return corrected(_against_baselines(data, [name], split, {}, 0, seed)) if name else []
-
-
 def best_against_baselines(
     data: StudyData, known: Sequence[Contrast] = (), *, seed: int = 0
 ) -> list[Contrast]:
@@ -136,12 +125,6 @@ def _against_baselines(
             for c, (own, _, other) in zip(contrasts, pairs, strict=True)
         }
     return [found[question] for question in questions]
-
-
-def model_scores(data: StudyData, metric: str | None = None, *, seed: int = 0) -> list[Score]:
-    """The baselines' and the best trial's scores on every split, with bootstrap intervals."""
-    splits = data.splits
-    return scores_in([c for s in splits for c in against_baselines(data, metric, s, seed=seed)])
 
 
 def scores_in(contrasts: Sequence[Contrast]) -> list[Score]:

@@ -15,6 +15,7 @@ from analysis.importance.question import DEFAULT_QUANTILE, Points, Question, Que
 from analysis.parallel import one_blas_thread
 from analysis.studies.study_data import MAXIMIZE, StudyData
 from analysis.studies.trial_values import is_enqueued
+from analysis.wording import in_region
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,21 +63,25 @@ def answer(
         if question.kind == "local":
             found = others.local_importance(fitted, target.best)
         else:
-            start, words = others.starting_point(target.default, fitted.encoding.columns)
+            start, words = others.starting_point(target.default, fitted)
             found = others.gain(fitted, start, target.best, words)
-    return replace(found, objective=target.objective, direction=target.direction)
+    asked = found.question.removesuffix("?") + in_region(target.region) + "?"
+    return replace(found, objective=target.objective, direction=target.direction, question=asked)
 
 
 def _front(
     question: Question, data: StudyData, progress: Callable[[int, int], None] | None
 ) -> Front:
     from analysis.importance.front import front
+    from analysis.studies.targets import target_names, target_of
 
     names = [question.objective or data.objective, question.against or data.objectives[-1]]
     if names[0] == names[1]:
+        others = [name for name in target_names(data) if name != names[0]]
         raise InputError(
-            f"against: must name a second value beside {names[0]}, such as another metric"
+            f"against: must name a second value beside {names[0]}; allowed: {', '.join(others)}"
         )
+    target_of(data, names[1], field="against")
     one, other = (points_of(data, replace(question, objective=name)) for name in names)
     return front(one, other, question, progress)
 
@@ -85,9 +90,8 @@ def _tuning(question: Question, given: Points, fitted: FittedSurrogate) -> Tunin
     from analysis.importance.other_questions import starting_point
     from analysis.importance.tuning import tuning
 
-    start, words = starting_point(given.default, fitted.encoding.columns)
-    goal = (given.objective, given.direction)
-    return tuning(fitted, start, question.margin, question.seed, *goal, remarks=words)
+    start, words = starting_point(given.default, fitted)
+    return tuning(fitted, start, question.margin, question.seed, remarks=words)
 
 
 def points_of(data: StudyData, question: Question) -> Points:
@@ -134,6 +138,7 @@ def points_of(data: StudyData, question: Question) -> Points:
         sampler=sampler_of(data),
         remarks=tuple(remarks),
         ranges=[t.distributions for t in target.trials] if changes else (),
+        region=data.region,
     )
 
 
@@ -243,9 +248,8 @@ def tuning_of(
         return found
     with _one_line_of(data):
         given = points_of(data, question)
-        sign = 1.0 if given.direction == MAXIMIZE else -1.0
-        known = (fits.encoding, fits.whole, fits.points, fits.target, sign, fits.held_out_r2)
-        return _tuning(question, given, FittedSurrogate(*known))
+        known = FittedSurrogate(fits.encoding, fits.whole, given, fits.held_out_r2)
+        return _tuning(question, given, known)
 
 
 def front_of(

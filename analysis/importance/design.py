@@ -23,7 +23,7 @@ import numpy as np
 
 from analysis.surrogates.encoding import Array, Column, Encoding
 
-DOUBT = 0.1  # the chance of taking an independent parameter for a dependent one
+DOUBT = 0.02  # the chance of taking an independent parameter for a dependent one, which costs power
 MAX_PARTNERS = 4  # that a redraw takes into account, the strongest
 NEAR = 10  # neighbouring trials at least, from which a deviation is drawn
 NEAREST_BY = 2  # the partners that say which trials are neighbours

@@ -18,7 +18,7 @@ from analysis.document import Cell, Document, Listing, Part, Prose, Table, cell,
 from analysis.importance.question import Points, Question
 from analysis.importance.result import Importances
 from analysis.importance.variance import variance
-from analysis.wording import label_of, listing
+from analysis.wording import in_region, label_of, listing
 
 RESAMPLES = 20  # at most, for the intervals at each weight
 WEIGHTS = (1.0, 0.75, 0.5, 0.25, 0.0)  # of the first value
@@ -32,6 +32,7 @@ class Front(Displayed):
     directions: tuple[str, str]
     weights: tuple[float, ...]
     importances: tuple[Importances, ...]
+    region: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -70,7 +71,7 @@ class Front(Displayed):
         ]
         reasons = dict.fromkeys(reason for f in self.importances for reason in f.reasons)
         parts += [Listing("Not reliable because", tuple(reasons))] if reasons else []
-        title = f"What matters between {listing((first, second))}?"
+        title = f"What matters between {listing((first, second))}{in_region(self.region)}?"
         return Document(title, tuple(parts))
 
 
@@ -112,7 +113,7 @@ def front(
 
     found = tuple(at(place, weight) for place, weight in enumerate(weights))
     names = (one.objective, other.objective)
-    return Front(names, (one.direction, other.direction), tuple(weights), found)
+    return Front(names, (one.direction, other.direction), tuple(weights), found, one.region)
 
 
 def _oriented(given: Points) -> np.ndarray:

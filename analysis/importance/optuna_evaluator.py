@@ -26,12 +26,16 @@ from analysis.importance.reliability import MIN_TRIALS, doubts
 from analysis.surrogates.choice import choose, fit
 from analysis.surrogates.encoding import encode
 
+log = logging.getLogger(__name__)
+
 
 class ImportanceEvaluator(BaseImportanceEvaluator):
     """Main-effect shares of the variance, by the surrogate that predicts held-out trials better.
 
-    Why shares are unreliable, if they are, is logged as a warning.  They come without intervals
-    and verdicts: `optuna_study.importances(study)` has these.
+    As with Optuna's own evaluators, shares are of the parameters that every finished trial has, or
+    over the trials that have all of `params`: conditional parameters are left out unless named.
+    That, and why shares are unreliable, if they are, is logged as a warning.  They come without
+    intervals and verdicts: `optuna_study.importances(study)` has these, for all parameters.
     """
 
     def __init__(self, *, surrogate: str = "auto", seed: int = 0) -> None:
@@ -60,6 +64,13 @@ class ImportanceEvaluator(BaseImportanceEvaluator):
             )
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         space = _space(complete, params)
+        every = {name for trial in complete for name in trial.params}
+        if params is None and (left_out := sorted(every - space.keys())):
+            log.warning(
+                "no share for %s: not in every trial, or with another range; name them in `params` "
+                "for the trials that have them all, or use optuna_study.importances(study)",
+                ", ".join(left_out),
+            )
         wanted = target or (lambda trial: float(trial.value or 0.0))
         measured = [
             (trial.params, value)
@@ -77,9 +88,7 @@ class ImportanceEvaluator(BaseImportanceEvaluator):
             main = fit(kind, encoding, values, self._seed).shares(pairs=False).main
             shares |= dict(zip(encoding.names, main.tolist(), strict=True))
             if reasons := doubts(len(values), len(encoding.columns), r2):
-                logging.getLogger(__name__).warning(
-                    "importances are not reliable: %s", "; ".join(reasons)
-                )
+                log.warning("importances are not reliable: %s", "; ".join(reasons))
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,10 +32,20 @@ from analysis.document import (
     share_cell,
 )
 from analysis.importance.question import Points
-from analysis.importance.reliability import doubts
+from analysis.importance.reliability import (
+    coverage_of,
+    doubts,
+    nothing_to_say,
+    remarks_on,
+    sampling_doubts,
+    uniformity_of,
+)
 from analysis.importance.result import SURROGATES
+from analysis.importance.verdict import per_configuration
+from analysis.studies.study_data import MAXIMIZE
+from analysis.surrogates.activity import Activity
 from analysis.surrogates.choice import Surrogate, choose, fit, r2_in_words
-from analysis.surrogates.encoding import Array, Column, Encoding, encode
+from analysis.surrogates.encoding import Array, Encoding, encode
 from analysis.wording import label_of, setting
 
 MIN_BEST = 5  # trials that the best fraction must hold for PED-ANOVA to mean something
@@ -114,14 +125,32 @@ class Answer(Displayed):
 
 @dataclass(frozen=True)
 class FittedSurrogate:
-    """A surrogate fitted to a study's trials, and what is needed to predict at a configuration."""
+    """A surrogate fitted to the trials in `given`, and what is needed to predict at a position."""
 
     encoding: Encoding
     surrogate: Surrogate
-    points: Sequence[Mapping[str, Any]]
-    values: Array
-    sign: float  # +1 where larger is better
+    given: Points
     held_out_r2: float
+
+    @cached_property
+    def points(self) -> Sequence[Mapping[str, Any]]:
+        """The points of the N trials with finite values."""
+        return self.given.finite()[0]
+
+    @cached_property
+    def values(self) -> Array:
+        """Their values, (N,)."""
+        return self.given.finite()[1]
+
+    @property
+    def sign(self) -> float:
+        """+1 where larger is better, otherwise -1."""
+        return 1.0 if self.given.direction == MAXIMIZE else -1.0
+
+    @cached_property
+    def activity(self) -> Activity:
+        """Which parameters are active at a position."""
+        return Activity.of(self.encoding, self.points)
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -130,15 +159,17 @@ class FittedSurrogate:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What its answers are based on."""
+        """What its answers are based on, which trials are left out, and where there are none."""
         used = f"{len(self.values)} trials, {SURROGATES[self.surrogate.name]}"
-        left_out = [f"{name} is left out: {why}" for name, why in self.encoding.excluded.items()]
-        left_out += [
-            f"{name} is inactive in {count} of {len(self.values)} trials and counts as having no "
-            "effect there"
-            for name, count in self.encoding.inactive.items()
-        ]
-        return (f"from {used}, held-out R² {r2_in_words(self.held_out_r2)}", *left_out)
+        given, once = self.given, per_configuration(self.encoding, self.values)[0]
+        lost = len(given.points) - len(self.values)
+        sample = uniformity_of(once), coverage_of(once), self.encoding.excluded
+        return (
+            f"from {used}, held-out R² {r2_in_words(self.held_out_r2)}",
+            *remarks_on(self.encoding, lost, len(given.pruned), "drop", given.failed),
+            *sampling_doubts(given.sampler, *sample, len(given.pruned)),
+            *given.remarks,
+        )
 
     @property
     def best(self) -> Mapping[str, Any]:
@@ -147,9 +178,7 @@ class FittedSurrogate:
 
     def at(self, point: Mapping[str, Any]) -> Array:
         """Return a configuration's position, (D,), with inactive parameters in the middle."""
-        return np.array(
-            [c.to_unit(point[c.name]) if c.name in point else 0.5 for c in self.encoding.columns]
-        )
+        return np.array([c.to_unit(point.get(c.name, c.middle)) for c in self.encoding.columns])
 
     def predict(self, units: Array) -> Array:
         """Return the expected objective at (M, D) positions, on its own scale."""
@@ -159,20 +188,15 @@ class FittedSurrogate:
 def fitted_surrogate(given: Points, surrogate: str = "auto", seed: int = 0) -> FittedSurrogate:
     """Fit the better surrogate to N finished trials.
 
-    Raises ValueError where there are fewer than five trials or nothing varies.
+    Raises ValueError where there are fewer than five trials or nothing varies, and says which.
     """
-    kept, target = given.finite()
-    encoding = encode(kept, given.distributions, seed)
-    if len(target) < 5 or not encoding.columns or np.ptp(target) == 0:
-        raise ValueError(
-            "a surrogate needs at least 5 trials, values that differ and a parameter that varied, "
-            f"got {len(target)} trials and {len(encoding.columns)} varied parameters"
-        )
+    points, target = given.finite()
+    encoding = encode(points, given.distributions, seed)
+    if reason := nothing_to_say(target, encoding):
+        raise ValueError(reason)
     choice = choose(surrogate, encoding, target, seed)
     fitted = fit(choice.name, encoding, target, seed)
-    sign = 1.0 if given.direction == "maximize" else -1.0
-    held_out = choice.held_out_r2[choice.name]
-    return FittedSurrogate(encoding, fitted, kept, target, sign, held_out)
+    return FittedSurrogate(encoding, fitted, given, choice.held_out_r2[choice.name])
 
 
 def local_importance(fitted: FittedSurrogate, around: Mapping[str, Any] | None = None) -> Answer:
@@ -255,23 +279,25 @@ def gain(
 
 
 def starting_point(
-    default: Mapping[str, Any] | None, parameters: Sequence[Column]
+    default: Mapping[str, Any] | None, fitted: FittedSurrogate
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return where an ablation starts, one value per parameter, and how that was chosen.
+    """Return where an ablation starts, the values of its active parameters, and how it was chosen.
 
     It takes the default's value where that lies in the search space, else the middle of the range.
     """
-    columns = {column.name: column for column in parameters}
+    columns = {column.name: column for column in fitted.encoding.columns}
     given = {n: v for n, v in (default or {}).items() if n in columns and columns[n].holds(v)}
     middle = {name: column.middle for name, column in columns.items() if name not in given}
+    active = fitted.activity.names_at(fitted.at({**middle, **given}))
+    point = {name: {**middle, **given}[name] for name in active}
     start = "the default LoRA" if given else "the middle of the search space"
     remarks = [f"gains are over {start}"]
-    if given and middle:
-        values = ", ".join(f"{name} {value}" for name, value in middle.items())
+    if given and (values := {name: middle[name] for name in active if name in middle}):
         remarks.append(
-            f"the middle of the range, where the default lies outside the search space: {values}"
+            "the middle of the range, where the default lies outside the search space: "
+            + ", ".join(f"{name} {value}" for name, value in values.items())
         )
-    return {name: {**given, **middle}[name] for name in columns}, tuple(remarks)
+    return point, tuple(remarks)
 
 
 def ped_anova(given: Points, quantile: float = 0.1) -> Answer:

@@ -31,7 +31,7 @@ NEAR = 1.5  # times the first estimate, and by that much less
 LARGEST = 0.95  # a share that leaves some noise
 PERMUTATIONS = 199
 LEAST = 8  # trials
-TYPICAL, WIDTHS = 0.3, 3  # the share whose interval is simulated, and how often
+TYPICAL, WIDTHS = 0.3, 12  # the share whose interval is simulated, and how often
 POOL = 4  # times the trials are drawn; simulated studies take their trials from these
 
 
@@ -89,11 +89,7 @@ def power_of(
             shares[first:] = np.minimum(around, LARGEST)
     widths = []
     for i in range(WIDTHS):
-        points, encoding = _some(pool, space, trials, np.random.default_rng([seed, 19, i]))
-        j, values = _values(encoding, TYPICAL, np.random.default_rng([seed, 20, i]))
-        result = importances(points, values, space.distributions, surrogate="gp", resamples=20)
-        name = encoding.names[j]
-        widths += [p.ci[1] - p.ci[0] for p in result.parameters if p.name == name]
+        widths.append(simulated_width(pool, space, trials, [seed, i]))
         if progress is not None:
             progress(studies + i + 1, total)
     smallest = _share_at(POWER, shares, np.array(found))
@@ -125,6 +121,22 @@ def simulated(
     j, values = _values(encoding, size, rng)
     verdict = verdict_on(encoding, values, int(rng.integers(1 << 31)), PERMUTATIONS)
     return bool(verdict.significant[j])
+
+
+def simulated_width(
+    pool: Sequence[Mapping[str, Any]],
+    space: SearchSpace,
+    trials: int,
+    seed: Sequence[int],
+    resamples: int = 20,
+) -> float:
+    """Return the width of the interval of a share of TYPICAL in one simulated study."""
+    rng = np.random.default_rng([*seed, 19])
+    points, encoding = _some(pool, space, trials, rng)
+    j, values = _values(encoding, TYPICAL, rng)
+    result = importances(points, values, space.distributions, surrogate="gp", resamples=resamples)
+    (ci,) = (p.ci for p in result.parameters if p.name == encoding.names[j])
+    return float(ci[1] - ci[0])
 
 
 def _some(

@@ -111,7 +111,8 @@ class Points:
     `points` and `values` hold one entry per COMPLETE trial whose point was sampled; values may be
     NaN.  `pruned` holds each PRUNED trial's point and last report, `counts` the trials by state.
     `best` is the best configuration, enqueued ones included, `default` the one it is compared with.
-    `ranges` holds each point's own distributions, where they differed between trials.
+    `ranges` holds each point's own distributions, where they differed between trials.  `region` is
+    the part of the search space that they are from, as an expression.
     """
 
     points: Sequence[Mapping[str, Any]]
@@ -127,6 +128,7 @@ class Points:
     sampler: str | None = None
     remarks: tuple[str, ...] = ()
     ranges: Sequence[Mapping[str, BaseDistribution]] = ()
+    region: str = ""
 
     def __post_init__(self) -> None:
         """Raise ValueError where points and values do not match."""
@@ -140,6 +142,11 @@ class Points:
     def measured(self) -> Array:
         """The values as numbers (N,)."""
         return np.asarray(self.values, dtype=float)
+
+    @property
+    def failed(self) -> int:
+        """How many trials failed."""
+        return (self.counts or {}).get("failed", 0)
 
     def finite(self) -> tuple[list[Mapping[str, Any]], Array]:
         """Return the points whose value is finite, and these values."""

@@ -215,6 +215,47 @@ def doubts(trials: int, parameters: int, held_out_r2: float, least_r2: float = M
     return reasons
 
 
+def nothing_to_say(target: Array, encoding: Encoding) -> str | None:
+    """Return why the trials allow no answer; None where they allow one."""
+    if len(target) == 0:
+        return "no sampled trial finished with a finite value"
+    if len(target) == 1:
+        return "only one trial finished, so nothing varies"
+    if np.ptp(target) <= 1e-12 * max(np.abs(target).max(), 1e-300):
+        return f"the objective is constant: all {len(target)} trials have the value {target[0]:g}"
+    if not encoding.columns:
+        return "no parameter varied over the trials"
+    if len(target) < 5:
+        return f"{len(target)} trials are too few: a surrogate needs at least 5"
+    return None
+
+
+def remarks_on(
+    encoding: Encoding, not_finite: int, pruned: int, policy: str, failed: int = 0
+) -> list[str]:
+    """Say which parameters and which trials are left out, or count otherwise than measured."""
+    remarks = [f"{name} is left out: {why}" for name, why in encoding.excluded.items()]
+    remarks += [
+        f"{name} is inactive in {count} of {len(encoding.units)} trials and counts as having no "
+        "effect there"
+        for name, count in encoding.inactive.items()
+    ]
+    if not_finite:
+        many = "1 trial has" if not_finite == 1 else f"{not_finite} trials have"
+        remarks.append(f"{many} no finite value and {'is' if not_finite == 1 else 'are'} left out")
+    treated = {
+        "drop": "left out, which biases the sample",
+        "last": "counted with the last report",
+        "worst": "counted with the worst value of a finished trial",
+    }
+    if pruned:
+        were = "1 pruned trial was" if pruned == 1 else f"{pruned} pruned trials were"
+        remarks.append(f"{were} {treated[policy]}")
+    if failed:
+        remarks.append(f"{failed} failed trial{'s have' if failed > 1 else ' has'} no value")
+    return remarks
+
+
 def is_open(effect: ParameterImportance) -> bool:
     """Return whether a share is neither beyond chance nor clearly below SMALL."""
     return not effect.significant and effect.ci[1] >= SMALL

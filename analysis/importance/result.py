@@ -103,6 +103,7 @@ class Importances(Displayed):
     interactions: tuple[InteractionImportance, ...]
     unexplained: float
     question: str = ""
+    region: str = ""
     quantile: float | None = None
     policy: str = "drop"
     sampler: str | None = None

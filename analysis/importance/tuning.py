@@ -4,42 +4,51 @@ The tunability of Probst, Boulesteix, Bischl (JMLR 2019): how much better than t
 best value of one parameter, all others left at their defaults?  A share of the variance depends on
 how widely a parameter was searched; this is in the objective's own units.
 
-Gains are those of a Gaussian process.  The best value is the one with the best expected score, and
-the gain is what it is expected to bring.  The interval is from the process's posterior: its lower
-end is about that value, its upper end about the best value that there could be, so "at most" holds
-for every value in the range.
+Gains are those of a Gaussian process.  The best of many estimates is too good, most of all in a
+corner beyond the trials, so the value that is named is the one whose gain is most certain: the one
+with the highest lower end of the interval.  The gain is what it is expected to bring.  The upper
+end is about the best value that there could be, so "at most" holds for every value in the range.
+All parameters together gain no less than any one of them.
 
-Beside it stands where the score is flat: the values of each parameter from which another one can
-still reach the best score less a margin, and the range of learning rate · α / rank^p in which
-nearly every configuration does.
+Beside it stands where the score is flat (`flat_region`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from analysis.display import Displayed
 from analysis.document import Cell, Document, Listing, Part, Prose, Table, interval_cell
-from analysis.importance.confounding import Derived, products_of
+from analysis.importance.flat_region import (
+    FlatRange,
+    flat_ranges,
+    reaching_best,
+    widening,
+    widest_product,
+)
 from analysis.importance.other_questions import FittedSurrogate
 from analysis.surrogates.encoding import Array, Column
 from analysis.surrogates.gaussian_process import GaussianProcessSurrogate
-from analysis.wording import alike, alike_signed, configuration, label_of, number, setting
+from analysis.wording import (
+    alike,
+    alike_signed,
+    configuration,
+    in_region,
+    label_of,
+    number,
+    setting,
+)
 
 DRAWS = 1000  # of the posterior
-CANDIDATES = 2048  # configurations among which the best, and the flat ones, are looked for
-LEADERS = 192  # of them that may be the best
+CANDIDATES = 2048  # random configurations among which the best, and the flat ones, are found
+LEADERS = 192  # of them that may be the best, for the upper end
 SWEEPS = 12  # over the parameters, at most, to climb from the best of them
-WIDENED, FEW = 1.2, 10  # the posterior's deviation is widened by 1.2 + 10 / trials, since lengths,
-# scales and noise of the process are estimates (`benchmarks/tuning_worth.py`)
-MOSTLY = 0.9  # of the configurations with a product must be good enough
-BINS = 40  # of a product, with equally many configurations in each
-EDGE = 0.025  # of the draws on each side of an interval
+EDGE = 0.025  # of the posterior on each side of an interval
 BEYOND = 0.1  # of the quartile range, and twice the noise: a best further beyond all trials is none
 
 
@@ -58,6 +67,12 @@ class Gain:
         """Whether the best value is better than the default beyond doubt."""
         return self.ci[0] > 0
 
+    def at_least(self, others: Sequence[Gain]) -> Gain:
+        """This gain, where it cannot be less than any of the others."""
+        every = (self, *others)
+        low, high = (max(g.ci[end] for g in every) for end in (0, 1))
+        return replace(self, gain=max(g.gain for g in every), ci=(low, high))
+
     def verdict(self, write: Callable[[float], str]) -> str:
         """Whether it is worth it, or what it is worth at most."""
         return "worth tuning" if self.is_worth_it else f"at most {write(float(self.ci[1]))}"
@@ -70,27 +85,6 @@ class Gain:
         write = alike([self.gain, *self.ci])
         low, high = map(write, self.ci)
         return f"{name}: +{write(self.gain)} {unit} ({low} to {high})"
-
-
-@dataclass(frozen=True)
-class FlatRange:
-    """The values of a parameter or product that reach the best score less the margin.
-
-    `low` and `high` are its ends, or `values` the levels; `whole` says that all values do.
-    """
-
-    name: str
-    low: Any
-    high: Any
-    values: tuple[Any, ...]
-    whole: bool
-
-    @property
-    def words(self) -> str:
-        """The range as a person writes it."""
-        ends = self.values or dict.fromkeys((self.low, self.high))
-        joined = (", " if self.values else " to ").join(map(setting, ends))
-        return f"{joined} (all)" if self.whole else joined
 
 
 @dataclass(frozen=True, repr=False)
@@ -112,6 +106,7 @@ class Tuning(Displayed):
     default: Mapping[str, Any]
     reasons: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    region: str = ""
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -158,7 +153,8 @@ class Tuning(Displayed):
                 )
             )
         parts += [Listing("Remarks", self.remarks)] if self.remarks else []
-        return Document("What is tuning worth, over the default?", tuple(parts))
+        title = f"What is tuning worth, over the default{in_region(self.region)}?"
+        return Document(title, tuple(parts))
 
 
 def tuning(
@@ -166,8 +162,6 @@ def tuning(
     default: Mapping[str, Any],
     margin: float | None = None,
     seed: int = 0,
-    objective: str = "value",
-    direction: str = "maximize",
     remarks: Sequence[str] = (),
 ) -> Tuning:
     """Return what each parameter alone, and all, gain over a default configuration.
@@ -179,54 +173,39 @@ def tuning(
     if not isinstance(process, GaussianProcessSurrogate):
         raise ValueError("the gains need the posterior of a Gaussian process, got a forest")
     rng = np.random.default_rng([seed, 17])
-    columns = fitted.encoding.columns
+    columns, activity = fitted.encoding.columns, fitted.activity
     start = fitted.at(default)
-    gains = []
+    gains, slices = [], []
     for j, column in enumerate(columns):
-        slice_ = np.tile(start, (len(column.grid()), 1))
-        slice_[:, j] = column.grid()
-        best, value, ci = _gain(fitted, process, start, slice_, rng)
-        gains.append(Gain(column.name, default[column.name], column.value_at(best[j]), value, ci))
+        if column.name in default:
+            along = np.tile(start, (len(column.grid()), 1))
+            along[:, j] = column.grid()
+            slices.append(along)
+            at, gain, ci = _gain(fitted, process, start, along, rng)
+            gains.append(Gain(column.name, default[column.name], column.value_at(at[j]), gain, ci))
     candidates = _candidates(columns, rng)
     seen = np.vstack([candidates, fitted.encoding.units, start])
     score = fitted.sign * fitted.predict(seen)
     top = _climbed(fitted, process, seen[score.argmax()])
-    spread = process.marginal(range(len(columns)), seen)[1]
-    leaders = np.vstack([top, seen[np.argsort(-score - 2 * spread)[:LEADERS]]])
-    best, value, ci = _gain(fitted, process, start, leaders, rng)
-    configured = {c.name: c.value_at(u) for c, u in zip(columns, best, strict=True)}
-    together = Gain("", dict(default), configured, value, ci)
+    reaching = reaching_best(fitted, process, top)
+    at, gain, ci = _gain(fitted, process, start, np.vstack([top, *reaching, *slices, seen]), rng)
+    together = Gain("", dict(default), activity.point_at(at), gain, ci).at_least(gains)
     allowed = process.unit * process.noise**0.5 if margin is None else margin
-    least = float(fitted.sign * fitted.predict(best[None])[0]) - allowed
-    reasons = [*fitted.doubts, *_too_good(fitted, process, best)]
-    reached = _reached(fitted, process, best)
-    flat = tuple(
-        _flat(column, unit, scores >= least)
-        for column, unit, scores in zip(columns, best, reached, strict=True)
-    )
-    good = fitted.sign * fitted.predict(candidates) >= least
-    points = [
-        {c.name: c.value_at(u) for c, u in zip(columns, row, strict=True)} for row in candidates
-    ]
-    names, products = products_of({c.name: c.distribution for c in columns})
-    ranges = (_product(product, names, points, good, configured) for product in products)
-    widest = max(
-        (r for r in ranges if r is not None), key=lambda r: np.log(r.high / r.low), default=None
-    )
     said = [*remarks, *fitted.remarks]
     if margin is None:
         said.append("good enough is the best less one standard deviation of a trial's noise")
     return Tuning(
-        objective,
-        direction,
+        fitted.given.objective,
+        fitted.given.direction,
         tuple(sorted(gains, key=lambda g: -g.gain)),
         together,
-        flat,
-        widest,
+        flat_ranges(fitted, process, top, reaching, allowed),
+        widest_product(fitted, process, top, candidates, allowed),
         float(allowed),
         dict(default),
-        tuple(reasons),
+        (*fitted.doubts, *_too_good(fitted, process, top)),
         tuple(said),
+        fitted.given.region,
     )
 
 
@@ -237,19 +216,24 @@ def _gain(
     tried: Array,
     rng: np.random.Generator,
 ) -> tuple[Array, float, tuple[float, float]]:
-    """Return the best of (M, D) positions, what it gains over the start, and the interval."""
+    """Return the most certain gain over the start among (M, D) positions: where, what, interval.
+
+    That is the one with the highest lower end; the start itself where none is above zero.  The
+    upper end is that of the best there could be.
+    """
     units = np.vstack([start, tried])
-    mean, covariance = process.posterior(units)
-    mean = fitted.sign * mean
-    best = int(mean.argmax())
+    difference, error = process.deviation_from(start, units)
+    gain, error = fitted.sign * difference, widening(fitted) * error
+    low = gain + NormalDist().inv_cdf(EDGE) * error
+    gain[0] = low[0] = 0.0  # the start over itself
+    chosen = int(low.argmax())
+    leaders = np.argsort(-gain - 2 * error)[:LEADERS]
+    mean, covariance = process.posterior(np.vstack([start, units[leaders]]))
     eigenvalue, direction = np.linalg.eigh(covariance)
-    widened = WIDENED + FEW / len(fitted.values)
-    spread = widened * direction * np.sqrt(np.maximum(eigenvalue, 0.0))
-    drawn = mean[:, None] + spread @ rng.normal(size=(len(mean), DRAWS))
-    low = float(np.quantile(drawn[best] - drawn[0], EDGE))
+    spread = widening(fitted) * direction * np.sqrt(np.maximum(eigenvalue, 0.0))
+    drawn = fitted.sign * mean[:, None] + spread @ rng.normal(size=(len(mean), DRAWS))
     high = float(np.quantile(drawn.max(axis=0) - drawn[0], 1 - EDGE))
-    gain = float(mean[best] - mean[0])
-    return units[best], gain, (max(low, 0.0), max(high, gain))
+    return units[chosen], float(gain[chosen]), (float(low[chosen]), max(high, float(gain[chosen])))
 
 
 def _too_good(
@@ -286,70 +270,3 @@ def _climbed(fitted: FittedSurrogate, process: GaussianProcessSurrogate, unit: A
         if reached == before:
             break
     return here
-
-
-def _reached(
-    fitted: FittedSurrogate, process: GaussianProcessSurrogate, best: Array
-) -> list[Array]:
-    """Return the best score at each grid value of each parameter, (G,) each.
-
-    The others are as in `best`, but for the one that makes up for most.
-    """
-    at, width = process.factors_at(best), len(process.columns)
-    found = [fitted.sign * process.plane(at, j)[:, 0] for j in range(width)]
-    for j, k in combinations(range(width), 2):
-        plane = fitted.sign * process.plane(at, j, k)
-        found[j] = np.maximum(found[j], plane.max(axis=1))
-        found[k] = np.maximum(found[k], plane.max(axis=0))
-    return found
-
-
-def _flat(column: Column, best: float, good: Any) -> FlatRange:
-    """Return the values of a parameter around its `best` position that are `good` (G,) enough."""
-    nearest = int(np.abs(column.grid() - best).argmin())
-    values = column.grid_values()
-    if not column.ordered:
-        kept = tuple(v for v, ok in zip(values, good, strict=True) if ok) or (values[nearest],)
-        return FlatRange(column.name, None, None, kept, len(kept) == len(values))
-    low = high = nearest  # the best itself is good enough, if not its neighbour on the grid
-    while low > 0 and good[low - 1]:
-        low -= 1
-    while high < len(good) - 1 and good[high + 1]:
-        high += 1
-    return FlatRange(
-        column.name, values[low], values[high], (), (low, high) == (0, len(values) - 1)
-    )
-
-
-def _product(
-    product: Derived,
-    names: Mapping[str, str],
-    points: Sequence[Mapping[str, Any]],
-    good: Any,
-    best: Mapping[str, Any],
-) -> FlatRange | None:
-    """Return the widest range of a product around the best in which most configurations are good.
-
-    `names` are the parameters by role, `good` (M,) says which points are good enough.
-    """
-
-    def of(point: Mapping[str, Any]) -> float:
-        return float(product.compute({role: float(point[name]) for role, name in names.items()}))
-
-    at = np.array([of(point) for point in points])
-    order = np.argsort(at)
-    bins = np.array_split(order, BINS)
-    share = np.array([good[b].mean() for b in bins])
-    edges = np.array([at[b[0]] for b in bins] + [at[order[-1]]])
-    here = int(np.clip(np.searchsorted(edges, of(best)) - 1, 0, BINS - 1))
-    if share[here] < MOSTLY:
-        here = int(share.argmax())
-    if share[here] < MOSTLY:
-        return None
-    low = high = here
-    while low > 0 and share[low - 1] >= MOSTLY:
-        low -= 1
-    while high < BINS - 1 and share[high + 1] >= MOSTLY:
-        high += 1
-    whole = (low, high) == (0, BINS - 1)
-    return FlatRange(product.formula, float(edges[low]), float(edges[high + 1]), (), whole)

@@ -36,7 +36,9 @@ from analysis.importance.reliability import (
     Uniformity,
     coverage_of,
     doubts,
+    nothing_to_say,
     rank_stability,
+    remarks_on,
     sampling_doubts,
     uniformity_of,
 )
@@ -54,7 +56,7 @@ from analysis.surrogates.choice import FOLDS, choose, fit, thinned
 from analysis.surrogates.encoding import Array, Encoding, encode, ranges_that_differ
 from analysis.surrogates.forest import Shares
 from analysis.surrogates.gaussian_process import GaussianProcessSurrogate
-from analysis.wording import label_of, share
+from analysis.wording import in_region, label_of, share
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -123,15 +125,17 @@ def variance(
         encoding = replace(encoding, ranges=ranges_that_differ(encoding.columns, own))
     counts = {"complete": len(given.points), "pruned": len(given.pruned), "failed": 0}
     counts |= given.counts or {}
-    remarks = _remarks(encoding, not_finite, counts["pruned"], question.policy)
-    reason = _nothing_to_say(target, encoding)
-    where = "over the whole search space"
+    remarks = remarks_on(encoding, not_finite, counts["pruned"], question.policy)
+    reason = nothing_to_say(target, encoding)
+    scope = f"where {given.region}" if given.region else "over the whole search space"
     if question.quantile is not None:
-        where = f"among the best {question.quantile:.0%} of the configurations"
+        scope = (
+            f"among the best {question.quantile:.0%} of the configurations{in_region(given.region)}"
+        )
     if question.quantile is not None and not reason:
         target, remark = clipped(target, question.quantile, given.direction)
         remarks.append(remark)
-        reason = _nothing_to_say(target, encoding)
+        reason = nothing_to_say(target, encoding)
     found = Importances(
         study=given.study,
         objective=given.objective,
@@ -146,7 +150,8 @@ def variance(
         interactions=(),
         unexplained=1.0,
         excluded=encoding.excluded,
-        question=f"where does the variance of {label_of(given.objective)} come from, {where}?",
+        question=f"where does the variance of {label_of(given.objective)} come from, {scope}?",
+        region=given.region,
         policy=question.policy,
         quantile=question.quantile,
         sampler=given.sampler,
@@ -282,45 +287,10 @@ def _by_policy(
             given.points, given.measured, given.pruned, policy, given.direction
         )
         encoding = encode(used, given.distributions, seed)
-        if _nothing_to_say(target, encoding):
+        if nothing_to_say(target, encoding):
             return {}
         shares = known.get(policy) or fit(surrogate, encoding, target, seed).shares(pairs=False)
         return dict(zip(encoding.names, map(float, shares.main), strict=True))
 
     found = zip(POLICIES, each(main_effects, POLICIES), strict=True)
     return {policy: shares for policy, shares in found if shares}
-
-
-def _nothing_to_say(target: Array, encoding: Encoding) -> str | None:
-    if len(target) == 0:
-        return "no sampled trial finished with a finite value"
-    if len(target) == 1:
-        return "only one trial finished, so nothing varies"
-    if np.ptp(target) <= 1e-12 * max(np.abs(target).max(), 1e-300):
-        return f"the objective is constant: all {len(target)} trials have the value {target[0]:g}"
-    if not encoding.columns:
-        return "no parameter varied over the trials"
-    if len(target) < 5:
-        return f"{len(target)} trials are too few: a surrogate needs at least 5"
-    return None
-
-
-def _remarks(encoding: Encoding, not_finite: int, pruned: int, policy: str) -> list[str]:
-    remarks = [f"{name} is left out: {why}" for name, why in encoding.excluded.items()]
-    remarks += [
-        f"{name} is inactive in {count} of {len(encoding.units)} trials and counts as having no "
-        "effect there"
-        for name, count in encoding.inactive.items()
-    ]
-    if not_finite:
-        many = "1 trial has" if not_finite == 1 else f"{not_finite} trials have"
-        remarks.append(f"{many} no finite value and {'is' if not_finite == 1 else 'are'} left out")
-    treated = {
-        "drop": "left out, which biases the sample",
-        "last": "counted with the last report",
-        "worst": "counted with the worst value of a finished trial",
-    }
-    if pruned:
-        were = "1 pruned trial was" if pruned == 1 else f"{pruned} pruned trials were"
-        remarks.append(f"{were} {treated[policy]}")
-    return remarks

@@ -11,8 +11,9 @@ of naming any parameter where none matters is LEVEL.
   continued beyond these by an exponential tail: ties would otherwise limit how many parameters
   can be tested.  Whatever the scale, the test is exact.
 - Where the residuals spread more at some values of the parameter than at others, each statistic is
-  divided by its own spread instead of the common one (White 1980; Chung, Romano 2013), so that
-  neither noise that grows nor a pure interaction passes for a main effect.
+  divided by its own spread instead of the common one (Chung, Romano 2013), so that neither noise
+  that grows nor a pure interaction passes for a main effect.  The variance follows the line and the
+  parabola, or the categories.
 - Repeated configurations are permuted as a whole, by the mean of their values.
 - Parameters that depend on each other are not permuted but drawn again: see `design`.
 
@@ -209,7 +210,7 @@ def _permuted(
     best = np.abs(projected).argmax(axis=1)
     rest = moved - projected[np.arange(len(order)), best, None] * every[:, best].T
     uneven = _unevenness(rest, families[0]) > UNEVEN
-    spread = moved[uneven] ** 2 @ every**2
+    spread = _variance_along(rest[uneven], families[0], variance) @ every**2
     statistics[uneven] = projected[uneven] ** 2 / np.maximum(spread, variance)
     return np.split(statistics, np.cumsum([f.shape[1] for f in families])[:-1], axis=1)
 
@@ -238,10 +239,12 @@ def _redrawn(shapes: Sequence[Shape], column: Column, drawn: Array, left: Array)
     chosen = table[cell, best[:, None]] - middle.T[best]
     length = np.maximum((chosen**2).sum(axis=1), floor)
     rest = left - ((chosen @ left) / length)[:, None] * chosen
-    uneven = np.flatnonzero(_unevenness(rest, _standard(families[0][cell[0]])) > UNEVEN)
+    here = _standard(families[0][cell[0]])
+    uneven = np.flatnonzero(_unevenness(rest, here) > UNEVEN)
+    common = float(left @ left) / max(count - 1, 1)
     for part in np.array_split(uneven, max(len(uneven) * middle.size // AT_ONCE, 1)):
         off = table[cell[part]] - middle  # (B, N, Q)
-        own = np.einsum("bnq,n->bq", off**2, left**2)
+        own = np.einsum("bnq,bn->bq", off**2, _variance_along(rest[part], here, common))
         statistics[part] = along[part] ** 2 / np.maximum(own, variance)
     return np.split(statistics, np.cumsum([f.shape[1] for f in families])[:-1], axis=1)
 
@@ -259,6 +262,18 @@ def _unevenness(rest: Array, curves: Array) -> Array:
     squares = squares - squares.mean(axis=1, keepdims=True)
     total = np.maximum((squares**2).sum(axis=1), np.finfo(float).tiny)
     return np.asarray(rest.shape[1] * ((squares @ curves) ** 2).sum(axis=1) / total)
+
+
+def _variance_along(rest: Array, curves: Array, common: float) -> Array:
+    """Return the variances (M, N) of residuals along (N, Q) curves, `common` on average.
+
+    A trial's own square would not do: at a step, the few trials beyond it would be compared with
+    the step itself.
+    """
+    squares = rest**2
+    mean = np.maximum(squares.mean(axis=1, keepdims=True), np.finfo(float).tiny)
+    along = 1.0 + (squares / mean - 1.0) @ curves @ curves.T
+    return np.asarray(common * np.maximum(along, 0.0))
 
 
 def _modulation(left: Blind, basis: Array, order: np.ndarray[Any, Any]) -> Array:

@@ -7,10 +7,12 @@ when a study is read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from study.errors import InputError
@@ -39,6 +41,9 @@ def _problem(data: StudyData) -> str:
     trial_numbers = [t.number for t in data.frozen_trials]
     if min(trial_numbers, default=0) < 0 or len({*trial_numbers}) < len(trial_numbers):
         return "trials whose numbers are not 0, 1, … each once"
+    ranges = {id(d): d for t in data.frozen_trials for d in t.distributions.values()}
+    if not all(map(_is_finite, ranges.values())):
+        return "a parameter whose range is not finite, or beyond 64 bits"
     numbers = [(*(t.values or ()), *t.intermediate_values.values()) for t in data.frozen_trials]
     if not _are(chain.from_iterable(numbers), (int, float)):
         return "a value that is not a number"
@@ -50,6 +55,8 @@ def _problem(data: StudyData) -> str:
             return f"trial {trial.number}: its value count differs from the objectives'"
     if not _match(data.evaluations, EVALUATION_TYPES) or not _match(data.score_rows, SCORE_TYPES):
         return "an evaluation with a value of the wrong type"
+    if not _are((row.config.get("method") for row in data.evaluations), (str, type(None))):
+        return "an evaluation whose method is not text"
     for split, texts_of in data.examples.items():
         if not _are([split, *texts_of.sources, *texts_of.targets, *texts_of.groups], str):
             return "an example that is not text"
@@ -60,6 +67,14 @@ def _problem(data: StudyData) -> str:
     sections = (data.spec or {}).values()
     flat = [s for s in sections if not isinstance(s, (Mapping, str, int, float))]
     return "a study file without its sections" if flat else ""
+
+
+def _is_finite(distribution: BaseDistribution) -> bool:
+    if isinstance(distribution, IntDistribution):
+        return max(abs(distribution.low), abs(distribution.high)) <= 2**63
+    if isinstance(distribution, FloatDistribution):
+        return math.isfinite(distribution.high - distribution.low)
+    return True
 
 
 def _match(rows: Sequence[Any], types: Sequence[Any]) -> bool:

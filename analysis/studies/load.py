@@ -27,6 +27,7 @@ from study.store.live_runs import is_any_alive
 from study.store.storage import (
     database_of,
     hidden,
+    left_out,
     named_damage,
     open_read_only,
     run_folder_of,
@@ -64,9 +65,7 @@ def of_optuna(study: Any) -> StudyData:
             objectives=_objective_names(
                 study.metric_names, study.user_attrs, len(study.directions)
             ),
-            directions=tuple(
-                MAXIMIZE if d.name == "MAXIMIZE" else MINIMIZE for d in study.directions
-            ),
+            directions=_ways(study.directions),
             attributes=study.user_attrs,
             frozen_trials=tuple(map(as_read, study.get_trials(deepcopy=True))),
         )
@@ -99,9 +98,7 @@ def load(
         database = database_of(storage)
         studies = storage.get_all_studies()
         frozen = _choose(studies, study_name, where)
-        directions = tuple(
-            MAXIMIZE if d.name == "MAXIMIZE" else MINIMIZE for d in frozen.directions
-        )
+        directions = _ways(frozen.directions)
         data = StudyData(
             name=frozen.study_name,
             target=where,
@@ -115,9 +112,18 @@ def load(
             **(trials := _trials_of(storage, database, frozen._study_id, directions)),
             **_recorded(database, frozen._study_id, trials),
             has_ended=_has_ended(database, folder),
+            incomplete=left_out(storage),
         )
         check_whole(data)
     return data
+
+
+def _ways(directions: Sequence[Any]) -> tuple[str, ...]:
+    """Return Optuna's directions as words; a study may have stored none."""
+    ways = {"MAXIMIZE": MAXIMIZE, "MINIMIZE": MINIMIZE}
+    if any(direction.name not in ways for direction in directions):
+        raise ValueError("an objective without a direction")
+    return tuple(ways[direction.name] for direction in directions)
 
 
 def _has_ended(database: Engine | None, folder: Path | None) -> bool:

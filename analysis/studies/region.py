@@ -3,6 +3,9 @@
 An expression joins conditions on single parameters by `and`, such as `learning_rate < 1e-3 and
 method in ['lora', 'rslora']`, so the region is a smaller search space of the same kind and a share
 of the variance means the same there.  It is parsed and compared here, never evaluated as code.
+
+A name that is no Python name, such as `lora-alpha` or `learning rate`, stands in quotes, or in
+backticks as in the queries of pandas.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import ast
 import copy
 import math
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -30,7 +34,7 @@ from study.store.from_other_programs import silent_about_choices
 LONGEST = 1000  # characters of an expression
 ALLOWED = (
     "conditions on one parameter each, joined by `and`: learning_rate < 1e-3 and method == 'lora' "
-    "and rank in [8, 16]"
+    "and rank in [8, 16]; a name such as lora-alpha in quotes: 'lora-alpha' < 64"
 )
 COMPARED: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt,
@@ -44,6 +48,7 @@ COMPARED: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 }
 ORDERED = {ast.Lt, ast.LtE, ast.Gt, ast.GtE}
 MIRRORED = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE}
+QUOTED = re.compile(r"""'[^']*'|"[^"]*"|`([^`]*)`""")  # a text, or a name in backticks
 SLACK = 1e-9  # of a step, that a decimal number may miss a level by
 
 
@@ -68,8 +73,9 @@ def parsed(expression: str) -> tuple[Condition, ...]:
     """Return the conditions of an expression; raises InputError that says what is allowed."""
     if len(expression) > LONGEST:
         raise _refused(f"must have at most {LONGEST} characters, got {len(expression)}")
+    texts = QUOTED.sub(lambda m: m[0] if m[1] is None else repr(m[1]), expression.strip())
     try:
-        tree = ast.parse(expression.strip(), mode="eval").body
+        tree = ast.parse(texts, mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise _refused(f"cannot be read, got {expression!r}") from None
     parts = [tree]
@@ -86,11 +92,12 @@ def _conditions(node: ast.expr) -> Iterable[Condition]:
     terms = [node.left, *node.comparators]
     for left, way, right in zip(terms, node.ops, terms[1:], strict=False):
         kind = type(way)
-        if isinstance(right, (ast.Name, ast.Attribute)) and _is_constant(left):
+        if _name_in(left) is None or (_is_constant(left) and not _is_constant(right)):
             if kind not in {*ORDERED, ast.Eq, ast.NotEq}:
                 raise _refused(f"{text!r} is no condition on one parameter")
             left, right, kind = right, left, MIRRORED.get(kind, kind)
-        if not isinstance(left, (ast.Name, ast.Attribute)) or kind not in COMPARED:
+        name = _name_in(left)
+        if name is None or kind not in COMPARED:
             raise _refused(f"{text!r} is no condition on one parameter")
         if isinstance(right, ast.Name):
             raise _refused(f"{text!r}: write a text in quotes, as in {right.id!r}")
@@ -99,7 +106,14 @@ def _conditions(node: ast.expr) -> Iterable[Condition]:
         value = ast.literal_eval(right)
         if isinstance(value, (list, tuple)) != (kind in (ast.In, ast.NotIn)):
             raise _refused(f"{text!r}: use `in` with a list, and other comparisons with one value")
-        yield Condition(ast.unparse(left), kind, value, text)
+        yield Condition(name, kind, value, text)
+
+
+def _name_in(node: ast.expr) -> str | None:
+    """Return the parameter that a node can name: a name, a dotted one, or a text in quotes."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    return ast.unparse(node) if isinstance(node, (ast.Name, ast.Attribute)) else None
 
 
 def _is_constant(node: ast.expr) -> bool:
@@ -134,12 +148,28 @@ def within(
         )
     of = {name: [c for c in conditions if c.name == name] for name in named}
     for name, own in of.items():
+        _check_choices(space[name], own)
         narrowed(space[name], own)
     return tuple(
         _placed(trial, of)
         for trial in trials
         if all(c.name in trial.params and c.holds(trial.params[c.name]) for c in conditions)
     )
+
+
+def _check_choices(distribution: BaseDistribution, conditions: Sequence[Condition]) -> None:
+    """Raise InputError for a condition that names a choice which the parameter does not have."""
+    if not isinstance(distribution, CategoricalDistribution):
+        return
+    for c in conditions:
+        named = c.value if c.way in (ast.In, ast.NotIn) else [c.value]
+        lacking = [value for value in named if value not in distribution.choices]
+        if lacking and c.way not in ORDERED:
+            choices = ", ".join(map(repr, distribution.choices))
+            raise InputError(
+                f"where: {c.text}: {c.name} has no choice {', '.join(map(repr, lacking))}; "
+                f"allowed: {choices}"
+            )
 
 
 def _placed(trial: FrozenTrial, of: Mapping[str, Sequence[Condition]]) -> FrozenTrial:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
         read = csv.reader(io.StringIO(text), delimiter=max(SEPARATORS, key=first.count))
         lines = [(read.line_num, cells) for cells in read if any(cells)]
     names = lines[0][1] if lines else []
-    twice = [name for name in dict.fromkeys(names) if name.strip() and names.count(name) > 1]
+    twice = [name for name, times in Counter(names).items() if name.strip() and times > 1]
     if twice:
         raise InputError(f"{path}: more than one column is called {listing(twice)}; name each once")
     rows, problems = [], []

@@ -78,7 +78,9 @@ class StudyData(Displayed):
     folder: Path | None = None  # the run folder on this machine, with its adapters
     is_one_of_several: bool = False  # in its storage
     has_ended: bool = False  # no run of this program works on it any more
-    region: str = ""  # the part of the search space that it was cut to, in words
+    region: str = ""  # the part of the search space that it was cut to, as an expression
+    kept: str = ""  # how many of its trials lie there, in words
+    incomplete: str = ""  # what of the storage could not be read, in words
 
     # ------------------------------------------------------------ the trials
 
@@ -119,7 +121,8 @@ class StudyData(Displayed):
 
         if self.spec_text is None or not self.is_ours:
             return TextOptions()
-        return spec_from_toml(self.spec_text, self.name).evaluation.text_options
+        options = spec_from_toml(self.spec_text, self.name).evaluation.text_options
+        return replace(options, labels=tuple(self.provenance.get("labels", ())))
 
     @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -140,9 +143,9 @@ class StudyData(Displayed):
 
     @property
     def sampled(self) -> str | None:
-        """How much of a large study was read, or of a region; None if all of it was."""
-        if self.region or not self.all_counts:
-            return self.region or None
+        """How much was read of a large or incomplete study, or of a region; None if all was."""
+        if self.kept or not self.all_counts:
+            return self.kept or self.incomplete or None
         return (
             f"read {len(self.frozen_trials):,} random trials and the best {len(self.leaders):,} of "
             f"{sum(self.all_counts.values()):,}"
@@ -172,7 +175,8 @@ class StudyData(Displayed):
             all_counts={},
             evaluations=tuple(rows),
             score_rows=tuple(r for r in self.score_rows if r.evaluation_id in known),
-            region="; ".join(filter(None, (self.sampled, scope))),
+            region=" and ".join(filter(None, (self.region, expression.strip()))),
+            kept="; ".join(filter(None, (self.sampled, scope))),
         )
 
     @cached_property

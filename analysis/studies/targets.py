@@ -43,18 +43,23 @@ class Target:
         return [(point, math.nan if last is None else last[1]) for point, last in reports]
 
 
-def target_of(data: StudyData, name: str | None = None, direction: str | None = None) -> Target:
+def target_of(
+    data: StudyData,
+    name: str | None = None,
+    direction: str | None = None,
+    field: str = "objective",
+) -> Target:
     """Return an objective (the first for None), a stored metric, or a trial's own number.
 
     An objective keeps its direction, and a metric that of `study.metrics`.  For other numbers less
     is better, unless the name or `direction` says otherwise.  Raises InputError for a name that no
-    trial has.
+    trial has, which it says of `field`.
     """
     name = data.objective if name is None else name
     if name not in data.objectives and name not in (known := target_names(data)):
         meant = did_you_mean(name, known)
         raise InputError(
-            f"objective: study {data.name!r} has no number {name!r}{meant}; "
+            f"{field}: study {data.name!r} has no number {name!r}{meant}; "
             f"allowed: {', '.join(known)}"
         )
     trials = tuple(t for t in data.complete if not is_enqueued(t))

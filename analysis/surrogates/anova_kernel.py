@@ -82,23 +82,19 @@ class Axis:
 
     def gram(self, length: float) -> Gram:
         """Return the orthogonal kernel at a length scale."""
-        lost = self._projection(length)
-        at_nodes, _ = self._projected(self.nodes, lost, length)
-        nodes = lost.removed(
-            self._kernel(self._between_nodes, length)[0], at_nodes[:, None], at_nodes
-        )
+        lost, here, _ = self._projected(self.nodes, length)
+        between = self._kernel(self._between_nodes, length)[0]
+        nodes = lost.removed(between, here[:, None], here)
         if self.levels is not None:
             cross = nodes[:, self.levels]
             return Gram(cross[self.levels], cross, nodes)
-        return Gram(
-            self.to_trials(self.at, length)[0], self.to_trials(self.nodes, length)[0], nodes
-        )
+        rows, _ = self.to_trials(np.concatenate([self.at, self.nodes]), length)
+        return Gram(rows[: len(self.at)], rows[len(self.at) :], nodes)
 
     def to_trials(self, positions: Array, length: float) -> tuple[Array, Array]:
         """Return the kernel of M positions with the trials (M, N), each with itself (M,)."""
-        lost = self._projection(length)
-        here, _ = self._projected(positions, lost, length)
-        there, _ = self._projected(self.at, lost, length)
+        lost, both, _ = self._projected(np.concatenate([positions, self.at]), length)
+        here, there = both[: len(positions)], both[len(positions) :]
         kernel, _ = self._kernel(np.abs(positions[:, None] - self.at), length)
         own = lost.removed(np.ones(len(positions)), here, here)
         return lost.removed(kernel, here[:, None], there), own
@@ -116,8 +112,7 @@ class Axis:
 
         def looked_up(length: float) -> tuple[Array, Slope]:
             kernel, slope = self._kernel(self._between_nodes, length)
-            lost = self._projection(length)
-            a, d_a = self._projected(self.nodes, lost, length)
+            lost, a, d_a = self._projected(self.nodes, length)
             kernel = lost.removed(kernel, a[:, None], a)
             slope = slope - np.outer(d_a, a) - np.outer(a, d_a)
 
@@ -138,8 +133,7 @@ class Axis:
 
         def orthogonal(length: float) -> tuple[Array, Slope]:
             kernel, slope = self._kernel(distance, length)
-            lost = self._projection(length)
-            a, d_a = self._projected(self.at, lost, length)
+            lost, a, d_a = self._projected(self.at, length)
             # a lower triangle by rows is an upper one by columns
             kernel = dspr(count, -1.0, a, kernel, overwrite_ap=1)
             kernel /= lost.variance
@@ -157,16 +151,16 @@ class Axis:
     def _between_nodes(self) -> Array:
         return np.abs(self.nodes[:, None] - self.nodes)
 
-    def _projection(self, length: float) -> Projection:
-        mean, d_mean = self._mean(self.nodes, length)
-        whole, d_whole = float(mean @ self.weights), float(d_mean @ self.weights)
-        lost = float(self.weights @ mean**2) / whole
-        d_lost = 2 * float(self.weights @ (mean * d_mean)) / whole - lost * d_whole / whole
-        return Projection(whole, d_whole, 1.0 - lost, -d_lost)
-
-    def _projected(self, positions: Array, lost: Projection, length: float) -> tuple[Array, Array]:
-        """Return a and its derivative at (M,) positions."""
-        return lost.of(*self._mean(positions, length))
+    def _projected(self, positions: Array, length: float) -> tuple[Projection, Array, Array]:
+        """Return the projection, and a and its derivative at (M,) positions."""
+        mean, d_mean = self._mean(np.concatenate([self.nodes, positions]), length)
+        count = len(self.nodes)
+        here, d_here = mean[:count], d_mean[:count]
+        whole, d_whole = float(here @ self.weights), float(d_here @ self.weights)
+        taken = float(self.weights @ here**2) / whole
+        d_taken = 2 * float(self.weights @ (here * d_here)) / whole - taken * d_whole / whole
+        lost = Projection(whole, d_whole, 1.0 - taken, -d_taken)
+        return lost, *lost.of(mean[count:], d_mean[count:])
 
     def _mean(self, positions: Array, length: float) -> tuple[Array, Array]:
         """Return m and its derivative by log length at (M,) positions."""

@@ -129,6 +129,27 @@ class GaussianProcessSurrogate:
         known = solve_triangular(self.factor, cross.T, lower=True)
         return self._mean(cross), self.unit**2 * (self._join(along) - known.T @ known)
 
+    def deviation_from(self, unit: Array, units: Array) -> tuple[Array, Array]:
+        """Return by how much the function at (M, D) positions exceeds that at one (D,).
+
+        Mean (M,) and standard deviation (M,) of the difference, in O(M N²): `posterior` has all
+        covariances.
+        """
+        from scipy.linalg import solve_triangular
+
+        both = np.vstack([unit, units])
+        cross, own = self._kernel(range(len(self.axes)), both)
+        known = solve_triangular(self.factor, cross.T, lower=True)  # (N, 1 + M)
+        own = own - np.sum(known**2, axis=0)
+        along = [
+            replace(axis, at=unit[j : j + 1]).to_trials(both[:, j], length)[0][:, 0]
+            for j, (axis, length) in enumerate(zip(self.axes, self.lengths, strict=True))
+        ]
+        shared = self._join(along) - known.T @ known[:, 0]
+        variance = np.maximum(own[0] + own - 2 * shared, 0.0)
+        mean = self._mean(cross)
+        return mean[1:] - mean[0], self.unit * np.sqrt(variance[1:])
+
     def marginal_mean(self, subset: Sequence[int], units: Array) -> Array:
         """Return the mean (M,) of the marginal of a subset at (M, |U|) positions."""
         return self._mean(self._kernel(subset, units)[0])

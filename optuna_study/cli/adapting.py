@@ -15,7 +15,7 @@ from optuna_study.cli.console import (
     progress_bar,
     results,
 )
-from optuna_study.cli.options import Storage, StudyName, Target, Trial, TrustStudy
+from optuna_study.cli.options import Storage, StudyName, Target, Trial, TrustStudy, trial_named
 from study.errors import InputError
 
 
@@ -84,14 +84,15 @@ def export(
     """
     from study.finished.export import export_trial
     from study.spec.files import stored_spec
+    from study.trials import TRAINED_BASELINES
 
     data = load_run(storage or target, study_name)
     spec = stored_spec(data.spec_text, target, scores=False, trust_study=trust_study)
     if trial is None and data.best_trial is None:
         raise InputError(f"{target}: no complete trial yet, so nothing to export")
-    number = data.best_trial.number if trial is None else trial
-    exported = export_trial(Path(target), spec, number, out, merge, trust_study)
-    print_line("trial", number)
+    who = data.best_trial.number if trial is None else trial_named(trial, TRAINED_BASELINES)
+    exported = export_trial(Path(target), spec, who, out, merge, trust_study)
+    print_line("trial", who)
     print_line("folder", exported.folder)
     if exported.arguments:
         print_opening(exported)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from study.errors import InputError
 
 STUDY_LOCATIONS = "A run folder, an SQLite or journal file, a storage URL, or a CSV file"
 
@@ -18,7 +21,22 @@ Storage = Annotated[
     str | None,
     typer.Option(metavar="URL", help="Storage of the study. [default: TARGET/study.db]"),
 ]
-Trial = Annotated[int | None, typer.Option(metavar="NUMBER", help="The trial. [default: the best]")]
+Trial = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="The trial, or `default`, the baseline of PEFT's default LoRA. [default: the best]",
+    ),
+]
+
+
+def trial_named(text: str, baselines: Iterable[str]) -> int | str:
+    """Return the number of a trial, or the name of one of the baselines; InputError for others."""
+    if text in (names := [*baselines]) or text.isdecimal():
+        return int(text) if text.isdecimal() else text
+    raise InputError(f"--trial: got {text!r:.60}; allowed: a number, or {', '.join(names)}")
+
+
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -43,7 +61,8 @@ Where = Annotated[
     typer.Option(
         metavar="EXPR",
         help="Only the trials in a region of the search space: conditions on single parameters "
-        'joined by `and`, such as "learning_rate < 1e-3 and rank in [8, 16]".',
+        'joined by `and`, such as "learning_rate < 1e-3 and rank in [8, 16]". A name with other '
+        "characters stands in quotes: \"'lora-alpha' <= 64\".",
     ),
 ]
 Direction = Annotated[

@@ -162,6 +162,9 @@ def init(
     target_language: Annotated[
         str | None, typer.Option(metavar="LANGUAGE", help="Of pairs: as `en` or `English`.")
     ] = None,
+    drop_bad_rows: Annotated[
+        bool, typer.Option("--drop-bad-rows", help="Leave faulty rows out, and count them.")
+    ] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Measure no step, and leave the estimate to `check`.")
     ] = False,
@@ -198,7 +201,7 @@ def init(
     wishes = Wishes(task, text_column, label_column, source_language, target_language)
     with progress_bar("measuring a few steps") as progress:
         first = first_study(
-            Order(model, data, out, dev, test, wishes, quick, trust_remote_code),
+            Order(model, data, out, dev, test, wishes, quick, trust_remote_code, drop_bad_rows),
             lambda step, total, loss: progress(step, total),
         )
     for line in first.lines:

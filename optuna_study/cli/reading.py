@@ -251,6 +251,9 @@ def report(
 
     question_of(surrogate=surrogate)  # refuse a wrong name before reading anything
     check_format(format_)
+    for option, folder in (("--csv", csv), ("--figures", figures)):
+        if folder is not None and folder.suffix and not folder.is_dir():
+            raise InputError(f"{option}: makes a folder of files, got {folder}; name a folder")
     named = _named(targets, study_name or [])
     place = out or _report_path(named[0][0] if len(named) == 1 else None)
     failures = PageFailures(place)

@@ -40,6 +40,7 @@ from optuna_study.cli.options import (
     Trial,
     TrustStudy,
     Workers,
+    trial_named,
 )
 from study.errors import InputError
 
@@ -147,7 +148,6 @@ def run(
     from reports.shell import argument, command_line, option
     from study.kinds.goals import of_goal
     from study.preparing.preparation import sound_spec
-    from study.runner import run_study
     from study.spec.files import is_run_folder, stored_spec
     from study.spec.search import CONFIRMING_SEEDS
     from study.views.terminal import make_view
@@ -184,6 +184,8 @@ def run(
     if start_from is not None:
         study = _started_from(study, start_from)
     choice = _engine_choice(engine, slots, workers, ray, devices)
+    from study.runner import run_study  # loads torch: a wrong study file is refused before
+
     with _stop_message():
         folder = out or Path("runs") / study.name
         view = make_view(study, messages())
@@ -329,7 +331,6 @@ def train(
 
     Example: `optuna-study train runs/petroleum --epochs 5`
     """
-    from study.confirming import chosen_trials
     from study.finished.final_training import Length, train_winner
     from study.views.terminal import make_view
 
@@ -339,11 +340,7 @@ def train(
         raise InputError(f"--epochs: must be above 0 and at most {MOST_EPOCHS:,}, got {epochs}")
     loaded = load_run(study)
     spec = _as_begun(loaded, study, test, trust_study)
-    ranked = loaded.ranked()
-    if not ranked:
-        raise InputError(f"{study}: no complete trial yet, so nothing to train")
-    top, named = (1, ()) if trial is None else (0, (trial,))
-    (chosen,) = chosen_trials(ranked, top, named)
+    chosen = _chosen(loaded, study, spec, trial)
     trained = train_winner(
         spec,
         Path(study),
@@ -360,6 +357,21 @@ def train(
         print_json(trained.to_json())
         return
     _print_trained(trained)
+
+
+def _chosen(loaded: Any, target: str, spec: Any, trial: str | None) -> Any:
+    """Return the trial to train, the best one unless another or the default LoRA is named."""
+    from study.confirming import Candidate, chosen_trials
+    from study.trials import BASELINES, default_values
+
+    who = None if trial is None else trial_named(trial, ["default"])
+    if isinstance(who, str):
+        return Candidate(BASELINES[who], default_values(spec))
+    ranked = loaded.ranked()
+    if not ranked:
+        raise InputError(f"{target}: no complete trial yet, so nothing to train")
+    (chosen,) = chosen_trials(ranked, 1, ()) if who is None else chosen_trials(ranked, 0, (who,))
+    return chosen
 
 
 def _as_begun(data: Any, target: str, test: Path | None, trust_study: bool) -> Any:
@@ -382,7 +394,7 @@ def _print_trained(trained: Any) -> None:
     from analysis.wording import number
     from study.metrics import metric_label
 
-    print_line("trial", trained.config.repeats)
+    print_line("trial", trained.who)
     print_line("steps", trained.config.training.steps)
     for split, scores in trained.scores.items():
         parts = (f"{metric_label(name)} {number(score)}" for name, score in scores.items())

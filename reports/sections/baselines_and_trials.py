@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from analysis.comparison.constant import constant_name, constant_scores
 from analysis.comparison.contrast import contrast_table, picked_note
 from analysis.document import Prose
 from analysis.plots import study_figures
@@ -58,7 +59,13 @@ def baseline_section(results: Results) -> Section | None:
         )
     by = results.data.best_in_words.removeprefix("best")
     picked = picked_note(results.all_comparisons)
-    notes = (*baseline_notes(results.data), *([picked] if picked else []))
+    constant = constant_scores(results.data)
+    trivial = ", ".join(f"{label_of(name)} {number(score)}" for name, score in constant.items())
+    notes = (
+        *([f"{constant_name(results.data)}: {trivial} on dev."] if trivial else []),
+        *baseline_notes(results.data),
+        *([picked] if picked else []),
+    )
     named = {note.partition(":")[0] for note in notes}
     plain = [
         f"{e.name}: {configuration(e.config)}."

@@ -12,7 +12,7 @@ from analysis.plots import overview, study_figures
 from analysis.plots.slices import Slice, slice_of, varied_parameters
 from analysis.significance import LEVEL
 from analysis.studies.study_data import MAXIMIZE
-from analysis.wording import interval, label_of, number, percent, share
+from analysis.wording import in_region, interval, label_of, number, percent, share
 from reports.page.parts import SMALL, Beside, Figure, Figures, PagePart, Section
 from reports.results import Results
 
@@ -49,7 +49,7 @@ def _importance_parts(result: Importances, index: int) -> list[PagePart]:
         partial(study_figures.plot_importances, result),
         f"Importances for {result.objective}: {top.name} leads with {share(top.importance)} of the "
         f"variance, 95 % interval {interval(top.ci, share)}.",
-        f"Importance for {label_of(result.objective)}",
+        f"Importance for {label_of(result.objective)}{in_region(result.region)}",
     )
     evidence = tuple(part for part in more if isinstance(part, Facts))
     details: list[PagePart] = [part for part in more if not isinstance(part, Facts)]

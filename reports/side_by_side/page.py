@@ -20,6 +20,7 @@ from analysis.significance import LEVEL
 from analysis.studies.study_data import StudyData
 from analysis.wording import (
     counted,
+    in_region,
     label_of,
     listing,
     number,
@@ -66,7 +67,8 @@ def page_of_studies(
         provenance_of_all(named),
     )
     return Page(
-        title=" against ".join(labels) if len(labels) == 2 else listing(labels),
+        title=(" against ".join(labels) if len(labels) == 2 else listing(labels))
+        + in_region(studies[0].region),
         subtitle=" · ".join(f"{label}: {counted(r.data.counts)}" for label, r in named.items()),
         answer=tuple(_answer(named, duels)),
         caution=(*refusals, *_caution(named)),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from study.data.templates import bounded, rendered
 from study.errors import InputError, reason_of, refusing
 from study.kinds.chat_templates import LLAMA3_TEMPLATE
 
@@ -22,8 +23,6 @@ RESERVED = re.compile(r"<\|reserved_special_token_\d+\|>")
 HEADER, END_OF_TURN = "<|start_header_id|>", "<|eot_id|>"
 WHITE = " \t\r\n\u2581"  # with SentencePiece's space
 REFUSED = "base.model: its chat template fails"
-DATE = "26 Jul 2024"
-"""The date for Llama 3.2's template: its default, since today's date would change results."""
 
 PLAIN_TEMPLATE = (
     "{{ bos_token or cls_token }}{% for message in messages %}{{ message['content'] | trim }}"
@@ -128,15 +127,8 @@ class ChatFormat:
             return self._rendered(messages, is_prompt=answer is None)
 
     def _rendered(self, messages: Sequence[Mapping[str, str]], is_prompt: bool) -> str:
-        return str(
-            self._tokenizer.apply_chat_template(
-                messages,
-                chat_template=self._template,
-                tokenize=False,
-                add_generation_prompt=is_prompt,
-                date_string=DATE,
-            )
-        )
+        with bounded("base.model", "its chat template"):
+            return rendered(self._tokenizer, self._template, messages, asks=is_prompt)[0]
 
     def _reason(self, messages: Sequence[Mapping[str, str]], error: Exception) -> str:
         """Return why the template failed, and whether it accepts the messages without a system."""

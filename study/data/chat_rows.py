@@ -22,7 +22,8 @@ from study.data.chat import special_ids, stop_id
 from study.data.conversations import Conversation, Turn
 from study.data.readers import Corpus
 from study.data.remarks import length_limit
-from study.data.rendering import NO_TEMPLATE, Template, TemplateError, Written
+from study.data.rendering import NO_TEMPLATE, Template, Written
+from study.data.templates import LimitError, TemplateError
 from study.errors import Faults, InputError
 from study.kinds.chat_templates import CHAT_TEMPLATES
 from study.spec.base_and_data import SPLITS, DataSpec
@@ -136,6 +137,8 @@ def prepared(
                     written.append(row)
                 except TemplateError as error:
                     refused.setdefault(error.rule, []).append(error)
+                    if isinstance(error, LimitError):
+                        break  # the others may take as long
         for rule, (first, *more) in refused.items():
             share = f"{1 + len(more):,} of {len(corpus.split(split)):,} {split} {corpus.unit}"
             faults.add(InputError(f"{rule}{first.got}; so for {share}, the first {first.where}"))

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from study.data.origins import SEPARATORS, is_saved, rows_of, separator_of
+from study.data.origins import SEPARATORS, is_saved, rows_of, separator_of, spelled
 from study.errors import Faults, InputError
 from study.spec.base_and_data import DataSpec
 
@@ -34,7 +34,7 @@ def file_remarks(data: DataSpec, read: Sequence[str], *, one_text: bool) -> list
     ]
     rows = _sample(data.train) if read and data.train is not None else []
     names = dict.fromkeys(name for row in rows for name in row)
-    used = {name if name in names else name.split(".")[0] for name in read}
+    used = {own[0] if (own := spelled(names, [name])) else name.split(".")[0] for name in read}
     rest = [name for name in names if name not in used]
     if not rest or data.train is None:
         return remarks

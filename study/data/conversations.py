@@ -7,18 +7,23 @@ once, a line per row.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from study.data.origins import (
+    bad_rows,
     check_unicode,
     group_of,
     has_dev,
     origins_of,
     place_of_columns,
     rows_of,
+    spelled,
 )
 from study.data.readers import Corpus
 from study.data.splitting import split_off
@@ -111,13 +116,14 @@ class Format:
 
 
 TEXT_OR_TURNS = "text or a list of turns"
+ROLE = re.compile(r'^\s*\[\s*\{.*"(role|from)"\s*:', re.DOTALL)
 
 
 def question(*names: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
     """Return what makes two turns of a row: the question's columns, then the answer's."""
 
     def turns(row: Mapping[str, Any]) -> Sequence[Any]:
-        *questions, answer = (row.get(name) or "" for name in names)
+        *questions, answer = (_turns_in(row.get(name) or "") for name in names)
         if all(isinstance(part, str) for part in questions):
             asked = "\n\n".join(part for part in questions if part.strip())
             questions = [{"role": "user", "content": asked}]
@@ -141,12 +147,80 @@ def listed(value: Any, column: str, kinds: str = "a list of turns") -> list[Any]
     return value
 
 
+def prompt_and(name: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    """Return what makes turns of a prompt and a side, which may repeat the prompt."""
+
+    def turns(row: Mapping[str, Any]) -> Sequence[Any]:
+        return whole(row, name) or question("prompt", name)(row)
+
+    return turns
+
+
+def whole(row: Mapping[str, Any], name: str) -> list[Turn]:
+    """Return the turns of a side that repeats the prompt; none if it begins after the prompt.
+
+    A system message may be in either of them.
+
+    Raises:
+        InputError: the side has a prompt of its own, which is another.
+    """
+    prompt, side = (_turns_in(value) for value in (row.get("prompt") or "", row[name]))
+    if isinstance(side, str):
+        return []
+    if isinstance(prompt, str):
+        prompt = [{"role": "user", "content": prompt}] if prompt.strip() else []
+    asked, turns = _turns_of(prompt, "prompt"), _turns_of(side, name)
+    before_answer = takewhile(lambda turn: turn["role"] != "assistant", turns)
+    if not any(turn["role"] == "user" for turn in before_answer):
+        return []
+    (system, start), (own, rest) = _without_system(asked), _without_system(turns)
+    begins = _plain(rest[: len(start)]) == _plain(start)
+    if begins and (not system or not own or _plain(system) == _plain(own)):
+        return [*(own or system), *rest]
+    if asked and asked[-1]["role"] == "assistant" and not own:  # the side goes on from there
+        return []
+    raise InputError(
+        f"{name}: must begin with the prompt or after it, got {_shortened(turns)} and the prompt "
+        f"{_shortened(asked)}; allowed: whole conversations that begin with the prompt, or answers"
+    )
+
+
+def _turns_of(value: Any, column: str) -> list[Turn]:
+    """Return the turns that a column holds."""
+    given = enumerate(listed(value, column, TEXT_OR_TURNS), 1)
+    return [turn_of(turn, f"{column}: turn {n}") for n, turn in given]
+
+
+def _without_system(turns: Sequence[Turn]) -> tuple[list[Turn], list[Turn]]:
+    """Return the system messages that turns begin with, and the other turns."""
+    system = list(takewhile(lambda turn: turn["role"] in ("system", "developer"), turns))
+    return system, list(turns[len(system) :])
+
+
+def _plain(turns: Sequence[Turn]) -> list[tuple[str, str]]:
+    """Return what must be equal in two turns for them to be the same."""
+    return [(turn["role"], turn["content"].strip()) for turn in turns]
+
+
+def _shortened(turns: Sequence[Turn]) -> str:
+    """Return the beginning of turns, for messages."""
+    return ", ".join(f"{turn['role']} {turn['content'][:24]!r}" for turn in turns[:2])
+
+
+def _turns_in(value: Any) -> Any:
+    """Return the turns that a text is, as JSON in a CSV file; any other value as it is."""
+    if isinstance(value, str) and value.lstrip().startswith("[") and ROLE.search(value):
+        with suppress(ValueError, RecursionError):
+            return json.loads(value)
+    return value
+
+
 FORMATS = (
     Format("messages", ("messages",), lambda row: listed(row["messages"], "messages")),
     Format(
         "ShareGPT", ("conversations",), lambda row: listed(row["conversations"], "conversations")
     ),
-    Format("prompt, completion", ("prompt", "completion"), question("prompt", "completion")),
+    Format("prompt, completion", ("prompt", "completion"), prompt_and("completion")),
     Format(
         "Alpaca",
         ("instruction", "output"),
@@ -158,9 +232,9 @@ FORMATS = (
 
 
 def _format(row: Mapping[str, Any], formats: Sequence[Format], where: str, unit: str) -> Format:
-    """Return the first format whose columns the row has."""
+    """Return the first format whose columns the row has, in capitals or not."""
     for form in formats:
-        if set(form.columns) <= set(row):
+        if spelled(row, form.columns):
             return form
     allowed = "; ".join(", ".join(form.columns) for form in formats if not form.is_own)
     own = any(form.is_own for form in formats)
@@ -186,10 +260,11 @@ def conversation_of(
         InputError: a column is empty, or its turns are not a conversation.
     """
     for name in form.columns:
-        if row.get(name) is None:
-            raise InputError(
-                f"{where}: no value in field {name!r}, got {', '.join(map(repr, row))[:80]}"
-            )
+        if name not in row:
+            got = ", ".join(map(repr, row))[:80]
+            raise InputError(f"{where}: no field {name!r}, got {got}")
+        if row[name] is None:
+            raise InputError(f"{where}: {name}: must have a value, got null")
     if form.turns is None:
         text = row[form.columns[0]]
         if not isinstance(text, str) or not text.strip():
@@ -222,9 +297,10 @@ def turn_of(given: Any, where: str) -> Turn:
     """
     if not isinstance(given, Mapping):
         raise InputError(f"{where}: must be an object with role and content, got {given!r:.60}")
-    role = given.get("role", given.get("from"))
-    if not isinstance(role, str) or role not in ROLES:
-        raise InputError(f"{where}: unknown role, got {role!r:.40}; allowed: {', '.join(ROLES)}")
+    named = given.get("role", given.get("from"))
+    role = named.lower() if isinstance(named, str) else ""
+    if role not in ROLES:
+        raise InputError(f"{where}: unknown role, got {named!r:.40}; allowed: {', '.join(ROLES)}")
     content = given.get("content", given.get("value"))
     further = {key: given[key] for key in FURTHER if given.get(key) is not None}
     if isinstance(content, list) and all(_is_text(part) for part in content):
@@ -305,22 +381,27 @@ def _read(
 ) -> tuple[tuple[Read, ...], Format]:
     faults = Faults()
     where, rows = rows_of(origin, split, subset=data.subset, faults=faults)
-    form: Format | None = None
+    form, is_spelled_so = None, True
     examples: list[Read | None] = []
     for place, row in rows:
-        form = form or _format(row, formats, place_of_columns(where, place), unit)
+        if form is None:
+            form = _format(row, formats, place_of_columns(where, place), unit)
+            is_spelled_so = {*form.columns} <= {*row}
+        if not is_spelled_so:
+            row = {name.lower(): value for name, value in row.items()}
         with faults.collected():
             found = read(row, form, data.instruction, place)
             if found is not None and data.group is not None:
                 found = replace(found, group=group_of(row, data, place))  # type: ignore[type-var]
             examples.append(found)
-    faults.refuse(where)
-    if form is None:
+    faulty = bad_rows(faults, where, data)
+    if form is None or not examples:
         raise InputError(f"{where}: contains no {unit}; allowed: at least one")
     kept = tuple(example for example in examples if example is not None)
     name = origin.name if isinstance(origin, Path) else where
     what = unit if form.turns else "texts, all of whose tokens are trained,"
     remarks.append(f"{len(kept):,} {what} ({form.name}) from {name}")
+    remarks += [f"{reason} left out: {count:,}" for reason, count in faulty.items()]
     if same := len(examples) - len(kept):
         remarks.append(f"{unit} with equal answers left out: {same:,}")
     if later := sum(example.turns_after > 0 for example in kept):

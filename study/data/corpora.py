@@ -8,7 +8,7 @@ from typing import Any
 from study.data.columns import file_remarks
 from study.data.conversations import asked
 from study.data.embedded import Pair
-from study.data.readers import Corpus
+from study.data.readers import Corpus, copy_remarks
 from study.kinds.table_names import imported
 from study.spec.base_and_data import INSTRUCTION_WITHOUT_LANGUAGES
 from study.spec.sections import StudySpec
@@ -25,10 +25,17 @@ def read_corpus(spec: StudySpec) -> Corpus[Any]:
     corpus: Corpus[Any] = imported(kind.reader)(spec.data)
     one_text = kind.reads_labels and corpus.unit == "texts"
     remarks = file_remarks(spec.data, corpus.columns, one_text=one_text)
+    if spec.data.origin != "embedded":
+        remarks += copy_remarks(corpus)
     if spec.data.instruction == INSTRUCTION_WITHOUT_LANGUAGES and kind.instructs:
         remarks.append(
             f"data.instruction = {spec.data.instruction!r}, since the study names no languages "
             "that are known; data.source_language and data.target_language name them"
+        )
+    if kind.reads_conversations and spec.data.instruction:
+        remarks.append(
+            f"data.instruction = {spec.data.instruction!r:.80} is the system message of every "
+            f"one of the {corpus.unit} without its own"
         )
     return replace(corpus, remarks=(*corpus.remarks, *remarks)) if remarks else corpus
 

@@ -32,7 +32,7 @@ class InstructionFormat:
         Raises:
             InputError: the tokenizer has no mask or end token, or a fixed word does not fit.
         """
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._length = settings.length
         self.mask = mask_id(tokenizer, settings.mask_token)
         end = end_token(tokenizer)
@@ -57,14 +57,14 @@ class InstructionFormat:
     def texts(self, answers: Sequence[Sequence[int]]) -> list[str]:
         """Return answers as text, each up to its first end token."""
         whole = [up_to_the_end(ids, self.ends) for ids in answers]
-        texts = self._tokenizer.batch_decode(whole, skip_special_tokens=True)
+        texts = self.tokenizer.batch_decode(whole, skip_special_tokens=True)
         return [" ".join(text.split()) for text in texts]
 
     def _fixed_ids(self, settings: DiffusionSpec) -> dict[int, int]:
         """Return the tokens of the fixed words by position in the answer."""
         tokens: dict[int, int] = {}
         for position, word in sorted(settings.fixed.items()):
-            ids = self._tokenizer(word, add_special_tokens=False)["input_ids"]
+            ids = self.tokenizer(word, add_special_tokens=False)["input_ids"]
             for place, token in enumerate(ids, position):
                 if place in tokens or place >= settings.length:
                     what = "another fixed word" if place in tokens else "the end of the answer"

@@ -115,14 +115,14 @@ def _check_classes(texts: Labels, used: set[str]) -> None:
     problems = []
     for split, labels in texts.items():
         if hidden := labels.count(HIDDEN):
-            all_or_some = "every label is" if hidden == len(labels) else f"{hidden:,} labels are"
+            all_or_some = "every label is" if hidden == len(labels) else _are(hidden)
             problems.append(
                 f"data.{split}: {all_or_some} {HIDDEN}, which stands for a hidden label in GLUE; "
                 f"remove these rows, or list '{HIDDEN}' in data.labels if it is a class"
             )
         if missing := sum(label.lower() == "nan" for label in labels):
             problems.append(
-                f"data.{split}: {missing:,} labels are 'nan', a missing value; remove these rows, "
+                f"data.{split}: {_are(missing)} 'nan', a missing value; remove these rows, "
                 "or list the label in data.labels if it is a class"
             )
     if fractions := sorted(used)[:3] if _are_fractions(used) else []:
@@ -146,6 +146,10 @@ def _check_classes(texts: Labels, used: set[str]) -> None:
         raise InputError(problems)
 
 
+def _are(count: int) -> str:
+    return "1 label is" if count == 1 else f"{count:,} labels are"
+
+
 def _are_fractions(used: set[str]) -> bool:
     """Return whether all labels are numbers, and not all of them whole."""
     numbers = [_number(label) for label in used]
@@ -161,6 +165,9 @@ def class_remarks(labels: Sequence[str], train: Sequence[str], dev: Sequence[str
     remarks = [f"{len(labels)} classes: {', '.join(shares[:SHOWN])}{more}"]
     if unseen := [label for label in labels if not counts[label]]:
         remarks.append(f"train has no example of {_some(unseen)}")
+    single = sum(counts[label] == 1 for label in labels)
+    if len(labels) > SHOWN and single > len(labels) / 2:
+        remarks.append(f"{single:,} classes have one example in train: are these labels?")
     if missing := [label for label in labels if not in_dev[label]]:
         remarks.append(f"dev has no example of {_some(missing)}")
     if few := [f"{label} {in_dev[label]}" for label in labels if 0 < in_dev[label] < FEW]:

@@ -5,18 +5,19 @@ Each row comes with the place it was read from; every error about the row begins
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from study.bases.hub import check_reachable
-from study.errors import Faults, InputError, refusing
+from study.errors import Faults, InputError, reason_of, refusing
 from study.spec.base_and_data import DataSpec
 from study.spec.files import read_text
 from study.store.folders import check_all_regular, check_regular
@@ -34,6 +35,8 @@ BATCH_ROWS = 1000
 UNPACKED, TIMES = 2**28, 200  # the most bytes that a packed file's rows may have: of any, per byte
 ROW = 100  # bytes that a row takes at least
 BOM = b"\xef\xbb\xbf"
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*')  # the first line of some spreadsheets
 HUB_SPLITS = {"train": ("train",), "dev": ("validation", "validation_matched", "dev", "test")}
 FEWEST_LINES = 1000  # the share of broken lines refers to at least this many
 Row = tuple[str, Mapping[str, Any]]
@@ -112,6 +115,20 @@ def place_of_columns(where: str, place: str) -> str:
     return f"{where}: line 1" if where.lower().endswith((".tsv", ".csv")) else place
 
 
+def spelled(columns: Iterable[str], wanted: Sequence[str]) -> tuple[str, ...] | None:
+    """Return wanted columns as a file spells them, whatever their case; None if one is missing.
+
+    Those of just this spelling come first; others must be unambiguous.
+    """
+    named: dict[str, list[str]] = {}
+    for name in columns:
+        named.setdefault(name.lower(), []).append(name)
+    found = [(name, named.get(name.lower(), [])) for name in wanted]
+    if any(name not in alike and len(alike) != 1 for name, alike in found):
+        return None
+    return tuple(name if name in alike else alike[0] for name, alike in found)
+
+
 def check_field(row: Mapping[str, Any], name: str, where: str) -> Any:
     """Return a field, or raise InputError; a dotted name reaches into nested objects."""
     value: Any = row
@@ -140,6 +157,25 @@ def check_unicode(text: str, what: str) -> str:
     return text
 
 
+def bad_rows(faults: Faults, where: str, data: DataSpec) -> dict[str, int]:
+    """Return the number of faulty rows to leave out, by reason; none if there are none.
+
+    Raises:
+        InputError: with the faults and what to do, unless `data.bad_rows` leaves such rows out.
+    """
+    if data.bad_rows == "drop":
+        first = "".join(faults.problems[:1]).removeprefix(f"{where}: ")
+        return {f"faulty rows (first: {first})": len(faults.problems)} if faults.problems else {}
+    try:
+        faults.refuse(where)
+    except InputError as error:
+        *others, last = error.problems
+        drop = "data.bad_rows = 'drop', for init --drop-bad-rows"
+        cure = f"{last}; correct the rows, or leave them out: {drop}"
+        raise InputError([*others, cure]) from None
+    return {}
+
+
 def group_of(row: Mapping[str, Any], data: DataSpec, where: str) -> str:
     """Return what a row belongs to: the value in `data.group`, empty if the study names none.
 
@@ -166,13 +202,17 @@ def _lines_of(path: Path, most: int = MAX_LINE_CHARACTERS) -> Iterator[tuple[str
 
 
 def _whole_lines(path: Path, most: int) -> Iterator[tuple[str, str]]:
-    """Yield (where, line) with line ends."""
+    """Yield (where, line) with line ends, of UTF-8 or of UTF-16 with its mark."""
     check_regular(path)
     # ValueError: a NUL in the path
     with (
         refusing(f"{path}: cannot read the file", OSError, ValueError),
         path.open("rb") as file,
     ):
+        if file.read(2) in UTF_16:
+            yield from _utf_16_lines(path, most)
+            return
+        file.seek(0)
         # never read a whole file as one line; UTF-8 takes at most four bytes per character
         limited = iter(lambda: file.readline(4 * most + 2), b"")
         for number, raw in enumerate(limited, 1):
@@ -180,12 +220,30 @@ def _whole_lines(path: Path, most: int) -> Iterator[tuple[str, str]]:
             yield where, _text(raw.removeprefix(BOM) if number == 1 else raw, where, most)
 
 
+def _utf_16_lines(path: Path, most: int) -> Iterator[tuple[str, str]]:
+    with (
+        refusing(f"{path}: not UTF-16, as its first bytes say", UnicodeError),
+        path.open(encoding="utf-16", newline="\n") as file,
+    ):
+        for number, line in enumerate(iter(lambda: file.readline(most + 2), ""), 1):
+            where = f"{path}: line {number}"
+            yield where, _not_too_long(line, where, most)
+
+
 def _text(raw: bytes, where: str, most: int) -> str:
     if b"\0" in raw:
         raise InputError(f"{where}: contains a NUL byte; must be a text file")
     is_cut = len(raw) > 4 * most  # perhaps within a character
-    with refusing(f"{where}: not UTF-8", UnicodeDecodeError):
+    with refusing(f"{where}: not UTF-8", UnicodeDecodeError, reason=_with_iconv):
         line = raw.decode("utf-8", errors="replace" if is_cut else "strict")
+    return _not_too_long(line, where, most)
+
+
+def _with_iconv(error: Exception) -> str:
+    return f"{reason_of(error)}; convert the file, as by iconv -f cp1252 -t utf-8 OLD > NEW"
+
+
+def _not_too_long(line: str, where: str, most: int) -> str:
     if len(line.rstrip("\r\n")) > most:
         raise InputError(f"{where}: longer than {most:,} characters, the limit")
     return line
@@ -200,9 +258,11 @@ def _tsv_records(path: Path) -> Iterator[tuple[str, list[str]]]:
 def separator_of(path: Path) -> str:
     """Return what separates the fields of a CSV file.
 
-    It is the comma, unless the header then has one column and another sign splits the header and
-    the first rows evenly.
+    It is what a first line such as `sep=;` says.  Otherwise it is the comma, unless the header then
+    has one column and another sign splits the header and the first rows evenly.
     """
+    if stated := _stated_separator(path):
+        return stated
     if len(next(_separated(path, ","), ("", []))[1]) != 1:
         return ","
     for sign in [*SEPARATORS][1:]:
@@ -213,22 +273,31 @@ def separator_of(path: Path) -> str:
     return ","
 
 
+def _stated_separator(path: Path) -> str:
+    """Return what a first line such as `sep=;` says, else an empty text."""
+    _, first = next(_whole_lines(path, MAX_OBJECT_CHARACTERS), ("", ""))
+    found = SEPARATOR_LINE.fullmatch(first)
+    return found[1] if found else ""
+
+
 def _csv_records(path: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield (where, fields) of a file in the separators that it has."""
-    yield from _separated(path, separator_of(path))
+    records = _separated(path, separator_of(path))
+    yield from islice(records, 1 if _stated_separator(path) else 0, None)
 
 
 def _separated(path: Path, sign: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield (where, fields); a quoted field may contain line ends, and `where` is its last line."""
+    """Yield (where, fields): the first line of a record, whose quoted fields may have several."""
     lines = (line for _, line in _whole_lines(path, MAX_OBJECT_CHARACTERS))
     records = csv.reader(lines, strict=True, delimiter=sign)
     while True:
-        with refusing(f"{path}: line {records.line_num + 1}: not CSV", csv.Error):
+        where = f"{path}: line {records.line_num + 1}"
+        with refusing(f"{where}: not CSV", csv.Error):
             fields = next(records, None)
         if fields is None:
             return
         if fields:
-            yield f"{path}: line {records.line_num}", fields
+            yield where, fields
 
 
 def _of_table(

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
 from typing import Any
 
 from study.data.conversations import (
-    TEXT_OR_TURNS,
     Conversation,
     Format,
-    Turn,
     conversation_of,
     listed,
     loaded,
-    question,
-    turn_of,
+    prompt_and,
+    whole,
 )
 from study.data.embedded import Preference, preference_corpus
 from study.data.readers import Corpus
@@ -56,66 +53,6 @@ class PreferencePair:
 # ---------------------------------------------------------------- formats
 
 
-def _prompt_and(name: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
-    """Return what makes turns of a side whose prompt has a column of its own."""
-
-    def turns(row: Mapping[str, Any]) -> Sequence[Any]:
-        return _whole(row, name) or question("prompt", name)(row)
-
-    return turns
-
-
-def _whole(row: Mapping[str, Any], name: str) -> list[Turn]:
-    """Return the turns of a side that repeats the prompt; none if it begins after the prompt.
-
-    A system message may be in either of them.
-
-    Raises:
-        InputError: the side has a prompt of its own, which is another.
-    """
-    prompt, side = row.get("prompt") or "", row[name]
-    if isinstance(side, str):
-        return []
-    if isinstance(prompt, str):
-        prompt = [{"role": "user", "content": prompt}] if prompt.strip() else []
-    asked, turns = _turns_of(prompt, "prompt"), _turns_of(side, name)
-    before_answer = takewhile(lambda turn: turn["role"] != "assistant", turns)
-    if not any(turn["role"] == "user" for turn in before_answer):
-        return []
-    (system, start), (own, rest) = _without_system(asked), _without_system(turns)
-    begins = _plain(rest[: len(start)]) == _plain(start)
-    if begins and (not system or not own or _plain(system) == _plain(own)):
-        return [*(own or system), *rest]
-    if asked and asked[-1]["role"] == "assistant" and not own:  # the side goes on from there
-        return []
-    raise InputError(
-        f"{name}: must begin with the prompt or after it, got {_shortened(turns)} and the prompt "
-        f"{_shortened(asked)}; allowed: whole conversations that begin with the prompt, or answers"
-    )
-
-
-def _turns_of(value: Any, column: str) -> list[Turn]:
-    """Return the turns that a column holds."""
-    given = enumerate(listed(value, column, TEXT_OR_TURNS), 1)
-    return [turn_of(turn, f"{column}: turn {n}") for n, turn in given]
-
-
-def _without_system(turns: Sequence[Turn]) -> tuple[list[Turn], list[Turn]]:
-    """Return the system messages that turns begin with, and the other turns."""
-    system = list(takewhile(lambda turn: turn["role"] in ("system", "developer"), turns))
-    return system, list(turns[len(system) :])
-
-
-def _plain(turns: Sequence[Turn]) -> list[tuple[str, str]]:
-    """Return what must be equal in two turns for them to be the same."""
-    return [(turn["role"], turn["content"].strip()) for turn in turns]
-
-
-def _shortened(turns: Sequence[Turn]) -> str:
-    """Return the beginning of turns, for messages."""
-    return ", ".join(f"{turn['role']} {turn['content'][:24]!r}" for turn in turns[:2])
-
-
 def _beginning_alike(name: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
     """Return what makes turns of a side whose prompt is what both sides begin with."""
 
@@ -144,11 +81,11 @@ def _beginning_alike(name: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
 
 _EXPLICIT, _IMPLICIT = ("prompt", "chosen", "rejected"), ("chosen", "rejected")
 FORMATS = (
-    Format("prompt, chosen, rejected", _EXPLICIT, _prompt_and("chosen")),
+    Format("prompt, chosen, rejected", _EXPLICIT, prompt_and("chosen")),
     Format("chosen, rejected", _IMPLICIT, _beginning_alike("chosen")),
 )
 REJECTED = {
-    FORMATS[0].name: Format("rejected", _EXPLICIT, _prompt_and("rejected")),
+    FORMATS[0].name: Format("rejected", _EXPLICIT, prompt_and("rejected")),
     FORMATS[1].name: Format("rejected", _IMPLICIT, _beginning_alike("rejected")),
 }
 """A format's name -> how its rejected side becomes turns."""
@@ -200,5 +137,5 @@ def pair_of(
             f"{where}: chosen and rejected must differ in the last answer alone, got {len(ours)} "
             f"and {len(theirs)} turns that differ from turn {same + 1} on"
         )
-    repeats = form is FORMATS[0] and any(_whole(row, name) for name in _IMPLICIT)
+    repeats = form is FORMATS[0] and any(whole(row, name) for name in _IMPLICIT)
     return PreferencePair(chosen, rejected, repeats_prompt=repeats)

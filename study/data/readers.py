@@ -16,6 +16,7 @@ from study.data.embedded import CorpusRecipe, Pair, instruction_corpus, petroleu
 from study.data.embedded.corpus import NO_BASE
 from study.data.embedded.instruction_corpus import SIZES
 from study.data.origins import (
+    bad_rows,
     check_field,
     check_unicode,
     group_of,
@@ -64,19 +65,45 @@ def skipped_remarks(corpus: Corpus[Any]) -> list[str]:
     return [f"{reason} left out: {count:,}" for reason, count in corpus.skipped.items()]
 
 
+def copy_remarks(corpus: Corpus[Any]) -> list[str]:
+    """Return a line with the exact copies in each split, and one with texts that labels contradict.
+
+    Copies count from the second on.
+    """
+    splits = {name: corpus.split(name) for name in SPLITS}
+    copies = {name: len(rows) - len({*rows}) for name, rows in splits.items()}
+    counted = [
+        f"{count:,} of {len(splits[name]):,} {name}" for name, count in copies.items() if count
+    ]
+    remarks = [f"exact copies of other rows: {', '.join(counted)} {corpus.unit}"] if counted else []
+    if corpus.labels:
+        named: dict[Any, set[str]] = {}
+        for row in dict.fromkeys(row for rows in splits.values() for row in rows):
+            named.setdefault(row.texts, set()).add(row.label)
+        if torn := {texts: labels for texts, labels in named.items() if len(labels) > 1}:
+            texts, labels = next(iter(torn.items()))
+            remarks.append(
+                f"{corpus.unit} with more than one label: {len(torn):,}, first "
+                f"{texts[0]!r:.60} with {', '.join(sorted(labels))}"
+            )
+    return remarks
+
+
 def load_corpus(data: DataSpec) -> Corpus[Pair]:
     """Read what `[data]` names; InputError with one line per problem."""
     if data.origin == "embedded":
         return _embedded(data.seed)
     faults, read, where = Faults(), dict[str, tuple[Pair, ...]](), list[str]()
+    skipped = dict[str, int]()
     for split, origin in origins_of(data).items():
         with faults.collected():
-            read[split] = read_pairs(origin, data, split, where if split == "train" else None)
+            places = where if split == "train" else None
+            read[split] = read_pairs(origin, data, split, places, skipped)
     faults.refuse()
     columns = (data.source_column, data.target_column)
     if "dev" in read:
         splits = read["train"], read["dev"], read.get("general", ()), read.get("test", ())
-        return Corpus(*splits, columns=columns)
+        return Corpus(*splits, columns=columns, skipped=skipped)
     split_up = split_off(
         read["train"],
         data.dev_share or DEV_SHARE,
@@ -90,6 +117,7 @@ def load_corpus(data: DataSpec) -> Corpus[Pair]:
         split_up.dev,
         read.get("general", ()),
         read.get("test", ()),
+        skipped=skipped,
         remarks=(split_up.remark,),
         columns=columns,
         places=split_up.places,
@@ -119,9 +147,15 @@ def _embedded(seed: int) -> Corpus[Pair]:
 
 
 def read_pairs(
-    origin: Path | str, data: DataSpec, split: str = "train", places: list[str] | None = None
+    origin: Path | str,
+    data: DataSpec,
+    split: str = "train",
+    places: list[str] | None = None,
+    skipped: dict[str, int] | None = None,
 ) -> tuple[Pair, ...]:
-    """Read the pairs of a file or of a split of a dataset; `places` gets where each was read.
+    """Read the pairs of a file or of a split of a dataset.
+
+    `places` gets where each was read, `skipped` the number of rows left out by reason.
 
     Raises:
         InputError: a line per row at fault, and one if the columns are not there.
@@ -137,7 +171,9 @@ def read_pairs(
             pairs.append(replace(pair, group=group_of(row, data, place)))
             if places is not None:
                 places.append(place)
-    faults.refuse(where)
+    faulty = bad_rows(faults, where, data)
+    if skipped is not None:
+        skipped |= faulty
     if not pairs:
         raise InputError(f"{where}: contains no pairs; allowed: at least one")
     return tuple(pairs)

@@ -1,36 +1,27 @@
 """Text of conversations by a chat template, with the place of each answer in it.
 
-A chat template is a program from somebody else.  transformers runs it in a sandbox, without files,
-imports or attributes of Python; here its time and the size of what it writes are bounded too.
+`study/data/templates.py` runs the template and bounds what it may need.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.data.chat import DATE
+from study.data.templates import Span, TemplateError, bounded, rendered
 from study.errors import InputError, reason_of, refusing
 from study.kinds.chat_templates import CHAT_TEMPLATES, template_fault
 from study.spec.files import read_text
 
 GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
-SECONDS = 20.0
-MOST_CHARACTERS = 20_000_000
-FIXED_DATE = "{% macro strftime_now(format='') %}" + DATE + "{% endmacro %}{{ '' }}"
-"""Before a template that asks for the date: a study must not depend on the day it is run."""
 NO_TEMPLATE = (
     "base.model: its tokenizer has no chat template, got none; set data.chat_template to a "
     f"file or one of {', '.join(CHAT_TEMPLATES)}"
 )
-Span = tuple[int, int]  # the first character, and the one after the last
 
 
 def check_stored_template(folder: Path) -> None:
@@ -62,17 +53,6 @@ def _stored_template(folder: Path) -> str:
     return found if isinstance(found, str) else ""
 
 
-class TemplateError(InputError):
-    """A template does not write a conversation as it must.
-
-    What it must do is mostly the same for many rows, so `rule` is counted and said once.
-    """
-
-    def __init__(self, where: str, rule: str, got: str) -> None:
-        self.where, self.rule, self.got = where, rule, got
-        super().__init__(f"{where}: {rule}{got}")
-
-
 @dataclass(frozen=True)
 class Written:
     """A conversation as text, and where the chosen answers are in it."""
@@ -101,13 +81,13 @@ class Template:
                 leaves out the tool calls of an answer that has nothing else.
         """
         try:
-            with self._limited(where):
+            with bounded(where, self.name):
                 template = str(self._tokenizer.get_chat_template(tools=tools))
                 for i in answers:
                     self._check_calls(template, turns[: i + 1], tools, where)
                 if GENERATION.search(template):
                     return self._marked(template, turns, tools, answers, where)
-                whole, _ = self._rendered(template, turns, tools)
+                whole, _ = rendered(self._tokenizer, template, turns, tools)
                 spans = [self._span(template, turns, tools, i, whole, where) for i in answers]
                 return Written(whole, tuple(spans))
         except InputError:
@@ -126,10 +106,10 @@ class Template:
         if not is_trained or calling["content"].strip() or not calling.get("tool_calls"):
             return
         silent = {key: value for key, value in calling.items() if key != "tool_calls"}
-        whole, _ = self._rendered(template, turns, tools)
+        whole, _ = rendered(self._tokenizer, template, turns, tools)
         try:
-            without, _ = self._rendered(template, [*before, silent], tools)
-        except InputError:  # it took too long
+            without, _ = rendered(self._tokenizer, template, [*before, silent], tools)
+        except TemplateError:  # it took too long
             raise
         except Exception:  # a template that refuses the turn without its calls reads them
             return
@@ -145,7 +125,7 @@ class Template:
         self, template: str, turns: Sequence[Any], tools: Any, answers: Sequence[int], where: str
     ) -> Written:
         """Return a text whose template marks the answers itself."""
-        whole, blocks = self._rendered(template, turns, tools, marks=True)
+        whole, blocks = rendered(self._tokenizer, template, turns, tools, marks=True)
         merged: list[Span] = []
         for start, stop in blocks:
             if merged and merged[-1][1] == start:
@@ -166,10 +146,10 @@ class Template:
         self, template: str, turns: Sequence[Any], tools: Any, turn: int, whole: str, where: str
     ) -> Span:
         """Return where a turn is: what it adds to the text that asks for it."""
-        asked, _ = self._rendered(template, turns[:turn], tools, asks=True)
+        asked, _ = rendered(self._tokenizer, template, turns[:turn], tools, asks=True)
         answered = whole
         if turn + 1 < len(turns):
-            answered, _ = self._rendered(template, turns[: turn + 1], tools)
+            answered, _ = rendered(self._tokenizer, template, turns[: turn + 1], tools)
         for text in (asked, answered):
             if not whole.startswith(text):
                 pairs = enumerate(zip(text, whole, strict=False))
@@ -182,52 +162,6 @@ class Template:
                     f"{whole[at : at + 40]!r}; allowed: another data.chat_template{last}",
                 )
         return len(asked), len(answered)
-
-    def _rendered(
-        self,
-        template: str,
-        turns: Sequence[Any],
-        tools: Any,
-        *,
-        asks: bool = False,
-        marks: bool = False,
-    ) -> tuple[str, Sequence[Span]]:
-        """Return the text and, if it `marks` them, the template's generation blocks.
-
-        `asks` adds the beginning of an answer.
-        """
-        from transformers.utils.chat_template_utils import render_jinja_template
-
-        texts, blocks = render_jinja_template(
-            conversations=[list(turns)],
-            tools=tools,
-            chat_template=(FIXED_DATE if "strftime_now" in template else "") + template,
-            return_assistant_tokens_mask=marks,
-            add_generation_prompt=asks,
-            **{**self._tokenizer.special_tokens_map, "date_string": DATE},
-        )
-        if len(texts[0]) > MOST_CHARACTERS:
-            raise ValueError(f"more than {MOST_CHARACTERS:,} characters, the limit")
-        return str(texts[0]), blocks[0] if marks else ()
-
-    @contextmanager
-    def _limited(self, where: str) -> Iterator[None]:
-        """Stop a template that runs too long; only the main thread can be interrupted."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def stop(*_: Any) -> None:
-            rule = f"{self.name}: must be done within {SECONDS:g} s"
-            raise TemplateError(where, rule, ", got more")
-
-        before = signal.signal(signal.SIGALRM, stop)
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
-        try:
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
 
 
 def _reason(error: Exception) -> str:

@@ -23,7 +23,15 @@ from study.data.labels import (
     number_remarks,
     number_text,
 )
-from study.data.origins import Row, group_of, origins_of, place_of_columns, rows_of
+from study.data.origins import (
+    Row,
+    bad_rows,
+    group_of,
+    origins_of,
+    place_of_columns,
+    rows_of,
+    spelled,
+)
 from study.data.readers import Corpus
 from study.data.splitting import split_off
 from study.errors import Faults, InputError
@@ -46,6 +54,13 @@ class Layout:
     def columns(self) -> tuple[str, ...]:
         """The names of the columns."""
         return tuple(filter(None, (self.first, self.second, self.label)))
+
+    def spelled(self, columns: Sequence[str]) -> Layout | None:
+        """Return the layout with the columns as a file spells them; None if one is missing."""
+        if (names := spelled(columns, self.columns)) is None:
+            return None
+        *texts, label = names
+        return replace(self, first=texts[0], second="".join(texts[1:]), label=label)
 
 
 LAYOUTS = (
@@ -229,7 +244,7 @@ def _raw(
             else:
                 count += 1
                 yield replace(read, group=group_of(row, data, place))
-    faults.refuse(where)
+    skipped.update(bad_rows(faults, where, data))
     if not count:
         unit = "pairs" if layout is None or layout.second else "texts"
         raise InputError(f"{where}: contains no labelled {unit}; allowed: at least one")
@@ -254,6 +269,7 @@ def _layout(columns: Sequence[str], data: DataSpec, known: Sequence[Layout], whe
             of if label in (None, of.label) else replace(of, label=label, labels=()) for of in known
         ]
     fitting = [layout for layout in layouts if {*layout.columns} <= {*columns}]
+    fitting = fitting or [of for layout in layouts if (of := layout.spelled(columns))]
     if not fitting:
         raise InputError(_no_layout(columns, layouts if named else (), label, where))
     first = fitting[0]

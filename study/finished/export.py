@@ -22,7 +22,13 @@ from torch import Tensor
 
 from study.bases.load import BaseModel, load_base, load_tokenizer, locate_base, names_of
 from study.bases.safe_configs import refuse_kernels, refuse_own_code
-from study.bases.safe_weights import ADAPTER_WEIGHTS, check_adapter, check_model, reason_in_words
+from study.bases.safe_weights import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    check_adapter,
+    check_model,
+    reason_in_words,
+)
 from study.data.corpora import corpus_of
 from study.data.readers import Corpus
 from study.engines.memory import release_memory
@@ -31,7 +37,7 @@ from study.errors import InputError, refusing, writing
 from study.kinds.methods import METHODS
 from study.spec.sections import StudySpec
 from study.store.folders import appearing_whole, check_own
-from study.store.saved_adapters import adapter_folder, peft_type, trial_name
+from study.store.saved_adapters import adapter_folder, folder_name, peft_type
 from study.tasks import make_task
 from study.trials import baseline_configs
 
@@ -72,7 +78,7 @@ class Exported:
 def export_trial(
     run: Path,
     spec: StudySpec,
-    number: int,
+    who: int | str,
     out: Path | None = None,
     merge: bool = False,
     trust_study: bool = False,
@@ -82,7 +88,7 @@ def export_trial(
     Args:
         run: The run folder, which holds the adapters.
         spec: The study.
-        number: The trial's number.
+        who: The trial's number, or the name of a baseline.
         out: The folder to write, which must not exist; by default `run/export/trial-00012`.
         merge: Whether to add the adapter's weights to the base's and check the saved result.
         trust_study: Whether a fully trained model may name code of its own.
@@ -90,8 +96,8 @@ def export_trial(
     Raises:
         InputError: there is no such adapter, it cannot be merged, or the folder exists.
     """
-    source = _adapter(run, number, trusted=trust_study or spec.base.trust_remote_code)
-    is_adapter = (source / "adapter_config.json").is_file()  # otherwise it was full fine-tuning
+    source = _adapter(run, who, trusted=trust_study or spec.base.trust_remote_code)
+    is_adapter = (source / ADAPTER_CONFIG).is_file()  # otherwise it was full fine-tuning
     merge = merge and is_adapter
     if merge:
         _check_mergeable(source)
@@ -122,13 +128,17 @@ def export_adapter(source: Path, spec: StudySpec, out: Path, merge: bool = False
 
 
 def _write_adapter(spec: StudySpec, corpus: Corpus[Any], source: Path, out: Path) -> str:
-    """Copy what was trained beside the base's tokenizer; return the arguments to load it with."""
+    """Copy what was trained beside the base's tokenizer; return the arguments to load it with.
+
+    An adapter is attached to the base first, since files of any weights could be copied.
+    """
     base = _base_with_tokenizer(spec, corpus, out)
     for file in _saved_files(source):
         shutil.copy(file, out)
-    if not (source / "adapter_config.json").is_file():
+    if not (source / ADAPTER_CONFIG).is_file():
         return ""
-    _name_base(out / "adapter_config.json", locate_base(spec))
+    attached(base.model, source)
+    _name_base(out / ADAPTER_CONFIG, locate_base(spec))
     if arguments := _head_arguments(spec, base):
         page = README.format(base=base.name, arguments=arguments)
         (out / "README.md").write_text(page, encoding="utf-8")
@@ -182,22 +192,27 @@ def _save_tokenizer(base: BaseModel, folder: Path) -> None:
         base.tokenizer.save_pretrained(folder)
 
 
-def _adapter(run: Path, number: int, *, trusted: bool) -> Path:
-    folder = adapter_folder(run, trial_name(number))
+def _adapter(run: Path, who: int | str, *, trusted: bool) -> Path:
+    folder = adapter_folder(run, folder_name(who))
     if folder.is_dir():
         check_is_ours(run, folder, trusted=trusted)
         return folder
     names = (f.name.removeprefix("trial-") for f in folder.parent.glob("trial-*"))
     kept = sorted(int(name) for name in names if name.isdecimal())
     allowed = ", ".join(map(str, kept)) or "none"
+    if isinstance(who, str):
+        raise InputError(
+            f"{run}: no adapter of the baseline {who!r}; `optuna-study run {run}` trains it if it "
+            f"is missing; trials with an adapter: {allowed}"
+        )
     raise InputError(
-        f"{run}: no adapter of trial {number}; kept: {allowed} (see search.keep_adapters)"
+        f"{run}: no adapter of trial {who}; kept: {allowed} (see search.keep_adapters)"
     )
 
 
 def _saved_files(folder: Path) -> list[Path]:
     """Return the files that a run saves; others could replace the base's tokenizer."""
-    config = "adapter_config.json" if (folder / "adapter_config.json").is_file() else "config.json"
+    config = ADAPTER_CONFIG if (folder / ADAPTER_CONFIG).is_file() else "config.json"
     return [folder / config, *folder.glob("*.safetensors")]
 
 
@@ -211,7 +226,7 @@ def check_is_ours(run: Path, folder: Path, *, trusted: bool = False) -> None:
         raise InputError(f"{folder}: contains a link; allowed: files and folders")
     if not all(path.is_dir() or path.is_file() for path in paths):
         raise InputError(f"{folder}: contains a pipe, socket or device; allowed: files and folders")
-    if (folder / "adapter_config.json").is_file():
+    if (folder / ADAPTER_CONFIG).is_file():
         check_adapter(folder)
         peft_type(folder)
         _check_readable(folder / ADAPTER_WEIGHTS, folder, with_weights=True)
@@ -232,8 +247,16 @@ def _check_readable(file: Path, where: Path, *, with_weights: bool = False) -> N
         refusing(f"{where}: {file.name}: cannot read the weights", reason=reason_in_words),
         safe_open(file, framework="pt") as tensors,
     ):
-        for name in tensors.keys() if with_weights else ():
-            if not torch.isfinite(tensors.get_tensor(name)).all():
+        if not (names := tensors.keys()):
+            raise InputError(f"{where}: {file.name}: holds no weights")
+        for name in names if with_weights else ():
+            weights = tensors.get_tensor(name)
+            if not weights.is_floating_point():
+                raise InputError(
+                    f"{where}: {file.name}: {name:.80}: must be floating-point numbers, got "
+                    f"{weights.dtype}"
+                )
+            if not torch.isfinite(weights.float()).all():
                 raise InputError(f"{where}: {file.name}: {name:.80}: holds NaN or infinity")
 
 
@@ -293,9 +316,9 @@ def attached(model: Any, folder: Path) -> Any:
     """Return a base as a PEFT model with a saved adapter, or a PEFT model with a further one.
 
     Raises:
-        InputError: PEFT cannot load the adapter.
+        InputError: PEFT cannot load the adapter, or its file holds weights of other modules.
     """
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
 
     with (
         refusing(f"{folder}: cannot load the adapter", reason=reason_in_words),
@@ -303,10 +326,15 @@ def attached(model: Any, folder: Path) -> Any:
     ):
         warnings.filterwarnings("error", "Found missing adapter keys")
         if not isinstance(model, PeftModel):
-            return PeftModel.from_pretrained(model, folder, adapter_name=folder.name)
-        missing = model.load_adapter(folder, adapter_name=folder.name).missing_keys
-        if missing:
+            model = PeftModel.from_pretrained(model, folder, adapter_name=folder.name)
+        elif missing := model.load_adapter(folder, adapter_name=folder.name).missing_keys:
             raise ValueError(f"Found missing adapter keys while loading the checkpoint: {missing}")
+        options = {"adapter_name": folder.name, "save_embedding_layers": False}
+        known = get_peft_model_state_dict(model, **options).keys()
+        with safe_open(folder / ADAPTER_WEIGHTS, framework="pt") as file:
+            others = sorted(file.keys() - known)
+        if others:  # PEFT would leave them out, or put them into the base
+            raise ValueError(f"{ADAPTER_CONFIG} names no modules for the weights {others[0]:.80}")
         return model
 
 

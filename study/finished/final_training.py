@@ -32,9 +32,9 @@ from study.run_folder import run_folder
 from study.seeds import derive_seed
 from study.spec.sections import StudySpec
 from study.store.folders import check_own, write_whole
-from study.store.saved_adapters import save_adapter, trial_name
+from study.store.saved_adapters import folder_name, save_adapter
 from study.tasks import make_task
-from study.trials import Finished, Interrupted, TrialConfig, TrialResult, search_config
+from study.trials import Finished, Interrupted, TrialConfig, TrialResult, called, search_config
 from study.views.base import Outcome, Planned, View
 
 ALONE = EngineChoice("sequential")
@@ -58,10 +58,16 @@ class Trained:
     exported: Exported
     remarks: tuple[str, ...]
 
+    @property
+    def who(self) -> int | str:
+        """The trial's number, or the baseline's name."""
+        assert self.config.repeats is not None
+        return called(self.config.repeats)
+
     def to_json(self) -> dict[str, Any]:
         """Return everything but the weights."""
         return {
-            "trial": self.config.repeats,
+            "trial": self.who,
             "folder": str(self.exported.folder),
             "values": self.config.values,
             "seed": self.config.seed,
@@ -97,7 +103,7 @@ def train_winner(
         InputError: data or base cannot be used, the folder exists, a saved state is of another
             training, or the training failed.
     """
-    out = out or run / FOLDER / trial_name(candidate.number)
+    out = out or run / FOLDER / folder_name(called(candidate.number))
     check_own(run / FOLDER, "folder")
     if os.path.lexists(out):
         raise InputError(f"--out: {out} exists already; name a new folder")
@@ -120,7 +126,9 @@ def train_winner(
             return None
         if result.failure or result.adapter is None:
             shutil.rmtree(state, ignore_errors=True)  # the same would follow from it
-            raise InputError(f"trial {candidate.number}: the training failed {result.failure}")
+            raise InputError(
+                f"trial {called(candidate.number)}: the training failed {result.failure}"
+            )
         source = save_adapter(state, "trained", result.adapter)
         trained = Trained(
             config,

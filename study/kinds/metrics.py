@@ -49,6 +49,7 @@ class TextOptions:
     relative_tolerance: float = 0.0
     decimal_comma: bool = False
     missing: float | None = None  # what an output without a number counts as
+    labels: tuple[str, ...] = ()  # the classes of a classification
 
 
 FromText: TypeAlias = Callable[

@@ -73,5 +73,7 @@ def _read(base: BaseModel, method: MethodSpec) -> dict[str, tuple[Tensor, Tensor
                 f"{KEY}: {path}: {name}: must be ({method.rank}, {columns}) and "
                 f"({rows}, {method.rank}), got {tuple(A.shape)} and {tuple(B.shape)}"
             )
+        if not all(M.is_floating_point() and M.float().isfinite().all() for M in (A, B)):
+            raise InputError(f"{KEY}: {path}: {name}: must be finite floating-point numbers")
         pairs[name] = (A, B)
     return pairs

@@ -18,7 +18,7 @@ from study.data.rendering import check_stored_template
 from study.errors import Faults, InputError
 from study.metrics.needs import check_metrics, metric_remarks
 from study.spec.base_and_data import SPLITS
-from study.spec.files import load_spec, unsaid
+from study.spec.files import changed_keys, load_spec, unsaid
 from study.spec.sections import StudySpec
 
 if TYPE_CHECKING:
@@ -66,18 +66,27 @@ def sound_spec(
     """Read a study file; one with faults is refused with those of its data and base as well.
 
     The arguments are those of `load_spec`; if `quick`, no base is looked at.  The embedded base and
-    data have no faults.
+    data have no faults, and a wrong key or value of the command line is refused before either is
+    looked at.
     """
     faults = Faults()
     with faults.collected():
         spec = load_spec(target, overrides, own_task, faults, changes=changes, remark=remark)
-        if faults.problems and (spec.base.model, spec.data.origin) != ("embedded", "embedded"):
+        is_own = (spec.base.model, spec.data.origin) != ("embedded", "embedded")
+        if faults.problems and is_own and not _names_a_change(faults.problems, changes):
             inputs = read_inputs(spec, quick=quick)
             if not quick:
                 prepare(spec, inputs)
             inputs.faults.refuse()
     faults.refuse()
     return spec
+
+
+def _names_a_change(problems: Sequence[str], changes: Sequence[str]) -> bool:
+    """Say whether a change of the command line has a wrong key or value, or neither."""
+    keys = changed_keys(changes, Faults())
+    named = tuple(f": {key}{end}" for key in keys for end in (":", "."))
+    return any(line.startswith("--set:") or any(k in line for k in named) for line in problems)
 
 
 def read_inputs(spec: StudySpec, task: Task | None = None, *, quick: bool = False) -> Inputs:

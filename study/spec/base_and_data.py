@@ -60,6 +60,7 @@ class DataSpec(Strict):
     target_language: str = "fra_Latn"
     max_tokens: Annotated[int, Field(ge=4, le=MOST, strict=True)] = 128
     too_long: Literal["truncate", "refuse", "drop"] = "truncate"
+    bad_rows: Literal["error", "drop"] = "error"
     instruction: str = INSTRUCTION
     stop_token: Annotated[str, Field(min_length=1)] | None = STOP_TOKEN  # None: the model's own end
     train_on: Literal["assistant", "last", "all"] | None = None

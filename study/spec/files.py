@@ -13,6 +13,7 @@ from study.kinds.chat_templates import CHAT_TEMPLATES, is_template, template_fau
 from study.metrics.own import file_hashes
 from study.metrics.scripts import tokenizer_for
 from study.spec.base_and_data import SPLITS, DataSpec
+from study.spec.hyperparameters import field_of, searchable, section_of
 from study.spec.init_adapter import resolve_init_adapter, without_fixed
 from study.spec.own_task import put_own_task, resolve_own_task
 from study.spec.search import NO_SPACE
@@ -22,6 +23,7 @@ from study.spec.trust import refuse_code
 from study.store.folders import check_regular
 
 DEFAULT_SPACE = "lora-wide"
+DATA_SUFFIXES = (".jsonl", ".json", ".tsv", ".csv", ".parquet")
 LARGEST_TEMPLATE = 100_000  # bytes
 INSTEAD_OF = (
     ("data.dev", "data.dev_share"),
@@ -118,6 +120,7 @@ def _spec(
         _override(document, overrides, where, remark)
         resolve_init_adapter(document, folder, where)
         _resolve_space(document, path.parent, where)
+        _fix_searched(document, overrides, where, remark)
         _resolve_tokenizer(document)
         known = len(faults.problems)
         with faults.collected():
@@ -177,6 +180,7 @@ def stored_spec(
         if wanted.get("search.space") is not None:
             document["search"].pop("parameters", None)
             _resolve_space(document, Path.cwd(), target)
+        _fix_searched(document, wanted, target, remark)
         spec = parse_spec(document, target)
     faults.refuse()
     return spec
@@ -235,6 +239,11 @@ def _find(target: str | Path) -> Path:
     if str(target) in shipped:
         return shipped[str(target)]
     path = Path(target)
+    if os.path.isfile(path) and path.suffix.lower() in DATA_SUFFIXES:
+        raise InputError(
+            f"{target}: must be a study file, got data; `optuna-study init --model MODEL --data "
+            f"{target}` writes a study file for it"
+        )
     if os.path.isfile(path):
         return path
     raise InputError(
@@ -309,6 +318,29 @@ def _override(
             table = document.get(section)
             if new in given and old not in given and isinstance(table, dict) and name in table:
                 remark(f"{new} of the command line replaces {old} = {table.pop(name)!r} of {where}")
+
+
+def _fix_searched(
+    document: dict[str, Any],
+    overrides: Mapping[str, Any] | None,
+    where: str,
+    remark: Callable[[str], None],
+) -> None:
+    """Let a hyperparameter of the command line be fixed where the study searches it.
+
+    Trials would not read it otherwise.
+    """
+    search = document.get("search", {})
+    parameters = search.get("parameters") if isinstance(search, dict) else None
+    if not isinstance(parameters, dict):
+        return
+    for name in searchable():
+        key = f"{section_of(name)}.{field_of(name)}"
+        value = (overrides or {}).get(key)
+        if value is not None and name in parameters:
+            del parameters[name]
+            replaced = f"replaces the search of {name} in {where}"
+            remark(f"{key} = {value!r} of the command line {replaced}")
 
 
 def _from_here(space: str) -> str:

@@ -181,7 +181,11 @@ class Hyperparameters(NamedTuple):
     distillation: DistillationSpec | None
 
 
-SECTIONS = (MethodSpec, TrainingSpec, DistillationSpec)
+SECTIONS: Mapping[type[Strict], str] = {
+    MethodSpec: "method",
+    TrainingSpec: "training",
+    DistillationSpec: "distillation",
+}
 NOT_SEARCHED = frozenset(
     {
         *("report_every", "base_dropout", "name", "teacher", "revision", "labels"),
@@ -207,6 +211,11 @@ def searchable() -> dict[str, type[Strict]]:
 def field_of(name: str) -> str:
     """Return a hyperparameter's field name in its section."""
     return FIELDS.get(name, name)
+
+
+def section_of(name: str) -> str:
+    """Return the name of a hyperparameter's section."""
+    return SECTIONS[searchable()[name]]
 
 
 Section = TypeVar("Section", bound=Strict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -84,9 +85,11 @@ def adapter_facts(folder: Path, where: str) -> dict[str, Any]:
                 f"{where}: {path}: only plain LoRA can be continued, with {name} = {plain!r}, got "
                 f"{config[name]!r:.60}"
             )
-    rank, alpha = config.get("r"), config.get("lora_alpha")
-    if not isinstance(rank, int) or not isinstance(alpha, (int, float)):
-        raise InputError(f"{where}: {path}: needs numbers r and lora_alpha, got {rank}, {alpha}")
+    rank: Any = config.get("r")
+    alpha: Any = config.get("lora_alpha")
+    if not _is_positive(rank, int) or not _is_positive(alpha, (int, float)):
+        got = f"{rank!r:.60}, {alpha!r:.60}"
+        raise InputError(f"{where}: {path}: r and lora_alpha must be positive numbers, got {got}")
     named = config.get("target_modules")
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         named = module_names(folder / WEIGHTS, where)  # "all-linear", or a pattern
@@ -97,6 +100,11 @@ def adapter_facts(folder: Path, where: str) -> dict[str, Any]:
         "target_modules": ",".join(sorted(named)),
         "init_adapter_sha256": digest,
     }
+
+
+def _is_positive(value: Any, kind: type | tuple[type, ...]) -> bool:
+    is_number = isinstance(value, kind) and not isinstance(value, bool)
+    return is_number and 0 < value <= sys.float_info.max
 
 
 def module_names(weights: Path, where: str) -> list[str]:

@@ -26,8 +26,8 @@ def sha256_of(path: Path, key: str, before: str | None = None) -> str:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if before not in (None, digest):
         raise InputError(
-            f"{key}: {path}: its content changed since the study began "
-            f"(SHA-256 was {before}, now {digest})"
+            f"{key}: {path}: its content changed since the study began; restore it, or run the "
+            "study file again, which says whether the study can go on"
         )
     return digest
 

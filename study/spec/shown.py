@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from study.spec.hyperparameters import (
-    DistillationSpec,
-    MethodSpec,
-    TrainingSpec,
-    field_of,
-    searchable,
-)
+from study.spec.hyperparameters import field_of, section_of
 from study.spec.sections import StudySpec
 from study.spec.toml_text import parse_toml
 from study.spec.writing import toml
 
 FOR_TEXTS = ("tokenize", "synonyms", "num_beams", "max_new_tokens", "text", "numeric")
 """The keys of `[evaluation]` that matter where outputs are generated."""
-SECTION = {MethodSpec: "method", TrainingSpec: "training", DistillationSpec: "distillation"}
 
 
 def shown_toml(spec: StudySpec) -> str:
@@ -62,4 +55,4 @@ def _unread(spec: StudySpec) -> Iterator[tuple[str, str]]:
             yield "evaluation", key
     for key, parameter in spec.search.parameters.items():
         if parameter.value is None and "method" not in parameter.when:
-            yield SECTION[searchable()[key]], field_of(key)  # a trial never has the file's value
+            yield section_of(key), field_of(key)  # a trial never has the file's value

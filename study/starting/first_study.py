@@ -61,6 +61,7 @@ class Order:
     wishes: Wishes = field(default_factory=Wishes)
     quick: bool = False  # without measuring a step
     trusts_code: bool = False  # that comes with the model
+    drops_bad_rows: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,8 @@ def _recognised(
     Raises:
         InputError: the data are not recognised, or the model cannot do what they are for.
     """
-    rows, wishes, where = first_rows(data), order.wishes, f"--data: {order.data}"
+    rows, wishes = first_rows(data, order.drops_bad_rows), order.wishes
+    where = f"--data: {order.data}"
     found = recognised(rows, wishes, where)
     task = wishes.task or _fitting_task(found, tokenizer, config)
     if wishes.task is None and not TASKS[task].reads_labels and _fills_masks(tokenizer, config):
@@ -241,6 +243,8 @@ def _set_data(draft: Draft, order: Order, data: Path | str, found: Recognised) -
     for split in ("dev", "test"):
         if (file := getattr(order, split)) is not None:
             draft.set("data", split, _path(str(file), order.out))
+    if order.drops_bad_rows:
+        draft.set("data", "bad_rows", "drop", "faulty rows are left out and counted")
     draft.set_all("data", found.keys, "; ".join(["the columns that are read", *found.remarks]))
     if found.second_text is not None:
         second = toml({"second_text_column": found.second_text}).rstrip()

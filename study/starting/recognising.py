@@ -6,6 +6,7 @@ the first rows hold.  What is recognised is said; what is not is refused in one 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,17 +15,25 @@ from typing import Any
 
 from study.data.columns import holds_texts, is_few, is_text, number_of, second_text
 from study.data.conversations import FORMATS
-from study.data.labels import WHOLE, label_text
-from study.data.origins import rows_of
+from study.data.labels import label_text
+from study.data.origins import bad_rows, rows_of, spelled
 from study.data.preferences import FORMATS as PREFERENCES
 from study.data.sentence_pairs import BROKEN_SHARE, LAYOUTS, NUMBERED
 from study.errors import Faults, InputError
 from study.kinds.language_names import LANGUAGES, language_of
 from study.kinds.tasks import TASKS, Shape
+from study.spec.base_and_data import DataSpec
 from study.starting.languages import spoken
 
 SAMPLED_ROWS = 1000
 MANY_NUMBERS = 20  # different whole numbers: more are a quantity, not classes
+MOST_WORDS = 5  # in the name of a column
+SENTENCE = re.compile(r"\s\S+[.!?…]$")  # a table whose first line is an example ends names so
+MOSTLY = 0.9  # of the labels are numbers, where the others are mistakes
+FEWEST_TO_REPEAT = 20  # values among which some should be equal
+DISTINCT = 0.5  # of the values, where a column tells rows apart instead of putting them in classes
+IDENTIFIER = re.compile(r"(?:^|[\W_]|(?<=[a-z]))(?:[iI]d|ID|uuid|[dD]ate|[tT]ime|timestamp)$")
+DATE = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([T ,]+\d{1,2}:\d{2}.*)?|\d{1,2}:\d{2}(:\d{2})?")
 LONGEST_LABEL = 60  # characters
 LABELS = (  # names of columns, the likeliest first
     *("label", "labels", "class", "category", "queue", "intent", "topic", "sentiment", "emotion"),
@@ -63,12 +72,12 @@ class Recognised:
     second_text: str | None = None  # another column of texts, which is not read
 
 
-def first_rows(data: Path | str) -> list[Mapping[str, Any]]:
+def first_rows(data: Path | str, drops_bad_rows: bool = False) -> list[Mapping[str, Any]]:
     """Return the first rows of a file, of a folder saved by `datasets` or of a hub dataset."""
     faults = Faults()
     where, rows = rows_of(data, key="--data", broken_share=BROKEN_SHARE, faults=faults)
     read = [row for _, row in islice(rows, SAMPLED_ROWS) if row]
-    faults.refuse(where)
+    bad_rows(faults, where, DataSpec(bad_rows="drop" if drops_bad_rows else "error"))
     if not read:
         raise InputError(f"{where}: contains no rows; allowed: at least two")
     return read
@@ -81,6 +90,13 @@ def recognised(rows: Sequence[Mapping[str, Any]], wishes: Wishes, where: str) ->
         InputError: the columns are not recognised, or do not fit what the user said.
     """
     flat = [dict(_flattened(row)) for row in rows]
+    if example := next(
+        (n for n in flat[0] if len(n.split()) > MOST_WORDS or SENTENCE.search(n)), ""
+    ):
+        raise InputError(
+            f"{where}: the first line must name the columns, got {example!r:.60}; add a "
+            "header line, such as source and target, or text and label"
+        )
     kind = TASKS[wishes.task] if wishes.task is not None else None
     order = (_as_preferences, _as_conversations, _as_labelled, _as_pairs, _as_answers, _as_texts)
     for look in order:
@@ -92,7 +108,8 @@ def recognised(rows: Sequence[Mapping[str, Any]], wishes: Wishes, where: str) ->
     raise InputError(
         f"{where}: no known columns{for_task}, got {columns[:200]}; known are "
         f"{'; '.join(', '.join(form.columns) for form in FORMATS)}; source, target; a text with a "
-        "label. Name yours with --text-column and --label-column, or rename them"
+        "label. Name yours with --text-column and --label-column, or rename them; the first line "
+        "of a table names its columns"
     )
 
 
@@ -111,17 +128,15 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def _as_preferences(rows: Rows, wishes: Wishes) -> Recognised | None:
-    columns = {*rows[0]}
-    form = next((form for form in PREFERENCES if {*form.columns} <= columns), None)
+    form = next((form for form in PREFERENCES if spelled(rows[0], form.columns)), None)
     if form is None or wishes.text_column or wishes.label_column:
         return None
     return Recognised("preferences", f"preference pairs ({form.name})")
 
 
 def _as_conversations(rows: Rows, wishes: Wishes) -> Recognised | None:
-    columns = {*rows[0]}
     for form in FORMATS:
-        if form.turns is not None and {*form.columns} <= columns:
+        if form.turns is not None and spelled(rows[0], form.columns):
             return Recognised("conversations", f"conversations ({form.name})")
     return None
 
@@ -130,15 +145,16 @@ def _as_labelled(rows: Rows, wishes: Wishes) -> Recognised | None:
     """Recognise a known layout, else a column of labels beside one of texts."""
     columns = {*rows[0]}
     named = wishes.text_column or wishes.label_column
-    if not named and {*PAIRS[0]} <= columns:
-        label = next((name for name in LABELS[:1] if name in columns), None)
-        found = f"labelled pairs ({', '.join(PAIRS[0])}, {label})"
-        quantities = label is not None and _are_quantities(rows, label)
-        return Recognised("labels", found, {}, quantities) if label is not None else None
+    if not named and (pair := spelled(columns, PAIRS[0])):
+        if (names := spelled(columns, LABELS[:1])) is None:
+            return None
+        keys = _columns(pair) | ({} if names == LABELS[:1] else {"label_column": names[0]})
+        found = f"labelled pairs ({', '.join((*pair, *names))})"
+        return Recognised("labels", found, keys, _are_quantities(rows, names[0]))
     for layout in () if named else (*LAYOUTS, *NUMBERED):
-        if layout.second and {*layout.columns} <= columns:
-            is_numeric = layout.labels == () and _are_quantities(rows, layout.label)
-            called = ", ".join(layout.columns)
+        if layout.second and (own := layout.spelled([*rows[0]])):
+            is_numeric = own.labels == () and _are_quantities(rows, own.label)
+            called = ", ".join(own.columns)
             return Recognised("labels", f"labelled pairs ({called})", {}, is_numeric)
     labels = [wishes.label_column] if wishes.label_column else _label_columns(rows)
     texts = [wishes.text_column] if wishes.text_column else _text_columns(rows)
@@ -172,7 +188,8 @@ def _as_pairs(rows: Rows, wishes: Wishes) -> Recognised | None:
     if _as_preferences(rows, wishes):
         return None
     columns = [name for name in rows[0] if is_text(rows, name)]
-    pair = next((pair for pair in PAIRS if {*pair} <= {*columns}), None)
+    found = next((pair for names in PAIRS if (pair := spelled(columns, names))), None)
+    pair = (found[0], found[1]) if found else None
     by_name = [name for name in columns if _named_language(name)]
     options = (wishes.source_language, wishes.target_language)
     stated = [language_of(code) if code else None for code in options]
@@ -191,13 +208,19 @@ def _as_pairs(rows: Rows, wishes: Wishes) -> Recognised | None:
                 "fra_Latn, or an English name"
             )
     pair, remarks = _in_order(rows, pair, stated)
-    keys = {} if pair == PAIRS[0] else {"source_column": pair[0], "target_column": pair[1]}
+    keys = _columns(pair)
     source, target = (
         code or _language(rows, name) for code, name in zip(stated, pair, strict=True)
     )
     languages = (source, target) if source and target and source != target else None
-    found = f"pairs ({', '.join(pair)})"
-    return Recognised("pairs", found, keys, remarks=remarks, languages=languages)
+    words = f"pairs ({', '.join(pair)})"
+    return Recognised("pairs", words, keys, remarks=remarks, languages=languages)
+
+
+def _columns(pair: Sequence[str]) -> dict[str, str]:
+    """Return the keys of `[data]` that name source and target; none if they are the defaults."""
+    keys = ("source_column", "target_column")
+    return {} if (*pair,) == PAIRS[0] else dict(zip(keys, pair, strict=True))
 
 
 def _in_order(
@@ -267,8 +290,9 @@ def _as_answers(rows: Rows, wishes: Wishes) -> Recognised | None:
 
 
 def _as_texts(rows: Rows, wishes: Wishes) -> Recognised | None:
-    text = FORMATS[-1].columns[0]
-    return Recognised("conversations", f"plain texts ({text})") if text in rows[0] else None
+    (text,) = FORMATS[-1].columns
+    is_there = spelled(rows[0], [text])
+    return Recognised("conversations", f"plain texts ({text})") if is_there else None
 
 
 # ---------------------------------------------------------------- columns
@@ -279,14 +303,20 @@ def _label_columns(rows: Rows) -> list[str]:
     fitting = {name: _label_like(rows, name) for name in rows[0]}
     named = {name.lower(): name for name, fits in fitting.items() if fits}
     by_name = [named[name] for name in LABELS if name in named]
-    few = [name for name in rows[0] if fitting[name] and is_few(rows, name)]
+    few = [n for n in rows[0] if fitting[n] and is_few(rows, n) and not IDENTIFIER.search(n)]
     return list(dict.fromkeys([*by_name, *(few if not by_name else ())]))
 
 
 def _label_like(rows: Rows, name: str) -> bool:
-    """Say whether all values of a column are numbers or short texts."""
+    """Say whether the values of a column are numbers or short texts that repeat, and no dates."""
     texts = [label_text(row.get(name)) for row in rows]
-    return None not in texts and max(len(text or "") for text in texts) <= LONGEST_LABEL
+    if None in texts or max(len(text or "") for text in texts) > LONGEST_LABEL:
+        return False
+    given = [text.strip() for text in texts if text and text.strip()]
+    if sum(DATE.fullmatch(text) is not None for text in given) > len(given) / 2:
+        return False
+    repeat = len(given) < FEWEST_TO_REPEAT or len({*given}) <= DISTINCT * len(given)
+    return repeat or _are_quantities(rows, name)
 
 
 def _text_columns(rows: Rows) -> list[str]:
@@ -300,13 +330,16 @@ def _text_columns(rows: Rows) -> list[str]:
 
 
 def _are_quantities(rows: Rows, name: str) -> bool:
-    """Say whether labels are numbers of which some are fractions, or very many."""
-    labels = {label_text(row.get(name)) or "" for row in rows} - {"", "-"}
-    numbers = {label: number_of(label) for label in labels}
-    if not labels or None in numbers.values():
+    """Say whether labels are numbers of which some are fractions, or very many.
+
+    A few that are no numbers are mistakes: the reader then names each with its line.
+    """
+    texts = (label_text(row.get(name)) or "" for row in rows)
+    labels = [text.strip() for text in texts if text.strip() not in ("", "-")]
+    numbers = {n for label in labels if (n := number_of(label)) is not None}
+    if not labels or sum(number_of(label) is not None for label in labels) < MOSTLY * len(labels):
         return False
-    whole = all(WHOLE.fullmatch(label) or float(label).is_integer() for label in labels)
-    return not whole or len(labels) > MANY_NUMBERS
+    return not all(n.is_integer() for n in numbers) or len(numbers) > MANY_NUMBERS
 
 
 def _language(rows: Rows, column: str) -> str | None:

@@ -92,12 +92,14 @@ class Claims:
 
     @outlasting
     def open_baselines(self, numbers: Sequence[int]) -> None:
-        """Add baselines, and reopen those that failed."""
+        """Add baselines, and reopen those that failed or whose evaluation was removed."""
         with self._locked() as connection:
             existing = {claim.number for claim in self._select(connection, ROWS.claim < 0)}
             for number in numbers:
                 if number not in existing:
                     self._insert(connection, Claim(number))
+            again = self._update(ROWS.state == "done", ROWS.claim.in_(numbers))
+            connection.execute(again.values(state="open", attempt=1))
             failed = self._update(ROWS.state == "failed")
             connection.execute(failed.values(state="open", attempt=1))
 

@@ -27,8 +27,10 @@ MAY_CHANGE = {
     ("own_task", "name"),  # its class is compared, also with one that Python code gave
     *(("data", split) for split in SPLITS),  # only paths; contents are compared
     ("data", "dev_share"),  # as above
+    ("data", "bad_rows"),
 }
 DTYPE = ("base", "dtype")
+METRIC_FILES = ("evaluation", "metric_files")
 OWN_TASK = ("own_task", "sha256")
 _MISSING = "nothing"
 
@@ -38,7 +40,7 @@ def check_comparable(before: StudySpec, now: StudySpec, study: str) -> None:
     documents = (spec.model_dump(mode="json", exclude_none=True) for spec in (before, now))
     old, new = (dict(_leaves(document, ())) for document in documents)
     changed = [
-        f"{study}: {'.'.join(key)}: was {old.get(key, _MISSING)!r}, now {new.get(key, _MISSING)!r}"
+        _changed(study, key, old.get(key, _MISSING), new.get(key, _MISSING))
         for key in dict.fromkeys([*old, *new])
         if old.get(key, _MISSING) != new.get(key, _MISSING)
         and key[:2] not in MAY_CHANGE
@@ -47,6 +49,16 @@ def check_comparable(before: StudySpec, now: StudySpec, study: str) -> None:
     ]
     if changed:
         raise InputError([*changed, _advice(study)])
+
+
+def _changed(study: str, key: tuple[str, ...], before: Any, now: Any) -> str:
+    """Say in one line what changed; of a file's content that it did."""
+    if key[:2] == METRIC_FILES and _MISSING not in (before, now):
+        return (
+            f"{study}: evaluation.metrics: {key[2]} changed after trials were scored with it; "
+            "restore it, or give the new metric another file"
+        )
+    return f"{study}: {'.'.join(key)}: was {before!r}, now {now!r}"
 
 
 def check_same_data(before: Mapping[str, str], now: Mapping[str, str], study: str) -> None:

@@ -25,10 +25,12 @@ LARGEST = 1e150  # its square, and so a variance, is still finite
 def silent_about_choices() -> Iterator[None]:
     """Hide Optuna's warnings about stored distributions, which only their author could change.
 
-    One is about choices that are not plain values, the other about those of older versions.
+    They are about choices that are not plain values, about steps that do not divide their range,
+    and about distributions of older versions.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Choices for a categorical distribution")
+        warnings.filterwarnings("ignore", "The distribution is specified by")
         warnings.filterwarnings("ignore", r"\w+Distribution has been deprecated", FutureWarning)
         yield
 

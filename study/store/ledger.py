@@ -145,8 +145,11 @@ class Ledger:
 
     # ------------------------------------------------------------ begin and resume
 
-    def check_resumable(self, now: Mapping[str, Any]) -> None:
-        """Refuse a study whose earlier trials would not be comparable with new ones."""
+    def check_resumable(self, now: Mapping[str, Any]) -> str:
+        """Refuse a study whose earlier trials would not be comparable with new ones.
+
+        Returns a line if a metric was mended that has scored no trial, else an empty one.
+        """
         stored = records.read_spec(self._database, self._id)
         if stored is None:
             if run_queries.has_trials(self._database, self._id):
@@ -154,13 +157,17 @@ class Ledger:
                     f"{self._spec.name}: the storage already contains a study of this name "
                     "that optuna-study did not run; choose another name"
                 )
-            return
+            return ""
         self.check_task(now.get("own_task"))
         before = spec_from_toml(stored, self._spec.name)
-        if not records.read_evaluations(self._database, self._id):  # a metric may be mended
-            files = {"metric_files": self._spec.evaluation.metric_files}
-            scored = before.evaluation.model_copy(update=files)
+        files, mended = self._spec.evaluation.metric_files, ""
+        if before.evaluation.metric_files != files and not self._has_scored_trials():
+            records.forget_baselines(self._database, self._id)  # the mended metric scores them anew
+            scored = before.evaluation.model_copy(update={"metric_files": files})
             before = before.model_copy(update={"evaluation": scored})
+            mended = "a metric's file changed before it scored a trial; its baselines are repeated"
+            if failed := self.counted():
+                mended += f", and {failed} failed trials count: give more with --trials"
         check_comparable(before, self._spec, self._spec.name)
         known = records.read_provenance(self._database, self._id)
         check_same_data(known.get("data_sha256", {}), now["data_sha256"], self._spec.name)
@@ -169,6 +176,11 @@ class Ledger:
         with named_damage(self._spec.name, NO_STUDY):
             recovery.adopt(self.study, self._claims)
             self._recover()
+        return mended
+
+    def _has_scored_trials(self) -> bool:
+        rows = records.read_evaluations(self._database, self._id)
+        return any(row.role != "baseline" for row in rows)
 
     def check_task(self, custom: str | None) -> None:
         """Refuse a study that another task began; None means the task in the study file."""

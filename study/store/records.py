@@ -199,6 +199,13 @@ def forget_evaluations(database: Engine, study_id: int, trial_number: int) -> No
         _delete(connection, key)
 
 
+@outlasting
+def forget_baselines(database: Engine, study_id: int) -> None:
+    """Remove the baselines' evaluations, so that they are trained and scored again."""
+    with database.begin() as connection:
+        _delete(connection, {"study_id": study_id, "role": "baseline"})
+
+
 def _delete(connection: Connection, key: Mapping[str, Any]) -> None:
     """Delete the evaluations with these column values, and everything that belongs to them."""
     wanted = [schema.evaluations.c[name] == value for name, value in key.items()]  # None: IS NULL

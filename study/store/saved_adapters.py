@@ -27,6 +27,11 @@ def trial_name(number: int) -> str:
     return f"trial-{number:05d}"
 
 
+def folder_name(who: int | str) -> str:
+    """Return the folder name of the adapter of a trial by its number, or of a baseline."""
+    return trial_name(who) if isinstance(who, int) else who
+
+
 def save_adapter(run: Path, name: str, files: AdapterFiles) -> Path:
     """Write an adapter, completely or not at all."""
     check_own(run / "adapters", "folder")

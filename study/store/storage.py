@@ -13,6 +13,7 @@ import re
 import sqlite3
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -239,6 +240,8 @@ def close_after_writing(storage: RDBStorage) -> None:
 
 # ---------------------------------------------------------------- reading
 
+INCOMPLETE = "the journal's last record is incomplete and left out: the file was cut, or is written"
+
 
 def open_read_only(target: str) -> BaseStorage:
     """Open what `target` names: a run folder, an SQLite file, a journal file or a storage URL.
@@ -293,6 +296,20 @@ def database_of(storage: BaseStorage) -> sqlalchemy.Engine | None:
     backend = getattr(storage, "_backend", storage)  # Optuna wraps a URL's storage in a cache
     database = getattr(backend, "engine", None)
     return database if isinstance(database, sqlalchemy.Engine) else None
+
+
+def left_out(storage: BaseStorage) -> str:
+    """Say that a journal's last record is left out, which Optuna does silently; else empty."""
+    path = getattr(getattr(storage, "_backend", None), "_file_path", None)
+    if path is None:
+        return ""
+    with open(path, "rb") as file:
+        last = next(iter(deque(file, maxlen=1)), b"")
+    try:
+        is_whole = not last.strip() or (json.loads(last) is not None and last.endswith(b"\n"))
+    except ValueError:
+        is_whole = False
+    return "" if is_whole else INCOMPLETE
 
 
 def _open_url(url: str) -> BaseStorage:

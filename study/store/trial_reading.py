@@ -14,7 +14,11 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any
 
-from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    json_to_distribution,
+)
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Engine, func, select
 
@@ -113,6 +117,9 @@ class _Parts:
         columns = ("param_name", "param_value", "distribution_json")
         for trial, name, value, written in rows(schema.trial_params, *columns, order="param_id"):
             distribution = _distribution(written)
+            is_choice = isinstance(distribution, CategoricalDistribution)
+            if is_choice and (value < 0 or value != int(value)):
+                raise ValueError(f"parameter {name!r}: choice {value!r} of its list")
             self.params[trial][name] = distribution.to_external_repr(value)
             self.distributions[trial][name] = distribution
         attributes = ("key", "value_json")

@@ -7,6 +7,7 @@ three labels are correct whatever order a checkpoint was trained with.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -55,7 +56,8 @@ class LabelledTexts:
     ) -> dict[str, Statistics]:
         """Return the statistics of the study's metrics of classes or numbers."""
         references = [example.label for example in examples]
-        metrics, options = self._evaluation.metrics, self._evaluation.text_options
+        options = replace(self._evaluation.text_options, labels=self._corpus.labels)
+        metrics = self._evaluation.metrics
         return text_scores(metrics, outputs, references, options)
 
 

@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from study.bases.load import BaseModel
 from study.bases.own_code import refusing_base
+from study.data.chat_rows import stretches_of
 from study.data.embedded import Pair
 from study.data.instructions import InstructionFormat, Row
 from study.data.readers import Corpus
@@ -99,6 +100,12 @@ class MaskedDiffusionTask:
     def texts(self, example: InstructionExample) -> tuple[str, str]:
         """Return the instruction and the answer."""
         return example.pair.source, example.pair.target
+
+    def shown(self) -> tuple[tuple[str, bool], ...]:
+        """Return the first training pair as the model sees it: text, and whether it is trained."""
+        row = self._form.row(self._splits["train"][0].pair)
+        trained = [False] * len(row.prompt) + [True] * len(row.answer)
+        return tuple(stretches_of(row.prompt + row.answer, trained, self._form.tokenizer))
 
     def length(self, example: InstructionExample) -> int:
         """Return the number of tokens in the prompt."""

@@ -29,6 +29,21 @@ WRONG_VALUES = {
         "UPDATE trial_params SET distribution_json = "
         '\'{"name": "Os", "attributes": {"command": "true"}}\''
     ),
+    "an endless range": (
+        'UPDATE trial_params SET distribution_json = \'{"name": "FloatDistribution", '
+        '"attributes": {"low": 0, "high": Infinity, "log": false, "step": null}}\''
+    ),
+    "a range beyond 64 bits": (
+        'UPDATE trial_params SET distribution_json = \'{"name": "IntDistribution", '
+        '"attributes": {"low": 0, "high": 1' + 400 * "0" + ', "log": false, "step": 1}}\''
+    ),
+    "a choice counted from the end": (
+        "UPDATE trial_params SET param_value = -1 WHERE distribution_json LIKE '%choices%'"
+    ),
+    "half of a choice": (
+        "UPDATE trial_params SET param_value = 0.5 WHERE distribution_json LIKE '%choices%'"
+    ),
+    "no direction": "UPDATE study_directions SET direction = 'NOT_SET'",
     "an unknown state": "UPDATE trials SET state = 'PICKLED'",
     "no value": "DELETE FROM trial_values",
     "a value of text": "UPDATE trial_values SET value = 'x'",
@@ -45,6 +60,7 @@ WRONG_VALUES = {
     ),
     "a score of text": "UPDATE run_scores SET score = 'high'",
     "a configuration that is a list": "UPDATE run_evaluations SET config = '[]'",
+    "a method that is a list": "UPDATE run_evaluations SET config = '{\"method\": [1]}'",
     "details that are none": "UPDATE run_evaluations SET details = 'x'",
     "a seed of text": "UPDATE run_evaluations SET seed = 'x'",
     "no schema version": "DELETE FROM run_schema",

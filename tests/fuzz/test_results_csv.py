@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,19 @@ def test_a_cell_longer_than_csv_reads(tmp_path: Path) -> None:
     """A field of a million characters is refused with the reader's own reason."""
     ran = shown(tmp_path, "rank,accuracy\n1," + "0" * 1_000_000 + "\n")
     assert (ran.status, len(ran.err.splitlines())) == (2, 1)
+
+
+def test_a_table_of_many_columns_is_read_in_time(tmp_path: Path) -> None:
+    """The time grows with the number of columns, not with its square: that would be minutes."""
+    names = [f"c{number}" for number in range(100_000)]
+    (tmp_path / "results.csv").write_text(f"{','.join(names)}\n{','.join('1' for _ in names)}\n")
+    (tmp_path / "space.toml").write_text("[parameters.a]\nlow = 0\nhigh = 10\n")
+    begun = time.process_time()
+    told = ("--space", tmp_path / "space.toml", "--objective", "accuracy")
+    ran = command("show", tmp_path / "results.csv", *told)
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert "objective must name a column, got accuracy" in ran.err
+    assert time.process_time() - begun < 20
 
 
 def test_digits_of_other_scripts_and_of_thousands_are_no_crash(tmp_path: Path) -> None:

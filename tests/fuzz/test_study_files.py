@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from study.bases import building
 from study.errors import InputError
 from study.spec.files import load_spec
 from tests.fuzz.command import accepted, command
@@ -30,8 +31,15 @@ def test_mutants_are_refused_by_the_commands(tmp_path: Path) -> None:
 def test_mutants_that_are_studies_are_resolved_by_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`check` says what an accepted mutant costs, or which data or model it lacks."""
+    """`check` says what an accepted mutant costs, or which data or model it lacks.
+
+    The embedded bases stay untrained: mutants ask for many, and no weight matters to `check`.
+    """
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPTUNA_STUDY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(
+        building, "_trained", lambda miniature, tokenizer, _: miniature.new_model(tokenizer).eval()
+    )
     paths = (STUDY_FILE.write(tmp_path, number) for number in range(2000))
     studies = (path for path in paths if accepts(STUDY_FILE, path))
     checked = [accepted("check", path) for path in itertools.islice(studies, 40)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,7 @@ from rich.console import Console
 from analysis import StudyData
 from analysis.comparison.confusion import classes_of
 from analysis.comparison.distillation import distillation_of
-from analysis.document import Table
+from analysis.document import Prose, Table
 from reports.build import page_of
 from reports.page.parts import Beside, Figures, Page, PagePart, Section
 from reports.page.render import render
@@ -86,6 +87,10 @@ def test_what_does_not_apply_is_not_there(page: Page, petroleum: StudyData) -> N
         for figure in part.figures
     ]
     assert figures == ["baselines"]
+    (notes,) = (p for p in section(page, "baselines").parts if isinstance(p, Prose))
+    assert re.match(
+        r"always \w+ \(most frequent class\): accuracy 0\.\d+, macro F1", notes.paragraphs[0]
+    )
     translation = page_of(analyse(petroleum, surrogate="gp", resamples=2))
     shown = {s.identifier for s in translation.sections}
     assert not shown & {"classes", "distillation", "sweep"}

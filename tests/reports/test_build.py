@@ -77,6 +77,12 @@ def _report(path: Path) -> str:
 # ---------------------------------------------------------------- what it says
 
 
+def test_the_title_names_the_region(results: Results) -> None:
+    """A page about a part of the search space cannot be taken for one about all of it."""
+    part = replace(results, data=replace(results.data, region="alpha >= 16"))
+    assert page_of(part).title == f"{results.data.name}, where alpha >= 16"
+
+
 def test_the_page_has_every_section(page: Page) -> None:
     """In the order in which a reader asks."""
     assert [s.identifier for s in page.sections] == [

@@ -27,7 +27,7 @@ ANSWER = {
     "steps": "name before after predicted gain",
 }
 STUDY = {
-    "": "study target objectives trials sampled best scores",
+    "": "study target objectives trials sampled incomplete best scores",
     "objectives": "name direction",
     "best": "number values params enqueued",
 }

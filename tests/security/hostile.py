@@ -11,8 +11,9 @@ from pathlib import Path
 
 from tests.synthetic import Shape, write_study
 
-NO_WEIGHTS = (2).to_bytes(8, "little") + b"{}"
-"""A sound safetensors file without tensors."""
+_HEADER = b'{"weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+ONE_WEIGHT = len(_HEADER).to_bytes(8, "little") + _HEADER + bytes(4)
+"""A sound safetensors file of one number."""
 MARKUP = (
     "</title></style></script></text></svg></pre><script>alert(1)</script>"
     "<img src=http://127.0.0.1:9/x onerror=alert(2)><a href='javascript:alert(3)'>x</a>"

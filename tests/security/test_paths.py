@@ -22,7 +22,7 @@ from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter, trial_name
 from study.trials import AdapterFiles
 from tests.fuzz.command import command, fingerprint, quiet
-from tests.security.hostile import NO_WEIGHTS, write_hostile
+from tests.security.hostile import ONE_WEIGHT, write_hostile
 from tests.synthetic import Shape, write_study
 
 OUTSIDE = ("../../outside", "/etc", "..", "adapters/../../outside", "trial-00000/../../../outside")
@@ -74,12 +74,12 @@ def test_links_are_not_followed(
     run: Path, tmp_path: Path, tiny_spec: StudySpec, linked: str
 ) -> None:
     """An adapter that is a link, or holds one, is not copied from wherever that leads."""
-    save_adapter(run, trial_name(1), AdapterFiles("{}", NO_WEIGHTS))
+    save_adapter(run, trial_name(1), AdapterFiles("{}", ONE_WEIGHT))
     place = run / "adapters" / trial_name(0)
     if linked == "the folder":
         place.symlink_to(tmp_path / "outside", target_is_directory=True)
     else:
-        save_adapter(run, trial_name(0), AdapterFiles("{}", NO_WEIGHTS))
+        save_adapter(run, trial_name(0), AdapterFiles("{}", ONE_WEIGHT))
         (place / "notes").symlink_to("/etc/passwd")
     with pytest.raises(InputError, match="contains a link"):
         export_trial(run, load_spec("petroleum"), 0)

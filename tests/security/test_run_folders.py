@@ -30,7 +30,7 @@ from study.store.saved_adapters import save_adapter, trial_name
 from study.store.storage import open_for_writing, sqlite_url
 from study.trials import AdapterFiles
 from tests.fuzz.command import command, fingerprint
-from tests.security.hostile import NO_WEIGHTS
+from tests.security.hostile import ONE_WEIGHT
 from tests.synthetic import Shape, write_study
 
 ID = "0123456789abcdef" * 2
@@ -235,7 +235,7 @@ def test_a_link_that_appears_during_a_run_empties_nothing(tmp_path: Path, outsid
     (tmp_path / "adapters").symlink_to(outside)
     before = fingerprint(outside)
     with pytest.raises(InputError, match="must be a plain folder"):
-        save_adapter(tmp_path, trial_name(0), AdapterFiles("{}", NO_WEIGHTS))
+        save_adapter(tmp_path, trial_name(0), AdapterFiles("{}", ONE_WEIGHT))
     assert fingerprint(outside) == before
 
 
@@ -249,7 +249,7 @@ def test_a_linked_log_beside_a_named_database_is_refused(tmp_path: Path, outside
 
 def test_an_export_follows_no_link(tmp_path: Path, outside: Path) -> None:
     """Neither a linked `export` folder nor a link in the place of `--out`."""
-    save_adapter(tmp_path, trial_name(1), AdapterFiles('{"peft_type": "LORA"}', NO_WEIGHTS))
+    save_adapter(tmp_path, trial_name(1), AdapterFiles('{"peft_type": "LORA"}', ONE_WEIGHT))
     (tmp_path / "export").symlink_to(outside)
     (tmp_path / "out").symlink_to(outside / "new")
     for out in (None, tmp_path / "export" / "mine"):
@@ -263,7 +263,7 @@ def test_an_export_follows_no_link(tmp_path: Path, outside: Path) -> None:
 def test_a_pipe_in_an_adapter_is_not_read(tmp_path: Path) -> None:
     """Copying it would wait for ever."""
     folder = save_adapter(
-        tmp_path, trial_name(1), AdapterFiles('{"peft_type": "LORA"}', NO_WEIGHTS)
+        tmp_path, trial_name(1), AdapterFiles('{"peft_type": "LORA"}', ONE_WEIGHT)
     )
     os.mkfifo(folder / "notes")
     with pytest.raises(InputError, match="contains a pipe, socket or device"):

@@ -16,6 +16,7 @@ from typing import Any
 import peft
 import pytest
 from pydantic import BaseModel
+from safetensors.torch import save
 
 from analysis import StudyData
 from analysis.next_study.proposal import Change, Proposal
@@ -38,15 +39,15 @@ from study.spec.trust import CODE_KEYS, checked_adapter_config, code_named, with
 from study.store.saved_adapters import save_adapter, trial_name
 from study.trials import AdapterFiles
 from tests.fuzz.command import command, fingerprint, quiet
-from tests.security.hostile import NO_WEIGHTS
+from tests.security.hostile import ONE_WEIGHT
 from tests.security.test_paths import change
 from tests.synthetic import Shape, write_study
 from tests.tiny_architectures import random_base
-from tests.tiny_studies import MakeSpec
+from tests.tiny_studies import MakeSpec, adapter_weights
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("search_spaces", "study", "analysis", "reports", "optuna_study")
-PLAIN = {"peft_type": "LORA", "r": 4, "target_modules": ["q_proj", "v_proj"]}
+PLAIN: dict[str, Any] = {"peft_type": "LORA", "r": 4, "target_modules": ["q_proj", "v_proj"]}
 NAMING_CODE: dict[str, Any] = {
     "megatron_core": "evil.module",
     "megatron_config": {"tensor_model_parallel_size": 1},
@@ -96,7 +97,7 @@ def run(tmp_path: Path, evil_base: Path, make_spec: MakeSpec, parallel_text: Pat
     hers = make_spec({**asked, "data.test": str(parallel_text / "dev.tsv")}, "petroleum")
     change(folder, "UPDATE run_studies SET spec = ?", hers.to_toml())
     for number in range(2):
-        files = AdapterFiles(json.dumps(PLAIN), NO_WEIGHTS)
+        files = AdapterFiles(json.dumps(PLAIN), ONE_WEIGHT)
         save_adapter(folder, trial_name(number), files)
     return folder
 
@@ -333,7 +334,7 @@ def test_an_adapter_names_no_code(
     monkeypatch.setattr(peft.PeftModel, "from_pretrained", lambda *_, **__: pytest.fail("given"))
     for number in range(2):
         config = json.dumps(PLAIN | {key: NAMING_CODE[key]})
-        save_adapter(tmp_path, trial_name(number), AdapterFiles(config, NO_WEIGHTS))
+        save_adapter(tmp_path, trial_name(number), AdapterFiles(config, ONE_WEIGHT))
     for use in (
         lambda: export_trial(tmp_path, tiny_spec, 0),
         lambda: export_trial(tmp_path, tiny_spec, 0, merge=True),
@@ -376,7 +377,8 @@ def test_a_mixtures_configuration_is_accepted(tmp_path: Path) -> None:
 
 def test_an_export_holds_only_what_a_run_saves(tiny_spec: StudySpec, tmp_path: Path) -> None:
     """A stray file of an adapter's folder does not take the place of the base's tokenizer."""
-    folder = save_adapter(tmp_path, trial_name(0), AdapterFiles(json.dumps(PLAIN), NO_WEIGHTS))
+    weights = save(adapter_weights(tiny_spec, *PLAIN["target_modules"]))
+    folder = save_adapter(tmp_path, trial_name(0), AdapterFiles(json.dumps(PLAIN), weights))
     (folder / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": ["x.X", null]}}')
     (folder / "x.py").write_text("")
     done = export_trial(tmp_path, tiny_spec, 0)
@@ -389,7 +391,8 @@ def test_the_places_that_a_study_names_are_only_read(
 ) -> None:
     """Neither its base nor its data files change, and their folders get nothing."""
     before = fingerprint(tiny_base), fingerprint(parallel_text)
-    save_adapter(tmp_path, trial_name(0), AdapterFiles(json.dumps(PLAIN), NO_WEIGHTS))
+    weights = save(adapter_weights(tiny_spec, *PLAIN["target_modules"]))
+    save_adapter(tmp_path, trial_name(0), AdapterFiles(json.dumps(PLAIN), weights))
     export_trial(tmp_path, stored_spec(tiny_spec.to_toml(), str(tmp_path)), 0)
     assert (fingerprint(tiny_base), fingerprint(parallel_text)) == before
 

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from huggingface_hub import constants
+from safetensors.torch import save
 from transformers import PreTrainedConfig
 
 from study.bases import safe_weights
@@ -32,8 +34,9 @@ from study.spec.files import load_spec
 from study.spec.sections import StudySpec
 from study.store.saved_adapters import save_adapter, trial_name
 from study.trials import AdapterFiles
-from tests.security.hostile import NO_WEIGHTS, payload
+from tests.security.hostile import ONE_WEIGHT, payload
 from tests.security.test_pickles import no_pickles
+from tests.tiny_studies import adapter_weights
 
 
 @pytest.fixture
@@ -311,7 +314,7 @@ def test_an_index_of_the_hub_is_looked_at_too(
 def adapter(run: Path, marker: Path, config: str, weights: str, number: int = 0) -> Path:
     """A trial's adapter whose weights have some name, with a pickle beside."""
     saved = save_adapter(
-        run, trial_name(number), AdapterFiles(config, NO_WEIGHTS, weights_name=weights)
+        run, trial_name(number), AdapterFiles(config, ONE_WEIGHT, weights_name=weights)
     )
     (saved / "adapter_model.bin").write_bytes(payload(marker))
     return saved
@@ -355,7 +358,7 @@ def test_adapters_that_load_more_are_refused(
 
 def test_a_whole_model_of_a_trial_is_looked_at_too(tmp_path: Path, marker: Path) -> None:
     """What full fine-tuning saved is a model with an index or without."""
-    files = AdapterFiles("{}", NO_WEIGHTS, "config.json", "x.safetensors")
+    files = AdapterFiles("{}", ONE_WEIGHT, "config.json", "x.safetensors")
     folder = save_adapter(tmp_path, trial_name(0), files)
     (tmp_path / "good.bin").write_bytes(payload(marker))
     with pytest.raises(InputError, match=r"no model\.safetensors, got x\.safetensors"):
@@ -532,14 +535,9 @@ def test_damaged_adapters_are_refused_in_a_line(tiny_spec: StudySpec, tmp_path: 
     config = json.dumps({"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"]})
     for number in range(2):
         save_adapter(tmp_path, trial_name(number), AdapterFiles(config, b"garbage"))
-    for use in (
-        lambda: export_trial(tmp_path, tiny_spec, 0),
-        lambda: export_trial(tmp_path, tiny_spec, 0, merge=True),
-        lambda: time_study_swaps(tmp_path, tiny_spec),
-        lambda: load_adapters(tmp_path, tiny_spec.to_toml()),
-    ):
+    for use in USES.values():
         with pytest.raises(InputError, match="safetensors: cannot read the weights: ") as raised:
-            use()
+            use(tmp_path, tiny_spec)
         assert len(raised.value.problems) == 1
 
 
@@ -576,14 +574,71 @@ def test_an_export_reads_what_it_copies(
     assert not (tmp_path / "export").exists()
 
 
-def test_weights_of_other_modules_are_not_merged(tiny_spec: StudySpec, tmp_path: Path) -> None:
-    """PEFT would ignore them, and the merged model would be the base."""
+USES: dict[str, Callable[[Path, StudySpec], object]] = {
+    "export": lambda run, spec: export_trial(run, spec, 0),
+    "export --merge": lambda run, spec: export_trial(run, spec, 0, merge=True),
+    "compare --swaps": lambda run, spec: time_study_swaps(run, spec),
+    "load_adapters": lambda run, spec: load_adapters(run, spec.to_toml()),
+}
+"""What reads a run's adapters."""
+FILES = {
+    "whole": (lambda own: own, None),
+    "no tensors": (lambda own: {}, "holds no weights"),
+    "a tensor is missing": (lambda own: dict([*own.items()][1:]), "Found missing adapter keys"),
+    "no rows": (lambda own: {name: t[:0] for name, t in own.items()}, "size mismatch"),
+    "whole numbers": (
+        lambda own: {name: t.to(torch.int64) for name, t in own.items()},
+        r"must be floating-point numbers, got torch\.int64",
+    ),
+    "numbers beyond float32": (
+        lambda own: {
+            name: torch.full(t.shape, 1e300, dtype=torch.float64) for name, t in own.items()
+        },
+        "holds NaN or infinity",
+    ),
+    "another module": (
+        lambda own: own | {NAME.replace("q_proj", "k_proj"): own[NAME].clone()},
+        r"names no modules for the weights .*k_proj\.lora_A",
+    ),
+    "weights of the base": (
+        lambda own: own | {"base_model.model.lm_head.weight": torch.ones(403, 16)},
+        r"names no modules for the weights .*lm_head\.weight",
+    ),
+}
+"""How an adapter's file may be wrong -> what is made of a whole one, and the reason."""
+
+
+@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("use", USES)
+def test_an_adapter_has_the_weights_that_its_configuration_names(
+    use: str, kind: str, tiny_spec: StudySpec, tmp_path: Path
+) -> None:
+    """All of them and no others: PEFT would draw them, leave them out, or change the base."""
+    change, reason = FILES[kind]
     config = json.dumps({"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"]})
-    text = json.dumps({"elsewhere": HONEST[NAME]}).encode()
-    weights = struct.pack("<Q", len(text)) + text + b"\0" * 4
-    save_adapter(tmp_path, trial_name(0), AdapterFiles(config, weights))
-    with pytest.raises(InputError, match="cannot load the adapter: Found missing adapter keys"):
-        export_trial(tmp_path, tiny_spec, 0, merge=True)
+    for number in range(2):
+        files = AdapterFiles(config, save(change(adapter_weights(tiny_spec, "q_proj"))))
+        save_adapter(tmp_path, trial_name(number), files)
+    if reason is None:
+        USES[use](tmp_path, tiny_spec)
+        return
+    with pytest.raises(InputError, match=reason) as raised:
+        USES[use](tmp_path, tiny_spec)
+    assert len(raised.value.problems) == 1
+    assert [*tmp_path.glob("export/*")] == []
+
+
+def test_a_fully_trained_model_without_weights_is_not_exported(
+    tiny_spec: StudySpec, tiny_base: Path, tmp_path: Path
+) -> None:
+    """Its files are those of a model, but no tensor is in them."""
+    config = (tiny_base / "config.json").read_text(encoding="utf-8")
+    files = AdapterFiles(config, save({}), "config.json", "model.safetensors")
+    save_adapter(tmp_path, trial_name(0), files)
+    with pytest.raises(InputError, match="holds no weights") as raised:
+        export_trial(tmp_path, tiny_spec, 0)
+    assert len(raised.value.problems) == 1
+    assert [*tmp_path.glob("export/*")] == []
 
 
 def test_a_chat_template_is_no_path(tiny_spec: StudySpec, copy: Path, tmp_path: Path) -> None:
@@ -591,7 +646,8 @@ def test_a_chat_template_is_no_path(tiny_spec: StudySpec, copy: Path, tmp_path: 
     path = copy / "tokenizer_config.json"
     before = json.loads(path.read_text())
     config = json.dumps({"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"]})
-    save_adapter(tmp_path, trial_name(0), AdapterFiles(config, NO_WEIGHTS))
+    weights = save(adapter_weights(tiny_spec, "q_proj"))
+    save_adapter(tmp_path, trial_name(0), AdapterFiles(config, weights))
     spec = tiny_spec.model_copy(update={"base": BaseModelSpec(model=str(copy))})
     for name, allowed in (("tool_use", True), ("../../pwned", False), ("/tmp/x", False)):
         templates = [{"name": "default", "template": "x"}, {"name": name, "template": "y"}]

@@ -202,10 +202,31 @@ def test_a_report_computes_no_other_metric_of_ones_own(
 def test_a_changed_metric_does_not_continue_a_study(
     make_own: Callable[..., StudySpec], own_run: Path
 ) -> None:
-    """It is refused with both hashes, as changed data are; the file's place may change."""
+    """Trials have scores by the old one: a sentence says so; the file's place may change."""
     with pytest.raises(InputError) as raised:
         run_study(make_own(LENGTHS + "# changed\n", search__trials=3), own_run)
     (changed, advice) = raised.value.problems
-    assert "evaluation.metric_files.mine.py: was '" in changed
+    assert "evaluation.metrics: mine.py changed after trials were scored with it" in changed
     assert "would not be comparable" in advice
     run_study(make_own(), own_run)  # elsewhere, but the same: nothing is left to do
+
+
+def test_a_mended_metric_continues_a_study_without_scored_trials(
+    make_own: Callable[..., StudySpec], view: RecordingView, tmp_path: Path
+) -> None:
+    """All trials failed by it: the baselines are scored again, and more trials may be run."""
+    only = {"evaluation__objective": "loss", "evaluation__minimize": None}
+    named = {"evaluation__metrics": ["mine.py:score", "loss"], "evaluation__command": None}
+    run_study(make_own(FRAGILE, **only, **named), tmp_path, choice=EngineChoice("packed"))
+    assert load(tmp_path).counts == {"fail": 2}
+    mended = make_own(
+        "def score(outputs, examples):\n    return [1.0] * len(outputs)\n", **only, **named
+    )
+    more = mended.model_copy(update={"search": mended.search.model_copy(update={"trials": 3})})
+    run_study(more, tmp_path, view, choice=EngineChoice("packed"))
+    data = load(tmp_path)
+    assert data.counts == {"fail": 2, "complete": 1}
+    assert {
+        data.statistics(who, "mine.py:score").signature for who in (*data.baselines, "best")
+    } == {data.statistics("best", "mine.py:score").signature}
+    assert any("2 failed trials count: give more with --trials" in line for line in view.remarks)

@@ -97,7 +97,7 @@ def test_an_own_metric_that_fails_on_the_untrained_base_ends_the_run(
         "evaluation.metric_folder": f"{tmp_path}",
     }
     with pytest.raises(
-        InputError, match=r"metrics: mine\.py:score: must score .* got example 3: no"
+        InputError, match=r"metrics: mine\.py:score: must score .* scored: example 3: no"
     ):
         run_study(make_spec({**COST_ONLY, **own}), tmp_path / "run", view)
     assert view.outcomes == []

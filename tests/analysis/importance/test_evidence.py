@@ -66,6 +66,20 @@ def test_noise_that_grows_along_a_parameter_is_no_effect() -> None:
     assert false <= 2  # binomial(12, 0.06): more than 2 with probability 0.03
 
 
+def test_a_step_beyond_which_are_few_trials_is_found_in_uneven_noise() -> None:
+    """The step's own height does not count as noise against it."""
+    found = 0
+    for seed in range(12):
+        rng = np.random.default_rng([seed, 8])
+        units = rng.random((60, 2))
+        units[:, 0] = rng.permutation((np.arange(60) + 0.5) / 60)  # four trials are beyond the step
+        noise = np.where(units[:, 0] > 0.5, 1.0, 0.2) * rng.normal(size=60)
+        step = 3.0 * (units[:, 0] > 0.93)
+        encoding = Encoding(COLUMNS[:2], units, {}, {})
+        found += bool(verdict_on(encoding, step + noise, seed, permutations=199).significant[0])
+    assert found >= 11
+
+
 @pytest.mark.parametrize(
     ("name", "curve"),
     [

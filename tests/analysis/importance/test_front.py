@@ -51,6 +51,8 @@ def test_a_second_value_is_needed_and_must_vary() -> None:
     """One value alone has no front; plain points hold one value only."""
     with pytest.raises(InputError, match="against: must name a second value beside score"):
         front_of(study(), "score", "score")
+    with pytest.raises(InputError, match="against: study 's' has no number 'cots'; did you mean"):
+        front_of(study(), "score", "cots")
     with pytest.raises(InputError, match="cost: its values do not vary"):
         front_of(study(0.0))
     with pytest.raises(ValueError, match="front needs a study"):

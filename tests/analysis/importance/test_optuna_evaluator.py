@@ -65,3 +65,25 @@ def test_several_objectives_need_a_target() -> None:
         ImportanceEvaluator().evaluate(asked)
     with pytest.raises(ValueError, match="must be one of auto, gp, forest, got 'svm'"):
         ImportanceEvaluator(surrogate="svm")
+
+
+def test_conditional_parameters_are_left_out_aloud_unless_they_are_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As in Optuna, shares are of what every trial has, but nothing is dropped silently."""
+    asked = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+
+    def objective(trial: optuna.Trial) -> float:
+        kind = trial.suggest_categorical("kind", ["deep", "wide"])
+        size = trial.suggest_float("depth" if kind == "deep" else "width", 0, 1)
+        return size + (kind == "deep")
+
+    asked.optimize(objective, n_trials=40)
+    with caplog.at_level(logging.WARNING):
+        assert set(ImportanceEvaluator().evaluate(asked)) == {"kind"}
+    assert "no share for depth, width: not in every trial" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        shares = ImportanceEvaluator().evaluate(asked, ["kind", "depth"])
+    assert shares["depth"] == pytest.approx(1.0, abs=0.05)
+    assert "no share for" not in caplog.text

@@ -78,9 +78,11 @@ def test_ped_anova_is_labelled_and_doubts_itself() -> None:
 
 
 def test_a_model_of_nothing_is_an_error() -> None:
-    """Too few trials or a constant objective cannot be modelled."""
-    with pytest.raises(ValueError, match="needs at least 5 trials"):
+    """Too few trials or a constant objective cannot be modelled; the error says which."""
+    with pytest.raises(ValueError, match="objective is constant: all 20 trials have the value 1"):
         fitted_surrogate(Points(draw(20), [1.0] * 20, SPACE))
+    with pytest.raises(ValueError, match="4 trials are too few: a surrogate needs at least 5"):
+        fitted_surrogate(Points(draw(4), [1.0, 2.0, 3.0, 4.0], SPACE))
 
 
 def test_one_call_answers_every_question() -> None:

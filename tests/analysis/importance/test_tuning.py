@@ -119,3 +119,75 @@ def test_a_best_far_beyond_every_trial_is_not_believed() -> None:
     text = found.document().to_text()
     assert "Good enough" not in text
     assert "worth tuning" not in text
+
+
+@pytest.mark.parametrize("seed", [1, 4])
+def test_ranges_are_not_too_narrow_where_the_expected_best_is_in_a_corner(seed: int) -> None:
+    """A clean product is flat along its ridge, and an idle parameter has no bad value."""
+    space: dict[str, BaseDistribution] = {
+        "learning_rate": FloatDistribution(1e-4, 1e-1, log=True),
+        "alpha": FloatDistribution(1, 100, log=True),
+        "idle": FloatDistribution(0, 1),
+    }
+
+    rng = np.random.default_rng(seed)
+    unit = rng.random((100, 3))
+    points = [
+        {"learning_rate": float(10 ** (-4 + 3 * a)), "alpha": float(100**b), "idle": float(c)}
+        for a, b, c in unit
+    ]
+    values = -((3 * unit[:, 0] + 2 * unit[:, 1] - 2) ** 2) + rng.normal(0, 0.1, 100)
+    result = answer(Question("tuning"), Points(points, values, space))
+    assert isinstance(result, Tuning)
+    flat = {r.name: r for r in result.flat}
+    assert flat["idle"].whole
+    assert np.log10(flat["alpha"].high / flat["alpha"].low) > 1.0  # of two decades
+    assert result.together.ci[0] <= 0.25 <= result.together.ci[1]
+    for gain in result.gains:
+        assert result.together.gain >= gain.gain
+        assert result.together.ci[0] >= gain.ci[0]
+        assert result.together.ci[1] >= gain.ci[1]
+
+
+def test_only_parameters_that_are_active_have_a_gain_and_a_range() -> None:
+    """The best configuration is one that a trial could have."""
+    rng = np.random.default_rng(0)
+    space: dict[str, BaseDistribution] = {
+        "kind": CategoricalDistribution(["tree", "line"]),
+        "depth": FloatDistribution(0, 1),
+        "decay": FloatDistribution(0, 1),
+    }
+    points: list[dict[str, Any]] = []
+    for i in range(80):
+        name = "depth" if i % 2 else "decay"
+        points.append({"kind": "tree" if i % 2 else "line", name: float(rng.random())})
+    values = [-2 * (p["depth"] - 0.8) ** 2 if "depth" in p else -1 - p["decay"] for p in points]
+    noisy = np.array(values) + rng.normal(0, 0.02, 80)
+    result = answer(Question("tuning"), Points(points, noisy, space, default={"kind": "line"}))
+    assert isinstance(result, Tuning)
+    assert {g.name for g in result.gains} == {"kind", "decay"}
+    assert set(result.together.best) == {"kind", "depth"}
+    assert result.together.best["kind"] == "tree"
+    assert {r.name for r in result.flat} == {"kind", "depth"}
+    assert "decay" not in result.together.sentence("value")
+
+
+def test_it_says_which_trials_are_left_out_and_how_they_were_chosen() -> None:
+    """The same words as the shares have, for trials without a value and an adaptive sampler."""
+    rng = np.random.default_rng(3)
+    points = [{"rate": float(rng.uniform(0, 0.3)), "idle": float(rng.random())} for _ in range(60)]
+    space: dict[str, BaseDistribution] = {
+        "rate": FloatDistribution(0, 1),
+        "idle": FloatDistribution(0, 1),
+    }
+    values = [p["rate"] + rng.normal(0, 0.02) for p in points]
+    values[:2] = [float("inf"), float("nan")]
+    counts = {"complete": 60, "failed": 3}
+    given = Points(points, values, space, counts=counts, sampler="tpe", remarks=("a remark",))
+    result = answer(Question("tuning"), given)
+    assert isinstance(result, Tuning)
+    said = " ".join(result.remarks)
+    assert "2 trials have no finite value and are left out" in said
+    assert "3 failed trials have no value" in said
+    assert "tpe chose the trials by earlier scores" in said
+    assert "a remark" in said

@@ -13,8 +13,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, create_trial
 
 from analysis import StudyData, importances_of, load
+from analysis.comparison.adapters import against_baselines
 from analysis.comparison.between_studies import differences, study_labels
-from analysis.comparison.within_study import against_baselines
 from analysis.importance.variance import Importances
 from analysis.plots.overview import (
     plot_best_in_ranges,

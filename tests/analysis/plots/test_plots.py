@@ -16,7 +16,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 import reports
 from analysis import StudyData, importances_of, load
-from analysis.comparison.within_study import example_scores, model_scores
+from analysis.comparison.adapters import model_scores
+from analysis.comparison.within_study import example_scores
 from analysis.importance.variance import Importances
 from analysis.plots import study_figures
 from analysis.plots.bars_and_violins import Bar, Group, distributions, draws_violins, interval_bars

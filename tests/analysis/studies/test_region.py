@@ -47,6 +47,8 @@ def test_trials_and_search_space_are_those_of_the_region() -> None:
     assert part.sampled == (
         "only 4 of 12 trials, where rate < 1e-3 and method in ['lora', 'pissa']"
     )
+    assert part.region == "rate < 1e-3 and method in ['lora', 'pissa']"
+    assert part.where("rank < 9").region.endswith("'pissa'] and rank < 9")
     assert study().distributions["rate"] == SPACE["rate"]  # the whole is as it was
 
 
@@ -100,7 +102,12 @@ def test_a_range_ends_on_its_levels(expression: str, low: float, high: float) ->
         ("rate < 'x'", "rate is a range, which takes"),
         ("rnk < 8", "no parameter 'rnk'; did you mean rank?; allowed: rate, method, rank, drop"),
         ("rank > 64", "no value of rank in the search space has rank > 64"),
-        ("method == 'dora'", "no value of method in the search space has method == 'dora'"),
+        ("method == 'dora'", "method has no choice 'dora'; allowed: 'lora', 'rslora', 'pissa'"),
+        ("method in ['lora', 'x', 'y']", "method has no choice 'x', 'y'; allowed: 'lora'"),
+        ("method not in ['x']", "method has no choice 'x'; allowed"),
+        ("lora-alpha < 8", "a name such as lora-alpha in quotes"),
+        ("'rnk' < 8", "no parameter 'rnk'; did you mean rank?"),
+        ("4 in rank", "is no condition on one parameter"),
         ("rank > 40 and rate < 1e-4", "holds for no trial of s"),
     ],
 )
@@ -110,3 +117,15 @@ def test_what_is_no_region_is_refused_in_one_line(expression: str, said: str) ->
         study().where(expression)
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["lora-alpha", "optim.lr", "learning rate", "naïve"])
+@pytest.mark.parametrize("quote", ["'", '"', "`"])
+def test_any_name_can_stand_in_quotes(name: str, quote: str) -> None:
+    """Parameters of other programs have names with dashes, dots and spaces."""
+    quoted = f"{quote}{name}{quote}"
+    for expression in (f"{quoted} < 3", f"3 > {quoted}"):
+        assert [(c.name, c.value) for c in parsed(expression)] == [(name, 3)]
+    assert [c.name for c in parsed(f"1 <= {quoted} < 3 and kind == 'x`y'")] == [name, name, "kind"]
+    assert [(c.name, c.value) for c in parsed(f"{quoted} in ['a', 'b']")] == [(name, ["a", "b"])]
+    assert [(c.name, c.value) for c in parsed(f"{quoted} == 'a'")] == [(name, "a")]

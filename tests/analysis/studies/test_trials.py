@@ -19,7 +19,9 @@ import optuna_study
 from analysis import StudyData, answer_of, importances_of, load
 from analysis.importance.answers import points_of
 from analysis.importance.question import Question
+from reports.study_document import study_document, study_json
 from study.errors import InputError
+from study.store.storage import INCOMPLETE
 from tests.synthetic import SPACE, write_foreign_study
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -164,7 +166,14 @@ def test_a_journal_file_is_a_target(tmp_path: Path) -> None:
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "journal.log")))
     study = optuna.create_study(storage=storage, study_name="j")
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
-    assert len(load(tmp_path / "journal.log").complete) == 3
+    path = tmp_path / "journal.log"
+    assert len(load(path).complete) == 3
+    assert load(path).sampled is None
+    path.write_bytes(path.read_bytes()[:-9])  # the third trial's end
+    assert len(load(path).complete) == 2
+    assert load(path).sampled == INCOMPLETE
+    assert INCOMPLETE in str(study_document(load(path)))
+    assert study_json(load(path))["incomplete"] == INCOMPLETE
 
 
 @pytest.mark.parametrize("form", ["sqlite:///{}/x.db", "{}/journal.log"])

@@ -18,7 +18,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import create_trial
 
-from analysis.comparison.within_study import against_baselines
+from analysis.comparison.adapters import against_baselines
 from analysis.document import Prose
 from analysis.plots.marks import keep_in_view, tick
 from analysis.plots.overview import _along

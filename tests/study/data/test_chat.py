@@ -8,8 +8,9 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from study.bases.llama import STUDENT
-from study.data.chat import DATE, ChatFormat, stop_id, template_of
+from study.data.chat import ChatFormat, stop_id, template_of
 from study.data.embedded import CorpusRecipe, petroleum_corpus
+from study.data.templates import DATE
 from study.errors import InputError
 from study.kinds.chat_templates import LLAMA3_TEMPLATE
 from study.spec.base_and_data import INSTRUCTION, STOP_TOKEN

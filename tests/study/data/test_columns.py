@@ -35,6 +35,16 @@ def test_other_separators_are_read_and_said(tmp_path: Path, separator: str, name
     assert said.startswith(f"tickets.csv: fields separated by {name}")
 
 
+def test_a_spreadsheets_own_first_line_says_the_separator(tmp_path: Path) -> None:
+    """`sep=;` is no header; a row of several lines has the place of its first one."""
+    path = tmp_path / "tickets.csv"
+    path.write_text('sep=;\ntext;label\n"a,\nb";x\nc;y\n', encoding="utf-8")
+    assert [*rows_of(path)[1]] == [
+        (f"{path}: line 3", {"text": "a,\nb", "label": "x"}),
+        (f"{path}: line 5", {"text": "c", "label": "y"}),
+    ]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -81,6 +91,13 @@ def test_a_second_text_has_several_words(values: list[str], is_second: bool) -> 
     """Neither what identifies a row nor the name of a class is a text to read."""
     rows = [{"x": value} for value in values]
     assert second_text(rows, ["x"]) == ("x" if is_second else None)
+
+
+def test_a_column_in_capitals_counts_as_read(tmp_path: Path) -> None:
+    """It is read whatever its case, so it is not among those left out."""
+    path = table(tmp_path / "t.csv", rows=[{"Body": "Hello", "Queue": "a", "id": "1"}])
+    (said,) = file_remarks(DataSpec(train=path, dev=path), ["body", "queue"], one_text=False)
+    assert said == "columns of t.csv that are not read: 'id'"
 
 
 def test_a_nested_column_counts_as_read(tmp_path: Path) -> None:

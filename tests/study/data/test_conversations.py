@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,12 @@ def test_each_format_gives_the_same_turns(tmp_path: Path, name: str) -> None:
     """A format is recognised by its columns, and becomes turns with role and content."""
     row, expected = FORMATS[name]
     assert read(lines(tmp_path / "train.jsonl", row)) == [expected]
+
+
+def test_a_role_may_have_capitals(tmp_path: Path) -> None:
+    """`User` and `Assistant` are what they say."""
+    turns = [{**one, "role": one["role"].title()} for one in TURNS]
+    assert read(lines(tmp_path / "train.jsonl", {"messages": turns})) == [TURNS]
 
 
 def test_a_plain_text_has_no_turns(tmp_path: Path) -> None:
@@ -198,11 +205,23 @@ FAULTS: dict[str, tuple[Any, str]] = {
         {"messages": [ASKED, {**ANSWERED, "weight": 0}]},
         "must train at least one answer, got weight 0 for all of them",
     ),
-    "another format": ({"text": "x"}, "no value in field 'messages', got 'text'"),
+    "another format": ({"text": "x"}, "no field 'messages', got 'text'"),
+    "a null": ({"messages": None}, "messages: must have a value, got null"),
     "a role that is no text": ({"messages": [{"role": [1]}]}, "turn 1: unknown role, got [1]"),
     "tools that are no JSON": ({"messages": TURNS, "tools": "[x"}, "tools: Expecting value"),
     "no object": ([1], "must be a JSON object, got '[1]'"),
 }
+
+
+def test_a_completion_may_repeat_the_prompt(tmp_path: Path) -> None:
+    """It is read once, also where a CSV file holds turns as JSON; a list in a text stays a text."""
+    path = tmp_path / "train.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = [(json.dumps(TURNS[:1]), json.dumps(TURNS)), ("Sort [3, 1].", '["a", 1]')]
+        csv.writer(file).writerows([("prompt", "completion"), *rows])
+    first, second = read(path)
+    assert first == TURNS
+    assert [turn["content"] for turn in second] == ["Sort [3, 1].", '["a", 1]']
 
 
 def problems(path: Path) -> tuple[str, ...]:
@@ -228,7 +247,20 @@ def test_many_faults_are_counted(tmp_path: Path) -> None:
     path = lines(tmp_path / "train.jsonl", {"messages": TURNS}, *([{"messages": 1}] * 30))
     found = problems(path)
     assert len(found) == 21
-    assert found[-1] == f"{path}: 10 more faults of these kinds"
+    cure = "correct the rows, or leave them out: data.bad_rows = 'drop', for init --drop-bad-rows"
+    assert found[-1] == f"{path}: 10 more faults of these kinds; {cure}"
+
+
+def test_faulty_rows_may_be_left_out(tmp_path: Path) -> None:
+    """They are counted and the first is shown; a file with no other rows is refused."""
+    path = lines(tmp_path / "train.jsonl", *([{"messages": TURNS}] * 2), *([{"messages": 1}] * 3))
+    corpus = load_conversations(data(path, bad_rows="drop"))
+    assert [row.turns for row in corpus.train] == [TURNS, TURNS]
+    assert "faulty rows (first: line 3: messages: must be a list of turns, got 1) left out: 3" in (
+        corpus.remarks
+    )
+    with pytest.raises(InputError, match="contains no conversations"):
+        load_conversations(data(lines(path, {"messages": 1}), bad_rows="drop"))
 
 
 def test_columns_of_no_format_are_refused_with_the_formats(tmp_path: Path) -> None:

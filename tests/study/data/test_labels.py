@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from study.data.embedded import SentencePair
 from study.data.labels import whole_percent
-from study.data.readers import Corpus
+from study.data.readers import Corpus, copy_remarks
 from study.data.sentence_pairs import NLI, load_scored_texts, load_sentence_pairs
 from study.errors import InputError
 from study.spec.base_and_data import DataSpec
@@ -60,6 +60,14 @@ def test_single_texts_are_known_by_their_columns(column: str, tmp_path: Path) ->
     assert corpus.train == (SentencePair("a", "", "x"), SentencePair("b", "", "y"))
     assert corpus.train[0].texts == ("a",)
     assert (corpus.unit, corpus.labels) == ("texts", ("x", "y"))
+
+
+def test_columns_in_capitals_are_known_as_well(tmp_path: Path) -> None:
+    """`Text` and `LABEL` are read as they are; of two spellings neither is taken."""
+    rows = [{"Text": "a", "LABEL": "x"}, {"Text": "b", "LABEL": "y"}]
+    assert load_sentence_pairs(spec_of(tmp_path, rows)).columns == ("Text", "LABEL")
+    with pytest.raises(InputError, match="no columns of texts and labels recognised"):
+        load_sentence_pairs(spec_of(tmp_path, [{**row, "TEXT": "c"} for row in rows]))
 
 
 def test_columns_that_the_study_file_names(tmp_path: Path) -> None:
@@ -153,8 +161,8 @@ def test_rows_without_a_label_are_counted(tmp_path: Path) -> None:
     [
         (["yes", "Yes", "no"], "labels 'yes' and 'Yes' differ only in case"),
         (["yes", " yes", "no"], "labels 'yes' and ' yes' differ only in case or in spaces"),
-        ([0, 1, -1], "data.train: 1 labels are -1, which stands for a hidden label in GLUE"),
-        (["x", "y", "nan"], "data.train: 1 labels are 'nan', a missing value"),
+        ([0, 1, -1], "data.train: 1 label is -1, which stands for a hidden label in GLUE"),
+        (["x", "y", "nan"], "data.train: 1 label is 'nan', a missing value"),
         ([1.5, 2.0], 'must be names or whole numbers, got 1.5, 2.0; allowed: task = "regression"'),
         (["x", "x"], "data: all labels are 'x'; needed: at least two classes"),
     ],
@@ -199,6 +207,22 @@ def test_the_shares_of_the_classes_are_said(tmp_path: Path) -> None:
     assert load_sentence_pairs(spec_of(tmp_path, rows)).remarks[0] == (
         f"3 classes: {NLI[0]} 25 %, {NLI[1]} 25 %, {NLI[2]} 50 %"
     )
+
+
+def test_copies_and_contradictions_are_counted(tmp_path: Path) -> None:
+    """Copies count from the second on, and a text in two classes is shown with both."""
+    rows = [{"text": t, "label": c} for t, c in ("ax", "ax", "ax", "by", "bx", "cy")]
+    corpus = load_sentence_pairs(spec_of(tmp_path, rows, rows[-1:]))
+    copies, torn = copy_remarks(corpus)
+    assert copies == "exact copies of other rows: 2 of 6 train texts"
+    assert torn == "texts with more than one label: 1, first 'b' with x, y"
+    assert copy_remarks(read(tmp_path, ["x", "y"])) == []
+
+
+def test_a_column_of_identifiers_is_said(tmp_path: Path) -> None:
+    """Where most classes have one example, the column is probably another one."""
+    corpus = read(tmp_path, [f"T{n}" for n in range(30)])
+    assert "30 classes have one example in train: are these labels?" in corpus.remarks
 
 
 # ---------------------------------------------------------------- numbers

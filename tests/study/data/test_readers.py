@@ -46,6 +46,8 @@ GOOD: dict[str, bytes] = {
     "CRLF": b"source\ttarget\r\nthe well\tle puits\r\n",
     "a byte-order mark": b"\xef\xbb\xbfsource\ttarget\nthe well\tle puits\n",
     "empty lines": b"source\ttarget\n\nthe well\tle puits\n\n\r\n",
+    "UTF-16": "source\ttarget\r\nthe well\tle puits\r\n".encode("utf-16"),
+    "UTF-16, the other end first": "\ufeffsource\ttarget\nthe well\tle puits".encode("utf-16-be"),
     "other columns": b"id\ttarget\tnote\tsource\n1\tle puits\t\tthe well\n",
 }
 
@@ -74,10 +76,11 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "an empty source": ("source\ttarget\n\tb\n", "line 2: the source is empty"),
     "a target of spaces": ("source\ttarget\na\t  \n", "line 2: the target is empty"),
     "a NUL byte": (b"source\ttarget\na\0\tb\n", "line 2: contains a NUL byte; must be a text file"),
-    "UTF-16": ("source\ttarget\na\tb\n".encode("utf-16"), "line 1: contains a NUL byte"),
+    "UTF-16 without a mark": ("source\t\n".encode("utf-16-le"), "line 1: contains a NUL byte"),
+    "half a sign of UTF-16": (b"\xff\xfes\x00o", "not UTF-16, as its first bytes say: "),
     "Latin-1": (
         "source\ttarget\nthe bit\tle trépan\n".encode("latin-1"),
-        "line 2: not UTF-8: byte 13: invalid continuation byte",
+        "line 2: not UTF-8: byte 13: invalid continuation byte; convert the file, as by iconv",
     ),
     "Latin-1 at the end of a long file": (
         b"source\ttarget\n" + b"a\tb\n" * 20_000 + b"caf\xe9\tc\n",
@@ -124,7 +127,7 @@ def test_a_bad_jsonl_file_is_one_line(tmp_path: Path, name: str) -> None:
     content, expected = BAD_LINES[name]
     found = problem(write(tmp_path, content, "text.jsonl"))
     assert found.startswith(expected)
-    assert len(found) < 200
+    assert len(found) < 250
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

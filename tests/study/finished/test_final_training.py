@@ -190,6 +190,15 @@ def test_the_command_trains_the_best_of_a_study(
         (tmp_path / "run" / "trained" / f"trial-{best.number:05d}" / "training.json").read_text()
     )["values"]
     assert {key: values[key] for key in best.params} == best.params
+    default = type_("train", "run", "--trial", "default", "--steps", "2")
+    assert default.status == 0, default.err
+    facts = json.loads((tmp_path / "run" / "trained" / "default" / "training.json").read_text())
+    assert (facts["trial"], facts["values"]["alpha"]) == ("default", 8)
+    exported = type_("export", "run", "--trial", "default")
+    assert exported.status == 0, exported.err
+    weights = "adapter_model.safetensors"
+    stored = (tmp_path / "run" / "adapters" / "default" / weights).read_bytes()
+    assert (tmp_path / "run" / "export" / "default" / weights).read_bytes() == stored
 
 
 @pytest.mark.parametrize(
@@ -198,6 +207,7 @@ def test_the_command_trains_the_best_of_a_study(
         (("--epochs", "1", "--steps", "2"), "--epochs: give epochs or steps, not both"),
         (("--epochs", "0"), "--epochs: must be above 0 and at most 1,000,000, got 0.0"),
         (("--trial", "99"), "--trial: no complete trial has the number 99"),
+        (("--trial", "base"), "--trial: got 'base'; allowed: a number, or default"),
     ],
 )
 def test_a_mistake_is_one_line(

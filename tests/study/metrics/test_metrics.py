@@ -10,7 +10,7 @@ import sacrebleu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.metrics import METRICS, Statistics, split_and_metric, text_statistics
+from study.metrics import METRICS, Statistics, TextOptions, split_and_metric, text_statistics
 
 OUTPUTS = ["le puits traverse le réservoir", "la boue", "", "le trépan fore vite !", "un piège"]
 REFERENCES = [
@@ -106,7 +106,21 @@ def test_macro_f1_and_accuracy_are_scikit_learns() -> None:
         part = Statistics("accuracy", accuracy.values[rows], accuracy.signature)
         assert part.score == pytest.approx(accuracy_score(true, said))
         part = Statistics("macro_f1", f1.values[rows], f1.signature)
-        assert part.score == pytest.approx(f1_score(true, said, average="macro"))
+        wanted = f1_score(true, said, labels=["a", "b", "c"], average="macro", zero_division=0)
+        assert part.score == pytest.approx(wanted)
+
+
+def test_macro_f1_averages_over_the_same_classes_for_every_model() -> None:
+    """A class that neither the labels nor a model's outputs hold counts as 0, as scikit-learn's."""
+    from sklearn.metrics import f1_score
+
+    labels, references = ("a", "b", "c", "d"), ["a", "a", "b", "c"]
+    options = TextOptions(labels=labels)
+    for outputs in (["a", "a", "b", "c"], ["a", "b", "b", "d"], ["a"] * 4):
+        found = text_statistics("macro_f1", outputs, references, options)
+        assert (found.values.shape, found.signature) == ((4, 12), "macro-f1|classes:all")
+        wanted = f1_score(references, outputs, labels=labels, average="macro", zero_division=0)
+        assert found.score == pytest.approx(wanted)
 
 
 def test_one_class_throughout_shows_in_macro_f1() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -113,7 +114,11 @@ def test_what_the_adapter_fixes_is_not_searched(
         ({"peft_type": "IA3"}, "peft_type must be 'LORA', got 'IA3'"),
         ({"use_dora": True}, "only plain LoRA can be continued, with use_dora = False, got True"),
         ({"modules_to_save": ["lm_head"]}, "with modules_to_save = None"),
-        ({"r": "8"}, "needs numbers r and lora_alpha"),
+        ({"r": "8"}, "r and lora_alpha must be positive numbers, got '8', 16"),
+        ({"r": True}, "r and lora_alpha must be positive numbers, got True, 16"),
+        ({"r": 10**400}, "r and lora_alpha must be positive numbers, got 1000"),
+        ({"lora_alpha": 10**400}, "r and lora_alpha must be positive numbers, got 4, 1000"),
+        ({"lora_alpha": math.nan}, "r and lora_alpha must be positive numbers, got 4, nan"),
     ],
 )
 def test_only_plain_lora_is_continued(
@@ -138,14 +143,17 @@ def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
 def test_weights_must_fit_the_base_and_stay_the_same(
     continued: Bench, first: tuple[Path, TrialResult], tmp_path: Path
 ) -> None:
-    """Changed weights, missing modules and other shapes are refused, each by name."""
+    """Changed weights, missing modules, other shapes and no numbers are refused, each by name."""
     base, method = continued.base, continued.spec.method
     tensors = load((first[0] / WEIGHTS).read_bytes())
     one = min(tensors)
     faults = {
         "changed since the study began": {**tensors, one: tensors[one] + 1},
         "it lacks": {name: t for name, t in tensors.items() if name != one},
+        "must have matrices A and B": {},
         "must be": {**tensors, one: tensors[one][:, :1].contiguous()},
+        "must be finite floating-point numbers": {**tensors, one: tensors[one] * math.inf},
+        "must be finite floating": {**tensors, one: tensors[one].to(torch.int64)},
     }
     for rule, weights in faults.items():
         adapter = copied(first[0], tmp_path / rule.replace(" ", "-"), {})

@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from study.data.corpora import corpus_of
 from study.data.remarks import positions_of, uses_languages
+from study.errors import InputError
+from study.preparing.preparation import sound_spec
 from study.spec.files import load_spec
 from study.tasks import make_task
 from tests.command_line import Ran, Type
@@ -50,6 +52,15 @@ Refused = Callable[[Path], list[str]]
 def copy(tiny_base: Path, tmp_path: Path) -> Path:
     """Return a copy of the tiny translator to damage."""
     return shutil.copytree(tiny_base, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("change", ["training.stps=4", "training.steps=-4", "nonsense"])
+def test_a_wrong_change_is_refused_at_once(make_study: MakeStudy, change: str) -> None:
+    """Loading data and base takes seconds, so their faults wait until the command is right."""
+    with pytest.raises(InputError) as raised:
+        sound_spec(str(make_study("/no/base", "causal_translation", STOP)), changes=[change])
+    (line,) = raised.value.problems
+    assert change.split("=")[0] in line
 
 
 def test_every_section_is_reported_at_once(make_study: MakeStudy, refused: Refused) -> None:

@@ -117,6 +117,20 @@ def test_epochs_of_the_command_line_replace_steps(tmp_path: Path) -> None:
     assert "give steps or epochs" in problem(path, training__epochs=2, training__steps=3)
 
 
+def test_a_searched_hyperparameter_of_the_command_line_is_fixed(tmp_path: Path) -> None:
+    """Trials read it, a line says so, and the others are searched as before."""
+    said: list[str] = []
+    searched = "[search.parameters]\nlearning_rate = {low = 1e-4, high = 1e-2}\n"
+    path = write(tmp_path, f'task = "translation"\n[search]\n{searched}rank.choices = [4, 8]\n')
+    spec = load_spec(path, changes=["training.learning_rate=1e-3"], remark=said.append)
+    assert spec.resolve({}).training.learning_rate == 1e-3
+    assert "learning_rate" not in spec.search.search_space.distributions
+    assert "rank" in spec.search.search_space.distributions
+    fixed = "training.learning_rate = 0.001 of the command line"
+    assert said == [f"{fixed} replaces the search of learning_rate in {path}"]
+    assert "method.rank: must be at least 1" in problem(path, method__rank=0)
+
+
 def test_a_wrong_change_hides_no_fault_of_the_file(tmp_path: Path) -> None:
     """The change, another change's value, a template and a key of the file: four lines at once."""
     write(tmp_path, "{% for %}", "bad.jinja")

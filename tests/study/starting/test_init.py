@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
+from study.data.conversations import load_conversations
 from study.data.corpora import corpus_of
 from study.errors import InputError
 from study.peft_methods.adapters import token_to_train
@@ -140,6 +141,91 @@ def test_texts_with_numbers_become_a_regression(
     (tmp_path / "study.toml").unlink()
     spec = init(tiny_classifiers / "base", path, "--task", "regression")
     assert spec.task_kind.outputs == "numbers"
+
+
+def test_a_cell_that_is_no_number_is_named(
+    type_: Type, tiny_classifiers: Path, tmp_path: Path
+) -> None:
+    """It makes no class of every number: its line, its value and what to do are one line."""
+    rows: list[dict[str, object]] = [
+        {"text": f"The pump ran {n} hours.", "label": n / 7} for n in range(30)
+    ]
+    rows[11]["label"] = "n/a"
+    out, data = tmp_path / "study.toml", table(tmp_path / "hours.csv", rows)
+    arguments = ("init", "--quick", "--model", tiny_classifiers / "base", "--data", data)
+    asked = type_(*arguments, "--out", out)
+    (line,) = asked.problems
+    assert "hours.csv: line 13: label: must be a number such as 3.5, got 'n/a'; allowed" in line
+    assert "leave them out: data.bad_rows = 'drop', for init --drop-bad-rows" in line
+    assert type_(*arguments, "--out", out, "--drop-bad-rows").status == 0
+    assert load_spec(out).data.bad_rows == "drop"
+
+
+IDS = [f"T-{n:04}" for n in range(60)]
+DAYS = [f"2024-03-{1 + n % 9:02}" for n in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("tag", IDS), ("opened", DAYS), ("customer_id", [n % 7 for n in range(60)])],
+)
+def test_dates_and_identifiers_are_no_labels(name: str, values: list[Any]) -> None:
+    """Beside a column that could be one, that one is the label; alone, there is none."""
+    rows = [{name: v, "note": f"Pump {n} leaks at the seal."} for n, v in enumerate(values)]
+    assert recognised_labels([{**row, "team": "ab"[n % 2]} for n, row in enumerate(rows)]) == "team"
+    assert recognised_labels(rows) is None
+
+
+@pytest.mark.parametrize("spelling", [str.upper, str.title])
+@pytest.mark.parametrize("name", CHATS)
+def test_columns_in_capitals_are_recognised(
+    name: str, spelling: Callable[[str], str], init: Init, tiny_chat: Path, tmp_path: Path
+) -> None:
+    """A chat file is the same study, whatever the case of its columns."""
+    rows = [{spelling(key): value for key, value in row.items()} for row in CHATS[name]]
+    spec = init(tiny_chat / "base", jsonl(tmp_path / "chat.jsonl", rows))
+    plain = jsonl(tmp_path / "plain.jsonl", CHATS[name])
+    also = spec.data.model_copy(update={"train": plain})
+    if spec.data.source_column == "source":  # else the study file names them as they are
+        assert load_conversations(also).train == load_conversations(spec.data).train
+
+
+def test_labelled_columns_in_capitals_are_recognised() -> None:
+    """They are named in the study file, or found by the reader of a known layout."""
+    rows = [{"Source": f"a {n}", "Target": f"b {n}", "Label": "xy"[n % 2]} for n in range(9)]
+    assert recognised(rows, Wishes(), "x.csv").keys == {
+        "source_column": "Source",
+        "target_column": "Target",
+        "label_column": "Label",
+    }
+    pairs = [{name: row[name] for name in ("Source", "Target")} for row in rows]
+    assert recognised(pairs, Wishes(), "x.csv").keys == {
+        "source_column": "Source",
+        "target_column": "Target",
+    }
+    known = [{"Premise": r["Source"], "Hypothesis": "b", "Label": r["Label"]} for r in rows]
+    assert recognised(known, Wishes(), "x.csv").found == (
+        "labelled pairs (Premise, Hypothesis, Label)"
+    )
+
+
+def test_a_table_without_a_header_names_the_cure(
+    type_: Type, tiny_base: Path, tmp_path: Path
+) -> None:
+    """Its first example is not taken for the names of columns."""
+    data = tmp_path / "pairs.tsv"
+    data.write_text("Le puits est fermé.\tThe well is closed.\n" * 3, encoding="utf-8")
+    asked = type_("init", "--model", tiny_base, "--data", data, "--task", "translation")
+    (line,) = asked.problems
+    assert "the first line must name the columns, got 'Le puits est fermé.'; add a header" in line
+
+
+def recognised_labels(rows: list[dict[str, Any]]) -> str | None:
+    """The column that is taken for the labels, if any is."""
+    try:
+        return recognised(rows, Wishes(), "x.csv").keys["label_column"]
+    except InputError:
+        return None
 
 
 def test_known_pairs_of_sentences_become_a_classification(

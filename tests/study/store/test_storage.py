@@ -21,9 +21,11 @@ from optuna.storages.journal import JournalFileBackend
 from study.errors import InputError
 from study.store import storage
 from study.store.storage import (
+    INCOMPLETE,
     close_after_writing,
     database_of,
     hidden,
+    left_out,
     open_for_writing,
     open_read_only,
     sqlite_url,
@@ -378,10 +380,16 @@ def test_a_journal_is_read_and_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_journal_cut_in_its_last_line_is_read_up_to_there(tmp_path: Path) -> None:
-    """A writer that died within a line loses that line only."""
+    """A writer that died within a line loses that line only, and it is said."""
     path = write_journal(tmp_path / "journal.log")
-    path.write_bytes(path.read_bytes()[:-9])
-    assert trials_in(path) == 3
+    whole = path.read_bytes()
+    for lost in (9, 1):
+        path.write_bytes(whole[:-lost])
+        assert trials_in(path) == 3
+        assert left_out(open_read_only(str(path))) == INCOMPLETE
+    for content in (whole, whole + b"\n"):
+        path.write_bytes(content)
+        assert left_out(open_read_only(str(path))) == ""
 
 
 # ---------------------------------------------------------------- writing

@@ -38,6 +38,15 @@ def short(make_masked_spec: MakeSpec) -> Bench:
     return bench_of(make_masked_spec(SHORT))
 
 
+def test_check_shows_what_is_trained(bench: Bench) -> None:
+    """The prompt is not, and the answer with its end is."""
+    (prompt, no), (answer, yes) = bench.task.shown()
+    first = bench.task.examples("train")[0].pair
+    assert (no, yes) == (False, True)
+    assert first.source in prompt
+    assert first.target.startswith(answer)  # as much as diffusion.length holds
+
+
 def config_of(bench: Bench, **training: Any) -> TrialConfig:
     """Return a trial, changed in what it trains with."""
     config = search_config(bench.spec, 0, {}, 0)

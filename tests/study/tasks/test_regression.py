@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from analysis import load
+from analysis.comparison.constant import constant_name, constant_scores
+from analysis.document import Table
+from reports.study_document import study_document
 from study.bases.load import load_base
 from study.data.corpora import corpus_of
 from study.engines.engine_choice import EngineChoice
@@ -104,3 +109,13 @@ def test_a_study_minimises_the_error_and_exports_the_number(
         pairs = zip(found, examples, strict=True)
         errors = [(answer - float(e.label)) ** 2 for answer, e in pairs]
         assert sum(errors) / len(errors) == pytest.approx(error, rel=1e-4)
+    wanted = np.array([float(example.label) for example in examples])
+    data = load(tmp_path)
+    assert constant_scores(data) == {"mse": pytest.approx(wanted.var(), rel=1e-4)}
+    assert constant_name(data) == f"always {wanted.mean():.6g} (mean)"
+    (table,) = (
+        part
+        for part in study_document(data).parts
+        if isinstance(part, Table) and "baselines" in part.caption
+    )
+    assert table.rows[0][0].text == constant_name(data)
