@@ -161,10 +161,21 @@ def load_base(
     if skeleton:
         return BaseModel(model, tokenizer, location, fresh, loader=loader)
     model.to(device_kind())
+    if head := getattr(model, "get_output_embeddings", lambda: None)():
+        head.register_forward_pre_hook(_read_no_view)
     if model.can_generate() and model.generation_config is not None:
         model.generation_config.max_length = None  # max_new_tokens of the study file decides
     draw_fresh({name: model.get_parameter(name) for name in fresh}, model.config, seed=0)
     return BaseModel(model, tokenizer, location, fresh, loader=loader)
+
+
+def _read_no_view(head: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Let a head read a copy of the last tokens that generation cuts out of longer rows.
+
+    PyTorch multiplies such a view row by row with a frozen weight, which it copies for every row:
+    in bfloat16 hundreds of times as slow, and 15 GB for 45 prompts of Gemma-3-270M.
+    """
+    return given[0].contiguous(), *given[1:]
 
 
 def _from_pretrained(

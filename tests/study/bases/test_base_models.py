@@ -22,6 +22,7 @@ from study.preparing.trial_cost import trial_cost
 from study.spec.base_and_data import BaseModelSpec
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec
+from study.tasks.token_logits import last_logits, token_logits
 from tests.tiny_architectures import random_base
 
 
@@ -55,6 +56,27 @@ def test_a_base_is_frozen_and_in_evaluation_mode(tiny_base: Path) -> None:
     assert {p.dtype for p in base.model.parameters()} == {torch.float64}
     assert base.model_type == "m2m_100"
     assert base.tokenizer("the well")["input_ids"]
+
+
+def test_a_head_reads_no_view(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen head would copy its weight for every row of a view such as generation makes."""
+    random_base("gemma3_text", "cpu").model.save_pretrained(tmp_path)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_base / file, tmp_path)
+    model = load_base(located(tmp_path), BaseModelSpec(model=str(tmp_path)), "sft").model
+    head = model.get_output_embeddings()
+    read: list[bool] = []
+    own = head.forward
+    monkeypatch.setattr(head, "forward", lambda x: (read.append(x.is_contiguous()), own(x))[1])
+    ids = torch.randint(5, 60, (3, 6))
+    token_logits(model, {"input_ids": ids}, torch.ones_like(ids))  # which proves the shortcut
+    with last_logits(model):
+        model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=2)
+    model(input_ids=ids, logits_to_keep=1)
+    assert len(read) > 3
+    assert all(read)
 
 
 def test_folders_that_are_no_checkpoint(tmp_path: Path) -> None:
