@@ -140,7 +140,6 @@ def study_json(data: StudyData, top: int = TOP) -> dict[str, Any]:
         ],
         "trials": {STATES.get(state, state): count for state, count in data.counts.items()},
         "sampled": len(data.frozen_trials) if data.all_counts else None,
-        "incomplete": data.incomplete or None,
         "best": [
             {
                 "number": trial.number,
@@ -158,5 +157,6 @@ def study_json(data: StudyData, top: int = TOP) -> dict[str, Any]:
             for name in who
             if data.metrics
         },
+        "incomplete": data.incomplete or None,
     }
     return dict(as_json(document))

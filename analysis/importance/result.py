@@ -103,7 +103,6 @@ class Importances(Displayed):
     interactions: tuple[InteractionImportance, ...]
     unexplained: float
     question: str = ""
-    region: str = ""
     quantile: float | None = None
     policy: str = "drop"
     sampler: str | None = None
@@ -117,6 +116,7 @@ class Importances(Displayed):
     marginals: tuple[Marginal, ...] = ()
     seed_noise: float | None = None
     seed_noise_ci: tuple[float, float] | None = None
+    region: str = ""
 
     @property
     def pairs(self) -> tuple[InteractionImportance, ...]:

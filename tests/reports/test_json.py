@@ -16,7 +16,7 @@ from reports.study_document import study_json
 IMPORTANCE = {
     "": "study objective direction evaluator surrogate trials reliable reasons held_out_r2 "
     "parameters interactions unexplained question quantile policy sampler noise excluded remarks "
-    "surrogates stability sample policies marginals seed_noise seed_noise_ci",
+    "surrogates stability sample policies marginals seed_noise seed_noise_ci region",
     "parameters": "name importance ci p significant",
     "interactions": "names importance ci",
     "marginals": "name values mean low high",
@@ -27,7 +27,7 @@ ANSWER = {
     "steps": "name before after predicted gain",
 }
 STUDY = {
-    "": "study target objectives trials sampled incomplete best scores",
+    "": "study target objectives trials sampled best scores incomplete",
     "objectives": "name direction",
     "best": "number values params enqueued",
 }
