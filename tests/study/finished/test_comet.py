@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from analysis import load
-from analysis.comparison.within_study import against_baselines
+from analysis.comparison.adapters import against_baselines
 from optuna_study.cli import app
 from study.errors import InputError
 from study.finished.comet import Comet, chosen, find_comet, score_study
