@@ -57,8 +57,8 @@ def allowed(
 
     That is ten times what a change of A by one unit in the last place becomes, at the start or
     at every step, one report later.  Once that is more than `chaos` no two programs agree: at a
-    rate of 0.1 and alpha 128 one such change of a double grew to 1e-9 within 25 steps, to 1e-5 or
-    more within 100, and up to five hundredfold between two reports.
+    rate of 0.1 and alpha 128 one such change of a double grew to 1e-9 within 30 steps, to 1e-6 or
+    more within 100, and from 1e-13 to 1e-6 between two reports.
     """
     nudged = []
     for steps, seed in product((range(1), range(config.training.steps)), range(2)):
