@@ -14,6 +14,13 @@ NAMED = "pass|pwd|secret|token|api_?key|credential"
 SECRETS = (
     # in a URL, or in one read as a path; the lookbehind tries each word once, to stay linear
     re.compile(r"((?<![\w+.-])[\w+.-]+:/{1,3}[^\s:@/]*:)\S*@"),
+    # its colon was forgotten
+    re.compile(r"(?i)((?<![\w+.-])(?:postgres|mysql|mariadb|redis)[\w+]*/{1,3}[^\s:@/]*:)\S*@"),
+    # with spaces before its @
+    re.compile(
+        r"((?<![\w+.-])[\w+.-]+:/{1,3}[^\s:@/]*:)(?!(?:\d+|PORT)[/?\s'\";,])"
+        r"[^\s@'\"]*(?: [^\s:@'\"]*){1,8}@"
+    ),
     # without an @ after it: what follows a user's name, where a port has digits only
     re.compile(
         r"((?<![\w+.-])[\w+.-]+:/{1,3}[^\s:@/]*:)"

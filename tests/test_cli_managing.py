@@ -203,6 +203,15 @@ def test_closed_output_is_no_traceback(run: Path) -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("json", ["--json", ""])
+def test_output_that_cannot_be_written_is_one_line(json: str) -> None:
+    """On a full disk the last buffer fails too: status 2, and Python adds nothing at its end."""
+    command = f'exec "{sys.executable}" -m optuna_study list {json} >/dev/full'
+    ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert ran.stderr == "input or output: No space left on device\n"
+
+
 def test_a_cache_that_cannot_be_written_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

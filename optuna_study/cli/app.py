@@ -11,6 +11,7 @@ import typer
 from optuna_study.cli.adapting import comet, export
 from optuna_study.cli.console import (
     STOPPED,
+    flush_output,
     open_what_is_closed,
     write_what_the_encoding_lacks,
 )
@@ -66,7 +67,10 @@ def main() -> None:
     write_what_the_encoding_lacks()
     try:
         with ending_cleanly():
-            app()
+            try:
+                app()
+            finally:
+                flush_output()
     except InputError as error:
         _exit_with(error)
     except KeyboardInterrupt:

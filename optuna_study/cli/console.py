@@ -77,6 +77,21 @@ def write_what_the_encoding_lacks() -> None:
         sys.stdout.reconfigure(errors="signs-in-ascii")
 
 
+def flush_output() -> None:
+    """Write what standard output still holds.
+
+    After a failure the rest is dropped, since Python would try again at its end, and complain.
+
+    Raises OSError: the disk is full, or the reader has gone.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
+        raise
+
+
 def load(
     target: str,
     study_name: str | None = None,

@@ -20,7 +20,7 @@ from analysis.wording import printable
 from reports.page.figures import drawn
 from reports.page.parts import Page
 from study.errors import InputError, refusing
-from study.store.folders import write_whole
+from study.store.folders import check_no_url, write_whole
 
 HTML = re.compile(rb"\s*(<!--.*?-->\s*)*(<!doctype\s+html|<html)", re.IGNORECASE | re.DOTALL)
 
@@ -51,8 +51,9 @@ def check_place(out: Path, targets: Sequence[str] = ()) -> None:
     A link there is replaced, whatever it leads to, unless it is what is read.
 
     Raises:
-        InputError: it is one of `targets`, a folder, a pipe, or a file that holds no HTML.
+        InputError: it is one of `targets`, a URL, a folder, a pipe, or a file that holds no HTML.
     """
+    check_no_url(out)
     if os.path.abspath(out) in map(os.path.abspath, targets):
         raise InputError(f"{out}: is read here, so no page is written there; choose another --out")
     if os.path.islink(out) or not os.path.lexists(out):

@@ -324,6 +324,7 @@ def attached(model: Any, folder: Path) -> Any:
         refusing(f"{folder}: cannot load the adapter", reason=reason_in_words),
         warnings.catch_warnings(),
     ):
+        warnings.simplefilter("ignore", FutureWarning)  # transformers' to PEFT
         warnings.filterwarnings("error", "Found missing adapter keys")
         if not isinstance(model, PeftModel):
             model = PeftModel.from_pretrained(model, folder, adapter_name=folder.name)

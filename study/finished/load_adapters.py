@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,9 +70,7 @@ def load_adapters(run: str | Path, spec_text: str | None, *, trust_study: bool =
     be_one_quiet_thread()
     first, *rest = folders
     base = load_base(locate_base(spec), spec.base, spec.task)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # transformers' to PEFT
-        model = attached(base.model, first).eval()
-        for folder in rest:
-            attached(model, folder)
+    model = attached(base.model, first).eval()
+    for folder in rest:
+        attached(model, folder)
     return Adapted(model, tuple(folder.name for folder in folders), base, spec)

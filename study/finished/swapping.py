@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import statistics
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -49,9 +48,7 @@ def time_study_swaps(run: Path, spec: StudySpec) -> Swaps:
         )
     be_one_quiet_thread()
     location, labels = locate_base(spec), corpus_of(spec).labels
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # transformers' to PEFT
-        return time_swaps(lambda: load_base(location, spec.base, spec.task, labels), folders)
+    return time_swaps(lambda: load_base(location, spec.base, spec.task, labels), folders)
 
 
 def time_swaps(load: Callable[[], BaseModel], folders: Sequence[Path]) -> Swaps:

@@ -22,8 +22,24 @@ RUN_FILES = (".lock", "spec.toml", SPLIT, "report.html", "report-error.log", "st
 RUN_FOLDERS = ("adapters", "export", "trained", "paused")
 SIDECARS = ("-wal", "-shm", "-journal")
 """Suffixes of the files that SQLite writes beside a database."""
+URL_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+"""The first part of a URL that was taken for a path: `Path` makes one slash of two."""
 TRIAL_FOLDER = re.compile(r"\.?trial-(?P<number>\d{5}|[1-9]\d{5,8})(\.unfinished)?", re.ASCII)
 """As `trial_name` writes it: another spelling of a number is not that trial's folder."""
+
+
+def check_no_url(path: Path) -> None:
+    """Refuse the URL of a storage where a file or folder is to be written.
+
+    Its password would become part of the path.
+
+    Raises:
+        InputError: the path begins with a scheme, such as `postgresql:`.
+    """
+    if URL_SCHEME.fullmatch(next(iter(path.parts), "")):
+        raise InputError(
+            f"{path}: must be a file or folder, got a URL; a storage's URL is for --storage"
+        )
 
 
 @contextmanager
@@ -32,6 +48,7 @@ def appearing_whole(folder: Path) -> Iterator[Path]:
 
     Raises OSError if it cannot be written or if `folder` is not empty in the end.
     """
+    check_no_url(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         unfinished = Path(scratch) / "whole"
@@ -46,6 +63,7 @@ def write_whole(path: Path, content: str | bytes, what: str = "") -> None:
     Raises:
         InputError: it cannot be written; `what` describes the file.
     """
+    check_no_url(path)
     with writing(path, what):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
@@ -79,6 +97,7 @@ def check_run_folder(out: Path) -> None:
     Raises:
         InputError: it holds a link, a pipe or the like, or is no folder; nothing was written.
     """
+    check_no_url(out)
     if os.path.lexists(out) and not os.path.isdir(out):
         got = _what_is_at(out)
         if os.path.islink(out):

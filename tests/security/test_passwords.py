@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from reports.page.render import check_place
 from study.errors import InputError, without_secrets
+from study.store.folders import check_run_folder, write_whole
 from study.store.storage import hidden, open_for_writing, open_read_only
 from tests.fuzz.command import command, quiet
 from tests.synthetic import Shape, write_study
@@ -121,6 +124,8 @@ def test_a_report_names_the_database_without_its_password(tmp_path: Path) -> Non
         f"postgresql:/u:{SECRET}@h: no such file",  # as a path has it
         f"connection to 'host=h password={QUOTED} user=u' failed",
         f"x://h/db?sslpassword={QUOTED}&a=b",
+        f"postgresql//u:{SECRET}@h/db: no such file",
+        "x+y://u:s3cr3t and s3cr3t@h/db: no such study",
     ],
 )
 def test_secrets_are_taken_out_of_any_text(text: str) -> None:
@@ -131,7 +136,10 @@ def test_secrets_are_taken_out_of_any_text(text: str) -> None:
     assert shown.split("***")[0] == text[: text.index("s3cr3t")]
 
 
-@pytest.mark.parametrize("text", ["a@b: no such file", "C:/x: y", "sqlite:///x.db", "x: 'a:b@c'"])
+@pytest.mark.parametrize(
+    "text",
+    ["a@b: no such file", "C:/x: y", "sqlite:///x.db", "x: 'a:b@c'", "http://h:80/x for a@b"],
+)
 def test_what_is_no_secret_stays(text: str) -> None:
     """Paths, addresses and other colons are left as they are."""
     assert without_secrets(text) == text
@@ -154,6 +162,17 @@ def test_malformed_urls_and_options_hide_secrets(url: str) -> None:
         assert "s3c" not in shown
         assert "***" in shown
     assert str(InputError(f"{hidden(url)}: no")).endswith(": no")
+
+
+@pytest.mark.parametrize("write", [check_run_folder, check_place, partial(write_whole, content="")])
+def test_no_path_is_made_of_a_url(write: Callable[..., None], here: Path) -> None:
+    """A URL where a file or folder is written is refused: its password would be a folder's name."""
+    before = sorted(here.rglob("*"))
+    for url in (f"postgresql://u:{SECRET}@h/db", f"redis://:{SECRET}@h"):
+        with pytest.raises(InputError, match="got a URL") as refused:
+            write(Path(url))
+        assert_no_secret(str(refused.value))
+    assert sorted(here.rglob("*")) == before
 
 
 def test_a_port_is_no_secret() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,12 +96,14 @@ def test_a_lie_of_the_merge_would_be_seen(
 
 
 def test_an_adapter_is_copied_with_the_tokenizer(double: StudySpec, tmp_path: Path) -> None:
-    """PEFT's two files, naming the base where it is now; nothing is merged, nothing compared."""
+    """PEFT's two files, naming the base where it is now; no merge, comparison or warning."""
     source = kept(tmp_path, double, "prefix")
     trained = json.loads((source / "adapter_config.json").read_text())
     trained["base_model_name_or_path"] = "/a/cache/of/another/machine"
     (source / "adapter_config.json").write_text(json.dumps(trained))
-    done = export_trial(tmp_path, double, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        done = export_trial(tmp_path, double, 3)
     assert done.folder == tmp_path / "export" / "trial-00003"
     assert done.difference is None
     weights = "adapter_model.safetensors"

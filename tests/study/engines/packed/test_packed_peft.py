@@ -56,26 +56,28 @@ def allowed(
     """Return how far (reports + 1,) runs may lie apart that round differently.
 
     That is ten times what a change of A by one unit in the last place becomes, at the start or
-    at every step, one report later.  Once that is more than `chaos` no two programs agree.
+    at every step, one report later.  Once that is more than `chaos` no two programs agree: at a
+    rate of 0.1 and alpha 128 one such change of a double grew to 1e-9 within 30 steps, to 1e-6 or
+    more within 100, and from 1e-13 to 1e-6 between two reports.
     """
     nudged = []
-    for steps in (range(1), range(config.training.steps)):
+    for steps, seed in product((range(1), range(config.training.steps)), range(2)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Adapter, "begin_step", _nudging(Adapter.begin_step, steps))
+            patch.setattr(Adapter, "begin_step", _nudging(Adapter.begin_step, steps, seed))
             nudged.append(apart(bench.spec, bench.alone(config), alone))
     worst = np.maximum.accumulate(np.max(nudged, axis=0))
     worst = np.append(worst[1:], worst[-1])
     return np.where(worst > chaos, np.inf, np.maximum(floor, 10 * worst))
 
 
-def _nudging(begin: Callable[..., None], steps: range) -> Callable[..., None]:
+def _nudging(begin: Callable[..., None], steps: range, seed: int) -> Callable[..., None]:
     """Return a `begin_step` that moves A to neighbouring numbers, up or down at random."""
 
     def begin_step(adapter: Adapter, step: int, first: int = 0) -> None:
         begin(adapter, step, first)
         if first:  # a later pass of the same step
             return
-        generator = torch.Generator().manual_seed(step)
+        generator = torch.Generator().manual_seed(1000 * seed + step)
         for weight in adapter.other_weights if step in steps else ():
             signs = torch.randint(0, 2, weight.shape, generator=generator) * 2 - 1
             weight.data = torch.nextafter(weight.data, signs.to(weight) * torch.inf)
@@ -115,7 +117,7 @@ def test_packed_alone_and_by_hand_are_the_same_in_double_precision(
     make_spec: Callable[..., StudySpec],
 ) -> None:
     """Over 40 steps losses and weights agree to 1e-9, wherever rounding does not decide."""
-    hold(bench_over(make_spec, "float64", 40), FEW, floor=1e-9, chaos=1e-6)
+    hold(bench_over(make_spec, "float64", 40), FEW, floor=1e-9, chaos=1e-9)
 
 
 @pytest.mark.slow
@@ -128,7 +130,7 @@ def test_packed_alone_and_by_hand_are_the_same_in_single_precision(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("dtype", "floor", "chaos"), [("float64", 1e-9, 1e-6), ("float32", 1e-6, 1e-4)]
+    ("dtype", "floor", "chaos"), [("float64", 1e-9, 1e-9), ("float32", 1e-6, 1e-4)]
 )
 def test_every_corner_of_the_wide_space(
     make_spec: Callable[..., StudySpec], dtype: str, floor: float, chaos: float
