@@ -103,9 +103,9 @@ def is_few(rows: Rows, name: str) -> bool:
 
 
 def number_of(text: str) -> float | None:
-    """Return the finite number that a text is, or None."""
+    """Return the finite number that a text is, or None; `1,5` is one too."""
     try:
-        value = float(text)
+        value = float(text.replace(",", ".", 1))
     except ValueError:
         return None
     return value if math.isfinite(value) else None

@@ -29,6 +29,7 @@ SAVED = ("dataset_dict.json", "state.json")  # one of them is in a folder saved 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 """What may separate the fields of a CSV file; spreadsheets of many languages write semicolons."""
 SNIFFED_ROWS = 1000  # that another separator must split evenly
+EVEN = 0.9  # of them have as many fields as the header, where the others are mistakes
 FILE_TYPES = ".tsv, .csv, .jsonl, .json, .parquet, or a folder saved by datasets"
 WHOLE = "all rows"  # the name of the one table of a folder without splits
 BATCH_ROWS = 1000
@@ -259,7 +260,8 @@ def separator_of(path: Path) -> str:
     """Return what separates the fields of a CSV file.
 
     It is what a first line such as `sep=;` says.  Otherwise it is the comma, unless the header then
-    has one column and another sign splits the header and the first rows evenly.
+    has one column and another sign splits it, and nearly all of the first rows alike: the others
+    are mistakes, which the reader names.
     """
     if stated := _stated_separator(path):
         return stated
@@ -267,8 +269,8 @@ def separator_of(path: Path) -> str:
         return ","
     for sign in [*SEPARATORS][1:]:
         with suppress(InputError):
-            counts = {len(fields) for _, fields in islice(_separated(path, sign), SNIFFED_ROWS)}
-            if len(counts) == 1 and counts != {1}:
+            counts = [len(fields) for _, fields in islice(_separated(path, sign), SNIFFED_ROWS)]
+            if counts[0] > 1 and counts.count(counts[0]) >= EVEN * len(counts):
                 return sign
     return ","
 

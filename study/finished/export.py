@@ -326,6 +326,8 @@ def attached(model: Any, folder: Path) -> Any:
     ):
         warnings.simplefilter("ignore", FutureWarning)  # transformers' to PEFT
         warnings.filterwarnings("error", "Found missing adapter keys")
+        # peft 0.21 asks transformers 5.23 by a name that transformers is renaming
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")
         if not isinstance(model, PeftModel):
             model = PeftModel.from_pretrained(model, folder, adapter_name=folder.name)
         elif missing := model.load_adapter(folder, adapter_name=folder.name).missing_keys:

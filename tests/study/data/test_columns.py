@@ -9,6 +9,7 @@ import pytest
 
 from study.data.columns import file_remarks, second_text
 from study.data.origins import rows_of, separator_of
+from study.errors import InputError
 from study.spec.base_and_data import DataSpec
 
 TICKETS = [
@@ -60,6 +61,16 @@ def test_a_comma_is_left_only_for_an_even_split(tmp_path: Path, text: str) -> No
     path = tmp_path / "texts.csv"
     path.write_text(text, encoding="utf-8")
     assert separator_of(path) == (";" if text == "text;label\n" else ",")
+
+
+def test_one_row_with_too_many_fields_hides_no_separator(tmp_path: Path) -> None:
+    """An unquoted semicolon in one of many rows is named with its line; the header stays split."""
+    path = tmp_path / "tickets.csv"
+    rows = [f"ticket {n};billing" for n in range(20)]
+    path.write_text("\n".join(["text;label", *rows, "a; b;billing"]), encoding="utf-8")
+    assert separator_of(path) == ";"
+    with pytest.raises(InputError, match="line 22: 3 fields; the header has 2"):
+        list(rows_of(path)[1])
 
 
 def test_columns_that_are_left_out_are_named(tmp_path: Path) -> None:

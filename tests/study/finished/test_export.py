@@ -113,6 +113,15 @@ def test_an_adapter_is_copied_with_the_tokenizer(double: StudySpec, tmp_path: Pa
     assert AutoTokenizer.from_pretrained(done.folder).vocab_size > 100
 
 
+def test_an_export_shows_no_warnings_of_the_libraries(double: StudySpec, tmp_path: Path) -> None:
+    """What PEFT and transformers say to each other is nothing that a user can mend."""
+    kept(tmp_path, double, "lora")
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        export_trial(tmp_path, double, 3)
+    assert [str(one.message) for one in shown if one.category is FutureWarning] == []
+
+
 def test_a_fully_trained_model_is_plain_already(double: StudySpec, tmp_path: Path) -> None:
     """With --merge or without, the model of full fine-tuning is written as it is."""
     kept(tmp_path, double, "full")

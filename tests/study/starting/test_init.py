@@ -161,6 +161,22 @@ def test_a_cell_that_is_no_number_is_named(
     assert load_spec(out).data.bad_rows == "drop"
 
 
+def test_a_decimal_comma_makes_no_classes(
+    type_: Type, tiny_classifiers: Path, tmp_path: Path
+) -> None:
+    """`1,5` is a number that must be written in another way, unless the user wants classes."""
+    halves = ("1", "1,5", "2", "2,5", "3", "3,5")
+    rows: list[dict[str, object]] = [
+        {"review": f"The pump ran {n} hours.", "stars": halves[n % 6]} for n in range(60)
+    ]
+    out, data = tmp_path / "study.toml", table(tmp_path / "stars.csv", rows)
+    arguments = ("init", "--quick", "--model", tiny_classifiers / "base", "--data", data)
+    line, *_ = type_(*arguments, "--out", out).problems
+    assert "stars.csv: line 3: stars: must be a number such as 3.5, got '1,5'" in line
+    assert type_(*arguments, "--task", "classification", "--out", out).status == 0
+    assert load_spec(out).task_kind.outputs == "classes"
+
+
 IDS = [f"T-{n:04}" for n in range(60)]
 DAYS = [f"2024-03-{1 + n % 9:02}" for n in range(60)]
 
