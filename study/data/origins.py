@@ -171,8 +171,8 @@ def bad_rows(faults: Faults, where: str, data: DataSpec) -> dict[str, int]:
         faults.refuse(where)
     except InputError as error:
         *others, last = error.problems
-        drop = "data.bad_rows = 'drop', for init --drop-bad-rows"
-        cure = f"{last}; correct the rows, or leave them out: {drop}"
+        drop = "data.bad_rows = 'drop' (init: --drop-bad-rows)"
+        cure = f"{last}; correct the rows, or leave them out with {drop}"
         raise InputError([*others, cure]) from None
     return {}
 

@@ -79,7 +79,8 @@ def copy_remarks(corpus: Corpus[Any]) -> list[str]:
     if corpus.labels:
         named: dict[Any, set[str]] = {}
         for row in dict.fromkeys(row for rows in splits.values() for row in rows):
-            named.setdefault(row.texts, set()).add(row.label)
+            if hasattr(row, "texts"):  # a task of one's own may have classes and other rows
+                named.setdefault(row.texts, set()).add(row.label)
         if torn := {texts: labels for texts, labels in named.items() if len(labels) > 1}:
             texts, labels = next(iter(torn.items()))
             remarks.append(

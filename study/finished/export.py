@@ -324,10 +324,8 @@ def attached(model: Any, folder: Path) -> Any:
         refusing(f"{folder}: cannot load the adapter", reason=reason_in_words),
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore", FutureWarning)  # transformers' to PEFT
+        warnings.simplefilter("ignore")  # of layers new to PEFT, and transformers' to PEFT
         warnings.filterwarnings("error", "Found missing adapter keys")
-        # peft 0.21 asks transformers 5.23 by a name that transformers is renaming
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")
         if not isinstance(model, PeftModel):
             model = PeftModel.from_pretrained(model, folder, adapter_name=folder.name)
         elif missing := model.load_adapter(folder, adapter_name=folder.name).missing_keys:

@@ -247,7 +247,7 @@ def test_many_faults_are_counted(tmp_path: Path) -> None:
     path = lines(tmp_path / "train.jsonl", {"messages": TURNS}, *([{"messages": 1}] * 30))
     found = problems(path)
     assert len(found) == 21
-    cure = "correct the rows, or leave them out: data.bad_rows = 'drop', for init --drop-bad-rows"
+    cure = "correct the rows, or leave them out with data.bad_rows = 'drop' (init: --drop-bad-rows)"
     assert found[-1] == f"{path}: 10 more faults of these kinds; {cure}"
 
 

@@ -118,7 +118,7 @@ def test_quick_finds_what_is_wrong_with_the_data(
         (path.parent / f"{name}.tsv").write_text("source\ttarget\n\tx\n")
     ran = type_("check", path, "--quick")
     assert ran.status == 2
-    assert [line.split(": ")[-1] for line in ran.problems] == ["the source is empty"] * 2
+    assert ["the source is empty" in line for line in ran.problems] == [True, True]
 
 
 def test_a_large_vocabulary_makes_passes_small() -> None:

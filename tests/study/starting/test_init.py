@@ -156,7 +156,7 @@ def test_a_cell_that_is_no_number_is_named(
     asked = type_(*arguments, "--out", out)
     (line,) = asked.problems
     assert "hours.csv: line 13: label: must be a number such as 3.5, got 'n/a'; allowed" in line
-    assert "leave them out: data.bad_rows = 'drop', for init --drop-bad-rows" in line
+    assert "leave them out with data.bad_rows = 'drop' (init: --drop-bad-rows)" in line
     assert type_(*arguments, "--out", out, "--drop-bad-rows").status == 0
     assert load_spec(out).data.bad_rows == "drop"
 
