@@ -162,7 +162,6 @@ class Ledger:
         before = spec_from_toml(stored, self._spec.name)
         files, mended = self._spec.evaluation.metric_files, ""
         if before.evaluation.metric_files != files and not self._has_scored_trials():
-            records.forget_baselines(self._database, self._id)  # the mended metric scores them anew
             scored = before.evaluation.model_copy(update={"metric_files": files})
             before = before.model_copy(update={"evaluation": scored})
             mended = "a metric's file changed before it scored a trial; its baselines are repeated"
@@ -171,6 +170,8 @@ class Ledger:
         check_comparable(before, self._spec, self._spec.name)
         known = records.read_provenance(self._database, self._id)
         check_same_data(known.get("data_sha256", {}), now["data_sha256"], self._spec.name)
+        if mended:
+            records.forget_baselines(self._database, self._id)  # the mended metric scores them anew
         if max(self._spec.values_of("dropout")) > 0.0:
             check_same_draws(known.get("draws", 1), DRAWS, self._spec.name)
         with named_damage(self._spec.name, NO_STUDY):

@@ -223,6 +223,10 @@ def test_a_mended_metric_continues_a_study_without_scored_trials(
         "def score(outputs, examples):\n    return [1.0] * len(outputs)\n", **only, **named
     )
     more = mended.model_copy(update={"search": mended.search.model_copy(update={"trials": 3})})
+    before = load(tmp_path).baselines
+    with pytest.raises(InputError, match="was 7, now 4"):  # and nothing is lost
+        run_study(more.model_copy(update={"seed": 4}), tmp_path, choice=EngineChoice("packed"))
+    assert load(tmp_path).baselines == before
     run_study(more, tmp_path, view, choice=EngineChoice("packed"))
     data = load(tmp_path)
     assert data.counts == {"fail": 2, "complete": 1}
