@@ -254,10 +254,10 @@ def _first_part(inputs: Mapping[str, Any], most: int | None) -> dict[str, Any]:
 def _head_reads(head: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Change the hidden states (B, T, D) that the head gets from the model's own forward.
 
-    It gets no view, which a frozen head is slow to read (study/bases/load.py).
+    It comes before the hook that lets a head read no view (study/bases/load.py).
     """
     handle = head.register_forward_pre_hook(
-        lambda _, read: (change(read[0]).contiguous(), *read[1:])
+        lambda _, read: (change(read[0]), *read[1:]), prepend=True
     )
     try:
         yield
