@@ -50,11 +50,13 @@ def against_base(
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    examines: bool = True,
 ) -> Adapters:
     """Compare the base with the adapters of a study, by all stored metrics unless some are named.
 
     A metric that is not stored is computed from the stored outputs.  Without `trials` the default
-    adapter and all complete trials are compared, or the five best of more than nine.
+    adapter and all complete trials are compared, or the five best of more than nine.  Outputs are
+    not looked at for what inflates scores unless it `examines` them.
 
     Raises:
         InputError: no base, no adapter, no such trial, or a metric that cannot be computed.
@@ -91,7 +93,7 @@ def against_base(
         scores=scores,
         contrasts=tuple(corrected(contrasts, family)),
         noise=tuple(noise),
-        examined=_examined(data, models, rows, split, contrasts, seed),
+        examined=_examined(data, models, rows, split, contrasts, seed) if examines else None,
         family=family,
         left_out=left_out,
         signatures={metric: s[0].signature for metric, s in found.items()},
@@ -103,10 +105,11 @@ def against_base(
     )
 
 
-def all_adapters(data: StudyData, seed: int = 0) -> Adapters | None:
+def all_adapters(data: StudyData, seed: int = 0, *, examines: bool = True) -> Adapters | None:
     """`against_base` on the study's first split; None where there is nothing to compare."""
+    split = data.splits[0] if data.splits else ""
     try:
-        return against_base(data, split=data.splits[0] if data.splits else "", seed=seed)
+        return against_base(data, split=split, seed=seed, examines=examines)
     except InputError:  # no base, no adapter, or no per-example scores
         return None
 
@@ -129,7 +132,7 @@ def model_scores(data: StudyData, metric: str | None = None, *, seed: int = 0) -
 
 
 def _as_on_the_page(data: StudyData, seed: int) -> list[Contrast]:
-    adapters = all_adapters(data, seed)
+    adapters = all_adapters(data, seed, examines=False)
     return best_against_baselines(data, adapters.contrasts if adapters else (), seed=seed)
 
 
