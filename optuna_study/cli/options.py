@@ -32,8 +32,10 @@ Trial = Annotated[
 
 def trial_named(text: str, baselines: Iterable[str]) -> int | str:
     """Return the number of a trial, or the name of one of the baselines; InputError for others."""
-    if text in (names := [*baselines]) or text.isdecimal():
-        return int(text) if text.isdecimal() else text
+    if text.isdecimal():
+        return int(text)
+    if text in (names := [*baselines]):
+        return text
     raise InputError(f"--trial: got {text!r:.60}; allowed: a number, or {', '.join(names)}")
 
 

@@ -336,9 +336,10 @@ def _are_quantities(rows: Rows, name: str) -> bool:
     """
     texts = (label_text(row.get(name)) or "" for row in rows)
     labels = [text.strip() for text in texts if text.strip() not in ("", "-")]
-    numbers = {n for label in labels if (n := number_of(label)) is not None}
-    if not labels or sum(number_of(label) is not None for label in labels) < MOSTLY * len(labels):
+    found = [n for label in labels if (n := number_of(label)) is not None]
+    if not labels or len(found) < MOSTLY * len(labels):
         return False
+    numbers = {*found}
     return not all(n.is_integer() for n in numbers) or len(numbers) > MANY_NUMBERS
 
 
