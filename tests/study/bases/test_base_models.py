@@ -22,7 +22,7 @@ from study.preparing.trial_cost import trial_cost
 from study.spec.base_and_data import BaseModelSpec
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec
-from study.tasks.token_logits import last_logits, token_logits
+from study.tasks.token_logits import last_logits, token_logits, token_states
 from tests.tiny_architectures import random_base
 
 
@@ -69,13 +69,21 @@ def test_a_head_reads_no_view(
     head = model.get_output_embeddings()
     read: list[bool] = []
     own = head.forward
-    monkeypatch.setattr(head, "forward", lambda x: (read.append(x.is_contiguous()), own(x))[1])
+
+    def forward(states: torch.Tensor) -> torch.Tensor:
+        read.append(states.stride() == torch.empty(states.shape).stride())
+        return own(states)
+
+    monkeypatch.setattr(head, "forward", forward)
     ids = torch.randint(5, 60, (3, 6))
-    token_logits(model, {"input_ids": ids}, torch.ones_like(ids))  # which proves the shortcut
+    chosen = torch.ones_like(ids, dtype=torch.bool)
+    token_logits(model, {"input_ids": ids}, chosen)  # which proves the shortcut
+    token_states(model, {"input_ids": ids}, chosen)
     with last_logits(model):
         model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=2)
     model(input_ids=ids, logits_to_keep=1)
-    assert len(read) > 3
+    model(input_ids=ids[:1], logits_to_keep=1)  # which calls itself contiguous
+    assert len(read) > 5
     assert all(read)
 
 
