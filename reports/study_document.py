@@ -96,7 +96,7 @@ def _baselines(data: StudyData) -> Table:
 
 
 def baseline_notes(data: StudyData) -> tuple[str, ...]:
-    """What the default baseline is, and warnings: nothing gained, a truncated teacher, no output."""
+    """What the default baseline is, and warnings, if there are any."""
     notes = [
         f"default: {default_in_words(row.config, data.distributions)}."
         for row in data.evaluations

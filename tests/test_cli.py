@@ -247,7 +247,7 @@ def test_export_writes_what_transformers_loads(
 def test_export_says_that_nothing_was_gained(
     type_: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An adapter that scores no more than the untrained base is exported with a warning."""
+    """An adapter that scores no more than a baseline is exported with a warning."""
     from study.finished.export import Exported
 
     write_study(tmp_path / "r", Shape(examples=8))
@@ -259,8 +259,8 @@ def test_export_says_that_nothing_was_gained(
     ran = type_("export", "r", "--trial", worst)
     assert ran.status == 0
     assert ran.err.startswith(f"Trial {worst} (BLEU ")
-    assert "no better than the untrained base (" in ran.err
-    assert "do not export it" in ran.err
+    assert "is no better than default LoRA (" in ran.err
+    assert "use that instead" in ran.err
 
 
 def test_a_confirmation_that_was_stopped_at_once_says_so(

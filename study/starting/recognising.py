@@ -18,7 +18,7 @@ from study.data.conversations import FORMATS
 from study.data.labels import label_text
 from study.data.origins import bad_rows, rows_of, spelled
 from study.data.preferences import FORMATS as PREFERENCES
-from study.data.sentence_pairs import BROKEN_SHARE, LAYOUTS, NUMBERED
+from study.data.sentence_pairs import LAYOUTS, NUMBERED
 from study.errors import Faults, InputError
 from study.kinds.language_names import LANGUAGES, language_of
 from study.kinds.tasks import TASKS, Shape
@@ -75,7 +75,7 @@ class Recognised:
 def first_rows(data: Path | str, drops_bad_rows: bool = False) -> list[Mapping[str, Any]]:
     """Return the first rows of a file, of a folder saved by `datasets` or of a hub dataset."""
     faults = Faults()
-    where, rows = rows_of(data, key="--data", broken_share=BROKEN_SHARE, faults=faults)
+    where, rows = rows_of(data, key="--data", faults=faults)
     read = [row for _, row in islice(rows, SAMPLED_ROWS) if row]
     bad_rows(faults, where, DataSpec(bad_rows="drop" if drops_bad_rows else "error"))
     if not read:
