@@ -160,9 +160,9 @@ def class_remarks(labels: Sequence[str], train: Sequence[str], dev: Sequence[str
     """Return a line with each class's share of train, and one per split with few of a class."""
     counts, in_dev = Counter(train), Counter(dev)
     percent = whole_percent([counts[label] for label in labels])
-    shares = [f"{label} {share}" for label, share in zip(labels, percent, strict=True)]
+    shares = [f"{_named(label)} {share}" for label, share in zip(labels, percent, strict=True)]
     more = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
-    remarks = [f"{len(labels)} classes: {', '.join(shares[:SHOWN])}{more}"]
+    remarks = [f"train: {len(labels)} classes: {', '.join(shares[:SHOWN])}{more}"]
     if unseen := [label for label in labels if not counts[label]]:
         remarks.append(f"train has no example of {_some(unseen)}")
     single = sum(counts[label] == 1 for label in labels)
@@ -170,9 +170,14 @@ def class_remarks(labels: Sequence[str], train: Sequence[str], dev: Sequence[str
         remarks.append(f"{single:,} classes have one example in train: are these labels?")
     if missing := [label for label in labels if not in_dev[label]]:
         remarks.append(f"dev has no example of {_some(missing)}")
-    if few := [f"{label} {in_dev[label]}" for label in labels if 0 < in_dev[label] < FEW]:
+    if few := [f"{_named(n)} {in_dev[n]}" for n in labels if 0 < in_dev[n] < FEW]:
         remarks.append(f"dev has fewer than {FEW} examples of a class: {_some(few)}")
     return remarks
+
+
+def _named(label: str) -> str:
+    """Return a class as it stands before a number: in quotes where it could be read as one."""
+    return repr(label[:40]) if re.search(r"\d", label) else label[:40]
 
 
 def whole_percent(counts: Sequence[int]) -> list[str]:
@@ -237,7 +242,7 @@ def number_remarks(read: Labels) -> list[str]:
         raise InputError(f"data.train: all labels are {low:g}; needed: different numbers")
     spread = math.sqrt(sum((n - mean) ** 2 for n in numbers) / len(numbers))
     remarks = [
-        f"numbers from {low:g} to {high:g}: mean {mean:.3g}, standard deviation {spread:.3g}"
+        f"train: numbers from {low:g} to {high:g}: mean {mean:.3g}, standard deviation {spread:.3g}"
     ]
     if math.hypot(mean, spread) > LARGE:
         remarks.append(

@@ -195,17 +195,17 @@ def test_the_shares_of_the_classes_are_said(tmp_path: Path) -> None:
     train = ["negative"] * 41 + ["neutral"] * 20 + ["positive"] * 39
     corpus = read(tmp_path, train, ["negative"] * 10 + ["neutral"] * 9)
     assert corpus.remarks == (
-        "3 classes: negative 41 %, neutral 20 %, positive 39 %",
+        "train: 3 classes: negative 41 %, neutral 20 %, positive 39 %",
         "dev has no example of positive",
         "dev has fewer than 10 examples of a class: neutral 9",
     )
     rare = read(tmp_path, ["a"] * 999 + ["b"])
-    assert rare.remarks[0] == "2 classes: a 100 %, b < 1 %"
+    assert rare.remarks[0] == "train: 2 classes: a 100 %, b < 1 %"
     many = read(tmp_path, list(range(30)))
-    assert many.remarks[0].endswith("11 3 % and 18 more")
+    assert many.remarks[0].endswith("'11' 3 % and 18 more")
     rows = [{"premise": "a", "hypothesis": "b", "label": n} for n in (0, 1, 2, 2)]
     assert load_sentence_pairs(spec_of(tmp_path, rows)).remarks[0] == (
-        f"3 classes: {NLI[0]} 25 %, {NLI[1]} 25 %, {NLI[2]} 50 %"
+        f"train: 3 classes: {NLI[0]} 25 %, {NLI[1]} 25 %, {NLI[2]} 50 %"
     )
 
 
@@ -237,7 +237,7 @@ def test_numbers_are_read_as_numbers(tmp_path: Path) -> None:
     corpus = load_scored_texts(spec_of(tmp_path, rows))
     assert [pair.label for pair in corpus.train] == ["1.0", "2.5", "-1.0", "0.001"]
     assert corpus.labels == ()
-    assert corpus.remarks == ("numbers from -1 to 2.5: mean 0.625, standard deviation 1.29",)
+    assert corpus.remarks == ("train: numbers from -1 to 2.5: mean 0.625, standard deviation 1.29",)
     large = load_scored_texts(spec_of(tmp_path, labelled([0, 100])))
     assert "large for a new head" in large.remarks[1]
 
