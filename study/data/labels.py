@@ -21,6 +21,8 @@ HIDDEN = "-1"
 WHOLE = re.compile(r"[-+]?\d+")
 WRITTEN_AS_FLOAT = re.compile(r"([-+]?\d+)\.0*")
 FEW = 10  # dev examples of a class
+FEWEST_TO_REPEAT = 20  # labels among which some must be equal
+ALL_DIFFERENT = 0.9  # of the labels: identifiers or dates, not classes
 SHOWN = 12  # classes in a line
 LARGE = 10.0  # root mean square of numbers that a new head, which starts near 0, reaches slowly
 Labels = Mapping[str, Sequence[str]]
@@ -93,6 +95,17 @@ def _whole_numbers(used: set[str]) -> tuple[dict[str, str], list[str]]:
     written = sorted(found, key=lambda label: int(found[label]))
     names = [found[label] for label in written]
     return found, [f"labels {_some(written)} are whole numbers, read as {_some(names)}"]
+
+
+def check_repeated(labels: Sequence[str], column: str) -> None:
+    """Refuse a column of which nearly all values differ, as identifiers and dates do."""
+    different = len({label.strip() for label in labels})
+    if len(labels) >= FEWEST_TO_REPEAT and different > ALL_DIFFERENT * len(labels):
+        raise InputError(
+            f"data.train: {column}: {different:,} of {len(labels):,} labels are different, so they "
+            "are no classes; name the column of the classes in data.label_column, or list all "
+            'labels in data.labels; for numbers, task = "regression"'
+        )
 
 
 def check_distinct(labels: Sequence[str] | Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from study.data.embedded import SentencePair, pair_corpus
 from study.data.labels import (
     HIDDEN,
+    check_repeated,
     class_remarks,
     classes_of,
     label_text,
@@ -198,9 +199,11 @@ def _read(
             where, rows = rows_of(origin, split, subset=data.subset, faults=of_split)
             raw[split] = list(_raw(where, rows, data, layouts, label_of, skipped, of_split))
     faults.refuse()
+    by_class = layouts is LAYOUTS
+    if by_class and not data.labels:
+        check_repeated([row.label for row in raw["train"]], raw["train"][0].layout.label)
     if "dev" in raw:
         return raw, [], ()
-    by_class = layouts is LAYOUTS
     split_up = split_off(
         raw["train"],
         data.dev_share or DEV_SHARE,

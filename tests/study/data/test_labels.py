@@ -201,7 +201,7 @@ def test_the_shares_of_the_classes_are_said(tmp_path: Path) -> None:
     )
     rare = read(tmp_path, ["a"] * 999 + ["b"])
     assert rare.remarks[0] == "train: 2 classes: a 100 %, b < 1 %"
-    many = read(tmp_path, list(range(30)))
+    many = read(tmp_path, list(range(30)) * 2)
     assert many.remarks[0].endswith("'11' 3 % and 18 more")
     rows = [{"premise": "a", "hypothesis": "b", "label": n} for n in (0, 1, 2, 2)]
     assert load_sentence_pairs(spec_of(tmp_path, rows)).remarks[0] == (
@@ -219,10 +219,23 @@ def test_copies_and_contradictions_are_counted(tmp_path: Path) -> None:
     assert copy_remarks(read(tmp_path, ["x", "y"])) == []
 
 
-def test_a_column_of_identifiers_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_dev", [True, False])
+def test_a_column_of_identifiers_is_refused(tmp_path: Path, has_dev: bool) -> None:
+    """Labels that are nearly all different are no classes, with a dev file and without."""
+    rows = labelled([f"T{n}" for n in range(30)])
+    data = spec_of(tmp_path, rows)
+    with pytest.raises(InputError) as refused:
+        load_sentence_pairs(data if has_dev else DataSpec(train=data.train, dev_share=0.1))
+    (line,) = refused.value.problems
+    assert line.startswith("data.train: label: 30 of 30 labels are different, so they are no class")
+    half = labelled([f"T{n}" for n in range(30)] * 2)
+    assert len(load_sentence_pairs(spec_of(tmp_path, half)).labels) == 30
+
+
+def test_classes_of_one_example_are_said(tmp_path: Path) -> None:
     """Where most classes have one example, the column is probably another one."""
-    corpus = read(tmp_path, [f"T{n}" for n in range(30)])
-    assert "30 classes have one example in train: are these labels?" in corpus.remarks
+    corpus = read(tmp_path, [f"T{n}" for n in range(30)] + ["T0"] * 20)
+    assert "29 classes have one example in train: are these labels?" in corpus.remarks
 
 
 # ---------------------------------------------------------------- numbers
