@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.data.embedded import SentencePair
+from study.data.conversations import FORMATS, conversation_of
+from study.data.embedded import Pair, SentencePair
 from study.data.labels import whole_percent
 from study.data.readers import Corpus, copy_remarks
 from study.data.sentence_pairs import NLI, load_scored_texts, load_sentence_pairs
@@ -217,6 +218,19 @@ def test_copies_and_contradictions_are_counted(tmp_path: Path) -> None:
     assert copies == "exact copies of other rows: 2 of 6 train texts"
     assert torn == "texts with more than one label: 1, first 'b' with x, y"
     assert copy_remarks(read(tmp_path, ["x", "y"])) == []
+
+
+def test_prompts_with_two_answers_are_counted() -> None:
+    """Pairs and conversations that ask the same and answer otherwise are one line."""
+    pairs = Pair("a", "x"), Pair("a", "y"), Pair("b", "x")
+    assert copy_remarks(Corpus(pairs, pairs[2:])) == [
+        "pairs with more than one answer: 1, first 'a' with 'x', 'y'"
+    ]
+    rows = [{"prompt": q, "completion": a} for q, a in ("ax", "ay", "bx", "bx")]
+    chats = tuple(conversation_of(row, FORMATS[2], "", "row") for row in rows)
+    assert copy_remarks(Corpus(chats[:3], chats[3:], unit="conversations")) == [
+        "conversations with more than one answer: 1, first 'a' with 'x', 'y'"
+    ]
 
 
 @pytest.mark.parametrize("has_dev", [True, False])
