@@ -89,7 +89,7 @@ class Faults:
         problems = self.problems
         if rows_of is not None:
             alike = Counter[str]()
-            shown = []
+            shown: list[str] = []
             for line in problems:
                 alike[rule := VALUE.sub("", line)] += 1
                 if alike[rule] <= SHOWN_ALIKE and len(shown) < SHOWN_ROWS:

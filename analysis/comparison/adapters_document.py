@@ -213,8 +213,8 @@ def overview_table(found: Adapters) -> Table:
 
 def full_table(found: Adapters, metrics: Sequence[str]) -> Table:
     """One row per metric and model, with all that is known about it."""
-    columns = ("metric", "model", "score", "mean ± sd", "difference", "95 % interval")
-    columns += ("own p", "corrected p", "change")
+    tested = ("difference", "95 % interval", "own p", "corrected p", "change")
+    columns = ("metric", "model", "score", "mean ± sd", *tested)
     rows = tuple(row for metric in metrics for row in _full_rows(found, metric))
     if len(metrics) > 1:
         return Table("All adapters, all metrics", columns, rows, sortable=True)
