@@ -134,7 +134,7 @@ def gain_warning(data: StudyData, who: Who = "best") -> str:
         return ""
     write = alike([own, *(score for _, score in ahead.values())])
     name = "The best trial" if who == "best" else label_of_model(data, who).capitalize()
-    found = listing(f"{words} ({write(score)})" for words, score in ahead.values())
+    found = listing(f"{words} with {write(score)}" for words, score in ahead.values())
     nothing = {"base", "constant"} & {*ahead}
     cure = "nothing was gained, so do not export it" if nothing else "use that instead"
     return f"{name} ({label_of(metric)} {write(own)}) is no better than {found}: {cure}."

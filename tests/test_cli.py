@@ -230,7 +230,7 @@ def test_export_writes_what_transformers_loads(
     plain = type_("export", "r")
     nothing = plain.err  # two steps teach nothing, which a line says
     assert (plain.status, nothing.count("\n")) == (0, 1)
-    assert "(BLEU 0) is no better than the untrained base (0)" in nothing
+    assert "(BLEU 0) is no better than the untrained base with 0 " in nothing
     assert plain.out.split() == ["trial", "0", "folder", "r/export/trial-00000"]
     merged = type_("export", "r", "--trial", 0, "--merge", "--out", "merged")
     assert (merged.status, merged.err) == (0, nothing.replace("The best trial", "Trial 0"))
@@ -259,7 +259,7 @@ def test_export_says_that_nothing_was_gained(
     ran = type_("export", "r", "--trial", worst)
     assert ran.status == 0
     assert ran.err.startswith(f"Trial {worst} (BLEU ")
-    assert "is no better than default LoRA (" in ran.err
+    assert "is no better than default LoRA with " in ran.err
     assert "use that instead" in ran.err
 
 

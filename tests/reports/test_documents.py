@@ -156,7 +156,7 @@ def test_a_best_trial_that_gains_nothing_is_said(petroleum: StudyData) -> None:
     untrained = replace(petroleum, score_rows=tuple(rows))
     best = petroleum.best_value
     said = (
-        f"The best trial (BLEU {best:.1f}) is no better than the untrained base (99.0): "
+        f"The best trial (BLEU {best:.1f}) is no better than the untrained base with 99.0: "
         "nothing was gained, so do not export it."
     )
     assert gain_warning(untrained) == said
