@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from analysis.comparison.constant import constant_name, constant_scores
+from analysis.comparison.constant import constant_name, constant_scores, constant_statistics
 from analysis.comparison.sweeps import sweep_of
 from analysis.comparison.within_study import label_of_model
 from analysis.display import as_json
 from analysis.document import WIDTH, Document, Listing, Part, Prose, Table, columns_table
-from analysis.studies.study_data import StudyData, is_enqueued, state_of
+from analysis.studies.study_data import StudyData, Who, is_enqueued, state_of
 from analysis.studies.trial_values import parameter_columns
-from analysis.wording import STATES, counted, label_of, setting
+from analysis.wording import STATES, alike, baseline, counted, label_of, listing, setting
 from reports.sections.sweep import sweep_table
 from reports.shell import argument, command_line
 from study.kinds.methods import METHODS
@@ -96,14 +96,48 @@ def _baselines(data: StudyData) -> Table:
 
 
 def baseline_notes(data: StudyData) -> tuple[str, ...]:
-    """What the default baseline is, and a warning if truncation hurts the teacher."""
+    """What the default baseline is, and warnings, if there are any."""
     notes = [
         f"default: {default_in_words(row.config, data.distributions)}."
         for row in data.evaluations
         if (row.role, row.name, row.split) == ("baseline", "default", data.splits[0])
         and row.config.get("method") in METHODS
     ]
-    return (*notes, *filter(None, [teacher_warning(data), empty_outputs(data)]))
+    warnings = gain_warning(data), teacher_warning(data), empty_outputs(data)
+    return (*notes, *filter(None, warnings))
+
+
+def gain_warning(data: StudyData, who: Who = "best") -> str:
+    """A warning if a model is no better by the objective than what needs no search; else empty.
+
+    That is one answer for every example, or a baseline; a teacher may well be better.
+    """
+    metric = data.objective
+    own = data.score(who, metric) if metric in data.metrics else None
+    if own is None:
+        return ""
+    method = str((data.spec or {}).get("method", {}).get("name", "lora"))
+    rivals: dict[str, tuple[str, float | None]] = {
+        name: (baseline(name, method), data.score(name, metric))
+        for name in data.baselines
+        if name not in ("teacher", who)
+    }
+    if (constant := constant_statistics(data, metric)) is not None:
+        rivals["constant"] = constant_name(data), constant.score
+    sign = data.metric_rows[metric].sign
+    ahead = {
+        name: (words, score)
+        for name, (words, score) in rivals.items()
+        if score is not None and sign * score >= sign * own
+    }
+    if not ahead:
+        return ""
+    write = alike([own, *(score for _, score in ahead.values())])
+    name = "The best trial" if who == "best" else label_of_model(data, who).capitalize()
+    found = listing(f"{words} with {write(score)}" for words, score in ahead.values())
+    nothing = {"base", "constant"} & {*ahead}
+    cure = "nothing was gained, so do not export it" if nothing else "use that instead"
+    return f"{name} ({label_of(metric)} {write(own)}) is no better than {found}: {cure}."
 
 
 def empty_outputs(data: StudyData) -> str:

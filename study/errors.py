@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -50,8 +51,10 @@ class MetricError(RuntimeError):
         super().__init__(_one_line(without_secrets(problem)))
 
 
-SHOWN_ROWS = 20
-"""The problems of a file's rows that are shown."""
+SHOWN_ROWS, SHOWN_ALIKE = 20, 3
+"""The problems of a file's rows that are shown: of all, and of those with the same rule."""
+VALUE = re.compile(r"'[^']*'|\"[^\"]*\"|\d+(?:[.,]\d+)*")
+"""What differs between two problems of the same rule: places, numbers and quoted values."""
 
 
 class Faults:
@@ -84,9 +87,16 @@ class Faults:
         which are counted, are.
         """
         problems = self.problems
-        if rows_of is not None and len(problems) > SHOWN_ROWS:
-            more = f"{rows_of}: {len(problems) - SHOWN_ROWS:,} more faults of these kinds"
-            problems = [*problems[:SHOWN_ROWS], more]
+        if rows_of is not None:
+            alike = Counter[str]()
+            shown: list[str] = []
+            for line in problems:
+                alike[rule := VALUE.sub("", line)] += 1
+                if alike[rule] <= SHOWN_ALIKE and len(shown) < SHOWN_ROWS:
+                    shown.append(line)
+            if left := len(problems) - len(shown):
+                more = f"{rows_of}: {left:,} more fault{'s' * (left > 1)} of these kinds"
+                problems = [*shown, more]
         if problems:
             raise InputError(problems)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from analysis import load
 from study.spec.files import load_spec
 from study.spec.sections import StudySpec
 from study.views.base import View
@@ -227,10 +228,12 @@ def test_export_writes_what_transformers_loads(
         make_spec({"search.trials": 1}), tmp_path / "r", view, choice=EngineChoice("sequential")
     )
     plain = type_("export", "r")
-    assert (plain.status, plain.err) == (0, "")
+    nothing = plain.err  # two steps teach nothing, which a line says
+    assert (plain.status, nothing.count("\n")) == (0, 1)
+    assert "(BLEU 0) is no better than the untrained base with 0 " in nothing
     assert plain.out.split() == ["trial", "0", "folder", "r/export/trial-00000"]
     merged = type_("export", "r", "--trial", 0, "--merge", "--out", "merged")
-    assert (merged.status, merged.err) == (0, "")
+    assert (merged.status, merged.err) == (0, nothing.replace("The best trial", "Trial 0"))
     assert "checked  logits differ from adapter plus base by at most " in merged.out
     assert AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "merged").config.d_model == 16
     again = type_("export", "r")
@@ -239,6 +242,25 @@ def test_export_writes_what_transformers_loads(
     missing = type_("export", "r", "--trial", 99)
     assert missing.status == 2
     assert missing.problems == ["r: no adapter of trial 99; kept: 0 (see search.keep_adapters)"]
+
+
+def test_export_says_that_nothing_was_gained(
+    type_: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An adapter that scores no more than a baseline is exported with a warning."""
+    from study.finished.export import Exported
+
+    write_study(tmp_path / "r", Shape(examples=8))
+    monkeypatch.setattr(
+        "study.finished.export.export_trial", lambda *_, **__: Exported(tmp_path / "out")
+    )
+    assert type_("export", "r").err == ""
+    worst = load(tmp_path / "r").ranked()[-1].number
+    ran = type_("export", "r", "--trial", worst)
+    assert ran.status == 0
+    assert ran.err.startswith(f"Trial {worst} (BLEU ")
+    assert "is no better than default LoRA with " in ran.err
+    assert "use that instead" in ran.err
 
 
 def test_a_confirmation_that_was_stopped_at_once_says_so(

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import optuna
 import pytest
+from rich.console import Console
 
+from optuna_study.cli import console
 from study.spec.sections import StudySpec
 from tests.command_line import Type
 from tests.synthetic import Shape, write_foreign_study, write_study
@@ -18,7 +20,7 @@ PAIRS = "source\ttarget\n" + "".join(f"word {i}\tmot {i}\n" for i in range(6))
 
 
 def test_usage_errors(type_: Type) -> None:
-    """Unknown commands and options, missing and unreadable arguments end with status 2."""
+    """Unknown commands and options, missing and unreadable arguments are one line and status 2."""
     for arguments in (
         ("shwo",),
         ("show",),
@@ -30,7 +32,8 @@ def test_usage_errors(type_: Type) -> None:
     ):
         ran = type_(*arguments)
         assert ran.status == 2, arguments
-        assert ran.err
+        assert len(ran.problems) == 1
+    assert ran.problems == ["--steps: must be greater than or equal to 1"]
 
 
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
@@ -295,3 +298,22 @@ def test_export_of_a_study_that_was_not_run_here(type_: Type, tmp_path: Path) ->
         assert ran.problems == [
             "x.csv: needs a study run by optuna-study, got a CSV file of results"
         ]
+
+
+def test_a_terminal_wraps_lines_between_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A sentence has lines of 80 columns and whole words; a path stays one line."""
+    monkeypatch.setattr(console, "messages", lambda: Console(stderr=True, force_terminal=True))
+    monkeypatch.setattr(console, "results", lambda: Console(force_terminal=True))
+    monkeypatch.setenv("COLUMNS", "80")
+    sentence = " ".join(["wording"] * 40)
+    console.say(sentence)
+    console.print_line("note", sentence)
+    console.print_line("folder", Path("f" * 100))
+    found = capsys.readouterr()
+    for lines in (found.err.splitlines(), found.out.splitlines()[:-1]):
+        assert len(lines) > 3
+        assert max(map(len, lines)) <= 80
+        assert {word for line in lines for word in line.split()} <= {"wording", "note"}
+    assert found.out.splitlines()[-1] == f"folder   {'f' * 100}"

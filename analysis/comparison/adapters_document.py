@@ -126,8 +126,7 @@ def comparison_document(found: Adapters, metrics: Sequence[str] = ()) -> Documen
         f"{found.study}: the base against {count} adapter{'s' * (count > 1)} on "
         f"{found.in_words} {found.split} examples"
     )
-    tests = f"{STAR} p < {LEVEL}, corrected for {found.family} test{'s' * (found.family != 1)}"
-    parts: list[Part] = [Prose((tests,))]
+    parts: list[Part] = [Prose((tests_in_words(found.family),))]
     parts += [overview_table(found)] if len(found.metrics) > 1 else []
     parts += [full_table(found, [metric]) for metric in metrics or found.metrics[:1]]
     parts += flags(found)
@@ -136,6 +135,16 @@ def comparison_document(found: Adapters, metrics: Sequence[str] = ()) -> Documen
 
 
 # ---------------------------------------------------------------- in words
+
+
+def tests_in_words(family: int) -> str:
+    """What a star, an interval and the p-values of a table concern."""
+    if family == 1:
+        return f"{STAR} p < {LEVEL}, corrected for 1 test"
+    return (
+        f"{STAR} p < {LEVEL}, corrected for {family} tests. Each 95 % interval and its own p "
+        "concern one test; the corrected p and the star concern all of them."
+    )
 
 
 def flags(found: Adapters) -> tuple[Prose, ...]:
@@ -204,12 +213,13 @@ def overview_table(found: Adapters) -> Table:
 
 def full_table(found: Adapters, metrics: Sequence[str]) -> Table:
     """One row per metric and model, with all that is known about it."""
-    columns = ("metric", "model", "score", "mean ± sd", "difference", "95 % interval", "change")
+    tested = ("difference", "95 % interval", "own p", "corrected p", "change")
+    columns = ("metric", "model", "score", "mean ± sd", *tested)
     rows = tuple(row for metric in metrics for row in _full_rows(found, metric))
     if len(metrics) > 1:
-        return Table("All adapters, all metrics", (*columns, "p"), rows, sortable=True)
-    details = frozenset({"metric"})
-    return Table(metric_label(metrics[0]), (*columns, "p"), rows, details=details)
+        return Table("All adapters, all metrics", columns, rows, sortable=True)
+    details = frozenset({"metric", "change"})
+    return Table(metric_label(metrics[0]), columns, rows, details=details)
 
 
 def _full_rows(found: Adapters, metric: str) -> Iterator[tuple[Cell, ...]]:
@@ -225,7 +235,7 @@ def _full_rows(found: Adapters, metric: str) -> Iterator[tuple[Cell, ...]]:
         spread = Cell(words, mean, True)
         head = Cell(metric_label(metric)), _name(model), cell(scores[model.name], write), spread
         if model is found.base:
-            yield (*head, *[Cell("")] * 4)
+            yield (*head, *[Cell("")] * 5)
             continue
         c = found.of(model.name, metric)
         change = "" if c.percent is None else f"{c.percent:+.1f} %".replace("-", "−")
@@ -233,8 +243,9 @@ def _full_rows(found: Adapters, metric: str) -> Iterator[tuple[Cell, ...]]:
             *head,
             Cell(signs(c.difference), c.difference, True, STAR if c.clear else ""),
             interval_cell(c.interval, signs),
-            Cell(change, 0.0 if c.percent is None else c.percent, True),
+            probability_cell(c.p, c.p_is_bound),
             probability_cell(c.p_adjusted, c.p_is_bound),
+            Cell(change, 0.0 if c.percent is None else c.percent, True),
         )
 
 

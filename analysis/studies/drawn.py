@@ -37,10 +37,10 @@ def drawn_only(data: StudyData, target: Target) -> tuple[Target, str]:
     kept = [i for i, trial in enumerate(target.trials) if is_drawn(trial)]
     if len(kept) < goal.needs_drawn:
         raise InputError(
-            f"{data.name}: searched for the best configuration, and only {len(kept)} of its "
-            f"{len(data.complete)} complete trials were drawn without a model or a list; "
-            f"importances need {goal.needs_drawn}; run a study with --goal understand to learn "
-            "what matters"
+            f"{data.name}: importances need {goal.needs_drawn} trials drawn at random, got "
+            f"{len(kept)} of {len(data.complete)}: a search for the best configuration takes most "
+            "points from a list or from earlier results; run a study with --goal understand to "
+            "learn what matters"
         )
     found = replace(
         target,

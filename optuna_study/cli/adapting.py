@@ -14,6 +14,7 @@ from optuna_study.cli.console import (
     print_opening,
     progress_bar,
     results,
+    say,
 )
 from optuna_study.cli.options import Storage, StudyName, Target, Trial, TrustStudy, trial_named
 from study.errors import InputError
@@ -82,6 +83,7 @@ def export(
 
     Example: `optuna-study export runs/petroleum --merge --out my-model`
     """
+    from reports.study_document import gain_warning
     from study.finished.export import export_trial
     from study.spec.files import stored_spec
     from study.trials import TRAINED_BASELINES
@@ -102,3 +104,5 @@ def export(
             f"logits differ from adapter plus base by at most {exported.difference:.1e} "
             f"(standard deviation {exported.spread:.1f})",
         )
+    if warning := gain_warning(data, "best" if trial is None else who):
+        say(warning)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import metadata
 from typing import Annotated, NoReturn
@@ -68,24 +69,37 @@ def main() -> None:
     try:
         with ending_cleanly():
             try:
-                app()
+                # without arguments, typer prints the help and ends by itself
+                status = app(standalone_mode=len(sys.argv) < 2)
             finally:
                 flush_output()
+        sys.exit(status if isinstance(status, int) else 0)
     except InputError as error:
         _exit_with(error)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(STOPPED)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:  # no space left or no permission: a traceback would not help
         _exit_with(InputError(f"{error.filename or 'input or output'}: {error.strerror or error}"))
     except Exception as error:
+        if hasattr(error, "format_message"):  # typer's own base class of usage errors is private
+            _exit_with(InputError(_usage_problem(error.format_message())))
         from study.store.storage import storage_problem
 
         line = storage_problem(error)
         if line is None:
             raise
         _exit_with(InputError(line))
+
+
+def _usage_problem(message: str) -> str:
+    """Return what is wrong with the arguments as one line that begins with the option."""
+    named = re.fullmatch(r"Invalid value for '([^']+)': (.*)", message, re.DOTALL)
+    if named is None:
+        return f"{message.rstrip('.')}; --help shows what is allowed"
+    rule = named[2].removeprefix("Value error, ").replace("Input should be", "must be").rstrip(".")
+    return f"{named[1]}: {rule}"
 
 
 def _exit_with(error: InputError) -> NoReturn:

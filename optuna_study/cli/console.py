@@ -127,18 +127,22 @@ def print_document(document: Document) -> None:
     console.print(document.to_rich(), width=min(console.width, 80))
 
 
-def print_line(name: str, text: object) -> None:
-    """Write one named line to standard output without markup, which a path may resemble."""
+def print_line(name: str, text: object, *, is_code: bool = False) -> None:
+    """Write one named line to standard output without markup, which a path may resemble.
+
+    A terminal wraps it between words, but neither a path nor code, which people copy.
+    """
     from analysis.wording import printable
 
-    line = printable(f"{name:<9}{text}")
-    results().print(line, markup=False, highlight=False, soft_wrap=True)
+    console, line = results(), printable(f"{name:<9}{text}")
+    whole = is_code or isinstance(text, Path) or not console.is_terminal
+    console.print(line, markup=False, highlight=False, soft_wrap=whole)
 
 
 def print_opening(exported: Any) -> None:
     """Write how to open an adapter whose head the base lacks."""
     loader = "AutoPeftModelForSequenceClassification.from_pretrained"
-    print_line("open", f"{loader}({str(exported.folder)!r}, {exported.arguments})")
+    print_line("open", f"{loader}({str(exported.folder)!r}, {exported.arguments})", is_code=True)
 
 
 def messages() -> Console:
@@ -147,8 +151,9 @@ def messages() -> Console:
 
 
 def say(text: str) -> None:
-    """Write a line to standard error without markup, which a path may resemble."""
-    messages().print(text, markup=False, highlight=False, soft_wrap=True)
+    """Write a line to standard error without markup; a terminal wraps it between words."""
+    console = messages()
+    console.print(text, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
 def print_json(document: Any) -> None:

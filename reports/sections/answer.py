@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from analysis.comparison.constant import constant_name, constant_statistics
 from analysis.comparison.contrast import Contrast, judged_interval
 from analysis.importance.variance import Importances, ParameterImportance
 from analysis.wording import (
@@ -18,7 +17,7 @@ from analysis.wording import (
 from reports.results import Results
 from reports.sections.confirmation import headline
 from reports.sections.distillation import verdict
-from reports.study_document import empty_outputs, teacher_warning
+from reports.study_document import empty_outputs, gain_warning, teacher_warning
 from study.metrics import METRICS, metric_label
 
 SMALL_SHARE, SMALLEST = 0.05, 0.005  # of the variance; below the second, two decimals show 0.00
@@ -45,8 +44,7 @@ def answer(results: Results) -> tuple[str, ...]:
 def caution(results: Results) -> tuple[str, ...]:
     """What a reader must know before using the answer."""
     said = (
-        _trivial(results),
-        _perfect_base(results),
+        _perfect_base(results) or gain_warning(results.data),
         _thin_evidence(results),
         _pruning(results),
         _forgetting(results),
@@ -143,21 +141,6 @@ def _together(result: Importances) -> str:
         if pair.importance >= SMALL_SHARE and pair.ci is not None and pair.ci[0] >= SMALLEST
     ]
     return f" Interactions add to this: {listing(large)}." if large else ""
-
-
-def _trivial(results: Results) -> str:
-    """A warning where one answer for every example scores as well as the best trial."""
-    data, metric = results.data, results.metric
-    constant = constant_statistics(data, metric) if metric else None
-    if metric is None or constant is None:
-        return ""
-    own, sign = data.score("best", metric), METRICS[metric].sign
-    if own is None or sign * own > sign * constant.score:
-        return ""
-    return (
-        f"The best trial is no better than {constant_name(data)}, with {metric_label(metric)} "
-        f"{number(constant.score)}: it shows no sign of reading the texts."
-    )
 
 
 def _perfect_base(results: Results) -> str:

@@ -153,9 +153,15 @@ def load_base(
     )
     lost = sorted(set(missing) - fresh)
     if lost:  # transformers would draw them at random and only warn
-        some = ", ".join(lost[:3])
+        some = f"has no weights for {', '.join(lost[:3])}"
+        saved, needed = (model.config.architectures or [""])[0], type(model).__name__
+        if saved in ("", needed):
+            raise InputError(f"{key}: {location!r} {some}; is it a different model's folder?")
+        able = " and ".join(name for name, kind in TASKS.items() if kind.reads_labels)
         raise InputError(
-            f"{key}: {location!r} has no weights for {some}; is it a different model's folder?"
+            f"{key}: {location!r} is a {saved} and {some}, which the task {task!r} needs "
+            f"({needed}); allowed: another model, or {able}, which need texts with a column of "
+            "labels"
         )
     model.eval().requires_grad_(False)
     if skeleton:

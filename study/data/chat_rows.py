@@ -326,7 +326,7 @@ def _fitting(
     counted = f"{of_split} ({len(long) / len(examples):.1%}) {verb} more than {limit:,} tokens"
     if data.too_long == "refuse":
         raise InputError(
-            f"data.{split}: {counted}; allowed: data.too_long = 'drop' or 'cut', or a larger "
+            f"data.{split}: {counted}; allowed: data.too_long = 'drop' or 'truncate', or a larger "
             "data.max_tokens if the model reads more"
         )
     if data.too_long == "drop":

@@ -55,7 +55,7 @@ def _sample(path: Path) -> Rows:
     if not path.is_file() and not is_saved(path):
         return []
     try:
-        _, rows = rows_of(path, broken_share=1.0, faults=Faults())
+        _, rows = rows_of(path, faults=Faults())
         return [row for _, row in islice(rows, SAMPLED_ROWS) if row]
     except InputError:
         return []

@@ -94,6 +94,15 @@ class Conversation:
         first = next((i for i, turn in enumerate(turns) if turn["role"] == "assistant"), 0)
         return json.dumps(turns[:first]) if turns else self.text
 
+    @property
+    def answered(self) -> tuple[tuple[str, ...], str] | None:
+        """What is asked, the last message last, and the last answer; None for a plain text."""
+        if not (turns := self.turns):
+            return None
+        *before, last = turns
+        asked = [str(turn.get("content")) for turn in before]
+        return (self.tools, *asked), str(last.get("content"))
+
 
 def asked(text: str, instruction: str) -> Conversation:
     """Return a question with an answer that stands in for one that is yet to be generated."""

@@ -21,6 +21,8 @@ HIDDEN = "-1"
 WHOLE = re.compile(r"[-+]?\d+")
 WRITTEN_AS_FLOAT = re.compile(r"([-+]?\d+)\.0*")
 FEW = 10  # dev examples of a class
+FEWEST_TO_REPEAT = 20  # labels among which some must be equal
+ALL_DIFFERENT = 0.9  # of the labels: identifiers or dates, not classes
 SHOWN = 12  # classes in a line
 LARGE = 10.0  # root mean square of numbers that a new head, which starts near 0, reaches slowly
 Labels = Mapping[str, Sequence[str]]
@@ -95,6 +97,17 @@ def _whole_numbers(used: set[str]) -> tuple[dict[str, str], list[str]]:
     return found, [f"labels {_some(written)} are whole numbers, read as {_some(names)}"]
 
 
+def check_repeated(labels: Sequence[str], column: str) -> None:
+    """Refuse a column of which nearly all values differ, as identifiers and dates do."""
+    different = len({label.strip() for label in labels})
+    if len(labels) >= FEWEST_TO_REPEAT and different > ALL_DIFFERENT * len(labels):
+        raise InputError(
+            f"data.train: {column}: {different:,} of {len(labels):,} labels are different, so they "
+            "are no classes; name the column of the classes in data.label_column, or list all "
+            'labels in data.labels; for numbers, task = "regression"'
+        )
+
+
 def check_distinct(labels: Sequence[str] | Mapping[str, Any]) -> None:
     """Refuse labels that are probably one: a model's outputs could not tell them apart."""
     spelled: dict[str, list[str]] = {}
@@ -160,9 +173,9 @@ def class_remarks(labels: Sequence[str], train: Sequence[str], dev: Sequence[str
     """Return a line with each class's share of train, and one per split with few of a class."""
     counts, in_dev = Counter(train), Counter(dev)
     percent = whole_percent([counts[label] for label in labels])
-    shares = [f"{label} {share}" for label, share in zip(labels, percent, strict=True)]
+    shares = [f"{_named(label)} {share}" for label, share in zip(labels, percent, strict=True)]
     more = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
-    remarks = [f"{len(labels)} classes: {', '.join(shares[:SHOWN])}{more}"]
+    remarks = [f"train: {len(labels)} classes: {', '.join(shares[:SHOWN])}{more}"]
     if unseen := [label for label in labels if not counts[label]]:
         remarks.append(f"train has no example of {_some(unseen)}")
     single = sum(counts[label] == 1 for label in labels)
@@ -170,9 +183,14 @@ def class_remarks(labels: Sequence[str], train: Sequence[str], dev: Sequence[str
         remarks.append(f"{single:,} classes have one example in train: are these labels?")
     if missing := [label for label in labels if not in_dev[label]]:
         remarks.append(f"dev has no example of {_some(missing)}")
-    if few := [f"{label} {in_dev[label]}" for label in labels if 0 < in_dev[label] < FEW]:
+    if few := [f"{_named(n)} {in_dev[n]}" for n in labels if 0 < in_dev[n] < FEW]:
         remarks.append(f"dev has fewer than {FEW} examples of a class: {_some(few)}")
     return remarks
+
+
+def _named(label: str) -> str:
+    """Return a class as it stands before a number: in quotes where it could be read as one."""
+    return repr(label[:40]) if re.search(r"\d", label) else label[:40]
 
 
 def whole_percent(counts: Sequence[int]) -> list[str]:
@@ -237,7 +255,7 @@ def number_remarks(read: Labels) -> list[str]:
         raise InputError(f"data.train: all labels are {low:g}; needed: different numbers")
     spread = math.sqrt(sum((n - mean) ** 2 for n in numbers) / len(numbers))
     remarks = [
-        f"numbers from {low:g} to {high:g}: mean {mean:.3g}, standard deviation {spread:.3g}"
+        f"train: numbers from {low:g} to {high:g}: mean {mean:.3g}, standard deviation {spread:.3g}"
     ]
     if math.hypot(mean, spread) > LARGE:
         remarks.append(

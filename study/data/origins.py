@@ -39,7 +39,6 @@ BOM = b"\xef\xbb\xbf"
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*')  # the first line of some spreadsheets
 HUB_SPLITS = {"train": ("train",), "dev": ("validation", "validation_matched", "dev", "test")}
-FEWEST_LINES = 1000  # the share of broken lines refers to at least this many
 Row = tuple[str, Mapping[str, Any]]
 """The place of a row, and its values by column."""
 
@@ -57,7 +56,6 @@ def rows_of(
     *,
     subset: str | None = None,
     columns: Sequence[str] = (),
-    broken_share: float = 0.0,
     key: str = "data.corpus",
     faults: Faults | None = None,
 ) -> tuple[str, Iterator[Row]]:
@@ -68,8 +66,6 @@ def rows_of(
         split: `train` or `dev`, for a dataset.
         subset: The configuration of a dataset that has several.
         columns: What the header of a TSV or CSV file must name.
-        broken_share: This share of a TSV or CSV file's lines may have too many or too few fields;
-            such a line becomes an empty row.
         key: The option that names the dataset, for messages.
         faults: Collects the invalid lines of a table or JSONL file and the invalid rows of a JSON
             file; without it, the first one is raised.
@@ -84,10 +80,10 @@ def rows_of(
     match origin.suffix.lower():
         case ".tsv":
             records = _tsv_records(origin)
-            return str(origin), _of_table(origin, records, columns, broken_share, faults)
+            return str(origin), _of_table(origin, records, columns, faults)
         case ".csv":
             records = _csv_records(origin)
-            return str(origin), _of_table(origin, records, columns, broken_share, faults)
+            return str(origin), _of_table(origin, records, columns, faults)
         case ".jsonl":
             return str(origin), _of_jsonl(origin, faults)
         case ".json":
@@ -306,32 +302,18 @@ def _of_table(
     path: Path,
     records: Iterator[tuple[str, list[str]]],
     needed: Sequence[str],
-    broken_share: float,
     faults: Faults | None,
 ) -> Iterator[Row]:
     _, columns = next(records, ("", []))
     if not columns:
         raise InputError(f"{path}: the file is empty; needed: a header line, then the examples")
-    broken = 0
     for name in needed:
         _check_column(columns, name, path)
-    for rows, (where, fields) in enumerate(records, 1):
-        if len(fields) == len(columns):
+    for where, fields in records:
+        with faults.collected() if faults else nullcontext():
+            if len(fields) != len(columns):
+                raise InputError(f"{where}: {len(fields)} fields; the header has {len(columns)}")
             yield where, dict(zip(columns, fields, strict=True))
-            continue
-        broken += 1
-        if not broken_share:
-            fault = f"{where}: {len(fields)} fields; the header has {len(columns)}"
-            if faults is None:
-                raise InputError(fault)
-            faults.add(InputError(fault))
-            continue
-        if broken > max(1, broken_share * max(rows, FEWEST_LINES)):
-            raise InputError(
-                f"{where}: {len(fields)} fields; the header has {len(columns)}, and {broken} of "
-                f"{rows} lines differ from it"
-            )
-        yield where, {}
 
 
 def _check_column(columns: Sequence[str], name: str, path: Path) -> None:

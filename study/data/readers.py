@@ -66,7 +66,7 @@ def skipped_remarks(corpus: Corpus[Any]) -> list[str]:
 
 
 def copy_remarks(corpus: Corpus[Any]) -> list[str]:
-    """Return a line with the exact copies in each split, and one with texts that labels contradict.
+    """Return a line with the exact copies in each split, and one with what is answered differently.
 
     Copies count from the second on.
     """
@@ -76,18 +76,28 @@ def copy_remarks(corpus: Corpus[Any]) -> list[str]:
         f"{count:,} of {len(splits[name]):,} {name}" for name, count in copies.items() if count
     ]
     remarks = [f"exact copies of other rows: {', '.join(counted)} {corpus.unit}"] if counted else []
-    if corpus.labels:
-        named: dict[Any, set[str]] = {}
-        for row in dict.fromkeys(row for rows in splits.values() for row in rows):
-            if hasattr(row, "texts"):  # a task of one's own may have classes and other rows
-                named.setdefault(row.texts, set()).add(row.label)
-        if torn := {texts: labels for texts, labels in named.items() if len(labels) > 1}:
-            texts, labels = next(iter(torn.items()))
-            remarks.append(
-                f"{corpus.unit} with more than one label: {len(torn):,}, first "
-                f"{texts[0]!r:.60} with {', '.join(sorted(labels))}"
-            )
+    answers: dict[tuple[str, ...], dict[str, None]] = {}
+    for row in dict.fromkeys(row for rows in splits.values() for row in rows):
+        if found := _answered(row, corpus):
+            answers.setdefault(found[0], {})[found[1]] = None
+    if torn := {asked: given for asked, given in answers.items() if len(given) > 1}:
+        asked, given = next(iter(torn.items()))
+        names = sorted(given) if corpus.labels else [f"{answer!r:.60}" for answer in [*given][:2]]
+        remarks.append(
+            f"{corpus.unit} with more than one {'label' if corpus.labels else 'answer'}: "
+            f"{len(torn):,}, first {asked[0 if corpus.labels else -1]!r:.60} with "
+            f"{', '.join(names)}"
+        )
     return remarks
+
+
+def _answered(row: Any, corpus: Corpus[Any]) -> tuple[tuple[str, ...], str] | None:
+    """Return what a row asks and its only right answer; None where a row may have several."""
+    if isinstance(row, Pair):
+        return (row.source,), row.target
+    if corpus.labels and hasattr(row, "texts"):  # own tasks may have classes and other rows
+        return row.texts, row.label
+    return getattr(row, "answered", None)
 
 
 def load_corpus(data: DataSpec) -> Corpus[Pair]:

@@ -1,9 +1,9 @@
 """Read labelled texts and sentence pairs: GLUE's files, hub datasets, your own, or embedded ones.
 
 Columns are found by the header: every published layout of MNLI and QQP is recognised, and so are
-`text` or `sentence` beside `label`; the study file names others.  As in GLUE's own readers,
-unusable rows are left out and counted: those without a label, with an empty text, or from a broken
-line.
+`text` or `sentence` beside `label`; the study file names others.  As in GLUE's own readers, rows
+without a label or with an empty text are left out and counted; lines of too many or too few fields,
+of which GLUE's file of QQP has a few, are refused like any other faulty row.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from study.data.embedded import SentencePair, pair_corpus
 from study.data.labels import (
     HIDDEN,
+    check_repeated,
     class_remarks,
     classes_of,
     label_text,
@@ -82,8 +83,6 @@ DEFAULT_PAIR = tuple(
 )
 NO_LABEL = {"-", ""}
 """Stands for a label that is missing, or that the annotators did not agree on."""
-BROKEN_SHARE = 0.01
-"""The share of a file's lines that may have too many or too few fields; QQP has a few."""
 
 
 def load_sentence_pairs(data: DataSpec) -> Corpus[SentencePair]:
@@ -197,14 +196,14 @@ def _read(
     for split, origin in origins_of(data).items():
         with faults.collected():
             of_split = Faults()
-            where, rows = rows_of(
-                origin, split, subset=data.subset, broken_share=BROKEN_SHARE, faults=of_split
-            )
+            where, rows = rows_of(origin, split, subset=data.subset, faults=of_split)
             raw[split] = list(_raw(where, rows, data, layouts, label_of, skipped, of_split))
     faults.refuse()
+    by_class = layouts is LAYOUTS
+    if by_class and not data.labels:
+        check_repeated([row.label for row in raw["train"]], raw["train"][0].layout.label)
     if "dev" in raw:
         return raw, [], ()
-    by_class = layouts is LAYOUTS
     split_up = split_off(
         raw["train"],
         data.dev_share or DEV_SHARE,
@@ -231,9 +230,6 @@ def _raw(
     layout: Layout | None = None
     count = 0
     for place, row in rows:
-        if not row:
-            skipped["broken lines"] += 1
-            continue
         layout = layout or _layout(list(row), data, layouts, place_of_columns(where, place))
         with faults.collected():
             read = _row(row, layout, place, label_of)

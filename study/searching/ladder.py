@@ -147,15 +147,17 @@ class GrowingLadder:
         return point if abs(off) <= NEAR else None
 
 
-def ladder_in_words(points: Sequence[Mapping[str, Any]]) -> str:
-    """Return one line about a study that starts on the ladder."""
+def ladder_in_words(points: Sequence[Mapping[str, Any]], trials: int) -> str:
+    """Return one line about a study of so many trials that starts on the ladder."""
     if not points:
         return "no ladder of starts: the space searches neither learning rate nor alpha"
     searched = [name for name in PRODUCT if name in points[0]]
-    ends = [f"{end:.2g}" for end in _ends(points)]
+    tried = points[: max(trials, 1)]
+    ends = dict.fromkeys(f"{end:.2g}" for end in _ends(tried))
     return (
-        f"starting from {len(points)} values of {' · '.join(searched)}, {' to '.join(ends)}, "
-        "marked as enqueued; search.start = 'none' leaves them out"
+        f"the search begins with {len(tried)} trial{'s' * (len(tried) > 1)} at "
+        f"{' · '.join(searched)} = {' to '.join(ends)}, marked as enqueued; "
+        "search.start = 'none' leaves this out"
     )
 
 

@@ -79,6 +79,10 @@ def first_study(order: Order, progress: StepCallback | None = None) -> FirstStud
         InputError: model or data cannot be used or are not recognised; a line per problem.
     """
     data = _data(order.data)
+    for option in ("dev", "test"):
+        path = getattr(order, option)
+        if path is not None and not path.exists():
+            raise InputError(f"--{option}: {path}: no such file")
     location = located(order.model, None, "--model")
     base = BaseModelSpec(model=location, trust_remote_code=order.trusts_code)
     tokenizer, config = _tokenizer(order.model, base)
@@ -346,7 +350,7 @@ def _read(draft: Draft, order: Order, kind: TaskKind) -> tuple[StudySpec, Corpus
     def so_far() -> StudySpec:
         text = draft.text()
         if kind.reads_conversations:
-            text = text.replace("[data]\n", '[data]\ntoo_long = "cut"\n')
+            text = text.replace("[data]\n", '[data]\ntoo_long = "truncate"\n')
         return spec_of_text(text, order.out)
 
     draft.set("data", "max_tokens", LENGTHS[-1])

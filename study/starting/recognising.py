@@ -15,10 +15,10 @@ from typing import Any
 
 from study.data.columns import holds_texts, is_few, is_text, number_of, second_text
 from study.data.conversations import FORMATS
-from study.data.labels import label_text
+from study.data.labels import FEWEST_TO_REPEAT, label_text
 from study.data.origins import bad_rows, rows_of, spelled
 from study.data.preferences import FORMATS as PREFERENCES
-from study.data.sentence_pairs import BROKEN_SHARE, LAYOUTS, NUMBERED
+from study.data.sentence_pairs import LAYOUTS, NUMBERED
 from study.errors import Faults, InputError
 from study.kinds.language_names import LANGUAGES, language_of
 from study.kinds.tasks import TASKS, Shape
@@ -30,7 +30,6 @@ MANY_NUMBERS = 20  # different whole numbers: more are a quantity, not classes
 MOST_WORDS = 5  # in the name of a column
 SENTENCE = re.compile(r"\s\S+[.!?…]$")  # a table whose first line is an example ends names so
 MOSTLY = 0.9  # of the labels are numbers, where the others are mistakes
-FEWEST_TO_REPEAT = 20  # values among which some should be equal
 DISTINCT = 0.5  # of the values, where a column tells rows apart instead of putting them in classes
 IDENTIFIER = re.compile(r"(?:^|[\W_]|(?<=[a-z]))(?:[iI]d|ID|uuid|[dD]ate|[tT]ime|timestamp)$")
 DATE = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([T ,]+\d{1,2}:\d{2}.*)?|\d{1,2}:\d{2}(:\d{2})?")
@@ -75,11 +74,12 @@ class Recognised:
 def first_rows(data: Path | str, drops_bad_rows: bool = False) -> list[Mapping[str, Any]]:
     """Return the first rows of a file, of a folder saved by `datasets` or of a hub dataset."""
     faults = Faults()
-    where, rows = rows_of(data, key="--data", broken_share=BROKEN_SHARE, faults=faults)
+    where, rows = rows_of(data, key="--data", faults=faults)
     read = [row for _, row in islice(rows, SAMPLED_ROWS) if row]
     bad_rows(faults, where, DataSpec(bad_rows="drop" if drops_bad_rows else "error"))
-    if not read:
-        raise InputError(f"{where}: contains no rows; allowed: at least two")
+    if len(read) < 2:
+        count = "one row" if read else "no rows"
+        raise InputError(f"{where}: contains {count}; allowed: at least two")
     return read
 
 
@@ -168,11 +168,14 @@ def _as_labelled(rows: Rows, wishes: Wishes) -> Recognised | None:
                 f"--{'text' if name == text else 'label'}-column: no column {name!r}, got "
                 f"{', '.join(map(repr, rows[0]))[:200]}"
             )
+    is_usual = label.lower() in LABELS
+    why = "by its name" if is_usual else "whose values repeat like those of classes"
     remarks = [
-        f"{what} could also be {', '.join(map(repr, others[:4]))}: set --{option} to one of them"
-        for what, others, option in (
-            ("the label", [n for n in labels[1:] if n != text], "label-column"),
-            ("the text", texts[1:], "text-column"),
+        f"the {what} is {name!r}, {reason}; it could also be "
+        f"{', '.join(map(repr, others[:4]))}: set --{what}-column to one of them"
+        for what, name, reason, others in (
+            ("label", label, why, [n for n in labels[1:] if n != text]),
+            ("text", text, "the longest of the usual names", texts[1:]),
         )
         if others
     ]
@@ -304,7 +307,7 @@ def _label_columns(rows: Rows) -> list[str]:
     named = {name.lower(): name for name, fits in fitting.items() if fits}
     by_name = [named[name] for name in LABELS if name in named]
     few = [n for n in rows[0] if fitting[n] and is_few(rows, n) and not IDENTIFIER.search(n)]
-    return list(dict.fromkeys([*by_name, *(few if not by_name else ())]))
+    return list(dict.fromkeys([*by_name, *few]))
 
 
 def _label_like(rows: Rows, name: str) -> bool:

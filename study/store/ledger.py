@@ -222,7 +222,8 @@ class Ledger:
             waiting = self.study._storage.get_trial(trial_id)
             point = waiting.system_attrs.get("fixed_params", {})
             self._claims.enqueue_waiting(trial_id, point)
-        return ladder_in_words(starts) if is_new else ""
+        room = self._spec.search.budget - len(self._spec.search.enqueue)
+        return ladder_in_words(starts, room) if is_new else ""
 
     def record_facts(self, facts: Mapping[str, Any]) -> None:
         """Add to what is recorded of how the study is run."""

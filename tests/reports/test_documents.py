@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -16,7 +17,7 @@ from analysis.comparison import against_baselines
 from analysis.comparison.contrast import contrasts_document
 from analysis.document import Document
 from reports.importance_document import importance_document
-from reports.study_document import study_document, study_json
+from reports.study_document import gain_warning, study_document, study_json
 from tests.synthetic import write_foreign_study
 
 
@@ -138,3 +139,25 @@ def test_the_number_of_trials_shown_is_the_callers(petroleum: StudyData, top: in
     values = [trial["values"]["bleu"] for trial in best]
     assert len(best) == top
     assert values == sorted(values, reverse=True)
+
+
+def test_a_best_trial_that_gains_nothing_is_said(petroleum: StudyData) -> None:
+    """Where a baseline scores as well as the best trial, and of each trial that does; else not."""
+    ranked = petroleum.ranked()
+    assert gain_warning(petroleum) == ""
+    assert "no better than" not in _shown(study_document(petroleum))
+    worst = gain_warning(petroleum, ranked[-1].number)
+    assert worst.startswith(f"Trial {ranked[-1].number} (BLEU ")
+    base = petroleum.evaluation("base").evaluation_id
+    rows = [
+        replace(row, score=99.0) if (row.evaluation_id, row.metric) == (base, "bleu") else row
+        for row in petroleum.score_rows
+    ]
+    untrained = replace(petroleum, score_rows=tuple(rows))
+    best = petroleum.best_value
+    said = (
+        f"The best trial (BLEU {best:.1f}) is no better than the untrained base with 99.0: "
+        "nothing was gained, so do not export it."
+    )
+    assert gain_warning(untrained) == said
+    assert said in " ".join(_shown(study_document(untrained)).split())

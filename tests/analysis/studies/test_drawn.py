@@ -41,7 +41,7 @@ def test_below_thirty_drawn_trials_there_are_no_importances(
     petroleum: StudyData, sampler: str
 ) -> None:
     """One line says how many there are, how many are needed, and what to run instead."""
-    with pytest.raises(InputError, match=r"only \d+ of its \d+ complete .* need 30; .*--goal"):
+    with pytest.raises(InputError, match=r"need 30 .* got \d+ of \d+: .*--goal"):
         importances_of(searched(petroleum, sampler, marked=20), resamples=2)
 
 

@@ -99,6 +99,24 @@ def test_folders_that_are_no_checkpoint(tmp_path: Path) -> None:
     assert not Path("owned").exists()
 
 
+def test_a_model_without_the_head_of_a_task_names_what_it_can_do(
+    tiny_masked: Path, tmp_path: Path
+) -> None:
+    """An encoder without an output layer cannot write texts, but it can read labels."""
+    folder = tmp_path / "encoder"
+    shutil.copytree(tiny_masked / "base", folder)
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: w for name, w in weights.items() if not name.startswith("cls.")}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["BertModel"]}))
+    with pytest.raises(InputError) as refused:
+        load_base(str(folder), BaseModelSpec(model=str(folder)), "masked_diffusion")
+    (line,) = refused.value.problems
+    assert "is a BertModel and has no weights for cls." in line
+    assert "allowed: another model, or classification and regression, which need texts" in line
+
+
 def test_a_truncated_checkpoint(copy: Path) -> None:
     """Half a weights file is refused."""
     weights = copy / "model.safetensors"

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.data.embedded import SentencePair
+from study.data.conversations import FORMATS, conversation_of
+from study.data.embedded import Pair, SentencePair
 from study.data.labels import whole_percent
 from study.data.readers import Corpus, copy_remarks
 from study.data.sentence_pairs import NLI, load_scored_texts, load_sentence_pairs
@@ -195,17 +196,17 @@ def test_the_shares_of_the_classes_are_said(tmp_path: Path) -> None:
     train = ["negative"] * 41 + ["neutral"] * 20 + ["positive"] * 39
     corpus = read(tmp_path, train, ["negative"] * 10 + ["neutral"] * 9)
     assert corpus.remarks == (
-        "3 classes: negative 41 %, neutral 20 %, positive 39 %",
+        "train: 3 classes: negative 41 %, neutral 20 %, positive 39 %",
         "dev has no example of positive",
         "dev has fewer than 10 examples of a class: neutral 9",
     )
     rare = read(tmp_path, ["a"] * 999 + ["b"])
-    assert rare.remarks[0] == "2 classes: a 100 %, b < 1 %"
-    many = read(tmp_path, list(range(30)))
-    assert many.remarks[0].endswith("11 3 % and 18 more")
+    assert rare.remarks[0] == "train: 2 classes: a 100 %, b < 1 %"
+    many = read(tmp_path, list(range(30)) * 2)
+    assert many.remarks[0].endswith("'11' 3 % and 18 more")
     rows = [{"premise": "a", "hypothesis": "b", "label": n} for n in (0, 1, 2, 2)]
     assert load_sentence_pairs(spec_of(tmp_path, rows)).remarks[0] == (
-        f"3 classes: {NLI[0]} 25 %, {NLI[1]} 25 %, {NLI[2]} 50 %"
+        f"train: 3 classes: {NLI[0]} 25 %, {NLI[1]} 25 %, {NLI[2]} 50 %"
     )
 
 
@@ -219,10 +220,36 @@ def test_copies_and_contradictions_are_counted(tmp_path: Path) -> None:
     assert copy_remarks(read(tmp_path, ["x", "y"])) == []
 
 
-def test_a_column_of_identifiers_is_said(tmp_path: Path) -> None:
+def test_prompts_with_two_answers_are_counted() -> None:
+    """Pairs and conversations that ask the same and answer otherwise are one line."""
+    pairs = Pair("a", "x"), Pair("a", "y"), Pair("b", "x")
+    assert copy_remarks(Corpus(pairs, pairs[2:])) == [
+        "pairs with more than one answer: 1, first 'a' with 'x', 'y'"
+    ]
+    rows = [{"prompt": q, "completion": a} for q, a in ("ax", "ay", "bx", "bx")]
+    chats = tuple(conversation_of(row, FORMATS[2], "", "row") for row in rows)
+    assert copy_remarks(Corpus(chats[:3], chats[3:], unit="conversations")) == [
+        "conversations with more than one answer: 1, first 'a' with 'x', 'y'"
+    ]
+
+
+@pytest.mark.parametrize("has_dev", [True, False])
+def test_a_column_of_identifiers_is_refused(tmp_path: Path, has_dev: bool) -> None:
+    """Labels that are nearly all different are no classes, with a dev file and without."""
+    rows = labelled([f"T{n}" for n in range(30)])
+    data = spec_of(tmp_path, rows)
+    with pytest.raises(InputError) as refused:
+        load_sentence_pairs(data if has_dev else DataSpec(train=data.train, dev_share=0.1))
+    (line,) = refused.value.problems
+    assert line.startswith("data.train: label: 30 of 30 labels are different, so they are no class")
+    half = labelled([f"T{n}" for n in range(30)] * 2)
+    assert len(load_sentence_pairs(spec_of(tmp_path, half)).labels) == 30
+
+
+def test_classes_of_one_example_are_said(tmp_path: Path) -> None:
     """Where most classes have one example, the column is probably another one."""
-    corpus = read(tmp_path, [f"T{n}" for n in range(30)])
-    assert "30 classes have one example in train: are these labels?" in corpus.remarks
+    corpus = read(tmp_path, [f"T{n}" for n in range(30)] + ["T0"] * 20)
+    assert "29 classes have one example in train: are these labels?" in corpus.remarks
 
 
 # ---------------------------------------------------------------- numbers
@@ -237,7 +264,7 @@ def test_numbers_are_read_as_numbers(tmp_path: Path) -> None:
     corpus = load_scored_texts(spec_of(tmp_path, rows))
     assert [pair.label for pair in corpus.train] == ["1.0", "2.5", "-1.0", "0.001"]
     assert corpus.labels == ()
-    assert corpus.remarks == ("numbers from -1 to 2.5: mean 0.625, standard deviation 1.29",)
+    assert corpus.remarks == ("train: numbers from -1 to 2.5: mean 0.625, standard deviation 1.29",)
     large = load_scored_texts(spec_of(tmp_path, labelled([0, 100])))
     assert "large for a new head" in large.remarks[1]
 

@@ -25,11 +25,11 @@ def test_the_ladder_is_enqueued_once_and_said(
     """Its points come first and are marked; the next command adds none and says nothing."""
     scripted(lambda config: [scored(config, 1.0)])
     run_study(make_spec({**BEST, "search.trials": 3}), tmp_path, view)
-    (said,) = [line for line in view.remarks if line.startswith("starting from")]
-    assert said.startswith("starting from 8 values of learning_rate · alpha, 0.002 to 0.13, marked")
+    (said,) = [line for line in view.remarks if "marked as enqueued" in line]
+    assert said.startswith("the search begins with 3 trials at learning_rate · alpha = 0.0")
     view.remarks.clear()
     run_study(make_spec({**BEST, "search.trials": 10}), tmp_path, view)
-    assert not [line for line in view.remarks if line.startswith("starting from")]
+    assert not [line for line in view.remarks if "marked as enqueued" in line]
     marks = [trial.user_attrs.get("enqueued", False) for trial in load(tmp_path).trials]
     assert marks == [True] * 8 + [False] * 2
 

@@ -579,3 +579,24 @@ def test_languages_that_nothing_tells_are_asked_for(
     assert line.startswith("--source-language: the languages of the pairs were not recognised")
     spec = init(model, data, "--source-language", "Zulu", "--target-language", "xh")
     assert spec.data.instruction == "Translate from Zulu into Xhosa."
+
+
+def test_the_choice_of_a_label_column_is_explained() -> None:
+    """By its name or its values, and the columns that could be meant are named."""
+    rows = [{**row, "priority": ("low", "high")[n % 2]} for n, row in enumerate(TICKETS)]
+    said = "the label is 'queue', by its name; it could also be 'priority': set --label-column to"
+    assert any(line.startswith(said) for line in recognised(rows, Wishes(), "").remarks)
+    others = [{"note": r["body"], "team": r["queue"], "shift": r["priority"]} for r in rows]
+    (line,) = recognised(others, Wishes(), "").remarks
+    assert line.startswith("the label is 'team', whose values repeat like those of classes; it")
+
+
+def test_one_row_and_a_missing_dev_file_are_named(
+    type_: Type, tiny_classifiers: Path, tmp_path: Path
+) -> None:
+    """The file has too few rows whatever its header says, and the option is that of the file."""
+    model = ("--model", tiny_classifiers / "base", "--data")
+    one = table(tmp_path / "one.csv", TICKETS[:1])
+    assert refused(type_, *model, one).endswith("one.csv: contains one row; allowed: at least two")
+    data = table(tmp_path / "tickets.csv", TICKETS)
+    assert refused(type_, *model, data, "--dev", "no.csv") == "--dev: no.csv: no such file"

@@ -88,7 +88,7 @@ def test_a_study_minimises_the_error_and_exports_the_number(
     assert spec.evaluation.objective == ("mse",)
     assert spec.evaluation.directions == ("minimize",)
     run_study(spec, tmp_path, view, choice=EngineChoice(slots=3))
-    assert any(line.startswith("data: numbers from -1 to 1: mean ") for line in view.remarks)
+    assert any(line.startswith("data: train: numbers from -1 to 1: mean ") for line in view.remarks)
     scores = {o.config.number: o.value for o in view.outcomes if o.config.role == "search"}
     (number, error), *_ = sorted(scores.items(), key=lambda item: item[1] or 0.0)
     exported = export_trial(tmp_path, spec, number)
