@@ -138,13 +138,9 @@ def comparison_document(found: Adapters, metrics: Sequence[str] = ()) -> Documen
 
 
 def tests_in_words(family: int) -> str:
-    """What a star, an interval and the p-values of a table concern."""
-    if family == 1:
-        return f"{STAR} p < {LEVEL}, corrected for 1 test"
-    return (
-        f"{STAR} p < {LEVEL}, corrected for {family} tests. Each 95 % interval and its own p "
-        "concern one test; the corrected p and the star concern all of them."
-    )
+    """What a star, a p-value and an interval concern."""
+    corrected = f"{STAR} p < {LEVEL}, corrected for {family} test{'s' * (family != 1)}"
+    return corrected if family == 1 else f"{corrected}; each 95 % interval concerns one test"
 
 
 def flags(found: Adapters) -> tuple[Prose, ...]:
@@ -213,13 +209,12 @@ def overview_table(found: Adapters) -> Table:
 
 def full_table(found: Adapters, metrics: Sequence[str]) -> Table:
     """One row per metric and model, with all that is known about it."""
-    tested = ("difference", "95 % interval", "own p", "corrected p", "change")
-    columns = ("metric", "model", "score", "mean ± sd", *tested)
+    columns = ("metric", "model", "score", "mean ± sd", "difference", "95 % interval", "change")
     rows = tuple(row for metric in metrics for row in _full_rows(found, metric))
     if len(metrics) > 1:
-        return Table("All adapters, all metrics", columns, rows, sortable=True)
-    details = frozenset({"metric", "change"})
-    return Table(metric_label(metrics[0]), columns, rows, details=details)
+        return Table("All adapters, all metrics", (*columns, "p"), rows, sortable=True)
+    details = frozenset({"metric"})
+    return Table(metric_label(metrics[0]), (*columns, "p"), rows, details=details)
 
 
 def _full_rows(found: Adapters, metric: str) -> Iterator[tuple[Cell, ...]]:
@@ -235,7 +230,7 @@ def _full_rows(found: Adapters, metric: str) -> Iterator[tuple[Cell, ...]]:
         spread = Cell(words, mean, True)
         head = Cell(metric_label(metric)), _name(model), cell(scores[model.name], write), spread
         if model is found.base:
-            yield (*head, *[Cell("")] * 5)
+            yield (*head, *[Cell("")] * 4)
             continue
         c = found.of(model.name, metric)
         change = "" if c.percent is None else f"{c.percent:+.1f} %".replace("-", "−")
@@ -243,9 +238,8 @@ def _full_rows(found: Adapters, metric: str) -> Iterator[tuple[Cell, ...]]:
             *head,
             Cell(signs(c.difference), c.difference, True, STAR if c.clear else ""),
             interval_cell(c.interval, signs),
-            probability_cell(c.p, c.p_is_bound),
-            probability_cell(c.p_adjusted, c.p_is_bound),
             Cell(change, 0.0 if c.percent is None else c.percent, True),
+            probability_cell(c.p_adjusted, c.p_is_bound),
         )
 
 

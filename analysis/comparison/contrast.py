@@ -252,7 +252,7 @@ def compare(
 
 
 METHOD = "intervals from the paired bootstrap, p-values from random exchanges of pairs"
-OWN = "; interval and own p concern one test, corrected p and verdict all of them"
+OF_ONE = "; an interval concerns one test, p and verdict all of them"
 PICKED = (
     "The better model is the best of {count} trials by these very examples: its p-value and its "
     "interval allow for that. The clean test is `optuna-study confirm`: fresh seeds and new "
@@ -264,7 +264,7 @@ def contrasts_document(contrasts: Sequence[Contrast]) -> Document:
     """Several tests by one metric on the same examples."""
     first = contrasts[0]
     title = f"{metric_label(first.metric)} on {first.examples} {first.split} examples"
-    caption = METHOD + OWN * any(c.p != c.p_adjusted for c in contrasts)
+    caption = METHOD + OF_ONE * any(c.p != c.p_adjusted for c in contrasts)
     return Document(title, (contrast_table(caption, contrasts), *_prose(picked_note(contrasts))))
 
 
@@ -297,10 +297,8 @@ def _prose(note: str) -> tuple[Prose, ...]:
 def contrast_table(caption: str, contrasts: Sequence[Contrast]) -> Table:
     """One row per test: both models and scores, the difference, and whether it is clear.
 
-    The rows of one metric have the same decimals.  Where p-values are corrected, that of the test
-    alone stands beside its interval, which is not.
+    The rows of one metric have the same decimals.
     """
-    is_corrected = any(c.p != c.p_adjusted for c in contrasts)
     by_metric = {c.metric: [d for d in contrasts if d.metric == c.metric] for c in contrasts}
     scores_of = {m: alike([s.score for c in of for s in (c.a, c.b)]) for m, of in by_metric.items()}
     signs_of = {m: alike_signed([c.difference for c in of]) for m, of in by_metric.items()}
@@ -314,13 +312,11 @@ def contrast_table(caption: str, contrasts: Sequence[Contrast]) -> Table:
             cell(c.b.score, scores_of[c.metric]),
             difference_cell(c.difference, signs_of[c.metric]),
             interval_cell(c.interval, signs_of[c.metric]),
-            *([probability_cell(c.p, c.p_is_bound)] if is_corrected else []),
             probability_cell(c.p_adjusted, c.p_is_bound),
             Cell(c.verdict),
         )
         for c in contrasts
     )
     scores = ("model", "score", "against", "its score", "difference", "95 % interval")
-    p_values = ("own p", "corrected p") if is_corrected else ("p",)
-    columns = ("metric", "examples", *scores, *p_values, "verdict")
+    columns = ("metric", "examples", *scores, "p", "verdict")
     return Table(caption, columns, rows, details=frozenset({"metric", "examples"}))

@@ -52,10 +52,9 @@ def adapters_section(results: Results) -> Section | None:
         f"Each adapter is compared with the untrained base on the same {found.in_words} "
         f"{found.split} examples. A star means p < {LEVEL} after Holm's correction for all "
         f"{found.family} tests, which keeps the chance of even one false star below "
-        f"{percent(LEVEL)}. The 95 % intervals come from resampling the examples; each concerns "
-        "one test, like the own p beside it. The dotted line at the corpus scores is the base's "
-        "score. A box shows the middle half of the per-example scores, its line their median and "
-        f"its dot their mean.{letters}"
+        f"{percent(LEVEL)}. The 95 % intervals come from resampling the examples, each for one "
+        "test. The dotted line at the corpus scores is the base's score. A box shows the middle "
+        f"half of the per-example scores, its line their median and its dot their mean.{letters}"
     )
     return Section("adapters", "Base against adapted", reading, parts)
 

@@ -53,7 +53,7 @@ class Tables(HTMLParser):
 def p_values(page: str) -> Iterator[tuple[tuple[str, str, str, str], str]]:
     """Yield ((a, b, metric, split), p) of every row of every table that tells a p-value."""
     for headings, *rows in Tables(page).found:
-        columns = [place for place, name in enumerate(headings) if name in ("p", "corrected p")]
+        columns = [place for place, name in enumerate(headings) if name.split(" ")[0] == "p"]
         for row in rows if columns else ():
             cells = dict(zip(headings, row, strict=True))
             split = cells.get("examples", "dev").split()[-1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +16,8 @@ from analysis.comparison.adapters_document import (
     adapter_rows,
     adapters_json,
     comparison_document,
-    full_table,
     write_csv,
 )
-from analysis.comparison.contrast import contrast_table
 from analysis.document import Prose, Table
 from analysis.wording import alike_signed
 from reports.page.figures import drawn
@@ -151,26 +148,11 @@ def test_the_terminal_shows_all_metrics_at_a_glance(found: Adapters) -> None:
     text = " ".join(_shown(found).split())
     for metric in ("ROUGE-1", "ROUGE-2", "BLEU-4", "chrF", "loss"):
         assert metric in text
-    assert "* p < 0.05, corrected for 45 tests" in text
-    assert "concern one test; the corrected p and the star concern all of them." in text
+    assert "* p < 0.05, corrected for 45 tests; each 95 % interval concerns one test" in text
     assert "mean ± sd" in text
     assert f"Metric gaming: trial {GAMER} gains" in text
     assert "Seed noise: trial 3 and trial 5 share one configuration (a)" in text
     assert "may come from the seed alone" in text
-
-
-def test_an_interval_has_the_p_value_of_its_own_test_beside_it(found: Adapters) -> None:
-    """The corrected one, which may contradict the interval, has a column of its own."""
-    table = full_table(found, found.metrics[:1])
-    own, corrected = (table.columns.index(name) for name in ("own p", "corrected p"))
-    assert own == table.columns.index("95 % interval") + 1
-    for model, row in zip(found.adapters, table.rows[1:], strict=True):
-        contrast = found.of(model.name, found.metrics[0])
-        assert (row[own].key, row[corrected].key) == (contrast.p, contrast.p_adjusted)
-    first = found.contrasts[0]
-    both = contrast_table("", [first]).columns[-3:]
-    assert (both == ("own p", "corrected p", "verdict")) == (first.p != first.p_adjusted)
-    assert contrast_table("", [replace(first, p=first.p_adjusted)]).columns[-2:] == ("p", "verdict")
 
 
 def test_metrics_that_are_named_are_shown_in_full(found: Adapters) -> None:
