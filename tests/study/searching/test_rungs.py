@@ -156,8 +156,8 @@ def test_a_schedule_begins_in_the_middle_of_a_study(spec: StudySpec, tmp_path: P
     search["schedule"] = "bracket"
     later = two.model_copy(update={"search": two.search.model_copy(update=search)})
     trials = by_claim(run_study(later, tmp_path, choice=ALONE).folder)
-    assert "rungs" not in trials[0].user_attrs
-    assert [entry["step"] for entry in trials[1].user_attrs["rungs"]] == [1, 3]
+    assert decided(trials[0]) == [(3, True)]
+    assert decided(trials[1]) == [(1, True), (3, True)]
     assert all(t.state == TrialState.COMPLETE for t in trials.values())
 
 
