@@ -343,20 +343,19 @@ class Search(Source):
 
     @override
     def report(self, progress: Progress, *, is_last: bool) -> Verdict:
-        """Report a value to Optuna; its pruner decides if there is only one objective."""
+        """Report a value to Optuna and its rung; a pruner decides if there is one objective."""
         attempt, value = self._attempts[progress.number], progress.value
         trial = attempt.trial
         self._divergence.note(progress)
-        if trial is None or value is None or len(self._spec.evaluation.objective) > 1:
-            return Verdict.GO_ON
-        if math.isfinite(value):
+        if value is not None and math.isfinite(value):
             self._note(attempt, progress.step, value)
-        if is_last:
+        if trial is None or is_last:
             return Verdict.GO_ON
-        prunes = self._has_diverged(progress) or (math.isfinite(value) and trial.should_prune())
-        if prunes:
-            return Verdict.PRUNE
-        waits = self._rungs is not None and self._rungs.reports(progress)
+        if value is not None and len(self._spec.evaluation.objective) == 1:
+            prunes = math.isfinite(value) and trial.should_prune()
+            if prunes or self._has_diverged(progress):
+                return Verdict.PRUNE
+        waits = self._rungs is not None and progress.is_report and self._rungs.reports(progress)
         return Verdict.PAUSE if waits else Verdict.GO_ON
 
     @property

@@ -134,12 +134,13 @@ def _baseline(seed: int, name: str, parts: Hyperparameters) -> TrialConfig:
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a training; the value has the objective's scale and direction.
+    """The progress of a training; the value has the first objective's scale and direction.
 
     `is_report` says that it comes at a report, with or without a value, where a training may be put
-    aside; `statistics` are what its value was computed from.  `first_loss` is the training loss of
-    the first step, which is the untrained model's, and `recent_loss` the mean of the latest ones;
-    both are None where they are not known.
+    aside; `statistics` are those of the objectives that reports score, by objective, and `costs`
+    its measurements so far.  `first_loss` is the training loss of the first step, which is the
+    untrained model's, and `recent_loss` the mean of the latest ones; both are None where they are
+    not known.
     """
 
     number: int
@@ -148,7 +149,8 @@ class Progress:
     first_loss: float | None = None
     recent_loss: float | None = None
     is_report: bool = False
-    statistics: Statistics | None = field(default=None, repr=False, compare=False)
+    statistics: Mapping[str, Statistics] = field(default_factory=dict, repr=False, compare=False)
+    costs: Mapping[str, float] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

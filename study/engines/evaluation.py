@@ -45,16 +45,22 @@ class Examiner:
     lay_out: Callable[[Sequence[TrialConfig], int], None] = _no_layout
     budget: TokenBudget = field(default_factory=TokenBudget)
 
-    def report(self, configs: Sequence[TrialConfig]) -> list[Statistics | None]:
-        """Score the first objective on the first examples, for pruner and learning curve."""
-        objective = self.spec.evaluation.objective[0]
-        if objective in COSTS:
-            return [None] * len(configs)
-        split, metric = split_and_metric(objective)
-        examples = self.task.examples(split)[: self.spec.evaluation.report_examples]
-        texts = self.spec.evaluation.row(metric).reads_outputs
-        results = self.evaluate(configs, examples, texts=texts, loss=not texts, only=metric)
-        return [result.statistics[metric] for result in results]
+    def report(self, configs: Sequence[TrialConfig]) -> list[dict[str, Statistics]]:
+        """Score objectives on the first examples, for pruner, rungs and learning curve."""
+        by_split: dict[str, dict[str, str]] = {}  # split -> objective -> metric
+        for objective in self.spec.scored_at_reports:
+            split, metric = split_and_metric(objective)
+            by_split.setdefault(split, {})[objective] = metric
+        found: list[dict[str, Statistics]] = [{} for _ in configs]
+        for split, metrics in by_split.items():
+            examples = self.task.examples(split)[: self.spec.evaluation.report_examples]
+            read = [self.spec.evaluation.row(metric).reads_outputs for metric in metrics.values()]
+            results = self.evaluate(
+                configs, examples, any(read), not all(read), list(metrics.values())
+            )
+            for of_model, result in zip(found, results, strict=True):
+                of_model |= {name: result.statistics[m] for name, m in metrics.items()}
+        return found
 
     def splits(self, configs: Sequence[TrialConfig]) -> list[dict[str, SplitResult]]:
         """Evaluate every split with examples; the test split only in a confirmation."""
@@ -122,7 +128,7 @@ class Examiner:
         examples: Sequence[Example],
         texts: bool = True,
         loss: bool = True,
-        only: str | None = None,
+        only: Sequence[str] | None = None,
     ) -> list[SplitResult]:
         """Return each model's statistics and outputs of N examples, in the order given.
 
@@ -157,7 +163,7 @@ class Examiner:
                 for k, of_model in zip(range(K)[models], said, strict=texts):
                     for i, text in zip(of_pass, of_model, strict=True):
                         outputs[k][i] = text
-        wanted = self.spec.evaluation.metrics if only is None else (only,)
+        wanted = self.spec.evaluation.metrics if only is None else only
         return [
             self._scored(
                 examples,

@@ -177,7 +177,7 @@ class SequentialEngine:
         if not training.is_done:
             (found,) = self._examiner.report([training.config])
             training.evaluation_seconds += time.perf_counter() - started
-            return [training.progress(found)]
+            return [training.progress(found, trial.memory.peak_bytes())]
         (splits,) = self._examiner.splits([training.config])
         training.evaluation_seconds += time.perf_counter() - started
         result = trial.result(splits)

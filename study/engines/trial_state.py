@@ -48,6 +48,7 @@ class Training:
         self._latest: deque[float] = deque(maxlen=LATEST)
         self.first_loss: float | None = None
         self._report_every = spec.training.report_every
+        self._objective = spec.evaluation.objective[0]
         self._task = task
         self._generator = torch.Generator().manual_seed(derive_seed(config.seed, "data"))
         self._order: list[int] = []
@@ -65,17 +66,19 @@ class Training:
         """Return whether it has something to report."""
         return bool(self.failure) or self.is_done or self.step % self._report_every == 0
 
-    def progress(self, found: Statistics | None) -> Progress:
-        """Return a report of the objective, with the training losses so far."""
+    def progress(self, found: Mapping[str, Statistics], peak_memory_bytes: float) -> Progress:
+        """Return a report of the objectives, with the training losses and costs so far."""
         is_full = len(self._latest) == LATEST
+        first = found.get(self._objective)
         return Progress(
             self.config.number,
             self.step,
-            None if found is None else found.score,
+            None if first is None else first.score,
             self.first_loss,
             sum(self._latest) / LATEST if is_full else None,
             is_report=True,
             statistics=found,
+            costs=self.details(peak_memory_bytes),
         )
 
     # ------------------------------------------------------------ the data

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from study.kinds.table_names import NameIn
 
 RUNGS = "rungs"
 """The user attribute of a trial with what was decided at its rungs."""
+
+
+def rung_values(entry: Mapping[str, Any]) -> list[float | None]:
+    """Return the objectives' values at a rung, in their order; None where they are not known.
+
+    `score` is the first objective's, which is all that earlier versions wrote; `further` has the
+    others by name.
+    """
+    return [entry["score"], *entry.get("further", {}).values()]
 
 
 @dataclass(frozen=True)

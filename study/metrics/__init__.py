@@ -37,6 +37,7 @@ __all__ = [
     "is_own_file",
     "metric_label",
     "metric_of",
+    "objective_label",
     "scores_classes",
     "scores_free_text",
     "split_and_metric",
@@ -125,3 +126,11 @@ def split_and_metric(objective: str) -> tuple[str, str]:
     if objective.startswith("general_"):
         return "general", objective.removeprefix("general_")
     return "dev", objective
+
+
+def objective_label(objective: str) -> str:
+    """Return the usual spelling of an objective, such as BLEU."""
+    split, metric = split_and_metric(objective)
+    label = metric_label(metric)
+    label = metric.replace("_", " ") if label == metric else label
+    return label if split == "dev" else f"{split} {label}"

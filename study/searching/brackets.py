@@ -1,9 +1,9 @@
 """Which trainings go on: several begin together, and at each rung the best of them go on.
 
 The others are put aside, not ended: at every later rung they compete again.  A gate holds a rung
-open: nobody is put aside before the rung's leader is clearly better than the untrained model, since
-scores say nothing before learning has begun.  A run and benchmarks/search_steps.py decide by this
-code alone.
+open: nobody is put aside before a leader of the rung is clearly better than the untrained model,
+since scores say nothing before learning has begun.  A run and benchmarks/search_steps.py decide by
+this code alone.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from study.kinds.schedules import RUNGS, Schedule
+from study.searching.fronts import fronts
 
 
 def is_paused(attributes: Mapping[str, Any]) -> bool:
@@ -31,10 +32,13 @@ def is_aside(attributes: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class Arrival:
-    """A training at a rung: its score there, higher is better, and whether that is clear."""
+    """A training at a rung: its objectives' values, and whether one is clearly better.
 
-    score: float
-    is_clear: bool  # clearly better than the untrained model
+    Higher is better; a training whose values are unknown has -inf in all.
+    """
+
+    values: tuple[float, ...]
+    is_clear: bool  # clearly better than the untrained model in a score
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,10 @@ def who_goes_on(
         own: Those that arrived together now.
         places: How many go on, once the gate is open.
     """
-    ranked = sorted(arrived, key=lambda number: (-arrived[number].score, number))
-    leader = next(number for number in ranked if number in own)
-    if not arrived[leader].is_clear:
+    values = {number: arrival.values for number, arrival in arrived.items()}
+    ranked = [number for front in fronts(values) for number in front]
+    leaders = fronts({number: values[number] for number in own})[0]
+    if not any(arrived[number].is_clear for number in leaders):
         return [number for number in ranked if number in own], False
     return ranked[:places], True
 

@@ -12,9 +12,9 @@ Several objectives are joined by random weights, drawn anew for each proposal (P
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import optuna
@@ -28,6 +28,7 @@ from typing_extensions import override
 from search_spaces.unit_cube import from_unit, holds
 from study.kinds.goals import DRAWN
 from study.kinds.metrics import Array
+from study.kinds.schedules import RUNGS, rung_values
 from study.searching.brackets import is_aside
 from study.searching.coordinates import Coordinates
 from study.searching.gaussian_process import Process, fit_process
@@ -48,6 +49,9 @@ MOST_TRIALS = 200  # more are thinned to the best and the latest
 CANDIDATES, NEIGHBOURS, NEAR = 384, 32, 4  # random points, and points around each of the best
 SPREAD = 0.1  # of neighbours, in the unit cube
 WEAK = 0.05  # ParEGO's weight of the sum of all objectives
+
+Values: TypeAlias = Sequence[float | None]
+"""The objectives' values of a trial, at its end or at a report."""
 
 
 class LoraSampler(BaseSampler):
@@ -186,59 +190,81 @@ def results_of(
     aside = [t for t in inside if t.state != TrialState.COMPLETE and is_aside(t.user_attrs)]
     if not complete or len(complete) + len(aside) < LEAST_RESULTS:
         return None
-    finals = _joined(signs * np.array([t.values for t in complete]), rng)
+    values = [t.values for t in complete]
+    join = _joining(signs, values, rng)
+    finals, reports = join(values), [_reports(t) for t in complete]
     left = aside + [t for t in inside if t.state == TrialState.PRUNED and t not in aside]
     left += [t for t in inside if t.state == TrialState.FAIL and FAILURE in t.user_attrs]
-    guesses = [_expected(t, complete, finals, float(signs[0])) for t in left]
-    values = [value for value, _ in guesses]
+    guesses = [_expected(t, finals, reports, join) for t in left]
+    expected = [value for value, _ in guesses]
     variances = [variance for _, variance in guesses]
     return Known(
         [t.params for t in (*complete, *left)],
-        np.concatenate([finals, values]),
+        np.concatenate([finals, expected]),
         np.concatenate([np.zeros(len(finals)), variances]),
     )
 
 
-def _joined(values: Array, rng: np.random.Generator) -> Array:
-    """Return one value per trial, (N,), from M values each to maximise, (N, M)."""
-    if values.shape[1] == 1:
-        return values[:, 0]
-    width = np.ptp(values, axis=0)
-    scaled = (values - values.min(axis=0)) / np.where(width > 0, width, 1.0)
-    weighted = rng.dirichlet(np.ones(values.shape[1])) * scaled
-    return np.asarray(weighted.min(axis=1) + WEAK * weighted.sum(axis=1))
+def _joining(
+    signs: Array, finals: Sequence[Values], rng: np.random.Generator
+) -> Callable[[Sequence[Values]], Array]:
+    """Return what makes one value to maximise of M values each: K trials -> (K,).
+
+    Reports are joined by the weights and ranges of the final values.
+    """
+    if len(signs) == 1:
+        return lambda values: (signs * np.array(values, dtype=float))[:, 0]
+    whole = signs * np.array(finals, dtype=float)  # (N, M)
+    low, width = whole.min(axis=0), np.ptp(whole, axis=0)
+    weights = rng.dirichlet(np.ones(len(signs)))
+
+    def joined(values: Sequence[Values]) -> Array:
+        scaled = (signs * np.array(values, dtype=float) - low) / np.where(width > 0, width, 1.0)
+        weighted = weights * scaled
+        return np.asarray(weighted.min(axis=1) + WEAK * weighted.sum(axis=1))
+
+    return joined
+
+
+def _reports(trial: FrozenTrial) -> dict[int, Values]:
+    """Return what a trial has reported, by step: to Optuna, or of several objectives at rungs."""
+    single: dict[int, Values] = {step: [v] for step, v in trial.intermediate_values.items()}
+    return single or {rung["step"]: rung_values(rung) for rung in trial.user_attrs.get(RUNGS, ())}
 
 
 def _expected(
-    trial: FrozenTrial, complete: Sequence[FrozenTrial], finals: Array, sign: float
+    trial: FrozenTrial,
+    finals: Array,
+    reports: Sequence[Mapping[int, Values]],
+    join: Callable[[Sequence[Values]], Array],
 ) -> tuple[float, float]:
     """Return the final value that a trial would have had, and its variance.
 
-    It is regressed on the reports that finished trials made at the same step, with a ridge towards
-    equal ranges, since few have finished.
+    `finals` and `reports` are those of the finished trials.  It is regressed on their reports at
+    the same step, with a ridge towards equal ranges, since few have finished.
     """
     worst = float(finals.min()), 0.0
     is_known = trial.state == TrialState.PRUNED or is_aside(trial.user_attrs)
-    step = trial.last_step if is_known else None
-    if step is None or not math.isfinite(trial.intermediate_values[step]):
+    own = _reports(trial) if is_known else {}
+    step = max(own, default=0)
+    places = [place for place, of_trial in enumerate(reports) if step in of_trial]
+    if not own or not places:
         return worst
-    pairs = [
-        (sign * t.intermediate_values[step], final)
-        for t, final in zip(complete, finals, strict=True)
-        if math.isfinite(t.intermediate_values.get(step, math.nan))
-    ]
-    reports, ends = np.array(pairs).reshape(-1, 2).T
-    value = sign * trial.intermediate_values[step]
+    value, *others = join([own[step], *(reports[place][step] for place in places)]).tolist()
+    then, ends = np.array(others), finals[places]
+    then, ends = then[np.isfinite(then)], ends[np.isfinite(then)]
+    if not math.isfinite(value):
+        return worst
     if 0 < len(ends) < LEAST_FOR_REPORTS and is_aside(trial.user_attrs):
-        gap = ends - reports  # what finished trials gained from there; the best ones, so at most
+        gap = ends - then  # what finished trials gained from there; the best ones, so at most
         return value + float(gap.mean()), float((gap.mean() / 2) ** 2 + gap.var())
-    if len(ends) < LEAST_FOR_REPORTS or not reports.std() or not ends.std():
+    if len(ends) < LEAST_FOR_REPORTS or not then.std() or not ends.std():
         return worst
-    x, y = reports - reports.mean(), ends - ends.mean()
-    ridge = 2.0 * reports.std()
-    slope = max(float((x @ y + ridge * ends.std()) / (x @ x + ridge * reports.std())), 0.0)
+    x, y = then - then.mean(), ends - ends.mean()
+    ridge = 2.0 * then.std()
+    slope = max(float((x @ y + ridge * ends.std()) / (x @ x + ridge * then.std())), 0.0)
     scatter = float(((y - slope * x) ** 2).sum() + 0.5 * ends.var()) / (len(ends) + 2)
-    return float(ends.mean() + slope * (value - reports.mean())), scatter
+    return float(ends.mean() + slope * (value - then.mean())), scatter
 
 
 def _lies_in(point: Mapping[str, Any], space: Mapping[str, BaseDistribution]) -> bool:

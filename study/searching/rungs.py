@@ -1,6 +1,7 @@
-"""A run's trials at the rungs of its schedule: their scores, the gate, and what is recorded.
+"""A run's trials at the rungs of its schedule: their values, the gate, and what is recorded.
 
-`Brackets` decides; here it gets scores of reports, and what it decided goes to the trials.
+`Brackets` decides; here it gets the objectives' values at reports, and what it decided goes to the
+trials.
 """
 
 from __future__ import annotations
@@ -14,22 +15,23 @@ from typing import Any
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 
-from study.kinds.schedules import RUNGS, SCHEDULES
-from study.metrics import Statistics
+from study.kinds.schedules import RUNGS, SCHEDULES, rung_values
+from study.metrics import Statistics, objective_label
 from study.searching.brackets import Arrival, Brackets, Decision
 from study.searching.untrained import is_clearly_better
 from study.spec.sections import StudySpec
 from study.trials import Progress, TrialConfig
 
+Values = tuple[float, ...]
 Entry = dict[str, Any]
-"""One rung of a trial: level, step, score, clear; once decided goes_on, gate and came_back."""
+"""One rung of a trial: level, step, score, further, clear; once decided goes_on, gate and more."""
 
 
 @dataclass
 class _Climber:
     trial: optuna.Trial
     rungs: tuple[int, ...]  # steps
-    reports: dict[int, float]  # step -> value
+    reports: dict[int, Values]  # step -> the objectives' values, all of them finite
     clear: set[int]  # steps of rungs where it was clearly better than the untrained model
     reached: int  # the step that its state holds
     passed: list[Entry] = field(default_factory=list)
@@ -40,7 +42,7 @@ class Rungs:
 
     Args:
         spec: The study.
-        untrained: Returns the untrained model's statistics, once they are known.
+        untrained: Returns the untrained model's statistics by objective, once they are known.
         fills: Whether free slots take the next bracket.
         remark: Shows a line.
     """
@@ -48,14 +50,16 @@ class Rungs:
     def __init__(
         self,
         spec: StudySpec,
-        untrained: Callable[[], Statistics | None],
+        untrained: Callable[[], Mapping[str, Statistics]],
         fills: bool,
         remark: Callable[[str], None],
     ) -> None:
         self._schedule = SCHEDULES[spec.search.schedule]
         self._brackets = Brackets(self._schedule, fills)
         self._every = spec.training.report_every
-        self._direction = spec.evaluation.directions[0]
+        self._directions = dict(
+            zip(spec.evaluation.objective, spec.evaluation.directions, strict=True)
+        )
         self._untrained = untrained
         self._remark = remark
         self._climbers: dict[int, _Climber] = {}
@@ -104,15 +108,18 @@ class Rungs:
     ) -> bool:
         """Take a trial into a bracket; return whether it waits at a rung that it had reached.
 
-        `passed` are its rungs in an earlier run or process, `reached` the step of its state.
+        `reports` are those of a single objective, `passed` its rungs in an earlier run or process,
+        and `reached` is the step of its state.
         """
         number = config.number
-        scores = {entry["step"]: entry["score"] for entry in passed} | dict(reports)
+        values: dict[int, Values] = {step: (value,) for step, value in reports.items()}
+        values |= {entry["step"]: found for entry in passed if (found := _known(entry))}
         clear = {entry["step"] for entry in passed if entry["clear"]}
         steps = self._schedule.steps(config.training.steps, self._every)
-        climber = _Climber(trial, steps, scores, clear, reached, list(passed))
+        climber = _Climber(trial, steps, values, clear, reached, list(passed))
         self._climbers[number] = climber
-        level = 0
+        # rungs that it went by before the study had a schedule, where reports leave values out
+        level = sum(step <= reached and step not in values for step in steps)
         if passed:
             self._write(climber)
             last = passed[-1]
@@ -132,8 +139,11 @@ class Rungs:
         """Take a report; return whether the trial waits at a rung."""
         climber = self._climbers[progress.number]
         climber.reached = progress.step
-        if progress.value is not None and math.isfinite(progress.value):
-            climber.reports.setdefault(progress.step, progress.value)
+        scores = {name: found.score for name, found in progress.statistics.items()}
+        measured = {**progress.costs, **scores}
+        values = tuple(measured.get(name, math.nan) for name in self._directions)
+        if all(map(math.isfinite, values)):
+            climber.reports.setdefault(progress.step, values)
         if progress.step in climber.rungs and self._is_clear(progress.statistics):
             climber.clear.add(progress.step)
         waits = self._arrives(progress.number)
@@ -159,10 +169,11 @@ class Rungs:
         step = climber.rungs[level]
         arrival = self._arrival(number, step)
         climber.passed = [entry for entry in climber.passed if entry["level"] < level]
-        value = climber.reports.get(step)
+        first, *others = climber.reports.get(step, (None,) * len(self._directions))
+        further = dict(zip(list(self._directions)[1:], others, strict=True))
         climber.passed.append(
-            {"level": level, "step": step, "score": value, "clear": arrival.is_clear}
-            | {"goes_on": None}
+            {"level": level, "step": step, "score": first, "further": further}
+            | {"clear": arrival.is_clear, "goes_on": None}
         )
         self._write(climber)
         self._brackets.arrive(number, arrival)
@@ -170,15 +181,19 @@ class Rungs:
 
     def _arrival(self, number: int, step: int) -> Arrival:
         climber = self._climbers[number]
-        sign = 1.0 if self._direction == "maximize" else -1.0
-        value = sign * climber.reports.get(step, -sign * math.inf)
-        return Arrival(value, step in climber.clear)
+        signs = [1.0 if way == "maximize" else -1.0 for way in self._directions.values()]
+        unknown = tuple(-math.inf * sign for sign in signs)
+        values = zip(signs, climber.reports.get(step, unknown), strict=True)
+        return Arrival(tuple(sign * value for sign, value in values), step in climber.clear)
 
-    def _is_clear(self, trained: Statistics | None) -> bool:
+    def _is_clear(self, trained: Mapping[str, Statistics]) -> bool:
+        """Return whether a model is clearly better than the untrained one in some objective."""
         untrained = self._untrained()
-        if trained is None or untrained is None:
-            return False
-        return is_clearly_better(trained, untrained, self._direction)
+        return any(
+            is_clearly_better(found, untrained[name], self._directions[name])
+            for name, found in trained.items()
+            if name in untrained
+        )
 
     def _record(self) -> None:
         decisions = self._brackets.decisions()
@@ -202,10 +217,22 @@ class Rungs:
         """Return one line about who goes on from a rung."""
         going = [d.number for d in decisions if d.goes_on]
         step = self._climbers[decisions[0].number].passed[-1]["step"]
-        named = ", ".join(f"#{number}" for number in going)
+        named = ", ".join(f"#{number}{self._reached(number)}" for number in going)
         if not decisions[0].gate_is_open:
             return (
                 f"step {step}: all {len(decisions)} go on, since none is clearly better than the "
                 "untrained base yet"
             )
         return f"step {step}: {named} of {len(decisions)} trials go on"
+
+    def _reached(self, number: int) -> str:
+        """Return a trial's values at its last rung, in brackets; empty if they are not known."""
+        values = _known(self._climbers[number].passed[-1])
+        pairs = zip(self._directions, values, strict=False)
+        words = ", ".join(f"{objective_label(name)} {value:.3g}" for name, value in pairs)
+        return f" ({words})" if words else ""
+
+
+def _known(entry: Entry) -> Values:
+    """Return the objectives' values at a rung; empty if they are not known."""
+    return tuple(value for value in rung_values(entry) if value is not None)

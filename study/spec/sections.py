@@ -319,6 +319,16 @@ class StudySpec(Strict):
         )
 
     @property
+    def scored_at_reports(self) -> tuple[str, ...]:
+        """The objectives that reports score: the first, or all where trials are compared there.
+
+        A cost is not scored: it is known, or measured in training.
+        """
+        compares = SCHEDULES[self.search.schedule].pauses
+        objectives = self.evaluation.objective[: None if compares else 1]
+        return tuple(objective for objective in objectives if objective not in COSTS)
+
+    @property
     def most_steps(self) -> int | None:
         """The steps of the longest trial; None if they depend on epochs, so on the data."""
         if self.training.epochs is not None or "epochs" in self.search.parameters:
@@ -335,13 +345,10 @@ class StudySpec(Strict):
                 f"search.pruner: pruning needs a single objective, got {self.search.pruner!r}; "
                 f"allowed: {allowed!r}"
             )
-        objectives = self.evaluation.objective
-        reports = len(objectives) == 1 and objectives[0] not in COSTS
-        if SCHEDULES[self.search.schedule].pauses and not reports:
-            got = objectives[0] if len(objectives) == 1 else f"{len(objectives)} objectives"
+        if SCHEDULES[self.search.schedule].pauses and not self.scored_at_reports:
             yield (
-                f"search.schedule: {self.search.schedule} compares reports of one score, got "
-                f"{got}; allowed: 'none'"
+                f"search.schedule: {self.search.schedule} compares scores of reports, got "
+                f"{' and '.join(self.evaluation.objective)}; allowed: 'none'"
             )
         most, every = self.most_steps, self.training.report_every
         schedule = SCHEDULES[self.search.schedule]

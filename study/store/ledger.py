@@ -25,6 +25,7 @@ from sqlalchemy.exc import DBAPIError
 
 from study.errors import InputError, reason_of
 from study.kinds.goals import STARTS
+from study.kinds.measurements import COSTS
 from study.kinds.schedules import RUNGS
 from study.make_sampler import pruner_for
 from study.metrics import Statistics, split_and_metric
@@ -136,7 +137,7 @@ class Ledger:
         self._parent = Parent(self._database, out)
         self._recovered_at = -math.inf
         self._bar: float | None = None
-        self._untrained: Statistics | None = None
+        self._untrained: dict[str, Statistics] = {}
         self._examples_known = set(records.read_examples(self._database, self._id))
 
     @property
@@ -264,26 +265,27 @@ class Ledger:
 
         None with several objectives, with a cost as objective, or before the base is evaluated.
         """
-        if self._bar is None and STARTS[self._spec.search.start]:
-            found = self.untrained()
+        objectives = self._spec.evaluation.objective
+        if self._bar is None and STARTS[self._spec.search.start] and len(objectives) == 1:
+            found = self.untrained().get(objectives[0])
             if found is not None:
                 self._bar = clearly_better(found, self._spec.evaluation.directions[0])
         return self._bar
 
-    def untrained(self) -> Statistics | None:
-        """Return the untrained base's statistics of the objective.
+    def untrained(self) -> Mapping[str, Statistics]:
+        """Return the untrained base's statistics of the objectives that are scores, by objective.
 
-        None with several objectives, with a cost as objective, or before the base is evaluated.
+        Empty before the base is evaluated.
         """
-        objectives = self._spec.evaluation.objective
-        if self._untrained is None and len(objectives) == 1:
-            split, metric = split_and_metric(objectives[0])
-            for row in records.read_evaluations(self._database, self._id, role="baseline"):
-                if (row.name, row.split) == ("base", split):
-                    with suppress(KeyError):  # a cost has no statistics
-                        self._untrained = records.read_statistics(
-                            self._database, row.evaluation_id, metric
-                        )
+        if not self._untrained:
+            rows = records.read_evaluations(self._database, self._id, role="baseline")
+            of_base = {row.split: row.evaluation_id for row in rows if row.name == "base"}
+            for objective in self._spec.evaluation.objective:
+                split, metric = split_and_metric(objective)
+                if objective not in COSTS and split in of_base:
+                    self._untrained[objective] = records.read_statistics(
+                        self._database, of_base[split], metric
+                    )
         return self._untrained
 
     def is_finished(self) -> bool:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from typing_extensions import override
 
-from study.metrics import metric_label, split_and_metric
+from study.metrics import objective_label
 from study.spec.sections import StudySpec
 from study.trials import TrialConfig
 from study.views.base import Outcome, Planned, View
@@ -142,14 +142,6 @@ def _value(value: object) -> str:
     if not isinstance(value, float):
         return str(value)
     return str(int(value)) if value.is_integer() else f"{value:.2g}"
-
-
-def objective_label(objective: str) -> str:
-    """Return the usual spelling of an objective, such as BLEU."""
-    split, metric = split_and_metric(objective)
-    label = metric_label(metric)
-    label = metric.replace("_", " ") if label == metric else label
-    return label if split == "dev" else f"{split} {label}"
 
 
 def clock(seconds: float) -> str:

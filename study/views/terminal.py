@@ -12,10 +12,11 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 from typing_extensions import override
 
+from study.metrics import objective_label
 from study.spec.sections import StudySpec
 from study.trials import TrialConfig
 from study.views.base import Outcome, Planned, View
-from study.views.plain import PlainView, Tally, describe, ending, objective_label
+from study.views.plain import PlainView, Tally, describe, ending
 
 MOST_BARS = 8
 

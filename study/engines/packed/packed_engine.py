@@ -297,7 +297,7 @@ class PackedEngine:
         splits = self._evaluated(ended, self._examiner.splits)
         events: list[Event] = []
         for slot, found in values.items():
-            events.append(self._trials[slot].progress(found))
+            events.append(self._trials[slot].progress(found, self._memory.peak_bytes()))
         for slot in due:
             if slot not in values:
                 events += self._ended(slot, splits.get(slot, {}))

@@ -16,7 +16,7 @@ from optuna.testing.pytest_samplers import (
     MultiObjectiveSamplerTestCase,
     RelativeSamplerTestCase,
 )
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from study.kinds.goals import DRAWN
 from study.searching.coordinates import Coordinates
@@ -181,6 +181,32 @@ def test_a_pruned_trial_counts_with_what_its_report_promises() -> None:
     assert known.values[-2] == pytest.approx(9.0, abs=0.5)
     assert known.extra[-2] > 0
     assert known.values[-1] == 2.0
+
+
+def test_what_is_aside_counts_with_what_its_rung_promises_in_every_objective() -> None:
+    """With several objectives values at rungs are regressed as reports are, joined alike."""
+    rates = od.FloatDistribution(1e-5, 1e-1, log=True)
+
+    def trial(rung: float | None, state: TrialState, goes_on: bool) -> FrozenTrial:
+        entry = {"step": 10, "score": rung, "further": {"loss": rung}, "goes_on": goes_on}
+        return create_trial(
+            state=state,
+            params={"learning_rate": 1e-3},
+            distributions={"learning_rate": rates},
+            values=[2.0 * rung, 2.0 * rung] if state == TrialState.COMPLETE and rung else None,
+            user_attrs={"rungs": [entry]},
+        )
+
+    finished = [trial(float(i), TrialState.COMPLETE, True) for i in range(1, 6)]
+    aside = [trial(rung, TrialState.PRUNED, False) for rung in (4.5, None)]
+    ways = [optuna.study.StudyDirection.MAXIMIZE] * 2
+    known = results_of(
+        ways, [*finished, *aside], {"learning_rate": rates}, np.random.default_rng(0)
+    )
+    assert known is not None
+    assert known.values[3] < known.values[-2] < known.values[4]
+    assert known.extra[-2] > 0
+    assert known.values[-1] == known.values[0]
 
 
 def test_the_process_interpolates_and_raises_what_diverged() -> None:

@@ -10,7 +10,9 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from study.engines.engine_choice import EngineChoice
+from study.kinds.schedules import rung_values
 from study.runner import run_study
+from study.searching.fronts import fronts
 from study.spec.sections import StudySpec
 from study.store.saved_states import FOLDER
 from study.trials import TrialConfig
@@ -36,6 +38,15 @@ def spec(make_spec: Callable[..., StudySpec]) -> StudySpec:
     )
 
 
+def of_several(spec: StudySpec) -> StudySpec:
+    """Return the study with two more objectives: one of another split, and a cost."""
+    evaluation = {
+        "objective": ("loss", "general_loss", "trainable_parameters"),
+        "directions": ("minimize",) * 3,
+    }
+    return spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update=evaluation)})
+
+
 @pytest.fixture
 def open_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every trial be clearly better than the untrained base."""
@@ -53,13 +64,19 @@ def decided(trial: FrozenTrial) -> list[tuple[int, bool]]:
     return [(entry["step"], entry["goes_on"]) for entry in trial.user_attrs.get("rungs", [])]
 
 
+def reached(trial: FrozenTrial) -> list[float]:
+    """Return every objective's value at each of a trial's rungs, and at its end."""
+    at_rungs = [rung_values(entry) for entry in trial.user_attrs.get("rungs", [])]
+    return [value for values in (*at_rungs, trial.values or []) for value in values]
+
+
 def assert_same(found: Path, wanted: Path) -> None:
     """Hold two runs against each other: ends, reports and decisions."""
     one, other = by_claim(found), by_claim(wanted)
     assert one.keys() == other.keys()
     for claim, trial in one.items():
         assert trial.state == other[claim].state
-        assert trial.value == pytest.approx(other[claim].value, rel=1e-9)
+        assert reached(trial) == pytest.approx(reached(other[claim]), rel=1e-9)
         assert trial.intermediate_values == pytest.approx(
             other[claim].intermediate_values, rel=1e-9
         )
@@ -100,6 +117,51 @@ def test_the_best_go_on_and_the_others_are_pruned_at_the_end(
 
 
 @pytest.mark.whole
+@pytest.mark.usefixtures("open_gate")
+def test_several_objectives_are_ranked_by_fronts(
+    spec: StudySpec, tmp_path: Path, view: RecordingView
+) -> None:
+    """Who goes on is on the first fronts; what stays aside is told PRUNED without a value."""
+    done = run_study(of_several(spec), tmp_path, view, choice=ALONE)
+    trials = by_claim(done.folder)
+    rungs = {n: trials[n].user_attrs["rungs"] for n in range(8)}
+    at_one = {n: [-v for v in rung_values(passed[0])] for n, passed in rungs.items()}
+    ranked = [n for front in fronts(at_one) for n in front]
+    came_back = [n for n in range(8) if rungs[n][0].get("came_back")]
+    assert [n for n in range(8) if rungs[n][0]["goes_on"]] == sorted({*ranked[:2], *came_back})
+    pruned = [t for t in trials.values() if t.state == TrialState.PRUNED]
+    assert len(pruned) >= 7
+    assert all(t.values is None and not t.intermediate_values for t in pruned)
+    assert any(
+        all(label in line for label in ("(loss ", "general loss ", "trainable parameters "))
+        for line in view.remarks
+    )
+
+
+@pytest.mark.whole
+@pytest.mark.usefixtures("open_gate")
+def test_a_schedule_begins_in_the_middle_of_a_study(spec: StudySpec, tmp_path: Path) -> None:
+    """A trial beyond a rung where not every objective was measured goes on to the next."""
+    two = of_several(spec)
+    search = {"trials": 2, "schedule": "none"}
+    plain = two.model_copy(update={"search": two.search.model_copy(update=search)})
+    view = RecordingView()
+
+    def stop(config: TrialConfig, step: int) -> None:
+        if config.role == "search" and step == 3:
+            raise KeyboardInterrupt
+
+    view.on_progress = stop
+    run_study(plain, tmp_path, view, choice=ALONE)
+    search["schedule"] = "bracket"
+    later = two.model_copy(update={"search": two.search.model_copy(update=search)})
+    trials = by_claim(run_study(later, tmp_path, choice=ALONE).folder)
+    assert decided(trials[0]) == [(3, True)]
+    assert decided(trials[1]) == [(1, True), (3, True)]
+    assert all(t.state == TrialState.COMPLETE for t in trials.values())
+
+
+@pytest.mark.whole
 def test_all_go_on_while_none_is_better_than_the_base(
     make_spec: Callable[..., StudySpec], spec: StudySpec, tmp_path: Path, view: RecordingView
 ) -> None:
@@ -117,12 +179,17 @@ def test_all_go_on_while_none_is_better_than_the_base(
 @pytest.mark.whole
 @pytest.mark.usefixtures("open_gate")
 @pytest.mark.parametrize("choice", [ALONE, EngineChoice(slots=5)], ids=["one at a time", "packed"])
-@pytest.mark.parametrize("loses", [False, True], ids=["state kept", "state lost"])
+@pytest.mark.parametrize(
+    ("loses", "several"),
+    [(False, False), (True, False), (False, True)],
+    ids=["state kept", "state lost", "several objectives"],
+)
 def test_a_stopped_study_goes_on_with_what_was_put_aside(
-    choice: EngineChoice, loses: bool, spec: StudySpec, tmp_path: Path
+    choice: EngineChoice, loses: bool, several: bool, spec: StudySpec, tmp_path: Path
 ) -> None:
     """Stopped in the middle of a bracket, twice, it ends as if nothing had been."""
-    eight = spec.model_copy(update={"search": spec.search.model_copy(update={"trials": 8})})
+    eight = of_several(spec) if several else spec
+    eight = eight.model_copy(update={"search": spec.search.model_copy(update={"trials": 8})})
     whole = run_study(eight, tmp_path / "whole", choice=ALONE).folder
     out = tmp_path / "run"
     for wanted in ((3, 1), (None, 4)):

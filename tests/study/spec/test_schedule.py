@@ -35,13 +35,13 @@ def test_a_first_rung_is_at_a_sixth(steps: int, often: int) -> None:
             "got 'median'",
         ),
         (
-            {"evaluation": {"objective": ["bleu", "loss"]}},
-            "search.schedule: bracket compares reports of one score, got 2 objectives; "
-            "allowed: 'none'",
+            {"evaluation": {"objective": ["train_seconds", "trainable_parameters"]}},
+            "search.schedule: bracket compares scores of reports, got train_seconds and "
+            "trainable_parameters; allowed: 'none'",
         ),
         (
             {"evaluation": {"objective": "train_seconds"}},
-            "search.schedule: bracket compares reports of one score, got train_seconds; "
+            "search.schedule: bracket compares scores of reports, got train_seconds; "
             "allowed: 'none'",
         ),
         (
@@ -61,3 +61,13 @@ def test_a_schedule_that_cannot_work_is_refused(changes: dict[str, Any], says: s
     with pytest.raises(InputError) as refused:
         parse_spec(document(**changes), "x.toml")
     assert any(says in problem for problem in refused.value.problems), refused.value.problems
+
+
+@pytest.mark.parametrize(
+    ("schedule", "scored"), [("bracket", ("bleu", "general_loss")), ("none", ("bleu",))]
+)
+def test_reports_score_what_rungs_compare(schedule: str, scored: tuple[str, ...]) -> None:
+    """Every objective but costs with a schedule, otherwise the first."""
+    objectives = ["bleu", "train_seconds", "general_loss"]
+    changes = {"evaluation": {"objective": objectives}, "search": {"schedule": schedule}}
+    assert parse_spec(document(**changes), "x.toml").scored_at_reports == scored
