@@ -7,6 +7,8 @@ import ctypes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 LARGEST_INT = 2**31 - 1
+LARGE = 8 * 2**20
+"""Bytes from which memory goes back all the same: kept, blocks of ever other sizes split it up."""
 
 
 def keep_freed_memory() -> None:
@@ -17,7 +19,7 @@ def keep_freed_memory() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(M_MMAP_THRESHOLD, LARGEST_INT)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE)
         libc.mallopt(M_TRIM_THRESHOLD, LARGEST_INT)
 
 
