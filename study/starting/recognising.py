@@ -162,6 +162,8 @@ def _as_labelled(rows: Rows, wishes: Wishes) -> Recognised | None:
     if not labels or not texts:
         return None
     text, label = texts[0], labels[0]
+    known = (spelled(columns, (one.first, one.second)) for one in LAYOUTS if one.second)
+    pair = () if wishes.text_column else next((two for two in known if two and text in two), ())
     for name in (text, label):
         if name not in columns:
             raise InputError(
@@ -175,13 +177,18 @@ def _as_labelled(rows: Rows, wishes: Wishes) -> Recognised | None:
         f"{', '.join(map(repr, others[:4]))}: set --{what}-column to one of them"
         for what, name, reason, others in (
             ("label", label, why, [n for n in labels[1:] if n != text]),
-            ("text", text, "the longest of the usual names", texts[1:]),
+            ("text", text, "the longest of the usual names", () if pair else texts[1:]),
         )
         if others
     ]
+    numeric = _are_quantities(rows, label)
+    if pair:
+        called = ("text_column", "second_text_column", "label_column")
+        keys = dict(zip(called, (*pair, label), strict=True))
+        found = f"labelled pairs ({', '.join(keys.values())})"
+        return Recognised("labels", found, keys, numeric, tuple(remarks))
     other = second_text(rows, [name for name in rows[0] if name not in (text, label)])
     keys = {"text_column": text, "label_column": label}
-    numeric = _are_quantities(rows, label)
     found = f"texts ({text}) with {label}"
     return Recognised("labels", found, keys, numeric, tuple(remarks), second_text=other)
 

@@ -322,6 +322,23 @@ def test_a_spreadsheets_tickets_are_read_and_explained(
     assert "data.second_text_column = 'subject'" in said
 
 
+def test_usual_pairs_are_pairs_whatever_their_label_is_called(
+    init: Init, tiny_classifiers: Path, tmp_path: Path
+) -> None:
+    """Half of a pair would be a silent guess; a named text column still means that one alone."""
+    rows = [
+        {"Sentence1": f"The well {n} is dry.", "Sentence2": "It is dry.", "is_paraphrase": n % 2}
+        for n in range(24)
+    ]
+    data = table(tmp_path / "pairs.csv", rows)
+    spec = init(tiny_classifiers / "base", data).data
+    assert (spec.text_column, spec.second_text_column) == ("Sentence1", "Sentence2")
+    assert spec.label_column == "is_paraphrase"
+    (tmp_path / "study.toml").unlink()
+    spec = init(tiny_classifiers / "base", data, "--text-column", "Sentence2").data
+    assert (spec.text_column, spec.second_text_column) == ("Sentence2", None)
+
+
 @pytest.mark.whole
 def test_the_whole_command_measures_and_says_what_it_decided(
     type_: Type, tiny_classifiers: Path, tmp_path: Path
