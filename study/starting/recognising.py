@@ -183,8 +183,8 @@ def _as_labelled(rows: Rows, wishes: Wishes) -> Recognised | None:
     ]
     numeric = _are_quantities(rows, label)
     if pair:
-        called = ("text_column", "second_text_column", "label_column")
-        keys = dict(zip(called, (*pair, label), strict=True))
+        named_by = ("text_column", "second_text_column", "label_column")
+        keys = dict(zip(named_by, (*pair, label), strict=True))
         found = f"labelled pairs ({', '.join(keys.values())})"
         return Recognised("labels", found, keys, numeric, tuple(remarks))
     other = second_text(rows, [name for name in rows[0] if name not in (text, label)])

@@ -327,7 +327,7 @@ def test_usual_pairs_are_pairs_whatever_their_label_is_called(
 ) -> None:
     """Half of a pair would be a silent guess; a named text column still means that one alone."""
     rows = [
-        {"Sentence1": f"The well {n} is dry.", "Sentence2": "It is dry.", "is_paraphrase": n % 2}
+        {"Sentence1": f"The well {n} is dry.", "Sentence2": f"{n} is dry.", "is_paraphrase": n % 2}
         for n in range(24)
     ]
     data = table(tmp_path / "pairs.csv", rows)
