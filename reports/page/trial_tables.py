@@ -14,7 +14,7 @@ from analysis.studies.study_data import StudyData, is_enqueued, state_of
 from analysis.studies.trial_values import parameter_columns
 from analysis.wording import SPLITS, STATES, configuration, label_of, setting
 from study.kinds.measurements import MEASUREMENTS
-from study.kinds.schedules import RUNGS, rung_values
+from study.kinds.schedules import rung_values, rungs_of
 from study.kinds.table_names import names_where
 from study.metrics import METRICS
 
@@ -104,24 +104,13 @@ def rung_table(data: StudyData) -> Table | None:
     rows = [
         (*map(cell, (trial.number, entry["step"], *rung_values(entry))), Cell(_decision(entry)))
         for trial in data.frozen_trials
-        for entry in _rungs(trial, len(data.objectives))
+        for entry in rungs_of(trial.user_attrs)
+        if len(rung_values(entry)) == len(data.objectives)
     ]
     if not rows:
         return None
     columns = ("trial", "step", *map(label_of, data.objectives), "then")
     return Table("Rungs", columns, tuple(rows), sortable=True)
-
-
-def _rungs(trial: FrozenTrial, objectives: int) -> list[Mapping[str, Any]]:
-    """A trial's rungs; another program's attribute of this name is left out."""
-    found = trial.user_attrs.get(RUNGS)
-    entries = found if isinstance(found, list) else []
-    return [
-        e
-        for e in entries
-        if isinstance(e, dict) and {"step", "score", "goes_on"} <= e.keys()
-        if isinstance(e.get("further", {}), dict) and len(rung_values(e)) == objectives
-    ]
 
 
 def _decision(entry: Mapping[str, Any]) -> str:

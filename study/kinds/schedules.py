@@ -12,6 +12,21 @@ RUNGS = "rungs"
 """The user attribute of a trial with what was decided at its rungs."""
 
 
+def rungs_of(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rungs that a trial with these user attributes came to, the first one first.
+
+    Another program's attribute of this name holds none.
+    """
+    found = attributes.get(RUNGS)
+    entries = found if isinstance(found, list) else []
+    return [
+        entry
+        for entry in entries
+        if isinstance(entry, dict) and {"step", "score", "goes_on"} <= entry.keys()
+        if isinstance(entry.get("further", {}), dict)
+    ]
+
+
 def rung_values(entry: Mapping[str, Any]) -> list[float | None]:
     """Return the objectives' values at a rung, in their order; None where they are not known.
 

@@ -14,19 +14,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from study.kinds.schedules import RUNGS, Schedule
+from study.kinds.schedules import Schedule, rungs_of
 from study.searching.fronts import fronts
 
 
 def is_paused(attributes: Mapping[str, Any]) -> bool:
     """Return whether a trial with these user attributes waits at a rung, or was put aside there."""
-    passed = attributes.get(RUNGS, ())
+    passed = rungs_of(attributes)
     return len(passed) > 0 and not passed[-1]["goes_on"]
 
 
 def is_aside(attributes: Mapping[str, Any]) -> bool:
     """Return whether a trial with these user attributes was put aside at its last rung."""
-    passed = attributes.get(RUNGS, ())
+    passed = rungs_of(attributes)
     return len(passed) > 0 and passed[-1]["goes_on"] is False
 
 

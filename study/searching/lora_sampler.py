@@ -28,7 +28,7 @@ from typing_extensions import override
 from search_spaces.unit_cube import from_unit, holds
 from study.kinds.goals import DRAWN
 from study.kinds.metrics import Array
-from study.kinds.schedules import RUNGS, rung_values
+from study.kinds.schedules import rung_values, rungs_of
 from study.searching.brackets import is_aside
 from study.searching.coordinates import Coordinates
 from study.searching.gaussian_process import Process, fit_process
@@ -229,7 +229,7 @@ def _joining(
 def _reports(trial: FrozenTrial) -> dict[int, Values]:
     """Return what a trial has reported, by step: to Optuna, or of several objectives at rungs."""
     single: dict[int, Values] = {step: [v] for step, v in trial.intermediate_values.items()}
-    return single or {rung["step"]: rung_values(rung) for rung in trial.user_attrs.get(RUNGS, ())}
+    return single or {rung["step"]: rung_values(rung) for rung in rungs_of(trial.user_attrs)}
 
 
 def _expected(

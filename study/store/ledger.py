@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from study.errors import InputError, reason_of
 from study.kinds.goals import STARTS
 from study.kinds.measurements import COSTS
-from study.kinds.schedules import RUNGS
+from study.kinds.schedules import rungs_of
 from study.make_sampler import pruner_for
 from study.metrics import Statistics, split_and_metric
 from study.searching.ladder import ladder_in_words
@@ -323,8 +323,8 @@ class Ledger:
         """Return the rungs that a trial or its last attempt came to."""
         earlier = self._claims.trial_of(replace(claim, attempt=claim.attempt - 1))
         ids = [trial._trial_id, *([] if earlier is None else [earlier])]
-        known = (self.study._storage.get_trial(trial_id).user_attrs.get(RUNGS) for trial_id in ids)
-        return next((list(passed) for passed in known if passed), [])
+        known = (rungs_of(self.study._storage.get_trial(trial_id).user_attrs) for trial_id in ids)
+        return next((passed for passed in known if passed), [])
 
     def others_at_work(self) -> int:
         """Return how many trials and baselines of this study other runs hold."""

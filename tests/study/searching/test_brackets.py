@@ -141,7 +141,7 @@ def test_a_rung_is_the_nearest_report() -> None:
 
 def test_a_trial_says_whether_it_waits() -> None:
     """Before a decision it is paused, after one against it it is put aside too."""
-    entry = {"level": 0, "goes_on": None}
+    entry = {"level": 0, "step": 10, "score": 1.0, "goes_on": None}
     assert is_paused({"rungs": [entry]})
     assert not is_aside({"rungs": [entry]})
     assert is_aside({"rungs": [{**entry, "goes_on": False}]})

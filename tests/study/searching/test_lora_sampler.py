@@ -19,6 +19,7 @@ from optuna.testing.pytest_samplers import (
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from study.kinds.goals import DRAWN
+from study.searching.brackets import is_aside, is_paused
 from study.searching.coordinates import Coordinates
 from study.searching.gaussian_process import fit_process
 from study.searching.lora_sampler import LoraSampler, results_of
@@ -207,6 +208,27 @@ def test_what_is_aside_counts_with_what_its_rung_promises_in_every_objective() -
     assert known.values[3] < known.values[-2] < known.values[4]
     assert known.extra[-2] > 0
     assert known.values[-1] == known.values[0]
+
+
+@pytest.mark.parametrize("rungs", [3, "B", ["B"], [{"step": 10}], {"goes_on": False}])
+def test_another_programs_rungs_are_not_ours(rungs: object) -> None:
+    """In anybody's study an attribute of this name may mean something else; such a trial counts."""
+    rates = od.FloatDistribution(1e-5, 1e-1, log=True)
+    trials = [
+        create_trial(
+            params={"learning_rate": 1e-3},
+            distributions={"learning_rate": rates},
+            value=float(i),
+            user_attrs={"rungs": rungs},
+        )
+        for i in range(5)
+    ]
+    ways = [optuna.study.StudyDirection.MAXIMIZE]
+    known = results_of(ways, trials, {"learning_rate": rates}, np.random.default_rng(0))
+    assert known is not None
+    assert known.values.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert not is_aside({"rungs": rungs})
+    assert not is_paused({"rungs": rungs})
 
 
 def test_the_process_interpolates_and_raises_what_diverged() -> None:
