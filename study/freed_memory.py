@@ -12,7 +12,7 @@ LARGE = 8 * 2**20
 
 
 def keep_freed_memory() -> None:
-    """Let glibc reuse freed memory instead of returning it to the system.
+    """Let glibc reuse freed blocks, but for the largest, instead of returning them to the system.
 
     Every training step allocates the same tensors, every fit the same matrices.  Returning the
     memory each time cost up to a third of the run time in page faults.

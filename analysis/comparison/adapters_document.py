@@ -126,7 +126,9 @@ def comparison_document(found: Adapters, metrics: Sequence[str] = ()) -> Documen
         f"{found.study}: the base against {count} adapter{'s' * (count > 1)} on "
         f"{found.in_words} {found.split} examples"
     )
-    parts: list[Part] = [Prose((tests_in_words(found.family),))]
+    tests = f"{STAR} p < {LEVEL}, corrected for {found.family} test{'s' * (found.family != 1)}"
+    tests += "; each 95 % interval concerns one test" * (found.family > 1)
+    parts: list[Part] = [Prose((tests,))]
     parts += [overview_table(found)] if len(found.metrics) > 1 else []
     parts += [full_table(found, [metric]) for metric in metrics or found.metrics[:1]]
     parts += flags(found)
@@ -135,12 +137,6 @@ def comparison_document(found: Adapters, metrics: Sequence[str] = ()) -> Documen
 
 
 # ---------------------------------------------------------------- in words
-
-
-def tests_in_words(family: int) -> str:
-    """What a star, a p-value and an interval concern."""
-    corrected = f"{STAR} p < {LEVEL}, corrected for {family} test{'s' * (family != 1)}"
-    return corrected if family == 1 else f"{corrected}; each 95 % interval concerns one test"
 
 
 def flags(found: Adapters) -> tuple[Prose, ...]:

@@ -181,10 +181,12 @@ class Rungs:
 
     def _arrival(self, number: int, step: int) -> Arrival:
         climber = self._climbers[number]
-        signs = [1.0 if way == "maximize" else -1.0 for way in self._directions.values()]
-        unknown = tuple(-math.inf * sign for sign in signs)
-        values = zip(signs, climber.reports.get(step, unknown), strict=True)
-        return Arrival(tuple(sign * value for sign, value in values), step in climber.clear)
+        values = climber.reports.get(step)
+        if values is None:
+            return Arrival((-math.inf,) * len(self._directions), step in climber.clear)
+        ways = zip(self._directions.values(), values, strict=True)
+        better = tuple(value if way == "maximize" else -value for way, value in ways)
+        return Arrival(better, step in climber.clear)
 
     def _is_clear(self, trained: Mapping[str, Statistics]) -> bool:
         """Return whether a model is clearly better than the untrained one in some objective."""

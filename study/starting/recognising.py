@@ -162,14 +162,14 @@ def _as_labelled(rows: Rows, wishes: Wishes) -> Recognised | None:
     if not labels or not texts:
         return None
     text, label = texts[0], labels[0]
-    known = (spelled(columns, (one.first, one.second)) for one in LAYOUTS if one.second)
-    pair = () if wishes.text_column else next((two for two in known if two and text in two), ())
     for name in (text, label):
         if name not in columns:
             raise InputError(
                 f"--{'text' if name == text else 'label'}-column: no column {name!r}, got "
                 f"{', '.join(map(repr, rows[0]))[:200]}"
             )
+    usual = (spelled(columns, (one.first, one.second)) for one in LAYOUTS if one.second)
+    pair = () if wishes.text_column else next((two for two in usual if two and text in two), ())
     is_usual = label.lower() in LABELS
     why = "by its name" if is_usual else "whose values repeat like those of classes"
     remarks = [
@@ -183,13 +183,12 @@ def _as_labelled(rows: Rows, wishes: Wishes) -> Recognised | None:
     ]
     numeric = _are_quantities(rows, label)
     if pair:
-        named_by = ("text_column", "second_text_column", "label_column")
-        keys = dict(zip(named_by, (*pair, label), strict=True))
-        found = f"labelled pairs ({', '.join(keys.values())})"
-        return Recognised("labels", found, keys, numeric, tuple(remarks))
-    other = second_text(rows, [name for name in rows[0] if name not in (text, label)])
-    keys = {"text_column": text, "label_column": label}
-    found = f"texts ({text}) with {label}"
+        keys = {"text_column": pair[0], "second_text_column": pair[1], "label_column": label}
+        found, other = f"labelled pairs ({', '.join(keys.values())})", None
+    else:
+        keys = {"text_column": text, "label_column": label}
+        found = f"texts ({text}) with {label}"
+        other = second_text(rows, [name for name in rows[0] if name not in (text, label)])
     return Recognised("labels", found, keys, numeric, tuple(remarks), second_text=other)
 
 

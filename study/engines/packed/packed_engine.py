@@ -295,9 +295,10 @@ class PackedEngine:
         ended = [slot for slot in due if self._goes(slot) and self._trials[slot].is_done]
         values = self._evaluated(going, self._examiner.report)
         splits = self._evaluated(ended, self._examiner.splits)
-        events: list[Event] = []
-        for slot, found in values.items():
-            events.append(self._trials[slot].progress(found, self._memory.peak_bytes()))
+        peak = self._memory.peak_bytes()
+        events: list[Event] = [
+            self._trials[slot].progress(found, peak) for slot, found in values.items()
+        ]
         for slot in due:
             if slot not in values:
                 events += self._ended(slot, splits.get(slot, {}))
