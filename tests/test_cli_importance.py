@@ -127,7 +127,7 @@ def test_a_direction_that_is_told_is_taken(type_: Type, thin: Path) -> None:
 def test_the_good_configurations(type_: Type, run: Path) -> None:
     """With --best the question names the fraction, and a remark the edge."""
     found = asked(type_, run, *FEW, "--best", "0.3")
-    assert "among the best 30%" in found["question"]
+    assert "among the best 30 %" in found["question"]
     assert found["quantile"] == 0.3
     assert any("count as" in remark for remark in found["remarks"])
     assert found["confounding"] is None
@@ -143,7 +143,7 @@ def test_larger_subsets(type_: Type, run: Path) -> None:
 
 
 QUESTIONS = {  # with the method and some words of the question that is shown
-    "best": ("PED-ANOVA", "what puts a trial among the best 10%?"),
+    "best": ("PED-ANOVA", "what puts a trial among the best 10 %?"),
     "gain": ("ablation", "configuration produced the gain?"),
     "local": ("local importance", "around the best configuration"),
 }
@@ -213,7 +213,7 @@ def test_a_region_has_its_own_trials_and_search_space(type_: Type, run: Path) ->
 def test_the_best_fraction_can_be_chosen(type_: Type, run: Path) -> None:
     """PED-ANOVA asks about the fraction that was given."""
     found = asked(type_, run, "--question", "best", "--best", "0.25")
-    assert "best 25%" in found["question"]
+    assert "best 25 %" in found["question"]
 
 
 @pytest.mark.parametrize(

@@ -303,14 +303,14 @@ def starting_point(
 def ped_anova(given: Points, quantile: float = 0.1) -> Answer:
     """Return Optuna's PED-ANOVA shares for reaching the best `quantile` of the trials."""
     points, values = given.finite()
-    best = int(np.ceil(quantile * len(values)))
+    best, part = int(np.ceil(quantile * len(values))), f"{100 * quantile:.0f} %"
     reasons = []
     if best < MIN_BEST:
         reasons.append(
-            f"the best {quantile:.0%} of {len(values)} trials are only {best} (at least {MIN_BEST} "
+            f"the best {part} of {len(values)} trials are only {best} (at least {MIN_BEST} "
             "are needed)"
         )
-    question = f"what puts a trial among the best {quantile:.0%}?"
+    question = f"what puts a trial among the best {part}?"
     if len(np.unique(values)) < 2:
         return Answer("PED-ANOVA", question, {}, (*reasons, "nothing varies"))
     import optuna

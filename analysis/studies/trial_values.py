@@ -125,4 +125,4 @@ def clipped(values: Array, quantile: float, direction: str) -> tuple[Array, str]
     else:
         edge = float(np.quantile(values, quantile))
         result = np.minimum(values, edge)
-    return result, f"values worse than {edge:g} (all but the best {quantile:.0%}) count as {edge:g}"
+    return result, f"values worse than {edge:g} (all but the best {100 * quantile:.0f} %) count as {edge:g}"

@@ -420,7 +420,7 @@ def _why_excluded(column: Column, unit: Array) -> str | None:
     if len(seen) == 1:
         return "all trials have the same value"
     if column.ordered and np.ptp(seen) < NARROW:
-        return f"{HARDLY_VARIED}: the trials span only {np.ptp(seen):.1%} of its range"
+        return f"{HARDLY_VARIED}: the trials span only {100 * np.ptp(seen):.1f} % of its range"
     crowded = CROWDED if column.positions is None else CROWDED_LEVEL
     if count.max() >= max(2, crowded * len(active)):
         return f"{HARDLY_VARIED}: {count.max()} of {len(active)} trials have the same value"

@@ -220,9 +220,10 @@ def number_text(label: str, where: str, column: str) -> str:
     """Return a number in the form that the metrics of numbers read; InputError if it is none."""
     value = _number(label)
     if value is None:
+        point = _number(label.replace(",", ".")) is not None
+        cure = "write a point" if point else 'allowed: task = "classification" for names'
         raise InputError(
-            f"{where}: {column}: must be a number such as 3.5, got {label[:40]!r}; "
-            'allowed: task = "classification" for names'
+            f"{where}: {column}: must be a number such as 3.5, got {label[:40]!r}; {cure}"
         )
     return repr(value)
 

@@ -69,7 +69,7 @@ def cost_of(spec: StudySpec, inputs: Inputs, prepared: Prepared) -> dict[str, An
         *(f"modules  {line}" for line in target_lines(skeleton, spec)),
     ] + [
         f"{LABELS.get(name, name):<8} {f'{pairs} adapter pairs, ' if pairs else ''}"
-        f"{count:,} trainable parameters ({count / base:.2%} of the base)"
+        f"{count:,} trainable parameters ({100 * count / base:.2f} % of the base)"
         for name, (pairs, count) in counts.items()
     ]
     searched = spec.search.search_space.distributions

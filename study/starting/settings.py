@@ -180,8 +180,8 @@ def set_budget(draft: Draft, wanted: Pace, estimate: dict[str, Any] | None) -> s
     memory = estimate["memory"]
     takes = "an unknown time" if hours is None else f"about {span(hours * 3600)}"
     text = (
-        f"{pace.trials} trials of {pace.steps} steps take {takes}, and each of "
-        f"{memory['workers']} workers about {size(memory['needed_bytes'])} of "
+        f"{pace.trials} trials of {pace.steps} steps take {takes}; each of "
+        f"{memory['workers']} workers needs about {size(memory['needed_bytes'])} of its "
         f"{size(memory['available_bytes'])} of memory{lowered}"
     )
     if not memory["fits"]:

@@ -72,7 +72,7 @@ def test_ped_anova_is_labelled_and_doubts_itself() -> None:
     answer = ped_anova(Points(points, values, SPACE))
     assert sum(answer.shares.values()) == pytest.approx(1.0)
     assert answer.reasons == ()
-    assert "best 10%" in answer.question
+    assert "best 10 %" in answer.question
     assert "at least 5" in ped_anova(Points(points[:20], values[:20], SPACE)).reasons[0]
     assert ped_anova(Points(points, [1.0] * 60, SPACE)).shares == {}
 

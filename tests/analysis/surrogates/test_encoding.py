@@ -70,7 +70,7 @@ def test_inactive_values_are_drawn_and_counted() -> None:
     ("values", "why"),
     [
         ([0.5] * 9, "all trials have the same value"),
-        (np.linspace(0.5, 0.55, 9), "the trials span only 5.0% of its range"),
+        (np.linspace(0.5, 0.55, 9), "the trials span only 5.0 % of its range"),
         ([0.1] * 6 + [0.2, 0.5, 0.9], "6 of 9 trials have the same value"),
     ],
 )

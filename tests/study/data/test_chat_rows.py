@@ -340,16 +340,16 @@ def test_long_rows_are_left_out_cut_or_refused_and_counted(tokenizer: Any) -> No
     drop = data.model_copy(update={"too_long": "drop"})
     assert _fitting([short, long, short, short], limit, drop, "train") == (
         (short, short, short),
-        [f"1 of 4 train conversations (25.0%) has more than {limit} tokens and is left out"],
+        [f"1 of 4 train conversations (25.0 %) has more than {limit} tokens and is left out"],
     )
-    with pytest.raises(InputError, match=r"1 of 2 dev conversations \(50\.0%\) has more than"):
+    with pytest.raises(InputError, match=r"1 of 2 dev conversations \(50\.0 %\) has more than"):
         _fitting([short, long], limit, data.model_copy(update={"too_long": "refuse"}), "dev")
     late = [turn("user", "Why? " * 20), TURNS[2]]
     cut = [row(chat, turns, limit=limit) for turns in (TURNS[1:], late, TURNS[1:3])]
     kept, remarks = _fitting(cut, limit, data, "train")
     assert kept == (cut[0], cut[2])
     assert remarks == [
-        f"2 of 3 train conversations (66.7%) have more than {limit} tokens and are cut at the end; "
+        f"2 of 3 train conversations (66.7 %) have more than {limit} tokens and are cut at the end; "
         "left out, since no answer begins before the cut: 1"
     ]
 

@@ -272,7 +272,7 @@ def test_numbers_are_read_as_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "line"),
     [
-        ([1, "1,5"], "line 2: label: must be a number such as 3.5, got '1,5'"),
+        ([1, "1,5"], "line 2: label: must be a number such as 3.5, got '1,5'; write a point"),
         ([1, "4 stars"], "line 2: label: must be a number such as 3.5, got '4 stars'"),
         ([1, "1e999"], "line 2: label: must be a number such as 3.5, got '1e999'"),
         ([3, 3.0], "data.train: all labels are 3; needed: different numbers"),
