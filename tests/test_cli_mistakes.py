@@ -33,7 +33,7 @@ def test_usage_errors(type_: Type) -> None:
         ran = type_(*arguments)
         assert ran.status == 2, arguments
         assert len(ran.problems) == 1
-    assert ran.problems == ["--steps: must be greater than or equal to 1"]
+    assert ran.problems == ["--steps: must be at least 1, got '0'"]
 
 
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {

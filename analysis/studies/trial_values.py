@@ -125,4 +125,5 @@ def clipped(values: Array, quantile: float, direction: str) -> tuple[Array, str]
     else:
         edge = float(np.quantile(values, quantile))
         result = np.minimum(values, edge)
-    return result, f"values worse than {edge:g} (all but the best {100 * quantile:.0f} %) count as {edge:g}"
+    kept = f"all but the best {100 * quantile:.0f} %"
+    return result, f"values worse than {edge:g} ({kept}) count as {edge:g}"

@@ -95,11 +95,22 @@ def main() -> None:
 
 def _usage_problem(message: str) -> str:
     """Return what is wrong with the arguments as one line that begins with the option."""
+    from study.spec.problems import rule_of
+
     named = re.fullmatch(r"Invalid value for '([^']+)': (.*)", message, re.DOTALL)
     if named is None:
         return f"{message.rstrip('.')}; --help shows what is allowed"
-    rule = named[2].removeprefix("Value error, ").replace("Input should be", "must be").rstrip(".")
-    return f"{named[1]}: {rule}"
+    rule = rule_of({"type": "usage", "msg": named[2].removeprefix("Value error, ").rstrip(".")})
+    return f"{named[1]}: {rule}{_typed(named[1])}"
+
+
+def _typed(option: str) -> str:
+    """Return what stands behind an option on the command line, where that is clear."""
+    for word, following in zip(sys.argv, [*sys.argv[1:], ""], strict=True):
+        name, joined, value = word.partition("=")
+        if name == option:
+            return f", got {(value if joined else following)[:40]!r}"
+    return ""
 
 
 def _exit_with(error: InputError) -> NoReturn:

@@ -323,7 +323,8 @@ def _fitting(
         return tuple(examples), []
     of_split = f"{len(long):,} of {len(examples):,} {split} {unit}"
     verb, cut = ("has", "is") if len(long) == 1 else ("have", "are")
-    counted = f"{of_split} ({100 * len(long) / len(examples):.1f} %) {verb} more than {limit:,} tokens"
+    part = f"{100 * len(long) / len(examples):.1f} %"
+    counted = f"{of_split} ({part}) {verb} more than {limit:,} tokens"
     if data.too_long == "refuse":
         raise InputError(
             f"data.{split}: {counted}; allowed: data.too_long = 'drop' or 'truncate', or a larger "

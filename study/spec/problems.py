@@ -25,6 +25,7 @@ WORDS = {
     "less than": "below",
     "a valid integer": "an integer",
     "a valid ": "a ",
+    r", unable to parse string as .*": "",
 }
 """Patterns in pydantic's messages -> the words that this program uses."""
 

@@ -383,8 +383,9 @@ def _lengths(
         "data",
         "max_tokens",
         max(lengths.cut, 4),
-        f"{what} has {lengths.in_words()}; {100 * lengths.kept:.1f} % have no more than this, the least "
-        f"usual size for {100 * KEPT_WHOLE:.0f} % of them; longer ones are {_cut(spec)}: see data.too_long",
+        f"{what} has {lengths.in_words()}; {100 * lengths.kept:.1f} % have no more than "
+        f"this, the least usual size for {100 * KEPT_WHOLE:.0f} % of them; longer ones are "
+        f"{_cut(spec)}: see data.too_long",
     )
     return lengths
 

@@ -349,8 +349,8 @@ def test_long_rows_are_left_out_cut_or_refused_and_counted(tokenizer: Any) -> No
     kept, remarks = _fitting(cut, limit, data, "train")
     assert kept == (cut[0], cut[2])
     assert remarks == [
-        f"2 of 3 train conversations (66.7 %) have more than {limit} tokens and are cut at the end; "
-        "left out, since no answer begins before the cut: 1"
+        f"2 of 3 train conversations (66.7 %) have more than {limit} tokens and are cut at the end"
+        "; left out, since no answer begins before the cut: 1"
     ]
 
 
