@@ -301,7 +301,7 @@ class Search:
         score = float(curves.scores[trial.place, curves.rungs.index(trial.step)])
         trial.trial.report(score, trial.step)
         is_clear = not self.method.gated or curves.gate is None or score > curves.gate
-        brackets.arrive(trial.place, Arrival((score,), is_clear))
+        brackets.arrive(trial.place, Arrival((score,), lambda: is_clear))
         self._note_decisions()
         return True
 

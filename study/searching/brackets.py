@@ -9,7 +9,7 @@ this code alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,11 +34,12 @@ def is_aside(attributes: Mapping[str, Any]) -> bool:
 class Arrival:
     """A training at a rung: its objectives' values, and whether one is clearly better.
 
-    Higher is better; a training whose values are unknown has -inf in all.
+    Higher is better; a training whose values are unknown has -inf in all.  `is_clear` is asked when
+    the rung is decided: with several workers the untrained model's score can come late.
     """
 
     values: tuple[float, ...]
-    is_clear: bool  # clearly better than the untrained model in a score
+    is_clear: Callable[[], bool]  # clearly better than the untrained model in a score
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def who_goes_on(
     values = {number: arrival.values for number, arrival in arrived.items()}
     ranked = [number for front in fronts(values) for number in front]
     leaders = fronts({number: values[number] for number in own})[0]
-    if not any(arrived[number].is_clear for number in leaders):
+    if not any(arrived[number].is_clear() for number in leaders):
         return [number for number in ranked if number in own], False
     return ranked[:places], True
 

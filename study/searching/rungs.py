@@ -33,6 +33,7 @@ class _Climber:
     rungs: tuple[int, ...]  # steps
     reports: dict[int, Values]  # step -> the objectives' values, all of them finite
     clear: set[int]  # steps of rungs where it was clearly better than the untrained model
+    unjudged: dict[int, Mapping[str, Statistics]]  # step of a rung -> to compare with that model
     reached: int  # the step that its state holds
     passed: list[Entry] = field(default_factory=list)
 
@@ -116,7 +117,7 @@ class Rungs:
         values |= {entry["step"]: found for entry in passed if (found := _known(entry))}
         clear = {entry["step"] for entry in passed if entry["clear"]}
         steps = self._schedule.steps(config.training.steps, self._every)
-        climber = _Climber(trial, steps, values, clear, reached, list(passed))
+        climber = _Climber(trial, steps, values, clear, {}, reached, list(passed))
         self._climbers[number] = climber
         # rungs that it went by before the study had a schedule, where reports leave values out
         level = sum(step <= reached and step not in values for step in steps)
@@ -144,8 +145,8 @@ class Rungs:
         values = tuple(measured.get(name, math.nan) for name in self._directions)
         if all(map(math.isfinite, values)):
             climber.reports.setdefault(progress.step, values)
-        if progress.step in climber.rungs and self._is_clear(progress.statistics):
-            climber.clear.add(progress.step)
+        if progress.step in climber.rungs:
+            climber.unjudged[progress.step] = progress.statistics
         waits = self._arrives(progress.number)
         self._record()
         return waits
@@ -173,7 +174,7 @@ class Rungs:
         further = dict(zip(list(self._directions)[1:], others, strict=True))
         climber.passed.append(
             {"level": level, "step": step, "score": first, "further": further}
-            | {"clear": arrival.is_clear, "goes_on": None}
+            | {"clear": arrival.is_clear(), "goes_on": None}
         )
         self._write(climber)
         self._brackets.arrive(number, arrival)
@@ -183,19 +184,23 @@ class Rungs:
         climber = self._climbers[number]
         values = climber.reports.get(step)
         if values is None:
-            return Arrival((-math.inf,) * len(self._directions), step in climber.clear)
-        ways = zip(self._directions.values(), values, strict=True)
-        better = tuple(value if way == "maximize" else -value for way, value in ways)
-        return Arrival(better, step in climber.clear)
+            values = (-math.inf,) * len(self._directions)
+        else:
+            ways = zip(self._directions.values(), values, strict=True)
+            values = tuple(value if way == "maximize" else -value for way, value in ways)
+        return Arrival(values, lambda: self._is_clear(climber, step))
 
-    def _is_clear(self, trained: Mapping[str, Statistics]) -> bool:
-        """Return whether a model is clearly better than the untrained one in some objective."""
-        untrained = self._untrained()
-        return any(
-            is_clearly_better(found, untrained[name], self._directions[name])
-            for name, found in trained.items()
-            if name in untrained
-        )
+    def _is_clear(self, climber: _Climber, step: int) -> bool:
+        """Return whether a trial is clearly better than the untrained model in some objective."""
+        if step in climber.unjudged and (untrained := self._untrained()):
+            trained = climber.unjudged.pop(step)
+            if any(
+                is_clearly_better(found, untrained[name], self._directions[name])
+                for name, found in trained.items()
+                if name in untrained
+            ):
+                climber.clear.add(step)
+        return step in climber.clear
 
     def _record(self) -> None:
         decisions = self._brackets.decisions()
@@ -204,6 +209,7 @@ class Rungs:
                 gate = "open" if decision.gate_is_open else "closed"
                 last = climber.passed[-1]
                 entry = {**last, "goes_on": decision.goes_on, "gate": gate}
+                entry["clear"] = self._is_clear(climber, last["step"])
                 if last["goes_on"] is False:
                     entry["came_back"] = True
                 climber.passed[-1] = entry

@@ -10,7 +10,10 @@ SCHEDULE = Schedule((4, 2, 1), (1 / 6, 1 / 2))
 
 def arrivals(scores: dict[int, float], clear: float = 0.0) -> dict[int, Arrival]:
     """Return trials at a rung, clear from a score on."""
-    return {number: Arrival((score,), score > clear) for number, score in scores.items()}
+    return {
+        number: Arrival((score,), lambda is_clear=score > clear: is_clear)
+        for number, score in scores.items()
+    }
 
 
 def begun(brackets: Brackets, numbers: range) -> None:
@@ -40,7 +43,9 @@ def test_nobody_leaves_before_learning_has_begun() -> None:
 def test_both_ends_of_the_front_go_on() -> None:
     """With two objectives the best in each stays, before one between them or below."""
     values = {0: (3.0, 3.0), 1: (5.0, 1.0), 2: (1.0, 5.0), 3: (4.0, 0.5), 9: (0.0, 0.0)}
-    everybody = {number: Arrival(of, number == 0) for number, of in values.items()}
+    everybody = {
+        number: Arrival(of, lambda is_first=number == 0: is_first) for number, of in values.items()
+    }
     assert who_goes_on(everybody, [0, 1, 2, 3], 2) == ([1, 2], True)
     assert who_goes_on(everybody, [0, 1, 2, 3], 4) == ([1, 2, 0, 3], True)
 
@@ -48,7 +53,9 @@ def test_both_ends_of_the_front_go_on() -> None:
 def test_the_gate_opens_for_a_leader_only() -> None:
     """One that others of the rung dominate shows nothing, nor does one from an earlier bracket."""
     values = {0: (3.0, 3.0), 1: (5.0, 1.0), 2: (2.0, 2.0), 9: (9.0, 9.0)}
-    everybody = {number: Arrival(of, number in (2, 9)) for number, of in values.items()}
+    everybody = {
+        number: Arrival(of, lambda number=number: number in (2, 9)) for number, of in values.items()
+    }
     assert who_goes_on(everybody, [0, 1, 2], 1) == ([0, 1, 2], False)
 
 
@@ -58,13 +65,13 @@ def test_a_bracket_shrinks_and_the_next_begins_when_it_ends() -> None:
     begun(brackets, range(4))
     assert not brackets.wants_new
     for number in (2, 0, 3):
-        brackets.arrive(number, Arrival((float(number),), True))
+        brackets.arrive(number, Arrival((float(number),), lambda: True))
         assert taken(brackets) == []
-    brackets.arrive(1, Arrival((1.0,), True))
+    brackets.arrive(1, Arrival((1.0,), lambda: True))
     assert taken(brackets) == [3, 2]
     assert [brackets.level_of(number) for number in (3, 2)] == [1, 1]
-    brackets.arrive(3, Arrival((1.0,), True))
-    brackets.arrive(2, Arrival((2.0,), True))
+    brackets.arrive(3, Arrival((1.0,), lambda: True))
+    brackets.arrive(2, Arrival((2.0,), lambda: True))
     assert taken(brackets) == [2]
     assert not brackets.wants_new
     brackets.end(2)
@@ -77,12 +84,12 @@ def test_those_put_aside_compete_with_the_next_bracket() -> None:
     brackets = Brackets(SCHEDULE)
     begun(brackets, range(4))
     for number in range(4):
-        brackets.arrive(number, Arrival((10.0 + number,), True))
+        brackets.arrive(number, Arrival((10.0 + number,), lambda: True))
     for number in taken(brackets):
         brackets.end(number)
     begun(brackets, range(4, 8))
     for number in range(4, 8):
-        brackets.arrive(number, Arrival((float(number),), True))
+        brackets.arrive(number, Arrival((float(number),), lambda: True))
     assert taken(brackets) == [1, 0]
     assert brackets.left == [4, 5, 6, 7]
     went = {d.number: d.goes_on for d in brackets.decisions()[-6:]}
@@ -95,7 +102,7 @@ def test_what_ends_leaves_its_place_in_the_bracket() -> None:
     begun(brackets, range(4))
     for number in range(3):
         brackets.end(number)
-    brackets.arrive(3, Arrival((1.0,), True))
+    brackets.arrive(3, Arrival((1.0,), lambda: True))
     assert taken(brackets) == [3]
     brackets.end(3)
     assert brackets.is_idle
@@ -110,7 +117,7 @@ def test_a_bracket_that_is_not_full_keeps_its_share() -> None:
     brackets = Brackets(SCHEDULE)
     begun(brackets, range(2))
     for number in range(2):
-        brackets.arrive(number, Arrival((float(number),), True))
+        brackets.arrive(number, Arrival((float(number),), lambda: True))
     assert taken(brackets) == []
     brackets.no_more()
     assert taken(brackets) == [1]
@@ -121,7 +128,7 @@ def test_idle_workers_take_the_next_bracket() -> None:
     brackets = Brackets(SCHEDULE, fills=True)
     begun(brackets, range(6))
     for number in range(4):
-        brackets.arrive(number, Arrival((float(number),), True))
+        brackets.arrive(number, Arrival((float(number),), lambda: True))
     assert not brackets.wants_new  # those that go on are first
     assert taken(brackets) == [3, 2]
     assert brackets.wants_new

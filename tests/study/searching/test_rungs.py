@@ -6,16 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from study.engines.engine_choice import EngineChoice
 from study.kinds.schedules import rung_values
+from study.metrics import Statistics
 from study.runner import run_study
 from study.searching.fronts import fronts
+from study.searching.rungs import Rungs
 from study.spec.sections import StudySpec
 from study.store.saved_states import FOLDER
-from study.trials import TrialConfig
+from study.trials import Progress, TrialConfig, default_values
 from tests.conftest import RecordingView
 from tests.scripted_engine import load
 
@@ -228,3 +232,29 @@ def test_workers_share_the_brackets_of_a_run(spec: StudySpec, tmp_path: Path) ->
     for claim in complete:
         assert trials[claim].value == pytest.approx(whole[claim].value, rel=1e-9)
     assert not (done.folder / FOLDER).exists()
+
+
+@pytest.mark.parametrize("known_at", [1, 2])
+def test_the_gate_is_judged_by_an_untrained_base_whose_score_comes_late(
+    spec: StudySpec, known_at: int
+) -> None:
+    """Another worker can still evaluate the base when the first trial reaches the first rung."""
+    study = optuna.create_study(direction="minimize")
+    base = {"loss": Statistics("loss", np.full((40, 2), (3.0, 1.0)), "mean")}
+    untrained: dict[str, Statistics] = {}
+    lines: list[str] = []
+    rungs = Rungs(spec, lambda: untrained, fills=False, remark=lines.append)
+    method, training, distillation = spec.resolve(default_values(spec))
+    for number in (0, 1):
+        config = TrialConfig(number, 0, training, method, distillation=distillation)
+        rungs.begin(study.ask(), config, {}, [], 0)
+    assert rungs.no_more()
+    for number in (0, 1):
+        if number == known_at:
+            untrained |= base
+        found = {"loss": Statistics("loss", np.full((40, 2), (1.0 + number, 1.0)), "mean")}
+        assert rungs.reports(Progress(number, 1, None, is_report=True, statistics=found))
+    best, other = (trial.user_attrs["rungs"][-1] for trial in study.trials)
+    is_known = known_at == 1
+    assert (best["clear"], best["gate"]) == (is_known, "open" if is_known else "closed")
+    assert (best["goes_on"], other["goes_on"]) == (True, not is_known)
