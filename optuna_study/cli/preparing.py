@@ -153,6 +153,9 @@ def init(
     text_column: Annotated[
         str | None, typer.Option(metavar="NAME", help="Column of the texts to label.")
     ] = None,
+    second_text_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of pairs: column of the second text.")
+    ] = None,
     label_column: Annotated[
         str | None, typer.Option(metavar="NAME", help="Column of the labels.")
     ] = None,
@@ -198,7 +201,8 @@ def init(
     from study.starting.first_study import Order, first_study
     from study.starting.recognising import Wishes
 
-    wishes = Wishes(task, text_column, label_column, source_language, target_language)
+    columns = (text_column, second_text_column, label_column)
+    wishes = Wishes(task, *columns, source_language, target_language)
     with progress_bar("measuring a few steps") as progress:
         first = first_study(
             Order(model, data, out, dev, test, wishes, quick, trust_remote_code, drop_bad_rows),

@@ -53,6 +53,7 @@ class Wishes:
 
     task: str | None = None
     text_column: str | None = None
+    second_text_column: str | None = None
     label_column: str | None = None
     source_language: str | None = None
     target_language: str | None = None
@@ -144,7 +145,7 @@ def _as_conversations(rows: Rows, wishes: Wishes) -> Recognised | None:
 def _as_labelled(rows: Rows, wishes: Wishes) -> Recognised | None:
     """Recognise a known layout, else a column of labels beside one of texts."""
     columns = {*rows[0]}
-    named = wishes.text_column or wishes.label_column
+    named = wishes.text_column or wishes.second_text_column or wishes.label_column
     if not named and (pair := spelled(columns, PAIRS[0])):
         if (names := spelled(columns, LABELS[:1])) is None:
             return None
@@ -156,32 +157,35 @@ def _as_labelled(rows: Rows, wishes: Wishes) -> Recognised | None:
             is_numeric = own.labels == () and _are_quantities(rows, own.label)
             called = ", ".join(own.columns)
             return Recognised("labels", f"labelled pairs ({called})", {}, is_numeric)
+    for option in ("text_column", "second_text_column", "label_column"):
+        if (name := getattr(wishes, option)) is not None and name not in columns:
+            raise InputError(
+                f"--{option.replace('_', '-')}: no column {name!r}, got "
+                f"{', '.join(map(repr, rows[0]))[:200]}"
+            )
     labels = [wishes.label_column] if wishes.label_column else _label_columns(rows)
     texts = [wishes.text_column] if wishes.text_column else _text_columns(rows)
-    texts = [name for name in texts if name not in labels[:1]]
+    taken = (wishes.second_text_column, *labels[:1])
+    texts = [name for name in texts if name not in taken]
     if not labels or not texts:
         return None
     text, label = texts[0], labels[0]
-    for name in (text, label):
-        if name not in columns:
-            raise InputError(
-                f"--{'text' if name == text else 'label'}-column: no column {name!r}, got "
-                f"{', '.join(map(repr, rows[0]))[:200]}"
-            )
-    usual = (spelled(columns, (one.first, one.second)) for one in LAYOUTS if one.second)
-    pair = () if wishes.text_column else next((two for two in usual if two and text in two), ())
-    is_usual = label.lower() in LABELS
-    why = "by its name" if is_usual else "whose values repeat like those of classes"
+    if wishes.second_text_column is not None:
+        pair = text, wishes.second_text_column
+    else:
+        pair = (
+            () if wishes.text_column else _pair_with(text, [n for n in rows[0] if is_text(rows, n)])
+        )
+    numeric = _are_quantities(rows, label)
     remarks = [
         f"the {what} is {name!r}, {reason}; it could also be "
         f"{', '.join(map(repr, others[:4]))}: set --{what}-column to one of them"
         for what, name, reason, others in (
-            ("label", label, why, [n for n in labels[1:] if n != text]),
+            ("label", label, _why_labels(label, numeric), [n for n in labels[1:] if n != text]),
             ("text", text, "the longest of the usual names", () if pair else texts[1:]),
         )
         if others
     ]
-    numeric = _are_quantities(rows, label)
     if pair:
         keys = {"text_column": pair[0], "second_text_column": pair[1], "label_column": label}
         found, other = f"labelled pairs ({', '.join(keys.values())})", None
@@ -308,12 +312,44 @@ def _as_texts(rows: Rows, wishes: Wishes) -> Recognised | None:
 
 
 def _label_columns(rows: Rows) -> list[str]:
-    """Return the columns that may hold labels: by name in the order of LABELS, then by content."""
-    fitting = {name: _label_like(rows, name) for name in rows[0]}
-    named = {name.lower(): name for name, fits in fitting.items() if fits}
-    by_name = [named[name] for name in LABELS if name in named]
-    few = [n for n in rows[0] if fitting[n] and is_few(rows, n) and not IDENTIFIER.search(n)]
-    return list(dict.fromkeys([*by_name, *few]))
+    """Return the columns that may hold labels, the likeliest first.
+
+    By the whole name in the order of LABELS, by its last word (`Avg. Score`), by values that
+    repeat, and by numbers of which some are fractions.
+    """
+    fitting = [name for name in rows[0] if _label_like(rows, name)]
+    whole = [name for usual in LABELS for name in fitting if name.lower() == usual]
+    varied = [n for n in fitting if _varies(rows, n) and not IDENTIFIER.search(n)]
+    by_word = [name for usual in LABELS for name in varied if _last_word(name) == usual]
+    few = [name for name in varied if is_few(rows, name)]
+    fractions = [name for name in varied if _are_quantities(rows, name, many=False)]
+    return list(dict.fromkeys([*whole, *by_word, *few, *fractions]))
+
+
+def _last_word(name: str) -> str:
+    return re.split(r"[\W_]+", name.lower())[-1]
+
+
+def _varies(rows: Rows, name: str) -> bool:
+    """Say whether a column has more than one value, beside rows that have none."""
+    return len({text.strip() for row in rows if (text := label_text(row.get(name)))} - {""}) > 1
+
+
+def _why_labels(name: str, is_numeric: bool) -> str:
+    """Return why a column was taken for the labels."""
+    if _last_word(name) in LABELS:
+        return "by its name"
+    return "whose values are numbers" if is_numeric else "whose values repeat like those of classes"
+
+
+def _pair_with(text: str, columns: Sequence[str]) -> tuple[str, ...]:
+    """Return a column and its partner in order, such as `sent 1` and `sent 2`; empty if alone."""
+    usual = [
+        *((layout.first, layout.second) for layout in LAYOUTS if layout.second),
+        *((text[:-1] + first, text[:-1] + second) for first, second in ("12", "ab")),
+    ]
+    pairs = (spelled(columns, pair) for pair in usual)
+    return next((pair for pair in pairs if pair and text in pair), ())
 
 
 def _label_like(rows: Rows, name: str) -> bool:
@@ -338,8 +374,8 @@ def _text_columns(rows: Rows) -> list[str]:
     return sorted(named, key=lambda name: -length[name]) or by_length[:1]
 
 
-def _are_quantities(rows: Rows, name: str) -> bool:
-    """Say whether labels are numbers of which some are fractions, or very many.
+def _are_quantities(rows: Rows, name: str, many: bool = True) -> bool:
+    """Say whether labels are numbers of which some are fractions, or (`many`) very many.
 
     A few that are no numbers are mistakes: the reader then names each with its line.
     """
@@ -349,7 +385,7 @@ def _are_quantities(rows: Rows, name: str) -> bool:
     if not labels or len(found) < MOSTLY * len(labels):
         return False
     numbers = {*found}
-    return not all(n.is_integer() for n in numbers) or len(numbers) > MANY_NUMBERS
+    return not all(n.is_integer() for n in numbers) or (many and len(numbers) > MANY_NUMBERS)
 
 
 def _language(rows: Rows, column: str) -> str | None:

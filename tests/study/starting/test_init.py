@@ -244,6 +244,62 @@ def recognised_labels(rows: list[dict[str, Any]]) -> str | None:
         return None
 
 
+@pytest.mark.parametrize(
+    ("columns", "keys", "is_numeric"),
+    [
+        (
+            {"Review Text": "good {n}", "Avg. Score": "{half}", "note": ("ok", "")},
+            {"text_column": "Review Text", "label_column": "Avg. Score"},
+            True,
+        ),
+        (
+            {"body": "good {n} words", "quality": "{half}", "lang": "en", "id": "{n}"},
+            {"text_column": "body", "label_column": "quality"},
+            True,
+        ),
+        (
+            {"sent 1": "one {n}", "sent 2": "two and more {n}", "related": ("yes", "no")},
+            {"text_column": "sent 1", "second_text_column": "sent 2", "label_column": "related"},
+            False,
+        ),
+        (
+            {"Text_A": "one {n}", "Text_B": "two {n}", "ticket_category": ("1", "2")},
+            {
+                "text_column": "Text_A",
+                "second_text_column": "Text_B",
+                "label_column": "ticket_category",
+            },
+            False,
+        ),
+    ],
+)
+def test_columns_of_other_names_are_recognised_by_words_numbers_and_values(
+    columns: dict[str, str | tuple[str, str]], keys: dict[str, str], is_numeric: bool
+) -> None:
+    """A column with one value is no label where another is; numbered texts are pairs."""
+    rows = [
+        {
+            name: (text if isinstance(text, str) else text[n % 2]).format(n=n, half=n / 7)
+            for name, text in columns.items()
+        }
+        for n in range(40)
+    ]
+    found = recognised(rows, Wishes(), "x.csv")
+    assert (dict(found.keys), found.is_numeric) == (keys, is_numeric)
+
+
+def test_a_second_column_of_texts_can_be_named(
+    init: Init, tiny_classifiers: Path, tmp_path: Path
+) -> None:
+    """And one that is not there is a line."""
+    rows = [{"long": f"a longer text {n}", "brief": f"b {n}", "label": n % 2} for n in range(24)]
+    data = table(tmp_path / "pairs.csv", rows)
+    spec = init(tiny_classifiers / "base", data, "--second-text-column", "brief").data
+    assert (spec.text_column, spec.second_text_column) == ("long", "brief")
+    with pytest.raises(InputError, match="--second-text-column: no column 'short', got 'long'"):
+        recognised(rows, Wishes(second_text_column="short"), "x.csv")
+
+
 def test_known_pairs_of_sentences_become_a_classification(
     init: Init, tiny_classifiers: Path
 ) -> None:
@@ -546,7 +602,7 @@ def test_the_stated_languages_choose_the_columns(
 ) -> None:
     """French before English is read from English into French if that is asked for, and said."""
     rows = [dict(zip(columns, (FRENCH, ENGLISH), strict=True))] * 9
-    found = recognised(rows, Wishes(None, None, None, *options), "")
+    found = recognised(rows, Wishes(None, None, None, None, *options), "")
     assert (found.keys["source_column"], found.keys["target_column"]) == columns[::-1]
     assert found.languages == ("eng", "fra")
     (remark,) = found.remarks
@@ -567,7 +623,7 @@ def test_languages_that_the_columns_contradict_are_refused(
     options: tuple[str | None, str | None],
 ) -> None:
     """Names of columns are certain; frequent words are a remark, since they may be wrong."""
-    wishes = Wishes(None, None, None, *options)
+    wishes = Wishes(None, None, None, None, *options)
     with pytest.raises(InputError, match="'fr' is French and 'en' is English, got ") as refusal:
         recognised([{"fr": FRENCH, "en": ENGLISH}] * 9, wishes, "")
     assert len(refusal.value.problems) == 1
