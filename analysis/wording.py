@@ -57,14 +57,21 @@ def decimals(largest: float, digits: int = 3) -> int:
 
 
 def alike(values: Iterable[Any]) -> Callable[[Any], str]:
-    """A writer that gives a column's numbers the same decimals and keeps integers and text."""
+    """A writer that gives a column's numbers the same decimals and keeps integers and text.
+
+    Numbers that differ in their first three digits stay different.
+    """
     numbers = [v for v in values if isinstance(v, float) and math.isfinite(v)]
     largest = max(map(abs, numbers), default=0.0)
     if largest >= 10_000 or all(v.is_integer() for v in numbers):
         return number
     if largest < 1e-2:
         return lambda v: _power(v, 2) if isinstance(v, float) and 0 < abs(v) < 1e-2 else number(v)
-    places = decimals(largest)
+    finest = min((abs(v) for v in numbers if v), default=0.0)
+    different = len({f"{v:.3g}" for v in numbers})
+    every = range(decimals(largest), decimals(finest) + 1)
+    fitting = (n for n in every if len({f"{v:.{n}f}" for v in numbers}) >= different)
+    places = next(fitting, decimals(finest))
     if largest < 1 and any(
         0 < abs(v) < 1e-3 for v in numbers
     ):  # such as learning rates over several decades

@@ -283,14 +283,18 @@ def conversation_of(
         found, tools = list(form.turns(row)), listed(row.get("tools") or [], "tools")
     except InputError as error:  # which names the column
         raise InputError(f"{where}: {reason_of(error)}") from None
-    turns = [turn_of(turn, f"{where}: turn {n}") for n, turn in enumerate(found, 1)]
+    answer = {len(found): form.columns[-1]} if len(form.columns) > 1 else {}  # a column, not a turn
+    turns = [
+        turn_of(turn, f"{where}: {answer.get(n, f'turn {n}')}") for n, turn in enumerate(found, 1)
+    ]
     system = row.get("system") or instruction
     if isinstance(system, str) and system and "system" not in [turn["role"] for turn in turns]:
         turns.insert(0, {"role": "system", "content": check_unicode(system, f"{where}:")})
     answers = [n for n, turn in enumerate(turns) if turn["role"] == "assistant"]
     if not answers or answers[0] == 0:
         roles = ", ".join(turn["role"] for turn in turns[:6]) or "no turns"
-        raise InputError(f"{where}: must have a turn and then the assistant's, got {roles}")
+        rule = "begin with another turn than" if answers else "have a turn of"
+        raise InputError(f"{where}: must {rule} the assistant's, got {roles}")
     if all(turns[n].get("weight") == 0 for n in answers):
         raise InputError(f"{where}: must train at least one answer, got weight 0 for all of them")
     kept, rest = turns[: answers[-1] + 1], turns[answers[-1] + 1 :]
@@ -319,7 +323,7 @@ def turn_of(given: Any, where: str) -> Turn:
     if not isinstance(content, str):
         raise InputError(f"{where}: content: must be text, got {content!r:.60}")
     if ROLES[role] == "assistant" and not (content.strip() or further.get("tool_calls")):
-        raise InputError(f"{where}: the assistant's turn is empty; allowed: text, or tool_calls")
+        raise InputError(f"{where}: the answer is empty; allowed: text, or tool_calls")
     if given.get("weight") == 0:
         further["weight"] = 0
     return {"role": ROLES[role], "content": check_unicode(content, f"{where}:"), **further}
@@ -366,7 +370,7 @@ def loaded(
             found["train"],
             data.dev_share or DEV_SHARE,
             data.seed,
-            prompt=lambda row: row.group or row.prompt,
+            keys=[row.group or row.prompt for row in found["train"]],
             places=[row.where for row in found["train"]],
             called=(unit, data.group or "prompt"),
         )

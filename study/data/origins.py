@@ -312,7 +312,12 @@ def _of_table(
     for where, fields in records:
         with faults.collected() if faults else nullcontext():
             if len(fields) != len(columns):
-                raise InputError(f"{where}: {len(fields)} fields; the header has {len(columns)}")
+                count = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
+                hint = "; in a TSV quotes are text: name a file with quoted line breaks .csv"
+                opened = path.suffix.lower() == ".tsv" and any(f[:1] == '"' for f in fields)
+                raise InputError(
+                    f"{where}: {count}; the header has {len(columns)}{hint if opened else ''}"
+                )
             yield where, dict(zip(columns, fields, strict=True))
 
 

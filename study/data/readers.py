@@ -119,7 +119,7 @@ def load_corpus(data: DataSpec) -> Corpus[Pair]:
         read["train"],
         data.dev_share or DEV_SHARE,
         data.seed,
-        prompt=lambda pair: pair.group or pair.source,
+        keys=[pair.group or pair.source for pair in read["train"]],
         places=where,
         called=("pairs", data.group or "source"),
     )

@@ -34,7 +34,7 @@ from study.data.origins import (
     spelled,
 )
 from study.data.readers import Corpus
-from study.data.splitting import split_off
+from study.data.splitting import linked, split_off
 from study.errors import Faults, InputError
 from study.spec.base_and_data import DEV_SHARE, DataSpec
 
@@ -204,17 +204,32 @@ def _read(
         check_repeated([row.label for row in raw["train"]], raw["train"][0].layout.label)
     if "dev" in raw:
         return raw, [], ()
+    keys, drawn_by = _keys(raw["train"], data.group)
     split_up = split_off(
         raw["train"],
         data.dev_share or DEV_SHARE,
         data.seed,
-        prompt=lambda row: row.group or f"{row.first}\t{row.second}",
+        keys=keys,
         places=[row.where for row in raw["train"]],
         label=lambda row: row.label.strip() if by_class else None,
-        called=("rows", data.group or "text"),
+        called=("rows", drawn_by),
     )
     raw["train"], raw["dev"] = split_up.train, split_up.dev
     return raw, [split_up.remark], split_up.places
+
+
+def _keys(rows: Sequence[_Raw], group: str | None) -> tuple[list[str], str]:
+    """Return what train and dev must not share, for each row, and what it is called.
+
+    No text, not even in another pair; but whole pairs where nearly all rows are linked by texts
+    that they share, as where one question is asked of each.
+    """
+    if group is not None:
+        return [row.group for row in rows], group
+    keys = linked([(row.first, row.second or row.first) for row in rows])
+    if max(Counter(keys).values()) <= len(rows) / 2:
+        return keys, "text"
+    return [f"{row.first}\t{row.second}" for row in rows], "pair" if rows[0].second else "text"
 
 
 def _raw(

@@ -132,7 +132,8 @@ def data_line(corpus: Corpus[Any]) -> str:
         if corpus.split(s)
     )
     warning = f"; {shared} dev sources also occur in train, which inflates scores" if shared else ""
-    return f"data     {sizes} {corpus.unit}{'' if corpus.shown else warning}"
+    once = "; what repeats or belongs together counts once" if "effectively" in sizes else ""
+    return f"data     {sizes} {corpus.unit}{once}{'' if corpus.shown else warning}"
 
 
 def _effectively(examples: Sequence[Any]) -> str:

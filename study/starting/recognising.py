@@ -108,8 +108,9 @@ def recognised(rows: Sequence[Mapping[str, Any]], wishes: Wishes, where: str) ->
     for_task = f" for the task {wishes.task!r}" if wishes.task is not None else ""
     raise InputError(
         f"{where}: no known columns{for_task}, got {columns[:200]}; known are "
-        f"{'; '.join(', '.join(form.columns) for form in FORMATS)}; source, target; a text with a "
-        "label. Name yours with --text-column and --label-column, or rename them; the first line "
+        f"{'; '.join(', '.join(form.columns) for form in FORMATS)}; source, target; languages such "
+        "as fr, en; a text with a label. Name yours with --text-column and --label-column, or two "
+        "languages' with --source-language and --target-language, or rename them; the first line "
         "of a table names its columns"
     )
 
@@ -210,7 +211,7 @@ def _as_pairs(rows: Rows, wishes: Wishes) -> Recognised | None:
         by_name = [name for code in stated for name in by_name if _named_language(name) == code]
     if pair is None and len({*by_name}) == len(by_name) == 2:
         pair = (by_name[0], by_name[1])
-    if pair is None and wishes.task is not None and len(columns) == 2:
+    if pair is None and (wishes.task is not None or all(stated)) and len(columns) == 2:
         pair = (columns[0], columns[1])
     if pair is None:
         return None

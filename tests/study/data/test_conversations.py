@@ -186,16 +186,19 @@ FAULTS: dict[str, tuple[Any, str]] = {
         {"messages": [turn("user", [{"type": "image"}])]},  # type: ignore[arg-type]
         "turn 1: content: must be text, got [{'type': 'image'}]",
     ),
-    "no answer": ({"messages": [ASKED]}, "must have a turn and then the assistant's, got user"),
-    "an answer to nothing": ({"messages": [ANSWERED]}, "must have a turn and then the assistant's"),
-    "no turns": ({"messages": []}, "must have a turn and then the assistant's, got no turns"),
+    "no answer": ({"messages": [ASKED]}, "must have a turn of the assistant's, got user"),
+    "an answer to nothing": (
+        {"messages": [ANSWERED]},
+        "must begin with another turn than the assistant's, got assistant",
+    ),
+    "no turns": ({"messages": []}, "must have a turn of the assistant's, got no turns"),
     "an empty answer": (
         {"messages": [ASKED, turn("assistant", " ")]},
-        "turn 2: the assistant's turn is empty",
+        "turn 2: the answer is empty",
     ),
     "an answer of no tool calls": (
         {"messages": [ASKED, {**turn("assistant", ""), "tool_calls": []}]},
-        "turn 2: the assistant's turn is empty; allowed: text, or tool_calls",
+        "turn 2: the answer is empty; allowed: text, or tool_calls",
     ),
     "half a surrogate": (
         {"messages": [turn("user", "\ud83d"), ANSWERED]},
@@ -287,7 +290,7 @@ def split_rows(
 ) -> tuple[tuple[Conversation, ...], tuple[Conversation, ...]]:
     """Split conversations by their prompts."""
     places = [row.where for row in rows]
-    split_up = split_off(rows, share, seed, prompt=lambda row: row.prompt, places=places)
+    split_up = split_off(rows, share, seed, keys=[row.prompt for row in rows], places=places)
     train, dev = split_up.train, split_up.dev
     return train, dev
 

@@ -71,7 +71,7 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "commas": ("source,target\na,b\n", "line 1: no column 'source' in the header, got 'source,ta"),
     "a missing column": ("source\tfr\na\tb\n", "line 1: no column 'target' in the header"),
     "a column twice": ("source\tsource\ttarget\n", "line 1: 2 columns are named 'source'"),
-    "too few fields": ("source\ttarget\na\tb\nc\n", "line 3: 1 fields; the header has 2"),
+    "too few fields": ("source\ttarget\na\tb\nc\n", "line 3: 1 field; the header has 2"),
     "too many fields": ("source\ttarget\na\tb\tc\n", "line 2: 3 fields; the header has 2"),
     "an empty source": ("source\ttarget\n\tb\n", "line 2: the source is empty"),
     "a target of spaces": ("source\ttarget\na\t  \n", "line 2: the target is empty"),
@@ -181,7 +181,7 @@ BAD_OTHERS: dict[str, tuple[str, str, str]] = {
     "an empty JSON file": ("d.json", "", "contains no pairs"),
     "no Parquet": ("e.parquet", "source", "not a Parquet file: "),
     "an empty CSV file": ("f.csv", "", "the file is empty"),
-    "a CSV row of one field": ("g.csv", "source,target\na\n", "line 2: 1 fields; the header has 2"),
+    "a CSV row of one field": ("g.csv", "source,target\na\n", "line 2: 1 field; the header has 2"),
     "an open quote": ("h.csv", 'source,target\n"a,b\n', "line 2: not CSV: unexpected end of data"),
     "a CSV file in Latin-1": ("i.csv", "source,target\n\udce9,b\n", "line 2: not UTF-8: byte 0"),
 }

@@ -68,6 +68,31 @@ def test_numbers_are_split_as_they_are(tmp_path: Path) -> None:
     assert (len(corpus.train), len(corpus.dev)) == (16, 4)
 
 
+def test_texts_of_labelled_pairs_stay_on_one_side(tmp_path: Path) -> None:
+    """A premise or a question stands in several pairs; the second text of one begins another."""
+    texts = [(f"p{n // 3}", f"h{n}" if n % 6 else f"p{n // 3 + 1}") for n in range(60)]
+    rows = [
+        {"sentence1": first, "sentence2": second, "label": "ab"[n % 2]}
+        for n, (first, second) in enumerate(texts)
+    ]
+    corpus = load_sentence_pairs(data(tmp_path, rows))
+    sides = [
+        {text for e in split for text in (e.first, e.second)}
+        for split in (corpus.train, corpus.dev)
+    ]
+    assert len(corpus.dev) == 12
+    assert not sides[0] & sides[1]
+    assert "drawn by text, so that no text is on both sides" in corpus.remarks[0]
+
+
+def test_pairs_that_all_share_a_text_are_split_by_the_pair(tmp_path: Path) -> None:
+    """The line then claims no more than that."""
+    rows = [{"sentence1": "q", "sentence2": f"a{n}", "label": "ab"[n % 2]} for n in range(20)]
+    corpus = load_sentence_pairs(data(tmp_path, rows))
+    assert len(corpus.dev) == 4
+    assert "drawn by pair, so that no pair is on both sides" in corpus.remarks[0]
+
+
 @pytest.mark.parametrize(
     "files", [{"train": "a.tsv", "dev": "b.tsv"}, {"corpus": "embedded"}], ids=["dev", "no train"]
 )
@@ -94,7 +119,8 @@ def test_a_group_stays_on_one_side(tmp_path: Path) -> None:
     assert not {pair.group for pair in corpus.train} & {pair.group for pair in corpus.dev}
     assert {pair.group for pair in corpus.dev} < {str(n) for n in range(12)}
     assert "drawn by page, so that no page is on both sides" in corpus.remarks[0]
-    assert data_line(corpus) == "data     50 train, 10 (effectively 2) dev pairs"
+    once = "what repeats or belongs together counts once"
+    assert data_line(corpus) == f"data     50 train, 10 (effectively 2) dev pairs; {once}"
 
 
 @pytest.mark.parametrize(
