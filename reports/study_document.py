@@ -136,7 +136,7 @@ def gain_warning(data: StudyData, who: Who = "best") -> str:
     name = "The best trial" if who == "best" else label_of_model(data, who).capitalize()
     found = listing(f"{words} with {write(score)}" for words, score in ahead.values())
     nothing = {"base", "constant"} & {*ahead}
-    cure = "nothing was gained, so do not export it" if nothing else "use that instead"
+    cure = "nothing was gained, so do not export it" if nothing else "search on, or use that"
     if not nothing and "default" in ahead:
         cure += " (`export` and `train` take `--trial default`)"
     return f"{name} ({label_of(metric)} {write(own)}) is no better than {found}: {cure}."

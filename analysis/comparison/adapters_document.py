@@ -42,6 +42,7 @@ from study.metrics import Array, metric_label
 from study.store.folders import write_whole
 
 STAR = "*"
+SPREAD, NO_SPREAD = "mean ± sd", "–"  # of examples each scored alone; none for scores of a corpus
 NO_FLAG = (
     "No sign of metric gaming: bigram overlap rises with word overlap, and length, repetition and "
     "vocabulary stay within bounds."
@@ -205,8 +206,13 @@ def overview_table(found: Adapters) -> Table:
 
 def full_table(found: Adapters, metrics: Sequence[str]) -> Table:
     """One row per metric and model, with all that is known about it."""
-    columns = ("metric", "model", "score", "mean ± sd", "difference", "95 % interval", "change")
+    columns: tuple[str, ...]
+    columns = ("metric", "model", "score", SPREAD, "difference", "95 % interval", "change")
     rows = tuple(row for metric in metrics for row in _full_rows(found, metric))
+    place = columns.index(SPREAD)
+    if all(row[place].text == NO_SPREAD for row in rows):
+        columns = columns[:place] + columns[place + 1 :]
+        rows = tuple(row[:place] + row[place + 1 :] for row in rows)
     if len(metrics) > 1:
         return Table("All adapters, all metrics", (*columns, "p"), rows, sortable=True)
     details = frozenset({"metric"})
@@ -222,7 +228,7 @@ def _full_rows(found: Adapters, metric: str) -> Iterator[tuple[Cell, ...]]:
     signs = alike_signed([found.of(m.name, metric).difference for m in found.adapters])
     for model in models:
         mean, sd = spreads[model.name]
-        words = "–" if math.isnan(mean) else f"{write(mean)} ± {write(sd)}"
+        words = NO_SPREAD if math.isnan(mean) else f"{write(mean)} ± {write(sd)}"
         spread = Cell(words, mean, True)
         head = Cell(metric_label(metric)), _name(model), cell(scores[model.name], write), spread
         if model is found.base:

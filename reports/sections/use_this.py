@@ -98,8 +98,7 @@ def _behind(ahead: Sequence[Contrast], method: str) -> str:
     way = "higher" if first.row.sign > 0 else "lower"
     return (
         f"But {names} {'has' if len(ahead) == 1 else 'have'} a {way} {metric_label(first.metric)} "
-        f"than {first.a.name} ({write(first.a.score)}), though not clearly: confirm the trial "
-        "before you rely on it, or search on."
+        f"than {first.a.name} ({write(first.a.score)}), though not clearly: search on, or use that."
     )
 
 
@@ -138,7 +137,7 @@ def _loading_classifier(data: StudyData, saved: Path) -> str:
     if outputs is None or trusted or _base_of(saved) is None:
         return ""
     loader = "AutoPeftModelForSequenceClassification"
-    labels = (data.spec or {}).get("data", {}).get("labels") or ()
+    labels = data.provenance.get("labels") or ()
     named = f"id2label={dict(enumerate(labels))!r}" if len(labels) == outputs else ""
     problem = ', problem_type="regression"' if outputs == 1 else ""
     return (
@@ -195,11 +194,10 @@ def _commands(results: Results, saved: Path | None) -> list[str]:
     if saved is not None:
         add("copy it with its tokenizer into one folder", "export", place, *elsewhere)
     if data.folder is not None:
-        add(
-            "retrain it on fresh seeds, to see whether it is really better",
-            "confirm",
-            place,
-            *elsewhere,
-        )
-    add("write the next study file from this one", "next", data.target)
+        has_test = "test" in data.provenance.get("data_sha256", ["test"])
+        held_out = [] if has_test else ["--test", "HELD_OUT_FILE"]
+        why = "retrain it on fresh seeds, to see whether it is really better"
+        add(why, "confirm", place, *elsewhere, *held_out)
+    if results.proposal is not None:
+        add("write the next study file from this one", "next", data.target)
     return lines

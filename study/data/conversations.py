@@ -122,6 +122,7 @@ class Format:
     turns: Callable[[Mapping[str, Any]], Sequence[Any]] | None  # None: a plain text
     is_own: bool = False  # named by the study file
     also: tuple[str, ...] = ("system", "tools")  # columns that are read if they are there
+    answer: str = ""  # the column of the last turn, where turns have columns
 
 
 TEXT_OR_TURNS = "text or a list of turns"
@@ -229,12 +230,18 @@ FORMATS = (
     Format(
         "ShareGPT", ("conversations",), lambda row: listed(row["conversations"], "conversations")
     ),
-    Format("prompt, completion", ("prompt", "completion"), prompt_and("completion")),
+    Format(
+        "prompt, completion",
+        ("prompt", "completion"),
+        prompt_and("completion"),
+        answer="completion",
+    ),
     Format(
         "Alpaca",
         ("instruction", "output"),
         question("instruction", "input", "output"),
         also=("input", "system", "tools"),
+        answer="output",
     ),
     Format("text", ("text",), None, also=()),
 )
@@ -283,9 +290,9 @@ def conversation_of(
         found, tools = list(form.turns(row)), listed(row.get("tools") or [], "tools")
     except InputError as error:  # which names the column
         raise InputError(f"{where}: {reason_of(error)}") from None
-    answer = {len(found): form.columns[-1]} if len(form.columns) > 1 else {}  # a column, not a turn
+    column = {len(found): form.answer} if form.answer else {}
     turns = [
-        turn_of(turn, f"{where}: {answer.get(n, f'turn {n}')}") for n, turn in enumerate(found, 1)
+        turn_of(turn, f"{where}: {column.get(n, f'turn {n}')}") for n, turn in enumerate(found, 1)
     ]
     system = row.get("system") or instruction
     if isinstance(system, str) and system and "system" not in [turn["role"] for turn in turns]:
@@ -343,7 +350,7 @@ def load_conversations(data: DataSpec) -> Corpus[Conversation]:
         InputError: with one line per fault, and all of a file at once.
     """
     columns = (data.source_column, data.target_column)
-    own = Format(", ".join(columns), columns, question(*columns), is_own=True)
+    own = Format(", ".join(columns), columns, question(*columns), is_own=True, answer=columns[1])
     return loaded(data, (own, *FORMATS), conversation_of, "conversations")
 
 

@@ -264,10 +264,12 @@ def separator_of(path: Path) -> str:
     if len(next(_separated(path, ","), ("", []))[1]) != 1:
         return ","
     for sign in [*SEPARATORS][1:]:
-        with suppress(InputError):
-            counts = [len(fields) for _, fields in islice(_separated(path, sign), SNIFFED_ROWS)]
-            if counts[0] > 1 and counts.count(counts[0]) >= EVEN * len(counts):
-                return sign
+        counts = []
+        with suppress(InputError):  # such as a quote that is never closed, which the reader names
+            for _, fields in islice(_separated(path, sign), SNIFFED_ROWS):
+                counts.append(len(fields))
+        if counts and counts[0] > 1 and counts.count(counts[0]) >= EVEN * len(counts):
+            return sign
     return ","
 
 
@@ -290,12 +292,17 @@ def _separated(path: Path, sign: str) -> Iterator[tuple[str, list[str]]]:
     records = csv.reader(lines, strict=True, delimiter=sign)
     while True:
         where = f"{path}: line {records.line_num + 1}"
-        with refusing(f"{where}: not CSV", csv.Error):
+        with refusing(f"{where}: not CSV", csv.Error, reason=_csv_reason):
             fields = next(records, None)
         if fields is None:
             return
         if fields:
             yield where, fields
+
+
+def _csv_reason(error: Exception) -> str:
+    is_open = "unexpected end of data" in str(error)
+    return "a quote that begins here is never closed" if is_open else str(error)
 
 
 def _of_table(

@@ -81,12 +81,12 @@ def _beginning_alike(name: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
 
 _EXPLICIT, _IMPLICIT = ("prompt", "chosen", "rejected"), ("chosen", "rejected")
 FORMATS = (
-    Format("prompt, chosen, rejected", _EXPLICIT, prompt_and("chosen")),
-    Format("chosen, rejected", _IMPLICIT, _beginning_alike("chosen")),
+    Format("prompt, chosen, rejected", _EXPLICIT, prompt_and("chosen"), answer="chosen"),
+    Format("chosen, rejected", _IMPLICIT, _beginning_alike("chosen"), answer="chosen"),
 )
 REJECTED = {
-    FORMATS[0].name: Format("rejected", _EXPLICIT, prompt_and("rejected")),
-    FORMATS[1].name: Format("rejected", _IMPLICIT, _beginning_alike("rejected")),
+    FORMATS[0].name: Format("rejected", _EXPLICIT, prompt_and("rejected"), answer="rejected"),
+    FORMATS[1].name: Format("rejected", _IMPLICIT, _beginning_alike("rejected"), answer="rejected"),
 }
 """A format's name -> how its rejected side becomes turns."""
 

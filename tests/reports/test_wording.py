@@ -49,6 +49,13 @@ def test_a_column_has_the_same_decimals() -> None:
     assert alike([4.7e-4, 3.123e-4])(4.7e-4) == "4.70e-4"
 
 
+def test_numbers_that_differ_are_not_written_the_same() -> None:
+    """One large value takes no digits from the others."""
+    write = alike([10.93, 0.903, 0.926, 1.1])
+    assert [write(v) for v in (10.93, 0.903, 0.926, 1.1)] == ["10.93", "0.90", "0.93", "1.10"]
+    assert alike([67.93, 67.94])(67.93) == "67.9"  # the same in three digits
+
+
 def test_differences_bear_their_sign() -> None:
     """A true minus, and both ends of an interval alike."""
     assert signed(-6.678) == "−6.68"

@@ -75,13 +75,22 @@ def test_a_saved_adapter_is_named_loaded_and_exported(run: Path) -> None:
     data = load(run)
     assert data.best_trial is not None
     adapter = str(adapter_folder(run, trial_name(data.best_trial.number)))
-    codes = _codes(_results(data))
+    codes = _codes(_results(data, proposal=object()))
     compile(codes["Load it with PEFT"], "page", "exec")
     assert f"PeftModel.from_pretrained(model, {adapter!r})" in codes["Load it with PEFT"]
     assert f"base = {BASE!r}" in codes["Load it with PEFT"]
     assert eval(codes["Its parameters, exactly"]) == data.best_trial.params
     lines = [line for line in codes["What to run next"].splitlines() if line[0] != "#"]
     assert lines == [f"optuna-study {c} '{run}'" for c in ("export", "confirm", "next")]
+
+
+def test_the_box_names_no_command_that_would_refuse(run: Path) -> None:
+    """Without held-out examples `confirm` needs a file, and `next` trials drawn at random."""
+    data = load(run)
+    hashes = dict.fromkeys(("train", "dev"), "0")
+    data = replace(data, provenance={**data.provenance, "data_sha256": hashes})
+    *_, confirm = _codes(_results(data))["What to run next"].splitlines()
+    assert confirm == f"optuna-study confirm '{run}' --test HELD_OUT_FILE"
 
 
 def test_the_box_doubts_a_winner_that_beats_nothing(run: Path) -> None:
@@ -190,7 +199,8 @@ def test_without_an_adapter_the_box_gives_the_parameters(tmp_path: Path) -> None
 def test_a_study_on_a_server_names_its_storage(run: Path) -> None:
     """Its commands take the run folder and the storage, and the study's name among several."""
     data = replace(load(run), target="postgresql://h/x", is_one_of_several=True)
-    export, confirm, next_ = _codes(_results(data))["What to run next"].splitlines()[1::2]
+    codes = _codes(_results(data, proposal=object()))
+    export, confirm, next_ = codes["What to run next"].splitlines()[1::2]
     for line in (export, confirm):
         assert line.endswith(f"'{run}' --study-name petroleum --storage postgresql://h/x")
     assert next_ == "optuna-study next postgresql://h/x --study-name petroleum"

@@ -234,6 +234,21 @@ def problems(path: Path) -> tuple[str, ...]:
     return refused.value.problems
 
 
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        ({"instruction": "a", "output": " "}, "output"),
+        ({"prompt": "a", "completion": ""}, "completion"),
+    ],
+)
+def test_an_empty_answer_is_named_by_its_column(
+    tmp_path: Path, row: dict[str, str], column: str
+) -> None:
+    """Who writes no turns need not count them."""
+    path = lines(tmp_path / "train.jsonl", row)
+    assert f"line 1: {column}: the answer is empty" in problems(path)[0]
+
+
 def test_all_faults_of_a_file_are_said_at_once(tmp_path: Path) -> None:
     """Each bad row is one line with its place, the rule and what was found."""
     rows = [{"messages": TURNS}, *(row for row, _ in FAULTS.values())]

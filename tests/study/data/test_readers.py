@@ -72,6 +72,10 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "a missing column": ("source\tfr\na\tb\n", "line 1: no column 'target' in the header"),
     "a column twice": ("source\tsource\ttarget\n", "line 1: 2 columns are named 'source'"),
     "too few fields": ("source\ttarget\na\tb\nc\n", "line 3: 1 field; the header has 2"),
+    "a line break in quotes": (
+        'source\ttarget\n"a\nb"\tc\n',
+        "line 2: 1 field; the header has 2; in a TSV quotes are text: name a file with",
+    ),
     "too many fields": ("source\ttarget\na\tb\tc\n", "line 2: 3 fields; the header has 2"),
     "an empty source": ("source\ttarget\n\tb\n", "line 2: the source is empty"),
     "a target of spaces": ("source\ttarget\na\t  \n", "line 2: the target is empty"),
@@ -182,7 +186,12 @@ BAD_OTHERS: dict[str, tuple[str, str, str]] = {
     "no Parquet": ("e.parquet", "source", "not a Parquet file: "),
     "an empty CSV file": ("f.csv", "", "the file is empty"),
     "a CSV row of one field": ("g.csv", "source,target\na\n", "line 2: 1 field; the header has 2"),
-    "an open quote": ("h.csv", 'source,target\n"a,b\n', "line 2: not CSV: unexpected end of data"),
+    "an open quote": ("h.csv", 'source,target\n"a,b\n', "line 2: not CSV: a quote that begins"),
+    "an open quote beside semicolons": (
+        "k.csv",
+        'source;target\n"a;b\nc;d\n',
+        "line 2: not CSV: a quote that begins here is never closed",
+    ),
     "a CSV file in Latin-1": ("i.csv", "source,target\n\udce9,b\n", "line 2: not UTF-8: byte 0"),
 }
 
