@@ -26,7 +26,6 @@ UNPRINTABLE = re.compile(
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # these turn what follows around
 )
 LONGEST_NAME = 48
-THIN = "\u202f"  # a narrow space that does not break
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -37,7 +36,7 @@ def number(value: Any, digits: int = 3) -> str:
         return str(value)
     size = abs(value)
     if isinstance(value, int) or (value.is_integer() and size < 1e15):
-        return f"{int(value):,}".replace(",", THIN) if size >= 10_000 else str(int(value))
+        return f"{int(value):,}" if size >= 10_000 else str(int(value))
     if 1e-3 <= size < 10_000:
         return f"{value:.{decimals(value, digits)}f}"
     mantissa, exponent = _power(value, digits - 1).split("e")

@@ -158,7 +158,10 @@ def luck(found: Luck, label: str) -> str:
     span = f"95 % interval {interval(found.ci)}"
     if found.ci[0] > 0:
         return f"{compared}: {number(found.amount)} of its score was luck ({span})."
-    return f"{compared}: a difference that seeds alone can cause ({signed(found.amount)}, {span})."
+    return (
+        f"{compared}: a difference that seeds alone can cause (the search's is better by "
+        f"{signed(found.amount)}, {span})."
+    )
 
 
 def cost(found: Confirmation) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from analysis.studies.study_data import StudyData
 from analysis.wording import alike, baseline, listing
 from reports.page.parts import Code, PagePart
 from reports.results import Results
+from reports.sections.confirmation import headline
 from reports.shell import argument, command_line, comment, option
 from study.errors import InputError
 from study.kinds.tasks import TASKS
@@ -71,9 +72,11 @@ def _shown(path: Path) -> str:
 
 
 def _doubt(results: Results) -> list[str]:
-    """The baselines that the winner does not clearly beat, unless it was confirmed."""
+    """What a confirmation found, else the baselines that the winner does not clearly beat."""
+    if results.confirmation is not None:
+        return [headline(results.confirmation, results.method)]
     unclear = [c for c in results.comparisons if not (c.clear and c.gain > 0)]
-    if results.confirmation is not None or not unclear:
+    if not unclear:
         return []
     better = [baseline(c.b.name, results.method) for c in unclear if c.clear and c.gain < 0]
     if better:
@@ -193,7 +196,7 @@ def _commands(results: Results, saved: Path | None) -> list[str]:
 
     if saved is not None:
         add("copy it with its tokenizer into one folder", "export", place, *elsewhere)
-    if data.folder is not None:
+    if data.folder is not None and results.confirmation is None:
         has_test = "test" in data.provenance.get("data_sha256", ["test"])
         held_out = [] if has_test else ["--test", "HELD_OUT_FILE"]
         why = "retrain it on fresh seeds, to see whether it is really better"

@@ -57,6 +57,21 @@ def own_scores(
     return found
 
 
+def try_own_metrics(evaluation: EvaluationSpec, texts: Sequence[tuple[str, str]]) -> None:
+    """Score references as if they were outputs, since what fails on them fails on every model.
+
+    Raises:
+        InputError: a metric fails, or returns anything but a finite number per example.
+    """
+    for name in evaluation.own_metrics:
+        try:
+            own_scores(evaluation, [name], [reference for _, reference in texts], texts)
+        except MetricError as error:
+            raise InputError(
+                f"{KEY}: {error} (tried on {len(texts)} references of dev, before any training)"
+            ) from None
+
+
 def _code(name: str, evaluation: EvaluationSpec) -> str:
     """Say by which code an own metric is computed: its files and their hashes."""
     hashes = file_hashes(evaluation)

@@ -17,6 +17,7 @@ from study.data.readers import Corpus
 from study.data.rendering import check_stored_template
 from study.errors import Faults, InputError
 from study.metrics.needs import check_metrics, metric_remarks
+from study.metrics.own import try_own_metrics
 from study.spec.base_and_data import SPLITS
 from study.spec.files import changed_keys, load_spec, unsaid
 from study.spec.sections import StudySpec
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from study.bases.load import BaseModel
     from study.tasks.base import Task
 
+TRIED = 2  # examples that own metrics score before anything is trained
 StepCallback = Callable[[int, int, float], None]
 
 
@@ -148,9 +150,11 @@ def prepare(spec: StudySpec, inputs: Inputs, progress: StepCallback | None = Non
             remarks += lines
         if corpus is not None and not faults.problems:
             remarks += end_remarks(spec, location, base, corpus)
-        if task is not None and not faults.problems:
+        if task is not None and corpus is not None and not faults.problems:
             with faults.collected():
                 remarks += vocabulary_remarks(spec, base, task)
+            with faults.collected():
+                try_own_metrics(spec.evaluation, [task.texts(e) for e in corpus.dev[:TRIED]])
     faults.refuse()
     assert base is not None
     return Prepared(location, base, tuple(remarks), task)

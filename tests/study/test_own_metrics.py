@@ -156,7 +156,7 @@ CALLS = Path(__file__).with_name("calls")
 def score(outputs, examples):
     calls = int(CALLS.read_text()) if CALLS.exists() else 0
     CALLS.write_text(str(calls + 1))
-    if calls >= 4:
+    if calls >= 5:
         return [1.0] * (len(outputs) - 1) + [float("nan")]
     return [1.0] * len(outputs)
 """
@@ -234,3 +234,32 @@ def test_a_mended_metric_continues_a_study_without_scored_trials(
         data.statistics(who, "mine.py:score").signature for who in (*data.baselines, "best")
     } == {data.statistics("best", "mine.py:score").signature}
     assert any("2 failed trials count: give more with --trials" in line for line in view.remarks)
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ("return [1 / 0 for _ in outputs]", "example 1: ZeroDivisionError: "),
+        ("return [float('nan')] * len(outputs)", "example 1: must be a finite number, got nan"),
+        ("return 0.5", "must return a number per example, got float"),
+    ],
+)
+def test_a_metric_that_cannot_score_is_refused_before_anything_is_trained(
+    make_own: Callable[..., StudySpec],
+    view: RecordingView,
+    tmp_path: Path,
+    body: str,
+    problem: str,
+) -> None:
+    """It is tried on references; no base is evaluated, and no trial is begun."""
+    spec = make_own(
+        f"def score(outputs, examples):\n    {body}\n",
+        evaluation__minimize=None,
+        evaluation__objective="mine.py:score",
+        evaluation__metrics=["mine.py:score", "loss"],
+        evaluation__command=None,
+    )
+    with pytest.raises(InputError, match="tried on 2 references of dev") as error:
+        run_study(spec, tmp_path / "run", view, choice=EngineChoice("packed", None, 1))
+    assert f"evaluation.metrics: mine.py:score: {problem}" in str(error.value)
+    assert not (tmp_path / "run" / "study.db").exists()
