@@ -32,6 +32,7 @@ def file_remarks(data: DataSpec, read: Sequence[str], *, one_text: bool) -> list
         for path in dict.fromkeys(data.files.values())
         if path.suffix.lower() == ".csv" and (sign := separator_of(path)) != ","
     ]
+    remarks += filter(None, map(_quoted_like_csv, dict.fromkeys(data.files.values())))
     rows = _sample(data.train) if read and data.train is not None else []
     names = dict.fromkeys(name for row in rows for name in row)
     used = {own[0] if (own := spelled(names, [name])) else name.split(".")[0] for name in read}
@@ -48,6 +49,22 @@ def file_remarks(data: DataSpec, read: Sequence[str], *, one_text: bool) -> list
             f"data.second_text_column = {other!r}"
         )
     return remarks
+
+
+def _quoted_like_csv(path: Path) -> str:
+    """Return a line if the fields of a TSV look quoted as in CSV; empty otherwise.
+
+    Programs that write tables double the quotes in a field; GLUE's files do so too, and are read as
+    they stand.
+    """
+    if path.suffix.lower() != ".tsv":
+        return ""
+    fields = (str(field) for row in _sample(path) for field in row.values())
+    found = next((f for f in fields if f[:1] == f[-1:] == '"' and '""' in f[1:-1]), "")
+    return found and (
+        f"{path.name}: quotes are read as text, as in {found:.40}; if they only enclose fields, "
+        "name the file .csv: its tabs are recognised"
+    )
 
 
 def _sample(path: Path) -> Rows:

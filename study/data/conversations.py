@@ -136,6 +136,8 @@ def question(*names: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
         *questions, answer = (_turns_in(row.get(name) or "") for name in names)
         if all(isinstance(part, str) for part in questions):
             asked = "\n\n".join(part for part in questions if part.strip())
+            if not asked:
+                raise InputError(f"{names[0]}: the question is empty")
             questions = [{"role": "user", "content": asked}]
         else:
             questions = listed(questions[0], names[0], TEXT_OR_TURNS)

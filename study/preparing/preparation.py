@@ -150,11 +150,13 @@ def prepare(spec: StudySpec, inputs: Inputs, progress: StepCallback | None = Non
             remarks += lines
         if corpus is not None and not faults.problems:
             remarks += end_remarks(spec, location, base, corpus)
-        if task is not None and corpus is not None and not faults.problems:
+        if task is not None and not faults.problems:
             with faults.collected():
                 remarks += vocabulary_remarks(spec, base, task)
             with faults.collected():
-                try_own_metrics(spec.evaluation, [task.texts(e) for e in corpus.dev[:TRIED]])
+                try_own_metrics(
+                    spec.evaluation, [task.texts(e) for e in task.examples("dev")[:TRIED]]
+                )
     faults.refuse()
     assert base is not None
     return Prepared(location, base, tuple(remarks), task)

@@ -12,6 +12,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from tqdm import tqdm
+
 from study.engines.base import Engine
 from study.engines.pool.devices import device_of, environment
 from study.engines.pool.pool import Death
@@ -119,6 +121,8 @@ def _serve(connection: Connection, make_engine: Callable[..., Engine]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    # tqdm's own lock is a semaphore, which a killed process leaves behind with a warning
+    tqdm.set_lock(threading.RLock())
     worker = Worker(make_engine)
     try:
         while True:

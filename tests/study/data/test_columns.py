@@ -9,6 +9,7 @@ import pytest
 
 from study.data.columns import file_remarks, second_text
 from study.data.origins import rows_of, separator_of
+from study.data.readers import load_corpus
 from study.errors import InputError
 from study.spec.base_and_data import DataSpec
 
@@ -117,3 +118,18 @@ def test_a_nested_column_counts_as_read(tmp_path: Path) -> None:
     path.write_text('{"id": 1, "translation": {"en": "a", "fr": "b"}}\n', encoding="utf-8")
     (line,) = file_remarks(DataSpec(train=path, dev=path), ("translation.en",), one_text=False)
     assert line == "columns of train.jsonl that are not read: 'id'"
+
+
+def test_a_tsv_that_was_quoted_like_csv_is_named(tmp_path: Path) -> None:
+    """Its quotes would be trained as text; under the name of a CSV file they are none."""
+    text = 'source\ttarget\nLe puits\t"The ""dry"" well"\n"Bien"\tGood\n'
+    (tmp_path / "a.tsv").write_text(text, encoding="utf-8")
+    data = DataSpec(train=tmp_path / "a.tsv", dev=tmp_path / "a.tsv")
+    (line,) = file_remarks(data, ("source", "target"), one_text=False)
+    assert line.startswith('a.tsv: quotes are read as text, as in "The ""dry"" well"; if they')
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+    data = DataSpec(train=tmp_path / "a.csv", dev=tmp_path / "a.csv")
+    assert load_corpus(data).train[0].target == 'The "dry" well'
+    (tmp_path / "a.tsv").write_text('source\ttarget\n"Bien"\tGood\n', encoding="utf-8")
+    data = DataSpec(train=tmp_path / "a.tsv", dev=tmp_path / "a.tsv")
+    assert file_remarks(data, ("source", "target"), one_text=False) == []

@@ -239,14 +239,17 @@ def problems(path: Path) -> tuple[str, ...]:
     [
         ({"instruction": "a", "output": " "}, "output"),
         ({"prompt": "a", "completion": ""}, "completion"),
+        ({"instruction": "", "input": " ", "output": "b"}, "instruction"),
+        ({"prompt": "", "completion": "b"}, "prompt"),
     ],
 )
-def test_an_empty_answer_is_named_by_its_column(
+def test_an_empty_text_is_named_by_its_column(
     tmp_path: Path, row: dict[str, str], column: str
 ) -> None:
-    """Who writes no turns need not count them."""
+    """Who writes no turns need not count them; an empty question is none."""
     path = lines(tmp_path / "train.jsonl", row)
-    assert f"line 1: {column}: the answer is empty" in problems(path)[0]
+    what = "answer" if column in ("output", "completion") else "question"
+    assert f"line 1: {column}: the {what} is empty" in problems(path)[0]
 
 
 def test_all_faults_of_a_file_are_said_at_once(tmp_path: Path) -> None:
