@@ -15,7 +15,7 @@ from analysis.wording import alike, interval, listing, named, number, probabilit
     [
         (0, "0"),
         (64, "64"),
-        (2_359_296, "2\u202f359\u202f296"),
+        (2_359_296, "2,359,296"),
         (80.399, "80.4"),
         (1.5, "1.50"),
         (0.0345, "0.0345"),
