@@ -146,8 +146,11 @@ def prepared(
         splits[split], lost = _fitting(written, limit, spec.data, split, corpus.unit)
         remarks += lost
         if written and not splits[split]:
+            least = min(example.tokens for example in written)
             raise InputError(
-                f"data.{split}: none of the {corpus.unit} has at most {limit:,} tokens"
+                f"data.{split}: none of the {corpus.unit} has at most {limit:,} tokens, the "
+                f"shortest {least:,}; raise data.max_tokens if the model reads more, or cut them: "
+                "data.too_long = 'truncate'"
             )
     remarks += _shared(splits["train"], splits["dev"])
     _check_answers(spec, splits)

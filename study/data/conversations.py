@@ -280,7 +280,9 @@ def conversation_of(
     for name in form.columns:
         if name not in row:
             got = ", ".join(map(repr, row))[:80]
-            raise InputError(f"{where}: no field {name!r}, got {got}")
+            raise InputError(
+                f"{where}: no field {name!r} as in the first row, got {got}; a file has one format"
+            )
         if row[name] is None:
             raise InputError(f"{where}: {name}: must have a value, got null")
     if form.turns is None:

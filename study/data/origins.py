@@ -347,10 +347,24 @@ def _of_jsonl(path: Path, faults: Faults | None) -> Iterator[Row]:
             yield where, _object(row, where, line)
 
 
+def _refuse_rows_inside(content: str, path: Path) -> None:
+    """Refuse one object whose array holds the rows, as in `{"data": [...]}`."""
+    with suppress(ValueError, RecursionError):
+        whole = json.loads(content)  # of JSONL with several rows it is none
+        for name, rows in whole.items() if isinstance(whole, dict) else ():
+            is_rows = isinstance(rows, list) and len(rows) > 0 and isinstance(rows[0], dict)
+            if is_rows and not {"role", "from"} & {*rows[0]}:
+                raise InputError(
+                    f"{path}: must be an array of objects or one object per line, got one object "
+                    f"with an array in {name[:40]!r}; save that array alone"
+                )
+
+
 def _of_json(path: Path, faults: Faults | None) -> Iterator[Row]:
     """Yield the rows of an array of objects; a file that begins with an object is JSONL."""
     content = read_text(path)
     if content.lstrip()[:1] != "[":
+        _refuse_rows_inside(content, path)
         yield from _of_jsonl(path, faults)
         return
     with refusing(f"{path}: not JSON", ValueError, RecursionError):

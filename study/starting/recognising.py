@@ -108,10 +108,10 @@ def recognised(rows: Sequence[Mapping[str, Any]], wishes: Wishes, where: str) ->
     for_task = f" for the task {wishes.task!r}" if wishes.task is not None else ""
     raise InputError(
         f"{where}: no known columns{for_task}, got {columns[:200]}; known are "
-        f"{'; '.join(', '.join(form.columns) for form in FORMATS)}; source, target; languages such "
-        "as fr, en; a text with a label. Name yours with --text-column and --label-column, or two "
-        "languages' with --source-language and --target-language, or rename them; the first line "
-        "of a table names its columns"
+        f"{'; '.join(', '.join(form.columns) for form in (*FORMATS, *PREFERENCES[:1]))}; source, "
+        "target; languages such as fr, en; a text with a label. Name yours with --text-column and "
+        "--label-column, or two languages' with --source-language and --target-language, or rename "
+        "them; the first line of a table names its columns"
     )
 
 

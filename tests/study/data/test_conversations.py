@@ -208,7 +208,10 @@ FAULTS: dict[str, tuple[Any, str]] = {
         {"messages": [ASKED, {**ANSWERED, "weight": 0}]},
         "must train at least one answer, got weight 0 for all of them",
     ),
-    "another format": ({"text": "x"}, "no field 'messages', got 'text'"),
+    "another format": (
+        {"text": "x"},
+        "no field 'messages' as in the first row, got 'text'; a file has one",
+    ),
     "a null": ({"messages": None}, "messages: must have a value, got null"),
     "a role that is no text": ({"messages": [{"role": [1]}]}, "turn 1: unknown role, got [1]"),
     "tools that are no JSON": ({"messages": TURNS, "tools": "[x"}, "tools: Expecting value"),

@@ -180,6 +180,11 @@ def test_other_kinds_of_files(tmp_path: Path, name: str) -> None:
 
 BAD_OTHERS: dict[str, tuple[str, str, str]] = {
     "a JSON array with a number": ("a.json", "[5]", "row 1: must be a JSON object, got '5'"),
+    "an array inside": (
+        "l.json",
+        '{"data": [{"source": "a"}]}',
+        "must be an array of objects or o",
+    ),
     "a cut JSON array": ("b.json", '[{"source": "a"', "not JSON: "),
     "a JSON row without a field": ("c.json", '[{"source": "a"}]', "row 1: no field 'target'"),
     "an empty JSON file": ("d.json", "", "contains no pairs"),
