@@ -46,7 +46,7 @@ from analysis.studies.study_data import MAXIMIZE
 from analysis.surrogates.activity import Activity
 from analysis.surrogates.choice import Surrogate, choose, fit, r2_in_words
 from analysis.surrogates.encoding import Array, Encoding, encode
-from analysis.wording import label_of, setting
+from analysis.wording import label_of, percent, setting
 
 MIN_BEST = 5  # trials that the best fraction must hold for PED-ANOVA to mean something
 
@@ -303,7 +303,7 @@ def starting_point(
 def ped_anova(given: Points, quantile: float = 0.1) -> Answer:
     """Return Optuna's PED-ANOVA shares for reaching the best `quantile` of the trials."""
     points, values = given.finite()
-    best, part = int(np.ceil(quantile * len(values))), f"{100 * quantile:.0f} %"
+    best, part = int(np.ceil(quantile * len(values))), percent(quantile)
     reasons = []
     if best < MIN_BEST:
         reasons.append(

@@ -56,7 +56,7 @@ from analysis.surrogates.choice import FOLDS, choose, fit, thinned
 from analysis.surrogates.encoding import Array, Encoding, encode, ranges_that_differ
 from analysis.surrogates.forest import Shares
 from analysis.surrogates.gaussian_process import GaussianProcessSurrogate
-from analysis.wording import in_region, label_of, share
+from analysis.wording import in_region, label_of, percent, share
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -129,8 +129,7 @@ def variance(
     reason = nothing_to_say(target, encoding)
     scope = f"where {given.region}" if given.region else "over the whole search space"
     if question.quantile is not None:
-        best = f"{100 * question.quantile:.0f} %"
-        scope = f"among the best {best} of the configurations{in_region(given.region)}"
+        scope = f"among the best {percent(question.quantile)} of the configurations{in_region(given.region)}"
     if question.quantile is not None and not reason:
         target, remark = clipped(target, question.quantile, given.direction)
         remarks.append(remark)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.wording import choice, columns_of
+from analysis.wording import choice, columns_of, percent
 from study.metrics import Array
 
 Pruned = tuple[Mapping[str, Any], float]  # a pruned trial's point and its last report
@@ -125,5 +125,5 @@ def clipped(values: Array, quantile: float, direction: str) -> tuple[Array, str]
     else:
         edge = float(np.quantile(values, quantile))
         result = np.minimum(values, edge)
-    kept = f"all but the best {100 * quantile:.0f} %"
+    kept = f"all but the best {percent(quantile)}"
     return result, f"values worse than {edge:g} ({kept}) count as {edge:g}"

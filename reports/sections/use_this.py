@@ -140,8 +140,9 @@ def _loading_classifier(data: StudyData, saved: Path) -> str:
     if outputs is None or trusted or _base_of(saved) is None:
         return ""
     loader = "AutoPeftModelForSequenceClassification"
-    labels = data.provenance.get("labels") or ()
-    named = f"id2label={dict(enumerate(labels))!r}" if len(labels) == outputs else ""
+    labels = data.provenance.get("labels")
+    is_known = isinstance(labels, list) and len(labels) == outputs
+    named = f"id2label={dict(enumerate(labels))!r}" if is_known else ""
     problem = ', problem_type="regression"' if outputs == 1 else ""
     return (
         f"from peft import {loader}\n\n"
@@ -197,8 +198,9 @@ def _commands(results: Results, saved: Path | None) -> list[str]:
     if saved is not None:
         add("copy it with its tokenizer into one folder", "export", place, *elsewhere)
     if data.folder is not None and results.confirmation is None:
-        has_test = "test" in data.provenance.get("data_sha256", ["test"])
-        held_out = [] if has_test else ["--test", "HELD_OUT_FILE"]
+        hashes = data.provenance.get("data_sha256")
+        lacks_test = isinstance(hashes, dict) and "test" not in hashes
+        held_out = ["--test", "HELD_OUT_FILE"] * lacks_test
         why = "retrain it on fresh seeds, to see whether it is really better"
         add(why, "confirm", place, *elsewhere, *held_out)
     if results.proposal is not None:
