@@ -129,7 +129,8 @@ def variance(
     reason = nothing_to_say(target, encoding)
     scope = f"where {given.region}" if given.region else "over the whole search space"
     if question.quantile is not None:
-        scope = f"among the best {percent(question.quantile)} of the configurations{in_region(given.region)}"
+        best = percent(question.quantile)
+        scope = f"among the best {best} of the configurations{in_region(given.region)}"
     if question.quantile is not None and not reason:
         target, remark = clipped(target, question.quantile, given.direction)
         remarks.append(remark)

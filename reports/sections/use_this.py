@@ -141,8 +141,8 @@ def _loading_classifier(data: StudyData, saved: Path) -> str:
         return ""
     loader = "AutoPeftModelForSequenceClassification"
     labels = data.provenance.get("labels")
-    is_known = isinstance(labels, list) and len(labels) == outputs
-    named = f"id2label={dict(enumerate(labels))!r}" if is_known else ""
+    names = dict(enumerate(labels)) if isinstance(labels, list) else {}
+    named = f"id2label={names!r}" if len(names) == outputs else ""
     problem = ', problem_type="regression"' if outputs == 1 else ""
     return (
         f"from peft import {loader}\n\n"
