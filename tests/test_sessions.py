@@ -62,7 +62,7 @@ def test_every_test_is_run_by_one_of_three_sessions(marks: set[str]) -> None:
     assert runs == [not marks, marks == {"whole"}, "slow" in marks]
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_what_slow_leaves_out_by_name_is_run_by_ray() -> None:
     """`slow` passes over names that end in "ray]"; each of them is in a file that `ray` runs."""
     slow, ray = sessions_pytest("slow"), sessions_pytest("ray")
